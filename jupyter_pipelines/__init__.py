@@ -1,0 +1,59 @@
+"""Notebook cells become a cached, papermill-run pipeline.
+
+>>> import jupyter_pipelines as jp
+>>> pipeline = jp.read("churn.ipynb")
+>>> run = jp.run(pipeline, trees=200)
+>>> run["train"].outputs["model"]
+
+The names below are resolved on first use, so that importing the package costs no more than a bare interpreter does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.errors import Fault, PipelinesError
+    from jupyter_pipelines.pipeline.graph import Pipeline
+    from jupyter_pipelines.planning.plan import Plan
+    from jupyter_pipelines.project import Project, check, plan, read, run
+    from jupyter_pipelines.running.run import Run
+
+__version__ = "0.1.0"
+__all__ = ["Fault", "Pipeline", "PipelinesError", "Plan", "Project", "Run", "check", "plan", "read", "run"]
+
+_HOMES = {
+    "Fault": "errors",
+    "PipelinesError": "errors",
+    "Pipeline": "pipeline.graph",
+    "Plan": "planning.plan",
+    "Project": "project",
+    "Run": "running.run",
+    "check": "project",
+    "plan": "project",
+    "read": "project",
+    "run": "project",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Register the magics; called by ``%load_ext jupyter_pipelines``."""
+    import_module(f"{__name__}.interfaces.magics").register(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Take the magics away again; called by ``%unload_ext jupyter_pipelines``."""
+    import_module(f"{__name__}.interfaces.magics").unregister(shell)

@@ -1,0 +1,1 @@
+"""The nouns: frozen dataclasses that every later room speaks of."""

@@ -1,0 +1,225 @@
+"""The pipeline: steps, parameters, and the edges between them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Fault
+from jupyter_pipelines.pipeline.data import Input, Output, Upstream
+from jupyter_pipelines.pipeline.parameters import Parameter
+from jupyter_pipelines.pipeline.step import Step
+
+SCHEMA = "jupyter-pipelines/pipeline/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """What one step waits for another for.
+
+    Parameters
+    ----------
+    source, target : str
+        The step that comes first, and the one that waits.
+    names : tuple of str
+        The outputs of `source` that `target` takes; empty for ``--after``.
+    """
+
+    source: str
+    target: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """What a notebook was read into.
+
+    Parameters
+    ----------
+    notebook : Path or None
+        The notebook; None for the steps of a session without one.
+    folder : Path
+        Where the steps run, and what relative paths in headers are relative to: the notebook's folder.
+    root : Path
+        The project's root: the nearest folder upward with a ``pyproject.toml`` or ``.git``, else `folder`.
+    steps : tuple of Step
+        In notebook order.
+    parameters : tuple of Parameter
+        In the order of their declaration.
+    kernel : str or None
+        Name of the kernelspec that the notebook asks for.
+    warnings : tuple of Fault
+        What is doubtful but stops nothing.
+    """
+
+    notebook: Path | None
+    folder: Path
+    root: Path
+    steps: tuple[Step, ...]
+    parameters: tuple[Parameter, ...] = ()
+    kernel: str | None = None
+    warnings: tuple[Fault, ...] = ()
+    _by_name: Mapping[str, Step] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {step.name: step for step in self.steps})
+
+    def __getitem__(self, name: str) -> Step:
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    @property
+    def name(self) -> str:
+        """The notebook's name without its ending."""
+        return self.notebook.stem if self.notebook else "session"
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """Every dependency, once a pair of steps, data before mere order."""
+        return tuple(edge for step in self.steps for edge in edges_into(step))
+
+    def before(self, name: str) -> tuple[str, ...]:
+        """Return the steps that `name` waits for directly."""
+        return tuple(edge.source for edge in edges_into(self[name]))
+
+    def order(self) -> tuple[str, ...]:
+        """Return the names of the steps so that each comes after those it waits for.
+
+        Among steps that are free at the same time, notebook order is kept.
+
+        Raises
+        ------
+        graphlib.CycleError
+            The steps wait for each other; a pipeline that :func:`jupyter_pipelines.read` returned never does.
+        """
+        return ordered({step.name: self.before(step.name) for step in self.steps})
+
+    def ancestors(self, *names: str) -> frozenset[str]:
+        """Return every step that one of `names` waits for, however far."""
+        return reach(names, self.before)
+
+    def descendants(self, *names: str) -> frozenset[str]:
+        """Return every step that waits for one of `names`, however far."""
+        after: dict[str, list[str]] = {step.name: [] for step in self.steps}
+        for edge in self.edges:
+            after[edge.source].append(edge.target)
+        return reach(names, after.__getitem__)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ``show`` document."""
+        return {
+            "schema": SCHEMA,
+            "notebook": str(self.notebook) if self.notebook else None,
+            "parameters": [parameter.to_dict() for parameter in self.parameters],
+            "steps": [step_to_dict(step) for step in self.steps],
+            "edges": [{"from": e.source, "to": e.target, "names": list(e.names)} for e in self.edges],
+        }
+
+
+def edges_into(step: Step) -> tuple[Edge, ...]:
+    """Return the edges that end in `step`."""
+    taken: dict[str, list[str]] = {}
+    for one in step.inputs:
+        if isinstance(one.source, Upstream):
+            taken.setdefault(one.source.step, []).append(one.source.output)
+    for name in step.after:
+        taken.setdefault(name, [])
+    return tuple(
+        Edge(source=source, target=step.name, names=tuple(dict.fromkeys(names))) for source, names in taken.items()
+    )
+
+
+def ordered(before: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """Return the keys of `before` in an order that respects it, ties in the order of the mapping."""
+    sorter = TopologicalSorter({name: tuple(befores) for name, befores in before.items()})
+    sorter.prepare()
+    rank = {name: position for position, name in enumerate(before)}
+    result: list[str] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready(), key=rank.__getitem__)
+        result.extend(ready)
+        sorter.done(*ready)
+    return tuple(result)
+
+
+def find_cycle(before: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """Return the names along one shortest cycle through the first step found in one, or nothing.
+
+    The first name is not repeated at the end. Linear in steps and edges but for the last part, which is linear once.
+    """
+    try:
+        ordered(before)
+    except CycleError as error:
+        start = error.args[1][0]
+    else:
+        return ()
+    previous: dict[str, str] = {}
+    queue = deque([start])
+    while queue:
+        name = queue.popleft()
+        for one in before.get(name, ()):
+            if one == start:
+                return _path_back(previous, start, name)
+            if one not in previous:
+                previous[one] = name
+                queue.append(one)
+    return ()
+
+
+def _path_back(previous: Mapping[str, str], start: str, name: str) -> tuple[str, ...]:
+    path = [name]
+    while path[-1] != start:
+        path.append(previous[path[-1]])
+    return tuple(path)
+
+
+def reach(names: Iterable[str], following: Any) -> frozenset[str]:
+    """Return everything that can be reached from `names` through `following`, without `names` unless on a way back."""
+    seen: set[str] = set()
+    stack = [one for name in names for one in following(name)]
+    while stack:
+        name = stack.pop()
+        if name not in seen:
+            seen.add(name)
+            stack.extend(following(name))
+    return frozenset(seen)
+
+
+def step_to_dict(step: Step) -> dict[str, Any]:
+    """Return a step as the ``show`` document describes it."""
+    return {
+        "name": step.name,
+        "inputs": [_input_to_dict(one) for one in step.inputs],
+        "outputs": [_output_to_dict(one) for one in step.outputs],
+        "parameters": list(step.parameters),
+        "inferred": sorted(step.inferred),
+        "after": list(step.after),
+        "resources": {
+            "cpus": step.resources.cpus,
+            "gpus": step.resources.gpus,
+            "memory": step.resources.memory,
+            "on": step.on,
+            "kernel": step.kernel,
+        },
+        "retries": step.retries,
+        "timeout": step.timeout,
+        "cells": [cell.number for cell in step.cells],
+    }
+
+
+def _input_to_dict(one: Input) -> dict[str, Any]:
+    kind = "step" if isinstance(one.source, Upstream) else "file"
+    return {"name": one.name, "from": str(one.source), "kind": kind, "optional": one.optional}
+
+
+def _output_to_dict(one: Output) -> dict[str, Any]:
+    return {"name": one.name, "kind": one.kind, "format": one.format}

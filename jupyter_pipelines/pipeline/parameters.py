@@ -1,0 +1,265 @@
+"""Parameters: typed values set from outside, checked before anything runs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from jupyter_pipelines.errors import Place
+
+Kind = Literal["int", "float", "number", "str", "bool", "list", "dict", "any"]
+Wrong = Literal["type", "range", "choice"]
+
+TRUE = frozenset({"true", "yes", "on", "1"})
+FALSE = frozenset({"false", "no", "off", "0"})
+
+
+class Unfit(ValueError):
+    """A value does not fit a parameter.
+
+    Parameters
+    ----------
+    wrong : {"type", "range", "choice"}
+        Which demand it fails.
+    message : str
+        What was expected and what came.
+    """
+
+    def __init__(self, wrong: Wrong, message: str) -> None:
+        super().__init__(wrong, message)
+        self.wrong = wrong
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A typed value set from outside.
+
+    Parameters
+    ----------
+    name : str
+        A Python identifier.
+    kind : str
+        Its type; ``number`` takes integers and floats, ``any`` takes whatever JSON can say.
+    default : object
+        Its default; ignored when `required`.
+    required : bool
+        It has no default.
+    nullable : bool
+        ``None`` is a value, too.
+    choices : tuple
+        The only values it may have; empty for no such limit.
+    items : str
+        The type of the elements of a list or the values of a dict.
+    limits : Mapping of str to object
+        ``gt``, ``ge``, ``lt``, ``le``, ``multiple_of``, ``min_length``, ``max_length``.
+    annotation : str
+        The annotation as written; empty when there is none.
+    description : str
+        The comment behind it.
+    place : Place or None
+        Where it is declared.
+    """
+
+    name: str
+    kind: Kind = "any"
+    default: Any = None
+    required: bool = False
+    nullable: bool = False
+    choices: tuple[Any, ...] = ()
+    items: Kind = "any"
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    annotation: str = ""
+    description: str = ""
+    place: Place | None = None
+
+    def fit(self, value: Any) -> Any:
+        """Return `value` as the step will get it.
+
+        Raises
+        ------
+        Unfit
+            It has the wrong type, is out of range or none of the choices.
+        """
+        if value is None:
+            if self.nullable or self.kind == "any" or None in self.choices:
+                return None
+            raise Unfit("type", f"expected {self.expected()}, got None")
+        value = _of_kind(_plain(value, self.expected()), self.kind, self.expected())
+        value = _with_items(value, self.items, self.expected())
+        self._check_choice(value)
+        for name, bound in self.limits.items():
+            _check_limit(name, bound, value)
+        return value
+
+    def parse(self, text: str) -> Any:
+        """Return the value that `text` from a command line means for this parameter.
+
+        Raises
+        ------
+        Unfit
+            `text` is not a value of this type.
+        """
+        if self.nullable and text in ("None", "null") and self.kind != "str":
+            return None
+        if self.choices:
+            return next((one for one in self.choices if str(one) == text), text)
+        return _PARSERS[self.kind](text, self.expected())
+
+    def expected(self) -> str:
+        """Return in words what the parameter takes."""
+        if self.choices:
+            return "one of " + ", ".join(repr(choice) for choice in self.choices)
+        words = _WORDS[self.kind]
+        if self.kind in ("list", "dict") and self.items != "any":
+            words += f" of {_WORDS[self.items]}"
+        return f"{words} or None" if self.nullable else words
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parameter as the ``show`` document describes it."""
+        return {
+            "name": self.name,
+            "type": self.kind,
+            "annotation": self.annotation,
+            "default": None if self.required else self.default,
+            "required": self.required,
+            "nullable": self.nullable,
+            "choices": list(self.choices),
+            "limits": dict(self.limits),
+            "description": self.description,
+            "cell": self.place.cell if self.place else None,
+        }
+
+    def _check_choice(self, value: Any) -> None:
+        if self.choices and not any(value == one and type(value) is type(one) for one in self.choices):
+            raise Unfit("choice", f"expected {self.expected()}, got {value!r}")
+
+
+_WORDS: Mapping[Kind, str] = {
+    "int": "an integer",
+    "float": "a number",
+    "number": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "a dict with text keys",
+    "any": "a plain value",
+}
+_TYPES: Mapping[Kind, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (float, int),
+    "number": (int, float),
+    "str": (str,),
+    "bool": (bool,),
+    "list": (list,),
+    "dict": (dict,),
+    "any": (bool, int, float, str, list, dict),
+}
+
+
+def _plain(value: Any, expected: str) -> Any:
+    """Turn NumPy's scalars and tuples into Python's own, and refuse what no literal can say."""
+    if type(value).__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    if isinstance(value, tuple | list):
+        return [_plain(one, expected) for one in value]
+    if isinstance(value, dict):
+        if not all(type(key) is str for key in value):
+            raise Unfit("type", f"expected {expected}, got a dict with keys that are not text")
+        return {key: _plain(one, expected) for key, one in value.items()}
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise Unfit("type", f"expected {expected}, got {type(value).__name__}")
+
+
+def _of_kind(value: Any, kind: Kind, expected: str) -> Any:
+    fits = isinstance(value, _TYPES[kind]) and (kind in ("bool", "any") or not isinstance(value, bool))
+    if not fits:
+        raise Unfit("type", f"expected {expected}, got {value!r}")
+    return float(value) if kind == "float" else value
+
+
+def _with_items(value: Any, items: Kind, expected: str) -> Any:
+    if items == "any" or not isinstance(value, list | dict):
+        return value
+    if isinstance(value, list):
+        return [_of_kind(one, items, expected) for one in value]
+    return {key: _of_kind(one, items, expected) for key, one in value.items()}
+
+
+_LIMITS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "gt": (lambda value, bound: value > bound, "more than"),
+    "ge": (lambda value, bound: value >= bound, "at least"),
+    "lt": (lambda value, bound: value < bound, "less than"),
+    "le": (lambda value, bound: value <= bound, "at most"),
+    "multiple_of": (lambda value, bound: math.isclose(value / bound, round(value / bound)), "a multiple of"),
+    "min_length": (lambda value, bound: len(value) >= bound, "of a length of at least"),
+    "max_length": (lambda value, bound: len(value) <= bound, "of a length of at most"),
+}
+LIMITS = tuple(_LIMITS)
+
+
+def _check_limit(name: str, bound: Any, value: Any) -> None:
+    holds, words = _LIMITS[name]
+    try:
+        fits = holds(value, bound)
+    except TypeError:
+        fits = False
+    if not fits:
+        raise Unfit("range", f"expected a value {words} {bound!r}, got {value!r}")
+
+
+def _parse_int(text: str, expected: str) -> Any:
+    try:
+        return int(text)
+    except ValueError:
+        raise Unfit("type", f"expected {expected}, got {text!r}") from None
+
+
+def _parse_float(text: str, expected: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        raise Unfit("type", f"expected {expected}, got {text!r}") from None
+
+
+def _parse_number(text: str, expected: str) -> Any:
+    try:
+        return int(text)
+    except ValueError:
+        return _parse_float(text, expected)
+
+
+def _parse_bool(text: str, expected: str) -> Any:
+    if text.lower() in TRUE | FALSE:
+        return text.lower() in TRUE
+    raise Unfit("type", f"expected {expected}, got {text!r}")
+
+
+def _parse_json(text: str, expected: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise Unfit("type", f"expected {expected} written as JSON, got {text!r}") from None
+
+
+def _parse_any(text: str, expected: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+_PARSERS: Mapping[Kind, Callable[[str, str], Any]] = {
+    "int": _parse_int,
+    "float": _parse_float,
+    "number": _parse_number,
+    "str": lambda text, expected: text,
+    "bool": _parse_bool,
+    "list": _parse_json,
+    "dict": _parse_json,
+    "any": _parse_any,
+}

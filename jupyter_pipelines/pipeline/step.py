@@ -1,0 +1,164 @@
+"""A step: one or more notebook cells under one name, and everything they reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jupyter_pipelines.errors import Place
+from jupyter_pipelines.pipeline.data import Input, Output
+
+Section = Literal["inputs", "outputs", "parameters"]
+SharedKind = Literal["import", "function", "class", "constant", "block", "setup"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCell:
+    """One cell of a step.
+
+    Parameters
+    ----------
+    number : int
+        Number of the cell in the notebook, counted from 1.
+    id : str or None
+        The cell's id in the notebook.
+    text : str
+        The cell as its author sees it.
+    body : str
+        What a kernel runs: `text` with its header lines turned into comments, so that line numbers stay right.
+    offset : int
+        Line in `text` minus line in `body`; not 0 only where the header had to be dropped above a cell magic.
+    """
+
+    number: int
+    id: str | None
+    text: str
+    body: str
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedCode:
+    """A piece of shared code that a step reaches, by name.
+
+    Parameters
+    ----------
+    name : str
+        The name it binds; the first of them for a statement that binds several; ``cell N`` for a ``%%setup`` cell.
+    kind : {"import", "function", "class", "constant", "block", "setup"}
+        What it is; a block is a compound statement of imports and definitions, such as ``try: import …``.
+    source : str
+        Its text, decorators included.
+    cell : int
+        Number of the cell it stands in.
+    """
+
+    name: str
+    kind: SharedKind
+    source: str
+    cell: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """One of the project's own modules that a step reaches.
+
+    Parameters
+    ----------
+    name : str
+        Its dotted name as it is imported.
+    path : str
+        Its file.
+    source : str
+        Its text when the notebook was read.
+    """
+
+    name: str
+    path: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a step asks for.
+
+    Parameters
+    ----------
+    cpus : int or None
+        Number of cores.
+    gpus : int or None
+        Number of GPUs.
+    memory : int or None
+        Bytes.
+    """
+
+    cpus: int | None = None
+    gpus: int | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A node of the pipeline.
+
+    Parameters
+    ----------
+    name : str
+        Its name; ASCII letters, digits, ``_`` and ``-``.
+    cells : tuple of StepCell
+        Its cells, in notebook order.
+    inputs, outputs : tuple of Input, tuple of Output
+        Its interface.
+    parameters : tuple of str
+        Names of the parameters it uses.
+    inferred : frozenset of {"inputs", "outputs", "parameters"}
+        Which parts of the interface were not declared.
+    after : tuple of str
+        Steps that it waits for without taking anything from them.
+    shared : tuple of SharedCode
+        The shared code it reaches, in the order in which it has to run.
+    modules : tuple of Module
+        The project's own modules it reaches.
+    packages : tuple of str
+        Top-level names of the third-party packages it imports, directly or through shared code and modules.
+    unknown : tuple of str
+        What the analysis could not resolve, one sentence each; not empty means that the step is never reused.
+    resources : Resources
+        What it asks for.
+    retries : int
+        How often it is tried again after a failure.
+    timeout : float or None
+        Seconds after which an attempt is stopped.
+    cache : bool
+        False when its result must never be reused.
+    always : bool
+        True when it runs even if what is before it failed.
+    on, kernel : str or None
+        Where it runs, and in which kernel.
+    place : Place or None
+        Where its first header stands.
+    """
+
+    name: str
+    cells: tuple[StepCell, ...]
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    parameters: tuple[str, ...] = ()
+    inferred: frozenset[Section] = frozenset()
+    after: tuple[str, ...] = ()
+    shared: tuple[SharedCode, ...] = ()
+    modules: tuple[Module, ...] = ()
+    packages: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    resources: Resources = field(default_factory=Resources)
+    retries: int = 0
+    timeout: float | None = None
+    cache: bool = True
+    always: bool = False
+    on: str | None = None
+    kernel: str | None = None
+    place: Place | None = None
+
+    def output(self, name: str) -> Output | None:
+        """Return the output called `name`, or None."""
+        return next((output for output in self.outputs if output.name == name), None)

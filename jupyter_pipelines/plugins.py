@@ -1,0 +1,84 @@
+"""Kind and name -> class: the only place that knows entry points.
+
+Built-ins stand in a table of dotted names; strangers announce themselves as entry points in the group
+``jupyter_pipelines.<kind>``. Only the one that is asked for is imported, so a broken stranger hurts nobody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any, Literal
+
+from jupyter_pipelines.errors import Fault, PluginError, closest
+
+Kind = Literal["serializers", "executors", "stores"]
+
+_ROOM = "jupyter_pipelines."
+BUILT_IN: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
+    {
+        "serializers": {
+            "json": "storing.serializers.plain:Json",
+            "text": "storing.serializers.plain:Text",
+            "bytes": "storing.serializers.plain:Bytes",
+            "arrow": "storing.serializers.frames:Arrow",
+            "parquet": "storing.serializers.frames:Parquet",
+            "npy": "storing.serializers.arrays:Npy",
+            "joblib": "storing.serializers.objects:Joblib",
+            "pickle": "storing.serializers.objects:Pickle",
+        },
+        "executors": {"local": "running.executors.local:Local"},
+        "stores": {"file": "storing.store:Store"},
+    }
+)
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    """Return the names that `kind` has, built-ins first; nothing is imported."""
+    return (*BUILT_IN[kind], *(name for name in _strangers(kind) if name not in BUILT_IN[kind]))
+
+
+def load(kind: Kind, name: str) -> Any:
+    """Return the class called `name`.
+
+    Raises
+    ------
+    PluginError
+        There is none of that name (JP602), or it cannot be imported (JP601).
+    """
+    dotted = BUILT_IN[kind].get(name)
+    if dotted is not None:
+        module, _, attribute = dotted.partition(":")
+        return getattr(import_module(_ROOM + module), attribute)
+    stranger = _strangers(kind).get(name)
+    if stranger is None:
+        raise PluginError(_unknown(kind, name))
+    try:
+        return stranger.load()
+    except Exception as error:
+        raise PluginError(_broken(kind, stranger, error)) from error
+
+
+def _strangers(kind: Kind) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=f"jupyter_pipelines.{kind}")}
+
+
+def _unknown(kind: Kind, name: str) -> Fault:
+    known = names(kind)
+    near = closest(name, known)
+    return Fault(
+        code="JP602",
+        message=f"there is no {kind[:-1]} called `{name}`",
+        suggestion=f"write `{near}`" if near else f"use one of: {', '.join(known)}",
+    )
+
+
+def _broken(kind: Kind, point: EntryPoint, error: Exception) -> Fault:
+    package = point.dist.name if point.dist else point.value
+    return Fault(
+        code="JP601",
+        message=f"the {kind[:-1]} `{point.name}` of `{package}` cannot be loaded: {type(error).__name__}: {error}",
+        suggestion=f"repair or remove the package: pip install --force-reinstall {package}",
+    )

@@ -1,0 +1,394 @@
+"""The façade: read, plan, run and look back, over one store and one configuration.
+
+Every door (magics, command line, Python) goes through here, so that they cannot differ in what they do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import Fault, PipelineError, PlanError, StoreError, closest
+from jupyter_pipelines.notebook.document import Document
+from jupyter_pipelines.notebook.reading import Reading
+from jupyter_pipelines.notebook.reading import read as read_notebook
+from jupyter_pipelines.pipeline.graph import Pipeline
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.pipeline.data import Artifact
+    from jupyter_pipelines.planning.plan import Plan, PlannedStep, Planner
+    from jupyter_pipelines.reporting.comparing import Difference
+    from jupyter_pipelines.running.events import Observer
+    from jupyter_pipelines.running.run import Run
+    from jupyter_pipelines.storing.collecting import Collected
+    from jupyter_pipelines.storing.records import StepRecord
+    from jupyter_pipelines.storing.store import Store
+
+STORE_VARIABLE = "JUPYTER_PIPELINES_STORE"
+STORE_FOLDER = ".pipelines"
+Source = str | Path | Document
+
+
+@dataclass(frozen=True, slots=True)
+class StoreView:
+    """What planning may ask of a store, on behalf of one notebook."""
+
+    store: Store
+    notebook: str | None
+
+    def record(self, key: str) -> StepRecord | None:
+        """Return what is stored under `key`."""
+        return self.store.records.get(key)
+
+    def latest(self, step: str) -> StepRecord | None:
+        """Return the newest record of `step`, of this notebook if it has one."""
+        return self.store.records.latest(step, self.notebook)
+
+    def intact(self, artifact: Artifact) -> str:
+        """Return whether the bytes of `artifact` are ``ok``, ``missing`` or ``corrupt``."""
+        return self.store.blobs.verify(artifact.digest)
+
+    def digest(self, path: Path) -> str:
+        """Return the digest of a file's or folder's content."""
+        return self.store.digest(path)
+
+
+class Project:
+    """Notebooks, and the store in which their results outlive them.
+
+    Parameters
+    ----------
+    store : str, Path or None
+        Where the store is. By default what ``JUPYTER_PIPELINES_STORE`` says, else ``.pipelines`` in the root of the
+        project that a notebook belongs to, else beside the notebook.
+    """
+
+    def __init__(self, store: str | Path | None = None) -> None:
+        self._url = store or os.environ.get(STORE_VARIABLE) or None
+        self._stores: dict[str, Store] = {}
+
+    def inspect(self, source: Source, *, texts: Mapping[str, str] | None = None) -> Reading:
+        """Read a notebook and return its pipeline, if it makes one, together with every fault.
+
+        Raises
+        ------
+        NotebookError
+            It is not a notebook that can be read.
+        """
+        return read_notebook(source, texts=texts)
+
+    def read(self, source: Source, *, texts: Mapping[str, str] | None = None) -> Pipeline:
+        """Read a notebook into a pipeline.
+
+        Raises
+        ------
+        NotebookError, PipelineError
+            It cannot be read; its steps do not make a pipeline (every fault at once).
+        """
+        reading = self.inspect(source, texts=texts)
+        if reading.pipeline is None:
+            raise PipelineError(*(fault for fault in reading.faults if fault.severity == "error"))
+        return reading.pipeline
+
+    def check(
+        self, source: Source, parameters: Mapping[str, Any] | None = None, texts: Mapping[str, str] | None = None
+    ) -> tuple[Fault, ...]:
+        """Return every fault of a notebook and of values for its parameters; nothing of it is executed."""
+        from jupyter_pipelines.planning.resolving import faults_of
+
+        reading = self.inspect(source)
+        if reading.pipeline is None:
+            return reading.faults
+        return (*reading.faults, *faults_of(reading.pipeline, parameters or {}, texts or {}))
+
+    def store_for(self, pipeline: Pipeline) -> Store:
+        """Return the store that holds the results of `pipeline`, made if need be.
+
+        Raises
+        ------
+        StoreError
+            It cannot be opened or made.
+        """
+        from jupyter_pipelines.storing.store import Store
+
+        url = str(self._url or pipeline.root / STORE_FOLDER)
+        if url not in self._stores:
+            self._stores[url] = Store.open(url)
+        return self._stores[url]
+
+    def planner(
+        self,
+        pipeline: Pipeline,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        texts: Mapping[str, str] | None = None,
+        force: bool | Sequence[str] = False,
+    ) -> Planner:
+        """Return what decides for each step of `pipeline` whether it is reused.
+
+        Raises
+        ------
+        PlanError
+            A value does not fit its parameter, or a step to force does not exist.
+        """
+        from jupyter_pipelines.planning.environment import Environment
+        from jupyter_pipelines.planning.plan import Planner
+        from jupyter_pipelines.planning.resolving import resolve
+
+        values = resolve(pipeline, parameters or {}, texts or {})
+        view = StoreView(self.store_for(pipeline), notebook_name(pipeline))
+        forced = [step.name for step in pipeline] if force is True else list(force or ())
+        return Planner(pipeline, values, view=view, environment=Environment.current(), forced=forced)
+
+    def plan(
+        self,
+        pipeline: Pipeline,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        texts: Mapping[str, str] | None = None,
+        to: Sequence[str] = (),
+        start: Sequence[str] = (),
+        only: Sequence[str] = (),
+        force: bool | Sequence[str] = False,
+    ) -> Plan:
+        """Decide for every step what a run would do, and why; nothing runs.
+
+        Parameters
+        ----------
+        pipeline : Pipeline
+            What :meth:`read` returned.
+        parameters : Mapping
+            Values by name.
+        texts : Mapping
+            Values by name as a command line gives them; parsed by the type of the parameter.
+        to, start, only : sequences of str
+            Part of the graph: these steps and all before them, and all after them, or nothing else.
+        force : bool or sequence of str
+            Steps to compute again, or True for all.
+
+        Raises
+        ------
+        PlanError
+            Parameters or steps asked for do not fit the pipeline (every fault at once).
+        """
+        planner = self.planner(pipeline, parameters, texts=texts, force=force)
+        return planner.plan(to=to, start=start, only=only)
+
+    def run(
+        self,
+        plan: Plan,
+        *,
+        jobs: int | None = None,
+        on: str = "local",
+        keep_going: bool = False,
+        observers: Sequence[Observer] = (),
+    ) -> Run:
+        """Run a plan.
+
+        Parameters
+        ----------
+        plan : Plan
+            What :meth:`plan` returned.
+        jobs : int or None
+            How many steps at once; the number of cores by default.
+        on : str
+            The executor.
+        keep_going : bool
+            After a failure, go on with the steps that do not depend on it.
+        observers : sequence of callables
+            Each gets every event, as the keyword argument ``event``.
+
+        Raises
+        ------
+        PlanError, PluginError, StoreError
+            Nothing has run. A step that fails raises nothing here: see :meth:`Run.raise_for_state`.
+        """
+        from jupyter_pipelines import plugins
+        from jupyter_pipelines.running.loop import run_plan
+
+        executor = plugins.load("executors", on)(jobs or os.cpu_count() or 1)
+        store = self.store_for(plan.pipeline)
+        return run_plan(
+            plan,
+            store=store,
+            executor=executor,
+            observers=observers,
+            keep_going=keep_going,
+            notebook=notebook_name(plan.pipeline),
+        )
+
+    def why(self, pipeline: Pipeline, step: str, **options: Any) -> PlannedStep:
+        """Return the decision for one step, with its cause.
+
+        Raises
+        ------
+        PlanError
+            There is no such step.
+        """
+        require_step(pipeline, step)
+        return self.plan(pipeline, **options)[step]
+
+    def runs(self, pipeline: Pipeline) -> list[dict[str, Any]]:
+        """Return the documents of earlier runs of this notebook, newest first."""
+        runs = self.store_for(pipeline).runs
+        mine = notebook_name(pipeline)
+        documents = (runs.read(run_id) for run_id in runs.ids())
+        return [document for document in documents if document.get("notebook") == mine]
+
+    def run_document(self, pipeline: Pipeline, name: str) -> dict[str, Any]:
+        """Return the document of a run: its id, the start of its id, ``last`` or ``last~N``.
+
+        Raises
+        ------
+        StoreError
+            There is none, or more than one.
+        """
+        documents = self.runs(pipeline)
+        base, _, back = name.partition("~")
+        if base == "last" and (back or "0").isdigit():
+            found = documents[int(back or 0) : int(back or 0) + 1]
+        else:
+            found = [document for document in documents if str(document["run"]).startswith(name)]
+        if len(found) != 1:
+            raise StoreError(_which_run(name, [str(document["run"]) for document in found or documents], bool(found)))
+        return found[0]
+
+    def diff(self, pipeline: Pipeline, first: str, second: str) -> Difference:
+        """Compare two runs: parameters, code, inputs, outputs, durations."""
+        from jupyter_pipelines.reporting.comparing import compare
+
+        documents = [self.run_document(pipeline, name) for name in (first, second)]
+        return compare(*documents, record=self.store_for(pipeline).records.get)
+
+    def artifact(self, pipeline: Pipeline, name: str) -> tuple[Artifact, StepRecord]:
+        """Return the newest stored ``STEP.NAME``, and the record of the step run that made it.
+
+        Raises
+        ------
+        PlanError, StoreError
+            There is no such output; nothing is stored for it.
+        """
+        step, _, output = name.partition(".")
+        require_step(pipeline, step)
+        if output not in {one.name for one in pipeline[step].outputs}:
+            raise PlanError(_no_output(pipeline, step, output))
+        store = self.store_for(pipeline)
+        record = store.records.latest(step, notebook_name(pipeline))
+        if record is None or output not in record.outputs:
+            raise StoreError(_not_stored(pipeline, name))
+        return record.outputs[output], record
+
+    def load(self, pipeline: Pipeline, name: str) -> Any:
+        """Return the value of the newest stored ``STEP.NAME``, verified.
+
+        Raises
+        ------
+        PlanError, StoreError
+            There is no such output; nothing is stored for it; the stored bytes are damaged.
+        """
+        artifact, _ = self.artifact(pipeline, name)
+        return self.store_for(pipeline).load(artifact)
+
+    def collect(self, pipeline: Pipeline, *, older_than: float, dry_run: bool = False) -> Collected:
+        """Remove what no kept run and no step needs any more.
+
+        Parameters
+        ----------
+        pipeline : Pipeline
+            Says which store.
+        older_than : float
+            Seconds; what is younger stays.
+        dry_run : bool
+            Only say what would go.
+        """
+        from jupyter_pipelines.storing.collecting import collect
+
+        return collect(self.store_for(pipeline), older_than=older_than, dry_run=dry_run)
+
+    def freeze(self, source: str | Path) -> list[int]:
+        """Write inferred interfaces into the headers of a notebook, and return the cells that changed."""
+        from jupyter_pipelines.notebook.freezing import freeze
+
+        return freeze(Path(source), self.read(source))
+
+
+def read(source: Source) -> Pipeline:
+    """Read a notebook into a pipeline; see :meth:`Project.read`."""
+    return Project().read(source)
+
+
+def check(source: Source, **parameters: Any) -> tuple[Fault, ...]:
+    """Return every fault of a notebook; see :meth:`Project.check`."""
+    return Project().check(source, parameters)
+
+
+def plan(pipeline: Pipeline, *, force: bool | Sequence[str] = False, **parameters: Any) -> Plan:
+    """Decide for every step what a run would do; see :meth:`Project.plan`."""
+    return Project().plan(pipeline, parameters, force=force)
+
+
+def run(
+    pipeline: Pipeline,
+    *,
+    jobs: int | None = None,
+    on: str = "local",
+    force: bool | Sequence[str] = False,
+    keep_going: bool = False,
+    observers: Sequence[Observer] = (),
+    **parameters: Any,
+) -> Run:
+    """Plan a pipeline and run it; see :meth:`Project.plan` and :meth:`Project.run`."""
+    project = Project()
+    planned = project.plan(pipeline, parameters, force=force)
+    return project.run(planned, jobs=jobs, on=on, keep_going=keep_going, observers=observers)
+
+
+def notebook_name(pipeline: Pipeline) -> str | None:
+    """Return what a store calls the notebook: its path from the project's root."""
+    if pipeline.notebook is None:
+        return None
+    path = pipeline.notebook.resolve()
+    return path.relative_to(pipeline.root).as_posix() if path.is_relative_to(pipeline.root) else str(path)
+
+
+def require_step(pipeline: Pipeline, name: str) -> None:
+    """Raise the error for a step that does not exist."""
+    if name in pipeline:
+        return
+    names = [step.name for step in pipeline]
+    near = closest(name, names)
+    help_text = f"write `{near}`" if near else f"use one of: {', '.join(names)}"
+    raise PlanError(Fault(code="JP603", message=f"there is no step `{name}`", suggestion=help_text))
+
+
+def _no_output(pipeline: Pipeline, step: str, output: str) -> Fault:
+    names = [one.name for one in pipeline[step].outputs]
+    near = closest(output, names)
+    return Fault(
+        code="JP405",
+        message=f"step `{step}` has no output `{output}`",
+        suggestion=f"write `{step}.{near or (names or ['NAME'])[0]}`",
+        step=step,
+        notes=(f"its outputs are: {', '.join(names) or 'none'}",),
+    )
+
+
+def _not_stored(pipeline: Pipeline, name: str) -> Fault:
+    return Fault(
+        code="JP405",
+        message=f"`{name}` is not in the store",
+        suggestion=f"run it first: jupyter pipelines run {pipeline.notebook or 'NOTEBOOK'} --to {name.split('.')[0]}",
+        step=name.split(".")[0],
+    )
+
+
+def _which_run(name: str, runs: Sequence[str], ambiguous: bool) -> Fault:
+    return Fault(
+        code="JP405",
+        message=f"`{name}` names more than one run" if ambiguous else f"there is no run `{name}`",
+        suggestion="write one of the ids that `jupyter pipelines runs` lists, or `last`",
+        notes=(f"runs: {', '.join(runs[:5]) or 'none yet'}",),
+    )
