@@ -105,7 +105,7 @@ class Place:
     Parameters
     ----------
     cell : int
-        Number of the cell, counted from 1 over all cells of the notebook.
+        Number of the cell, counted from 1 over all cells of the notebook; 0 for a cell of a session, which has none.
     line : int
         Line in the cell as its author sees it, counted from 1, header lines included.
     column : int
@@ -186,7 +186,8 @@ class Fault:
         if self.place is None:
             return [f"  --> {self.notebook}"] if self.notebook else []
         place = self.place
-        lines = [f"  --> {self.notebook or 'notebook'}, cell {place.cell}, line {place.line}"]
+        cell = f"{self.notebook or 'notebook'}, cell {place.cell}" if place.cell else "this cell"
+        lines = [f"  --> {cell}, line {place.line}"]
         if place.text:
             lines.append(f"   | {place.text}")
         if place.text and place.length:
