@@ -1,0 +1,233 @@
+"""A step run as a document: a ticket goes to a worker, an outcome comes back.
+
+Both are plain JSON, so that a pipe, a queue or another machine can carry them. Nothing here imports anything heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, NotRequired, TypedDict
+
+from jupyter_pipelines.errors import Fault, Place
+from jupyter_pipelines.pipeline.data import Artifact, OutputKind
+
+TICKET = "jupyter-pipelines/ticket/1"
+OUTCOME = "jupyter-pipelines/outcome/1"
+
+State = Literal["succeeded", "failed", "timed-out", "died", "cancelled"]
+
+
+class Given(TypedDict):
+    """Where the kernel finds one input.
+
+    ``artifact`` has `digest` and `format`; ``file`` (or folder) has `path`, absolute or relative to the ticket's `cwd`,
+    and `digest`; ``missing`` has nothing and binds the name to ``None``.
+    """
+
+    kind: Literal["artifact", "file", "missing"]
+    digest: NotRequired[str]
+    format: NotRequired[str]
+    path: NotRequired[str]
+
+
+class Wanted(TypedDict):
+    """What one output is to be stored as."""
+
+    kind: OutputKind
+    format: str | None
+
+
+class Publish(TypedDict):
+    """Where people look for what a step run leaves behind."""
+
+    notebook: str
+    log: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """One attempt at one step.
+
+    Parameters
+    ----------
+    id : str
+        Unique among all attempts of all runs; used in file names, so letters, digits, ``_``, ``-`` and ``.`` only.
+    run, step : str
+        The run and the step it belongs to.
+    attempt : int
+        Counted from 1.
+    notebook : dict
+        The rendered notebook, nbformat 4.5.
+    path : str
+        The file in which the step's kernel finds this ticket: what the rendered notebook hands to ``open_step``. The
+        worker writes it.
+    cwd : str
+        Where the step runs: the folder of the user's notebook.
+    store : str
+        URL or path of the store.
+    parameters : Mapping
+        The values that `notebook` was rendered with.
+    inputs, outputs : Mapping
+        The interface: where each input is, and what each output is to be stored as.
+    timeout : float or None
+        Seconds that the step's code may take; None for no limit.
+    kernel : str or None
+        Name of the kernelspec; None for the one of the interpreter that runs the worker.
+    environment : Mapping of str to str
+        Added to the kernel's environment.
+    publish : Publish
+        Where the executed notebook and the log go, whatever happens.
+    """
+
+    id: str
+    run: str
+    step: str
+    notebook: Mapping[str, Any]
+    path: str
+    cwd: str
+    store: str
+    publish: Publish
+    attempt: int = 1
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Given] = field(default_factory=dict)
+    outputs: Mapping[str, Wanted] = field(default_factory=dict)
+    timeout: float | None = None
+    kernel: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self, *, notebook: bool = True) -> dict[str, Any]:
+        """Return the ticket as JSON holds it, on request without the notebook."""
+        left_out = set() if notebook else {"notebook"}
+        return {"schema": TICKET} | _values(self, left_out)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Ticket:
+        """Return the ticket that :meth:`to_dict` described.
+
+        Raises
+        ------
+        ValueError
+            The document is something else, or of another format version.
+        """
+        _require(document, TICKET)
+        return cls(**{"notebook": {}} | _known(cls, document))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a ticket.
+
+    Parameters
+    ----------
+    ticket : str
+        Id of the ticket.
+    state : {"succeeded", "failed", "timed-out", "died", "cancelled"}
+        ``succeeded`` means that every cell ran to its end and every declared output is in the store.
+    outputs : Mapping of str to Artifact
+        Empty unless the step succeeded.
+    fault : Fault or None
+        Why it did not succeed.
+    error_type : str or None
+        Name of the exception class, if the step's code raised one.
+    warnings : tuple of Fault
+        What is doubtful but stopped nothing.
+    seconds : float
+        From the start of the attempt to its end, the kernel's start included.
+    started : str
+        ISO 8601, UTC; empty when it never started.
+    log, notebook : str or None
+        Paths of what was published.
+    """
+
+    ticket: str
+    state: State
+    outputs: Mapping[str, Artifact] = field(default_factory=dict)
+    fault: Fault | None = None
+    error_type: str | None = None
+    warnings: tuple[Fault, ...] = ()
+    seconds: float = 0.0
+    started: str = ""
+    log: str | None = None
+    notebook: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the outcome as JSON holds it."""
+        return {"schema": OUTCOME} | _values(self, {"outputs", "fault", "warnings"}) | {
+            "outputs": {name: artifact.to_dict() for name, artifact in self.outputs.items()},
+            "fault": asdict(self.fault) if self.fault else None,
+            "warnings": [asdict(fault) for fault in self.warnings],
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Outcome:
+        """Return the outcome that :meth:`to_dict` described.
+
+        Raises
+        ------
+        ValueError
+            The document is something else, or of another format version.
+        """
+        _require(document, OUTCOME)
+        artifacts = {name: Artifact.from_dict(one) for name, one in document["outputs"].items()}
+        fault = fault_from_dict(document["fault"]) if document["fault"] else None
+        warnings = tuple(fault_from_dict(one) for one in document["warnings"])
+        return cls(**_known(cls, document) | {"outputs": artifacts, "fault": fault, "warnings": warnings})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A sign of life of a running ticket.
+
+    Parameters
+    ----------
+    ticket : str
+        Id of the ticket.
+    cell : int or None
+        Which code cell of the rendered notebook runs, counted from 1; None while its kernel starts.
+    cells : int or None
+        How many code cells it has.
+    text : str
+        The last line it printed, or what it is doing.
+    """
+
+    ticket: str
+    cell: int | None = None
+    cells: int | None = None
+    text: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Progress:
+        """Return the report that :meth:`to_dict` described."""
+        return cls(**_known(cls, document))
+
+
+def fault_from_dict(document: Mapping[str, Any]) -> Fault:
+    """Return the fault that :func:`dataclasses.asdict` described."""
+    place = document.get("place")
+    values = _known(Fault, document) | {"notes": tuple(document.get("notes", ()))}
+    return Fault(**values | {"place": Place(**place) if place else None})
+
+
+def _values(document: Any, left_out: set[str]) -> dict[str, Any]:
+    names = (one.name for one in fields(document) if one.name not in left_out)
+    return {name: _plain(getattr(document, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _known(cls: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what a newer version of the same format may have added."""
+    names = {one.name for one in fields(cls)}
+    return {name: value for name, value in document.items() if name in names}
+
+
+def _require(document: Mapping[str, Any], schema: str) -> None:
+    if document.get("schema") != schema:
+        raise ValueError(f"expected a document of format {schema}, got {document.get('schema')!r}")
