@@ -1,0 +1,201 @@
+"""What the machine is told, and what it orders: the two vocabularies between :mod:`.machine` and :mod:`.loop`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jupyter_pipelines.pipeline.step import Resources
+
+StepState = Literal[
+    "pending",
+    "deciding",
+    "ready",
+    "waiting",
+    "running",
+    "retrying",
+    "succeeded",
+    "reused",
+    "failed",
+    "blocked",
+    "skipped",
+    "cancelled",
+]
+FinalState = Literal["succeeded", "reused", "failed", "blocked", "skipped", "cancelled"]
+RunState = Literal["succeeded", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What the machine has to know of a step.
+
+    Parameters
+    ----------
+    name : str
+        The step.
+    before : tuple of str
+        The steps it waits for.
+    optional : frozenset of str
+        Those of `before` that may fail, because only optional inputs come from them.
+    always : bool
+        It runs however the steps before it ended.
+    retries : int
+        How often it is tried again.
+    demand : Resources
+        What it asks for; a core if it does not say.
+    seconds : float
+        How long it is expected to take; decides who goes first, nothing else.
+    planned : {"go", "skip", "blocked"}
+        Whether the plan lets it start at all.
+    """
+
+    name: str
+    before: tuple[str, ...] = ()
+    optional: frozenset[str] = frozenset()
+    always: bool = False
+    retries: int = 0
+    demand: Resources = field(default_factory=Resources)
+    seconds: float = 1.0
+    planned: Literal["go", "skip", "blocked"] = "go"
+
+
+# What the machine is told -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """The answer to :class:`Decide`; ``failed`` means that no decision could be made."""
+
+    step: str
+    decision: Literal["run", "reuse", "blocked", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseBusy:
+    """Somebody else is computing the same step; the loop goes on asking until :class:`LeaseGranted`."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseGranted:
+    """Nobody else computes the step now."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """An attempt is over, its outputs published if it succeeded.
+
+    Parameters
+    ----------
+    step : str
+        Which step.
+    attempt : int
+        Which attempt, counted from 1; news of an earlier one are ignored.
+    state : {"succeeded", "failed", "cancelled"}
+        How it ended.
+    final : bool
+        Another attempt would not help.
+    """
+
+    step: str
+    attempt: int
+    state: Literal["succeeded", "failed", "cancelled"]
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerFired:
+    """The pause before another attempt is over."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRequested:
+    """Somebody wants a step, or with None the whole run, to stop; asked twice, at once."""
+
+    step: str | None = None
+
+
+Message = Decided | LeaseBusy | LeaseGranted | Finished | TimerFired | StopRequested
+
+
+# What the machine orders --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decide:
+    """Decide between run and reuse, now that everything before the step is known."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcquireLease:
+    """Make sure that nobody else computes the same step."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseLease:
+    """The lease came too late."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submit:
+    """Start an attempt in a fresh kernel."""
+
+    step: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartTimer:
+    """Pause before attempt `attempt`, for `seconds`."""
+
+    step: str
+    attempt: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelStep:
+    """Stop the attempt under way; `hard` means without asking it first."""
+
+    step: str
+    hard: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """The step is over: give back its lease, tell everybody.
+
+    Parameters
+    ----------
+    step : str
+        Which step.
+    state : FinalState
+        How it ended.
+    cause : str or None
+        The step because of which it was blocked or not started.
+    """
+
+    step: str
+    state: FinalState
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """Every step is over."""
+
+    state: RunState
+
+
+Command = Decide | AcquireLease | ReleaseLease | Submit | StartTimer | CancelStep | Settle | Finish
