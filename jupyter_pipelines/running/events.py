@@ -1,0 +1,303 @@
+"""What a run tells those who watch it.
+
+Observers are callables that get every event as the keyword argument ``event``, one at a time, in the thread that runs
+the loop. They may be slow only at the run's expense, and they cannot hurt it: one that raises is told no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from jupyter_pipelines.errors import Fault
+from jupyter_pipelines.running.run import Run, StepRun, error_to_dict, reason_to_dict
+
+
+class Observer(Protocol):
+    """Anything that wants to know how a run gets on."""
+
+    def __call__(self, *, event: Event) -> None:
+        """Take notice of `event`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What every event has.
+
+    Parameters
+    ----------
+    run : str
+        Id of the run.
+    at : str
+        When, ISO 8601 in UTC.
+    """
+
+    kind: ClassVar[str]
+
+    run: str
+    at: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as a line of ``events.jsonl``."""
+        return {"event": self.kind, "run": self.run, "at": self.at} | self._more()
+
+    def _more(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(_Said):
+    """A run begins.
+
+    Parameters
+    ----------
+    notebook : str or None
+        Path of the notebook from the project's root.
+    parameters : Mapping
+        Values by name.
+    decisions : Mapping of str to str
+        What the plan says of each step, in the order of the plan.
+    jobs : int
+        How many steps may run at once.
+    folder : str or None
+        Where the run's document, notebooks and logs are; None when the store cannot be written.
+    """
+
+    kind: ClassVar[str] = "run-started"
+
+    notebook: str | None
+    parameters: Mapping[str, Any]
+    decisions: Mapping[str, str]
+    jobs: int
+    folder: str | None
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Names of the steps, in the order of the plan."""
+        return tuple(self.decisions)
+
+    def _more(self) -> dict[str, Any]:
+        return {
+            "notebook": self.notebook,
+            "parameters": dict(self.parameters),
+            "decisions": dict(self.decisions),
+            "jobs": self.jobs,
+            "folder": self.folder,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDecided(_Said):
+    """It is known whether a step runs, because everything before it is over.
+
+    Parameters
+    ----------
+    step : str
+        Which step.
+    decision : str
+        ``run``, ``reuse`` or ``blocked``.
+    reason : Reason
+        Why.
+    key : str or None
+        Its key, now that it is known.
+    """
+
+    kind: ClassVar[str] = "step-decided"
+
+    step: str
+    decision: str
+    reason: Any
+    key: str | None
+
+    def _more(self) -> dict[str, Any]:
+        reason = reason_to_dict(self.reason)
+        return {"step": self.step, "decision": self.decision, "reason": reason, "key": self.key}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepWaiting(_Said):
+    """Another run computes the same step; when it is done, its result is reused."""
+
+    kind: ClassVar[str] = "step-waiting"
+
+    step: str
+
+    def _more(self) -> dict[str, Any]:
+        return {"step": self.step}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted(_Said):
+    """An attempt begins.
+
+    Parameters
+    ----------
+    step : str
+        Which step.
+    attempt : int
+        Counted from 1.
+    log : str
+        The file that everything it prints goes to.
+    """
+
+    kind: ClassVar[str] = "step-started"
+
+    step: str
+    attempt: int
+    log: str
+
+    def _more(self) -> dict[str, Any]:
+        return {"step": self.step, "attempt": self.attempt, "log": self.log}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepProgress(_Said):
+    """A running step gives a sign of life.
+
+    Parameters
+    ----------
+    step : str
+        Which step.
+    cell, cells : int or None
+        Which cell of its notebook runs, counted from 1, and how many there are.
+    text : str
+        The last line it printed.
+    """
+
+    kind: ClassVar[str] = "step-progress"
+
+    step: str
+    cell: int | None = None
+    cells: int | None = None
+    text: str = ""
+
+    def _more(self) -> dict[str, Any]:
+        return {"step": self.step, "cell": self.cell, "cells": self.cells, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRetried(_Said):
+    """An attempt failed, and another one follows in a fresh kernel.
+
+    Parameters
+    ----------
+    step : str
+        Which step.
+    attempt : int
+        The attempt that failed.
+    pause : float
+        Seconds until the next one.
+    fault : Fault or None
+        Why it failed.
+    seconds : float
+        How long it took.
+    notebook, log : str or None
+        What it left behind.
+    """
+
+    kind: ClassVar[str] = "step-retried"
+
+    step: str
+    attempt: int
+    pause: float
+    fault: Fault | None = None
+    seconds: float = 0.0
+    notebook: str | None = None
+    log: str | None = None
+
+    def _more(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "attempt": self.attempt,
+            "pause": self.pause,
+            "fault": error_to_dict(self.fault) if self.fault else None,
+            "seconds": self.seconds,
+            "notebook": self.notebook,
+            "log": self.log,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished(_Said):
+    """A step is over.
+
+    Parameters
+    ----------
+    result : StepRun
+        What became of it.
+    """
+
+    kind: ClassVar[str] = "step-finished"
+
+    result: StepRun
+
+    @property
+    def step(self) -> str:
+        """Name of the step."""
+        return self.result.name
+
+    @property
+    def state(self) -> str:
+        """How it ended."""
+        return self.result.state
+
+    def _more(self) -> dict[str, Any]:
+        return {"step": self.step} | self.result.to_dict()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned(_Said):
+    """Something is doubtful, but stops nothing.
+
+    Parameters
+    ----------
+    fault : Fault
+        What.
+    step : str or None
+        The step concerned.
+    """
+
+    kind: ClassVar[str] = "warned"
+
+    fault: Fault
+    step: str | None = None
+
+    def _more(self) -> dict[str, Any]:
+        return {"step": self.step, "fault": error_to_dict(self.fault)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(_Said):
+    """A run is over.
+
+    Parameters
+    ----------
+    result : Run
+        What became of it.
+    """
+
+    kind: ClassVar[str] = "run-finished"
+
+    result: Run = field(repr=False)
+
+    @property
+    def state(self) -> str:
+        """How it ended."""
+        return self.result.state
+
+    def _more(self) -> dict[str, Any]:
+        return {"state": self.result.state, "seconds": self.result.seconds, "saved": self.result.saved}
+
+
+Event = (
+    RunStarted
+    | StepDecided
+    | StepWaiting
+    | StepStarted
+    | StepProgress
+    | StepRetried
+    | StepFinished
+    | Warned
+    | RunFinished
+)
