@@ -1,0 +1,77 @@
+# Works in a fresh clone with python3 (3.11 or later), make and git. `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+# Debian packages that the tests need and a bare machine may lack. Nothing today; empty means apt-get is never called.
+SYSTEM_PACKAGES :=
+
+# Without byte code every kernel and every command would compile its imports again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+##@ Use
+
+demo: $(VENV)/.demo ## Run the example notebook as a pipeline; call it again and every step is reused
+	@$(BIN)/jupyter-pipelines run notebooks/quickstart.ipynb
+	@echo
+	@echo "Open it:       $(BIN)/jupyter lab notebooks/quickstart.ipynb"
+	@echo "See the graph: $(BIN)/jupyter-pipelines show notebooks/quickstart.ipynb"
+
+##@ Develop
+
+venv: $(VENV)/.dev ## Make .venv with everything that development needs
+
+test: system $(VENV)/.dev ## Install what the tests need and run them all (ARGS="-k name" for some)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, and who imports whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Format the code and mend what can be mended without thought
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(VENV)/.dev ## Check types
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev ## Build the documentation; a warning fails
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+build: $(VENV)/.dev ## Build wheel and source distribution into dist/
+	rm -rf dist
+	$(BIN)/python -m build
+
+clean: ## Remove .venv and all that was built; stored pipeline results stay
+	rm -rf $(VENV) build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# One environment, two sizes: the demo needs less than the tests, and adding the rest later keeps what is there.
+# A stamp is older than a changed pyproject.toml, so that the extras are installed again.
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@touch $@
+
+system:
+	@missing=; for package in $(SYSTEM_PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
+	if [ -z "$$missing" ]; then exit 0; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing; \
+	else echo "not installed, tests that need them will fail:$$missing" >&2; fi
+
+.PHONY: demo venv test lint format types docs build clean help system
