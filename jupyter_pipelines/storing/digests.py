@@ -1,0 +1,100 @@
+"""Digests of files and folders, and when a remembered one may be believed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+ALGORITHM = "sha256"
+_FORM = re.compile(r"sha256:[0-9a-f]{64}")
+_UNSETTLED_NS = 2_000_000_000
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What the file system says about a file without its bytes being read."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Mark:
+        """Return the mark of a file with this status."""
+        return cls(inode=status.st_ino, size=status.st_size, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns)
+
+    def settled(self, now_ns: int) -> bool:
+        """Tell whether a change after `now_ns` is sure to change the mark.
+
+        Clocks of file systems are coarse (two seconds on some): a file changed just before its bytes were read might
+        be changed once more without its times moving.
+        """
+        return self.ctime_ns < now_ns - _UNSETTLED_NS and abs(self.mtime_ns - now_ns) >= _UNSETTLED_NS
+
+
+class Memo(Protocol):
+    """Remembers digests by path and mark."""
+
+    def digest(self, path: str, mark: Mark) -> str | None:
+        """Return the digest remembered for `path`, when the file still has this mark."""
+
+    def remember(self, path: str, mark: Mark, digest: str) -> None:
+        """Remember the digest of `path`."""
+
+
+def is_digest(text: str) -> bool:
+    """Tell whether `text` is a digest as this package writes them."""
+    return _FORM.fullmatch(text) is not None
+
+
+def digest_bytes(content: bytes) -> str:
+    """Return the digest of `content`."""
+    return f"{ALGORITHM}:{hashlib.sha256(content).hexdigest()}"
+
+
+def digest_file(path: Path, memo: Memo | None = None) -> str:
+    """Return the digest of the bytes of the file `path`; links are followed.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    memo : Memo or None
+        Where digests are remembered. One is believed while inode, size, mtime and ctime are the same and both times
+        were at least two seconds past when the bytes were read.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return digest_open(file, os.path.abspath(path), memo)
+
+
+def digest_open(file: BinaryIO, name: str, memo: Memo | None) -> str:
+    """Return the digest of the open file `file`, which `memo` knows as `name`; the position ends up anywhere."""
+    mark = Mark.of(os.fstat(file.fileno()))
+    known = memo.digest(name, mark) if memo else None
+    if known is not None:
+        return known
+    now = time.time_ns()
+    digest = f"{ALGORITHM}:{_hash(file)}"
+    if memo and mark.settled(now) and Mark.of(os.fstat(file.fileno())) == mark:
+        memo.remember(name, mark, digest)
+    return digest
+
+
+def _hash(file: BinaryIO) -> str:
+    result = hashlib.new(ALGORITHM)
+    block = memoryview(bytearray(_BLOCK))
+    while size := file.readinto(block):  # type: ignore[attr-defined]
+        result.update(block[:size])
+    return result.hexdigest()

@@ -1,0 +1,254 @@
+"""The door of a store: a folder reached by relative paths only.
+
+:class:`Door` has the shape of fsspec's file systems, so that a store in a bucket can stand behind it one day.
+:class:`Folder` is the local one. Nothing appears under its final name before every byte of it is on the disk: it is
+written to ``tmp/``, flushed, renamed, and the folder that holds the name is flushed, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import stat
+import time
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.storing.faults import unopenable, writing
+from jupyter_pipelines.storing.owners import Owner, parse_token
+
+logger = logging.getLogger(__name__)
+TEMPORARY = "tmp"
+ASIDE = "aside"
+DAY = 86_400.0
+_FOLDER_MODE = 0o700
+_FILE_MODE = 0o600
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class Door(Protocol):
+    """What a store asks of the place it lives in; paths are relative, with ``/``."""
+
+    def open(self, path: str) -> BinaryIO:
+        """Open the file at `path` for reading."""
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is something at `path`."""
+
+    def ls(self, path: str) -> list[str]:
+        """Return the names in the folder `path`, sorted; nothing when there is no such folder."""
+
+    def put(self, local: Path, path: str, *, mode: int = _FILE_MODE) -> None:
+        """Make the local file appear at `path`, whole or not at all; the local file is used up."""
+
+    def mv(self, source: str, target: str) -> None:
+        """Rename `source` to `target`."""
+
+    def rm(self, path: str) -> None:
+        """Remove the file or folder at `path`; nothing happens when there is none."""
+
+
+class Folder:
+    """A local folder as a door.
+
+    Parameters
+    ----------
+    root : Path
+        The folder; it need not exist before something is written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._real = os.path.realpath(root)
+
+    def locate(self, path: str) -> Path:
+        """Return where `path` is.
+
+        Raises
+        ------
+        StoreError
+            A folder on the way is a link that leads out of the store (JP401).
+        """
+        target = self.root / _inside(path)
+        parent = os.path.realpath(target.parent)
+        if parent != self._real and not parent.startswith(self._real + os.sep):
+            raise unopenable(
+                self.root,
+                f"`{target.parent}` is a link that leads out of it",
+                f"remove the link: rm {target.parent}",
+                (f"it leads to {parent}",),
+            )
+        return target
+
+    def open(self, path: str) -> BinaryIO:
+        """Open the file at `path` for reading; a link is refused with an OSError."""
+        handle = os.open(self.locate(path), os.O_RDONLY | _NO_LINKS)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise IsADirectoryError(f"not a file: {path}")
+        return os.fdopen(handle, "rb")
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of the file at `path`."""
+        with self.open(path) as file:
+            return file.read()
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is something at `path`, be it a broken link."""
+        return os.path.lexists(self.locate(path))
+
+    def ls(self, path: str) -> list[str]:
+        """Return the names in the folder `path`, sorted; nothing when it cannot be read."""
+        try:
+            return sorted(os.listdir(self.locate(path + "/x").parent))
+        except (OSError, StoreError):
+            return []
+
+    def write(self, path: str, content: bytes, *, mode: int = _FILE_MODE) -> None:
+        """Make a file with `content` appear at `path`, whole or not at all.
+
+        Raises
+        ------
+        StoreError
+            The store is full (JP403) or cannot be written (JP402).
+        """
+        temporary = self.temporary()
+        try:
+            with writing(self.root, f"`{path}`"), create(temporary) as file:
+                file.write(content)
+            self.put(temporary, path, mode=mode)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def put(self, local: Path, path: str, *, mode: int = _FILE_MODE) -> None:
+        """Make the file `local`, which is on the same disk, appear at `path`, whole or not at all.
+
+        Raises
+        ------
+        StoreError
+            The store is full (JP403) or cannot be written (JP402).
+        """
+        target = self.locate(path)
+        with writing(self.root, f"`{path}`"):
+            settle(local, mode)
+            make_folder(target.parent)
+            self._give_way(target)
+            os.replace(local, target)
+            sync_folder(target.parent)
+
+    def mv(self, source: str, target: str) -> None:
+        """Rename `source` to `target`."""
+        final = self.locate(target)
+        with writing(self.root, f"`{target}`"):
+            make_folder(final.parent)
+            os.rename(self.locate(source), final)
+
+    def rm(self, path: str) -> None:
+        """Remove the file or folder at `path` at once; a link is removed, never followed."""
+        target = self.locate(path)
+        if target.is_dir() and not target.is_symlink():
+            # Renamed first, so that nobody sees half a folder.
+            doomed = self.temporary()
+            with writing(self.root, f"`{path}`"):
+                os.rename(target, doomed)
+            remove(doomed)
+        else:
+            with writing(self.root, f"`{path}`"):
+                target.unlink(missing_ok=True)
+
+    def temporary(self, suffix: str = "") -> Path:
+        """Return a path in ``tmp/`` that nobody else uses, marked with its owner; its folder exists."""
+        folder = self.locate(f"{TEMPORARY}/x").parent
+        with writing(self.root, "a temporary file"):
+            make_folder(folder)
+        return folder / f"{Owner.current().token()}.{secrets.token_hex(8)}{suffix}"
+
+    def set_aside(self, path: str, why: str) -> None:
+        """Move what is at `path` out of the way, without ever failing."""
+        name = f"{path.rpartition('/')[2]}.{time.time_ns()}.{secrets.token_hex(4)}"
+        logger.warning("put aside %s of the store %s: %s", path, self.root, why)
+        with contextlib.suppress(StoreError):
+            self.mv(path, f"{ASIDE}/{name}")
+
+    def sweep(self) -> None:
+        """Remove what dead processes left in ``tmp/``, without ever failing."""
+        for name in self.ls(TEMPORARY):
+            path = self.root / TEMPORARY / name
+            if _left_behind(path):
+                remove(path)
+
+    def _give_way(self, target: Path) -> None:
+        if target.is_dir() and not target.is_symlink():
+            self.set_aside(target.relative_to(self.root).as_posix(), "a folder stands where a file belongs")
+
+
+def create(path: Path) -> BinaryIO:
+    """Create the file `path`, which must not exist, readable for nobody else, and open it for writing."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS, _FILE_MODE)
+    return os.fdopen(handle, "wb")
+
+
+def settle(path: Path, mode: int) -> None:
+    """Give the file `path` its mode and wait until its bytes are on the disk."""
+    handle = os.open(path, os.O_RDONLY | _NO_LINKS)
+    try:
+        os.fchmod(handle, mode)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder `path` and those above it, open to nobody else, and wait until their names are on the disk."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    try:
+        path.mkdir(mode=_FOLDER_MODE)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in the folder `path` are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it, without ever failing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def age(path: Path) -> float:
+    """Return seconds since the file or folder was last changed; 0 when that cannot be known."""
+    try:
+        return max(0.0, time.time() - path.lstat().st_mtime)
+    except OSError:
+        return 0.0
+
+
+def _left_behind(path: Path) -> bool:
+    owner = parse_token(path.name)
+    state = owner.state() if owner else "unknown"
+    return state == "dead" or (state == "unknown" and age(path) > DAY)
+
+
+def _inside(path: str) -> str:
+    parts = path.split("/")
+    if not path or any(part in ("", ".", "..") or "\0" in part or os.sep in part for part in parts):
+        raise ValueError(f"not a path inside a store: {path!r}")
+    return path

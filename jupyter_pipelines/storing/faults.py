@@ -1,0 +1,117 @@
+"""What the operating system says, told as what the user can do about it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jupyter_pipelines.errors import Corrupt, Fault, StoreError
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_REASONS = {
+    errno.EROFS: "it is on a read-only file system",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EIO: "the disk reports an error",
+    errno.EMFILE: "too many open files",
+    errno.ENFILE: "too many open files",
+    errno.ENOENT: "it has been removed",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "files may not become this large",
+}
+ELSEWHERE = "or use another store: --store FOLDER or JUPYTER_PIPELINES_STORE"
+
+
+@contextmanager
+def writing(root: Path, what: str) -> Iterator[None]:
+    """Turn an error of the operating system while writing `what` into a StoreError.
+
+    Raises
+    ------
+    StoreError
+        The store is full (JP403) or cannot be written (JP402).
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(error, root, what) from error
+
+
+def unwritable(error: OSError, root: Path, what: str) -> StoreError:
+    """Return the error to raise when `what` could not be written to the store at `root`."""
+    if error.errno in FULL:
+        return StoreError(_full(error, root, what))
+    return StoreError(
+        Fault(
+            code="JP402",
+            message=f"{what} cannot be written to the store `{root}`: {reason(error)}",
+            suggestion=f"make the folder writable for you, {ELSEWHERE}",
+            notes=_evidence(error),
+        )
+    )
+
+
+def unopenable(root: Path, why: str, suggestion: str, notes: tuple[str, ...] = ()) -> StoreError:
+    """Return the error to raise when there is no store to be had at `root`."""
+    message = f"the store `{root}` cannot be opened: {why}"
+    return StoreError(Fault(code="JP401", message=message, suggestion=suggestion, notes=notes))
+
+
+def absent(what: str, root: Path) -> StoreError:
+    """Return the error to raise when the store does not hold `what`."""
+    return StoreError(
+        Fault(
+            code="JP405",
+            message=f"the store `{root}` does not hold {what}",
+            suggestion="run the pipeline again: what is missing is computed anew",
+        )
+    )
+
+
+def damaged(what: str, notes: tuple[str, ...] = ()) -> Corrupt:
+    """Return the error to raise when stored bytes are not the ones that were stored."""
+    return Corrupt(
+        Fault(
+            code="JP404",
+            message=f"{what} is damaged: its bytes do not have the digest they were stored under",
+            suggestion="run the pipeline again: the damaged output is computed anew",
+            notes=notes,
+        )
+    )
+
+
+def reason(error: OSError) -> str:
+    """Return in a few words why the operating system refused."""
+    fallback = error.strerror or type(error).__name__
+    return _REASONS.get(error.errno, fallback) if error.errno is not None else str(error)
+
+
+def _full(error: OSError, root: Path, what: str) -> Fault:
+    return Fault(
+        code="JP403",
+        message=f"the store `{root}` is full: {what} cannot be written{_why_full(error)}",
+        suggestion=f"free space there (jupyter pipelines gc removes what no run needs), {ELSEWHERE}",
+        notes=(*_free(root), *_evidence(error)),
+    )
+
+
+def _why_full(error: OSError) -> str:
+    return "" if error.errno == errno.ENOSPC else f" ({reason(error)})"
+
+
+def _free(root: Path) -> tuple[str, ...]:
+    try:
+        free = shutil.disk_usage(root).free
+    except OSError:
+        return ()
+    return (f"{free / 1e6:.1f} MB are free there",)
+
+
+def _evidence(error: OSError) -> tuple[str, ...]:
+    name = errno.errorcode.get(error.errno, "") if error.errno is not None else ""
+    where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+    return (f"{name} {error.strerror or error}{where}".strip(),)

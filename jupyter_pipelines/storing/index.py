@@ -1,0 +1,279 @@
+"""The index: finds records by step and remembers digests. It can be deleted at any time.
+
+Files are the truth. The index knows, for every shelf of records, the mark the shelf had when it was last read; a shelf
+that looks different is read again. A damaged index is made anew; where none can be written, one in memory does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.storing.digests import Mark
+from jupyter_pipelines.storing.records import FOLDER, is_key
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from jupyter_pipelines.storing.door import Folder
+    from jupyter_pipelines.storing.records import StepRecord
+
+logger = logging.getLogger(__name__)
+NAME = "index.sqlite"
+VERSION = 1
+_MEMORY = ":memory:"
+_BUSY_SECONDS = 5.0
+_TABLES = """
+CREATE TABLE IF NOT EXISTS records (
+    key TEXT PRIMARY KEY, shelf TEXT NOT NULL, step TEXT NOT NULL, notebook TEXT, created TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS records_by_step ON records (step, created);
+CREATE TABLE IF NOT EXISTS shelves (shelf TEXT PRIMARY KEY, mtime_ns INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS digests (
+    path TEXT PRIMARY KEY, inode TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, digest TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class Index:
+    """The index of a store.
+
+    Parameters
+    ----------
+    root : Path
+        The store's folder.
+
+    Notes
+    -----
+    May be used by several threads and processes at once. Nothing here raises because of the index itself.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._pid = 0
+        self._fresh = False
+
+    # Digests -----------------------------------------------------------------------------------------------
+
+    def digest(self, path: str, mark: Mark) -> str | None:
+        """Return the digest remembered for `path`, when the file still has this mark."""
+        found = self._ask(
+            "SELECT digest FROM digests WHERE path = ? AND inode = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?",
+            (_text(path), str(mark.inode), mark.size, mark.mtime_ns, mark.ctime_ns),
+        )
+        return str(found[0][0]) if found else None
+
+    def remember(self, path: str, mark: Mark, digest: str) -> None:
+        """Remember the digest of `path`; see :meth:`Mark.settled` for when that is right."""
+        row = (_text(path), str(mark.inode), mark.size, mark.mtime_ns, mark.ctime_ns, digest)
+        self._tell(("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?)", row))
+
+    def prune(self) -> None:
+        """Forget the digests of files that are no more."""
+        gone = [(path,) for (path,) in self._ask("SELECT path FROM digests", ()) if not os.path.exists(path)]
+        self._tell(*(("DELETE FROM digests WHERE path = ?", row) for row in gone))
+
+    # Records -----------------------------------------------------------------------------------------------
+
+    def add_record(self, record: StepRecord) -> None:
+        """Note that there is a record."""
+        self._tell(_insert(record))
+
+    def drop_record(self, key: str) -> None:
+        """Note that there is no record of `key` any more."""
+        self._tell(("DELETE FROM records WHERE key = ?", (key,)))
+
+    def keys_of(self, step: str, notebook: str | None) -> tuple[str, ...]:
+        """Return the keys of the records of `step`, newest first."""
+        found = self._ask(
+            "SELECT key FROM records WHERE step = ? AND (? IS NULL OR notebook = ?) ORDER BY created DESC, key",
+            (step, notebook, notebook),
+        )
+        return tuple(str(key) for (key,) in found)
+
+    def catch_up(self, door: Folder, read: Callable[[str], StepRecord | None]) -> None:
+        """Read the shelves of records that changed since the index last saw them; once in the life of an index."""
+        with self._lock:
+            self._connect()
+            if self._fresh:
+                return
+            self._fresh = True
+            known = dict(self._ask("SELECT shelf, mtime_ns FROM shelves", ()))
+            shelves = door.ls(FOLDER)
+            for shelf in shelves:
+                mtime = _mtime(door.root / FOLDER / shelf)
+                if known.get(shelf) != mtime:
+                    self._read_shelf(door, shelf, mtime, read)
+            for shelf in set(known) - set(shelves):
+                self._tell(*_clear(shelf))
+
+    def _read_shelf(self, door: Folder, shelf: str, mtime_ns: int, read: Callable[[str], StepRecord | None]) -> None:
+        now = time.time_ns()
+        keys = {name[:-5] for name in door.ls(f"{FOLDER}/{shelf}") if name.endswith(".json") and is_key(name[:-5])}
+        known = {key for (key,) in self._ask("SELECT key FROM records WHERE shelf = ?", (shelf,))}
+        found = [record for record in map(read, sorted(keys - known)) if record is not None]
+        changes = [_insert(record) for record in found]
+        changes += [("DELETE FROM records WHERE key = ?", (key,)) for key in sorted(known - keys)]
+        if now - mtime_ns > 2_000_000_000:
+            changes.append(("INSERT OR REPLACE INTO shelves VALUES (?, ?)", (shelf, mtime_ns)))
+        self._tell(*changes)
+
+    # The database ------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of the database."""
+        with self._lock:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def _ask(self, query: str, values: tuple[Any, ...]) -> list[Any]:
+        found: list[Any] = self._use(lambda connection: connection.execute(query, values).fetchall(), [])
+        return found
+
+    def _tell(self, *changes: tuple[str, tuple[Any, ...]]) -> None:
+        if changes:
+            self._use(lambda connection: _write(connection, changes), None)
+
+    def _use(self, act: Callable[[sqlite3.Connection], Any], otherwise: Any) -> Any:
+        """Do something with the database; a damaged one is made anew, a locked or full one is done without."""
+        import sqlite3
+
+        with self._lock:
+            for _ in range(2):
+                try:
+                    return act(self._connect())
+                except sqlite3.OperationalError as error:
+                    logger.info("index of %s not used: %s", self._root, error)
+                    self._fall_back()
+                except sqlite3.Error as error:
+                    logger.warning("index of %s is made anew: %s", self._root, error)
+                    self._discard()
+            return otherwise
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None or self._pid != os.getpid():
+            # A connection must not be used across a fork, and not be closed there either.
+            self._pid = os.getpid()
+            self._fresh = False
+            self._connection = self._open()
+        return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        import sqlite3
+
+        path = self._root / NAME
+        for name in (str(path), str(path), _MEMORY):
+            try:
+                return _opened(name)
+            except sqlite3.DatabaseError as error:
+                logger.info("index %s cannot be used: %s", name, error)
+                if not isinstance(error, sqlite3.OperationalError):
+                    _delete(path)
+        raise AssertionError("a database in memory can always be opened")
+
+    def _discard(self) -> None:
+        self.close()
+        _delete(self._root / NAME)
+
+    def _fall_back(self) -> None:
+        """Go on in memory: the file is locked for longer than anyone may, on a full disk, or gone."""
+        self.close()
+        self._pid = os.getpid()
+        self._fresh = False
+        self._connection = _opened(_MEMORY)
+
+
+def _opened(name: str) -> sqlite3.Connection:
+    import sqlite3
+
+    if name != _MEMORY:
+        _prepare(Path(name))
+    connection = sqlite3.connect(name, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        _lay_out(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(path: Path) -> None:
+    """Make the file readable for nobody else, and remove a journal that belonged to a deleted one."""
+    import sqlite3
+
+    try:
+        if path.is_symlink():
+            path.unlink()
+        if not path.exists():
+            _delete(path)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise sqlite3.OperationalError(str(error)) from error
+
+
+def _lay_out(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    if version != 0:
+        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            connection.execute(f'DROP TABLE "{table}"')
+    for statement in _TABLES.split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+
+
+def _write(connection: sqlite3.Connection, changes: tuple[tuple[str, tuple[Any, ...]], ...]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement, values in changes:
+            connection.execute(statement, values)
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(Exception):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _insert(record: StepRecord) -> tuple[str, tuple[Any, ...]]:
+    row = (record.key, record.key[:2], record.step, record.notebook, record.created)
+    return "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", row
+
+
+def _clear(shelf: str) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    return (
+        ("DELETE FROM records WHERE shelf = ?", (shelf,)),
+        ("DELETE FROM shelves WHERE shelf = ?", (shelf,)),
+    )
+
+
+def _delete(path: Path) -> None:
+    for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), Path(f"{path}-journal")):
+        with contextlib.suppress(OSError):
+            name.unlink()
+
+
+def _mtime(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return -1
+
+
+def _text(path: str) -> str:
+    """Return a path as SQLite can hold it: names that are not UTF-8 are escaped."""
+    return path.encode("utf-8", "backslashreplace").decode() if not path.isascii() else path

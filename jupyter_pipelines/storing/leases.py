@@ -1,0 +1,171 @@
+"""Leases: one process at a time computes a key. A lease dies with its owner."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.storing.door import age, make_folder
+from jupyter_pipelines.storing.faults import unwritable, writing
+from jupyter_pipelines.storing.owners import Owner
+from jupyter_pipelines.storing.records import is_key
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+    from jupyter_pipelines.storing.door import Folder
+
+FOLDER = "leases"
+
+
+class Lease:
+    """The right to compute one key; released when left, or when its process ends however it ends."""
+
+    def __init__(self, key: str, lock: BaseFileLock) -> None:
+        self.key = key
+        self._lock = lock
+
+    @property
+    def held(self) -> bool:
+        """Whether the lease has not been released yet."""
+        return bool(self._lock.is_locked)
+
+    def release(self) -> None:
+        """Let the next one have it; more than once does no harm."""
+        with contextlib.suppress(OSError):
+            self._lock.release()
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class Leases:
+    """The leases of a store.
+
+    Parameters
+    ----------
+    door : Folder
+        Where the store lives.
+    """
+
+    def __init__(self, door: Folder) -> None:
+        self._door = door
+
+    def lease(self, key: str, *, timeout: float = -1) -> Lease:
+        """Wait for the lease of `key` and return it, held.
+
+        Parameters
+        ----------
+        key : str
+            The key that its holder computes.
+        timeout : float
+            Seconds to wait; negative for as long as it takes.
+
+        Raises
+        ------
+        TimeoutError
+            Someone else held it all the time.
+        StoreError
+            The store cannot be written (JP402, JP403).
+        """
+        lock = self._lock(key)
+        try:
+            lock.acquire(timeout=timeout, poll_interval=0.05)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise unwritable(error, self._door.root, "a lease") from error
+        self._sign(lock)
+        return Lease(key, lock)
+
+    def try_acquire(self, key: str) -> Lease | None:
+        """Return the lease of `key`, held, or None when someone else has it.
+
+        Raises
+        ------
+        StoreError
+            The store cannot be written (JP402, JP403).
+        """
+        try:
+            return self.lease(key, timeout=0)
+        except TimeoutError:
+            return None
+
+    def holder(self, key: str) -> Owner | None:
+        """Return who holds the lease of `key`; None when nobody does."""
+        if not self.is_held(key):
+            return None
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return Owner.from_dict(json.loads(self._path(key).read_bytes()))
+        return None
+
+    def is_held(self, key: str) -> bool:
+        """Tell whether someone, this process included, holds the lease of `key`."""
+        return any(held == key for held in self.held((key,)))
+
+    def held(self, keys: tuple[str, ...] | None = None) -> Iterator[str]:
+        """Yield those of `keys`, of all keys by default, whose lease somebody holds."""
+        for key in self._keys() if keys is None else keys:
+            if self._path(key).exists() and not self._free(key):
+                yield key
+
+    def discard(self, older_than: float) -> None:
+        """Remove the files of leases that nobody holds and nobody took for `older_than` seconds."""
+        for key in self._keys():
+            path = self._path(key)
+            if age(path) > older_than:
+                with self._probed(key) as free:
+                    if free:
+                        path.unlink(missing_ok=True)
+
+    def _free(self, key: str) -> bool:
+        with self._probed(key) as free:
+            return free
+
+    @contextmanager
+    def _probed(self, key: str) -> Iterator[bool]:
+        lock = self._lock(key)
+        try:
+            lock.acquire(timeout=0)
+        except (TimeoutError, OSError):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def _keys(self) -> tuple[str, ...]:
+        return tuple(name[:-5] for name in self._door.ls(FOLDER) if name.endswith(".lock") and is_key(name[:-5]))
+
+    def _path(self, key: str) -> Path:
+        if not is_key(key):
+            raise ValueError(f"not a key: {key!r}")
+        return self._door.locate(f"{FOLDER}/{key}.lock")
+
+    def _lock(self, key: str) -> BaseFileLock:
+        from filelock import FileLock
+
+        path = self._path(key)
+        with writing(self._door.root, "a lease"):
+            make_folder(path.parent)
+        # An object of its own each time: threads of one process exclude each other, too.
+        return FileLock(path, mode=0o600, thread_local=False)
+
+    def _sign(self, lock: Any) -> None:
+        """Write into the file who holds it; only for people, so failing does no harm."""
+        with contextlib.suppress(OSError):
+            text = json.dumps(Owner.current().to_dict())
+            Path(lock.lock_file).write_text(text)
+            os.utime(lock.lock_file)

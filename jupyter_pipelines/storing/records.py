@@ -1,0 +1,221 @@
+"""Records: what a step with a certain key came to. One small file each, and the file is the truth."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.pipeline.data import Artifact
+from jupyter_pipelines.storing.digests import is_digest
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storing.door import Folder
+    from jupyter_pipelines.storing.index import Index
+
+SCHEMA = "jupyter-pipelines/record/1"
+FOLDER = "records"
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """What a step came to under one key.
+
+    Parameters
+    ----------
+    key : str
+        Digest over everything that the result depends on: 64 hexadecimal digits.
+    step : str
+        Name of the step.
+    notebook : str or None
+        The notebook it stood in.
+    parts : Mapping of str to str
+        What the key was made of, kept apart, so that two records can be compared.
+    outputs : Mapping of str to Artifact
+        What it made.
+    run : str
+        The run that computed it.
+    created : str
+        When, ISO 8601 in UTC.
+    seconds : float
+        How long it took.
+    attempts : int
+        How many attempts it needed.
+    warnings : tuple of str
+        What was said while it ran.
+    """
+
+    key: str
+    step: str
+    notebook: str | None
+    parts: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, Artifact] = field(default_factory=dict)
+    run: str
+    created: str
+    seconds: float
+    attempts: int = 1
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as a document."""
+        return {
+            "schema": SCHEMA,
+            "key": self.key,
+            "step": self.step,
+            "notebook": self.notebook,
+            "parts": dict(self.parts),
+            "outputs": {name: artifact.to_dict() for name, artifact in self.outputs.items()},
+            "run": self.run,
+            "created": self.created,
+            "seconds": self.seconds,
+            "attempts": self.attempts,
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> StepRecord:
+        """Return the record that :meth:`to_dict` described.
+
+        Raises
+        ------
+        ValueError
+            `document` is not a record of this format.
+        """
+        try:
+            return _read(cls, document)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a record: {error!r}") from error
+
+
+def _read(cls: type[StepRecord], document: Mapping[str, Any]) -> StepRecord:
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"its format is {document['schema']!r}, not {SCHEMA!r}")
+    outputs = {str(name): Artifact.from_dict(one) for name, one in document["outputs"].items()}
+    if not is_key(document["key"]) or not all(is_digest(one.digest) for one in outputs.values()):
+        raise ValueError("its key or a digest is malformed")
+    return cls(
+        key=document["key"],
+        step=str(document["step"]),
+        notebook=None if document["notebook"] is None else str(document["notebook"]),
+        parts={str(name): str(part) for name, part in document["parts"].items()},
+        outputs=outputs,
+        run=str(document["run"]),
+        created=str(document["created"]),
+        seconds=float(document["seconds"]),
+        attempts=int(document["attempts"]),
+        warnings=tuple(str(one) for one in document["warnings"]),
+    )
+
+
+def is_key(text: object) -> bool:
+    """Tell whether `text` is the key of a step."""
+    return isinstance(text, str) and _KEY.fullmatch(text) is not None
+
+
+def path_of(key: str) -> str:
+    """Return where the record of `key` is, relative to the store."""
+    if not is_key(key):
+        raise ValueError(f"not a key: {key!r}")
+    return f"{FOLDER}/{key[:2]}/{key}.json"
+
+
+def encode(record: StepRecord) -> bytes:
+    """Return the bytes of a record's file: its checksum, then the record."""
+    document = record.to_dict()
+    return json.dumps({"sha256": _checksum(document), "record": document}, indent=1).encode()
+
+
+def decode(content: bytes, key: str) -> StepRecord:
+    """Return the record in `content`.
+
+    Raises
+    ------
+    ValueError
+        It is damaged, of another format, or the record of another key.
+    """
+    document = json.loads(content)
+    if not isinstance(document, dict) or not isinstance(document.get("record"), dict):
+        raise ValueError("it is not a record")
+    if document.get("sha256") != _checksum(document["record"]):
+        raise ValueError("its checksum does not fit")
+    record = StepRecord.from_dict(document["record"])
+    if record.key != key:
+        raise ValueError("it is the record of another key")
+    return record
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Records:
+    """The records of a store.
+
+    Parameters
+    ----------
+    door : Folder
+        Where the store lives.
+    index : Index
+        Finds records by step; what it says is checked against the files.
+    """
+
+    def __init__(self, door: Folder, index: Index) -> None:
+        self._door = door
+        self._index = index
+
+    def get(self, key: str) -> StepRecord | None:
+        """Return the record of `key`; a damaged or foreign one is put aside and is as good as none."""
+        path = path_of(key)
+        try:
+            return decode(self._door.read(path), key)
+        except FileNotFoundError:
+            return None
+        except StoreError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            self._door.set_aside(path, str(error))
+            return None
+
+    def put(self, record: StepRecord) -> None:
+        """Store a record; every blob it names must have been put before.
+
+        Raises
+        ------
+        StoreError
+            The store is full (JP403) or cannot be written (JP402).
+        """
+        self._door.write(path_of(record.key), encode(record))
+        self._index.add_record(record)
+
+    def forget(self, key: str) -> None:
+        """Remove the record of `key`, if there is one."""
+        self._door.rm(path_of(key))
+        self._index.drop_record(key)
+
+    def latest(self, step: str, notebook: str | None = None) -> StepRecord | None:
+        """Return the newest record of `step`, of any notebook when none is given."""
+        return next(iter(self._found(step, notebook)), None)
+
+    def for_step(self, step: str, notebook: str | None = None) -> tuple[StepRecord, ...]:
+        """Return the records of `step`, newest first."""
+        return tuple(self._found(step, notebook))
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the key of every record there is."""
+        names = [name for shelf in self._door.ls(FOLDER) for name in self._door.ls(f"{FOLDER}/{shelf}")]
+        return tuple(name[:-5] for name in names if name.endswith(".json") and is_key(name[:-5]))
+
+    def _found(self, step: str, notebook: str | None) -> Any:
+        self._index.catch_up(self._door, self.get)
+        for key in self._index.keys_of(step, notebook):
+            record = self.get(key)
+            if record is None:
+                self._index.drop_record(key)
+            else:
+                yield record
