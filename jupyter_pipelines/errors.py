@@ -17,8 +17,8 @@ The tree::
     │   └── Corrupt          stored bytes are not the ones that were stored
     └── PluginError          an executor, serializer or store of a third party cannot be used
 
-A :class:`Fault` is data: what, where, why and what to do next. The text is made from its fields, by one function, so that
-the magic, the shell, the widget and JSON say the same words.
+A :class:`Fault` is data: what, where, why and what to do next. The text is made from its fields, by one function, so
+that the magic, the shell, the widget and JSON say the same words.
 """
 
 from __future__ import annotations

@@ -377,11 +377,12 @@ def _no_output(pipeline: Pipeline, step: str, output: str) -> Fault:
 
 
 def _not_stored(pipeline: Pipeline, name: str) -> Fault:
+    step = name.partition(".")[0]
     return Fault(
         code="JP405",
         message=f"`{name}` is not in the store",
-        suggestion=f"run it first: jupyter pipelines run {pipeline.notebook or 'NOTEBOOK'} --to {name.split('.')[0]}",
-        step=name.split(".")[0],
+        suggestion=f"run it first: jupyter pipelines run {pipeline.notebook or 'NOTEBOOK'} --to {step}",
+        step=step,
     )
 
 

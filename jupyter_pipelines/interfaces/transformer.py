@@ -21,6 +21,13 @@ class HeaderTransformer:
     has_side_effects = True
 
     def __call__(self, lines: list[str]) -> list[str]:
+        """Return `lines` with the header turned into a comment.
+
+        Raises
+        ------
+        PipelineError
+            The header cannot be read.
+        """
         split = split_cell("".join(lines), 0)
         if split.faults:
             raise PipelineError(*split.faults)

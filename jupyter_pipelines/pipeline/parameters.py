@@ -246,7 +246,7 @@ def _parse_json(text: str, expected: str) -> Any:
         raise Unfit("type", f"expected {expected} written as JSON, got {text!r}") from None
 
 
-def _parse_any(text: str, expected: str) -> Any:
+def _parse_any(text: str, _expected: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
@@ -257,7 +257,7 @@ _PARSERS: Mapping[Kind, Callable[[str, str], Any]] = {
     "int": _parse_int,
     "float": _parse_float,
     "number": _parse_number,
-    "str": lambda text, expected: text,
+    "str": lambda text, _expected: text,
     "bool": _parse_bool,
     "list": _parse_json,
     "dict": _parse_json,

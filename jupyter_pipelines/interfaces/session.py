@@ -1,0 +1,181 @@
+"""What a live kernel knows: which cells were executed with which text, and which notebook they belong to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from jupyter_pipelines.errors import PipelinesError
+from jupyter_pipelines.notebook.document import Document
+from jupyter_pipelines.notebook.headers import split_cell
+from jupyter_pipelines.pipeline.data import FileSource, Input, Upstream
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.project import Project
+
+NOTEBOOK_VARIABLE = "JUPYTER_PIPELINES_NOTEBOOK"
+LIVE_FOLDER = "live"
+Outcome = Literal["running", "done", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executed:
+    """A cell as it was executed last.
+
+    Parameters
+    ----------
+    text : str
+        The cell.
+    step : str or None
+        The step it belongs to.
+    when : float
+        Seconds since the epoch.
+    outcome : {"running", "done", "failed"}
+        How it went.
+    """
+
+    text: str
+    step: str | None
+    when: float
+    outcome: Outcome = "running"
+
+
+class Session:
+    """The cells executed in one kernel.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        The kernel's shell.
+    project : Project or None
+        Where results are stored.
+    """
+
+    def __init__(self, shell: Any, project: Project | None = None) -> None:
+        self.shell = shell
+        self.project = project or Project()
+        self.executed: dict[str, Executed] = {}
+        self._current: str | None = None
+
+    @property
+    def notebook(self) -> Path | None:
+        """The notebook's file, where the front end tells it."""
+        names = (os.environ.get(NOTEBOOK_VARIABLE), self.shell.user_ns.get("__vsc_ipynb_file__"))
+        for name in (*names, os.environ.get("JPY_SESSION_NAME")):
+            for path in (Path(name), Path.cwd() / Path(name).name) if name else ():
+                if path.is_file():
+                    return path
+        return None
+
+    def before_cell(self, info: Any) -> None:
+        """Take note of a cell that is about to run, and bind what its step needs."""
+        split = split_cell(info.raw_cell, 0)
+        step = split.header.name if split.header and split.header.kind == "step" else None
+        self._current = _key(info, step, len(self.executed))
+        self.executed[self._current] = Executed(text=info.raw_cell, step=step, when=time.time())
+        if split.header and split.header.kind == "params":
+            _bind_annotations(self.shell.user_ns, info.raw_cell)
+        if step is not None:
+            self._bind_interface(step)
+
+    def after_cell(self, result: Any) -> None:
+        """Take note of how the cell went."""
+        key, self._current = self._current, None
+        if key is not None:
+            outcome: Outcome = "done" if result.success else "failed"
+            self.executed[key] = replace(self.executed[key], outcome=outcome)
+
+    def newer_texts(self) -> Mapping[str, str]:
+        """Return, by cell id, the text of the cells that were executed after the notebook was saved."""
+        path = self.notebook
+        saved = path.stat().st_mtime if path else 0.0
+        return {key: cell.text for key, cell in self.executed.items() if cell.when > saved}
+
+    def source(self) -> Path | Document:
+        """Return the saved notebook, or the cells of this session where there is none."""
+        return self.notebook or Document.of_texts([(key, cell.text) for key, cell in self.executed.items()])
+
+    def read(self) -> Pipeline:
+        """Return the pipeline of this notebook as it stands, newer executed texts included.
+
+        Raises
+        ------
+        NotebookError, PipelineError
+            It cannot be read, or is faulty.
+        """
+        return self.project.read(self.source(), texts=self.newer_texts())
+
+    def outcome(self, step: Step) -> Outcome | Literal["edited"] | None:
+        """Return how `step` went in this session; None when it was not executed."""
+        cells = [self.executed.get(cell.id or "") or self.executed.get(f"step:{step.name}") for cell in step.cells]
+        if any(cell is None for cell in cells):
+            return None
+        ran = [cell for cell in cells if cell is not None]
+        if any(one.text != cell.text for one, cell in zip(ran, step.cells, strict=True)):
+            return "edited"
+        return next((one.outcome for one in ran if one.outcome != "done"), "done")
+
+    def _bind_interface(self, name: str) -> None:
+        try:
+            pipeline = self.read()
+        except PipelinesError:
+            return  # the cell itself is fine; what is wrong elsewhere is told by `%pipeline check`
+        if name not in pipeline:
+            return
+        step = pipeline[name]
+        for one in step.inputs:
+            self._bind_input(pipeline, one)
+        for output in step.outputs:
+            if output.kind != "value":
+                self._bind_path(pipeline, step.name, output.name, folder=output.kind == "folder")
+
+    def _bind_input(self, pipeline: Pipeline, one: Input) -> None:
+        names = self.shell.user_ns
+        if isinstance(one.source, FileSource):
+            names[one.name] = pipeline.folder / one.source.path
+        elif self._renamed_here(pipeline, one, one.source):
+            names[one.name] = names[one.source.output]
+        elif one.name not in names:
+            self._load(pipeline, one, one.source)
+
+    def _renamed_here(self, pipeline: Pipeline, one: Input, source: Upstream) -> bool:
+        if one.name == source.output or source.output not in self.shell.user_ns:
+            return False
+        return self.outcome(pipeline[source.step]) == "done"
+
+    def _load(self, pipeline: Pipeline, one: Input, source: Upstream) -> None:
+        try:
+            self.shell.user_ns[one.name] = self.project.load(pipeline, str(source))
+        except PipelinesError as error:
+            if one.optional:
+                self.shell.user_ns[one.name] = None
+            else:
+                print(f"`{one.name}` is not loaded: {error.faults[0].message}")
+        else:
+            print(f"`{one.name}` loaded from the store (output of step `{source.step}`)")
+
+    def _bind_path(self, pipeline: Pipeline, step: str, output: str, *, folder: bool) -> None:
+        path = self.project.store_for(pipeline).root / LIVE_FOLDER / step / output
+        (path if folder else path.parent).mkdir(parents=True, exist_ok=True)
+        self.shell.user_ns[output] = path
+
+
+def _key(info: Any, step: str | None, count: int) -> str:
+    cell_id = getattr(info, "cell_id", None)
+    return cell_id or (f"step:{step}" if step else f"cell:{count}")
+
+
+def _bind_annotations(names: dict[str, Any], text: str) -> None:
+    """Give ``%%params`` cells the words of their annotations, which Python evaluates when the cell runs live."""
+    import typing
+
+    import annotated_types
+
+    for module in (typing, annotated_types):
+        for word in ("Annotated", "Literal", "Optional", *annotated_types.__all__):
+            if word in text and word not in names and hasattr(module, word):
+                names[word] = getattr(module, word)
