@@ -1,0 +1,1 @@
+"""Notebook <-> pipeline: the only room that knows what a notebook file looks like."""

@@ -1,0 +1,90 @@
+"""What a header may say: one table for parsing, completion, help and documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Takes = Literal["items", "names", "text", "count", "duration", "size", "nothing"]
+Kind = Literal["step", "params", "setup"]
+
+KINDS: tuple[Kind, ...] = ("step", "params", "setup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option of ``%%step``.
+
+    Parameters
+    ----------
+    name : str
+        Its long name without hyphens; also its key in the ``#|`` form.
+    short : str
+        Its short form with the hyphen; empty when there is none.
+    takes : str
+        What follows it. ``items`` and ``names`` may be repeated and add up, the others stand once.
+    metavar : str
+        How help texts write what follows it.
+    help : str
+        One line.
+    minimum : int
+        Smallest value of a ``count``.
+    """
+
+    name: str
+    short: str = ""
+    takes: Takes
+    metavar: str = ""
+    help: str
+    minimum: int = 0
+
+    @property
+    def long(self) -> str:
+        """The option as it is written in a magic."""
+        return f"--{self.name}"
+
+    @property
+    def usage(self) -> str:
+        """The option with its short form and what follows it."""
+        both = f"{self.short}/{self.long}" if self.short else self.long
+        return f"{both} {self.metavar}".rstrip()
+
+    @property
+    def many(self) -> bool:
+        """Whether it takes more than one word."""
+        return self.takes in ("items", "names")
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option(name="in", short="-i", takes="items", metavar="ITEM…", help="what the step takes"),
+    Option(name="out", short="-o", takes="items", metavar="ITEM…", help="what the step makes"),
+    Option(name="param", short="-p", takes="items", metavar="NAME…", help="parameters the step uses"),
+    Option(name="after", takes="names", metavar="STEP…", help="steps to wait for without taking anything from them"),
+    Option(name="optional", takes="names", metavar="NAME…", help="inputs that may be missing; they are then None"),
+    Option(name="retries", takes="count", metavar="N", help="how often to try again after a failure"),
+    Option(name="timeout", takes="duration", metavar="DURATION", help="stop an attempt after this time: 90, 30s, 2h"),
+    Option(name="no-cache", takes="nothing", help="never reuse the result"),
+    Option(name="always", takes="nothing", help="run even if what is before it failed"),
+    Option(name="cpus", takes="count", metavar="N", help="cores the step needs", minimum=1),
+    Option(name="gpus", takes="count", metavar="N", help="GPUs the step needs"),
+    Option(name="memory", takes="size", metavar="SIZE", help="memory the step needs: 512M, 8G"),
+    Option(name="on", takes="text", metavar="TARGET", help="where the step runs"),
+    Option(name="kernel", takes="text", metavar="NAME", help="the kernel the step runs in"),
+)
+
+BY_KEY: Mapping[str, Option] = MappingProxyType({option.name: option for option in OPTIONS})
+BY_SPELLING: Mapping[str, Option] = MappingProxyType(
+    {spelling: option for option in OPTIONS for spelling in (option.short, option.long) if spelling}
+)
+USAGE = ", ".join(option.usage for option in OPTIONS)
+
+# Words after `#|` that belong to Quarto, nbdev and other tools: a step may carry them, and they mean nothing to us.
+# `cache` is Quarto's as well, but who writes `#| cache: false` into a step means the step.
+FOREIGN = frozenset(
+    "align asis_output classes column default_exp echo eval export exporti exports filter_stream hide hide_input "
+    "hide_line hide_output id include input label layout lst-cap lst-label message notest output output-location "
+    "panel renderings results slow tags warning error active-ipynb active-py context".split()
+)
+FOREIGN_PREFIXES = ("code-", "fig-", "tbl-", "cap-", "layout-", "out-", "html-", "page-", "lst-")

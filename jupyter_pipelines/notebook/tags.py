@@ -1,0 +1,43 @@
+"""Headers that a notebook gives by tags: papermill's ``parameters``, and Kale's."""
+
+from __future__ import annotations
+
+from jupyter_pipelines.errors import Fault, Place
+from jupyter_pipelines.notebook.grammar import Header, parse
+from jupyter_pipelines.notebook.layout import Mark
+from jupyter_pipelines.notebook.words import Word
+
+PARAMETERS = frozenset({"parameters", "pipeline-parameters"})
+_STEP = ("step:", "block:")
+_BEFORE = "prev:"
+
+
+def header_of_tags(tags: tuple[str, ...], number: int) -> tuple[Header | None, tuple[Fault, ...]]:
+    """Return the header that the tags of a cell mean, if they mean one, and what is wrong with it.
+
+    ``step:x`` (``block:x`` in older notebooks) makes a step, ``prev:y`` beside it is ``--after y``, ``parameters`` and
+    ``pipeline-parameters`` declare parameters. Kale's ``imports``, ``functions`` and ``skip`` need no header: imports
+    and functions of any cell are shared code, and a cell without a header is exploration.
+
+    Parameters
+    ----------
+    tags : tuple of str
+        The tags of the cell.
+    number : int
+        Its number, for the places of faults.
+    """
+    place = Place(cell=number, line=1)
+    names = _values(tags, *_STEP)
+    if names:
+        words = [*names, *(["--after"] if _values(tags, _BEFORE) else []), *_values(tags, _BEFORE)]
+        mark = Mark(kind="step", form="tags", words=tuple(Word(word, word, place) for word in words), place=place)
+        return parse(mark)
+    if PARAMETERS.intersection(tags):
+        return Header(kind="params", place=place, form="tags"), ()
+    return None, ()
+
+
+def _values(tags: tuple[str, ...], *prefixes: str) -> list[str]:
+    """Return, once each, what stands behind one of `prefixes`."""
+    found = (tag.removeprefix(prefix).strip() for tag in tags for prefix in prefixes if tag.startswith(prefix))
+    return list(dict.fromkeys(value for value in found if value))

@@ -1,0 +1,169 @@
+"""The lines of a cell, and the words of a header, each with the place where it stands.
+
+Words are separated by white space or commas. Quotes are taken away as a POSIX shell does. Nothing is ever expanded. A
+backslash is an ordinary character (paths of Windows), except before a quote, a space, a comma or a ``#``, and at the
+end of a line, where the header goes on in the next one. An unquoted ``#`` in front of a word starts a comment.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from jupyter_pipelines.errors import Fault, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a cell.
+
+    Parameters
+    ----------
+    cell, number : int
+        The cell, and the line in it, both counted from 1.
+    text : str
+        The line without its end.
+    end : str
+        Its end as found; empty in the last line.
+    """
+
+    cell: int
+    number: int
+    text: str
+    end: str
+
+    def place(self, column: int, length: int) -> Place:
+        """Return the place of `length` characters from `column` on."""
+        # One space for a tab keeps carets where they belong.
+        text = self.text.replace("\t", " ")
+        return Place(cell=self.cell, line=self.number, column=column, length=length, text=text)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a header.
+
+    Parameters
+    ----------
+    text : str
+        What it means: without quotes and escapes.
+    shown : str
+        As it was written; messages quote this.
+    place : Place
+        Where it stands.
+    """
+
+    text: str
+    shown: str
+    place: Place
+
+    def rest(self, start: int) -> Word:
+        """Return the word without its first `start` characters."""
+        place = self.place
+        cut = min(start, place.length)
+        moved = Place(
+            cell=place.cell,
+            line=place.line,
+            column=place.column + cut,
+            length=max(place.length - cut, 1),
+            text=place.text,
+        )
+        return Word(self.text[start:], self.shown[start:], moved)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The words of one line, and whether the header goes on in the next."""
+
+    words: tuple[Word, ...]
+    faults: tuple[Fault, ...]
+    continues: bool
+
+
+_LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
+_CONTINUES = re.compile(r"\\\s*$")
+_PIECE = re.compile(
+    r"""(?P<gap>[\s,]+)
+      | '(?P<single>[^']*)'
+      | "(?P<double>(?:\\"|[^"])*)"
+      | \\(?P<escaped>[\s'"\#,])
+      | (?P<plain>[^\s,'"\\]+|\\)""",
+    re.VERBOSE,
+)
+
+
+def lines_of(source: str, cell: int) -> list[Line]:
+    """Split a cell into lines; joined again, texts and ends give the cell."""
+    found = [Line(cell, number, *match.groups()) for number, match in enumerate(_LINE.finditer(source), start=1)]
+    # The expression matches once more, emptily, behind a last line that has no end.
+    return found[:-1] if len(found) > 1 and not found[-2].end else found
+
+
+def read_words(line: Line, start: int) -> Stretch:
+    """Return the words of `line` from column `start` on."""
+    reader = _Reader(line, start)
+    reader.read()
+    return Stretch(tuple(reader.words), tuple(reader.faults), reader.continues)
+
+
+class _Reader:
+    """Reads one line, piece by piece."""
+
+    def __init__(self, line: Line, start: int) -> None:
+        self.line = line
+        self.position = start
+        self.begin = start
+        self.pieces: list[str] | None = None
+        self.words: list[Word] = []
+        self.faults: list[Fault] = []
+        self.continues = False
+
+    def read(self) -> None:
+        while self.position < len(self.line.text) and not self._at_end():
+            self._take()
+        self._finish()
+
+    def _at_end(self) -> bool:
+        self.continues = _CONTINUES.match(self.line.text, self.position) is not None
+        return self.continues or (self.pieces is None and self.line.text[self.position] == "#")
+
+    def _take(self) -> None:
+        match = _PIECE.match(self.line.text, self.position)
+        if match is None:
+            self._unclosed()
+        elif match.lastgroup == "gap":
+            self._finish()
+            self.position = match.end()
+        else:
+            text = match[match.lastgroup or 0]
+            self._add(text.replace('\\"', '"') if match.lastgroup == "double" else text, match.end())
+
+    def _add(self, piece: str, end: int) -> None:
+        if self.pieces is None:
+            self.pieces, self.begin = [], self.position
+        self.pieces.append(piece)
+        self.position = end
+
+    def _finish(self) -> None:
+        if self.pieces is not None:
+            place = self.line.place(self.begin, self.position - self.begin)
+            self.words.append(Word("".join(self.pieces), self.line.text[self.begin : self.position], place))
+        self.pieces = None
+
+    def _unclosed(self) -> None:
+        text = self.line.text
+        quote = text[self.position]
+        fault = Fault(
+            code="JP101",
+            message=f"the quote `{quote}` is never closed",
+            suggestion=f"close it on the same line with `{quote}`, or take it away: "
+            "only names and paths with spaces, commas or `#` need quotes",
+            place=self.line.place(self.position, len(text.rstrip()) - self.position),
+            label="opened here",
+        )
+        self.faults.append(fault)
+        # What follows is one word up to the end, so that nothing else is complained about.
+        continues = text.rstrip().endswith("\\")
+        self._add(text[self.position + 1 :].rstrip().removesuffix("\\"), len(text))
+        self._finish()
+        self.continues = continues
