@@ -208,7 +208,8 @@ def _of_script(text: str, path: Path) -> Document:
     try:
         content = jupytext.reads(plain_lines(text), fmt={"extension": path.suffix})
     except Exception as error:  # jupytext and its readers raise whatever they run into
-        raise _unreadable(path, f"jupytext cannot read it: {error}", "mend its cell markers (`# %%`)") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise _unreadable(path, f"jupytext cannot read it: {reason}", "mend its YAML header and cell marks") from error
     document = of_json(content, path)
     # jupytext makes ids up, other ones each time it reads.
     return replace(document, cells=tuple(replace(cell, id=None) for cell in document.cells))

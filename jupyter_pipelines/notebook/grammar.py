@@ -8,34 +8,12 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from jupyter_pipelines.errors import Fault, Place, closest
+from jupyter_pipelines.errors import Fault, Place
 from jupyter_pipelines.notebook import amounts
+from jupyter_pipelines.notebook.items import Item, is_format, split_item
 from jupyter_pipelines.notebook.layout import Form, Mark
-from jupyter_pipelines.notebook.options import BY_SPELLING, OPTIONS, USAGE, Kind, Option
+from jupyter_pipelines.notebook.options import BY_SPELLING, USAGE, Kind, Option, nearest
 from jupyter_pipelines.notebook.words import Word
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """``name[=locator][:format]``, or the name of a step or input.
-
-    Parameters
-    ----------
-    name : str
-        A Python identifier in the form in which Python keeps it (NFKC); the name of a step after ``--after``.
-    locator : str or None
-        What stands behind ``=``, as written: a path, a URL, or ``step.name``. It means the output of a step when it
-        reads ``<step>.<name>`` and the notebook has that step; otherwise it is a file.
-    format : str or None
-        What stands behind the last colon, when that is a word and not part of a path.
-    place : Place
-        Where the item stands.
-    """
-
-    name: str
-    locator: str | None = None
-    format: str | None = None
-    place: Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +68,6 @@ class Header:
 
 _OPTION = re.compile(r"--?[A-Za-z]|--|[\u2012-\u2015\u2212][A-Za-z]?")
 _ASSIGNED = re.compile(r"(-{1,2}[A-Za-z][A-Za-z-]*)=")
-_FORMAT = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _DASHES = re.compile(r"[\u2012-\u2015\u2212]+")
 RESERVED = frozenset({"_step"})
 
@@ -220,7 +197,7 @@ class _Parser:
         if dashes and plain in BY_SPELLING:
             self.fault(f"`{word.shown}` begins with a dash that is not a hyphen", f"write `{plain}`", word)
             return
-        near = _nearest(word.text)
+        near = nearest(word.text)
         spelt = _spelling(near, self.mark.form) if near else ""
         self.fault(
             f"there is no option `{word.shown}`",
@@ -356,7 +333,7 @@ class _Parser:
                 f"write `{word.text.partition('=')[0]}:file` and write to that path, or give the value that name",
                 word,
             )
-        elif format_ is not None and not _FORMAT.fullmatch(format_):
+        elif format_ is not None and not is_format(format_):
             self.fault(
                 f"`{_short(format_)}` cannot be a format", "write one word behind `:`, as in `model:joblib`", word
             )
@@ -390,22 +367,6 @@ class _Parser:
         items.append(item)
 
 
-def split_item(text: str) -> tuple[str, str | None, str | None]:
-    r"""Return name, locator and format of an item; None for what is absent, empty for what is unfinished.
-
-    A colon starts a format only at the end and before one word: those in ``C:\data``, ``C:data``,
-    ``https://host:8080/x`` and ``12:30.csv`` belong to the locator.
-    """
-    name, equals, locator = text.partition("=")
-    if not equals:
-        name, colon, format_ = text.partition(":")
-        return name, None, format_ if colon else None
-    before, _, last = locator.rpartition(":")
-    if len(before) > 1 and (_FORMAT.fullmatch(last) or not last):
-        return name, before, last
-    return name, locator, None
-
-
 def _separated(words: tuple[Word, ...]) -> Iterator[Word]:
     """Yield the words, ``--option=value`` as two."""
     for word in words:
@@ -430,22 +391,6 @@ def _is_key(word: Word) -> bool:
 def _takes_nothing(word: Word) -> bool:
     option = BY_SPELLING.get(word.text)
     return option is not None and option.takes == "nothing"
-
-
-def _nearest(text: str) -> Option | None:
-    """Return the option that `text` was probably meant to be."""
-    key = text.lstrip("-").lower().replace("_", "-")
-    meant = _MEANT.get(key) or closest(key, [option.name for option in OPTIONS])
-    short = next((option for option in OPTIONS if option.short and text.lower().startswith(option.short)), None)
-    return next((option for option in OPTIONS if option.name == meant), None if text.startswith("--") else short)
-
-
-_MEANT: Mapping[str, str] = {
-    "input": "in", "inputs": "in", "output": "out", "outputs": "out", "params": "param", "parameters": "param",
-    "parameter": "param", "cache": "no-cache", "nocache": "no-cache", "needs": "after", "depends": "after",
-    "depends-on": "after", "prev": "after", "mem": "memory", "ram": "memory", "cpu": "cpus", "cores": "cpus",
-    "gpu": "gpus", "retry": "retries", "time-limit": "timeout", "compute": "on", "executor": "on", "target": "on",
-}  # fmt: skip
 
 
 def _spelling(option: Option, form: Form) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jupyter_pipelines.errors import Fault
-from jupyter_pipelines.notebook.grammar import Header, Item, parse
+from jupyter_pipelines.notebook.grammar import Header, parse
+from jupyter_pipelines.notebook.items import Item
 from jupyter_pipelines.notebook.layout import MAGICS, Layout, Mark, Role, lay_out, second_header
 from jupyter_pipelines.notebook.options import OPTIONS, Option
 from jupyter_pipelines.notebook.tags import header_of_tags

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from jupyter_pipelines.errors import closest
+
 Takes = Literal["items", "names", "text", "count", "duration", "size", "nothing"]
 Kind = Literal["step", "params", "setup"]
 
@@ -88,3 +90,18 @@ FOREIGN = frozenset(
     "panel renderings results slow tags warning error active-ipynb active-py context".split()
 )
 FOREIGN_PREFIXES = ("code-", "fig-", "tbl-", "cap-", "layout-", "out-", "html-", "page-", "lst-")
+
+_MEANT: Mapping[str, str] = {
+    "input": "in", "inputs": "in", "output": "out", "outputs": "out", "params": "param", "parameters": "param",
+    "parameter": "param", "cache": "no-cache", "nocache": "no-cache", "needs": "after", "depends": "after",
+    "depends-on": "after", "prev": "after", "mem": "memory", "ram": "memory", "cpu": "cpus", "cores": "cpus",
+    "gpu": "gpus", "retry": "retries", "time-limit": "timeout", "compute": "on", "executor": "on", "target": "on",
+}  # fmt: skip
+
+
+def nearest(text: str) -> Option | None:
+    """Return the option that `text` was probably meant to be."""
+    key = text.lstrip("-").lower().replace("_", "-")
+    meant = _MEANT.get(key) or closest(key, [option.name for option in OPTIONS])
+    short = next((option for option in OPTIONS if option.short and text.lower().startswith(option.short)), None)
+    return next((option for option in OPTIONS if option.name == meant), None if text.startswith("--") else short)
