@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storing import folders
-from jupyter_pipelines.storing.digests import ALGORITHM, Memo, digest_file, digest_open, is_digest
+from jupyter_pipelines.storing.digests import ALGORITHM, HashingWriter, Memo, digest_file, digest_open, is_digest
 from jupyter_pipelines.storing.door import create
 from jupyter_pipelines.storing.faults import absent, damaged, writing
 
@@ -31,28 +30,6 @@ class Stored(NamedTuple):
 
     digest: str
     size: int
-
-
-class BlobWriter:
-    """A file that is hashed while it is written; its digest is known when it is closed."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._hash = hashlib.new(ALGORITHM)
-        self.size = 0
-
-    def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Write `data` and return how many bytes that were."""
-        view = memoryview(data).cast("B")
-        self._hash.update(view)
-        self._file.write(view)
-        self.size += view.nbytes
-        return view.nbytes
-
-    @property
-    def digest(self) -> str:
-        """Digest of what was written so far."""
-        return f"{ALGORITHM}:{self._hash.hexdigest()}"
 
 
 class Blobs:
@@ -114,12 +91,12 @@ class Blobs:
         return Stored(writer.digest, writer.size)
 
     @contextmanager
-    def writer(self) -> Iterator[BlobWriter]:
+    def writer(self) -> Iterator[HashingWriter]:
         """Return a file to write to; what was written is stored when the block ends without an error."""
         temporary = self._door.temporary()
         try:
             with writing(self._door.root, "an output"), create(temporary) as file:
-                writer = BlobWriter(file)
+                writer = HashingWriter(file)
                 yield writer
             self._publish(temporary, writer.digest)
         finally:

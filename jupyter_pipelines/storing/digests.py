@@ -8,7 +8,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 ALGORITHM = "sha256"
 _FORM = re.compile(r"sha256:[0-9a-f]{64}")
@@ -47,6 +47,73 @@ class Memo(Protocol):
 
     def remember(self, path: str, mark: Mark, digest: str) -> None:
         """Remember the digest of `path`."""
+
+
+class HashingWriter:
+    """A file that is hashed while it is written, so that its bytes are read only once.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        Where the bytes go.
+
+    Attributes
+    ----------
+    size : int
+        How many bytes were written.
+    error : OSError or None
+        What the operating system said when a write failed; whoever wraps errors of writing loses it otherwise.
+    """
+
+    closed = False
+    mode = "wb"
+    error: OSError | None
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.new(ALGORITHM)
+        self.size = 0
+        self.error = None
+
+    def write(self, data: Any) -> int:
+        """Write `data`, anything with the buffer protocol, and return how many bytes that were."""
+        view = memoryview(data).cast("B")
+        self._hash.update(view)
+        try:
+            self._file.write(view)
+        except OSError as error:
+            self.error = error
+            raise
+        self.size += view.nbytes
+        return view.nbytes
+
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        return self.size
+
+    def flush(self) -> None:
+        """Hand what was written to the operating system."""
+        self._file.flush()
+
+    def readable(self) -> bool:
+        """Return False."""
+        return False
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return False: what is hashed cannot be written again."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing: who opened the file closes it."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of what was written so far."""
+        return f"{ALGORITHM}:{self._hash.hexdigest()}"
 
 
 def is_digest(text: str) -> bool:

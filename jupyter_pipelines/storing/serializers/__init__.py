@@ -1,0 +1,161 @@
+"""Between values and bytes: which serializer holds a value, saving and loading.
+
+Runs inside the kernel of every step, so nothing here imports more than it needs, and no library is imported that the
+value itself has not brought along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from jupyter_pipelines import plugins
+from jupyter_pipelines.errors import Fault, NotStorable, StoreError
+from jupyter_pipelines.storing.digests import HashingWriter
+from jupyter_pipelines.storing.faults import unwritable, writing
+from jupyter_pipelines.storing.serializers.fitting import Saved, Serializer, Unsuitable, kind
+
+__all__ = ["Saved", "Serializer", "Unsuitable", "choose", "get", "load", "save"]
+BY_TYPE = ("json", "bytes", "npy", "arrow", "pickle")
+"""Asked in this order; the last one takes whatever can be pickled."""
+
+
+def get(name: str) -> Serializer:
+    """Return the serializer called `name`.
+
+    Raises
+    ------
+    PluginError
+        There is none (JP602), or its package is broken (JP601).
+    """
+    return cast(Serializer, plugins.load("serializers", name)())
+
+
+def choose(value: Any, format: str | None = None) -> Serializer:
+    """Return the serializer that is tried first for `value`.
+
+    Raises
+    ------
+    NotStorable
+        The one asked for does not take values of this type (JP205).
+    """
+    return next(_candidates(value, format, "value"))
+
+
+def save(value: Any, path: Path, format: str | None = None, *, name: str = "value") -> Saved:
+    """Write `value` to the file `path`, which must not exist.
+
+    Parameters
+    ----------
+    value : object
+        What to save.
+    path : Path
+        Where to.
+    format : str or None
+        The serializer to use; None lets the type of the value decide.
+    name : str
+        What the value is called, for messages.
+
+    Raises
+    ------
+    NotStorable
+        Nothing can hold it (JP205); nothing is left at `path`.
+    PluginError
+        There is no such format (JP602), or its package is broken (JP601).
+    StoreError
+        The disk is full (JP403), or `path` cannot be written (JP402).
+    """
+    notes: list[str] = []
+    for serializer in _candidates(value, format, name):
+        try:
+            return _write(serializer, value, path, tuple(notes))
+        except Unsuitable as error:
+            if format is not None:
+                raise NotStorable(_refused(name, format, error.reason)) from error
+            notes.append(f"`{name}` is not stored as {serializer.name}: {error.reason}")
+        except StoreError:
+            raise
+        except Exception as error:
+            raise NotStorable(_failed(name, value, serializer.name, error, notes)) from error
+    raise AssertionError("the last serializer takes everything or says why not")
+
+
+def load(path: Path, format: str) -> Any:
+    """Return the value in the file `path`, which was checked by the caller.
+
+    Raises
+    ------
+    PluginError
+        There is no such format (JP602), or its package is broken (JP601).
+    StoreError
+        The bytes cannot be turned back into a value (JP405): a package is missing or has changed.
+    """
+    serializer = get(format)
+    try:
+        return serializer.read(path)
+    except Exception as error:
+        raise StoreError(_unreadable(format, error)) from error
+
+
+def _candidates(value: Any, format: str | None, name: str) -> Iterator[Serializer]:
+    if format is None:
+        yield from (one for one in map(get, BY_TYPE) if one.accepts(value))
+        return
+    serializer = get(format)
+    if not serializer.accepts(value):
+        raise NotStorable(_refused(name, format, f"it cannot hold this {kind(value)}, or not exactly"))
+    yield serializer
+
+
+def _write(serializer: Serializer, value: Any, path: Path, notes: tuple[str, ...]) -> Saved:
+    writer: HashingWriter | None = None
+    try:
+        with writing(path.parent, "an output"):
+            file = path.open("xb")
+        with file:
+            writer = HashingWriter(file)
+            serializer.write(value, cast(BinaryIO, writer))
+            with writing(path.parent, "an output"):
+                file.flush()
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if writer is not None and writer.error is not None:
+            raise unwritable(writer.error, path.parent, "an output") from error
+        raise
+    return Saved(format=serializer.name, digest=writer.digest, bytes=writer.size, notes=notes)
+
+
+def _refused(name: str, format: str, reason: str) -> Fault:
+    return Fault(
+        code="JP205",
+        message=f"the output `{name}` cannot be stored as `{format}`: {reason}",
+        suggestion=f"write `{name}` without `:{format}`, so that the type of the value decides",
+    )
+
+
+def _failed(name: str, value: Any, format: str, error: Exception, notes: list[str]) -> Fault:
+    from jupyter_pipelines.storing.serializers.tracing import culprit
+
+    path, found = culprit(value, name)
+    holds = "" if path == name else f": `{path}` is a {kind(found)}"
+    return Fault(
+        code="JP205",
+        message=f"the output `{name}` ({kind(value)}) cannot be stored{holds}",
+        suggestion=_way_out(name, path),
+        notes=(*notes, f"tried as {format}: {type(error).__name__}: {error}"),
+    )
+
+
+def _way_out(name: str, path: str) -> str:
+    if path == name:
+        return f"let the step put what is needed of `{name}` into plain values, arrays or data frames"
+    return f"remove it before the step ends (for instance `{path} = None`), or leave it out of what `{name}` pickles"
+
+
+def _unreadable(format: str, error: Exception) -> Fault:
+    return Fault(
+        code="JP405",
+        message=f"a stored {format} output cannot be read back: {type(error).__name__}: {error}",
+        suggestion="install the packages it was made with, or compute it again: jupyter pipelines run --force STEP",
+    )

@@ -1,0 +1,325 @@
+"""Columns of pandas as Arrow arrays and back, exactly: every dtype here comes back as itself, any other is refused.
+
+Each kind of column is a pair of functions: one gives an Arrow array and a small description, plain enough for JSON; the
+other takes both and gives what pandas calls an array. What pandas and Arrow convert by themselves is not relied on
+where it loses something: missing values, units, time zones. Categories are in :mod:`.indexes`.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jupyter_pipelines.storing.serializers.fitting import Unsuitable, kind
+from jupyter_pipelines.storing.serializers.zones import decode_zone, encode_zone
+
+Spec = dict[str, Any]
+_UNITS = frozenset({"s", "ms", "us", "ns"})
+
+
+def encode(array: Any) -> tuple[Any, Spec]:
+    """Return a column as an Arrow array, and the description that :func:`decode` needs.
+
+    Parameters
+    ----------
+    array : numpy.ndarray or pandas.api.extensions.ExtensionArray
+        What a column or an index holds.
+
+    Raises
+    ------
+    Unsuitable
+        Arrow cannot hold it exactly.
+    """
+    encoder = _ENCODERS.get(type(array.dtype).__name__, _encode_numpy if _is_numpy(array.dtype) else None)
+    if encoder is None:
+        raise Unsuitable(f"the dtype {array.dtype} ({kind(array.dtype)}) has no counterpart in Arrow")
+    return encoder(array)
+
+
+def decode(array: Any, spec: Spec) -> Any:
+    """Return the column that :func:`encode` described; the caller may change it."""
+    return _DECODERS[spec["kind"]](array, spec)
+
+
+def _is_numpy(dtype: Any) -> bool:
+    import numpy as np
+
+    return isinstance(dtype, np.dtype)
+
+
+# Plain NumPy ------------------------------------------------------------------------------------------------
+
+
+def _encode_numpy(array: Any) -> tuple[Any, Spec]:
+    import numpy as np
+    import pyarrow as pa
+
+    values = np.asarray(array)
+    dtype = values.dtype
+    if dtype.hasobject:
+        return _encode_objects(values)
+    fits = dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize <= 8) or _is_time(dtype)
+    if not fits or not dtype.isnative or dtype.metadata is not None:
+        raise Unsuitable(f"the dtype {dtype.str} has no counterpart in Arrow")
+    return pa.array(values, from_pandas=False), {"kind": "numpy", "dtype": dtype.str}
+
+
+def _is_time(dtype: Any) -> bool:
+    import numpy as np
+
+    return dtype.kind in "mM" and np.datetime_data(dtype)[0] in _UNITS and np.datetime_data(dtype)[1] == 1
+
+
+def _decode_numpy(array: Any, spec: Spec) -> Any:
+    import numpy as np
+
+    values = array.to_numpy(zero_copy_only=False).astype(np.dtype(spec["dtype"]), copy=False)
+    return values if values.flags.writeable else values.copy()
+
+
+# Objects ----------------------------------------------------------------------------------------------------
+
+
+def _encode_objects(values: Any) -> tuple[Any, Spec]:
+    """Take objects of one type only, and one kind of missing value only: nothing else is sure to come back."""
+    types = set(map(type, values.tolist()))
+    null, types = _missing(values, types)
+    if len(types) > 1:
+        names = ", ".join(sorted(one.__name__ for one in types)[:3])
+        raise Unsuitable(f"it holds objects of several types ({names})")
+    item = next(iter(types)).__name__ if types else "str"
+    if types and next(iter(types)) not in _ITEMS:
+        raise Unsuitable(f"it holds objects of the type {item}")
+    return _pack(values, item), {"kind": "object", "item": item, "null": null}
+
+
+def _missing(values: Any, types: set[type]) -> tuple[str, set[type]]:
+    """Return which missing value the objects have, and the types of the others."""
+    import numpy as np
+
+    if float in types and type(None) not in types:
+        # Only the one object that NumPy calls nan comes back as itself.
+        if all(one is np.nan for one in values.tolist() if type(one) is float):
+            return "nan", types - {float}
+    return "None", types - {type(None)}
+
+
+def _pack(values: Any, item: str) -> Any:
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, type=_arrow_types()[item], from_pandas=True)
+    except (pa.ArrowException, UnicodeError, OverflowError, ValueError) as error:
+        raise Unsuitable(f"an object of the type {item} does not fit: {error}") from error
+
+
+def _decode_objects(array: Any, spec: Spec) -> Any:
+    import numpy as np
+
+    if spec["item"] in ("str", "bytes"):
+        result = np.array(array.to_numpy(zero_copy_only=False), dtype=object)
+    else:
+        result = np.empty(len(array), dtype=object)
+        result[:] = array.to_pylist()
+    if spec["null"] == "nan":
+        result[array.is_null().to_numpy(zero_copy_only=False)] = np.nan
+    return result
+
+
+_ITEMS = frozenset({str, bytes, bool, int, datetime.date})
+
+
+def _arrow_types() -> Mapping[str, Any]:
+    import pyarrow as pa
+
+    return {
+        "str": pa.large_string(),
+        "bytes": pa.large_binary(),
+        "bool": pa.bool_(),
+        "int": pa.int64(),
+        "date": pa.date32(),
+    }
+
+
+# Extension dtypes of pandas ---------------------------------------------------------------------------------
+
+
+def _encode_masked(array: Any) -> tuple[Any, Spec]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    packed = pa.array(array)
+    if packed.null_count:
+        # What stands under a missing value is not part of the value, but would be part of the bytes.
+        zero = False if pa.types.is_boolean(packed.type) else 0
+        filled = pc.fill_null(packed, pa.scalar(zero, packed.type))
+        packed = pa.Array.from_buffers(
+            packed.type, len(packed), [pc.is_valid(packed).buffers()[1], filled.buffers()[1]]
+        )
+    return packed, {"kind": "masked", "dtype": str(array.dtype)}
+
+
+def _decode_masked(array: Any, spec: Spec) -> Any:
+    import pandas as pd
+
+    return pd.api.types.pandas_dtype(spec["dtype"]).__from_arrow__(array).copy()
+
+
+def _encode_string(array: Any) -> tuple[Any, Spec]:
+    import pandas as pd
+    import pyarrow as pa
+
+    dtype = array.dtype
+    na = getattr(dtype, "na_value", pd.NA)
+    spec = {"kind": "string", "storage": dtype.storage, "na": "NA" if na is pd.NA else "nan"}
+    try:
+        return _whole(pa.array(array, type=pa.large_string())), spec
+    except UnicodeError as error:
+        raise Unsuitable(f"a text in it is not valid Unicode: {error}") from error
+
+
+def _decode_string(array: Any, spec: Spec) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    if spec["na"] == "NA":
+        dtype = pd.StringDtype(spec["storage"])
+    else:
+        dtype = pd.StringDtype(spec["storage"], na_value=np.nan)
+    return dtype.__from_arrow__(array)
+
+
+def _encode_arrow(array: Any) -> tuple[Any, Spec]:
+    import pyarrow as pa
+
+    packed = _whole(array.__arrow_array__())
+    if isinstance(packed.type, pa.BaseExtensionType):
+        raise Unsuitable(f"the dtype {array.dtype} is an extension of Arrow")
+    return packed, {"kind": "arrow"}
+
+
+def _decode_arrow(array: Any, spec: Spec) -> Any:
+    import pandas as pd
+
+    return pd.ArrowDtype(array.type).__from_arrow__(array)
+
+
+def _encode_zoned(array: Any) -> tuple[Any, Spec]:
+    import numpy as np
+    import pyarrow as pa
+
+    naive = np.asarray(array.tz_convert(None), dtype=f"M8[{array.dtype.unit}]")
+    packed, _ = _encode_numpy(naive)
+    spec = {"kind": "zoned", "unit": array.dtype.unit, "zone": encode_zone(array.dtype.tz)}
+    return packed.view(pa.timestamp(array.dtype.unit, tz="UTC")), spec
+
+
+def _decode_zoned(array: Any, spec: Spec) -> Any:
+    import pandas as pd
+    import pyarrow as pa
+
+    unit = spec["unit"]
+    naive = _decode_numpy(array.view(pa.timestamp(unit)), {"dtype": f"M8[{unit}]"})
+    return pd.DatetimeIndex(naive).tz_localize("UTC").tz_convert(decode_zone(spec["zone"])).array
+
+
+def _encode_period(array: Any) -> tuple[Any, Spec]:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    spec = {"kind": "period", "dtype": str(array.dtype)}
+    if pd.api.types.pandas_dtype(spec["dtype"]) != array.dtype:
+        raise Unsuitable(f"the frequency of {array.dtype} has no name that leads back to it")
+    return pa.array(np.asarray(array.asi8)), spec
+
+
+def _decode_period(array: Any, spec: Spec) -> Any:
+    import pandas as pd
+
+    values = array.to_numpy().copy()
+    return pd.arrays.PeriodArray(values, dtype=pd.api.types.pandas_dtype(spec["dtype"]))
+
+
+def _encode_interval(array: Any) -> tuple[Any, Spec]:
+    import pyarrow as pa
+
+    left, left_spec = encode(index_array(array.left))
+    right, right_spec = encode(index_array(array.right))
+    packed = pa.StructArray.from_arrays([left, right], names=["left", "right"])
+    return packed, {"kind": "interval", "closed": array.closed, "left": left_spec, "right": right_spec}
+
+
+def _decode_interval(array: Any, spec: Spec) -> Any:
+    import pandas as pd
+
+    left = decode(array.field("left"), spec["left"])
+    right = decode(array.field("right"), spec["right"])
+    return pd.arrays.IntervalArray.from_arrays(left, right, closed=spec["closed"])
+
+
+# Codes and the values they stand for ------------------------------------------------------------------------
+
+
+def fold(codes: Any, values: Any) -> Any:
+    """Return codes and what they stand for as one Arrow array; -1 becomes a missing value."""
+    import numpy as np
+    import pyarrow as pa
+
+    codes = np.asarray(codes)
+    gone = codes < 0
+    indices = pa.array(np.where(gone, 0, codes).astype(codes.dtype), mask=gone if gone.any() else None)
+    return pa.DictionaryArray.from_arrays(indices, values)
+
+
+def unfold(array: Any) -> Any:
+    """Return the codes that :func:`fold` was given."""
+    import numpy as np
+
+    codes = array.indices.to_numpy(zero_copy_only=False)
+    if array.indices.null_count:
+        filled = array.indices.fill_null(-1)
+        codes = filled.to_numpy(zero_copy_only=False)
+    return np.array(codes)
+
+
+def index_array(index: Any) -> Any:
+    """Return what an index holds as an array of its own dtype."""
+    return index.to_numpy() if _is_numpy(index.dtype) else index.array
+
+
+def _whole(array: Any) -> Any:
+    """Return a chunked array in one piece."""
+    import pyarrow as pa
+
+    if not isinstance(array, pa.ChunkedArray):
+        return array
+    if array.num_chunks == 1:
+        return array.chunk(0)
+    result = array.combine_chunks()
+    if isinstance(result, pa.ChunkedArray):
+        raise Unsuitable("it is too large for one piece of its type")
+    return result
+
+
+_ENCODERS: Mapping[str, Callable[[Any], tuple[Any, Spec]]] = {
+    **dict.fromkeys(("Int8Dtype", "Int16Dtype", "Int32Dtype", "Int64Dtype"), _encode_masked),
+    **dict.fromkeys(("UInt8Dtype", "UInt16Dtype", "UInt32Dtype", "UInt64Dtype"), _encode_masked),
+    **dict.fromkeys(("Float32Dtype", "Float64Dtype", "BooleanDtype"), _encode_masked),
+    "StringDtype": _encode_string,
+    "ArrowDtype": _encode_arrow,
+    "DatetimeTZDtype": _encode_zoned,
+    "PeriodDtype": _encode_period,
+    "IntervalDtype": _encode_interval,
+}
+_DECODERS: Mapping[str, Callable[[Any, Spec], Any]] = {
+    "numpy": _decode_numpy,
+    "object": _decode_objects,
+    "masked": _decode_masked,
+    "string": _decode_string,
+    "arrow": _decode_arrow,
+    "zoned": _decode_zoned,
+    "period": _decode_period,
+    "interval": _decode_interval,
+}

@@ -1,0 +1,86 @@
+"""What a serializer is, and what it says when a value does not fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from jupyter_pipelines.pipeline.data import Artifact
+
+
+class Unsuitable(Exception):
+    """A serializer cannot hold this value exactly; raised before the first byte is written.
+
+    Parameters
+    ----------
+    reason : str
+        Why, in a few words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Serializer(Protocol):
+    """Turns values into bytes and back, exactly or not at all.
+
+    Attributes
+    ----------
+    name : str
+        What the format is called behind a colon: ``-o model:joblib``.
+    suffix : str
+        How a file of it ends, with the dot.
+    """
+
+    name: str
+    suffix: str
+
+    def accepts(self, value: Any) -> bool:
+        """Tell by its type, without looking far, whether `value` may fit."""
+
+    def write(self, value: Any, file: BinaryIO) -> None:
+        """Write `value`; the file cannot be read or sought.
+
+        Raises
+        ------
+        Unsuitable
+            It does not fit; nothing was written.
+        """
+
+    def read(self, path: Path) -> Any:
+        """Return the value written to the file `path`; the caller may change it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What saving a value came to.
+
+    Parameters
+    ----------
+    format : str
+        Name of the serializer.
+    digest : str
+        Digest of the bytes, computed while they were written.
+    bytes : int
+        How many.
+    notes : tuple of str
+        What the user should know, such as why a data frame was pickled.
+    """
+
+    format: str
+    digest: str
+    bytes: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def artifact(self) -> Artifact:
+        """The same as an artifact."""
+        return Artifact(digest=self.digest, format=self.format, bytes=self.bytes)
+
+
+def kind(value: Any) -> str:
+    """Return the type of `value` in words, with its module unless it is built in."""
+    one = type(value)
+    return one.__qualname__ if one.__module__ == "builtins" else f"{one.__module__}.{one.__qualname__}"

@@ -1,0 +1,199 @@
+"""Data frames as Arrow IPC files, uncompressed, and as Parquet on request.
+
+A frame of pandas carries a description of what Arrow has no word for: kinds of index, names, frequencies, which of its
+string types a column has. What cannot be held exactly is refused, and becomes a pickle with a note.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from jupyter_pipelines.storing.serializers import pandas_tables
+from jupyter_pipelines.storing.serializers.fitting import Unsuitable, kind
+
+KEY = b"jupyter_pipelines"
+_INSTALL = "pyarrow is not installed (pip install 'jupyter-pipelines[arrow]')"
+_TAKEN: Mapping[str, frozenset[str]] = {
+    "pandas": frozenset({"DataFrame", "Series"} | pandas_tables.INDEXES),
+    "polars": frozenset({"DataFrame", "Series"}),
+    "pyarrow": frozenset({"Table"}),
+}
+
+
+class Arrow:
+    """Data frames and series of pandas and polars, indexes of pandas, and tables of pyarrow."""
+
+    name = "arrow"
+    suffix = ".arrow"
+
+    def accepts(self, value: Any) -> bool:
+        """Tell whether `value` is one of these, and not of a class derived from it."""
+        return _library(value) is not None
+
+    def write(self, value: Any, file: BinaryIO) -> None:
+        """Write the frame in one piece, so that equal frames give equal bytes."""
+        table = _table(value)
+        import pyarrow as pa
+
+        with pa.ipc.new_file(pa.PythonFile(file, mode="w"), table.schema) as writer:
+            for batch in _batches(table):
+                writer.write_batch(batch)
+
+    def read(self, path: Path) -> Any:
+        """Return the frame in `path`; it lies in memory of its own, so that nothing done to the file reaches it."""
+        import pyarrow as pa
+
+        with pa.OSFile(str(path)) as file:
+            return _value(pa.ipc.open_file(file).read_all())
+
+
+class Parquet:
+    """The same as Parquet, on request: smaller and slower, and other programs read it."""
+
+    name = "parquet"
+    suffix = ".parquet"
+
+    def accepts(self, value: Any) -> bool:
+        """Tell whether `value` is a frame, series or table, and not of a class derived from it."""
+        return _library(value) is not None
+
+    def write(self, value: Any, file: BinaryIO) -> None:
+        """Write the frame, compressed, after having seen that it can be read back as it is."""
+        table = _table(value)
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        sink = pa.BufferOutputStream()
+        try:
+            pq.write_table(table, sink, compression="zstd")
+            content = sink.getvalue()
+            back = pq.read_table(pa.BufferReader(content))
+        except (pa.ArrowException, ValueError) as error:
+            raise Unsuitable(f"Parquet cannot hold it: {error}") from error
+        _check_same(table, back)
+        file.write(content)
+
+    def read(self, path: Path) -> Any:
+        """Return the frame in `path`."""
+        import pyarrow.parquet as pq
+
+        return _value(pq.ParquetFile(path).read())
+
+
+def _library(value: Any) -> str | None:
+    one = type(value)
+    library = one.__module__.partition(".")[0]
+    return library if one.__name__ in _TAKEN.get(library, ()) else None
+
+
+def _table(value: Any) -> Any:
+    """Return the value as a table that says in its metadata what it was."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise Unsuitable(_INSTALL)
+    try:
+        return _ENCODERS[str(_library(value))](value)
+    except Unsuitable:
+        raise
+    except Exception as error:
+        raise Unsuitable(f"{type(error).__name__}: {error}") from error
+
+
+def _value(table: Any) -> Any:
+    spec = json.loads(table.schema.metadata[KEY])
+    return _DECODERS[spec["library"]](table, spec)
+
+
+def _batches(table: Any) -> list[Any]:
+    import pyarrow as pa
+
+    # An empty table has no batches at all, and would lose its categories.
+    return table.to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
+
+
+def _encode_polars(value: Any) -> Any:
+    import polars as pl
+    import pyarrow as pa
+
+    frame = value.to_frame() if isinstance(value, pl.Series) else value
+    if type(value) not in (pl.DataFrame, pl.Series):
+        raise Unsuitable(f"{kind(value)} is derived from a class of polars")
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+    back = pl.from_arrow(pa.Table.from_batches([], schema=table.schema))
+    if back.schema != frame.schema:
+        raise Unsuitable("one of its types has no counterpart in Arrow")
+    spec = {"library": "polars", "type": type(value).__name__, "rows": frame.height}
+    return table.replace_schema_metadata({KEY: _encoded(spec)})
+
+
+def _decode_polars(table: Any, spec: dict[str, Any]) -> Any:
+    import polars as pl
+
+    frame = pl.from_arrow(table.replace_schema_metadata(None))
+    return frame.to_series() if spec["type"] == "Series" else frame
+
+
+def _encode_pyarrow(value: Any) -> Any:
+    import pyarrow as pa
+
+    metadata = value.schema.metadata
+    if type(value) is not pa.Table or KEY in (metadata or {}):
+        raise Unsuitable("it is no plain table")
+    spec = {"library": "pyarrow", "bare": metadata is None}
+    table = (
+        value.unify_dictionaries().combine_chunks().replace_schema_metadata({**(metadata or {}), KEY: _encoded(spec)})
+    )
+    back = pa.ipc.read_schema(pa.BufferReader(table.schema.serialize()))
+    if not back.equals(table.schema, check_metadata=True):
+        raise Unsuitable("one of its types does not come back from a file")
+    return table
+
+
+def _decode_pyarrow(table: Any, spec: dict[str, Any]) -> Any:
+    metadata = {key: value for key, value in table.schema.metadata.items() if key != KEY}
+    return table.replace_schema_metadata(None if spec["bare"] else metadata)
+
+
+def _encode_pandas(value: Any) -> Any:
+    table, spec = pandas_tables.encode(value)
+    metadata = {**(table.schema.metadata or {}), KEY: _encoded({"library": "pandas", **spec})}
+    return table.replace_schema_metadata(metadata)
+
+
+def _encoded(spec: dict[str, Any]) -> bytes:
+    return json.dumps(spec, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _check_same(table: Any, back: Any) -> None:
+    for field, one, other in zip(table.schema, table.columns, back.columns, strict=True):
+        if not _same(one.combine_chunks(), other.combine_chunks()):
+            raise Unsuitable(f"Parquet cannot hold the column `{field.name}` ({field.type}) exactly")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Compare arrays as bits, since no NaN equals another."""
+    import pyarrow as pa
+
+    if one.type != other.type or len(one) != len(other):
+        return False
+    if pa.types.is_dictionary(one.type):
+        return _same(one.indices, other.indices) and _same(one.dictionary, other.dictionary)
+    if pa.types.is_floating(one.type):
+        bits = {16: pa.uint16(), 32: pa.uint32(), 64: pa.uint64()}[one.type.bit_width]
+        return bool(one.view(bits).equals(other.view(bits)))
+    return bool(one.equals(other))
+
+
+_ENCODERS: Mapping[str, Callable[[Any], Any]] = {
+    "pandas": _encode_pandas,
+    "polars": _encode_polars,
+    "pyarrow": _encode_pyarrow,
+}
+_DECODERS: Mapping[str, Callable[[Any, dict[str, Any]], Any]] = {
+    "pandas": pandas_tables.decode,
+    "polars": _decode_polars,
+    "pyarrow": _decode_pyarrow,
+}

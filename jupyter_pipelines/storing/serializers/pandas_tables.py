@@ -1,0 +1,156 @@
+"""Frames, series and indexes of pandas as Arrow tables and back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from jupyter_pipelines.storing.serializers.columns import Spec, index_array
+from jupyter_pipelines.storing.serializers.fitting import Unsuitable
+from jupyter_pipelines.storing.serializers.indexes import (
+    decode_column,
+    decode_index,
+    decode_label,
+    encode_column,
+    encode_index,
+    encode_label,
+    width,
+)
+from jupyter_pipelines.storing.serializers.plain import is_plain
+
+INDEXES = frozenset(
+    {
+        "Index",
+        "RangeIndex",
+        "DatetimeIndex",
+        "TimedeltaIndex",
+        "PeriodIndex",
+        "IntervalIndex",
+        "CategoricalIndex",
+        "MultiIndex",
+    }
+)
+COLUMNS = b"jupyter_pipelines.columns"
+
+
+def encode(value: Any) -> tuple[Any, Spec]:
+    """Return a frame, series or index as a table, and the description that :func:`decode` needs.
+
+    Raises
+    ------
+    Unsuitable
+        Arrow cannot hold it exactly.
+    """
+    import pandas as pd
+
+    if type(value) is pd.DataFrame:
+        return _encode_frame(value)
+    if type(value) is pd.Series:
+        return _encode_series(value)
+    arrays, spec = encode_index(value)
+    return _table(arrays, [], []), {"type": "Index", "index": spec}
+
+
+def decode(table: Any, spec: Spec) -> Any:
+    """Return what :func:`encode` was given; the caller may change it."""
+    arrays = [column.combine_chunks() for column in table.columns]
+    levels = width(spec["index"])
+    index = decode_index(arrays[:levels], spec["index"])
+    if spec["type"] == "Index":
+        return index
+    values = [decode_column(array, one) for array, one in zip(arrays[levels:], spec["columns"], strict=True)]
+    if spec["type"] == "Series":
+        return _decorate(_series(values[0], index, decode_label(spec["name"])), spec)
+    return _decorate(_frame(values, index, _labels(table, spec)), spec)
+
+
+def _encode_frame(frame: Any) -> tuple[Any, Spec]:
+    levels, index = encode_index(frame.index)
+    labels, spec_of_labels = encode_index(frame.columns)
+    columns = [_encode_at(frame.iloc[:, at], label) for at, label in enumerate(frame.columns)]
+    spec = {"type": "DataFrame", "index": index, "labels": spec_of_labels, "columns": [one for _, one in columns]}
+    names = [str(label) for label in frame.columns]
+    table = _table(levels, [array for array, _ in columns], names)
+    return table.replace_schema_metadata({COLUMNS: _embedded(labels)}), {**spec, **_extras(frame)}
+
+
+def _encode_series(series: Any) -> tuple[Any, Spec]:
+    levels, index = encode_index(series.index)
+    name = encode_label(series.name)
+    array, column = _encode_at(series, "values")
+    spec = {"type": "Series", "index": index, "columns": [column], "name": name}
+    return _table(levels, [array], ["values"]), {**spec, **_extras(series)}
+
+
+def _encode_at(series: Any, label: Any) -> tuple[Any, Spec]:
+    try:
+        return encode_column(index_array(series))
+    except Unsuitable as error:
+        raise Unsuitable(f"column {label!r}: {error.reason}") from error
+
+
+def _extras(value: Any) -> Spec:
+    if not is_plain(value.attrs):
+        raise Unsuitable("its attrs hold more than plain values")
+    return {"attrs": value.attrs, "duplicates": bool(value.flags.allows_duplicate_labels)}
+
+
+def _decorate(value: Any, spec: Spec) -> Any:
+    value.attrs.update(spec["attrs"])
+    if not spec["duplicates"]:
+        value.flags.allows_duplicate_labels = False
+    return value
+
+
+def _series(values: Any, index: Any, name: Any) -> Any:
+    import pandas as pd
+
+    return pd.Series(values, index=index, dtype=values.dtype, name=name, copy=False)
+
+
+def _frame(values: list[Any], index: Any, labels: Any) -> Any:
+    import pandas as pd
+
+    # Numbered first: labels need not be unique, and a dict puts columns of one type side by side.
+    frame = pd.DataFrame(dict(enumerate(values)), index=index)
+    frame.columns = labels
+    return frame
+
+
+def _labels(table: Any, spec: Spec) -> Any:
+    import pyarrow as pa
+
+    with pa.ipc.open_stream(pa.BufferReader(table.schema.metadata[COLUMNS])) as reader:
+        arrays = [column.combine_chunks() for column in reader.read_all().columns]
+    return decode_index(arrays, spec["labels"])
+
+
+def _embedded(arrays: list[Any]) -> bytes:
+    """Return arrays of another length than the table has rows, as bytes."""
+    import pyarrow as pa
+
+    batch = pa.RecordBatch.from_arrays(arrays, names=[str(number) for number in range(len(arrays))])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def _table(levels: list[Any], columns: list[Any], names: list[str]) -> Any:
+    import pyarrow as pa
+
+    names = [*(f"__index_level_{number}__" for number in range(len(levels))), *names]
+    return pa.Table.from_arrays([*levels, *columns], names=_unique(names))
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Return the names with a number behind those that occur again; they are for people, labels are kept apart."""
+    count: Counter[str] = Counter()
+    taken = set(names)
+    for at, name in enumerate(names):
+        count[name] += 1
+        while count[name] > 1 and names[at] in taken:
+            names[at] = f"{name}.{count[name] - 1}"
+            count[name] += names[at] in taken
+        taken.add(names[at])
+    return names

@@ -1,0 +1,108 @@
+"""Finds the part of a value that cannot be pickled, and says how one gets there."""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+from jupyter_pipelines.storing.serializers.objects import Pickle
+
+_DEEPEST = 50
+_WIDEST = 1000
+
+
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+def culprit(value: Any, name: str) -> tuple[str, Any]:
+    """Return the path to the innermost part of `value` that cannot be pickled, and that part.
+
+    Parameters
+    ----------
+    value : object
+        Something that cannot be pickled.
+    name : str
+        What the path starts with.
+
+    Returns
+    -------
+    path : str
+        As one would write it in Python: ``model.callbacks[2].fh``.
+    part : object
+        What is there.
+    """
+    path, part = name, value
+    seen = {id(value)}
+    for _ in range(_DEEPEST):
+        found = next(((step, one) for step, one in _parts(part) if id(one) not in seen and not _pickles(one)), None)
+        if found is None:
+            break
+        path, part = path + found[0], found[1]
+        seen.add(id(part))
+    return path, part
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what `value` directly holds, each with how one writes the way there."""
+    if isinstance(value, dict):
+        yield from _first((f"[{_shown(key)}]", one) for key, one in list(value.items())[:_WIDEST])
+    elif isinstance(value, list | tuple):
+        yield from ((f"[{number}]", one) for number, one in enumerate(value[:_WIDEST]))
+    elif isinstance(value, set | frozenset):
+        yield from _first((f" (its element {_shown(one)})", one) for one in value)
+    yield from _attributes(value)
+
+
+def _first(parts: Any) -> Iterator[tuple[str, Any]]:
+    for _, part in zip(range(_WIDEST), parts, strict=False):
+        yield part
+
+
+def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes that pickling would look at, and the variables that a function holds on to."""
+    if isinstance(value, types.FunctionType):
+        yield from ((f" (its variable {name})", one) for name, one in _variables(value).items())
+    own = getattr(value, "__dict__", None)
+    if isinstance(own, dict) and not isinstance(value, type):
+        yield from ((f".{name}", one) for name, one in list(own.items())[:_WIDEST])
+    yield from _slots(value)
+
+
+def _slots(value: Any) -> Iterator[tuple[str, Any]]:
+    for one in type(value).__mro__:
+        slots = one.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else tuple(slots):
+            if not name.startswith("__") and hasattr(value, name):
+                yield f".{name}", getattr(value, name)
+
+
+def _variables(function: types.FunctionType) -> dict[str, Any]:
+    """Return what a function takes from outside itself: pickling it by value takes that along."""
+    code, cells = function.__code__, function.__closure__ or ()
+    found = {name: function.__globals__[name] for name in code.co_names if name in function.__globals__}
+    for name, cell in zip(code.co_freevars, cells, strict=False):
+        with contextlib.suppress(ValueError):  # an empty cell
+            found[name] = cell.cell_contents
+    return found
+
+
+def _pickles(value: Any) -> bool:
+    try:
+        Pickle().write(value, cast(BinaryIO, _Nowhere()))
+    except Exception:
+        return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 40 else text[:37] + "…"
