@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storing import folders
 from jupyter_pipelines.storing.digests import ALGORITHM, HashingWriter, Memo, digest_file, digest_open, is_digest
-from jupyter_pipelines.storing.door import create
+from jupyter_pipelines.storing.door import age, create, remove
 from jupyter_pipelines.storing.faults import absent, damaged, writing
 
 if TYPE_CHECKING:
@@ -154,6 +154,24 @@ class Blobs:
     def quarantine(self, digest: str) -> None:
         """Put the blob of `digest` aside; never fails."""
         self._door.set_aside(path_of(digest), "its bytes do not have its digest")
+
+    def discard(self, digest: str, grace: float = 0.0) -> None:
+        """Remove the blob of `digest`, unless it was put again less than `grace` seconds ago.
+
+        Raises
+        ------
+        StoreError
+            The store cannot be written (JP402).
+        """
+        temporary = self._door.temporary()
+        path = self.path(digest)
+        # Taken away first and looked at then: who puts the same bytes meanwhile either finds the blob and touches it,
+        # which is seen here, or finds none and writes it anew.
+        with writing(self._door.root, f"`{path.name}`"), contextlib.suppress(FileNotFoundError):
+            os.rename(path, temporary)
+            if grace and age(temporary) < grace:
+                os.rename(temporary, path)
+        remove(temporary)
 
     def touch(self, digest: str) -> None:
         """Start the grace period of a blob anew, so that nothing removes it before a record names it.

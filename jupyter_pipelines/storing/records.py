@@ -206,7 +206,7 @@ class Records:
         """Return the records of `step`, newest first."""
         return tuple(self._found(step, notebook))
 
-    def keys(self) -> tuple[str, ...]:
+    def all_keys(self) -> tuple[str, ...]:
         """Return the key of every record there is."""
         names = [name for shelf in self._door.ls(FOLDER) for name in self._door.ls(f"{FOLDER}/{shelf}")]
         return tuple(name[:-5] for name in names if name.endswith(".json") and is_key(name[:-5]))

@@ -4,6 +4,7 @@ Runs inside the kernel of every step, so nothing here imports more than it needs
 value itself has not brought along.
 """
 
+# ruff: noqa: A002 - the word is `format` in headers, in documents and for users
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -31,7 +31,8 @@ class Npy:
             np.lib.format.write_array(file, whole, allow_pickle=False)
             return
         # The array's own memory, without a copy.
-        file.write((whole if whole.flags.c_contiguous else whole.T).reshape(-1).view(np.uint8))
+        flat: Any = (whole if whole.flags.c_contiguous else whole.T).reshape(-1)
+        file.write(flat.view(np.uint8))
 
     def read(self, path: Path) -> Any:
         """Return the array in `path`, writable."""

@@ -7,7 +7,7 @@ where it loses something: missing values, units, time zones. Categories are in :
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -98,10 +98,10 @@ def _missing(values: Any, types: set[type]) -> tuple[str, set[type]]:
     """Return which missing value the objects have, and the types of the others."""
     import numpy as np
 
-    if float in types and type(None) not in types:
-        # Only the one object that NumPy calls nan comes back as itself.
-        if all(one is np.nan for one in values.tolist() if type(one) is float):
-            return "nan", types - {float}
+    floats = [one for one in values.tolist() if type(one) is float] if float in types else []
+    # Only the one object that NumPy calls nan comes back as itself.
+    if floats and type(None) not in types and {id(one) for one in floats} == {id(np.nan)}:
+        return "nan", types - {float}
     return "None", types - {type(None)}
 
 
@@ -127,7 +127,7 @@ def _decode_objects(array: Any, spec: Spec) -> Any:
     return result
 
 
-_ITEMS = frozenset({str, bytes, bool, int, datetime.date})
+_ITEMS = frozenset({str, bytes, bool, int, dt.date})
 
 
 def _arrow_types() -> Mapping[str, Any]:
@@ -163,7 +163,7 @@ def _encode_masked(array: Any) -> tuple[Any, Spec]:
 def _decode_masked(array: Any, spec: Spec) -> Any:
     import pandas as pd
 
-    return pd.api.types.pandas_dtype(spec["dtype"]).__from_arrow__(array).copy()
+    return _from_arrow(pd.api.types.pandas_dtype(spec["dtype"]), array).copy()
 
 
 def _encode_string(array: Any) -> tuple[Any, Spec]:
@@ -183,11 +183,8 @@ def _decode_string(array: Any, spec: Spec) -> Any:
     import numpy as np
     import pandas as pd
 
-    if spec["na"] == "NA":
-        dtype = pd.StringDtype(spec["storage"])
-    else:
-        dtype = pd.StringDtype(spec["storage"], na_value=np.nan)
-    return dtype.__from_arrow__(array)
+    missing = pd.NA if spec["na"] == "NA" else np.nan
+    return _from_arrow(pd.StringDtype(spec["storage"], na_value=missing), array)
 
 
 def _encode_arrow(array: Any) -> tuple[Any, Spec]:
@@ -199,10 +196,14 @@ def _encode_arrow(array: Any) -> tuple[Any, Spec]:
     return packed, {"kind": "arrow"}
 
 
-def _decode_arrow(array: Any, spec: Spec) -> Any:
+def _decode_arrow(array: Any, _: Spec) -> Any:
     import pandas as pd
 
-    return pd.ArrowDtype(array.type).__from_arrow__(array)
+    return _from_arrow(pd.ArrowDtype(array.type), array)
+
+
+def _from_arrow(dtype: Any, array: Any) -> Any:
+    return dtype.__from_arrow__(array)
 
 
 def _encode_zoned(array: Any) -> tuple[Any, Spec]:
@@ -239,7 +240,8 @@ def _decode_period(array: Any, spec: Spec) -> Any:
     import pandas as pd
 
     values = array.to_numpy().copy()
-    return pd.arrays.PeriodArray(values, dtype=pd.api.types.pandas_dtype(spec["dtype"]))
+    dtype: Any = pd.api.types.pandas_dtype(spec["dtype"])
+    return pd.arrays.PeriodArray(values, dtype=dtype)
 
 
 def _encode_interval(array: Any) -> tuple[Any, Spec]:

@@ -115,7 +115,7 @@ def _batches(table: Any) -> list[Any]:
 
 
 def _encode_polars(value: Any) -> Any:
-    import polars as pl
+    import polars as pl  # type: ignore[import-not-found, unused-ignore]
     import pyarrow as pa
 
     frame = value.to_frame() if isinstance(value, pl.Series) else value

@@ -14,7 +14,7 @@ import types
 from collections import ChainMap
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 PROTOCOL = 5
 _FILE_NAME = "<step>"
@@ -27,7 +27,7 @@ class Pickle:
     name = "pickle"
     suffix = ".pkl"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: Any) -> bool:  # noqa: ARG002 - the protocol has it
         """Return True: whether it can be pickled is known when it is tried."""
         return True
 
@@ -38,7 +38,7 @@ class Pickle:
     def read(self, path: Path) -> Any:
         """Return the object in `path`; this runs code."""
         with path.open("rb") as file:
-            return pickle.load(file)
+            return pickle.load(file)  # noqa: S301 - a store that others can write to is not opened
 
 
 class Joblib:
@@ -47,7 +47,7 @@ class Joblib:
     name = "joblib"
     suffix = ".joblib"
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: Any) -> bool:  # noqa: ARG002 - the protocol has it
         """Return True: whether it can be pickled is known when it is tried."""
         return True
 
@@ -71,7 +71,7 @@ def _pickler() -> Any:
     from cloudpickle import cloudpickle as inner
 
     class Repeatable(cloudpickle.Pickler):  # type: ignore[misc]
-        dispatch_table = ChainMap({types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
+        dispatch_table: ClassVar[Any] = ChainMap({types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
 
         def __init__(self, file: BinaryIO) -> None:
             super().__init__(file, protocol=PROTOCOL)
@@ -87,14 +87,15 @@ def _pickler() -> Any:
 def _reduce_code(code: types.CodeType) -> Any:
     from cloudpickle import cloudpickle as inner
 
-    return inner._code_reduce(code.replace(co_filename=_FILE_NAME))
+    return inner._code_reduce(code.replace(co_filename=_FILE_NAME))  # noqa: SLF001 - it has no public name
 
 
 def _name_class(value: type, inner: Any) -> None:
     """Give a class of the notebook an id made of its content, where cloudpickle would draw a random one."""
     by_class = getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", None)
     by_id = getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_ID", None)
-    if by_class is None or by_id is None or value in by_class or inner._should_pickle_by_reference(value):
+    by_reference = getattr(inner, "_should_pickle_by_reference", None)
+    if by_class is None or by_id is None or by_reference is None or value in by_class or by_reference(value):
         return
     by_class[value] = _PLACEHOLDER
     try:

@@ -95,7 +95,7 @@ def _variables(function: types.FunctionType) -> dict[str, Any]:
 def _pickles(value: Any) -> bool:
     try:
         Pickle().write(value, cast(BinaryIO, _Nowhere()))
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it raises, it cannot be pickled
         return False
     return True
 
@@ -103,6 +103,6 @@ def _pickles(value: Any) -> bool:
 def _shown(value: Any) -> str:
     try:
         text = repr(value)
-    except Exception:
+    except Exception:  # noqa: BLE001 - other people's code
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 40 else text[:37] + "…"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import sys
 import zoneinfo
 from typing import Any
@@ -33,13 +33,13 @@ def decode_zone(name: str) -> Any:
         import pytz  # type: ignore[import-untyped, unused-ignore]
 
         return pytz.timezone(key)
-    return datetime.timezone(datetime.timedelta(seconds=float(key)))
+    return dt.timezone(dt.timedelta(seconds=float(key)))
 
 
 def _name(zone: Any) -> str | None:
     if isinstance(zone, zoneinfo.ZoneInfo):
         return f"zoneinfo:{zone.key}" if zone.key else None
-    if type(zone) is datetime.timezone:
+    if type(zone) is dt.timezone:
         seconds = zone.utcoffset(None).total_seconds()
         return f"fixed:{seconds}" if zone.tzname(None) == _plain(seconds).tzname(None) else None
     # A zone of pytz can only come from pytz, so there is nothing to import.
@@ -48,5 +48,5 @@ def _name(zone: Any) -> str | None:
     return f"pytz:{key}" if pytz is not None and key and type(zone).__module__.startswith("pytz") else None
 
 
-def _plain(seconds: float) -> datetime.timezone:
-    return datetime.timezone(datetime.timedelta(seconds=seconds))
+def _plain(seconds: float) -> dt.timezone:
+    return dt.timezone(dt.timedelta(seconds=seconds))

@@ -1,0 +1,221 @@
+"""Garbage collection: what no kept run and no step needs goes, once it is old enough.
+
+Reachability: kept are the runs younger than the age asked for and those still running; the records these name, and the
+newest record of every step of every notebook; the blobs these name, the members of folders included. Whatever is
+younger than the grace period stays in any case: somebody may be about to name it. While a run is live or a key is being
+computed, records and blobs are left alone altogether.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.storing import blobs, records, runs
+from jupyter_pipelines.storing.digests import is_digest
+from jupyter_pipelines.storing.door import ASIDE, age
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storing.store import Store
+
+GRACE = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What a collection removed, or would remove.
+
+    Parameters
+    ----------
+    runs, records, blobs : tuple of str
+        Ids, keys and digests.
+    aside : tuple of str
+        Damaged things that had been put aside.
+    bytes : int
+        Size of it all.
+    dry_run : bool
+        Nothing was removed.
+    notes : tuple of str
+        Why something was left that might have gone.
+    """
+
+    runs: tuple[str, ...]
+    records: tuple[str, ...]
+    blobs: tuple[str, ...]
+    aside: tuple[str, ...]
+    bytes: int
+    dry_run: bool
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as a document."""
+        return {
+            "schema": "jupyter-pipelines/collected/1",
+            "runs": list(self.runs),
+            "records": list(self.records),
+            "blobs": list(self.blobs),
+            "aside": list(self.aside),
+            "bytes": self.bytes,
+            "dry_run": self.dry_run,
+            "notes": list(self.notes),
+        }
+
+
+def collect(store: Store, *, older_than: float, grace: float | None = None, dry_run: bool = False) -> Collected:
+    """Remove what no kept run and no step needs any more.
+
+    Parameters
+    ----------
+    store : Store
+        Where to look.
+    older_than : float
+        Age in seconds from which runs go.
+    grace : float or None
+        Age in seconds below which records and blobs stay even if nothing names them; an hour, or `older_than` if that
+        is less.
+    dry_run : bool
+        Only find out.
+
+    Raises
+    ------
+    StoreError
+        The store cannot be written (JP402).
+    """
+    old = set(_old_runs(store, older_than))
+    young = min(older_than, GRACE) if grace is None else grace
+    busy = _busy(store)
+    keys = () if busy else tuple(_unneeded_records(store, old, young))
+    digests = () if busy else tuple(_unneeded_blobs(store, old, set(keys), young))
+    aside = tuple(name for name in store.door.ls(ASIDE) if age(store.root / ASIDE / name) >= older_than)
+    found = [*(f"{runs.FOLDER}/{run}" for run in sorted(old)), *map(records.path_of, keys)]
+    found += [*map(blobs.path_of, digests), *(f"{ASIDE}/{name}" for name in aside)]
+    collected = Collected(
+        runs=tuple(sorted(old)),
+        records=keys,
+        blobs=digests,
+        aside=aside,
+        bytes=sum(_size(store.root / path) for path in found),
+        dry_run=dry_run,
+        notes=busy,
+    )
+    if not dry_run:
+        _remove(store, collected, young)
+    return collected
+
+
+def _old_runs(store: Store, older_than: float) -> Iterator[str]:
+    for run in store.door.ls(runs.FOLDER):
+        if runs.is_run(run) and not store.runs.is_live(run) and _age_of_run(store, run) >= older_than:
+            yield run
+
+
+def _age_of_run(store: Store, run: str) -> float:
+    """Return seconds since the document of a run was written last, or since its folder changed."""
+    folder = store.root / runs.FOLDER / run
+    document = folder / runs.DOCUMENT
+    return age(document if document.exists() else folder)
+
+
+def _busy(store: Store) -> tuple[str, ...]:
+    live = [run for run in store.runs.ids() if store.runs.is_live(run)]
+    if live:
+        return (f"records and outputs are left alone while a run goes on: {', '.join(live)}",)
+    if next(store.leases.held(), None):
+        return ("records and outputs are left alone while a step is being computed",)
+    return ()
+
+
+def _unneeded_records(store: Store, old: set[str], grace: float) -> Iterator[str]:
+    needed = {key for document in _kept_documents(store, old) for key in _keys_in(document)}
+    newest = _newest(store)
+    for key in store.records.all_keys():
+        if key not in needed and key not in newest and age(store.root / records.path_of(key)) >= grace:
+            yield key
+
+
+def _newest(store: Store) -> set[str]:
+    """Return the key of the newest record of every step of every notebook."""
+    found: dict[tuple[str, str | None], records.StepRecord] = {}
+    for record in filter(None, map(store.records.get, store.records.all_keys())):
+        place = (record.step, record.notebook)
+        if place not in found or found[place].created < record.created:
+            found[place] = record
+    return {record.key for record in found.values()}
+
+
+def _unneeded_blobs(store: Store, old: set[str], gone: set[str], grace: float) -> Iterator[str]:
+    kept = [store.records.get(key) for key in store.records.all_keys() if key not in gone]
+    needed = {artifact.digest for record in kept if record for artifact in record.outputs.values()}
+    needed |= {digest for document in _kept_documents(store, old) for digest in _digests_in(document)}
+    needed |= {member for digest in tuple(needed) for member in _members(store, digest)}
+    for digest in store.blobs.digests():
+        if digest not in needed and age(store.blobs.path(digest)) >= grace:
+            yield digest
+
+
+def _members(store: Store, digest: str) -> set[str]:
+    """Return what the folder `digest` names, if it is one; manifests are recognised by how they begin."""
+    try:
+        with store.blobs.open(digest) as file:
+            if file.read(len(_MANIFEST)) != _MANIFEST:
+                return set()
+        return {entry.digest for entry in store.blobs.manifest(digest) if entry.digest}
+    except StoreError:
+        return set()
+
+
+_MANIFEST = b'{"schema":"jupyter-pipelines/folder/'
+
+
+def _kept_documents(store: Store, old: set[str]) -> Iterator[dict[str, Any]]:
+    for run in store.runs.ids():
+        if run not in old:
+            try:
+                yield store.runs.read(run)
+            except StoreError:
+                continue
+
+
+def _steps_of(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    steps = document.get("steps")
+    yield from (step for step in steps if isinstance(step, dict)) if isinstance(steps, list) else ()
+
+
+def _keys_in(document: Mapping[str, Any]) -> Iterator[str]:
+    yield from (step["key"] for step in _steps_of(document) if records.is_key(step.get("key")))
+
+
+def _digests_in(document: Mapping[str, Any]) -> Iterator[str]:
+    for step in _steps_of(document):
+        outputs = step.get("outputs")
+        for output in outputs.values() if isinstance(outputs, dict) else ():
+            digest = output.get("digest") if isinstance(output, dict) else None
+            if isinstance(digest, str) and is_digest(digest):
+                yield digest
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            return sum(_size(child) for child in path.iterdir())
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
+def _remove(store: Store, collected: Collected, grace: float) -> None:
+    """Remove records before the blobs they name, so that no record is ever without its blobs."""
+    for run in collected.runs:
+        store.runs.remove(run)
+    for key in collected.records:
+        store.records.forget(key)
+    for digest in collected.blobs:
+        store.blobs.discard(digest, grace)
+    for name in collected.aside:
+        store.door.rm(f"{ASIDE}/{name}")
+    store.leases.discard(max(grace, GRACE))
+    store.index.prune()
