@@ -93,6 +93,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP602": "a plug-in does not exist",
         "JP603": "a step named in an option does not exist",
         "JP604": "an option has a value that cannot be used",
+        "JP606": "an observer of a run failed",
     }
 )
 """Every code with its title. A page in the docs explains each; a test compares the two."""

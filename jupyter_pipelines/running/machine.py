@@ -17,9 +17,9 @@ another. So two runs cannot wait for each other.
 
 After a failure
 ---------------
-Nothing new starts, unless `keep_going`; what is running may finish, because its result is stored and reused by the next
-run. A step that could still be reused is reused. ``--always`` steps run. A failure that reaches later steps only through
-optional inputs stops nobody: the author said that the step may be missing.
+Nothing new starts, unless `keep_going`; what is running may finish, because its result is stored and reused by the
+next run. A step that could still be reused is reused. ``--always`` steps run. A failure that reaches later steps only
+through optional inputs stops nobody: the author said that the step may be missing.
 """
 
 from __future__ import annotations
@@ -101,6 +101,14 @@ class Machine:
         self._stopping = False
         self._asked: set[str] = set()
         self._out: list[Command] = []
+        self._handlers: Mapping[type[Message], Callable[[Any], None]] = {
+            Decided: self._on_decided,
+            LeaseBusy: self._on_lease_busy,
+            LeaseGranted: self._on_lease_granted,
+            Finished: self._on_finished,
+            TimerFired: self._on_timer_fired,
+            StopRequested: self._on_stop_requested,
+        }
 
     @property
     def over(self) -> bool:
@@ -126,7 +134,7 @@ class Machine:
 
     def handle(self, message: Message) -> list[Command]:
         """Return what `message` leads to; messages that come too late lead to nothing."""
-        _HANDLERS[type(message)](self, message)
+        self._handlers[type(message)](message)
         return self._flush()
 
     # Messages
@@ -408,13 +416,3 @@ def _tolerated(tasks: Mapping[str, Task], after: Mapping[str, Sequence[str]]) ->
 
 def _can_do_without(task: Task, before: str) -> bool:
     return task.always or before in task.optional
-
-
-_HANDLERS: Mapping[type[Any], Callable[[Machine, Any], None]] = {
-    Decided: Machine._on_decided,
-    LeaseBusy: Machine._on_lease_busy,
-    LeaseGranted: Machine._on_lease_granted,
-    Finished: Machine._on_finished,
-    TimerFired: Machine._on_timer_fired,
-    StopRequested: Machine._on_stop_requested,
-}

@@ -219,7 +219,11 @@ def test_demands_never_exceed_what_there_is(demands: list[dict[str, int]], capac
 
 
 def test_a_small_step_passes_one_that_does_not_fit() -> None:
-    tasks = [task("first", seconds=9, demand=Resources(cpus=3)), task("big", seconds=5, demand=Resources(cpus=4)), task("small")]
+    tasks = [
+        task("first", seconds=9, demand=Resources(cpus=3)),
+        task("big", seconds=5, demand=Resources(cpus=4)),
+        task("small"),
+    ]
     world = World(tasks, jobs=4, capacity=Resources(cpus=4)).run()
     assert world.starts == ["first", "small", "big"]
 
@@ -272,7 +276,12 @@ def _timers_last(todo: Sequence[Any]) -> Any:
     ("tasks", "outcomes", "keep_going", "jobs", "ends"),
     [
         pytest.param(
-            CHAIN, {"a": ["failed"]}, False, 2, {"a": "failed", "b": "blocked", "c": "blocked"}, id="what follows is blocked"
+            CHAIN,
+            {"a": ["failed"]},
+            False,
+            2,
+            {"a": "failed", "b": "blocked", "c": "blocked"},
+            id="what follows is blocked",
         ),
         pytest.param(
             FORK,
@@ -374,7 +383,9 @@ def test_after_a_failure_what_can_be_reused_is_reused() -> None:
 
 def test_the_first_cause_is_named() -> None:
     world = World(FORK, outcomes={"a": ["failed"]}, jobs=1).run()
-    assert {name: world.causes[name] for name in ("left", "right", "end")} == dict.fromkeys(("left", "right", "end"), "a")
+    assert {name: world.causes[name] for name in ("left", "right", "end")} == dict.fromkeys(
+        ("left", "right", "end"), "a"
+    )
 
 
 def test_no_retry_starts_after_a_failure_elsewhere() -> None:
@@ -391,7 +402,9 @@ def test_a_skipped_step_is_there_and_a_blocked_one_is_not() -> None:
     assert world.verdicts == ["failed"]
 
 
-@pytest.mark.parametrize(("decision", "end", "later"), [("failed", "failed", "blocked"), ("blocked", "blocked", "blocked")])
+@pytest.mark.parametrize(
+    ("decision", "end", "later"), [("failed", "failed", "blocked"), ("blocked", "blocked", "blocked")]
+)
 def test_a_step_that_cannot_be_decided(decision: str, end: str, later: str) -> None:
     world = World(CHAIN, decisions={"b": decision}).run()
     assert world.ends == {"a": "succeeded", "b": end, "c": later}
@@ -508,7 +521,9 @@ def worlds(draw: st.DrawFn) -> tuple[World, random.Random, int | None]:
                 optional=optional,
                 always=draw(st.integers(0, 6)) == 0,
                 retries=draw(st.integers(0, 2)),
-                demand=Resources(cpus=draw(st.sampled_from([None, 1, 2, 9])), gpus=draw(st.sampled_from([None, None, 1]))),
+                demand=Resources(
+                    cpus=draw(st.sampled_from([None, 1, 2, 9])), gpus=draw(st.sampled_from([None, None, 1]))
+                ),
                 seconds=draw(st.sampled_from([0.1, 1.0, 5.0])),
                 planned=draw(st.sampled_from(["go"] * 8 + ["skip", "blocked"])),
             )

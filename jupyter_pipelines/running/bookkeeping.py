@@ -1,0 +1,287 @@
+"""The books of a run: what is known of each step, told to observers and written down as it changes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import Fault, StoreError
+from jupyter_pipelines.pipeline.data import Artifact
+from jupyter_pipelines.planning.deciding import Reason
+from jupyter_pipelines.running.commands import FinalState
+from jupyter_pipelines.running.events import (
+    Event,
+    Observer,
+    RunFinished,
+    RunStarted,
+    StepDecided,
+    StepFinished,
+    StepProgress,
+    StepRetried,
+    StepStarted,
+    StepWaiting,
+    Warned,
+)
+from jupyter_pipelines.running.journal import Journal
+from jupyter_pipelines.running.publishing import now
+from jupyter_pipelines.running.run import Origin, Run, StepRun
+from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
+from jupyter_pipelines.storing.store import Store
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.planning.plan import Plan, PlannedStep
+
+logger = logging.getLogger(__name__)
+_OVER = frozenset({"succeeded", "reused", "failed", "blocked", "skipped", "cancelled"})
+
+
+class Books:
+    """What is known of a run while it goes on.
+
+    Responsibilities
+    ----------------
+    - the state of every step as a :class:`StepRun`, and of the whole as a :class:`Run`;
+    - an event to every observer for every change; an observer that raises is told no more, and hurts nobody;
+    - the run's document and its events on disk.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is run.
+    store : Store
+        Where the run is written down.
+    observers : sequence of callables
+        Each gets every event, as the keyword argument ``event``.
+    notebook : str or None
+        Path of the notebook from the project's root.
+    clock : callable
+        Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        *,
+        observers: Sequence[Observer] = (),
+        notebook: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.id = store.runs.new_id()
+        self.journal = Journal(store, self.id)
+        self._store = store
+        self._plan = plan
+        self._notebook = notebook
+        self._observers = list(observers)
+        self._clock = clock
+        self._steps = {planned.name: self._first(planned) for planned in plan.steps}
+        self._warnings: tuple[Fault, ...] = ()
+        self._state = "running"
+        self._started, self._finished = now(), ""
+        self._since, self._seconds = clock(), 0.0
+        self._dirty = True
+        self._silenced = False
+        self._last: dict[str, float] = {}
+
+    @property
+    def run(self) -> Run:
+        """The run as it is now."""
+        return Run(
+            id=self.id,
+            state=self._state,
+            seconds=self._seconds if self._finished else self._clock() - self._since,
+            parameters=dict(self._plan.values),
+            steps=dict(self._steps),
+            notebook=self._notebook,
+            started=self._started,
+            finished=self._finished,
+            warnings=self._warnings,
+        )
+
+    def known(self) -> Mapping[str, Mapping[str, Artifact]]:
+        """Return the artifacts by step and output, of every step whose result is there."""
+        there = ("succeeded", "reused", "skipped")
+        return {name: step.artifacts for name, step in self._steps.items() if step.state in there and step.artifacts}
+
+    def begin(self, jobs: int) -> None:
+        """Note that the run begins."""
+        self.journal.open()
+        decisions = {planned.name: str(planned.decision) for planned in self._plan.steps}
+        folder = str(self.journal.folder) if self.journal.folder else None
+        self.flush()
+        self._say(
+            RunStarted,
+            notebook=self._notebook,
+            parameters=dict(self._plan.values),
+            decisions=decisions,
+            jobs=jobs,
+            folder=folder,
+        )
+
+    def decided(self, planned: PlannedStep) -> None:
+        """Note that it is known whether a step runs."""
+        step = self._steps[planned.name]
+        same = (step.state, step.decision, step.key) == ("ready", planned.decision, planned.key)
+        reused = planned.decision == "reuse"
+        self._note(
+            planned.name,
+            state="ready",
+            key=planned.key,
+            decision=planned.decision,
+            reason=planned.reason,
+            artifacts=dict(planned.outputs) if reused else {},
+            origin=_origin(planned.origin) if reused else None,
+        )
+        if not same:
+            about = {"decision": planned.decision, "reason": planned.reason, "key": planned.key}
+            self._say(StepDecided, step=planned.name, **about)
+
+    def waiting(self, step: str) -> None:
+        """Note that another run computes the step."""
+        self._note(step, state="waiting")
+        self._say(StepWaiting, step=step)
+
+    def submitted(self, ticket: Ticket) -> None:
+        """Note that an attempt begins."""
+        self._note(ticket.step, state="running", attempts=ticket.attempt, artifacts={}, origin=None)
+        self._say(StepStarted, step=ticket.step, attempt=ticket.attempt, log=ticket.publish["log"])
+
+    def progressed(self, step: str, progress: Progress) -> None:
+        """Pass on a sign of life."""
+        self._say(StepProgress, step=step, cell=progress.cell, cells=progress.cells, text=progress.text)
+
+    def attempted(self, step: str, outcome: Outcome, fault: Fault | None) -> None:
+        """Note that an attempt is over; `fault` says why it is no success."""
+        self._last[step] = outcome.seconds
+        self._note(
+            step,
+            seconds=self._steps[step].seconds + outcome.seconds,
+            notebook=outcome.notebook,
+            log=outcome.log,
+            artifacts=dict(outcome.outputs) if fault is None else {},
+            fault=fault,
+            error_type=outcome.error_type,
+            warnings=tuple(dict.fromkeys((*self._steps[step].warnings, *outcome.warnings))),
+        )
+        for warning in outcome.warnings:
+            self._say(Warned, step=step, fault=warning)
+
+    def retrying(self, step: str, *, pause: float, left: tuple[str | None, str | None]) -> None:
+        """Note that another attempt follows; `left` is what the failed one left behind."""
+        one = self._steps[step]
+        self._note(step, state="retrying", notebook=left[0], log=left[1])
+        about = {"attempt": one.attempts, "pause": pause, "fault": one.fault, "seconds": self._last.get(step, 0.0)}
+        self._say(StepRetried, step=step, notebook=left[0], log=left[1], **about)
+
+    def failed(self, step: str, fault: Fault) -> None:
+        """Note why a step fails without having run."""
+        self._note(step, fault=fault)
+
+    def settled(self, step: str, state: FinalState, cause: str | None) -> None:
+        """Note that a step is over."""
+        changes: dict[str, Any] = {"state": state}
+        if state == "succeeded":
+            changes |= {"fault": None, "error_type": None}
+        elif cause is not None and state in ("blocked", "skipped"):
+            changes |= {"decision": "blocked" if state == "blocked" else "skip", "reason": self._because(cause, state)}
+        elif state == "reused":
+            changes |= self._left_by(step)
+        self._note(step, **changes)
+        self._say(StepFinished, result=self._steps[step])
+
+    def warned(self, fault: Fault, step: str | None = None) -> None:
+        """Note that something is doubtful."""
+        if step is None:
+            self._warnings += (fault,)
+        else:
+            self._note(step, warnings=(*self._steps[step].warnings, fault))
+        self._say(Warned, step=step, fault=fault)
+
+    def finish(self, state: str) -> None:
+        """Note that the run is over."""
+        for name, step in self._steps.items():
+            if step.state not in _OVER:
+                self._note(name, state="cancelled")
+        self._seconds, self._finished, self._state = self._clock() - self._since, now(), state
+        self._dirty = True
+        self.flush()
+        self._say(RunFinished, result=self.run)
+
+    def flush(self) -> None:
+        """Write the document, if anything has changed since it was written."""
+        if self._dirty:
+            self._dirty = False
+            self.journal.write(self.run.to_dict())
+        if self.journal.fault and not self._silenced:
+            self._silenced = True
+            self.warned(replace(self.journal.fault, severity="warning"))
+
+    def _first(self, planned: PlannedStep) -> StepRun:
+        there = planned.decision == "skip"
+        return StepRun(
+            name=planned.name,
+            state="pending",
+            key=planned.key,
+            decision=planned.decision,
+            reason=planned.reason,
+            artifacts=dict(planned.outputs) if there else {},
+            origin=_origin(planned.origin) if there else None,
+            store=self._store,
+        )
+
+    def _note(self, step: str, **changes: Any) -> None:
+        self._steps[step] = replace(self._steps[step], **changes)
+        self._dirty = True
+
+    def _because(self, cause: str, state: str) -> Reason:
+        words = {"failed": "failed", "cancelled": "was cancelled"}.get(self._steps[cause].state, "is blocked")
+        if state == "blocked":
+            return Reason(code="upstream", text=f"`{cause}` {words}", details=())
+        return Reason(
+            code="upstream", text=f"not started, because `{cause}` {words}; `--continue` goes on without it", details=()
+        )
+
+    def _left_by(self, step: str) -> dict[str, str | None]:
+        """Return what the run that computed a reused result left behind, as far as it is still there."""
+        origin = self._steps[step].origin
+        try:
+            folder = self._store.runs.folder(origin.run) if origin else None
+        except StoreError:
+            folder = None
+        return {"notebook": _existing(folder, f"{step}.ipynb"), "log": _existing(folder, f"{step}.log")}
+
+    def _say(self, kind: Callable[..., Event], **about: Any) -> None:
+        event = kind(run=self.id, at=now(), **about)
+        if not isinstance(event, StepProgress):
+            self.journal.append(event.to_dict())
+        for observer in tuple(self._observers):
+            try:
+                observer(event=event)
+            except Exception as error:  # noqa: BLE001 - whatever it raises, the run goes on
+                self._dismiss(observer, error)
+
+    def _dismiss(self, observer: Observer, error: Exception) -> None:
+        logger.warning("observer %r failed and is told no more", observer, exc_info=error)
+        self._observers.remove(observer)
+        name = getattr(observer, "__qualname__", None) or type(observer).__qualname__
+        self.warned(
+            Fault(
+                code="JP606",
+                message=f"the observer `{name}` raised {type(error).__name__}: {error}; it is told no more",
+                suggestion="repair the observer; the run itself is not affected",
+                severity="warning",
+            )
+        )
+
+
+def _origin(record: Any) -> Origin | None:
+    return None if record is None else Origin(run=record.run, created=record.created, seconds=record.seconds)
+
+
+def _existing(folder: Path | None, name: str) -> str | None:
+    path = folder / name if folder else None
+    return str(path) if path and path.is_file() else None

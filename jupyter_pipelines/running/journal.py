@@ -1,0 +1,63 @@
+"""What is written about a run while it goes on. A store that cannot be written silences it, and never stops the run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Fault, StoreError
+from jupyter_pipelines.storing.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class Journal:
+    """The document and the events of a run on disk.
+
+    Parameters
+    ----------
+    store : Store
+        Where they go.
+    run : str
+        Id of the run.
+
+    Attributes
+    ----------
+    folder : Path or None
+        The folder of the run; None when it could not be made.
+    fault : Fault or None
+        What the store said when it could first not be written.
+    """
+
+    def __init__(self, store: Store, run: str) -> None:
+        self._store = store
+        self._run = run
+        self.folder: Path | None = None
+        self.fault: Fault | None = None
+
+    def open(self) -> None:
+        """Make the folder of the run."""
+
+        def make() -> None:
+            self.folder = self._store.runs.create(self._run)
+
+        self._try(make)
+
+    def write(self, document: Mapping[str, Any]) -> None:
+        """Replace the document of the run, whole or not at all."""
+        if self.folder is not None:
+            self._try(lambda: self._store.runs.write(self._run, document))
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Add an event."""
+        if self.folder is not None:
+            self._try(lambda: self._store.runs.append(self._run, event))
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except StoreError as error:
+            logger.warning("run %s: %s", self._run, error)
+            self.fault = self.fault or error.faults[0]

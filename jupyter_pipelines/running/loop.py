@@ -1,0 +1,447 @@
+"""The one impure part: obeys the machine, with a store, an executor and a clock, and tells it what came of it.
+
+The loop lives in the thread that calls :func:`run_plan` and nowhere else. What it may wait for (the executor, leases of
+other runs, pauses before retries) it asks for in turns of at most :data:`TURN` seconds, so that a wish to stop is never
+heard later than that.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from jupyter_pipelines.errors import Fault, PipelinesError, PlanError, StoreError
+from jupyter_pipelines.pipeline.step import Resources
+from jupyter_pipelines.running.bookkeeping import Books
+from jupyter_pipelines.running.commands import (
+    AcquireLease,
+    CancelStep,
+    Command,
+    Decide,
+    Decided,
+    Finish,
+    Finished,
+    LeaseBusy,
+    LeaseGranted,
+    Message,
+    ReleaseLease,
+    Settle,
+    StartTimer,
+    StopRequested,
+    Submit,
+    TimerFired,
+)
+from jupyter_pipelines.running.machine import Machine
+from jupyter_pipelines.running.preparing import keep_attempt, tasks_of, ticket_for, unmeetable
+from jupyter_pipelines.running.publishing import heal, publish
+from jupyter_pipelines.running.run import Run
+from jupyter_pipelines.running.stopping import Stop
+from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
+from jupyter_pipelines.storing.leases import Lease
+from jupyter_pipelines.storing.store import Store
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.planning.plan import Plan, PlannedStep
+    from jupyter_pipelines.running.events import Observer
+
+logger = logging.getLogger(__name__)
+TURN = 0.1
+PATIENCE = 1.2
+GIVE_UP = 5.0
+
+
+class Clock:
+    """Time as the loop sees it; tests bring their own."""
+
+    def now(self) -> float:
+        """Return seconds that only ever grow."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+class Executor(Protocol):
+    """What runs tickets. Built-ins and strangers alike.
+
+    Attributes
+    ----------
+    jobs : int
+        How many tickets it takes at once.
+    """
+
+    jobs: int
+
+    def capacity(self) -> Resources:
+        """Return what there is; None where it is not known or not limited."""
+
+    def submit(self, ticket: Ticket) -> None:
+        """Start working on a ticket, and return at once."""
+
+    def poll(self, timeout: float) -> Sequence[Progress | Outcome]:
+        """Return all there is to tell; wait for it, but at most `timeout` seconds."""
+
+    def cancel(self, ticket_id: str, *, hard: bool = False) -> None:
+        """Stop working on a ticket, without asking it first if `hard`; its outcome follows."""
+
+    def close(self) -> None:
+        """End everything."""
+
+
+def run_plan(
+    plan: Plan,
+    *,
+    store: Store,
+    executor: Executor,
+    observers: Sequence[Observer] = (),
+    keep_going: bool = False,
+    notebook: str | None = None,
+    stop: Stop | None = None,
+    clock: Clock | None = None,
+) -> Run:
+    """Run a plan to its end.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to run; its planner decides again for each step, once everything before it is known.
+    store : Store
+        Where results come from and go to.
+    executor : Executor
+        What runs the steps; it is closed at the end.
+    observers : sequence of callables
+        Each gets every event, as the keyword argument ``event``.
+    keep_going : bool
+        After a failure, go on with the steps that do not depend on it.
+    notebook : str or None
+        What the store calls the notebook: its path from the project's root.
+    stop : Stop or None
+        Lets other threads stop the run; in the main thread signals do so in any case.
+    clock : Clock or None
+        Another time than the real one.
+
+    Returns
+    -------
+    Run
+        Whatever happened: a step that fails or is cancelled raises nothing here.
+
+    Raises
+    ------
+    PlanError
+        A step asks for more than there is (JP604); nothing has run.
+    """
+    stop, clock = stop or Stop(), clock or Clock()
+    try:
+        faults = unmeetable(plan, executor.capacity())
+        if faults:
+            raise PlanError(*faults)
+        books = Books(plan, store, observers=observers, notebook=notebook, clock=clock.now)
+        loop = _Loop(plan, store, executor, books, stop, keep_going=keep_going, clock=clock)
+        with stop.on_signals():
+            return loop.run()
+    finally:
+        executor.close()
+
+
+class _Loop:
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        executor: Executor,
+        books: Books,
+        stop: Stop,
+        *,
+        keep_going: bool,
+        clock: Clock,
+    ) -> None:
+        self._plan = plan
+        self._store = store
+        self._executor = executor
+        self._books = books
+        self._stop = stop
+        self._clock = clock
+        tasks = tasks_of(plan, _durations(plan, store, books.run.notebook))
+        self._machine = Machine(tasks, jobs=executor.jobs, capacity=executor.capacity(), keep_going=keep_going)
+        self._orders: deque[Command] = deque()
+        self._planned: dict[str, PlannedStep] = {}
+        self._leases: dict[str, Lease] = {}
+        self._wanted: dict[str, str] = {}
+        self._tickets: dict[str, Ticket] = {}
+        self._current: dict[str, Ticket] = {}
+        self._timers: list[tuple[float, str]] = []
+        self._asked_at: float | None = None
+        self._insisted = False
+        self._handlers: Mapping[type[Command], Callable[[Any], None]] = {
+            Decide: self._on_decide,
+            AcquireLease: self._on_acquire_lease,
+            ReleaseLease: self._on_release_lease,
+            Submit: self._on_submit,
+            StartTimer: self._on_start_timer,
+            CancelStep: self._on_cancel_step,
+            Settle: self._on_settle,
+            Finish: self._on_finish,
+        }
+
+    def run(self) -> Run:
+        try:
+            self._books.begin(self._executor.jobs)
+            self._obey(self._machine.start())
+            while not self._machine.over:
+                self._turn()
+        except BaseException:
+            self._abandon()
+            raise
+        return self._books.run
+
+    # Turns: what came from outside since the last one
+
+    def _turn(self) -> None:
+        self._hear_wishes()
+        self._insist()
+        self._books.flush()
+        for news in self._listen():
+            self._hear(news)
+        self._fire_timers()
+        self._ask_for_leases()
+
+    def _listen(self) -> Sequence[Progress | Outcome]:
+        if not self._tickets:
+            self._clock.sleep(self._pause())
+            return ()
+        try:
+            return self._executor.poll(self._pause())
+        except PipelinesError as error:
+            return [_lost(ticket, error) for ticket in self._tickets]
+
+    def _pause(self) -> float:
+        due = self._timers[0][0] - self._clock.now() if self._timers else TURN
+        return min(TURN, max(0.0, due))
+
+    def _hear(self, news: Progress | Outcome) -> None:
+        ticket = self._tickets.get(news.ticket)
+        if ticket is None:
+            logger.debug("news of an unknown ticket: %s", news.ticket)
+        elif isinstance(news, Progress):
+            self._books.progressed(ticket.step, news)
+        else:
+            del self._tickets[news.ticket]
+            self._finish_attempt(ticket, news)
+
+    def _finish_attempt(self, ticket: Ticket, outcome: Outcome) -> None:
+        worked = outcome.state == "succeeded"
+        fault = self._publish(ticket, outcome) if worked else outcome.fault or _unexplained(outcome)
+        self._books.attempted(ticket.step, outcome, self._in_place(fault, ticket.step))
+        # What the store refused once it refuses again: no other attempt.
+        final = worked and fault is not None
+        self._tell(Finished(step=ticket.step, attempt=ticket.attempt, state=_how(outcome, fault), final=final))
+
+    def _publish(self, ticket: Ticket, outcome: Outcome) -> Fault | None:
+        return publish(
+            self._store,
+            self._plan.pipeline[ticket.step],
+            self._planned[ticket.step],
+            outcome,
+            run=self._books.id,
+            notebook=self._books.run.notebook,
+            attempts=ticket.attempt,
+        )
+
+    def _in_place(self, fault: Fault | None, step: str) -> Fault | None:
+        """Complete a fault that does not say where it happened."""
+        if fault is None:
+            return None
+        path = self._plan.pipeline.notebook
+        where = self._plan.pipeline[step].place
+        return replace(
+            fault,
+            step=fault.step or step,
+            notebook=fault.notebook or (str(path) if path else None),
+            place=fault.place or where,
+        )
+
+    def _fire_timers(self) -> None:
+        while self._timers and self._timers[0][0] <= self._clock.now():
+            _, step = heapq.heappop(self._timers)
+            self._tell(TimerFired(step=step))
+
+    def _ask_for_leases(self) -> None:
+        for step, key in tuple(self._wanted.items()):
+            if step in self._wanted and self._lease(step, key):
+                self._wanted.pop(step, None)
+                self._tell(LeaseGranted(step=step))
+
+    def _hear_wishes(self) -> None:
+        for wish in self._stop.take():
+            if wish is None and self._asked_at is None:
+                self._asked_at = self._clock.now()
+            self._tell(StopRequested(step=wish))
+
+    def _insist(self) -> None:
+        """End at once what does not end when asked, and do without what does not even end then."""
+        since = 0.0 if self._asked_at is None else self._clock.now() - self._asked_at
+        if since > PATIENCE and not self._insisted:
+            self._insisted = True
+            self._tell(StopRequested())
+        if since > GIVE_UP:
+            for ticket in tuple(self._tickets.values()):
+                del self._tickets[ticket.id]
+                self._tell(Finished(step=ticket.step, attempt=ticket.attempt, state="cancelled"))
+
+    def _abandon(self) -> None:
+        """Leave nothing running and nothing locked when something unforeseen ends the loop."""
+        for ticket in self._tickets:
+            self._executor.cancel(ticket, hard=True)
+        for lease in self._leases.values():
+            lease.release()
+        self._books.finish("failed")
+
+    # Commands
+
+    def _tell(self, message: Message) -> None:
+        self._obey(self._machine.handle(message))
+
+    def _obey(self, commands: Sequence[Command]) -> None:
+        # Whoever is already obeying goes on with what is added here: first come, first served.
+        idle = not self._orders
+        self._orders.extend(commands)
+        while idle and self._orders:
+            order = self._orders[0]
+            self._handlers[type(order)](order)
+            self._orders.popleft()
+            self._hear_wishes()
+
+    def _on_decide(self, order: Decide) -> None:
+        if self._machine.state(order.step) != "deciding":
+            return
+        try:
+            with self._stop.interruptible():
+                planned = self._plan.planner.decide(order.step, self._books.known())
+        except KeyboardInterrupt:
+            logger.debug("interrupted while deciding on %s; the wish is heard next", order.step)
+        except PipelinesError as error:
+            self._fail(order.step, error)
+            self._tell(Decided(step=order.step, decision="failed"))
+        else:
+            self._decided(planned)
+
+    def _decided(self, planned: PlannedStep) -> None:
+        name = planned.name
+        self._planned[name] = planned
+        self._books.decided(planned)
+        if planned.decision in ("reuse", "blocked"):
+            self._tell(Decided(step=name, decision="reuse" if planned.decision == "reuse" else "blocked"))
+            return
+        for fault in heal(self._store, planned):
+            self._books.warned(fault, name)
+        self._tell(Decided(step=name, decision="run"))
+
+    def _on_acquire_lease(self, order: AcquireLease) -> None:
+        key = self._planned[order.step].key
+        if key is None or not self._plan.pipeline[order.step].cache or self._lease(order.step, key):
+            self._tell(LeaseGranted(step=order.step))
+        else:
+            self._wanted[order.step] = key
+            self._books.waiting(order.step)
+            self._tell(LeaseBusy(step=order.step))
+
+    def _lease(self, step: str, key: str) -> bool:
+        try:
+            lease = self._store.leases.try_acquire(key)
+        except StoreError as error:
+            # Without leases two runs may compute the same; whether the store can be written is found out next.
+            logger.warning("no lease for step %s: %s", step, error)
+            return True
+        if lease is None:
+            return False
+        self._leases[step] = lease
+        return True
+
+    def _on_release_lease(self, order: ReleaseLease) -> None:
+        self._wanted.pop(order.step, None)
+        lease = self._leases.pop(order.step, None)
+        if lease is not None:
+            lease.release()
+
+    def _on_submit(self, order: Submit) -> None:
+        try:
+            ticket = self._ticket(order)
+            self._executor.submit(ticket)
+        except PipelinesError as error:
+            self._fail(order.step, error)
+            self._tell(Finished(step=order.step, attempt=order.attempt, state="failed", final=True))
+        else:
+            self._tickets[ticket.id] = self._current[ticket.step] = ticket
+            self._books.submitted(ticket)
+
+    def _ticket(self, order: Submit) -> Ticket:
+        """Write the ticket, unless it is clear already that its result could not be stored."""
+        journal = self._books.journal
+        if journal.folder is None:
+            raise StoreError(*([journal.fault] if journal.fault else []))
+        self._store.check_writable()
+        return ticket_for(
+            self._plan,
+            self._planned[order.step],
+            self._books.known(),
+            run=self._books.id,
+            attempt=order.attempt,
+            folder=journal.folder,
+            store=self._store.url,
+        )
+
+    def _on_start_timer(self, order: StartTimer) -> None:
+        left = keep_attempt(self._current[order.step])
+        self._books.retrying(order.step, pause=order.seconds, left=left)
+        heapq.heappush(self._timers, (self._clock.now() + order.seconds, order.step))
+
+    def _on_cancel_step(self, order: CancelStep) -> None:
+        ticket = self._current.get(order.step)
+        if ticket is not None:
+            self._executor.cancel(ticket.id, hard=order.hard)
+
+    def _on_settle(self, order: Settle) -> None:
+        self._on_release_lease(ReleaseLease(step=order.step))
+        self._books.settled(order.step, order.state, order.cause)
+
+    def _on_finish(self, order: Finish) -> None:
+        self._books.finish(order.state)
+
+    def _fail(self, step: str, error: PipelinesError) -> None:
+        fault = self._in_place(error.faults[0], step)
+        if fault is not None:
+            self._books.failed(step, fault)
+
+
+def _durations(plan: Plan, store: Store, notebook: str | None) -> dict[str, float]:
+    names = [planned.name for planned in plan.steps if planned.decision in ("run", "maybe")]
+    found = {name: store.records.latest(name, notebook) for name in names}
+    return {name: record.seconds for name, record in found.items() if record is not None}
+
+
+def _how(outcome: Outcome, fault: Fault | None) -> Literal["succeeded", "failed", "cancelled"]:
+    """Return what an outcome means: a success is one only if its result was published."""
+    if outcome.state == "cancelled":
+        return "cancelled"
+    return "succeeded" if outcome.state == "succeeded" and fault is None else "failed"
+
+
+def _unexplained(outcome: Outcome) -> Fault | None:
+    if outcome.state == "cancelled":
+        return None
+    return Fault(
+        code="JP308",
+        message=f"the executor said `{outcome.state}` and gave no reason",
+        suggestion="run it again; if it happens again, tell the authors of the executor",
+    )
+
+
+def _lost(ticket: str, error: PipelinesError) -> Outcome:
+    fault = replace(error.faults[0], code="JP308")
+    return Outcome(ticket=ticket, state="died", fault=fault)

@@ -1,0 +1,155 @@
+"""PLAN -> MACHINE AND TICKETS: what the machine has to know of each step, and what a worker gets to run one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jupyter_pipelines.errors import Fault
+from jupyter_pipelines.pipeline.data import Artifact, Input, Upstream
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Resources, Step
+from jupyter_pipelines.running.commands import Task
+from jupyter_pipelines.running.ticket import Given, Publish, Ticket, Wanted
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.planning.plan import Plan, PlannedStep
+
+Known = Mapping[str, Mapping[str, Artifact]]
+_KINDS = ("cpus", "gpus", "memory")
+
+
+def tasks_of(plan: Plan, seconds: Mapping[str, float]) -> list[Task]:
+    """Return what the machine has to know of each step.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is to be run.
+    seconds : Mapping of str to float
+        How long steps took the last time; a second where nothing is known.
+    """
+    return [_task(plan.pipeline, planned, seconds.get(planned.name, 1.0)) for planned in plan.steps]
+
+
+def unmeetable(plan: Plan, capacity: Resources) -> tuple[Fault, ...]:
+    """Return a fault for every step that may run and asks for more than there is."""
+    may_run = [plan.pipeline[one.name] for one in plan.steps if one.decision in ("run", "maybe")]
+    return tuple(fault for step in may_run for fault in _beyond(step, capacity))
+
+
+def ticket_for(
+    plan: Plan, planned: PlannedStep, known: Known, *, run: str, attempt: int, folder: Path, store: str
+) -> Ticket:
+    """Return what a worker gets to run a step.
+
+    Parameters
+    ----------
+    plan : Plan
+        Pipeline and parameters.
+    planned : PlannedStep
+        The decision to run it.
+    known : Mapping
+        Artifacts by step and output, of everything that is there.
+    run : str
+        Id of the run.
+    attempt : int
+        Counted from 1.
+    folder : Path
+        Folder of the run.
+    store : str
+        URL of the store.
+
+    Raises
+    ------
+    PipelinesError
+        A value of a parameter cannot be written into a notebook.
+    """
+    # nbformat's vocabulary is of no use to a run that reuses everything.
+    from jupyter_pipelines.notebook.rendering import render
+
+    pipeline = plan.pipeline
+    step = pipeline[planned.name]
+    path = str(folder / f"{step.name}.ticket.json")
+    return Ticket(
+        id=f"{run}.{step.name}.{attempt}",
+        run=run,
+        step=step.name,
+        attempt=attempt,
+        notebook=render(pipeline, step, values=plan.values, ticket=path),
+        path=path,
+        cwd=str(pipeline.folder),
+        store=store,
+        parameters={name: plan.values[name] for name in step.parameters},
+        inputs={one.name: _given(one, planned, known, pipeline.folder) for one in step.inputs},
+        outputs={one.name: Wanted(kind=one.kind, format=one.format) for one in step.outputs},
+        timeout=step.timeout,
+        kernel=step.kernel,
+        publish=Publish(notebook=str(folder / f"{step.name}.ipynb"), log=str(folder / f"{step.name}.log")),
+    )
+
+
+def keep_attempt(ticket: Ticket) -> tuple[str | None, str | None]:
+    """Rename what a failed attempt left behind, so that the next one does not replace it; return both paths."""
+    publish = ticket.publish
+    return _renamed(publish["notebook"], ticket.attempt), _renamed(publish["log"], ticket.attempt)
+
+
+def _renamed(name: str, attempt: int) -> str | None:
+    path = Path(name)
+    target = path.with_name(f"{path.stem}.attempt-{attempt}{path.suffix}")
+    try:
+        path.rename(target)
+    except OSError:
+        return None
+    return str(target)
+
+
+def _task(pipeline: Pipeline, planned: PlannedStep, seconds: float) -> Task:
+    step = pipeline[planned.name]
+    return Task(
+        name=step.name,
+        before=pipeline.before(step.name),
+        optional=_optional(step),
+        always=step.always,
+        retries=step.retries,
+        demand=step.resources,
+        seconds=seconds,
+        planned="skip" if planned.decision == "skip" else "blocked" if planned.decision == "blocked" else "go",
+    )
+
+
+def _optional(step: Step) -> frozenset[str]:
+    """Return the steps of which only optional inputs are taken."""
+    taken = [(one.source.step, one.optional) for one in step.inputs if isinstance(one.source, Upstream)]
+    needed = {name for name, optional in taken if not optional} | set(step.after)
+    return frozenset(name for name, _ in taken) - needed
+
+
+def _beyond(step: Step, capacity: Resources) -> Iterator[Fault]:
+    for kind in _KINDS:
+        wanted, most = getattr(step.resources, kind), getattr(capacity, kind)
+        if wanted is not None and most is not None and wanted > most:
+            yield Fault(
+                code="JP604",
+                message=f"step `{step.name}` asks for {_amount(kind, wanted)}, and there are {_amount(kind, most)}",
+                suggestion=f"write `--{kind}` with at most {most}, or run it where there is more",
+                step=step.name,
+                place=step.place,
+            )
+
+
+def _amount(kind: str, number: int) -> str:
+    return f"{number / 1e6:.0f} MB of memory" if kind == "memory" else f"{number} {kind}"
+
+
+def _given(one: Input, planned: PlannedStep, known: Known, folder: Path) -> Given:
+    if isinstance(one.source, Upstream):
+        artifact = known.get(one.source.step, {}).get(one.source.output)
+        if artifact is None:
+            return Given(kind="missing")
+        return Given(kind="artifact", digest=artifact.digest, format=artifact.format)
+    if one.optional and not (folder / one.source.path).exists():
+        return Given(kind="missing")
+    return Given(kind="file", path=one.source.path, digest=planned.parts.get(f"file:{one.name}", ""))

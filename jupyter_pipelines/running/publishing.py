@@ -1,0 +1,121 @@
+"""OUTCOME -> STORE: the one place where a step run becomes a record that later runs reuse.
+
+A record is written last, after every blob it names is known to be there, and only for a success: nothing but an outcome
+that says so, with every declared output in the store, is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from jupyter_pipelines.errors import Fault, StoreError
+from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.running.ticket import Outcome
+from jupyter_pipelines.storing.records import StepRecord
+from jupyter_pipelines.storing.store import Store
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.planning.plan import PlannedStep
+
+
+def publish(
+    store: Store,
+    step: Step,
+    planned: PlannedStep,
+    outcome: Outcome,
+    *,
+    run: str,
+    notebook: str | None,
+    attempts: int,
+) -> Fault | None:
+    """Make the result of a successful outcome reusable, and return None; or return why it is no success.
+
+    Parameters
+    ----------
+    store : Store
+        Where the blobs are and the record goes.
+    step : Step
+        The step that ran.
+    planned : PlannedStep
+        The decision it ran under: its key and the parts of it. Without a key nothing is recorded.
+    outcome : Outcome
+        What came back, with the state ``succeeded``.
+    run : str
+        Id of the run.
+    notebook : str or None
+        Path of the notebook from the project's root.
+    attempts : int
+        How many attempts it took.
+    """
+    fault = next(_missing(store, step, outcome), None)
+    if fault is not None or planned.key is None:
+        return fault
+    record = StepRecord(
+        key=planned.key,
+        step=step.name,
+        notebook=notebook,
+        parts=dict(planned.parts),
+        outputs=dict(outcome.outputs),
+        run=run,
+        created=now(),
+        seconds=outcome.seconds,
+        attempts=attempts,
+        warnings=tuple(fault.message for fault in outcome.warnings),
+    )
+    try:
+        store.records.put(record)
+    except StoreError as error:
+        return error.faults[0]
+    return None
+
+
+def heal(store: Store, planned: PlannedStep) -> Iterator[Fault]:
+    """Put damaged outputs of an earlier run of the step aside, and yield a warning for each."""
+    record = store.records.get(planned.key) if planned.key else None
+    if planned.reason.code != "output-corrupt" or record is None:
+        return
+    for name, artifact in record.outputs.items():
+        if _condition(store, artifact.digest, artifact.format) == "corrupt":
+            store.blobs.quarantine(artifact.digest)
+            yield _damaged(planned.name, name)
+
+
+def now() -> str:
+    """Return the time, ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _condition(store: Store, digest: str, kind: str) -> str:
+    return store.blobs.verify_folder(digest) if kind == "folder" else store.blobs.verify(digest)
+
+
+def _missing(store: Store, step: Step, outcome: Outcome) -> Iterator[Fault]:
+    for output in step.outputs:
+        artifact = outcome.outputs.get(output.name)
+        if artifact is None:
+            yield Fault(
+                code="JP204",
+                message=f"step `{step.name}` finished without setting its output `{output.name}`",
+                suggestion=f"assign `{output.name}` in the step, or take it out of `-o`",
+                step=step.name,
+                place=output.place or step.place,
+            )
+        elif not store.blobs.path(artifact.digest).is_file():
+            yield Fault(
+                code="JP405",
+                message=f"the output `{output.name}` of step `{step.name}` is not in the store `{store.root}`",
+                suggestion="run it again, and let nothing else remove files from the store",
+                step=step.name,
+            )
+
+
+def _damaged(step: str, output: str) -> Fault:
+    return Fault(
+        code="JP410",
+        message=f"the stored output `{step}.{output}` failed its checksum and is computed again",
+        suggestion="check the disk if this happens more than once",
+        severity="warning",
+        step=step,
+    )

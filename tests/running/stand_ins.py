@@ -1,0 +1,231 @@
+"""A pipeline of plain functions, and an executor that calls them: the loop at work without notebooks and kernels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Fault
+from jupyter_pipelines.pipeline.data import Artifact, FileSource, Input, Output, Upstream
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Resources, Step, StepCell
+from jupyter_pipelines.planning.deciding import Reason
+from jupyter_pipelines.planning.plan import PlannedStep
+from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
+from jupyter_pipelines.storing.store import Store
+
+HANG = "hang"
+NOTEBOOK = "work.ipynb"
+
+
+def step(name: str, inputs: str = "", outputs: str = "", *, optional: str = "", code: str = "", **more: Any) -> Step:
+    """`inputs` are written ``name=step.output`` or ``name=path``."""
+    return Step(
+        name=name,
+        cells=(StepCell(number=1, id=None, text=code or name, body=code or name),),
+        inputs=tuple(_input(one, optional.split()) for one in inputs.split()),
+        outputs=tuple(Output(name=one) for one in outputs.split()),
+        **more,
+    )
+
+
+def _input(text: str, optional: Sequence[str]) -> Input:
+    name, _, where = text.partition("=")
+    producer, _, output = where.partition(".")
+    source = FileSource(path=where) if "/" in where else Upstream(step=producer, output=output)
+    return Input(name=name, source=source, optional=name in optional)
+
+
+def pipeline(folder: Path, *steps: Step) -> Pipeline:
+    return Pipeline(notebook=folder / NOTEBOOK, folder=folder, root=folder, steps=steps)
+
+
+@dataclass
+class Planner:
+    """Decides by a digest over code, parameters and inputs, as the real one does, only with fewer reasons."""
+
+    pipeline: Pipeline
+    store: Store
+    values: Mapping[str, Any] = field(default_factory=dict)
+    forced: frozenset[str] = frozenset()
+    decided: list[str] = field(default_factory=list)
+
+    def decide(self, name: str, upstream: Mapping[str, Mapping[str, Artifact]]) -> PlannedStep:
+        self.decided.append(name)
+        one = self.pipeline[name]
+        parts = {"code:1": one.cells[0].body} | {f"parameter:{key}": str(self.values[key]) for key in one.parameters}
+        for taken in one.inputs:
+            artifact = upstream.get(taken.source.step, {}).get(taken.source.output)
+            if artifact is None and not (taken.optional or one.always):
+                reason = Reason(code="output-missing", text=f"`{taken.source}` is not there", details=())
+                return PlannedStep(name=name, decision="blocked", reason=reason)
+            parts[f"input:{taken.name}"] = artifact.digest if artifact else "missing"
+        return self._planned(one, parts)
+
+    def _planned(self, one: Step, parts: dict[str, str]) -> PlannedStep:
+        key = hashlib.sha256(json.dumps([one.name, parts], sort_keys=True).encode()).hexdigest()
+        record = self.store.records.get(key)
+        about: dict[str, Any] = {"name": one.name, "key": key, "parts": parts}
+        if record is None or one.name in self.forced or not one.cache:
+            code = "never-run" if record is None else "forced"
+            return PlannedStep(decision="run", reason=Reason(code=code, text="", details=()), **about)
+        states = {self.store.blobs.verify(artifact.digest) for artifact in record.outputs.values()}
+        if states - {"ok"}:
+            code = "output-corrupt" if "corrupt" in states else "output-missing"
+            return PlannedStep(decision="run", reason=Reason(code=code, text="", details=()), **about)
+        reason = Reason(code="unchanged", text="", details=())
+        return PlannedStep(decision="reuse", reason=reason, outputs=record.outputs, origin=record, **about)
+
+
+@dataclass
+class Plan:
+    pipeline: Pipeline
+    planner: Planner
+    steps: tuple[PlannedStep, ...]
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def plan(
+    one: Pipeline, store: Store, *, values: Mapping[str, Any] | None = None, forced: str = "", skip: str = ""
+) -> Plan:
+    """Plan everything as `maybe`, and `skip` with what is stored of it."""
+    planner = Planner(one, store, values or {}, frozenset(forced.split()))
+    steps = []
+    for name in one.order():
+        record = store.records.latest(name, NOTEBOOK) if name in skip.split() else None
+        steps.append(
+            PlannedStep(
+                name=name,
+                decision="skip" if name in skip.split() else "maybe",
+                reason=Reason(code="never-run", text="", details=()),
+                outputs=record.outputs if record else {},
+                origin=record,
+            )
+        )
+    return Plan(one, planner, tuple(steps), values or {})
+
+
+class Clock:
+    """Time that passes only when somebody waits."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += max(seconds, 0.001)
+
+
+Work = Callable[..., Any]
+
+
+class Failure(Exception):
+    """What a function raises to end its attempt in a certain way."""
+
+    def __init__(self, state: str, code: str = "JP300") -> None:
+        super().__init__(state, code)
+        self.state = state
+        self.fault = Fault(code=code, message=f"it {state}", suggestion="mend it")
+
+
+class Inline:
+    """Calls the function of a step when it is polled: one at a time, in the order of submission.
+
+    A function takes the inputs by name, as bytes (or None), and returns the outputs by name, as bytes.
+    """
+
+    def __init__(self, work: Mapping[str, Work], *, jobs: int = 2, clock: Clock | None = None, **capacity: int) -> None:
+        self.work = work
+        self.jobs = jobs
+        self.clock = clock
+        self.resources = Resources(**capacity)
+        self.tickets: list[Ticket] = []
+        self.submitted: list[str] = []
+        self.calls: list[tuple[str, bool]] = []
+        self.obeys: Callable[[bool], bool] = lambda hard: True
+        self.closed = 0
+        self._ready: list[Ticket] = []
+        self._hanging: dict[str, Ticket] = {}
+        self._news: list[Progress | Outcome] = []
+
+    def capacity(self) -> Resources:
+        return self.resources
+
+    def submit(self, ticket: Ticket) -> None:
+        assert len(self._ready) + len(self._hanging) < self.jobs
+        self.tickets.append(Ticket.from_dict(json.loads(json.dumps(ticket.to_dict()))))
+        self.submitted.append(ticket.step)
+        self._ready.append(ticket)
+
+    def poll(self, timeout: float) -> list[Progress | Outcome]:
+        if self._ready and not self._news:
+            self._work(self._ready.pop(0))
+        if not self._news and self.clock:
+            self.clock.sleep(timeout)
+        news, self._news = self._news, []
+        return news
+
+    def cancel(self, ticket_id: str, *, hard: bool = False) -> None:
+        self.calls.append((ticket_id.split(".")[1], hard))
+        mine = [one for one in (*self._ready, *self._hanging.values()) if one.id == ticket_id]
+        if mine and self.obeys(hard):
+            self._ready = [one for one in self._ready if one.id != ticket_id]
+            self._hanging.pop(ticket_id, None)
+            self._news.append(Outcome(ticket=ticket_id, state="cancelled"))
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def _work(self, ticket: Ticket) -> None:
+        outcome = perform(ticket, self.work[ticket.step])
+        if outcome is None:
+            self._hanging[ticket.id] = ticket
+        else:
+            self._news += [Progress(ticket=ticket.id, cell=1, cells=1, text="working"), outcome]
+
+
+class Threads(Inline):
+    """Calls the function of a step in a thread of its own."""
+
+    def __init__(self, work: Mapping[str, Work], *, jobs: int = 2) -> None:
+        super().__init__(work, jobs=jobs)
+        self.queue: queue.SimpleQueue[Progress | Outcome] = queue.SimpleQueue()
+
+    def submit(self, ticket: Ticket) -> None:
+        self.submitted.append(ticket.step)
+        threading.Thread(target=lambda: self.queue.put(perform(ticket, self.work[ticket.step])), daemon=True).start()
+
+    def poll(self, timeout: float) -> list[Progress | Outcome]:
+        try:
+            return [self.queue.get(timeout=timeout)]
+        except queue.Empty:
+            return []
+
+
+def perform(ticket: Ticket, work: Work) -> Outcome | None:
+    """Do what a worker does: inputs from blobs, outputs to blobs, a notebook and a log left behind."""
+    store = Store(Path(ticket.store))
+    given = {
+        name: store.blobs.path(one["digest"]).read_bytes() if one["kind"] == "artifact" else None
+        for name, one in ticket.inputs.items()
+    }
+    left = {name: ticket.publish[name] for name in ("notebook", "log")}
+    for path in left.values():
+        Path(path).write_text(f"attempt {ticket.attempt}")
+    try:
+        made = work(**given)
+    except Failure as failure:
+        return Outcome(ticket=ticket.id, state=failure.state, fault=failure.fault, seconds=1.5, **left)
+    if made is HANG:
+        return None
+    stored = {name: store.blobs.put_bytes(value) for name, value in (made or {}).items()}
+    outputs = {name: Artifact(digest=one.digest, format="bytes", bytes=one.size) for name, one in stored.items()}
+    return Outcome(ticket=ticket.id, state="succeeded", outputs=outputs, seconds=2.5, **left)

@@ -1,0 +1,716 @@
+"""The loop with a real store and functions for steps: what is computed, reused, recorded, told and left behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jupyter_pipelines.errors import ExecutorLost, Fault, PlanError, StoreError
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Resources
+from jupyter_pipelines.running import loop as looping
+from jupyter_pipelines.running import stopping
+from jupyter_pipelines.running.events import Event, StepFinished, StepStarted, StepWaiting
+from jupyter_pipelines.running.loop import run_plan
+from jupyter_pipelines.running.run import Run
+from jupyter_pipelines.running.stopping import Stop
+from jupyter_pipelines.running.ticket import Outcome
+from jupyter_pipelines.storing.store import Store
+from tests.running.stand_ins import HANG, NOTEBOOK, Clock, Failure, Inline, Threads, pipeline, plan, step
+
+WORK = {
+    "load": lambda: {"rows": b"123"},
+    "clean": lambda rows: {"tidy": rows[:2]},
+    "model": lambda tidy: {"score": tidy * 2},
+}
+
+
+def raises(state: str = "failed", code: str = "JP300") -> Callable[..., Any]:
+    def work(**inputs: Any) -> None:
+        raise Failure(state, code)
+
+    return work
+
+
+def one_after_the_other(*ends: Callable[..., Any]) -> Callable[..., Any]:
+    rest = iter(ends)
+    return lambda **inputs: next(rest)(**inputs)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store.open(tmp_path / "store")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Pipeline:
+    return pipeline(
+        tmp_path,
+        step("load", outputs="rows"),
+        step("clean", "rows=load.rows", "tidy"),
+        step("model", "tidy=clean.tidy", "score"),
+    )
+
+
+def run(
+    one: Pipeline, store: Store, work: dict[str, Any] | Inline = WORK, *, planned: Any = None, **options: Any
+) -> Run:
+    clock = Clock()
+    executor = work if isinstance(work, Inline) else Inline(work, clock=clock)
+    executor.clock = clock
+    result = run_plan(
+        planned or plan(one, store), store=store, executor=executor, notebook=NOTEBOOK, clock=clock, **options
+    )
+    assert executor.closed == 1
+    assert not list(store.leases.held()), "every lease is given back"
+    return result
+
+
+def states(result: Run) -> dict[str, str]:
+    return {name: one.state for name, one in result.steps.items()}
+
+
+def code_of(result: Run, name: str) -> str | None:
+    fault = result[name].fault
+    return fault.code if fault else None
+
+
+# What is computed, and what is reused --------------------------------------------------------------------------------
+
+
+def test_a_run_computes_and_records_every_step(chain: Pipeline, store: Store) -> None:
+    result = run(chain, store)
+    assert states(result) == dict.fromkeys(("load", "clean", "model"), "succeeded")
+    assert result.state == "succeeded"
+    artifact = result["model"].artifacts["score"]
+    assert store.blobs.path(artifact.digest).read_bytes() == b"1212"
+    record = store.records.get(result["model"].key)
+    assert record.outputs == {"score": artifact}
+    assert (record.run, record.notebook, record.step, record.attempts, record.seconds) == (
+        result.id, NOTEBOOK, "model", 1, 2.5,
+    )  # fmt: skip
+    assert set(record.parts) == {"code:1", "input:tidy"}
+
+
+def test_the_document_on_disk_is_the_run(chain: Pipeline, store: Store) -> None:
+    result = run(chain, store)
+    document = store.runs.read(result.id)
+    assert document == json.loads(json.dumps(result.to_dict()))
+    assert Run.from_dict(document, store) == result
+
+
+def test_a_second_run_reuses_everything_and_starts_nothing(chain: Pipeline, store: Store) -> None:
+    first = run(chain, store)
+    executor = Inline(WORK)
+    second = run(chain, store, executor)
+    assert executor.submitted == []
+    assert states(second) == dict.fromkeys(("load", "clean", "model"), "reused")
+    assert second.saved == 7.5
+    model = second["model"]
+    assert (model.origin.run, model.origin.seconds, model.seconds, model.attempts) == (first.id, 2.5, 0, 0)
+    assert model.notebook == first["model"].notebook
+    assert Path(model.notebook).read_text() == "attempt 1"
+    assert model.artifacts == first["model"].artifacts
+
+
+def test_reusing_needs_no_ticket_notebook_or_executor(chain: Pipeline, store: Store) -> None:
+    run(chain, store)
+    heavy = {"papermill", "nbformat", "pandas", "jupytext", "nbclient", "jupyter_client", "IPython"}
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from tests.running import stand_ins as s\n"
+        "from jupyter_pipelines.storing.store import Store\n"
+        "from jupyter_pipelines.running.loop import run_plan\n"
+        "folder = Path(sys.argv[1])\n"
+        "store = Store.open(folder / 'store')\n"
+        "chain = s.pipeline(folder, s.step('load', outputs='rows'), s.step('clean', 'rows=load.rows', 'tidy'),"
+        " s.step('model', 'tidy=clean.tidy', 'score'))\n"
+        "result = run_plan(s.plan(chain, store), store=store, executor=s.Inline({}), notebook=s.NOTEBOOK)\n"
+        "print(result.state, {one.state for one in result.steps.values()}, [m for m in sys.argv[2:] if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, chain.folder, *heavy], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "succeeded {'reused'} []", done.stderr
+
+
+def test_a_step_edited_to_the_same_result_leaves_what_follows_untouched(chain: Pipeline, store: Store) -> None:
+    run(chain, store)
+    edited = pipeline(chain.folder, step("load", outputs="rows", code="edited"), *chain.steps[1:])
+    assert states(run(edited, store)) == {"load": "succeeded", "clean": "reused", "model": "reused"}
+
+
+def test_a_different_result_is_computed_on(chain: Pipeline, store: Store) -> None:
+    run(chain, store)
+    edited = pipeline(chain.folder, step("load", outputs="rows", code="edited"), *chain.steps[1:])
+    result = run(edited, store, WORK | {"load": lambda: {"rows": b"999"}})
+    assert states(result) == dict.fromkeys(("load", "clean", "model"), "succeeded")
+    assert store.blobs.path(result["model"].artifacts["score"].digest).read_bytes() == b"9999"
+
+
+def test_a_plain_second_run_goes_on_after_a_failure(chain: Pipeline, store: Store) -> None:
+    first = run(chain, store, WORK | {"clean": raises()})
+    assert states(first) == {"load": "succeeded", "clean": "failed", "model": "blocked"}
+    assert first.state == "failed"
+    assert first["model"].reason.code == "upstream"
+    assert first["model"].reason.text == "`clean` failed"
+    assert store.records.latest("clean") is None
+    assert states(run(chain, store)) == {"load": "reused", "clean": "succeeded", "model": "succeeded"}
+
+
+def test_a_forced_step_is_computed_and_reusable_afterwards(chain: Pipeline, store: Store) -> None:
+    first = run(chain, store)
+    second = run(chain, store, planned=plan(chain, store, forced="clean"))
+    assert states(second) == {"load": "reused", "clean": "succeeded", "model": "reused"}
+    third = run(chain, store)
+    assert (third["clean"].origin.run, third["model"].origin.run) == (second.id, first.id)
+
+
+def test_a_step_without_cache_runs_each_time_and_takes_no_lease(tmp_path: Path, store: Store) -> None:
+    one = pipeline(tmp_path, step("load", outputs="rows", cache=False), step("clean", "rows=load.rows", "tidy"))
+    taken = []
+    store.leases.try_acquire = lambda key, take=store.leases.try_acquire: (taken.append(key), take(key))[1]
+    run(one, store)
+    second = run(one, store)
+    assert states(second) == {"load": "succeeded", "clean": "reused"}
+    assert taken == [second["clean"].key]
+
+
+def test_a_skipped_step_gives_what_is_stored_of_it(chain: Pipeline, store: Store) -> None:
+    first = run(chain, store)
+    second = run(chain, store, planned=plan(chain, store, skip="load clean", forced="model"))
+    assert states(second) == {"load": "skipped", "clean": "skipped", "model": "succeeded"}
+    assert second["clean"].artifacts == first["clean"].artifacts
+    assert second["clean"].origin.run == first.id
+
+
+def test_optional_and_always_inputs_may_be_missing(tmp_path: Path, store: Store) -> None:
+    one = pipeline(
+        tmp_path,
+        step("load", outputs="rows"),
+        step("clean", "rows=load.rows", "tidy", optional="rows"),
+        step("tell", "rows=load.rows", always=True),
+    )
+    seen: dict[str, Any] = {}
+    work = {
+        "load": raises(),
+        "clean": lambda rows: {"tidy": repr(rows).encode()},
+        "tell": lambda rows: seen.update(rows=rows),
+    }
+    result = run(one, store, work)
+    assert states(result) == {"load": "failed", "clean": "succeeded", "tell": "succeeded"}
+    assert seen == {"rows": None}
+    assert result.state == "failed"
+
+
+# What is no success --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["failed", "timed-out", "died"])
+def test_whatever_is_not_a_success_is_a_failure(chain: Pipeline, store: Store, state: str) -> None:
+    result = run(chain, store, WORK | {"load": raises(state, "JP304")})
+    assert states(result) == {"load": "failed", "clean": "blocked", "model": "blocked"}
+    fault = result["load"].fault
+    assert (fault.code, fault.step, fault.notebook) == ("JP304", "load", str(chain.notebook))
+    assert store.records.keys() == ()
+
+
+def test_a_success_without_its_output_is_a_failure(chain: Pipeline, store: Store) -> None:
+    result = run(chain, store, WORK | {"load": dict})
+    assert code_of(result, "load") == "JP204"
+    assert states(result) == {"load": "failed", "clean": "blocked", "model": "blocked"}
+    assert store.records.keys() == ()
+
+
+def test_a_success_whose_blob_is_not_in_the_store_is_a_failure(chain: Pipeline, store: Store) -> None:
+    class Liar(Inline):
+        def poll(self, timeout: float) -> Any:
+            news = super().poll(timeout)
+            for one in news:
+                for artifact in one.outputs.values() if isinstance(one, Outcome) else ():
+                    store.blobs.path(artifact.digest).unlink()
+            return news
+
+    result = run(chain, store, Liar(WORK))
+    assert code_of(result, "load") == "JP405"
+    assert store.records.keys() == ()
+
+
+def test_a_failure_without_a_reason_gets_one(chain: Pipeline, store: Store) -> None:
+    class Silent(Inline):
+        def poll(self, timeout: float) -> Any:
+            news, self._ready = [Outcome(ticket=one.id, state="died") for one in self._ready], []
+            return news
+
+    assert code_of(run(chain, store, Silent(WORK)), "load") == "JP308"
+
+
+def test_a_record_that_cannot_be_written_is_a_failure_and_not_tried_again(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = pipeline(tmp_path, step("load", outputs="rows", retries=3), step("clean", "rows=load.rows", "tidy"))
+    full = Fault(code="JP403", message="the store is full", suggestion="free space")
+
+    def refuse(record: Any) -> None:
+        raise StoreError(full)
+
+    monkeypatch.setattr(store.records, "put", refuse)
+    executor = Inline(WORK)
+    result = run(one, store, executor)
+    assert executor.submitted == ["load"]
+    assert states(result) == {"load": "failed", "clean": "blocked"}
+    assert code_of(result, "load") == "JP403"
+    assert result["load"].artifacts == {}
+    monkeypatch.undo()
+    assert run(one, store).state == "succeeded"
+
+
+def test_a_full_store_is_found_out_before_anything_is_computed(
+    chain: Pipeline, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise StoreError(Fault(code="JP403", message="the store is full", suggestion="free space"))
+
+    monkeypatch.setattr(store, "check_writable", refuse)
+    executor = Inline(WORK)
+    result = run(chain, store, executor)
+    assert executor.submitted == []
+    assert code_of(result, "load") == "JP403"
+
+
+def test_a_store_that_cannot_be_written_is_still_read(chain: Pipeline, store: Store) -> None:
+    run(chain, store)
+    (store.root / "runs").rename(store.root.parent / "elsewhere")
+    (store.root / "runs").write_text("a file where the folder should be")
+    reused = run(chain, store)
+    assert states(reused) == dict.fromkeys(("load", "clean", "model"), "reused")
+    assert [fault.code for fault in reused.warnings] == ["JP402"]
+    executor = Inline(WORK)
+    forced = run(chain, store, executor, planned=plan(chain, store, forced="clean"))
+    assert executor.submitted == []
+    assert states(forced) == {"load": "reused", "clean": "failed", "model": "blocked"}
+    assert code_of(forced, "clean") == "JP402"
+
+
+def test_a_damaged_output_is_put_aside_told_and_computed_again(chain: Pipeline, store: Store) -> None:
+    first = run(chain, store)
+    damaged = store.blobs.path(first["clean"].artifacts["tidy"].digest)
+    damaged.chmod(0o600)
+    damaged.write_bytes(b"xx")
+    result = run(chain, store)
+    assert states(result) == {"load": "reused", "clean": "succeeded", "model": "reused"}
+    assert [fault.code for fault in result["clean"].warnings] == ["JP410"]
+    assert damaged.read_bytes() == b"12"
+
+
+def test_a_step_that_cannot_be_decided_fails(chain: Pipeline, store: Store) -> None:
+    planned = plan(chain, store)
+    decide = planned.planner.decide
+
+    def refuse(name: str, upstream: Any) -> Any:
+        if name == "clean":
+            raise PlanError(Fault(code="JP210", message="there is no such file", suggestion="make it"))
+        return decide(name, upstream)
+
+    planned.planner.decide = refuse
+    result = run(chain, store, planned=planned)
+    assert states(result) == {"load": "succeeded", "clean": "failed", "model": "blocked"}
+    assert code_of(result, "clean") == "JP210"
+
+
+def test_an_executor_that_is_lost_fails_what_it_was_running(chain: Pipeline, store: Store) -> None:
+    class Gone(Inline):
+        def poll(self, timeout: float) -> Any:
+            raise ExecutorLost(Fault(code="JP308", message="it went away", suggestion="start it again"))
+
+    result = run(chain, store, Gone(WORK))
+    assert (states(result)["load"], code_of(result, "load")) == ("failed", "JP308")
+
+
+def test_an_executor_that_refuses_a_ticket_fails_the_step(chain: Pipeline, store: Store) -> None:
+    class Full(Inline):
+        def submit(self, ticket: Any) -> None:
+            raise ExecutorLost(Fault(code="JP308", message="no room", suggestion="wait"))
+
+    result = run(chain, store, Full(WORK))
+    assert (states(result)["load"], code_of(result, "load")) == ("failed", "JP308")
+
+
+def test_a_demand_that_cannot_be_met_is_refused_before_anything_runs(tmp_path: Path, store: Store) -> None:
+    one = pipeline(tmp_path, step("load"), step("big", resources=Resources(gpus=2, memory=9_000_000)))
+    executor = Inline(WORK, gpus=1, memory=8_000_000)
+    with pytest.raises(PlanError) as caught:
+        run_plan(plan(one, store), store=store, executor=executor)
+    assert [fault.code for fault in caught.value.faults] == ["JP604", "JP604"]
+    assert "asks for 2 gpus, and there are 1 gpus" in str(caught.value)
+    assert executor.submitted == []
+    assert executor.closed == 1
+    assert store.runs.ids() == ()
+
+
+def test_a_bug_leaves_nothing_running_and_nothing_locked(chain: Pipeline, store: Store) -> None:
+    planned = plan(chain, store)
+    decide = planned.planner.decide
+
+    def broken(name: str, upstream: Any) -> Any:
+        return decide(name, upstream) if name == "load" else 1 / 0
+
+    planned.planner.decide = broken
+    executor = Inline(WORK)
+    with pytest.raises(ZeroDivisionError):
+        run_plan(planned, store=store, executor=executor, clock=Clock())
+    assert executor.closed == 1
+    assert not list(store.leases.held())
+    document = store.runs.read(store.runs.ids()[0])
+    assert (document["state"], [one["state"] for one in document["steps"]]) == (
+        "failed",
+        ["succeeded", "cancelled", "cancelled"],
+    )
+
+
+# Retries -------------------------------------------------------------------------------------------------------------
+
+
+def test_retries_keep_each_attempt(tmp_path: Path, store: Store) -> None:
+    one = pipeline(tmp_path, step("load", outputs="rows", retries=2))
+    events: list[Any] = []
+    work = {"load": one_after_the_other(raises("failed"), raises("died", "JP301"), WORK["load"])}
+    result = run(one, store, work, observers=[lambda *, event: events.append(event)])
+    load = result["load"]
+    assert (load.state, load.attempts, load.fault, load.seconds) == ("succeeded", 3, None, 5.5)
+    retried = [event for event in events if event.kind == "step-retried"]
+    assert [(event.attempt, event.pause, event.fault.code) for event in retried] == [
+        (1, 0.0, "JP300"),
+        (2, 1.0, "JP301"),
+    ]
+    assert [Path(event.notebook).read_text() for event in retried] == ["attempt 1", "attempt 2"]
+    assert [Path(event.log).name for event in retried] == ["load.attempt-1.log", "load.attempt-2.log"]
+    assert Path(load.notebook).read_text() == "attempt 3"
+    assert store.records.get(load.key).attempts == 3
+
+
+def test_the_last_failure_counts(tmp_path: Path, store: Store) -> None:
+    one = pipeline(tmp_path, step("load", outputs="rows", retries=1))
+    work = {"load": one_after_the_other(raises("failed"), raises("died", "JP301"))}
+    result = run(one, store, work)
+    assert (result["load"].attempts, code_of(result, "load")) == (2, "JP301")
+    assert Path(result["load"].notebook).read_text() == "attempt 2"
+
+
+# What is told --------------------------------------------------------------------------------------------------------
+
+
+def test_observers_hear_everything_in_order(chain: Pipeline, store: Store) -> None:
+    run(pipeline(chain.folder, *chain.steps[:1]), store)
+    heard: list[Any] = []
+    result = run(chain, store, observers=[lambda *, event: heard.append(event)])
+    assert [(event.kind, getattr(event, "step", None)) for event in heard] == [
+        ("run-started", None),
+        ("step-decided", "load"),
+        ("step-finished", "load"),
+        ("step-decided", "clean"),
+        ("step-started", "clean"),
+        ("step-progress", "clean"),
+        ("step-finished", "clean"),
+        ("step-decided", "model"),
+        ("step-started", "model"),
+        ("step-progress", "model"),
+        ("step-finished", "model"),
+        ("run-finished", None),
+    ]
+    assert {event.run for event in heard} == {result.id}
+    assert heard[0].steps == ("load", "clean", "model")
+    assert [event.state for event in heard if isinstance(event, StepFinished)] == ["reused", "succeeded", "succeeded"]
+    assert heard[-1].result == result
+
+
+def test_the_events_are_on_disk_too(chain: Pipeline, store: Store) -> None:
+    heard: list[Any] = []
+    result = run(chain, store, observers=[lambda *, event: heard.append(event)])
+    written = store.runs.events(result.id)
+    assert written == [json.loads(json.dumps(one.to_dict())) for one in heard if one.kind != "step-progress"]
+    assert written[-1]["event"] == "run-finished"
+
+
+def test_a_broken_observer_hurts_nobody(chain: Pipeline, store: Store) -> None:
+    heard: list[Event] = []
+
+    def broken(*, event: Event) -> None:
+        if isinstance(event, StepStarted):
+            raise ZeroDivisionError
+
+    result = run(chain, store, observers=[broken, lambda *, event: heard.append(event)])
+    assert result.state == "succeeded"
+    assert [fault.code for fault in result.warnings] == ["JP606"]
+    assert "broken" in result.warnings[0].message
+    kinds = [event.kind for event in heard]
+    assert kinds.count("warned") == 1
+    assert kinds.count("step-started") == 3
+
+
+def test_while_it_runs_the_document_says_so(chain: Pipeline, store: Store) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def look(rows: bytes) -> dict[str, bytes]:
+        seen.append(store.runs.read(store.runs.ids()[0]))
+        return {"tidy": rows}
+
+    run(chain, store, WORK | {"clean": look})
+    assert seen[0]["state"] == "running"
+    assert seen[0]["owner"]["pid"]
+    assert [one["state"] for one in seen[0]["steps"]] == ["succeeded", "running", "pending"]
+
+
+# Stopping ------------------------------------------------------------------------------------------------------------
+
+
+def when_started(name: str, then: Callable[[], None]) -> Callable[..., None]:
+    def observer(*, event: Event) -> None:
+        if isinstance(event, StepStarted) and event.step == name:
+            then()
+
+    return observer
+
+
+def test_a_stop_cancels_and_a_plain_run_goes_on(chain: Pipeline, store: Store) -> None:
+    stop = Stop()
+    executor = Inline(WORK | {"clean": lambda rows: HANG})
+    result = run(chain, store, executor, stop=stop, observers=[when_started("clean", stop.request)])
+    assert result.state == "cancelled"
+    assert states(result) == {"load": "succeeded", "clean": "cancelled", "model": "cancelled"}
+    assert executor.calls == [("clean", False)]
+    assert store.runs.read(result.id)["state"] == "cancelled"
+    assert states(run(chain, store)) == {"load": "reused", "clean": "succeeded", "model": "succeeded"}
+
+
+def test_one_step_can_be_stopped(tmp_path: Path, store: Store) -> None:
+    one = pipeline(tmp_path, step("a", outputs="x"), step("b", outputs="y"), step("c", "x=a.x"))
+    stop = Stop()
+    work = {"a": lambda: HANG, "b": lambda: {"y": b""}, "c": dict}
+    result = run(one, store, work, stop=stop, observers=[when_started("a", lambda: stop.request("a"))])
+    assert states(result) == {"a": "cancelled", "b": "succeeded", "c": "blocked"}
+    assert result["c"].reason.text == "`a` was cancelled"
+
+
+def test_what_does_not_end_when_asked_is_ended(chain: Pipeline, store: Store) -> None:
+    stop = Stop()
+    executor = Inline(WORK | {"clean": lambda rows: HANG})
+    executor.obeys = lambda hard: hard
+    result = run(chain, store, executor, stop=stop, observers=[when_started("clean", stop.request)])
+    assert executor.calls == [("clean", False), ("clean", True)]
+    assert result.state == "cancelled"
+    assert executor.clock.time <= 2.0
+
+
+def test_what_does_not_even_end_then_is_left_behind(chain: Pipeline, store: Store) -> None:
+    stop = Stop()
+    executor = Inline(WORK | {"clean": lambda rows: HANG})
+    executor.obeys = lambda hard: False
+    result = run(chain, store, executor, stop=stop, observers=[when_started("clean", stop.request)])
+    assert states(result) == {"load": "succeeded", "clean": "cancelled", "model": "cancelled"}
+    assert executor.clock.time < looping.GIVE_UP + 1
+
+
+def test_two_interrupts_end_at_once(chain: Pipeline, store: Store) -> None:
+    executor = Inline(WORK | {"clean": lambda rows: HANG})
+    executor.obeys = lambda hard: hard
+
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    result = run(chain, store, executor, observers=[when_started("clean", twice)])
+    assert result.state == "cancelled"
+    assert executor.calls == [("clean", False), ("clean", True)]
+    assert executor.clock.time < looping.PATIENCE
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_does_not_tear_what_is_being_written(
+    chain: Pipeline, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = store.records.put
+
+    def interrupted(record: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        put(record)
+
+    monkeypatch.setattr(store.records, "put", interrupted)
+    result = run(chain, store)
+    assert states(result) == {"load": "succeeded", "clean": "cancelled", "model": "cancelled"}
+    assert store.records.get(result["load"].key) is not None
+
+
+def test_an_interrupt_ends_a_long_decision(chain: Pipeline, store: Store) -> None:
+    planned = plan(chain, store)
+    decide = planned.planner.decide
+
+    def endless(name: str, upstream: Any) -> Any:
+        if name == "load":
+            return decide(name, upstream)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the interrupt comes through")
+
+    planned.planner.decide = endless
+    result = run(chain, store, planned=planned)
+    assert states(result) == {"load": "succeeded", "clean": "cancelled", "model": "cancelled"}
+
+
+def test_a_signal_that_ends_the_process_cancels_first(
+    chain: Pipeline, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(stopping.os, "kill", lambda pid, number: sent.append(number))
+    executor = Inline(WORK | {"clean": lambda rows: HANG})
+    observer = when_started("clean", lambda: signal.raise_signal(signal.SIGTERM))
+    result = run(chain, store, executor, observers=[observer])
+    assert result.state == "cancelled"
+    assert sent == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_stop_before_the_start_starts_nothing(chain: Pipeline, store: Store) -> None:
+    stop = Stop()
+    stop.request()
+    executor = Inline(WORK)
+    assert run(chain, store, executor, stop=stop).state == "cancelled"
+    assert executor.submitted == []
+
+
+# Two runs at once ----------------------------------------------------------------------------------------------------
+
+
+class Second:
+    """A run of the same pipeline in another thread, with a store of its own on the same folder."""
+
+    def __init__(self, one: Pipeline, store: Store, work: dict[str, Any], observer: Callable[..., None]) -> None:
+        self.result: Run | None = None
+        self.executor = Threads(work)
+        self._arguments = (one, store.root, observer)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        one, root, observer = self._arguments
+        store = Store.open(root)
+        self.result = run_plan(
+            plan(one, store), store=store, executor=self.executor, observers=[observer], notebook=NOTEBOOK
+        )
+        store.close()
+
+    def wait(self) -> Run:
+        self._thread.join(60)
+        assert self.result is not None
+        return self.result
+
+
+def test_two_runs_compute_each_step_once(chain: Pipeline, store: Store) -> None:
+    """The second one starts while the first one computes `clean`, and `clean` ends when the second one waits for it."""
+    started, waits = threading.Event(), threading.Event()
+
+    def slow(rows: bytes) -> dict[str, bytes]:
+        started.set()
+        assert waits.wait(60)
+        return {"tidy": rows[:2]}
+
+    def note(*, event: Event) -> None:
+        if isinstance(event, StepWaiting):
+            assert event.step == "clean"
+            waits.set()
+
+    other = Second(chain, store, WORK | {"clean": slow}, lambda *, event: None)
+    assert started.wait(60)
+    executor = Threads(WORK)
+    mine = run_plan(plan(chain, store), store=store, executor=executor, observers=[note], notebook=NOTEBOOK)
+    theirs = other.wait()
+    assert mine.state == theirs.state == "succeeded"
+    assert sorted([*executor.submitted, *other.executor.submitted]) == ["clean", "load", "model"]
+    assert mine["clean"].state == "reused"
+    assert mine["clean"].origin.run == theirs.id
+    assert mine["model"].artifacts == theirs["model"].artifacts
+
+
+def test_when_the_other_run_fails_the_step_is_computed_here(chain: Pipeline, store: Store) -> None:
+    started, waits = threading.Event(), threading.Event()
+
+    def fails(rows: bytes) -> None:
+        started.set()
+        assert waits.wait(60)
+        raise Failure("died")
+
+    def note(*, event: Event) -> None:
+        if isinstance(event, StepWaiting):
+            waits.set()
+
+    other = Second(chain, store, WORK | {"clean": fails}, lambda *, event: None)
+    assert started.wait(60)
+    mine = run_plan(plan(chain, store), store=store, executor=Threads(WORK), observers=[note], notebook=NOTEBOOK)
+    assert states(mine) == {"load": "reused", "clean": "succeeded", "model": "succeeded"}
+    assert states(other.wait()) == {"load": "succeeded", "clean": "failed", "model": "blocked"}
+
+
+PROGRAM = """
+import os, sys, time
+from pathlib import Path
+from tests.running import stand_ins as s
+from jupyter_pipelines.storing.store import Store
+from jupyter_pipelines.running.loop import run_plan
+
+folder, hang = Path(sys.argv[1]), sys.argv[2]
+names = [f"s{number}" for number in range(6)]
+steps = [s.step(name, f"y=s{number - 1}.x" if number else "", "x") for number, name in enumerate(names)]
+store = Store.open(folder / "store")
+
+def work(name):
+    def do(y=b""):
+        with open(folder / "computed", "a") as file:
+            file.write(name + "\\n")
+        if name == hang:
+            print("here", flush=True)
+            time.sleep(600)
+        return {"x": y + name.encode()}
+    return do
+
+executor = s.Inline({name: work(name) for name in names})
+result = run_plan(s.plan(s.pipeline(folder, *steps), store), store=store, executor=executor, notebook=s.NOTEBOOK)
+print(result.state, result["s5"].artifacts["x"].digest)
+"""
+
+
+def start(folder: Path, hang: str = "") -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, folder, hang], stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_compute_each_step_once(tmp_path: Path) -> None:
+    processes = [start(tmp_path) for _ in range(3)]
+    ends = {process.communicate(timeout=120)[0] for process in processes}
+    assert len(ends) == 1
+    assert ends.pop().startswith("succeeded sha256:")
+    assert sorted((tmp_path / "computed").read_text().split()) == [f"s{number}" for number in range(6)]
+
+
+def test_a_run_that_was_killed_reads_lost_and_its_lease_is_free(tmp_path: Path) -> None:
+    victim = start(tmp_path, hang="s3")
+    assert victim.stdout
+    assert victim.stdout.readline() == "here\n"
+    other = start(tmp_path)
+    victim.kill()
+    victim.communicate()
+    assert other.communicate(timeout=120)[0].startswith("succeeded")
+    assert sorted((tmp_path / "computed").read_text().split()) == ["s0", "s1", "s2", "s3", "s3", "s4", "s5"]
+    store = Store.open(tmp_path / "store")
+    assert [store.runs.read(one)["state"] for one in store.runs.ids()] == ["succeeded", "lost"]
+    assert list((tmp_path / "store" / "tmp").iterdir()) == []
+    store.close()
