@@ -82,6 +82,7 @@ class Stretch:
 
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
 _CONTINUES = re.compile(r"\\\s*$")
+_GAP = re.compile(r"[\s,\\]")
 _PIECE = re.compile(
     r"""(?P<gap>[\s,]+)
       | '(?P<single>[^']*)'
@@ -162,8 +163,7 @@ class _Reader:
             label="opened here",
         )
         self.faults.append(fault)
-        # What follows is one word up to the end, so that nothing else is complained about.
-        continues = text.rstrip().endswith("\\")
-        self._add(text[self.position + 1 :].rstrip().removesuffix("\\"), len(text))
+        # The word up to a space stands in for what was meant, so that nothing else is complained about.
+        self._add(_GAP.split(text[self.position + 1 :], maxsplit=1)[0], len(text))
         self._finish()
-        self.continues = continues
+        self.continues = text.rstrip().endswith("\\")
