@@ -88,11 +88,14 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP506": "a parameter has no value",
         "JP507": "a parameter is not used by any step",
         "JP508": "a file of parameters cannot be read",
-        # JP6xx: plug-ins and options
+        # JP6xx: plug-ins, options and commands
         "JP601": "a plug-in cannot be loaded",
         "JP602": "a plug-in does not exist",
         "JP603": "a step named in an option does not exist",
         "JP604": "an option has a value that cannot be used",
+        "JP605": "a command cannot be read",
+        # JP9xx: ourselves
+        "JP901": "something went wrong inside jupyter-pipelines",
         "JP606": "an observer of a run failed",
     }
 )

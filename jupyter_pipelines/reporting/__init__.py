@@ -1,0 +1,1 @@
+"""What was read, planned or run, as something to look at: text, drawings, pages, comparisons."""

@@ -1,0 +1,77 @@
+"""A pipeline as what a notebook shows: the same thing in every form that a front end may be able to show."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.reporting.drawing import DETAILED, Heading, describe, draw
+from jupyter_pipelines.reporting.statuses import Status, of_plan, of_run
+from jupyter_pipelines.reporting.summary import headline
+from jupyter_pipelines.reporting.text import write
+from jupyter_pipelines.reporting.wording import clean, short_run
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.pipeline.graph import Pipeline
+
+_FRAME = "overflow-x:auto;padding:2px 0"
+
+
+def bundle(
+    pipeline: Pipeline,
+    plan: Any = None,
+    run: Any = None,
+    statuses: Mapping[str, Status] | None = None,
+) -> dict[str, str]:
+    """Return the graph of a pipeline by MIME type: plain text, HTML and SVG.
+
+    The HTML holds the picture as an image, not as elements of the page. So it is shown in notebooks that are not
+    trusted, nothing in it can run or reach the page, and it still follows the page's light or dark colours.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        What to show.
+    plan, run : Plan, Run, their documents, or None
+        What to say of its steps; what became of them goes before what was meant to.
+    statuses : Mapping of str to Status or None
+        What to say of its steps instead.
+    """
+    document = _document(run)
+    said = statuses if statuses is not None else _statuses(plan, document)
+    heading = heading_of(pipeline, document)
+    svg, text = draw(pipeline, said, heading=heading), write(pipeline, said)
+    shown = {"text/plain": f"{clean(heading.title)}  {clean(heading.summary)}".rstrip() + f"\n{text}"}
+    shown["text/html"] = _html(svg, describe(pipeline, said), text)
+    if len(pipeline.steps) <= DETAILED:
+        shown["image/svg+xml"] = svg
+    return shown
+
+
+def heading_of(pipeline: Pipeline, run: Mapping[str, Any] | None = None) -> Heading:
+    """Return what to write above the graph: the notebook's name, and what became of a run of it."""
+    if run is None:
+        return Heading(title=pipeline.name)
+    return Heading(title=pipeline.name, summary=f"run {short_run(run['run'])}: {headline(run)}")
+
+
+def _statuses(plan: Any, run: Mapping[str, Any] | None) -> Mapping[str, Status]:
+    planned = of_plan(_document(plan) or {"steps": []})
+    return {**planned, **(of_run(run) if run is not None else {})}
+
+
+def _document(given: Any) -> dict[str, Any] | None:
+    if given is None or isinstance(given, dict):
+        return given
+    return dict(given.to_dict())
+
+
+def _html(svg: str, description: str, text: str) -> str:
+    image = b64encode(svg.encode()).decode("ascii")
+    return (
+        f'<div style="{_FRAME}"><img src="data:image/svg+xml;base64,{image}" alt="{escape(clean(description, 2000))}" '
+        f'style="max-width:none"></div>'
+        f"<details><summary>as text</summary><pre>{escape(text)}</pre></details>"
+    )

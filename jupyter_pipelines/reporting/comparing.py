@@ -1,0 +1,232 @@
+"""Two runs side by side: what was asked, what each step was made of, what came out, how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.reporting.statuses import look
+from jupyter_pipelines.reporting.text import table
+from jupyter_pipelines.reporting.wording import ago, clean, in_words, short_run
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storing.records import StepRecord
+
+SCHEMA = "jupyter-pipelines/diff/1"
+_KINDS = {"shared": "shared code", "file": "input file", "input": "input"}
+_NOTHING = "(none)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing that differs.
+
+    Parameters
+    ----------
+    kind : str
+        ``parameter``, ``code``, ``shared``, ``setup``, ``module``, ``input``, ``file``, ``package``, ``python``,
+        ``outputs``, ``kernel`` or ``output``.
+    name : str
+        Which one; empty where there is but one.
+    first, second : object
+        What it was in either run; None where it was not there.
+    """
+
+    kind: str
+    name: str
+    first: Any
+    second: Any
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as the ``diff`` document shows it."""
+        return {"kind": self.kind, "name": self.name, "first": self.first, "second": self.second}
+
+    def __str__(self) -> str:
+        words = " ".join(part for part in (_KINDS.get(self.kind, self.kind), clean(self.name)) if part)
+        if self.first is None or self.second is None:
+            return f"{words} only in the {'second' if self.first is None else 'first'} run"
+        if _is_digest(self.first) or _is_digest(self.second):
+            return words
+        return f"{words}: {clean(self.first, 60)} → {clean(self.second, 60)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDifference:
+    """One step in two runs.
+
+    Parameters
+    ----------
+    name : str
+        Name of the step.
+    first, second : Mapping or None
+        The step in either ``run`` document; None where the run had no such step.
+    changes : tuple of Change
+        What it was made of and what it made, as far as it differs.
+    """
+
+    name: str
+    first: Mapping[str, Any] | None
+    second: Mapping[str, Any] | None
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        """Whether both runs have the step, made of the same, with the same outputs."""
+        keys = [one.get("key") for one in (self.first, self.second) if one is not None]
+        return len(keys) == 2 and keys[0] == keys[1] and not self.changes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the step as the ``diff`` document shows it."""
+        return {
+            "name": self.name,
+            "same": self.same,
+            "first": _brief(self.first),
+            "second": _brief(self.second),
+            "changes": [change.to_dict() for change in self.changes],
+        }
+
+    def words(self) -> str:
+        """Return what differs in words."""
+        if self.first is None or self.second is None:
+            return f"only in the {'second' if self.first is None else 'first'} run"
+        if self.changes:
+            return "; ".join(map(str, self.changes))
+        return "nothing" if self.same else "something that was not recorded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Two runs, compared.
+
+    Parameters
+    ----------
+    first, second : Mapping
+        Their ``run`` documents.
+    parameters : tuple of Change
+        The values that differ.
+    steps : tuple of StepDifference
+        Every step of either run.
+    """
+
+    first: Mapping[str, Any]
+    second: Mapping[str, Any]
+    parameters: tuple[Change, ...]
+    steps: tuple[StepDifference, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs but how long it took."""
+        return not self.parameters and all(step.same for step in self.steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ``diff`` document."""
+        return {
+            "schema": SCHEMA,
+            "same": self.same,
+            "runs": [_run(self.first), _run(self.second)],
+            "parameters": [change.to_dict() for change in self.parameters],
+            "steps": [step.to_dict() for step in self.steps],
+        }
+
+    def text(self, now: datetime | None = None) -> str:
+        """Return the comparison as two tables: the runs, then their steps."""
+        return f"{table(list(self._heads(now)))}\n\n{table(list(self._rows()))}"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _heads(self, now: datetime | None) -> Iterator[tuple[str, ...]]:
+        runs = self.first, self.second
+        yield ("", "first run", "second run")
+        yield ("run", *(short_run(run["run"]) for run in runs))
+        yield ("when", *(ago(run.get("started"), now) for run in runs))
+        yield ("state", *(clean(run["state"], 20) for run in runs))
+        yield ("took", *(in_words(run["seconds"] or 0.0) for run in runs))
+        for change in self.parameters:
+            values = (_NOTHING if value is None else clean(repr(value), 60) for value in (change.first, change.second))
+            yield (f"parameter {clean(change.name)}", *values)
+
+    def _rows(self) -> Iterator[tuple[str, ...]]:
+        yield ("step", "first run", "second run", "what differs")
+        for step in self.steps:
+            yield (clean(step.name), _state(step.first), _state(step.second), step.words())
+
+
+def compare(
+    first: Mapping[str, Any], second: Mapping[str, Any], *, record: Callable[[str], StepRecord | None]
+) -> Difference:
+    """Compare two runs.
+
+    Parameters
+    ----------
+    first, second : Mapping
+        ``run`` documents.
+    record : callable
+        Returns what is stored under a key, or None.
+    """
+    steps = [{str(step["name"]): step for step in run["steps"]} for run in (first, second)]
+    names = dict.fromkeys([*steps[1], *steps[0]])
+    return Difference(
+        first=first,
+        second=second,
+        parameters=tuple(_changes("parameter", first["parameters"], second["parameters"])),
+        steps=tuple(_compared(name, steps[0].get(name), steps[1].get(name), record) for name in names),
+    )
+
+
+def _compared(
+    name: str,
+    first: Mapping[str, Any] | None,
+    second: Mapping[str, Any] | None,
+    record: Callable[[str], StepRecord | None],
+) -> StepDifference:
+    if first is None or second is None:
+        return StepDifference(name=name, first=first, second=second)
+    changes = [*_causes(first, second, record), *_changes("output", _digests(first), _digests(second))]
+    return StepDifference(name=name, first=first, second=second, changes=tuple(changes))
+
+
+def _causes(
+    first: Mapping[str, Any], second: Mapping[str, Any], record: Callable[[str], StepRecord | None]
+) -> Iterator[Change]:
+    if first.get("key") == second.get("key"):
+        return
+    records = [record(step["key"]) if step.get("key") else None for step in (first, second)]
+    parts = [one.parts for one in records if one is not None]
+    if len(parts) == 2:
+        for change in _changes("", *parts):
+            kind, _, name = change.name.partition(":")
+            yield Change(kind=kind, name=name, first=change.first, second=change.second)
+
+
+def _changes(kind: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Change]:
+    for name in dict.fromkeys([*first, *second]):
+        before, after = first.get(name), second.get(name)
+        if before != after or type(before) is not type(after):
+            yield Change(kind=kind, name=name, first=before, second=after)
+
+
+def _digests(step: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(output["digest"]) for name, output in (step.get("outputs") or {}).items()}
+
+
+def _is_digest(value: object) -> bool:
+    text = str(value).rpartition(":")[2]
+    return len(text) >= 32 and all(character in "0123456789abcdef" for character in text)
+
+
+def _brief(step: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {name: step.get(name) for name in ("state", "key", "seconds", "attempts")} if step is not None else None
+
+
+def _run(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: document.get(name) for name in ("run", "state", "started", "seconds")}
+
+
+def _state(step: Mapping[str, Any] | None) -> str:
+    if step is None:
+        return _NOTHING
+    took = f" {in_words(step['seconds'])}" if step.get("seconds") else ""
+    return f"{look(str(step['state'])).word}{took}"

@@ -1,0 +1,195 @@
+"""A pipeline as a picture: one SVG that needs nothing else, no script, no kernel and no network.
+
+Every colour stands as an attribute of its element, so that the picture is right where styles are taken out of it; a
+``<style>`` turns the colours to those of a dark page, or of Jupyter's theme where the picture stands in Jupyter's page.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from jupyter_pipelines.pipeline.data import FileSource
+from jupyter_pipelines.reporting.cards import NARROWEST, SMALL, WIDEST, Card, file_svg, file_width
+from jupyter_pipelines.reporting.layout import Link, Node, Route, arrange
+from jupyter_pipelines.reporting.lettering import cut, width
+from jupyter_pipelines.reporting.painting import FONT, paint, path, rect, style, text
+from jupyter_pipelines.reporting.statuses import Status, look
+from jupyter_pipelines.reporting.wording import clean, listed
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.pipeline.graph import Pipeline
+    from jupyter_pipelines.pipeline.step import Step
+
+DETAILED = 200
+"""Number of steps up to which each is drawn with all there is to say of it."""
+LABEL_ROOM = 120.0
+"""Greatest width of the names on a line, in pixels."""
+TOP = 30.0
+_FILE = "file:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """What stands above the graph.
+
+    Parameters
+    ----------
+    title : str
+        In bold.
+    summary : str
+        Behind it.
+    """
+
+    title: str
+    summary: str = ""
+
+
+def draw(pipeline: Pipeline, statuses: Mapping[str, Status] | None = None, *, heading: Heading | None = None) -> str:
+    """Return the graph of a pipeline as an SVG.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        What to draw.
+    statuses : Mapping of str to Status or None
+        What to say of its steps, by name.
+    heading : Heading or None
+        What to write above it; by default the notebook's name.
+    """
+    return _Picture(pipeline, statuses or {}, heading or Heading(title=pipeline.name)).svg()
+
+
+def describe(pipeline: Pipeline, statuses: Mapping[str, Status]) -> str:
+    """Return in one text what the picture shows, for those who cannot see it."""
+    return " ".join(f"{_described(step, statuses.get(step.name))}." for step in pipeline)
+
+
+def _described(step: Step, status: Status | None) -> str:
+    words = [clean(step.name)]
+    if status:
+        words.append(look(status.state).word + (f" ({clean(status.detail)})" if status.detail else ""))
+    takes = listed(one.name for one in step.inputs)
+    makes = listed(one.name for one in step.outputs)
+    return ", ".join([*words, *([f"takes {takes}"] if takes else []), *([f"makes {makes}"] if makes else [])])
+
+
+class _Picture:
+    """One drawing in the making."""
+
+    def __init__(self, pipeline: Pipeline, statuses: Mapping[str, Status], heading: Heading) -> None:
+        self.pipeline = pipeline
+        self.statuses = statuses
+        self.heading = heading
+        self.edges = pipeline.edges
+        self.detailed = len(pipeline.steps) <= DETAILED
+        self.cards = {step.name: Card(step, statuses.get(step.name), detailed=self.detailed) for step in pipeline}
+        self.layout = arrange(list(self._nodes()), list(self._links()))
+
+    def _nodes(self) -> Iterator[Node]:
+        for name in {name: None for step in self.pipeline for name in self._files(step)}:
+            yield Node(name=_FILE + name, width=file_width(name), height=26)
+        breadth = max((card.room for card in self.cards.values()), default=0.0)
+        height = max((card.height for card in self.cards.values()), default=0.0)
+        for name in self.cards:
+            yield Node(name=name, width=round(min(max(breadth, NARROWEST), WIDEST)), height=height)
+
+    def _links(self) -> Iterator[Link]:
+        for step in self.pipeline:
+            for name, names in self._files(step).items():
+                yield _link(_FILE + name, step.name, names)
+        for edge in self.edges:
+            yield _link(edge.source, edge.target, edge.names)
+        if self.detailed:
+            yield from self._results()
+
+    def _files(self, step: Step) -> dict[str, list[str]]:
+        """Return the files that `step` takes, with the names it gives them."""
+        taken: dict[str, list[str]] = {}
+        for one in step.inputs if self.detailed else ():
+            if isinstance(one.source, FileSource):
+                taken.setdefault(one.source.path, []).append(one.name)
+        return taken
+
+    def _results(self) -> Iterator[Link]:
+        """Yield a line for what no step takes: it leaves the pipeline."""
+        taken = {(edge.source, name) for edge in self.edges for name in edge.names}
+        for step in self.pipeline:
+            names = [one.name for one in step.outputs if (step.name, one.name) not in taken]
+            if names:
+                yield _link(step.name, None, names)
+
+    def svg(self) -> str:
+        """Return the whole picture."""
+        name, summary = clean(self.heading.title), clean(self.heading.summary)
+        indent = 20 + width(name, 15, bold=True) + 14
+        breadth = round(max(self.layout.width, indent + width(summary, 12.5) + 20))
+        height = round(self.layout.height + TOP)
+        parts = [
+            self._opening(breadth, height, f"Pipeline {name}" + (f": {summary}" if summary else "")),
+            rect(0.5, 0.5, breadth - 1, height - 1, paint(fill="panel", stroke="rim"), radius=10),
+            text(20, 29, name, 15, "text", bold=True),
+            text(indent, 29, summary, 12.5, "soft"),
+            f'<g transform="translate(0 {TOP:g})">\n{"".join(self._graph())}</g>\n</svg>\n',
+        ]
+        return "".join(parts)
+
+    def _opening(self, breadth: int, height: int, label: str) -> str:
+        content = clean(describe(self.pipeline, self.statuses), 20_000)
+        # Several pictures may stand in one page, and these names must not be the same in any two.
+        mark = f"jpipe-{zlib.crc32((label + content).encode()):08x}"
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="jpipe" width="{breadth}" height="{height}" '
+            f'viewBox="0 0 {breadth} {height}" role="img" aria-labelledby="{mark}-t {mark}-d" '
+            f'font-family="{escape(FONT)}">\n<title id="{mark}-t">{escape(label)}</title>\n'
+            f'<desc id="{mark}-d">{escape(content)}</desc>\n'
+            f"<style>{style(status.state for status in self.statuses.values())}</style>\n"
+        )
+
+    def _graph(self) -> Iterator[str]:
+        yield from self._lines()
+        for tag in self.layout.tags:
+            shown = cut(tag.label, LABEL_ROOM, SMALL)
+            yield text(tag.x + 6, tag.y - 4, shown, SMALL, "soft", hint=tag.label if shown != tag.label else "")
+        for box in self.layout.boxes:
+            yield (
+                self.cards[box.name].svg(box) if box.name in self.cards else file_svg(box.name.removeprefix(_FILE), box)
+            )
+
+    def _lines(self) -> Iterator[str]:
+        """Yield the lines; those that only keep an order are dashed."""
+        for dash in ("", ' stroke-dasharray="4 4"'):
+            routes = [one for one in self.layout.routes if bool(one.label) != bool(dash)]
+            shape = "".join(dict.fromkeys(piece for route in routes for piece in _pieces(route)))
+            if shape:
+                yield path(shape, paint(stroke="line"), f' fill="none" stroke-width="1.5"{dash}')
+        ends = "".join(map(_end, self.layout.routes))
+        if ends:
+            yield path(ends, paint(fill="line"))
+
+
+def _link(source: str, target: str | None, names: Iterable[str]) -> Link:
+    label = listed(names, 6)
+    return Link(source=source, target=target, label=label, room=min(LABEL_ROOM, width(label, SMALL)))
+
+
+def _pieces(route: Route) -> Iterator[str]:
+    """Yield the pieces of a line; lines of one trunk have their first ones in common."""
+    for (x, y), (to_x, to_y) in zip(route.points, route.points[1:], strict=False):
+        half = (to_x - x) / 2
+        yield (
+            f"M{x:g} {y:g}H{to_x:g}"
+            if y == to_y
+            else f"M{x:g} {y:g}c{half:g} 0 {half:g} {to_y - y:g} {2 * half:g} {to_y - y:g}"
+        )
+
+
+def _end(route: Route) -> str:
+    """Return an arrowhead, or a dot for a line that leaves the graph."""
+    x, y = route.points[-1]
+    if route.target is None:
+        return f"M{x - 3.5:g} {y:g}a3.5 3.5 0 1 1 7 0a3.5 3.5 0 1 1-7 0z"
+    return f"M{x:g} {y:g}l-8-4v8z"

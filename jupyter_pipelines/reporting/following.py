@@ -1,0 +1,138 @@
+"""What can be said of every step while a run goes on, gathered from its events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from jupyter_pipelines.reporting.statuses import Status, of_step_run
+from jupyter_pipelines.running.events import (
+    Event,
+    RunStarted,
+    StepDecided,
+    StepFinished,
+    StepProgress,
+    StepRetried,
+    StepStarted,
+    StepWaiting,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A step that runs right now.
+
+    Parameters
+    ----------
+    step : str
+        Its name.
+    since : float
+        When it started, on the clock of :class:`Following`.
+    attempt : int
+        Counted from 1.
+    cell, cells : int or None
+        Which cell of its notebook runs, and how many there are.
+    text : str
+        The last line it printed.
+    """
+
+    step: str
+    since: float
+    attempt: int = 1
+    cell: int | None = None
+    cells: int | None = None
+    text: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it is: ``cell 2 of 3``."""
+        return f"cell {self.cell} of {self.cells}" if self.cell and self.cells else ""
+
+
+class Following:
+    """An observer that remembers what it was told.
+
+    Parameters
+    ----------
+    clock : callable
+        Returns seconds that only ever grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._statuses: dict[str, Status] = {}
+        self.running: dict[str, Running] = {}
+        self.finished = 0
+        self.reused = 0
+        self.saved = 0.0
+
+    @property
+    def total(self) -> int:
+        """How many steps the plan has."""
+        return len(self._statuses)
+
+    def __call__(self, *, event: Event) -> None:
+        """Take notice of `event`."""
+        match event:
+            case RunStarted():
+                self._on_start(event)
+            case StepDecided():
+                self._on_decision(event)
+            case StepWaiting():
+                self._statuses[event.step] = Status(state="waiting", detail="another run is computing it")
+            case StepStarted():
+                self._on_step(event)
+            case StepProgress():
+                self._on_progress(event)
+            case StepRetried():
+                self._on_retry(event)
+            case StepFinished():
+                self._on_finish(event)
+
+    def statuses(self) -> Mapping[str, Status]:
+        """Return what to say of every step now."""
+        now = self._clock()
+        running = {
+            name: replace(self._statuses[name], detail=one.place, seconds=now - one.since)
+            for name, one in self.running.items()
+        }
+        return {**self._statuses, **running}
+
+    def elapsed(self, step: str) -> float:
+        """Return for how many seconds `step` has been running."""
+        return self._clock() - self.running[step].since
+
+    def _on_start(self, event: RunStarted) -> None:
+        self._statuses = {
+            step: Status(state="skip" if decision == "skip" else "pending")
+            for step, decision in event.decisions.items()
+        }
+
+    def _on_decision(self, event: StepDecided) -> None:
+        state = {"reuse": "reuse", "blocked": "blocked"}.get(event.decision, "pending")
+        self._statuses[event.step] = Status(state=state, detail=event.reason.text)
+
+    def _on_step(self, event: StepStarted) -> None:
+        self._statuses[event.step] = Status(state="running")
+        self.running[event.step] = Running(step=event.step, since=self._clock(), attempt=event.attempt)
+
+    def _on_progress(self, event: StepProgress) -> None:
+        one = self.running.get(event.step)
+        if one is not None:
+            text = event.text or one.text
+            cell, cells = event.cell or one.cell, event.cells or one.cells
+            self.running[event.step] = replace(one, cell=cell, cells=cells, text=text)
+
+    def _on_retry(self, event: StepRetried) -> None:
+        self.running.pop(event.step, None)
+        message = event.fault.message if event.fault else f"attempt {event.attempt} failed"
+        self._statuses[event.step] = Status(state="retrying", detail=message)
+
+    def _on_finish(self, event: StepFinished) -> None:
+        self.running.pop(event.step, None)
+        status = of_step_run(event.result.to_dict())
+        self._statuses[event.step] = status
+        self.finished += 1
+        self.reused += status.state == "reused"
+        self.saved += status.saved or 0.0

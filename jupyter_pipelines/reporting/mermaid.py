@@ -1,0 +1,77 @@
+"""A pipeline as a Mermaid flowchart, which GitHub, GitLab and JupyterLab draw inside Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from jupyter_pipelines.pipeline.data import FileSource
+from jupyter_pipelines.reporting.statuses import Status, look
+from jupyter_pipelines.reporting.wording import clean, in_words, listed
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.pipeline.graph import Pipeline
+
+_LABEL_LIMIT = 80
+_HARMLESS = frozenset(" _-.,")
+
+
+def write_mermaid(pipeline: Pipeline, statuses: Mapping[str, Status] | None = None) -> str:
+    """Return the graph of a pipeline as Mermaid text.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        What to draw.
+    statuses : Mapping of str to Status or None
+        What to say of its steps, by name.
+    """
+    return "\n".join(["flowchart LR", *_lines(pipeline, statuses or {})]) + "\n"
+
+
+def _lines(pipeline: Pipeline, statuses: Mapping[str, Status]) -> Iterator[str]:
+    # Ids are made up: a step called `end` or `graph` would break the chart.
+    ids = {step.name: f"s{number}" for number, step in enumerate(pipeline, 1)}
+    for name, one in ids.items():
+        yield f'  {one}["{_label(name, statuses.get(name))}"]{_class(statuses.get(name))}'
+    yield from _files(pipeline, ids)
+    for edge in pipeline.edges:
+        arrow = f'-->|"{_safe(listed(edge.names, 6))}"|' if edge.names else "-.->"
+        yield f"  {ids[edge.source]} {arrow} {ids[edge.target]}"
+    for state in sorted({status.state for status in statuses.values()}):
+        ink, tint = look(state).light
+        yield f"  classDef {_class_name(state)} fill:{tint},stroke:{ink},color:{ink}"
+
+
+def _files(pipeline: Pipeline, ids: Mapping[str, str]) -> Iterator[str]:
+    numbers: dict[str, str] = {}
+    for step in pipeline:
+        for one in step.inputs:
+            if isinstance(one.source, FileSource):
+                number = numbers.setdefault(one.source.path, f"f{len(numbers) + 1}")
+                yield f'  {number}[/"{_safe(one.source.path)}"/] -->|"{_safe(one.name)}"| {ids[step.name]}'
+
+
+def _label(name: str, status: Status | None) -> str:
+    if status is None:
+        return _safe(name)
+    time = status.saved if status.saved is not None else status.seconds
+    words = [look(status.state).word, *([in_words(time)] if time is not None else [])]
+    return f"{_safe(name)}<br/>{_safe(', '.join(words))}"
+
+
+def _class(status: Status | None) -> str:
+    return f":::{_class_name(status.state)}" if status else ""
+
+
+def _class_name(state: str) -> str:
+    return "state_" + "".join(character if character.isalnum() and character.isascii() else "_" for character in state)
+
+
+def _safe(text: str) -> str:
+    """Return `text` with every character that could mean something to Mermaid or HTML as its number."""
+    return "".join(map(_character, clean(text, _LABEL_LIMIT)))
+
+
+def _character(character: str) -> str:
+    return character if character.isalnum() or character in _HARMLESS else f"#{ord(character)};"

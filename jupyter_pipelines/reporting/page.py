@@ -1,0 +1,149 @@
+"""A pipeline as a web page of its own: the picture, and everything in it once more as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.pipeline.data import FileSource, Input, Output
+from jupyter_pipelines.reporting.drawing import Heading, draw
+from jupyter_pipelines.reporting.statuses import Status, look
+from jupyter_pipelines.reporting.text import detail
+from jupyter_pipelines.reporting.wording import clean, in_words
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.pipeline.graph import Pipeline
+    from jupyter_pipelines.pipeline.parameters import Parameter
+    from jupyter_pipelines.pipeline.step import Step
+
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1f2328;--soft:#57606a;--rim:#d0d7de;--page:#fff;--head:#f6f8fa}
+@media(prefers-color-scheme:dark){:root{--ink:#f0f6fc;--soft:#a0a8b1;--rim:#3d444d;--page:#0d1117;--head:#161b22}}
+body{margin:2rem auto;max-width:80rem;padding:0 1.5rem;background:var(--page);color:var(--ink);
+font:15px/1.5 -apple-system,BlinkMacSystemFont,"Segoe UI","Noto Sans",Helvetica,Arial,sans-serif}
+h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{margin:.25rem 0 1.25rem;color:var(--soft)}
+.graph,.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}
+th,td{text-align:left;vertical-align:top;padding:.4rem .75rem;border-bottom:1px solid var(--rim)}
+th{font-weight:600;background:var(--head);white-space:nowrap}code{font:13px ui-monospace,Menlo,Consolas,monospace}
+td small,td span{color:var(--soft)}.number{text-align:right;white-space:nowrap}
+"""
+# Nothing of this page may be loaded from anywhere or executed, whatever the names in it say.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def write_page(
+    pipeline: Pipeline,
+    statuses: Mapping[str, Status] | None = None,
+    *,
+    heading: Heading | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> str:
+    """Return a pipeline as HTML.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        What to show.
+    statuses : Mapping of str to Status or None
+        What to say of its steps, by name.
+    heading : Heading or None
+        What to write above it; by default the notebook's name.
+    values : Mapping or None
+        Values of the parameters; by default their defaults.
+    """
+    heading = heading or Heading(title=pipeline.name)
+    title, summary = escape(clean(heading.title)), escape(clean(heading.summary))
+    body = [
+        f"<h1>{title}</h1><p>{summary or escape(_counted(pipeline))}</p>",
+        f'<div class="graph">{draw(pipeline, statuses, heading=Heading(title=""))}</div>',
+        _steps(pipeline, statuses or {}),
+        _parameters(pipeline, values or {}),
+    ]
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n'
+        f"<body>{''.join(body)}</body></html>\n"
+    )
+
+
+def _counted(pipeline: Pipeline) -> str:
+    return f"{len(pipeline.steps)} steps, {len(pipeline.parameters)} parameters"
+
+
+def _steps(pipeline: Pipeline, statuses: Mapping[str, Status]) -> str:
+    heads = ["step", "state", "why", "took", "takes", "makes", "parameters", "cells"]
+    rows = (list(_step(pipeline[name], statuses.get(name))) for name in pipeline.order())
+    return f"<h2>Steps</h2>{_table(heads, rows, numbers={3})}"
+
+
+def _step(step: Step, status: Status | None) -> Iterator[str]:
+    yield f"<b>{escape(clean(step.name))}</b>"
+    yield from _said(status)
+    yield _marked(step, "inputs", map(_input, step.inputs))
+    yield _marked(step, "outputs", map(_output, step.outputs))
+    yield _marked(step, "parameters", map(_code, step.parameters))
+    yield escape(", ".join(str(cell.number) for cell in step.cells))
+
+
+def _said(status: Status | None) -> Iterator[str]:
+    if status is None:
+        yield from ("", "", "")
+        return
+    notes = "".join(f"<br><small>{escape(clean(note))}</small>" for note in status.notes[:8])
+    yield escape(f"{look(status.state).sign} {look(status.state).word}")
+    yield escape(clean(detail(status), 1000)) + notes
+    yield escape(in_words(status.seconds)) if status.seconds is not None else ""
+
+
+def _marked(step: Step, section: str, items: Iterable[str]) -> str:
+    shown = " ".join(items)
+    return f"{shown} <small>inferred</small>" if shown and section in step.inferred else shown
+
+
+def _input(one: Input) -> str:
+    source = "" if str(one.source).rpartition(".")[2] == one.name else f" <span>from {escape(clean(one.source))}</span>"
+    kind = " <span>(file)</span>" if isinstance(one.source, FileSource) else ""
+    return _code(one.name) + source + kind + (" <span>(optional)</span>" if one.optional else "")
+
+
+def _output(one: Output) -> str:
+    kind = one.format or (one.kind if one.kind != "value" else "")
+    return _code(one.name) + (f" <span>({escape(clean(kind))})</span>" if kind else "")
+
+
+def _code(text: object) -> str:
+    return f"<code>{escape(clean(text))}</code>"
+
+
+def _parameters(pipeline: Pipeline, values: Mapping[str, Any]) -> str:
+    if not pipeline.parameters:
+        return ""
+    rows = ([_code(one.name), _value(one, values), *_about(one)] for one in pipeline.parameters)
+    return f"<h2>Parameters</h2>{_table(['name', 'value', 'takes', 'meaning'], rows)}"
+
+
+def _value(parameter: Parameter, values: Mapping[str, Any]) -> str:
+    if parameter.name in values:
+        return _code(repr(values[parameter.name]))
+    return (
+        "<span>to be given</span>" if parameter.required else f"{_code(repr(parameter.default))} <small>default</small>"
+    )
+
+
+def _about(parameter: Parameter) -> Iterator[str]:
+    limits = ", ".join(f"{name} {bound}" for name, bound in parameter.limits.items())
+    yield escape(clean(parameter.expected() + (f" ({limits})" if limits else "")))
+    yield escape(clean(parameter.description, 500))
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
+    """Return a table; its cells are HTML already, and columns in which nothing stands are left out."""
+    filled = list(rows)
+    shown = [column for column in range(len(heads)) if any(row[column] for row in filled)]
+    marks = {column: ' class="number"' if column in set(numbers) else "" for column in shown}
+    head = "".join(f'<th scope="col"{marks[column]}>{heads[column]}</th>' for column in shown)
+    lines = ("".join(f"<td{marks[column]}>{row[column]}</td>" for column in shown) for row in filled)
+    body = "".join(f"<tr>{line}</tr>\n" for line in lines)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'

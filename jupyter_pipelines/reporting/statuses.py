@@ -1,0 +1,178 @@
+"""What can be said of a step, and how each of it looks: one table for every kind of report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from jupyter_pipelines.reporting.wording import ago, clean, short_run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a state is shown, in three ways that do not need each other: a word, a sign and a colour.
+
+    Parameters
+    ----------
+    word : str
+        What it is called.
+    sign, plain : str
+        One character for terminals, and one for terminals that know ASCII only.
+    colour : str
+        Name of a terminal's colour.
+    light, dark : tuple of (str, str)
+        Colour of ink and of its background, on light and on dark pages; each pair has a contrast of at least 4.5.
+    icon : str
+        SVG path in a square of 16 pixels, drawn with a pen.
+    """
+
+    word: str
+    sign: str
+    plain: str
+    colour: str
+    light: tuple[str, str]
+    dark: tuple[str, str]
+    icon: str
+
+
+_GREEN = {"colour": "green", "light": ("#116329", "#dafbe1"), "dark": ("#56d364", "#12301d")}
+_VIOLET = {"colour": "magenta", "light": ("#6639ba", "#efe5fd"), "dark": ("#c8a2ff", "#2a1f47")}
+_BLUE = {"colour": "cyan", "light": ("#0550ae", "#ddf0ff"), "dark": ("#79c0ff", "#10294b")}
+_RED = {"colour": "red", "light": ("#a40e26", "#ffe6e3"), "dark": ("#ff938a", "#461416")}
+_AMBER = {"colour": "yellow", "light": ("#7d4e00", "#fff3cc"), "dark": ("#e3b341", "#362808")}
+_GREY = {"colour": "bright_black", "light": ("#4d5661", "#eceff2"), "dark": ("#a9b2bc", "#262c36")}
+
+_CHECK = "M3.2 8.6l3.2 3.2 6.4-7.4"
+_CYCLE = "M13.4 6.6a5.6 5.6 0 0 0-10.2-1.4M2.6 9.4a5.6 5.6 0 0 0 10.2 1.4M3 1.9v3.5h3.5M13 14.1v-3.5H9.5"
+_CROSS = "M4 4l8 8M12 4l-8 8"
+_PLAY = "M5 3.2l7.6 4.8-7.6 4.8z"
+_QUESTION = "M5.5 5.8a2.5 2.5 0 1 1 3.7 2.2c-.8.45-1.2.9-1.2 1.8M8 12.8v.1"
+_RING = "M8 2.4a5.6 5.6 0 1 0 .01 0"
+_BAR = _RING + "M4.1 4.1l7.8 7.8"
+_CLOCK = _RING + "M8 5v3.2l2.2 1.3"
+_ARC = "M8 2.4a5.6 5.6 0 1 1-5.6 5.6M8 6.9a1.1 1.1 0 1 0 .01 0"
+_CHEVRONS = "M3.5 4l4 4-4 4M8.5 4l4 4-4 4"
+_SQUARE = "M4 4h8v8H4z"
+_PENCIL = "M3 13l.8-3.2L10.6 3l2.4 2.4-6.8 6.8z"
+_TRIANGLE = "M8 2.8l5.8 10.4H2.2zM8 6.8v2.8M8 11.6v.1"
+
+
+def _look(word: str, sign: str, plain: str, tone: Mapping[str, Any], icon: str) -> Look:
+    return Look(word=word, sign=sign, plain=plain, icon=icon, **tone)
+
+
+LOOKS: Mapping[str, Look] = MappingProxyType(
+    {
+        # a run's states, finished and under way
+        "succeeded": _look("done", "✓", "+", _GREEN, _CHECK),
+        "reused": _look("reused", "↻", "=", _VIOLET, _CYCLE),
+        "failed": _look("failed", "✗", "x", _RED, _CROSS),
+        "blocked": _look("blocked", "⊘", "!", _AMBER, _BAR),
+        "skipped": _look("skipped", "»", "-", _GREY, _CHEVRONS),
+        "cancelled": _look("cancelled", "■", "#", _AMBER, _SQUARE),
+        "lost": _look("lost", "■", "#", _AMBER, _SQUARE),
+        "pending": _look("waiting", "·", ".", _GREY, _CLOCK),
+        "deciding": _look("waiting", "·", ".", _GREY, _CLOCK),
+        "ready": _look("waiting", "·", ".", _GREY, _CLOCK),
+        "waiting": _look("waiting", "·", ".", _GREY, _CLOCK),
+        "running": _look("running", "▶", ">", _BLUE, _ARC),
+        "retrying": _look("trying again", "▶", ">", _BLUE, _ARC),
+        # a plan's decisions
+        "run": _look("run", "▶", ">", _BLUE, _PLAY),
+        "reuse": _look("reuse", "↻", "=", _VIOLET, _CYCLE),
+        "maybe": _look("maybe", "?", "?", _AMBER, _QUESTION),
+        "skip": _look("skip", "»", "-", _GREY, _CHEVRONS),
+        # a live notebook's
+        "never run": _look("never run", "○", "o", _GREY, _RING),
+        "fresh": _look("fresh", "✓", "+", _GREEN, _CHECK),
+        "edited": _look("edited", "✎", "~", _AMBER, _PENCIL),
+        "stale": _look("stale", "△", "!", _AMBER, _TRIANGLE),
+    }
+)
+
+
+def look(state: str) -> Look:
+    """Return how `state` looks; a state that is not in the table is shown by its name."""
+    return LOOKS.get(state) or _look(clean(state, 20), "·", ".", _GREY, _RING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What a report says of one step.
+
+    Parameters
+    ----------
+    state : str
+        One of :data:`LOOKS`.
+    detail : str
+        Why, or where it comes from.
+    seconds : float or None
+        How long it ran.
+    saved : float or None
+        How long it would have run, had it not been reused.
+    notes : tuple of str
+        More, for those who ask.
+    """
+
+    state: str
+    detail: str = ""
+    seconds: float | None = None
+    saved: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def of_plan(document: Mapping[str, Any], *, now: datetime | None = None) -> dict[str, Status]:
+    """Return the status of every step in a ``plan`` document."""
+    return {one["name"]: _planned(one, now) for one in document["steps"]}
+
+
+def of_run(document: Mapping[str, Any], *, now: datetime | None = None) -> dict[str, Status]:
+    """Return the status of every step in a ``run`` document."""
+    return {one["name"]: of_step_run(one, now=now) for one in document["steps"]}
+
+
+def of_step_run(step: Mapping[str, Any], *, now: datetime | None = None) -> Status:
+    """Return the status of one step in a ``run`` document."""
+    state, origin = str(step["state"]), step.get("origin")
+    if state == "reused":
+        return Status(state=state, detail=came_from(origin, now), saved=_seconds(origin))
+    error = step.get("error")
+    detail = str(error["message"]) if error else _reason(step) if state in ("blocked", "skipped") else ""
+    return Status(
+        state=state, detail=detail or _attempts(step), seconds=step.get("seconds") or None, notes=_details(step)
+    )
+
+
+def _planned(step: Mapping[str, Any], now: datetime | None) -> Status:
+    decision, origin = str(step["decision"]), step.get("origin")
+    if decision == "reuse":
+        return Status(state=decision, detail=came_from(origin, now), saved=_seconds(origin))
+    return Status(state=decision, detail=_reason(step), notes=_details(step))
+
+
+def came_from(origin: Mapping[str, Any] | None, now: datetime | None = None) -> str:
+    """Return which run a reused result comes from, and how old it is; empty when that is not known."""
+    if not origin:
+        return ""
+    age = ago(origin.get("created"), now)
+    return f"run {short_run(origin.get('run'))}" + (f", {age}" if age else "")
+
+
+def _seconds(origin: Mapping[str, Any] | None) -> float | None:
+    return float(origin["seconds"]) if origin and origin.get("seconds") is not None else None
+
+
+def _reason(step: Mapping[str, Any]) -> str:
+    return str((step.get("reason") or {}).get("text") or "")
+
+
+def _details(step: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(one) for one in (step.get("reason") or {}).get("details") or ())
+
+
+def _attempts(step: Mapping[str, Any]) -> str:
+    attempts = step.get("attempts") or 0
+    return f"{attempts} attempts" if attempts > 1 else ""

@@ -1,0 +1,88 @@
+"""How reports write names, amounts and times."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from jupyter_pipelines.running.run import in_words
+
+__all__ = ["NAME_LIMIT", "ago", "clean", "clip", "in_words", "listed", "moment", "plural", "short_run", "size_in_words"]
+
+NAME_LIMIT = 200
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_DAY = 86_400
+
+
+def clean(text: object, limit: int = NAME_LIMIT) -> str:
+    """Return `text` with every character visible that is not (controls, marks that turn the direction), cut to `limit`.
+
+    Names, reasons and messages come from notebooks that others wrote: nothing in them may move a terminal's cursor,
+    reverse what stands beside it or fill the screen.
+    """
+    whole = str(text)
+    shown = whole if whole.isascii() and whole.isprintable() else "".join(map(_visible, whole[: limit + 1]))
+    return clip(shown, limit)
+
+
+def _visible(character: str) -> str:
+    return repr(character)[1:-1] if unicodedata.category(character) in _HIDDEN else character
+
+
+def clip(text: str, limit: int) -> str:
+    """Return `text`, its end replaced by an ellipsis when it has more than `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def listed(names: Iterable[object], limit: int = 4) -> str:
+    """Return names separated by commas, the later ones counted only."""
+    shown = [clean(name) for name in names]
+    more = len(shown) - limit
+    return ", ".join(shown[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 step``, ``3 steps``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def size_in_words(count: int) -> str:
+    """Return a number of bytes as people say it: ``512 bytes``, ``3.4 MB``."""
+    if count < 1000:
+        return plural(count, "byte")
+    amount = float(count)
+    for unit in ("kB", "MB", "GB"):
+        amount /= 1000
+        if amount < 999.95:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1000:.1f} TB"
+
+
+def short_run(run: object) -> str:
+    """Return the part of a run's id that tells it from others at a glance."""
+    return clean(str(run).rsplit("-", 1)[-1], 12)
+
+
+def moment(text: object) -> datetime | None:
+    """Return the time that an ISO 8601 text says; None when it says none."""
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def ago(text: object, now: datetime | None = None) -> str:
+    """Return how long ago an ISO 8601 time was: ``2 h ago``; empty when it cannot be read."""
+    then = moment(text)
+    if then is None:
+        return ""
+    seconds = ((now or datetime.now(UTC)) - then).total_seconds()
+    if seconds < 45:
+        return "just now"
+    if seconds < 5400:
+        return f"{max(1, round(seconds / 60))} min ago"
+    if seconds < 1.5 * _DAY:
+        return f"{round(seconds / 3600)} h ago"
+    return f"{round(seconds / _DAY)} days ago"
