@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from jupyter_pipelines.planning.plan import Plan, PlannedStep
 
 logger = logging.getLogger(__name__)
-_OVER = frozenset({"succeeded", "reused", "failed", "blocked", "skipped", "cancelled"})
+# Writing the document takes at most this share of the time, and what is on disk is at most this many seconds old.
+_SHARE, _OLDEST = 0.1, 1.0
+_THERE = frozenset({"succeeded", "reused", "skipped"})
+_OVER = _THERE | {"failed", "blocked", "cancelled"}
 
 
 class Books:
@@ -83,9 +86,10 @@ class Books:
         self._state = "running"
         self._started, self._finished = now(), ""
         self._since, self._seconds = clock(), 0.0
-        self._dirty = True
+        self._dirty, self._due = True, self._since
         self._silenced = False
         self._last: dict[str, float] = {}
+        self._there: dict[str, Mapping[str, Artifact]] = {}
 
     @property
     def run(self) -> Run:
@@ -104,8 +108,7 @@ class Books:
 
     def known(self) -> Mapping[str, Mapping[str, Artifact]]:
         """Return the artifacts by step and output, of every step whose result is there."""
-        there = ("succeeded", "reused", "skipped")
-        return {name: step.artifacts for name, step in self._steps.items() if step.state in there and step.artifacts}
+        return self._there
 
     def begin(self, jobs: int) -> None:
         """Note that the run begins."""
@@ -212,10 +215,12 @@ class Books:
         self._say(RunFinished, result=self.run)
 
     def flush(self) -> None:
-        """Write the document, if anything has changed since it was written."""
-        if self._dirty:
+        """Write the document, if anything has changed since it was written and it is time again."""
+        if self._dirty and (self._finished or self._clock() >= self._due):
             self._dirty = False
+            begun = self._clock()
             self.journal.write(self.run.to_dict())
+            self._due = self._clock() + min(_OLDEST, (self._clock() - begun) / _SHARE)
         if self.journal.fault and not self._silenced:
             self._silenced = True
             self.warned(replace(self.journal.fault, severity="warning"))
@@ -235,6 +240,8 @@ class Books:
 
     def _note(self, step: str, **changes: Any) -> None:
         self._steps[step] = replace(self._steps[step], **changes)
+        if self._steps[step].state in _THERE:
+            self._there[step] = self._steps[step].artifacts
         self._dirty = True
 
     def _because(self, cause: str, state: str) -> Reason:

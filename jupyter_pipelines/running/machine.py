@@ -158,9 +158,10 @@ class Machine:
             self._enqueue(name)
 
     def _on_lease_busy(self, message: LeaseBusy) -> None:
-        self._places.leave(message.step)
-        if self._states[message.step] == "waiting" and self._held_back(message.step):
-            self._settle(message.step, "skipped", self._culprit)
+        if self._states[message.step] == "waiting":
+            self._places.leave(message.step)
+            if self._held_back(message.step):
+                self._settle(message.step, "skipped", self._culprit)
 
     def _on_lease_granted(self, message: LeaseGranted) -> None:
         if self._states[message.step] == "waiting":
