@@ -151,7 +151,9 @@ def _failed(name: str, value: Any, format: str, error: Exception, notes: list[st
 def _way_out(name: str, path: str) -> str:
     if path == name:
         return f"let the step put what is needed of `{name}` into plain values, arrays or data frames"
-    return f"remove it before the step ends (for instance `{path} = None`), or leave it out of what `{name}` pickles"
+    # A path with words in it leads through a function or a set, where nothing can be assigned.
+    example = "" if " " in path else f" (for instance `{path} = None`)"
+    return f"remove it before the step ends{example}, or leave it out of what `{name}` pickles"
 
 
 def _unreadable(format: str, error: Exception) -> Fault:

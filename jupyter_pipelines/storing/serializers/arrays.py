@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -9,6 +10,8 @@ from jupyter_pipelines.storing.serializers.fitting import Unsuitable
 
 if TYPE_CHECKING:
     import numpy as np
+
+_LARGEST_HEADER = 1 << 26
 
 
 class Npy:
@@ -26,9 +29,10 @@ class Npy:
         import numpy as np
 
         _check(value.dtype)
-        whole = value if value.flags.c_contiguous or value.flags.f_contiguous else np.ascontiguousarray(value)
+        whole = _gaps_filled(value)
+        whole = whole if whole.flags.c_contiguous or whole.flags.f_contiguous else np.ascontiguousarray(whole)
         if not _write_head(whole, file):
-            np.lib.format.write_array(file, whole, allow_pickle=False)
+            np.lib.format.write_array(file, whole, version=(3, 0), allow_pickle=False)
             return
         # The array's own memory, without a copy.
         flat: Any = (whole if whole.flags.c_contiguous else whole.T).reshape(-1)
@@ -38,7 +42,8 @@ class Npy:
         """Return the array in `path`, writable."""
         import numpy as np
 
-        return np.load(path, allow_pickle=False)
+        # The limit on headers is for files from strangers; the bytes of this one were checked.
+        return np.load(path, allow_pickle=False, max_header_size=_LARGEST_HEADER)
 
 
 def _write_head(array: Any, file: BinaryIO) -> bool:
@@ -55,6 +60,19 @@ def _write_head(array: Any, file: BinaryIO) -> bool:
     return True
 
 
+def _gaps_filled(array: Any) -> Any:
+    """Return the array with zeros between its fields, where there would be whatever the memory held before."""
+    import numpy as np
+
+    dtype = array.dtype
+    if dtype.names is None or dtype.itemsize == sum(dtype[name].itemsize for name in dtype.names):
+        return array
+    clean = np.zeros_like(array)
+    for name in dtype.names:
+        clean[name] = array[name]
+    return clean
+
+
 def _check(dtype: np.dtype[Any]) -> None:
     import numpy as np
 
@@ -62,9 +80,12 @@ def _check(dtype: np.dtype[Any]) -> None:
         raise Unsuitable("the array holds Python objects")
     if dtype.metadata is not None:
         raise Unsuitable("the dtype of the array carries metadata")
+    sample = io.BytesIO()
     try:
-        back = np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(dtype))
-    except Exception as error:
+        np.lib.format.write_array(sample, np.empty(0, dtype), version=(3, 0), allow_pickle=False)
+        sample.seek(0)
+        back = np.lib.format.read_array(sample, allow_pickle=False, max_header_size=_LARGEST_HEADER).dtype
+    except (ValueError, TypeError) as error:
         raise Unsuitable(f"the format has no word for the dtype {dtype}") from error
-    if back != dtype or back.isalignedstruct != dtype.isalignedstruct or type(back) is not type(dtype):
+    if back != dtype or back.isalignedstruct != dtype.isalignedstruct:
         raise Unsuitable(f"the format has no word for the dtype {dtype}")

@@ -174,7 +174,7 @@ def _encode_string(array: Any) -> tuple[Any, Spec]:
     na = getattr(dtype, "na_value", pd.NA)
     spec = {"kind": "string", "storage": dtype.storage, "na": "NA" if na is pd.NA else "nan"}
     try:
-        return _whole(pa.array(array, type=pa.large_string())), spec
+        return whole(pa.array(array, type=pa.large_string())), spec
     except UnicodeError as error:
         raise Unsuitable(f"a text in it is not valid Unicode: {error}") from error
 
@@ -190,7 +190,7 @@ def _decode_string(array: Any, spec: Spec) -> Any:
 def _encode_arrow(array: Any) -> tuple[Any, Spec]:
     import pyarrow as pa
 
-    packed = _whole(array.__arrow_array__())
+    packed = whole(array.__arrow_array__())
     if isinstance(packed.type, pa.BaseExtensionType):
         raise Unsuitable(f"the dtype {array.dtype} is an extension of Arrow")
     return packed, {"kind": "arrow"}
@@ -222,7 +222,7 @@ def _decode_zoned(array: Any, spec: Spec) -> Any:
 
     unit = spec["unit"]
     naive = _decode_numpy(array.view(pa.timestamp(unit)), {"dtype": f"M8[{unit}]"})
-    return pd.DatetimeIndex(naive).tz_localize("UTC").tz_convert(decode_zone(spec["zone"])).array
+    return pd.DatetimeIndex(naive).tz_localize("UTC").tz_convert(decode_zone(spec["zone"])).array.copy()
 
 
 def _encode_period(array: Any) -> tuple[Any, Spec]:
@@ -291,7 +291,7 @@ def index_array(index: Any) -> Any:
     return index.to_numpy() if _is_numpy(index.dtype) else index.array
 
 
-def _whole(array: Any) -> Any:
+def whole(array: Any) -> Any:
     """Return a chunked array in one piece."""
     import pyarrow as pa
 

@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from jupyter_pipelines.storing.serializers import pandas_tables
+from jupyter_pipelines.storing.serializers import indexes, pandas_tables
+from jupyter_pipelines.storing.serializers.columns import whole
 from jupyter_pipelines.storing.serializers.fitting import Unsuitable, kind
 
 KEY = b"jupyter_pipelines"
 _INSTALL = "pyarrow is not installed (pip install 'jupyter-pipelines[arrow]')"
 _TAKEN: Mapping[str, frozenset[str]] = {
-    "pandas": frozenset({"DataFrame", "Series"} | pandas_tables.INDEXES),
+    "pandas": frozenset({"DataFrame", "Series"} | indexes.INDEXES),
     "polars": frozenset({"DataFrame", "Series"}),
     "pyarrow": frozenset({"Table"}),
 }
@@ -110,8 +111,9 @@ def _value(table: Any) -> Any:
 def _batches(table: Any) -> list[Any]:
     import pyarrow as pa
 
-    # An empty table has no batches at all, and would lose its categories.
-    return table.to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
+    # An empty table has no batches of its own, and would lose its categories.
+    empty = [whole(column) for column in table.columns] if table.num_rows == 0 else []
+    return [pa.RecordBatch.from_arrays(empty, schema=table.schema)] if empty else table.to_batches()
 
 
 def _encode_polars(value: Any) -> Any:

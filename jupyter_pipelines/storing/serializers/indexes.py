@@ -9,7 +9,7 @@ from jupyter_pipelines.storing.serializers import columns
 from jupyter_pipelines.storing.serializers.columns import Spec, fold, index_array, unfold
 from jupyter_pipelines.storing.serializers.fitting import Unsuitable, kind
 
-_KINDS = frozenset(
+INDEXES = frozenset(
     {
         "Index",
         "RangeIndex",
@@ -78,7 +78,7 @@ def encode_index(index: Any) -> tuple[list[Any], Spec]:
     Unsuitable
         Arrow cannot hold it exactly.
     """
-    if type(index).__name__ not in _KINDS or not type(index).__module__.startswith("pandas."):
+    if type(index).__name__ not in INDEXES or type(index).__module__.partition(".")[0] != "pandas":
         raise Unsuitable(f"its index is a {kind(index)}")
     if type(index).__name__ == "RangeIndex":
         return [], _describe_range(index)
@@ -95,6 +95,8 @@ def decode_index(arrays: Sequence[Any], spec: Spec) -> Any:
     name = decode_label(spec.get("name"))
     if spec["index"] == "range":
         return pd.RangeIndex(spec["start"], spec["stop"], spec["step"], name=name)
+    if spec["index"] == "labels":
+        return pd.Index(_objects([decode_label(one) for one in spec["values"]]), dtype=object, name=name)
     if spec["index"] == "multi":
         return _decode_multi(arrays, spec)
     values = decode_column(arrays[0], spec["array"])
@@ -102,9 +104,26 @@ def decode_index(arrays: Sequence[Any], spec: Spec) -> Any:
     return result if spec["freq"] is None else type(result)(result, freq=spec["freq"])
 
 
+def encode_labels(index: Any) -> tuple[list[Any], Spec]:
+    """Return the names of columns: the same, but objects of several types are no obstacle, since there are few."""
+    if type(index).__name__ == "Index" and index.dtype == object:
+        return [], {"index": "labels", "values": list(map(encode_label, index)), "name": encode_label(index.name)}
+    return encode_index(index)
+
+
+def _objects(items: list[Any]) -> Any:
+    import numpy as np
+
+    # Filled one by one, since NumPy would make a table of tuples.
+    result = np.empty(len(items), dtype=object)
+    for at, item in enumerate(items):
+        result[at] = item
+    return result
+
+
 def width(spec: Spec) -> int:
     """Return how many arrays an index with this description has."""
-    return {"range": 0, "plain": 1}.get(spec["index"], len(spec.get("levels", ())))
+    return {"range": 0, "labels": 0, "plain": 1}.get(spec["index"], len(spec.get("levels", ())))
 
 
 def _describe_range(index: Any) -> Spec:

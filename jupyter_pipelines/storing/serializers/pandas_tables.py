@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from jupyter_pipelines.storing.serializers.columns import Spec, index_array
+from jupyter_pipelines.storing.serializers.columns import Spec, index_array, whole
 from jupyter_pipelines.storing.serializers.fitting import Unsuitable
 from jupyter_pipelines.storing.serializers.indexes import (
     decode_column,
@@ -14,22 +14,11 @@ from jupyter_pipelines.storing.serializers.indexes import (
     encode_column,
     encode_index,
     encode_label,
+    encode_labels,
     width,
 )
 from jupyter_pipelines.storing.serializers.plain import is_plain
 
-INDEXES = frozenset(
-    {
-        "Index",
-        "RangeIndex",
-        "DatetimeIndex",
-        "TimedeltaIndex",
-        "PeriodIndex",
-        "IntervalIndex",
-        "CategoricalIndex",
-        "MultiIndex",
-    }
-)
 COLUMNS = b"jupyter_pipelines.columns"
 
 
@@ -53,7 +42,7 @@ def encode(value: Any) -> tuple[Any, Spec]:
 
 def decode(table: Any, spec: Spec) -> Any:
     """Return what :func:`encode` was given; the caller may change it."""
-    arrays = [column.combine_chunks() for column in table.columns]
+    arrays = [whole(column) for column in table.columns]
     levels = width(spec["index"])
     index = decode_index(arrays[:levels], spec["index"])
     if spec["type"] == "Index":
@@ -66,7 +55,7 @@ def decode(table: Any, spec: Spec) -> Any:
 
 def _encode_frame(frame: Any) -> tuple[Any, Spec]:
     levels, index = encode_index(frame.index)
-    labels, spec_of_labels = encode_index(frame.columns)
+    labels, spec_of_labels = encode_labels(frame.columns)
     columns = [_encode_at(frame.iloc[:, at], label) for at, label in enumerate(frame.columns)]
     spec = {"type": "DataFrame", "index": index, "labels": spec_of_labels, "columns": [one for _, one in columns]}
     names = [str(label) for label in frame.columns]
@@ -112,16 +101,24 @@ def _frame(values: list[Any], index: Any, labels: Any) -> Any:
     import pandas as pd
 
     # Numbered first: labels need not be unique, and a dict puts columns of one type side by side.
-    frame = pd.DataFrame(dict(enumerate(values)), index=index)
+    columns = {number: _typed(one, index) for number, one in enumerate(values)}
+    frame = pd.DataFrame(columns, index=index)
     frame.columns = labels
     return frame
+
+
+def _typed(values: Any, index: Any) -> Any:
+    """Keep pandas from making texts of objects that happen to be texts."""
+    import pandas as pd
+
+    return pd.Series(values, index=index, dtype=object, copy=False) if values.dtype == object else values
 
 
 def _labels(table: Any, spec: Spec) -> Any:
     import pyarrow as pa
 
     with pa.ipc.open_stream(pa.BufferReader(table.schema.metadata[COLUMNS])) as reader:
-        arrays = [column.combine_chunks() for column in reader.read_all().columns]
+        arrays = [whole(column) for column in reader.read_all().columns]
     return decode_index(arrays, spec["labels"])
 
 
