@@ -49,7 +49,7 @@ class StoreView:
 
     def intact(self, artifact: Artifact) -> str:
         """Return whether the bytes of `artifact` are ``ok``, ``missing`` or ``corrupt``."""
-        return self.store.blobs.verify(artifact.digest)
+        return self.store.intact(artifact)
 
     def digest(self, path: Path) -> str:
         """Return the digest of a file's or folder's content."""
@@ -94,12 +94,17 @@ class Project:
         return reading.pipeline
 
     def check(
-        self, source: Source, parameters: Mapping[str, Any] | None = None, texts: Mapping[str, str] | None = None
+        self,
+        source: Source,
+        parameters: Mapping[str, Any] | None = None,
+        texts: Mapping[str, str] | None = None,
+        *,
+        cells: Mapping[str, str] | None = None,
     ) -> tuple[Fault, ...]:
         """Return every fault of a notebook and of values for its parameters; nothing of it is executed."""
         from jupyter_pipelines.planning.resolving import faults_of
 
-        reading = self.inspect(source)
+        reading = self.inspect(source, texts=cells)
         if reading.pipeline is None:
             return reading.faults
         return (*reading.faults, *faults_of(reading.pipeline, parameters or {}, texts or {}))

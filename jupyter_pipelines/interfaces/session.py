@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from jupyter_pipelines.errors import PipelinesError
-from jupyter_pipelines.notebook.document import Document
+from jupyter_pipelines.notebook.document import Document, read_document
 from jupyter_pipelines.notebook.headers import split_cell
 from jupyter_pipelines.pipeline.data import FileSource, Input, Upstream
 from jupyter_pipelines.pipeline.graph import Pipeline
@@ -60,6 +61,7 @@ class Session:
         self.project = project or Project()
         self.executed: dict[str, Executed] = {}
         self._current: str | None = None
+        self._watching: list[Callable[[], None]] = []
 
     @property
     def notebook(self) -> Path | None:
@@ -88,12 +90,33 @@ class Session:
         if key is not None:
             outcome: Outcome = "done" if result.success else "failed"
             self.executed[key] = replace(self.executed[key], outcome=outcome)
+            if self.executed[key].step:
+                self.refresh()
+
+    def watch(self, redraw: Callable[[], None]) -> None:
+        """Call `redraw` whenever the state of a step may have changed; the last few are kept."""
+        self._watching = [*self._watching[-3:], redraw]
+
+    def refresh(self) -> None:
+        """Bring the pictures on show up to date."""
+        for redraw in self._watching:
+            # A notebook that is being edited may be faulty for a while; a picture then shows what was right last.
+            with suppress(PipelinesError):
+                redraw()
 
     def newer_texts(self) -> Mapping[str, str]:
         """Return, by cell id, the text of the cells that were executed after the notebook was saved."""
         path = self.notebook
         saved = path.stat().st_mtime if path else 0.0
         return {key: cell.text for key, cell in self.executed.items() if cell.when > saved}
+
+    def unsaved(self) -> frozenset[str]:
+        """Return the ids of cells whose executed text counts although the notebook was saved with another one."""
+        if self.notebook is None:
+            return frozenset()
+        saved = {cell.id: cell.source for cell in read_document(self.notebook).cells}
+        newer = self.newer_texts()
+        return frozenset(key for key, text in newer.items() if saved.get(key, text).rstrip() != text.rstrip())
 
     def source(self) -> Path | Document:
         """Return the saved notebook, or the cells of this session where there is none."""
@@ -111,13 +134,20 @@ class Session:
 
     def outcome(self, step: Step) -> Outcome | Literal["edited"] | None:
         """Return how `step` went in this session; None when it was not executed."""
-        cells = [self.executed.get(cell.id or "") or self.executed.get(f"step:{step.name}") for cell in step.cells]
-        if any(cell is None for cell in cells):
+        ran = self._cells(step)
+        if len(ran) < len(step.cells):
             return None
-        ran = [cell for cell in cells if cell is not None]
         if any(one.text != cell.text for one, cell in zip(ran, step.cells, strict=True)):
             return "edited"
         return next((one.outcome for one in ran if one.outcome != "done"), "done")
+
+    def when(self, step: Step) -> float | None:
+        """Return when `step` was executed in this session last, in seconds since the epoch."""
+        return max((cell.when for cell in self._cells(step)), default=None)
+
+    def _cells(self, step: Step) -> list[Executed]:
+        found = [self.executed.get(cell.id or "") or self.executed.get(f"step:{step.name}") for cell in step.cells]
+        return [cell for cell in found if cell is not None]
 
     def _bind_interface(self, name: str) -> None:
         try:

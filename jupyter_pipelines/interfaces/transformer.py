@@ -29,8 +29,9 @@ class HeaderTransformer:
             The header cannot be read.
         """
         split = split_cell("".join(lines), 0)
-        if split.faults:
-            raise PipelineError(*split.faults)
+        errors = [fault for fault in split.faults if fault.severity == "error"]
+        if errors:
+            raise PipelineError(*errors)
         return split.body.splitlines(keepends=True) if split.header else lines
 
 

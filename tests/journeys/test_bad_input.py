@@ -78,8 +78,8 @@ HEADERS = {
     "%%step make -o numbers --retires 2": "JP101",
     "%%step make -o 'numbers": "JP101",
     "%%step make -o numbers numbers": "JP106",
-    "%%step make -o numbers --retries many": "JP101",
-    "%%step make -o numbers --timeout soon": "JP101",
+    "%%step make -o numbers --retries many": "JP604",
+    "%%step make -o numbers --timeout soon": "JP604",
 }
 
 

@@ -1,0 +1,48 @@
+"""The state of each step as the user of a live notebook sees it: executed here, edited, stale, or as the store has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jupyter_pipelines.interfaces.session import Session
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.planning.plan import Plan
+from jupyter_pipelines.reporting.statuses import Status, of_plan
+
+_PLANNED = {"reuse": "reused", "maybe": "stale", "blocked": "blocked", "skip": "skipped"}
+_CHANGED = {"never-run": "never run", "code": "edited"}
+
+
+def statuses(session: Session, pipeline: Pipeline, plan: Plan) -> Mapping[str, Status]:
+    """Return what to say of every step: what happened in this session first, else what a run would do."""
+    planned = of_plan(plan.to_dict())
+    found: dict[str, Status] = {}
+    for name in pipeline.order():
+        found[name] = _here(session, pipeline, name, found) or _stored(planned[name], plan[name].reason.code)
+    return found
+
+
+def _here(session: Session, pipeline: Pipeline, name: str, found: Mapping[str, Status]) -> Status | None:
+    outcome = session.outcome(pipeline[name])
+    if outcome in (None, "running", "failed"):
+        return Status(state=outcome, detail="in this session") if outcome else None
+    if outcome == "edited":
+        return Status(state="edited", detail="edited since it was executed here")
+    moved = [
+        one for one in pipeline.before(name) if _later(session, pipeline, one, name) or found[one].state == "stale"
+    ]
+    moved += [one for one in before if found[one].state in ("edited", "failed") and one not in moved]
+    if moved:
+        return Status(state="stale", detail=f"follows `{moved[0]}`, which is newer")
+    return Status(state="fresh", detail="executed in this session")
+
+
+def _later(session: Session, pipeline: Pipeline, first: str, second: str) -> bool:
+    """Whether `first` was executed here after `second`."""
+    times = [session.when(pipeline[name]) for name in (first, second)]
+    return times[0] is not None and times[1] is not None and times[0] > times[1]
+
+
+def _stored(status: Status, reason: str) -> Status:
+    state = _PLANNED.get(status.state) or _CHANGED.get(reason, "stale")
+    return Status(state=state, detail=status.detail, seconds=status.seconds, saved=status.saved, notes=status.notes)

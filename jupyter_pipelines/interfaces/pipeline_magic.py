@@ -1,0 +1,196 @@
+"""The commands of ``%pipeline``: the words of the command line, on the notebook that is open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import click
+
+from jupyter_pipelines.errors import Fault, NotebookError, PlanError
+from jupyter_pipelines.interfaces.board import Board, RunBoard
+from jupyter_pipelines.interfaces.live import statuses
+from jupyter_pipelines.interfaces.session import Session
+from jupyter_pipelines.pipeline.data import Upstream
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.project import require_step
+
+PARAMETER = click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Value of a parameter.")
+FORCE = click.option(
+    "--force", multiple=True, is_flag=False, flag_value="", metavar="[STEP]", help="Compute again; all, or this step."
+)
+STEPS = click.argument("steps", nargs=-1, metavar="[STEP]...")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def pipeline() -> None:
+    """Show, plan, run and inspect the pipeline of this notebook."""
+
+
+@pipeline.command()
+@click.pass_obj
+def show(session: Session) -> None:
+    """Show the graph; it is updated while cells and runs change the state of its steps."""
+    board = Board(_read(session))
+    _draw(session, board)
+    session.watch(partial(_draw, session, board))
+
+
+@pipeline.command()
+@STEPS
+@PARAMETER
+@FORCE
+@click.option("--jobs", type=click.IntRange(min=1), help="How many steps at once; the number of cores by default.")
+@click.option("--on", default="local", show_default=True, help="Where steps run.")
+@click.option("--continue", "keep_going", is_flag=True, help="After a failure, go on with what does not depend on it.")
+@click.pass_obj
+def run(session: Session, steps: tuple[str, ...], jobs: int | None, on: str, keep_going: bool, **how: Any) -> None:
+    """Run the pipeline, or the part of it up to these steps; an interrupt of the kernel cancels it."""
+    found = _read(session)
+    plan = session.project.plan(found, to=steps, **_how(**how))
+    done = session.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[RunBoard(found)])
+    session.refresh()
+    done.raise_for_state()
+
+
+@pipeline.command()
+@STEPS
+@PARAMETER
+@FORCE
+@click.pass_obj
+def plan(session: Session, steps: tuple[str, ...], **how: Any) -> None:
+    """Say for every step what a run would do, and why; nothing runs."""
+    print(session.project.plan(_read(session), to=steps, **_how(**how)))
+
+
+@pipeline.command()
+@click.argument("step")
+@PARAMETER
+@click.pass_obj
+def why(session: Session, step: str, parameters: tuple[str, ...]) -> None:
+    """Say why STEP would run or be reused, with old and new."""
+    found = session.project.why(_read(session), step, texts=_texts(parameters))
+    print(f"{found.name}: {found.decision}", found.reason.text, *found.reason.details, sep="\n  ")
+
+
+@pipeline.command()
+@PARAMETER
+@click.pass_obj
+def check(session: Session, parameters: tuple[str, ...]) -> None:
+    """List every fault at once; executes nothing."""
+    faults = session.project.check(session.source(), texts=_texts(parameters), cells=session.newer_texts())
+    print("\n\n".join(map(str, faults)) or "no faults")
+
+
+@pipeline.command()
+@click.argument("name", metavar="STEP.NAME")
+@click.pass_obj
+def load(session: Session, name: str) -> None:
+    """Load the newest stored output STEP.NAME into the namespace."""
+    value = session.project.load(_read(session), name)
+    variable = name.partition(".")[2]
+    session.shell.user_ns[variable] = value
+    print(f"`{variable}` loaded: {type(value).__name__}")
+
+
+@pipeline.command()
+@click.argument("step")
+@click.pass_obj
+def debug(session: Session, step: str) -> None:
+    """Load the inputs that STEP had when it failed last, and name its executed notebook."""
+    found = _read(session)
+    require_step(found, step)
+    failed = _last_failure(session, found, step)
+    for one in found[step].inputs:
+        if isinstance(one.source, Upstream):
+            session.shell.user_ns[one.name] = session.project.load(found, str(one.source))
+        else:
+            session.shell.user_ns[one.name] = found.folder / one.source.path
+    print(f"error[{failed['error']['code']}]: {failed['error']['message']}")
+    print(f"  executed notebook: {failed['notebook']}")
+    print(f"  loaded: {', '.join(one.name for one in found[step].inputs) or 'nothing, it takes no inputs'}")
+
+
+@pipeline.command()
+@click.pass_obj
+def runs(session: Session) -> None:
+    """List earlier runs, newest first."""
+    from jupyter_pipelines.reporting.summary import runs_table
+
+    print(runs_table(session.project.runs(_read(session))))
+
+
+@pipeline.command()
+@click.argument("first")
+@click.argument("second")
+@click.pass_obj
+def diff(session: Session, first: str, second: str) -> None:
+    """Compare two runs: ids, their beginnings, `last`, `last~1`."""
+    print(session.project.diff(_read(session), first, second))
+
+
+@pipeline.command()
+@click.pass_obj
+def freeze(session: Session) -> None:
+    """Write inferred interfaces into the headers of the saved notebook."""
+    if session.notebook is None:
+        raise NotebookError(_no_notebook())
+    cells = session.project.freeze(session.notebook)
+    changed = f"headers written in cells {', '.join(map(str, cells))}; reload the notebook from disk"
+    print(changed if cells else "nothing to write: every interface is declared")
+
+
+def _read(session: Session) -> Pipeline:
+    """Return the pipeline, and say which cells count in a newer form than the saved one."""
+    found = session.read()
+    unsaved = session.unsaved()
+    names = dict.fromkeys(step.name for step in found for cell in step.cells if (cell.id or "") in unsaved)
+    if names:
+        print(f"note: executed since the notebook was saved, and counted as executed: {', '.join(names)}")
+    return found
+
+
+def _draw(session: Session, board: Board) -> None:
+    board.pipeline = session.read()
+    board.show(statuses(session, board.pipeline, session.project.plan(board.pipeline)))
+
+
+def _how(*, parameters: tuple[str, ...], force: tuple[str, ...]) -> dict[str, Any]:
+    return {"texts": _texts(parameters), "force": True if "" in force else force}
+
+
+def _texts(pairs: tuple[str, ...]) -> Mapping[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise PlanError(_no_value(pair))
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _last_failure(session: Session, found: Pipeline, step: str) -> dict[str, Any]:
+    for document in session.project.runs(found):
+        for one in document["steps"]:
+            if one["name"] == step and one["state"] == "failed":
+                return dict(one)
+    raise PlanError(_never_failed(step))
+
+
+def _no_value(pair: str) -> Fault:
+    return Fault(code="JP604", message=f"`-p {pair}` has no value", suggestion=f"write `-p {pair}=VALUE`")
+
+
+def _never_failed(step: str) -> Fault:
+    return Fault(
+        code="JP405",
+        message=f"step `{step}` has not failed in any run that is kept",
+        suggestion=f"load a stored output with `%pipeline load {step}.NAME`, or look at `%pipeline runs`",
+        step=step,
+    )
+
+
+def _no_notebook() -> Fault:
+    return Fault(
+        code="JP104",
+        message="this session does not know its notebook",
+        suggestion="use `jupyter pipelines freeze NOTEBOOK` in a shell, or set JUPYTER_PIPELINES_NOTEBOOK",
+    )
