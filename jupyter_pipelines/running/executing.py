@@ -1,0 +1,206 @@
+"""The notebook of a step, cell by cell: papermill's client and its record, corrected where they say what is not so.
+
+Papermill notes ``completed`` for a cell whose kernel died and for every cell after it. Here a cell is ``completed`` when
+it ran to its end, ``failed`` when it did not, and ``pending`` when it was never reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat.v4 import new_output
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NotebookExecutionManager
+
+from jupyter_pipelines.running.kernels.launching import StepKernel
+from jupyter_pipelines.running.kernels.watching import Watch
+
+Ending = Literal["done", "raised", "died", "stopped"]
+
+MOST_OUTPUTS = 500
+MOST_BYTES = 32_000_000
+"""Limits for what one cell displays: number of outputs and size of their text."""
+
+_OPTIONS = {"coalesce_streams": True, "force_raise_errors": True}
+_SAVE_EVERY = 1.0
+_DRAIN = 0.1
+
+
+class Steps(Protocol):
+    """What hears of cells."""
+
+    def __call__(self, cell: int, cells: int) -> None:
+        """Hear that a code cell starts, counted from 1, of how many."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Conduct:
+    """How a step's notebook is run, and what came of it.
+
+    Parameters
+    ----------
+    kernel : StepKernel
+        A kernel that answers.
+    watch : Watch
+        Watches it; not started yet.
+    report : callable
+        Hears of each cell.
+
+    Attributes
+    ----------
+    ending : {"done", "raised", "died", "stopped"}
+        How the last cell that ran ended: to its end, with an exception, with the kernel's death, or before it because
+        the step was made to stop.
+    cell : nbformat.NotebookNode or None
+        That cell.
+    number : int
+        How many code cells were started.
+    reply : dict
+        What the kernel answered last.
+    notebook : nbformat.NotebookNode or None
+        What was executed, also when papermill returns nothing.
+    cells : tuple of nbformat.NotebookNode
+        Its code cells; the kernel counts them in this order, from 1.
+    """
+
+    kernel: StepKernel
+    watch: Watch
+    report: Steps
+    ending: Ending = "done"
+    cell: Any = None
+    number: int = 0
+    reply: dict[str, Any] = field(default_factory=dict)
+    notebook: Any = None
+    cells: tuple[Any, ...] = ()
+
+
+def execute(nb: Any, conduct: Conduct, *, output_path: str | None) -> Any:
+    """Run the cells of `nb` in the kernel of `conduct`, and return `nb`."""
+    conduct.notebook = nb
+    conduct.cells = tuple(cell for cell in nb.cells if _is_code(cell))
+    record = Record(nb, output_path=output_path, progress_bar=False, autosave_cell_every=0)
+    record.notebook_start()
+    client = Client(record, km=conduct.kernel.manager, raise_on_iopub_timeout=False, **_OPTIONS)
+    client.conduct = conduct
+    try:
+        client.execute()
+    finally:
+        record.notebook_complete()
+    return nb
+
+
+class Record(NotebookExecutionManager):  # type: ignore[misc]
+    """Papermill's record of an execution, without its two faults: wrong states, and a save for every event."""
+
+    _next_save = 0.0
+
+    def save(self, force: bool = False, **options: Any) -> None:
+        """Write the notebook now and then; writing it twice for each cell takes time that grows with its square."""
+        now = time.monotonic()
+        if force or now >= self._next_save:
+            super().save(**options)
+            self._next_save = time.monotonic() + max(_SAVE_EVERY, 5 * (time.monotonic() - now))
+
+    def cell_failed(self, cell: Any) -> None:
+        """Note that a cell did not run to its end."""
+        self.cell_exception(cell)
+
+    def notebook_complete(self, **options: Any) -> None:
+        """Note the end; cells that were never reached stay pending."""
+        self.end_time = self.now()
+        about = self.nb.metadata.papermill
+        about["end_time"] = self.end_time.isoformat()
+        about["duration"] = (self.end_time - self.start_time).total_seconds()
+        self.save(force=True)
+
+
+class Client(PapermillNotebookClient):  # type: ignore[misc]
+    """Papermill's client, on a kernel that somebody else starts, watches and ends."""
+
+    conduct: Conduct
+
+    def execute(self, **options: Any) -> Any:
+        """Run all cells, or as many as can be."""
+        self.reset_execution_trackers()
+        self.kc = self.conduct.kernel.client
+        self.kc.allow_stdin = False
+        self.on_cell_executed = self._note_reply
+        self.conduct.watch.start()
+        try:
+            self.papermill_execute_cells()
+        finally:
+            self.conduct.watch.stop()
+        if self.conduct.watch.reason is not None and self.conduct.ending != "died":
+            self.conduct.ending = "stopped"
+        self.nb.metadata["language_info"] = self.conduct.kernel.language
+        self.set_widgets_metadata()
+        return self.nb
+
+    def papermill_execute_cells(self) -> None:
+        """Run the cells until one does not run to its end."""
+        for index, cell in enumerate(self.nb.cells):
+            if _is_code(cell):
+                self._start(cell)
+            self.nb_man.cell_start(cell, index)
+            self.conduct.ending = self._run(cell, index)
+            if self.conduct.ending != "done":
+                self.nb_man.cell_failed(cell)
+            self.nb_man.cell_complete(cell, index)
+            if self.conduct.ending != "done" or self.conduct.watch.reason is not None:
+                return
+
+    def _start(self, cell: Any) -> None:
+        self.conduct.cell = cell
+        self.conduct.number += 1
+        self._shown = self._displayed = 0
+        self.conduct.report(self.conduct.number, len(self.conduct.cells))
+
+    def _run(self, cell: Any, index: int) -> Ending:
+        try:
+            self.execute_cell(cell, index)
+        except CellExecutionError:
+            return "raised"
+        except DeadKernelError:
+            return "died"
+        except CellTimeoutError:
+            return "died"
+        return "done"
+
+    async def _async_poll_kernel_alive(self) -> None:
+        """Notice the death of the kernel when it happens; nbclient looks once a second."""
+        await self.conduct.kernel.ended()
+        await asyncio.sleep(_DRAIN)
+        if self.task_poll_for_reply is not None:
+            self.task_poll_for_reply.cancel()
+
+    def _note_reply(self, *, cell: Any, cell_index: int, execute_reply: dict[str, Any]) -> None:
+        self.conduct.reply = dict(execute_reply["content"])
+
+    _shown = _displayed = 0
+
+    def output(self, outs: list[Any], msg: Any, display_id: str, cell_index: int) -> Any:
+        """Keep what a cell shows, within limits: a notebook of gigabytes can be neither sent nor opened."""
+        if msg["msg_type"] not in ("display_data", "execute_result"):
+            return super().output(outs, msg, display_id, cell_index)
+        fitted = self._fits()
+        self._shown += 1
+        self._displayed += sum(len(str(data)) for data in msg["content"]["data"].values())
+        if self._fits():
+            return super().output(outs, msg, display_id, cell_index)
+        if fitted:
+            outs.append(new_output("stream", name="stderr", text=_NOTICE))
+        return None
+
+    def _fits(self) -> bool:
+        return self._shown <= MOST_OUTPUTS and self._displayed <= MOST_BYTES
+
+
+_NOTICE = "… the cell shows more than fits into a notebook; the rest is left out …\n"
+
+
+def _is_code(cell: Any) -> bool:
+    return bool(cell.cell_type == "code" and cell.source.strip())

@@ -1,0 +1,219 @@
+"""Steps on this machine: worker processes that stay, one ticket at a time in each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from jupyter_pipelines.errors import Fault
+from jupyter_pipelines.pipeline.step import Resources
+from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
+
+_COMMAND = ("-P", "-m", "jupyter_pipelines.running.executors.process")
+_END_PATIENCE = 5.0
+
+
+class Local:
+    """Runs tickets in processes on this machine; each has a session of its own and ends when this process does.
+
+    Parameters
+    ----------
+    jobs : int
+        How many tickets at once.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = max(1, jobs)
+        self._news: queue.Queue[tuple[_Worker, Mapping[str, Any] | None]] = queue.Queue()
+        self._waiting: deque[Ticket] = deque()
+        self._workers: list[_Worker] = []
+        self._early: list[Outcome] = []
+
+    def capacity(self) -> Resources:
+        """Return the cores and the memory of this machine; GPUs are not looked for."""
+        return Resources(cpus=cores(), memory=_memory())
+
+    def submit(self, ticket: Ticket) -> None:
+        """Take a ticket; it waits while all workers are busy."""
+        self._waiting.append(ticket)
+        self._hand_out()
+
+    def poll(self, timeout: float) -> Sequence[Progress | Outcome]:
+        """Return progress and outcomes, after at most `timeout` seconds of waiting for the first."""
+        end = time.monotonic() + timeout
+        found: list[Progress | Outcome] = [*self._early]
+        self._early.clear()
+        while not found:
+            try:
+                found += self._heard(*self._news.get(timeout=max(0.0, end - time.monotonic())))
+            except queue.Empty:
+                return found
+        while not self._news.empty():
+            found += self._heard(*self._news.get_nowait())
+        return found
+
+    def cancel(self, ticket_id: str, *, hard: bool = False) -> None:
+        """Ask for the end of a ticket; one that still waits is over at once."""
+        for ticket in [one for one in self._waiting if one.id == ticket_id]:
+            self._waiting.remove(ticket)
+            self._early.append(_never_started(ticket))
+        for worker in self._workers:
+            if worker.ticket is not None and worker.ticket.id == ticket_id:
+                worker.send({"cancel": ticket_id, "hard": hard})
+
+    def close(self) -> None:
+        """End every worker, and with it what its step has started."""
+        self._waiting.clear()
+        for worker in self._workers:
+            worker.dismiss()
+        for worker in self._workers:
+            worker.end(_END_PATIENCE)
+        self._workers.clear()
+
+    def _hand_out(self) -> None:
+        while self._waiting:
+            idle = next((worker for worker in self._workers if worker.ticket is None), None)
+            if idle is None and len(self._workers) < self.jobs:
+                idle = _Worker(self._news)
+                self._workers.append(idle)
+            if idle is None:
+                return
+            idle.take(self._waiting.popleft())
+
+    def _heard(self, worker: _Worker, message: Mapping[str, Any] | None) -> list[Progress | Outcome]:
+        """Return what a worker's message means to those outside; None is the message that it has ended."""
+        if message is None:
+            return self._lost(worker)
+        if "progress" in message:
+            return [Progress.from_dict(message["progress"])]
+        if "outcome" in message:
+            worker.ticket, worker.holds = None, {}
+            self._hand_out()
+            return [Outcome.from_dict(message["outcome"])]
+        worker.holds = message.get("holds", {})
+        return []
+
+    def _lost(self, worker: _Worker) -> list[Progress | Outcome]:
+        if worker not in self._workers:
+            return []
+        self._workers.remove(worker)
+        outcome = worker.epitaph()
+        self._hand_out()
+        return [outcome] if outcome else []
+
+
+class _Worker:
+    """A worker process, seen from the runner."""
+
+    def __init__(self, news: queue.Queue[tuple[_Worker, Mapping[str, Any] | None]]) -> None:
+        self.ticket: Ticket | None = None
+        self.holds: Mapping[str, Any] = {}
+        self._news = news
+        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, *_COMMAND],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+        threading.Thread(target=self._listen, name="jupyter-pipelines-worker", daemon=True).start()
+
+    def take(self, ticket: Ticket) -> None:
+        """Hand it a ticket."""
+        self.ticket = ticket
+        self.send({"ticket": ticket.to_dict()})
+
+    def send(self, order: Mapping[str, Any]) -> None:
+        """Tell it something; if it is gone, that is noticed elsewhere."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(json.dumps(order, default=dict).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def dismiss(self) -> None:
+        """Close its stdin: it ends what it does and goes."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+
+    def end(self, patience: float) -> None:
+        """Wait until it has gone; kill it if it does not go."""
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            self._tidy()
+        self._errors.close()
+
+    def epitaph(self) -> Outcome | None:
+        """Clean up after a worker that ended unasked, and return the outcome of its ticket."""
+        from jupyter_pipelines.running.kernels.launching import how_it_ended
+        from jupyter_pipelines.running.worker import lost
+
+        code = self._process.wait()
+        self.dismiss()
+        self._tidy()
+        notes = _last_lines(self._errors)
+        self._errors.close()
+        return lost(self.ticket, f"its process ended {how_it_ended(code)}", notes) if self.ticket else None
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                self._news.put((self, json.loads(line)))
+        self._news.put((self, None))
+
+    def _tidy(self) -> None:
+        """End the kernel that the worker left behind, and remove its folders."""
+        from jupyter_pipelines.running.kernels import processes
+
+        kernel = int(self.holds.get("kernel", 0))
+        if kernel:
+            family = [*processes.descendants(kernel), *processes.just(kernel)]
+            processes.kill_all(lambda: [one for one in family if one.is_running()])
+        for folder in self.holds.get("folders", ()):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _last_lines(file: IO[bytes]) -> tuple[str, ...]:
+    file.seek(0)
+    lines = file.read().decode("utf-8", "replace").splitlines()
+    return tuple(f"it wrote last: {line.strip()[:200]}" for line in lines if line.strip())[-3:]
+
+
+def _never_started(ticket: Ticket) -> Outcome:
+    fault = Fault(
+        code="JP306",
+        message=f"step `{ticket.step}` was cancelled before it started",
+        suggestion="run again to go on: what is done already is reused",
+        step=ticket.step,
+    )
+    return Outcome(ticket=ticket.id, state="cancelled", fault=fault)
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+

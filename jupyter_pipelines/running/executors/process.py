@@ -1,0 +1,133 @@
+"""A worker process: tickets come in on stdin, progress and outcomes go out on stdout, one JSON document a line.
+
+Started as ``python -m jupyter_pipelines.running.executors.process``. When its stdin ends, or its parent is another, the
+runner is gone: whatever the step started is killed, temporary folders are removed, and the process exits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import select
+import signal
+import sys
+import threading
+from typing import Any, BinaryIO
+
+from jupyter_pipelines.running.ticket import Progress, Ticket
+from jupyter_pipelines.running.worker import Workplace, execute, lost
+
+_LOOK = 1.0
+
+
+class Process:
+    """One worker.
+
+    Parameters
+    ----------
+    source : binary file
+        Where orders come from.
+    target : binary file
+        Where answers go.
+    """
+
+    def __init__(self, source: BinaryIO, target: BinaryIO) -> None:
+        self._source = source
+        self._target = target
+        self._parent = os.getppid()
+        self._lock = threading.Lock()
+        self._tickets: queue.Queue[Ticket | None] = queue.Queue()
+        self._workplace = Workplace()
+        self._current = ""
+
+    def run(self) -> None:
+        """Run tickets one after the other until told to end."""
+        threading.Thread(target=self._listen, name="jupyter-pipelines-orders", daemon=True).start()
+        self._warm_up()
+        while ticket := self._tickets.get():
+            self._execute(ticket)
+
+    def _warm_up(self) -> None:
+        """Import what the first ticket needs while it is still being written."""
+        import papermill  # noqa: F401
+
+        from jupyter_pipelines.running import annotating  # noqa: F401
+
+    def _execute(self, ticket: Ticket) -> None:
+        try:
+            outcome = execute(ticket, progress=self._progress, workplace=self._workplace)
+        except Exception as error:
+            # A fault of ours must not take the run with it: the ticket gets its outcome, the worker goes on.
+            outcome = lost(ticket, f"{type(error).__name__}: {error}")
+        self._send({"outcome": outcome.to_dict()})
+
+    def _listen(self) -> None:
+        """Read orders; runs in a thread of its own, so that an order is heard while a step runs."""
+        buffer = b""
+        while block := self._read():
+            *lines, buffer = (buffer + block).split(b"\n")
+            for line in lines:
+                self._obey(json.loads(line))
+        self._abandon()
+
+    def _read(self) -> bytes:
+        """Return the next bytes; nothing when the runner is gone."""
+        descriptor = self._source.fileno()
+        while os.getppid() == self._parent:
+            if select.select([descriptor], [], [], _LOOK)[0]:
+                return os.read(descriptor, 65536)
+        return b""
+
+    def _obey(self, order: dict[str, Any]) -> None:
+        if "ticket" in order:
+            ticket = Ticket.from_dict(order["ticket"])
+            self._workplace = Workplace(changed=self._tell)
+            self._current = ticket.id
+            self._tickets.put(ticket)
+        elif order.get("cancel") == self._current:
+            self._workplace.cancel.ask(hard=bool(order.get("hard")))
+        elif order.get("end"):
+            self._tickets.put(None)
+
+    def _abandon(self) -> None:
+        """Nobody is there any more who could want an outcome."""
+        self._workplace.cancel.ask(hard=True)
+        self._workplace.clear()
+        os._exit(0)
+
+    def _tell(self) -> None:
+        """Say what has to be ended and removed if this process dies."""
+        kernel = self._workplace.kernel
+        folders = [str(folder) for folder in self._workplace.folders]
+        self._send({"holds": {"kernel": kernel.pid if kernel else 0, "folders": folders}})
+
+    def _progress(self, progress: Progress) -> None:
+        self._send({"progress": progress.to_dict()})
+
+    def _send(self, document: dict[str, Any]) -> None:
+        data = json.dumps(document, default=dict).encode() + b"\n"
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            self._target.write(data)
+            self._target.flush()
+
+
+def main() -> None:
+    """Run a worker on the standard streams; what anything else writes there goes to stderr."""
+    from jupyter_pipelines.running.kernels.processes import adopt_orphans
+
+    adopt_orphans()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    target = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    source = os.fdopen(os.dup(0), "rb", buffering=0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    Process(source, target).run()
+    # Threads of libraries that have not ended by themselves are no reason to stay.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

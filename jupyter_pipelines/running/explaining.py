@@ -1,0 +1,337 @@
+"""Why a step did not succeed: evidence that its kernel left behind, told as one fault that names the user's own cell."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Fault, Place, closest
+from jupyter_pipelines.running.ticket import State, Ticket, fault_from_dict
+
+_FRAMES = 4
+_LINES = 3
+_BLOCK = 8192
+_CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL"})
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_STACK_LINE = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)$')
+_AGAIN = "then run again: what is done already is reused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known about the end of a step.
+
+    Parameters
+    ----------
+    ticket : Ticket
+        What was asked for.
+    folder : Path
+        The private folder of the attempt, with what the kernel wrote down.
+    cells : sequence of mappings
+        The code cells of the notebook in the order in which they ran.
+    reached : int
+        How many of them were started.
+    exit_code : int or None
+        Status with which the kernel ended; minus the number of the signal that killed it.
+    out_of_memory : bool
+        The system killed something for want of memory meanwhile.
+    memory : int
+        The most bytes that the kernel was seen to hold.
+    age : float
+        Seconds from the kernel's start to its end.
+    """
+
+    ticket: Ticket
+    folder: Path
+    cells: Sequence[Mapping[str, Any]] = ()
+    reached: int = 0
+    exit_code: int | None = None
+    out_of_memory: bool = False
+    memory: int = 0
+    age: float = 0.0
+
+    @property
+    def step(self) -> str:
+        """Name of the step."""
+        return self.ticket.step
+
+    def log_notes(self, lines: int = _LINES) -> tuple[str, ...]:
+        """Return the last lines of the log, and where it is."""
+        path = Path(self.ticket.publish["log"])
+        last = tuple(f"printed last: {line}" for line in last_lines(path, lines))
+        return (*last, f"log: {path}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The end of a step that did not succeed."""
+
+    state: State
+    fault: Fault
+    error_type: str | None = None
+
+
+def timed_out(evidence: Evidence) -> Verdict:
+    """Return the verdict on a step that took too long."""
+    fault = Fault(
+        code="JP304",
+        message=f"step `{evidence.step}` took longer than {evidence.ticket.timeout:g} s and was stopped",
+        suggestion="give it more time with `--timeout`, or find out what it waits for",
+        step=evidence.step,
+        notes=evidence.log_notes(),
+    )
+    return Verdict(state="timed-out", fault=_placed(fault, _hung(evidence), "it was here", evidence))
+
+
+def cancelled(evidence: Evidence) -> Verdict:
+    """Return the verdict on a step that was no longer wanted."""
+    fault = Fault(
+        code="JP306",
+        message=f"step `{evidence.step}` was cancelled",
+        suggestion="run again to go on: what is done already is reused",
+        step=evidence.step,
+    )
+    return Verdict(state="cancelled", fault=fault)
+
+
+def died(evidence: Evidence) -> Verdict:
+    """Return the verdict on a step whose kernel ended before it did."""
+    from jupyter_pipelines.running.kernels.processes import signal_name
+
+    code = evidence.exit_code or 0
+    name = signal_name(-code) if code < 0 else ""
+    after = f"after {evidence.age:.1f} s"
+    if name:
+        fault = Fault(
+            code="JP301",
+            message=f"the kernel of step `{evidence.step}` was killed by {name} {after}",
+            suggestion=_after_signal(name, evidence),
+            step=evidence.step,
+            notes=(*_memory_notes(evidence), *evidence.log_notes()),
+        )
+    else:
+        fault = Fault(
+            code="JP302",
+            message=f"the kernel of step `{evidence.step}` ended with status {code} {after}, before the step did",
+            suggestion=f"look for what calls `os._exit({code})` in the step or in a library, {_AGAIN}",
+            step=evidence.step,
+            notes=evidence.log_notes(),
+        )
+    return Verdict(state="died", fault=_placed(fault, _hung(evidence), "it was here", evidence))
+
+
+def not_started(evidence: Evidence, why: str, known: tuple[str, ...] = ()) -> Verdict:
+    """Return the verdict on a step whose kernel did not start.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        What is known.
+    why : str
+        The reason, as a clause.
+    known : tuple of str
+        The kernels that are installed, if the one asked for is not.
+    """
+    fault = Fault(
+        code="JP305",
+        message=f"the kernel of step `{evidence.step}` did not start: {why}",
+        suggestion=_another_kernel(evidence.ticket.kernel or "", known),
+        step=evidence.step,
+        notes=(f"installed: {', '.join(known)}",) if known else evidence.log_notes(5),
+    )
+    return Verdict(state="died", fault=fault)
+
+
+def raised(evidence: Evidence, reply: Mapping[str, Any]) -> Verdict:
+    """Return the verdict on a step that raised an exception, left early or asked for input.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        What is known.
+    reply : Mapping
+        What the kernel answered, for the case that it wrote nothing down.
+    """
+    error = _error(evidence.folder) or {"type": reply.get("ename", "error"), "message": reply.get("evalue", "")}
+    kind = str(error["type"])
+    if error.get("faults"):
+        return Verdict(state="failed", fault=_told(error["faults"], evidence), error_type=kind)
+    frames = [_placed_frame(frame, evidence) for frame in error.get("frames", ())]
+    make = {"SystemExit": _left_early, "StdinNotImplementedError": _asked}.get(kind, _raised)
+    places = [place for place, _ in frames if place is not None]
+    fault = make(evidence, error, tuple(text for _, text in frames))
+    return Verdict(
+        state="failed", fault=_placed(fault, places[-1] if places else None, "", evidence), error_type=kind
+    )
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """Return the last `count` lines of a text file that are not blank, each cut to a readable length."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - _BLOCK))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    lines = (line.rpartition("\r")[2] for line in _ESCAPES.sub("", text).replace("\r\n", "\n").split("\n"))
+    return [line.strip()[:200] for line in lines if line.strip()][-count:]
+
+
+def readable_stack(evidence: Evidence) -> str:
+    """Return the stack that a crash left behind, innermost first, in terms of the user's cells and files."""
+    frames = (_placed_frame(frame, evidence) for frame in _stack(evidence.folder))
+    return "".join(f"  {text}\n" for _, text in frames)
+
+
+def _raised(evidence: Evidence, error: Mapping[str, Any], frames: tuple[str, ...]) -> Fault:
+    first, _, rest = str(error["message"]).strip().partition("\n")
+    more = [line.strip() for line in rest.splitlines() if line.strip()][:2]
+    cause = [f"caused by {str(error['cause']).splitlines()[0][:200]}"] if error.get("cause") else []
+    where = list(frames[-_FRAMES:]) if len(frames) > 1 else []
+    return Fault(
+        code="JP300",
+        message=f"step `{evidence.step}` raised {error['type']}{': ' if first else ''}{first[:300]}",
+        suggestion=f"look into it with `%pipeline debug {evidence.step}`, mend it, {_AGAIN}",
+        step=evidence.step,
+        notes=(*more, *where, *cause)[:7],
+    )
+
+
+def _left_early(evidence: Evidence, error: Mapping[str, Any], frames: tuple[str, ...]) -> Fault:
+    status = str(error["message"]) or "0"
+    return Fault(
+        code="JP303",
+        message=f"step `{evidence.step}` left early: it called `sys.exit({status[:100]})` or the like",
+        suggestion="let the step run to its end; to report a failure, raise an exception",
+        step=evidence.step,
+        notes=frames[-_FRAMES:] if len(frames) > 1 else (),
+    )
+
+
+def _asked(evidence: Evidence, error: Mapping[str, Any], frames: tuple[str, ...]) -> Fault:
+    return Fault(
+        code="JP309",
+        message=f"step `{evidence.step}` asked for input, and nobody watches while a pipeline runs",
+        suggestion="make it a parameter: put it into the `%%params` cell and set it with `-p NAME=VALUE`",
+        step=evidence.step,
+        notes=frames[-_FRAMES:] if len(frames) > 1 else (),
+    )
+
+
+def _told(documents: Sequence[Mapping[str, Any]], evidence: Evidence) -> Fault:
+    """Return the first of the faults that the step's own notebook found, with the others in its notes."""
+    first, *others = [fault_from_dict(one) for one in documents]
+    notes = (*first.notes, *(other.message for other in others))
+    return replace(first, step=first.step or evidence.step, notes=notes)
+
+
+def _after_signal(name: str, evidence: Evidence) -> str:
+    if name == "SIGKILL" and evidence.out_of_memory:
+        return "let it use less memory (smaller chunks, fewer columns), or run it where there is more"
+    if name in _CRASHES:
+        return f"a compiled library crashed: update it, or avoid the call named above, {_AGAIN}"
+    return "find out who sent the signal, and run again: what is done already is reused"
+
+
+def _memory_notes(evidence: Evidence) -> Iterator[str]:
+    if evidence.out_of_memory:
+        yield "the system ran out of memory while it ran, and killed a process for it"
+    if evidence.memory:
+        yield f"it held {evidence.memory / 1e6:,.0f} MB of memory when it was last looked at"
+
+
+def _another_kernel(name: str, known: tuple[str, ...]) -> str:
+    if known:
+        near = closest(name, known)
+        return f"write `--kernel {near}`" if near else f"install it, or use one of: {', '.join(known)}"
+    return "look into the log; the kernel needs the packages `ipykernel` and `jupyter-pipelines`"
+
+
+def _placed(fault: Fault, place: Place | None, label: str, evidence: Evidence) -> Fault:
+    place = place or _place(evidence.reached, 0, evidence)
+    return replace(fault, place=fault.place or place, label=fault.label or label)
+
+
+def _error(folder: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads((folder / "error.json").read_text("utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _hung(evidence: Evidence) -> Place | None:
+    """Return the innermost place of the last stack that lies in one of the user's cells."""
+    places = (_placed_frame(frame, evidence)[0] for frame in _stack(evidence.folder))
+    return next((place for place in places if place is not None), None)
+
+
+def _stack(folder: Path) -> list[dict[str, Any]]:
+    """Return the frames of the last stack written down that are in the user's cells or files, innermost first."""
+    from jupyter_pipelines.running.recording import place_of
+
+    try:
+        text = (folder / "stack.txt").read_text("utf-8", "replace")
+    except OSError:
+        return []
+    last = text[text.rfind("most recent call first") :] if "most recent call first" in text else text
+    names = _cell_names(folder)
+    found = (_STACK_LINE.match(line) for line in last.splitlines())
+    frames = ((one, place_of(one["file"], names)) for one in found if one)
+    return [place | {"line": int(one["line"]), "function": one["function"]} for one, place in frames if place]
+
+
+def _cell_names(folder: Path) -> dict[str, int]:
+    try:
+        lines = (folder / "cells.txt").read_text("utf-8").splitlines()
+    except OSError:
+        return {}
+    return {name: int(count) for count, _, name in (line.partition("\t") for line in lines)}
+
+
+def _placed_frame(frame: Mapping[str, Any], evidence: Evidence) -> tuple[Place | None, str]:
+    """Return the place of a frame in the user's notebook, and the frame as a line of text."""
+    function = "" if frame["function"] == "<module>" else f", in {frame['function']}"
+    if "cell" not in frame:
+        text = _line_of(Path(frame["file"]), frame["line"])
+        return None, f"{_short(frame['file'], evidence)}, line {frame['line']}{function}: {text}"
+    place = _place(frame["cell"], frame["line"], evidence)
+    if place is None:
+        return None, f"the step's own notebook, line {frame['line']}{function}"
+    return place, f"cell {place.cell}, line {place.line}{function}: {place.text.strip()}"
+
+
+def _place(count: int, line: int, evidence: Evidence) -> Place | None:
+    """Return where line `line` of the code cell that ran as number `count` stands in the user's notebook.
+
+    Line 0 asks for the first line of the cell.
+    """
+    if not 0 < count <= len(evidence.cells):
+        return None
+    cell = evidence.cells[count - 1]
+    about = cell["metadata"].get("jupyter_pipelines", {})
+    lines = str(cell["source"]).split("\n")
+    text = lines[line - 1] if 0 < line <= len(lines) else ""
+    number, start = _origin(about, max(line, 1))
+    return None if number is None else Place(cell=number, line=start, text=text)
+
+
+def _origin(about: Mapping[str, Any], line: int) -> tuple[int | None, int]:
+    number = about.get("cell")
+    return (None if number is None else int(number)), line + int(about.get("offset") or 0)
+
+
+def _short(file: str, evidence: Evidence) -> str:
+    path, cwd = Path(file), Path(evidence.ticket.cwd)
+    return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else file
+
+
+def _line_of(path: Path, line: int) -> str:
+    try:
+        lines = path.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return lines[line - 1].strip() if 0 < line <= len(lines) else ""

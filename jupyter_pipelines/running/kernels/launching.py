@@ -1,0 +1,307 @@
+"""A kernel for one attempt: started over private sockets, asked whether it is ready, asked to go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from queue import Empty
+from typing import Any, TypeVar
+
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
+
+from jupyter_pipelines.running.kernels import processes
+
+OWN = "python3"
+_LONGEST_SOCKET = 90
+_POLL = 0.01
+_SOCKETS = ("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port")
+# No history in the user's files, as nbclient has it; two threads of a database less.
+_ARGUMENTS = ("--HistoryManager.hist_file=:memory:",)
+Result = TypeVar("Result")
+
+
+class NotStarted(Exception):
+    """A kernel did not start.
+
+    Parameters
+    ----------
+    why : str
+        The reason, as a clause.
+    known : tuple of str
+        Names of the kernels that are installed, where that helps.
+    """
+
+    def __init__(self, why: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(why, known)
+        self.why = why
+        self.known = known
+
+
+class OwnInterpreter(KernelSpecManager):
+    """Knows one kernel: IPython's, in the interpreter that runs this code."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """Return it, whatever it is called."""
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+
+class StepKernel:
+    """The kernel of one attempt.
+
+    Parameters
+    ----------
+    name : str or None
+        Name of an installed kernelspec; None for IPython's kernel in this interpreter.
+    cwd : str
+        Where it runs.
+    environment : Mapping of str to str
+        All of its environment.
+    log : Path
+        Gets what it writes to its standard streams.
+    """
+
+    def __init__(self, *, name: str | None, cwd: str, environment: Mapping[str, str], log: Path) -> None:
+        self._folder = private_folder()
+        self._launch = {"cwd": cwd, "env": dict(environment), "stdin": subprocess.DEVNULL}
+        self._log = log
+        self._started = time.monotonic()
+        self.manager = _manager(name, self._folder)
+        self.client: Any = None
+        self.language: dict[str, Any] = {}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Number of its process, which leads a process group; 0 before it starts."""
+        return self.process.pid if self.process else 0
+
+    @property
+    def folder(self) -> Path:
+        """Where its sockets are."""
+        return self._folder
+
+    def exit_code(self) -> int | None:
+        """Return its exit status, the negative number of the signal that killed it, or None while it lives."""
+        return self.process.poll() if self.process else None
+
+    def launch(self) -> None:
+        """Start the process.
+
+        Raises
+        ------
+        NotStarted
+            There is no such kernel, or its program cannot be executed.
+        """
+        self._started = time.monotonic()
+        try:
+            with self._log.open("ab") as log:
+                streams = {"stdout": log, "stderr": log}
+                wait_for(self.manager.start_kernel(extra_arguments=self._arguments(), **self._launch, **streams))
+        except NoSuchKernel as error:
+            raise NotStarted(f"there is no kernel called `{error.name}`", installed()) from error
+        except OSError as error:
+            raise NotStarted(f"its program cannot be executed: {error}") from error
+        self.process = getattr(self.manager.provisioner, "process", None)
+
+    def connect(self, timeout: float, give_up: Callable[[], bool]) -> None:
+        """Wait until it answers.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait.
+        give_up : callable
+            Says whether nobody wants the kernel any more.
+
+        Raises
+        ------
+        NotStarted
+            It ended, did not answer in time, or nobody wants it any more.
+        """
+        waiting = Patience(timeout, give_up, self.exit_code)
+        while not self._listens():
+            waiting.check()
+            time.sleep(_POLL)
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.language = wait_for(_handshake(self.client, waiting))
+
+    def evaluate(self, expression: str, timeout: float) -> None:
+        """Evaluate an expression that leaves no trace in the notebook.
+
+        It is evaluated after a cell without code, not in one: IPython puts the streams of a cell back as they were.
+
+        Raises
+        ------
+        NotStarted
+            The kernel ended, did not answer in time, or the expression raised an exception.
+        """
+        asked = {"it": expression}
+        request = self.client.execute("", silent=True, store_history=False, user_expressions=asked, allow_stdin=False)
+        patience = Patience(timeout, lambda: False, self.exit_code)
+        content = wait_for(_reply(self.client, request, patience))
+        answer = content.get("user_expressions", {}).get("it", content)
+        if answer.get("status") != "ok":
+            raise NotStarted(f"it cannot use jupyter_pipelines: {answer.get('ename')}: {answer.get('evalue')}")
+
+    async def ended(self) -> None:
+        """Return when the process has ended."""
+        while self.exit_code() is None:
+            await asyncio.sleep(5 * _POLL)
+
+    def send(self, name: str) -> None:
+        """Send a signal to the process and the children in its group; nothing where the system lacks the signal."""
+        number = getattr(signal, name, None)
+        if number is not None and self.exit_code() is None:
+            processes.signal_group(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill the process and its group, at once."""
+        if self.exit_code() is None and self.process is not None:
+            processes.signal_group(self.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def shut_down(self, patience: float) -> None:
+        """Ask it to end, and kill it when it has not done so after `patience` seconds."""
+        if self.exit_code() is None and self.client is not None:
+            with contextlib.suppress(Exception):
+                self.client.shutdown()
+            self._wait(patience)
+        if self.exit_code() is None:
+            self.send("SIGTERM")
+            self._wait(1.0)
+        self.kill()
+        self._wait(5.0)
+
+    def close(self) -> None:
+        """Kill what still lives and remove what is left of it."""
+        self.kill()
+        self._wait(5.0)
+        with contextlib.suppress(Exception):
+            if self.client is not None:
+                self.client.stop_channels()
+            wait_for(self.manager.cleanup_resources())
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def age(self) -> float:
+        """Return the seconds since its start."""
+        return time.monotonic() - self._started
+
+    def _wait(self, seconds: float) -> None:
+        if self.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(seconds)
+
+    def _arguments(self) -> list[str]:
+        return list(_ARGUMENTS) if self.manager.kernel_spec.argv[1:3] == ["-m", "ipykernel_launcher"] else []
+
+    def _listens(self) -> bool:
+        """Tell whether every socket is there: a client that comes earlier waits 100 ms before it tries again."""
+        if self.manager.transport != "ipc":
+            return True
+        return all(Path(f"{self.manager.ip}-{getattr(self.manager, name)}").exists() for name in _SOCKETS)
+
+
+class Patience:
+    """Waiting for a kernel, with an end.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds.
+    give_up : callable
+        Says whether nobody wants the kernel any more.
+    exit_code : callable
+        Returns the exit status of the kernel, or None while it lives.
+    """
+
+    def __init__(self, timeout: float, give_up: Callable[[], bool], exit_code: Callable[[], int | None]) -> None:
+        self._timeout = timeout
+        self._deadline = time.monotonic() + timeout
+        self._give_up = give_up
+        self._exit_code = exit_code
+
+    def check(self) -> None:
+        """Raise NotStarted when waiting has become pointless."""
+        code = self._exit_code()
+        if code is not None:
+            raise NotStarted(f"its process ended {how_it_ended(code)}")
+        if self._give_up():
+            raise NotStarted("it is no longer wanted")
+        if time.monotonic() > self._deadline:
+            raise NotStarted(f"it did not answer within {self._timeout:g} s")
+
+
+def how_it_ended(code: int) -> str:
+    """Return in words what an exit status means."""
+    return f"by {processes.signal_name(-code)}" if code < 0 else f"with status {code}"
+
+
+def installed() -> tuple[str, ...]:
+    """Return the names of the kernels that are installed."""
+    return tuple(sorted(KernelSpecManager().find_kernel_specs()))
+
+
+def private_folder() -> Path:
+    """Make a folder that only this user can enter, with a path short enough for sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="jp-"))
+    if len(str(folder)) > _LONGEST_SOCKET and os.path.isdir("/tmp"):  # noqa: S108
+        folder.rmdir()
+        folder = Path(tempfile.mkdtemp(prefix="jp-", dir="/tmp"))  # noqa: S108
+    return folder
+
+
+def wait_for(coroutine: Coroutine[Any, Any, Result] | Any) -> Any:
+    """Return what a coroutine returns."""
+
+    async def run() -> Any:
+        return await coroutine
+
+    return run_sync(run)()
+
+
+def _manager(name: str | None, folder: Path) -> Any:
+    # Over TCP every user of the machine can read what a kernel publishes.
+    transport = "ipc" if hasattr(socket, "AF_UNIX") else "tcp"
+    specs: dict[str, Any] = {} if name else {"kernel_spec_manager": OwnInterpreter()}
+    file = str(folder / "k.json")
+    return AsyncKernelManager(kernel_name=name or OWN, transport=transport, connection_file=file, **specs)
+
+
+async def _handshake(client: AsyncKernelClient, waiting: Patience) -> dict[str, Any]:
+    """Ask until an answer comes and messages arrive; jupyter_client would then wait 0.2 s for silence."""
+    while True:
+        waiting.check()
+        client.kernel_info()
+        message = await _next(client.shell_channel, 1.0)
+        if message and message["msg_type"] == "kernel_info_reply" and await _next(client.iopub_channel, 0.2):
+            return dict(message["content"].get("language_info", {}))
+
+
+async def _reply(client: AsyncKernelClient, request: str, waiting: Patience) -> dict[str, Any]:
+    while True:
+        waiting.check()
+        message = await _next(client.shell_channel, 0.2)
+        if message and message["parent_header"].get("msg_id") == request:
+            return dict(message["content"])
+
+
+async def _next(channel: Any, timeout: float) -> dict[str, Any] | None:
+    try:
+        return dict(await channel.get_msg(timeout=timeout))
+    except Empty:
+        return None
+

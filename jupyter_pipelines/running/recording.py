@@ -1,0 +1,297 @@
+"""What the kernel of a step records for its worker: the log, where it is, and how a cell ended.
+
+Runs inside the kernel, so it imports the standard library only. Messages of a kernel get lost when there are many of
+them; files do not. So all that a step prints goes to its log, and only the beginning and the end of it into the notebook.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import signal
+import sys
+import sysconfig
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from traceback import walk_tb
+from typing import Any, NoReturn
+
+ATTEMPT = "JUPYTER_PIPELINES_ATTEMPT"
+"""Environment variable: the private folder of the attempt that the kernel belongs to."""
+
+DOCUMENT = "attempt.json"
+CELLS = "cells.txt"
+ERROR = "error.json"
+STACK = "stack.txt"
+
+HEAD = 65_536
+TAIL = 16_384
+"""Characters of a cell's text that go into the notebook: from its beginning and from its end."""
+
+_FREE_FLUSHES = 100
+_FLUSH_EVERY = 0.2
+_PIPE_EMPTY_WITHIN = 1.0
+_LONGEST = 20_000
+
+
+def begin() -> None:
+    """Start to record; a worker calls it before the first cell.
+
+    Raises
+    ------
+    KeyError, OSError
+        No worker stands behind this kernel.
+    """
+    folder = Path(os.environ[ATTEMPT])
+    document = json.loads((folder / DOCUMENT).read_text("utf-8"))
+    _record_stacks(folder / STACK)
+    shell = _shell()
+    if shell is None:
+        return
+    streams = [Tamed(stream, document["log"]) for stream in (sys.stdout, sys.stderr) if hasattr(stream, "pub_thread")]
+    Recorder(shell, folder, streams).attach()
+    _make_exit_raise(shell)
+    _leave_children_alone(shell)
+
+
+def _shell() -> Any:
+    module = sys.modules.get("IPython.core.getipython")
+    return module.get_ipython() if module else None
+
+
+def _record_stacks(path: Path) -> None:
+    """Have a crash write down where it happened, and a signal where the main thread is."""
+    file = path.open("w")
+    faulthandler.enable(file=file, all_threads=False)
+    if hasattr(signal, "SIGUSR1"):
+        faulthandler.register(signal.SIGUSR1, file=file, all_threads=False)
+    _KEPT_OPEN.append(file)
+
+
+_KEPT_OPEN: list[Any] = []
+
+
+def _make_exit_raise(shell: Any) -> None:
+    """Make ``quit()`` end the cell as ``sys.exit()`` does; a notebook would go on and ask to be shut down later."""
+
+    def leave() -> NoReturn:
+        raise SystemExit(0)
+
+    with contextlib.suppress(AttributeError):
+        shell.ask_exit = leave
+
+
+def _leave_children_alone(shell: Any) -> None:
+    """Keep ipykernel from signalling children when it ends: it waits up to 15 s for those that are dead already.
+
+    The worker ends them, after everything that wants to end them in an orderly way had its turn.
+    """
+    with contextlib.suppress(AttributeError):
+        shell.kernel._process_children = list
+
+
+class Tamed:
+    """A stream of a kernel that writes everything to a log and shows the beginning and the end.
+
+    Parameters
+    ----------
+    stream : ipykernel.iostream.OutStream
+        The stream; its methods are replaced.
+    log : str
+        Path of the log.
+    """
+
+    def __init__(self, stream: Any, log: str) -> None:
+        self._stream = stream
+        self._write, self._flush = stream.write, stream.flush
+        self._log = log
+        self._file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._process = os.getpid()
+        self._renew()
+        stream.write, stream.flush = self.write, self.flush
+
+    def write(self, text: str) -> int:
+        """Write to the log, and to the notebook while there is room."""
+        if not isinstance(text, str) or self._stream.closed:
+            return int(self._write(text))
+        self._to_log(text)
+        room = max(0, HEAD - self._shown)
+        self._shown += len(text)
+        if len(text) <= room:
+            return int(self._write(text) or 0)
+        if room:
+            self._write(text[:room])
+        self._keep(text[room:])
+        return len(text)
+
+    def flush(self) -> None:
+        """Send what is there; but not so often that messages are lost, as a fifth of a second is soon enough."""
+        if os.getpid() != self._process or self._may_flush():
+            self._flush()
+
+    def finish(self) -> None:
+        """Show the end of what was left out; a cell has ended."""
+        self._drain()
+        if self._left_out:
+            self._write(f"\n… {self._left_out - self._kept:,} characters left out; all of it: {self._log} …\n")
+            self._write("".join(self._tail))
+        self._renew()
+        self._flush()
+
+    def _renew(self) -> None:
+        self._shown = self._left_out = self._kept = self._flushes = 0
+        self._flushed = 0.0
+        self._tail: deque[str] = deque()
+
+    def _to_log(self, text: str) -> None:
+        """Write to the log at once: what was printed before a crash is what explains it."""
+        if threading.current_thread() is getattr(self._stream, "watch_fd_thread", None):
+            return  # ipykernel copies what comes through a pipe to the kernel's own stdout, and that is the log
+        data = memoryview(text.encode("utf-8", "replace"))
+        with contextlib.suppress(OSError):
+            while data:
+                data = data[os.write(self._file, data) :]
+
+    def _keep(self, text: str) -> None:
+        self._left_out += len(text)
+        text = text[-TAIL:]
+        self._tail.append(text)
+        self._kept += len(text)
+        while self._kept - len(self._tail[0]) >= TAIL:
+            self._kept -= len(self._tail.popleft())
+
+    def _may_flush(self) -> bool:
+        self._flushes += 1
+        now = time.monotonic()
+        if self._flushes > _FREE_FLUSHES and now - self._flushed < _FLUSH_EVERY:
+            return False
+        self._flushed = now
+        return True
+
+    def _drain(self) -> None:
+        """Wait until what children wrote to the standard streams has come out of the pipe."""
+        pipe = getattr(self._stream, "_fid", None)
+        if pipe is None:
+            return
+        end = time.monotonic() + _PIPE_EMPTY_WITHIN
+        while _waiting(pipe) and time.monotonic() < end:
+            time.sleep(0.001)
+
+
+def _waiting(pipe: int) -> int:
+    """Return how many bytes wait in a pipe; 0 where that cannot be known."""
+    try:
+        import fcntl
+        import termios
+
+        return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
+    except (ImportError, OSError):
+        return 0
+
+
+class Recorder:
+    """Writes down which cell runs, and the error of one that fails.
+
+    Parameters
+    ----------
+    shell : IPython.core.interactiveshell.InteractiveShell
+        The shell of the kernel.
+    folder : Path
+        Of the attempt.
+    streams : list of Tamed
+        Its streams.
+    """
+
+    def __init__(self, shell: Any, folder: Path, streams: list[Tamed]) -> None:
+        self._shell = shell
+        self._folder = folder
+        self._streams = streams
+        self._cells: dict[str, int] = {}
+        self._count = 0
+
+    def attach(self) -> None:
+        """Listen to the shell."""
+        self._shell.events.register("pre_run_cell", self.before)
+        self._shell.events.register("post_run_cell", self.after)
+
+    def before(self, info: Any) -> None:
+        """Write down under which file name the cell's code will appear in tracebacks."""
+        self._count += 1
+        name = self._shell.compile.get_code_name(info.raw_cell, info.raw_cell, self._count)
+        self._cells[name] = self._count
+        with (self._folder / CELLS).open("a", encoding="utf-8") as file:
+            file.write(f"{self._count}\t{name}\n")
+
+    def after(self, result: Any) -> None:
+        """Flush, and write down the error if there was one."""
+        for stream in self._streams:
+            stream.finish()
+        error = result.error_before_exec or result.error_in_exec
+        if error is not None:
+            text = json.dumps(describe(error, self._cells), default=str)
+            (self._folder / ERROR).write_text(text, "utf-8")
+
+
+def describe(error: BaseException, cells: dict[str, int]) -> dict[str, Any]:
+    """Return an exception as data, with those frames that its user wrote.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+    cells : dict
+        Number of the cell by file name of its code.
+    """
+    return {
+        "type": type(error).__qualname__,
+        "message": _text(error),
+        "frames": list(_frames(error, cells)),
+        "faults": [asdict(fault) for fault in getattr(error, "faults", ()) if hasattr(fault, "code")],
+        "cause": _cause(error),
+    }
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error.msg if isinstance(error, SyntaxError) else error)[:_LONGEST]
+    except Exception as unprintable:
+        return f"<its text raised {type(unprintable).__name__}>"
+
+
+def _cause(error: BaseException) -> str | None:
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return f"{type(cause).__qualname__}: {_text(cause)}" if cause is not None else None
+
+
+def _frames(error: BaseException, cells: dict[str, int]) -> Iterator[dict[str, Any]]:
+    for frame, line in walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if found := place_of(file, cells):
+            yield found | {"line": line, "function": frame.f_code.co_name}
+    if isinstance(error, SyntaxError) and error.filename and (found := place_of(error.filename, cells)):
+        yield found | {"line": error.lineno or 1, "function": "<module>"}
+
+
+def place_of(file: str, cells: dict[str, int]) -> dict[str, Any] | None:
+    """Return where a frame of the user's is: a cell, or a file that no package installed."""
+    if file in cells:
+        return {"cell": cells[file]}
+    if file.startswith("<") or not os.path.isabs(file) or _is_installed(file):
+        return None
+    return {"file": file}
+
+
+def _is_installed(file: str) -> bool:
+    """Tell whether a file belongs to Python, to a package or to us."""
+    parts = Path(file).parts
+    if "site-packages" in parts or "dist-packages" in parts:
+        return True
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    homes = [here, *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))]
+    return any(file.startswith(home + os.sep) for home in homes)

@@ -1,0 +1,335 @@
+"""TICKET -> OUTCOME: the same function everywhere, whoever calls it.
+
+One ticket at a time in a process: papermill's working directory belongs to the whole process. Nothing here writes a
+record; blobs, the executed notebook and the log are all that an attempt leaves behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import Fault, PipelinesError
+from jupyter_pipelines.running import explaining
+from jupyter_pipelines.running.explaining import Evidence, Verdict
+from jupyter_pipelines.running.kernels import processes
+from jupyter_pipelines.running.kernels.launching import NotStarted, StepKernel
+from jupyter_pipelines.running.kernels.watching import Cancel, Watch
+from jupyter_pipelines.running.settling import Given, lay_out, take
+from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
+from jupyter_pipelines.storing.store import Store
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.running.executing import Conduct
+
+START_TIMEOUT = 60.0
+"""Seconds that a kernel may take to answer."""
+
+EXIT_PATIENCE = 5.0
+"""Seconds that a kernel may take to end by itself once its step is done."""
+
+_BEGIN = "__import__('jupyter_pipelines.running.inside', fromlist=['begin']).begin()"
+_UNWANTED = ("PYTEST_CURRENT_TEST",)
+
+
+@dataclass(slots=True, kw_only=True)
+class Workplace:
+    """What an attempt holds while it runs; whoever has to end it in a hurry looks here.
+
+    Parameters
+    ----------
+    cancel : Cancel
+        Asks for the end.
+    kernel : StepKernel or None
+        Its kernel.
+    folders : list of Path
+        What is to be removed.
+    changed : callable
+        Called when one of them changed.
+    """
+
+    cancel: Cancel = field(default_factory=Cancel)
+    kernel: StepKernel | None = None
+    folders: list[Path] = field(default_factory=list)
+    changed: Callable[[], None] = lambda: None
+
+    def clear(self) -> None:
+        """Kill what the attempt started and remove its folders, at once."""
+        if self.kernel is not None:
+            self.kernel.kill()
+        processes.kill_all(self.strays)
+        for folder in self.folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def strays(self) -> list[Any]:
+        """Return the processes that this one started, but for the kernel itself."""
+        pid = self.kernel.pid if self.kernel else 0
+        return [one for one in processes.descendants() if one.pid != pid]
+
+
+def execute(
+    ticket: Ticket, *, progress: Callable[[Progress], None] = lambda _: None, workplace: Workplace | None = None
+) -> Outcome:
+    """Run the notebook of a ticket and return what became of it; raises nothing for what a step can do.
+
+    Parameters
+    ----------
+    ticket : Ticket
+        What to run.
+    progress : callable
+        Hears of every cell, and of the last line printed now and then; from any thread.
+    workplace : Workplace or None
+        Through it the attempt can be cancelled.
+    """
+    started, clock = _now(), time.monotonic()
+    try:
+        outcome = _attempt(ticket, progress, workplace or Workplace())
+    except PipelinesError as error:
+        outcome = Outcome(ticket=ticket.id, state="failed", fault=replace(error.faults[0], step=ticket.step))
+    return replace(outcome, started=started, seconds=time.monotonic() - clock)
+
+
+def _attempt(ticket: Ticket, progress: Callable[[Progress], None], workplace: Workplace) -> Outcome:
+    store = Store.open(ticket.store, create=False)
+    folder = store.scratch(f".{ticket.step}")
+    workplace.folders.append(folder)
+    try:
+        attempt = Attempt(ticket, store, folder, progress, workplace)
+        return attempt.run()
+    finally:
+        workplace.folders.remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        store.close()
+
+
+class Attempt:
+    """One attempt at a step.
+
+    Parameters
+    ----------
+    ticket : Ticket
+        What to run.
+    store : Store
+        Where blobs come from and go to.
+    folder : Path
+        Private to the attempt.
+    progress : callable
+        Hears how it goes.
+    workplace : Workplace
+        What it holds meanwhile.
+    """
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        store: Store,
+        folder: Path,
+        progress: Callable[[Progress], None],
+        workplace: Workplace,
+    ) -> None:
+        self._ticket = ticket
+        self._store = store
+        self._folder = folder
+        self._progress = progress
+        self._workplace = workplace
+        self._log = Path(ticket.publish["log"])
+        self._last = Progress(ticket=ticket.id)
+        self._kills = processes.out_of_memory_kills()
+        self._evidence = Evidence(ticket=ticket, folder=folder)
+
+    def run(self) -> Outcome:
+        """Run it; what its kernel started has ended when this returns."""
+        given = lay_out(self._ticket, self._store, self._folder)
+        self._prepare(given)
+        try:
+            with self._kernel() as kernel:
+                conduct = self._conduct(kernel)
+                self._execute(conduct)
+                kernel.shut_down(EXIT_PATIENCE)
+                verdict = self._verdict(conduct)
+        except NotStarted as error:
+            return self._unstarted(error)
+        return self._conclude(conduct, verdict)
+
+    def _prepare(self, given: Mapping[str, Given]) -> None:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._log.write_bytes(b"")
+        document = self._ticket.to_dict(notebook=False) | {"inputs": dict(given)}
+        _write(Path(self._ticket.path), document)
+        _write(self._folder / "attempt.json", {"ticket": self._ticket.path, "log": str(self._log)})
+        _write(self._folder / "step.ipynb", self._ticket.notebook)
+
+    @contextmanager
+    def _kernel(self) -> Iterator[StepKernel]:
+        """Start a kernel, and leave nothing of it or of what it started."""
+        ticket, place = self._ticket, self._workplace
+        if not Path(ticket.cwd).is_dir():
+            raise NotStarted(f"the folder `{ticket.cwd}` does not exist")
+        kernel = StepKernel(name=ticket.kernel, cwd=ticket.cwd, environment=self._environment(), log=self._log)
+        place.kernel = kernel
+        place.folders.append(kernel.folder)
+        try:
+            self._report(text="starting the kernel")
+            kernel.launch()
+            place.changed()
+            kernel.connect(START_TIMEOUT, lambda: place.cancel.asked)
+            kernel.evaluate(_BEGIN, START_TIMEOUT)
+            yield kernel
+        finally:
+            children = processes.descendants(kernel.pid) if kernel.pid else []
+            kernel.close()
+            processes.end_all(lambda: [*place.strays(), *(one for one in children if one.is_running())])
+            place.folders.remove(kernel.folder)
+            place.kernel = None
+
+    def _environment(self) -> dict[str, str]:
+        # Sets and dicts of text keys have the same order in every run, so that the same step stores the same bytes.
+        given = {"PYTHONHASHSEED": "0", **os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **self._ticket.environment}
+        given["JUPYTER_PIPELINES_ATTEMPT"] = str(self._folder)
+        return {name: value for name, value in given.items() if name not in _UNWANTED}
+
+    def _conduct(self, kernel: StepKernel) -> Conduct:
+        from jupyter_pipelines.running.executing import Conduct
+
+        cancel = self._workplace.cancel
+        watch = Watch(kernel, timeout=self._ticket.timeout, cancel=cancel, report=self._tail)
+        return Conduct(kernel=kernel, watch=watch, report=self._cell)
+
+    def _execute(self, conduct: Conduct) -> None:
+        """Let papermill run the notebook; how it went stands in `conduct`, not in what papermill raises or returns."""
+        import papermill
+        from papermill.exceptions import PapermillExecutionError
+
+        from jupyter_pipelines.running import engine
+
+        engine.register()
+        with contextlib.suppress(PapermillExecutionError):
+            papermill.execute_notebook(
+                str(self._folder / "step.ipynb"),
+                str(self._folder / "executed.ipynb"),
+                engine_name=engine.NAME,
+                kernel_name=self._ticket.kernel or "python3",
+                cwd=self._ticket.cwd,
+                progress_bar=False,
+                conduct=conduct,
+            )
+
+    def _verdict(self, conduct: Conduct) -> Verdict | None:
+        """Return why the step did not succeed; None when every cell ran to its end."""
+        kills = processes.out_of_memory_kills()
+        self._evidence = replace(
+            self._evidence,
+            cells=conduct.cells,
+            reached=conduct.number,
+            exit_code=conduct.kernel.exit_code(),
+            out_of_memory=kills is not None and self._kills is not None and kills > self._kills,
+            memory=conduct.watch.memory,
+            age=conduct.kernel.age(),
+        )
+        if conduct.watch.reason == "timed-out":
+            return explaining.timed_out(self._evidence)
+        if conduct.watch.reason == "cancelled":
+            return explaining.cancelled(self._evidence)
+        if conduct.ending == "died":
+            return explaining.died(self._evidence)
+        return explaining.raised(self._evidence, conduct.reply) if conduct.ending == "raised" else None
+
+    def _unstarted(self, error: NotStarted) -> Outcome:
+        _write(Path(self._ticket.publish["notebook"]), self._ticket.notebook)
+        verdict = explaining.not_started(self._evidence, error.why, error.known)
+        if self._workplace.cancel.asked:
+            verdict = explaining.cancelled(self._evidence)
+        return replace(self._failure(verdict), notebook=self._ticket.publish["notebook"])
+
+    def _conclude(self, conduct: Conduct, verdict: Verdict | None) -> Outcome:
+        from jupyter_pipelines.running.annotating import annotate, publish
+
+        taken = take(self._ticket, self._store, self._folder) if verdict is None else None
+        if taken is not None and taken.fault is not None:
+            verdict = Verdict(state="failed", fault=taken.fault)
+        stack = explaining.readable_stack(self._evidence)
+        if verdict is not None and stack:
+            with self._log.open("a", encoding="utf-8") as log:
+                log.write(f"\n{verdict.fault.message}; innermost first:\n{stack}")
+        annotate(conduct, self._ticket, verdict)
+        path = publish(conduct.notebook, Path(self._ticket.publish["notebook"]))
+        if verdict is not None:
+            return replace(self._failure(verdict), notebook=path)
+        assert taken is not None
+        return Outcome(
+            ticket=self._ticket.id,
+            state="succeeded",
+            outputs=taken.outputs,
+            warnings=taken.warnings,
+            log=str(self._log),
+            notebook=path,
+        )
+
+    def _failure(self, verdict: Verdict) -> Outcome:
+        return Outcome(
+            ticket=self._ticket.id,
+            state=verdict.state,
+            fault=verdict.fault,
+            error_type=verdict.error_type,
+            log=str(self._log),
+        )
+
+    def _cell(self, cell: int, cells: int) -> None:
+        text = "" if self._last.cell is None else self._last.text
+        self._report(cell=cell, cells=cells, text=text)
+
+    def _tail(self) -> None:
+        """Report the last line printed, if it is another one."""
+        lines = explaining.last_lines(self._log, 1)
+        if lines and lines[0] != self._last.text:
+            self._report(text=lines[0])
+
+    def _report(self, **changes: Any) -> None:
+        self._last = replace(self._last, **changes)
+        self._progress(self._last)
+
+
+def lost(ticket: Ticket, why: str, notes: tuple[str, ...] = ()) -> Outcome:
+    """Return the outcome of a ticket whose worker is gone.
+
+    Parameters
+    ----------
+    ticket : Ticket
+        What it was running.
+    why : str
+        How the worker ended.
+    notes : tuple of str
+        Evidence.
+    """
+    fault = Fault(
+        code="JP308",
+        message=f"the worker that ran step `{ticket.step}` was lost: {why}",
+        suggestion="run again: what is done already is reused",
+        step=ticket.step,
+        notes=notes,
+    )
+    return Outcome(ticket=ticket.id, state="died", fault=fault, log=ticket.publish["log"])
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    """Write JSON so that it appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(document, default=dict), "utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
