@@ -157,10 +157,9 @@ class Submit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartTimer:
-    """Pause before attempt `attempt`, for `seconds`."""
+    """Pause for `seconds` before the next attempt."""
 
     step: str
-    attempt: int
     seconds: float
 
 

@@ -56,7 +56,6 @@ from jupyter_pipelines.running.commands import (
 
 LONGEST_PAUSE = 60.0
 OVER = frozenset({"succeeded", "reused", "failed", "blocked", "skipped", "cancelled"})
-_UNSTARTED = frozenset({"pending", "deciding", "ready", "waiting", "retrying"})
 
 
 class Machine:
@@ -214,8 +213,7 @@ class Machine:
     def _retry(self, name: str) -> None:
         self._places.leave(name)
         self._states[name] = "retrying"
-        tried = self._attempts[name]
-        self._out.append(StartTimer(step=name, attempt=tried + 1, seconds=pause_after(tried)))
+        self._out.append(StartTimer(step=name, seconds=pause_after(self._attempts[name])))
 
     def _may_retry(self, name: str) -> bool:
         tries_left = self._attempts[name] <= self._tasks[name].retries
@@ -226,7 +224,7 @@ class Machine:
         if state == "running":
             self._out.append(CancelStep(step=name, hard=name in self._asked))
             self._asked.add(name)
-        elif state in _UNSTARTED:
+        else:
             self._deciding -= state == "deciding"
             self._settle(name, "cancelled")
 
@@ -261,7 +259,6 @@ class Machine:
     def _end(self, name: str, state: FinalState, cause: str | None) -> None:
         self._states[name] = state
         self._open -= 1
-        self._leased.discard(name)
         self._places.leave(name)
         self._queue.remove(name)
         if cause is not None:

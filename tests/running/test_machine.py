@@ -200,6 +200,7 @@ def test_the_longest_way_to_the_end_goes_first() -> None:
     [
         ([{"cpus": 2}, {"cpus": 2}, {"cpus": 1}], Resources(cpus=4), 2),
         ([{"gpus": 1}, {"gpus": 1}], Resources(gpus=1), 1),
+        ([{"gpus": 1, "memory": 10}, {}, {}], Resources(gpus=1, memory=10), 3),  # who asks for nothing takes nothing
         ([{"memory": 6}, {"memory": 6}, {"memory": 1}], Resources(memory=10), 2),
         ([{}, {}, {}, {}], Resources(cpus=2), 4),  # --jobs 4 on two cores is respected
         ([{"cpus": 4}, {}, {}], Resources(cpus=4), 2),
@@ -322,6 +323,14 @@ def _timers_last(todo: Sequence[Any]) -> Any:
             1,
             {"a": "failed", "b": "blocked", "c": "succeeded", "d": "succeeded"},
             id="an optional input from a blocked step, too",
+        ),
+        pytest.param(
+            [task("a"), task("b", "a", optional="a"), task("c", "a", planned="skip"), task("d")],
+            {"a": ["failed"]},
+            False,
+            1,
+            {"a": "failed", "b": "succeeded", "c": "skipped", "d": "succeeded"},
+            id="who does not run needs nothing",
         ),
         pytest.param(
             [task("a"), task("b", "a", optional="a"), task("c", "a")],
@@ -460,6 +469,23 @@ def test_a_failure_after_a_stop_is_not_tried_again() -> None:
     assert world.ends == {"a": "failed"}
 
 
+def test_a_stop_starts_nothing_that_could_do_without_what_is_stopped() -> None:
+    tasks = (task("a"), task("b", "a"), task("c", "b"), task("d", "b", optional="b"), task("e", "b", always=True))
+    world = _until_running(World(tasks), "a")
+    before = len(world.commands)
+    world.tell(StopRequested())
+    assert world.ends == dict.fromkeys("bcde", "cancelled")
+    assert not [one for one in world.commands[before:] if isinstance(one, Decide)]
+
+
+def test_a_stop_during_a_pause_ends_it() -> None:
+    machine = Machine([task("a", retries=1)], jobs=1)
+    say(machine, Decided(step="a", decision="run"), LeaseGranted(step="a"), Decided(step="a", decision="run"))
+    assert say(machine, Finished(step="a", attempt=1, state="failed")) == [StartTimer(step="a", seconds=0.0)]
+    assert say(machine, StopRequested()) == [Settle(step="a", state="cancelled"), Finish(state="cancelled")]
+    assert say(machine, TimerFired(step="a")) == []
+
+
 def test_always_means_failures_not_the_user() -> None:
     world = _until_running(World((task("a"), task("clean", "a", always=True))), "a")
     world.tell(StopRequested())
@@ -493,11 +519,82 @@ def test_a_lease_that_comes_too_late_is_given_back() -> None:
     assert not world.leases
 
 
+def say(machine: Machine, *messages: Any) -> list[Any]:
+    """Start the machine if need be, tell it all, and return what the last message led to."""
+    commands = [] if machine.state(messages[0].step or "a") != "pending" else machine.start()
+    for message in messages:
+        commands = machine.handle(message)
+    return commands
+
+
+RUNNING = (Decided(step="a", decision="run"), LeaseGranted(step="a"), Decided(step="a", decision="run"))
+
+
 def test_news_of_an_earlier_attempt_are_ignored() -> None:
-    world = _until_running(World([task("a", retries=1)], outcomes={"a": ["failed"]}), "a")
-    world.run()
-    assert world.ends == {"a": "succeeded"}
-    assert world.machine.handle(Finished(step="a", attempt=1, state="failed")) == []
+    machine = Machine([task("a", retries=1)], jobs=1)
+    assert say(machine, *RUNNING) == [Submit(step="a", attempt=1)]
+    first = Finished(step="a", attempt=1, state="failed")
+    assert say(machine, first) == [StartTimer(step="a", seconds=0.0)]
+    assert say(machine, Finished(step="a", attempt=1, state="succeeded")) == []
+    assert say(machine, TimerFired(step="a")) == [Submit(step="a", attempt=2)]
+    assert say(machine, Finished(step="a", attempt=1, state="succeeded")) == []
+    assert say(machine, TimerFired(step="a")) == []
+    assert say(machine, Finished(step="a", attempt=2, state="succeeded"))[0] == Settle(step="a", state="succeeded")
+
+
+def test_news_of_leases_that_come_too_late_change_nothing() -> None:
+    machine = Machine([task("a"), task("b")], jobs=1)
+    say(machine, *RUNNING[:1], Decided(step="b", decision="run"), *RUNNING[1:])
+    assert machine.state("a") == "running"
+    assert say(machine, LeaseBusy(step="a")) == []
+    assert say(machine, LeaseGranted(step="a")) == []
+    assert (machine.state("a"), machine.state("b")) == ("running", "ready")
+
+
+def waiting_for_leases(busy: bool) -> Machine:
+    """Return a machine in which `a` runs and `b` asked for its lease."""
+    machine = Machine([task("a"), task("b"), task("c"), task("clean", always=True)], jobs=2)
+    say(machine, *(Decided(step=name, decision="run") for name in ("a", "b", "c", "clean")))
+    say(machine, *RUNNING[1:])
+    assert [machine.state(name) for name in ("a", "b", "c", "clean")] == ["running", "waiting", "ready", "ready"]
+    if busy:
+        assert say(machine, LeaseBusy(step="b")) == [AcquireLease(step="c")]
+        assert say(machine, LeaseBusy(step="c")) == [AcquireLease(step="clean")]
+    return machine
+
+
+def test_after_a_failure_nobody_waits_for_other_runs() -> None:
+    commands = say(waiting_for_leases(busy=True), Finished(step="a", attempt=1, state="failed"))
+    skipped = [Settle(step=name, state="skipped", cause="a") for name in ("b", "c")]
+    assert commands == [Settle(step="a", state="failed"), *skipped]
+
+
+def test_after_a_failure_nobody_begins_to_wait() -> None:
+    machine = waiting_for_leases(busy=False)
+    failed = say(machine, Finished(step="a", attempt=1, state="failed"))
+    skipped = Settle(step="c", state="skipped", cause="a")
+    assert failed == [Settle(step="a", state="failed"), skipped, AcquireLease(step="clean")]
+    assert say(machine, LeaseBusy(step="b")) == [Settle(step="b", state="skipped", cause="a")]
+
+
+def test_after_a_failure_who_has_the_lease_may_still_reuse() -> None:
+    machine = waiting_for_leases(busy=False)
+    say(machine, Finished(step="a", attempt=1, state="failed"))
+    assert say(machine, LeaseGranted(step="b")) == [Decide(step="b")]
+    assert say(machine, Decided(step="b", decision="reuse")) == [Settle(step="b", state="reused")]
+
+
+def test_after_a_failure_a_pause_is_cut_short() -> None:
+    machine = Machine([task("a", retries=1), task("b"), task("clean", always=True, retries=1)], jobs=3)
+    for name in ("a", "b", "clean"):
+        say(machine, Decided(step=name, decision="run"))
+    for name in ("a", "b", "clean"):
+        say(machine, LeaseGranted(step=name), Decided(step=name, decision="run"))
+    for name in ("a", "clean"):
+        say(machine, Finished(step=name, attempt=1, state="failed"))
+    ends = [Settle(step="b", state="failed"), Settle(step="a", state="failed")]
+    assert say(machine, Finished(step="b", attempt=1, state="failed")) == ends
+    assert machine.state("clean") == "retrying"
 
 
 def test_ten_thousand_steps_in_a_row() -> None:
