@@ -41,7 +41,9 @@ def _explain(cell: Any, verdict: Verdict) -> None:
         return
     text = str(verdict.fault).splitlines()
     cell.outputs.append(
-        new_output("error", ename=verdict.fault.code, evalue=verdict.fault.message, traceback=text)
+        new_output(  # type: ignore[no-untyped-call]
+            "error", ename=verdict.fault.code, evalue=verdict.fault.message, traceback=text
+        )
     )
 
 
@@ -51,7 +53,7 @@ def publish(nb: Any, path: Path) -> str:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(nbformat.writes(nb) + "\n")
+            file.write(nbformat.writes(nb) + "\n")  # type: ignore[no-untyped-call]
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -1,7 +1,7 @@
 """The notebook of a step, cell by cell: papermill's client and its record, corrected where they say what is not so.
 
-Papermill notes ``completed`` for a cell whose kernel died and for every cell after it. Here a cell is ``completed`` when
-it ran to its end, ``failed`` when it did not, and ``pending`` when it was never reached.
+Papermill notes ``completed`` for a cell whose kernel died and for every cell after it. Here a cell is ``completed``
+when it ran to its end, ``failed`` when it did not, and ``pending`` when it was never reached.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Record(NotebookExecutionManager):  # type: ignore[misc]
         """Note that a cell did not run to its end."""
         self.cell_exception(cell)
 
-    def notebook_complete(self, **options: Any) -> None:
+    def notebook_complete(self, **_: Any) -> None:
         """Note the end; cells that were never reached stay pending."""
         self.end_time = self.now()
         about = self.nb.metadata.papermill
@@ -123,7 +123,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
 
     conduct: Conduct
 
-    def execute(self, **options: Any) -> Any:
+    def execute(self, **_: Any) -> Any:
         """Run all cells, or as many as can be."""
         self.reset_execution_trackers()
         self.kc = self.conduct.kernel.client
@@ -177,7 +177,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         if self.task_poll_for_reply is not None:
             self.task_poll_for_reply.cancel()
 
-    def _note_reply(self, *, cell: Any, cell_index: int, execute_reply: dict[str, Any]) -> None:
+    def _note_reply(self, *, execute_reply: dict[str, Any], **_: Any) -> None:
         self.conduct.reply = dict(execute_reply["content"])
 
     _shown = _displayed = 0
@@ -192,7 +192,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         if self._fits():
             return super().output(outs, msg, display_id, cell_index)
         if fitted:
-            outs.append(new_output("stream", name="stderr", text=_NOTICE))
+            outs.append(new_output("stream", name="stderr", text=_NOTICE))  # type: ignore[no-untyped-call]
         return None
 
     def _fits(self) -> bool:

@@ -1,4 +1,4 @@
-"""Why a step did not succeed: evidence that its kernel left behind, told as one fault that names the user's own cell."""
+"""Why a step did not succeed: what its kernel left behind, told as one fault that names the user's own cell."""
 
 from __future__ import annotations
 
@@ -164,9 +164,7 @@ def raised(evidence: Evidence, reply: Mapping[str, Any]) -> Verdict:
     make = {"SystemExit": _left_early, "StdinNotImplementedError": _asked}.get(kind, _raised)
     places = [place for place, _ in frames if place is not None]
     fault = make(evidence, error, tuple(text for _, text in frames))
-    return Verdict(
-        state="failed", fault=_placed(fault, places[-1] if places else None, "", evidence), error_type=kind
-    )
+    return Verdict(state="failed", fault=_placed(fault, places[-1] if places else None, "", evidence), error_type=kind)
 
 
 def last_lines(path: Path, count: int) -> list[str]:
@@ -202,17 +200,17 @@ def _raised(evidence: Evidence, error: Mapping[str, Any], frames: tuple[str, ...
 
 
 def _left_early(evidence: Evidence, error: Mapping[str, Any], frames: tuple[str, ...]) -> Fault:
-    status = str(error["message"]) or "0"
+    call = error.get("called") or f"sys.exit({str(error['message'])[:100]})"
     return Fault(
         code="JP303",
-        message=f"step `{evidence.step}` left early: it called `sys.exit({status[:100]})` or the like",
+        message=f"step `{evidence.step}` left early: it called `{call}`",
         suggestion="let the step run to its end; to report a failure, raise an exception",
         step=evidence.step,
         notes=frames[-_FRAMES:] if len(frames) > 1 else (),
     )
 
 
-def _asked(evidence: Evidence, error: Mapping[str, Any], frames: tuple[str, ...]) -> Fault:
+def _asked(evidence: Evidence, _: Mapping[str, Any], frames: tuple[str, ...]) -> Fault:
     return Fault(
         code="JP309",
         message=f"step `{evidence.step}` asked for input, and nobody watches while a pipeline runs",
@@ -300,7 +298,7 @@ def _placed_frame(frame: Mapping[str, Any], evidence: Evidence) -> tuple[Place |
         return None, f"{_short(frame['file'], evidence)}, line {frame['line']}{function}: {text}"
     place = _place(frame["cell"], frame["line"], evidence)
     if place is None:
-        return None, f"the step's own notebook, line {frame['line']}{function}"
+        return None, _shared_frame(frame, function, evidence)
     return place, f"cell {place.cell}, line {place.line}{function}: {place.text.strip()}"
 
 
@@ -315,13 +313,20 @@ def _place(count: int, line: int, evidence: Evidence) -> Place | None:
     about = cell["metadata"].get("jupyter_pipelines", {})
     lines = str(cell["source"]).split("\n")
     text = lines[line - 1] if 0 < line <= len(lines) else ""
-    number, start = _origin(about, max(line, 1))
-    return None if number is None else Place(cell=number, line=start, text=text)
+    if about.get("cell") is None:
+        return None
+    return Place(cell=int(about["cell"]), line=max(line, 1) + int(about.get("offset") or 0), text=text)
 
 
-def _origin(about: Mapping[str, Any], line: int) -> tuple[int | None, int]:
-    number = about.get("cell")
-    return (None if number is None else int(number)), line + int(about.get("offset") or 0)
+def _shared_frame(frame: Mapping[str, Any], function: str, evidence: Evidence) -> str:
+    """Return a frame in shared code as text; of its piece the cell is known, the line in it is not."""
+    cell = evidence.cells[frame["cell"] - 1]
+    origins = cell["metadata"].get("jupyter_pipelines", {}).get("origins", ())
+    before = [one for one in origins if one["line"] <= frame["line"]]
+    where = f"cell {before[-1]['cell']}" if before else "the step's own notebook"
+    lines = str(cell["source"]).split("\n")
+    text = lines[frame["line"] - 1].strip() if frame["line"] <= len(lines) else ""
+    return f"{where}{function}: {text}"
 
 
 def _short(file: str, evidence: Evidence) -> str:

@@ -1,8 +1,9 @@
-"""The mutation guard: did a step change an input that it did not declare as an output?
+"""The mutation guard: it notices when a step changes an input that it does not declare as an output.
 
-Runs inside the kernel, so it imports the standard library only; what knows a library is asked only when that library is
-loaded already. A fingerprint covers what a value *is*, not how it is kept: consolidating the blocks of a data frame,
-filling a cached property or sorting the indices of a sparse matrix changes nothing. What has no fingerprint is not checked.
+Runs inside the kernel, so it imports the standard library only; what knows a library is asked only when that library
+is loaded already. A fingerprint covers what a value *is*, not how it is kept: consolidating the blocks of a data
+frame, filling a cached property or sorting the indices of a sparse matrix changes nothing. What has no fingerprint is
+not checked.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _RESTLESS = frozenset({"matplotlib", "plotly", "bokeh"})
 class Guard:
     """Remembers what inputs looked like when they were loaded.
 
-    It holds on to a value only where Python cannot refer to one weakly: an input that the step has dropped costs no memory.
+    It holds on to a value only where Python cannot refer to one weakly: an input that the step has dropped costs no
+    memory.
     """
 
     def __init__(self) -> None:
@@ -54,8 +56,7 @@ def fingerprint(value: Any) -> bytes | None:
     digest = hashlib.blake2b(digest_size=16)
     try:
         _feed(digest.update, value, 0)
-    except Exception:
-        # Any type of any library may fail in any way here; not being able to look is no reason to fail a step.
+    except Exception:  # noqa: BLE001 - any type of any library may fail in any way; that is no reason to fail a step
         return None
     return digest.digest()
 
@@ -78,7 +79,7 @@ def _differs(value: Any, before: bytes) -> bool:
     return value is not None and fingerprint(value) not in (None, before)
 
 
-Update = Callable[[bytes], object]
+Update = Callable[[Any], object]
 
 
 def _feed(update: Update, value: Any, depth: int) -> None:
@@ -94,7 +95,7 @@ def _feed(update: Update, value: Any, depth: int) -> None:
     _feed_pickle(update, value, depth)
 
 
-def _feed_scalar(update: Update, value: Any, depth: int) -> None:
+def _feed_scalar(update: Update, value: Any, _: int) -> None:
     update(repr(value).encode("utf-8", "surrogatepass") + b"\0")
 
 
@@ -177,7 +178,7 @@ def _feed_polars(update: Update, value: Any, depth: int) -> None:
     _feed_array(update, value.hash_rows(seed=0).to_numpy(), depth)
 
 
-def _feed_pickle(update: Update, value: Any, depth: int) -> None:
+def _feed_pickle(update: Update, value: Any, _: int) -> None:
     _Pickler(_Sink(update)).dump(value)
 
 

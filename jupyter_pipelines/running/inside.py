@@ -150,10 +150,10 @@ class Inside:
         NotStorable
             A value cannot be stored (JP205).
         """
-        self._save(dict.fromkeys((*names, *self._ticket["outputs"])), sys._getframe(1).f_globals)
+        self._save(dict.fromkeys((*names, *self._ticket["outputs"])), sys._getframe(1).f_globals)  # noqa: SLF001 - documented so
 
     def _save(self, names: Mapping[str, None], namespace: Mapping[str, Any]) -> None:
-        faults = [*self._missing(names, namespace), *self._changed(names)]
+        faults = [*self._missing(names, namespace), *self._changed()]
         errors = [fault for fault in faults if fault.severity == "error"]
         if errors:
             raise StepFailed(*errors)
@@ -219,7 +219,7 @@ class Inside:
             elif self._written(name) is None:
                 yield self._not_written(name)
 
-    def _changed(self, names: Mapping[str, None]) -> Iterator[Fault]:
+    def _changed(self) -> Iterator[Fault]:
         for name, sure in self._guard.changed().items():
             yield Fault(
                 code="JP307",

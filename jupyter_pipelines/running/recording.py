@@ -1,7 +1,8 @@
 """What the kernel of a step records for its worker: the log, where it is, and how a cell ended.
 
 Runs inside the kernel, so it imports the standard library only. Messages of a kernel get lost when there are many of
-them; files do not. So all that a step prints goes to its log, and only the beginning and the end of it into the notebook.
+them; files do not. So all that a step prints goes to its log, and only the beginning and the end of it into the
+notebook.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def begin() -> None:
     Recorder(shell, folder, streams).attach()
     _make_exit_raise(shell)
     _leave_children_alone(shell)
+    _forget_what_was_shown(shell)
 
 
 def _shell() -> Any:
@@ -81,7 +83,9 @@ def _make_exit_raise(shell: Any) -> None:
     """Make ``quit()`` end the cell as ``sys.exit()`` does; a notebook would go on and ask to be shut down later."""
 
     def leave() -> NoReturn:
-        raise SystemExit(0)
+        error = SystemExit(0)
+        error.called = "quit()"  # type: ignore[attr-defined]
+        raise error
 
     with contextlib.suppress(AttributeError):
         shell.ask_exit = leave
@@ -93,7 +97,13 @@ def _leave_children_alone(shell: Any) -> None:
     The worker ends them, after everything that wants to end them in an orderly way had its turn.
     """
     with contextlib.suppress(AttributeError):
-        shell.kernel._process_children = list
+        shell.kernel._process_children = list  # noqa: SLF001 - there is no public way
+
+
+def _forget_what_was_shown(shell: Any) -> None:
+    """Keep IPython from holding all that a cell prints in memory; only ``%notebook`` asks for it."""
+    with contextlib.suppress(AttributeError):
+        shell._tee = lambda *_, **__: contextlib.nullcontext()  # noqa: SLF001 - there is no public way
 
 
 class Tamed:
@@ -118,8 +128,8 @@ class Tamed:
 
     def write(self, text: str) -> int:
         """Write to the log, and to the notebook while there is room."""
-        if not isinstance(text, str) or self._stream.closed:
-            return int(self._write(text))
+        if self._stream.closed or not hasattr(text, "encode"):
+            return int(self._write(text) or 0)
         self._to_log(text)
         room = max(0, HEAD - self._shown)
         self._shown += len(text)
@@ -254,13 +264,14 @@ def describe(error: BaseException, cells: dict[str, int]) -> dict[str, Any]:
         "frames": list(_frames(error, cells)),
         "faults": [asdict(fault) for fault in getattr(error, "faults", ()) if hasattr(fault, "code")],
         "cause": _cause(error),
+        "called": getattr(error, "called", None),
     }
 
 
 def _text(error: BaseException) -> str:
     try:
         return str(error.msg if isinstance(error, SyntaxError) else error)[:_LONGEST]
-    except Exception as unprintable:
+    except Exception as unprintable:  # noqa: BLE001 - it is the user's code that makes the text
         return f"<its text raised {type(unprintable).__name__}>"
 
 
@@ -282,7 +293,7 @@ def place_of(file: str, cells: dict[str, int]) -> dict[str, Any] | None:
     """Return where a frame of the user's is: a cell, or a file that no package installed."""
     if file in cells:
         return {"cell": cells[file]}
-    if file.startswith("<") or not os.path.isabs(file) or _is_installed(file):
+    if file.startswith("<") or not Path(file).is_absolute() or _is_installed(file):
         return None
     return {"file": file}
 
@@ -292,6 +303,5 @@ def _is_installed(file: str) -> bool:
     parts = Path(file).parts
     if "site-packages" in parts or "dist-packages" in parts:
         return True
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    homes = [here, *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))]
-    return any(file.startswith(home + os.sep) for home in homes)
+    homes = [Path(__file__).parents[1], *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))]
+    return any(Path(file).is_relative_to(home) for home in homes)

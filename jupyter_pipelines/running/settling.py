@@ -74,7 +74,9 @@ def take(ticket: Ticket, store: Store, folder: Path) -> Taken:
         return Taken(fault=fault)
     warnings = tuple(fault_from_dict(one) for one in manifest["warnings"])
     try:
-        return Taken(outputs={name: _put(store, manifest["outputs"][name]) for name in ticket.outputs}, warnings=warnings)
+        return Taken(
+            outputs={name: _put(store, manifest["outputs"][name]) for name in ticket.outputs}, warnings=warnings
+        )
     except StoreError as error:
         return Taken(fault=error.faults[0])
 

@@ -24,8 +24,9 @@ from jupyter_pipelines.running.explaining import Evidence, Verdict
 from jupyter_pipelines.running.kernels import processes
 from jupyter_pipelines.running.kernels.launching import NotStarted, StepKernel
 from jupyter_pipelines.running.kernels.watching import Cancel, Watch
-from jupyter_pipelines.running.settling import Given, lay_out, take
+from jupyter_pipelines.running.settling import Given, Taken, lay_out, take
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
+from jupyter_pipelines.storing.faults import writing
 from jupyter_pipelines.storing.store import Store
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ class Attempt:
     def run(self) -> Outcome:
         """Run it; what its kernel started has ended when this returns."""
         given = lay_out(self._ticket, self._store, self._folder)
-        self._prepare(given)
+        with writing(self._store.root, f"the ticket of step `{self._ticket.step}`"):
+            self._prepare(given)
         try:
             with self._kernel() as kernel:
                 conduct = self._conduct(kernel)
@@ -251,20 +253,12 @@ class Attempt:
         return replace(self._failure(verdict), notebook=self._ticket.publish["notebook"])
 
     def _conclude(self, conduct: Conduct, verdict: Verdict | None) -> Outcome:
-        from jupyter_pipelines.running.annotating import annotate, publish
-
-        taken = take(self._ticket, self._store, self._folder) if verdict is None else None
-        if taken is not None and taken.fault is not None:
+        taken = take(self._ticket, self._store, self._folder) if verdict is None else Taken()
+        if taken.fault is not None:
             verdict = Verdict(state="failed", fault=taken.fault)
-        stack = explaining.readable_stack(self._evidence)
-        if verdict is not None and stack:
-            with self._log.open("a", encoding="utf-8") as log:
-                log.write(f"\n{verdict.fault.message}; innermost first:\n{stack}")
-        annotate(conduct, self._ticket, verdict)
-        path = publish(conduct.notebook, Path(self._ticket.publish["notebook"]))
+        path = self._publish(conduct, verdict)
         if verdict is not None:
             return replace(self._failure(verdict), notebook=path)
-        assert taken is not None
         return Outcome(
             ticket=self._ticket.id,
             state="succeeded",
@@ -273,6 +267,17 @@ class Attempt:
             log=str(self._log),
             notebook=path,
         )
+
+    def _publish(self, conduct: Conduct, verdict: Verdict | None) -> str:
+        from jupyter_pipelines.running.annotating import annotate, publish
+
+        stack = explaining.readable_stack(self._evidence)
+        with writing(self._store.root, f"the notebook of step `{self._ticket.step}`"):
+            if verdict is not None and stack:
+                with self._log.open("a", encoding="utf-8") as log:
+                    log.write(f"\n{verdict.fault.message}; innermost first:\n{stack}")
+            annotate(conduct, self._ticket, verdict)
+            return publish(conduct.notebook, Path(self._ticket.publish["notebook"]))
 
     def _failure(self, verdict: Verdict) -> Outcome:
         return Outcome(

@@ -12,9 +12,9 @@ from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
 class Executor(Protocol):
     """Runs tickets somewhere. Built by ``Class(jobs)``; nothing is started before the first ticket.
 
-    One paragraph for authors: call :func:`jupyter_pipelines.running.worker.execute` in a process that runs one ticket at
-    a time, hand its progress and its outcome back from :meth:`poll`, and turn the loss of that process into an outcome
-    with :func:`jupyter_pipelines.running.worker.lost`. Announce the class as an entry point in the group
+    One paragraph for authors: call :func:`jupyter_pipelines.running.worker.execute` in a process that runs one ticket
+    at a time, hand its progress and its outcome back from :meth:`poll`, and turn the loss of that process into an
+    outcome with :func:`jupyter_pipelines.running.worker.lost`. Announce the class as an entry point in the group
     ``jupyter_pipelines.executors``, and inherit :class:`jupyter_pipelines.testing.ExecutorContract` in a test.
 
     Attributes

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.pipeline.step import Resources
@@ -120,7 +120,7 @@ class _Worker:
         self.ticket: Ticket | None = None
         self.holds: Mapping[str, Any] = {}
         self._news = news
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the worker lives
         self._process = subprocess.Popen(
             [sys.executable, *_COMMAND],
             stdin=subprocess.PIPE,
@@ -129,6 +129,7 @@ class _Worker:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
+        self._orders = cast(IO[bytes], self._process.stdin)
         threading.Thread(target=self._listen, name="jupyter-pipelines-worker", daemon=True).start()
 
     def take(self, ticket: Ticket) -> None:
@@ -138,16 +139,14 @@ class _Worker:
 
     def send(self, order: Mapping[str, Any]) -> None:
         """Tell it something; if it is gone, that is noticed elsewhere."""
-        assert self._process.stdin is not None
         with contextlib.suppress(OSError, ValueError):
-            self._process.stdin.write(json.dumps(order, default=dict).encode() + b"\n")
-            self._process.stdin.flush()
+            self._orders.write(json.dumps(order, default=dict).encode() + b"\n")
+            self._orders.flush()
 
     def dismiss(self) -> None:
         """Close its stdin: it ends what it does and goes."""
-        assert self._process.stdin is not None
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
+            self._orders.close()
 
     def end(self, patience: float) -> None:
         """Wait until it has gone; kill it if it does not go."""
@@ -172,8 +171,7 @@ class _Worker:
         return lost(self.ticket, f"its process ended {how_it_ended(code)}", notes) if self.ticket else None
 
     def _listen(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
+        with cast(IO[bytes], self._process.stdout) as lines:
             for line in lines:
                 self._news.put((self, json.loads(line)))
         self._news.put((self, None))
@@ -216,4 +214,3 @@ def _memory() -> int | None:
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import select
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO
 from jupyter_pipelines.running.ticket import Progress, Ticket
 from jupyter_pipelines.running.worker import Workplace, execute, lost
 
+logger = logging.getLogger(__name__)
 _LOOK = 1.0
 
 
@@ -58,8 +60,8 @@ class Process:
     def _execute(self, ticket: Ticket) -> None:
         try:
             outcome = execute(ticket, progress=self._progress, workplace=self._workplace)
-        except Exception as error:
-            # A fault of ours must not take the run with it: the ticket gets its outcome, the worker goes on.
+        except Exception as error:  # a fault of ours must not take the run with it
+            logger.exception("ticket %s", ticket.id)
             outcome = lost(ticket, f"{type(error).__name__}: {error}")
         self._send({"outcome": outcome.to_dict()})
 

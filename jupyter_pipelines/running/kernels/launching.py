@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 import socket
@@ -26,6 +25,7 @@ from jupyter_pipelines.running.kernels import processes
 
 OWN = "python3"
 _LONGEST_SOCKET = 90
+_SHORT = Path("/tmp")  # noqa: S108 - a private folder is made in it
 _POLL = 0.01
 _SOCKETS = ("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port")
 # No history in the user's files, as nbclient has it; two threads of a database less.
@@ -53,7 +53,7 @@ class NotStarted(Exception):
 class OwnInterpreter(KernelSpecManager):
     """Knows one kernel: IPython's, in the interpreter that runs this code."""
 
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:  # noqa: ARG002 - there is one only
         """Return it, whatever it is called."""
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
@@ -258,9 +258,9 @@ def installed() -> tuple[str, ...]:
 def private_folder() -> Path:
     """Make a folder that only this user can enter, with a path short enough for sockets."""
     folder = Path(tempfile.mkdtemp(prefix="jp-"))
-    if len(str(folder)) > _LONGEST_SOCKET and os.path.isdir("/tmp"):  # noqa: S108
+    if len(str(folder)) > _LONGEST_SOCKET and _SHORT.is_dir():
         folder.rmdir()
-        folder = Path(tempfile.mkdtemp(prefix="jp-", dir="/tmp"))  # noqa: S108
+        folder = Path(tempfile.mkdtemp(prefix="jp-", dir=_SHORT))
     return folder
 
 
@@ -304,4 +304,3 @@ async def _next(channel: Any, timeout: float) -> dict[str, Any] | None:
         return dict(await channel.get_msg(timeout=timeout))
     except Empty:
         return None
-
