@@ -67,7 +67,7 @@ def _gaps_filled(array: Any) -> Any:
     dtype = array.dtype
     if dtype.names is None or dtype.itemsize == sum(dtype[name].itemsize for name in dtype.names):
         return array
-    clean = np.zeros_like(array)
+    clean = np.zeros(array.shape, dtype)
     for name in dtype.names:
         clean[name] = array[name]
     return clean

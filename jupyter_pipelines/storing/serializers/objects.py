@@ -1,24 +1,31 @@
 """Whatever else Python can pickle: the last resort, because reading it runs code.
 
-Pickles are made as repeatable as pickling is, so that a step that comes to the same result stores the same bytes:
-functions and classes of the notebook do not carry the file name of the kernel that compiled them, nor a random id.
-Not repeatable are sets of texts (their order depends on PYTHONHASHSEED) and which equal texts are one object.
+Functions and classes of the notebook are pickled by value, so that a step can read what it has no code for. Pickles are
+made as repeatable as pickling is, so that a step that comes to the same result stores the same bytes: code carries
+neither the file name of the kernel that compiled it nor its first line, and a class has an id made of its content, not
+a random one. Not repeatable are sets of texts (their order depends on PYTHONHASHSEED) and which equal texts are one
+object.
+
+By the id a class is recognised, too: where the reading kernel has the very same class, that one is taken, so that
+``isinstance`` and members of an ``Enum`` mean what they say.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import pickle
+import sys
 import types
 from collections import ChainMap
-from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 PROTOCOL = 5
 _FILE_NAME = "<step>"
 _PLACEHOLDER = "0" * 32
+_CACHED = type(functools.lru_cache(int))
 
 
 class Pickle:
@@ -38,7 +45,7 @@ class Pickle:
     def read(self, path: Path) -> Any:
         """Return the object in `path`; this runs code."""
         with path.open("rb") as file:
-            return pickle.load(file)  # noqa: S301 - a store that others can write to is not opened
+            return _Unpickler(file).load()
 
 
 class Joblib:
@@ -64,22 +71,63 @@ class Joblib:
         return joblib.load(path)
 
 
-@cache
+class _Unpickler(pickle.Unpickler):
+    """Takes classes that are there already instead of making them anew."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+        self._present: set[type] = set()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what a pickle names; what cloudpickle makes classes with is replaced."""
+        found = super().find_class(module, name)
+        if module != "cloudpickle.cloudpickle":
+            return found
+        if name in ("_make_skeleton_class", "_make_skeleton_enum"):
+            return lambda *args: self._present_class(args) or found(*args)
+        if name == "_class_setstate":
+            return lambda one, state: one if one in self._present else found(one, state)
+        return found
+
+    def _present_class(self, args: tuple[Any, ...]) -> type | None:
+        """Return the class that a skeleton with these arguments would become, if the notebook has defined it."""
+        one = getattr(sys.modules.get("__main__"), args[1], None)
+        if not isinstance(one, type) or one.__module__ != "__main__" or _id_of(one) != args[-2]:
+            return None
+        self._present.add(one)
+        return one
+
+
+@functools.cache
 def _pickler() -> Any:
     """Return the class of our pickler; made on first use, because cloudpickle takes its time to import."""
     import cloudpickle
-    from cloudpickle import cloudpickle as inner
 
     class Repeatable(cloudpickle.Pickler):  # type: ignore[misc]
         dispatch_table: ClassVar[Any] = ChainMap({types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
 
         def __init__(self, file: BinaryIO) -> None:
             super().__init__(file, protocol=PROTOCOL)
+            self._unwrapped: set[int] = set()
 
         def reducer_override(self, value: Any) -> Any:
             if isinstance(value, type):
-                _name_class(value, inner)
+                _give_id(value)
+                return _tidied(super().reducer_override(value))
+            if isinstance(value, _CACHED) and self._is_new(value):
+                return _wrap, (value.__wrapped__, *value.cache_parameters().values())
             return super().reducer_override(value)
+
+        def _function_getnewargs(self, function: Any) -> Any:
+            made_of = super()._function_getnewargs(function)
+            made_of[1].pop("__file__", None)  # its globals say where a script lies
+            return made_of
+
+        def _is_new(self, value: Any) -> bool:
+            """Tell whether a cached function of the notebook is met for the first time, not within itself."""
+            new = value.__module__ == "__main__" and id(value) not in self._unwrapped
+            self._unwrapped.add(id(value))
+            return new
 
     return Repeatable
 
@@ -87,23 +135,54 @@ def _pickler() -> Any:
 def _reduce_code(code: types.CodeType) -> Any:
     from cloudpickle import cloudpickle as inner
 
-    return inner._code_reduce(code.replace(co_filename=_FILE_NAME))  # noqa: SLF001 - it has no public name
+    plain = code.replace(co_filename=_FILE_NAME, co_firstlineno=1)
+    return inner._code_reduce(plain)  # noqa: SLF001 - it has no public name
 
 
-def _name_class(value: type, inner: Any) -> None:
+def _wrap(function: Any, maxsize: int | None, typed: bool) -> Any:
+    """Return a cached function of the notebook, which pickles only by a name that others do not have."""
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def _tidied(reduced: Any) -> Any:
+    """Take out of the state of a class what is not its content.
+
+    That is the line it was defined in (Python 3.13 and later), and what copyreg notes when an instance is pickled.
+    """
+    state = reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
+    if isinstance(state, tuple) and state and isinstance(state[0], dict):
+        state[0].pop("__firstlineno__", None)
+        state[0].pop("__slotnames__", None)
+    return reduced
+
+
+def _give_id(one: type) -> None:
     """Give a class of the notebook an id made of its content, where cloudpickle would draw a random one."""
+    from cloudpickle import cloudpickle as inner
+
     by_class = getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", None)
     by_id = getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_ID", None)
     by_reference = getattr(inner, "_should_pickle_by_reference", None)
-    if by_class is None or by_id is None or by_reference is None or value in by_class or by_reference(value):
+    if by_class is None or by_id is None or by_reference is None or one in by_class or by_reference(one):
         return
-    by_class[value] = _PLACEHOLDER
+    # A class that mentions itself is met again while its content is read; it needs some id by then.
+    by_class[one] = _PLACEHOLDER
     try:
         content = io.BytesIO()
-        _pickler()(content).dump(value)
+        _pickler()(content).dump(one)
     except BaseException:
-        del by_class[value]
+        del by_class[one]
         raise
     name = hashlib.sha256(content.getvalue()).hexdigest()[:32]
-    by_class[value] = name
-    by_id.setdefault(name, value)
+    by_class[one] = name
+    by_id.setdefault(name, one)
+
+
+def _id_of(one: type) -> str:
+    from cloudpickle import cloudpickle as inner
+
+    try:
+        _give_id(one)
+    except Exception:  # noqa: BLE001 - a class that cannot be pickled is not the one that was
+        return ""
+    return str(getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", {}).get(one, ""))
