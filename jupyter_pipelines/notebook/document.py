@@ -93,7 +93,7 @@ def read_document(path: str | Path) -> Document:
     if path.suffix == NOTEBOOK_SUFFIX:
         return of_json(load_json(text, path), path)
     if path.suffix in SCRIPT_SUFFIXES:
-        return _of_script(text, path)
+        return of_script(text, path)
     kinds = ", ".join((NOTEBOOK_SUFFIX, *SCRIPT_SUFFIXES))
     raise _unreadable(path, f"files of the kind `{path.suffix or path.name}` are not read", f"name one of: {kinds}")
 
@@ -202,7 +202,14 @@ def _with_unique_ids(cells: Iterable[Cell]) -> tuple[Cell, ...]:
     return tuple(kept)
 
 
-def _of_script(text: str, path: Path) -> Document:
+def of_script(text: str, path: Path) -> Document:
+    """Return the document that jupytext reads from `text`, the content of a script or Markdown file called `path`.
+
+    Raises
+    ------
+    NotebookError
+        jupytext cannot read it.
+    """
     import jupytext
 
     try:

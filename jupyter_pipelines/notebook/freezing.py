@@ -1,0 +1,172 @@
+"""Inferred interfaces written into the headers of a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from jupyter_pipelines.errors import Fault, NotebookError
+from jupyter_pipelines.notebook.document import Cell, read_document
+from jupyter_pipelines.notebook.headers import split_cell
+from jupyter_pipelines.notebook.layout import MAGICS, Layout, Mark, lay_out
+from jupyter_pipelines.notebook.options import BY_KEY, BY_SPELLING, Option
+from jupyter_pipelines.notebook.patching import write_sources
+from jupyter_pipelines.notebook.words import Word
+from jupyter_pipelines.pipeline.data import Input, Upstream
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Section, Step
+
+_SECTIONS: Mapping[Section, Option] = {
+    "inputs": BY_KEY["in"],
+    "outputs": BY_KEY["out"],
+    "parameters": BY_KEY["param"],
+}
+_LINE = 100
+
+
+def freeze(path: str | Path, pipeline: Pipeline) -> list[int]:
+    """Write what was inferred into the headers of a notebook, and return the numbers of the cells that changed.
+
+    The form of each header is kept. What was inferred to be empty is left out, as it reads the same. Everything else in
+    the file stays as it is, byte for byte; the file is replaced in one go or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        The notebook, or a script or Markdown file that jupytext reads.
+    pipeline : Pipeline
+        What it was read into.
+
+    Raises
+    ------
+    NotebookError
+        It cannot be read, or is another one by now (JP104).
+    """
+    path = Path(path)
+    cells = {cell.number: cell for cell in read_document(path).cells}
+    changes: dict[int, str] = {}
+    for step in pipeline:
+        options = inferred_options(step)
+        cell = cells.get(step.cells[0].number)
+        if not options:
+            continue
+        if cell is None or not _heads(cell, step):
+            raise NotebookError(_moved(path, step))
+        changes[cell.number] = with_options(cell, step, options)
+    if changes:
+        write_sources(path, changes)
+    return sorted(changes)
+
+
+def inferred_options(step: Step) -> dict[str, str]:
+    """Return, by option name, the items of `step` that were inferred, as a header spells them; none that are empty."""
+    spelled: dict[Section, Iterable[str]] = {
+        "inputs": map(_spelled_input, step.inputs),
+        "outputs": (one.name if one.format is None else f"{one.name}:{one.format}" for one in step.outputs),
+        "parameters": step.parameters,
+    }
+    found = {_SECTIONS[section].name: " ".join(spelled[section]) for section in _SECTIONS if section in step.inferred}
+    return {name: items for name, items in found.items() if items}
+
+
+def _spelled_input(one: Input) -> str:
+    same = isinstance(one.source, Upstream) and one.source.output == one.name
+    return one.name if same else f"{one.name}={one.source}"
+
+
+def _heads(cell: Cell, step: Step) -> bool:
+    """Return whether `cell` is, still, where `step` begins."""
+    header = split_cell(cell.source, cell.number, cell.tags).header
+    return header is not None and header.kind == "step" and header.name == step.name
+
+
+def with_options(cell: Cell, step: Step, options: Mapping[str, str]) -> str:
+    """Return the text of `cell`, the first of `step`, with `options` in its header."""
+    layout = lay_out(cell.source, cell.number)
+    if not layout.marks:
+        return _headed(layout, step, options)
+    mark = layout.marks[0]
+    insert = _into_magic if mark.form == "magic" else _into_comments
+    lines = [line.text for line in layout.lines]
+    places = insert(layout, mark, options)
+    # From the bottom up, so that what stands above keeps its place.
+    for (line, column), texts in sorted(places.items(), reverse=True):
+        text = lines[line - 1]
+        lines[line - 1] = text[:column] + _joined(texts, len(text)) + text[column:]
+    return "\n".join(lines)
+
+
+def _joined(texts: list[str], width: int) -> str:
+    """Return options that go to one place, in further lines where one gets too long."""
+    joined = ""
+    for text in texts:
+        width += len(text)
+        if width > _LINE and not text.startswith("\n"):
+            joined, width = f"{joined} \\\n   ", len(text) + 3
+        joined += text
+    return joined
+
+
+_Places = dict[tuple[int, int], list[str]]
+
+
+def _into_magic(layout: Layout, mark: Mark, options: Mapping[str, str]) -> _Places:
+    """Put each option behind those that usually stand before it."""
+    words = [word for word in mark.words if layout.roles[word.place.line - 1] == "header"]
+    places: _Places = {}
+    for name, items in options.items():
+        place = _before(name, words).place
+        position = (place.line, place.column + place.length)
+        places.setdefault(position, []).append(f" {BY_KEY[name].short} {items}")
+    return places
+
+
+def _into_comments(layout: Layout, mark: Mark, options: Mapping[str, str]) -> _Places:
+    """Put each option into a line of its own, below those that usually stand before it."""
+    places: _Places = {}
+    for name, items in options.items():
+        line = _before(name, list(mark.words)).place.line
+        # A line that goes on takes the following ones with it.
+        while layout.lines[line - 1].text.rstrip().endswith("\\") and layout.roles[line : line + 1] == ["option"]:
+            line += 1
+        text = layout.lines[line - 1].text
+        lead = text[: text.index("#|")]
+        places.setdefault((line, len(text)), []).append(f"\n{lead}#| {name}: {items}")
+    return places
+
+
+def _headed(layout: Layout, step: Step, options: Mapping[str, str]) -> str:
+    """Return a cell that only tags make a step, with a header that says the same and the options."""
+    lines = [f"#| step: {step.name}", *(f"#| {name}: {items}" for name, items in options.items())]
+    if step.after:
+        lines.append(f"#| after: {' '.join(step.after)}")
+    magics = max((number for number, role in enumerate(layout.roles, start=1) if role in MAGICS), default=0)
+    texts = [line.text for line in layout.lines]
+    return "\n".join([*texts[:magics], *lines, *texts[magics:]])
+
+
+def _rank(name: str) -> int:
+    return [option.name for option in _SECTIONS.values()].index(name)
+
+
+def _before(name: str, words: list[Word]) -> Word:
+    """Return the last word of the name and of the options that usually stand before `name`."""
+    current, last = -1, words[0]
+    for word in words:
+        option = BY_SPELLING.get(word.text.partition("=")[0]) if word.shown[:1] not in "\"'" else None
+        if option is not None:
+            current = _rank(option.name) if option in _SECTIONS.values() else len(_SECTIONS)
+        if current < _rank(name):
+            last = word
+    return last
+
+
+def _moved(path: Path, step: Step) -> Fault:
+    return Fault(
+        code="JP104",
+        message=f"`{path.name}` changed while it was read: step `{step.name}` no longer begins in cell "
+        f"{step.cells[0].number}",
+        suggestion="save the notebook, and try again",
+        notebook=str(path),
+        step=step.name,
+    )
