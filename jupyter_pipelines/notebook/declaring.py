@@ -143,7 +143,7 @@ class _Reader:
         """Return what papermill's ``# type: int`` says; a comment that is something else says nothing."""
         try:
             return read_annotation(ast.parse(text, mode="eval").body)
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             return Shape()
 
     def _shape(self, annotation: ast.expr) -> Shape:
