@@ -7,6 +7,7 @@ with the first line that is anything else, or behind a magic whose cell is not P
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -261,9 +262,11 @@ def _find_strays(layout: Layout, source: str) -> None:
         return
     top = sum(len(line.text) + len(line.end) for line in layout.lines[: len(layout.roles)])
     found = list(_STRAY.finditer(source, top))
-    strings = [(match.start(), match.end()) for match in _STRINGS.finditer(source, top)] if found else []
+    ends = {match.start(): match.end() for match in _STRINGS.finditer(source, top)} if found else {}
+    starts = list(ends)
     for match in found:
-        if not any(start < match.start(1) < end for start, end in strings):
+        before = bisect_left(starts, match.start(1))
+        if not before or ends[starts[before - 1]] <= match.start(1):
             layout.faults.append(_stray(layout, source, match))
 
 
