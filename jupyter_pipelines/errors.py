@@ -71,6 +71,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP308": "a worker was lost",
         "JP309": "a step asked for input",
         "JP310": "an input could not be loaded",
+        "JP311": "what a step depends on was changed while it ran",
         # JP4xx: the store
         "JP401": "the store cannot be opened",
         "JP402": "the store cannot be written",

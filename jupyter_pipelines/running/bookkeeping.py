@@ -34,6 +34,7 @@ from jupyter_pipelines.storing.store import Store
 
 if TYPE_CHECKING:
     from jupyter_pipelines.planning.plan import Plan, PlannedStep
+    from jupyter_pipelines.storing.records import StepRecord
 
 logger = logging.getLogger(__name__)
 # Writing the document takes at most this share of the time, and what is on disk is at most this many seconds old.
@@ -138,6 +139,7 @@ class Books:
             reason=planned.reason,
             artifacts=dict(planned.outputs) if reused else {},
             origin=_origin(planned.origin) if reused else None,
+            previous=_origin(planned.previous),
         )
         if not same:
             about = {"decision": planned.decision, "reason": planned.reason, "key": planned.key}
@@ -235,6 +237,7 @@ class Books:
             reason=planned.reason,
             artifacts=dict(planned.outputs) if there else {},
             origin=_origin(planned.origin) if there else None,
+            previous=_origin(planned.previous),
             store=self._store,
         )
 
@@ -285,7 +288,7 @@ class Books:
         )
 
 
-def _origin(record: Any) -> Origin | None:
+def _origin(record: StepRecord | None) -> Origin | None:
     return None if record is None else Origin(run=record.run, created=record.created, seconds=record.seconds)
 
 

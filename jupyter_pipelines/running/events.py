@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from jupyter_pipelines.errors import Fault
-from jupyter_pipelines.running.run import Run, StepRun, error_to_dict, reason_to_dict
+from jupyter_pipelines.planning.deciding import Reason
+from jupyter_pipelines.running.run import Run, StepRun, error_to_dict
 
 
 class Observer(Protocol):
@@ -107,11 +108,11 @@ class StepDecided(_Said):
 
     step: str
     decision: str
-    reason: Any
+    reason: Reason
     key: str | None
 
     def _more(self) -> dict[str, Any]:
-        reason = reason_to_dict(self.reason)
+        reason = self.reason.to_dict()
         return {"step": self.step, "decision": self.decision, "reason": reason, "key": self.key}
 
 

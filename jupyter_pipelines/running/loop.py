@@ -38,7 +38,7 @@ from jupyter_pipelines.running.commands import (
 )
 from jupyter_pipelines.running.machine import Machine
 from jupyter_pipelines.running.preparing import keep_attempt, tasks_of, ticket_for, unmeetable
-from jupyter_pipelines.running.publishing import heal, publish
+from jupyter_pipelines.running.publishing import changed, heal, publish
 from jupyter_pipelines.running.run import Run
 from jupyter_pipelines.running.stopping import Stop
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
@@ -167,8 +167,7 @@ class _Loop:
         self._books = books
         self._stop = stop
         self._clock = clock
-        tasks = tasks_of(plan, _durations(plan, store, books.run.notebook))
-        self._machine = Machine(tasks, jobs=executor.jobs, capacity=executor.capacity(), keep_going=keep_going)
+        self._machine = Machine(tasks_of(plan), jobs=executor.jobs, capacity=executor.capacity(), keep_going=keep_going)
         self._orders: deque[Command] = deque()
         self._planned: dict[str, PlannedStep] = {}
         self._leases: dict[str, Lease] = {}
@@ -243,10 +242,15 @@ class _Loop:
         self._tell(Finished(step=ticket.step, attempt=ticket.attempt, state=_how(outcome, fault), final=final))
 
     def _publish(self, ticket: Ticket, outcome: Outcome) -> Fault | None:
+        planned = self._planned[ticket.step]
+        drift = self._plan.planner.drift(planned)
+        if drift:
+            self._books.warned(changed(ticket.step, drift), ticket.step)
+            planned = replace(planned, key=None)
         return publish(
             self._store,
             self._plan.pipeline[ticket.step],
-            self._planned[ticket.step],
+            planned,
             outcome,
             run=self._books.id,
             notebook=self._books.run.notebook,
@@ -417,12 +421,6 @@ class _Loop:
         fault = self._in_place(error.faults[0], step)
         if fault is not None:
             self._books.failed(step, fault)
-
-
-def _durations(plan: Plan, store: Store, notebook: str | None) -> dict[str, float]:
-    names = [planned.name for planned in plan.steps if planned.decision in ("run", "maybe")]
-    found = {name: store.records.latest(name, notebook) for name in names}
-    return {name: record.seconds for name, record in found.items() if record is not None}
 
 
 def _how(outcome: Outcome, fault: Fault | None) -> Literal["succeeded", "failed", "cancelled"]:

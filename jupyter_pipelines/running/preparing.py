@@ -20,17 +20,9 @@ Known = Mapping[str, Mapping[str, Artifact]]
 _KINDS = ("cpus", "gpus", "memory")
 
 
-def tasks_of(plan: Plan, seconds: Mapping[str, float]) -> list[Task]:
-    """Return what the machine has to know of each step.
-
-    Parameters
-    ----------
-    plan : Plan
-        What is to be run.
-    seconds : Mapping of str to float
-        How long steps took the last time; a second where nothing is known.
-    """
-    return [_task(plan.pipeline, planned, seconds.get(planned.name, 1.0)) for planned in plan.steps]
+def tasks_of(plan: Plan) -> list[Task]:
+    """Return what the machine has to know of each step."""
+    return [_task(plan.pipeline, planned) for planned in plan.steps]
 
 
 def unmeetable(plan: Plan, capacity: Resources) -> tuple[Fault, ...]:
@@ -106,7 +98,7 @@ def _renamed(name: str, attempt: int) -> str | None:
     return str(target)
 
 
-def _task(pipeline: Pipeline, planned: PlannedStep, seconds: float) -> Task:
+def _task(pipeline: Pipeline, planned: PlannedStep) -> Task:
     step = pipeline[planned.name]
     return Task(
         name=step.name,
@@ -115,7 +107,7 @@ def _task(pipeline: Pipeline, planned: PlannedStep, seconds: float) -> Task:
         always=step.always,
         retries=step.retries,
         demand=step.resources,
-        seconds=seconds,
+        seconds=planned.previous.seconds if planned.previous else 1.0,
         planned="skip" if planned.decision == "skip" else "blocked" if planned.decision == "blocked" else "go",
     )
 

@@ -6,7 +6,7 @@ that says so, with every declared output in the store, is one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -77,18 +77,25 @@ def heal(store: Store, planned: PlannedStep) -> Iterator[Fault]:
     if planned.reason.code != "output-corrupt" or record is None:
         return
     for name, artifact in record.outputs.items():
-        if _condition(store, artifact.digest, artifact.format) == "corrupt":
+        if store.intact(artifact) == "corrupt":
             store.blobs.quarantine(artifact.digest)
             yield _damaged(planned.name, name)
+
+
+def changed(step: str, what: Sequence[str]) -> Fault:
+    """Return the warning that a result is not recorded: the step may have seen `what` as it was or as it is now."""
+    return Fault(
+        code="JP311",
+        message=f"while step `{step}` ran, {' and '.join(what)} changed: its result is used now, and not reused later",
+        suggestion="run it again when nothing changes any more",
+        severity="warning",
+        step=step,
+    )
 
 
 def now() -> str:
     """Return the time, ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _condition(store: Store, digest: str, kind: str) -> str:
-    return store.blobs.verify_folder(digest) if kind == "folder" else store.blobs.verify(digest)
 
 
 def _missing(store: Store, step: Step, outcome: Outcome) -> Iterator[Fault]:

@@ -170,7 +170,7 @@ class StepRun:
             "state": self.state,
             "key": self.key,
             "decision": self.decision,
-            "reason": reason_to_dict(self.reason),
+            "reason": self.reason.to_dict(),
             "seconds": round(self.seconds, 3),
             "attempts": self.attempts,
             "notebook": self.notebook,
@@ -190,7 +190,7 @@ class StepRun:
         same = ("name", "state", "key", "decision", "seconds", "attempts", "notebook")
         return cls(
             **{name: document[name] for name in same},
-            reason=reason_from_dict(document["reason"]),
+            reason=_reason(document["reason"]),
             log=document.get("log"),
             artifacts={name: Artifact.from_dict(one) for name, one in document["outputs"].items()},
             fault=error_from_dict(error) if error else None,
@@ -348,13 +348,7 @@ def in_words(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def reason_to_dict(reason: Reason) -> dict[str, Any]:
-    """Return a reason as documents hold it."""
-    return {"code": reason.code, "text": reason.text, "details": list(reason.details)}
-
-
-def reason_from_dict(document: Mapping[str, Any]) -> Reason:
-    """Return the reason that :func:`reason_to_dict` described."""
+def _reason(document: Mapping[str, Any]) -> Reason:
     return Reason(code=document["code"], text=document["text"], details=tuple(document["details"]))
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.pipeline.data import Artifact, FileSource, Input, Output, Upstream
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Resources, Step, StepCell
-from jupyter_pipelines.planning.deciding import Reason
-from jupyter_pipelines.planning.plan import PlannedStep
+from jupyter_pipelines.planning.environment import Environment
+from jupyter_pipelines.planning.plan import Plan, Planner
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
+from jupyter_pipelines.storing.records import StepRecord
 from jupyter_pipelines.storing.store import Store
 
 HANG = "hang"
@@ -46,69 +46,31 @@ def pipeline(folder: Path, *steps: Step) -> Pipeline:
     return Pipeline(notebook=folder / NOTEBOOK, folder=folder, root=folder, steps=steps)
 
 
-@dataclass
-class Planner:
-    """Decides by a digest over code, parameters and inputs, as the real one does, only with fewer reasons."""
+@dataclass(frozen=True)
+class View:
+    """What planning may ask of a store."""
 
-    pipeline: Pipeline
     store: Store
-    values: Mapping[str, Any] = field(default_factory=dict)
-    forced: frozenset[str] = frozenset()
-    decided: list[str] = field(default_factory=list)
 
-    def decide(self, name: str, upstream: Mapping[str, Mapping[str, Artifact]]) -> PlannedStep:
-        self.decided.append(name)
-        one = self.pipeline[name]
-        parts = {"code:1": one.cells[0].body} | {f"parameter:{key}": str(self.values[key]) for key in one.parameters}
-        for taken in one.inputs:
-            artifact = upstream.get(taken.source.step, {}).get(taken.source.output)
-            if artifact is None and not (taken.optional or one.always):
-                reason = Reason(code="output-missing", text=f"`{taken.source}` is not there", details=())
-                return PlannedStep(name=name, decision="blocked", reason=reason)
-            parts[f"input:{taken.name}"] = artifact.digest if artifact else "missing"
-        return self._planned(one, parts)
+    def record(self, key: str) -> StepRecord | None:
+        return self.store.records.get(key)
 
-    def _planned(self, one: Step, parts: dict[str, str]) -> PlannedStep:
-        key = hashlib.sha256(json.dumps([one.name, parts], sort_keys=True).encode()).hexdigest()
-        record = self.store.records.get(key)
-        about: dict[str, Any] = {"name": one.name, "key": key, "parts": parts}
-        if record is None or one.name in self.forced or not one.cache:
-            code = "never-run" if record is None else "forced"
-            return PlannedStep(decision="run", reason=Reason(code=code, text="", details=()), **about)
-        states = {self.store.blobs.verify(artifact.digest) for artifact in record.outputs.values()}
-        if states - {"ok"}:
-            code = "output-corrupt" if "corrupt" in states else "output-missing"
-            return PlannedStep(decision="run", reason=Reason(code=code, text="", details=()), **about)
-        reason = Reason(code="unchanged", text="", details=())
-        return PlannedStep(decision="reuse", reason=reason, outputs=record.outputs, origin=record, **about)
+    def latest(self, name: str) -> StepRecord | None:
+        return self.store.records.latest(name, NOTEBOOK)
 
+    def intact(self, artifact: Artifact) -> str:
+        return self.store.intact(artifact)
 
-@dataclass
-class Plan:
-    pipeline: Pipeline
-    planner: Planner
-    steps: tuple[PlannedStep, ...]
-    values: Mapping[str, Any] = field(default_factory=dict)
+    def digest(self, path: Path) -> str:
+        return self.store.digest(path)
 
 
 def plan(
-    one: Pipeline, store: Store, *, values: Mapping[str, Any] | None = None, forced: str = "", skip: str = ""
+    one: Pipeline, store: Store, *, values: Mapping[str, Any] | None = None, forced: str = "", only: str = ""
 ) -> Plan:
-    """Plan everything as `maybe`, and `skip` with what is stored of it."""
-    planner = Planner(one, store, values or {}, frozenset(forced.split()))
-    steps = []
-    for name in one.order():
-        record = store.records.latest(name, NOTEBOOK) if name in skip.split() else None
-        steps.append(
-            PlannedStep(
-                name=name,
-                decision="skip" if name in skip.split() else "maybe",
-                reason=Reason(code="never-run", text="", details=()),
-                outputs=record.outputs if record else {},
-                origin=record,
-            )
-        )
-    return Plan(one, planner, tuple(steps), values or {})
+    """Plan `one`; steps in `forced` and `only` are separated by spaces."""
+    planner = Planner(one, values or {}, view=View(store), environment=Environment.fixed("3.11"), forced=forced.split())
+    return planner.plan(only=only.split())
 
 
 class Clock:
@@ -142,8 +104,17 @@ class Inline:
     A function takes the inputs by name, as bytes (or None), and returns the outputs by name, as bytes.
     """
 
-    def __init__(self, work: Mapping[str, Work], *, jobs: int = 2, clock: Clock | None = None, **capacity: int) -> None:
+    def __init__(
+        self,
+        work: Mapping[str, Work],
+        *,
+        jobs: int = 2,
+        clock: Clock | None = None,
+        seconds: Mapping[str, float] | None = None,
+        **capacity: int,
+    ) -> None:
         self.work = work
+        self.seconds = seconds or {}
         self.jobs = jobs
         self.clock = clock
         self.resources = Resources(**capacity)
@@ -189,6 +160,7 @@ class Inline:
         if outcome is None:
             self._hanging[ticket.id] = ticket
         else:
+            outcome = replace(outcome, seconds=self.seconds.get(ticket.step, outcome.seconds))
             self._news += [Progress(ticket=ticket.id, cell=1, cells=1, text="working"), outcome]
 
 

@@ -103,7 +103,7 @@ def test_a_run_computes_and_records_every_step(chain: Pipeline, store: Store) ->
     assert (record.run, record.notebook, record.step, record.attempts, record.seconds) == (
         result.id, NOTEBOOK, "model", 1, 2.5,
     )  # fmt: skip
-    assert set(record.parts) == {"code:1", "input:tidy"}
+    assert record.parts["input:tidy"].startswith(result["clean"].artifacts["tidy"].digest)
 
 
 def test_the_document_on_disk_is_the_run(chain: Pipeline, store: Store) -> None:
@@ -179,10 +179,85 @@ def test_a_step_without_cache_runs_each_time_and_takes_no_lease(tmp_path: Path, 
 
 def test_a_skipped_step_gives_what_is_stored_of_it(chain: Pipeline, store: Store) -> None:
     first = run(chain, store)
-    second = run(chain, store, planned=plan(chain, store, skip="load clean", forced="model"))
+    second = run(chain, store, planned=plan(chain, store, only="model", forced="model"))
     assert states(second) == {"load": "skipped", "clean": "skipped", "model": "succeeded"}
     assert second["clean"].artifacts == first["clean"].artifacts
     assert second["clean"].origin.run == first.id
+
+
+def test_a_worker_gets_all_it_needs(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rows.csv").write_text("1,2")
+    load = step(
+        "load",
+        "raw=data/rows.csv more=data/more.csv",
+        "rows",
+        optional="more",
+        parameters=("trees",),
+        timeout=5.0,
+        kernel="other",
+    )
+    one = pipeline(tmp_path, load, step("clean", "rows=load.rows", "tidy"))
+    executor = Inline({"load": lambda raw, more: {"rows": b"1"}, "clean": lambda rows: {"tidy": rows}})
+    result = run(one, store, executor, planned=plan(one, store, values={"trees": 200, "unused": 1}))
+    first, second = executor.tickets
+    assert (first.run, first.step, first.attempt, first.cwd, first.store) == (
+        result.id, "load", 1, str(tmp_path), store.url,
+    )  # fmt: skip
+    assert (first.parameters, first.timeout, first.kernel) == ({"trees": 200}, 5.0, "other")
+    digest = store.digest(tmp_path / "data" / "rows.csv")
+    assert first.inputs == {
+        "raw": {"kind": "file", "path": "data/rows.csv", "digest": digest},
+        "more": {"kind": "missing"},
+    }
+    assert first.outputs == {"rows": {"kind": "value", "format": None}}
+    assert first.notebook["nbformat"] == 4
+    artifact = result["load"].artifacts["rows"]
+    assert second.inputs == {"rows": {"kind": "artifact", "digest": artifact.digest, "format": "bytes"}}
+    folder = store.runs.folder(result.id)
+    assert first.publish == {"notebook": str(folder / "load.ipynb"), "log": str(folder / "load.log")}
+    assert first.path != second.path
+    assert first.id != second.id
+
+
+def test_a_result_whose_file_changed_meanwhile_is_used_and_not_reused(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data" / "rows.csv"
+    file.write_text("before")
+    one = pipeline(tmp_path, step("load", "raw=data/rows.csv", "rows"), step("clean", "rows=load.rows", "tidy"))
+
+    def edited_while_read(raw: Any) -> dict[str, bytes]:
+        file.write_text("afterwards")
+        return {"rows": b"1"}
+
+    first = run(one, store, WORK | {"load": edited_while_read})
+    assert states(first) == {"load": "succeeded", "clean": "succeeded"}
+    assert [fault.code for fault in first["load"].warnings] == ["JP311"]
+    assert store.records.latest("load") is None
+    second = run(one, store, WORK | {"load": lambda raw: {"rows": b"1"}})
+    assert states(second) == {"load": "succeeded", "clean": "reused"}
+
+
+def test_a_step_knows_its_previous_run(chain: Pipeline, store: Store) -> None:
+    first = run(chain, store)
+    assert first["load"].previous is None
+    edited = pipeline(chain.folder, step("load", outputs="rows", code="edited"), *chain.steps[1:])
+    second = run(edited, store)
+    assert (second["load"].previous.run, second["load"].origin) == (first.id, None)
+    assert (second["clean"].previous, second["clean"].origin.run) == (None, first.id)
+
+
+def test_the_longest_way_to_the_end_starts_first(tmp_path: Path, store: Store) -> None:
+    steps = [step(name, outputs=name) for name in "abc"]
+    one = pipeline(tmp_path, *steps)
+    slow = {"a": 1.0, "b": 9.0, "c": 3.0}
+    work = {name: lambda name=name: {name: b""} for name in slow}
+    executor = Inline(work, seconds=slow)
+    run(one, store, executor)
+    again = pipeline(tmp_path, *(step(name, outputs=name, code=f"{name}2") for name in "abc"))
+    executor = Inline(work, jobs=1)
+    run(again, store, executor)
+    assert executor.submitted == ["b", "c", "a"]
 
 
 def test_optional_and_always_inputs_may_be_missing(tmp_path: Path, store: Store) -> None:
