@@ -11,7 +11,8 @@ from jupyter_pipelines.reporting.drawing import DETAILED, Heading, describe, dra
 from jupyter_pipelines.reporting.statuses import Status, of_plan, of_run
 from jupyter_pipelines.reporting.summary import headline
 from jupyter_pipelines.reporting.text import write
-from jupyter_pipelines.reporting.wording import clean, short_run
+from jupyter_pipelines.reporting.visible import clean
+from jupyter_pipelines.reporting.wording import short_run
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.graph import Pipeline

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.reporting.statuses import look
 from jupyter_pipelines.reporting.text import table
-from jupyter_pipelines.reporting.wording import ago, clean, in_words, short_run
+from jupyter_pipelines.reporting.visible import clean
+from jupyter_pipelines.reporting.wording import ago, in_words, short_run
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storing.records import StepRecord

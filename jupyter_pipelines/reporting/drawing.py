@@ -18,7 +18,8 @@ from jupyter_pipelines.reporting.layout import Link, Node, Route, arrange
 from jupyter_pipelines.reporting.lettering import cut, width
 from jupyter_pipelines.reporting.painting import FONT, paint, path, rect, style, text
 from jupyter_pipelines.reporting.statuses import Status, look
-from jupyter_pipelines.reporting.wording import clean, listed
+from jupyter_pipelines.reporting.visible import clean
+from jupyter_pipelines.reporting.wording import listed
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.graph import Pipeline
@@ -127,13 +128,14 @@ class _Picture:
         name, summary = clean(self.heading.title), clean(self.heading.summary)
         indent = 20 + width(name, 15, bold=True) + 14
         breadth = round(max(self.layout.width, indent + width(summary, 12.5) + 20))
-        height = round(self.layout.height + TOP)
+        top = TOP if name or summary else 0
+        height = round(self.layout.height + top)
         parts = [
             self._opening(breadth, height, f"Pipeline {name}" + (f": {summary}" if summary else "")),
             rect(0.5, 0.5, breadth - 1, height - 1, paint(fill="panel", stroke="rim"), radius=10),
             text(20, 29, name, 15, "text", bold=True),
             text(indent, 29, summary, 12.5, "soft"),
-            f'<g transform="translate(0 {TOP:g})">\n{"".join(self._graph())}</g>\n</svg>\n',
+            f'<g transform="translate(0 {top:g})">\n{"".join(self._graph())}</g>\n</svg>\n',
         ]
         return "".join(parts)
 

@@ -60,7 +60,7 @@ class Following:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self.clock = clock
         self._statuses: dict[str, Status] = {}
         self.running: dict[str, Running] = {}
         self.finished = 0
@@ -92,16 +92,12 @@ class Following:
 
     def statuses(self) -> Mapping[str, Status]:
         """Return what to say of every step now."""
-        now = self._clock()
+        now = self.clock()
         running = {
             name: replace(self._statuses[name], detail=one.place, seconds=now - one.since)
             for name, one in self.running.items()
         }
         return {**self._statuses, **running}
-
-    def elapsed(self, step: str) -> float:
-        """Return for how many seconds `step` has been running."""
-        return self._clock() - self.running[step].since
 
     def _on_start(self, event: RunStarted) -> None:
         self._statuses = {
@@ -115,7 +111,7 @@ class Following:
 
     def _on_step(self, event: StepStarted) -> None:
         self._statuses[event.step] = Status(state="running")
-        self.running[event.step] = Running(step=event.step, since=self._clock(), attempt=event.attempt)
+        self.running[event.step] = Running(step=event.step, since=self.clock(), attempt=event.attempt)
 
     def _on_progress(self, event: StepProgress) -> None:
         one = self.running.get(event.step)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from jupyter_pipelines.pipeline.data import FileSource
 from jupyter_pipelines.reporting.statuses import Status, look
-from jupyter_pipelines.reporting.wording import clean, in_words, listed
+from jupyter_pipelines.reporting.visible import clean
+from jupyter_pipelines.reporting.wording import in_words, listed
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.graph import Pipeline

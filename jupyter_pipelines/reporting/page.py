@@ -10,7 +10,8 @@ from jupyter_pipelines.pipeline.data import FileSource, Input, Output
 from jupyter_pipelines.reporting.drawing import Heading, draw
 from jupyter_pipelines.reporting.statuses import Status, look
 from jupyter_pipelines.reporting.text import detail
-from jupyter_pipelines.reporting.wording import clean, in_words
+from jupyter_pipelines.reporting.visible import clean
+from jupyter_pipelines.reporting.wording import in_words
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.graph import Pipeline
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1f2328;--soft:#57606a;--rim:#d0d7de;--page:#fff;--head:#f6f8fa}
 @media(prefers-color-scheme:dark){:root{--ink:#f0f6fc;--soft:#a0a8b1;--rim:#3d444d;--page:#0d1117;--head:#161b22}}
-body{margin:2rem auto;max-width:80rem;padding:0 1.5rem;background:var(--page);color:var(--ink);
+body{margin:2rem auto;max-width:90rem;padding:0 1.5rem;background:var(--page);color:var(--ink);
 font:15px/1.5 -apple-system,BlinkMacSystemFont,"Segoe UI","Noto Sans",Helvetica,Arial,sans-serif}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{margin:.25rem 0 1.25rem;color:var(--soft)}
 .graph,.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}

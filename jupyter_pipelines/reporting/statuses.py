@@ -8,7 +8,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from jupyter_pipelines.reporting.wording import ago, clean, short_run
+from jupyter_pipelines.reporting.visible import clean
+from jupyter_pipelines.reporting.wording import ago, short_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.reporting.statuses import look, of_run
 from jupyter_pipelines.reporting.text import Paint, as_is, table, write
-from jupyter_pipelines.reporting.wording import ago, clean, in_words, listed, plural, short_run
+from jupyter_pipelines.reporting.visible import clean
+from jupyter_pipelines.reporting.wording import ago, in_words, listed, plural, short_run
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.graph import Pipeline

@@ -1,38 +1,16 @@
-"""How reports write names, amounts and times."""
+"""How reports write amounts and times."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from jupyter_pipelines.reporting.visible import clean
 from jupyter_pipelines.running.run import in_words
 
-__all__ = ["NAME_LIMIT", "ago", "clean", "clip", "in_words", "listed", "moment", "plural", "short_run", "size_in_words"]
+__all__ = ["ago", "in_words", "listed", "moment", "plural", "short_run", "size_in_words"]
 
-NAME_LIMIT = 200
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _DAY = 86_400
-
-
-def clean(text: object, limit: int = NAME_LIMIT) -> str:
-    """Return `text` with every character visible that is not (controls, marks that turn the direction), cut to `limit`.
-
-    Names, reasons and messages come from notebooks that others wrote: nothing in them may move a terminal's cursor,
-    reverse what stands beside it or fill the screen.
-    """
-    whole = str(text)
-    shown = whole if whole.isascii() and whole.isprintable() else "".join(map(_visible, whole[: limit + 1]))
-    return clip(shown, limit)
-
-
-def _visible(character: str) -> str:
-    return repr(character)[1:-1] if unicodedata.category(character) in _HIDDEN else character
-
-
-def clip(text: str, limit: int) -> str:
-    """Return `text`, its end replaced by an ellipsis when it has more than `limit` characters."""
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
 def listed(names: Iterable[object], limit: int = 4) -> str:

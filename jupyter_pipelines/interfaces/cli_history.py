@@ -1,0 +1,137 @@
+"""The commands ``runs``, ``diff``, ``output`` and ``gc``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jupyter_pipelines.errors import Fault, PlanError
+from jupyter_pipelines.interfaces.desk import Desk, cannot_write, command, write
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.pipeline.data import Artifact
+    from jupyter_pipelines.pipeline.graph import Pipeline
+
+_COLLECTED = {"runs": "run", "records": "record", "blobs": "output", "aside": "damaged file"}
+
+
+@command(examples="runs churn.ipynb\nruns churn.ipynb --json")
+def runs(desk: Desk) -> None:
+    """List earlier runs of NOTEBOOK, newest first."""
+    from jupyter_pipelines.reporting.summary import runs_table
+
+    documents = desk.project.runs(desk.pipeline())
+    document = {"schema": "jupyter-pipelines/runs/1", "runs": documents}
+    desk.answer(document, lambda: runs_table(documents))
+
+
+@command(examples="diff churn.ipynb last~1 last\ndiff churn.ipynb 3f2a91 last --json")
+@click.argument("first")
+@click.argument("second", default="last")
+def diff(desk: Desk, *, first: str, second: str) -> None:
+    """Compare two runs of NOTEBOOK: parameters, code, inputs, outputs, durations.
+
+    FIRST and SECOND are ids as `runs` lists them, the beginning of an id, `last`, or `last~1` for the one before.
+    SECOND is the last run when it is left out.
+    """
+    found = desk.project.diff(desk.pipeline(), first, second)
+    desk.answer(found.to_dict(), lambda: str(found))
+
+
+@command(
+    examples="output churn.ipynb train.scores\noutput churn.ipynb report.chart -o chart.png\n"
+    "output churn.ipynb train.model --json"
+)
+@click.argument("name", metavar="STEP.NAME")
+@click.option("-o", "--output", "target", metavar="FILE", help="Write its bytes to a file (a folder to a folder).")
+def output(desk: Desk, *, name: str, target: str | None) -> None:
+    """Show the newest stored output STEP.NAME of NOTEBOOK, or write it to a file."""
+    pipeline = desk.pipeline()
+    artifact, record = desk.project.artifact(pipeline, name)
+    path = _written(desk, pipeline, artifact, Path(target)) if target else None
+    if desk.as_json:
+        path = path or _stored(desk, pipeline, artifact)
+        origin = {"run": record.run, "created": record.created}
+        document = {"schema": "jupyter-pipelines/output/1", "name": name, **artifact.to_dict(), "path": str(path)}
+        desk.answer({**document, **origin}, "")
+    elif path is None:
+        write(_as_text(desk.project.load(pipeline, name)))
+    else:
+        write(f"{path} written", sys.stderr)
+
+
+@command(examples="gc churn.ipynb --older-than 30d --dry-run\ngc churn.ipynb --older-than 30d")
+@click.option("--older-than", "age", default="30d", show_default=True, metavar="AGE", help="What is younger stays.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+def gc(desk: Desk, *, age: str, dry_run: bool) -> None:
+    """Remove from the store of NOTEBOOK what no kept run and no step needs any more."""
+    from jupyter_pipelines.notebook.amounts import duration
+
+    seconds = 0.0 if age == "0" else duration(age)
+    if seconds is None:
+        raise PlanError(_not_an_age(age))
+    collected = desk.project.collect(desk.pipeline(), older_than=seconds, dry_run=dry_run)
+    document = collected.to_dict()
+    desk.answer(document, lambda: _removed(document))
+
+
+def _stored(desk: Desk, pipeline: Pipeline, artifact: Artifact) -> Path:
+    """Return the file in the store, checked; of a folder, a copy."""
+    store = desk.project.store_for(pipeline)
+    if artifact.format in ("file", "folder"):
+        return Path(store.load(artifact))
+    store.blobs.open(artifact.digest).close()
+    return store.blobs.path(artifact.digest)
+
+
+def _written(desk: Desk, pipeline: Pipeline, artifact: Artifact, target: Path) -> Path:
+    """Write an artifact to `target`: a file in place of one that is there, a folder only where nothing is.
+
+    Raises
+    ------
+    PlanError, StoreError
+        It cannot be written there; what is stored is damaged.
+    """
+    blobs = desk.project.store_for(pipeline).blobs
+    if target.is_dir():
+        raise PlanError(_is_folder(target))
+    if artifact.format == "folder":
+        blobs.materialise(artifact.digest, target)
+        return target
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        blobs.copy(artifact.digest, part)
+        part.replace(target)
+    except OSError as error:
+        raise PlanError(cannot_write(target, error)) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def _as_text(value: Any) -> str:
+    return repr(value) if isinstance(value, bytes) else str(value)
+
+
+def _removed(document: Mapping[str, Any]) -> str:
+    from jupyter_pipelines.reporting.wording import plural, size_in_words
+
+    counts = ", ".join(plural(len(document[what]), noun) for what, noun in _COLLECTED.items() if document[what])
+    verb = "would be removed" if document["dry_run"] else "removed"
+    total = f"{size_in_words(document['bytes'])} {verb}: {counts}" if counts else "nothing to remove"
+    return "\n".join([total, *(f"note: {note}" for note in document["notes"])])
+
+
+def _is_folder(target: Path) -> Fault:
+    return Fault(
+        code="JP604", message=f"`{target}` is a folder", suggestion="give a file, or a folder that is not there"
+    )
+
+
+def _not_an_age(text: str) -> Fault:
+    return Fault(code="JP604", message=f"`--older-than {text}` is not an age", suggestion="write `12h` or `30d`")

@@ -1,0 +1,136 @@
+"""Options that several commands share, and what their texts mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jupyter_pipelines.errors import Fault, PlanError
+
+MOST_BYTES = 1_000_000
+"""Size of a file of parameters; a greater one is not what it is meant to be."""
+
+PARAMETER = click.option(
+    "-p", "pairs", multiple=True, metavar="NAME=VALUE", help="Value of a parameter; may be repeated."
+)
+PARAMETERS_FILE = click.option(
+    "--params-file", "files", multiple=True, metavar="FILE", help="Values of parameters, as JSON or YAML."
+)
+TO = click.option("--to", multiple=True, metavar="STEP", help="This step and all before it; may be repeated.")
+FROM = click.option("--from", "start", multiple=True, metavar="STEP", help="This step and all after it.")
+ONLY = click.option("--only", multiple=True, metavar="STEP", help="This step and no other.")
+FORCE = click.option(
+    "--force", multiple=True, metavar="[STEP]", help="Compute again, all steps or this one; the results are reusable."
+)
+
+
+def with_values(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for values of parameters."""
+    return PARAMETER(PARAMETERS_FILE(work))
+
+
+def with_selection(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for part of the graph."""
+    return TO(FROM(ONLY(FORCE(work))))
+
+
+def values(pairs: Iterable[str], files: Iterable[str]) -> dict[str, Any]:
+    """Return the keyword arguments by which a project takes values: from files, and as text.
+
+    Raises
+    ------
+    PlanError
+        A pair has no value (JP604), or a file cannot be read (JP508).
+    """
+    texts = texts_of(pairs)
+    parameters: dict[str, Any] = {}
+    for name in files:
+        parameters |= read_values(Path(name))
+    return {"parameters": {name: value for name, value in parameters.items() if name not in texts}, "texts": texts}
+
+
+def selection(*, to: Iterable[str], start: Iterable[str], only: Iterable[str], force: Iterable[str]) -> dict[str, Any]:
+    """Return the keyword arguments by which a project takes part of the graph."""
+    forced = list(force)
+    return {
+        "to": _names(to),
+        "start": _names(start),
+        "only": _names(only),
+        "force": True if "" in forced else _names(forced),
+    }
+
+
+def texts_of(pairs: Iterable[str]) -> dict[str, str]:
+    """Return values by name from ``NAME=VALUE``; the last one counts.
+
+    Raises
+    ------
+    PlanError
+        Pairs without a value (JP604), all at once.
+    """
+    faults = [_no_value(pair) for pair in pairs if not pair.partition("=")[0] or "=" not in pair]
+    if faults:
+        raise PlanError(*faults)
+    return {name.strip(): value for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def read_values(path: Path) -> Mapping[str, Any]:
+    """Return values by name from a JSON or YAML file.
+
+    Raises
+    ------
+    PlanError
+        It cannot be read (JP508).
+    """
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise PlanError(_unreadable(path, f"it is larger than {MOST_BYTES:,} bytes"))
+        found = _parsed(path.read_text(encoding="utf-8-sig"), path)
+    except OSError as error:
+        raise PlanError(_unreadable(path, (error.strerror or str(error)).lower())) from error
+    except (ValueError, RecursionError) as error:
+        raise PlanError(_unreadable(path, str(error).splitlines()[0])) from error
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise PlanError(_unreadable(path, "it does not hold names and values"))
+    return found
+
+
+def _parsed(text: str, path: Path) -> Any:
+    if path.suffix == ".json":
+        return json.loads(text)
+    if path.suffix in (".yaml", ".yml"):
+        return _yaml(text)
+    raise PlanError(_unreadable(path, f"its name ends in `{path.suffix or path.name}`"))
+
+
+def _yaml(text: str) -> Any:
+    """Return what a YAML text says; references are refused, since a short text can say a million values by them."""
+    import yaml
+
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise ValueError("it uses references (`*name`), which are not read")
+        return yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _names(given: Iterable[str]) -> list[str]:
+    return [name for text in given for name in text.replace(",", " ").split()]
+
+
+def _no_value(pair: str) -> Fault:
+    name = pair.partition("=")[0] or "NAME"
+    return Fault(code="JP604", message=f"`-p {pair}` does not say NAME=VALUE", suggestion=f"write `-p {name}=VALUE`")
+
+
+def _unreadable(path: Path, reason: str) -> Fault:
+    return Fault(
+        code="JP508",
+        message=f"the file of parameters `{path}` cannot be read: {reason}",
+        suggestion='give a .json or .yaml file with names and values, such as {"trees": 200}',
+    )

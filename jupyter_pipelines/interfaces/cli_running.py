@@ -1,0 +1,119 @@
+"""The commands ``run``, ``plan`` and ``why``."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jupyter_pipelines.interfaces.cli_options import selection, values, with_selection, with_values
+from jupyter_pipelines.interfaces.desk import Desk, command, is_plain, painter, tell, width, write
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.planning.plan import Plan
+    from jupyter_pipelines.running.run import Run
+
+EXIT = {"succeeded": 0, "failed": 1, "cancelled": 130}
+
+
+@command(
+    examples="run churn.ipynb\n"
+    "run churn.ipynb -p trees=300 --to train\n"
+    "run churn.ipynb --force train --jobs 4 --continue\n"
+    "run churn.ipynb --params-file nightly.yaml --json"
+)
+@with_values
+@with_selection
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many steps at once. [default: cores]")
+@click.option("--on", default="local", show_default=True, metavar="TARGET", help="Where steps run.")
+@click.option("--continue", "keep_going", is_flag=True, help="After a failure, go on with what does not depend on it.")
+def run(desk: Desk, *, jobs: int | None, on: str, keep_going: bool, **options: Any) -> int:
+    """Run the pipeline of NOTEBOOK; what is stored already is reused.
+
+    Every step runs in a kernel of its own. Progress goes to stderr, the result to stdout. Ctrl-C cancels what is
+    running and keeps what is finished; a second one does not wait for it.
+    """
+    from jupyter_pipelines.interfaces.progress import watching
+
+    plan = _plan(desk, **options)
+    with watching(plan.to_dict(), sys.stderr) as observer:
+        done = desk.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
+    document = done.to_dict()
+    tell(done.warnings)
+    _tell_failures(done)
+    desk.answer(document, lambda: _summary(plan, document))
+    return EXIT.get(done.state, 1)
+
+
+@command(examples="plan churn.ipynb\nplan churn.ipynb -p trees=300 --from features")
+@with_values
+@with_selection
+def plan(desk: Desk, **options: Any) -> None:
+    """Say for every step of NOTEBOOK what a run would do, and why; nothing runs."""
+    found = _plan(desk, **options)
+    document = found.to_dict()
+    desk.answer(document, lambda: _planned(found, document))
+
+
+@command(examples="why churn.ipynb train\nwhy churn.ipynb train -p trees=300")
+@click.argument("step")
+@with_values
+def why(desk: Desk, *, step: str, pairs: Sequence[str], files: Sequence[str]) -> None:
+    """Say why STEP of NOTEBOOK would run or be reused, with old and new."""
+    from jupyter_pipelines.project import require_step
+
+    pipeline = desk.pipeline()
+    require_step(pipeline, step)
+    document = desk.project.plan(pipeline, **values(pairs, files)).to_dict()
+    one = next(one for one in document["steps"] if one["name"] == step)
+    desk.answer({**document, "steps": [one]}, lambda: _cause(one))
+
+
+def _plan(desk: Desk, *, pairs: Sequence[str], files: Sequence[str], **options: Any) -> Plan:
+    pipeline = desk.pipeline()
+    return desk.project.plan(pipeline, **values(pairs, files), **selection(**options))
+
+
+def _summary(plan: Plan, document: Mapping[str, Any]) -> str:
+    from jupyter_pipelines.reporting.summary import summarise
+
+    return summarise(plan.pipeline, document, **_terminal())
+
+
+def _planned(plan: Plan, document: Mapping[str, Any]) -> str:
+    from jupyter_pipelines.reporting.statuses import of_plan
+    from jupyter_pipelines.reporting.text import write as write_graph
+
+    counts = Counter(str(step["decision"]) for step in document["steps"])
+    words = {"run": "to run", "reuse": "reused", "maybe": "that may run", "blocked": "blocked", "skip": "left out"}
+    total = ", ".join(f"{counts[one]} {word}" for one, word in words.items() if counts[one])
+    return f"{write_graph(plan.pipeline, of_plan(document), **_terminal())}\n\n{total or 'no steps'}"
+
+
+def _cause(step: Mapping[str, Any]) -> str:
+    from jupyter_pipelines.reporting.statuses import came_from
+    from jupyter_pipelines.reporting.visible import clean
+
+    reason = step["reason"]
+    source = came_from(step.get("origin"))
+    lines = [f"{clean(step['name'])}: {step['decision']}", f"  {clean(reason['text'], 1000)}"]
+    lines += [f"  {clean(detail, 1000)}" for detail in reason["details"]]
+    return "\n".join([*lines, *([f"  from {source}"] if source else [])])
+
+
+def _tell_failures(done: Run) -> None:
+    """Write what went wrong, and where it can be looked at."""
+    for step in done.steps.values():
+        if step.state == "failed" and step.fault:
+            tell([step.fault])
+            for what, path in (("executed notebook", step.notebook), ("log", step.log)):
+                if path:
+                    write(f"{what}: {path}", sys.stderr)
+
+
+def _terminal() -> dict[str, Any]:
+    """Return how a graph is written to standard output: signs, colours and width."""
+    return {"plain": is_plain(sys.stdout), "paint": painter(sys.stdout), "width": width(sys.stdout)}

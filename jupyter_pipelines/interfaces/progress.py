@@ -1,0 +1,194 @@
+"""What a terminal shows while a run goes on: lines that move, or one line for each change where nothing can move."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+from jupyter_pipelines.interfaces.desk import is_colourful, is_plain, write
+from jupyter_pipelines.reporting.following import Following, Running
+from jupyter_pipelines.reporting.statuses import look, of_step_run
+from jupyter_pipelines.reporting.text import detail
+from jupyter_pipelines.reporting.visible import clean
+from jupyter_pipelines.reporting.wording import in_words, plural
+from jupyter_pipelines.running.events import (
+    Event,
+    RunStarted,
+    StepFinished,
+    StepRetried,
+    StepStarted,
+    StepWaiting,
+    Warned,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from jupyter_pipelines.running.events import Observer
+
+PACE = 8
+"""Pictures a second."""
+_BAR = 22
+_TEXT = 60
+
+
+@contextlib.contextmanager
+def watching(plan: Mapping[str, Any], stream: TextIO) -> Iterator[Observer]:
+    """Return an observer that shows on `stream` how a run gets on, as long as the block lasts.
+
+    Parameters
+    ----------
+    plan : Mapping
+        The ``plan`` document; says how long steps took when they ran last.
+    stream : TextIO
+        A terminal, or anything else, which then gets plain lines.
+    """
+    if not is_colourful(stream):
+        yield Lines(stream)
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    screen = Screen(Console(file=stream), _expected(plan))
+    # The last picture goes away: what became of every step is then told once, on standard output.
+    with Live(get_renderable=screen.picture, console=screen.console, refresh_per_second=PACE, transient=True):
+        yield screen
+
+
+def _expected(plan: Mapping[str, Any]) -> dict[str, float]:
+    """Return for every step how long it took when it ran last."""
+    known = {step["name"]: step.get("previous") or step.get("origin") for step in plan["steps"]}
+    return {name: float(one["seconds"]) for name, one in known.items() if one and one.get("seconds")}
+
+
+class Lines:
+    """One line for each change.
+
+    Parameters
+    ----------
+    stream : TextIO
+        Where they go.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._plain = is_plain(stream)
+        self._following = Following()
+
+    def __call__(self, *, event: Event) -> None:
+        """Take notice of `event`."""
+        self._following(event=event)
+        match event:
+            case RunStarted():
+                self._write(f"run {event.run}: {plural(len(event.steps), 'step')}, {event.jobs} at a time")
+            case StepStarted():
+                again = f", attempt {event.attempt}" if event.attempt > 1 else ""
+                self._say(event.step, "running", again)
+            case StepWaiting():
+                self._say(event.step, "waiting", ", another run is computing it")
+            case StepRetried():
+                self._say(event.step, "retrying", f": {event.fault.message}" if event.fault else "")
+            case StepFinished():
+                self._finished(event)
+            case Warned():
+                self._write(f"{event.fault}\n")
+
+    def _finished(self, event: StepFinished) -> None:
+        status = of_step_run(event.result.to_dict())
+        took = f" in {in_words(status.seconds)}" if status.seconds and status.state == "succeeded" else ""
+        more = detail(status)
+        self._say(event.step, status.state, took + (f", {more}" if more else ""))
+
+    def _say(self, step: str, state: str, more: str) -> None:
+        shown = look(state)
+        count = f"[{self._following.finished}/{self._following.total}]"
+        self._write(f"{count} {shown.plain if self._plain else shown.sign} {clean(step)} {shown.word}{more}")
+
+    def _write(self, text: str) -> None:
+        write("\n".join(clean(line, 500) for line in text.split("\n")), self._stream)
+
+
+class Screen:
+    """A picture of what runs right now, drawn again and again.
+
+    Parameters
+    ----------
+    console : Console
+        The terminal.
+    expected : Mapping of str to float
+        How long steps took when they ran last, in seconds.
+    """
+
+    def __init__(self, console: Console, expected: Mapping[str, float]) -> None:
+        self.console = console
+        self._expected = expected
+        self._following = Following()
+
+    def __call__(self, *, event: Event) -> None:
+        """Take notice of `event`."""
+        self._following(event=event)
+        match event:
+            case StepFinished():
+                self._finished(event)
+            case StepRetried():
+                self._print(event.step, "retrying", event.fault.message if event.fault else "")
+            case Warned():
+                self.console.print(clean(event.fault.message, 500), style="yellow", markup=False, highlight=False)
+
+    def picture(self) -> RenderableType:
+        """Return what there is to see now."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        rows = Table.grid(padding=(0, 2, 0, 0))
+        for one in list(self._following.running.values()):
+            rows.add_row(*self._row(one))
+        return Group(rows, Text(self._total(), style="dim"))
+
+    def _row(self, one: Running) -> tuple[RenderableType, ...]:
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
+
+        elapsed = self._following.clock() - one.since
+        done, total = self._share(one, elapsed)
+        bar = ProgressBar(total=total, completed=done, width=_BAR, pulse=total is None, style="bright_black")
+        name = Text(f"{look('running').sign} {clean(one.step, 40)}", style=look("running").colour)
+        time = in_words(elapsed) + self._usual(one.step)
+        again = f"attempt {one.attempt}" if one.attempt > 1 else ""
+        said = ", ".join(part for part in (again, one.place, clean(one.text.strip(), _TEXT)) if part)
+        return name, bar, Text(time), Text(said, style="dim", no_wrap=True, overflow="ellipsis")
+
+    def _share(self, one: Running, elapsed: float) -> tuple[float, float | None]:
+        """Return how much of a step is done, out of how much: by its last duration, else by its cells."""
+        usual = self._expected.get(one.step)
+        if usual and usual > 1:
+            return min(elapsed, 0.97 * usual), usual
+        if one.cell and one.cells:
+            return one.cell - 1, one.cells
+        return 0, None
+
+    def _usual(self, step: str) -> str:
+        usual = self._expected.get(step)
+        return f" of about {in_words(usual)}" if usual and usual > 1 else ""
+
+    def _total(self) -> str:
+        told = self._following
+        parts = [f"{told.finished} of {plural(told.total, 'step')} finished"]
+        parts += [f"{told.reused} reused"] if told.reused else []
+        parts += [f"about {in_words(told.saved)} saved"] if told.saved >= 0.05 else []
+        return ", ".join(parts)
+
+    def _finished(self, event: StepFinished) -> None:
+        status = of_step_run(event.result.to_dict())
+        took = in_words(status.seconds) if status.seconds else ""
+        self._print(event.step, status.state, ", ".join(part for part in (took, detail(status)) if part))
+
+    def _print(self, step: str, state: str, more: str) -> None:
+        from rich.text import Text
+
+        shown = look(state)
+        line = Text(f"{shown.sign} {clean(step)} {shown.word}", style=shown.colour)
+        line.append(f"  {clean(more, 300)}", style="dim")
+        self.console.print(line)
