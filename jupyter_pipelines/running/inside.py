@@ -24,13 +24,6 @@ MANIFEST = "outputs.json"
 _ALONE = (type(None), bool, int, float, complex, str, bytes, type, type(len), type(lambda: None))
 
 
-def begin() -> None:
-    """Start to record what the kernel does; the worker calls it before the first cell."""
-    from jupyter_pipelines.running import recording
-
-    recording.begin()
-
-
 def open_step(path: str) -> Inside:
     """Return what connects a step's notebook with its inputs and outputs.
 

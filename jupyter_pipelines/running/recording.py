@@ -23,8 +23,7 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Any, NoReturn
 
-ATTEMPT = "JUPYTER_PIPELINES_ATTEMPT"
-"""Environment variable: the private folder of the attempt that the kernel belongs to."""
+from jupyter_pipelines.running.inside import ATTEMPT
 
 DOCUMENT = "attempt.json"
 CELLS = "cells.txt"

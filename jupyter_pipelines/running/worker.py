@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_pipelines.errors import Fault, PipelinesError
 from jupyter_pipelines.running import explaining
 from jupyter_pipelines.running.explaining import Evidence, Verdict
+from jupyter_pipelines.running.inside import ATTEMPT
 from jupyter_pipelines.running.kernels import processes
 from jupyter_pipelines.running.kernels.launching import NotStarted, StepKernel
 from jupyter_pipelines.running.kernels.watching import Cancel, Watch
@@ -38,7 +39,7 @@ START_TIMEOUT = 60.0
 EXIT_PATIENCE = 5.0
 """Seconds that a kernel may take to end by itself once its step is done."""
 
-_BEGIN = "__import__('jupyter_pipelines.running.inside', fromlist=['begin']).begin()"
+_BEGIN = "__import__('jupyter_pipelines.running.recording', fromlist=['begin']).begin()"
 _UNWANTED = ("PYTEST_CURRENT_TEST",)
 
 
@@ -54,6 +55,8 @@ class Workplace:
         Its kernel.
     folders : list of Path
         What is to be removed.
+    alone : bool
+        The process exists for this attempt only and adopts orphans: whatever it has started belongs to the step.
     changed : callable
         Called when one of them changed.
     """
@@ -61,6 +64,7 @@ class Workplace:
     cancel: Cancel = field(default_factory=Cancel)
     kernel: StepKernel | None = None
     folders: list[Path] = field(default_factory=list)
+    alone: bool = False
     changed: Callable[[], None] = lambda: None
 
     def clear(self) -> None:
@@ -72,9 +76,15 @@ class Workplace:
             shutil.rmtree(folder, ignore_errors=True)
 
     def strays(self) -> list[Any]:
-        """Return the processes that this one started, but for the kernel itself."""
+        """Return the processes that the step started and that live, but for the kernel itself."""
         pid = self.kernel.pid if self.kernel else 0
-        return [one for one in processes.descendants() if one.pid != pid]
+        found = processes.descendants() if self.alone else processes.marked(ATTEMPT, self.mark)
+        return [one for one in found if one.pid != pid]
+
+    @property
+    def mark(self) -> str:
+        """What every process of the step has in its environment."""
+        return str(self.folders[0]) if self.folders else "none"
 
 
 def execute(
@@ -187,16 +197,15 @@ class Attempt:
             kernel.evaluate(_BEGIN, START_TIMEOUT)
             yield kernel
         finally:
-            children = processes.descendants(kernel.pid) if kernel.pid else []
             kernel.close()
-            processes.end_all(lambda: [*place.strays(), *(one for one in children if one.is_running())])
+            processes.end_all(place.strays)
             place.folders.remove(kernel.folder)
             place.kernel = None
 
     def _environment(self) -> dict[str, str]:
         # Sets and dicts of text keys have the same order in every run, so that the same step stores the same bytes.
         given = {"PYTHONHASHSEED": "0", **os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **self._ticket.environment}
-        given["JUPYTER_PIPELINES_ATTEMPT"] = str(self._folder)
+        given[ATTEMPT] = str(self._folder)
         return {name: value for name, value in given.items() if name not in _UNWANTED}
 
     def _conduct(self, kernel: StepKernel) -> Conduct:

@@ -177,13 +177,12 @@ class _Worker:
         self._news.put((self, None))
 
     def _tidy(self) -> None:
-        """End the kernel that the worker left behind, and remove its folders."""
+        """End the kernel that the worker left behind with all that it started, and remove its folders."""
+        from jupyter_pipelines.running.inside import ATTEMPT
         from jupyter_pipelines.running.kernels import processes
 
-        kernel = int(self.holds.get("kernel", 0))
-        if kernel:
-            family = [*processes.descendants(kernel), *processes.just(kernel)]
-            processes.kill_all(lambda: [one for one in family if one.is_running()])
+        mark = str(self.holds.get("mark", "none"))
+        processes.kill_all(lambda: processes.marked(ATTEMPT, mark))
         for folder in self.holds.get("folders", ()):
             shutil.rmtree(folder, ignore_errors=True)
 

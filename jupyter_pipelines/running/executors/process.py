@@ -17,6 +17,7 @@ import sys
 import threading
 from typing import Any, BinaryIO
 
+from jupyter_pipelines.running.kernels.processes import adopt_orphans
 from jupyter_pipelines.running.ticket import Progress, Ticket
 from jupyter_pipelines.running.worker import Workplace, execute, lost
 
@@ -41,6 +42,7 @@ class Process:
         self._parent = os.getppid()
         self._lock = threading.Lock()
         self._tickets: queue.Queue[Ticket | None] = queue.Queue()
+        self._alone = adopt_orphans()
         self._workplace = Workplace()
         self._current = ""
 
@@ -85,7 +87,7 @@ class Process:
     def _obey(self, order: dict[str, Any]) -> None:
         if "ticket" in order:
             ticket = Ticket.from_dict(order["ticket"])
-            self._workplace = Workplace(changed=self._tell)
+            self._workplace = Workplace(alone=self._alone, changed=self._tell)
             self._current = ticket.id
             self._tickets.put(ticket)
         elif order.get("cancel") == self._current:
@@ -101,9 +103,8 @@ class Process:
 
     def _tell(self) -> None:
         """Say what has to be ended and removed if this process dies."""
-        kernel = self._workplace.kernel
         folders = [str(folder) for folder in self._workplace.folders]
-        self._send({"holds": {"kernel": kernel.pid if kernel else 0, "folders": folders}})
+        self._send({"holds": {"mark": self._workplace.mark, "folders": folders}})
 
     def _progress(self, progress: Progress) -> None:
         self._send({"progress": progress.to_dict()})
@@ -117,9 +118,6 @@ class Process:
 
 def main() -> None:
     """Run a worker on the standard streams; what anything else writes there goes to stderr."""
-    from jupyter_pipelines.running.kernels.processes import adopt_orphans
-
-    adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -45,12 +45,16 @@ def descendants(pid: int | None = None) -> list[psutil.Process]:
         return []
 
 
-def just(pid: int) -> list[psutil.Process]:
-    """Return process `pid` alone, if it lives."""
+def marked(name: str, value: str) -> list[psutil.Process]:
+    """Return the processes of this user that have `value` in the environment variable `name`: children inherit it."""
+    return [process for process in psutil.process_iter() if _environment_of(process).get(name) == value]
+
+
+def _environment_of(process: psutil.Process) -> dict[str, str]:
     try:
-        return [psutil.Process(pid)]
-    except psutil.Error:
-        return []
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}
 
 
 def end_all(find: Finder) -> None:
