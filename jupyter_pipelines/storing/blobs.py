@@ -80,8 +80,7 @@ class Blobs:
         with path.open("rb") as source, self.writer() as writer:
             shutil.copyfileobj(source, writer, BLOCK)
         if move:
-            with contextlib.suppress(OSError):
-                path.unlink()
+            remove(path)
         return Stored(writer.digest, writer.size)
 
     def put_bytes(self, content: bytes) -> Stored:
@@ -100,7 +99,7 @@ class Blobs:
                 yield writer
             self._publish(temporary, writer.digest)
         finally:
-            temporary.unlink(missing_ok=True)
+            remove(temporary)
 
     def open(self, digest: str) -> BinaryIO:
         """Open the blob of `digest` for reading, after its bytes were checked.
@@ -255,7 +254,7 @@ class Blobs:
     def _put_moved(self, path: Path, digest: str) -> Stored:
         size = path.stat().st_size
         self._publish(path, digest)
-        path.unlink(missing_ok=True)
+        remove(path)
         return Stored(digest, size)
 
     def _publish(self, local: Path, digest: str) -> None:

@@ -122,7 +122,7 @@ class Folder:
                 file.write(content)
             self.put(temporary, path, mode=mode)
         finally:
-            temporary.unlink(missing_ok=True)
+            remove(temporary)
 
     def put(self, local: Path, path: str, *, mode: int = _FILE_MODE) -> None:
         """Make the file `local`, which is on the same disk, appear at `path`, whole or not at all.

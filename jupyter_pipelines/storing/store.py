@@ -235,13 +235,13 @@ class Store:
     def _check_format(self, make: bool) -> None:
         try:
             mark = json.loads(self.door.read(MARK))
-            version = int(str(mark["schema"]).removeprefix(SCHEMA))
+            version = _version(mark["schema"])
         except FileNotFoundError:
             self._adopt(make)
             return
         except OSError as error:
             raise unopenable(self.root, _why(error), f"make the folder readable for you, {ELSEWHERE}") from error
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             self._adopt(make)
             return
         if version > FORMAT:
@@ -277,6 +277,13 @@ def _folder(url: str | Path) -> Path:
     if isinstance(url, str) and text.lower().startswith("file:"):
         text = unquote(urlsplit(text).path)
     return Path(os.path.abspath(os.path.expanduser(text)))
+
+
+def _version(schema: str) -> int:
+    prefix, _, number = schema.rpartition("/")
+    if f"{prefix}/" != SCHEMA:
+        raise ValueError(schema)
+    return int(number)
 
 
 def _is_ours(name: str) -> bool:

@@ -1,0 +1,160 @@
+"""Leases: one at a time, and a dead owner holds nothing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from jupyter_pipelines.storing.owners import Owner
+from jupyter_pipelines.storing.store import Store
+
+KEY = "a" * 64
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store")
+
+
+HOLD = """
+import sys
+from jupyter_pipelines.storing.store import Store
+lease = Store.open(sys.argv[1]).leases.lease(sys.argv[2])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def holder(store: Store) -> subprocess.Popen[bytes]:
+    """Start a process that holds the lease until it is ended."""
+    one = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(store.root), KEY], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert one.stdout is not None
+    assert one.stdout.readline() == b"held\n"
+    return one
+
+
+def end(one: subprocess.Popen[bytes]) -> None:
+    one.communicate()
+
+
+def test_a_lease_is_held_by_one_at_a_time(store: Store) -> None:
+    with store.leases.lease(KEY) as lease:
+        assert lease.held
+        assert store.leases.try_acquire(KEY) is None
+        assert store.leases.is_held(KEY)
+        assert list(store.leases.held()) == [KEY]
+        assert store.leases.holder(KEY) == Owner.current()
+        other = store.leases.try_acquire("b" * 64)
+        assert other is not None
+        other.release()
+    assert not lease.held
+    lease.release()
+    again = store.leases.try_acquire(KEY)
+    assert again is not None
+    again.release()
+    assert list(store.leases.held()) == []
+    assert store.leases.holder(KEY) is None
+
+
+def test_threads_exclude_each_other(store: Store) -> None:
+    found = []
+    with store.leases.lease(KEY):
+        thread = threading.Thread(target=lambda: found.append(store.leases.try_acquire(KEY)))
+        thread.start()
+        thread.join()
+    assert found == [None]
+
+
+def test_processes_exclude_each_other(store: Store) -> None:
+    one = holder(store)
+    assert store.leases.try_acquire(KEY) is None
+    found = store.leases.holder(KEY)
+    assert found is not None
+    assert found.pid == one.pid
+    with pytest.raises(TimeoutError):
+        store.leases.lease(KEY, timeout=0.01)
+    end(one)
+    store.leases.lease(KEY, timeout=0).release()
+
+
+def test_a_lease_dies_with_its_owner(store: Store) -> None:
+    one = holder(store)
+    one.send_signal(signal.SIGKILL)
+    end(one)
+    assert not store.leases.is_held(KEY)
+    store.leases.lease(KEY, timeout=0).release()
+
+
+def test_a_lease_is_not_inherited_by_what_its_owner_starts(store: Store) -> None:
+    lease = store.leases.lease(KEY)
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    lease.release()
+    store.leases.lease(KEY, timeout=0).release()
+    child.communicate()
+
+
+def test_a_waiter_gets_it_when_it_is_released(store: Store) -> None:
+    one = holder(store)
+    got = []
+    thread = threading.Thread(target=lambda: got.append(store.leases.lease(KEY)))
+    thread.start()
+    end(one)
+    thread.join()
+    assert got[0].held
+    got[0].release()
+
+
+def test_files_of_free_leases_can_be_removed(store: Store) -> None:
+    store.leases.lease("b" * 64).release()
+    with store.leases.lease(KEY):
+        store.leases.discard(older_than=-1)
+        assert store.door.ls("leases") == [f"{KEY}.lock"]
+        assert store.leases.try_acquire(KEY) is None
+    store.leases.discard(older_than=3600)
+    assert store.door.ls("leases") == [f"{KEY}.lock"]
+
+
+def test_a_lease_whose_file_is_removed_meanwhile_is_still_one(store: Store) -> None:
+    """Whoever removes the file of a free lease must not let two in: one on the removed file, one on the new one."""
+    stop = threading.Event()
+
+    def remove() -> None:
+        while not stop.is_set():
+            store.leases.discard(older_than=-1)
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    inside = 0
+    errors = []
+
+    def enter() -> None:
+        nonlocal inside
+        for _ in range(60):
+            with store.leases.lease(KEY):
+                inside += 1
+                if inside != 1:
+                    errors.append(inside)
+                store.root.stat()
+                inside -= 1
+
+    workers = [threading.Thread(target=enter) for _ in range(3)]
+    for one in workers:
+        one.start()
+    for one in workers:
+        one.join()
+    stop.set()
+    thread.join()
+    assert errors == []
+
+
+@pytest.mark.parametrize("key", ["", "../x", "A" * 64])
+def test_what_is_no_key_is_no_path(store: Store, key: str) -> None:
+    with pytest.raises(ValueError, match="not a key"):
+        store.leases.lease(key)
