@@ -1,0 +1,185 @@
+"""The canonical form of Python code: equal for code that differs in nothing that matters, on every supported Python.
+
+Does not count: comments, formatting, line ends, a byte order mark, the spelling of a literal (``u''``, ``0x10``,
+implicit concatenation), the docstrings of modules, classes and functions, which parentheses a ``del`` or ``with`` has.
+Everything else counts: names, the type and exact value of every constant, the order of statements.
+
+Python's own forms will not do: ``ast.dump``, ``ast.unparse``, tokens and byte code differ between 3.11, 3.12 and 3.13
+for most files of the standard library. This one drops what differs (positions, contexts, ``None`` and empty fields, how
+an f-string is cut up) and sorts the fields of a node, so that a field added by a later Python changes nothing.
+
+Nothing but the standard library is imported, so that another interpreter can load this file alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import groupby
+from typing import Any
+
+_REMEMBERED = 1 << 15
+_IGNORED = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+_WITH_DOCSTRING = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_LINE_END = re.compile(r"\r\n?")
+_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {}
+
+
+def canonical(code: str | ast.AST, magics: Sequence[str] = ()) -> str:
+    """Return the digest of the canonical form of `code`.
+
+    Parameters
+    ----------
+    code : str or ast.AST
+        Python text, or a tree of it. Text that is not Python counts as it stands.
+    magics : sequence of str
+        Lines of IPython's own that are not in the tree; they count as they stand.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits. It is the same for every text without statements.
+    """
+    if isinstance(code, str) and not magics:
+        return _of_text(code)
+    form = _form_of_text(code) if isinstance(code, str) else form_of(code)
+    return _digest(form + "".join(f"\n{magic!a}" for magic in magics))
+
+
+def is_empty(digest: str) -> bool:
+    """Tell whether `digest` is that of code without a single statement."""
+    return digest == _EMPTY
+
+
+def form_of(tree: ast.AST) -> str:
+    """Return the canonical form itself; any depth, no recursion."""
+    parts: list[str] = []
+    stack: list[Any] = [tree]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            parts.append(item)
+        else:
+            stack.extend(reversed(_pieces(item)))
+    return "".join(parts)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _of_text(text: str) -> str:
+    return _digest(_form_of_text(text))
+
+
+def _form_of_text(text: str) -> str:
+    text = text.removeprefix("\ufeff")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return form_of(ast.parse(text))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return "text " + ascii(_LINE_END.sub("\n", text))
+
+
+def _digest(form: str) -> str:
+    return hashlib.sha256(form.encode("ascii")).hexdigest()
+
+
+def _pieces(item: Any) -> list[Any]:
+    """Return texts, nodes and lists that `item` consists of, one level down."""
+    if isinstance(item, list):
+        return ["[", *(piece for one in item for piece in (_piece(one), ",")), "]"]
+    if isinstance(item, ast.Constant):
+        return [_constant(item.value)]
+    pieces: list[Any] = [type(item).__name__, "("]
+    for name in _fields(type(item)):
+        value = _field(item, name)
+        if value is not None and value != []:
+            pieces += [name, "=", _piece(value), ","]
+    return [*pieces, ")"]
+
+
+def _piece(value: Any) -> Any:
+    return value if isinstance(value, ast.AST | list) else _constant(value)
+
+
+def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple(sorted(set(kind._fields) - _IGNORED))
+    return _FIELDS[kind]
+
+
+def _field(node: ast.AST, name: str) -> Any:
+    value: Any = getattr(node, name, None)
+    if name == "body" and isinstance(node, _WITH_DOCSTRING):
+        return _without_docstring(node, value or [])
+    if name == "targets" and isinstance(node, ast.Delete):
+        return list(_unpacked(value))
+    if name == "values" and isinstance(node, ast.JoinedStr):
+        return _joined(value)
+    return value
+
+
+def _without_docstring(node: ast.AST, body: list[ast.stmt]) -> list[ast.stmt]:
+    if not body or not _is_text(body[0]):
+        return body
+    return body[1:] or ([] if isinstance(node, ast.Module) else [ast.Pass()])
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    is_constant = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return is_constant and isinstance(statement.value.value, str)  # type: ignore[attr-defined]
+
+
+def _unpacked(targets: Iterable[ast.expr]) -> list[ast.expr]:
+    """Return the targets of a ``del`` without the parentheses around them, which formatters add and remove."""
+    found: list[ast.expr] = []
+    stack = list(targets)[::-1]
+    while stack:
+        target = stack.pop()
+        if isinstance(target, ast.Tuple):
+            stack.extend(reversed(target.elts))
+        else:
+            found.append(target)
+    return found
+
+
+def _joined(values: Iterable[ast.expr]) -> list[ast.expr]:
+    """Return the pieces of an f-string, neighbouring texts joined and empty ones left out: Pythons cut differently."""
+    found: list[ast.expr] = []
+    for is_text, pieces in groupby(values, key=lambda value: isinstance(value, ast.Constant)):
+        if is_text:
+            text = "".join(str(piece.value) for piece in pieces if isinstance(piece, ast.Constant))
+            found += [ast.Constant(text)] if text else []
+        else:
+            found += pieces
+    return found
+
+
+def _constant(value: Any) -> str:
+    write = _CONSTANTS.get(type(value))
+    if write is None:
+        raise TypeError(f"not a constant of Python code: {value!r}")
+    return write(value)
+
+
+def _complex(value: complex) -> str:
+    return f"c{value.real.hex()},{value.imag.hex()}"
+
+
+# `ascii`, because `repr` of text depends on the Unicode tables of the Python; `hex`, because decimals have a limit.
+_CONSTANTS: Mapping[type, Callable[[Any], str]] = {
+    str: ascii,
+    bytes: ascii,
+    int: hex,
+    float: lambda value: f"f{value.hex()}",
+    complex: _complex,
+    bool: str,
+    type(None): str,
+    type(...): str,
+    tuple: lambda value: f"({','.join(_constant(one) for one in value)})",
+    frozenset: lambda value: f"{{{','.join(sorted(_constant(one) for one in value))}}}",
+}
+_EMPTY = _of_text("")

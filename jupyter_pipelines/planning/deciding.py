@@ -1,0 +1,247 @@
+"""Why a step runs: the difference between what its result depends on now and what it depended on the last time.
+
+A reason has one code, one sentence, and evidence. Where several things changed, the reason is the first of code,
+shared code, modules, parameters, inputs, packages, Python; the others stand in the details.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any, Literal, NamedTuple
+
+from jupyter_pipelines.pipeline.data import Upstream
+from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.planning.fingerprint import MISSING, cells_that_count, setups_of, shared_by_name
+
+Decision = Literal["run", "reuse", "maybe", "blocked", "skip"]
+Code = Literal[
+    "never-run",
+    "code",
+    "shared-code",
+    "module",
+    "parameter",
+    "input",
+    "package",
+    "python",
+    "forced",
+    "no-cache",
+    "upstream",
+    "output-missing",
+    "output-corrupt",
+    "unchanged",
+]
+Parts = Mapping[str, str]
+_SAID_AT_ONCE = 3
+_HEXDIGITS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a step is decided on as it is.
+
+    Parameters
+    ----------
+    code : str
+        One of the codes of the documents, see :data:`Code`.
+    text : str
+        In a few words, without a full stop.
+    details : tuple of str
+        Evidence, and what else changed; one line each.
+    """
+
+    code: Code
+    text: str
+    details: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the reason as documents hold it."""
+        return {"code": self.code, "text": self.text, "details": list(self.details)}
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Change(NamedTuple):
+    """One thing that is not as it was.
+
+    Parameters
+    ----------
+    text : str
+        In a few words.
+    evidence : str
+        What it was and what it is now, where the words do not say so already.
+    """
+
+    text: str
+    evidence: str = ""
+
+
+def why(now: Parts, before: Parts, step: Step) -> Reason | None:
+    """Return what makes two sets of parts of a step differ; None when nothing does.
+
+    Parameters
+    ----------
+    now, before : Mapping of str to str
+        See :func:`jupyter_pipelines.planning.fingerprint.parts`.
+    step : Step
+        The step as it is now: says which cell, which file and which maker.
+    """
+    groups = [(code, list(find(now, before, step))) for code, find in _GROUPS]
+    found = [(code, changes) for code, changes in groups if changes]
+    if not found:
+        return None
+    (code, first), *others = found
+    said = [change.text for change in first[:_SAID_AT_ONCE]]
+    more = [f"and {len(first) - _SAID_AT_ONCE} more"] if len(first) > _SAID_AT_ONCE else []
+    details = [change.evidence for change in first[:_SAID_AT_ONCE] if change.evidence]
+    details += [_full(change) for change in first[_SAID_AT_ONCE:]]
+    details += [_full(change) for _, changes in others for change in changes]
+    return Reason(code=code, text=", ".join([*said, *more]), details=tuple(details))
+
+
+def short(value: str) -> str:
+    """Return a part's value with its digests cut to what a person compares."""
+    words = [word.removeprefix("sha256:") for word in value.split(" ")]
+    if value.startswith("sha256:"):
+        return " ".join(["sha256", f"{words[0][:_HEXDIGITS]}…", *words[1:]])
+    return value
+
+
+def _full(change: Change) -> str:
+    return f"{change.text} ({change.evidence})" if change.evidence else change.text
+
+
+# One finder for each group of parts ---------------------------------------------------------------------------------
+
+
+def _code(now: Parts, before: Parts, step: Step) -> Iterator[Change]:
+    numbers = [cell.number for cell in cells_that_count(step)]
+    yield from _sequence(_values(now, "code"), _values(before, "code"), numbers, "cell")
+    for name, words in (("outputs", "its outputs are now"), ("unknown", "what is not known of its code")):
+        if now.get(name) != before.get(name):
+            yield _outputs(now, before) if name == "outputs" else Change(f"{words} changed")
+
+
+def _outputs(now: Parts, before: Parts) -> Change:
+    return Change(f"its outputs are now `{now.get('outputs')}`", f"they were `{before.get('outputs')}`")
+
+
+def _shared(now: Parts, before: Parts, step: Step) -> Iterator[Change]:
+    cells = {name: one.cell for name, one in shared_by_name(step)}
+    for name, new, old in _differing(now, before, "shared"):
+        where = f" (cell {cells[name]})" if cells.get(name) else ""
+        yield Change(f"shared code `{name}`{where} {_what_happened(new, old)}")
+    setups = [one.cell for one in setups_of(step)]
+    yield from _sequence(_values(now, "setup"), _values(before, "setup"), setups, "setup in cell")
+
+
+def _modules(now: Parts, before: Parts, step: Step) -> Iterator[Change]:
+    paths = {module.name: module.path for module in step.modules}
+    for name, new, old in _differing(now, before, "module"):
+        yield Change(f"module `{name}` {_what_happened(new, old)}", paths.get(name, "") if new and old else "")
+
+
+def _parameters(now: Parts, before: Parts, _: Step) -> Iterator[Change]:
+    for name, new, old in _differing(now, before, "parameter"):
+        if new is None or old is None:
+            yield Change(f"parameter `{name}` {_what_happened(new, old)}")
+        else:
+            yield Change(f"{name}: {old} -> {new}")
+
+
+def _inputs(now: Parts, before: Parts, step: Step) -> Iterator[Change]:
+    makers = {one.name: one.source for one in step.inputs}
+    for name, new, old in _differing(now, before, "input"):
+        maker = makers.get(name)
+        by = f" (made by `{maker.step}`)" if isinstance(maker, Upstream) else ""
+        yield Change(f"input `{name}` {_came(new, old)}", _from_to(f"input {name}", new, old, by))
+    for name, new, old in _differing(now, before, "file"):
+        path = f" ({makers[name]})" if name in makers else ""
+        yield Change(f"input file `{name}`{path} {_came(new, old)}", _from_to(f"input {name}", new, old))
+    for name, new, old in _differing(now, before, "file-name"):
+        if new is not None and old is not None:
+            yield Change(f"input file `{name}` has another name: {old} -> {new}")
+
+
+def _packages(now: Parts, before: Parts, _: Step) -> Iterator[Change]:
+    for name, new, old in _differing(now, before, "package"):
+        if new is None or old is None:
+            yield Change(f"package `{name}` {_what_happened(new, old)}")
+        elif new.partition(" (")[0] != old.partition(" (")[0] and "sources" not in (new.split()[0], old.split()[0]):
+            yield Change(f"{name} {old.partition(' (')[0]} -> {new.partition(' (')[0]}")
+        else:
+            yield Change(f"the files of package `{name}` changed", f"{name}: {old} -> {new}")
+
+
+def _python(now: Parts, before: Parts, _: Step) -> Iterator[Change]:
+    for name, words in (("python", "Python"), ("kernel", "kernel")):
+        if now.get(name) != before.get(name):
+            yield Change(f"{words} {before.get(name, 'of the notebook')} -> {now.get(name, 'of the notebook')}")
+
+
+_GROUPS: Sequence[tuple[Code, Callable[[Parts, Parts, Step], Iterable[Change]]]] = (
+    ("code", _code),
+    ("shared-code", _shared),
+    ("module", _modules),
+    ("parameter", _parameters),
+    ("input", _inputs),
+    ("package", _packages),
+    ("python", _python),
+)
+
+
+# What they are made of ----------------------------------------------------------------------------------------------
+
+
+def _differing(now: Parts, before: Parts, kind: str) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield name, new and old value of the parts of one kind that differ; None where there is no such part."""
+    start = f"{kind}:"
+    for part in dict.fromkeys([*now, *before]):
+        if part.startswith(start) and now.get(part) != before.get(part):
+            yield part.removeprefix(start), now.get(part), before.get(part)
+
+
+def _values(found: Parts, kind: str) -> list[str]:
+    numbers = sorted(int(part.partition(":")[2]) for part in found if part.startswith(f"{kind}:"))
+    return [found[f"{kind}:{number}"] for number in numbers]
+
+
+def _sequence(now: Sequence[str], before: Sequence[str], numbers: Sequence[int], where: str) -> Iterator[Change]:
+    """Compare two lists of cells, so that a cell put between others does not make all after it look changed."""
+    for happened, i, j, first, last in SequenceMatcher(None, before, now, autojunk=False).get_opcodes():
+        if happened == "delete":
+            yield Change(_taken_out(where, j - i))
+        elif happened != "equal":
+            words = {"replace": ("changed", "changed"), "insert": ("is new to it", "are new to it")}[happened]
+            yield Change(_in_cells(where, numbers[first:last], *words))
+
+
+def _in_cells(where: str, numbers: Sequence[int], one: str, several: str) -> str:
+    if len(numbers) == 1:
+        return f"{where} {numbers[0]} {one}"
+    return f"{where}s {', '.join(map(str, numbers[:-1]))} and {numbers[-1]} {several}"
+
+
+def _taken_out(where: str, count: int) -> str:
+    noun = where.replace(" in ", " ")
+    return f"a {noun} was taken out" if count == 1 else f"{count} {noun}s were taken out"
+
+
+def _what_happened(new: str | None, old: str | None) -> str:
+    if old is None:
+        return "is new to it"
+    return "is no longer used" if new is None else "changed"
+
+
+def _came(new: str | None, old: str | None) -> str:
+    if MISSING in (new, old) and None not in (new, old):
+        return "is missing now" if new == MISSING else "is there now"
+    return _what_happened(new, old)
+
+
+def _from_to(name: str, new: str | None, old: str | None, by: str = "") -> str:
+    if new is None or old is None or MISSING in (new, old):
+        return ""
+    return f"{name}: {short(old)} -> {short(new).removeprefix('sha256 ')}{by}"

@@ -1,0 +1,135 @@
+"""The Python that steps run in, as far as their results depend on it: its minor version and what it has installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jupyter_pipelines.errors import Fault, PlanError
+from jupyter_pipelines.planning import packages
+
+_SECONDS = 60
+
+
+class Findings(NamedTuple):
+    """What a look at a Python found: its minor version, and versions by import name."""
+
+    python: str
+    versions: Mapping[str, str]
+
+
+class Environment:
+    """One Python, looked at when something is asked of it, and at each package at most once.
+
+    Make a new one for every plan: packages come and go while a notebook is open.
+
+    Parameters
+    ----------
+    look : callable
+        Takes import names and returns :class:`Findings` for them.
+    """
+
+    def __init__(self, look: Callable[[tuple[str, ...]], Findings]) -> None:
+        self._look = look
+        self._python: str | None = None
+        self._versions: dict[str, str] = {}
+
+    @classmethod
+    def current(cls) -> Environment:
+        """Return the Python that this runs in."""
+        return cls(lambda names: Findings(packages.python(), packages.versions(names)))
+
+    @classmethod
+    def of(cls, executable: str | Path, folder: str | Path | None = None) -> Environment:
+        """Return another Python; it is started when it is asked something, for about 0.1 s.
+
+        Parameters
+        ----------
+        executable : str or Path
+            The interpreter.
+        folder : str, Path or None
+            Where it is started: the notebook's folder, which is where a kernel is.
+        """
+        return cls(lambda names: _ask(str(executable), folder, names))
+
+    @classmethod
+    def fixed(cls, python: str, versions: Mapping[str, str] | None = None) -> Environment:
+        """Return an environment that is what it is said to be; what is not said is not installed."""
+        known = dict(versions or {})
+        return cls(lambda names: Findings(python, {name: known.get(name, packages.MISSING) for name in names}))
+
+    @property
+    def python(self) -> str:
+        """Minor version of Python, for instance ``3.11``; with its name before it unless it is CPython.
+
+        Raises
+        ------
+        PlanError
+            The interpreter cannot be asked (JP604).
+        """
+        if self._python is None:
+            self._find(())
+        return str(self._python)
+
+    def version(self, name: str) -> str:
+        """Return the version of what ``import name`` gets, and whatever else tells two installations of it apart.
+
+        Raises
+        ------
+        PlanError
+            The interpreter cannot be asked (JP604).
+        """
+        if name not in self._versions:
+            self._find((name,))
+        return self._versions[name]
+
+    def prepare(self, names: Iterable[str]) -> None:
+        """Look at many packages at once, which takes hardly longer than to look at one.
+
+        Raises
+        ------
+        PlanError
+            The interpreter cannot be asked (JP604).
+        """
+        new = sorted(set(names) - set(self._versions))
+        if new or self._python is None:
+            self._find(tuple(new))
+
+    def _find(self, names: tuple[str, ...]) -> None:
+        found = self._look(names)
+        self._python = found.python
+        self._versions.update(found.versions)
+
+
+def _ask(executable: str, folder: str | Path | None, names: tuple[str, ...]) -> Findings:
+    import subprocess
+
+    script = Path(packages.__file__).read_text(encoding="utf-8")
+    try:
+        done = subprocess.run(
+            [executable, "-c", script, *names],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PlanError(_silent(executable, str(error))) from error
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return Findings(str(answer["python"]), answer["versions"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlanError(_silent(executable, (done.stderr.strip() or repr(error)).splitlines()[-1])) from error
+
+
+def _silent(executable: str, why: str) -> Fault:
+    return Fault(
+        code="JP604",
+        message=f"the Python `{executable}` does not say what it has installed",
+        suggestion="repair it, or write another `--kernel`: `jupyter kernelspec list` shows what there is",
+        notes=(why,),
+    )

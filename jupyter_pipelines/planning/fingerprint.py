@@ -1,0 +1,154 @@
+"""What a step's result depends on, as parts that are kept apart; the key is a digest over all of them.
+
+============================  ==========================================================================
+part                          value
+============================  ==========================================================================
+``code:1``, ``code:2`` …      canonical code of the step's cells that hold code, in order
+``outputs``                   names, kinds and formats of the declared outputs
+``unknown``                   digest of what the analysis could not resolve, if there is such
+``shared:NAME``               canonical code of a piece of shared code (``NAME#2`` if the name is bound twice)
+``setup:1``, ``setup:2`` …    canonical code of the ``%%setup`` cells before it, in order
+``module:DOTTED.NAME``        canonical code of one of the project's own modules
+``parameter:NAME``            the value as Python writes it, cut and with a digest when it is long
+``input:NAME``                digest and format of the artifact, or ``missing``
+``file:NAME``                 digest of the content of a file or folder, or ``missing``
+``file-name:NAME``            the file's own name: its ending decides how it is read
+``package:NAME``              version of the package
+``python``, ``kernel``        minor version of Python; the kernel if the step names one
+============================  ==========================================================================
+
+Not in it, on purpose: the step's name, the notebook's path, cell numbers and ids, the folder a file lies in, which
+step an input comes from, retries, timeouts and resources. To spread a step over one cell more does count: what a cell
+shows at its end is part of what the step does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any
+
+from jupyter_pipelines.pipeline.data import FileSource, Input, Output
+from jupyter_pipelines.pipeline.step import SharedCode, Step, StepCell
+from jupyter_pipelines.planning.canonical import canonical, is_empty
+from jupyter_pipelines.planning.environment import Environment
+
+FORMAT = 1
+"""Goes into every key: raised whenever equal parts would no longer mean equal results."""
+
+MISSING = "missing"
+_LONGEST = 80
+_KEPT = 40
+_REMEMBERED = 1 << 15
+
+
+def parts(
+    step: Step, *, values: Mapping[str, Any], inputs: Mapping[str, str], environment: Environment
+) -> dict[str, str]:
+    """Return everything that the result of `step` depends on.
+
+    Parameters
+    ----------
+    step : Step
+        The step.
+    values : Mapping of str to object
+        Values of the parameters, by name; at least of those the step uses.
+    inputs : Mapping of str to str
+        By input name: digest and format of an artifact (see :func:`artifact_part`), digest of a file, or ``missing``.
+        Inputs that are not known yet are left out.
+    environment : Environment
+        The Python it will run in.
+    """
+    found = code_parts(step)
+    for name in step.parameters:
+        found[f"parameter:{name}"] = in_words(values[name])
+    for one in step.inputs:
+        if one.name in inputs:
+            found.update(_input_parts(one, inputs[one.name]))
+    for name in step.packages:
+        found[f"package:{name}"] = environment.version(name)
+    found["python"] = environment.python
+    if step.kernel:
+        found["kernel"] = step.kernel
+    return found
+
+
+def key(found: Mapping[str, str]) -> str:
+    """Return the digest over all `found` parts: 64 hexadecimal digits."""
+    document = json.dumps({"format": FORMAT, "parts": dict(found)}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(document.encode("ascii")).hexdigest()
+
+
+def code_parts(step: Step) -> dict[str, str]:
+    """Return the parts that are made of code: own cells, interface, shared code and modules."""
+    codes = _counted("code", [code_of(cell.body) for cell in cells_that_count(step)])
+    setups = _counted("setup", [code_of(one.source) for one in setups_of(step)])
+    found = {**codes, "outputs": " ".join(sorted(_output(one) for one in step.outputs))}
+    if step.unknown:
+        found["unknown"] = _digest("\n".join(step.unknown))
+    for name, one in shared_by_name(step):
+        found[f"shared:{name}"] = code_of(one.source)
+    found.update(setups)
+    for module in step.modules:
+        found[f"module:{module.name}"] = canonical(module.source)
+    return found
+
+
+def cells_that_count(step: Step) -> list[StepCell]:
+    """Return the cells of a step that are more than comments."""
+    return [cell for cell in step.cells if not is_empty(code_of(cell.body))]
+
+
+def setups_of(step: Step) -> list[SharedCode]:
+    """Return the ``%%setup`` cells that a step runs first."""
+    return [one for one in step.shared if one.kind == "setup"]
+
+
+def shared_by_name(step: Step) -> Iterator[tuple[str, SharedCode]]:
+    """Yield the shared code of a step that is reached by name, a number behind a name that is bound again."""
+    seen: dict[str, int] = {}
+    for one in step.shared:
+        if one.kind != "setup":
+            count = seen[one.name] = seen.get(one.name, 0) + 1
+            yield (one.name if count == 1 else f"{one.name}#{count}"), one
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def code_of(text: str) -> str:
+    """Return the digest of the canonical code of a cell, or of a piece of one; IPython's own lines count verbatim."""
+    from jupyter_pipelines.notebook.code import parse_code  # whoever only speaks of reasons need not know notebooks
+
+    code = parse_code(text, 0)
+    return canonical(text if code.tree is None else code.tree, code.magics)
+
+
+def artifact_part(digest: str, kind: str) -> str:
+    """Return what stands for an artifact: the same bytes in another format are another value."""
+    return f"{digest} {kind}"
+
+
+def in_words(value: Any) -> str:
+    """Return a plain value as Python writes it; a long one cut, with a digest so that it stays what it is."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_KEPT]}… sha256:{_digest(text)}"
+
+
+def _input_parts(one: Input, found: str) -> dict[str, str]:
+    if not isinstance(one.source, FileSource):
+        return {f"input:{one.name}": found}
+    return {f"file:{one.name}": found, f"file-name:{one.name}": PurePath(one.source.path).name}
+
+
+def _counted(kind: str, found: Sequence[str]) -> dict[str, str]:
+    return {f"{kind}:{number}": one for number, one in enumerate(found, start=1)}
+
+
+def _output(one: Output) -> str:
+    return ":".join([one.name, *([one.kind] if one.kind != "value" else []), *([one.format] if one.format else [])])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

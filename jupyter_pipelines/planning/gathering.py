@@ -1,0 +1,240 @@
+"""What a step would get as its inputs, as far as it is known before anything has run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.pipeline.data import Artifact, FileSource, Input, Upstream
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.planning.deciding import Decision, Reason
+from jupyter_pipelines.planning.fingerprint import MISSING, artifact_part
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storing.records import StepRecord
+
+
+class View(Protocol):
+    """What planning may ask of a store, on behalf of one notebook."""
+
+    def record(self, key: str) -> StepRecord | None:
+        """Return what is stored under `key`."""
+
+    def latest(self, step: str) -> StepRecord | None:
+        """Return the newest record of the step called `step`."""
+
+    def intact(self, artifact: Artifact) -> str:
+        """Return whether the bytes of `artifact` are ``ok``, ``missing`` or ``corrupt``."""
+
+    def digest(self, path: Path) -> str:
+        """Return the digest of the content of a file or folder.
+
+        Raises
+        ------
+        OSError, StoreError
+            It is not there (`FileNotFoundError`), cannot be read, or is neither file nor folder.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """The first thing that makes steps run.
+
+    Parameters
+    ----------
+    step : str
+        Where it begins.
+    reason : Reason
+        Why that step runs.
+    """
+
+    step: str
+    reason: Reason
+
+    def __str__(self) -> str:
+        return f"`{self.step}`: {self.reason.text}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What those that come after a step have to know of it.
+
+    Parameters
+    ----------
+    decision : str
+        What was decided on it.
+    outputs : Mapping of str to Artifact
+        What there is of it.
+    cause : Cause or None
+        Why it is open what it would come to; None when that is known.
+    """
+
+    decision: Decision
+    outputs: Mapping[str, Artifact] = field(default_factory=dict)
+    cause: Cause | None = None
+
+    def opens(self, *, selected: bool) -> Cause | None:
+        """Return why a step after it cannot know what it gets; a step that is left out gives what is stored of it."""
+        return None if selected and self.decision == "skip" else self.cause
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What is known of a step's inputs.
+
+    Parameters
+    ----------
+    known : dict of str to str
+        By input name, as :func:`jupyter_pipelines.planning.fingerprint.parts` takes them.
+    open : set of str
+        Inputs that are known only when something before the step has run.
+    causes : dict of str to Cause
+        What has to run first, by step.
+    lacking : list of Reason
+        Why the step cannot run.
+    notes : list of str
+        What a person should know of the inputs.
+    """
+
+    known: dict[str, str] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+    causes: dict[str, Cause] = field(default_factory=dict)
+    lacking: list[Reason] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Every input is known."""
+        return not self.open and not self.lacking
+
+
+class Gatherer:
+    """Looks for the inputs of steps; every file is looked at once.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Holds the steps.
+    view : View
+        What is stored, and what is in files.
+    left_out_by : str
+        The options that leave steps out, if any do.
+    """
+
+    def __init__(self, pipeline: Pipeline, view: View, left_out_by: str = "") -> None:
+        self._pipeline = pipeline
+        self._view = view
+        self._left_out_by = left_out_by
+        self._digests: dict[str, str | OSError | StoreError] = {}
+
+    def gather(self, step: Step, standings: Mapping[str, Standing], *, selected: bool) -> Gathered:
+        """Return what is known of the inputs of `step`.
+
+        Parameters
+        ----------
+        step : Step
+            The step.
+        standings : Mapping of str to Standing
+            The steps it waits for; one that is not there has no outputs.
+        selected : bool
+            Whether the step is asked for. Steps that are not are never taken as they are: what would be is told.
+        """
+        found = Gathered()
+        for name in self._pipeline.before(step.name):
+            cause = standings[name].opens(selected=selected) if name in standings else None
+            if cause is not None:
+                found.causes.setdefault(cause.step, cause)
+        for one in step.inputs:
+            if isinstance(one.source, Upstream):
+                self._take(step, one, one.source, standings.get(one.source.step), found, selected=selected)
+            else:
+                self._look_at(step, one, one.source, found)
+        _wait(step, standings, found, selected=selected)
+        return found
+
+    def digest(self, source: FileSource) -> str | OSError | StoreError:
+        """Return the digest of a file of the user's, or why there is none."""
+        if source.path not in self._digests:
+            try:
+                self._digests[source.path] = self._view.digest(self._pipeline.folder / source.path)
+            except (OSError, StoreError) as error:
+                self._digests[source.path] = error
+        return self._digests[source.path]
+
+    def _take(
+        self, step: Step, one: Input, source: Upstream, standing: Standing | None, found: Gathered, *, selected: bool
+    ) -> None:
+        """Take an input from the step that makes it."""
+        if standing and standing.opens(selected=selected):
+            found.open.add(one.name)
+            return
+        artifact, condition = self._stored(source, standing)
+        if artifact and condition == "ok":
+            found.known[one.name] = artifact_part(artifact.digest, artifact.format)
+            found.notes += _outdated(source, standing)
+        elif one.optional or step.always:
+            found.known[one.name] = MISSING
+        else:
+            found.lacking.append(self._absent(source, standing, condition))
+
+    def _stored(self, source: Upstream, standing: Standing | None) -> tuple[Artifact | None, str]:
+        artifact = standing.outputs.get(source.output) if standing else None
+        if artifact is None:
+            return None, "missing"
+        # What was reused has been checked already, and what ran has just been written.
+        checked = standing is None or standing.decision != "skip"
+        return artifact, "ok" if checked else self._view.intact(artifact)
+
+    def _absent(self, source: Upstream, standing: Standing | None, condition: str) -> Reason:
+        if standing and standing.decision == "blocked":
+            return _waits(source.step)
+        left_out = f", and `{source.step}` is left out by `{self._left_out_by}`" if self._left_out_by else ""
+        if condition == "corrupt":
+            return Reason(code="output-corrupt", text=f"`{source}` is damaged in the store{left_out}")
+        return Reason(code="output-missing", text=f"`{source}` is not in the store{left_out}")
+
+    def _look_at(self, step: Step, one: Input, source: FileSource, found: Gathered) -> None:
+        """Take an input that is a file of the user's."""
+        digest = self.digest(source)
+        absent = isinstance(digest, FileNotFoundError | NotADirectoryError)
+        if isinstance(digest, str):
+            found.known[one.name] = digest
+        elif absent and (one.optional or step.always):
+            found.known[one.name] = MISSING
+        elif absent and found.causes:
+            found.open.add(one.name)  # what runs before may write it
+        else:
+            found.lacking.append(_unreadable(source, digest))
+
+
+def _wait(step: Step, standings: Mapping[str, Standing], found: Gathered, *, selected: bool) -> None:
+    """Take into account the steps before it that give it nothing: one that runs may be what writes its files."""
+    files = {one.name for one in step.inputs if isinstance(one.source, FileSource)}
+    for standing, name in ((standings[name], name) for name in step.after if name in standings):
+        if standing.decision == "blocked" and not step.always:
+            found.lacking.append(_waits(name))
+        if standing.opens(selected=selected):
+            found.open |= files
+            found.known = {one: digest for one, digest in found.known.items() if one not in files}
+
+
+def _waits(name: str) -> Reason:
+    return Reason(code="upstream", text=f"`{name}`, which it waits for, is blocked")
+
+
+def _outdated(source: Upstream, standing: Standing | None) -> list[str]:
+    if standing is None or standing.cause is None:
+        return []
+    return [f"`{source}` is taken as it is stored, and may be out of date: {standing.cause}"]
+
+
+def _unreadable(source: FileSource, error: OSError | StoreError) -> Reason:
+    if isinstance(error, FileNotFoundError):
+        return Reason(code="input", text=f"the input file `{source}` is missing")
+    if isinstance(error, StoreError):
+        return Reason(code="input", text=error.faults[0].message)
+    return Reason(code="input", text=f"the input file `{source}` cannot be read: {error.strerror or error}")

@@ -1,0 +1,262 @@
+"""The plan: a decision with its reason for every step, made before anything runs; and the planner that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jupyter_pipelines.errors import Fault, PlanError, closest
+from jupyter_pipelines.pipeline.data import Artifact, FileSource
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Module, Step
+from jupyter_pipelines.planning import showing
+from jupyter_pipelines.planning.canonical import canonical
+from jupyter_pipelines.planning.environment import Environment
+from jupyter_pipelines.planning.gathering import Gatherer, Standing, View
+from jupyter_pipelines.planning.judging import Judge, PlannedStep
+from jupyter_pipelines.planning.selection import Selection, unknown_steps
+
+SCHEMA = "jupyter-pipelines/plan/1"
+Upstreams = Mapping[str, Mapping[str, Artifact]]
+_BLOCKED = {"output-missing": "JP405", "output-corrupt": "JP404", "input": "JP210"}
+
+__all__ = ["SCHEMA", "Environment", "Plan", "PlannedStep", "Planner", "View"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A decision for every step of a pipeline.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        What is planned.
+    values : Mapping of str to object
+        The values of its parameters.
+    steps : tuple of PlannedStep
+        The decisions; each step comes after those it waits for.
+    selection : Selection
+        The part of the pipeline that was asked for.
+    forced : tuple of str
+        Steps to compute again.
+    planner : Planner
+        What made the plan; decides again once a step's inputs are known.
+    """
+
+    pipeline: Pipeline
+    values: Mapping[str, Any]
+    steps: tuple[PlannedStep, ...]
+    selection: Selection
+    forced: tuple[str, ...]
+    planner: Planner = field(repr=False, compare=False)
+
+    def __getitem__(self, name: str) -> PlannedStep:
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise KeyError(_no_step(name, [step.name for step in self.steps]))
+
+    def __iter__(self) -> Iterator[PlannedStep]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Why steps that are asked for cannot run, one fault for each; consequences are not told."""
+        return tuple(
+            _blocked(self, step) for step in self.steps if step.decision == "blocked" and step.reason.code in _BLOCKED
+        )
+
+    def require(self) -> Plan:
+        """Return the plan itself if everything that is asked for can run.
+
+        Raises
+        ------
+        PlanError
+            A step needs what is not there (JP404, JP405, JP210); all faults at once.
+        """
+        if self.faults:
+            raise PlanError(*self.faults)
+        return self
+
+    def compare(self, earlier: Plan) -> tuple[str, ...]:
+        """Return a line for every step on which another decision was made than in `earlier`, or for another reason."""
+        return showing.difference(list(earlier), list(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ``plan`` document."""
+        return {
+            "schema": SCHEMA,
+            "notebook": str(self.pipeline.notebook) if self.pipeline.notebook else None,
+            "parameters": dict(self.values),
+            "selection": self.selection.to_dict(),
+            "forced": list(self.forced),
+            "steps": [step.to_dict() for step in self.steps],
+            "faults": [fault.to_dict() for fault in self.faults],
+        }
+
+    def __str__(self) -> str:
+        return showing.as_text(self.pipeline.name, self.steps)
+
+    def _repr_html_(self) -> str:
+        return showing.as_html(self.pipeline.name, self.steps)
+
+
+class Planner:
+    """Decides what a run would do.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        What to plan.
+    values : Mapping of str to object
+        The values of its parameters, see :func:`jupyter_pipelines.planning.resolving.resolve`.
+    view : View
+        What is stored, and what is in files.
+    environment : Environment or callable
+        The Python that steps run in; or what returns it for the kernel that a step names, None for the notebook's own.
+    forced : iterable of str
+        Steps to compute again, whatever is stored.
+
+    Raises
+    ------
+    PlanError
+        A step to force does not exist (JP603).
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        values: Mapping[str, Any],
+        *,
+        view: View,
+        environment: Environment | Callable[[str | None], Environment],
+        forced: Iterable[str] = (),
+    ) -> None:
+        self._pipeline = pipeline
+        self._values = values
+        self._view = view
+        self._find_environment = environment
+        self._environments: dict[str | None, Environment] = {}
+        self._forced = tuple(dict.fromkeys(forced))
+        _refuse(unknown_steps(pipeline, self._forced, "--force"))
+
+    def plan(self, *, to: Sequence[str] = (), start: Sequence[str] = (), only: Sequence[str] = ()) -> Plan:
+        """Decide on every step.
+
+        Parameters
+        ----------
+        to, start, only : sequences of str
+            Part of the pipeline, see :class:`jupyter_pipelines.planning.selection.Selection`.
+
+        Raises
+        ------
+        PlanError
+            A step asked for does not exist (JP603), or the options contradict each other (JP604).
+        """
+        selection = Selection(to=tuple(to), start=tuple(start), only=tuple(only))
+        _refuse(selection.faults(self._pipeline))
+        judge = self._judge(str(selection))
+        chosen = selection.steps(self._pipeline)
+        standings: dict[str, Standing] = {}
+        planned: list[PlannedStep] = []
+        for name in self._pipeline.order():
+            one, standings[name] = judge.judge(self._pipeline[name], standings, selected=name in chosen)
+            planned.append(one)
+        return Plan(
+            pipeline=self._pipeline,
+            values=self._values,
+            steps=tuple(planned),
+            selection=selection,
+            forced=self._forced,
+            planner=self,
+        )
+
+    def decide(self, name: str, upstream: Upstreams) -> PlannedStep:
+        """Decide on a step once everything before it has been run or reused: run, reuse or blocked, nothing open.
+
+        Parameters
+        ----------
+        name : str
+            The step.
+        upstream : Mapping of str to Mapping of str to Artifact
+            What there is, by step and output. What is not in it is missing.
+        """
+        step = self._pipeline[name]
+        before = [one for one in self._pipeline.before(name) if one in upstream]
+        standings = {one: Standing(decision="reuse", outputs=upstream[one]) for one in before}
+        return self._judge().judge(step, standings).planned
+
+    def drift(self, planned: PlannedStep) -> tuple[str, ...]:
+        """Return what of a step's own modules and input files is no longer what it was when it was decided on.
+
+        A step that ran meanwhile may have seen the one or the other: its result must not be stored under the key.
+
+        Parameters
+        ----------
+        planned : PlannedStep
+            The decision under which the step ran.
+        """
+        step = self._pipeline[planned.name]
+        look = Gatherer(self._pipeline, self._view)
+        modules = [f"module `{one.name}`" for one in step.modules if _edited(one)]
+        files = [(one.name, one.source) for one in step.inputs if isinstance(one.source, FileSource)]
+        known = {name: planned.parts.get(f"file:{name}") for name, _ in files}
+        changed = [name for name, source in files if known[name] not in (None, "missing", look.digest(source))]
+        return (*modules, *(f"input file `{name}`" for name in changed))
+
+    def _judge(self, left_out_by: str = "") -> Judge:
+        return Judge(
+            self._pipeline,
+            self._values,
+            view=self._view,
+            environment=self._environment_of,
+            forced=frozenset(self._forced),
+            left_out_by=left_out_by,
+        )
+
+    def _environment_of(self, step: Step) -> Environment:
+        """Return the Python of a step; all packages that matter are looked at the first time."""
+        if step.kernel not in self._environments:
+            found = self._find_environment
+            found = found if isinstance(found, Environment) else found(step.kernel)
+            found.prepare(name for one in self._pipeline if one.kernel == step.kernel for name in one.packages)
+            self._environments[step.kernel] = found
+        return self._environments[step.kernel]
+
+
+def _refuse(faults: Sequence[Fault]) -> None:
+    if faults:
+        raise PlanError(*faults)
+
+
+def _edited(module: Module) -> bool:
+    import tokenize
+
+    try:
+        with tokenize.open(module.path) as file:
+            return canonical(file.read()) != canonical(module.source)
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return True
+
+
+def _no_step(name: str, known: Sequence[str]) -> str:
+    near = closest(name, known)
+    return f"there is no step called `{name}`; " + (f"write `{near}`" if near else f"known: {', '.join(known)}")
+
+
+def _blocked(plan: Plan, step: PlannedStep) -> Fault:
+    selection = str(plan.selection)
+    outside = f"run it without `{selection}`: what comes before is run or reused then" if selection else ""
+    declared = "put it there, or say in `--optional` that the step can do without it"
+    return Fault(
+        code=_BLOCKED[step.reason.code],
+        message=f"step `{step.name}` cannot run: {step.reason.text}",
+        suggestion=declared if step.reason.code == "input" else outside or "run the whole pipeline again",
+        step=step.name,
+        place=plan.pipeline[step.name].place,
+        notes=step.reason.details,
+    )

@@ -1,0 +1,84 @@
+"""Part of a pipeline, as ``--to``, ``--from`` and ``--only`` ask for it.
+
+What lies outside is taken from the store as it is. Nothing inside is forced: a step that is asked for and has not
+changed is reused. ``--to`` and ``--from`` together mean what lies between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from jupyter_pipelines.errors import Fault, closest
+from jupyter_pipelines.pipeline.graph import Pipeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Part of a pipeline; everything when nothing is said.
+
+    Parameters
+    ----------
+    to : tuple of str
+        These steps and all that they wait for.
+    start : tuple of str
+        These steps and all that wait for them.
+    only : tuple of str
+        These steps and no others.
+    """
+
+    to: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+    def steps(self, pipeline: Pipeline) -> frozenset[str]:
+        """Return the names of the steps that are asked for."""
+        if self.only:
+            return frozenset(self.only)
+        chosen = frozenset(step.name for step in pipeline)
+        if self.to:
+            chosen &= pipeline.ancestors(*self.to).union(self.to)
+        if self.start:
+            chosen &= pipeline.descendants(*self.start).union(self.start)
+        return chosen
+
+    def faults(self, pipeline: Pipeline) -> list[Fault]:
+        """Return what is wrong with it: steps that do not exist (JP603), options that exclude each other (JP604)."""
+        found = [fault for option, names in self._options() for fault in unknown_steps(pipeline, names, option)]
+        if self.only and (self.to or self.start):
+            found.append(_contradiction(self))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the selection as the ``plan`` document shows it."""
+        return {"to": list(self.to), "from": list(self.start), "only": list(self.only)}
+
+    def __str__(self) -> str:
+        return " ".join(f"{option} {name}" for option, names in self._options() for name in names)
+
+    def _options(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return ("--to", self.to), ("--from", self.start), ("--only", self.only)
+
+
+def unknown_steps(pipeline: Pipeline, names: Iterable[str], option: str) -> list[Fault]:
+    """Return a fault (JP603) for every one of `names`, given to `option`, that is no step."""
+    return [_unknown(pipeline, name, option) for name in names if name not in pipeline]
+
+
+def _unknown(pipeline: Pipeline, name: str, option: str) -> Fault:
+    known = [step.name for step in pipeline]
+    near = closest(name, known)
+    return Fault(
+        code="JP603",
+        message=f"there is no step `{name}`, which `{option}` names",
+        suggestion=f"write `{option} {near}`" if near else f"use one of: {', '.join(known)}",
+    )
+
+
+def _contradiction(selection: Selection) -> Fault:
+    return Fault(
+        code="JP604",
+        message=f"`--only` says already which steps are asked for: `{selection}` asks for two things",
+        suggestion="leave out `--only`, or leave out `--to` and `--from`",
+    )
