@@ -1,0 +1,238 @@
+"""Worker processes: side by side, killed, orphaned."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jupyter_pipelines.running.executors.local import Local
+from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
+from tests.running.tickets import Workshop, executed, log_of
+
+pytestmark = pytest.mark.kernel
+HANG = "import time\ntime.sleep(600)"
+CHILDREN = """
+import os, subprocess
+plain = subprocess.Popen(["sleep", "600"]).pid
+daemon = subprocess.Popen(["sleep", "600"], start_new_session=True).pid
+orphan = int(os.popen("setsid sh -c 'sleep 600 >/dev/null & echo $!'").readline())
+pids = [plain, daemon, orphan]
+print(*pids, os.getpid(), os.getppid(), flush=True)
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path)
+
+
+@pytest.fixture
+def local() -> Iterator[Local]:
+    executor = Local(2)
+    yield executor
+    executor.close()
+
+
+def until(local: Local, found: Callable[[Progress | Outcome], bool]) -> Progress | Outcome:
+    """Poll until something is said; the test's own time limit ends a hang."""
+    while True:
+        for news in local.poll(5):
+            if found(news):
+                return news
+
+
+def outcome(local: Local) -> Outcome:
+    news = until(local, lambda one: isinstance(one, Outcome))
+    assert isinstance(news, Outcome)
+    return news
+
+
+def said(local: Local) -> list[int]:
+    """Wait until a step has printed numbers, and return them."""
+    news = until(local, lambda one: isinstance(one, Progress) and one.text[:1].isdigit())
+    assert isinstance(news, Progress)
+    return [int(word) for word in news.text.split()]
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_children_of_a_step_that_succeeds_are_ended(shop: Workshop, local: Local) -> None:
+    local.submit(shop.ticket(CHILDREN, outputs="pids"))
+    found = outcome(local)
+    assert found.state == "succeeded"
+    pids = shop.values(found.outputs)["pids"]
+    assert len(pids) == 3
+    assert all(gone(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("end", ["import os; os._exit(0)", "import os; os.kill(os.getpid(), 9)", "1 / 0"])
+def test_children_of_a_step_that_fails_are_ended(shop: Workshop, local: Local, end: str) -> None:
+    ticket = shop.ticket(CHILDREN, end)
+    local.submit(ticket)
+    assert outcome(local).state in ("died", "failed")
+    pids = [int(word) for word in log_of(ticket).split()[:3]]
+    assert all(gone(pid) for pid in pids)
+
+
+def test_two_steps_run_at_once(shop: Workshop, local: Local) -> None:
+    meet = (
+        "import pathlib, time\npathlib.Path({mine!r}).touch()\nend = time.monotonic() + 60\n"
+        "while not pathlib.Path({other!r}).exists() and time.monotonic() < end: time.sleep(0.01)\n"
+        "met = pathlib.Path({other!r}).exists()"
+    )
+    for mine, other in (("a", "b"), ("b", "a")):
+        local.submit(shop.ticket(meet.format(mine=mine, other=other), outputs="met"))
+    found = _two(local)
+    assert [shop.values(one.outputs)["met"] for one in found] == [True, True]
+
+
+def _two(local: Local) -> list[Outcome]:
+    found: list[Outcome] = []
+    while len(found) < 2:
+        found += [one for one in local.poll(5) if isinstance(one, Outcome)]
+    return found
+
+
+def test_a_worker_is_used_again_and_others_wait(shop: Workshop) -> None:
+    executor = Local(1)
+    try:
+        for _ in range(2):
+            executor.submit(shop.ticket("import os\nworker = os.getppid()", outputs="worker"))
+        first, second = (shop.values(one.outputs)["worker"] for one in _two(executor))
+    finally:
+        executor.close()
+    assert first == second
+
+
+def test_a_killed_worker_is_told_replaced_and_leaves_nothing(shop: Workshop, local: Local) -> None:
+    local.submit(shop.ticket(CHILDREN, HANG))
+    *children, kernel, worker = said(local)
+    os.kill(worker, signal.SIGKILL)
+    found = outcome(local)
+    assert found.fault is not None
+    assert (found.state, found.fault.code) == ("died", "JP308")
+    assert "SIGKILL" in found.fault.message
+    assert all(gone(pid) for pid in (*children, kernel))
+    assert shop.leftovers() == []
+    local.submit(shop.ticket("x = 1", outputs="x"))
+    assert outcome(local).state == "succeeded"
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_a_cancelled_step_ends_with_its_children(shop: Workshop, local: Local, hard: bool) -> None:
+    ticket = shop.ticket(CHILDREN, HANG)
+    local.submit(ticket)
+    pids = said(local)[:4]
+    local.cancel(ticket.id, hard=hard)
+    local.cancel(ticket.id, hard=hard)
+    assert outcome(local).state == "cancelled"
+    assert all(gone(pid) for pid in pids)
+    assert executed(ticket).metadata.jupyter_pipelines.state == "cancelled"
+
+
+def test_a_second_cancel_may_be_harder(shop: Workshop, local: Local) -> None:
+    ticket = shop.ticket(
+        "import time\nprint(1, flush=True)\nwhile True:\n    try: time.sleep(600)\n    except KeyboardInterrupt: pass"
+    )
+    local.submit(ticket)
+    assert said(local) == [1]
+    local.cancel(ticket.id)
+    local.cancel(ticket.id, hard=True)
+    assert outcome(local).state == "cancelled"
+
+
+RUNNER = """
+import json, sys
+from jupyter_pipelines.running.executors.local import Local
+from jupyter_pipelines.running.ticket import Ticket
+local = Local(1)
+local.submit(Ticket.from_dict(json.load(open(sys.argv[1]))))
+while True:
+    for one in local.poll(5):
+        print(getattr(one, "text", "over"), flush=True)
+"""
+
+
+def start_runner(ticket: Ticket, folder: Path, before: str = "") -> tuple[subprocess.Popen[str], list[int]]:
+    """Start a runner in a process of its own, and return it with the numbers that the step printed."""
+    path = folder / "ticket.json"
+    path.write_text(json.dumps(ticket.to_dict()))
+    runner = subprocess.Popen([sys.executable, "-c", before + RUNNER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert runner.stdout is not None
+    for line in runner.stdout:
+        if line[:1].isdigit():
+            return runner, [int(word) for word in line.split()]
+    raise AssertionError("the step printed nothing")
+
+
+@pytest.mark.parametrize("body", [HANG, "while True: pass"])
+def test_a_killed_runner_leaves_nothing_behind(shop: Workshop, body: str, tmp_path: Path) -> None:
+    runner, pids = start_runner(shop.ticket(CHILDREN, body), tmp_path)
+    worker = psutil.Process(pids[-1])
+    with runner:
+        runner.kill()
+    psutil.wait_procs([worker], timeout=30)
+    assert all(gone(pid) for pid in pids)
+    assert shop.leftovers() == []
+
+
+def test_a_flood_of_text_stays_out_of_the_workers_memory(shop: Workshop, local: Local) -> None:
+    def worker_memory(body: str) -> tuple[int, Ticket]:
+        ticket = shop.ticket(f"import os\nworker = os.getppid()\n{body}", outputs="worker")
+        local.submit(ticket)
+        found = outcome(local)
+        assert found.fault is None
+        pid = shop.values(found.outputs)["worker"]
+        status = Path(f"/proc/{pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024, ticket
+
+    if not Path("/proc/self/status").exists():
+        pytest.skip("reads the most memory a process ever held from /proc")
+    quiet, _ = worker_memory("pass")
+    loud, ticket = worker_memory("for _ in range(1000): print('x' * 100_000)")
+    assert loud - quiet <= 64 * 2**20
+    assert Path(ticket.publish["log"]).stat().st_size >= 100_000_000
+    assert Path(ticket.publish["notebook"]).stat().st_size < 1_000_000
+
+
+def test_closing_ends_what_still_runs(shop: Workshop) -> None:
+    executor = Local(1)
+    executor.submit(shop.ticket(CHILDREN, HANG))
+    pids = said(executor)
+    executor.close()
+    assert all(gone(pid) for pid in pids)
+    assert shop.leftovers() == []
+
+
+def test_nothing_starts_before_the_first_ticket() -> None:
+    before = len(psutil.Process().children())
+    executor = Local(3)
+    assert executor.poll(0) == []
+    assert executor.jobs == 3
+    assert executor.capacity().cpus
+    executor.close()
+    assert len(psutil.Process().children()) == before
+
+
+def test_a_runner_in_the_background_can_still_interrupt(shop: Workshop, tmp_path: Path) -> None:
+    """A shell starts background jobs with interrupts ignored, and children inherit that."""
+    ticket = shop.ticket("print(1, flush=True)", HANG, timeout=1)
+    runner, _ = start_runner(ticket, tmp_path, "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n")
+    with runner:
+        assert runner.stdout is not None
+        assert "over\n" in runner.stdout
+        runner.kill()
+    assert [output.ename for output in executed(ticket).cells[-2].outputs] == ["KeyboardInterrupt", "JP304"]
