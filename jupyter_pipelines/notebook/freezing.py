@@ -11,7 +11,7 @@ from jupyter_pipelines.notebook.headers import split_cell
 from jupyter_pipelines.notebook.layout import MAGICS, Layout, Mark, lay_out
 from jupyter_pipelines.notebook.options import BY_KEY, BY_SPELLING, Option
 from jupyter_pipelines.notebook.patching import write_sources
-from jupyter_pipelines.notebook.words import Word
+from jupyter_pipelines.notebook.words import Line, Word, read_words
 from jupyter_pipelines.pipeline.data import Input, Upstream
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Section, Step
@@ -125,14 +125,19 @@ def _into_comments(layout: Layout, mark: Mark, options: Mapping[str, str]) -> _P
     """Put each option into a line of its own, below those that usually stand before it."""
     places: _Places = {}
     for name, items in options.items():
-        line = _before(name, list(mark.words)).place.line
+        line = layout.lines[_before(name, list(mark.words)).place.line - 1]
         # A line that goes on takes the following ones with it.
-        while layout.lines[line - 1].text.rstrip().endswith("\\") and layout.roles[line : line + 1] == ["option"]:
-            line += 1
-        text = layout.lines[line - 1].text
-        lead = text[: text.index("#|")]
-        places.setdefault((line, len(text)), []).append(f"\n{lead}#| {name}: {items}")
+        while _goes_on(line) and layout.roles[line.number : line.number + 1] == ["option"]:
+            line = layout.lines[line.number]
+        lead = line.text[: line.text.index("#|")]
+        # A backslash with nothing to go on in stays at the end, or it would take the new line with it.
+        end = len(line.text.rstrip()[:-1].rstrip()) if _goes_on(line) else len(line.text)
+        places.setdefault((line.number, end), []).append(f"\n{lead}#| {name}: {items}")
     return places
+
+
+def _goes_on(line: Line) -> bool:
+    return read_words(line, line.text.index("#|") + 2).continues
 
 
 def _headed(layout: Layout, step: Step, options: Mapping[str, str]) -> str:

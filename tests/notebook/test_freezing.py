@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from jupyter_pipelines.errors import NotebookError
 from jupyter_pipelines.notebook.document import Cell, read_document
@@ -303,3 +305,51 @@ class TestScripts:
         header = split_cell(read_document(path).cells[0].source).header
         assert header is not None
         assert [one.name for one in header.inputs or ()] == list(names)
+
+
+WORDS = st.sampled_from(
+    [
+        *("-i a", "-o b", "--in=a", "--out b,c", "-p d", "--retries 2", "--no-cache", "--after s", "\\\n ", "-i", "  "),
+        *(
+            "# why",
+            "\n#| in: a",
+            "\n#| out: b \\\n#|  c",
+            "\n#| retries: 2",
+            "\n#| echo: no",
+            "\n# c",
+            "\n",
+            "\n%%time",
+        ),
+    ]
+)
+HEADERS = st.tuples(
+    st.sampled_from(["", "# c\n", "%%time\n", "#| in: a\n", " "]),
+    st.sampled_from(["%%step t", "#| step: t", "#|step: 't'"]),
+    st.lists(WORDS, max_size=6),
+).map(lambda parts: parts[0] + " ".join([parts[1], *parts[2]]) + "\nx = 1\n\ny = 2")
+
+
+class TestAnyHeader:
+    @given(source=HEADERS, long=st.booleans())
+    def test_it_says_what_it_said_and_the_options(self, source: str, *, long: bool) -> None:
+        old = split_cell(source)
+        assume(old.header is not None and not old.faults)
+        assert old.header is not None
+        declared = {"in": old.header.inputs, "out": old.header.outputs, "param": old.header.parameters}
+        added = {"in": "X", "out": "m", "param": "p"}
+        options = {name: added[name] * (60 if long else 1) for name in added if declared[name] is None}
+        new = split_cell(with_options(Cell(number=1, source=source), TRAIN, options))
+        assert new.faults == ()
+        assert new.header is not None
+        for name, attribute in {"in": "inputs", "out": "outputs", "param": "parameters"}.items():
+            items = getattr(new.header, attribute) or ()
+            expected = [options[name]] if name in options else [one.name for one in declared[name] or ()]
+            assert [one.name for one in items] == expected
+        for name in ("name", "retries", "cache", "form", "timeout"):
+            assert getattr(new.header, name) == getattr(old.header, name)
+        assert [one.name for one in new.header.after] == [one.name for one in old.header.after]
+        assert [line for line in new.body.split("\n") if not line.lstrip().startswith(("#", "%"))][-3:] == [
+            "x = 1",
+            "",
+            "y = 2",
+        ]
