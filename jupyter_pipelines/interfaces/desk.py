@@ -104,7 +104,11 @@ class Command(click.Command):
         """Read the arguments."""
         if any("--force" in option.opts for option in self.params):
             args = [f"{arg}={_value(args, position)}" if arg == "--force" else arg for position, arg in _kept(args)]
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # click's parser leaves it out for some mistakes
+            raise
 
 
 def _kept(args: list[str]) -> list[tuple[int, str]]:

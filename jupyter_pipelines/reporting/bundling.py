@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from jupyter_pipelines.reporting.drawing import DETAILED, Heading, describe, draw
+from jupyter_pipelines.reporting.drawing import DETAILED, Heading, describe, draw, fitting
 from jupyter_pipelines.reporting.statuses import Status, of_plan, of_run
 from jupyter_pipelines.reporting.summary import headline
 from jupyter_pipelines.reporting.text import write
@@ -71,8 +71,9 @@ def _document(given: Any) -> dict[str, Any] | None:
 
 def _html(svg: str, description: str, text: str) -> str:
     image = b64encode(svg.encode()).decode("ascii")
+    breadth = int(svg.partition(' width="')[2].partition('"')[0])
     return (
         f'<div style="{_FRAME}"><img src="data:image/svg+xml;base64,{image}" alt="{escape(clean(description, 2000))}" '
-        f'style="max-width:none"></div>'
+        f'style="{fitting(breadth)}"></div>'
         f"<details><summary>as text</summary><pre>{escape(text)}</pre></details>"
     )

@@ -30,6 +30,8 @@ DETAILED = 200
 LABEL_ROOM = 120.0
 """Greatest width of the names on a line, in pixels."""
 TOP = 30.0
+SMALLEST = 0.7
+"""Scale down to which a picture shrinks to the width of its page; what is larger then is scrolled."""
 _FILE = "file:"
 
 
@@ -62,6 +64,11 @@ def draw(pipeline: Pipeline, statuses: Mapping[str, Status] | None = None, *, he
         What to write above it; by default the notebook's name.
     """
     return _Picture(pipeline, statuses or {}, heading or Heading(title=pipeline.name)).svg()
+
+
+def fitting(breadth: float) -> str:
+    """Return the style with which a picture of `breadth` pixels fits into its page, as far as it can still be read."""
+    return f"max-width:max(100%,{round(SMALLEST * breadth)}px);height:auto"
 
 
 def describe(pipeline: Pipeline, statuses: Mapping[str, Status]) -> str:
@@ -146,7 +153,7 @@ class _Picture:
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="jpipe" width="{breadth}" height="{height}" '
             f'viewBox="0 0 {breadth} {height}" role="img" aria-labelledby="{mark}-t {mark}-d" '
-            f'font-family="{escape(FONT)}">\n<title id="{mark}-t">{escape(label)}</title>\n'
+            f'style="{fitting(breadth)}" font-family="{escape(FONT)}">\n<title id="{mark}-t">{escape(label)}</title>\n'
             f'<desc id="{mark}-d">{escape(content)}</desc>\n'
             f"<style>{style(status.state for status in self.statuses.values())}</style>\n"
         )

@@ -16,7 +16,7 @@ KNOWN = {"svg", "title", "desc", "style", "rect", "path", "text", "g"}
 ATTRIBUTES = {
     *("class", "width", "height", "viewBox", "role", "aria-labelledby", "font-family", "id", "x", "y", "rx", "d"),
     *("fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin", "transform"),
-    *("font-size", "font-weight", "text-anchor"),
+    *("font-size", "font-weight", "text-anchor", "style"),
 }
 
 
