@@ -170,7 +170,7 @@ class Folder:
     def set_aside(self, path: str, why: str) -> None:
         """Move what is at `path` out of the way, without ever failing."""
         name = f"{path.rpartition('/')[2]}.{time.time_ns()}.{secrets.token_hex(4)}"
-        logger.warning("put aside %s of the store %s: %s", path, self.root, why)
+        logger.info("put aside %s of the store %s: %s", path, self.root, why)
         with contextlib.suppress(StoreError):
             self.mv(path, f"{ASIDE}/{name}")
 

@@ -156,7 +156,7 @@ class Index:
                     logger.info("index of %s not used: %s", self._root, error)
                     self._fall_back()
                 except sqlite3.Error as error:
-                    logger.warning("index of %s is made anew: %s", self._root, error)
+                    logger.info("index of %s is made anew: %s", self._root, error)
                     self._discard()
             return otherwise
 
