@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -84,13 +83,12 @@ def _summary(plan: Plan, document: Mapping[str, Any]) -> str:
 
 
 def _planned(plan: Plan, document: Mapping[str, Any]) -> str:
+    from jupyter_pipelines.planning.showing import headline
     from jupyter_pipelines.reporting.statuses import of_plan
     from jupyter_pipelines.reporting.text import write as write_graph
 
-    counts = Counter(str(step["decision"]) for step in document["steps"])
-    words = {"run": "to run", "reuse": "reused", "maybe": "that may run", "blocked": "blocked", "skip": "left out"}
-    total = ", ".join(f"{counts[one]} {word}" for one, word in words.items() if counts[one])
-    return f"{write_graph(plan.pipeline, of_plan(document), **_terminal())}\n\n{total or 'no steps'}"
+    graph = write_graph(plan.pipeline, of_plan(document), **_terminal())
+    return f"{graph}\n\n{headline(plan.pipeline.name, plan.steps)}"
 
 
 def _cause(step: Mapping[str, Any]) -> str:

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from jupyter_pipelines.storing.records import StepRecord
 
 SCHEMA = "jupyter-pipelines/diff/1"
-_KINDS = {"shared": "shared code", "file": "input file", "input": "input"}
+_KINDS = {
+    "shared": "shared code",
+    "file": "input file",
+    "file-name": "name of the input file",
+    "unknown": "what is not known of its code",
+}
+_NUMBERED = frozenset({"code", "setup"})
+"""Parts that are counted; their numbers say nothing to people."""
 _NOTHING = "(none)"
 
 
@@ -27,8 +34,7 @@ class Change:
     Parameters
     ----------
     kind : str
-        ``parameter``, ``code``, ``shared``, ``setup``, ``module``, ``input``, ``file``, ``package``, ``python``,
-        ``outputs``, ``kernel`` or ``output``.
+        That of a part of a step's key (``code``, ``shared``, ``parameter``, ``package`` …), or ``output``.
     name : str
         Which one; empty where there is but one.
     first, second : object
@@ -45,7 +51,10 @@ class Change:
         return {"kind": self.kind, "name": self.name, "first": self.first, "second": self.second}
 
     def __str__(self) -> str:
-        words = " ".join(part for part in (_KINDS.get(self.kind, self.kind), clean(self.name)) if part)
+        name = "" if self.kind in _NUMBERED else clean(self.name)
+        words = " ".join(part for part in (_KINDS.get(self.kind, self.kind), name) if part)
+        if self.kind in _NUMBERED:
+            return words
         if self.first is None or self.second is None:
             return f"{words} only in the {'second' if self.first is None else 'first'} run"
         if _is_digest(self.first) or _is_digest(self.second):
@@ -93,7 +102,7 @@ class StepDifference:
         if self.first is None or self.second is None:
             return f"only in the {'second' if self.first is None else 'first'} run"
         if self.changes:
-            return "; ".join(map(str, self.changes))
+            return "; ".join(dict.fromkeys(map(str, self.changes)))
         return "nothing" if self.same else "something that was not recorded"
 
 

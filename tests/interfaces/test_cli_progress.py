@@ -1,0 +1,115 @@
+"""What a terminal, or a file in its place, is told while a run goes on."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from jupyter_pipelines.errors import Fault
+from jupyter_pipelines.interfaces.progress import Lines, Screen, watching
+from jupyter_pipelines.planning.deciding import Reason
+from jupyter_pipelines.running.events import (
+    Event,
+    RunStarted,
+    StepFinished,
+    StepProgress,
+    StepRetried,
+    StepStarted,
+    StepWaiting,
+    Warned,
+)
+from jupyter_pipelines.running.run import Origin, StepRun
+
+SAID = {"run": "20261122-101500-000000-3f2a91", "at": "2026-11-22T12:00:00+00:00"}
+FAULT = Fault(code="JP304", message="took too\x1b[2J long", suggestion="wait")
+
+
+def finished(name: str, state: str, **more: Any) -> StepFinished:
+    reason = Reason(code="code", text="its code changed")
+    return StepFinished(**SAID, result=StepRun(name=name, state=state, key=None, decision="run", reason=reason, **more))
+
+
+def events() -> list[Event]:
+    origin = Origin(run="20261120-080000-000000-0b5e77", created="2026-11-20T08:00:00+00:00", seconds=60.0)
+    decisions = {"load": "reuse", "train": "run", "plot": "maybe"}
+    return [
+        RunStarted(**SAID, notebook="a.ipynb", parameters={}, decisions=decisions, jobs=2, folder=None),
+        finished("load", "reused", origin=origin),
+        StepWaiting(**SAID, step="plot"),
+        StepStarted(**SAID, step="train", attempt=1, log="train.log"),
+        StepProgress(**SAID, step="train", cell=2, cells=4, text="epoch 1\x1b[2J"),
+        StepRetried(**SAID, step="train", attempt=1, pause=0.0, fault=FAULT),
+        Warned(**SAID, fault=FAULT, step="train"),
+        StepStarted(**SAID, step="train", attempt=2, log="train.log"),
+        StepProgress(**SAID, step="train", cell=2, cells=4, text="epoch 2"),
+    ]
+
+
+def test_a_file_gets_a_line_for_each_change() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with watching({"steps": []}, stream) as observer:
+        assert isinstance(observer, Lines)
+        for event in [*events(), finished("train", "succeeded", seconds=3.0), finished("plot", "failed", fault=FAULT)]:
+            observer(event=event)
+    stream.seek(0)
+    lines = stream.read().splitlines()
+    assert lines[:5] == [
+        "run 20261122-101500-000000-3f2a91: 3 steps, 2 at a time",
+        lines[1],
+        "[1/3] · plot waiting, another run is computing it",
+        "[1/3] ▶ train running",
+        r"[1/3] ▶ train trying again: took too\x1b[2J long",
+    ]
+    assert lines[1].startswith("[1/3] ↻ load reused, run 0b5e77, ")
+    assert lines[1].endswith(", saved 1 min 0 s")
+    assert "[1/3] ▶ train running, attempt 2" in lines
+    assert lines[-2:] == ["[2/3] ✓ train done in 3.0 s", r"[3/3] ✗ plot failed, took too\x1b[2J long"]
+
+
+def test_a_file_that_knows_only_ascii_gets_ascii() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    lines = Lines(stream)
+    for event in events():
+        lines(event=event)
+    stream.seek(0)
+    assert "[1/3] = load reused" in stream.read()
+
+
+@pytest.fixture
+def screen() -> Screen:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
+    return Screen(console, {"train": 30.0})
+
+
+def shown(screen: Screen) -> list[str]:
+    stream = screen.console.file
+    assert isinstance(stream, io.StringIO)
+    text = stream.getvalue()
+    return [line.rstrip() for line in text.splitlines()]
+
+
+def test_a_terminal_shows_what_runs_right_now(screen: Screen) -> None:
+    for event in events():
+        screen(event=event)
+    before = len(shown(screen))
+    screen.console.print(screen.picture())
+    row, total = shown(screen)[before:]
+    assert row.startswith("▶ train")
+    assert "0.0 s of about 30 s" in row
+    assert row.endswith("attempt 2, cell 2 of 4, epoch 2")
+    assert total == "1 of 3 steps finished, 1 reused, about 1 min 0 s saved"
+
+
+def test_a_terminal_keeps_what_is_over(screen: Screen) -> None:
+    for event in [*events(), finished("train", "succeeded", seconds=3.0)]:
+        screen(event=event)
+    lines = shown(screen)
+    assert lines[0].startswith("↻ load reused  run 0b5e77")
+    assert r"▶ train trying again  took too\x1b[2J long" in lines
+    assert lines[-1] == "✓ train done  3.0 s"
+    assert "\x1b[2J" not in "\n".join(lines)
+    screen.console.print(screen.picture())
+    assert "train" not in shown(screen)[-1]
