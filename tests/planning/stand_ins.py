@@ -1,0 +1,175 @@
+"""Pipelines in a line, and a store in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.pipeline.data import Artifact, FileSource, Input, Output, OutputKind, Upstream
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.parameters import Parameter
+from jupyter_pipelines.pipeline.step import Module, SharedCode, Step, StepCell
+from jupyter_pipelines.planning.environment import Environment
+from jupyter_pipelines.planning.plan import Plan, PlannedStep, Planner
+from jupyter_pipelines.storing.records import StepRecord
+
+FOLDER = Path("/project")
+
+
+def step(name: str, inputs: str = "", outputs: str = "", *code: str, cells: Sequence[int] = (), **more: Any) -> Step:
+    """Make a step from a text such as ``x=load.rows raw=data/raw.csv``."""
+    texts = code or (f"{name}_code()",)
+    numbers = cells or range(1, len(texts) + 1)
+    optional = more.pop("optional", "").split()
+    for key in ("after", "parameters", "packages"):
+        more[key] = tuple(more.get(key, "").split())
+    return Step(
+        name=name,
+        cells=tuple(StepCell(number=n, id=None, text=t, body=t) for n, t in zip(numbers, texts, strict=True)),
+        inputs=tuple(_input(one, optional) for one in inputs.split()),
+        outputs=tuple(_output(one) for one in outputs.split()),
+        **more,
+    )
+
+
+def _input(text: str, optional: Sequence[str]) -> Input:
+    name, _, where = text.partition("=")
+    producer, _, output = where.partition(".")
+    is_file = "/" in where
+    return Input(
+        name=name,
+        source=FileSource(path=where) if is_file else Upstream(step=producer, output=output),
+        optional=name in optional,
+    )
+
+
+def _output(text: str) -> Output:
+    name, _, kind = text.partition(":")
+    kinds: Mapping[str, OutputKind] = {"file": "file", "folder": "folder"}
+    return Output(name=name, kind=kinds.get(kind, "value"), format=None if kind in ("", "file", "folder") else kind)
+
+
+def shared(name: str, source: str, cell: int = 1, kind: Any = "function") -> SharedCode:
+    return SharedCode(name=name, kind=kind, source=source, cell=cell)
+
+
+def module(name: str, source: str, path: str = "") -> Module:
+    return Module(name=name, path=path or f"/project/{name}.py", source=source)
+
+
+def pipeline(*steps: Step, **more: Any) -> Pipeline:
+    about = {"notebook": FOLDER / "book.ipynb", "folder": FOLDER, "root": FOLDER}
+    return Pipeline(steps=steps, **(about | more))
+
+
+def artifact(content: str, kind: str = "json") -> Artifact:
+    return Artifact(digest=f"sha256:{hashlib.sha256(content.encode()).hexdigest()}", format=kind, bytes=len(content))
+
+
+@dataclass
+class Store:
+    """What is stored and what is in files, and how often it was asked for."""
+
+    records: dict[str, StepRecord] = field(default_factory=dict)
+    files: dict[str, str | OSError] = field(default_factory=dict)
+    damage: dict[str, str] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)
+    clock: int = 0
+
+    def record(self, key: str) -> StepRecord | None:
+        self.asked["record"] += 1
+        return self.records.get(key)
+
+    def latest(self, step: str) -> StepRecord | None:
+        self.asked["latest"] += 1
+        mine = [record for record in self.records.values() if record.step == step]
+        return max(mine, key=lambda record: record.created, default=None)
+
+    def intact(self, artifact: Artifact) -> str:
+        self.asked["intact"] += 1
+        return self.damage.get(artifact.digest, "ok")
+
+    def digest(self, path: Path) -> str:
+        self.asked["digest"] += 1
+        content = self.files.get(path.as_posix(), FileNotFoundError(2, "No such file or directory", str(path)))
+        if isinstance(content, str):
+            return artifact(content).digest
+        raise content
+
+    def put(self, planned: PlannedStep, outputs: Mapping[str, Artifact]) -> None:
+        self.clock += 1
+        assert planned.key is not None
+        self.records[planned.key] = StepRecord(
+            key=planned.key,
+            step=planned.name,
+            notebook="book.ipynb",
+            parts=planned.parts,
+            outputs=outputs,
+            run=f"run{self.clock}",
+            created=f"2026-01-01T00:00:{self.clock:06d}Z",
+            seconds=1.5,
+        )
+
+
+PYTHON = Environment.fixed("3.11", {"pandas": "2.2.0", "sklearn": "1.9.0"})
+
+
+@dataclass
+class World:
+    """A store that runs plans: an output is what the step's code, parameters and inputs are, unless it is said."""
+
+    store: Store = field(default_factory=Store)
+    results: dict[str, str] = field(default_factory=dict)
+    environment: Environment = PYTHON
+
+    def planner(self, one: Pipeline, forced: str = "", **values: Any) -> Planner:
+        defaults = {parameter.name: parameter.default for parameter in one.parameters}
+        return Planner(one, defaults | values, view=self.store, environment=self.environment, forced=forced.split())
+
+    def plan(
+        self, one: Pipeline, *, to: str = "", start: str = "", only: str = "", forced: str = "", **values: Any
+    ) -> Plan:
+        planner = self.planner(one, forced, **values)
+        return planner.plan(to=to.split(), start=start.split(), only=only.split())
+
+    def run(self, one: Pipeline, **how: Any) -> dict[str, PlannedStep]:
+        """Run as the loop does: decide on each step again when everything before it is there."""
+        planned = self.plan(one, **how)
+        there = {each.name: each.outputs for each in planned if each.decision == "skip"}
+        decided: dict[str, PlannedStep] = {}
+        for each in planned:
+            if each.decision in ("skip", "blocked"):
+                continue
+            now = decided[each.name] = planned.planner.decide(each.name, there)
+            if now.decision == "run":
+                there[each.name] = self._compute(one[each.name], now)
+                self.store.put(now, there[each.name])
+            elif now.decision == "reuse":
+                there[each.name] = now.outputs
+        return decided
+
+    def _compute(self, one: Step, now: PlannedStep) -> dict[str, Artifact]:
+        made = {each.name: f"{one.name}.{each.name}" for each in one.outputs}
+        return {name: artifact(self.results.get(full, f"{full} {now.key}")) for name, full in made.items()}
+
+
+def decisions(steps: Any) -> dict[str, str]:
+    each = steps.values() if isinstance(steps, Mapping) else steps
+    return {one.name: one.decision for one in each}
+
+
+def edited(one: Pipeline, name: str, **changes: Any) -> Pipeline:
+    """Return a pipeline with one step changed."""
+    return replace(one, steps=tuple(replace(each, **changes) if each.name == name else each for each in one.steps))
+
+
+def with_code(one: Pipeline, name: str, *code: str) -> Pipeline:
+    return edited(one, name, cells=step(name, "", "", *code).cells)
+
+
+TREES = Parameter(name="trees", kind="int", default=100)
+DEPTH = Parameter(name="depth", kind="int", default=3)
