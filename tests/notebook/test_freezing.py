@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +17,9 @@ from hypothesis import strategies as st
 
 from jupyter_pipelines.errors import NotebookError
 from jupyter_pipelines.notebook.document import Cell, read_document
-from jupyter_pipelines.notebook.freezing import freeze, with_options
+from jupyter_pipelines.notebook.freezing import freeze, inferred_options, with_options
 from jupyter_pipelines.notebook.headers import split_cell
+from jupyter_pipelines.notebook.reading import read
 from jupyter_pipelines.pipeline.data import Input, Output, Upstream
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Section, Step, StepCell
@@ -353,3 +356,27 @@ class TestAnyHeader:
             "",
             "y = 2",
         ]
+
+
+EXAMPLES = Path(__file__).parents[2] / "notebooks"
+
+
+class TestExamples:
+    @pytest.mark.parametrize("name", ["quickstart.ipynb", "flights.ipynb"])
+    def test_what_was_taken_away_is_inferred_and_written_again(self, tmp_path: Path, name: str) -> None:
+        folder = shutil.copytree(EXAMPLES, tmp_path / "notebooks")
+        path = folder / name
+        whole = read(path).pipeline
+        # Kinds such as `chart:file` cannot be inferred: those headers stay.
+        path.write_text(re.sub(r"(%%step \w+)[^:\n]*\\n", r"\1\\n", path.read_text("utf-8")), "utf-8")
+        bare = read(path).pipeline
+        assert whole is not None
+        assert bare is not None
+        numbers = freeze(path, bare)
+        assert numbers == [step.cells[0].number for step in bare if inferred_options(step)]
+        assert len(numbers) >= 5
+        frozen = read(path).pipeline
+        assert frozen is not None
+        assert set(frozen.edges) == set(bare.edges) == set(whole.edges)
+        assert not any(inferred_options(step) for step in frozen)
+        assert {step.name: set(step.parameters) for step in frozen} == {s.name: set(s.parameters) for s in whole}
