@@ -86,9 +86,12 @@ def collect(store: Store, *, older_than: float, grace: float | None = None, dry_
     """
     old = set(_old_runs(store, older_than))
     young = min(older_than, GRACE) if grace is None else grace
+    keys = tuple(_unneeded_records(store, old, young))
+    digests = tuple(_unneeded_blobs(store, old, set(keys), young))
+    # Asked last, so that a run that began meanwhile is seen.
     busy = _busy(store)
-    keys = () if busy else tuple(_unneeded_records(store, old, young))
-    digests = () if busy else tuple(_unneeded_blobs(store, old, set(keys), young))
+    if busy:
+        keys, digests = (), ()
     aside = tuple(name for name in store.door.ls(ASIDE) if age(store.root / ASIDE / name) >= older_than)
     found = [*(f"{runs.FOLDER}/{run}" for run in sorted(old)), *map(records.path_of, keys)]
     found += [*map(blobs.path_of, digests), *(f"{ASIDE}/{name}" for name in aside)]

@@ -1,4 +1,4 @@
-"""A writer may be killed, and the system may refuse anything, at any moment: nothing torn is ever seen, and all heals."""
+"""A writer may be killed, or refused anything, at any moment: nothing torn is ever seen, and all heals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def work(root):
         "written": Artifact(digest=written, format="bytes", bytes=1),
         "folder": Artifact(digest=folder, format="folder", bytes=1),
     }
-    store.records.put(StepRecord(key=KEY, step="s", notebook=None, outputs=outputs, run=RUN, created="2026", seconds=1.0))
+    made = {"run": RUN, "created": "2026", "seconds": 1.0}
+    store.records.put(StepRecord(key=KEY, step="s", notebook=None, outputs=outputs, **made))
     store.runs.create(RUN)
     store.runs.write(RUN, {"state": "running"})
     store.runs.append(RUN, {"kind": "begun"})
@@ -201,13 +202,14 @@ for number in range(10_000):
     digests = [store.blobs.put_bytes(bytes([number % 251]) * size).digest for size in (10, 100_000, 3_000_000)]
     outputs = {str(at): Artifact(digest=digest, format="bytes", bytes=1) for at, digest in enumerate(digests)}
     key = f"{number % 251:064x}"
-    store.records.put(StepRecord(key=key, step="s", notebook=None, outputs=outputs, run="r", created="2026", seconds=1.0))
+    made = {"run": "r", "created": "2026", "seconds": 1.0}
+    store.records.put(StepRecord(key=key, step="s", notebook=None, outputs=outputs, **made))
 """
 
 
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     root = tmp_path / "store"
-    chance = random.Random(0)  # noqa: S311
+    chance = random.Random(0)
     found = 0
     for _ in range(12):
         writer = programs.start(WRITER, root)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from jupyter_pipelines.storing.serializers import indexes, pandas_tables
+from jupyter_pipelines.storing.serializers import indexes, pandas_tables, parquet_tables
 from jupyter_pipelines.storing.serializers.columns import whole
 from jupyter_pipelines.storing.serializers.fitting import Unsuitable, kind
 
@@ -70,9 +70,9 @@ class Parquet:
 
         sink = pa.BufferOutputStream()
         try:
-            pq.write_table(table, sink, compression="zstd")
+            pq.write_table(parquet_tables.flatten(table), sink, compression="zstd")
             content = sink.getvalue()
-            back = pq.read_table(pa.BufferReader(content))
+            back = parquet_tables.restore(pq.read_table(pa.BufferReader(content)))
         except (pa.ArrowException, ValueError) as error:
             raise Unsuitable(f"Parquet cannot hold it: {error}") from error
         _check_same(table, back)
@@ -82,7 +82,7 @@ class Parquet:
         """Return the frame in `path`."""
         import pyarrow.parquet as pq
 
-        return _value(pq.ParquetFile(path).read())
+        return _value(parquet_tables.restore(pq.ParquetFile(path).read()))
 
 
 def _library(value: Any) -> str | None:
@@ -142,7 +142,7 @@ def _encode_pyarrow(value: Any) -> Any:
     import pyarrow as pa
 
     metadata = value.schema.metadata
-    if type(value) is not pa.Table or KEY in (metadata or {}):
+    if type(value) is not pa.Table or KEY in (metadata or {}) or (value.num_rows and not value.num_columns):
         raise Unsuitable("it is no plain table")
     spec = {"library": "pyarrow", "bare": metadata is None}
     table = (
@@ -171,7 +171,7 @@ def _encoded(spec: dict[str, Any]) -> bytes:
 
 def _check_same(table: Any, back: Any) -> None:
     for field, one, other in zip(table.schema, table.columns, back.columns, strict=True):
-        if not _same(one.combine_chunks(), other.combine_chunks()):
+        if not _same(whole(one), whole(other)):
             raise Unsuitable(f"Parquet cannot hold the column `{field.name}` ({field.type}) exactly")
 
 
@@ -186,6 +186,8 @@ def _same(one: Any, other: Any) -> bool:
     if pa.types.is_floating(one.type):
         bits = {16: pa.uint16(), 32: pa.uint32(), 64: pa.uint64()}[one.type.bit_width]
         return bool(one.view(bits).equals(other.view(bits)))
+    if pa.types.is_struct(one.type):
+        return one.is_valid().equals(other.is_valid()) and all(map(_same, one.flatten(), other.flatten()))
     return bool(one.equals(other))
 
 

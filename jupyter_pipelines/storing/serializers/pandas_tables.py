@@ -17,6 +17,7 @@ from jupyter_pipelines.storing.serializers.indexes import (
     encode_labels,
     width,
 )
+from jupyter_pipelines.storing.serializers.parquet_tables import pack, unpack
 from jupyter_pipelines.storing.serializers.plain import is_plain
 
 COLUMNS = b"jupyter_pipelines.columns"
@@ -60,7 +61,7 @@ def _encode_frame(frame: Any) -> tuple[Any, Spec]:
     spec = {"type": "DataFrame", "index": index, "labels": spec_of_labels, "columns": [one for _, one in columns]}
     names = [str(label) for label in frame.columns]
     table = _table(levels, [array for array, _ in columns], names)
-    return table.replace_schema_metadata({COLUMNS: _embedded(labels)}), {**spec, **_extras(frame)}
+    return table.replace_schema_metadata({COLUMNS: pack(labels)}), {**spec, **_extras(frame)}
 
 
 def _encode_series(series: Any) -> tuple[Any, Spec]:
@@ -115,22 +116,7 @@ def _typed(values: Any, index: Any) -> Any:
 
 
 def _labels(table: Any, spec: Spec) -> Any:
-    import pyarrow as pa
-
-    with pa.ipc.open_stream(pa.BufferReader(table.schema.metadata[COLUMNS])) as reader:
-        arrays = [whole(column) for column in reader.read_all().columns]
-    return decode_index(arrays, spec["labels"])
-
-
-def _embedded(arrays: list[Any]) -> bytes:
-    """Return arrays of another length than the table has rows, as bytes."""
-    import pyarrow as pa
-
-    batch = pa.RecordBatch.from_arrays(arrays, names=[str(number) for number in range(len(arrays))])
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue())
+    return decode_index(unpack(table.schema.metadata[COLUMNS]), spec["labels"])
 
 
 def _table(levels: list[Any], columns: list[Any], names: list[str]) -> Any:
