@@ -190,15 +190,15 @@ def test_a_worker_gets_all_it_needs(tmp_path: Path, store: Store) -> None:
     (tmp_path / "data" / "rows.csv").write_text("1,2")
     load = step(
         "load",
-        "raw=data/rows.csv more=data/more.csv",
+        "raw=data/rows.csv also=data/rows.csv more=data/more.csv",
         "rows",
-        optional="more",
+        optional="also more",
         parameters=("trees",),
         timeout=5.0,
         kernel="other",
     )
     one = pipeline(tmp_path, load, step("clean", "rows=load.rows", "tidy"))
-    executor = Inline({"load": lambda raw, more: {"rows": b"1"}, "clean": lambda rows: {"tidy": rows}})
+    executor = Inline({"load": lambda raw, also, more: {"rows": b"1"}, "clean": lambda rows: {"tidy": rows}})
     result = run(one, store, executor, planned=plan(one, store, values={"trees": 200, "unused": 1}))
     first, second = executor.tickets
     assert (first.run, first.step, first.attempt, first.cwd, first.store) == (
@@ -208,6 +208,7 @@ def test_a_worker_gets_all_it_needs(tmp_path: Path, store: Store) -> None:
     digest = store.digest(tmp_path / "data" / "rows.csv")
     assert first.inputs == {
         "raw": {"kind": "file", "path": "data/rows.csv", "digest": digest},
+        "also": {"kind": "file", "path": "data/rows.csv", "digest": digest},
         "more": {"kind": "missing"},
     }
     assert first.outputs == {"rows": {"kind": "value", "format": None}}
@@ -368,15 +369,26 @@ def test_a_store_that_cannot_be_written_is_still_read(chain: Pipeline, store: St
     assert code_of(forced, "clean") == "JP402"
 
 
-def test_a_damaged_output_is_put_aside_told_and_computed_again(chain: Pipeline, store: Store) -> None:
+def test_a_damaged_output_is_put_aside_told_and_computed_again(tmp_path: Path, store: Store) -> None:
+    one = pipeline(tmp_path, step("load", outputs="rows more"), step("clean", "rows=load.rows", "tidy"))
+    work = WORK | {"load": lambda: {"rows": b"123", "more": b"4"}}
+    first = run(one, store, work)
+    rows, more = (store.blobs.path(first["load"].artifacts[name].digest) for name in ("rows", "more"))
+    rows.chmod(0o600)
+    rows.write_bytes(b"xx")
+    result = run(one, store, work)
+    assert states(result) == {"load": "succeeded", "clean": "reused"}
+    assert [(fault.code, "`load.rows`" in fault.message) for fault in result["load"].warnings] == [("JP410", True)]
+    assert (rows.read_bytes(), more.read_bytes()) == (b"123", b"4")
+
+
+def test_damaged_bytes_that_do_not_come_again_do_not_stay(chain: Pipeline, store: Store) -> None:
     first = run(chain, store)
     damaged = store.blobs.path(first["clean"].artifacts["tidy"].digest)
     damaged.chmod(0o600)
     damaged.write_bytes(b"xx")
-    result = run(chain, store)
-    assert states(result) == {"load": "reused", "clean": "succeeded", "model": "reused"}
-    assert [fault.code for fault in result["clean"].warnings] == ["JP410"]
-    assert damaged.read_bytes() == b"12"
+    run(chain, store, WORK | {"clean": lambda rows: {"tidy": b"other"}})
+    assert not damaged.exists()
 
 
 def test_a_step_that_cannot_be_decided_fails(chain: Pipeline, store: Store) -> None:
@@ -413,12 +425,14 @@ def test_an_executor_that_refuses_a_ticket_fails_the_step(chain: Pipeline, store
 
 
 def test_a_demand_that_cannot_be_met_is_refused_before_anything_runs(tmp_path: Path, store: Store) -> None:
-    one = pipeline(tmp_path, step("load"), step("big", resources=Resources(gpus=2, memory=9_000_000)))
-    executor = Inline(WORK, gpus=1, memory=8_000_000)
+    fits, big = Resources(cpus=4, gpus=1, memory=8_000_000), Resources(cpus=1, gpus=2, memory=9_000_000)
+    one = pipeline(tmp_path, step("load"), step("fits", resources=fits), step("big", resources=big))
+    executor = Inline(WORK, cpus=4, gpus=1, memory=8_000_000)
     with pytest.raises(PlanError) as caught:
         run_plan(plan(one, store), store=store, executor=executor)
     assert [fault.code for fault in caught.value.faults] == ["JP604", "JP604"]
-    assert "asks for 2 gpus, and there are 1 gpus" in str(caught.value)
+    assert "`big` asks for 2 gpus, and there are 1 gpus" in str(caught.value)
+    assert "`big` asks for 9 MB of memory, and there are 8 MB of memory" in str(caught.value)
     assert executor.submitted == []
     assert executor.closed == 1
     assert store.runs.ids() == ()

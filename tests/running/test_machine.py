@@ -504,6 +504,24 @@ def test_one_step_can_be_stopped() -> None:
     assert world.verdicts == ["cancelled"]
 
 
+def test_a_step_can_be_stopped_while_it_is_decided_on() -> None:
+    machine = Machine([task("a"), task("b")], jobs=1)
+    machine.start()
+    assert say(machine, StopRequested(step="a")) == [Settle(step="a", state="cancelled")]
+    assert say(machine, Decided(step="a", decision="run")) == []
+    assert say(machine, Decided(step="b", decision="run")) == [AcquireLease(step="b")]
+
+
+def test_what_does_not_run_is_not_decided_on() -> None:
+    tasks = [task("a", planned="skip"), task("b", "a", planned="skip"), task("c", "b", planned="blocked")]
+    assert Machine(tasks, jobs=1).start() == [
+        Settle(step="a", state="skipped"),
+        Settle(step="b", state="skipped"),
+        Settle(step="c", state="blocked"),
+        Finish(state="failed"),
+    ]
+
+
 def test_stopping_an_unknown_step_does_nothing() -> None:
     world = World(CHAIN)
     world.tell(StopRequested(step="nobody"))
