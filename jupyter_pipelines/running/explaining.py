@@ -278,16 +278,17 @@ def _stack(folder: Path) -> list[dict[str, Any]]:
     last = text[text.rfind("most recent call first") :] if "most recent call first" in text else text
     names = _cell_names(folder)
     found = (_STACK_LINE.match(line) for line in last.splitlines())
-    frames = ((one, place_of(one["file"], names)) for one in found if one)
-    return [place | {"line": int(one["line"]), "function": one["function"]} for one, place in frames if place]
+    frames = ((one, place_of(one["file"], int(one["line"]), names)) for one in found if one)
+    return [place | {"function": one["function"]} for one, place in frames if place]
 
 
-def _cell_names(folder: Path) -> dict[str, int]:
+def _cell_names(folder: Path) -> dict[str, tuple[int, int]]:
     try:
         lines = (folder / "cells.txt").read_text("utf-8").splitlines()
     except OSError:
         return {}
-    return {name: int(count) for count, _, name in (line.partition("\t") for line in lines)}
+    rows = (line.split("\t") for line in lines)
+    return {name: (int(count), int(offset)) for count, offset, name in rows}
 
 
 def _placed_frame(frame: Mapping[str, Any], evidence: Evidence) -> tuple[Place | None, str]:
@@ -298,7 +299,7 @@ def _placed_frame(frame: Mapping[str, Any], evidence: Evidence) -> tuple[Place |
         return None, f"{_short(frame['file'], evidence)}, line {frame['line']}{function}: {text}"
     place = _place(frame["cell"], frame["line"], evidence)
     if place is None:
-        return None, _shared_frame(frame, function, evidence)
+        return _shared_frame(frame, function, evidence)
     return place, f"cell {place.cell}, line {place.line}{function}: {place.text.strip()}"
 
 
@@ -311,22 +312,29 @@ def _place(count: int, line: int, evidence: Evidence) -> Place | None:
         return None
     cell = evidence.cells[count - 1]
     about = cell["metadata"].get("jupyter_pipelines", {})
-    lines = str(cell["source"]).split("\n")
-    text = lines[line - 1] if 0 < line <= len(lines) else ""
     if about.get("cell") is None:
         return None
-    return Place(cell=int(about["cell"]), line=max(line, 1) + int(about.get("offset") or 0), text=text)
+    return Place(cell=int(about["cell"]), line=max(line, 1) + int(about.get("offset") or 0), text=_text_of(cell, line))
 
 
-def _shared_frame(frame: Mapping[str, Any], function: str, evidence: Evidence) -> str:
-    """Return a frame in shared code as text; of its piece the cell is known, the line in it is not."""
-    cell = evidence.cells[frame["cell"] - 1]
+def _shared_frame(frame: Mapping[str, Any], function: str, evidence: Evidence) -> tuple[Place | None, str]:
+    """Return a frame in shared code: in which of the user's cells it stands, and if that is known, in which line."""
+    cell = evidence.cells[min(frame["cell"], len(evidence.cells)) - 1]
     origins = cell["metadata"].get("jupyter_pipelines", {}).get("origins", ())
     before = [one for one in origins if one["line"] <= frame["line"]]
-    where = f"cell {before[-1]['cell']}" if before else "the step's own notebook"
+    text = _text_of(cell, frame["line"])
+    if not before:
+        return None, f"the step's own notebook{function}: {text.strip()}"
+    origin = before[-1]
+    if "start" not in origin:
+        return None, f"cell {origin['cell']}{function}: {text.strip()}"
+    place = Place(cell=origin["cell"], line=origin["start"] + frame["line"] - origin["line"], text=text)
+    return place, f"cell {place.cell}, line {place.line}{function}: {text.strip()}"
+
+
+def _text_of(cell: Mapping[str, Any], line: int) -> str:
     lines = str(cell["source"]).split("\n")
-    text = lines[frame["line"] - 1].strip() if frame["line"] <= len(lines) else ""
-    return f"{where}{function}: {text}"
+    return lines[line - 1] if 0 < line <= len(lines) else ""
 
 
 def _short(file: str, evidence: Evidence) -> str:

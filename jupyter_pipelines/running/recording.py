@@ -34,6 +34,12 @@ HEAD = 65_536
 TAIL = 16_384
 """Characters of a cell's text that go into the notebook: from its beginning and from its end."""
 
+TIMED = "<timed exec>"
+"""File name of the code under ``%%time``."""
+
+Cells = dict[str, tuple[int, int]]
+"""By file name: number of the cell, and how many of its lines stand before the code."""
+
 _FREE_FLUSHES = 100
 _FLUSH_EVERY = 0.2
 _PIPE_EMPTY_WITHIN = 1.0
@@ -221,8 +227,10 @@ class Recorder:
         self._shell = shell
         self._folder = folder
         self._streams = streams
-        self._cells: dict[str, int] = {}
-        self._count = 0
+        self._cells: Cells = {}
+        self._count = self._depth = 0
+        self._text = ""
+        self._swallowed: BaseException | None = None
 
     def attach(self) -> None:
         """Listen to the shell."""
@@ -231,23 +239,44 @@ class Recorder:
 
     def before(self, info: Any) -> None:
         """Write down under which file name the cell's code will appear in tracebacks."""
-        self._count += 1
-        name = self._shell.compile.get_code_name(info.raw_cell, info.raw_cell, self._count)
-        self._cells[name] = self._count
-        with (self._folder / CELLS).open("a", encoding="utf-8") as file:
-            file.write(f"{self._count}\t{name}\n")
+        self._depth += 1
+        if self._depth == 1:
+            self._count += 1
+            self._text = info.raw_cell
+        offset = _offset(self._text, info.raw_cell)
+        self._note(self._shell.compile.get_code_name(info.raw_cell, info.raw_cell, self._count), offset)
+        if info.raw_cell.lstrip().startswith("%%time"):
+            self._note(TIMED, offset + 1)
 
     def after(self, result: Any) -> None:
-        """Flush, and write down the error if there was one."""
+        """Flush, and write down the error if there was one; ``%%capture`` runs a cell in a cell and drops its error."""
+        self._depth = max(0, self._depth - 1)
+        error = result.error_before_exec or result.error_in_exec
+        if self._depth:
+            self._swallowed = error
+            return
         for stream in self._streams:
             stream.finish()
-        error = result.error_before_exec or result.error_in_exec
+        if error is None and self._text.lstrip().startswith("%%capture"):
+            error = result.error_in_exec = self._swallowed
+        self._swallowed = None
         if error is not None:
             text = json.dumps(describe(error, self._cells), default=str)
             (self._folder / ERROR).write_text(text, "utf-8")
 
+    def _note(self, name: str, offset: int) -> None:
+        self._cells[name] = (self._count, offset)
+        with (self._folder / CELLS).open("a", encoding="utf-8") as file:
+            file.write(f"{self._count}\t{offset}\t{name}\n")
 
-def describe(error: BaseException, cells: dict[str, int]) -> dict[str, Any]:
+
+def _offset(whole: str, text: str) -> int:
+    """Return how many lines of a cell stand before the code that is run of it; IPython drops blank ones at the top."""
+    start = whole.rstrip().rfind(text.strip())
+    return whole.count("\n", 0, start) if start > 0 else 0
+
+
+def describe(error: BaseException, cells: Cells) -> dict[str, Any]:
     """Return an exception as data, with those frames that its user wrote.
 
     Parameters
@@ -255,7 +284,7 @@ def describe(error: BaseException, cells: dict[str, int]) -> dict[str, Any]:
     error : BaseException
         What was raised.
     cells : dict
-        Number of the cell by file name of its code.
+        The cells by file name of their code.
     """
     return {
         "type": type(error).__qualname__,
@@ -279,22 +308,22 @@ def _cause(error: BaseException) -> str | None:
     return f"{type(cause).__qualname__}: {_text(cause)}" if cause is not None else None
 
 
-def _frames(error: BaseException, cells: dict[str, int]) -> Iterator[dict[str, Any]]:
+def _frames(error: BaseException, cells: Cells) -> Iterator[dict[str, Any]]:
     for frame, line in walk_tb(error.__traceback__):
-        file = frame.f_code.co_filename
-        if found := place_of(file, cells):
-            yield found | {"line": line, "function": frame.f_code.co_name}
-    if isinstance(error, SyntaxError) and error.filename and (found := place_of(error.filename, cells)):
-        yield found | {"line": error.lineno or 1, "function": "<module>"}
+        if found := place_of(frame.f_code.co_filename, line, cells):
+            yield found | {"function": frame.f_code.co_name}
+    if isinstance(error, SyntaxError) and (found := place_of(error.filename or "", error.lineno or 1, cells)):
+        yield found | {"function": "<module>"}
 
 
-def place_of(file: str, cells: dict[str, int]) -> dict[str, Any] | None:
-    """Return where a frame of the user's is: a cell, or a file that no package installed."""
+def place_of(file: str, line: int, cells: Cells) -> dict[str, Any] | None:
+    """Return where a frame of the user's is: a cell and its line, or a file that no package installed and its line."""
     if file in cells:
-        return {"cell": cells[file]}
-    if file.startswith("<") or not Path(file).is_absolute() or _is_installed(file):
+        count, offset = cells[file]
+        return {"cell": count, "line": line + offset}
+    if not Path(file).is_absolute() or _is_installed(file):
         return None
-    return {"file": file}
+    return {"file": file, "line": line}
 
 
 def _is_installed(file: str) -> bool:

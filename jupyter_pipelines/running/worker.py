@@ -190,9 +190,12 @@ class Attempt:
         place.kernel = kernel
         place.folders.append(kernel.folder)
         try:
+            if place.cancel.asked:
+                raise NotStarted("it is no longer wanted")
             self._report(text="starting the kernel")
             kernel.launch()
             place.changed()
+            _import_papermill()
             kernel.connect(START_TIMEOUT, lambda: place.cancel.asked)
             kernel.evaluate(_BEGIN, START_TIMEOUT)
             yield kernel
@@ -222,7 +225,6 @@ class Attempt:
 
         from jupyter_pipelines.running import engine
 
-        engine.register()
         with contextlib.suppress(PapermillExecutionError):
             papermill.execute_notebook(
                 str(self._folder / "step.ipynb"),
@@ -310,6 +312,14 @@ class Attempt:
     def _report(self, **changes: Any) -> None:
         self._last = replace(self._last, **changes)
         self._progress(self._last)
+
+
+def _import_papermill() -> None:
+    """Import it and what goes with it; the first time takes as long as a kernel takes to start."""
+    from jupyter_pipelines.running import annotating, engine
+
+    del annotating
+    engine.register()
 
 
 def lost(ticket: Ticket, why: str, notes: tuple[str, ...] = ()) -> Outcome:

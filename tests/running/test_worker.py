@@ -177,6 +177,29 @@ def test_a_syntax_error_has_its_line(shop: Workshop) -> None:
     assert (fault.message, fault.place.line) == ("step `fit` raised SyntaxError: invalid syntax", 2)
 
 
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("# %%step fit\n%%time\nx = 1\n1 / 0", None),
+        ("%%time\nx = 1\n1 / 0", 3),
+        ("%%capture\n\nx = 1\n1 / 0", 4),
+        ("\n\nx = 1\n1 / 0", 4),
+        ("x = 1\n%time 1 / 0", 2),
+        ("x = 1\nget_ipython().run_cell('2')\n1 / 0", 3),
+        ("import asyncio\nawait asyncio.sleep(0)\n1 / 0", 3),
+    ],
+)
+def test_the_line_is_right_under_magics(shop: Workshop, body: str, line: int | None) -> None:
+    """Even ``%%capture`` hides no error, as it does in IPython."""
+    outcome = run(shop, "a = 1", body, outputs="x" if "x =" in body else "")
+    assert outcome.state == "failed"
+    assert outcome.fault is not None
+    assert outcome.fault.code == "JP300"
+    assert outcome.fault.place is not None
+    assert outcome.fault.place.cell == FIRST_CELL + 1
+    assert line is None or (outcome.fault.place.line, outcome.fault.place.text[-5:]) == (line, "1 / 0")
+
+
 def test_a_step_cannot_ask(shop: Workshop) -> None:
     outcome = run(shop, "a = 1\nname = input('Who? ')")
     assert outcome.fault is not None

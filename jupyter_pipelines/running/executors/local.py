@@ -126,7 +126,6 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
         self._orders = cast(IO[bytes], self._process.stdin)

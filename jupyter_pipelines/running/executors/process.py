@@ -15,14 +15,17 @@ import select
 import signal
 import sys
 import threading
+import time
 from typing import Any, BinaryIO
 
+from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.running.kernels.processes import adopt_orphans
-from jupyter_pipelines.running.ticket import Progress, Ticket
-from jupyter_pipelines.running.worker import Workplace, execute, lost
+from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
+from jupyter_pipelines.running.worker import Workplace, execute
 
 logger = logging.getLogger(__name__)
 _LOOK = 1.0
+_SECOND_LOOK = 0.05
 
 
 class Process:
@@ -49,22 +52,15 @@ class Process:
     def run(self) -> None:
         """Run tickets one after the other until told to end."""
         threading.Thread(target=self._listen, name="jupyter-pipelines-orders", daemon=True).start()
-        self._warm_up()
         while ticket := self._tickets.get():
             self._execute(ticket)
-
-    def _warm_up(self) -> None:
-        """Import what the first ticket needs while it is still being written."""
-        import papermill  # noqa: F401
-
-        from jupyter_pipelines.running import annotating  # noqa: F401
 
     def _execute(self, ticket: Ticket) -> None:
         try:
             outcome = execute(ticket, progress=self._progress, workplace=self._workplace)
         except Exception as error:  # a fault of ours must not take the run with it
-            logger.exception("ticket %s", ticket.id)
-            outcome = lost(ticket, f"{type(error).__name__}: {error}")
+            logger.exception("ticket %s", ticket.id)  # goes to stderr, which the executor reads when the worker is lost
+            outcome = _broken(ticket, error)
         self._send({"outcome": outcome.to_dict()})
 
     def _listen(self) -> None:
@@ -99,6 +95,8 @@ class Process:
         """Nobody is there any more who could want an outcome."""
         self._workplace.cancel.ask(hard=True)
         self._workplace.clear()
+        time.sleep(_SECOND_LOOK)  # what was just being started when we looked
+        self._workplace.clear()
         os._exit(0)
 
     def _tell(self) -> None:
@@ -116,9 +114,23 @@ class Process:
             self._target.flush()
 
 
+def _broken(ticket: Ticket, error: Exception) -> Outcome:
+    fault = Fault(
+        code="JP901",
+        message=f"step `{ticket.step}` could not be run: {type(error).__name__}: {error}",
+        suggestion="run it again; if this happens again, report it together with the log",
+        step=ticket.step,
+        notes=(f"log: {ticket.publish['log']}",),
+    )
+    return Outcome(ticket=ticket.id, state="failed", fault=fault, log=ticket.publish["log"])
+
+
 def main() -> None:
     """Run a worker on the standard streams; what anything else writes there goes to stderr."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # While nbformat is imported, jsonschema compiles a grammar of web addresses for more than a second, where that
+    # package is installed. No notebook's schema speaks of them, and this process checks nothing else.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     source = os.fdopen(os.dup(0), "rb", buffering=0)
