@@ -25,7 +25,7 @@ def runs(desk: Desk) -> None:
     """List earlier runs of NOTEBOOK, newest first."""
     from jupyter_pipelines.reporting.summary import runs_table
 
-    documents = desk.project.runs(desk.pipeline())
+    documents = desk.project.runs(desk.pipeline(warn=False))
     document = {"schema": "jupyter-pipelines/runs/1", "runs": documents}
     desk.answer(document, lambda: runs_table(documents))
 
@@ -39,7 +39,7 @@ def diff(desk: Desk, *, first: str, second: str) -> None:
     FIRST and SECOND are ids as `runs` lists them, the beginning of an id, `last`, or `last~1` for the one before.
     SECOND is the last run when it is left out.
     """
-    found = desk.project.diff(desk.pipeline(), first, second)
+    found = desk.project.diff(desk.pipeline(warn=False), first, second)
     desk.answer(found.to_dict(), lambda: str(found))
 
 
@@ -51,7 +51,7 @@ def diff(desk: Desk, *, first: str, second: str) -> None:
 @click.option("-o", "--output", "target", metavar="FILE", help="Write its bytes to a file (a folder to a folder).")
 def output(desk: Desk, *, name: str, target: str | None) -> None:
     """Show the newest stored output STEP.NAME of NOTEBOOK, or write it to a file."""
-    pipeline = desk.pipeline()
+    pipeline = desk.pipeline(warn=False)
     artifact, record = desk.project.artifact(pipeline, name)
     path = _written(desk, pipeline, artifact, Path(target)) if target else None
     if desk.as_json:
@@ -75,7 +75,7 @@ def gc(desk: Desk, *, age: str, dry_run: bool) -> None:
     seconds = 0.0 if age == "0" else duration(age)
     if seconds is None:
         raise PlanError(_not_an_age(age))
-    collected = desk.project.collect(desk.pipeline(), older_than=seconds, dry_run=dry_run)
+    collected = desk.project.collect(desk.pipeline(warn=False), older_than=seconds, dry_run=dry_run)
     document = collected.to_dict()
     desk.answer(document, lambda: _removed(document))
 

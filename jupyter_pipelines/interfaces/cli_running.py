@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jupyter_pipelines.interfaces.cli_options import selection, values, with_selection, with_values
-from jupyter_pipelines.interfaces.desk import Desk, command, is_plain, painter, tell, width, write
+from jupyter_pipelines.interfaces.desk import Desk, command, is_plain, painter, tell, width
 
 if TYPE_CHECKING:
     from jupyter_pipelines.planning.plan import Plan
@@ -38,7 +40,7 @@ def run(desk: Desk, *, jobs: int | None, on: str, keep_going: bool, **options: A
     from jupyter_pipelines.interfaces.progress import watching
 
     plan = _plan(desk, **options)
-    with watching(plan.to_dict(), sys.stderr) as observer:
+    with watching(plan.to_dict(), sys.stderr, keep=desk.as_json or not sys.stdout.isatty()) as observer:
         done = desk.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
     document = done.to_dict()
     tell(done.warnings)
@@ -103,13 +105,18 @@ def _cause(step: Mapping[str, Any]) -> str:
 
 
 def _tell_failures(done: Run) -> None:
-    """Write what went wrong, and where it can be looked at."""
+    """Tell what went wrong, and where it can be looked at."""
     for step in done.steps.values():
         if step.state == "failed" and step.fault:
-            tell([step.fault])
-            for what, path in (("executed notebook", step.notebook), ("log", step.log)):
-                if path:
-                    write(f"{what}: {path}", sys.stderr)
+            paths = {"executed notebook": step.notebook, "log": step.log}
+            where = tuple(f"{what}: {_from_here(path)}" for what, path in paths.items() if path)
+            tell([replace(step.fault, notes=(*step.fault.notes[:5], *where))])
+
+
+def _from_here(path: str) -> str:
+    """Return a path as short as it can be written here."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def _terminal() -> dict[str, Any]:

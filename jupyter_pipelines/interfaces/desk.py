@@ -47,8 +47,13 @@ class Desk:
     as_json: bool
     project: Project = field(repr=False)
 
-    def pipeline(self) -> Pipeline:
+    def pipeline(self, *, warn: bool = True) -> Pipeline:
         """Return the pipeline, and tell what is doubtful about it.
+
+        Parameters
+        ----------
+        warn : bool
+            False for commands that look at what happened earlier.
 
         Raises
         ------
@@ -56,7 +61,7 @@ class Desk:
             It cannot be read; its steps do not make a pipeline.
         """
         found = self.project.read(self.notebook)
-        tell(found.warnings)
+        tell(found.warnings if warn else ())
         return found
 
     def answer(self, document: Mapping[str, Any], text: Callable[[], str] | str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from jupyter_pipelines.interfaces.desk import is_colourful, is_plain, write
@@ -24,6 +26,7 @@ from jupyter_pipelines.running.events import (
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
     from jupyter_pipelines.running.events import Observer
 
@@ -31,10 +34,11 @@ PACE = 8
 """Pictures a second."""
 _BAR = 22
 _TEXT = 60
+_OVER = 8
 
 
 @contextlib.contextmanager
-def watching(plan: Mapping[str, Any], stream: TextIO) -> Iterator[Observer]:
+def watching(plan: Mapping[str, Any], stream: TextIO, *, keep: bool = True) -> Iterator[Observer]:
     """Return an observer that shows on `stream` how a run gets on, as long as the block lasts.
 
     Parameters
@@ -43,6 +47,8 @@ def watching(plan: Mapping[str, Any], stream: TextIO) -> Iterator[Observer]:
         The ``plan`` document; says how long steps took when they ran last.
     stream : TextIO
         A terminal, or anything else, which then gets plain lines.
+    keep : bool
+        What is over stays on the terminal; False where a summary follows on the same terminal.
     """
     if not is_colourful(stream):
         yield Lines(stream)
@@ -50,8 +56,7 @@ def watching(plan: Mapping[str, Any], stream: TextIO) -> Iterator[Observer]:
     from rich.console import Console
     from rich.live import Live
 
-    screen = Screen(Console(file=stream), _expected(plan))
-    # The last picture goes away: what became of every step is then told once, on standard output.
+    screen = Screen(Console(file=stream), _expected(plan), keep=keep)
     with Live(get_renderable=screen.picture, console=screen.console, refresh_per_second=PACE, transient=True):
         yield screen
 
@@ -118,12 +123,25 @@ class Screen:
         The terminal.
     expected : Mapping of str to float
         How long steps took when they ran last, in seconds.
+    keep : bool
+        What is over is written above the picture, and stays; False to show the last few of it within the picture.
+    clock : callable
+        Returns seconds that only ever grow.
     """
 
-    def __init__(self, console: Console, expected: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        console: Console,
+        expected: Mapping[str, float],
+        *,
+        keep: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.console = console
         self._expected = expected
-        self._following = Following()
+        self._keep = keep
+        self._over: deque[Text] = deque(maxlen=_OVER)
+        self._following = Following(clock)
 
     def __call__(self, *, event: Event) -> None:
         """Take notice of `event`."""
@@ -145,7 +163,7 @@ class Screen:
         rows = Table.grid(padding=(0, 2, 0, 0))
         for one in list(self._following.running.values()):
             rows.add_row(*self._row(one))
-        return Group(rows, Text(self._total(), style="dim"))
+        return Group(*list(self._over), rows, Text(self._total(), style="dim"))
 
     def _row(self, one: Running) -> tuple[RenderableType, ...]:
         from rich.progress_bar import ProgressBar
@@ -155,10 +173,10 @@ class Screen:
         done, total = self._share(one, elapsed)
         bar = ProgressBar(total=total, completed=done, width=_BAR, pulse=total is None, style="bright_black")
         name = Text(f"{look('running').sign} {clean(one.step, 40)}", style=look("running").colour)
-        time = in_words(elapsed) + self._usual(one.step)
+        took = in_words(elapsed) + self._usual(one.step, elapsed)
         again = f"attempt {one.attempt}" if one.attempt > 1 else ""
         said = ", ".join(part for part in (again, one.place, clean(one.text.strip(), _TEXT)) if part)
-        return name, bar, Text(time), Text(said, style="dim", no_wrap=True, overflow="ellipsis")
+        return name, bar, Text(took), Text(said, style="dim", no_wrap=True, overflow="ellipsis")
 
     def _share(self, one: Running, elapsed: float) -> tuple[float, float | None]:
         """Return how much of a step is done, out of how much: by its last duration, else by its cells."""
@@ -169,9 +187,11 @@ class Screen:
             return one.cell - 1, one.cells
         return 0, None
 
-    def _usual(self, step: str) -> str:
+    def _usual(self, step: str, elapsed: float) -> str:
         usual = self._expected.get(step)
-        return f" of about {in_words(usual)}" if usual and usual > 1 else ""
+        if not usual or usual <= 1:
+            return ""
+        return f" of about {in_words(usual)}" if elapsed < usual else f", usually {in_words(usual)}"
 
     def _total(self) -> str:
         told = self._following
@@ -191,4 +211,7 @@ class Screen:
         shown = look(state)
         line = Text(f"{shown.sign} {clean(step)} {shown.word}", style=shown.colour)
         line.append(f"  {clean(more, 300)}", style="dim")
-        self.console.print(line)
+        if self._keep:
+            self.console.print(line)
+        else:
+            self._over.append(line)

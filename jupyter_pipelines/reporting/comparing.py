@@ -223,8 +223,8 @@ def _digests(step: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_digest(value: object) -> bool:
-    text = str(value).rpartition(":")[2]
-    return len(text) >= 32 and all(character in "0123456789abcdef" for character in text)
+    text = str(value).removeprefix("sha256:").partition(" ")[0]
+    return len(text) == 64 and all(character in "0123456789abcdef" for character in text)
 
 
 def _brief(step: Mapping[str, Any] | None) -> dict[str, Any] | None:

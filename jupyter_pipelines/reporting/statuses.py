@@ -140,8 +140,7 @@ def of_step_run(step: Mapping[str, Any], *, now: datetime | None = None) -> Stat
     state, origin = str(step["state"]), step.get("origin")
     if state == "reused":
         return Status(state=state, detail=came_from(origin, now), saved=_seconds(origin))
-    error = step.get("error")
-    detail = str(error["message"]) if error else _reason(step) if state in ("blocked", "skipped") else ""
+    detail = _error(step) or (_reason(step) if state in ("blocked", "skipped") else "")
     return Status(
         state=state, detail=detail or _attempts(step), seconds=step.get("seconds") or None, notes=_details(step)
     )
@@ -160,6 +159,12 @@ def came_from(origin: Mapping[str, Any] | None, now: datetime | None = None) -> 
         return ""
     age = ago(origin.get("created"), now)
     return f"run {short_run(origin.get('run'))}" + (f", {age}" if age else "")
+
+
+def _error(step: Mapping[str, Any]) -> str:
+    """Return what went wrong; the step's name and what its state says already are not repeated."""
+    message = str((step.get("error") or {}).get("message") or "").removeprefix(f"step `{step['name']}` ")
+    return "" if message == f"was {step['state']}" else message
 
 
 def _seconds(origin: Mapping[str, Any] | None) -> float | None:

@@ -78,10 +78,13 @@ def test_a_file_that_knows_only_ascii_gets_ascii() -> None:
     assert "[1/3] = load reused" in stream.read()
 
 
+def terminal() -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
+
+
 @pytest.fixture
 def screen() -> Screen:
-    console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
-    return Screen(console, {"train": 30.0})
+    return Screen(terminal(), {"train": 30.0}, keep=True)
 
 
 def shown(screen: Screen) -> list[str]:
@@ -113,3 +116,24 @@ def test_a_terminal_keeps_what_is_over(screen: Screen) -> None:
     assert "\x1b[2J" not in "\n".join(lines)
     screen.console.print(screen.picture())
     assert "train" not in shown(screen)[-1]
+
+
+def test_what_is_over_moves_through_the_picture_where_a_summary_follows() -> None:
+    screen = Screen(terminal(), {"train": 30.0}, keep=False)
+    for event in [*events(), *(finished(f"s{number}", "succeeded", seconds=3.0) for number in range(20))]:
+        screen(event=event)
+    screen.console.print(screen.picture())
+    lines = shown(screen)
+    assert lines[1] == "✓ s12 done  3.0 s"
+    assert lines[8] == "✓ s19 done  3.0 s"
+    assert lines[9].startswith("▶ train")
+
+
+def test_a_step_that_takes_longer_than_it_used_to_is_told() -> None:
+    now = [0.0]
+    screen = Screen(terminal(), {"train": 30.0}, keep=True, clock=lambda: now[0])
+    for event in events():
+        screen(event=event)
+    now[0] = 45.0
+    screen.console.print(screen.picture())
+    assert "45 s, usually 30 s" in "\n".join(shown(screen))
