@@ -1,0 +1,153 @@
+"""The serializers of this package keep the contract that it asks of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jupyter_pipelines.storing.serializers.arrays import Npy
+from jupyter_pipelines.storing.serializers.fitting import Serializer
+from jupyter_pipelines.storing.serializers.frames import Arrow, Parquet
+from jupyter_pipelines.storing.serializers.objects import Joblib, Pickle
+from jupyter_pipelines.storing.serializers.plain import Bytes, Json, Text
+from jupyter_pipelines.testing import SerializerContract
+
+
+class TestJson(SerializerContract):
+    def serializer(self) -> Serializer:
+        return Json()
+
+    def values(self) -> Iterable[Any]:
+        return [None, 1, -0.5, "ä\ud800", [1, [2]], {"b": 1, "a": {}}]
+
+    def refused(self) -> Iterable[Any]:
+        shared: list[int] = []
+        return [(1,), {1: 2}, {1, 2}, np.float64(1), [shared, shared], b"", 1j, 10**5000]
+
+
+class TestText(SerializerContract):
+    def serializer(self) -> Serializer:
+        return Text()
+
+    def values(self) -> Iterable[Any]:
+        return ["", "a\r\nä"]
+
+    def refused(self) -> Iterable[Any]:
+        return [1, b"", "\ud800", np.str_("a")]
+
+
+class TestBytes(SerializerContract):
+    def serializer(self) -> Serializer:
+        return Bytes()
+
+    def values(self) -> Iterable[Any]:
+        return [b"", b"\0\xff"]
+
+    def refused(self) -> Iterable[Any]:
+        return ["", bytearray(), memoryview(b"")]
+
+
+class TestNpy(SerializerContract):
+    def serializer(self) -> Serializer:
+        return Npy()
+
+    def values(self) -> Iterable[Any]:
+        return [np.arange(6).reshape(2, 3), np.array(1.5), np.array(["a"]), np.zeros((0, 2))]
+
+    def refused(self) -> Iterable[Any]:
+        return [
+            [1],
+            np.float64(1),
+            np.array([object()]),
+            np.ma.masked_array([1]),
+            np.zeros(1, np.dtype("i4", metadata={"a": 1})),
+        ]
+
+    def same(self, one: Any, other: Any) -> bool:
+        return bool(type(one) is type(other) and one.dtype == other.dtype and np.array_equal(one, other))
+
+
+class FrameContract(SerializerContract):
+    def values(self) -> Iterable[Any]:
+        frame = pd.DataFrame({"a": [1, 2], "b": ["x", None]}, index=pd.Index([5, 6], name="i"))
+        return [frame, frame["b"], frame.index, pd.DataFrame({"c": pd.Categorical(["a", "b"])}), frame.iloc[:0]]
+
+    def refused(self) -> Iterable[Any]:
+        return [1, pd.DataFrame({"a": [1j]}), pd.Series([1, "a"], dtype=object), pd.Timestamp("2026-01-01")]
+
+    def same(self, one: Any, other: Any) -> bool:
+        dtypes = ([*one.dtypes], [*other.dtypes]) if isinstance(one, pd.DataFrame) else (one.dtype, other.dtype)
+        return bool(type(one) is type(other) and one.equals(other) and dtypes[0] == dtypes[1])
+
+
+class TestArrow(FrameContract):
+    def serializer(self) -> Serializer:
+        return Arrow()
+
+
+class TestParquet(FrameContract):
+    def serializer(self) -> Serializer:
+        return Parquet()
+
+
+class TestPickle(SerializerContract):
+    def serializer(self) -> Serializer:
+        return Pickle()
+
+    def values(self) -> Iterable[Any]:
+        return [(1, "a"), {1: {2}}, len, 1j, Path("a")]
+
+
+class TestJoblib(SerializerContract):
+    def serializer(self) -> Serializer:
+        pytest.importorskip("joblib")
+        return Joblib()
+
+    def values(self) -> Iterable[Any]:
+        return [(1, "a"), {1: {2}}]
+
+
+# The contract itself can be broken
+
+
+class Careless:
+    """Takes lists, forgets one of their items, and never says no."""
+
+    name = "careless"
+    suffix = ".txt"
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, list)
+
+    def write(self, value: Any, file: BinaryIO) -> None:
+        file.write(repr((value[1:], id(value))).encode())
+
+    def read(self, path: Path) -> Any:
+        return []
+
+
+class Broken(SerializerContract):
+    def serializer(self) -> Serializer:
+        return Careless()
+
+    def values(self) -> Iterable[Any]:
+        return [[1, 2]]
+
+    def refused(self) -> Iterable[Any]:
+        return [[object()]]
+
+
+def test_a_careless_serializer_breaks_the_contract(tmp_path: Path) -> None:
+    contract = Broken()
+    with pytest.raises(AssertionError, match="has come back as"):
+        contract.test_its_values_come_back_as_they_were(tmp_path)
+    (tmp_path / "again").mkdir()
+    with pytest.raises(AssertionError, match="bytes differ"):
+        contract.test_equal_values_give_equal_bytes(tmp_path / "again")
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        contract.test_what_does_not_fit_is_refused_before_a_byte_is_written()

@@ -1,0 +1,35 @@
+"""The store of this package keeps the contract that it asks of others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jupyter_pipelines.storing.store import Store
+from jupyter_pipelines.testing import StoreContract
+
+
+class TestStore(StoreContract):
+    def open(self, tmp_path: Path) -> Store:
+        return Store.open(tmp_path / "store")
+
+    def damage(self, store: Store, digest: str) -> None:
+        path = store.blobs.path(digest)
+        path.chmod(0o600)
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+class TestStoreByUrl(TestStore):
+    def open(self, tmp_path: Path) -> Store:
+        return Store.open((tmp_path / "a store").as_uri())
+
+
+class Harmless(TestStore):
+    def damage(self, store: Store, digest: str) -> None:
+        """Leave the blob alone: then it cannot be found out."""
+
+
+def test_a_store_that_notices_no_damage_breaks_the_contract(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError):
+        Harmless().test_damaged_bytes_are_never_served_and_heal_when_they_are_put_again(tmp_path)
