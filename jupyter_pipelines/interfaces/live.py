@@ -1,4 +1,4 @@
-"""The state of each step as the user of a live notebook sees it: executed here, edited, stale, or as the store has it."""
+"""The state of each step as the user of a live notebook sees it: run here, edited, stale, or as the store has it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,8 @@ def _here(session: Session, pipeline: Pipeline, name: str, found: Mapping[str, S
         return Status(state=outcome, detail="in this session") if outcome else None
     if outcome == "edited":
         return Status(state="edited", detail="edited since it was executed here")
-    moved = [
-        one for one in pipeline.before(name) if _later(session, pipeline, one, name) or found[one].state == "stale"
-    ]
+    before = pipeline.before(name)
+    moved = [one for one in before if _later(session, pipeline, one, name) or found[one].state == "stale"]
     moved += [one for one in before if found[one].state in ("edited", "failed") and one not in moved]
     if moved:
         return Status(state="stale", detail=f"follows `{moved[0]}`, which is newer")
