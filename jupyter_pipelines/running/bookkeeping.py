@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -113,7 +114,7 @@ class Books:
 
     def begin(self, jobs: int) -> None:
         """Note that the run begins."""
-        self.journal.open()
+        self.journal.open(reserve=2 * len(json.dumps(self.run.to_dict(), indent=1)))
         decisions = {planned.name: str(planned.decision) for planned in self._plan.steps}
         folder = str(self.journal.folder) if self.journal.folder else None
         self.flush()
@@ -189,9 +190,7 @@ class Books:
     def settled(self, step: str, state: FinalState, cause: str | None) -> None:
         """Note that a step is over."""
         changes: dict[str, Any] = {"state": state}
-        if state == "succeeded":
-            changes |= {"fault": None, "error_type": None}
-        elif cause is not None and state in ("blocked", "skipped"):
+        if cause is not None and state in ("blocked", "skipped"):
             changes |= {"decision": "blocked" if state == "blocked" else "skip", "reason": self._because(cause, state)}
         elif state == "reused":
             changes |= self._left_by(step)
@@ -221,7 +220,8 @@ class Books:
         if self._dirty and (self._finished or self._clock() >= self._due):
             self._dirty = False
             begun = self._clock()
-            self.journal.write(self.run.to_dict())
+            write = self.journal.close if self._finished else self.journal.write
+            write(self.run.to_dict())
             self._due = self._clock() + min(_OLDEST, (self._clock() - begun) / _SHARE)
         if self.journal.fault and not self._silenced:
             self._silenced = True
@@ -275,7 +275,7 @@ class Books:
                 self._dismiss(observer, error)
 
     def _dismiss(self, observer: Observer, error: Exception) -> None:
-        logger.warning("observer %r failed and is told no more", observer, exc_info=error)
+        logger.info("observer %r failed and is told no more", observer, exc_info=error)
         self._observers.remove(observer)
         name = getattr(observer, "__qualname__", None) or type(observer).__qualname__
         self.warned(

@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 class Journal:
     """The document and the events of a run on disk.
 
+    While the run goes on, a temporary file keeps as much space as its last document will need: a run that fills the
+    disk can still say so.
+
     Parameters
     ----------
     store : Store
@@ -36,12 +39,16 @@ class Journal:
         self._run = run
         self.folder: Path | None = None
         self.fault: Fault | None = None
+        self._reserve: Path | None = None
 
-    def open(self) -> None:
-        """Make the folder of the run."""
+    def open(self, reserve: int = 0) -> None:
+        """Make the folder of the run, and keep `reserve` bytes for its end; it may have been removed meanwhile."""
 
         def make() -> None:
             self.folder = self._store.runs.create(self._run)
+            if reserve:
+                self._reserve = self._store.door.temporary()
+                self._reserve.write_bytes(bytes(reserve))
 
         self._try(make)
 
@@ -49,6 +56,12 @@ class Journal:
         """Replace the document of the run, whole or not at all."""
         if self.folder is not None:
             self._try(lambda: self._store.runs.write(self._run, document))
+
+    def close(self, document: Mapping[str, Any]) -> None:
+        """Write the last document, with the space that was kept for it."""
+        if self._reserve is not None:
+            self._try(self._reserve.unlink)
+        self.write(document)
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Add an event."""
@@ -59,5 +72,7 @@ class Journal:
         try:
             write()
         except StoreError as error:
-            logger.warning("run %s: %s", self._run, error)
+            logger.info("run %s: %s", self._run, error)
             self.fault = self.fault or error.faults[0]
+        except OSError as error:
+            logger.info("run %s: %s", self._run, error)

@@ -360,7 +360,7 @@ class _Loop:
             lease = self._store.leases.try_acquire(key)
         except StoreError as error:
             # Without leases two runs may compute the same; whether the store can be written is found out next.
-            logger.warning("no lease for step %s: %s", step, error)
+            logger.info("no lease for step %s: %s", step, error)
             return True
         if lease is None:
             return False
@@ -387,6 +387,7 @@ class _Loop:
     def _ticket(self, order: Submit) -> Ticket:
         """Write the ticket, unless it is clear already that its result could not be stored."""
         journal = self._books.journal
+        journal.open()
         if journal.folder is None:
             raise StoreError(*([journal.fault] if journal.fault else []))
         self._store.check_writable()

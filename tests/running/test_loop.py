@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -369,6 +371,44 @@ def test_a_store_that_cannot_be_written_is_still_read(chain: Pipeline, store: St
     assert code_of(forced, "clean") == "JP402"
 
 
+def test_a_run_that_fills_the_store_can_still_say_so(
+    chain: Pipeline, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the end of `clean` on nothing can be written any more, but for the space that was kept."""
+    kept: list[int] = []
+    full = StoreError(Fault(code="JP403", message="the store is full", suggestion="free space"))
+
+    def fill(rows: bytes) -> dict[str, bytes]:
+        write = store.door.write
+        (reserve,) = (store.root / "tmp").iterdir()
+        kept.append(reserve.stat().st_size)
+
+        def refuse(path: str, content: bytes, **options: Any) -> None:
+            if reserve.exists() or len(content) > kept[0]:
+                raise full
+            write(path, content, **options)
+
+        monkeypatch.setattr(store.door, "write", refuse)
+        return {"tidy": rows}
+
+    result = run(chain, store, WORK | {"clean": fill})
+    assert states(result) == {"load": "succeeded", "clean": "failed", "model": "blocked"}
+    document = store.runs.read(result.id)
+    assert document["state"] == "failed"
+    assert [one["error"] and one["error"]["code"] for one in document["steps"]] == [None, "JP403", None]
+    assert not list((store.root / "tmp").iterdir())
+
+
+def test_a_store_that_is_removed_meanwhile_is_made_again(chain: Pipeline, store: Store) -> None:
+    def remove(rows: bytes) -> dict[str, bytes]:
+        shutil.rmtree(store.root)
+        return {"tidy": rows}
+
+    result = run(chain, store, WORK | {"clean": remove})
+    assert result.state == "succeeded"
+    assert store.runs.read(result.id)["state"] == "succeeded"
+
+
 def test_a_damaged_output_is_put_aside_told_and_computed_again(tmp_path: Path, store: Store) -> None:
     one = pipeline(tmp_path, step("load", outputs="rows more"), step("clean", "rows=load.rows", "tidy"))
     work = WORK | {"load": lambda: {"rows": b"123", "more": b"4"}}
@@ -536,6 +576,33 @@ def test_a_broken_observer_hurts_nobody(chain: Pipeline, store: Store) -> None:
     kinds = [event.kind for event in heard]
     assert kinds.count("warned") == 1
     assert kinds.count("step-started") == 3
+
+
+def test_warnings_of_a_step_are_told_kept_and_recorded(tmp_path: Path, store: Store) -> None:
+    one = pipeline(tmp_path, step("load", outputs="rows"))
+    doubt = Fault(code="JP213", message="two outputs are one object", suggestion="copy it", severity="warning")
+
+    class Doubting(Inline):
+        def poll(self, timeout: float) -> Any:
+            news = super().poll(timeout)
+            return [replace(one, warnings=(doubt,)) if isinstance(one, Outcome) else one for one in news]
+
+    heard: list[Any] = []
+    result = run(one, store, Doubting(WORK), observers=[lambda *, event: heard.append(event)])
+    assert [(event.step, event.fault) for event in heard if event.kind == "warned"] == [("load", doubt)]
+    assert result["load"].warnings == (doubt,)
+    assert store.records.get(result["load"].key).warnings == (doubt.message,)
+
+
+def test_from_its_first_event_on_a_run_is_on_disk(chain: Pipeline, store: Store) -> None:
+    seen: list[str] = []
+
+    def look(*, event: Event) -> None:
+        if event.kind == "run-started":
+            seen.extend(store.runs.read(one)["state"] for one in store.runs.ids())
+
+    run(chain, store, observers=[look])
+    assert seen == ["running"]
 
 
 def test_while_it_runs_the_document_says_so(chain: Pipeline, store: Store) -> None:
