@@ -23,7 +23,7 @@ from itertools import groupby
 from typing import Any
 
 _REMEMBERED = 1 << 15
-_IGNORED = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+_IGNORED = frozenset({"ctx", "type_comment", "type_ignores"})
 _WITH_DOCSTRING = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _LINE_END = re.compile(r"\r\n?")
 _FIELDS: dict[type[ast.AST], tuple[str, ...]] = {}

@@ -51,6 +51,7 @@ SAME = {
     "with": ("with (a as b, c as d):\n pass", "with a as b, c as d:\n    pass"),
     "del": ("del (a, b), c", "del a, b, c"),
     "semicolon": ("x = 1; y = 2;", "x = 1\ny = 2"),
+    "escape that warns": (r"x = '\d'", r"x = '\\d'"),
     "type comment": ("x = []", "x = []  # type: list[int]"),
     "docstring of a module": ('"""One."""\nx = 1', '"""Two."""\nx = 1'),
     "docstring of a function": ('def f():\n    """One."""\n    return 1', "def f():\n    return 1"),
@@ -140,7 +141,8 @@ def test_lines_of_ipython_count_as_they_stand() -> None:
     assert canonical("x = 1", ["%matplotlib inline"]) != canonical("x = 1")
     assert canonical("x = 1", ["%matplotlib inline"]) != canonical("x = 1", ["%matplotlib  inline"])
     assert canonical("x = 1", ["!a", "!b"]) != canonical("x = 1", ["!b", "!a"])
-    assert canonical("x = 1", ["!a\n!b"]) != canonical("x = 1", ["!a", "!b"])
+    assert canonical("x = 1", ["!a\n!b"]) != canonical("x = 1", ["!a", "!b"]) != canonical("x = 1", ["!a!b"])
+    assert canonical("x = 1", ["!é"]) != canonical("x = 1", ["!e"])
     assert not is_empty(canonical("", ["!a"]))
 
 

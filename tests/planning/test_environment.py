@@ -7,7 +7,8 @@ import json
 import os
 import sys
 import zipfile
-from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,40 @@ def test_the_version_counts_and_the_files_of_a_release_do_not(site: Site) -> Non
     assert before == version("rel") == "1.0"
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rel\nVersion: 1.1\n")
     assert version("rel") == "1.1"
+
+
+def test_who_owns_a_file_of_a_similar_name_owns_no_other(site: Site) -> None:
+    site.module("rel/__init__.py")
+    site.distribution("stubs", "1.0", "rel/__init__.pyi,,\nrel/__init__.py/x,,\nother/rel/__init__.py,,\n")
+    assert version("rel").startswith("sources")
+
+
+def test_what_was_installed_a_moment_ago_is_seen(site: Site) -> None:
+    assert version("late") == "not installed"
+    stat = site.folder.stat()
+    site.module("late.py")
+    os.utime(site.folder, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert version("late").startswith("sources")
+
+
+def test_a_package_is_found_by_whatever_finds_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Site(tmp_path).module("elsewhere.py")
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> ModuleSpec | None:
+            return spec_from_file_location(name, path) if name == "mapped" else None
+
+    class Broken:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> ModuleSpec | None:
+            if name == "mapped":
+                raise ImportError(name)
+            return None
+
+    monkeypatch.setattr(sys, "meta_path", [Broken, Finder, *sys.meta_path])
+    assert version("mapped").startswith("sources")
+    assert version("black") == importlib.metadata.version("black")
 
 
 def test_a_package_is_found_where_python_would_import_it(site: Site, installed: Site) -> None:

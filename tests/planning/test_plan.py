@@ -470,6 +470,14 @@ def test_what_is_left_out_has_to_be_whole(world: World, state: str, code: str) -
     assert plan["score"].decision == "skip"
 
 
+def test_what_could_not_run_itself_may_be_left_out_when_it_is_stored(world: World) -> None:
+    del world.store.files["/project/data/raw.csv"]
+    plan = world.plan(CHURN, only="train")
+    assert plan["load"].reason.details == ("it would be blocked: the input file `data/raw.csv` is missing",)
+    assert plan["load"].origin is not None
+    assert decisions(plan)["train"] == "reuse"
+
+
 def test_a_step_that_was_never_run_may_be_left_out_when_nobody_needs_it(world: World) -> None:
     one = replace(CHURN, steps=(*CHURN.steps, step("new", "scores=score.scores", "y")))
     plan = world.plan(one, to="score")
@@ -527,9 +535,10 @@ def test_the_headline_counts(world: World) -> None:
 
 def test_html_holds_nothing_active() -> None:
     evil = "</td><script>alert('&')</script>"
-    one = pipeline(step("load", "", "x", unknown=(evil, evil)), notebook=Path(f"/project/{evil[6:]}.ipynb"))
+    one = pipeline(step("load", "", "x", unknown=(evil, evil)), notebook=Path("/project/<img src=x>.ipynb"))
     html = World().plan(one)._repr_html_()
     assert "<script" not in html
+    assert "<img" not in html
     assert "&lt;/td&gt;&lt;script&gt;alert(&#x27;&amp;&#x27;)" in html
     assert html.count("<td") == html.count("</td>") == 3
 
