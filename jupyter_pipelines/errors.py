@@ -95,9 +95,9 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP603": "a step named in an option does not exist",
         "JP604": "an option has a value that cannot be used",
         "JP605": "a command cannot be read",
+        "JP606": "an observer of a run failed",
         # JP9xx: ourselves
         "JP901": "something went wrong inside jupyter-pipelines",
-        "JP606": "an observer of a run failed",
     }
 )
 """Every code with its title. A page in the docs explains each; a test compares the two."""

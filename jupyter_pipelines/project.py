@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jupyter_pipelines import plugins
 from jupyter_pipelines.errors import Fault, PipelineError, PlanError, StoreError, closest
 from jupyter_pipelines.notebook.document import Document
 from jupyter_pipelines.notebook.reading import Reading
@@ -114,14 +115,13 @@ class Project:
 
         Raises
         ------
-        StoreError
-            It cannot be opened or made.
+        StoreError, PluginError
+            It cannot be opened or made; there is no store for such a URL.
         """
-        from jupyter_pipelines.storing.store import Store
-
         url = str(self._url or pipeline.root / STORE_FOLDER)
         if url not in self._stores:
-            self._stores[url] = Store.open(url)
+            scheme = url.partition("://")[0] if "://" in url else "file"
+            self._stores[url] = plugins.load("stores", scheme).open(url)
         return self._stores[url]
 
     def planner(
@@ -211,7 +211,6 @@ class Project:
         PlanError, PluginError, StoreError
             Nothing has run. A step that fails raises nothing here: see :meth:`Run.raise_for_state`.
         """
-        from jupyter_pipelines import plugins
         from jupyter_pipelines.running.loop import run_plan
 
         executor = plugins.load("executors", on)(jobs or os.cpu_count() or 1)

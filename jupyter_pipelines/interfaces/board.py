@@ -36,7 +36,7 @@ class Board:
     def show(self, statuses: Mapping[str, Status] | None = None, *, run: Any = None) -> None:
         """Show the pipeline, or bring what is shown up to date."""
         data = bundle(self.pipeline, run=run, statuses=statuses)
-        display(data, raw=True, display_id=self._display_id, update=self._shown)
+        display(data, raw=True, display_id=self._display_id, update=self._shown)  # type: ignore[no-untyped-call]
         self._shown = True
 
 

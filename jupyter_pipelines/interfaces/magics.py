@@ -19,14 +19,14 @@ _SESSION = "_jupyter_pipelines_session"
 
 
 @magics_class
-class PipelineMagics(Magics):  # type: ignore[misc]
+class PipelineMagics(Magics):
     """The magics of one shell."""
 
     def __init__(self, shell: Any, session: Session) -> None:
         super().__init__(shell=shell)
         self.session = session
 
-    @no_var_expand  # type: ignore[untyped-decorator]
+    @no_var_expand
     @line_magic
     def pipeline(self, line: str) -> None:
         """Show, plan, run and inspect the pipeline of this notebook.
@@ -52,7 +52,7 @@ class PipelineMagics(Magics):  # type: ignore[misc]
         except click.ClickException as error:
             raise PlanError(as_fault(error)) from None
 
-    @no_var_expand  # type: ignore[untyped-decorator]
+    @no_var_expand
     @cell_magic
     def step(self, line: str, cell: str) -> None:
         """Mark the cell as a step of the pipeline.
@@ -68,7 +68,7 @@ class PipelineMagics(Magics):  # type: ignore[misc]
         """
         self._run_body("step", line, cell)
 
-    @no_var_expand  # type: ignore[untyped-decorator]
+    @no_var_expand
     @cell_magic
     def params(self, line: str, cell: str) -> None:
         """Declare the parameters of the pipeline, one assignment a line.
@@ -79,7 +79,7 @@ class PipelineMagics(Magics):  # type: ignore[misc]
         """
         self._run_body("params", line, cell)
 
-    @no_var_expand  # type: ignore[untyped-decorator]
+    @no_var_expand
     @cell_magic
     def setup(self, line: str, cell: str) -> None:
         """Mark statements that every step needs; they run first in each step that follows.
@@ -95,7 +95,7 @@ class PipelineMagics(Magics):  # type: ignore[misc]
         errors = [fault for fault in split.faults if fault.severity == "error"]
         if errors:
             raise PipelineError(*errors)
-        self.shell.run_cell(split.body).raise_error()
+        self.session.shell.run_cell(split.body).raise_error()
 
 
 def register(shell: Any) -> None:

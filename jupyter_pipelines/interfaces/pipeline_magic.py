@@ -45,7 +45,7 @@ def show(session: Session) -> None:
 @click.option("--on", default="local", show_default=True, help="Where steps run.")
 @click.option("--continue", "keep_going", is_flag=True, help="After a failure, go on with what does not depend on it.")
 @click.pass_obj
-def run(session: Session, steps: tuple[str, ...], jobs: int | None, on: str, keep_going: bool, **how: Any) -> None:
+def run(session: Session, /, steps: tuple[str, ...], jobs: int | None, on: str, keep_going: bool, **how: Any) -> None:
     """Run the pipeline, or the part of it up to these steps; an interrupt of the kernel cancels it."""
     found = _read(session)
     plan = session.project.plan(found, to=steps, **_how(**how))
@@ -59,7 +59,7 @@ def run(session: Session, steps: tuple[str, ...], jobs: int | None, on: str, kee
 @PARAMETER
 @FORCE
 @click.pass_obj
-def plan(session: Session, steps: tuple[str, ...], **how: Any) -> None:
+def plan(session: Session, /, steps: tuple[str, ...], **how: Any) -> None:
     """Say for every step what a run would do, and why; nothing runs."""
     print(session.project.plan(_read(session), to=steps, **_how(**how)))
 
