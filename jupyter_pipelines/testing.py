@@ -20,24 +20,30 @@ from __future__ import annotations
 
 import copy
 import io
+import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from jupyter_pipelines.errors import Corrupt, StoreError
-from jupyter_pipelines.pipeline.data import Artifact
+from jupyter_pipelines.pipeline.data import Artifact, Output
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Step, StepCell
+from jupyter_pipelines.running.ticket import Outcome, Progress, Publish, Ticket, Wanted
 from jupyter_pipelines.storing.digests import HashingWriter, digest_bytes
 from jupyter_pipelines.storing.records import StepRecord
 from jupyter_pipelines.storing.serializers.fitting import Unsuitable
 
 if TYPE_CHECKING:
+    from jupyter_pipelines.running.executors import Executor
     from jupyter_pipelines.storing.serializers.fitting import Serializer
     from jupyter_pipelines.storing.store import Store
 
-__all__ = ["SerializerContract", "StoreContract"]
+__all__ = ["ExecutorContract", "SerializerContract", "StoreContract"]
 
 
 class SerializerContract(ABC):
@@ -233,3 +239,156 @@ class StoreContract(ABC):
             created=created,
             seconds=1.0,
         )
+
+
+class ExecutorContract(ABC):
+    """What every executor does. Inherit in a class whose name begins with ``Test``, and say what is tested.
+
+    Its workers have to see this machine's files.
+    """
+
+    HANG = "import time\nprint('hanging', flush=True)\ntime.sleep(600)"
+
+    @abstractmethod
+    def executor(self, jobs: int) -> Executor:
+        """Return a new executor for `jobs` tickets at once."""
+
+    def ticket(self, folder: Path, code: str, *outputs: str, **more: Any) -> Ticket:
+        """Return a ticket for a step that runs `code` in `folder`."""
+        from jupyter_pipelines.notebook.rendering import render
+        from jupyter_pipelines.storing.store import Store
+
+        key = secrets.token_hex(4)
+        made = tuple(Output(name=name) for name in outputs)
+        step = Step(name="step", cells=(StepCell(number=1, id=None, text=code, body=code),), outputs=made)
+        pipeline = Pipeline(notebook=None, folder=folder, root=folder, steps=(step,))
+        path = folder / "run" / key
+        return Ticket(
+            id=key,
+            run="run",
+            step="step",
+            notebook=render(pipeline, step, values={}, ticket=f"{path}.json"),
+            path=f"{path}.json",
+            cwd=str(folder),
+            store=Store.open(folder / "store").url,
+            outputs={name: Wanted(kind="value", format=None) for name in outputs},
+            publish=Publish(notebook=f"{path}.ipynb", log=f"{path}.log"),
+            **more,
+        )
+
+    def test_a_success_is_in_the_store_and_nobody_has_recorded_it(self, tmp_path: Path) -> None:
+        """Executors return outcomes, and the loop alone writes records."""
+        from jupyter_pipelines.storing.store import Store
+
+        ticket = self.ticket(tmp_path, "x = 40 + 2", "x")
+        with closing(self.executor(1)) as executor:
+            executor.submit(ticket)
+            (outcome,) = self._outcomes(executor, 1)
+            assert list(executor.poll(0)) == []
+        store = Store.open(tmp_path / "store")
+        assert (outcome.ticket, outcome.state, outcome.fault) == (ticket.id, "succeeded", None)
+        assert store.load(outcome.outputs["x"]) == 42
+        assert store.records.latest("step") is None
+        assert Path(ticket.publish["notebook"]).is_file()
+        assert Path(ticket.publish["log"]).is_file()
+
+    def test_more_tickets_than_jobs_wait_for_their_turn(self, tmp_path: Path) -> None:
+        """And each of them gets one outcome."""
+        tickets = [self.ticket(tmp_path, f"x = {number}", "x") for number in range(3)]
+        with closing(self.executor(2)) as executor:
+            for ticket in tickets:
+                executor.submit(ticket)
+            outcomes = self._outcomes(executor, 3)
+        assert sorted(one.ticket for one in outcomes) == sorted(one.id for one in tickets)
+        assert {one.state for one in outcomes} == {"succeeded"}
+
+    def test_jobs_run_at_the_same_time(self, tmp_path: Path) -> None:
+        """Each of the two waits for the other."""
+        code = (
+            "import pathlib, time\npathlib.Path('{}').touch()\nend = time.monotonic() + 60\n"
+            "while not pathlib.Path('{}').exists():\n    assert time.monotonic() < end\n    time.sleep(0.01)"
+        )
+        with closing(self.executor(2)) as executor:
+            for names in (("a", "b"), ("b", "a")):
+                executor.submit(self.ticket(tmp_path, code.format(*names)))
+            assert [one.fault for one in self._outcomes(executor, 2)] == [None, None]
+
+    def test_failures_and_deaths_are_outcomes_and_it_goes_on(self, tmp_path: Path) -> None:
+        """Polling never raises, and nothing that ends early is a success."""
+        with closing(self.executor(1)) as executor:
+            found = []
+            for code in ("1 / 0", "import os; os._exit(0)", "import sys; sys.exit(0)", "x = 1"):
+                executor.submit(self.ticket(tmp_path, code, "x"))
+                found += self._outcomes(executor, 1)
+        assert [one.state for one in found] == ["failed", "died", "failed", "succeeded"]
+        assert [one.fault.code if one.fault else None for one in found] == ["JP300", "JP302", "JP303", None]
+
+    def test_progress_comes_before_the_outcome(self, tmp_path: Path) -> None:
+        """And both name the ticket."""
+        ticket = self.ticket(tmp_path, "print('hello')")
+        with closing(self.executor(1)) as executor:
+            executor.submit(ticket)
+            news = list(self._until_outcome(executor))
+        assert {one.ticket for one in news} == {ticket.id}
+        assert [one.cell for one in news[:-1] if isinstance(one, Progress) and one.cell]
+
+    @pytest.mark.parametrize("hard", [False, True])
+    def test_what_is_cancelled_has_an_outcome(self, tmp_path: Path, hard: bool) -> None:
+        """Asking twice, or for what nobody knows, changes nothing."""
+        ticket = self.ticket(tmp_path, self.HANG)
+        with closing(self.executor(1)) as executor:
+            executor.submit(ticket)
+            while not any(isinstance(one, Progress) and one.text == "hanging" for one in executor.poll(5)):
+                pass
+            for name in (ticket.id, ticket.id, "nobody knows"):
+                executor.cancel(name, hard=hard)
+            assert [one.state for one in self._outcomes(executor, 1)] == ["cancelled"]
+            executor.cancel(ticket.id)
+            assert list(executor.poll(0)) == []
+
+    def test_what_waits_can_be_cancelled_and_never_runs(self, tmp_path: Path) -> None:
+        """It does not have to wait for its turn to be told so."""
+        hanging = self.ticket(tmp_path, self.HANG)
+        waiting = self.ticket(tmp_path, "import pathlib; pathlib.Path('ran').touch()")
+        with closing(self.executor(1)) as executor:
+            executor.submit(hanging)
+            executor.submit(waiting)
+            executor.cancel(waiting.id)
+            assert [(one.ticket, one.state) for one in self._outcomes(executor, 1)] == [(waiting.id, "cancelled")]
+        assert not (tmp_path / "ran").exists()
+
+    def test_a_timeout_is_an_outcome(self, tmp_path: Path) -> None:
+        """Whoever runs a ticket keeps its time."""
+        with closing(self.executor(1)) as executor:
+            executor.submit(self.ticket(tmp_path, self.HANG, timeout=0.5))
+            assert [one.state for one in self._outcomes(executor, 1)] == ["timed-out"]
+
+    def test_it_says_what_there_is(self) -> None:
+        """Without starting anything."""
+        with closing(self.executor(3)) as executor:
+            assert executor.jobs == 3
+            capacity = executor.capacity()
+            assert all(one is None or one >= 0 for one in (capacity.cpus, capacity.gpus, capacity.memory))
+            assert list(executor.poll(0)) == []
+
+    def test_it_can_be_closed_at_any_time_and_twice(self, tmp_path: Path) -> None:
+        """What runs then is ended."""
+        executor = self.executor(1)
+        executor.submit(self.ticket(tmp_path, self.HANG))
+        executor.close()
+        executor.close()
+        assert list((tmp_path / "store" / "tmp").glob("*")) == []
+
+    def _until_outcome(self, executor: Executor) -> Iterator[Progress | Outcome]:
+        """Yield all there is to tell up to the next outcome; a time limit of the test ends a hang."""
+        while True:
+            for one in executor.poll(5):
+                yield one
+                if isinstance(one, Outcome):
+                    return
+
+    def _outcomes(self, executor: Executor, count: int) -> list[Outcome]:
+        found: list[Outcome] = []
+        while len(found) < count:
+            found += [one for one in executor.poll(5) if isinstance(one, Outcome)]
+        return found

@@ -1,0 +1,22 @@
+"""The executors of this package keep the contract that it asks of others."""
+
+from __future__ import annotations
+
+import pytest
+
+from jupyter_pipelines import plugins
+from jupyter_pipelines.running.executors import Executor
+from jupyter_pipelines.running.executors.local import Local
+from jupyter_pipelines.testing import ExecutorContract
+
+TESTED = {"local"}
+
+
+@pytest.mark.kernel
+class TestLocal(ExecutorContract):
+    def executor(self, jobs: int) -> Executor:
+        return Local(jobs)
+
+
+def test_every_executor_is_tested() -> None:
+    assert set(plugins.BUILT_IN["executors"]) == TESTED
