@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from jupyter_pipelines.reporting.crossings import untangle
-from jupyter_pipelines.reporting.heights import Joint, heights
+from jupyter_pipelines.reporting.heights import Joint, heights, level, straighten
 from jupyter_pipelines.reporting.layering import layers_of
 
 MARGIN = 20.0
@@ -23,8 +23,8 @@ STUB = 14.0
 LEAD = 9.0
 """Straight pieces that a line has at its start and, under the arrowhead, at its end, in pixels."""
 LABEL_MARGIN = 12.0
-TRUNK = 8.0
-"""Height that a line takes where it passes a column, in pixels."""
+TRUNK = 14.0
+"""Room that a line takes where it passes a column, in pixels."""
 TRUNK_WEIGHT = 6.0
 
 Point = tuple[float, float]
@@ -264,9 +264,18 @@ class _Sketch:
                 before[target].append((point, higher))
                 after[point].append((target, -higher))
         weights = [1.0] * len(self.nodes) + [TRUNK_WEIGHT] * (len(self.layer) - len(self.nodes))
-        self.centres = heights(self.rows, self.sizes, weights, before, after, GAP)
+        nodes = len(self.nodes)
+        rooms = [size + GAP if number < nodes else size for number, size in enumerate(self.sizes)]
+        self.centres = heights(self.rows, rooms, weights, before, after)
+        chains = [(self._port(trunk), trunk.way[1:]) for trunk in self.trunks.values() if len(trunk.way) > 1]
+        level(self.rows, rooms, self.centres, chains)
+        real = [[*before[number], *after[number]] if number < nodes else [] for number in range(len(rooms))]
+        straighten(self.rows, rooms, self.centres, real)
         top = min(centre - size / 2 for centre, size in zip(self.centres, self.sizes, strict=True))
         self.centres = [round(centre - top + MARGIN, 1) for centre in self.centres]
+
+    def _port(self, trunk: _Trunk) -> float:
+        return self.centres[trunk.source] + self.right[trunk.source, trunk.label]
 
     def _start(self, trunk: _Trunk, point: int) -> float:
         return self.right[point, trunk.label] if point == trunk.source else 0.0
@@ -319,13 +328,13 @@ class _Sketch:
 
     def _tag(self, trunk: _Trunk, boxes: Sequence[Box]) -> Tag:
         box = boxes[trunk.source]
-        y = self.centres[trunk.source] + self.right[trunk.source, trunk.label]
+        y = self._port(trunk)
         return Tag(source=box.name, label=trunk.label, x=round(box.x + box.width, 1), y=round(y, 1))
 
     def _route(self, link: Link, boxes: Sequence[Box], columns: Sequence[tuple[float, float, float]]) -> Route:
         source = self.number[link.source]
         trunk = self.trunks[source, link.label]
-        box, y = boxes[source], self.centres[source] + self.right[source, link.label]
+        box, y = boxes[source], self._port(trunk)
         points = [(box.x + box.width, y), (columns[self.layer[source]][2], y)]
         if link.target is not None:
             points += self._onward(trunk, self.number[link.target], boxes, columns)
