@@ -155,10 +155,22 @@ def test_a_plain_second_run_goes_on_after_a_failure(chain: Pipeline, store: Stor
     first = run(chain, store, WORK | {"clean": raises()})
     assert states(first) == {"load": "succeeded", "clean": "failed", "model": "blocked"}
     assert first.state == "failed"
-    assert first["model"].reason.code == "upstream"
-    assert first["model"].reason.text == "`clean` failed"
+    model = first["model"]
+    assert (model.decision, model.reason.code, model.reason.text) == ("blocked", "upstream", "`clean` failed")
     assert store.records.latest("clean") is None
     assert states(run(chain, store)) == {"load": "reused", "clean": "succeeded", "model": "succeeded"}
+
+
+def test_after_a_failure_nothing_new_starts_unless_it_shall_go_on(tmp_path: Path, store: Store) -> None:
+    one = pipeline(tmp_path, step("a", outputs="x"), step("b", outputs="y"), step("c", "x=a.x y=b.y"))
+    work = {"a": raises(), "b": lambda: {"y": b""}}
+    first = run(one, store, Inline(work, jobs=1))
+    assert states(first) == {"a": "failed", "b": "skipped", "c": "blocked"}
+    assert (first["b"].decision, first["b"].reason.code) == ("skip", "upstream")
+    assert first["b"].reason.text == "not started, because `a` failed; `--continue` goes on without it"
+    second = run(one, store, Inline(work, jobs=1), keep_going=True)
+    assert states(second) == {"a": "failed", "b": "succeeded", "c": "blocked"}
+    assert states(run(one, store, Inline(work, jobs=1))) == {"a": "failed", "b": "reused", "c": "blocked"}
 
 
 def test_a_forced_step_is_computed_and_reusable_afterwards(chain: Pipeline, store: Store) -> None:
