@@ -11,9 +11,11 @@ The names below are resolved on first use, so that importing the package costs n
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing takes longer to import than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from jupyter_pipelines.errors import Fault, PipelinesError
     from jupyter_pipelines.pipeline.graph import Pipeline
     from jupyter_pipelines.planning.plan import Plan
