@@ -272,7 +272,8 @@ class _Sketch:
         real = [[*before[number], *after[number]] if number < nodes else [] for number in range(len(rooms))]
         straighten(self.rows, rooms, self.centres, real)
         top = min(centre - size / 2 for centre, size in zip(self.centres, self.sizes, strict=True))
-        self.centres = [round(centre - top + MARGIN, 1) for centre in self.centres]
+        # In halves, as the distances between lines are: what is straight stays so.
+        self.centres = [round(2 * (centre - top + MARGIN)) / 2 for centre in self.centres]
 
     def _port(self, trunk: _Trunk) -> float:
         return self.centres[trunk.source] + self.right[trunk.source, trunk.label]
