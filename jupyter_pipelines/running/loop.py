@@ -12,6 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -137,16 +138,12 @@ def run_plan(
         A step asks for more than there is (JP604); nothing has run.
     """
     stop, clock = stop or Stop(), clock or Clock()
-    try:
+    with stop.on_signals(), closing(executor):
         faults = unmeetable(plan, executor.capacity())
         if faults:
             raise PlanError(*faults)
         books = Books(plan, store, observers=observers, notebook=notebook, clock=clock.now)
-        loop = _Loop(plan, store, executor, books, stop, keep_going=keep_going, clock=clock)
-        with stop.on_signals():
-            return loop.run()
-    finally:
-        executor.close()
+        return _Loop(plan, store, executor, books, stop, keep_going=keep_going, clock=clock).run()
 
 
 class _Loop:

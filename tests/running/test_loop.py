@@ -729,13 +729,13 @@ def test_an_interrupt_ends_a_long_decision(chain: Pipeline, store: Store) -> Non
 def test_a_signal_that_ends_the_process_cancels_first(
     chain: Pipeline, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[int] = []
-    monkeypatch.setattr(stopping.os, "kill", lambda pid, number: sent.append(number))
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(stopping.os, "kill", lambda pid, number: sent.append((number, executor.closed)))
     executor = Inline(WORK | {"clean": lambda rows: HANG})
     observer = when_started("clean", lambda: signal.raise_signal(signal.SIGTERM))
     result = run(chain, store, executor, observers=[observer])
     assert result.state == "cancelled"
-    assert sent == [signal.SIGTERM]
+    assert sent == [(signal.SIGTERM, 1)]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
