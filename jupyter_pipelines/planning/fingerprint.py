@@ -20,6 +20,9 @@ part                          value
 Not in it, on purpose: the step's name, the notebook's path, cell numbers and ids, the folder a file lies in, which
 step an input comes from, retries, timeouts and resources. To spread a step over one cell more does count: what a cell
 shows at its end is part of what the step does.
+
+Not in it, and knowingly a hole: what a package imports itself, the patch version of Python, the machine, environment
+variables, files that a step reads without declaring them, docstrings that code reads (``__doc__``).
 """
 
 from __future__ import annotations

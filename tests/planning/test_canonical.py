@@ -16,7 +16,7 @@ from pathlib import Path
 
 import black
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jupyter_pipelines.planning.canonical as module
@@ -181,6 +181,7 @@ def test_black_and_python_s_own_writer_change_nothing(path: Path) -> None:
     assert canonical(ast.unparse(ast.parse(text))) == canonical(text)
 
 
+@settings(max_examples=40)
 @given(st.sampled_from(FILES), st.randoms(use_true_random=False))
 def test_comments_blank_lines_and_line_ends_change_nothing(path: Path, chance: random.Random) -> None:
     text = text_of(path)
