@@ -229,6 +229,7 @@ class Recorder:
         self._streams = streams
         self._cells: Cells = {}
         self._count = self._depth = 0
+        self._process = os.getpid()
         self._text = ""
         self._swallowed: BaseException | None = None
 
@@ -250,6 +251,8 @@ class Recorder:
 
     def after(self, result: Any) -> None:
         """Flush, and write down the error if there was one; ``%%capture`` runs a cell in a cell and drops its error."""
+        if os.getpid() != self._process:
+            return  # a child that was forked and came back here
         self._depth = max(0, self._depth - 1)
         error = result.error_before_exec or result.error_in_exec
         if self._depth:

@@ -183,3 +183,18 @@ def test_asking_from_any_thread_is_heard() -> None:
     assert (cancel.asked, cancel.hard) == (True, False)
     cancel.ask(hard=True)
     assert cancel.hard
+
+
+def test_what_starts_the_users_own_sessions_does_not_start_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "mine.py").write_text(f"open({str(tmp_path / 'started')!r}, 'w').close()")
+    environment = {**os.environ, "IPYTHONDIR": str(tmp_path / "ipython")}
+    kernel = StepKernel(name=None, cwd=str(tmp_path), environment=environment, log=tmp_path / "log")
+    try:
+        started(kernel)
+    finally:
+        kernel.close()
+    assert not (tmp_path / "started").exists()

@@ -28,8 +28,6 @@ _LONGEST_SOCKET = 90
 _SHORT = Path("/tmp")  # noqa: S108 - a private folder is made in it
 _POLL = 0.01
 _SOCKETS = ("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port")
-# No history in the user's files, as nbclient has it; two threads of a database less.
-_ARGUMENTS = ("--HistoryManager.hist_file=:memory:",)
 Result = TypeVar("Result")
 
 
@@ -206,7 +204,12 @@ class StepKernel:
                 self.process.wait(seconds)
 
     def _arguments(self) -> list[str]:
-        return list(_ARGUMENTS) if self.manager.kernel_spec.argv[1:3] == ["-m", "ipykernel_launcher"] else []
+        """Keep the user's history out of it, and what runs at the start of the user's own sessions: no key knows it."""
+        if "ipykernel_launcher" not in self.manager.kernel_spec.argv:
+            return []
+        profile = self._folder / "profile"
+        profile.mkdir(exist_ok=True)
+        return ["--HistoryManager.hist_file=:memory:", f"--ProfileDir.location={profile}"]
 
     def _listens(self) -> bool:
         """Tell whether every socket is there: a client that comes earlier waits 100 ms before it tries again."""
