@@ -50,12 +50,15 @@ class Plan:
     selection: Selection
     forced: tuple[str, ...]
     planner: Planner = field(repr=False, compare=False)
+    _by_name: Mapping[str, PlannedStep] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {step.name: step for step in self.steps})
 
     def __getitem__(self, name: str) -> PlannedStep:
-        for step in self.steps:
-            if step.name == name:
-                return step
-        raise KeyError(_no_step(name, [step.name for step in self.steps]))
+        if name not in self._by_name:
+            raise KeyError(_no_step(name, list(self._by_name)))
+        return self._by_name[name]
 
     def __iter__(self) -> Iterator[PlannedStep]:
         return iter(self.steps)
