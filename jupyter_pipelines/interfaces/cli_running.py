@@ -39,7 +39,7 @@ def run(desk: Desk, *, jobs: int | None, on: str, keep_going: bool, **options: A
     """
     from jupyter_pipelines.interfaces.progress import watching
 
-    plan = _plan(desk, **options)
+    plan = _plan(desk, **options).require()
     with watching(plan.to_dict(), sys.stderr, keep=desk.as_json or not sys.stdout.isatty()) as observer:
         done = desk.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
     document = done.to_dict()

@@ -251,3 +251,15 @@ def test_a_plan_and_a_run_that_has_nothing_to_do_import_nothing_heavy(ran: Book)
             [sys.executable, "-c", script], cwd=ran.folder, capture_output=True, text=True, check=True
         )
         assert not heavy & set(done.stderr.splitlines()[-1].split()), command
+
+
+def test_what_cannot_run_is_refused_before_anything_runs(book: Book) -> None:
+    book.write("%%step load -i rows=none.csv -o n\nn = len(rows.read_text())")
+    answer = book.run()
+    assert answer.code == 2, answer.err
+    assert answer.document["faults"][0]["code"] == "JP210"
+    book.write("%%step make -o n\nn = 1", "%%step use -i n -o m\nm = n + 1")
+    answer = book.run("--only", "use")
+    assert answer.code == 2, answer.err
+    assert answer.document["faults"][0]["code"] == "JP405"
+    assert "--only use" in answer.err
