@@ -1,0 +1,35 @@
+"""What every test stands on: nobody's own Jupyter, nobody's own store, and the same examples each time in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# Examples run while kernels come and go: how long one took says nothing. In CI the same examples come each time, so
+# that a red run can be repeated.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def alone() -> Iterator[None]:
+    """Keep the settings, kernels and stores of whoever runs the tests out of them, and the tests out of theirs."""
+    # Sockets of kernels live here, and a socket's path has at most 107 characters: pytest's own folders are too long.
+    home = Path(tempfile.mkdtemp(prefix="jp-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IPYTHONDIR", str(home / "ipython"))
+        patch.setenv("JUPYTER_CONFIG_DIR", str(home / "config"))
+        patch.setenv("JUPYTER_DATA_DIR", str(home / "data"))
+        patch.setenv("JUPYTER_RUNTIME_DIR", str(home / "runtime"))
+        patch.setenv("MPLBACKEND", "agg")
+        for name in ("JUPYTER_PIPELINES_STORE", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONWARNINGS"):
+            patch.delenv(name, raising=False)
+        yield
+    shutil.rmtree(home, ignore_errors=True)

@@ -1,0 +1,296 @@
+"""The rules of ARCHITECTURE.md: who imports whom, how large things get, what they are called, what is public.
+
+Each measure is a function from a folder to what breaks the rule, so that the last tests can show that it finds it.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import inspect
+import json
+import pkgutil
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import jupyter_pipelines
+from jupyter_pipelines import plugins
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "jupyter_pipelines"
+
+MEDIAN_LINES = 6
+MOST_LINES = 60
+MOST_LINES_OF_A_FILE = 500
+
+NOT_A_NAME = {
+    "base",
+    "common",
+    "core",
+    "helper",
+    "helpers",
+    "util",
+    "utils",
+}  # they say where code lies, not what it does
+PUBLIC = ["Fault", "Pipeline", "PipelinesError", "Plan", "Project", "Run", "check", "plan", "read", "run"]
+
+
+# Reading the source
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Module:
+    """One file of a package."""
+
+    name: str
+    path: Path
+    tree: ast.Module
+    lines: int
+
+
+def modules_of(package: Path) -> list[Module]:
+    """Return every module below the folder `package`, named as it is imported."""
+    return [_module(path, package.parent) for path in sorted(package.rglob("*.py"))]
+
+
+def _module(path: Path, root: Path) -> Module:
+    parts = path.relative_to(root).with_suffix("").parts
+    text = path.read_text(encoding="utf-8")
+    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    return Module(name, path, ast.parse(text), len(text.splitlines()))
+
+
+def imports_of(module: Module, known: set[str]) -> set[str]:
+    """Return what of `known` a module imports, at any depth: an import inside a function is one, too.
+
+    Imports for type checkers only don't count, since nothing follows from them; names resolved by ``import_module``
+    (the door, the table of plug-ins) don't, since that is what resolving late is for.
+    """
+    found: set[str] = set()
+    for node in _executed(module.tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in known else str(node.module) for name in inside}
+    return found & known
+
+
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from _executed(child)
+
+
+def functions_of(module: Module) -> list[tuple[str, int]]:
+    """Return every function of a module with its length.
+
+    The length is the number of physical lines from ``def`` to the last one. The docstring doesn't count, nor do
+    decorators: what is long is what has to be understood at once. A signature, blank lines and comments count. A
+    function inside another counts for itself and for the one around it. Declarations without a body (protocols,
+    overloads) are no functions.
+    """
+    functions = [node for node in ast.walk(module.tree) if isinstance(node, Function)]
+    return [
+        (f"{module.name}.{node.name}:{node.lineno}", _length(node)) for node in functions if not _only_declared(node)
+    ]
+
+
+def _only_declared(function: Function) -> bool:
+    return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in function.body)
+
+
+def _length(function: Function) -> int:
+    first = function.body[0]
+    documented = ast.get_docstring(function) is not None
+    return (function.end_lineno or 0) - function.lineno + 1 - (_lines(first) if documented else 0)
+
+
+def _lines(node: ast.stmt) -> int:
+    return (node.end_lineno or 0) - node.lineno + 1
+
+
+# Measures: each returns what breaks the rule
+
+
+def cycle_in(package: Path) -> list[str]:
+    """Return modules that import each other in a circle."""
+    modules = modules_of(package)
+    known = {module.name for module in modules}
+    graph = {module.name: imports_of(module, known) - {module.name} for module in modules}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def too_long_functions(package: Path) -> list[str]:
+    """Return functions that have too many lines."""
+    lengths = [found for module in modules_of(package) for found in functions_of(module)]
+    return [f"{name} has {length} lines" for name, length in lengths if length > MOST_LINES]
+
+
+def median_length(package: Path) -> float:
+    """Return the median of the lengths of all functions."""
+    return statistics.median(length for module in modules_of(package) for _, length in functions_of(module))
+
+
+def too_long_files(package: Path) -> list[str]:
+    """Return files that have too many lines."""
+    return [
+        f"{module.name} has {module.lines}" for module in modules_of(package) if module.lines > MOST_LINES_OF_A_FILE
+    ]
+
+
+def empty_names(package: Path) -> list[str]:
+    """Return modules whose name says nothing."""
+    return [module.name for module in modules_of(package) if set(module.name.split(".")) & NOT_A_NAME]
+
+
+def managers(package: Path) -> list[str]:
+    """Return classes called manager that don't have to: only a subclass of one of Jupyter's has to."""
+    classes = [
+        (module, node)
+        for module in modules_of(package)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef)
+    ]
+    return [
+        f"{module.name}.{node.name}"
+        for module, node in classes
+        if node.name.endswith("Manager") and not _base_names(node) & _imported_from(module, "jupyter_client")
+    ]
+
+
+def _base_names(node: ast.ClassDef) -> set[str]:
+    return {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+
+
+def _imported_from(module: Module, package: str) -> set[str]:
+    nodes = [node for node in ast.walk(module.tree) if isinstance(node, ast.ImportFrom)]
+    return {
+        alias.asname or alias.name for node in nodes for alias in node.names if (node.module or "").startswith(package)
+    }
+
+
+def undocumented(name: str, thing: object) -> list[str]:
+    """Return what is public in a function or class and says nothing about itself."""
+    things = {name: thing}
+    if inspect.isclass(thing):
+        members = {key: value for key, value in vars(thing).items() if not key.startswith("_")}
+        things |= {f"{name}.{key}": value for key, value in members.items() if _speaks(value)}
+    return [key for key, value in things.items() if not inspect.getdoc(value)]
+
+
+def _speaks(value: object) -> bool:
+    return inspect.isfunction(value) or isinstance(value, (property, classmethod, staticmethod, type))
+
+
+# The rules
+
+
+def test_imports_go_one_way() -> None:
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert cycle_in(PACKAGE) == []
+
+
+def test_functions_are_short() -> None:
+    assert too_long_functions(PACKAGE) == []
+    assert median_length(PACKAGE) <= MEDIAN_LINES
+
+
+def test_files_are_short() -> None:
+    assert too_long_files(PACKAGE) == []
+
+
+def test_names_say_something() -> None:
+    assert empty_names(PACKAGE) == []
+    assert managers(PACKAGE) == []
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(jupyter_pipelines.__all__) == PUBLIC
+    assert set(PUBLIC) <= set(dir(jupyter_pipelines))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_is_there_and_documented(name: str) -> None:
+    assert undocumented(name, getattr(jupyter_pipelines, name)) == []
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        jupyter_pipelines.nothing  # noqa: B018 - looking is the test
+
+
+@pytest.mark.parametrize("module", ["jupyter_pipelines", "jupyter_pipelines.running.inside"])
+def test_what_everybody_pays_for_imports_only_the_standard_library(module: str) -> None:
+    """The package is imported by every notebook, and what runs inside a kernel by every step."""
+    code = f"import json, sys; old = set(sys.modules); import {module}; print(json.dumps(list(set(sys.modules) - old)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    assert loaded - sys.stdlib_module_names == {"jupyter_pipelines"}
+
+
+def test_what_the_docs_name_exists_and_is_documented() -> None:
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md"))
+    names = set(re.findall(r"\bjupyter_pipelines(?:\.[A-Za-z_]\w*)+", pages))
+    names -= {f"jupyter_pipelines.{kind}" for kind in plugins.BUILT_IN}  # groups of entry points
+    assert [found for name in names for found in undocumented(name, pkgutil.resolve_name(name))] == []
+
+
+# The measures themselves
+
+
+def test_the_measures_find_what_they_are_for(tmp_path: Path) -> None:
+    package = tmp_path / "small"
+    (package / "utils").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "utils" / "__init__.py").write_text("")
+    (package / "one.py").write_text("def late():\n    from small import two\n")
+    (package / "two.py").write_text("import small.one\n\nclass Manager:\n    pass\n\nclass KernelManager:\n    pass\n")
+    (package / "long.py").write_text("def long():\n" + "    x = 1\n" * MOST_LINES_OF_A_FILE)
+
+    assert set(cycle_in(package)) == {"small.one", "small.two"}
+    assert too_long_functions(package) == [f"small.long.long:1 has {MOST_LINES_OF_A_FILE + 1} lines"]
+    assert median_length(package) > MEDIAN_LINES
+    assert too_long_files(package) == [f"small.long has {MOST_LINES_OF_A_FILE + 1}"]
+    assert empty_names(package) == ["small.utils"]
+    assert managers(package) == ["small.two.Manager", "small.two.KernelManager"]
+
+
+def test_the_measures_let_pass_what_is_right(tmp_path: Path) -> None:
+    package = tmp_path / "small"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "one.py").write_text(
+        "from __future__ import annotations\n"
+        "from typing import TYPE_CHECKING\n"
+        "from jupyter_client.manager import KernelManager as Jupyters\n"
+        "if TYPE_CHECKING:\n    from small.two import function\n"
+        "class KernelManager(Jupyters):\n    pass\n"
+    )
+    (package / "two.py").write_text(
+        'from small import one\n\n@one.wrap\ndef function():\n    """Much\n\n    to say."""\n    return 1\n'
+    )
+
+    assert cycle_in(package) == []
+    assert median_length(package) == 2  # `def` and `return`
+    assert managers(package) == []
