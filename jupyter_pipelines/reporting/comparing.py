@@ -59,7 +59,7 @@ class Change:
             return f"{words} only in the {'second' if self.first is None else 'first'} run"
         if _is_digest(self.first) or _is_digest(self.second):
             return words
-        return f"{words}: {clean(self.first, 60)} → {clean(self.second, 60)}"
+        return f"{words}: {clean(self.first, 60)} -> {clean(self.second, 60)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

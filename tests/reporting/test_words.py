@@ -191,7 +191,7 @@ def test_two_runs_are_compared() -> None:
     assert found.steps[0].same
     assert found.steps[0].words() == "nothing"
     assert found.steps[1].words() == (
-        "code; parameter size: 100 → 200; package sklearn: 1.7.0 → 1.8.0; module old only in the first run; "
+        "code; parameter size: 100 -> 200; package sklearn: 1.7.0 -> 1.8.0; module old only in the first run; "
         "output model"
     )
     assert found.steps[2].words() == "only in the first run"
