@@ -129,6 +129,9 @@ class Index:
 
     # The database ------------------------------------------------------------------------------------------
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Let go of the database."""
         with self._lock:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jupyter_pipelines.storing.door import age, make_folder
 from jupyter_pipelines.storing.faults import unwritable, writing
@@ -86,7 +86,7 @@ class Leases:
             raise
         except OSError as error:
             raise unwritable(error, self._door.root, "a lease") from error
-        self._sign(lock)
+        self._sign(key)
         return Lease(key, lock)
 
     def try_acquire(self, key: str) -> Lease | None:
@@ -107,7 +107,7 @@ class Leases:
         if not self.is_held(key):
             return None
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return Owner.from_dict(json.loads(self._path(key).read_bytes()))
+            return Owner.from_dict(json.loads(self._signature(key).read_bytes()))
         return None
 
     def is_held(self, key: str) -> bool:
@@ -127,6 +127,7 @@ class Leases:
             if age(path) > older_than:
                 with self._probed(key) as free:
                     if free:
+                        self._signature(key).unlink(missing_ok=True)
                         path.unlink(missing_ok=True)
 
     def _free(self, key: str) -> bool:
@@ -163,9 +164,14 @@ class Leases:
         # An object of its own each time: threads of one process exclude each other, too.
         return FileLock(path, mode=0o600, thread_local=False)
 
-    def _sign(self, lock: Any) -> None:
-        """Write into the file who holds it; only for people, so failing does no harm."""
+    def _sign(self, key: str) -> None:
+        """Write down who holds the lease; only for people, so failing does no harm.
+
+        Not into the file that is locked: older versions of filelock empty it when somebody else tries.
+        """
         with contextlib.suppress(OSError):
-            text = json.dumps(Owner.current().to_dict())
-            Path(lock.lock_file).write_text(text)
-            os.utime(lock.lock_file)
+            self._signature(key).write_text(json.dumps(Owner.current().to_dict()))
+            os.utime(self._path(key))
+
+    def _signature(self, key: str) -> Path:
+        return self._path(key).with_suffix(".owner")

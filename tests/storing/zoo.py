@@ -108,8 +108,9 @@ ARRAYS_PICKLED: dict[str, Any] = {
     "objects": np.array([{"a": 1}, None], dtype=object),
     "aligned": np.zeros(3, dtype=_structured(align=True)),
     "metadata": np.zeros(3, dtype=np.dtype("i4", metadata={"unit": "m"})),
-    "variable-strings": np.array(["a", "bcd"], dtype=np.dtypes.StringDType()),
 }
+if hasattr(np.dtypes, "StringDType"):
+    ARRAYS_PICKLED["variable-strings"] = np.array(["a", "bcd"], dtype=np.dtypes.StringDType())
 SUBCLASSES: dict[str, Any] = {
     "masked": np.ma.masked_array([1, 2, 3], mask=[0, 1, 0]),
     "matrix": np.ones((2, 2)).view(np.matrix) if hasattr(np, "matrix") else None,
@@ -299,7 +300,7 @@ def same(one: Any, other: Any) -> None:
         _same_array(one, other)
     elif isinstance(one, pd.DataFrame | pd.Series | pd.Index):
         _same_pandas(one, other)
-    elif isinstance(one, float | np.floating):
+    elif isinstance(one, float | complex | np.floating):
         assert repr(one) == repr(other)
     elif isinstance(one, list | tuple):
         assert len(one) == len(other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -82,10 +83,12 @@ def _check(dtype: np.dtype[Any]) -> None:
         raise Unsuitable("the dtype of the array carries metadata")
     sample = io.BytesIO()
     try:
-        np.lib.format.write_array(sample, np.empty(0, dtype), version=(3, 0), allow_pickle=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy only warns where fields of fields lose something
+            np.lib.format.write_array(sample, np.empty(0, dtype), version=(3, 0), allow_pickle=False)
         sample.seek(0)
         back = np.lib.format.read_array(sample, allow_pickle=False, max_header_size=_LARGEST_HEADER).dtype
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UserWarning) as error:
         raise Unsuitable(f"the format has no word for the dtype {dtype}") from error
     if back != dtype or back.isalignedstruct != dtype.isalignedstruct:
         raise Unsuitable(f"the format has no word for the dtype {dtype}")

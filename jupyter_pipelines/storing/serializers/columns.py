@@ -183,8 +183,12 @@ def _decode_string(array: Any, spec: Spec) -> Any:
     import numpy as np
     import pandas as pd
 
-    missing = pd.NA if spec["na"] == "NA" else np.nan
-    return _from_arrow(pd.StringDtype(spec["storage"], na_value=missing), array)
+    # Before 2.3 there was but one missing value, and no word for it.
+    missing: dict[str, Any] = {} if spec["na"] == "NA" else {"na_value": np.nan}
+    dtype = pd.StringDtype(spec["storage"], **missing)
+    if spec["storage"] == "python":
+        return pd.array(array.to_numpy(zero_copy_only=False), dtype=dtype)
+    return _from_arrow(dtype, array)
 
 
 def _encode_arrow(array: Any) -> tuple[Any, Spec]:
