@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from jupyter_pipelines.pipeline.graph import Pipeline
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.data import Artifact
+    from jupyter_pipelines.planning.environment import Environment
     from jupyter_pipelines.planning.plan import Plan, PlannedStep, Planner
     from jupyter_pipelines.reporting.comparing import Difference
     from jupyter_pipelines.running.events import Observer
@@ -139,14 +141,14 @@ class Project:
         PlanError
             A value does not fit its parameter, or a step to force does not exist.
         """
-        from jupyter_pipelines.planning.environment import Environment
         from jupyter_pipelines.planning.plan import Planner
         from jupyter_pipelines.planning.resolving import resolve
 
         values = resolve(pipeline, parameters or {}, texts or {})
         view = StoreView(self.store_for(pipeline), notebook_name(pipeline))
         forced = [step.name for step in pipeline] if force is True else list(force or ())
-        return Planner(pipeline, values, view=view, environment=Environment.current(), forced=forced)
+        environment = partial(_environment, pipeline.folder)
+        return Planner(pipeline, values, view=view, environment=environment, forced=forced)
 
     def plan(
         self,
@@ -213,6 +215,7 @@ class Project:
         """
         from jupyter_pipelines.running.loop import run_plan
 
+        plan.require()
         executor = plugins.load("executors", on)(jobs or os.cpu_count() or 1)
         store = self.store_for(plan.pipeline)
         return run_plan(
@@ -243,22 +246,16 @@ class Project:
         return [document for document in documents if document.get("notebook") == mine]
 
     def run_document(self, pipeline: Pipeline, name: str) -> dict[str, Any]:
-        """Return the document of a run: its id, the start of its id, ``last`` or ``last~N``.
+        """Return the document of a run: by its id, the start or the last part of it, ``last`` or ``last~N``.
 
         Raises
         ------
         StoreError
             There is none, or more than one.
         """
-        documents = self.runs(pipeline)
-        base, _, back = name.partition("~")
-        if base == "last" and (back or "0").isdigit():
-            found = documents[int(back or 0) : int(back or 0) + 1]
-        else:
-            found = [document for document in documents if str(document["run"]).startswith(name)]
-        if len(found) != 1:
-            raise StoreError(_which_run(name, [str(document["run"]) for document in found or documents], bool(found)))
-        return found[0]
+        from jupyter_pipelines.running.earlier import pick
+
+        return pick(self.runs(pipeline), name)
 
     def diff(self, pipeline: Pipeline, first: str, second: str) -> Difference:
         """Compare two runs: parameters, code, inputs, outputs, durations."""
@@ -358,6 +355,19 @@ def notebook_name(pipeline: Pipeline) -> str | None:
     return path.relative_to(pipeline.root).as_posix() if path.is_relative_to(pipeline.root) else str(path)
 
 
+def _environment(folder: Path, kernel: str | None) -> Environment:
+    """Return the Python that steps with ``--kernel`` run in; without it, the one that this is."""
+    from jupyter_pipelines.planning.environment import Environment
+
+    if kernel is None:
+        return Environment.current()
+    from jupyter_pipelines.running.kernels.launching import interpreter
+
+    # A kernel that does not exist is refused when the step starts (JP305), with the list of those that do.
+    program = interpreter(kernel)
+    return Environment.of(program, folder) if program else Environment.current()
+
+
 def require_step(pipeline: Pipeline, name: str) -> None:
     """Raise the error for a step that does not exist."""
     if name in pipeline:
@@ -387,13 +397,4 @@ def _not_stored(pipeline: Pipeline, name: str) -> Fault:
         message=f"`{name}` is not in the store",
         suggestion=f"run it first: jupyter pipelines run {pipeline.notebook or 'NOTEBOOK'} --to {step}",
         step=step,
-    )
-
-
-def _which_run(name: str, runs: Sequence[str], ambiguous: bool) -> Fault:
-    return Fault(
-        code="JP405",
-        message=f"`{name}` names more than one run" if ambiguous else f"there is no run `{name}`",
-        suggestion="write one of the ids that `jupyter pipelines runs` lists, or `last`",
-        notes=(f"runs: {', '.join(runs[:5]) or 'none yet'}",),
     )

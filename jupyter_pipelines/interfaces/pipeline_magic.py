@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from jupyter_pipelines.errors import Fault, NotebookError, PlanError
 from jupyter_pipelines.interfaces.board import Board, RunBoard
+from jupyter_pipelines.interfaces.cli_options import texts_of
 from jupyter_pipelines.interfaces.live import statuses
 from jupyter_pipelines.interfaces.session import Session
 from jupyter_pipelines.pipeline.data import Upstream
@@ -70,7 +70,7 @@ def plan(session: Session, /, steps: tuple[str, ...], **how: Any) -> None:
 @click.pass_obj
 def why(session: Session, step: str, parameters: tuple[str, ...]) -> None:
     """Say why STEP would run or be reused, with old and new."""
-    found = session.project.why(_read(session), step, texts=_texts(parameters))
+    found = session.project.why(_read(session), step, texts=texts_of(parameters))
     print(f"{found.name}: {found.decision}", found.reason.text, *found.reason.details, sep="\n  ")
 
 
@@ -79,7 +79,7 @@ def why(session: Session, step: str, parameters: tuple[str, ...]) -> None:
 @click.pass_obj
 def check(session: Session, parameters: tuple[str, ...]) -> None:
     """List every fault at once; executes nothing."""
-    faults = session.project.check(session.source(), texts=_texts(parameters), cells=session.newer_texts())
+    faults = session.project.check(session.source(), texts=texts_of(parameters), cells=session.newertexts_of())
     print("\n\n".join(map(str, faults)) or "no faults")
 
 
@@ -157,14 +157,7 @@ def _draw(session: Session, board: Board) -> None:
 
 
 def _how(*, parameters: tuple[str, ...], force: tuple[str, ...]) -> dict[str, Any]:
-    return {"texts": _texts(parameters), "force": True if "" in force else force}
-
-
-def _texts(pairs: tuple[str, ...]) -> Mapping[str, str]:
-    for pair in pairs:
-        if "=" not in pair:
-            raise PlanError(_no_value(pair))
-    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+    return {"texts": texts_of(parameters), "force": True if "" in force else force}
 
 
 def _last_failure(session: Session, found: Pipeline, step: str) -> dict[str, Any]:
@@ -173,10 +166,6 @@ def _last_failure(session: Session, found: Pipeline, step: str) -> dict[str, Any
             if one["name"] == step and one["state"] == "failed":
                 return dict(one)
     raise PlanError(_never_failed(step))
-
-
-def _no_value(pair: str) -> Fault:
-    return Fault(code="JP604", message=f"`-p {pair}` has no value", suggestion=f"write `-p {pair}=VALUE`")
 
 
 def _never_failed(step: str) -> Fault:

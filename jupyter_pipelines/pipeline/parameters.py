@@ -247,6 +247,8 @@ def _parse_json(text: str, expected: str) -> Any:
 
 
 def _parse_any(text: str, _expected: str) -> Any:
+    if text in ("True", "False", "None"):  # as papermill reads them
+        return {"True": True, "False": False, "None": None}[text]
     try:
         return json.loads(text)
     except ValueError:

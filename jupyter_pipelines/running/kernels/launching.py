@@ -258,6 +258,16 @@ def installed() -> tuple[str, ...]:
     return tuple(sorted(KernelSpecManager().find_kernel_specs()))
 
 
+def interpreter(name: str) -> str | None:
+    """Return the program that runs the kernel called `name`; None when there is no such kernel."""
+    try:
+        argv = KernelSpecManager().get_kernel_spec(name).argv
+    except NoSuchKernel:
+        return None
+    # jupyter_client reads a bare `python` as the interpreter it runs in itself.
+    return sys.executable if argv[0].startswith("python") and "/" not in argv[0] else argv[0]
+
+
 def private_folder() -> Path:
     """Make a folder that only this user can enter, with a path short enough for sockets."""
     folder = Path(tempfile.mkdtemp(prefix="jp-"))
