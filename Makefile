@@ -4,8 +4,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-# Debian packages that the tests need and a bare machine may lack. Nothing today; empty means apt-get is never called.
+# Debian packages that the tests need and a bare machine may lack: none today.
 SYSTEM_PACKAGES :=
+# Debian's python3 comes without what makes a virtual environment.
+ifneq ($(shell $(PYTHON) -c 'import ensurepip, venv' 2>&1),)
+SYSTEM_PACKAGES += python3-venv
+endif
 
 # Without byte code every kernel and every command would compile its imports again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,7 +29,7 @@ demo: $(VENV)/.demo ## Run the example notebook as a pipeline; call it again and
 
 venv: $(VENV)/.dev ## Make .venv with everything that development needs
 
-test: system $(VENV)/.dev ## Install what the tests need and run them all (ARGS="-k name" for some)
+test: $(VENV)/.dev system ## Install what the tests need and run them all (ARGS="-k name" for some)
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, and who imports whom
@@ -58,7 +62,7 @@ help:
 
 # One environment, two sizes: the demo needs less than the tests, and adding the rest later keeps what is there.
 # A stamp is older than a changed pyproject.toml, so that the extras are installed again.
-$(VENV)/bin/python:
+$(VENV)/bin/python: | system
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 
@@ -68,10 +72,10 @@ $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml | $(VENV)/bin/python
 
 system:
 	@missing=; for package in $(SYSTEM_PACKAGES); do \
-	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
+	  dpkg-query --show --showformat='$${Status}' $$package 2>/dev/null | grep -q ' installed' || missing="$$missing $$package"; done; \
 	if [ -z "$$missing" ]; then exit 0; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing; \
-	else echo "not installed, tests that need them will fail:$$missing" >&2; fi
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing; \
+	else echo "Please install:$$missing" >&2; fi
 
 .PHONY: demo venv test lint format types docs build clean help system
