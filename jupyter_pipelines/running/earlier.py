@@ -19,7 +19,7 @@ def pick(documents: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     documents : sequence of Mapping
         Documents of runs, newest first.
     name : str
-        An id, the start of one, the last part of one (as tables show it), ``last``, or ``last~N`` for the one N before it.
+        An id, its start, its last part (as tables show it), ``last``, or ``last~N`` for the one N before it.
 
     Raises
     ------
