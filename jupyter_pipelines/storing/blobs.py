@@ -151,8 +151,9 @@ class Blobs:
         return "corrupt" if "corrupt" in found else "missing" if "missing" in found else "ok"
 
     def quarantine(self, digest: str) -> None:
-        """Put the blob of `digest` aside; never fails."""
-        self._door.set_aside(path_of(digest), "its bytes do not have its digest")
+        """Put the blob of `digest` aside, unless somebody has healed it meanwhile; never fails."""
+        if self.verify(digest) == "corrupt":
+            self._door.set_aside(path_of(digest), "its bytes do not have its digest")
 
     def discard(self, digest: str, grace: float = 0.0) -> None:
         """Remove the blob of `digest`, unless it was put again less than `grace` seconds ago.
@@ -182,8 +183,15 @@ class Blobs:
         """
         os.utime(self.path(digest), follow_symlinks=False)
 
-    def put_folder(self, path: Path) -> Stored:
-        """Store a folder: one blob for each file, and a manifest that names them; the folder is left as it is.
+    def put_folder(self, path: Path, *, move: bool = False) -> Stored:
+        """Store a folder: one blob for each file, and a manifest that names them.
+
+        Parameters
+        ----------
+        path : Path
+            The folder.
+        move : bool
+            Its files are used up, see :meth:`put_file`; otherwise it is left as it is.
 
         Returns
         -------
@@ -197,7 +205,7 @@ class Blobs:
         StoreError
             The store is full (JP403) or cannot be written (JP402).
         """
-        entries = [folders.stored(entry, self._put_member) for entry in folders.walk(path)]
+        entries = [folders.stored(entry, lambda one: self.put_file(one, move=move)) for entry in folders.walk(path)]
         manifest = folders.encode(entries)
         return Stored(self.put_bytes(manifest).digest, sum(entry.size for entry in entries))
 
@@ -247,9 +255,6 @@ class Blobs:
             for name in self._door.ls(f"{FOLDER}/{shelf}"):
                 if is_digest(f"{ALGORITHM}:{name}"):
                     yield f"{ALGORITHM}:{name}"
-
-    def _put_member(self, path: Path) -> Stored:
-        return self.put_file(path, move=False)
 
     def _put_moved(self, path: Path, digest: str) -> Stored:
         size = path.stat().st_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -122,9 +123,9 @@ class Runs:
         path = self.folder(run) / EVENTS
         line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
         with writing(self._door.root, f"an event of the run {run}"):
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
             try:
-                os.write(handle, line)
+                _append(handle, line)
             finally:
                 os.close(handle)
 
@@ -165,6 +166,15 @@ class Runs:
             return False
         # Of another machine's process nothing can be known but when it last wrote.
         return state == "alive" or (state == "unknown" and age(self.folder(run) / DOCUMENT) < DAY)
+
+
+def _append(handle: int, line: bytes) -> None:
+    """Write a line at once, on a line of its own even where the last one was cut off."""
+    size = os.fstat(handle).st_size
+    if size and os.pread(handle, 1, size - 1) != b"\n":
+        line = b"\n" + line
+    if os.write(handle, line) < len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def is_run(text: object) -> bool:

@@ -207,6 +207,13 @@ def test_a_put_that_finds_a_damaged_blob_replaces_it(
     assert len(aside(store)) == 1
 
 
+def test_what_was_healed_meanwhile_is_not_put_aside(store: Store) -> None:
+    digest = put(store)
+    store.blobs.quarantine(digest)
+    assert store.blobs.verify(digest) == "ok"
+    assert aside(store) == []
+
+
 def test_nothing_is_written_through_a_link_in_place_of_a_shelf(store: Store, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -271,6 +278,15 @@ def test_what_is_taken_from_the_store_can_be_changed_without_harm(store: Store, 
     (tmp_path / "copy").write_bytes(b"changed")
     assert store.blobs.verify_folder(digest) == "ok"
     assert store.blobs.verify(file) == "ok"
+
+
+def test_a_folder_may_be_used_up(store: Store, tmp_path: Path) -> None:
+    make_tree(tmp_path / "plots")
+    expected = read_tree(tmp_path / "plots")
+    stored = store.blobs.put_folder(tmp_path / "plots", move=True)
+    assert not (tmp_path / "plots" / "a.txt").exists()
+    store.blobs.materialise(stored.digest, tmp_path / "again")
+    assert read_tree(tmp_path / "again") == expected
 
 
 @pytest.mark.parametrize("harm", [flip, flip_and_hide, empty])

@@ -133,6 +133,26 @@ def test_nothing_is_imported_that_the_value_did_not_bring(tmp_path: Path) -> Non
     assert programs.ended(code, tmp_path) == "\n"
 
 
+def test_a_serializer_that_breaks_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jupyter_pipelines.storing.serializers import arrays as npy
+
+    def fail(array: Any, file: Any) -> bool:
+        file.write(b"half")
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(npy, "_write_head", fail)
+    found, saved = back(np.arange(3), tmp_path)
+    assert found.tolist() == [0, 1, 2]
+    assert saved.format == "pickle"
+    assert saved.notes == ("`rows` is not stored as npy: RuntimeError: no",)
+
+
+def test_buffers_of_any_shape_are_hashed(tmp_path: Path) -> None:
+    value = (np.empty((0, 3)), np.asfortranarray(np.ones((3, 2))), np.array(1.5), np.arange(9)[::2])
+    found, _ = back(value, tmp_path)
+    zoo.same(value, found)
+
+
 def test_tables_of_pyarrow(tmp_path: Path) -> None:
     table = pa.table(
         {

@@ -149,6 +149,8 @@ def test_an_event_that_was_cut_off_is_left_out(store: Store) -> None:
     with (store.root / "runs" / run / "events.jsonl").open("ab") as file:
         file.write(b'{"number": ')
     assert store.runs.events(run) == [{"number": 1}]
+    store.runs.append(run, {"number": 2})
+    assert store.runs.events(run) == [{"number": 1}, {"number": 2}]
     assert store.runs.events(begun(store)) == []
 
 

@@ -78,7 +78,9 @@ def save(value: Any, path: Path, format: str | None = None, *, name: str = "valu
         except StoreError:
             raise
         except Exception as error:
-            raise NotStorable(_failed(name, value, serializer.name, error, notes)) from error
+            if format is not None or serializer.name == BY_TYPE[-1]:
+                raise NotStorable(_failed(name, value, serializer.name, error, notes)) from error
+            notes.append(f"`{name}` is not stored as {serializer.name}: {type(error).__name__}: {error}")
     raise AssertionError("the last serializer takes everything or says why not")
 
 
