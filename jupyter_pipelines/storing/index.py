@@ -61,6 +61,7 @@ class Index:
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
         self._fresh = False
+        self._file: tuple[int, int] | None = None
 
     # Digests -----------------------------------------------------------------------------------------------
 
@@ -164,6 +165,9 @@ class Index:
             return otherwise
 
     def _connect(self) -> sqlite3.Connection:
+        if self._connection is not None and self._file is not None and _identity(self._root / NAME) != self._file:
+            # Somebody has deleted the file: what is written to it now, nobody else would see.
+            self.close()
         if self._connection is None or self._pid != os.getpid():
             # A connection must not be used across a fork, and not be closed there either.
             self._pid = os.getpid()
@@ -177,7 +181,9 @@ class Index:
         path = self._root / NAME
         for name in (str(path), str(path), _MEMORY):
             try:
-                return _opened(name)
+                connection = _opened(name)
+                self._file = None if name == _MEMORY else _identity(path)
+                return connection
             except sqlite3.DatabaseError as error:
                 logger.info("index %s cannot be used: %s", name, error)
                 if not isinstance(error, sqlite3.OperationalError):
@@ -193,6 +199,7 @@ class Index:
         self.close()
         self._pid = os.getpid()
         self._fresh = False
+        self._file = None
         self._connection = _opened(_MEMORY)
 
 
@@ -268,6 +275,15 @@ def _delete(path: Path) -> None:
     for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), Path(f"{path}-journal")):
         with contextlib.suppress(OSError):
             name.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from another one of the same name."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_dev, status.st_ino)
 
 
 def _mtime(path: Path) -> int:

@@ -217,5 +217,7 @@ class Records:
             record = self.get(key)
             if record is None:
                 self._index.drop_record(key)
+            elif record.step != step:
+                self._index.add_record(record)
             else:
                 yield record
