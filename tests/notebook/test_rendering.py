@@ -210,7 +210,7 @@ class TestLiterals:
     @pytest.mark.parametrize(
         "value",
         [object(), {1, 2}, 1j, Text("x"), range(3), Path("x"), [Text("x")], {"a": object()}, math, b"x".__class__],
-        ids=str,
+        ids=lambda value: type(value).__name__,
     )
     def test_no_literal(self, value: Any) -> None:
         with pytest.raises(TypeError):
