@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib.metadata
 import inspect
 import json
 import pkgutil
@@ -39,6 +40,8 @@ NOT_A_NAME = {
     "util",
     "utils",
 }  # they say where code lies, not what it does
+ONLY_IF_THERE = {"polars", "pytz"}  # met in the values of people who have them; there is nothing to do without
+
 PUBLIC = ["Fault", "Pipeline", "PipelinesError", "Plan", "Project", "Run", "check", "plan", "read", "run"]
 
 
@@ -75,14 +78,21 @@ def imports_of(module: Module, known: set[str]) -> set[str]:
     Imports for type checkers only don't count, since nothing follows from them; names resolved by ``import_module``
     (the door, the table of plug-ins) don't, since that is what resolving late is for.
     """
-    found: set[str] = set()
+    return {whole if whole in known else start for whole, start in _imports(module)} & known
+
+
+def packages_of(module: Module) -> set[str]:
+    """Return the other people's packages that a module imports, at any depth."""
+    return {whole.partition(".")[0] for whole, _ in _imports(module)} - sys.stdlib_module_names
+
+
+def _imports(module: Module) -> Iterator[tuple[str, str]]:
+    """Yield what each import may mean: ``from a import b`` is the module ``a.b``, or else something in ``a``."""
     for node in _executed(module.tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from ((alias.name, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            inside = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name if name in known else str(node.module) for name in inside}
-    return found & known
+            yield from ((f"{node.module}.{alias.name}", str(node.module)) for alias in node.names)
 
 
 def _executed(node: ast.AST) -> Iterator[ast.AST]:
@@ -233,6 +243,16 @@ def test_the_public_names_are_these() -> None:
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_public_name_is_there_and_documented(name: str) -> None:
     assert undocumented(name, getattr(jupyter_pipelines, name)) == []
+
+
+def test_what_is_imported_is_declared() -> None:
+    """Nothing comes in only because a dependency of ours needs it, too."""
+    needed = importlib.metadata.requires("jupyter-pipelines") or []
+    declared = {re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in needed}
+    homes = importlib.metadata.packages_distributions()
+    imported = {name for module in modules_of(PACKAGE) for name in packages_of(module)}
+    owned = {name for name in imported if {home.lower().replace("_", "-") for home in homes.get(name, [])} & declared}
+    assert imported - owned - ONLY_IF_THERE == {"jupyter_pipelines"}
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
