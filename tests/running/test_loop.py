@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_pipelines.errors import ExecutorLost, Fault, PlanError, StoreError
+from jupyter_pipelines.errors import ExecutorLost, Fault, Place, PlanError, StoreError
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Resources
 from jupyter_pipelines.running import loop as looping
@@ -304,6 +304,12 @@ def test_whatever_is_not_a_success_is_a_failure(chain: Pipeline, store: Store, s
     fault = result["load"].fault
     assert (fault.code, fault.step, fault.notebook) == ("JP304", "load", str(chain.notebook))
     assert store.records.all_keys() == ()
+
+
+def test_a_fault_that_does_not_say_where_gets_the_place_of_its_step(tmp_path: Path, store: Store) -> None:
+    header = Place(cell=4, line=1, text="%%step load -o rows")
+    one = pipeline(tmp_path, step("load", outputs="rows", place=header))
+    assert run(one, store, {"load": raises()})["load"].fault.place == header
 
 
 def test_a_success_without_its_output_is_a_failure(chain: Pipeline, store: Store) -> None:
@@ -652,6 +658,16 @@ def test_a_stop_cancels_and_a_plain_run_goes_on(chain: Pipeline, store: Store) -
     assert states(run(chain, store)) == {"load": "reused", "clean": "succeeded", "model": "succeeded"}
 
 
+def test_a_stop_is_heard_while_nothing_else_happens(chain: Pipeline, store: Store) -> None:
+    stop = Stop()
+
+    def stops(rows: bytes) -> str:
+        stop.request()
+        return HANG
+
+    assert run(chain, store, WORK | {"clean": stops}, stop=stop).state == "cancelled"
+
+
 def test_one_step_can_be_stopped(tmp_path: Path, store: Store) -> None:
     one = pipeline(tmp_path, step("a", outputs="x"), step("b", outputs="y"), step("c", "x=a.x"))
     stop = Stop()
@@ -677,6 +693,7 @@ def test_what_does_not_even_end_then_is_left_behind(chain: Pipeline, store: Stor
     executor.obeys = lambda hard: False
     result = run(chain, store, executor, stop=stop, observers=[when_started("clean", stop.request)])
     assert states(result) == {"load": "succeeded", "clean": "cancelled", "model": "cancelled"}
+    assert executor.calls == [("clean", False), ("clean", True)]
     assert executor.clock.time < looping.GIVE_UP + 1
 
 
