@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import Fault, Place, closest
+from jupyter_pipelines.running.recording import CELLS, ERROR, STACK, place_of
 from jupyter_pipelines.running.ticket import State, Ticket, fault_from_dict
 
 _FRAMES = 4
@@ -256,7 +257,7 @@ def _placed(fault: Fault, place: Place | None, label: str, evidence: Evidence) -
 
 def _error(folder: Path) -> dict[str, Any] | None:
     try:
-        return dict(json.loads((folder / "error.json").read_text("utf-8")))
+        return dict(json.loads((folder / ERROR).read_text("utf-8")))
     except (OSError, ValueError):
         return None
 
@@ -269,10 +270,8 @@ def _hung(evidence: Evidence) -> Place | None:
 
 def _stack(folder: Path) -> list[dict[str, Any]]:
     """Return the frames of the last stack written down that are in the user's cells or files, innermost first."""
-    from jupyter_pipelines.running.recording import place_of
-
     try:
-        text = (folder / "stack.txt").read_text("utf-8", "replace")
+        text = (folder / STACK).read_text("utf-8", "replace")
     except OSError:
         return []
     last = text[text.rfind("most recent call first") :] if "most recent call first" in text else text
@@ -284,7 +283,7 @@ def _stack(folder: Path) -> list[dict[str, Any]]:
 
 def _cell_names(folder: Path) -> dict[str, tuple[int, int]]:
     try:
-        lines = (folder / "cells.txt").read_text("utf-8").splitlines()
+        lines = (folder / CELLS).read_text("utf-8").splitlines()
     except OSError:
         return {}
     rows = (line.split("\t") for line in lines)

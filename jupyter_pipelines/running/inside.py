@@ -20,7 +20,10 @@ from jupyter_pipelines.errors import Fault, PipelinesError, StepFailed, closest
 ATTEMPT = "JUPYTER_PIPELINES_ATTEMPT"
 """Environment variable: the private folder of the attempt, when a worker runs the step."""
 
+DOCUMENT = "attempt.json"
 MANIFEST = "outputs.json"
+"""Files in that folder: which ticket it belongs to, and what the step leaves."""
+
 _ALONE = (type(None), bool, int, float, complex, str, bytes, type, type(len), type(lambda: None))
 
 
@@ -56,7 +59,7 @@ def _attempt_of(path: str) -> Path | None:
     if not folder:
         return None
     try:
-        document = json.loads(Path(folder, "attempt.json").read_text("utf-8"))
+        document = json.loads(Path(folder, DOCUMENT).read_text("utf-8"))
     except (OSError, ValueError):
         return None
     return Path(folder) if document.get("ticket") == path else None

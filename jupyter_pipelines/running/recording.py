@@ -23,12 +23,12 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Any, NoReturn
 
-from jupyter_pipelines.running.inside import ATTEMPT
+from jupyter_pipelines.running.inside import ATTEMPT, DOCUMENT
 
-DOCUMENT = "attempt.json"
 CELLS = "cells.txt"
 ERROR = "error.json"
 STACK = "stack.txt"
+"""Files in the folder of the attempt: the cells that ran, the error of one, stacks of a crash or a hang."""
 
 HEAD = 65_536
 TAIL = 16_384

@@ -10,6 +10,7 @@ from typing import Any
 
 from jupyter_pipelines.errors import Fault, StepFailed, StoreError
 from jupyter_pipelines.pipeline.data import Artifact
+from jupyter_pipelines.running.inside import MANIFEST
 from jupyter_pipelines.running.ticket import Given, Ticket, fault_from_dict
 from jupyter_pipelines.storing.store import Store
 
@@ -66,7 +67,7 @@ def _lay_out_one(name: str, given: Given, ticket: Ticket, store: Store, folder: 
 def take(ticket: Ticket, store: Store, folder: Path) -> Taken:
     """Put what a step left in its folder into the store; nothing less than every declared output counts."""
     try:
-        manifest = json.loads((folder / "outputs.json").read_text("utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError):
         manifest = {"outputs": {}, "warnings": []}
     fault = next(_faults(ticket, store, manifest["outputs"]), None)

@@ -14,17 +14,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import Fault, PipelinesError
 from jupyter_pipelines.running import explaining
 from jupyter_pipelines.running.explaining import Evidence, Verdict
-from jupyter_pipelines.running.inside import ATTEMPT
+from jupyter_pipelines.running.inside import ATTEMPT, DOCUMENT
 from jupyter_pipelines.running.kernels import processes
 from jupyter_pipelines.running.kernels.launching import NotStarted, StepKernel
 from jupyter_pipelines.running.kernels.watching import Cancel, Watch
+from jupyter_pipelines.running.publishing import now
 from jupyter_pipelines.running.settling import Given, Taken, lay_out, take
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
 from jupyter_pipelines.storing.faults import writing
@@ -101,7 +101,7 @@ def execute(
     workplace : Workplace or None
         Through it the attempt can be cancelled.
     """
-    started, clock = _now(), time.monotonic()
+    started, clock = now(), time.monotonic()
     try:
         outcome = _attempt(ticket, progress, workplace or Workplace())
     except PipelinesError as error:
@@ -177,7 +177,7 @@ class Attempt:
         self._log.write_bytes(b"")
         document = self._ticket.to_dict(notebook=False) | {"inputs": dict(given)}
         _write(Path(self._ticket.path), document)
-        _write(self._folder / "attempt.json", {"ticket": self._ticket.path, "log": str(self._log)})
+        _write(self._folder / DOCUMENT, {"ticket": self._ticket.path, "log": str(self._log)})
         _write(self._folder / "step.ipynb", self._ticket.notebook)
 
     @contextmanager
@@ -353,7 +353,3 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
