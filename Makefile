@@ -44,8 +44,8 @@ format: $(VENV)/.dev ## Format the code and mend what can be mended without thou
 types: $(VENV)/.dev ## Check types
 	$(BIN)/mypy
 
-docs: $(VENV)/.dev ## Build the documentation; a warning fails
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+docs: $(VENV)/.dev ## Build the documentation afresh; a warning fails
+	$(BIN)/sphinx-build -W --keep-going --fresh-env -b html docs docs/_build/html
 
 build: $(VENV)/.dev ## Build wheel and source distribution into dist/
 	rm -rf dist
