@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jupyter_pipelines.errors import Fault, PluginError, closest
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Kind = Literal["serializers", "executors", "stores"]
 
@@ -62,6 +64,8 @@ def load(kind: Kind, name: str) -> Any:
 
 
 def _strangers(kind: Kind) -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # slow to import, and of no use while built-ins are enough
+
     return {point.name: point for point in entry_points(group=f"jupyter_pipelines.{kind}")}
 
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from jupyter_pipelines.planning.plan import Plan, PlannedStep, Planner
     from jupyter_pipelines.reporting.comparing import Difference
     from jupyter_pipelines.running.events import Observer
+    from jupyter_pipelines.running.executors import Executor
     from jupyter_pipelines.running.run import Run
+    from jupyter_pipelines.running.stopping import Stop
     from jupyter_pipelines.storing.collecting import Collected
     from jupyter_pipelines.storing.records import StepRecord
     from jupyter_pipelines.storing.store import Store
@@ -192,6 +194,7 @@ class Project:
         on: str = "local",
         keep_going: bool = False,
         observers: Sequence[Observer] = (),
+        stop: Stop | None = None,
     ) -> Run:
         """Run a plan.
 
@@ -207,6 +210,8 @@ class Project:
             After a failure, go on with the steps that do not depend on it.
         observers : sequence of callables
             Each gets every event, as the keyword argument ``event``.
+        stop : Stop or None
+            Through which another thread can cancel the run, or one step of it.
 
         Raises
         ------
@@ -216,7 +221,7 @@ class Project:
         from jupyter_pipelines.running.loop import run_plan
 
         plan.require()
-        executor = plugins.load("executors", on)(jobs or os.cpu_count() or 1)
+        executor = _executor(plan, on, jobs or os.cpu_count() or 1)
         store = self.store_for(plan.pipeline)
         return run_plan(
             plan,
@@ -225,6 +230,7 @@ class Project:
             observers=observers,
             keep_going=keep_going,
             notebook=notebook_name(plan.pipeline),
+            stop=stop,
         )
 
     def why(self, pipeline: Pipeline, step: str, **options: Any) -> PlannedStep:
@@ -353,6 +359,18 @@ def notebook_name(pipeline: Pipeline) -> str | None:
         return None
     path = pipeline.notebook.resolve()
     return path.relative_to(pipeline.root).as_posix() if path.is_relative_to(pipeline.root) else str(path)
+
+
+def _executor(plan: Plan, on: str, jobs: int) -> Executor:
+    """Return what runs the steps: one executor, or several where headers name others."""
+    from jupyter_pipelines.running.executors.routing import Routed
+
+    def make(name: str) -> Executor:
+        made: Executor = plugins.load("executors", name)(jobs)
+        return made
+
+    targets = {step.name: step.on for step in plan.pipeline if step.on not in (None, on)}
+    return Routed(on, {name: target for name, target in targets.items() if target}, make) if targets else make(on)
 
 
 def _environment(folder: Path, kernel: str | None) -> Environment:

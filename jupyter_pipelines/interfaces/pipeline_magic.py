@@ -79,7 +79,7 @@ def why(session: Session, step: str, parameters: tuple[str, ...]) -> None:
 @click.pass_obj
 def check(session: Session, parameters: tuple[str, ...]) -> None:
     """List every fault at once; executes nothing."""
-    faults = session.project.check(session.source(), texts=texts_of(parameters), cells=session.newertexts_of())
+    faults = session.project.check(session.source(), texts=texts_of(parameters), cells=session.newer_texts())
     print("\n\n".join(map(str, faults)) or "no faults")
 
 

@@ -178,3 +178,9 @@ def test_json_is_one_document_even_when_the_command_is_wrong(book: Book) -> None
     answer = book.write(*GOOD).call("run", "--json", "--jbos", "3")
     assert answer.code == 2
     assert json.loads(answer.out)["faults"][0]["severity"] == "error"
+
+
+@pytest.mark.parametrize("place", ["header", "option"])
+def test_an_executor_that_does_not_exist_is_refused(book: Book, place: str) -> None:
+    book.write("%%step make -o numbers" + (" --on moon" if place == "header" else "") + "\nnumbers = [1]")
+    refused(book.run(*(("--on", "moon") if place == "option" else ())), "JP602")

@@ -1,0 +1,81 @@
+"""Several executors behind one door: each step runs where its header says, the others where the run says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from jupyter_pipelines.pipeline.step import Resources
+from jupyter_pipelines.running.executors import Executor
+from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
+
+SLICE = 0.05
+"""Seconds that one executor may keep the others waiting."""
+
+
+class Routed:
+    """Hands each ticket to the executor of its step.
+
+    Parameters
+    ----------
+    default : str
+        Name of the executor for steps that name none.
+    targets : Mapping of str to str
+        Name of the executor by step, for those that do.
+    make : callable
+        Returns the executor of a name.
+    """
+
+    def __init__(self, default: str, targets: Mapping[str, str], make: Callable[[str], Executor]) -> None:
+        self._default = default
+        self._targets = dict(targets)
+        self._executors = {name: make(name) for name in dict.fromkeys([default, *self._targets.values()])}
+        self._under_way: dict[str, Executor] = {}
+        self.jobs = sum(one.jobs for one in self._executors.values())
+
+    def capacity(self) -> Resources:
+        """Return the most that any of them has: what not even that one has can never run."""
+        every = [one.capacity() for one in self._executors.values()]
+        return Resources(
+            cpus=_most(one.cpus for one in every),
+            gpus=_most(one.gpus for one in every),
+            memory=_most(one.memory for one in every),
+        )
+
+    def submit(self, ticket: Ticket) -> None:
+        """Take a ticket and return at once."""
+        executor = self._executors[self._targets.get(ticket.step, self._default)]
+        self._under_way[ticket.id] = executor
+        executor.submit(ticket)
+
+    def poll(self, timeout: float) -> Sequence[Progress | Outcome]:
+        """Return everything there is to say, after at most about `timeout` seconds."""
+        # Whoever has work is waited for, a little each, until one of them has something to say.
+        busy = list(dict.fromkeys(self._under_way.values())) or [self._executors[self._default]]
+        left = timeout
+        while True:
+            wait = min(max(left, 0.0), SLICE) if len(busy) > 1 else max(left, 0.0)
+            news = [message for one in busy for message in one.poll(wait / len(busy))]
+            left -= wait
+            if news or left <= 0:
+                return [self._heard(message) for message in news]
+
+    def _heard(self, message: Progress | Outcome) -> Progress | Outcome:
+        if isinstance(message, Outcome):
+            self._under_way.pop(message.ticket, None)
+        return message
+
+    def cancel(self, ticket_id: str, *, hard: bool = False) -> None:
+        """Ask for the end of a ticket; unknown ones are ignored."""
+        executor = self._under_way.get(ticket_id)
+        if executor is not None:
+            executor.cancel(ticket_id, hard=hard)
+
+    def close(self) -> None:
+        """End everything."""
+        for one in self._executors.values():
+            one.close()
+
+
+def _most(amounts: Iterator[int | None]) -> int | None:
+    known = list(amounts)
+    return None if None in known else max(one for one in known if one is not None)
