@@ -1,6 +1,7 @@
 """What code certainly changes in place: the objects behind which names.
 
-Certain only: an item or attribute is assigned, or a method is called that is known to change what it is called on. Whatever else may happen is found when the step runs, by comparing its inputs.
+Certain only: an item or attribute is assigned, or a method is called that is known to change what it is called on.
+Whatever else may happen is found when the step runs, by comparing its inputs.
 """
 
 from __future__ import annotations
@@ -44,36 +45,41 @@ class _Walk:
         self.last = False
 
     def statement(self, node: ast.stmt) -> None:
-        for one in _own_expressions(node):
-            self._calls(one)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            self._call_for_effect(node.value)
-        elif isinstance(node, ast.Assign):
-            self._assign(node)
-        elif isinstance(node, ast.AugAssign) and not isinstance(node.target, ast.Name):
-            self._target(node.target, node)
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            self._bind(node.target, node.value)
-        elif isinstance(node, ast.Delete):
-            for target in node.targets:
-                self._delete(target)
-        elif isinstance(node, ast.For | ast.AsyncFor):
-            self._bind(node.target, node.iter)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        """Follow one statement, and those in its blocks."""
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             self.alias.pop(node.name, None)
             return
+        for expression in _own_expressions(node):
+            self._calls(expression)
+        self._effect(node)
         for block in _blocks(node):
             for one in block:
                 self.statement(one)
 
+    def _effect(self, node: ast.stmt) -> None:
+        match node:
+            case ast.Expr(value=ast.Call() as call):
+                self._call_for_effect(call)
+            case ast.Assign():
+                self._assign(node)
+            case ast.AugAssign(target=ast.Attribute() | ast.Subscript() as target):
+                self._target(target, node)
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                self._bind(target, value)
+            case ast.For(target=target, iter=value) | ast.AsyncFor(target=target, iter=value):
+                self._bind(target, value)
+            case ast.Delete(targets=targets):
+                for one in targets:
+                    self._delete(one)
+
     def _assign(self, node: ast.Assign) -> None:
         for target in node.targets:
-            if isinstance(target, ast.Tuple | ast.List) and isinstance(node.value, ast.Tuple | ast.List):
-                if len(target.elts) == len(node.value.elts):
-                    for one, value in zip(target.elts, node.value.elts, strict=True):
-                        self._bind(one, value)
-                    continue
-            self._bind(target, node.value)
+            parts = _elements(target), _elements(node.value)
+            if parts[0] and len(parts[0]) == len(parts[1]):
+                for one, value in zip(*parts, strict=True):
+                    self._bind(one, value)
+            else:
+                self._bind(target, node.value)
 
     def _bind(self, target: ast.expr, value: ast.expr) -> None:
         if isinstance(target, ast.Name):
@@ -117,6 +123,10 @@ class _Walk:
                 in_place = any(one.arg == "inplace" and _is_true(one.value) for one in call.keywords)
                 if (in_place or call.func.attr in _TAKING) and isinstance(call.func.value, ast.Name):
                     self._mark(call.func.value.id, call)
+
+
+def _elements(node: ast.expr) -> list[ast.expr]:
+    return node.elts if isinstance(node, ast.Tuple | ast.List) else []
 
 
 def _root(node: ast.expr) -> str | None:

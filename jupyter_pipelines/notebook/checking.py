@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from jupyter_pipelines import plugins
@@ -266,7 +267,7 @@ def _unused(face: Interface) -> Iterator[Fault]:
     if not draft.parsed or draft.unknown:
         return
     used = {node.id for code in draft.codes if code.tree for node in ast.walk(code.tree) if isinstance(node, ast.Name)}
-    used |= {want for want in face.closure.open} | set(face.outputs)
+    used |= set(face.closure.open) | set(face.outputs)
     text = "\n".join(magic for code in draft.codes for magic in code.magics)
     for item in (*(draft.items("inputs") or ()), *(draft.items("parameters") or ())):
         if item.name not in used and item.name not in text and item.name not in {one.name for one, _ in face.lost}:
@@ -338,11 +339,10 @@ def _cycle(faces: Mapping[str, Interface]) -> Iterator[Fault]:
     ring = [*circle, circle[0]]
     path = " -> ".join(f"{name} (cell {faces[name].draft.first})" for name in ring)
     notes = []
-    for second, first in zip(ring[1:], ring, strict=False):
-        taken = befores(faces[second])[first]
-        notes.append(
-            f"`{second}` needs `{taken}`, made by `{first}`" if taken else f"`{second}` stands after `{first}`"
-        )
+    for before_it, name in pairwise(ring):
+        taken = befores(faces[name])[before_it]
+        needs = f"needs `{taken}`, made by `{before_it}`" if taken else f"stands after `{before_it}`"
+        notes.append(f"`{name}` {needs}")
     first = faces[circle[0]].draft
     yield fault(
         first,

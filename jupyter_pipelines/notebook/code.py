@@ -94,7 +94,8 @@ def _opaque(body: str, name: str) -> Code:
 
 
 def _python(lines: list[str], magics: list[str]) -> Code:
-    lines, unknown = _dedented(lines), []
+    lines = _dedented(lines)
+    unknown: list[str] = []
     while True:
         source = "\n".join(lines)
         try:

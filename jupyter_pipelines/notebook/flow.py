@@ -100,9 +100,7 @@ class Flow(ast.NodeVisitor):
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
             self.visit(node.value)
-        if not isinstance(node.target, ast.Name):
-            self.visit(node.target)
-        elif node.value is not None:
+        if node.value is not None or not isinstance(node.target, ast.Name):
             self.visit(node.target)
         self.visit(node.annotation)
 
@@ -171,7 +169,7 @@ class Flow(ast.NodeVisitor):
 
     visit_AsyncWith = visit_With
 
-    def visit_Try(self, node: ast.Try) -> None:
+    def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
         before = set(self.certain)
         self.run([*node.body, *node.orelse])
         ends = [self.certain]
@@ -251,8 +249,6 @@ class Flow(ast.NodeVisitor):
     visit_FunctionDef = _named
     visit_AsyncFunctionDef = _named
     visit_ClassDef = _named
-
-    # imports
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:

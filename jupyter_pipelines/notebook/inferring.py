@@ -248,5 +248,6 @@ def _has_suffix(word: str) -> bool:
 
 _SUFFIXES = frozenset(
     "csv tsv txt json jsonl parquet feather arrow xlsx xls h5 hdf5 npy npz pkl pickle joblib zip gz bz2 xz tar png jpg "
-    "jpeg gif svg pdf html xml yaml yml toml md log dat db sqlite geojson shp nc tif tiff wav mp3 mp4 bin ipynb py".split()
+    "jpeg gif svg pdf html xml yaml yml toml md log dat db sqlite geojson shp nc tif tiff wav mp3 mp4 bin ipynb "
+    "py".split()
 )

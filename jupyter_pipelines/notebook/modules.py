@@ -49,7 +49,8 @@ class Finder:
     def own(self, name: str) -> bool:
         """Return whether a top-level name is a module or package of the project."""
         return any(
-            (one / name).is_dir() and _has_python(one / name) or (one / f"{name}.py").is_file() for one in self.folders
+            ((one / name).is_dir() and _has_python(one / name)) or (one / f"{name}.py").is_file()
+            for one in self.folders
         )
 
     def module(self, dotted: str) -> Module | None:
@@ -72,7 +73,7 @@ class Finder:
     def reach(self, imports: Iterable[Import]) -> Reached:
         """Follow imports through the project's own modules, however far."""
         found = Reached()
-        waiting = [(one, None) for one in imports]
+        waiting: list[tuple[Import, str | None]] = [(one, None) for one in imports]
         seen: set[tuple[Import, str | None]] = set()
         while waiting:
             one, within = waiting.pop()

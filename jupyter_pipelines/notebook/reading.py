@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.notebook.checking import check, not_known
@@ -190,7 +191,7 @@ def _step(face: Interface) -> Step:
     )
 
 
-def _first(headers: Sequence[Header], name: str):  # type: ignore[no-untyped-def]
+def _first(headers: Sequence[Header], name: str) -> Any:
     return next((getattr(one, name) for one in headers if getattr(one, name) is not None), None)
 
 

@@ -12,9 +12,10 @@ from jupyter_pipelines.notebook.modules import Import, imports_in
 from jupyter_pipelines.pipeline.step import SharedCode, SharedKind
 
 _LITERAL = (
-    ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.Name, ast.JoinedStr,
-    ast.FormattedValue, ast.Starred, ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop,
-)  # fmt: skip
+    *(ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.Name, ast.Starred, ast.JoinedStr, ast.FormattedValue),
+    *(ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare),
+    *(ast.expr_context, ast.unaryop, ast.operator, ast.boolop, ast.cmpop),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -168,7 +169,7 @@ def close(index: Index, names: Iterable[str], cell: int, made: frozenset[str] | 
     seen: set[str] = set()
     while waiting:
         name, wanted_by = waiting.pop(0)
-        if name in seen or name in BUILTINS and name not in index.by_name:
+        if name in seen or (name in BUILTINS and name not in index.by_name):
             continue
         seen.add(name)
         found = None if name in made else index.find(name, cell)

@@ -217,7 +217,8 @@ def test_headers_are_frozen(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_cancel_the_run_and_it_is_told(book: Book, number: signal.Signals, code: int) -> None:
     book.write("%%step wait -o x\nimport time\nprint('now', flush=True)\ntime.sleep(600)\nx = 1")
-    process = book.start("run", "--json")
+    # Whoever runs the tests may ignore hang-ups, and children inherit that.
+    process = book.start("run", "--json", preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
     assert process.stderr is not None
     while "running" not in process.stderr.readline():
         assert process.poll() is None

@@ -10,7 +10,7 @@ import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from jupyter_pipelines.storing.serializers import indexes, pandas_tables, parquet_tables
 from jupyter_pipelines.storing.serializers.columns import whole
@@ -124,7 +124,7 @@ def _encode_polars(value: Any) -> Any:
     if type(value) not in (pl.DataFrame, pl.Series):
         raise Unsuitable(f"{kind(value)} is derived from a class of polars")
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
-    back = pl.from_arrow(pa.Table.from_batches([], schema=table.schema))
+    back = cast("pl.DataFrame", pl.from_arrow(pa.Table.from_batches([], schema=table.schema)))
     if back.schema != frame.schema:
         raise Unsuitable("one of its types has no counterpart in Arrow")
     spec = {"library": "polars", "type": type(value).__name__, "rows": frame.height}
@@ -134,7 +134,7 @@ def _encode_polars(value: Any) -> Any:
 def _decode_polars(table: Any, spec: dict[str, Any]) -> Any:
     import polars as pl
 
-    frame = pl.from_arrow(table.replace_schema_metadata(None))
+    frame = cast("pl.DataFrame", pl.from_arrow(table.replace_schema_metadata(None)))
     return frame.to_series() if spec["type"] == "Series" else frame
 
 
