@@ -112,7 +112,8 @@ class Project:
         reading = self.inspect(source, texts=cells)
         if reading.pipeline is None:
             return reading.faults
-        return (*reading.faults, *faults_of(reading.pipeline, parameters or {}, texts or {}))
+        values = faults_of(reading.pipeline, parameters or {}, texts or {})
+        return (*reading.faults, *missing_kernels(reading.pipeline), *values)
 
     def store_for(self, pipeline: Pipeline) -> Store:
         """Return the store that holds the results of `pipeline`, made if need be.
@@ -221,6 +222,9 @@ class Project:
         from jupyter_pipelines.running.loop import run_plan
 
         plan.require()
+        missing = missing_kernels(plan.pipeline)
+        if missing:
+            raise PlanError(*missing)
         executor = _executor(plan, on, jobs or os.cpu_count() or 1)
         store = self.store_for(plan.pipeline)
         return run_plan(
@@ -384,6 +388,29 @@ def _environment(folder: Path, kernel: str | None) -> Environment:
     # A kernel that does not exist is refused when the step starts (JP305), with the list of those that do.
     program = interpreter(kernel)
     return Environment.of(program, folder) if program else Environment.current()
+
+
+def missing_kernels(pipeline: Pipeline) -> tuple[Fault, ...]:
+    """Return a fault for every step whose ``--kernel`` is not installed."""
+    wanted = [step for step in pipeline if step.kernel is not None]
+    if not wanted:
+        return ()
+    from jupyter_pipelines.running.kernels.launching import installed
+
+    known = installed()
+    return tuple(
+        Fault(
+            code="JP305",
+            message=f"step `{step.name}` asks for the kernel `{step.kernel}`, which is not installed",
+            suggestion=f"write `--kernel {closest(str(step.kernel), known) or (known or ('NAME',))[0]}`, or install it",
+            notebook=str(pipeline.notebook) if pipeline.notebook else None,
+            step=step.name,
+            place=step.place,
+            notes=(f"installed: {', '.join(known) or 'none'}",),
+        )
+        for step in wanted
+        if step.kernel not in known
+    )
 
 
 def require_step(pipeline: Pipeline, name: str) -> None:

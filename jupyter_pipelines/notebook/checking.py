@@ -40,6 +40,7 @@ def check(inference: Inference, parameters: Sequence[Parameter], folder: Path) -
         yield from _after(face, faces)
         yield from _unused(face)
         yield from _formats(face)
+        yield from _targets(face)
     yield from _two_makers(inference)
     yield from _cycle(faces)
     yield from _same_but_for_case(inference.drafts)
@@ -56,6 +57,8 @@ def not_known(face: Interface) -> tuple[str, ...]:
 
 def _lost_inputs(face: Interface, inference: Inference) -> Iterator[Fault]:
     for item, why in face.lost:
+        if not item.name.isidentifier():
+            continue  # the header has its own fault
         if why == "name":
             yield _nobody_makes(face, item, inference)
         else:
@@ -108,7 +111,10 @@ def _files(face: Interface, folder: Path) -> Iterator[Fault]:
 
 
 def _wants(face: Interface, inference: Inference) -> Iterator[Fault]:
+    told = {item.name for item in face.draft.items("parameters") or ()}
     for want in face.wants:
+        if want.name in told:
+            continue  # that it is no parameter is a fault of its own
         found = _want(face, want, inference)
         if found is not None:
             yield found
@@ -169,7 +175,13 @@ def _outputs(face: Interface) -> Iterator[Fault]:
         return
     for output in face.outputs.values():
         name, flow = output.name, draft.flow
-        if output.kind in PATHS or output.place is None:
+        if output.place is None:
+            continue
+        if output.kind in PATHS:
+            if not _is_mentioned(draft, name):
+                message = f"step `{draft.name}` never writes to its output `{name}`"
+                help_text = f"`{name}` is a path that the step is given: write the {output.kind} there"
+                yield fault(draft, "JP203", message, help_text, output.place)
             continue
         if name in flow.modules:
             yield fault(
@@ -187,6 +199,13 @@ def _outputs(face: Interface) -> Iterator[Fault]:
                 f"write `-o {near}`, or rename `{near}` to `{name}`" if near else f"assign `{name}`, or leave it out"
             )
             yield fault(draft, "JP203", message, help_text, output.place, notes=(f"the step assigns: {did}",))
+
+
+def _is_mentioned(draft: Draft, name: str) -> bool:
+    trees = [code.tree for code in draft.codes if code.tree]
+    return any(isinstance(node, ast.Name) and node.id == name for tree in trees for node in ast.walk(tree)) or any(
+        name in magic for code in draft.codes for magic in code.magics
+    )
 
 
 def _changes(face: Interface) -> Iterator[Fault]:
@@ -294,6 +313,16 @@ def _formats(face: Interface) -> Iterator[Fault]:
                 near = closest(item.format, (*known, *PATHS))
                 help_text = f"write `{item.name}:{near}`" if near else f"use one of: {', '.join((*known, *PATHS))}"
                 yield fault(face.draft, "JP602", f"there is no format `{item.format}`", help_text, item.place)
+
+
+def _targets(face: Interface) -> Iterator[Fault]:
+    for header in face.draft.headers:
+        if header.on is None or header.on in plugins.names("executors"):
+            continue
+        known = plugins.names("executors")
+        near = closest(header.on, known)
+        help_text = f"write `--on {near}`" if near else f"use one of: {', '.join(known)}"
+        yield fault(face.draft, "JP602", f"there is no executor called `{header.on}`", help_text, header.place)
 
 
 def _two_makers(inference: Inference) -> Iterator[Fault]:
