@@ -1,411 +1,440 @@
-"""Everything that is wrong with a pipeline before it runs, all at once."""
+"""Everything that is wrong with the steps of a notebook, all at once, before anything runs."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jupyter_pipelines import plugins
 from jupyter_pipelines.errors import Fault, Place, closest
 from jupyter_pipelines.notebook.drafting import PATHS, Draft, fault
 from jupyter_pipelines.notebook.headers import Item
-from jupyter_pipelines.notebook.inferring import Inference, Interface, Want
+from jupyter_pipelines.notebook.inferring import Interface, rebound_by
+from jupyter_pipelines.notebook.makers import Makers
+from jupyter_pipelines.notebook.ordering import order_faults
+from jupyter_pipelines.notebook.shared import Computed, Definition, Index
 from jupyter_pipelines.pipeline.data import FileSource, Upstream
-from jupyter_pipelines.pipeline.graph import find_cycle
 from jupyter_pipelines.pipeline.parameters import Parameter
+from jupyter_pipelines.pipeline.step import Section
+
+_SHOWN = 8
 
 
-def check(inference: Inference, parameters: Sequence[Parameter], folder: Path) -> Iterator[Fault]:
-    """Yield every fault of the steps, in no order.
+class Checker:
+    """Looks at interfaces.
 
     Parameters
     ----------
-    inference : Inference
-        What was inferred.
+    faces : Mapping of str to Interface
+        All steps, in notebook order.
+    makers : Makers
+        Who makes what.
+    index : Index
+        The shared code.
     parameters : sequence of Parameter
         What is declared.
     folder : Path
         What relative paths are relative to.
     """
-    faces = inference.faces
-    for face in faces.values():
-        yield from _lost_inputs(face, inference)
-        yield from _files(face, folder)
-        yield from _wants(face, inference)
-        yield from _outputs(face)
-        yield from _changes(face)
-        yield from _parameters(face, inference)
-        yield from _after(face, faces)
-        yield from _unused(face)
-        yield from _formats(face)
-        yield from _targets(face)
-    yield from _two_makers(inference)
-    yield from _cycle(faces)
-    yield from _same_but_for_case(inference.drafts)
-    yield from _unused_parameters(faces.values(), parameters)
 
+    def __init__(
+        self,
+        faces: Mapping[str, Interface],
+        makers: Makers,
+        index: Index,
+        *,
+        parameters: Sequence[Parameter],
+        folder: Path,
+    ) -> None:
+        self._faces = faces
+        self._makers = makers
+        self._index = index
+        self._parameters = {one.name: one for one in parameters}
+        self._folder = folder
+        self._users = _users(faces.values())
 
-def not_known(face: Interface) -> tuple[str, ...]:
-    """Return everything that the analysis of a step could not resolve, one sentence each."""
-    stars = [star for star in face.stars if not star.level]
-    sentences = [f"`from {star.module} import *`: which names it brings is known only when it runs" for star in stars]
-    shared = [f"`{one.code.name}`: {sentence}" for one in face.closure.definitions for sentence in one.unknown]
-    return tuple(dict.fromkeys([*face.draft.unknown, *sentences, *shared, *face.reached.unknown]))
+    def faults(self) -> Iterator[Fault]:
+        """Yield every fault, in no order."""
+        for face in self._faces.values():
+            for look in _LOOKS:
+                yield from look(self, face)
+        yield from order_faults(self._faces)
+        yield from self._unused_parameters()
 
+    # Inputs
 
-def _lost_inputs(face: Interface, inference: Inference) -> Iterator[Fault]:
-    for item, why in face.lost:
-        if not item.name.isidentifier():
-            continue  # the header has its own fault
-        if why == "name":
-            yield _nobody_makes(face, item, inference)
-        else:
-            yield _wrong_locator(face, item, inference)
+    def _lost(self, face: Interface) -> Iterator[Fault]:
+        for lost in face.lost:
+            yield _LOST[lost.reason](self, face, lost.item)
 
+    def _nobody(self, face: Interface, item: Item) -> Fault:
+        draft, name = face.draft, item.name
+        message = f"step `{draft.name}` takes `{name}`, which no step makes"
+        return fault(draft, "JP202", message, self._instead(face, name), item.place, label="made by nobody")
 
-def _nobody_makes(face: Interface, item: Item, inference: Inference) -> Fault:
-    draft, name = face.draft, item.name
-    if name in inference.parameters:
-        return fault(draft, "JP202", f"`{name}` is a parameter, not an input", f"write `-p {name}`", item.place)
-    known = {one for other in inference.faces.values() if other is not face for one in other.outputs}
-    near = closest(name, known)
-    if near:
-        help_text = f"write `{near}`"
-    elif inference.index.find(name, draft.first) is not None:
-        help_text = f"leave `{name}` out if it is shared code, or turn the cell that computes it into a step"
-    else:
-        help_text = f"add `-o {name}` to the step that makes it, or name a file: `-i {name}=PATH`"
-    message = f"step `{draft.name}` takes `{name}`, which no step makes"
-    return fault(draft, "JP202", message, help_text, item.place, label="nobody makes this")
-
-
-def _wrong_locator(face: Interface, item: Item, inference: Inference) -> Fault:
-    step, _, output = (item.locator or "").partition(".")
-    other = inference.faces.get(step)
-    if other is None:
-        near = closest(step, inference.faces)
-        message = f"there is no step `{step}`, nor a file `{item.locator}`"
-        help_text = f"write `{item.name}={near or 'STEP'}.{output}`"
-    else:
-        near = closest(output, other.outputs)
-        message = f"step `{step}` has no output `{output}`"
-        help_text = f"write `{item.name}={step}.{near}`" if near else f"add `-o {output}` to step `{step}`"
-    return fault(face.draft, "JP202", message, help_text, item.place)
-
-
-def _files(face: Interface, folder: Path) -> Iterator[Fault]:
-    for one in face.inputs.values():
-        if isinstance(one.source, FileSource) and not one.optional and not (folder / one.source.path).exists():
-            beside = (folder / one.source.path).parent
-            near = (
-                closest(Path(one.source.path).name, [found.name for found in beside.iterdir()])
-                if beside.is_dir()
-                else None
-            )
-            help_text = (
-                f"there is `{Path(one.source.path).with_name(near)}`" if near else f"relative paths start at {folder}"
-            )
-            yield fault(face.draft, "JP210", f"the file `{one.source.path}` does not exist", help_text, one.place)
-
-
-def _wants(face: Interface, inference: Inference) -> Iterator[Fault]:
-    told = {item.name for item in face.draft.items("parameters") or ()}
-    for want in face.wants:
-        if want.name in told:
-            continue  # that it is no parameter is a fault of its own
-        found = _want(face, want, inference)
-        if found is not None:
-            yield found
-
-
-def _want(face: Interface, want: Want, inference: Inference) -> Fault | None:
-    draft, name = face.draft, want.name
-    place = draft.place(want.at, len(name)) if want.at else draft.headers[0].place
-    through = f", through `{want.by}`," if want.by else ""
-    maker = inference.maker(name, draft)
-    if maker is not None:
-        message = f"step `{draft.name}`{through} uses `{name}`, which is not among its inputs"
-        notes = (f"`{name}` is an output of step `{maker.name}` (cell {maker.first})",)
-        return fault(draft, "JP201", message, f"add `-i {name}` to the header", place, notes=notes, label="used here")
-    computed = inference.computed(face, name)
-    if computed is not None:
-        message = f"step `{draft.name}`{through} needs `{name}`, which only an exploratory cell computes"
-        notes = (f"cell {computed.cell}, line {computed.line}: {computed.text.strip()[:80]}",)
-        help_text = f"begin cell {computed.cell} with `%%step NAME -o {name}`, or with `%%setup` if every step needs it"
-        return fault(draft, "JP208", message, help_text, place, notes=notes)
-    other = _defined_in_a_step(draft, name, inference)
-    if other is not None:
-        message = f"step `{draft.name}`{through} uses `{name}`, which step `{other.name}` imports or defines for itself"
-        help_text = f"move the import or definition of `{name}` into a cell without a header"
-        return fault(
-            draft, "JP215", message, help_text, place, notes=(f"it stands in cell {other.flow.binds[name].cell}",)
+    def _instead(self, face: Interface, name: str) -> str:
+        """Return what to do about an input that no step makes."""
+        draft = face.draft
+        making = self._makers.binder(name, draft, draft.first) or self._makers.later_binder(name, draft, draft.first)
+        if name in self._parameters:
+            return f"`{name}` is a parameter: write `-p {name}` instead"
+        if making is not None:
+            return f"add `-o {name}` to step `{making.draft.name}`, which binds it in cell {making.cell}"
+        entry = self._index.find(name, (draft.first, 0))
+        if isinstance(entry, Definition):
+            return f"leave it out: `{name}` is shared code (cell {entry.cell}), and a step has what it uses of that"
+        if isinstance(entry, Computed):
+            return f"begin cell {entry.cell}, which computes it, with `%%step NAME -o {name}`"
+        near = closest(name, self._made_by_others(face))
+        return (
+            f"write `{near}`"
+            if near
+            else f"add `-o {name}` to the step that makes it, or name a file: `-i {name}=PATH`"
         )
-    if want.by or name not in draft.flow.reads or not_known(face):
-        return None
-    return _undefined(face, name, place, inference)
 
+    def _made_by_others(self, face: Interface) -> set[str]:
+        return {name for other in self._faces.values() if other is not face for name in other.outputs}
 
-def _defined_in_a_step(draft: Draft, name: str, inference: Inference) -> Draft | None:
-    others = (one for one in inference.drafts if one is not draft)
-    return next((one for one in others if name in one.flow.modules or name in one.flow.definitions), None)
+    def _no_step(self, face: Interface, item: Item) -> Fault:
+        step, _, output = (item.locator or "").partition(".")
+        near = closest(step, self._faces)
+        near = near or next((one.draft.name for one in self._faces.values() if output in one.outputs), None)
+        suggestion = (
+            f"write `{item.name}={near}.{output}`"
+            if near
+            else f"put the file there, or write `{item.name}=STEP.{output}`"
+        )
+        message = f"there is no step `{step}`, nor a file `{item.locator}`"
+        return fault(face.draft, "JP202", message, suggestion, item.place)
 
+    def _no_output(self, face: Interface, item: Item) -> Fault:
+        step, _, output = (item.locator or "").partition(".")
+        other = self._faces[step]
+        binds = output in other.draft.names.binds
+        near = closest(output, other.outputs)
+        suggestion = f"add `-o {output}` to `{step}`" if binds or not near else f"write `{item.name}={step}.{near}`"
+        notes = (f"outputs of `{step}`: {', '.join(list(other.outputs)[:_SHOWN]) or 'none'}",)
+        return fault(
+            face.draft, "JP202", f"step `{step}` has no output `{output}`", suggestion, item.place, notes=notes
+        )
 
-def _undefined(face: Interface, name: str, place: Place, inference: Inference) -> Fault:
-    draft = face.draft
-    later = next((one for one in inference.drafts if one.first > draft.first and name in one.flow.binds), None)
-    made = {one for other in inference.faces.values() if other is not face for one in other.draft.flow.binds}
-    near = closest(
-        name, {*face.inputs, *draft.flow.binds, *made, *inference.parameters, *inference.index.by_name} - {name}
-    )
-    message = f"step `{draft.name}` uses `{name}`, which is neither an input nor defined"
-    if later is not None:
-        help_text = f"step `{later.name}` makes it later, in cell {later.first}: move that step before this one"
-    elif near:
-        help_text = f"write `{near}`"
-    else:
-        help_text = f"assign `{name}` in the step, or make it an output of a step before"
-    return fault(draft, "JP201", message, help_text, place, label="not defined")
+    def _itself(self, face: Interface, item: Item) -> Fault:
+        message = f"step `{face.draft.name}` takes `{item.name}`, which only it makes itself"
+        suggestion = f"take `{item.name}` out of `-i`, or make it in a step before"
+        return fault(face.draft, "JP209", message, suggestion, item.place, label="waits for itself")
 
-
-def _outputs(face: Interface) -> Iterator[Fault]:
-    draft = face.draft
-    if not draft.parsed or draft.flow.stars or draft.unknown:
-        return
-    for output in face.outputs.values():
-        name, flow = output.name, draft.flow
-        if output.place is None:
-            continue
-        if output.kind in PATHS:
-            if not _is_mentioned(draft, name):
-                message = f"step `{draft.name}` never writes to its output `{name}`"
-                help_text = f"`{name}` is a path that the step is given: write the {output.kind} there"
-                yield fault(draft, "JP203", message, help_text, output.place)
-            continue
-        if name in flow.modules:
-            yield fault(
-                draft,
-                "JP203",
-                f"the output `{name}` is a module",
-                "leave it out: imports are shared code",
-                output.place,
-            )
-        elif (name not in flow.binds and name not in face.inputs) or name in flow.deletes:
-            near = closest(name, flow.binds)
-            did = ", ".join(list(flow.binds)[:8]) or "nothing"
-            message = f"step `{draft.name}` declares the output `{name}`, but never assigns it"
-            help_text = (
-                f"write `-o {near}`, or rename `{near}` to `{name}`" if near else f"assign `{name}`, or leave it out"
-            )
-            yield fault(draft, "JP203", message, help_text, output.place, notes=(f"the step assigns: {did}",))
-
-
-def _is_mentioned(draft: Draft, name: str) -> bool:
-    trees = [code.tree for code in draft.codes if code.tree]
-    return any(isinstance(node, ast.Name) and node.id == name for tree in trees for node in ast.walk(tree)) or any(
-        name in magic for code in draft.codes for magic in code.magics
-    )
-
-
-def _changes(face: Interface) -> Iterator[Fault]:
-    if face.draft.items("outputs") is None:
-        return
-    for name, at in face.changed.items():
-        if name not in face.outputs:
-            message = f"step `{face.draft.name}` changes its input `{name}` without declaring it as an output"
-            help_text = f"add `-o {name}` to pass the change on, or change a copy of it"
-            yield fault(face.draft, "JP212", message, help_text, face.draft.place(at), label="changed here")
-
-
-def _parameters(face: Interface, inference: Inference) -> Iterator[Fault]:
-    draft = face.draft
-    declared = draft.items("parameters")
-    for item in declared or ():
-        if item.name not in inference.parameters:
-            near = closest(item.name, inference.parameters)
-            help_text = f"write `{near}`" if near else f"declare it in a `%%params` cell: `{item.name} = VALUE`"
-            yield fault(draft, "JP501", f"there is no parameter `{item.name}`", help_text, item.place)
-    if declared is not None:
-        names = {item.name for item in declared}
-        for name in face.parameters:
-            at = draft.flow.needs.get(name)
-            if name not in names:
-                message = f"step `{draft.name}` uses the parameter `{name}` without declaring it"
+    def _own_output(self, face: Interface) -> Iterator[Fault]:
+        for one in face.inputs.values():
+            if isinstance(one.source, Upstream) and one.source.step == face.draft.name:
+                message = f"step `{face.draft.name}` takes its own output `{one.source.output}`"
                 yield fault(
-                    draft,
-                    "JP201",
-                    message,
-                    f"add `-p {name}` to the header",
-                    draft.place(at, len(name)) if at else draft.headers[0].place,
+                    face.draft, "JP209", message, f"take `{one.name}` out of `-i`", one.place, label="waits for itself"
                 )
-    for name, at in draft.flow.binds.items():
-        if name in inference.parameters:
-            message = f"step `{draft.name}` assigns the parameter `{name}`"
-            yield fault(
-                draft,
-                "JP216",
-                message,
-                f"use another name, or leave `{name}` out of the parameters",
-                draft.place(at, len(name)),
-            )
 
+    def _files(self, face: Interface) -> Iterator[Fault]:
+        """Yield input files that are missing; what a step before writes may be missing still."""
+        draft = face.draft
+        if draft.after or any(header.always for header in draft.headers):
+            return
+        for one in face.inputs.values():
+            if isinstance(one.source, FileSource) and not one.optional and not self._exists(one.source.path):
+                message = f"the input file `{one.source.path}` of step `{draft.name}` is missing"
+                notes = (f"looked for: {self._folder / one.source.path}",)
+                yield fault(draft, "JP210", message, self._near_file(one.name, one.source.path), one.place, notes=notes)
 
-def _after(face: Interface, faces: Mapping[str, Interface]) -> Iterator[Fault]:
-    draft = face.draft
-    for header in draft.headers:
-        for item in header.after:
-            if item.name == draft.name:
-                yield fault(
-                    draft, "JP209", f"step `{draft.name}` waits for itself", "leave it out of `--after`", item.place
-                )
-            elif item.name not in faces:
-                near = closest(item.name, faces)
-                help_text = f"write `{near}`" if near else f"use one of: {', '.join(list(faces)[:8])}"
-                yield fault(draft, "JP211", f"there is no step `{item.name}`", help_text, item.place)
-        for item in header.optional:
-            if item.name not in face.inputs:
+    def _exists(self, path: str) -> bool:
+        try:
+            return (self._folder / path).exists()
+        except (OSError, ValueError):
+            return False
+
+    def _near_file(self, name: str, path: str) -> str:
+        made = next((one.draft.name for one in self._faces.values() if path in one.outputs), None)
+        if made:
+            return f"write `{name}={made}.{path}` for the output of step `{made}`"
+        if "://" in path:
+            return "inputs are files or folders on this machine: download it in a step"
+        beside = (self._folder / path).parent
+        near = closest(Path(path).name, [one.name for one in beside.iterdir()]) if beside.is_dir() else None
+        if near:
+            return f"write `{name}={Path(path).with_name(near).as_posix()}`"
+        start = "relative ones start at the notebook's folder"
+        return f"put it there, or correct the path ({start}), or write `--optional {name}` if it may be missing"
+
+    def _optional(self, face: Interface) -> Iterator[Fault]:
+        for item in face.draft.optional:
+            if item.name not in face.inputs and all(lost.item.name != item.name for lost in face.lost):
                 near = closest(item.name, face.inputs)
-                help_text = f"write `{near}`" if near else f"add `-i {item.name}`"
+                message = f"`{item.name}` is not an input of step `{face.draft.name}`"
                 yield fault(
-                    draft, "JP202", f"`{item.name}` is not an input of step `{draft.name}`", help_text, item.place
+                    face.draft, "JP202", message, f"write `{near}`" if near else f"add `-i {item.name}`", item.place
                 )
-    for one in face.inputs.values():
-        if isinstance(one.source, Upstream) and one.source.step == draft.name:
-            yield fault(
-                draft,
-                "JP209",
-                f"step `{draft.name}` takes its own output `{one.source.output}`",
-                "leave it out of `-i`",
-                one.place,
-            )
 
+    def _unused(self, face: Interface) -> Iterator[Fault]:
+        """Yield what is declared and does not occur; who reads names by text may use it all the same."""
+        draft = face.draft
+        if draft.dynamic:
+            return
+        magics = "\n".join(magic for code in draft.codes for magic in code.magics)
+        lost = {one.item.name for one in face.lost}
+        sections: tuple[tuple[Section, str], ...] = (("inputs", "input"), ("parameters", "parameter"))
+        for section, what in sections:
+            for item in draft.items(section) or ():
+                known = item.name in face.inputs if what == "input" else item.name in self._parameters
+                if known and item.name not in face.reach.used | lost | face.outputs.keys() and item.name not in magics:
+                    message = f"step `{draft.name}` does not use its {what} `{item.name}`"
+                    suggestion = "take it out: every change of it runs the step again"
+                    yield fault(draft, "JP207", message, suggestion, item.place, severity="warning", label="not used")
 
-def _unused(face: Interface) -> Iterator[Fault]:
-    draft = face.draft
-    if not draft.parsed or draft.unknown:
-        return
-    used = {node.id for code in draft.codes if code.tree for node in ast.walk(code.tree) if isinstance(node, ast.Name)}
-    used |= set(face.closure.open) | set(face.outputs)
-    text = "\n".join(magic for code in draft.codes for magic in code.magics)
-    for item in (*(draft.items("inputs") or ()), *(draft.items("parameters") or ())):
-        if item.name not in used and item.name not in text and item.name not in {one.name for one, _ in face.lost}:
-            kind = "input" if item.name in face.inputs else "parameter"
-            message = f"step `{draft.name}` does not use its {kind} `{item.name}`"
-            yield fault(
-                draft,
-                "JP207",
-                message,
-                "leave it out: every change of it reruns the step",
-                item.place,
-                severity="warning",
-            )
+    # Outputs
 
+    def _outputs(self, face: Interface) -> Iterator[Fault]:
+        draft = face.draft
+        if draft.dynamic:
+            return
+        for item in draft.items("outputs") or ():
+            if item.format in PATHS:
+                yield from self._never_written(face, item)
+            else:
+                yield from self._never_assigned(face, item)
 
-def _formats(face: Interface) -> Iterator[Fault]:
-    known: tuple[str, ...] | None = None
-    for section in ("inputs", "outputs"):
-        for item in face.draft.items(section) or ():
-            if item.format is None or item.format in PATHS:
+    def _never_written(self, face: Interface, item: Item) -> Iterator[Fault]:
+        if item.name not in face.reach.used:
+            message = f"step `{face.draft.name}` never writes to its output {item.format} `{item.name}`"
+            suggestion = f"write to the path that the step is given in the variable `{item.name}`"
+            yield fault(face.draft, "JP203", message, suggestion, item.place, label="never written to")
+
+    def _never_assigned(self, face: Interface, item: Item) -> Iterator[Fault]:
+        draft, name = face.draft, item.name
+        bind = draft.names.binds.get(name)
+        if bind is not None and bind.kind == "import":
+            message = f"the output `{name}` of step `{draft.name}` is a module"
+            suggestion = "take it out of `-o`, and move the import into a cell without a header"
+            yield fault(draft, "JP205", message, suggestion, item.place, label="cannot be stored")
+        elif bind is None and name not in face.inputs and not self._is_shared(face, name):
+            yield self._missing_output(draft, item)
+
+    def _is_shared(self, face: Interface, name: str) -> bool:
+        """Return whether shared code binds `name` in the step, so that it has a value at the end."""
+        return any(name in one.binds for one in face.reach.definitions)
+
+    def _missing_output(self, draft: Draft, item: Item) -> Fault:
+        name, binds = item.name, draft.names.binds
+        what = "deletes it in the end" if name in draft.names.deletes else "never assigns it"
+        near = closest(name, binds)
+        suggestion = (
+            f"rename `{near}` to `{name}`, or write `-o {near}`" if near else f"assign `{name}`, or take it out of `-o`"
+        )
+        notes = (f"the step assigns: {', '.join(list(binds)[:_SHOWN]) or 'nothing'}",)
+        message = f"step `{draft.name}` declares the output `{name}` and {what}"
+        return fault(draft, "JP203", message, suggestion, item.place, label="never assigned", notes=notes)
+
+    def _targets(self, face: Interface) -> Iterator[Fault]:
+        for header in face.draft.headers:
+            name = (header.on or "").partition(":")[0]
+            if name and name not in plugins.BUILT_IN["executors"] and name not in plugins.names("executors"):
+                known = plugins.names("executors")
+                near = closest(name, known)
+                suggestion = f"write `--on {near}`" if near else f"use one of: {', '.join(known)}"
+                yield fault(face.draft, "JP602", f"there is no executor `{name}`", suggestion, header.place)
+
+    def _formats(self, face: Interface) -> Iterator[Fault]:
+        sections: tuple[Section, ...] = ("inputs", "outputs")
+        for section in sections:
+            for item in face.draft.items(section) or ():
+                if item.format is None or item.format in PATHS or item.format in plugins.BUILT_IN["serializers"]:
+                    continue
+                known = (*plugins.names("serializers"), *PATHS)
+                if item.format not in known:
+                    near = closest(item.format, known)
+                    suggestion = f"write `{item.name}:{near}`" if near else f"use one of: {', '.join(known)}"
+                    yield fault(face.draft, "JP602", f"there is no format `{item.format}`", suggestion, item.place)
+
+    # Changes
+
+    def _changes(self, face: Interface) -> Iterator[Fault]:
+        draft = face.draft
+        if draft.items("outputs") is None:
+            return
+        for name, change in draft.mutates.items():
+            one = face.inputs.get(name)
+            if one is None or name in face.outputs or not change.sure or not isinstance(one.source, Upstream):
                 continue
-            known = known or plugins.names("serializers")
-            if item.format not in known:
-                near = closest(item.format, (*known, *PATHS))
-                help_text = f"write `{item.name}:{near}`" if near else f"use one of: {', '.join((*known, *PATHS))}"
-                yield fault(face.draft, "JP602", f"there is no format `{item.format}`", help_text, item.place)
+            message = f"step `{draft.name}` changes its input `{name}` without declaring it as an output"
+            suggestion = f"write `-o {name}` to pass the change on, or work on a copy: `{name} = {name}.copy()`"
+            yield fault(draft, "JP212", message, suggestion, draft.where(change.spot), label=f"changed by {change.how}")
 
-
-def _targets(face: Interface) -> Iterator[Fault]:
-    for header in face.draft.headers:
-        if header.on is None or header.on in plugins.names("executors"):
-            continue
-        known = plugins.names("executors")
-        near = closest(header.on, known)
-        help_text = f"write `--on {near}`" if near else f"use one of: {', '.join(known)}"
-        yield fault(face.draft, "JP602", f"there is no executor called `{header.on}`", help_text, header.place)
-
-
-def _two_makers(inference: Inference) -> Iterator[Fault]:
-    made: dict[str, Draft] = {}
-    for draft in inference.drafts:
-        face = inference.faces[draft.name]
-        for output in face.outputs.values():
-            before = made.get(output.name)
-            if before is not None and not _takes(face, output.name):
-                place = output.place or (
-                    draft.place(draft.flow.binds[output.name], len(output.name))
-                    if output.name in draft.flow.binds
-                    else None
-                )
-                message = f"steps `{before.name}` and `{draft.name}` both make `{output.name}`"
-                help_text = (
-                    f"rename one of them, or let `{draft.name}` take it first: `-i {output.name} -o {output.name}`"
-                )
-                yield fault(
-                    draft, "JP206", message, help_text, place, notes=(f"`{before.name}` stands in cell {before.first}",)
-                )
-            made[output.name] = draft
-
-
-def _takes(face: Interface, name: str) -> bool:
-    return any(isinstance(one.source, Upstream) and one.source.output == name for one in face.inputs.values())
-
-
-def befores(face: Interface) -> dict[str, str]:
-    """Return the steps that a step waits for, each with the name it takes from it; empty for mere order."""
-    found = {item.name: "" for header in face.draft.headers for item in header.after}
-    for one in face.inputs.values():
-        if isinstance(one.source, Upstream):
-            found[one.source.step] = one.source.output
-    return {name: taken for name, taken in found.items() if name != face.draft.name}
-
-
-def _cycle(faces: Mapping[str, Interface]) -> Iterator[Fault]:
-    before = {name: [one for one in befores(face) if one in faces] for name, face in faces.items()}
-    circle = find_cycle(before)
-    if not circle:
-        return
-    ring = [*circle, circle[0]]
-    path = " -> ".join(f"{name} (cell {faces[name].draft.first})" for name in ring)
-    notes = []
-    for before_it, name in pairwise(ring):
-        taken = befores(faces[name])[before_it]
-        needs = f"needs `{taken}`, made by `{before_it}`" if taken else f"stands after `{before_it}`"
-        notes.append(f"`{name}` {needs}")
-    first = faces[circle[0]].draft
-    yield fault(
-        first,
-        "JP102",
-        f"steps wait for each other: {path}",
-        "move what both need into a step of its own",
-        first.headers[0].place,
-        notes=tuple(notes),
-    )
-
-
-def _same_but_for_case(drafts: Iterable[Draft]) -> Iterator[Fault]:
-    seen: dict[str, Draft] = {}
-    for draft in drafts:
-        other = seen.setdefault(draft.name.lower(), draft)
-        if other is not draft:
-            message = f"steps `{other.name}` and `{draft.name}` differ only in case"
+    def _rebound(self, face: Interface) -> Iterator[Fault]:
+        """Yield inputs that a step in between binds again for itself: the live notebook goes on with those."""
+        for name, one in face.inputs.items():
+            making = rebound_by(face, name, self._makers)
+            if making is None:
+                continue
+            other = making.draft
+            step = face.draft.name
+            message = f"step `{step}` takes `{one.source}`, but step `{other.name}` binds `{name}` again in between"
+            suggestion = f"add `-o {name}` to `{other.name}` if `{step}` should go on with that, or use another name"
+            place = other.where(other.names.binds[name].spot)
+            note = f"run cell by cell, `{step}` gets what `{other.name}` binds; as a pipeline, `{one.source}`"
             yield fault(
-                draft,
-                "JP106",
+                face.draft,
+                "JP212",
                 message,
-                "rename one of them: on some disks they would be one file",
-                draft.headers[0].place,
-            )
-
-
-def _unused_parameters(faces: Iterable[Interface], parameters: Sequence[Parameter]) -> Iterator[Fault]:
-    used = {name for face in faces for name in face.parameters}
-    for one in parameters:
-        if one.name not in used:
-            yield Fault(
-                code="JP507",
+                suggestion,
+                place,
                 severity="warning",
-                message=f"no step uses the parameter `{one.name}`",
-                suggestion="leave it out, or add it to a step's `-p`",
-                place=one.place,
+                notes=(note,),
+                label="bound again here",
             )
+
+    def _shared_state(self, face: Interface) -> Iterator[Fault]:
+        """Yield shared objects that a step changes and a later step uses: each step starts with them as written."""
+        for name, (how, place, own) in _changed_state(face).items():
+            if name in face.outputs:
+                continue
+            for user in self._users.get(name, ()):
+                if user.draft.order > face.draft.order and name not in user.inputs and _sees(user, name):
+                    sure = own and name in user.draft.names.reads
+                    yield self._lost_change(face, user, name, how, place, sure=sure)
+                    break
+
+    def _lost_change(self, face: Interface, user: Interface, name: str, how: str, place: Place, *, sure: bool) -> Fault:
+        message = f"step `{face.draft.name}` changes `{name}` ({how}), and step `{user.draft.name}` does not see that"
+        suggestion = (
+            f"make it an output of `{face.draft.name}` and an input of `{user.draft.name}`: `-o {name}`, `-i {name}`"
+        )
+        notes = (f"`{name}` is shared code: every step begins with it as it is written there",)
+        return fault(
+            face.draft, "JP212", message, suggestion, place, severity="error" if sure else "warning", notes=notes,
+            label="changed here",
+        )  # fmt: skip
+
+    # Parameters
+
+    def _declared_parameters(self, face: Interface) -> Iterator[Fault]:
+        draft = face.draft
+        declared = draft.items("parameters")
+        for item in declared or ():
+            if item.name not in self._parameters:
+                near = closest(item.name, self._parameters)
+                suggestion = f"write `{near}`" if near else f"declare it in a `%%params` cell: `{item.name} = …`"
+                yield fault(draft, "JP501", f"there is no parameter `{item.name}`", suggestion, item.place)
+        names = [item.name for item in declared or ()]
+        for name, need in face.reach.parameters.items() if declared is not None else ():
+            if name not in names and need.sure and not (need.via and need.via.kind == "setup"):
+                through = f" through `{need.via.code.name}` (cell {need.via.cell})" if need.via else ""
+                message = f"step `{draft.name}` uses the parameter `{name}`{through} without declaring it"
+                place = draft.where(need.spot) if need.via is None else draft.place
+                yield fault(draft, "JP201", message, f"write `-p {' '.join([*names, name])}`", place, label="used here")
+
+    def _assigned_parameters(self, face: Interface) -> Iterator[Fault]:
+        draft = face.draft
+        made = {item.name: item.place for item in draft.items("outputs") or ()}
+        for name in self._parameters:
+            bind = draft.names.binds.get(name)
+            if bind is None and name not in made:
+                continue
+            place = draft.where(bind.spot) if bind else made[name]
+            found = self._assigned(face, name, is_output=name in made)
+            if found is not None:
+                message, severity = found
+                suggestion = f"use another name in the step, or take `{name}` out of the parameters"
+                yield fault(draft, "JP216", message, suggestion, place, severity=severity, label="assigned here")
+
+    def _assigned(self, face: Interface, name: str, *, is_output: bool) -> tuple[str, str] | None:
+        """Return what is wrong with a step that assigns a parameter, and how bad it is."""
+        draft = face.draft
+        if is_output:
+            return f"step `{draft.name}` makes an output `{name}`, which is the name of a parameter", "error"
+        reads = name in draft.names.reads
+        users = (
+            user for user in self._users.get(name, ()) if user.draft.order > draft.order and name in user.parameters
+        )
+        user = next(users, None)
+        if user is not None:
+            message = f"step `{draft.name}` assigns the parameter `{name}`"
+            message += f"; step `{user.draft.name}` gets the value from outside all the same"
+            return message, "warning" if reads else "error"
+        if reads:
+            return None
+        declared = any(item.name == name for item in draft.items("parameters") or ())
+        message = f"step `{draft.name}` assigns the parameter `{name}`: the value from outside has no effect"
+        return message, "error" if declared else "warning"
+
+    def _unused_parameters(self) -> Iterator[Fault]:
+        if any(face.draft.dynamic for face in self._faces.values()) or not self._faces:
+            return
+        used = {name for face in self._faces.values() for name in face.parameters}
+        for one in self._parameters.values():
+            if one.name not in used:
+                yield Fault(
+                    code="JP507",
+                    severity="warning",
+                    message=f"no step uses the parameter `{one.name}`",
+                    suggestion="take it out, or use it in a step",
+                    place=one.place,
+                )
+
+
+def _users(faces: Iterable[Interface]) -> dict[str, list[Interface]]:
+    users: dict[str, list[Interface]] = {}
+    for face in faces:
+        for name in face.reach.used | set(face.parameters):
+            users.setdefault(name, []).append(face)
+    return users
+
+
+def _changed_state(face: Interface) -> dict[str, tuple[str, Place, bool]]:
+    """Return the shared objects that a step changes: how, where, and whether in its own code."""
+    draft = face.draft
+    shared = {name for one in face.reach.definitions for name in one.binds if one.kind != "import"}
+    found = {
+        name: (change.how, draft.where(change.spot), change.sure)
+        for name, change in draft.mutates.items()
+        if name in shared and name not in face.inputs
+    }
+    for one in face.reach.definitions:
+        for name in _changed_by(one) & shared:
+            found.setdefault(name, (f"through `{one.code.name}`, cell {one.cell}", draft.place, False))
+    return found
+
+
+def _changed_by(one: Definition) -> set[str]:
+    """Return the names that the functions of a definition change or bind outside themselves."""
+    return {name for later in one.names.functions.values() for name in (*later.mutates, *later.binds)}
+
+
+def _sees(user: Interface, name: str) -> bool:
+    """Return whether a step uses a shared object by more than the functions that change it, as a cache is used."""
+    if name in user.draft.names.reads:
+        return True
+    readers = [one for one in user.reach.definitions if _reads(one, name)]
+    return any(name not in _changed_by(one) for one in readers)
+
+
+def _reads(one: Definition, name: str) -> bool:
+    functions = one.names.functions.values()
+    return name in one.names.reads or name in one.names.later.reads or any(name in later.reads for later in functions)
+
+
+_LOST: Mapping[str, Callable[[Checker, Interface, Item], Fault]] = {
+    "nobody": Checker._nobody,  # noqa: SLF001 - the tables belong to the class
+    "step": Checker._no_step,  # noqa: SLF001
+    "output": Checker._no_output,  # noqa: SLF001
+    "itself": Checker._itself,  # noqa: SLF001
+}
+_LOOKS: Sequence[Callable[[Checker, Interface], Iterator[Fault]]] = (
+    Checker._lost,  # noqa: SLF001
+    Checker._own_output,  # noqa: SLF001
+    Checker._files,  # noqa: SLF001
+    Checker._optional,  # noqa: SLF001
+    Checker._unused,  # noqa: SLF001
+    Checker._outputs,  # noqa: SLF001
+    Checker._targets,  # noqa: SLF001
+    Checker._formats,  # noqa: SLF001
+    Checker._changes,  # noqa: SLF001
+    Checker._rebound,  # noqa: SLF001
+    Checker._shared_state,  # noqa: SLF001
+    Checker._declared_parameters,  # noqa: SLF001
+    Checker._assigned_parameters,  # noqa: SLF001
+)

@@ -1,25 +1,16 @@
-"""The Python in a cell, with IPython's own syntax taken out, line by line."""
+"""The Python in a cell."""
 
 from __future__ import annotations
 
 import ast
-import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from jupyter_pipelines.errors import Fault, Place
-from jupyter_pipelines.notebook.layout import PYTHON_MAGICS
+from jupyter_pipelines.notebook.escapes import Escapes, replace_escapes, top_magics
 
-_CELL_MAGIC = re.compile(r"\s*%%(\w[\w.]*)")
-_ASSIGNED = re.compile(r"(?P<targets>[ \t]*[\w.,\s\[\]*]+?)=[ \t]*(?P<magic>[%!].*)$")
-_LINE = re.compile(r"(?P<indent>[ \t]*)(?P<magic>(?:%|!|\?|,|;|/).*|.*\?{1,2})\s*$")
-_TIMED = re.compile(r"%(?:time|timeit|prun|memit)\b(?:\s+-\S+)*\s+(?P<statement>\S.*)$")
-# Magics that change only what is shown; whatever they do, results stay what they are.
-HARMLESS = frozenset(
-    "matplotlib config load_ext reload_ext autoreload time timeit prun memit who whos pdoc pinfo pinfo2 psource page "
-    "precision pprint xmode colors history notebook pylab_inline qtconsole pip conda uv".split()
-)
+_REMEMBERED = 1 << 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,17 +20,19 @@ class Code:
     Parameters
     ----------
     tree : ast.Module or None
-        None when it cannot be parsed.
+        None when the cell is in another language or has a syntax error. It is shared: nobody may change it.
     source : str
-        The Python text, with as many lines as the cell's body.
+        The Python text that was parsed, with as many lines as the body of the cell.
     magics : tuple of str
-        What is not Python, verbatim.
+        What is IPython's own and may matter, verbatim.
     unknown : tuple of str
-        What of it may do anything, one sentence each.
+        What of that can do anything, one sentence each.
     opaque : str or None
         Name of the cell magic when the whole cell is in another language.
     fault : Fault or None
-        Why it cannot be parsed.
+        Its syntax error (JP107).
+    indent : int
+        Characters that IPython takes away in front of every line.
     """
 
     tree: ast.Module | None
@@ -48,10 +41,11 @@ class Code:
     unknown: tuple[str, ...] = ()
     opaque: str | None = None
     fault: Fault | None = None
+    indent: int = 0
 
 
 def parse_code(body: str, number: int = 0, offset: int = 0) -> Code:
-    """Parse the body of a cell.
+    """Parse the body of a cell; nothing is executed, and nothing is raised.
 
     Parameters
     ----------
@@ -65,126 +59,94 @@ def parse_code(body: str, number: int = 0, offset: int = 0) -> Code:
     code = _parse(body)
     if code.fault is None or code.fault.place is None:
         return code
-    place = code.fault.place
-    moved = Place(cell=number, line=place.line + offset, column=place.column, length=place.length, text=place.text)
-    fault = Fault(code=code.fault.code, message=code.fault.message, suggestion=code.fault.suggestion, place=moved)
-    return Code(tree=None, source=code.source, magics=code.magics, unknown=code.unknown, fault=fault)
+    place = replace(code.fault.place, cell=number, line=code.fault.place.line + offset)
+    return replace(code, fault=replace(code.fault, place=place))
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=_REMEMBERED)
 def _parse(body: str) -> Code:
-    lines = body.split("\n")
-    magics: list[str] = []
-    for at, line in enumerate(lines):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        found = _CELL_MAGIC.match(line)
-        if found is None:
-            break
-        if found.group(1) not in PYTHON_MAGICS:
-            return _opaque(body, found.group(1))
-        magics.append(line.strip())
-        lines[at] = ""
-    return _python(lines, magics)
+    lines, indent = _dedented(body.removeprefix("\ufeff").split("\n"))
+    found = top_magics(lines)
+    if found.opaque:
+        sentence = f"`%%{found.opaque}` is not Python; what it reads, changes and binds is not known"
+        return Code(tree=None, source="", magics=(body,), unknown=(sentence,), opaque=found.opaque)
+    try:
+        tree = _tree("\n".join(found.lines))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return _second_try(found, indent, error)
+    return _code(tree, found, indent)
 
 
-def _opaque(body: str, name: str) -> Code:
-    sentence = f"`%%{name}` is not Python: what it reads and changes cannot be seen"
-    return Code(tree=ast.Module(body=[], type_ignores=[]), source="", magics=(body,), unknown=(sentence,), opaque=name)
-
-
-def _python(lines: list[str], magics: list[str]) -> Code:
-    lines = _dedented(lines)
-    unknown: list[str] = []
-    while True:
-        source = "\n".join(lines)
+def _second_try(found: Escapes, indent: int, error: Exception) -> Code:
+    """Parse again without IPython's own lines; only a cell that Python refuses can have any."""
+    original = list(found.lines)
+    if replace_escapes(found):
         try:
-            return Code(tree=_tree(source), source=source, magics=tuple(magics), unknown=tuple(unknown))
-        except (SyntaxError, ValueError) as error:
-            at = _replaceable(lines, error)
-            if at is None:
-                fault = _syntax(error, lines)
-                return Code(tree=None, source=source, magics=tuple(magics), unknown=tuple(unknown), fault=fault)
-        text = lines[at].strip()
-        magics.append(text)
-        lines[at], end = _replacement(lines[at]), at
-        while text.endswith("\\") and end + 1 < len(lines):
-            end += 1
-            text = lines[end].strip()
-            magics.append(text)
-            lines[end] = ""
-        unknown += _meaning(magics[-1 - (end - at)])
+            return _code(_tree("\n".join(found.lines)), found, indent)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as second:
+            error = second
+    code = _code(None, found, indent)
+    return replace(code, fault=_fault(error, original, indent))
+
+
+def _code(tree: ast.Module | None, found: Escapes, indent: int) -> Code:
+    if tree is not None and found.timed:
+        tree = _inside_function(tree)
+    return Code(
+        tree=tree,
+        source="\n".join(found.lines),
+        magics=tuple(found.magics),
+        unknown=tuple(dict.fromkeys(found.unknown)),
+        indent=indent,
+    )
 
 
 def _tree(source: str) -> ast.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # invalid escapes and the like are shown by the kernel that runs the cell
-        return ast.parse(source)
+        warnings.simplefilter("ignore")  # the kernel that runs the cell shows them
+        tree = ast.parse(source)
+        # Some errors are found only by the compiler: `return` outside a function, a name that is local and global.
+        compile(tree, "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    return tree
 
 
-def _dedented(lines: list[str]) -> list[str]:
-    """Take away the indent of the first line of code, as IPython does."""
-    first = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
-    indent = first[: len(first) - len(first.lstrip())]
-    return [line.removeprefix(indent) for line in lines] if indent else lines
+def _dedented(lines: list[str]) -> tuple[list[str], int]:
+    """Take away the indent of the first line that is not empty, as IPython does."""
+    first = next((line for line in lines if line.strip()), "")
+    indent = first[: len(first) - len(first.lstrip(" \t"))]
+    return ([line.removeprefix(indent) for line in lines], len(indent)) if indent else (lines, 0)
 
 
-def _replaceable(lines: list[str], error: SyntaxError | ValueError) -> int | None:
-    """Return the line that is IPython's and not Python's, or None."""
-    at = (getattr(error, "lineno", None) or 0) - 1
-    # Python sometimes finds out one line late: after a block that has only a magic in it, for instance.
-    for candidate in (at, at - 1):
-        if 0 <= candidate < len(lines) and _is_ipython(lines[candidate]):
-            return candidate
-    return None
+def _inside_function(tree: ast.Module) -> ast.Module:
+    """Return a tree that runs the statements of `tree` in a function, as ``%%timeit`` does."""
+    if not tree.body:
+        return tree
+    arguments = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
+    function = ast.FunctionDef(name="_timed_", args=arguments, body=tree.body, decorator_list=[], returns=None)
+    call = ast.Expr(value=ast.Call(func=ast.Name(id="_timed_", ctx=ast.Load()), args=[], keywords=[]))
+    made = ast.Module(body=[function, call], type_ignores=[])
+    return ast.fix_missing_locations(made)
 
 
-def _is_ipython(line: str) -> bool:
-    text = line.strip()
-    if not text or text.startswith("#"):
-        return False
-    if text[0] in "%!?" or (text.endswith("?") and not text.endswith("#?")):
-        return True
-    return _ASSIGNED.match(line) is not None
-
-
-def _replacement(line: str) -> str:
-    indent = line[: len(line) - len(line.lstrip())]
-    timed = _TIMED.match(line.strip())
-    if timed:
-        return indent + timed.group("statement")
-    assigned = _ASSIGNED.match(line)
-    if assigned and line.strip()[0] not in "%!?":
-        return f"{assigned.group('targets')}= None"
-    return f"{indent}pass"
-
-
-def _meaning(magic: str) -> list[str]:
-    """Return what cannot be known because of a line."""
-    assigned = _ASSIGNED.match(magic)
-    text = assigned.group("magic") if assigned and magic[0] not in "%!?" else magic
-    if text.startswith("?") or text.endswith("?"):
-        return []
-    if text.startswith("!"):
-        return [f"`{_short(text)}` is a shell command: what it reads and changes cannot be seen"]
-    name = re.match(r"%{1,2}(\w+)", text)
-    if name and name.group(1) in HARMLESS and not assigned:
-        return []
-    return [f"`{_short(text)}` is a magic: what it reads and changes cannot be seen"]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:39] + "…"
-
-
-def _syntax(error: SyntaxError | ValueError, lines: list[str]) -> Fault:
-    line = getattr(error, "lineno", None) or 1
-    column = max((getattr(error, "offset", None) or 1) - 1, 0)
-    text = lines[line - 1] if line <= len(lines) else ""
-    place = Place(cell=0, line=line, column=min(column, len(text)), length=1, text=text)
+def _fault(error: Exception, lines: list[str], indent: int) -> Fault:
+    if not isinstance(error, SyntaxError):
+        deep = isinstance(error, RecursionError | MemoryError)
+        message = "the cell is nested too deeply to be parsed" if deep else f"the cell cannot be parsed: {error}"
+        return Fault(
+            code="JP107", message=message, suggestion="take it apart into smaller expressions", place=_at(1, lines)
+        )
+    line = min(max(error.lineno or 1, 1), len(lines))
+    text = lines[line - 1]
+    column = min(max((error.offset or 1) - 1, 0), len(text))
+    end = error.end_offset - 1 if error.end_offset and error.end_lineno == error.lineno else column + 1
+    place = Place(cell=0, line=line, column=column + indent, length=max(end - column, 1), text=" " * indent + text)
     return Fault(
         code="JP107",
-        message=f"the code cannot be parsed: {getattr(error, 'msg', None) or error}",
+        message=f"the cell has a syntax error: {error.msg}",
         suggestion="correct the line; Python stopped reading at the caret",
         place=place,
     )
+
+
+def _at(line: int, lines: list[str]) -> Place:
+    return Place(cell=0, line=line, text=lines[line - 1][:80])

@@ -1,19 +1,19 @@
-"""A step before its interface is known: its cells, what they say and what their code does to names."""
+"""A step before its interface is known: its cells, what their headers say, what their code does to names."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from jupyter_pipelines.errors import Fault, Place
-from jupyter_pipelines.notebook.changing import changes_of
 from jupyter_pipelines.notebook.code import Code
-from jupyter_pipelines.notebook.flow import At, Flow
 from jupyter_pipelines.notebook.headers import Header, Item
-from jupyter_pipelines.pipeline.step import StepCell
+from jupyter_pipelines.notebook.names import Mutation, Names, Spot
+from jupyter_pipelines.pipeline.step import Section, StepCell
 
 PATHS = ("file", "folder")
+_LONGEST = 200
 
 
 @dataclass(slots=True, eq=False)
@@ -24,29 +24,27 @@ class Draft:
     ----------
     name : str
         Its name.
+    order : int
+        How many steps begin before it.
     headers : list of Header
         One a cell.
     cells : list of StepCell
         Its cells.
     codes : list of Code
         What Python sees of them.
-    flow : Flow
+    names : Names
         What they do to names.
+    mutates : Mapping of str to Mutation
+        Outside names whose objects it changes in place, itself or through functions that are known.
     """
 
     name: str
+    order: int
     headers: list[Header] = field(default_factory=list)
     cells: list[StepCell] = field(default_factory=list)
     codes: list[Code] = field(default_factory=list)
-    flow: Flow = field(default_factory=Flow)
-
-    def add(self, header: Header, cell: StepCell, code: Code) -> None:
-        """Take in one more cell."""
-        self.headers.append(header)
-        self.cells.append(cell)
-        self.codes.append(code)
-        self.flow.cell = cell.number
-        self.flow.run(code.tree.body if code.tree else ())
+    names: Names = field(default_factory=Names)
+    mutates: Mapping[str, Mutation] = field(default_factory=dict)
 
     @property
     def first(self) -> int:
@@ -54,54 +52,87 @@ class Draft:
         return self.cells[0].number
 
     @property
+    def last(self) -> int:
+        """Number of its last cell."""
+        return self.cells[-1].number
+
+    @property
     def parsed(self) -> bool:
         """Whether all of its code could be read."""
         return all(code.tree is not None for code in self.codes)
 
     @property
-    def unknown(self) -> tuple[str, ...]:
-        """What its own code hides."""
-        return tuple(dict.fromkeys([*(one for code in self.codes for one in code.unknown), *self.flow.unknown]))
+    def dynamic(self) -> bool:
+        """Whether it may bind names that its code does not show."""
+        return self.names.dynamic or not self.parsed or any(code.unknown for code in self.codes)
 
-    def items(self, section: str) -> tuple[Item, ...] | None:
-        """Return the declared ``inputs``, ``outputs`` or ``parameters`` of all its headers; None when left out."""
-        declared = [getattr(header, section) for header in self.headers]
-        if all(one is None for one in declared):
+    @property
+    def place(self) -> Place:
+        """Where its first header stands."""
+        return self.headers[0].place
+
+    @property
+    def cached(self) -> bool:
+        """Whether its result may be reused at all."""
+        return not any(header.cache is False for header in self.headers)
+
+    def items(self, section: Section) -> tuple[Item, ...] | None:
+        """Return what all its headers declare in `section`, each name once; None when they leave it out."""
+        declared = [items for header in self.headers if (items := getattr(header, section)) is not None]
+        if not declared:
             return None
-        return tuple(item for one in declared for item in one or ())
+        return tuple(
+            {item.name: item for items in reversed(declared) for item in items}[name] for name in _order(declared)
+        )
 
-    def changes(self, names: Iterable[str]) -> dict[str, At]:
-        """Return which of `names` its code certainly changes in place."""
-        body = [statement for code in self.codes for statement in (code.tree.body if code.tree else ())]
-        owners = {
-            id(node): cell.number
-            for cell, code in zip(self.cells, self.codes, strict=True)
-            if code.tree
-            for node in ast.walk(code.tree)
-        }
-        found = changes_of(ast.Module(body=body, type_ignores=[]), frozenset(names))
-        return {name: At(owners[id(node)], node) for name, node in found.items()}
+    @property
+    def optional(self) -> tuple[Item, ...]:
+        """Inputs that may be missing."""
+        return tuple(item for header in self.headers for item in header.optional)
 
-    def place(self, at: At, length: int = 0) -> Place:
-        """Return where something in its code stands, as its author sees the cell."""
-        cell = next(one for one in self.cells if one.number == at.cell)
-        line = getattr(at.node, "lineno", 1)
-        text = _line(cell.body, line)
-        column = len(text.encode()[: getattr(at.node, "col_offset", 0)].decode("utf-8", "replace"))
-        return Place(cell=at.cell, line=line + cell.offset, column=column, length=length or _length(at.node), text=text)
+    @property
+    def after(self) -> tuple[Item, ...]:
+        """Steps to wait for."""
+        return tuple(item for header in self.headers for item in header.after)
 
+    def cell_of(self, spot: Spot) -> int:
+        """Return the number of the cell in which something stands."""
+        return self.cells[spot.part].number
 
-def _line(text: str, number: int) -> str:
-    lines = text.split("\n")
-    return lines[number - 1] if 0 < number <= len(lines) else ""
+    def where(self, spot: Spot) -> Place:
+        """Return the place of something in its code, as its author sees the cell."""
+        cell, code = self.cells[spot.part], self.codes[spot.part]
+        return place_in(cell.text.split("\n"), cell.number, spot, offset=cell.offset, indent=code.indent)
 
 
-def _length(node: ast.AST) -> int:
-    if getattr(node, "end_lineno", None) == getattr(node, "lineno", 0) and isinstance(node, ast.expr):
-        return (node.end_col_offset or 0) - node.col_offset
-    return len(getattr(node, "name", "") or "x")
+def _order(declared: list[tuple[Item, ...]]) -> dict[str, None]:
+    return dict.fromkeys(item.name for items in declared for item in items)
 
 
-def fault(draft: Draft, code: str, message: str, suggestion: str, place: Place | None = None, **more: object) -> Fault:
+def place_in(lines: list[str], cell: int, spot: Spot, *, offset: int = 0, indent: int = 0) -> Place:
+    """Return the place of `spot` in a cell.
+
+    Parameters
+    ----------
+    lines : list of str
+        The lines of the cell.
+    cell : int
+        Its number.
+    spot : Spot
+        Where something stands in its Python text.
+    offset : int
+        Lines that the cell has above that text.
+    indent : int
+        Characters that the cell has in front of each line of it.
+    """
+    line = spot.line + offset
+    text = lines[line - 1] if 0 < line <= len(lines) else ""
+    raw = text.encode()
+    column = len(raw[: spot.column + indent].decode(errors="ignore"))
+    length = len(raw[spot.column + indent : spot.column + indent + spot.length].decode(errors="ignore"))
+    return Place(cell=cell, line=line, column=column, length=length, text=text.replace("\t", " ")[:_LONGEST])
+
+
+def fault(draft: Draft, code: str, message: str, suggestion: str, place: Place | None, **more: Any) -> Fault:
     """Return a fault of a step."""
-    return Fault(code=code, message=message, suggestion=suggestion, step=draft.name, place=place, **more)  # type: ignore[arg-type]
+    return Fault(code=code, message=message, suggestion=suggestion, step=draft.name, place=place or draft.place, **more)

@@ -1,282 +1,244 @@
-"""Names at the top level of a cell, followed statement by statement: what is read before it is certainly bound."""
+"""The top level of code, followed along its branches: what is bound where, and under which names an object goes."""
 
 from __future__ import annotations
 
-import ast
-import builtins
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from jupyter_pipelines.notebook.scopes import COMPREHENSIONS, FUNCTIONS, inner_of, outer_parts
-
-# What a kernel's namespace has without anybody's doing.
-BUILTINS = frozenset(dir(builtins)) | frozenset(
-    "__name__ __file__ __doc__ __builtins__ __annotations__ get_ipython display In Out _ __ ___ _i exit quit".split()
-)
-_ALWAYS = {"exec": "`exec`", "eval": "`eval`", "get_ipython": "`get_ipython()`"}
-_BARE = {"globals": "`globals()`", "locals": "`locals()`", "vars": "`vars()`"}
-_IMPORTING = frozenset({"import_module", "__import__"})
+from jupyter_pipelines.notebook.names import Bind, Call, Kind, Later, Mutation, Read, Spot
+from jupyter_pipelines.notebook.scopes import NONE, Roots
 
 
-@dataclass(frozen=True, slots=True)
-class At:
-    """Where something stands: the number of the cell, and the node in its tree."""
+@dataclass(slots=True)
+class State:
+    """What is known at one point of the code.
 
-    cell: int
-    node: ast.AST
-
-
-class Flow(ast.NodeVisitor):
-    """One walk over the statements of a module, cell by cell.
-
-    Attributes
+    Parameters
     ----------
-    reads : dict of str to At
-        Names whose value is needed before the code certainly bound them itself.
-    deferred : dict of str to At
-        Names that functions need when they are called.
-    binds, modules, definitions : dict of str to At
-        Names bound at top level; those of them bound by ``import``; those bound by ``def`` and ``class``.
-    deletes : set of str
-        Names deleted and not bound again.
-    stars : list of ImportFrom
-        ``from … import *``.
-    unknown : list of str
-        What cannot be known, one sentence each.
+    definite : set of str
+        Names bound on every way here.
+    possible : set of str
+        Names bound on some way here.
+    aliases : dict
+        Of bound names that stand for objects from outside: for which.
+    dead : bool
+        No way leads here.
     """
 
-    def __init__(self, cell: int = 0) -> None:
-        self.cell = cell
-        self.certain: set[str] = set()
-        self.reads: dict[str, At] = {}
-        self.deferred: dict[str, At] = {}
-        self.binds: dict[str, At] = {}
-        self.modules: dict[str, At] = {}
-        self.definitions: dict[str, At] = {}
-        self.deletes: set[str] = set()
-        self.stars: list[ast.ImportFrom] = []
-        self.unknown: list[str] = []
+    definite: set[str] = field(default_factory=set)
+    possible: set[str] = field(default_factory=set)
+    aliases: dict[str, Roots] = field(default_factory=dict)
+    dead: bool = False
 
-    def run(self, statements: Iterable[ast.stmt]) -> None:
-        """Walk over statements."""
-        for one in statements:
-            self.visit(one)
+    def copy(self) -> State:
+        """Return the same, to be changed apart."""
+        return State(set(self.definite), set(self.possible), dict(self.aliases), self.dead)
 
-    @property
-    def needs(self) -> Mapping[str, At]:
-        """Every name that has to exist outside, now or when a function is called; built-ins included."""
-        later = {name: at for name, at in self.deferred.items() if name not in self.binds}
-        return {**later, **self.reads}
 
-    # names
+def merged(states: Iterable[State]) -> State:
+    """Return what is known where several ways meet; those that lead nowhere do not count."""
+    every = list(states)
+    alive = [state for state in every if not state.dead]
+    if not alive:
+        return every[0]
+    if len(alive) == 1:
+        return alive[0]
+    definite = set.intersection(*(state.definite for state in alive))
+    possible = set.union(*(state.possible for state in alive))
+    names = {name for state in alive for name in state.aliases}
+    return State(definite, possible, {name: _merged_roots(name, alive) for name in names})
 
-    def visit_Name(self, node: ast.Name) -> None:
-        if isinstance(node.ctx, ast.Load):
-            self._read(node.id, node)
-        elif isinstance(node.ctx, ast.Store):
-            self._bind(node.id, node)
+
+def _merged_roots(name: str, states: list[State]) -> Roots:
+    found = [_roots(state, name) for state in states]
+    if all(roots == found[0] for roots in found):
+        return found[0]
+    return {root: False for roots in found for root in roots}
+
+
+def _roots(state: State, name: str) -> Roots:
+    if name in state.aliases:
+        return state.aliases[name]
+    return NONE if name in state.possible else {name: True}
+
+
+class Ways(NamedTuple):
+    """The ways out of the body of a loop: behind the loop, and to its next round."""
+
+    out: list[State]
+    round: list[State]
+
+
+class Flow:
+    """The scope of the top level."""
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.ever: set[str] = set()
+        self.reads: dict[str, Read] = {}
+        self.binds: dict[str, tuple[Spot, Kind]] = {}
+        self.mutates: dict[str, Mutation] = {}
+        self.calls: list[Call] = []
+        self.pending: dict[str, Later] = {}
+        self.functions: dict[str, Later] = {}
+        self.unused = Later()
+        self.loops: list[Ways] = []
+        self.branches = 0
+        self.guards = 0
+        self.opaque = False
+        self._fired: list[tuple[str, Read]] = []
+
+    # Names
+
+    def read(self, name: str, spot: Spot, *, sure: bool = True) -> None:
+        """Take note that a name is read."""
+        if name not in self.state.definite:
+            sure = sure and not (self.guards or self.opaque or name in self.state.possible)
+            before = self.reads.get(name)
+            if before is None or (sure and not before.sure):
+                self.reads[name] = Read(spot, sure)
+        self._use(name)
+
+    def bind(self, name: str, spot: Spot, kind: Kind = "value", roots: Roots = NONE) -> None:
+        """Take note that a name is bound."""
+        self.state.definite.add(name)
+        self.state.possible.add(name)
+        self.ever.add(name)
+        self.binds[name] = (spot, kind)
+        if roots:
+            self.state.aliases[name] = roots
         else:
-            self._read(node.id, node)
-            self.deletes.add(node.id)
-            self.certain.discard(node.id)
+            self.state.aliases.pop(name, None)
 
-    def _read(self, name: str, node: ast.AST) -> None:
-        if name not in self.certain:
-            self.reads.setdefault(name, At(self.cell, node))
+    def bind_walrus(self, name: str, spot: Spot, roots: Roots) -> None:
+        """Take note of ``name := …``."""
+        self.bind(name, spot, roots=roots)
 
-    def _bind(self, name: str, node: ast.AST) -> None:
-        self.certain.add(name)
-        self.binds.setdefault(name, At(self.cell, node))
-        self.deletes.discard(name)
+    def delete(self, name: str, spot: Spot) -> None:
+        """Take note that a name is deleted."""
+        self.read(name, spot)
+        self.forget(name)
 
-    # expressions and statements whose parts are evaluated in another order than they stand
+    def forget(self, name: str) -> None:
+        """Take note that a name is bound no longer."""
+        self.state.definite.discard(name)
+        self.state.possible.discard(name)
+        self.state.aliases.pop(name, None)
 
-    def visit_Assign(self, node: ast.Assign) -> None:
-        self.visit(node.value)
-        for target in node.targets:
-            self.visit(target)
+    def roots(self, name: str) -> Roots:
+        """Return the outside names whose objects `name` stands for."""
+        return _roots(self.state, name)
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        if node.value is not None:
-            self.visit(node.value)
-        if node.value is not None or not isinstance(node.target, ast.Name):
-            self.visit(node.target)
-        self.visit(node.annotation)
+    def is_outside(self, name: str) -> bool:
+        """Return whether `name` is certainly not bound here so far."""
+        return name not in self.state.possible
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> None:
-        if isinstance(node.target, ast.Name):
-            self._read(node.target.id, node.target)
-        self.visit(node.value)
-        self.visit(node.target)
+    def mutate(self, roots: Roots, mutation: Mutation) -> None:
+        """Take note that the objects of `roots` are changed in place."""
+        for name, certain in roots.items():
+            sure = mutation.sure and certain and not self.branches
+            before = self.mutates.get(name)
+            if before is None or (sure and not before.sure):
+                self.mutates[name] = mutation._replace(sure=sure)
 
-    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
-        self.visit(node.value)
-        self.visit(node.target)
+    def call(self, call: Call) -> None:
+        """Take note of a call that hands over outside names."""
+        self.calls.append(call)
 
-    def visit_BoolOp(self, node: ast.BoolOp) -> None:
-        self.visit(node.values[0])
-        with self._perhaps():
-            for one in node.values[1:]:
-                self.visit(one)
+    def declare(self, names: list[str]) -> None:
+        """Nothing: at the top level, ``global`` means nothing."""
 
-    def visit_IfExp(self, node: ast.IfExp) -> None:
-        self.visit(node.test)
-        self._either([node.body], [node.orelse])
+    # Functions: what they do counts once their name is used
 
-    def visit_Call(self, node: ast.Call) -> None:
-        """Take note of calls that can do anything to names."""
-        self.unknown += dynamic(node)
-        self.generic_visit(node)
+    def later(self, name: str | None, later: Later) -> None:
+        """Take note of what a function does when it is called."""
+        if name is None:
+            self._fire(later)
+        elif name in self.pending:
+            self.pending[name].merge(later)
+        else:
+            self.pending[name] = later
+        if name is not None:
+            self.functions[name] = later
 
-    # branches and loops
+    def _use(self, name: str) -> None:
+        later = self.pending.pop(name, None)
+        if later is not None:
+            self._fire(later)
+
+    def _fire(self, later: Later) -> None:
+        waiting = [later]
+        while waiting:
+            one = waiting.pop()
+            self._happen(one)
+            waiting += [self.pending.pop(name) for name in one.reads if name in self.pending]
+
+    def _happen(self, later: Later) -> None:
+        for name, read in later.reads.items():
+            if name not in self.state.definite:
+                self._fired.append((name, read._replace(sure=read.sure and not (self.guards or self.opaque))))
+        for name, mutation in later.mutates.items():
+            self.mutate(self.roots(name), mutation._replace(sure=False))
+        for name, spot in later.binds.items():
+            if name not in self.state.possible:
+                self.state.possible.add(name)
+                self.ever.add(name)
+                self.binds[name] = (spot, "value")
+        self.calls += [self._outside(call) for call in later.calls]
+
+    def _outside(self, call: Call) -> Call:
+        """Return a call out of a function with those arguments that mean names outside here."""
+        kept = tuple((at, root) for at, name in call.arguments for root in self.roots(name))
+        return call._replace(arguments=kept)
+
+    # Branches
 
     @contextmanager
-    def _perhaps(self) -> Iterator[None]:
-        before = set(self.certain)
+    def branching(self) -> Iterator[None]:
+        """Follow code that may not run: what it changes is not sure."""
+        self.branches += 1
         yield
-        self.certain &= before
+        self.branches -= 1
 
-    def _either(self, *branches: Iterable[ast.AST]) -> None:
-        before, ends = set(self.certain), []
-        for branch in branches:
-            self.certain = set(before)
-            for one in branch:
-                self.visit(one)
-            ends.append(self.certain)
-        self.certain = set.intersection(*ends)
+    def leave(self) -> None:
+        """Take note that no way leads on from here."""
+        self.state.dead = True
 
-    def visit_If(self, node: ast.If) -> None:
-        self.visit(node.test)
-        self._either(node.body, node.orelse)
+    def leave_round(self, *, out: bool) -> None:
+        """Take note of ``break`` or ``continue``."""
+        if self.loops:
+            (self.loops[-1].out if out else self.loops[-1].round).append(self.state.copy())
+        self.leave()
 
-    def visit_While(self, node: ast.While) -> None:
-        self.visit(node.test)
-        self._either([*node.body, *node.orelse], [])
+    def enter_loop(self) -> None:
+        """Take note that the body of a loop begins."""
+        self.loops.append(Ways([], []))
 
-    def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
-        self.visit(node.iter)
-        self._either([node.target, *node.body, *node.orelse], [])
+    def end_round(self) -> list[State]:
+        """Go on behind the body of a loop as its end leaves it, and return the states in which ``break`` does."""
+        out, rounds = self.loops.pop()
+        self.state = merged([self.state, *rounds])
+        return out
 
-    visit_AsyncFor = visit_For
+    # The end
 
-    def visit_With(self, node: ast.With | ast.AsyncWith) -> None:
-        for item in node.items:
-            self.visit(item.context_expr)
-            if item.optional_vars is not None:
-                self.visit(item.optional_vars)
-        self.run(node.body)
+    def finish(self) -> None:
+        """Settle what depends on the whole of the code."""
+        for name, (spot, unguarded) in self._fired:
+            # The function may well have been called only after what binds the name further down.
+            sure = unguarded and name not in self.ever
+            if name not in self.reads or (sure and not self.reads[name].sure):
+                self.reads[name] = Read(spot, sure)
+        for later in self.pending.values():
+            self.unused.merge(later)
 
-    visit_AsyncWith = visit_With
-
-    def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
-        before = set(self.certain)
-        self.run([*node.body, *node.orelse])
-        ends = [self.certain]
-        for handler in node.handlers:
-            self.certain = set(before)
-            self.visit(handler)
-            if not _leaves(handler.body):
-                ends.append(self.certain)
-        self.certain = set.intersection(*ends)
-        self.run(node.finalbody)
-
-    visit_TryStar = visit_Try
-
-    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
-        if node.type is not None:
-            self.visit(node.type)
-        if node.name:
-            self._bind(node.name, node)
-        self.run(node.body)
-        if node.name:
-            self.certain.discard(node.name)
-
-    def visit_Match(self, node: ast.Match) -> None:
-        self.visit(node.subject)
-        self._either(*([case.pattern, *([case.guard] if case.guard else []), *case.body] for case in node.cases), [])
-
-    def _captured(self, node: ast.MatchAs | ast.MatchStar) -> None:
-        self.generic_visit(node)
-        if node.name:
-            self._bind(node.name, node)
-
-    visit_MatchAs = _captured
-    visit_MatchStar = _captured
-
-    def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
-        self.generic_visit(node)
-        if node.rest:
-            self._bind(node.rest, node)
-
-    # nested scopes
-
-    def _nested(self, node: ast.AST) -> None:
-        for one in outer_parts(node):
-            self.visit(one)
-        for call in ast.walk(node):
-            if isinstance(call, ast.Call):
-                self.unknown += dynamic(call)
-        inner = inner_of(node)
-        later = isinstance(node, FUNCTIONS)
-        for name, at in inner.reads.items():
-            if later:
-                self.deferred.setdefault(name, At(self.cell, at))
-            else:
-                self._read(name, at)
-        for name, at in inner.binds.items():
-            self.binds.setdefault(name, At(self.cell, at))
-            if isinstance(node, COMPREHENSIONS):
-                self.certain.add(name)
-
-    visit_Lambda = _nested
-    visit_ListComp = _nested
-    visit_SetComp = _nested
-    visit_DictComp = _nested
-    visit_GeneratorExp = _nested
-
-    def _named(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
-        parameters = {one.name for one in getattr(node, "type_params", [])}
-        known = parameters - self.certain
-        self.certain |= known
-        self._nested(node)
-        self.certain -= known
-        for name in known:
-            self.deferred.pop(name, None)
-        self._bind(node.name, node)
-        self.definitions.setdefault(node.name, At(self.cell, node))
-
-    visit_FunctionDef = _named
-    visit_AsyncFunctionDef = _named
-    visit_ClassDef = _named
-
-    def visit_Import(self, node: ast.Import) -> None:
-        for alias in node.names:
-            name = alias.asname or alias.name.partition(".")[0]
-            self._bind(name, node)
-            self.modules.setdefault(name, At(self.cell, node))
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        for alias in node.names:
-            if alias.name == "*":
-                self.stars.append(node)
-            else:
-                self._bind(alias.asname or alias.name, node)
-                self.modules.setdefault(alias.asname or alias.name, At(self.cell, node))
-
-
-def _leaves(statements: list[ast.stmt]) -> bool:
-    return bool(statements) and isinstance(statements[-1], ast.Raise | ast.Return | ast.Continue | ast.Break)
-
-
-def dynamic(call: ast.Call) -> list[str]:
-    """Return why a call makes the code unknowable, in one sentence, or nothing."""
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    bare = isinstance(call.func, ast.Name)
-    if bare and name in _ALWAYS:
-        return [f"line {call.lineno}: {_ALWAYS[name]} can read and change anything"]
-    if bare and name in _BARE and not call.args:
-        return [f"line {call.lineno}: {_BARE[name]} can read and change any name"]
-    if name in _IMPORTING and not (call.args and isinstance(call.args[0], ast.Constant)):
-        return [f"line {call.lineno}: which module `{name}` imports is known only when it runs"]
-    return []
+    def bound(self) -> dict[str, Bind]:
+        """Return what is bound at the end."""
+        state = self.state
+        return {
+            name: Bind(spot, kind, name in state.definite)
+            for name, (spot, kind) in self.binds.items()
+            if name in state.possible
+        }

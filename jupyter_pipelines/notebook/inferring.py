@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 from jupyter_pipelines.notebook.drafting import PATHS, Draft
-from jupyter_pipelines.notebook.flow import BUILTINS, At
 from jupyter_pipelines.notebook.headers import Item
-from jupyter_pipelines.notebook.modules import Finder, Reached, imports_in
-from jupyter_pipelines.notebook.shared import Closure, Computed, Definition, Index, close, reached_imports
-from jupyter_pipelines.pipeline.data import FileSource, Input, Output, Upstream
+from jupyter_pipelines.notebook.makers import Makers, Making
+from jupyter_pipelines.notebook.modules import Modules, Reached
+from jupyter_pipelines.notebook.reaching import Reach, Surroundings, reach
+from jupyter_pipelines.notebook.shared import Index
+from jupyter_pipelines.pipeline.data import FileSource, Input, Output, OutputKind, Upstream
 
 _UPSTREAM = re.compile(r"([A-Za-z_][\w-]*)\.([^\W\d]\w*)")
+_ENDINGS = frozenset(
+    "7z arrow avro bin bmp bz2 cfg csv dat db db3 dta duckdb feather fits geojson gif gpkg gz h5 hdf hdf5 html ini "
+    "ipynb jpeg jpg joblib json jsonl log md mat mp3 mp4 nc ndjson npy npz orc parquet pb pdf pickle pkl png pq pt pth "
+    "py rda rds rst sas7bdat sav shp sql sqlite sqlite3 svg tar tex tgz tif tiff toml tsv txt wav xls xlsx xml yaml "
+    "yml zip zst".split()
+)
+
+Reason = Literal["nobody", "step", "output", "itself"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Want:
-    """A name that a step needs and does not get from shared code.
+class Lost(NamedTuple):
+    """A declared input that cannot be had: nobody makes the name, or there is no such step or output."""
 
-    Parameters
-    ----------
-    name : str
-        The name.
-    at : At or None
-        Where its own code reads it; None when shared code does.
-    by : str
-        The shared code that needs it; empty for the step itself.
-    """
-
-    name: str
-    at: At | None
-    by: str
+    item: Item
+    reason: Reason
 
 
 @dataclass(slots=True, eq=False)
@@ -45,209 +43,164 @@ class Interface:
     draft : Draft
         The step.
     inputs : dict of str to Input
-        By name; inferred ones behind the declared.
+        By name.
     outputs : dict of str to Output
         By name.
-    parameters : dict of str to None
-        Names, in order.
-    closure : Closure
-        The shared code it reaches.
+    parameters : tuple of str
+        Names.
+    reach : Reach
+        What it reaches in the notebook.
     reached : Reached
         The modules and packages it reaches.
-    wants : list of Want
-        Names that have to come from a step, a parameter, or nowhere.
-    lost : list of (Item, str)
-        Declared inputs that nobody makes, with the reason: ``name``, ``step``, ``output``.
-    changed : dict of str to At
-        Inputs that its code certainly changes in place.
+    lost : list of Lost
+        Declared inputs that cannot be had.
     """
 
     draft: Draft
     inputs: dict[str, Input] = field(default_factory=dict)
     outputs: dict[str, Output] = field(default_factory=dict)
-    parameters: dict[str, None] = field(default_factory=dict)
-    closure: Closure = field(default_factory=Closure)
-    reached: Reached = field(default_factory=Reached)
-    wants: list[Want] = field(default_factory=list)
-    lost: list[tuple[Item, str]] = field(default_factory=list)
-    changed: dict[str, At] = field(default_factory=dict)
+    parameters: tuple[str, ...] = ()
+    reach: Reach = field(default_factory=Reach)
+    reached: Reached = field(default_factory=lambda: Reached((), (), ()))
+    lost: list[Lost] = field(default_factory=list)
 
     @property
-    def stars(self) -> tuple[ast.ImportFrom, ...]:
-        """Star imports that it runs."""
-        return (*self.draft.flow.stars, *(star for one in self.closure.definitions for star in one.stars))
+    def unknown(self) -> tuple[str, ...]:
+        """What cannot be known of it, one sentence each."""
+        return tuple(dict.fromkeys([*self.reach.unknown, *self.reached.unknown]))
 
 
-class Inference:
-    """The interfaces of all steps of a notebook.
+def infer(
+    drafts: Sequence[Draft], index: Index, parameters: frozenset[str], modules: Modules, folder: Path
+) -> tuple[Mapping[str, Interface], Makers]:
+    """Return the interfaces of all steps by name, and who makes what.
 
     Parameters
     ----------
     drafts : sequence of Draft
         In notebook order.
-    parameters : frozenset of str
-        Declared parameters.
     index : Index
         The shared code.
-    finder : Finder
+    parameters : frozenset of str
+        Names of the declared parameters.
+    modules : Modules
         The project's own modules.
+    folder : Path
+        The notebook's folder.
     """
+    makers = Makers(drafts, index)
+    inference = _Inference(drafts, Surroundings(index, makers, parameters), modules, folder)
+    inference.run()
+    return inference.faces, makers
 
-    def __init__(self, drafts: Sequence[Draft], parameters: frozenset[str], index: Index, finder: Finder) -> None:
-        self.drafts = drafts
-        self.parameters = parameters
-        self.index = index
-        self.finder = finder
+
+class _Inference:
+    """The interfaces of all steps of a notebook."""
+
+    def __init__(self, drafts: Sequence[Draft], around: Surroundings, modules: Modules, folder: Path) -> None:
         self.faces = {draft.name: Interface(draft) for draft in drafts}
-        self._makers = self._possible_makers()
+        self.around = around
+        self.makers = around.makers
+        self.modules = modules
+        self.folder = folder
 
-    def run(self) -> Mapping[str, Interface]:
-        """Infer everything, and return the interfaces by name of the step."""
+    def run(self) -> None:
         for face in self.faces.values():
-            self._declare_outputs(face)
+            for item in face.draft.items("outputs") or ():
+                face.outputs[item.name] = _declared_output(item)
         for face in self.faces.values():
-            self._close(face)
-            self._declare_inputs(face)
-        for face in self.faces.values():
+            face.reach = reach(face.draft, self.around)
+            face.reached = self.modules.reach(face.reach.imports)
             self._take(face)
         for face in self.faces.values():
-            self._settle(face)
-        return self.faces
+            self._settle_outputs(face)
+            face.parameters = _parameters(face, self.around.parameters)
 
-    # who makes what
+    # Inputs
 
-    def _possible_makers(self) -> dict[str, list[Draft]]:
-        makers: dict[str, list[Draft]] = {}
-        for draft in self.drafts:
-            for name in self._may_make(draft):
-                makers.setdefault(name, []).append(draft)
-        return makers
-
-    def _may_make(self, draft: Draft) -> Iterator[str]:
-        declared = draft.items("outputs")
-        if declared is not None:
-            yield from dict.fromkeys(item.name for item in declared)
-            return
-        flow = draft.flow
-        made = [name for name in flow.binds if name not in flow.modules and name not in flow.deletes]
-        changed = draft.changes(name for name in flow.needs if name not in BUILTINS)
-        yield from dict.fromkeys([*(name for name in made if name not in flow.definitions), *changed])
-
-    def maker(self, name: str, draft: Draft) -> Draft | None:
-        """Return the nearest step before `draft` that makes `name`."""
-        makers = [one for one in self._makers.get(name, ()) if one.first < draft.first]
-        return makers[-1] if makers else None
-
-    def later_maker(self, name: str, draft: Draft) -> Draft | None:
-        """Return the first step after `draft` that declares `name` as an output."""
-        makers = [one for one in self._makers.get(name, ()) if one.first > draft.first and one.items("outputs")]
-        return makers[0] if makers else None
-
-    # one step
-
-    def _declare_outputs(self, face: Interface) -> None:
-        for item in face.draft.items("outputs") or ():
-            kind = item.format if item.format in PATHS else "value"
-            format_ = None if kind != "value" else item.format
-            face.outputs[item.name] = Output(name=item.name, kind=kind, format=format_, place=item.place)  # type: ignore[arg-type]
-
-    def _declare_inputs(self, face: Interface) -> None:
-        optional = {item.name for header in face.draft.headers for item in header.optional}
+    def _take(self, face: Interface) -> None:
+        optional = {item.name for item in face.draft.optional}
         for item in face.draft.items("inputs") or ():
-            source = self._source(item, face)
-            if source is None:
-                continue
-            face.inputs[item.name] = Input(
-                name=item.name, source=source, optional=item.name in optional, place=item.place
-            )
+            source = self._source(item, face) if item.name.isidentifier() else None
+            if source is not None:
+                is_optional = item.name in optional
+                face.inputs[item.name] = Input(name=item.name, source=source, optional=is_optional, place=item.place)
+        for name, (making, _need) in face.reach.taken.items():
+            source = self._from(making.draft, name)
+            face.inputs[name] = Input(name=name, source=source, optional=name in optional)
 
     def _source(self, item: Item, face: Interface) -> Upstream | FileSource | None:
         if item.locator is None:
-            maker = self.maker(item.name, face.draft) or self.later_maker(item.name, face.draft)
-            if maker is None:
-                face.lost.append((item, "name"))
-                return None
-            return self._from(maker, item.name)
+            return self._by_name(item, face)
         match = _UPSTREAM.fullmatch(item.locator)
-        if match and match[1] in self.faces:
-            return self._named(item, match[1], match[2], face)
-        if match and not (self.finder.folders[0] / item.locator).exists() and not _has_suffix(match[2]):
-            face.lost.append((item, "step"))
-            return None
-        return FileSource(path=item.locator)
+        if match is None:
+            return FileSource(path=item.locator)
+        return self._by_locator(item, match[1], match[2], face)
 
-    def _named(self, item: Item, step: str, output: str, face: Interface) -> Upstream | None:
-        maker = self.faces[step].draft
-        if maker not in self._makers.get(output, ()):
-            face.lost.append((item, "output"))
+    def _by_name(self, item: Item, face: Interface) -> Upstream | None:
+        draft, cell = face.draft, item.place.cell
+        making = self.makers.maker(item.name, draft, cell) or self.makers.later_maker(item.name, draft, cell)
+        if making is None:
+            face.lost.append(Lost(item, "itself" if self.makers.makes(draft, item.name) else "nobody"))
             return None
-        return self._from(maker, output)
+        return self._from(making.draft, item.name)
+
+    def _by_locator(self, item: Item, step: str, output: str, face: Interface) -> Upstream | FileSource | None:
+        other = self.faces.get(step)
+        if other is not None and self.makers.makes(other.draft, output):
+            return self._from(other.draft, output)
+        path = f"{step}.{output}"
+        if (self.folder / path).exists() or (output.lower() in _ENDINGS and other is None):
+            return FileSource(path=path)
+        face.lost.append(Lost(item, "step" if other is None else "output"))
+        return None
 
     def _from(self, maker: Draft, name: str) -> Upstream:
         self.faces[maker.name].outputs.setdefault(name, Output(name=name))
         return Upstream(step=maker.name, output=name)
 
-    def _close(self, face: Interface) -> None:
+    # Outputs and parameters
+
+    def _settle_outputs(self, face: Interface) -> None:
+        """Add inputs that the step changes to inferred outputs, and put these in the order of the code."""
         draft = face.draft
-        declared = {item.name for item in draft.items("inputs") or ()}
-        paths = {name for name, output in face.outputs.items() if output.kind != "value"}
-        needs = {name: at for name, at in draft.flow.needs.items() if name not in declared | paths}
-        made = {name for name in (*needs, *self._makers) if self._is_made(name, draft)} | self.parameters | declared
-        face.closure = close(self.index, needs, draft.first, made)
-        face.wants = [
-            Want(name=name, at=needs.get(name) if not by else None, by=by)
-            for name, by in face.closure.open.items()
-            if name not in declared | paths
-        ]
-        imports = [one for code in draft.codes if code.tree for one in imports_in(code.tree)]
-        face.reached = self.finder.reach([*imports, *reached_imports(face.closure.definitions)])
-
-    def _is_made(self, name: str, draft: Draft) -> bool:
-        maker, found = self.maker(name, draft), self.index.find(name, draft.first)
-        if maker is None:
-            return False
-        return not (isinstance(found, Definition) and maker.first < found.position[0] < draft.first)
-
-    def _take(self, face: Interface) -> None:
-        """Take what is wanted from parameters and, when inputs are not declared, from the steps before."""
-        inferred = face.draft.items("inputs") is None
-        left = []
-        for want in face.wants:
-            maker = self.maker(want.name, face.draft) if self._is_made(want.name, face.draft) else None
-            if want.name in self.parameters:
-                face.parameters.setdefault(want.name)
-            elif maker is not None and inferred:
-                face.inputs.setdefault(want.name, Input(name=want.name, source=self._from(maker, want.name)))
-            else:
-                left.append(want)
-        face.wants = left
-
-    def _settle(self, face: Interface) -> None:
-        draft = face.draft
-        own = [name for name, one in face.inputs.items() if isinstance(one.source, Upstream)]
-        face.changed = draft.changes(own)
-        if draft.items("outputs") is None:
-            for name in face.changed:
+        if draft.items("outputs") is not None:
+            return
+        for name in draft.mutates:
+            if name in face.inputs and isinstance(face.inputs[name].source, Upstream):
                 face.outputs.setdefault(name, Output(name=name))
-            order = {name: rank for rank, name in enumerate(draft.flow.binds)}
-            ranked = sorted(face.outputs, key=lambda name: order.get(name, -1))
-            face.outputs = {name: face.outputs[name] for name in ranked}
-        declared = draft.items("parameters")
-        if declared is not None:
-            face.parameters = dict.fromkeys([*(item.name for item in declared), *face.parameters])
-
-    def computed(self, face: Interface, name: str) -> Computed | None:
-        """Return the exploratory line that computes `name` for a step."""
-        return face.closure.computed.get(name)
+        rank = {name: at for at, name in enumerate(draft.names.binds)}
+        face.outputs = dict(sorted(face.outputs.items(), key=lambda pair: rank.get(pair[0], -1)))
 
 
-def _has_suffix(word: str) -> bool:
-    """Whether the part behind the dot reads like the ending of a file."""
-    return word.lower() in _SUFFIXES
+def _declared_output(item: Item) -> Output:
+    if item.format in PATHS:
+        kind: OutputKind = "file" if item.format == "file" else "folder"
+        return Output(name=item.name, kind=kind, place=item.place)
+    return Output(name=item.name, format=item.format, place=item.place)
 
 
-_SUFFIXES = frozenset(
-    "csv tsv txt json jsonl parquet feather arrow xlsx xls h5 hdf5 npy npz pkl pickle joblib zip gz bz2 xz tar png jpg "
-    "jpeg gif svg pdf html xml yaml yml toml md log dat db sqlite geojson shp nc tif tiff wav mp3 mp4 bin ipynb "
-    "py".split()
-)
+def _parameters(face: Interface, known: frozenset[str]) -> tuple[str, ...]:
+    """Return the parameters that a step declares or uses.
+
+    Those that only a ``%%setup`` cell uses are added to the declared ones: nobody can be asked to name them in the
+    header of every step.
+    """
+    declared = [item.name for item in face.draft.items("parameters") or () if item.name in known]
+    return tuple(dict.fromkeys([*declared, *face.reach.parameters]))
+
+
+def rebound_by(face: Interface, name: str, makers: Makers) -> Making | None:
+    """Return a step that binds an input of `face` again between the step that makes it and `face`, but keeps it.
+
+    In the live notebook `face` would see that value.
+    """
+    one = face.inputs[name]
+    source = one.source
+    if not isinstance(source, Upstream) or source.output != name:
+        return None
+    cell = face.draft.first
+    binding, making = makers.binder(name, face.draft, cell), makers.maker(name, face.draft, cell)
+    if binding is None or making is None or making.draft.name != source.step or binding.draft is making.draft:
+        return None
+    return binding if binding.cell > making.cell else None

@@ -3,143 +3,317 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import os
 import sys
+import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
+from jupyter_pipelines.notebook.analysing import analyse_bodies
 from jupyter_pipelines.notebook.code import parse_code
+from jupyter_pipelines.notebook.dynamics import effect_of
+from jupyter_pipelines.notebook.names import Import
+from jupyter_pipelines.notebook.paths import path_changes
 from jupyter_pipelines.pipeline.step import Module
 
+_REMEMBERED = 1 << 12
+PATH = "what it adds to `sys.path` is known only when it runs"
+_COMPILED = (".so", ".pyd")
+# Their names are known by looking at them; importing one of these does nothing else.
+_LOOKED_AT = frozenset(
+    "abc cmath collections dataclasses datetime decimal enum fractions functools itertools json math operator os "
+    "os.path pathlib random re statistics string time typing".split()
+)
 
-@dataclass(frozen=True, slots=True)
-class Import:
-    """One name that an import statement asks for: a dotted module, and what is taken from it."""
 
-    module: str
-    name: str | None = None
-    level: int = 0
+class Reached(NamedTuple):
+    """What imports lead to.
+
+    Parameters
+    ----------
+    modules : tuple of Module
+        Modules of the project, by name.
+    packages : tuple of str
+        Top-level names of everything that is neither the project's nor Python's, by name.
+    unknown : tuple of str
+        What cannot be followed, one sentence each.
+    """
+
+    modules: tuple[Module, ...]
+    packages: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What a module's text says about modules."""
+
+    imports: tuple[Import, ...] = ()
+    paths: tuple[str | None, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A module of the project."""
+
+    module: Module
+    package: str
+    compiled: bool = False
 
 
 @dataclass(slots=True)
-class Reached:
-    """What imports lead to: modules of the project, top-level names of packages, and what could not be read."""
+class _Journey:
+    """A way through modules."""
 
     modules: dict[str, Module] = field(default_factory=dict)
     packages: set[str] = field(default_factory=set)
-    unknown: list[str] = field(default_factory=list)
+    paths: dict[str, None] = field(default_factory=dict)
+    unknown: dict[str, None] = field(default_factory=dict)
+    waiting: list[tuple[Import, str]] = field(default_factory=list)
+    seen: set[tuple[Import, str]] = field(default_factory=set)
 
 
-class Finder:
-    """Finds modules of the project by their dotted name; remembers what it has read.
+class Modules:
+    """The modules of one project; each file is read once.
 
     Parameters
     ----------
     folder : Path
         The notebook's folder.
     root : Path
-        The project's root; its ``src`` folder counts as well.
+        The project's root; its ``src`` folder counts, too.
     """
 
     def __init__(self, folder: Path, root: Path) -> None:
-        self.folders = tuple(dict.fromkeys([folder, root, root / "src"]))
-        self._modules: dict[str, Module | None] = {}
-        self._imports: dict[str, tuple[Import, ...]] = {}
+        self._folder = folder
+        self._near = [folder]
+        self._far = [one for one in dict.fromkeys([root, root / "src"]) if one != folder]
+        self._found: dict[str, _Found | None] = {}
+        self._listings: dict[Path, frozenset[str]] = {}
+        self._reached: dict[frozenset[Import], Reached] = {}
+        self._being_read: set[str] = set()
 
-    def own(self, name: str) -> bool:
-        """Return whether a top-level name is a module or package of the project."""
-        return any(
-            ((one / name).is_dir() and _has_python(one / name)) or (one / f"{name}.py").is_file()
-            for one in self.folders
-        )
+    def look_in(self, folders: Iterable[str]) -> bool:
+        """Look for modules in more folders, relative to the notebook's; return whether one of them is new."""
+        new = [
+            path for path in (Path(os.path.normpath(self._folder / one)) for one in folders) if path not in self._near
+        ]
+        if new:
+            self._near += dict.fromkeys(new)
+            self._found.clear()
+            self._reached.clear()
+        return bool(new)
 
-    def module(self, dotted: str) -> Module | None:
-        """Return a module of the project, or None when there is no file for it."""
-        if dotted not in self._modules:
-            self._modules[dotted] = self._find(dotted)
-        return self._modules[dotted]
+    def reach(self, imports: Iterable[Import]) -> Reached:
+        """Follow imports through the project's modules, however far."""
+        start = frozenset(imports)
+        if start not in self._reached:
+            self._reached[start] = self._reach(start)
+        return self._reached[start]
 
-    def _find(self, dotted: str) -> Module | None:
+    def star_names(self, found: Import, package: str = "") -> tuple[str, ...] | None:
+        """Return the names that ``from … import *`` binds; None when that is not known."""
+        dotted = _absolute(found, package)
+        own = self._find(dotted)
+        if own is None or own.compiled:
+            return None if dotted not in _LOOKED_AT else _public(importlib.import_module(dotted))
+        if dotted in self._being_read:
+            return ()
+        self._being_read.add(dotted)
+        try:
+            return self._names_of(own)
+        finally:
+            self._being_read.discard(dotted)
+
+    # Finding
+
+    def _find(self, dotted: str) -> _Found | None:
+        if dotted not in self._found:
+            self._found[dotted] = self._look_for(dotted)
+        return self._found[dotted]
+
+    def _look_for(self, dotted: str) -> _Found | None:
         parts = dotted.split(".")
         if not all(part.isidentifier() for part in parts):
             return None
-        for folder in self.folders:
-            base = folder.joinpath(*parts)
-            for path in (base / "__init__.py", base.with_name(base.name + ".py")):
-                if path.is_file():
-                    return Module(name=dotted, path=str(path), source=path.read_text("utf-8-sig", "replace"))
+        standard = parts[0] in sys.stdlib_module_names
+        for folder in self._near if standard else [*self._near, *self._far]:
+            found = self._in_folder(folder.joinpath(*parts[:-1]), parts[-1], dotted)
+            if found is not None:
+                return found
         return None
 
-    def reach(self, imports: Iterable[Import]) -> Reached:
-        """Follow imports through the project's own modules, however far."""
-        found = Reached()
-        waiting: list[tuple[Import, str | None]] = [(one, None) for one in imports]
-        seen: set[tuple[Import, str | None]] = set()
-        while waiting:
-            one, within = waiting.pop()
-            if (one, within) in seen:
-                continue
-            seen.add((one, within))
-            for module in self._named(one, within, found):
-                if module.name not in found.modules:
-                    found.modules[module.name] = module
-                    package = module.name if Path(module.path).name == "__init__.py" else module.name.rpartition(".")[0]
-                    waiting += [(inner, package) for inner in self._imports_of(module, found)]
-        return found
+    def _in_folder(self, folder: Path, name: str, dotted: str) -> _Found | None:
+        entries = self._listing(folder)
+        if name in entries and "__init__.py" in self._listing(folder / name):
+            return _Found(module=_read(dotted, folder / name / "__init__.py"), package=dotted)
+        package = dotted.rpartition(".")[0]
+        if f"{name}.py" in entries:
+            return _Found(module=_read(dotted, folder / f"{name}.py"), package=package)
+        for entry in sorted(entries):
+            if entry.startswith(f"{name}.") and entry.endswith(_COMPILED):
+                module = Module(name=dotted, path=str(folder / entry), source="")
+                return _Found(module=module, package=package, compiled=True)
+        return None
 
-    def _named(self, one: Import, within: str | None, found: Reached) -> Iterator[Module]:
-        dotted = _absolute(one, within)
+    def _listing(self, folder: Path) -> frozenset[str]:
+        if folder not in self._listings:
+            try:
+                self._listings[folder] = frozenset(entry.name for entry in os.scandir(folder))
+            except OSError:
+                self._listings[folder] = frozenset()
+        return self._listings[folder]
+
+    # Following
+
+    def _reach(self, start: frozenset[Import]) -> Reached:
+        journey = _Journey(waiting=[(one, "") for one in start])
+        while journey.waiting:
+            step = journey.waiting.pop()
+            if step not in journey.seen:
+                journey.seen.add(step)
+                self._follow(*step, journey)
+        if self.look_in(journey.paths):
+            return self._reach(start)
+        modules = tuple(journey.modules[name] for name in sorted(journey.modules))
+        return Reached(modules, tuple(sorted(journey.packages)), tuple(sorted(journey.unknown)))
+
+    def _follow(self, one: Import, package: str, journey: _Journey) -> None:
+        dotted = _absolute(one, package)
         top = dotted.partition(".")[0]
-        if not top:
+        found = [own for own in map(self._find, _names(dotted, one)) if own is not None]
+        if (not found or not self._is_near(found[0])) and top and top not in sys.stdlib_module_names:
+            journey.packages.add(top)
+        for own in found:
+            self._enter(own, one, journey)
+
+    def _is_near(self, found: _Found) -> bool:
+        """Return whether Python finds the module here before it looks among the packages that are installed."""
+        path = Path(found.module.path)
+        return (path.parent.parent if path.name == "__init__.py" else path.parent) == self._folder
+
+    def _enter(self, own: _Found, one: Import, journey: _Journey) -> None:
+        module = own.module
+        if own.compiled:
+            journey.unknown.setdefault(
+                f"`{module.name}` is a compiled module of the project; what is in it is not known"
+            )
             return
-        if not self.own(top):
-            if top not in sys.stdlib_module_names:
-                found.packages.add(top)
+        facts = _facts(module.source, module.path)
+        if one.names == ("*",) and own.package == module.name:
+            journey.waiting += [(Import(f"{module.name}.{name}"), "") for name in _listed(module.source) or ()]
+        if module.name in journey.modules:
             return
-        parts = dotted.split(".")
-        for end in range(1, len(parts) + 1):
-            module = self.module(".".join(parts[:end]))
-            if module is not None:
-                yield module
-        below = self.module(f"{dotted}.{one.name}") if one.name and one.name != "*" else None
-        if below is not None:
-            yield below
+        journey.modules[module.name] = module
+        journey.waiting += [(inner, own.package) for inner in facts.imports]
+        for path in facts.paths:
+            if path is None:
+                journey.unknown.setdefault(f"module `{module.name}`: {PATH}")
+            else:
+                journey.paths.setdefault(path)
+        for sentence in facts.unknown:
+            journey.unknown.setdefault(f"module `{module.name}`: {sentence}")
 
-    def _imports_of(self, module: Module, found: Reached) -> tuple[Import, ...]:
-        if module.name not in self._imports:
-            code = parse_code(module.source)
-            if code.tree is None:
-                found.unknown.append(f"the module `{module.name}` cannot be parsed")
-            self._imports[module.name] = tuple(imports_in(code.tree)) if code.tree else ()
-        return self._imports[module.name]
-
-
-def imports_in(tree: ast.AST) -> Iterator[Import]:
-    """Yield every import in `tree`, at any depth; also ``import_module`` of a literal."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(alias.name)
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                yield Import(node.module or "", alias.name, node.level)
-        elif isinstance(node, ast.Call) and _name(node.func) in ("import_module", "__import__") and node.args:
-            first = node.args[0]
-            if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                yield Import(first.value)
+    def _names_of(self, own: _Found) -> tuple[str, ...] | None:
+        listed = _listed(own.module.source)
+        if listed is not None:
+            return listed
+        code = parse_code(own.module.source)
+        if code.tree is None:
+            return None
+        names = analyse_bodies([code.tree.body], lambda inner: self.star_names(inner, own.package))
+        return None if names.stars or names.dynamic else tuple(name for name in names.binds if not name.startswith("_"))
 
 
-def _absolute(one: Import, within: str | None) -> str:
+def _names(dotted: str, one: Import) -> Iterator[str]:
+    """Yield every module that an import may run: the packages around it, itself, and what is taken from it."""
+    parts = dotted.split(".") if dotted else []
+    for end in range(1, len(parts) + 1):
+        yield ".".join(parts[:end])
+    for name in one.names:
+        if name != "*":
+            yield f"{dotted}.{name}" if dotted else name
+
+
+def _absolute(one: Import, package: str) -> str:
+    """Return the dotted name of the module that `one` means in a module of `package`."""
     if not one.level:
         return one.module
-    parts = (within or "").split(".")
-    base = parts[: len(parts) - one.level + 1]
-    return ".".join([*base, *([one.module] if one.module else [])]) if any(base) else one.module
+    parts = package.split(".") if package else []
+    kept = parts[: len(parts) - one.level + 1]
+    return ".".join([*kept, *([one.module] if one.module else [])])
 
 
-def _name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+def _read(dotted: str, path: Path) -> Module:
+    try:
+        with tokenize.open(path) as file:
+            source = file.read()
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        source = path.read_bytes().decode("utf-8", "replace") if os.access(path, os.R_OK) else ""
+    return Module(name=dotted, path=str(path), source=source)
 
 
-def _has_python(folder: Path) -> bool:
-    return (folder / "__init__.py").is_file() or next(folder.glob("*.py"), None) is not None
+def _public(module: object) -> tuple[str, ...]:
+    names = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
+    return tuple(names)
+
+
+# What a module's text says
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _facts(source: str, path: str) -> _Facts:
+    code = parse_code(source)
+    if code.tree is None or code.magics:
+        return _Facts(unknown=("it cannot be parsed",))
+    imports: list[Import] = []
+    paths: list[str | None] = []
+    unknown: dict[str, None] = {}
+    for node in _executed(code.tree):
+        if isinstance(node, ast.Import):
+            imports += [Import(alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            imports.append(Import(node.module or "", tuple(alias.name for alias in node.names), node.level))
+        elif isinstance(node, ast.Call):
+            effect = effect_of(node, local=True)
+            imports += effect.imports
+            if effect.unknown and "import_module" in effect.unknown:
+                unknown.setdefault(effect.unknown)
+        paths += path_changes(node, {"__file__": path})
+    return _Facts(imports=tuple(dict.fromkeys(imports)), paths=tuple(dict.fromkeys(paths)), unknown=tuple(unknown))
+
+
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield every node but those that only type checkers see."""
+    stack: list[ast.AST] = [tree]
+    while stack:
+        node = stack.pop()
+        yield node
+        if isinstance(node, ast.If) and _is_type_checking(node.test):
+            stack.extend(node.orelse)
+        else:
+            stack.extend(ast.iter_child_nodes(node))
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    name = test.attr if isinstance(test, ast.Attribute) else getattr(test, "id", "")
+    return name == "TYPE_CHECKING"
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _listed(source: str) -> tuple[str, ...] | None:
+    """Return what ``__all__`` lists, if it is a list of texts."""
+    tree = parse_code(source).tree
+    for statement in tree.body if tree else ():
+        targets = statement.targets if isinstance(statement, ast.Assign) else []
+        if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
+            try:
+                return tuple(str(name) for name in ast.literal_eval(statement.value))  # type: ignore[attr-defined]
+            except (ValueError, TypeError):
+                return None
+    return None

@@ -7,22 +7,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jupyter_pipelines.errors import Fault
-from jupyter_pipelines.notebook.checking import check, not_known
+from jupyter_pipelines.errors import Fault, Place
+from jupyter_pipelines.notebook.analysing import analyse
+from jupyter_pipelines.notebook.checking import Checker
 from jupyter_pipelines.notebook.code import Code, parse_code
+from jupyter_pipelines.notebook.complaints import Complaints
 from jupyter_pipelines.notebook.declaring import declare
 from jupyter_pipelines.notebook.document import Cell, Document, read_document
 from jupyter_pipelines.notebook.drafting import Draft, fault
 from jupyter_pipelines.notebook.headers import Header, Split, split_cell
-from jupyter_pipelines.notebook.inferring import Inference, Interface
-from jupyter_pipelines.notebook.modules import Finder
+from jupyter_pipelines.notebook.inferring import Interface, infer
+from jupyter_pipelines.notebook.modules import Modules
+from jupyter_pipelines.notebook.settings import Settings
 from jupyter_pipelines.notebook.shared import Index
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Resources, Section, Step, StepCell
 
 _SECTIONS: tuple[Section, ...] = ("inputs", "outputs", "parameters")
-_OPTIONS = ("retries", "timeout", "cache", "always", "cpus", "gpus", "memory", "on", "kernel")
+_VALUES = ("retries", "timeout", "cpus", "gpus", "memory", "on", "kernel")
+_PYTHON = frozenset({"python", "ipython", "python3"})
+_TOLD = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +65,7 @@ def read(source: str | Path | Document, *, texts: Mapping[str, str] | None = Non
         It cannot be read at all (JP104). A faulty pipeline raises nothing: see :attr:`Reading.faults`.
     """
     document = source if isinstance(source, Document) else read_document(source)
-    document = document.with_texts(texts) if texts else document
-    reader = _Reader(document)
+    reader = _Reader(document.with_texts(texts) if texts else document)
     reader.read()
     return reader.result()
 
@@ -75,148 +79,239 @@ def project_root(folder: Path) -> Path:
 
 
 @dataclass(slots=True)
+class _Sorted:
+    """The code cells of a notebook, sorted by what they are for."""
+
+    steps: dict[str, Draft] = field(default_factory=dict)
+    plain: list[tuple[Cell, Split]] = field(default_factory=list)
+    setups: list[tuple[Cell, Split]] = field(default_factory=list)
+    declaring: list[tuple[Cell, Split]] = field(default_factory=list)
+
+
 class _Reader:
-    document: Document
-    drafts: dict[str, Draft] = field(default_factory=dict)
-    parameters: dict[str, Parameter] = field(default_factory=dict)
-    index: Index = field(default_factory=Index)
-    faults: list[Fault] = field(default_factory=list)
+    """Reads one notebook."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.folder = (document.path.parent if document.path else Path()).resolve()
+        self.root = project_root(self.folder)
+        self.sorted = _Sorted()
+        self.parameters: dict[str, Parameter] = {}
+        self.faults: list[Fault] = []
+        self.faulty: list[str] = []
+        self.faces: Mapping[str, Interface] = {}
 
     def read(self) -> None:
+        if self.document.language not in _PYTHON:
+            self.faults.append(_other_kernel(self.document.language))
+            return
         for cell in self.document.cells:
             if cell.kind == "code":
-                self._cell(cell)
+                self._sort(cell)
+        self._connect()
 
-    def _cell(self, cell: Cell) -> None:
+    # Cells
+
+    def _sort(self, cell: Cell) -> None:
         split = split_cell(cell.source, cell.number, cell.tags)
         self.faults += split.faults
-        header = split.header
-        if header is not None and header.kind == "params":
+        kind = split.header.kind if split.header else None
+        code = self._parse(cell, split, strict=kind is not None)
+        if split.header is not None and kind == "step":
+            self._step(cell, split, split.header, code)
+        elif kind == "params":
             self._declare(cell, split)
-        elif header is not None and header.kind == "step":
-            self._step(cell, split, header)
+        elif kind == "setup":
+            self.sorted.setups.append((cell, split))
+            self.faults += [_other_language(None, cell, code.opaque)] if code.opaque else []
         else:
-            code = self._parse(split.body, cell.number, split.offset, strict=header is not None)
-            if header is not None:
-                self.index.add_setup(cell.number, code, split.body, split.offset)
-            elif "skip" not in cell.tags:
-                self.index.add(cell.number, code, split.body, split.offset)
+            self.sorted.plain.append((cell, split))
 
-    def _parse(self, body: str, number: int, offset: int, *, strict: bool) -> Code:
-        code = parse_code(body, number, offset)
-        if strict and code.fault is not None:
-            self.faults.append(code.fault)
+    def _parse(self, cell: Cell, split: Split, *, strict: bool) -> Code:
+        """Parse a cell; a syntax error in exploration stops nothing, but hides what the cell defines."""
+        code = parse_code(split.body, cell.number, split.offset)
+        if code.fault is not None:
+            self.faulty.append(cell.source)
+            self.faults.append(code.fault if strict else replace(code.fault, severity="warning"))
         return code
 
     def _declare(self, cell: Cell, split: Split) -> None:
-        self._parse(split.body, cell.number, split.offset, strict=True)
+        self.sorted.declaring.append((cell, split))
         parameters, faults = declare(cell, split.body)
         self.faults += faults
         for one in parameters:
-            before = self.parameters.get(one.name)
-            if before is not None and before.place is not None:
-                self.faults.append(_declared_twice(one, before.place.cell))
-            self.parameters[one.name] = one
+            before = self.parameters.setdefault(one.name, one)
+            if before is not one:
+                self.faults.append(_declared_twice(one, before))
 
-    def _step(self, cell: Cell, split: Split, header: Header) -> None:
-        if not header.name or any(one.code == "JP103" and one.place == header.place for one in split.faults):
+    def _step(self, cell: Cell, split: Split, header: Header, code: Code) -> None:
+        wrong = any(one.code == "JP103" and one.place == header.place for one in split.faults)
+        if not header.name or wrong:
+            self.faulty.append(cell.source)
             return
-        body = StepCell(number=cell.number, id=cell.id, text=cell.source, body=split.body, offset=split.offset)
-        code = self._parse(split.body, cell.number, split.offset, strict=True)
-        draft = self.drafts.setdefault(header.name, Draft(header.name))
+        draft = self.sorted.steps.get(header.name)
+        if draft is None:
+            draft = self.sorted.steps[header.name] = Draft(header.name, len(self.sorted.steps))
         self.faults += _contradictions(draft, header)
-        draft.add(header, body, code)
-        if code.opaque:
-            self.faults.append(_other_language(draft, code.opaque))
+        draft.headers.append(header)
+        draft.cells.append(
+            StepCell(number=cell.number, id=cell.id, text=cell.source, body=split.body, offset=split.offset)
+        )
+        draft.codes.append(code)
+        self.faults += [_other_language(draft, cell, code.opaque)] if code.opaque else []
+
+    # Everything together
+
+    def _connect(self) -> None:
+        modules = Modules(self.folder, self.root)
+        drafts = list(self.sorted.steps.values())
+        self._analyse(drafts, modules)
+        index = self._index(modules)
+        modules.look_in(path for setup in index.setups for path in setup.names.paths if path is not None)
+        names = frozenset(self.parameters)
+        self.faces, makers = infer(drafts, index, names, modules, self.folder)
+        declared = tuple(self.parameters.values())
+        checker = Checker(self.faces, makers, index, parameters=declared, folder=self.folder)
+        self.faults += checker.faults()
+        complaints = Complaints(
+            self.faces, makers, index, parameters=names, texts=self._texts(), faulty="\n".join(self.faulty)
+        )
+        for face in self.faces.values():
+            self.faults += complaints.about(face)
+            self.faults += [_unknowable(face)] if face.unknown and face.draft.cached else []
+        self.faults += Settings(self.faces, index, self._texts()).faults()
+
+    def _analyse(self, drafts: Sequence[Draft], modules: Modules) -> None:
+        for draft in drafts:
+            draft.names = analyse(draft.codes, modules.star_names)
+            if modules.look_in(path for path in draft.names.paths if path is not None):
+                draft.names = analyse(draft.codes, modules.star_names)
+
+    def _index(self, modules: Modules) -> Index:
+        index = Index(modules.star_names)
+        kinds = [
+            *((cell, split, index.add) for cell, split in self.sorted.plain),
+            *((cell, split, index.add_setup) for cell, split in self.sorted.setups),
+            *((cell, split, index.add_parameters) for cell, split in self.sorted.declaring),
+        ]
+        for cell, split, add in sorted(kinds, key=lambda one: one[0].number):
+            add(cell.number, split.body)
+        return index
+
+    def _texts(self) -> dict[int, list[str]]:
+        return {cell.number: cell.source.split("\n") for cell in self.document.cells if cell.kind == "code"}
+
+    # The result
 
     def result(self) -> Reading:
-        path = self.document.path
-        folder = (path.parent if path else Path()).resolve()
-        root = project_root(folder)
-        inference = Inference(tuple(self.drafts.values()), frozenset(self.parameters), self.index, Finder(folder, root))
-        faces = inference.run()
-        self.faults += check(inference, tuple(self.parameters.values()), folder)
-        if not faces and not any(one.severity == "error" for one in self.faults):
+        """Return what was read."""
+        if not self.sorted.steps and not any(one.severity == "error" for one in self.faults):
             self.faults.append(_no_steps())
-        steps = tuple(_step(face) for face in faces.values())
-        self.faults += [
-            _unknowable(faces[step.name].draft, step.unknown) for step in steps if step.unknown and step.cache
-        ]
         faults = self._told()
-        errors = any(one.severity == "error" for one in faults)
-        pipeline = (
-            None
-            if errors
-            else Pipeline(
-                notebook=path,
-                folder=folder,
-                root=root,
-                steps=steps,
-                parameters=tuple(self.parameters.values()),
-                kernel=self.document.kernel,
-                warnings=faults,
-            )
-        )
-        return Reading(document=self.document, pipeline=pipeline, faults=faults)
+        failed = any(one.severity == "error" for one in faults)
+        return Reading(document=self.document, pipeline=None if failed else self._pipeline(faults), faults=faults)
 
     def _told(self) -> tuple[Fault, ...]:
         name = str(self.document.path) if self.document.path else None
         placed = sorted(self.faults, key=lambda one: (one.place.cell, one.place.line) if one.place else (0, 0))
         return tuple(dict.fromkeys(replace(one, notebook=one.notebook or name) for one in placed))
 
+    def _pipeline(self, warnings: tuple[Fault, ...]) -> Pipeline:
+        return Pipeline(
+            notebook=self.document.path,
+            folder=self.folder,
+            root=self.root,
+            steps=tuple(step_of(face) for face in self.faces.values()),
+            parameters=tuple(self.parameters.values()),
+            kernel=self.document.kernel,
+            warnings=warnings,
+        )
 
-def _step(face: Interface) -> Step:
+
+def step_of(face: Interface) -> Step:
+    """Return the step that an interface describes."""
     draft = face.draft
-    options = {name: _first(draft.headers, name) for name in _OPTIONS}
+    values = {name: _first(draft.headers, name) for name in _VALUES}
     return Step(
         name=draft.name,
         cells=tuple(draft.cells),
         inputs=tuple(face.inputs.values()),
         outputs=tuple(face.outputs.values()),
-        parameters=tuple(face.parameters),
+        parameters=face.parameters,
         inferred=frozenset(section for section in _SECTIONS if draft.items(section) is None),
-        after=tuple(dict.fromkeys(item.name for header in draft.headers for item in header.after)),
-        shared=tuple(one.code for one in face.closure.definitions),
-        modules=tuple(sorted(face.reached.modules.values(), key=lambda one: one.name)),
-        packages=tuple(sorted(face.reached.packages)),
-        unknown=not_known(face),
-        resources=Resources(cpus=options["cpus"], gpus=options["gpus"], memory=options["memory"]),
-        retries=options["retries"] or 0,
-        timeout=options["timeout"],
-        cache=options["cache"] is not False,
-        always=bool(options["always"]),
-        on=options["on"],
-        kernel=options["kernel"],
-        place=draft.headers[0].place,
+        after=tuple(dict.fromkeys(item.name for item in draft.after)),
+        shared=tuple(one.code for one in face.reach.definitions),
+        modules=face.reached.modules,
+        packages=face.reached.packages,
+        unknown=face.unknown,
+        resources=Resources(cpus=values["cpus"], gpus=values["gpus"], memory=values["memory"]),
+        retries=values["retries"] or 0,
+        timeout=values["timeout"],
+        cache=draft.cached,
+        always=any(header.always for header in draft.headers),
+        on=values["on"],
+        kernel=values["kernel"],
+        place=draft.place,
     )
 
 
 def _first(headers: Sequence[Header], name: str) -> Any:
-    return next((getattr(one, name) for one in headers if getattr(one, name) is not None), None)
+    return next((value for header in headers if (value := getattr(header, name)) is not None), None)
+
+
+# What is wrong with cells
 
 
 def _contradictions(draft: Draft, header: Header) -> Iterator[Fault]:
-    for name in _OPTIONS:
+    """Yield options that two cells of a step give two values."""
+    for name in _VALUES:
         before, now = _first(draft.headers, name), getattr(header, name)
         if before is not None and now is not None and before != now:
-            message = f"step `{draft.name}` has two values for `--{name}`: {before} and {now}"
-            yield fault(draft, "JP106", message, "keep one of them", header.place)
+            message = f"step `{draft.name}` has two values for `--{name}`"
+            notes = (f"the first stands in cell {draft.first}",)
+            yield fault(draft, "JP106", message, "keep one of the two", header.place, notes=notes)
+    for section in _SECTIONS:
+        known = {item.name: item for item in draft.items(section) or ()} if draft.headers else {}
+        for item in getattr(header, section) or ():
+            first = known.get(item.name)
+            if first is not None and (first.locator, first.format) != (item.locator, item.format):
+                message = f"step `{draft.name}` declares `{item.name}` twice, and differently"
+                yield fault(draft, "JP106", message, "keep one of the two", item.place)
 
 
-def _declared_twice(one: Parameter, cell: int) -> Fault:
+def _declared_twice(one: Parameter, before: Parameter) -> Fault:
+    cell = before.place.cell if before.place else 0
     return Fault(
         code="JP106",
-        message=f"the parameter `{one.name}` is declared twice",
-        suggestion="keep one of the declarations",
+        message=f"parameter `{one.name}` is declared twice",
+        suggestion="take one away",
         place=one.place,
-        notes=(f"the first stands in cell {cell}",),
+        notes=(f"the first declaration is in cell {cell}",),
     )
 
 
-def _other_language(draft: Draft, name: str) -> Fault:
-    message = f"step `{draft.name}` contains `%%{name}`, which is not Python"
-    help_text = "call the program from Python (`subprocess.run`), or leave the cell without a header"
-    return fault(draft, "JP108", message, help_text, draft.headers[-1].place)
+def _other_language(draft: Draft | None, cell: Cell, name: str) -> Fault:
+    what = f"step `{draft.name}`" if draft else "the `%%setup` cell"
+    lines = cell.source.split("\n")
+    at = next((number for number, line in enumerate(lines, start=1) if line.strip().startswith(f"%%{name}")), 1)
+    column = max(lines[at - 1].find("%%"), 0)
+    place = Place(cell=cell.number, line=at, column=column, length=len(name) + 2, text=lines[at - 1])
+    message = f"{what} contains `%%{name}`, which is not Python: what it reads and makes cannot be seen"
+    return Fault(
+        code="JP108",
+        message=message,
+        suggestion="call the program from Python (`subprocess.run`), or leave the cell without a header",
+        step=draft.name if draft else None,
+        place=place,
+    )
+
+
+def _other_kernel(language: str) -> Fault:
+    return Fault(
+        code="JP104",
+        message=f"the notebook is in {language}, and steps are Python",
+        suggestion="choose a Python kernel for it, or call the program from a Python step",
+    )
 
 
 def _no_steps() -> Fault:
@@ -227,7 +322,7 @@ def _no_steps() -> Fault:
     )
 
 
-def _unknowable(draft: Draft, unknown: tuple[str, ...]) -> Fault:
-    message = f"step `{draft.name}` cannot be known completely, so it is never reused"
-    help_text = "write plainly what it does, or accept that it runs every time: `--no-cache` says so without a warning"
-    return fault(draft, "JP214", message, help_text, draft.headers[0].place, notes=unknown[:5], severity="warning")
+def _unknowable(face: Interface) -> Fault:
+    message = f"step `{face.draft.name}` cannot be known completely, so it runs every time and is never reused"
+    suggestion = "write it so that it can be read, or say `--no-cache`: then this is not told again"
+    return fault(face.draft, "JP214", message, suggestion, None, notes=face.unknown[:_TOLD], severity="warning")

@@ -1,176 +1,271 @@
-"""Names inside functions, lambdas, comprehensions and classes, as Python's own rules see them."""
+"""Scopes inside the top level: functions, classes, comprehensions, by Python's own rules."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from typing import Protocol
 
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+from jupyter_pipelines.notebook.names import Call, Kind, Later, Mutation, Read, Spot
+
+Roots = Mapping[str, bool]
+"""The outside names whose objects something may be, each with whether it certainly is."""
+
+NONE: Roots = {}
 
 
-@dataclass(slots=True)
-class Inner:
-    """What a nested scope does to names outside it.
+class Scope(Protocol):
+    """Where names are read and bound."""
+
+    def read(self, name: str, spot: Spot, *, sure: bool = True) -> None:
+        """Take note that a name is read."""
+
+    def bind(self, name: str, spot: Spot, kind: Kind = "value", roots: Roots = NONE) -> None:
+        """Take note that a name is bound, to the object of which of `roots`."""
+
+    def bind_walrus(self, name: str, spot: Spot, roots: Roots) -> None:
+        """Take note of ``name := …``, which binds outside comprehensions."""
+
+    def delete(self, name: str, spot: Spot) -> None:
+        """Take note that a name is deleted."""
+
+    def roots(self, name: str) -> Roots:
+        """Return the outside names whose objects `name` stands for."""
+
+    def is_outside(self, name: str) -> bool:
+        """Return whether `name` is certainly not bound here so far."""
+
+    def mutate(self, roots: Roots, mutation: Mutation) -> None:
+        """Take note that the objects of `roots` are changed in place."""
+
+    def call(self, call: Call) -> None:
+        """Take note of a call that hands over outside names."""
+
+    def later(self, name: str | None, later: Later) -> None:
+        """Take note of what a function does when it is called; without a name it is called at once."""
+
+    def declare(self, names: list[str]) -> None:
+        """Take note of ``global``."""
+
+
+class FunctionScope:
+    """The body of a function or lambda.
 
     Parameters
     ----------
-    reads : dict of str to node
-        Names it takes from outside when it runs.
-    binds : dict of str to node
-        Names outside it that it binds: through ``global``, or by a walrus in a comprehension.
+    local : frozenset of str
+        Names bound in it.
+    arguments : ast.arguments
+        Its signature.
     """
 
-    reads: dict[str, ast.AST] = field(default_factory=dict)
-    binds: dict[str, ast.AST] = field(default_factory=dict)
-
-
-def inner_of(node: ast.AST) -> Inner:
-    """Return what the *body* of a function, lambda or comprehension does to names outside it."""
-    scope = _Scope()
-    scope.enter(node)
-    return scope.outside()
-
-
-class _Scope(ast.NodeVisitor):
-    def __init__(self) -> None:
-        self.loads: dict[str, ast.AST] = {}
-        self.stores: dict[str, ast.AST] = {}
+    def __init__(self, local: frozenset[str], arguments: ast.arguments) -> None:
+        self.local = local
+        positional = tuple(one.arg for one in (*arguments.posonlyargs, *arguments.args))
+        self.parameters = frozenset(positional).union(one.arg for one in arguments.kwonlyargs)
         self.globals: set[str] = set()
-        self.nonlocals: set[str] = set()
-        self.below: list[Inner] = []
-        self.walrus_outward = False
+        self.aliases: dict[str, Roots] = {}
+        self.found = Later(parameters=positional)
 
-    def enter(self, node: ast.AST) -> None:
-        if isinstance(node, FUNCTIONS):
-            for argument in arguments_of(node.args):
-                self.stores[argument.arg] = argument
-            for one in node.body if isinstance(node.body, list) else [node.body]:
-                self.visit(one)
-        elif isinstance(node, COMPREHENSIONS):
-            self.walrus_outward = True
-            self._comprehension(node)
-        elif isinstance(node, ast.ClassDef):
-            for one in node.body:
-                self.visit(one)
+    def read(self, name: str, spot: Spot, *, sure: bool = True) -> None:
+        """Take note that a name is read."""
+        if name not in self.local:
+            self.found.read(name, Read(spot, sure))
 
-    def _comprehension(self, node: ast.AST) -> None:
-        for number, generator in enumerate(node.generators):  # type: ignore[attr-defined]
-            if number:  # the first iterable is evaluated outside
-                self.visit(generator.iter)
-            self.visit(generator.target)
-            for test in generator.ifs:
-                self.visit(test)
-        for one in ("key", "value", "elt"):
-            if getattr(node, one, None) is not None:
-                self.visit(getattr(node, one))
-
-    def outside(self) -> Inner:
-        found = Inner()
-        own = self.stores.keys() - self.globals - self.nonlocals
-        for name, node in self.loads.items():
-            if name not in own:
-                found.reads.setdefault(name, node)
-        for name in self.globals & self.stores.keys():
-            found.binds[name] = self.stores[name]
-        for inner in self.below:
-            for name, node in inner.reads.items():
-                if name not in own:
-                    found.reads.setdefault(name, node)
-            found.binds.update(inner.binds)
-        return found
-
-    def visit_Name(self, node: ast.Name) -> None:
-        if isinstance(node.ctx, ast.Load):
-            self.loads.setdefault(node.id, node)
+    def bind(self, name: str, spot: Spot, kind: Kind = "value", roots: Roots = NONE) -> None:  # noqa: ARG002 - as every scope has it
+        """Take note that a name is bound."""
+        if name in self.globals:
+            self.found.binds[name] = spot
         else:
-            self.stores.setdefault(node.id, node)
+            self.aliases[name] = roots
 
-    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
-        self.visit(node.value)
-        if self.walrus_outward:
-            self.below.append(Inner(binds={node.target.id: node.target}))
+    def bind_walrus(self, name: str, spot: Spot, roots: Roots) -> None:
+        """Take note of ``name := …``."""
+        self.bind(name, spot, roots=roots)
+
+    def delete(self, name: str, spot: Spot) -> None:
+        """Take note that a name is deleted."""
+        self.read(name, spot)
+
+    def roots(self, name: str) -> Roots:
+        """Return the outside names whose objects `name` stands for."""
+        if name in self.aliases:
+            return self.aliases[name]
+        return {name: True} if name in self.parameters or name not in self.local else NONE
+
+    def is_outside(self, name: str) -> bool:
+        """Return whether `name` is certainly not bound here so far."""
+        return name not in self.local
+
+    def mutate(self, roots: Roots, mutation: Mutation) -> None:
+        """Take note that the objects of `roots` are changed in place."""
+        for name in roots:
+            if name in self.parameters:
+                self.found.changes.add(name)
+            elif name not in self.local:
+                self.found.mutates.setdefault(name, mutation)
+
+    def call(self, call: Call) -> None:
+        """Take note of a call that hands over outside names."""
+        if call.function not in self.local:
+            self.found.inner.append(call.without(frozenset(at[1] for at in call.arguments) - self.parameters))
+            self.found.calls.append(call.without(self.local))
+
+    def later(self, name: str | None, later: Later) -> None:  # noqa: ARG002 - as every scope has it
+        """Take note of what a function does when it is called."""
+        self.found.changes |= later.mutates.keys() & self.parameters
+        self.found.merge(later.without(self.local))
+
+    def declare(self, names: list[str]) -> None:
+        """Take note of ``global``."""
+        self.globals.update(names)
+
+
+class InnerScope:
+    """A comprehension, or the type parameters of a function or class: a few names of its own, all else outside."""
+
+    def __init__(self, outer: Scope, local: frozenset[str]) -> None:
+        self.outer = outer
+        self.local = local
+        self.aliases: dict[str, Roots] = {}
+
+    def read(self, name: str, spot: Spot, *, sure: bool = True) -> None:
+        """Take note that a name is read."""
+        if name not in self.local:
+            self.outer.read(name, spot, sure=sure)
+
+    def bind(self, name: str, spot: Spot, kind: Kind = "value", roots: Roots = NONE) -> None:  # noqa: ARG002 - as every scope has it
+        """Take note that a name is bound."""
+        self.aliases[name] = roots
+
+    def bind_walrus(self, name: str, spot: Spot, roots: Roots) -> None:
+        """Take note of ``name := …``."""
+        self.outer.bind_walrus(name, spot, roots)
+
+    def delete(self, name: str, spot: Spot) -> None:
+        """Take note that a name is deleted."""
+        self.outer.delete(name, spot)
+
+    def roots(self, name: str) -> Roots:
+        """Return the outside names whose objects `name` stands for."""
+        return self.aliases.get(name, NONE) if name in self.local else self.outer.roots(name)
+
+    def is_outside(self, name: str) -> bool:
+        """Return whether `name` is certainly not bound here so far."""
+        return name not in self.local and self.outer.is_outside(name)
+
+    def mutate(self, roots: Roots, mutation: Mutation) -> None:
+        """Take note that the objects of `roots` are changed in place."""
+        self.outer.mutate(roots, mutation)
+
+    def call(self, call: Call) -> None:
+        """Take note of a call that hands over outside names."""
+        if call.function not in self.local:
+            self.outer.call(call)
+
+    def later(self, name: str | None, later: Later) -> None:
+        """Take note of what a function does when it is called."""
+        self.outer.later(name, later.without(self.local))
+
+    def declare(self, names: list[str]) -> None:
+        """Take note of ``global``."""
+        self.outer.declare(names)
+
+
+class ClassScope:
+    """The body of a class: runs at once, and its functions do not see its names."""
+
+    def __init__(self, outer: Scope) -> None:
+        self.outer: Scope = outer.outer if isinstance(outer, ClassScope) else outer
+        self.bound: set[str] = set()
+        self.globals: set[str] = set()
+        self.methods = Later()
+
+    def read(self, name: str, spot: Spot, *, sure: bool = True) -> None:
+        """Take note that a name is read."""
+        if name not in self.bound:
+            self.outer.read(name, spot, sure=sure)
+
+    def bind(self, name: str, spot: Spot, kind: Kind = "value", roots: Roots = NONE) -> None:
+        """Take note that a name is bound."""
+        if name in self.globals:
+            self.outer.bind(name, spot, kind, roots)
         else:
-            self.stores.setdefault(node.target.id, node.target)
+            self.bound.add(name)
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> None:
-        if isinstance(node.target, ast.Name):
-            self.loads.setdefault(node.target.id, node.target)
-        self.generic_visit(node)
+    def bind_walrus(self, name: str, spot: Spot, roots: Roots) -> None:
+        """Take note of ``name := …``."""
+        self.bind(name, spot, roots=roots)
 
-    def visit_Global(self, node: ast.Global) -> None:
-        self.globals.update(node.names)
+    def delete(self, name: str, spot: Spot) -> None:  # noqa: ARG002 - as every scope has it
+        """Take note that a name is deleted."""
+        self.bound.discard(name)
 
-    def visit_Nonlocal(self, node: ast.Nonlocal) -> None:
-        self.nonlocals.update(node.names)
+    def roots(self, name: str) -> Roots:
+        """Return the outside names whose objects `name` stands for."""
+        return NONE if name in self.bound else self.outer.roots(name)
 
-    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
-        for alias in node.names:
-            if alias.name != "*":
-                self.stores.setdefault(alias.asname or alias.name.partition(".")[0], node)
+    def is_outside(self, name: str) -> bool:
+        """Return whether `name` is certainly not bound here so far."""
+        return name not in self.bound and self.outer.is_outside(name)
 
-    visit_Import = _import
-    visit_ImportFrom = _import
+    def mutate(self, roots: Roots, mutation: Mutation) -> None:
+        """Take note that the objects of `roots` are changed in place."""
+        self.outer.mutate(roots, mutation)
 
-    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
-        if node.name:
-            self.stores.setdefault(node.name, node)
-        self.generic_visit(node)
+    def call(self, call: Call) -> None:
+        """Take note of a call that hands over outside names."""
+        self.outer.call(call)
 
-    def _captured(self, node: ast.MatchAs | ast.MatchStar) -> None:
-        if node.name:
-            self.stores.setdefault(node.name, node)
-        self.generic_visit(node)
+    def later(self, name: str | None, later: Later) -> None:  # noqa: ARG002 - as every scope has it
+        """Take note of what a function does when it is called."""
+        self.methods.merge(later)
 
-    visit_MatchAs = _captured
-    visit_MatchStar = _captured
-
-    def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
-        if node.rest:
-            self.stores.setdefault(node.rest, node)
-        self.generic_visit(node)
-
-    def _nested(self, node: ast.AST) -> None:
-        for one in outer_parts(node):
-            self.visit(one)
-        inner = inner_of(node)
-        if isinstance(node, COMPREHENSIONS) and not self.walrus_outward:
-            # A walrus in a comprehension binds in the function around it.
-            for name, at in inner.binds.items():
-                self.stores.setdefault(name, at)
-            inner = Inner(reads=inner.reads)
-        self.below.append(inner)
-
-    visit_Lambda = _nested
-    visit_ListComp = _nested
-    visit_SetComp = _nested
-    visit_DictComp = _nested
-    visit_GeneratorExp = _nested
-
-    def _named(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
-        self._nested(node)
-        self.stores.setdefault(node.name, node)
-
-    visit_FunctionDef = _named
-    visit_AsyncFunctionDef = _named
-    visit_ClassDef = _named
+    def declare(self, names: list[str]) -> None:
+        """Take note of ``global``."""
+        self.globals.update(names)
 
 
-def outer_parts(node: ast.AST) -> Iterator[ast.expr]:
-    """Yield the parts of a nested scope that are evaluated outside it: decorators, defaults, bases, annotations."""
-    yield from getattr(node, "decorator_list", [])
-    yield from getattr(node, "bases", [])
-    for keyword in getattr(node, "keywords", []):
-        yield keyword.value
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def local_names(body: list[ast.stmt] | ast.expr, arguments: ast.arguments) -> frozenset[str]:
+    """Return the names that are local to a function: its arguments, and what its body binds."""
+    found = {argument.arg for argument in arguments_of(arguments)}
+    outer: set[str] = set()
+    stack: list[ast.AST] = list(body) if isinstance(body, list) else [body]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.Global | ast.Nonlocal):
+            outer.update(node.names)
+        else:
+            found.update(bound_by(node))
+            stack.extend(_same_scope(node))
+    return frozenset(found - outer)
+
+
+def bound_by(node: ast.AST) -> list[str]:
+    """Return the names that `node` itself binds, without those its parts do."""
+    if isinstance(node, ast.Name):
+        return [] if isinstance(node.ctx, ast.Load) else [node.id]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+    if isinstance(node, (*_NAMED, ast.ExceptHandler, ast.MatchAs, ast.MatchStar)):
+        return [node.name] if node.name else []
+    return [node.rest] if isinstance(node, ast.MatchMapping) and node.rest else []
+
+
+def _same_scope(node: ast.AST) -> list[ast.AST]:
+    """Return the parts of `node` that are evaluated in the scope it stands in."""
     if isinstance(node, FUNCTIONS):
-        yield from node.args.defaults
-        yield from (one for one in node.args.kw_defaults if one is not None)
-        yield from (one.annotation for one in arguments_of(node.args) if one.annotation is not None)
-        if getattr(node, "returns", None) is not None:
-            yield node.returns  # type: ignore[union-attr,misc]
-    if isinstance(node, COMPREHENSIONS):
-        yield node.generators[0].iter
+        outer: list[ast.AST] = [*getattr(node, "decorator_list", []), *node.args.defaults]
+        return outer + [one for one in node.args.kw_defaults if one is not None]
+    if isinstance(node, ast.ClassDef):
+        return [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)]
+    if isinstance(node, ast.comprehension):
+        return [node.iter, *node.ifs]  # its target is its own, a walrus in it is not
+    return list(ast.iter_child_nodes(node))
 
 
 def arguments_of(arguments: ast.arguments) -> list[ast.arg]:

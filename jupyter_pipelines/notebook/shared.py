@@ -1,60 +1,67 @@
-"""Shared code: definitions at the top level of cells that are not steps, and which of them a step reaches."""
+"""Shared code: what cells that are no steps define, by name, and what they only compute."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any, get_args
 
-from jupyter_pipelines.notebook.code import Code
-from jupyter_pipelines.notebook.flow import BUILTINS, Flow
-from jupyter_pipelines.notebook.modules import Import, imports_in
+from jupyter_pipelines.notebook.names import Bind, Import, Names, Spot
+from jupyter_pipelines.notebook.pieces import Piece, pieces_of, setup_piece
+from jupyter_pipelines.notebook.walking import StarNames
 from jupyter_pipelines.pipeline.step import SharedCode, SharedKind
 
-_LITERAL = (
-    *(ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.Name, ast.Starred, ast.JoinedStr, ast.FormattedValue),
-    *(ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare),
-    *(ast.expr_context, ast.unaryop, ast.operator, ast.boolop, ast.cmpop),
-)
+Position = tuple[int, int]
+"""Number of a cell, and number of a statement in it; ``(cell, 0)`` stands before all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Definition:
-    """A statement of shared code.
+    """A piece of shared code.
 
     Parameters
     ----------
     code : SharedCode
-        The statement as the pipeline keeps it.
-    names : tuple of str
+        The piece as the pipeline keeps it.
+    binds : tuple of str
         What it binds.
-    needs : Mapping of str to node
-        What it needs, now or when it is called.
-    imports : tuple of Import
-        What it imports, functions' bodies included.
+    names : Names
+        What it does to names.
+    position : tuple of int
+        Where it stands.
     line : int
-        Its line in the cell.
-    stars : tuple of ImportFrom
-        Star imports in it.
+        Its first line in the cell.
+    is_future : bool
+        It changes how what comes after it is compiled.
     """
 
     code: SharedCode
-    names: tuple[str, ...]
-    needs: Mapping[str, ast.AST]
-    imports: tuple[Import, ...]
+    binds: tuple[str, ...]
+    names: Names
+    position: Position
     line: int
-    stars: tuple[ast.ImportFrom, ...] = ()
-    unknown: tuple[str, ...] = ()
+    is_future: bool = False
 
     @property
-    def position(self) -> tuple[int, int]:
-        """Where it stands: cell and line."""
-        return self.code.cell, self.line
+    def kind(self) -> SharedKind:
+        """What it is."""
+        return self.code.kind
+
+    @property
+    def cell(self) -> int:
+        """Number of its cell."""
+        return self.code.cell
+
+    def is_value(self, name: str) -> bool:
+        """Return whether `name` stands for an object that a step may change: no module, function or class."""
+        bind = self.names.binds.get(name)
+        return bind is not None and bind.kind == "value"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Computed:
-    """A name that an exploratory cell computes.
+    """A name that an exploratory cell binds or changes.
 
     Parameters
     ----------
@@ -63,216 +70,197 @@ class Computed:
     cell, line : int
         Where.
     text : str
-        The line.
+        The statement.
+    position : tuple of int
+        Where, among statements.
+    reads : frozenset of str
+        What the statement needs.
+    how : str
+        How an object is changed, in a few words; empty when the name is bound.
+    deleted : bool
+        The name is deleted there.
     """
 
     name: str
     cell: int
     line: int
     text: str
+    position: Position
+    reads: frozenset[str]
+    how: str = ""
+    deleted: bool = False
 
-    @property
-    def position(self) -> tuple[int, int]:
-        """Where it stands: cell and line."""
-        return self.cell, self.line
+
+Entry = Definition | Computed
 
 
 @dataclass(slots=True)
+class _Timeline:
+    """What happens to one name, in notebook order."""
+
+    positions: list[Position] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+
+    def add(self, entry: Entry) -> None:
+        self.positions.append(entry.position)
+        self.entries.append(entry)
+
+
 class Index:
-    """Everything that cells without a step bind, by name."""
+    """Everything that cells without a step bind, by name.
 
-    by_name: dict[str, list[Definition | Computed]] = field(default_factory=dict)
-    setups: list[Definition] = field(default_factory=list)
-    stars: list[Definition] = field(default_factory=list)
+    Cells are added in notebook order.
 
-    def add(self, number: int, code: Code, body: str, offset: int) -> None:
+    Parameters
+    ----------
+    star_names : callable
+        Returns the names that a star import binds, or None when that is not known.
+    """
+
+    def __init__(self, star_names: StarNames) -> None:
+        self._star_names = star_names
+        self._names: dict[str, _Timeline] = {}
+        self._changes: dict[str, _Timeline] = {}
+        self._modules: dict[str, list[Definition]] = {}
+        self.setups: list[Definition] = []
+        self.futures: list[Definition] = []
+        self.stars: list[Definition] = []
+        self.explored: list[tuple[int, Piece]] = []
+
+    def add(self, cell: int, body: str) -> None:
         """Take in a cell without a header."""
-        for statement in code.tree.body if code.tree else ():
-            kind = kind_of(statement)
-            if kind is None:
-                self._add_computed(number, statement, body, offset)
+        for at, piece in enumerate(pieces_of(body), start=1):
+            if piece.kind == "computed":
+                self._add_computed(cell, at, piece)
             else:
-                self._add_definition(define(kind, [statement], number, segment(body, code.source, statement), offset))
+                self._add_piece(cell, at, piece)
 
-    def add_setup(self, number: int, code: Code, body: str, offset: int) -> None:
+    def add_parameters(self, cell: int, body: str) -> None:
+        """Take in the imports and definitions of a cell that declares parameters."""
+        for at, piece in enumerate(pieces_of(body), start=1):
+            if piece.kind not in ("computed", "constant"):
+                self._add_piece(cell, at, piece)
+
+    def add_setup(self, cell: int, body: str) -> None:
         """Take in a ``%%setup`` cell."""
-        statements = code.tree.body if code.tree else []
-        one = define("setup", statements, number, body, offset)
+        piece = setup_piece(body, self._star_names)
+        one = _definition(piece, cell, 1, f"cell {cell}")
         self.setups.append(one)
+        self._bind(one)
 
-    def _add_definition(self, one: Definition) -> None:
-        for name in one.names:
-            self.by_name.setdefault(name, []).append(one)
-        if one.stars:
-            self.stars.append(one)
+    def known(self) -> Iterator[str]:
+        """Yield every name that is bound somewhere."""
+        yield from self._names
 
-    def _add_computed(self, number: int, statement: ast.stmt, body: str, offset: int) -> None:
-        flow = Flow(number)
-        flow.run([statement])
-        lines = body.split("\n")
-        for name, at in flow.binds.items():
-            line = getattr(at.node, "lineno", statement.lineno)
-            text = lines[line - 1] if line <= len(lines) else ""
-            one = Computed(name=name, cell=number, line=line + offset, text=text)
-            self.by_name.setdefault(name, []).append(one)
+    def find(self, name: str, position: Position) -> Entry | None:
+        """Return what binds `name` for code at `position`: the latest before it, else the first after it.
 
-    def find(self, name: str, cell: int) -> Definition | Computed | None:
-        """Return what binds `name` for code in `cell`: the latest before it, else the first after it."""
-        found = self.by_name.get(name, ())
-        before = [one for one in found if one.position[0] <= cell]
-        return before[-1] if before else found[0] if found else None
+        A ``%%setup`` cell after it does not count: it does not run before that code.
+        """
+        timeline = self._names.get(name)
+        if timeline is None:
+            return None
+        at = bisect_left(timeline.positions, position)
+        if at:
+            return timeline.entries[at - 1]
+        return next((entry for entry in timeline.entries if not _is_setup(entry)), None)
 
-    def setups_before(self, cell: int) -> list[Definition]:
-        """Return the ``%%setup`` cells that stand before `cell`."""
-        return [one for one in self.setups if one.code.cell < cell]
+    def setup_below(self, name: str, position: Position) -> Definition | None:
+        """Return the first ``%%setup`` cell behind `position` that binds `name`."""
+        entries = self._names[name].entries if name in self._names else []
+        found = (one for one in entries if isinstance(one, Definition) and _is_setup(one))
+        return next((one for one in found if one.position > position), None)
+
+    def bound_between(self, name: str, start: Position, end: Position) -> Entry | None:
+        """Return what binds `name` behind `start` and before `end`."""
+        timeline = self._names.get(name)
+        if timeline is None:
+            return None
+        at = bisect_left(timeline.positions, start)
+        return timeline.entries[at] if at < len(timeline.positions) and timeline.positions[at] < end else None
+
+    def changed_between(self, name: str, start: Position, end: Position) -> Computed | None:
+        """Return where exploration first changes the object of `name` behind `start` and before `end`."""
+        timeline = self._changes.get(name)
+        if timeline is None:
+            return None
+        at = bisect_left(timeline.positions, start)
+        found = timeline.entries[at] if at < len(timeline.positions) and timeline.positions[at] < end else None
+        return found if isinstance(found, Computed) else None
+
+    def modules(self, name: str, position: Position) -> list[Definition]:
+        """Return every ``import name.…`` before `position`: each makes another submodule known."""
+        return [one for one in self._modules.get(name, ()) if one.position < position]
+
+    def _add_piece(self, cell: int, at: int, piece: Piece) -> None:
+        if piece.star is not None:
+            self._add_star(cell, at, piece, piece.star)
+            return
+        name = next(iter(piece.names.binds), f"cell {cell}, line {piece.line}")
+        one = _definition(piece, cell, at, name)
+        if piece.is_future:
+            self.futures.append(one)
+        self._bind(one)
+        for found in piece.names.imports:
+            if piece.kind == "import" and not found.names and name == found.module.partition(".")[0]:
+                self._modules.setdefault(name, []).append(one)
+
+    def _add_star(self, cell: int, at: int, piece: Piece, star: Import) -> None:
+        """Take in ``from … import *`` as an import of every single name, where the names are known."""
+        names = self._star_names(star)
+        if names is None:
+            self.stars.append(_definition(piece, cell, at, piece.source))
+            return
+        for name in names:
+            text = f"from {'.' * star.level}{star.module} import {name}"
+            spot = Spot(0, 1, 0, len(name))
+            single = Names(imports=(star._replace(names=(name,)),), binds={name: _import_of(spot)})
+            self._bind(_definition(Piece(kind="import", source=text, line=piece.line, names=single), cell, at, name))
+
+    def _add_computed(self, cell: int, at: int, piece: Piece) -> None:
+        self.explored.append((cell, piece))
+        reads = frozenset(piece.names.reads)
+        lines = piece.source.split("\n")
+
+        def computed(name: str, spot: Spot, *, how: str = "", deleted: bool = False) -> Computed:
+            text = lines[spot.line - piece.line] if 0 <= spot.line - piece.line < len(lines) else lines[0]
+            where: Any = {"cell": cell, "line": spot.line, "position": (cell, at)}
+            return Computed(name=name, text=text.strip(), reads=reads, how=how, deleted=deleted, **where)
+
+        for name, bind in piece.names.binds.items():
+            self._timeline(self._names, name).add(computed(name, bind.spot))
+        for name in piece.names.deletes:
+            if name not in piece.names.binds:
+                self._timeline(self._names, name).add(computed(name, Spot(0, piece.line, 0, 1), deleted=True))
+        for name, mutation in piece.names.mutates.items():
+            self._timeline(self._changes, name).add(computed(name, mutation.spot, how=mutation.how))
+
+    def _bind(self, one: Definition) -> None:
+        for name in one.binds:
+            self._timeline(self._names, name).add(one)
+
+    @staticmethod
+    def _timeline(timelines: dict[str, _Timeline], name: str) -> _Timeline:
+        return timelines.setdefault(name, _Timeline())
 
 
-@dataclass(slots=True)
-class Closure:
-    """What a set of names leads to.
-
-    Parameters
-    ----------
-    definitions : list of Definition
-        In the order in which they have to run.
-    open : dict of str to str
-        Names that no definition binds, each with the shared name that needs it, or empty for the step itself.
-    computed : dict of str to Computed
-        Names that only an exploratory cell binds.
-    """
-
-    definitions: list[Definition] = field(default_factory=list)
-    open: dict[str, str] = field(default_factory=dict)
-    computed: dict[str, Computed] = field(default_factory=dict)
+def _is_setup(entry: Entry) -> bool:
+    return isinstance(entry, Definition) and entry.kind == "setup"
 
 
-def close(index: Index, names: Iterable[str], cell: int, made: frozenset[str] | set[str]) -> Closure:
-    """Follow `names` through shared code.
-
-    Parameters
-    ----------
-    index : Index
-        The shared code of the notebook.
-    names : iterable of str
-        Where to begin.
-    cell : int
-        The cell that needs them.
-    made : set of str
-        Names that parameters and steps make; they are not followed.
-    """
-    closure = Closure()
-    setups = index.setups_before(cell)
-    from_setup = {name for one in setups for name in one.names}
-    waiting: list[tuple[str, str]] = [(name, "") for name in names]
-    waiting += [(name, one.code.name) for one in setups for name in one.needs]
-    chosen: dict[int, Definition] = {id(one): one for one in setups}
-    seen: set[str] = set()
-    while waiting:
-        name, wanted_by = waiting.pop(0)
-        if name in seen or (name in BUILTINS and name not in index.by_name):
-            continue
-        seen.add(name)
-        found = None if name in made else index.find(name, cell)
-        if isinstance(found, Definition):
-            if id(found) not in chosen:
-                chosen[id(found)] = found
-                waiting += [(needed, name) for needed in found.needs if needed not in found.names]
-        elif name in from_setup:
-            continue
-        elif found is not None:
-            closure.computed[name] = found
-            closure.open[name] = wanted_by
-        elif name not in BUILTINS:
-            closure.open[name] = wanted_by
-    for one in index.stars:
-        if one.position[0] <= cell and (closure.open or any(name not in seen for name in names)):
-            chosen.setdefault(id(one), one)
-    closure.definitions = sorted(chosen.values(), key=lambda one: one.position)
-    return closure
+def _import_of(spot: Spot) -> Bind:
+    return Bind(spot, "import", sure=True)
 
 
-def define(kind: SharedKind, statements: list[ast.stmt], number: int, source: str, offset: int) -> Definition:
-    """Return the definition that `statements` are."""
-    flow = Flow(number)
-    flow.run(statements)
-    names = tuple(flow.binds)
-    tree = ast.Module(body=statements, type_ignores=[])
-    line = (statements[0].lineno if statements else 1) + offset
-    name = f"cell {number}" if kind == "setup" else names[0] if names else f"cell {number}, line {line}"
+def _definition(piece: Piece, cell: int, at: int, name: str) -> Definition:
+    kinds = {kind: kind for kind in get_args(SharedKind)}
     return Definition(
-        code=SharedCode(name=name, kind=kind, source=source, cell=number),
-        names=names,
-        needs={name: at.node for name, at in flow.needs.items()},
-        imports=tuple(imports_in(tree)),
-        line=line,
-        stars=tuple(flow.stars),
-        unknown=tuple(flow.unknown),
+        code=SharedCode(
+            name=name, kind=kinds.get(piece.kind, "import"), source=piece.source, cell=cell, line=piece.line
+        ),
+        binds=tuple(piece.names.binds),
+        names=piece.names,
+        position=(cell, at),
+        line=piece.line,
+        is_future=piece.is_future,
     )
-
-
-def kind_of(statement: ast.stmt) -> SharedKind | None:
-    """Return what kind of shared code a statement is; None for exploration."""
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        return "import"
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-        return "function"
-    if isinstance(statement, ast.ClassDef):
-        return "class"
-    if _is_constant(statement):
-        return "constant"
-    return "block" if _is_block(statement) else None
-
-
-def _is_constant(statement: ast.stmt) -> bool:
-    if isinstance(statement, ast.Assign):
-        targets, value = statement.targets, statement.value
-    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-        targets, value = [statement.target], statement.value
-    else:
-        return False
-    return all(_is_names(target) for target in targets) and _is_literal(value)
-
-
-def _is_names(target: ast.expr) -> bool:
-    if isinstance(target, ast.Tuple | ast.List):
-        return all(_is_names(one) for one in target.elts)
-    return isinstance(target, ast.Name)
-
-
-def _is_literal(value: ast.expr) -> bool:
-    return all(isinstance(node, _LITERAL) for node in ast.walk(value)) and not isinstance(value, ast.Name)
-
-
-def _is_block(statement: ast.stmt) -> bool:
-    if not isinstance(statement, ast.If | ast.Try):
-        return False
-    inner = [one for name in ("body", "orelse", "finalbody") for one in getattr(statement, name, [])]
-    inner += [one for handler in getattr(statement, "handlers", []) for one in handler.body]
-    defining = [one for one in inner if not isinstance(one, ast.Pass)]
-    return bool(defining) and all(kind_of(one) is not None for one in defining)
-
-
-def segment(body: str, source: str, statement: ast.stmt) -> str:
-    """Return the text of a statement, decorators included, as its author wrote it."""
-    first = min([statement.lineno, *(one.lineno for one in getattr(statement, "decorator_list", []))])
-    last = statement.end_lineno or statement.lineno
-    lines = source.split("\n")
-    alone = not lines[first - 1][: _column(lines, first, statement)].strip() and not _rest(lines[last - 1], statement)
-    if alone:
-        return "\n".join(body.split("\n")[first - 1 : last]).strip("\n")
-    return ast.get_source_segment(source, statement) or ast.unparse(statement)
-
-
-def _column(lines: list[str], first: int, statement: ast.stmt) -> int:
-    return 0 if first < statement.lineno else len(lines[first - 1].encode()[: statement.col_offset].decode())
-
-
-def _rest(line: str, statement: ast.stmt) -> str:
-    rest = line.encode()[statement.end_col_offset or 0 :].decode().strip()
-    return "" if rest.startswith("#") else rest.strip(";").strip()
-
-
-def reached_imports(definitions: Iterable[Definition]) -> Iterator[Import]:
-    """Yield what the definitions import."""
-    for one in definitions:
-        yield from one.imports
