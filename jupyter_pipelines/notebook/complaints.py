@@ -1,0 +1,256 @@
+"""What is told about names that a step needs and cannot have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from jupyter_pipelines.errors import Fault, Place, closest
+from jupyter_pipelines.notebook.drafting import Draft, fault, place_in
+from jupyter_pipelines.notebook.inferring import Interface
+from jupyter_pipelines.notebook.makers import Makers
+from jupyter_pipelines.notebook.names import Spot
+from jupyter_pipelines.notebook.reaching import Kind, Need, Problem
+from jupyter_pipelines.notebook.shared import Computed, Definition, Index
+
+_LONGEST = 80
+
+
+class Complaints:
+    """Turns problems into faults.
+
+    Parameters
+    ----------
+    faces : Mapping of str to Interface
+        All steps.
+    makers : Makers
+        Who makes what.
+    index : Index
+        The shared code.
+    parameters : frozenset of str
+        Declared parameters.
+    texts : Mapping of int to list of str
+        The lines of every cell, by its number.
+    faulty : str
+        The text of all cells that could not be parsed: nobody knows what they bind.
+    """
+
+    def __init__(
+        self,
+        faces: Mapping[str, Interface],
+        makers: Makers,
+        index: Index,
+        *,
+        parameters: frozenset[str],
+        texts: Mapping[int, list[str]],
+        faulty: str,
+    ) -> None:
+        self._faces = faces
+        self._makers = makers
+        self._index = index
+        self._parameters = parameters
+        self._texts = texts
+        self._faulty = faulty
+
+    def about(self, face: Interface) -> Iterator[Fault]:
+        """Yield a fault for everything that a step needs and cannot have."""
+        for problem in face.reach.problems:
+            told = _TELLERS[problem.kind](self, face, problem)
+            if told is not None:
+                yield told
+
+    # Where, and through what
+
+    def _where(self, draft: Draft, need: Need) -> Place:
+        if need.via is None:
+            return draft.where(need.spot)
+        return self._in_cell(need.via.cell, need.spot)
+
+    def _in_cell(self, cell: int, spot: Spot) -> Place:
+        return place_in(self._texts.get(cell, []), cell, spot)
+
+    def _line(self, computed: Computed) -> Place:
+        lines = self._texts.get(computed.cell, [])
+        text = lines[computed.line - 1] if 0 < computed.line <= len(lines) else computed.text
+        column = max(text.find(computed.name), 0)
+        return Place(cell=computed.cell, line=computed.line, column=column, length=len(computed.name), text=text[:200])
+
+    def _fault(self, face: Interface, need: Need, code: str, message: str, suggestion: str, **more: Any) -> Fault:
+        place = more.pop("place", None) or self._where(face.draft, need)
+        more.setdefault("label", "used here")
+        return fault(face.draft, code, message, suggestion, place, **more)
+
+    # One kind of problem each
+
+    def _undefined(self, face: Interface, problem: Problem) -> Fault | None:
+        need, draft = problem.need, face.draft
+        if not need.sure or need.name in self._faulty:
+            return None
+        near = closest(need.name, self._known(face))
+        if near:
+            suggestion = f"write `{near}` if that is meant, or assign `{need.name}` in the step"
+        else:
+            suggestion = f"assign `{need.name}` in the step, or make it an output of a step before it"
+        if need.via is not None:
+            message = f"{_named(need.via)}, which step `{draft.name}` uses, needs `{need.name}`, and nothing binds that"
+            return self._fault(face, need, "JP201", message, suggestion, severity="warning")
+        message = f"step `{draft.name}` uses `{need.name}`, which is neither an input nor defined"
+        return self._fault(face, need, "JP201", message, suggestion)
+
+    def _known(self, face: Interface) -> list[str]:
+        own = [*face.inputs, *face.draft.names.binds, *face.outputs]
+        return list(dict.fromkeys([*own, *self._makers.known(), *self._parameters, *self._index.known()]))
+
+    def _undeclared(self, face: Interface, problem: Problem) -> Fault | None:
+        need, draft = problem.need, face.draft
+        if problem.making is None:
+            return None
+        message = f"{_uses(face, need)}, which is not among its inputs"
+        names = _with(draft, need.name)
+        note = f"`{need.name}` is an output of step `{problem.making.draft.name}` (cell {problem.making.cell})"
+        return self._fault(face, need, "JP201", message, f"write `-i {names}`", notes=(note,))
+
+    def _kept(self, face: Interface, problem: Problem) -> Fault | None:
+        need, making = problem.need, problem.making
+        if making is None or not need.sure:
+            return None
+        other = making.draft
+        message = f"{_uses(face, need)}, which step `{other.name}` binds and keeps for itself"
+        suggestion = f"add `-o {need.name}` to `{other.name}`"
+        if face.draft.items("inputs") is not None:
+            suggestion += f" and `-i {need.name}` to `{face.draft.name}`"
+        suggestion += ", or use another name in one of them"
+        place = other.where(other.names.binds[need.name].spot)
+        notes = (f"cell {place.cell}, line {place.line}: {place.text.strip()[:_LONGEST]}",)
+        return self._fault(face, need, "JP201", message, suggestion, notes=notes)
+
+    def _below(self, face: Interface, problem: Problem) -> Fault | None:
+        need, making = problem.need, problem.making
+        if making is None or not need.sure:
+            return None
+        other = making.draft
+        message = f"{_uses(face, need)}, which step `{other.name}` makes further down"
+        names = _with(face.draft, need.name)
+        suggestion = (
+            f"move `{other.name}` (cell {making.cell}) above it, or take it from there all the same: `-i {names}`"
+        )
+        return self._fault(face, need, "JP201", message, suggestion)
+
+    def _setup_below(self, face: Interface, problem: Problem) -> Fault | None:
+        need, entry = problem.need, problem.entry
+        if entry is None or not need.sure:
+            return None
+        message = f"{_uses(face, need)}, which the `%%setup` cell {entry.cell} binds further down"
+        suggestion = f"move cell {entry.cell} above it: setup runs in the steps that follow it"
+        return self._fault(face, need, "JP201", message, suggestion)
+
+    def _computed(self, face: Interface, problem: Problem) -> Fault | None:
+        need, computed = problem.need, problem.entry
+        if not isinstance(computed, Computed) or (not need.sure and need.via is not None):
+            return None
+        draft, name = face.draft, need.name
+        place, used = self._line(computed), self._where(draft, need)
+        what = "deletes" if computed.deleted else "computes"
+        line = f"cell {computed.cell}, line {computed.line}"
+        message = f"step `{draft.name}` needs `{name}`{_through(need)}, which only exploration {what} ({line})"
+        note = f"`{name}` is used in cell {used.cell}, line {used.line}: {used.text.strip()[:_LONGEST]}"
+        return self._fault(
+            face, need, "JP208", message, self._way_out(computed, draft), place=place, label="not part of the pipeline",
+            notes=(note,), severity="error" if need.sure else "warning",
+        )  # fmt: skip
+
+    def _way_out(self, computed: Computed, draft: Draft) -> str:
+        """Return what to do about an exploratory line: a setting belongs to setup, what comes from a step to a step."""
+        name, cell = computed.name, computed.cell
+        from_steps = [one for one in computed.reads if self._makers.binder(one, draft, cell) is not None]
+        if computed.deleted:
+            return f"take the `del` away, or bind `{name}` in the step"
+        if from_steps:
+            return f"put the line into a step: begin cell {cell} with `%%step NAME -o {name}`"
+        return (
+            f"begin cell {cell} with `%%setup`, or move the line into such a cell: it runs first in every step that "
+            f"follows (paths, loggers, styles); if it is work to be stored, make it a step: `%%step NAME -o {name}`"
+        )
+
+    def _changed(self, face: Interface, problem: Problem) -> Fault | None:
+        need, changed = problem.need, problem.entry
+        if not isinstance(changed, Computed):
+            return None
+        draft, name = face.draft, need.name
+        line = f"cell {changed.cell}, line {changed.line}"
+        message = f"step `{draft.name}` needs `{name}`{_through(need)}, which exploration changes ({line})"
+        suggestion = f"write `{name}` whole where it is bound, or begin both cells with `%%setup`"
+        note = f"changed by {changed.how}; no step would see that"
+        return self._fault(
+            face,
+            need,
+            "JP208",
+            message,
+            suggestion,
+            place=self._line(changed),
+            label="no step sees this",
+            notes=(note,),
+        )
+
+    def _early(self, face: Interface, problem: Problem) -> Fault | None:
+        need, making = problem.need, problem.making
+        if need.via is None or not need.sure:
+            return None
+        step, shared, name = face.draft.name, need.via, f"`{need.name}`"
+        source = f"output of step `{making.draft.name}`" if making else f"input of step `{step}`"
+        if shared.kind == "setup":
+            message = f"the `%%setup` cell {shared.cell} uses {name}, an {source}, and runs before inputs are there"
+            suggestion = "move the line into a step"
+        elif shared.kind == "constant":
+            own = shared.code.name
+            message = f"step `{step}` needs `{own}`, which cell {shared.cell} computes from {name}, an {source}"
+            suggestion = f"begin cell {shared.cell} with `%%step NAME -o {own}`, or move the line into a step"
+        else:
+            message = f"{_named(shared)} uses {name}, an {source}, when it is defined: before inputs are there"
+            suggestion = f"hand {name} over as an argument"
+        return self._fault(face, need, "JP208", message, suggestion)
+
+    def _defined(self, face: Interface, problem: Problem) -> Fault | None:
+        need, making = problem.need, problem.making
+        if making is None or not need.sure:
+            return None
+        other, name = making.draft, need.name
+        bind = other.names.binds[name]
+        what = {"import": "imports", "function": "defines", "class": "defines"}.get(bind.kind, "binds")
+        place = other.where(bind.spot)
+        message = f"{_uses(face, need)}, which step `{other.name}` {what} for itself"
+        noun = "import" if bind.kind == "import" else "definition"
+        line = f"cell {place.cell}, line {place.line}"
+        suggestion = f"move the {noun} of `{name}` ({line}) into a cell without a header: it is shared code there"
+        return self._fault(face, need, "JP215", message, suggestion)
+
+
+def _with(draft: Draft, name: str) -> str:
+    """Return the declared inputs of a step as they are written, and one more."""
+    items = draft.items("inputs") or ()
+    return " ".join([*(f"{item.name}={item.locator}" if item.locator else item.name for item in items), name])
+
+
+def _uses(face: Interface, need: Need) -> str:
+    return f"step `{face.draft.name}` uses `{need.name}`{_through(need)}"
+
+
+def _named(one: Definition) -> str:
+    return f"`{one.code.name}` (cell {one.cell})" if one.kind != "setup" else f"the `%%setup` cell {one.cell}"
+
+
+def _through(need: Need) -> str:
+    return f" through {_named(need.via)}" if need.via else ""
+
+
+_TELLERS: Mapping[Kind, Callable[[Complaints, Interface, Problem], Fault | None]] = {
+    "undefined": Complaints._undefined,  # noqa: SLF001 - the table belongs to the class
+    "undeclared": Complaints._undeclared,  # noqa: SLF001
+    "kept": Complaints._kept,  # noqa: SLF001
+    "below": Complaints._below,  # noqa: SLF001
+    "setup-below": Complaints._setup_below,  # noqa: SLF001
+    "computed": Complaints._computed,  # noqa: SLF001
+    "changed": Complaints._changed,  # noqa: SLF001
+    "early": Complaints._early,  # noqa: SLF001
+    "defined": Complaints._defined,  # noqa: SLF001
+}

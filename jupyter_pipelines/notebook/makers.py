@@ -1,0 +1,178 @@
+"""Which steps make a name, bind it for themselves, or define it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from jupyter_pipelines.notebook.drafting import Draft
+from jupyter_pipelines.notebook.names import Call, Later, Mutation
+from jupyter_pipelines.notebook.shared import Definition, Index
+
+
+class Making(NamedTuple):
+    """A step, and the cell from which on it has made a name."""
+
+    cell: int
+    draft: Draft
+
+
+@dataclass(slots=True)
+class _Row:
+    """Steps in the order in which they make one name."""
+
+    cells: list[int] = field(default_factory=list)
+    drafts: list[Draft] = field(default_factory=list)
+
+    def add(self, cell: int, draft: Draft) -> None:
+        at = bisect_left(self.cells, cell)
+        self.cells.insert(at, cell)
+        self.drafts.insert(at, draft)
+
+    def before(self, cell: int, but: Draft) -> Making | None:
+        """Return the nearest step before `cell`, apart from one."""
+        at = bisect_left(self.cells, cell)
+        while at:
+            at -= 1
+            if self.drafts[at] is not but:
+                return Making(self.cells[at], self.drafts[at])
+        return None
+
+    def after(self, cell: int, but: Draft) -> Making | None:
+        """Return the first step in or behind `cell`, apart from one."""
+        at = bisect_left(self.cells, cell)
+        while at < len(self.cells):
+            if self.drafts[at] is not but:
+                return Making(self.cells[at], self.drafts[at])
+            at += 1
+        return None
+
+
+_EMPTY = _Row()
+
+
+class Makers:
+    """Looks up steps by the names they make.
+
+    Parameters
+    ----------
+    drafts : sequence of Draft
+        In notebook order.
+    index : Index
+        The shared code.
+    """
+
+    def __init__(self, drafts: Sequence[Draft], index: Index) -> None:
+        self._index = index
+        self._making: dict[str, _Row] = {}
+        self._binding: dict[str, _Row] = {}
+        self._defining: dict[str, _Row] = {}
+        for draft in drafts:
+            draft.mutates = self._mutations(draft)
+            self._take_in(draft)
+
+    def maker(self, name: str, draft: Draft, cell: int) -> Making | None:
+        """Return the nearest step before `cell` that has `name` as an output, or will have it if it is needed."""
+        return self._making.get(name, _EMPTY).before(cell, draft)
+
+    def later_maker(self, name: str, draft: Draft, cell: int) -> Making | None:
+        """Return the first step behind `cell` that has `name` as an output, or will have it if it is needed."""
+        return self._making.get(name, _EMPTY).after(cell, draft)
+
+    def binder(self, name: str, draft: Draft, cell: int) -> Making | None:
+        """Return the nearest step before `cell` that binds `name` to a value, output or not."""
+        return self._binding.get(name, _EMPTY).before(cell, draft)
+
+    def later_binder(self, name: str, draft: Draft, cell: int) -> Making | None:
+        """Return the first step behind `cell` that binds `name` to a value, output or not."""
+        return self._binding.get(name, _EMPTY).after(cell, draft)
+
+    def definer(self, name: str, draft: Draft, cell: int) -> Making | None:
+        """Return the nearest step before `cell`, else the first behind it, that imports or defines `name`."""
+        row = self._defining.get(name, _EMPTY)
+        return row.before(cell, draft) or row.after(cell, draft)
+
+    def makes(self, draft: Draft, name: str) -> bool:
+        """Return whether a step has `name` as an output, or will have it if it is needed."""
+        return draft in self._making.get(name, _EMPTY).drafts
+
+    def known(self) -> Iterable[str]:
+        """Return every name that some step makes or binds."""
+        return dict.fromkeys([*self._making, *self._binding])
+
+    def _take_in(self, draft: Draft) -> None:
+        for name, bind in draft.names.binds.items():
+            rows = self._binding if bind.kind == "value" else self._defining
+            rows.setdefault(name, _Row()).add(draft.cell_of(bind.spot), draft)
+        for name, cell in self._made(draft).items():
+            self._making.setdefault(name, _Row()).add(cell, draft)
+
+    def _made(self, draft: Draft) -> dict[str, int]:
+        binds, declared = draft.names.binds, draft.items("outputs")
+        if declared is not None:
+            return {
+                item.name: draft.cell_of(binds[item.name].spot) if item.name in binds else draft.last
+                for item in declared
+            }
+        found = {name: draft.cell_of(bind.spot) for name, bind in binds.items() if bind.kind == "value"}
+        for name, mutation in draft.mutates.items():
+            cell = draft.cell_of(mutation.spot)
+            if name not in binds and self._is_object(name, draft, cell):
+                found[name] = cell
+        return found
+
+    def _is_object(self, name: str, draft: Draft, cell: int) -> bool:
+        """Return whether `name` stands for an object that steps can hand on, no module or function."""
+        entry = self._index.find(name, (cell, 0))
+        if isinstance(entry, Definition) and not entry.is_value(name):
+            return False
+        return isinstance(entry, Definition) or self.maker(name, draft, cell) is not None or _takes(draft, name)
+
+    # Changes through functions
+
+    def _mutations(self, draft: Draft) -> Mapping[str, Mutation]:
+        found: dict[str, Mutation] = {}
+        for call in draft.names.calls:
+            later = self._function(draft, call.function)
+            changed = _changed(later, lambda name: self._function(draft, name), set()) if later else set()
+            for name in _handed(call, later, changed):
+                found.setdefault(name, Mutation(call.spot, sure=False, how=f"`{call.function}()`"))
+        return {**found, **draft.names.mutates}
+
+    def _function(self, draft: Draft, name: str) -> Later | None:
+        """Return what the function called `name` does in a step."""
+        if name in draft.names.functions:
+            return draft.names.functions[name]
+        if name in draft.names.binds:
+            return None
+        entry = self._index.find(name, (draft.last, 0))
+        return entry.names.functions.get(name) if isinstance(entry, Definition) else None
+
+
+def _takes(draft: Draft, name: str) -> bool:
+    return any(item.name == name for item in draft.items("inputs") or ())
+
+
+def _changed(later: Later, function: Callable[[str], Later | None], seen: set[int]) -> set[str]:
+    """Return the parameters whose objects a function changes, also through functions that it calls."""
+    seen.add(id(later))
+    found = set(later.changes)
+    for call in later.inner:
+        callee = function(call.function)
+        if callee is not None and id(callee) not in seen:
+            found |= set(_handed(call, callee, _changed(callee, function, seen)))
+    return found
+
+
+def _handed(call: Call, callee: Later | None, changed: set[str]) -> list[str]:
+    """Return the names that a call hands over to parameters whose objects are changed."""
+    if callee is None or not changed:
+        return []
+    positional = callee.parameters
+    return [
+        name
+        for at, name in call.arguments
+        if (at if isinstance(at, str) else positional[at] if at < len(positional) else "") in changed
+    ]

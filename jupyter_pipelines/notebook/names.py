@@ -1,0 +1,215 @@
+"""What a piece of code does to names: which it reads, binds and changes, and what of it cannot be known.
+
+Code is followed statement by statement, branch by branch. A read counts where no earlier binding is certain; it is
+*sure* where none is possible. What a function reads counts from the moment on in which its name is used.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+Kind = Literal["value", "import", "function", "class"]
+
+# What a kernel's namespace has without anybody's doing.
+BUILTINS = frozenset(dir(builtins)) | frozenset(
+    "__annotations__ __builtins__ __class__ __doc__ __file__ __loader__ __module__ __name__ __package__ __qualname__ "
+    "__spec__ display exit get_ipython quit".split()
+)
+_HISTORY = re.compile(r"_{1,3}|_i{0,3}\d*|In|Out|_[ido]h")
+
+
+def is_history(name: str) -> bool:
+    """Return whether IPython keeps earlier inputs or outputs under `name`."""
+    return _HISTORY.fullmatch(name) is not None
+
+
+class Spot(NamedTuple):
+    """Where something stands.
+
+    Parameters
+    ----------
+    part : int
+        Which of the texts analysed together, counted from 0.
+    line : int
+        Line in its Python text, counted from 1.
+    column : int
+        Byte in the line, counted from 0.
+    length : int
+        In bytes.
+    """
+
+    part: int
+    line: int
+    column: int
+    length: int
+
+
+class Read(NamedTuple):
+    """A name that is needed from outside: where first, and whether nothing in the code can have bound it before."""
+
+    spot: Spot
+    sure: bool
+
+
+class Bind(NamedTuple):
+    """A name that is bound at the top level: where last, to what, and whether on every way through the code."""
+
+    spot: Spot
+    kind: Kind
+    sure: bool
+
+
+class Mutation(NamedTuple):
+    """A name whose object is changed in place: where, whether that is certain, and how, in a few words."""
+
+    spot: Spot
+    sure: bool
+    how: str
+
+
+class Call(NamedTuple):
+    """A call of a function by its plain name, with the outside names that are handed over as they are.
+
+    Parameters
+    ----------
+    function : str
+        Its name.
+    arguments : tuple of (int or str, str)
+        Position or keyword, and the name handed over.
+    spot : Spot
+        Where.
+    """
+
+    function: str
+    arguments: tuple[tuple[int | str, str], ...]
+    spot: Spot
+
+    def without(self, names: frozenset[str]) -> Call:
+        """Return the call without the arguments that are among `names`."""
+        return self._replace(arguments=tuple(one for one in self.arguments if one[1] not in names))
+
+
+class Import(NamedTuple):
+    """A module that code imports.
+
+    Parameters
+    ----------
+    module : str
+        Its dotted name; empty in ``from . import x``.
+    names : tuple of str
+        What is taken from it; ``("*",)`` for everything, empty for ``import module``.
+    level : int
+        Leading dots.
+    """
+
+    module: str
+    names: tuple[str, ...] = ()
+    level: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Later:
+    """What happens when a function is called.
+
+    Parameters
+    ----------
+    reads : dict of str to Read
+        Names it takes from outside.
+    mutates : dict of str to Mutation
+        Outside names whose objects it changes.
+    binds : dict of str to Spot
+        Names it binds through ``global``.
+    calls : list of Call
+        Functions it calls with outside names.
+    inner : list of Call
+        Functions it calls with its own parameters.
+    parameters : tuple of str
+        Those that can be given by position, in order.
+    changes : set of str
+        Parameters whose objects it changes.
+    """
+
+    reads: dict[str, Read] = field(default_factory=dict)
+    mutates: dict[str, Mutation] = field(default_factory=dict)
+    binds: dict[str, Spot] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    inner: list[Call] = field(default_factory=list)
+    parameters: tuple[str, ...] = ()
+    changes: set[str] = field(default_factory=set)
+
+    def read(self, name: str, read: Read) -> None:
+        """Take note that a name is read; the first sure place counts, else the first."""
+        before = self.reads.get(name)
+        if before is None or (read.sure and not before.sure):
+            self.reads[name] = read
+
+    def merge(self, other: Later) -> None:
+        """Take in what happens when `other` is called."""
+        for name, read in other.reads.items():
+            self.read(name, read)
+        for name, mutation in other.mutates.items():
+            self.mutates.setdefault(name, mutation)
+        self.binds.update(other.binds)
+        self.calls += other.calls
+
+    def without(self, names: frozenset[str]) -> Later:
+        """Return what is left when `names` are bound around it."""
+        return Later(
+            reads={name: read for name, read in self.reads.items() if name not in names},
+            mutates={name: one for name, one in self.mutates.items() if name not in names},
+            binds=self.binds,
+            calls=[call.without(names) for call in self.calls if call.function not in names],
+            inner=self.inner,
+            parameters=self.parameters,
+            changes=self.changes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What a piece of code does to names.
+
+    Parameters
+    ----------
+    reads : Mapping of str to Read
+        Names needed from outside while it runs, built-in ones included.
+    later : Later
+        What its functions do that are not used in it.
+    binds : Mapping of str to Bind
+        Names bound at its end.
+    deletes : frozenset of str
+        Names deleted and not bound again.
+    mutates : Mapping of str to Mutation
+        Outside names whose objects it changes in place.
+    calls : tuple of Call
+        Calls through which it may change objects behind outside names.
+    functions : Mapping of str to Later
+        Its functions, by name.
+    imports : tuple of Import
+        Everything it imports, bodies of functions included.
+    paths : tuple of str or None
+        What it adds to the module search path; None for what cannot be known.
+    stars : tuple of (Import, Spot)
+        Star imports whose names are not known.
+    unknown : tuple of (int, str)
+        What cannot be known, one sentence each, and in which of the texts.
+    dynamic : bool
+        It may bind names that are not in `binds`.
+    """
+
+    reads: Mapping[str, Read] = field(default_factory=dict)
+    later: Later = field(default_factory=Later)
+    binds: Mapping[str, Bind] = field(default_factory=dict)
+    deletes: frozenset[str] = frozenset()
+    mutates: Mapping[str, Mutation] = field(default_factory=dict)
+    calls: tuple[Call, ...] = ()
+    functions: Mapping[str, Later] = field(default_factory=dict)
+    imports: tuple[Import, ...] = ()
+    paths: tuple[str | None, ...] = ()
+    stars: tuple[tuple[Import, Spot], ...] = ()
+    unknown: tuple[tuple[int, str], ...] = ()
+    dynamic: bool = False

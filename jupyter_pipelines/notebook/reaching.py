@@ -1,0 +1,348 @@
+"""Everything that a step reaches: parameters, outputs of other steps, shared code and what that reaches in turn."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from jupyter_pipelines.notebook.drafting import PATHS, Draft
+from jupyter_pipelines.notebook.makers import Makers, Making
+from jupyter_pipelines.notebook.modules import PATH
+from jupyter_pipelines.notebook.names import BUILTINS, Import, Names, Spot, is_history
+from jupyter_pipelines.notebook.shared import Computed, Definition, Entry, Index, Position
+
+Kind = Literal[
+    "undefined", "undeclared", "kept", "below", "computed", "changed", "early", "defined", "setup-below",
+]  # fmt: skip
+"""What is wrong with a name that is needed.
+
+``undefined``: nobody binds it; ``undeclared``: a step before makes it, but it is not among the declared inputs;
+``kept``: a step before binds it and does not make it an output; ``below``: a step behind makes it; ``computed``,
+``changed``: exploration does that; ``early``: shared code needs it before inputs are there; ``defined``: a step imports
+or defines it; ``setup-below``: a ``%%setup`` cell behind the step binds it.
+"""
+
+
+class Need(NamedTuple):
+    """A name that something needs.
+
+    Parameters
+    ----------
+    name : str
+        The name.
+    spot : Spot
+        Where it is read.
+    sure : bool
+        Nothing can have bound it before.
+    cell : int
+        The cell of the step that leads there.
+    via : Definition or None
+        The shared code that reads it; None for the step itself.
+    at_once : bool
+        It is read when `via` runs, not when somebody calls it.
+    """
+
+    name: str
+    spot: Spot
+    sure: bool
+    cell: int
+    via: Definition | None = None
+    at_once: bool = False
+
+    @property
+    def position(self) -> Position:
+        """The point in the notebook for which the name is looked up."""
+        return self.via.position if self.via and self.at_once else (self.cell, 0)
+
+    @property
+    def at(self) -> int:
+        """The cell for which the name is looked up."""
+        return self.position[0]
+
+
+class Problem(NamedTuple):
+    """A name that is needed and not to be had like this; `making` or `entry` says who has to do with it."""
+
+    kind: Kind
+    need: Need
+    making: Making | None = None
+    entry: Entry | None = None
+
+
+@dataclass(slots=True)
+class Reach:
+    """What a step reaches.
+
+    Parameters
+    ----------
+    definitions : list of Definition
+        Shared code, in the order in which it has to run.
+    parameters : dict of str to Need
+        Parameters.
+    taken : dict of str to (Making, Need)
+        Names that steps before it make.
+    used : set of str
+        Every name that it needs from outside, however far away.
+    problems : list of Problem
+        Needs that are not met.
+    imports : list of Import
+        Everything that it and its shared code import.
+    unknown : list of str
+        What cannot be known, one sentence each.
+    """
+
+    definitions: list[Definition] = field(default_factory=list)
+    parameters: dict[str, Need] = field(default_factory=dict)
+    taken: dict[str, tuple[Making, Need]] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+    imports: list[Import] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+class Surroundings(NamedTuple):
+    """What stands around a step: shared code, steps, and the names of parameters."""
+
+    shared: Index
+    makers: Makers
+    parameters: frozenset[str]
+
+
+def reach(draft: Draft, around: Surroundings) -> Reach:
+    """Follow everything that a step needs."""
+    reacher = _Reacher(draft, around)
+    reacher.follow()
+    return reacher.finish()
+
+
+class _Reacher:
+    """Follows the needs of one step."""
+
+    def __init__(self, draft: Draft, around: Surroundings) -> None:
+        self.draft = draft
+        self.index, self.makers, self.parameters = around
+        outputs = draft.items("outputs") or ()
+        self.given = {item.name for item in draft.items("inputs") or ()}
+        self.given |= {item.name for item in outputs if item.format in PATHS}
+        # What is declared as a parameter and is none has been told; nothing more has to be said about it.
+        self.given |= {item.name for item in draft.items("parameters") or ()} - around.parameters
+        self.inferring = draft.items("inputs") is None
+        self.found = Reach(imports=list(draft.names.imports))
+        self.waiting: deque[Need] = deque()
+        self.seen: set[tuple[str, Position]] = set()
+        self.chosen: dict[int, Definition] = {}
+        self.first_of: dict[int, set[int]] = {}
+        self.open: list[Need] = []
+        self.built_in = False
+        self.dynamic = draft.dynamic
+
+    def follow(self) -> None:
+        """Follow every need to its end."""
+        draft = self.draft
+        for one in self.index.futures:
+            if one.position < (draft.first, 0):
+                self._include(one, draft.first)
+        for one in self.index.setups:
+            if one.position < (draft.first, 0):
+                self._include(one, draft.first)
+        for name, read in draft.names.reads.items():
+            self.waiting.append(Need(name, read.spot, read.sure, draft.cell_of(read.spot)))
+        for name, read in draft.names.later.reads.items():
+            if name not in draft.names.binds:
+                self.waiting.append(Need(name, read.spot, sure=False, cell=draft.cell_of(read.spot)))
+        while self.waiting:
+            need = self.waiting.popleft()
+            key = (need.name, need.position)
+            if key not in self.seen:
+                self.seen.add(key)
+                self._meet(need)
+
+    def finish(self) -> Reach:
+        """Settle what depends on everything that was found."""
+        self._include_stars()
+        if not self.dynamic:
+            self.found.problems += [self._unmet(need) for need in self.open]
+        self.found.definitions = self._in_order()
+        self.found.unknown = list(dict.fromkeys([*self._own_sentences(), *self.found.unknown]))
+        return self.found
+
+    # One need
+
+    def _meet(self, need: Need) -> None:
+        name = need.name
+        self.found.used.add(name)
+        if name in self.given:
+            self._early(need, None)
+        elif name in self.parameters:
+            self.found.parameters.setdefault(name, need)
+        else:
+            self._look_up(need)
+
+    def _look_up(self, need: Need) -> None:
+        entry = self.index.find(need.name, need.position)
+        making = self.makers.maker(need.name, self.draft, need.at)
+        if making is not None and not _overrules(entry, making, need):
+            self._take(need, making)
+        elif isinstance(entry, Definition) and not _only_behind(need, entry):
+            self._share(need, entry)
+        elif need.name in BUILTINS:
+            self.built_in = True
+        elif isinstance(entry, Computed):
+            self.found.problems.append(Problem("computed", need, entry=entry))
+        elif is_history(need.name):
+            self.found.unknown.append(f"`{need.name}` is what IPython keeps of earlier cells, and a step has none")
+        else:
+            self.open.append(need)
+
+    def _early(self, need: Need, making: Making | None) -> bool:
+        """Take note of an input that shared code needs before inputs are there, and return whether it is one."""
+        if need.via is not None and need.at_once:
+            self.found.problems.append(Problem("early", need, making=making))
+            return True
+        return False
+
+    def _take(self, need: Need, making: Making) -> None:
+        if self._early(need, making):
+            return
+        if self.inferring:
+            self.found.taken.setdefault(need.name, (making, need))
+        elif need.sure:
+            self.found.problems.append(Problem("undeclared", need, making=making))
+
+    def _share(self, need: Need, entry: Definition) -> None:
+        """Take in the shared code that binds a name, unless something between it and the step stands against it."""
+        name, end = need.name, need.position
+        against = self._against(need, entry) if entry.position < end else None
+        if against is not None:
+            self.found.problems.append(against)
+            return
+        if need.via is None and self.index.bound_between(name, end, (self.draft.last, 0)):
+            self.found.unknown.append(f"`{name}` is bound again between the cells of the step")
+        self._include(entry, need.cell)
+        if need.via is not None and need.at_once:
+            self.first_of.setdefault(id(need.via), set()).add(id(entry))
+        for one in self.index.modules(name, end) if entry.kind == "import" else ():
+            self._include(one, need.cell)
+
+    def _against(self, need: Need, entry: Definition) -> Problem | None:
+        """Return what happens to a name between the shared code that binds it and the step, where no step sees it."""
+        if entry.names.binds[need.name].kind == "import":
+            return None
+        making = self._rival(need, entry)
+        if making is not None:
+            return Problem("kept" if entry.is_value(need.name) else "defined", need, making=making)
+        changed = self.index.changed_between(need.name, entry.position, need.position)
+        return Problem("changed", need, entry=changed) if changed else None
+
+    def _rival(self, need: Need, entry: Definition) -> Making | None:
+        """Return a step that binds the name again for itself between the shared code and this step.
+
+        In the live notebook its value would count from there on.
+        """
+        if not need.sure or need.at_once:
+            return None
+        if entry.is_value(need.name):
+            making = self.makers.binder(need.name, self.draft, need.cell)
+        else:
+            making = self.makers.definer(need.name, self.draft, need.cell)
+        return making if making and entry.cell < making.cell < need.cell else None
+
+    def _unmet(self, need: Need) -> Problem:
+        """Return what is wrong with a name that no shared code and no earlier output is called by."""
+        name, draft, makers = need.name, self.draft, self.makers
+        making = makers.definer(name, draft, need.cell)
+        if making is not None:
+            return Problem("defined", need, making=making)
+        making = makers.binder(name, draft, need.cell)
+        if making is not None:
+            return Problem("kept", need, making=making)
+        making = makers.later_maker(name, draft, need.cell) or makers.later_binder(name, draft, need.cell)
+        if making is not None:
+            return Problem("below", need, making=making)
+        setup = self.index.setup_below(name, need.position)
+        return Problem("setup-below" if setup else "undefined", need, entry=setup)
+
+    # Shared code
+
+    def _include(self, one: Definition, cell: int) -> None:
+        if id(one) in self.chosen:
+            return
+        self.chosen[id(one)] = one
+        names = one.names
+        self.found.imports += names.imports
+        self.dynamic = self.dynamic or names.dynamic
+        self.found.unknown += _sentences(one)
+        for name, read in names.reads.items():
+            self.waiting.append(Need(name, read.spot, read.sure, cell, one, at_once=True))
+        for later in (names.later, *names.functions.values()):
+            for name, read in later.reads.items():
+                if name not in names.binds:
+                    self.waiting.append(Need(name, read.spot, read.sure, cell, one))
+
+    def _include_stars(self) -> None:
+        """Take in star imports whose names are not known, where they may bring a name that is needed."""
+        before = [one for one in self.index.stars if one.position < (self.draft.last, 0)]
+        if before and (self.open or self.built_in):
+            for one in before:
+                self._include(one, self.draft.last)
+            self.dynamic = True
+
+    def _in_order(self) -> list[Definition]:
+        """Return the shared code in notebook order, save that what is needed at once comes before."""
+        ordered: dict[int, Definition] = {}
+        for one in sorted(self.chosen.values(), key=lambda one: one.position):
+            self._put(one, ordered)
+        return list(ordered.values())
+
+    def _put(self, one: Definition, ordered: dict[int, Definition]) -> None:
+        """Put a definition behind all that it needs at once; those that need each other keep their order."""
+        stack, entered = [(one, False)], set()
+        while stack:
+            current, ready = stack.pop()
+            if id(current) in ordered:
+                continue
+            if ready:
+                ordered[id(current)] = current
+            elif id(current) not in entered:
+                entered.add(id(current))
+                stack.append((current, True))
+                before = [self.chosen[key] for key in self.first_of.get(id(current), ()) if key not in ordered]
+                stack += [(other, False) for other in sorted(before, key=lambda other: other.position, reverse=True)]
+
+    def _own_sentences(self) -> Iterator[str]:
+        draft = self.draft
+        for cell, code in zip(draft.cells, draft.codes, strict=True):
+            yield from (f"cell {cell.number}: {sentence}" for sentence in code.unknown)
+        yield from _sentences_of(draft.names, lambda part: f"cell {draft.cells[part].number}: ")
+
+
+def _overrules(entry: Entry | None, making: Making, need: Need) -> bool:
+    """Return whether shared code wins over a step that makes the name: what is defined between it and this step does.
+
+    A constant does not, unless a ``%%setup`` cell binds it: exploration may well use the same name for something else.
+    """
+    if not isinstance(entry, Definition) or not making.cell < entry.cell < need.cell:
+        return False
+    return entry.kind == "setup" or not entry.is_value(need.name)
+
+
+def _only_behind(need: Need, entry: Definition) -> bool:
+    """Return whether a built-in name is bound by shared code only further down: until then it is the built-in one."""
+    return need.name in BUILTINS and entry.position > need.position
+
+
+def _sentences(one: Definition) -> Iterator[str]:
+    where = f"`{one.code.name}` (cell {one.cell})" if one.kind != "setup" else f"cell {one.cell}"
+    yield from _sentences_of(one.names, lambda _part: f"{where}: ")
+
+
+def _sentences_of(names: Names, prefix: Callable[[int], str]) -> Iterator[str]:
+    for part, sentence in names.unknown:
+        yield prefix(part) + sentence
+    for star, spot in names.stars:
+        dots = "." * star.level
+        yield f"{prefix(spot.part)}`from {dots}{star.module} import *` binds names that are not known"
+    if None in names.paths:
+        yield prefix(0) + PATH

@@ -1,0 +1,297 @@
+"""Settings of a whole program that are made where steps do not see them: seeds, styles, search paths.
+
+A step has a kernel of its own. What exploration or another step sets in theirs is lost, and nothing would say so: the
+names are all there, only what is behind them behaves differently.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from jupyter_pipelines.errors import Fault, Place
+from jupyter_pipelines.notebook.code import parse_code
+from jupyter_pipelines.notebook.drafting import Draft, fault
+from jupyter_pipelines.notebook.inferring import Interface
+from jupyter_pipelines.notebook.names import Import
+from jupyter_pipelines.notebook.shared import Definition, Index
+
+_REMEMBERED = 1 << 14
+_SHOWN = 60
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+
+
+class _Kind(NamedTuple):
+    """A kind of setting.
+
+    Parameters
+    ----------
+    pattern : re.Pattern
+        What sets it, fully named.
+    module : str
+        Steps that reach this module feel it; empty when every step does.
+    draws : re.Pattern or None
+        What feels it when a step before has set it; None where only exploration is looked at.
+    """
+
+    pattern: re.Pattern[str]
+    module: str
+    draws: re.Pattern[str] | None = None
+
+
+def _kind(pattern: str, module: str = "", draws: str = "") -> _Kind:
+    return _Kind(re.compile(pattern), module, re.compile(draws) if draws else None)
+
+
+_KINDS = (
+    _kind(
+        r"numpy\.random\.(seed|set_state)",
+        "",
+        r"numpy\.random\.(?!seed|set_state|default_rng|RandomState|Generator|SeedSequence|[A-Z])\w",
+    ),
+    _kind(r"random\.(seed|setstate)", "random", r"random\.(?!seed|setstate|Random|SystemRandom)\w"),
+    _kind(r"decimal\.(getcontext\(\)|setcontext)", "decimal", r"decimal\.(Decimal|getcontext)"),
+    _kind(r"locale\.setlocale", "locale", r"locale\.\w"),
+    _kind(r"torch\.(cuda\.)?(manual_seed|manual_seed_all|set_default_\w+)", "torch"),
+    _kind(r"tensorflow\.(random\.set_seed|keras\.utils\.set_random_seed|config\.)", "tensorflow"),
+    _kind(r"keras\.utils\.set_random_seed", "keras"),
+    _kind(r"pandas\.(set_option\((?!display)|options\.(?!display))", "pandas"),
+    _kind(r"numpy\.seterr", "numpy"),
+    _kind(r"sklearn\.set_config", "sklearn"),
+    _kind(r"seaborn\.set(_\w+)?\b", "seaborn"),
+    _kind(r"matplotlib\.(pyplot\.)?(rcParams|rc\b|style\.use)", "matplotlib"),
+    _kind(r"os\.(environ\b|putenv|chdir)"),
+    _kind(r"sys\.path\b"),
+)
+
+
+class _Act(NamedTuple):
+    """Something that may be a setting: the name it begins with, the rest, and where it stands."""
+
+    root: str
+    rest: str
+    line: int
+    column: int
+    length: int
+
+
+class Settings:
+    """Looks for settings that are lost.
+
+    Parameters
+    ----------
+    faces : Mapping of str to Interface
+        All steps.
+    index : Index
+        The shared code.
+    texts : Mapping of int to list of str
+        The lines of every cell, by its number.
+    """
+
+    def __init__(self, faces: Mapping[str, Interface], index: Index, texts: Mapping[int, list[str]]) -> None:
+        self._faces = faces
+        self._index = index
+        self._texts = texts
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield a warning for every setting that a step would need and does not see."""
+        yield from self._explored()
+        for face in self._faces.values():
+            yield from self._in_step(face)
+
+    def _explored(self) -> Iterator[Fault]:
+        for cell, piece in self._index.explored:
+            for act in _acts_of(piece.source):
+                kind = _kind_of(self._full_name(act, cell))
+                users = self._who_feels(kind, cell) if kind else []
+                if users:
+                    yield self._lost(cell, act._replace(line=act.line + piece.line - 1), users)
+
+    def _who_feels(self, kind: _Kind, cell: int) -> list[str]:
+        return [
+            name
+            for name, face in self._faces.items()
+            if face.draft.last > cell and (not kind.module or kind.module in _tops(face.reach.imports))
+        ]
+
+    def _full_name(self, act: _Act, cell: int) -> str:
+        entry = self._index.find(act.root, (cell + 1, 0))
+        return f"{_imported(entry, act.root)}{act.rest}" if isinstance(entry, Definition) else ""
+
+    def _lost(self, cell: int, act: _Act, users: list[str]) -> Fault:
+        lines = self._texts.get(cell, [])
+        text = lines[act.line - 1] if 0 < act.line <= len(lines) else ""
+        shown = ", ".join(f"`{name}`" for name in users[:4]) + (" and others" if len(users) > 4 else "")
+        return Fault(
+            code="JP217",
+            message=f"cell {cell} makes a setting that no step sees: `{text.strip()[:_SHOWN]}`",
+            suggestion=f"begin cell {cell} with `%%setup`, or move the line there: it runs first in steps that follow",
+            severity="warning",
+            place=Place(cell=cell, line=act.line, column=act.column, length=act.length, text=text[:200]),
+            label="not part of the pipeline",
+            notes=(f"steps that may need it: {shown}",),
+        )
+
+    def _in_step(self, face: Interface) -> Iterator[Fault]:
+        """Yield settings that a step makes for itself and a later step would have in the live notebook."""
+        draft = face.draft
+        if not any(word in cell.body for cell in draft.cells for word in ("seed", "state", "context", "locale")):
+            return
+        for part, act, name in _settings_of(draft, self._index):
+            kind = _kind_of(name)
+            if kind is None or kind.draws is None:
+                continue
+            user = self._first_user(draft, kind.pattern, kind.draws)
+            if user is not None:
+                yield self._kept(draft, part, act, user)
+
+    def _first_user(self, draft: Draft, sets: re.Pattern[str], draws: re.Pattern[str]) -> Draft | None:
+        """Return the first step behind `draft` that feels a setting and does not make it itself."""
+        for face in self._faces.values():
+            other = face.draft
+            if other.order <= draft.order:
+                continue
+            names = list(_used_names(other, face, self._index))
+            if not any(map(sets.match, names)) and any(map(draws.match, names)):
+                return other
+        return None
+
+    @staticmethod
+    def _kept(draft: Draft, part: int, act: _Act, user: Draft) -> Fault:
+        cell = draft.cells[part]
+        text = cell.text.split("\n")[act.line - 1 + cell.offset]
+        place = Place(
+            cell=cell.number, line=act.line + cell.offset, column=act.column, length=act.length, text=text[:200]
+        )
+        message = f"step `{draft.name}` makes a setting that step `{user.name}` does not see: `{text.strip()[:_SHOWN]}`"
+        suggestion = "move the line into a `%%setup` cell: it then runs first in every step that follows"
+        return fault(draft, "JP217", message, suggestion, place, severity="warning", label="for this step alone")
+
+
+def _kind_of(name: str) -> _Kind | None:
+    return next((kind for kind in _KINDS if kind.pattern.match(name)), None)
+
+
+def _tops(imports: Iterable[Import]) -> set[str]:
+    return {one.module.partition(".")[0] for one in imports}
+
+
+def _imported(entry: Definition, name: str) -> str:
+    """Return the full name of what `name` stands for, when an import binds it."""
+    if entry.kind != "import" or not entry.names.imports:
+        return name
+    return _full(entry.names.imports[0], name)
+
+
+def _full(one: Import, name: str) -> str:
+    if one.names:
+        return f"{one.module}.{one.names[0]}"
+    return name if one.module.partition(".")[0] == name else one.module
+
+
+def _settings_of(draft: Draft, index: Index) -> Iterator[tuple[int, _Act, str]]:
+    for part, cell in enumerate(draft.cells):
+        own = _own_imports(cell.body)
+        for act in _acts_of(cell.body):
+            yield part, act, _resolved(act.root, own, index, cell.number) + act.rest
+
+
+def _resolved(root: str, own: Mapping[str, str], index: Index, cell: int) -> str:
+    if root in own:
+        return own[root]
+    entry = index.find(root, (cell, 0))
+    return _imported(entry, root) if isinstance(entry, Definition) else root
+
+
+def _used_names(draft: Draft, face: Interface, index: Index) -> Iterator[str]:
+    """Yield the full names of everything that a step and its shared code use."""
+    for cell in draft.cells:
+        own = _own_imports(cell.body)
+        for root, rest in _chains_of(cell.body):
+            yield _resolved(root, own, index, cell.number) + rest
+    for one in face.reach.definitions:
+        if one.kind != "import":
+            for root, rest in _chains_of(one.code.source):
+                yield _resolved(root, {}, index, draft.last) + rest
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _acts_of(body: str) -> tuple[_Act, ...]:
+    """Return the calls for effect and the assignments to parts of something, outside functions."""
+    tree = parse_code(body).tree
+    found: list[_Act] = []
+    stack: list[ast.AST] = list(tree.body) if tree else []
+    while stack:
+        node = stack.pop()
+        if isinstance(node, _FUNCTIONS):
+            continue
+        stack += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt | ast.ExceptHandler)]
+        found += [act for target in _targets(node) if (act := _act(target)) is not None]
+    return tuple(sorted(found, key=lambda act: act.line))
+
+
+def _targets(node: ast.AST) -> list[ast.expr]:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        return [node.value]
+    if isinstance(node, ast.Assign):
+        return [target for target in node.targets if not isinstance(target, ast.Name)]
+    return [node.target] if isinstance(node, ast.AugAssign) and not isinstance(node.target, ast.Name) else []
+
+
+def _act(target: ast.expr) -> _Act | None:
+    chain = _chain(target)
+    if chain is None:
+        return None
+    argument = target.args[0] if isinstance(target, ast.Call) and target.args else None
+    text = str(argument.value) if isinstance(argument, ast.Constant) else ""
+    rest = chain[1] + (f"({text}" if isinstance(target, ast.Call) else "")
+    same = target.end_lineno == target.lineno
+    return _Act(
+        chain[0],
+        rest,
+        target.lineno,
+        target.col_offset,
+        (target.end_col_offset or 0) - target.col_offset if same else 1,
+    )
+
+
+def _chain(node: ast.expr) -> tuple[str, str] | None:
+    """Return the name that an expression begins with, and the attributes and calls behind it."""
+    rest = ""
+    while not isinstance(node, ast.Name):
+        if isinstance(node, ast.Attribute):
+            rest, node = f".{node.attr}{rest}", node.value
+        elif isinstance(node, ast.Call):
+            rest, node = (f"(){rest}" if rest else ""), node.func
+        elif isinstance(node, ast.Subscript):
+            node = node.value
+        else:
+            return None
+    return node.id, rest
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _chains_of(body: str) -> frozenset[tuple[str, str]]:
+    tree = parse_code(body).tree
+    nodes = ast.walk(tree) if tree else iter(())
+    chains = (_chain(node) for node in nodes if isinstance(node, ast.Attribute | ast.Call | ast.Name))
+    return frozenset(chain for chain in chains if chain is not None)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _own_imports(body: str) -> Mapping[str, str]:
+    """Return the names that imports in a cell bind, each with what it stands for."""
+    tree = parse_code(body).tree
+    found: dict[str, str] = {}
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found[alias.asname or alias.name.partition(".")[0]] = (
+                    alias.name if alias.asname else alias.name.partition(".")[0]
+                )
+        elif isinstance(node, ast.ImportFrom):
+            found.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
+    return found

@@ -1,0 +1,472 @@
+"""A walk over code in the order in which Python runs it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from jupyter_pipelines.notebook.branching import BRANCHING
+from jupyter_pipelines.notebook.dynamics import asked_name, effect_of, is_shell, literal_key
+from jupyter_pipelines.notebook.flow import Flow
+from jupyter_pipelines.notebook.mutations import changes_of, owner
+from jupyter_pipelines.notebook.names import Call, Import, Mutation, Spot
+from jupyter_pipelines.notebook.paths import folder_of, path_changes
+from jupyter_pipelines.notebook.scopes import (
+    NONE,
+    ClassScope,
+    FunctionScope,
+    InnerScope,
+    Roots,
+    Scope,
+    bound_by,
+    local_names,
+)
+
+StarNames = Callable[[Import], "tuple[str, ...] | None"]
+
+_PASSING = frozenset({"enumerate", "iter", "list", "reversed", "sorted", "tuple", "zip", "tqdm", "trange", "track"})
+_LEAVING = frozenset({"exit", "quit"})
+
+
+class Walker:
+    """Walks over statements, and tells a flow what happens to names.
+
+    Parameters
+    ----------
+    star_names : callable
+        Returns the names that a star import binds, or None when that is not known.
+    """
+
+    def __init__(self, star_names: StarNames) -> None:
+        self.flow = Flow()
+        self.scope: Scope = self.flow
+        self.part = 0
+        self.imports: list[Import] = []
+        self.paths: list[str | None] = []
+        self.stars: list[tuple[Import, Spot]] = []
+        self.unknown: dict[tuple[int, str], None] = {}
+        self._star_names = star_names
+        self._depth = 0
+        self.hints = 0
+        self._last: ast.stmt | None = None
+        self._folders: dict[str, str] = {}
+
+    def run(self, body: list[ast.stmt], part: int) -> None:
+        """Walk over the statements of one cell."""
+        self.part = part
+        self._last = body[-1] if body else None
+        self.visit_all(body)
+
+    def visit_all(self, nodes: Iterable[ast.AST | None]) -> None:
+        """Walk over nodes, one after the other."""
+        for node in nodes:
+            if node is not None:
+                self.visit(node)
+
+    def visit(self, node: ast.AST) -> None:
+        """Walk over one node."""
+        handler = _HANDLERS.get(type(node))
+        if handler is not None:
+            handler(self, node)
+        else:
+            self.visit_all(ast.iter_child_nodes(node))
+
+    def spot(self, node: Any, name: str = "") -> Spot:
+        """Return where `node` stands."""
+        line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+        if name:
+            column += _BEFORE_NAME.get(type(node), 0)
+            return Spot(self.part, line, column, len(name.encode()))
+        same = getattr(node, "end_lineno", line) == line
+        return Spot(self.part, line, column, max(node.end_col_offset - column, 1) if same else 1)
+
+    # Names
+
+    def name(self, node: ast.Name) -> None:
+        """Walk over a name."""
+        if isinstance(node.ctx, ast.Store):
+            self.scope.bind(node.id, self.spot(node))
+        elif isinstance(node.ctx, ast.Del):
+            self.scope.delete(node.id, self.spot(node))
+        else:
+            self.scope.read(node.id, self.spot(node), sure=not self.hints)
+            if node.id == "get_ipython":
+                self._cannot("`get_ipython()` can do anything", binds=True)
+            elif node.id in ("exec", "eval"):
+                self._cannot(f"`{node.id}` runs code that is not written here", binds=True)
+
+    def _cannot(self, sentence: str, *, binds: bool) -> None:
+        self.unknown.setdefault((self.part, sentence))
+        self.flow.opaque = self.flow.opaque or binds
+
+    def roots(self, node: ast.expr) -> Roots:
+        """Return the outside names whose object `node` may be."""
+        if isinstance(node, ast.Name):
+            return self.scope.roots(node.id)
+        if isinstance(node, ast.NamedExpr):
+            return self.roots(node.value)
+        if isinstance(node, ast.IfExp | ast.BoolOp):
+            several = [node.body, node.orelse] if isinstance(node, ast.IfExp) else node.values
+            return {root: False for one in several for root in self.roots(one)}
+        return NONE
+
+    def element_roots(self, node: ast.expr) -> Roots:
+        """Return the outside names of whose objects the elements of `node` are part, or which they are."""
+        if isinstance(node, ast.Name):
+            return self.scope.roots(node.id)
+        if isinstance(node, ast.List | ast.Tuple | ast.Set | ast.Dict):
+            parts = node.values if isinstance(node, ast.Dict) else node.elts
+            return {root: sure for one in parts for root, sure in self.roots(one).items()}
+        return self._passed_on(node) if isinstance(node, ast.Call) else NONE
+
+    def _passed_on(self, node: ast.Call) -> Roots:
+        """Return the outside names whose elements a call hands on one by one, as ``enumerate`` does."""
+        if isinstance(node.func, ast.Attribute) and node.func.attr in ("items", "values") and not node.args:
+            return self.element_roots(node.func.value)
+        if isinstance(node.func, ast.Name) and node.func.id in _PASSING:
+            return {root: sure for one in node.args for root, sure in self.element_roots(one).items()}
+        return NONE
+
+    def changed(self, target: ast.expr, node: ast.AST, how: str, *, sure: bool = True) -> None:
+        """Take note that the object `target` is part of is changed in place."""
+        name = owner(target)
+        if name is not None:
+            self.scope.mutate(self.scope.roots(name.id), Mutation(self.spot(node), sure, how))
+
+    # Binding
+
+    def store(self, target: ast.expr, roots: Roots = NONE, value: ast.expr | None = None) -> None:
+        """Walk over the target of an assignment of an object of `roots`."""
+        if isinstance(target, ast.Name):
+            self.scope.bind(target.id, self.spot(target), roots=roots)
+        elif isinstance(target, ast.Tuple | ast.List):
+            values = value.elts if isinstance(value, ast.Tuple | ast.List) and _pairs(target, value) else []
+            for at, one in enumerate(target.elts):
+                self.store(one, self.roots(values[at]) if values else NONE, values[at] if values else None)
+        elif isinstance(target, ast.Starred):
+            self.store(target.value)
+        else:
+            self._store_part(target)
+
+    def _store_part(self, target: ast.expr) -> None:
+        key = literal_key(target)
+        if key is not None:
+            self.scope.bind(key, self.spot(target))
+            return
+        self.visit_all(ast.iter_child_nodes(target))
+        self.changed(target, target, "an assignment to a part of it")
+
+    def assign(self, node: ast.Assign) -> None:
+        """Walk over an assignment."""
+        first = node.targets[0]
+        self._note_folder(node, first)
+        # A pair of names swapped gets the objects from before, so all are looked up before one is bound.
+        several = [self.roots(one) for one in node.value.elts] if isinstance(node.value, ast.Tuple | ast.List) else []
+        roots = self.roots(node.value)
+        if isinstance(node.value, ast.Lambda) and isinstance(first, ast.Name):
+            self._function(node.value, first.id)
+            self.scope.bind(first.id, self.spot(first), "function")
+            return
+        self.visit(node.value)
+        for target in node.targets:
+            if several and isinstance(target, ast.Tuple | ast.List) and _pairs(target, node.value):
+                for one, given in zip(target.elts, several, strict=True):
+                    self.store(one, given)
+            else:
+                self.store(target, roots)
+
+    def _note_folder(self, node: ast.Assign, first: ast.expr) -> None:
+        self.paths += path_changes(node, self._folders)
+        if isinstance(first, ast.Name):
+            folder = folder_of(node.value, self._folders)
+            self._folders.update({first.id: folder} if folder is not None else {})
+            if folder is None:
+                self._folders.pop(first.id, None)
+
+    def annotated(self, node: ast.AnnAssign) -> None:
+        """Walk over ``name: type = value``."""
+        self._annotation(node.annotation)
+        if node.value is not None:
+            roots = self.roots(node.value)
+            self.visit(node.value)
+            self.store(node.target, roots)
+        elif not isinstance(node.target, ast.Name):
+            self.visit_all(ast.iter_child_nodes(node.target))
+
+    def augmented(self, node: ast.AugAssign) -> None:
+        """Walk over ``name += value``."""
+        self.paths += path_changes(node, self._folders)
+        target = node.target
+        if not isinstance(target, ast.Name):
+            self.visit(node.value)
+            self._store_part(target)
+            return
+        self.scope.read(target.id, self.spot(target), sure=not self.hints)
+        roots = self.scope.roots(target.id)
+        self.visit(node.value)
+        if self.scope.is_outside(target.id):
+            sure = isinstance(node.value, ast.List | ast.ListComp)
+            self.scope.mutate(roots, Mutation(self.spot(target), sure, "an augmented assignment"))
+        self.scope.bind(target.id, self.spot(target), roots=roots)
+
+    def walrus(self, node: ast.NamedExpr) -> None:
+        """Walk over ``name := value``."""
+        roots = self.roots(node.value)
+        self.visit(node.value)
+        self.scope.bind_walrus(node.target.id, self.spot(node.target), roots)
+
+    def delete(self, node: ast.Delete) -> None:
+        """Walk over ``del``."""
+        for target in node.targets:
+            self._delete(target)
+
+    def _delete(self, target: ast.expr) -> None:
+        if isinstance(target, ast.Tuple | ast.List):
+            for one in target.elts:
+                self._delete(one)
+            return
+        self.visit(target)
+        if not isinstance(target, ast.Name):
+            self.changed(target, target, "`del` of a part of it")
+
+    def import_(self, node: ast.Import | ast.ImportFrom) -> None:
+        """Walk over an import."""
+        for alias in node.names:
+            if alias.name == "*":
+                self._star(Import(getattr(node, "module", "") or "", ("*",), getattr(node, "level", 0)), node)
+                continue
+            if isinstance(node, ast.Import):
+                self.imports.append(Import(alias.name))
+            else:
+                self.imports.append(Import(node.module or "", (alias.name,), node.level))
+            name = alias.asname or alias.name.partition(".")[0]
+            self.scope.bind(name, self.spot(alias, name), "import")
+
+    def _star(self, found: Import, node: ast.AST) -> None:
+        self.imports.append(found)
+        names = self._star_names(found)
+        if names is None:
+            self.stars.append((found, self.spot(node)))
+            self.flow.opaque = True
+        for name in names or ():
+            self.scope.bind(name, self.spot(node), "import")
+
+    def declared(self, node: ast.Global) -> None:
+        """Walk over ``global``."""
+        self.scope.declare(node.names)
+
+    # Calls and other expressions
+
+    def expression(self, node: ast.Expr) -> None:
+        """Walk over an expression whose value is not used."""
+        if isinstance(node.value, ast.Call):
+            self.call(node.value, discarded=True, last=node is self._last)
+        else:
+            self.visit(node.value)
+        if self._depth == 0 and _leaves(node.value):
+            self.flow.leave()
+
+    def call(self, node: ast.Call, *, discarded: bool = False, last: bool = False) -> None:
+        """Walk over a call."""
+        key = literal_key(node)
+        if key is not None:
+            self.scope.read(key, self.spot(node), sure=False)
+            self.visit_all(node.args)
+            return
+        if not (isinstance(node.func, ast.Name) and node.func.id in ("exec", "eval")) and not is_shell(node.func):
+            self.visit(node.func)
+        self.visit_all(node.args)
+        self.visit_all(node.keywords)
+        self._beside(node)
+        for change in changes_of(node, discarded=discarded, last=last):
+            self.changed(change.target, node, change.how, sure=change.sure)
+        self._handed_over(node)
+
+    def _beside(self, node: ast.Call) -> None:
+        """Take note of what a call does that is not written."""
+        self.paths += path_changes(node, self._folders)
+        effect = effect_of(node, local=self._depth > 0)
+        self.imports += effect.imports
+        for name in effect.reads:
+            self.scope.read(name, self.spot(node), sure=False)
+        if effect.unknown:
+            self._cannot(effect.unknown, binds=effect.binds)
+
+    def _handed_over(self, node: ast.Call) -> None:
+        if not isinstance(node.func, ast.Name):
+            return
+        given: list[tuple[int | str, ast.expr]] = list(enumerate(node.args))
+        given += [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
+        arguments = tuple((at, root) for at, one in given for root in self.roots(one))
+        if arguments:
+            self.scope.call(Call(node.func.id, arguments, self.spot(node)))
+
+    def subscript(self, node: ast.Subscript) -> None:
+        """Walk over ``x[…]``; ``globals()["x"]`` reads `x`."""
+        key = literal_key(node)
+        if key is None:
+            self.visit_all(ast.iter_child_nodes(node))
+        else:
+            self.scope.read(key, self.spot(node), sure=False)
+
+    def compare(self, node: ast.Compare) -> None:
+        """Walk over a comparison; ``"x" in globals()`` asks for `x`."""
+        name = asked_name(node)
+        if name is None:
+            self.visit_all(ast.iter_child_nodes(node))
+        else:
+            self.scope.read(name, self.spot(node), sure=False)
+
+    def _annotation(self, node: ast.expr | None) -> None:
+        """Walk over an annotation, which is often never evaluated."""
+        if node is None:
+            return
+        self.hints += 1
+        for one in ast.walk(node):
+            if isinstance(one, ast.Constant) and isinstance(one.value, str):
+                self._text_annotation(one)
+        self.visit(node)
+        self.hints -= 1
+
+    def _text_annotation(self, node: ast.Constant) -> None:
+        try:
+            tree = ast.parse(str(node.value).strip(), mode="eval")
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return
+        for one in ast.walk(tree):
+            if isinstance(one, ast.Name):
+                self.scope.read(one.id, self.spot(node), sure=False)
+
+    # Functions, classes, comprehensions
+
+    def _within(self, scope: Scope, nodes: Iterable[ast.AST | None]) -> None:
+        outer, self.scope = self.scope, scope
+        self.visit_all(nodes)
+        self.scope = outer
+
+    def definition(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        """Walk over a function."""
+        self.visit_all(node.decorator_list)
+        outer = self.scope
+        self._type_parameters(node)
+        self._function(node, node.name)
+        self.scope = outer
+        self.scope.bind(node.name, self.spot(node, node.name), "function")
+
+    def _type_parameters(self, node: Any) -> None:
+        """Enter the scope of type parameters (Python 3.12 and later), if there are any."""
+        parameters = getattr(node, "type_params", [])
+        if parameters:
+            self.scope = InnerScope(self.scope, frozenset(one.name for one in parameters))
+            for one in parameters:
+                self._annotation(getattr(one, "bound", None))
+
+    def lambda_(self, node: ast.Lambda) -> None:
+        """Walk over a lambda."""
+        self._function(node, None)
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, name: str | None) -> None:
+        arguments = node.args
+        self.visit_all([*arguments.defaults, *arguments.kw_defaults])
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+        for one in every:
+            self._annotation(one.annotation if one else None)
+        self._annotation(getattr(node, "returns", None))
+        inner = FunctionScope(local_names(node.body, arguments), arguments)
+        self._depth += 1
+        self._within(inner, node.body if isinstance(node.body, list) else [node.body])
+        self._depth -= 1
+        self.scope.later(name, inner.found)
+
+    def class_(self, node: ast.ClassDef) -> None:
+        """Walk over a class."""
+        self.visit_all(node.decorator_list)
+        outer = self.scope
+        self._type_parameters(node)
+        self.visit_all(node.bases)
+        self.visit_all(node.keywords)
+        inner = ClassScope(self.scope)
+        self._within(inner, node.body)
+        self.scope.later(node.name, inner.methods)
+        self.scope = outer
+        self.scope.bind(node.name, self.spot(node, node.name), "class")
+
+    def type_alias(self, node: Any) -> None:
+        """``type X[T] = …`` (Python 3.12 and later): the value is evaluated when somebody asks for it."""
+        outer = self.scope
+        self._type_parameters(node)
+        self._annotation(node.value)
+        self.scope = outer
+        self.visit(node.name)
+
+    def comprehension(self, node: Any) -> None:
+        """Walk over a comprehension."""
+        generators: list[ast.comprehension] = node.generators
+        self.visit(generators[0].iter)
+        local = frozenset(name for one in generators for target in ast.walk(one.target) for name in bound_by(target))
+        outer = self.scope
+        inner = InnerScope(outer.outer if isinstance(outer, ClassScope) else outer, local)
+        elements = [self.element_roots(one.iter) for one in generators[:1]]
+        self.scope = inner
+        for at, one in enumerate(generators):
+            if at:
+                self.visit(one.iter)
+            self.bind_targets(one.target, elements[0] if at == 0 else self.element_roots(one.iter))
+            self.visit_all(one.ifs)
+        self.visit_all([getattr(node, name, None) for name in ("key", "value", "elt")])
+        self.scope = outer
+
+    def bind_targets(self, target: ast.expr, roots: Roots) -> None:
+        """Bind the target of a loop, each of its names to parts of what is looped over."""
+        if isinstance(target, ast.Tuple | ast.List):
+            for one in target.elts:
+                self.bind_targets(one, roots)
+        elif isinstance(target, ast.Starred):
+            self.bind_targets(target.value, roots)
+        else:
+            self.store(target, roots)
+
+
+_BEFORE_NAME = {ast.FunctionDef: 4, ast.AsyncFunctionDef: 10, ast.ClassDef: 6}
+_HANDLERS: Mapping[type[ast.AST], Callable[[Walker, Any], None]] = {
+    ast.Name: Walker.name,
+    ast.Assign: Walker.assign,
+    ast.AnnAssign: Walker.annotated,
+    ast.AugAssign: Walker.augmented,
+    ast.NamedExpr: Walker.walrus,
+    ast.Delete: Walker.delete,
+    ast.Import: Walker.import_,
+    ast.ImportFrom: Walker.import_,
+    ast.Global: Walker.declared,
+    ast.Expr: Walker.expression,
+    ast.Call: Walker.call,
+    ast.Subscript: Walker.subscript,
+    ast.Compare: Walker.compare,
+    ast.FunctionDef: Walker.definition,
+    ast.AsyncFunctionDef: Walker.definition,
+    ast.Lambda: Walker.lambda_,
+    ast.ClassDef: Walker.class_,
+    **dict.fromkeys((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp), Walker.comprehension),
+    **({ast.TypeAlias: Walker.type_alias} if hasattr(ast, "TypeAlias") else {}),
+    **BRANCHING,
+}
+
+
+def _pairs(target: ast.expr, value: ast.expr | None) -> bool:
+    """Return whether every part of `target` gets the part of `value` in the same place."""
+    if not isinstance(target, ast.Tuple | ast.List) or not isinstance(value, ast.Tuple | ast.List):
+        return False
+    starred = any(isinstance(one, ast.Starred) for one in (*target.elts, *value.elts))
+    return len(target.elts) == len(value.elts) and not starred
+
+
+def _leaves(node: ast.expr) -> bool:
+    """Return whether nothing comes after `node`: ``sys.exit()`` and the like."""
+    if not isinstance(node, ast.Call):
+        return False
+    function = node.func
+    if isinstance(function, ast.Name):
+        return function.id in _LEAVING
+    is_system = isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)
+    return is_system and function.attr in ("exit", "_exit") and function.value.id in ("sys", "os")  # type: ignore[attr-defined]
