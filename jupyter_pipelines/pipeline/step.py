@@ -51,12 +51,15 @@ class SharedCode:
         Its text, decorators included.
     cell : int
         Number of the cell it stands in.
+    line : int
+        Its first line in that cell, counted from 1.
     """
 
     name: str
     kind: SharedKind
     source: str
     cell: int
+    line: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
