@@ -6,7 +6,7 @@ Every door (magics, command line, Python) goes through here, so that they cannot
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from jupyter_pipelines.planning.plan import Plan, PlannedStep, Planner
     from jupyter_pipelines.reporting.comparing import Difference
     from jupyter_pipelines.running.events import Observer
-    from jupyter_pipelines.running.executors import Executor
     from jupyter_pipelines.running.run import Run
     from jupyter_pipelines.running.stopping import Stop
     from jupyter_pipelines.storing.collecting import Collected
@@ -108,6 +107,7 @@ class Project:
     ) -> tuple[Fault, ...]:
         """Return every fault of a notebook and of values for its parameters; nothing of it is executed."""
         from jupyter_pipelines.planning.resolving import faults_of
+        from jupyter_pipelines.running.kernels.asking import missing_kernels
 
         reading = self.inspect(source, texts=cells)
         if reading.pipeline is None:
@@ -219,13 +219,15 @@ class Project:
         PlanError, PluginError, StoreError
             Nothing has run. A step that fails raises nothing here: see :meth:`Run.raise_for_state`.
         """
+        from jupyter_pipelines.running.executors.routing import executor_for
+        from jupyter_pipelines.running.kernels.asking import missing_kernels
         from jupyter_pipelines.running.loop import run_plan
 
         plan.require()
         missing = missing_kernels(plan.pipeline)
         if missing:
             raise PlanError(*missing)
-        executor = _executor(plan, on, jobs or os.cpu_count() or 1)
+        executor = executor_for(plan.pipeline, on, jobs or os.cpu_count() or 1)
         store = self.store_for(plan.pipeline)
         return run_plan(
             plan,
@@ -250,10 +252,13 @@ class Project:
 
     def runs(self, pipeline: Pipeline) -> list[dict[str, Any]]:
         """Return the documents of earlier runs of this notebook, newest first."""
+        return list(self._runs(pipeline))
+
+    def _runs(self, pipeline: Pipeline) -> Iterator[dict[str, Any]]:
         runs = self.store_for(pipeline).runs
         mine = notebook_name(pipeline)
         documents = (runs.read(run_id) for run_id in runs.ids())
-        return [document for document in documents if document.get("notebook") == mine]
+        yield from (document for document in documents if document.get("notebook") == mine)
 
     def run_document(self, pipeline: Pipeline, name: str) -> dict[str, Any]:
         """Return the document of a run: by its id, the start or the last part of it, ``last`` or ``last~N``.
@@ -275,25 +280,53 @@ class Project:
         return compare(*documents, record=self.store_for(pipeline).records.get)
 
     def artifact(self, pipeline: Pipeline, name: str) -> tuple[Artifact, StepRecord]:
-        """Return the newest stored ``STEP.NAME``, and the record of the step run that made it.
+        """Return ``STEP.NAME`` as the last run left it, made or reused, and the record of the step run that made it.
 
         Raises
         ------
         PlanError, StoreError
             There is no such output; nothing is stored for it.
         """
+        from jupyter_pipelines.running.earlier import no_output, not_stored
+
         step, _, output = name.partition(".")
         require_step(pipeline, step)
         if output not in {one.name for one in pipeline[step].outputs}:
-            raise PlanError(_no_output(pipeline, step, output))
-        store = self.store_for(pipeline)
-        record = store.records.latest(step, notebook_name(pipeline))
+            raise PlanError(no_output(pipeline, step, output))
+        record = self._last_record(pipeline, step)
         if record is None or output not in record.outputs:
-            raise StoreError(_not_stored(pipeline, name))
+            raise StoreError(not_stored(pipeline, name))
         return record.outputs[output], record
 
+    def _last_record(self, pipeline: Pipeline, step: str) -> StepRecord | None:
+        """Return the record that the last run of this notebook used for `step`.
+
+        The newest record would not do: a run may have reused an older one since.
+        """
+        records = self.store_for(pipeline).records
+        key = next((found["key"] for found, _ in self._finished(pipeline, step)), None)
+        return (records.get(key) if key else None) or records.latest(step, notebook_name(pipeline))
+
+    def _finished(self, pipeline: Pipeline, step: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Yield what earlier runs say of a step they made or reused, and the document of the run, newest first."""
+        for document in self._runs(pipeline):
+            for one in document.get("steps", ()):
+                if one["name"] == step and one["state"] in ("succeeded", "reused"):
+                    yield one, document
+
+    def outdated(self, pipeline: Pipeline, step: str) -> str:
+        """Return why a run with the same parameters would compute `step` again; empty when it would not."""
+        _, document = next(self._finished(pipeline, step), (None, {}))
+        known = {one.name for one in pipeline.parameters}
+        values = {name: value for name, value in document.get("parameters", {}).items() if name in known}
+        try:
+            found = self.why(pipeline, step, parameters=values)
+        except PlanError as error:  # the parameters have changed since
+            return error.faults[0].message
+        return "" if found.decision == "reuse" else found.reason.text
+
     def load(self, pipeline: Pipeline, name: str) -> Any:
-        """Return the value of the newest stored ``STEP.NAME``, verified.
+        """Return the value of ``STEP.NAME`` as the last run left it, verified.
 
         Raises
         ------
@@ -365,18 +398,6 @@ def notebook_name(pipeline: Pipeline) -> str | None:
     return path.relative_to(pipeline.root).as_posix() if path.is_relative_to(pipeline.root) else str(path)
 
 
-def _executor(plan: Plan, on: str, jobs: int) -> Executor:
-    """Return what runs the steps: one executor, or several where headers name others."""
-    from jupyter_pipelines.running.executors.routing import Routed
-
-    def make(name: str) -> Executor:
-        made: Executor = plugins.load("executors", name)(jobs)
-        return made
-
-    targets = {step.name: step.on for step in plan.pipeline if step.on not in (None, on)}
-    return Routed(on, {name: target for name, target in targets.items() if target}, make) if targets else make(on)
-
-
 def _environment(folder: Path, kernel: str | None) -> Environment:
     """Return the Python that steps with ``--kernel`` run in; without it, the one that this is."""
     from jupyter_pipelines.planning.environment import Environment
@@ -390,29 +411,6 @@ def _environment(folder: Path, kernel: str | None) -> Environment:
     return Environment.of(program, folder) if program else Environment.current()
 
 
-def missing_kernels(pipeline: Pipeline) -> tuple[Fault, ...]:
-    """Return a fault for every step whose ``--kernel`` is not installed."""
-    wanted = [step for step in pipeline if step.kernel is not None]
-    if not wanted:
-        return ()
-    from jupyter_pipelines.running.kernels.launching import installed
-
-    known = installed()
-    return tuple(
-        Fault(
-            code="JP305",
-            message=f"step `{step.name}` asks for the kernel `{step.kernel}`, which is not installed",
-            suggestion=f"write `--kernel {closest(str(step.kernel), known) or (known or ('NAME',))[0]}`, or install it",
-            notebook=str(pipeline.notebook) if pipeline.notebook else None,
-            step=step.name,
-            place=step.place,
-            notes=(f"installed: {', '.join(known) or 'none'}",),
-        )
-        for step in wanted
-        if step.kernel not in known
-    )
-
-
 def require_step(pipeline: Pipeline, name: str) -> None:
     """Raise the error for a step that does not exist."""
     if name in pipeline:
@@ -421,25 +419,3 @@ def require_step(pipeline: Pipeline, name: str) -> None:
     near = closest(name, names)
     help_text = f"write `{near}`" if near else f"use one of: {', '.join(names)}"
     raise PlanError(Fault(code="JP603", message=f"there is no step `{name}`", suggestion=help_text))
-
-
-def _no_output(pipeline: Pipeline, step: str, output: str) -> Fault:
-    names = [one.name for one in pipeline[step].outputs]
-    near = closest(output, names)
-    return Fault(
-        code="JP405",
-        message=f"step `{step}` has no output `{output}`",
-        suggestion=f"write `{step}.{near or (names or ['NAME'])[0]}`",
-        step=step,
-        notes=(f"its outputs are: {', '.join(names) or 'none'}",),
-    )
-
-
-def _not_stored(pipeline: Pipeline, name: str) -> Fault:
-    step = name.partition(".")[0]
-    return Fault(
-        code="JP405",
-        message=f"`{name}` is not in the store",
-        suggestion=f"run it first: jupyter pipelines run {pipeline.notebook or 'NOTEBOOK'} --to {step}",
-        step=step,
-    )

@@ -50,9 +50,12 @@ def diff(desk: Desk, *, first: str, second: str) -> None:
 @click.argument("name", metavar="STEP.NAME")
 @click.option("-o", "--output", "target", metavar="FILE", help="Write its bytes to a file (a folder to a folder).")
 def output(desk: Desk, *, name: str, target: str | None) -> None:
-    """Show the newest stored output STEP.NAME of NOTEBOOK, or write it to a file."""
+    """Show the output STEP.NAME of NOTEBOOK as the last run left it, or write it to a file."""
     pipeline = desk.pipeline(warn=False)
     artifact, record = desk.project.artifact(pipeline, name)
+    outdated = desk.project.outdated(pipeline, name.partition(".")[0])
+    if outdated:
+        write(f"note: `{name}` is of run {record.run}; a run now would compute it again: {outdated}", sys.stderr)
     path = _written(desk, pipeline, artifact, Path(target)) if target else None
     if desk.as_json:
         path = path or _stored(desk, pipeline, artifact)
@@ -70,14 +73,22 @@ def output(desk: Desk, *, name: str, target: str | None) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 def gc(desk: Desk, *, age: str, dry_run: bool) -> None:
     """Remove from the store of NOTEBOOK what no kept run and no step needs any more."""
-    from jupyter_pipelines.notebook.amounts import duration
-
-    seconds = 0.0 if age == "0" else duration(age)
+    seconds = _age(age)
     if seconds is None:
         raise PlanError(_not_an_age(age))
     collected = desk.project.collect(desk.pipeline(warn=False), older_than=seconds, dry_run=dry_run)
     document = collected.to_dict()
     desk.answer(document, lambda: _removed(document))
+
+
+def _age(text: str) -> float | None:
+    """Return the seconds that `text` means: ``30d``, ``2w``, ``0``; None when it means none."""
+    from jupyter_pipelines.notebook.amounts import duration
+
+    if text.rstrip("smhdw") == "0":
+        return 0.0
+    weeks = duration(f"{text[:-1]}d") if text.endswith("w") else None
+    return weeks * 7 if weeks is not None else duration(text)
 
 
 def _stored(desk: Desk, pipeline: Pipeline, artifact: Artifact) -> Path:

@@ -87,11 +87,13 @@ def check(session: Session, parameters: tuple[str, ...]) -> None:
 @click.argument("name", metavar="STEP.NAME")
 @click.pass_obj
 def load(session: Session, name: str) -> None:
-    """Load the newest stored output STEP.NAME into the namespace."""
-    value = session.project.load(_read(session), name)
+    """Load the output STEP.NAME, as the last run left it, into the namespace."""
+    found = _read(session)
+    value = session.project.load(found, name)
     variable = name.partition(".")[2]
     session.shell.user_ns[variable] = value
-    print(f"`{variable}` loaded: {type(value).__name__}")
+    outdated = session.project.outdated(found, name.partition(".")[0])
+    print(f"`{variable}` loaded: {type(value).__name__}" + (f" (out of date: {outdated})" if outdated else ""))
 
 
 @pipeline.command()

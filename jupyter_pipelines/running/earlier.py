@@ -1,4 +1,4 @@
-"""One of the earlier runs, by the names that people give them."""
+"""What earlier runs left: a run by the names that people give it, and what is said when something is not there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jupyter_pipelines.errors import Fault, StoreError
+from jupyter_pipelines.errors import Fault, StoreError, closest
+from jupyter_pipelines.pipeline.graph import Pipeline
 
 _BACK = re.compile(r"last(?:~([0-9]{1,6}))?")
 
@@ -47,4 +48,28 @@ def _which(name: str, runs: Sequence[str], *, ambiguous: bool) -> Fault:
         message=f"`{name}` names more than one run" if ambiguous else f"there is no run `{name}`",
         suggestion="write one of the ids that `jupyter pipelines runs` lists, or `last`",
         notes=(f"runs: {', '.join(runs[:5]) or 'none yet'}",),
+    )
+
+
+def no_output(pipeline: Pipeline, step: str, output: str) -> Fault:
+    """Return the fault for an output that a step does not have."""
+    names = [one.name for one in pipeline[step].outputs]
+    near = closest(output, names)
+    return Fault(
+        code="JP405",
+        message=f"step `{step}` has no output `{output}`",
+        suggestion=f"write `{step}.{near or (names or ['NAME'])[0]}`",
+        step=step,
+        notes=(f"its outputs are: {', '.join(names) or 'none'}",),
+    )
+
+
+def not_stored(pipeline: Pipeline, name: str) -> Fault:
+    """Return the fault for an output that no run has left."""
+    step = name.partition(".")[0]
+    return Fault(
+        code="JP405",
+        message=f"`{name}` is not in the store",
+        suggestion=f"run it first: jupyter pipelines run {pipeline.notebook or 'NOTEBOOK'} --to {step}",
+        step=step,
     )

@@ -281,3 +281,19 @@ def test_a_moved_project_keeps_its_results(project: Book) -> None:
     book = Book(moved, environment=project.environment)
     book.path.rename(moved / "other.ipynb")
     assert set(Book(moved, "other.ipynb", project.environment).plan().steps("decision").values()) == {"reuse"}
+
+
+def test_what_is_loaded_is_what_the_last_run_left(book: Book) -> None:
+    book.write("%%params\nn: int = 1", "%%step a -o x -p n\nx = n", "%%step b -i x -o y\ny = x + 1")
+    for options, expected in (((), 2), (("-p", "n=5"), 6), ((), 2)):
+        assert book.run(*options).code == 0
+        assert book.value("b.y") == expected
+    book.edit("y = x + 1", "y = x + 100")
+    answer = book.call("output", "b.y")
+    assert answer.out.strip() == "2"
+    assert "would compute it again" in answer.err
+    book.edit("y = x + 100", "y = x + 1")
+    book.edit("%%step b", "%%step renamed")
+    assert set(book.run().steps("state").values()) == {"reused"}
+    assert book.value("renamed.y") == 2
+    assert book.call("output", "renamed.y").err == ""

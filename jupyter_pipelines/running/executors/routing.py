@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from jupyter_pipelines import plugins
+from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Resources
 from jupyter_pipelines.running.executors import Executor
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
@@ -79,3 +81,20 @@ class Routed:
 def _most(amounts: Iterator[int | None]) -> int | None:
     known = list(amounts)
     return None if None in known else max(one for one in known if one is not None)
+
+
+def executor_for(pipeline: Pipeline, on: str, jobs: int) -> Executor:
+    """Return what runs the steps of `pipeline`: one executor, or several where headers name others.
+
+    Raises
+    ------
+    PluginError
+        There is none of that name (JP602), or it cannot be loaded (JP601).
+    """
+
+    def make(name: str) -> Executor:
+        made: Executor = plugins.load("executors", name)(jobs)
+        return made
+
+    targets = {step.name: step.on for step in pipeline if step.on is not None and step.on != on}
+    return Routed(on, targets, make) if targets else make(on)
