@@ -39,7 +39,8 @@ def identifier(text: str) -> str | None:
 
 def propose_identifier(text: str) -> str:
     """Return the Python name that comes closest to `text`."""
-    name = re.sub(r"\W+", "_", unicodedata.normalize("NFKC", text)).strip("_") or "name"
+    fitting = (one if f"_{one}".isidentifier() else "_" for one in unicodedata.normalize("NFKC", text))
+    name = re.sub("_+", "_", "".join(fitting)).strip("_") or "name"
     return name if identifier(name) else (f"{name}_" if keyword.iskeyword(name) else f"_{name}")
 
 

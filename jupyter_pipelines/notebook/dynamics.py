@@ -13,6 +13,8 @@ from jupyter_pipelines.notebook.names import Import
 _RUNNING = frozenset({"exec", "eval", "compile"})
 _NAMESPACES = frozenset({"globals", "locals", "vars", "dir"})
 _IMPORTING = frozenset({"import_module", "__import__"})
+# Functions that run code from a file or a module whose name is a value.
+_LOADING = frozenset({"run_path", "run_module", "spec_from_file_location", "SourceFileLoader", "load_source"})
 _SHELL = frozenset({"run_line_magic", "magic", "run_cell_magic"})
 _QUERIED = re.compile(r"@(\w+)")
 
@@ -51,6 +53,8 @@ def effect_of(call: ast.Call, *, local: bool) -> Effect:
         return _NOTHING
     if function.attr in _IMPORTING:
         return _importing(call)
+    if function.attr in ("exec", "eval") and isinstance(function.value, ast.Name) and function.value.id == "builtins":
+        return _running(call, function.attr)
     if function.attr in ("query", "eval"):
         return _querying(call, function)
     return _of_shell(call, function)
@@ -92,7 +96,34 @@ def _importing(call: ast.Call) -> Effect:
     if text is None or (text.startswith(".") and not call.args[1:] and not call.keywords):
         return Effect(unknown="which module `import_module()` imports is known only when it runs")
     level = len(text) - len(text.lstrip("."))
-    return Effect(imports=(Import(text.lstrip("."), level=level),))
+    package = _text(call.args[1]) if level and len(call.args) > 1 else None
+    if package is None:
+        return Effect(imports=(Import(text.lstrip("."), level=level),))
+    parts = package.split(".")
+    return Effect(imports=(Import(".".join([*parts[: len(parts) - level + 1], text.lstrip(".")])),))
+
+
+def hidden_imports(tree: ast.AST) -> Iterator[str]:
+    """Yield why it cannot be known which code `tree` imports or loads, one sentence each.
+
+    A function that imports by name is only understood where it is called under its own name.
+    """
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        if name in _IMPORTING and id(node) not in called:
+            yield f"`{name}` is passed on: what is imported is known only when it runs"
+        elif name in _LOADING:
+            yield f"`{name}` runs code that is not written here"
+        elif isinstance(node, ast.ImportFrom):
+            renamed = [
+                one for one in node.names if one.name in _IMPORTING | _LOADING and one.asname not in (None, one.name)
+            ]
+            yield from (f"`{one.name}` is called `{one.asname}`: what it imports is not followed" for one in renamed)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr" and node.args:
+            first = node.args[0]
+            if isinstance(first, ast.Name) and first.id in ("importlib", "builtins", "runpy"):
+                yield f"`getattr({first.id}, …)` can import and run anything"
 
 
 def _querying(call: ast.Call, function: ast.Attribute) -> Effect:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from jupyter_pipelines.notebook.analysing import analyse_bodies
 from jupyter_pipelines.notebook.code import parse_code
-from jupyter_pipelines.notebook.dynamics import effect_of
+from jupyter_pipelines.notebook.dynamics import effect_of, hidden_imports
 from jupyter_pipelines.notebook.names import Import
 from jupyter_pipelines.notebook.paths import path_changes
 from jupyter_pipelines.pipeline.step import Module
@@ -273,7 +273,7 @@ def _facts(source: str, path: str) -> _Facts:
         return _Facts(unknown=("it cannot be parsed",))
     imports: list[Import] = []
     paths: list[str | None] = []
-    unknown: dict[str, None] = {}
+    unknown: dict[str, None] = dict.fromkeys(hidden_imports(code.tree))
     for node in _executed(code.tree):
         if isinstance(node, ast.Import):
             imports += [Import(alias.name) for alias in node.names]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jupyter_pipelines.notebook.branching import BRANCHING
-from jupyter_pipelines.notebook.dynamics import asked_name, effect_of, is_shell, literal_key
+from jupyter_pipelines.notebook.dynamics import asked_name, effect_of, hidden_imports, is_shell, literal_key
 from jupyter_pipelines.notebook.flow import Flow
 from jupyter_pipelines.notebook.mutations import changes_of, owner
 from jupyter_pipelines.notebook.names import Call, Import, Mutation, Spot
@@ -57,6 +57,8 @@ class Walker:
         self.part = part
         self._last = body[-1] if body else None
         self.visit_all(body)
+        for sentence in (one for statement in body for one in hidden_imports(statement)):
+            self._cannot(sentence, binds=False)
 
     def visit_all(self, nodes: Iterable[ast.AST | None]) -> None:
         """Walk over nodes, one after the other."""
