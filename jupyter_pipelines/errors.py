@@ -60,6 +60,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP215": "a module, function or class that a step defines is used by another step",
         "JP216": "a parameter is declared and assigned by a step",
         "JP217": "a setting is made where a step does not see it",
+        "JP218": "an exploratory cell changes what passes between two steps",
         # JP3xx: running
         "JP300": "the code of a step raised an exception",
         "JP301": "the kernel of a step was killed by a signal",

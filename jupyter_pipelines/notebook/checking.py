@@ -8,6 +8,7 @@ from pathlib import Path
 from jupyter_pipelines import plugins
 from jupyter_pipelines.errors import Fault, Place, closest
 from jupyter_pipelines.notebook.drafting import PATHS, Draft, fault
+from jupyter_pipelines.notebook.exploring import exploration_faults
 from jupyter_pipelines.notebook.headers import Item
 from jupyter_pipelines.notebook.inferring import Interface, rebound_by
 from jupyter_pipelines.notebook.makers import Makers
@@ -59,6 +60,7 @@ class Checker:
             for look in _LOOKS:
                 yield from look(self, face)
         yield from order_faults(self._faces)
+        yield from exploration_faults(self._faces, self._index)
         yield from self._unused_parameters()
 
     # Inputs

@@ -58,7 +58,7 @@ def no_output(pipeline: Pipeline, step: str, output: str) -> Fault:
     return Fault(
         code="JP405",
         message=f"step `{step}` has no output `{output}`",
-        suggestion=f"write `{step}.{near or (names or ['NAME'])[0]}`",
+        suggestion=f"write `{step}.{near or names[0]}`" if names else f"add `-o {output}` to its header, and run it",
         step=step,
         notes=(f"its outputs are: {', '.join(names) or 'none'}",),
     )

@@ -22,9 +22,15 @@ from collections import ChainMap
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
+from jupyter_pipelines.storing.serializers.fitting import Unsuitable
+
 PROTOCOL = 5
 _FILE_NAME = "<step>"
 _PLACEHOLDER = "0" * 32
+# How pickles since protocol 4 write the name of the module `__main__`; long stretches of bytes are arrays.
+_NOTEBOOK = b"\x8c\x08__main__"
+_NAMED = 1 << 20
+_OPEN = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
 _CACHED = type(functools.lru_cache(int))
 
 
@@ -62,13 +68,36 @@ class Joblib:
         """Write the pickle, uncompressed."""
         import joblib
 
-        joblib.dump(value, file, protocol=PROTOCOL)
+        kept = _Kept(file)
+        joblib.dump(value, kept, protocol=PROTOCOL)
+        if kept.names_the_notebook:
+            raise Unsuitable("it has functions or classes of the notebook, which only the default format takes along")
 
     def read(self, path: Path) -> Any:
         """Return the object in `path`; this runs code."""
         import joblib
 
         return joblib.load(path)
+
+
+class _Kept(io.BufferedIOBase):
+    """Hands bytes on, and notices names of the notebook's own module among them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._end = b""
+        self.names_the_notebook = False
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write `data`."""
+        seen = self._end + bytes(memoryview(data)[:_NAMED])
+        self.names_the_notebook = self.names_the_notebook or _NOTEBOOK in seen
+        self._end = seen[-len(_NOTEBOOK) :]
+        return self._file.write(data)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -111,6 +140,9 @@ def _pickler() -> Any:
             self._unwrapped: set[int] = set()
 
         def reducer_override(self, value: Any) -> Any:
+            if isinstance(value, _OPEN):
+                # cloudpickle would read it to its end and store a text in its place.
+                raise TypeError(f"cannot pickle an open file ({type(value).__name__})")
             if isinstance(value, type):
                 _give_id(value)
                 return _tidied(super().reducer_override(value))
