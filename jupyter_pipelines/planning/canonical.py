@@ -23,13 +23,14 @@ from itertools import groupby
 from typing import Any
 
 _REMEMBERED = 1 << 15
+_ABSENT = "~"  # `None` in a list of nodes: no key in front of `**spread`, no default; not the constant ``None``
 _IGNORED = frozenset({"ctx", "type_comment", "type_ignores"})
 _WITH_DOCSTRING = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _LINE_END = re.compile(r"\r\n?")
 _FIELDS: dict[type[ast.AST], tuple[str, ...]] = {}
 
 
-def canonical(code: str | ast.AST, magics: Sequence[str] = ()) -> str:
+def canonical(code: str | ast.AST, magics: Sequence[str] = (), *, docstrings: bool = False) -> str:
     """Return the digest of the canonical form of `code`.
 
     Parameters
@@ -38,6 +39,8 @@ def canonical(code: str | ast.AST, magics: Sequence[str] = ()) -> str:
         Python text, or a tree of it. Text that is not Python counts as it stands.
     magics : sequence of str
         Lines of IPython's own that are not in the tree; they count as they stand.
+    docstrings : bool
+        Whether docstrings count: something reads them.
 
     Returns
     -------
@@ -45,8 +48,8 @@ def canonical(code: str | ast.AST, magics: Sequence[str] = ()) -> str:
         64 hexadecimal digits. It is the same for every text without statements.
     """
     if isinstance(code, str) and not magics:
-        return _of_text(code)
-    form = _form_of_text(code) if isinstance(code, str) else form_of(code)
+        return _of_text(code, docstrings)
+    form = _form_of_text(code, docstrings) if isinstance(code, str) else form_of(code, docstrings=docstrings)
     return _digest(form + "".join(f"\n{magic!a}" for magic in magics))
 
 
@@ -55,8 +58,8 @@ def is_empty(digest: str) -> bool:
     return digest == _EMPTY
 
 
-def form_of(tree: ast.AST) -> str:
-    """Return the canonical form itself; any depth, no recursion."""
+def form_of(tree: ast.AST, *, docstrings: bool = False) -> str:
+    """Return the canonical form itself, with docstrings or without; any depth, no recursion."""
     parts: list[str] = []
     stack: list[Any] = [tree]
     while stack:
@@ -64,21 +67,21 @@ def form_of(tree: ast.AST) -> str:
         if isinstance(item, str):
             parts.append(item)
         else:
-            stack.extend(reversed(_pieces(item)))
+            stack.extend(reversed(_pieces(item, docstrings)))
     return "".join(parts)
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _of_text(text: str) -> str:
-    return _digest(_form_of_text(text))
+def _of_text(text: str, docstrings: bool) -> str:
+    return _digest(_form_of_text(text, docstrings))
 
 
-def _form_of_text(text: str) -> str:
+def _form_of_text(text: str, docstrings: bool) -> str:
     text = text.removeprefix("\ufeff")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return form_of(ast.parse(text))
+            return form_of(ast.parse(text), docstrings=docstrings)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "text " + ascii(_LINE_END.sub("\n", text))
 
@@ -87,15 +90,15 @@ def _digest(form: str) -> str:
     return hashlib.sha256(form.encode("ascii")).hexdigest()
 
 
-def _pieces(item: Any) -> list[Any]:
+def _pieces(item: Any, docstrings: bool) -> list[Any]:
     """Return texts, nodes and lists that `item` consists of, one level down."""
     if isinstance(item, list):
-        return ["[", *(piece for one in item for piece in (_piece(one), ",")), "]"]
+        return ["[", *(piece for one in item for piece in (_ABSENT if one is None else _piece(one), ",")), "]"]
     if isinstance(item, ast.Constant):
         return [_constant(item.value)]
     pieces: list[Any] = [type(item).__name__, "("]
     for name in _fields(type(item)):
-        value = _field(item, name)
+        value = getattr(item, name, None) if docstrings and name == "body" else _field(item, name)
         if value is not None and value != []:
             pieces += [name, "=", _piece(value), ","]
     return [*pieces, ")"]
@@ -182,4 +185,4 @@ _CONSTANTS: Mapping[type, Callable[[Any], str]] = {
     tuple: lambda value: f"({','.join(_constant(one) for one in value)})",
     frozenset: lambda value: f"{{{','.join(sorted(_constant(one) for one in value))}}}",
 }
-_EMPTY = _of_text("")
+_EMPTY = _of_text("", False)
