@@ -15,6 +15,7 @@ from jupyter_pipelines.notebook.complaints import Complaints
 from jupyter_pipelines.notebook.declaring import declare
 from jupyter_pipelines.notebook.document import Cell, Document, read_document
 from jupyter_pipelines.notebook.drafting import Draft, fault
+from jupyter_pipelines.notebook.files import files_read
 from jupyter_pipelines.notebook.headers import Header, Split, split_cell
 from jupyter_pipelines.notebook.inferring import Interface, infer
 from jupyter_pipelines.notebook.modules import Modules
@@ -243,6 +244,13 @@ def step_of(face: Interface) -> Step:
         shared=tuple(one.code for one in face.reach.definitions),
         modules=face.reached.modules,
         packages=face.reached.packages,
+        files=files_read(
+            [
+                *(one.source for one in face.reached.modules),
+                *(one.code.source for one in face.reach.definitions),
+                *(cell.body for cell in draft.cells),
+            ]
+        ),
         unknown=face.unknown,
         resources=Resources(cpus=values["cpus"], gpus=values["gpus"], memory=values["memory"]),
         retries=values["retries"] or 0,

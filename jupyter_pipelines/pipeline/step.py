@@ -124,6 +124,8 @@ class Step:
         The project's own modules it reaches.
     packages : tuple of str
         Top-level names of the third-party packages it imports, directly or through shared code and modules.
+    files : tuple of str
+        Files that its code reads under a name written in it, without declaring them; their content counts.
     unknown : tuple of str
         What the analysis could not resolve, one sentence each; not empty means that the step is never reused.
     resources : Resources
@@ -152,6 +154,7 @@ class Step:
     shared: tuple[SharedCode, ...] = ()
     modules: tuple[Module, ...] = ()
     packages: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
     retries: int = 0

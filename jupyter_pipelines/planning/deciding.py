@@ -130,11 +130,21 @@ def _outputs(now: Parts, before: Parts) -> Change:
 
 def _shared(now: Parts, before: Parts, step: Step) -> Iterator[Change]:
     cells = {name: one.cell for name, one in shared_by_name(step)}
+    found = []
     for name, new, old in _differing(now, before, "shared"):
         where = f" (cell {cells[name]})" if cells.get(name) else ""
-        yield Change(f"shared code `{name}`{where} {_what_happened(new, old)}")
+        found.append(Change(f"shared code `{name}`{where} {_what_happened(new, old)}"))
     setups = [one.cell for one in setups_of(step)]
-    yield from _sequence(_values(now, "setup"), _values(before, "setup"), setups, "setup in cell")
+    found += _sequence(_values(now, "setup"), _values(before, "setup"), setups, "setup in cell")
+    if not found and now.get("shared-order") != before.get("shared-order"):
+        found.append(_order(now, before))
+    yield from found
+
+
+def _order(now: Parts, before: Parts) -> Change:
+    """Return what says that shared code runs in another order: of the rest nothing changed."""
+    new, old = now.get("shared-order", "in any order"), before.get("shared-order", "in any order")
+    return Change("its shared code runs in another order", f"order of shared code: {old} -> {new}")
 
 
 def _modules(now: Parts, before: Parts, step: Step) -> Iterator[Change]:

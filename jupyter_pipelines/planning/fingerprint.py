@@ -8,10 +8,12 @@ part                          value
 ``unknown``                   digest of what the analysis could not resolve, if there is such
 ``shared:NAME``               canonical code of a piece of shared code (``NAME#2`` if the name is bound twice)
 ``setup:1``, ``setup:2`` …    canonical code of the ``%%setup`` cells before it, in order
+``shared-order``              which pieces of shared code come before which, if their order can matter
 ``module:DOTTED.NAME``        canonical code of one of the project's own modules
 ``parameter:NAME``            the value as Python writes it, cut and with a digest when it is long
 ``input:NAME``                digest and format of the artifact, or ``missing``
-``file:NAME``                 digest of the content of a file or folder, or ``missing``
+``file:NAME``                 digest of the content of a file or folder, or ``missing``; NAME is the path of a file that
+                              the code reads by a name written in it, without declaring it
 ``file-name:NAME``            the file's own name: its ending decides how it is read
 ``package:NAME``              version of the package
 ``python``, ``kernel``        minor version of Python; the kernel if the step names one
@@ -22,7 +24,7 @@ step an input comes from, retries, timeouts and resources. To spread a step over
 shows at its end is part of what the step does.
 
 Not in it, and knowingly a hole: what a package imports itself, the patch version of Python, the machine, environment
-variables, files that a step reads without declaring them, docstrings that code reads (``__doc__``).
+variables, files that a step reads under a name made when it runs, docstrings that code reads (``__doc__``).
 """
 
 from __future__ import annotations
@@ -35,11 +37,12 @@ from pathlib import PurePath
 from typing import Any
 
 from jupyter_pipelines.pipeline.data import FileSource, Input, Output
-from jupyter_pipelines.pipeline.step import SharedCode, Step, StepCell
+from jupyter_pipelines.pipeline.step import SharedCode, SharedKind, Step, StepCell
 from jupyter_pipelines.planning.canonical import canonical, is_empty
 from jupyter_pipelines.planning.environment import Environment
+from jupyter_pipelines.planning.sequence import order_that_counts
 
-FORMAT = 1
+FORMAT = 2
 """Goes into every key: raised whenever equal parts would no longer mean equal results."""
 
 MISSING = "missing"
@@ -71,12 +74,20 @@ def parts(
     for one in step.inputs:
         if one.name in inputs:
             found.update(_input_parts(one, inputs[one.name]))
+    for path in step.files:
+        if read_name(path) in inputs:
+            found[f"file:{path}"] = inputs[read_name(path)]
     for name in step.packages:
         found[f"package:{name}"] = environment.version(name)
     found["python"] = environment.python
     if step.kernel:
         found["kernel"] = step.kernel
     return found
+
+
+def read_name(path: str) -> str:
+    """Return under which name a file that code reads without declaring it stands among the inputs."""
+    return f"read {path}"  # no name of an input has a space
 
 
 def key(found: Mapping[str, str]) -> str:
@@ -95,6 +106,9 @@ def code_parts(step: Step) -> dict[str, str]:
     for name, one in shared_by_name(step):
         found[f"shared:{name}"] = code_of(one.source)
     found.update(setups)
+    order = order_that_counts(_in_running_order(step))
+    if order:
+        found["shared-order"] = _cut(", ".join(order))
     for module in step.modules:
         found[f"module:{module.name}"] = canonical(module.source)
     return found
@@ -119,6 +133,13 @@ def shared_by_name(step: Step) -> Iterator[tuple[str, SharedCode]]:
             yield (one.name if count == 1 else f"{one.name}#{count}"), one
 
 
+def _in_running_order(step: Step) -> list[tuple[str, SharedKind, str]]:
+    """Return label, kind and source of the shared code of a step."""
+    names = {id(one): name for name, one in shared_by_name(step)}
+    names |= {id(one): f"setup {number}" for number, one in enumerate(setups_of(step), start=1)}
+    return [(names[id(one)], one.kind, one.source) for one in step.shared]
+
+
 @lru_cache(maxsize=_REMEMBERED)
 def code_of(text: str) -> str:
     """Return the digest of the canonical code of a cell, or of a piece of one; IPython's own lines count verbatim."""
@@ -135,8 +156,7 @@ def artifact_part(digest: str, kind: str) -> str:
 
 def in_words(value: Any) -> str:
     """Return a plain value as Python writes it; a long one cut, with a digest so that it stays what it is."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[:_KEPT]}… sha256:{_digest(text)}"
+    return _cut(repr(value))
 
 
 def _input_parts(one: Input, found: str) -> dict[str, str]:
@@ -151,6 +171,10 @@ def _counted(kind: str, found: Sequence[str]) -> dict[str, str]:
 
 def _output(one: Output) -> str:
     return ":".join([one.name, *([one.kind] if one.kind != "value" else []), *([one.format] if one.format else [])])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_KEPT]}… sha256:{_digest(text)}"
 
 
 def _digest(text: str) -> str:

@@ -12,7 +12,7 @@ from jupyter_pipelines.pipeline.data import Artifact, FileSource, Input, Upstrea
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.deciding import Decision, Reason
-from jupyter_pipelines.planning.fingerprint import MISSING, artifact_part
+from jupyter_pipelines.planning.fingerprint import MISSING, artifact_part, read_name
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storing.records import StepRecord
@@ -153,6 +153,9 @@ class Gatherer:
                 self._take(step, one, one.source, standings.get(one.source.step), found, selected=selected)
             else:
                 self._look_at(step, one, one.source, found)
+        for path in step.files:
+            digest = self.digest(FileSource(path=path))
+            found.known[read_name(path)] = digest if isinstance(digest, str) else MISSING
         _wait(step, standings, found, selected=selected)
         return found
 

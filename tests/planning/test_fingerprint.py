@@ -44,8 +44,8 @@ def made(one: Step, *, values: Mapping[str, Any] = VALUES, environment: Environm
 def test_every_part_has_a_name_of_its_own() -> None:
     found = made(STEP)
     assert set(found) == {
-        "code:1", "code:2", "outputs", "shared:pd", "shared:clean", "setup:1", "module:helpers", "parameter:trees",
-        "input:rows", "file:raw", "file-name:raw", "package:pandas", "python",
+        "code:1", "code:2", "outputs", "shared:pd", "shared:clean", "setup:1", "shared-order", "module:helpers",
+        "parameter:trees", "input:rows", "file:raw", "file-name:raw", "package:pandas", "python",
     }  # fmt: skip
     assert found["parameter:trees"] == "100"
     assert found["package:pandas"] == "2.2.0"
@@ -75,7 +75,7 @@ SAME = {
     "docstring": replace(
         STEP, shared=(STEP.shared[0], shared("clean", 'def clean(x):\n  """It."""\n  return x'), STEP.shared[2])
     ),
-    "order of shared code": replace(STEP, shared=STEP.shared[::-1]),
+    "order of imports and functions": replace(STEP, shared=(CLEAN, PANDAS, SEED)),
     "order of inputs and outputs": replace(STEP, inputs=STEP.inputs[::-1], outputs=STEP.outputs[::-1]),
     "how it runs": replace(
         STEP, retries=3, timeout=1.0, resources=Resources(cpus=2), on="dask", cache=False, always=True
@@ -90,6 +90,7 @@ DIFFERENT = {
     "order of cells": ("code:1", replace(STEP, cells=STEP.cells[::-1])),
     "shared code": ("shared:clean", replace(STEP, shared=(PANDAS, replace(CLEAN, source="def clean(): pass"), SEED))),
     "setup": ("setup:1", replace(STEP, shared=(*STEP.shared[:2], shared("cell 3", "seed(2)", 3, "setup")))),
+    "setup before an import": ("shared-order", replace(STEP, shared=(SEED, PANDAS, CLEAN))),
     "module": ("module:helpers", replace(STEP, modules=(module("helpers", "x = 2"),))),
     "a file's ending": ("file-name:raw", replace(STEP, inputs=step("x", "rows=load.rows raw=data/raw.csv.gz").inputs)),
     "an output's format": ("outputs", replace(STEP, outputs=step("x", "", "model scores report:file").outputs)),
