@@ -44,7 +44,7 @@ class _Said:
         return {"event": self.kind, "run": self.run, "at": self.at} | self._more()
 
     def _more(self) -> dict[str, Any]:
-        raise NotImplementedError
+        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from jupyter_pipelines.errors import Fault, PipelinesError, PlanError, StoreError
-from jupyter_pipelines.pipeline.step import Resources
 from jupyter_pipelines.running.bookkeeping import Books
 from jupyter_pipelines.running.commands import (
     AcquireLease,
@@ -37,6 +36,7 @@ from jupyter_pipelines.running.commands import (
     Submit,
     TimerFired,
 )
+from jupyter_pipelines.running.executors import Executor
 from jupyter_pipelines.running.machine import Machine
 from jupyter_pipelines.running.preparing import keep_attempt, tasks_of, ticket_for, unmeetable
 from jupyter_pipelines.running.publishing import changed, heal, publish
@@ -66,33 +66,6 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
-
-
-class Executor(Protocol):
-    """What runs tickets. Built-ins and strangers alike.
-
-    Attributes
-    ----------
-    jobs : int
-        How many tickets it takes at once.
-    """
-
-    jobs: int
-
-    def capacity(self) -> Resources:
-        """Return what there is; None where it is not known or not limited."""
-
-    def submit(self, ticket: Ticket) -> None:
-        """Start working on a ticket, and return at once."""
-
-    def poll(self, timeout: float) -> Sequence[Progress | Outcome]:
-        """Return all there is to tell; wait for it, but at most `timeout` seconds."""
-
-    def cancel(self, ticket_id: str, *, hard: bool = False) -> None:
-        """Stop working on a ticket, without asking it first if `hard`; its outcome follows."""
-
-    def close(self) -> None:
-        """End everything."""
 
 
 def run_plan(
