@@ -15,7 +15,7 @@ from tests.journeys.book import Answer, Book
 GOOD = ("%%params\nsize: int = 3", "%%step make -o numbers -p size\nnumbers = list(range(size))")
 
 
-def refused(answer: Answer, code: str) -> None:
+def assert_refused(answer: Answer, code: str) -> None:
     """Exit 2, one check document, the same code for people, no traceback, no wall of text."""
     assert answer.code == 2, (answer.out, answer.err)
     assert answer.document["schema"] == "jupyter-pipelines/check/1"
@@ -46,7 +46,7 @@ CONTENTS = {
 def test_files_that_are_no_pipeline(book: Book, name: str) -> None:
     content, code = CONTENTS[name]
     book.path.write_bytes(content)
-    refused(book.run(), code)
+    assert_refused(book.run(), code)
     assert book.path.read_bytes() == content
     assert not (book.folder / ".pipelines" / "runs").exists() or not list(
         (book.folder / ".pipelines" / "runs").iterdir()
@@ -54,7 +54,7 @@ def test_files_that_are_no_pipeline(book: Book, name: str) -> None:
 
 
 def test_a_file_that_is_not_there(book: Book) -> None:
-    refused(book.run(), "JP104")
+    assert_refused(book.run(), "JP104")
 
 
 @pytest.mark.kernel
@@ -87,13 +87,13 @@ HEADERS = {
 def test_headers_that_cannot_be_meant(book: Book, header: str) -> None:
     book.write(f"{header}\nnumbers = [1]")
     answer = book.run()
-    refused(answer, HEADERS[header])
+    assert_refused(answer, HEADERS[header])
     assert "^" in answer.err
 
 
 def test_two_steps_that_make_the_same_name(book: Book) -> None:
     book.write("%%step one -o x\nx = 1", "%%step two -o x\nx = 2")
-    refused(book.run(), "JP206")
+    assert_refused(book.run(), "JP206")
 
 
 PARAMETERS = {
@@ -108,7 +108,7 @@ PARAMETERS = {
 
 @pytest.mark.parametrize("options", PARAMETERS)
 def test_options_that_do_not_fit(book: Book, options: tuple[str, ...]) -> None:
-    refused(book.write(*GOOD).run(*options), PARAMETERS[options])
+    assert_refused(book.write(*GOOD).run(*options), PARAMETERS[options])
 
 
 def test_all_faults_are_told_at_once(book: Book) -> None:
@@ -121,7 +121,7 @@ def test_all_faults_are_told_at_once(book: Book) -> None:
 def test_a_file_where_the_store_should_be(book: Book) -> None:
     book.write(*GOOD)
     (book.folder / ".pipelines").write_text("mine")
-    refused(book.run(), "JP401")
+    assert_refused(book.run(), "JP401")
     assert (book.folder / ".pipelines").read_text() == "mine"
 
 
@@ -154,7 +154,7 @@ def test_a_full_store_loses_nothing(book: Book, small: Path) -> None:
 
 def test_a_read_only_store_is_refused_before_anything_runs(book: Book, small: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small], check=True)
-    refused(book.write(*GOOD).run("--store", str(small / "store")), "JP402")
+    assert_refused(book.write(*GOOD).run("--store", str(small / "store")), "JP402")
 
 
 def test_reading_planning_checking_and_showing_execute_nothing(book: Book) -> None:
@@ -183,4 +183,4 @@ def test_json_is_one_document_even_when_the_command_is_wrong(book: Book) -> None
 @pytest.mark.parametrize("place", ["header", "option"])
 def test_an_executor_that_does_not_exist_is_refused(book: Book, place: str) -> None:
     book.write("%%step make -o numbers" + (" --on moon" if place == "header" else "") + "\nnumbers = [1]")
-    refused(book.run(*(("--on", "moon") if place == "option" else ())), "JP602")
+    assert_refused(book.run(*(("--on", "moon") if place == "option" else ())), "JP602")
