@@ -24,7 +24,8 @@ step an input comes from, retries, timeouts and resources. To spread a step over
 shows at its end is part of what the step does.
 
 Not in it, and knowingly a hole: what a package imports itself, the patch version of Python, the machine, environment
-variables, files that a step reads under a name made when it runs, docstrings that code reads (``__doc__``).
+variables, files that a step reads under a name made when it runs. Docstrings count where a
+piece of the step's code reads docstrings, and every character where one reads source.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from jupyter_pipelines.pipeline.data import FileSource, Input, Output
 from jupyter_pipelines.pipeline.step import SharedCode, SharedKind, Step, StepCell
 from jupyter_pipelines.planning.canonical import canonical, is_empty
 from jupyter_pipelines.planning.environment import Environment
+from jupyter_pipelines.planning.introspection import Reads, reads
 from jupyter_pipelines.planning.sequence import order_that_counts
 
 FORMAT = 2
@@ -98,20 +100,28 @@ def key(found: Mapping[str, str]) -> str:
 
 def code_parts(step: Step) -> dict[str, str]:
     """Return the parts that are made of code: own cells, interface, shared code and modules."""
-    codes = _counted("code", [code_of(cell.body) for cell in cells_that_count(step)])
-    setups = _counted("setup", [code_of(one.source) for one in setups_of(step)])
+    level = _what_it_reads(step)
+    codes = _counted("code", [code_of(cell.body, level) for cell in cells_that_count(step)])
+    setups = _counted("setup", [code_of(one.source, level) for one in setups_of(step)])
     found = {**codes, "outputs": " ".join(sorted(_output(one) for one in step.outputs))}
     if step.unknown:
         found["unknown"] = _digest("\n".join(step.unknown))
     for name, one in shared_by_name(step):
-        found[f"shared:{name}"] = code_of(one.source)
+        found[f"shared:{name}"] = code_of(one.source, level)
     found.update(setups)
     order = order_that_counts(_in_running_order(step))
     if order:
         found["shared-order"] = _cut(", ".join(order))
     for module in step.modules:
-        found[f"module:{module.name}"] = canonical(module.source)
+        found[f"module:{module.name}"] = module_code(module.source, level)
     return found
+
+
+def _what_it_reads(step: Step) -> Reads:
+    """Return what the code of a step reads of code; who reads is not told apart from who is read."""
+    shared, modules = (one.source for one in step.shared), (one.source for one in step.modules)
+    texts = (*(cell.body for cell in step.cells), *shared, *modules)
+    return max(map(reads, texts), default=Reads.NOTHING)
 
 
 def cells_that_count(step: Step) -> list[StepCell]:
@@ -141,12 +151,30 @@ def _in_running_order(step: Step) -> list[tuple[str, SharedKind, str]]:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def code_of(text: str) -> str:
-    """Return the digest of the canonical code of a cell, or of a piece of one; IPython's own lines count verbatim."""
+def code_of(text: str, level: Reads = Reads.NOTHING) -> str:
+    """Return the digest of the canonical code of a cell, or of a piece of one; IPython's own lines count verbatim.
+
+    Parameters
+    ----------
+    text : str
+        The code.
+    level : Reads
+        Whether docstrings or all characters count, because something reads them.
+    """
+    if level == Reads.SOURCE:
+        return _verbatim(text)
     from jupyter_pipelines.notebook.code import parse_code  # whoever only speaks of reasons need not know notebooks
 
     code = parse_code(text, 0)
-    return canonical(text if code.tree is None else code.tree, code.magics)
+    docstrings = level == Reads.DOCSTRINGS
+    return canonical(text if code.tree is None else code.tree, code.magics, docstrings=docstrings)
+
+
+def module_code(text: str, level: Reads = Reads.NOTHING) -> str:
+    """Return the digest of the canonical code of a module; see :func:`code_of`."""
+    if level == Reads.SOURCE:
+        return _verbatim(text)
+    return canonical(text, docstrings=level == Reads.DOCSTRINGS)
 
 
 def artifact_part(digest: str, kind: str) -> str:
@@ -175,6 +203,10 @@ def _output(one: Output) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_KEPT]}… sha256:{_digest(text)}"
+
+
+def _verbatim(text: str) -> str:
+    return _digest("verbatim " + text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _digest(text: str) -> str:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jupyter_pipelines.pipeline.data import Artifact
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.planning.carrying import Carrier, OutputsOf
 from jupyter_pipelines.planning.deciding import Decision, Parts, Reason, why
 from jupyter_pipelines.planning.environment import Environment
-from jupyter_pipelines.planning.fingerprint import key, parts
+from jupyter_pipelines.planning.fingerprint import MISSING, key, parts
 from jupyter_pipelines.planning.gathering import Cause, Gathered, Gatherer, Standing, View
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ class Judge:
         Values of the parameters.
     view : View
         What is stored.
+    outputs_of : callable
+        Takes the name of a step before the one that is decided on, and returns what there is of it.
     environment : callable
         Takes a step and returns the Python it will run in.
     forced : frozenset of str
@@ -109,10 +112,12 @@ class Judge:
         values: Mapping[str, Any],
         *,
         view: View,
+        outputs_of: OutputsOf,
         environment: Callable[[Step], Environment],
         forced: frozenset[str],
         left_out_by: str = "",
     ) -> None:
+        self._carrier = Carrier(pipeline, outputs_of)
         self._values = values
         self._view = view
         self._environment = environment
@@ -134,6 +139,10 @@ class Judge:
         """
         found = self._gatherer.gather(step, standings, selected=selected)
         environment = self._environment(step)
+        whole = self._carrier.widened(step, {name for name, value in found.known.items() if value != MISSING})
+        if whole is not step:
+            environment.prepare(whole.packages)
+        step = whole
         made = parts(step, values=self._values, inputs=found.known, environment=environment)
         draft = PlannedStep(
             name=step.name,
@@ -162,7 +171,7 @@ class Judge:
     def _with_open_inputs(self, step: Step, found: Gathered, draft: PlannedStep) -> PlannedStep:
         """Decide while something before the step is still to run: if something of its own changed, it runs, too."""
         latest = self._view.latest(step.name)
-        own = _NEVER_RUN if latest is None else why(draft.parts, _without(latest.parts, found.open), step)
+        own = _NEVER_RUN if latest is None else why(draft.parts, _without(latest.parts, found.open, draft.parts), step)
         if own is not None:
             return replace(draft, reason=own, previous=latest)
         return replace(draft, decision="maybe", reason=_follows(found.causes), previous=latest)
@@ -225,10 +234,11 @@ def _follows(causes: Mapping[str, Cause]) -> Reason:
     return Reason(code="upstream", text=f"follows {first}", details=details)
 
 
-def _without(found: Parts, inputs: set[str]) -> Parts:
-    """Return parts of an earlier step run without those of `inputs`, which are not known now."""
+def _without(found: Parts, inputs: set[str], now: Parts) -> Parts:
+    """Return parts of an earlier step run without those of `inputs`, which are not known now, and of code they name."""
     dropped = {f"{kind}:{name}" for kind in _INPUTS for name in inputs}
-    return {name: part for name, part in found.items() if name not in dropped}
+    carried = {name for name in found if name.startswith(("module:", "package:")) and name not in now}
+    return {name: part for name, part in found.items() if name not in dropped | carried}
 
 
 def _unchanged(step: Step, record: StepRecord) -> Reason:

@@ -11,9 +11,11 @@ from jupyter_pipelines.pipeline.data import Artifact, FileSource
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Module, Step
 from jupyter_pipelines.planning import showing
-from jupyter_pipelines.planning.canonical import canonical
+from jupyter_pipelines.planning.carrying import OutputsOf
 from jupyter_pipelines.planning.environment import Environment
+from jupyter_pipelines.planning.fingerprint import module_code
 from jupyter_pipelines.planning.gathering import Gatherer, Standing, View
+from jupyter_pipelines.planning.introspection import Reads
 from jupyter_pipelines.planning.judging import Judge, PlannedStep
 from jupyter_pipelines.planning.selection import Selection, unknown_steps
 
@@ -143,6 +145,7 @@ class Planner:
         self._values = values
         self._view = view
         self._find_environment = environment
+        self._modules: dict[str, Module] = {}
         self._environments: dict[str | None, Environment] = {}
         self._forced = tuple(dict.fromkeys(forced))
         _refuse(unknown_steps(pipeline, self._forced, "--force"))
@@ -162,9 +165,9 @@ class Planner:
         """
         selection = Selection(to=tuple(to), start=tuple(start), only=tuple(only))
         _refuse(selection.faults(self._pipeline))
-        judge = self._judge(str(selection))
         chosen = selection.steps(self._pipeline)
         standings: dict[str, Standing] = {}
+        judge = self._judge(lambda name: standings[name].outputs, str(selection))
         planned: list[PlannedStep] = []
         for name in self._pipeline.order():
             one, standings[name] = judge.judge(self._pipeline[name], standings, selected=name in chosen)
@@ -191,7 +194,7 @@ class Planner:
         step = self._pipeline[name]
         before = [one for one in self._pipeline.before(name) if one in upstream]
         standings = {one: Standing(decision="reuse", outputs=upstream[one]) for one in before}
-        return self._judge().judge(step, standings).planned
+        return self._judge(lambda other: upstream.get(other, {})).judge(step, standings).planned
 
     def drift(self, planned: PlannedStep) -> tuple[str, ...]:
         """Return what of a step's own modules and input files is no longer what it was when it was decided on.
@@ -205,17 +208,25 @@ class Planner:
         """
         step = self._pipeline[planned.name]
         look = Gatherer(self._pipeline, self._view)
-        modules = [f"module `{one.name}`" for one in step.modules if _edited(one)]
+        named = [part.removeprefix("module:") for part in planned.parts if part.startswith("module:")]
+        modules = [f"module `{name}`" for name in named if _edited(self._module(name), planned.parts[f"module:{name}"])]
         files = [(one.name, one.source) for one in step.inputs if isinstance(one.source, FileSource)]
         known = {name: planned.parts.get(f"file:{name}") for name, _ in files}
         changed = [name for name, source in files if known[name] not in (None, "missing", look.digest(source))]
         return (*modules, *(f"input file `{name}`" for name in changed))
 
-    def _judge(self, left_out_by: str = "") -> Judge:
+    def _module(self, name: str) -> Module | None:
+        """Return the module called `name`, of whichever step reaches it."""
+        if not self._modules:
+            self._modules = {module.name: module for step in self._pipeline for module in step.modules}
+        return self._modules.get(name)
+
+    def _judge(self, outputs_of: OutputsOf, left_out_by: str = "") -> Judge:
         return Judge(
             self._pipeline,
             self._values,
             view=self._view,
+            outputs_of=outputs_of,
             environment=self._environment_of,
             forced=frozenset(self._forced),
             left_out_by=left_out_by,
@@ -236,12 +247,15 @@ def _refuse(faults: Sequence[Fault]) -> None:
         raise PlanError(*faults)
 
 
-def _edited(module: Module) -> bool:
+def _edited(module: Module | None, part: str) -> bool:
     import tokenize
 
+    if module is None:
+        return True
     try:
         with tokenize.open(module.path) as file:
-            return canonical(file.read()) != canonical(module.source)
+            text = file.read()
+        return part not in {module_code(text, level) for level in Reads}
     except (OSError, SyntaxError, UnicodeDecodeError):
         return True
 

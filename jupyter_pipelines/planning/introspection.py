@@ -1,0 +1,39 @@
+"""Code that reads code: where it does, docstrings count, or even every character."""
+
+from __future__ import annotations
+
+import ast
+import re
+from enum import IntEnum
+from functools import lru_cache
+
+from jupyter_pipelines.planning.canonical import form_of
+
+_REMEMBERED = 1 << 15
+_DOCSTRINGS = ("__doc__", "getdoc", "docopt", "doctest", "pydoc", "render_doc")
+_SOURCE = ("getsource", "getsourcelines", "getsourcefile", "getcomments", "findsource", "getblock")
+# In the canonical form every name, attribute and text stands in quotes; comments and docstrings are not in it.
+_IN_FORM = re.compile(rf"'(?:({'|'.join(_DOCSTRINGS)})|({'|'.join(_SOURCE)}))(?:\.[\w.]+)?'")
+_IN_TEXT = re.compile("|".join(_DOCSTRINGS + _SOURCE))
+
+
+class Reads(IntEnum):
+    """What code reads of code; more includes less."""
+
+    NOTHING = 0
+    DOCSTRINGS = 1
+    SOURCE = 2
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def reads(text: str) -> Reads:
+    """Return what a piece of code reads of code, as far as names in it tell."""
+    if not _IN_TEXT.search(text):
+        return Reads.NOTHING
+    from jupyter_pipelines.notebook.code import parse_code  # whoever only speaks of reasons need not know notebooks
+
+    tree = parse_code(text, 0).tree
+    found = list(_IN_FORM.finditer(form_of(tree if tree is not None else ast.Constant(text))))
+    if any(match[2] for match in found):
+        return Reads.SOURCE
+    return Reads.DOCSTRINGS if found else Reads.NOTHING
