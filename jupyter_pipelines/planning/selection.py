@@ -44,10 +44,12 @@ class Selection:
         return chosen
 
     def faults(self, pipeline: Pipeline) -> list[Fault]:
-        """Return what is wrong with it: steps that do not exist (JP603), options that exclude each other (JP604)."""
+        """Return what is wrong with it: steps that do not exist (JP603), options that leave nothing (JP604)."""
         found = [fault for option, names in self._options() for fault in unknown_steps(pipeline, names, option)]
         if self.only and (self.to or self.start):
             found.append(_contradiction(self))
+        if not found and str(self) and not self.steps(pipeline):
+            found.append(_empty(self))
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,4 +83,12 @@ def _contradiction(selection: Selection) -> Fault:
         code="JP604",
         message=f"`--only` says already which steps are asked for: `{selection}` asks for two things",
         suggestion="leave out `--only`, or leave out `--to` and `--from`",
+    )
+
+
+def _empty(selection: Selection) -> Fault:
+    return Fault(
+        code="JP604",
+        message=f"nothing is selected: no step lies between, as `{selection}` asks",
+        suggestion="`--from` names where to begin and `--to` where to end: exchange them, or leave one out",
     )

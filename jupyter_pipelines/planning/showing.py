@@ -68,9 +68,8 @@ def _line(name: str, old: PlannedStep | None, new: PlannedStep | None) -> str:
 
 
 def _details(step: PlannedStep) -> Iterator[str]:
-    """Yield what is worth a line: where a reused result comes from is told by reports."""
-    if step.decision != "reuse":
-        yield from step.reason.details
+    """Yield what is worth a line: where a reused result comes from, its first detail, is told by reports."""
+    yield from step.reason.details[1 if step.decision == "reuse" else 0 :]
 
 
 def _row(step: PlannedStep) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -445,6 +446,28 @@ def test_what_is_left_out_is_taken_as_it_is_stored_and_that_is_told(world: World
     assert plan["clean"].outputs == world.plan(CHURN)["clean"].outputs
 
 
+def test_a_reused_step_tells_that_what_it_takes_may_be_out_of_date(world: World) -> None:
+    changed = with_code(CHURN, "load", "other()")
+    words = "`clean.rows` is taken as it is stored, and may be out of date: `load`: cell 1 changed"
+    for how in ({"only": "train"}, {"start": "train"}):
+        plan = world.plan(changed, **how)
+        assert plan["train"].decision == "reuse"
+        assert plan["train"].reason.details[1:] == (words,)
+        assert words in str(plan)
+        assert "may be out of date" in plan._repr_html_()
+    assert "computed in run" not in str(plan)
+
+
+def test_a_selection_of_nothing_is_refused(world: World) -> None:
+    with pytest.raises(PlanError) as error:
+        world.plan(CHURN, to="load", start="train")
+    (fault,) = error.value.faults
+    assert fault.code == "JP604"
+    assert fault.message == "nothing is selected: no step lies between, as `--to load --from train` asks"
+    assert "exchange them" in (fault.suggestion or "")
+    assert decisions(world.plan(CHURN, to="train", start="load"))["clean"] == "reuse"
+
+
 def test_what_is_not_stored_cannot_be_left_out() -> None:
     world = World()
     world.store.files["/project/data/raw.csv"] = "1 2 3"
@@ -647,6 +670,48 @@ def test_a_plan_asks_for_each_record_once_and_reads_no_code_twice(world: World) 
     world.store.asked.clear()
     world.plan(CHURN)
     assert world.store.asked == {"record": 5, "intact": 5, "digest": 1}
+
+
+def test_a_plan_of_a_thousand_steps_asks_as_often_as_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, width = 1_000, 20
+    names = [f"l{n}" for n in range(width)]
+    helper = shared("helper", "def helper(x, y=1):\n    return x", 2)
+    first = [step(name, "raw=data/raw.csv", "x", shared=(helper,)) for name in names]
+    rest = [
+        step(f"s{n}", " ".join(f"i{one}={name}.x" for one, name in enumerate(names)), "x", shared=(helper,))
+        for n in range(width, count)
+    ]
+    wide = pipeline(*first, *rest)
+    world = World()
+    world.store.files["/project/data/raw.csv"] = "1"
+    world.run(wide)
+    parsed: list[str] = []
+    monkeypatch.setattr("jupyter_pipelines.planning.canonical.ast.parse", parsed.append)
+    world.store.asked.clear()
+    assert set(decisions(world.plan(wide)).values()) == {"reuse"}
+    assert world.store.asked == {"record": count, "intact": count, "digest": 1}
+    assert parsed == []
+
+
+def test_a_chain_of_objects_costs_no_more_than_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, count = World(), 300
+    monkeypatch.setattr("tests.planning.stand_ins.artifact", lambda text: artifact(text, "pickle"))
+    long = edited(chain(count), "s0", modules=(module("models", "x = 1"),))
+    world.run(long)
+    seen: list[str] = []
+    monkeypatch.setattr(Pipeline, "__getitem__", _noting(Pipeline.__getitem__, seen))
+    plan = world.plan(long)
+    assert set(decisions(plan).values()) == {"reuse"}
+    assert "module:models" in plan[f"s{count - 1}"].parts
+    assert len(seen) <= 10 * count
+
+
+def _noting(method: Any, seen: list[str]) -> Any:
+    def noting(one: Pipeline, name: str) -> Step:
+        seen.append(name)
+        return method(one, name)
+
+    return noting
 
 
 def test_a_step_may_be_anything_that_the_nouns_allow() -> None:
