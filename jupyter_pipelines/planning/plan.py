@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from jupyter_pipelines.planning import showing
 from jupyter_pipelines.planning.carrying import OutputsOf
 from jupyter_pipelines.planning.environment import Environment
 from jupyter_pipelines.planning.fingerprint import module_code
-from jupyter_pipelines.planning.gathering import Gatherer, Standing, View
+from jupyter_pipelines.planning.gathering import Cause, Gatherer, Standing, View
 from jupyter_pipelines.planning.introspection import Reads
 from jupyter_pipelines.planning.judging import Judge, PlannedStep
 from jupyter_pipelines.planning.selection import Selection, unknown_steps
@@ -146,6 +147,7 @@ class Planner:
         self._view = view
         self._find_environment = environment
         self._modules: dict[str, Module] = {}
+        self._outdated: dict[str, Cause] = {}
         self._environments: dict[str | None, Environment] = {}
         self._forced = tuple(dict.fromkeys(forced))
         _refuse(unknown_steps(pipeline, self._forced, "--force"))
@@ -172,13 +174,14 @@ class Planner:
         for name in self._pipeline.order():
             one, standings[name] = judge.judge(self._pipeline[name], standings, selected=name in chosen)
             planned.append(one)
+        causes = {name: one.cause for name, one in standings.items() if one.decision == "skip"}
         return Plan(
             pipeline=self._pipeline,
             values=self._values,
             steps=tuple(planned),
             selection=selection,
             forced=self._forced,
-            planner=self,
+            planner=self._knowing({name: cause for name, cause in causes.items() if cause}),
         )
 
     def decide(self, name: str, upstream: Upstreams) -> PlannedStep:
@@ -193,7 +196,7 @@ class Planner:
         """
         step = self._pipeline[name]
         before = [one for one in self._pipeline.before(name) if one in upstream]
-        standings = {one: Standing(decision="reuse", outputs=upstream[one]) for one in before}
+        standings = {one: self._standing(one, upstream[one]) for one in before}
         return self._judge(lambda other: upstream.get(other, {})).judge(step, standings).planned
 
     def drift(self, planned: PlannedStep) -> tuple[str, ...]:
@@ -214,6 +217,16 @@ class Planner:
         known = {name: planned.parts.get(f"file:{name}") for name, _ in files}
         changed = [name for name, source in files if known[name] not in (None, "missing", look.digest(source))]
         return (*modules, *(f"input file `{name}`" for name in changed))
+
+    def _knowing(self, outdated: dict[str, Cause]) -> Planner:
+        """Return a planner that knows what of a plan is taken from the store though it is out of date."""
+        other = copy(self)
+        other.__dict__["_outdated"] = outdated
+        return other
+
+    def _standing(self, name: str, outputs: Mapping[str, Artifact]) -> Standing:
+        cause = self._outdated.get(name)
+        return Standing(decision="skip" if cause else "reuse", outputs=outputs, cause=cause)
 
     def _module(self, name: str) -> Module | None:
         """Return the module called `name`, of whichever step reaches it."""

@@ -455,6 +455,7 @@ def test_a_reused_step_tells_that_what_it_takes_may_be_out_of_date(world: World)
         assert plan["train"].reason.details[1:] == (words,)
         assert words in str(plan)
         assert "may be out of date" in plan._repr_html_()
+        assert words in world.run(changed, **how)["train"].reason.details
     assert "computed in run" not in str(plan)
 
 
