@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from jupyter_pipelines.errors import Fault, Place, closest
@@ -14,6 +15,7 @@ from jupyter_pipelines.notebook.reaching import Kind, Need, Problem
 from jupyter_pipelines.notebook.shared import Computed, Definition, Index
 
 _LONGEST = 80
+_SHOWN = 5
 
 
 class Complaints:
@@ -52,12 +54,15 @@ class Complaints:
         self._texts = texts
         self._faulty = faulty
 
-    def about(self, face: Interface) -> Iterator[Fault]:
-        """Yield a fault for everything that a step needs and cannot have."""
-        for problem in face.reach.problems:
-            told = _TELLERS[problem.kind](self, face, problem)
-            if told is not None:
-                yield told
+    def all(self) -> list[Fault]:
+        """Return what is told about all steps; what is the same for several steps only once, with their names."""
+        told: dict[object, tuple[Fault, list[str]]] = {}
+        for face in self._faces.values():
+            for problem in face.reach.problems:
+                fault = _TELLERS[problem.kind](self, face, problem)
+                if fault is not None:
+                    told.setdefault(_cause(problem, fault), (fault, []))[1].append(face.draft.name)
+        return [_for_all(fault, steps) for fault, steps in told.values()]
 
     # Where, and through what
 
@@ -198,6 +203,8 @@ class Complaints:
             return None
         step, shared, name = face.draft.name, need.via, f"`{need.name}`"
         source = f"output of step `{making.draft.name}`" if making else f"input of step `{step}`"
+        if making and making.draft is face.draft:
+            source = "own variable of the step"
         if shared.kind == "setup":
             message = f"the `%%setup` cell {shared.cell} uses {name}, an {source}, and runs before inputs are there"
             suggestion = "move the line into a step"
@@ -223,6 +230,23 @@ class Complaints:
         line = f"cell {place.cell}, line {place.line}"
         suggestion = f"move the {noun} of `{name}` ({line}) into a cell without a header: it is shared code there"
         return self._fault(face, need, "JP215", message, suggestion)
+
+
+def _cause(problem: Problem, fault: Fault) -> object:
+    """Return what a problem is about: what needs one remedy is one."""
+    if problem.kind in ("computed", "changed"):
+        return problem.kind, problem.need.name, id(problem.entry), fault.severity
+    if problem.kind in ("defined", "kept") and problem.making:
+        return problem.kind, problem.need.name, problem.making.draft.name
+    return (problem.kind, problem.need.name, id(problem.need.via)) if problem.need.via else fault
+
+
+def _for_all(fault: Fault, steps: list[str]) -> Fault:
+    others = list(dict.fromkeys(name for name in steps if name != fault.step))
+    if not others:
+        return fault
+    shown = ", ".join(f"`{name}`" for name in others[:_SHOWN]) + (" and others" if len(others) > _SHOWN else "")
+    return replace(fault, notes=(*fault.notes, f"so it is for {shown}"))
 
 
 def _with(draft: Draft, name: str) -> str:

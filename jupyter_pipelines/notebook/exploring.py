@@ -20,7 +20,7 @@ def exploration_faults(faces: Mapping[str, Interface], index: Index) -> Iterator
                 continue
             name = one.source.output
             between = (faces[one.source.step].draft.last + 1, 0), (face.draft.first, 0)
-            found = index.bound_between(name, *between) or index.changed_between(name, *between)
+            found = next(iter(index.bound_between(name, *between)), None) or index.changed_between(name, *between)
             if found is not None and (name, *found.position) not in told:
                 told.add((name, *found.position))
                 yield _unseen(face, one.source, found)

@@ -88,6 +88,8 @@ class Flow:
         self.branches = 0
         self.guards = 0
         self.opaque = False
+        self.since: dict[str, int] = {}
+        self._order = 0
         self._fired: list[tuple[str, Read]] = []
 
     # Names
@@ -98,7 +100,7 @@ class Flow:
             sure = sure and not (self.guards or self.opaque or name in self.state.possible)
             before = self.reads.get(name)
             if before is None or (sure and not before.sure):
-                self.reads[name] = Read(spot, sure)
+                self.reads[name] = Read(spot, sure, self._order)
         self._use(name)
 
     def bind(self, name: str, spot: Spot, kind: Kind = "value", roots: Roots = NONE) -> None:
@@ -107,6 +109,9 @@ class Flow:
         self.state.possible.add(name)
         self.ever.add(name)
         self.binds[name] = (spot, kind)
+        self._order += 1
+        if not self.branches:
+            self.since.setdefault(name, self._order)
         if roots:
             self.state.aliases[name] = roots
         else:
@@ -123,6 +128,7 @@ class Flow:
 
     def forget(self, name: str) -> None:
         """Take note that a name is bound no longer."""
+        self.since.pop(name, None)
         self.state.definite.discard(name)
         self.state.possible.discard(name)
         self.state.aliases.pop(name, None)
@@ -178,7 +184,7 @@ class Flow:
     def _happen(self, later: Later) -> None:
         for name, read in later.reads.items():
             if name not in self.state.definite:
-                self._fired.append((name, read._replace(sure=read.sure and not (self.guards or self.opaque))))
+                self._fired.append((name, Read(read.spot, read.sure and not (self.guards or self.opaque), self._order)))
         for name, mutation in later.mutates.items():
             self.mutate(self.roots(name), mutation._replace(sure=False))
         for name, spot in later.binds.items():
@@ -226,13 +232,18 @@ class Flow:
 
     def finish(self) -> None:
         """Settle what depends on the whole of the code."""
-        for name, (spot, unguarded) in self._fired:
+        for name, read in self._fired:
             # The function may well have been called only after what binds the name further down.
-            sure = unguarded and name not in self.ever
+            sure = read.sure and name not in self.ever
             if name not in self.reads or (sure and not self.reads[name].sure):
-                self.reads[name] = Read(spot, sure)
+                self.reads[name] = read._replace(sure=sure)
         for later in self.pending.values():
             self.unused.merge(later)
+
+    def aliases(self) -> dict[str, str]:
+        """Return the names that at the end certainly stand for the object of one outside name."""
+        found = self.state.aliases.items()
+        return {name: root for name, roots in found if len(roots) == 1 for root, sure in roots.items() if sure}
 
     def bound(self) -> dict[str, Bind]:
         """Return what is bound at the end."""

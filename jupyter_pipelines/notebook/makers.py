@@ -143,6 +143,8 @@ class Makers:
 
     def _function(self, draft: Draft, name: str) -> Later | None:
         """Return what the function called `name` does in a step."""
+        if name.startswith("."):
+            return draft.names.methods.get(name[1:]) or self._index.methods.get(name[1:])
         if name in draft.names.functions:
             return draft.names.functions[name]
         if name in draft.names.binds:

@@ -49,10 +49,21 @@ class Spot(NamedTuple):
 
 
 class Read(NamedTuple):
-    """A name that is needed from outside: where first, and whether nothing in the code can have bound it before."""
+    """A name that is needed from outside.
+
+    Parameters
+    ----------
+    spot : Spot
+        Where first.
+    sure : bool
+        Nothing in the code can have bound it before.
+    order : int
+        How many names were bound before it was read.
+    """
 
     spot: Spot
     sure: bool
+    order: int = 0
 
 
 class Bind(NamedTuple):
@@ -72,12 +83,12 @@ class Mutation(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A call of a function by its plain name, with the outside names that are handed over as they are.
+    """A call of a function or method, with the outside names that are handed over as they are.
 
     Parameters
     ----------
     function : str
-        Its name.
+        Its name; with a dot before it for a method, which is handed its object first.
     arguments : tuple of (int or str, str)
         Position or keyword, and the name handed over.
     spot : Spot
@@ -181,6 +192,8 @@ class Names:
         What its functions do that are not used in it.
     binds : Mapping of str to Bind
         Names bound at its end.
+    since : Mapping of str to int
+        Names bound on every way from some point on to the end: how many names were bound before that point.
     deletes : frozenset of str
         Names deleted and not bound again.
     mutates : Mapping of str to Mutation
@@ -189,6 +202,10 @@ class Names:
         Calls through which it may change objects behind outside names.
     functions : Mapping of str to Later
         Its functions, by name.
+    methods : Mapping of str to Later
+        Methods of its classes, by name.
+    aliases : Mapping of str to str
+        Names that in the end certainly stand for the object of an outside name.
     imports : tuple of Import
         Everything it imports, bodies of functions included.
     paths : tuple of str or None
@@ -204,10 +221,13 @@ class Names:
     reads: Mapping[str, Read] = field(default_factory=dict)
     later: Later = field(default_factory=Later)
     binds: Mapping[str, Bind] = field(default_factory=dict)
+    since: Mapping[str, int] = field(default_factory=dict)
     deletes: frozenset[str] = frozenset()
     mutates: Mapping[str, Mutation] = field(default_factory=dict)
     calls: tuple[Call, ...] = ()
     functions: Mapping[str, Later] = field(default_factory=dict)
+    methods: Mapping[str, Later] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
     imports: tuple[Import, ...] = ()
     paths: tuple[str | None, ...] = ()
     stars: tuple[tuple[Import, Spot], ...] = ()

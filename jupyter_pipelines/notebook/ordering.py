@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from jupyter_pipelines.errors import Fault, closest
 from jupyter_pipelines.notebook.drafting import Draft, fault
 from jupyter_pipelines.notebook.inferring import Interface
-from jupyter_pipelines.pipeline.data import Upstream
+from jupyter_pipelines.pipeline.data import FileSource, Input, Upstream
 from jupyter_pipelines.pipeline.graph import find_cycle
 
 Faces = Mapping[str, Interface]
@@ -21,6 +21,7 @@ def order_faults(faces: Faces) -> Iterator[Fault]:
     yield from _two_makers(faces)
     yield from _cycle(faces)
     yield from _same_but_for_case(faces)
+    yield from _twins(faces)
 
 
 def _after(faces: Faces, face: Interface) -> Iterator[Fault]:
@@ -105,3 +106,37 @@ def _same_but_for_case(faces: Faces) -> Iterator[Fault]:
 def _takes(face: Interface, name: str) -> bool:
     sources = (one.source for one in face.inputs.values())
     return name in face.inputs or any(isinstance(one, Upstream) and one.output == name for one in sources)
+
+
+def _twins(faces: Faces) -> Iterator[Fault]:
+    """Yield names that are one object in the live notebook and two here, where a step changes one of them."""
+    for face in faces.values():
+        for name, root in face.draft.names.aliases.items():
+            if name in face.outputs and isinstance(face.inputs.get(root, _NO_INPUT).source, Upstream):
+                for changed, other in ((name, root), (root, name)):
+                    found = _change_unseen(faces, face, changed, other)
+                    if found is not None:
+                        yield _one_object(face, name, root, *found)
+
+
+_NO_INPUT = Input(name="", source=FileSource(path=""))
+
+
+def _change_unseen(faces: Faces, face: Interface, changed: str, other: str) -> tuple[Interface, Interface] | None:
+    """Return a step that changes one of two names for the same object, and one after it that uses the other."""
+    behind = [one for one in faces.values() if one.draft.order > face.draft.order]
+    changing = next((one for one in behind if changed in one.draft.mutates and changed in one.inputs), None)
+    if changing is None:
+        return None
+    using = (one for one in behind if one.draft.order > changing.draft.order and other in one.inputs)
+    user = next(using, None)
+    return (changing, user) if user else None
+
+
+def _one_object(face: Interface, name: str, root: str, changing: Interface, user: Interface) -> Fault:
+    draft = face.draft
+    message = f"`{name}` and `{root}` are one object in step `{draft.name}`, and two in the steps behind it"
+    suggestion = f"write `{name} = {root}.copy()` if they are meant to be two, else use one name"
+    note = f"`{changing.draft.name}` changes one of them; cell by cell, `{user.draft.name}` would see that in the other"
+    place = draft.where(draft.names.binds[name].spot)
+    return fault(draft, "JP213", message, suggestion, place, severity="warning", notes=(note,), label="no copy")

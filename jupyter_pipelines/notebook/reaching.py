@@ -42,6 +42,8 @@ class Need(NamedTuple):
         The shared code that reads it; None for the step itself.
     at_once : bool
         It is read when `via` runs, not when somebody calls it.
+    order : int
+        How many names the step has bound before it uses what leads there.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Need(NamedTuple):
     cell: int
     via: Definition | None = None
     at_once: bool = False
+    order: int = 0
 
     @property
     def position(self) -> Position:
@@ -143,15 +146,21 @@ class _Reacher:
         draft = self.draft
         for one in self.index.futures:
             if one.position < (draft.first, 0):
-                self._include(one, draft.first)
+                self._include(one, draft.first, 0)
         for one in self.index.setups:
             if one.position < (draft.first, 0):
-                self._include(one, draft.first)
-        for name, read in draft.names.reads.items():
-            self.waiting.append(Need(name, read.spot, read.sure, draft.cell_of(read.spot)))
-        for name, read in draft.names.later.reads.items():
-            if name not in draft.names.binds:
-                self.waiting.append(Need(name, read.spot, sure=False, cell=draft.cell_of(read.spot)))
+                self._include(one, draft.first, 0)
+        self._follow_waiting()
+        reads = [(read, name, read.sure) for name, read in draft.names.reads.items()]
+        reads += [
+            (read, name, False) for name, read in draft.names.later.reads.items() if name not in draft.names.binds
+        ]
+        # Whatever leads somewhere first is followed to its end first: what the step has bound by then counts.
+        for read, name, sure in sorted(reads, key=lambda one: one[0].order):
+            self.waiting.append(Need(name, read.spot, sure, draft.cell_of(read.spot), order=read.order))
+            self._follow_waiting()
+
+    def _follow_waiting(self) -> None:
         while self.waiting:
             need = self.waiting.popleft()
             key = (need.name, need.position)
@@ -218,13 +227,13 @@ class _Reacher:
         if against is not None:
             self.found.problems.append(against)
             return
-        if need.via is None and self.index.bound_between(name, end, (self.draft.last, 0)):
+        if need.via is None and self._is_bound_again(name, entry):
             self.found.unknown.append(f"`{name}` is bound again between the cells of the step")
-        self._include(entry, need.cell)
+        self._include(entry, need.cell, need.order)
         if need.via is not None and need.at_once:
             self.first_of.setdefault(id(need.via), set()).add(id(entry))
         for one in self.index.modules(name, end) if entry.kind == "import" else ():
-            self._include(one, need.cell)
+            self._include(one, need.cell, need.order)
 
     def _against(self, need: Need, entry: Definition) -> Problem | None:
         """Return what happens to a name between the shared code that binds it and the step, where no step sees it."""
@@ -235,6 +244,15 @@ class _Reacher:
             return Problem("kept" if entry.is_value(need.name) else "defined", need, making=making)
         changed = self.index.changed_between(need.name, entry.position, need.position)
         return Problem("changed", need, entry=changed) if changed else None
+
+    def _is_bound_again(self, name: str, entry: Definition) -> bool:
+        """Return whether exploration binds a name to something else between the cells of the step."""
+        start, end = (self.draft.first, 0), (self.draft.last, 0)
+        return any(
+            not (isinstance(one, Definition) and one.code.source == entry.code.source)
+            for one in self.index.bound_between(name, max(start, entry.position), end)
+            if one is not entry
+        )
 
     def _rival(self, need: Need, entry: Definition) -> Making | None:
         """Return a step that binds the name again for itself between the shared code and this step.
@@ -252,6 +270,11 @@ class _Reacher:
     def _unmet(self, need: Need) -> Problem:
         """Return what is wrong with a name that no shared code and no earlier output is called by."""
         name, draft, makers = need.name, self.draft, self.makers
+        if need.via is not None and need.at_once:
+            own = draft.names.binds.get(name)
+            making = Making(draft.cell_of(own.spot), draft) if own else makers.maker(name, draft, need.cell)
+            if making is not None:
+                return Problem("early", need, making=making)
         making = makers.definer(name, draft, need.cell)
         if making is not None:
             return Problem("defined", need, making=making)
@@ -266,7 +289,7 @@ class _Reacher:
 
     # Shared code
 
-    def _include(self, one: Definition, cell: int) -> None:
+    def _include(self, one: Definition, cell: int, order: int) -> None:
         if id(one) in self.chosen:
             return
         self.chosen[id(one)] = one
@@ -275,18 +298,23 @@ class _Reacher:
         self.dynamic = self.dynamic or names.dynamic
         self.found.unknown += _sentences(one)
         for name, read in names.reads.items():
-            self.waiting.append(Need(name, read.spot, read.sure, cell, one, at_once=True))
+            self.waiting.append(Need(name, read.spot, read.sure, cell, one, at_once=True, order=order))
         for later in (names.later, *names.functions.values()):
             for name, read in later.reads.items():
-                if name not in names.binds:
-                    self.waiting.append(Need(name, read.spot, read.sure, cell, one))
+                if name not in names.binds and not self._is_bound(name, order):
+                    sure = read.sure and name not in self.draft.names.binds
+                    self.waiting.append(Need(name, read.spot, sure, cell, one, order=order))
+
+    def _is_bound(self, name: str, order: int) -> bool:
+        """Return whether the step itself has bound `name` before it uses what leads there."""
+        return self.draft.names.since.get(name, order + 1) <= order
 
     def _include_stars(self) -> None:
         """Take in star imports whose names are not known, where they may bring a name that is needed."""
         before = [one for one in self.index.stars if one.position < (self.draft.last, 0)]
         if before and (self.open or self.built_in):
             for one in before:
-                self._include(one, self.draft.last)
+                self._include(one, self.draft.last, 0)
             self.dynamic = True
 
     def _in_order(self) -> list[Definition]:

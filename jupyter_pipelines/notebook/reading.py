@@ -177,8 +177,8 @@ class _Reader:
         complaints = Complaints(
             self.faces, makers, index, parameters=names, texts=self._texts(), faulty="\n".join(self.faulty)
         )
+        self.faults += complaints.all()
         for face in self.faces.values():
-            self.faults += complaints.about(face)
             self.faults += [_unknowable(face)] if face.unknown and face.draft.cached else []
         self.faults += Settings(self.faces, index, self._texts()).faults()
 

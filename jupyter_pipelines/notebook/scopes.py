@@ -179,12 +179,14 @@ class ClassScope:
         self.outer: Scope = outer.outer if isinstance(outer, ClassScope) else outer
         self.bound: set[str] = set()
         self.globals: set[str] = set()
-        self.methods = Later()
+        self.functions: dict[str, Later] = {}
 
     def read(self, name: str, spot: Spot, *, sure: bool = True) -> None:
         """Take note that a name is read."""
         if name not in self.bound:
             self.outer.read(name, spot, sure=sure)
+        elif name in self.functions:
+            self.outer.later(None, self.functions.pop(name))
 
     def bind(self, name: str, spot: Spot, kind: Kind = "value", roots: Roots = NONE) -> None:
         """Take note that a name is bound."""
@@ -217,9 +219,20 @@ class ClassScope:
         """Take note of a call that hands over outside names."""
         self.outer.call(call)
 
-    def later(self, name: str | None, later: Later) -> None:  # noqa: ARG002 - as every scope has it
+    def later(self, name: str | None, later: Later) -> None:
         """Take note of what a function does when it is called."""
-        self.methods.merge(later)
+        if name is None:
+            self.outer.later(None, later)
+        else:
+            self.functions.setdefault(name, Later()).merge(later)
+
+    @property
+    def methods(self) -> Later:
+        """What its functions do that are not used in it."""
+        found = Later()
+        for later in self.functions.values():
+            found.merge(later)
+        return found
 
     def declare(self, names: list[str]) -> None:
         """Take note of ``global``."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from jupyter_pipelines.notebook.names import Bind, Import, Names, Spot
+from jupyter_pipelines.notebook.names import Bind, Import, Later, Names, Spot
 from jupyter_pipelines.notebook.pieces import Piece, pieces_of, setup_piece
 from jupyter_pipelines.notebook.walking import StarNames
 from jupyter_pipelines.pipeline.step import SharedCode, SharedKind
@@ -122,6 +122,7 @@ class Index:
         self._names: dict[str, _Timeline] = {}
         self._changes: dict[str, _Timeline] = {}
         self._modules: dict[str, list[Definition]] = {}
+        self.methods: dict[str, Later] = {}
         self.setups: list[Definition] = []
         self.futures: list[Definition] = []
         self.stars: list[Definition] = []
@@ -171,13 +172,10 @@ class Index:
         found = (one for one in entries if isinstance(one, Definition) and _is_setup(one))
         return next((one for one in found if one.position > position), None)
 
-    def bound_between(self, name: str, start: Position, end: Position) -> Entry | None:
-        """Return what binds `name` behind `start` and before `end`."""
-        timeline = self._names.get(name)
-        if timeline is None:
-            return None
-        at = bisect_left(timeline.positions, start)
-        return timeline.entries[at] if at < len(timeline.positions) and timeline.positions[at] < end else None
+    def bound_between(self, name: str, start: Position, end: Position) -> list[Entry]:
+        """Return what binds `name` from `start` on and before `end`."""
+        timeline = self._names.get(name, _Timeline())
+        return timeline.entries[bisect_left(timeline.positions, start) : bisect_left(timeline.positions, end)]
 
     def changed_between(self, name: str, start: Position, end: Position) -> Computed | None:
         """Return where exploration first changes the object of `name` behind `start` and before `end`."""
@@ -236,6 +234,8 @@ class Index:
             self._timeline(self._changes, name).add(computed(name, mutation.spot, how=mutation.how))
 
     def _bind(self, one: Definition) -> None:
+        for name, method in one.names.methods.items():
+            self.methods.setdefault(name, method)
         for name in one.binds:
             self._timeline(self._names, name).add(one)
 

@@ -10,7 +10,7 @@ from jupyter_pipelines.notebook.branching import BRANCHING
 from jupyter_pipelines.notebook.dynamics import asked_name, effect_of, hidden_imports, is_shell, literal_key
 from jupyter_pipelines.notebook.flow import Flow
 from jupyter_pipelines.notebook.mutations import changes_of, owner
-from jupyter_pipelines.notebook.names import Call, Import, Mutation, Spot
+from jupyter_pipelines.notebook.names import Call, Import, Later, Mutation, Spot
 from jupyter_pipelines.notebook.paths import folder_of, path_changes
 from jupyter_pipelines.notebook.scopes import (
     NONE,
@@ -46,6 +46,7 @@ class Walker:
         self.paths: list[str | None] = []
         self.stars: list[tuple[Import, Spot]] = []
         self.unknown: dict[tuple[int, str], None] = {}
+        self.methods: dict[str, Later] = {}
         self._star_names = star_names
         self._depth = 0
         self.hints = 0
@@ -296,13 +297,18 @@ class Walker:
             self._cannot(effect.unknown, binds=effect.binds)
 
     def _handed_over(self, node: ast.Call) -> None:
-        if not isinstance(node.func, ast.Name):
+        function = node.func
+        if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+            name, values = f".{function.attr}", [function.value, *node.args]
+        elif isinstance(function, ast.Name):
+            name, values = function.id, node.args
+        else:
             return
-        given: list[tuple[int | str, ast.expr]] = list(enumerate(node.args))
+        given: list[tuple[int | str, ast.expr]] = list(enumerate(values))
         given += [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
         arguments = tuple((at, root) for at, one in given for root in self.roots(one))
         if arguments:
-            self.scope.call(Call(node.func.id, arguments, self.spot(node)))
+            self.scope.call(Call(name, arguments, self.spot(node)))
 
     def subscript(self, node: ast.Subscript) -> None:
         """Walk over ``x[…]``; ``globals()["x"]`` reads `x`."""
@@ -379,6 +385,8 @@ class Walker:
         self._depth += 1
         self._within(inner, node.body if isinstance(node.body, list) else [node.body])
         self._depth -= 1
+        if name and isinstance(self.scope, ClassScope) and inner.found.parameters:
+            self.methods.setdefault(name, inner.found)
         self.scope.later(name, inner.found)
 
     def class_(self, node: ast.ClassDef) -> None:
