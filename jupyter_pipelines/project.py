@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from jupyter_pipelines import plugins
 from jupyter_pipelines.errors import Fault, PipelineError, PlanError, StoreError, closest
 from jupyter_pipelines.notebook.document import Document
-from jupyter_pipelines.notebook.reading import Reading
-from jupyter_pipelines.notebook.reading import read as read_notebook
+from jupyter_pipelines.notebook.remembering import read as read_notebook
 from jupyter_pipelines.pipeline.graph import Pipeline
 
 if TYPE_CHECKING:
+    from jupyter_pipelines.notebook.result import Reading
     from jupyter_pipelines.pipeline.data import Artifact
     from jupyter_pipelines.planning.environment import Environment
     from jupyter_pipelines.planning.plan import Plan, PlannedStep, Planner

@@ -28,6 +28,7 @@ def alone() -> Iterator[None]:
         patch.setenv("JUPYTER_CONFIG_DIR", str(home / "config"))
         patch.setenv("JUPYTER_DATA_DIR", str(home / "data"))
         patch.setenv("JUPYTER_RUNTIME_DIR", str(home / "runtime"))
+        patch.setenv("JUPYTER_PIPELINES_CACHE", str(home / "cache"))
         patch.setenv("MPLBACKEND", "agg")
         for name in ("JUPYTER_PIPELINES_STORE", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONWARNINGS"):
             patch.delenv(name, raising=False)

@@ -14,6 +14,7 @@ from jupyter_pipelines.notebook.inferring import Interface, rebound_by
 from jupyter_pipelines.notebook.makers import Makers
 from jupyter_pipelines.notebook.ordering import order_faults
 from jupyter_pipelines.notebook.shared import Computed, Definition, Index
+from jupyter_pipelines.notebook.witness import Witness
 from jupyter_pipelines.pipeline.data import FileSource, Upstream
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Section
@@ -36,6 +37,8 @@ class Checker:
         What is declared.
     folder : Path
         What relative paths are relative to.
+    witness : Witness
+        Looks at the files.
     """
 
     def __init__(
@@ -46,12 +49,14 @@ class Checker:
         *,
         parameters: Sequence[Parameter],
         folder: Path,
+        witness: Witness,
     ) -> None:
         self._faces = faces
         self._makers = makers
         self._index = index
         self._parameters = {one.name: one for one in parameters}
         self._folder = folder
+        self._witness = witness
         self._users = _users(faces.values())
 
     def faults(self) -> Iterator[Fault]:
@@ -139,16 +144,13 @@ class Checker:
         if draft.after or any(header.always for header in draft.headers):
             return
         for one in face.inputs.values():
-            if isinstance(one.source, FileSource) and not one.optional and not self._exists(one.source.path):
+            if isinstance(one.source, FileSource) and not one.optional and not self._is_there(one.source):
                 message = f"the input file `{one.source.path}` of step `{draft.name}` is missing"
                 notes = (f"looked for: {self._folder / one.source.path}",)
                 yield fault(draft, "JP210", message, self._near_file(one.name, one.source.path), one.place, notes=notes)
 
-    def _exists(self, path: str) -> bool:
-        try:
-            return (self._folder / path).exists()
-        except (OSError, ValueError):
-            return False
+    def _is_there(self, source: FileSource) -> bool:
+        return self._witness.exists(self._folder / source.path)
 
     def _near_file(self, name: str, path: str) -> str:
         made = next((one.draft.name for one in self._faces.values() if path in one.outputs), None)
@@ -234,8 +236,8 @@ class Checker:
     def _targets(self, face: Interface) -> Iterator[Fault]:
         for header in face.draft.headers:
             name = (header.on or "").partition(":")[0]
-            if name and name not in plugins.BUILT_IN["executors"] and name not in plugins.names("executors"):
-                known = plugins.names("executors")
+            if name and name not in plugins.BUILT_IN["executors"] and name not in self._witness.plugins("executors"):
+                known = self._witness.plugins("executors")
                 near = closest(name, known)
                 suggestion = f"write `--on {near}`" if near else f"use one of: {', '.join(known)}"
                 yield fault(face.draft, "JP602", f"there is no executor `{name}`", suggestion, header.place)
@@ -246,7 +248,7 @@ class Checker:
             for item in face.draft.items(section) or ():
                 if item.format is None or item.format in PATHS or item.format in plugins.BUILT_IN["serializers"]:
                     continue
-                known = (*plugins.names("serializers"), *PATHS)
+                known = (*self._witness.plugins("serializers"), *PATHS)
                 if item.format not in known:
                     near = closest(item.format, known)
                     suggestion = f"write `{item.name}:{near}`" if near else f"use one of: {', '.join(known)}"

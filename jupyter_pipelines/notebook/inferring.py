@@ -14,6 +14,7 @@ from jupyter_pipelines.notebook.makers import Makers, Making
 from jupyter_pipelines.notebook.modules import Modules, Reached
 from jupyter_pipelines.notebook.reaching import Reach, Surroundings, reach
 from jupyter_pipelines.notebook.shared import Index
+from jupyter_pipelines.notebook.witness import Witness
 from jupyter_pipelines.pipeline.data import FileSource, Input, Output, OutputKind, Upstream
 
 _UPSTREAM = re.compile(r"([A-Za-z_][\w-]*)\.([^\W\d]\w*)")
@@ -71,7 +72,13 @@ class Interface:
 
 
 def infer(
-    drafts: Sequence[Draft], index: Index, parameters: frozenset[str], modules: Modules, folder: Path
+    drafts: Sequence[Draft],
+    index: Index,
+    parameters: frozenset[str],
+    *,
+    modules: Modules,
+    folder: Path,
+    witness: Witness,
 ) -> tuple[Mapping[str, Interface], Makers]:
     """Return the interfaces of all steps by name, and who makes what.
 
@@ -87,9 +94,11 @@ def infer(
         The project's own modules.
     folder : Path
         The notebook's folder.
+    witness : Witness
+        Looks at the files.
     """
     makers = Makers(drafts, index)
-    inference = _Inference(drafts, Surroundings(index, makers, parameters), modules, folder)
+    inference = _Inference(drafts, Surroundings(index, makers, parameters), modules, folder, witness)
     inference.run()
     return inference.faces, makers
 
@@ -97,12 +106,15 @@ def infer(
 class _Inference:
     """The interfaces of all steps of a notebook."""
 
-    def __init__(self, drafts: Sequence[Draft], around: Surroundings, modules: Modules, folder: Path) -> None:
+    def __init__(
+        self, drafts: Sequence[Draft], around: Surroundings, modules: Modules, folder: Path, witness: Witness
+    ) -> None:
         self.faces = {draft.name: Interface(draft) for draft in drafts}
         self.around = around
         self.makers = around.makers
         self.modules = modules
         self.folder = folder
+        self.witness = witness
 
     def run(self) -> None:
         for face in self.faces.values():
@@ -150,7 +162,7 @@ class _Inference:
         if other is not None and self.makers.makes(other.draft, output):
             return self._from(other.draft, output)
         path = f"{step}.{output}"
-        if (self.folder / path).exists() or (output.lower() in _ENDINGS and other is None):
+        if self.witness.exists(self.folder / path) or (output.lower() in _ENDINGS and other is None):
             return FileSource(path=path)
         face.lost.append(Lost(item, "step" if other is None else "output"))
         return None

@@ -6,7 +6,6 @@ import ast
 import importlib
 import os
 import sys
-import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +17,7 @@ from jupyter_pipelines.notebook.code import parse_code
 from jupyter_pipelines.notebook.dynamics import effect_of, hidden_imports
 from jupyter_pipelines.notebook.names import Import
 from jupyter_pipelines.notebook.paths import path_changes
+from jupyter_pipelines.notebook.witness import Witness
 from jupyter_pipelines.pipeline.step import Module
 
 _REMEMBERED = 1 << 12
@@ -87,14 +87,16 @@ class Modules:
         The notebook's folder.
     root : Path
         The project's root; its ``src`` folder counts, too.
+    witness : Witness
+        Looks at the files.
     """
 
-    def __init__(self, folder: Path, root: Path) -> None:
+    def __init__(self, folder: Path, root: Path, witness: Witness) -> None:
         self._folder = folder
+        self._witness = witness
         self._near = [folder]
         self._far = [one for one in dict.fromkeys([root, root / "src"]) if one != folder]
         self._found: dict[str, _Found | None] = {}
-        self._listings: dict[Path, frozenset[str]] = {}
         self._reached: dict[frozenset[Import], Reached] = {}
         self._being_read: set[str] = set()
 
@@ -149,25 +151,20 @@ class Modules:
         return None
 
     def _in_folder(self, folder: Path, name: str, dotted: str) -> _Found | None:
-        entries = self._listing(folder)
-        if name in entries and "__init__.py" in self._listing(folder / name):
-            return _Found(module=_read(dotted, folder / name / "__init__.py"), package=dotted)
+        entries = self._witness.named(folder, name)
+        if name in entries and "__init__.py" in self._witness.named(folder / name, "__init__"):
+            return _Found(module=self._read(dotted, folder / name / "__init__.py"), package=dotted)
         package = dotted.rpartition(".")[0]
         if f"{name}.py" in entries:
-            return _Found(module=_read(dotted, folder / f"{name}.py"), package=package)
-        for entry in sorted(entries):
-            if entry.startswith(f"{name}.") and entry.endswith(_COMPILED):
+            return _Found(module=self._read(dotted, folder / f"{name}.py"), package=package)
+        for entry in entries:
+            if entry.endswith(_COMPILED):
                 module = Module(name=dotted, path=str(folder / entry), source="")
                 return _Found(module=module, package=package, compiled=True)
         return None
 
-    def _listing(self, folder: Path) -> frozenset[str]:
-        if folder not in self._listings:
-            try:
-                self._listings[folder] = frozenset(entry.name for entry in os.scandir(folder))
-            except OSError:
-                self._listings[folder] = frozenset()
-        return self._listings[folder]
+    def _read(self, dotted: str, path: Path) -> Module:
+        return Module(name=dotted, path=str(path), source=self._witness.text(path))
 
     # Following
 
@@ -247,15 +244,6 @@ def _absolute(one: Import, package: str) -> str:
     parts = package.split(".") if package else []
     kept = parts[: len(parts) - one.level + 1]
     return ".".join([*kept, *([one.module] if one.module else [])])
-
-
-def _read(dotted: str, path: Path) -> Module:
-    try:
-        with tokenize.open(path) as file:
-            source = file.read()
-    except (OSError, SyntaxError, UnicodeDecodeError):
-        source = path.read_bytes().decode("utf-8", "replace") if os.access(path, os.R_OK) else ""
-    return Module(name=dotted, path=str(path), source=source)
 
 
 def _public(module: object) -> tuple[str, ...]:

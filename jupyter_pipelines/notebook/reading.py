@@ -19,8 +19,10 @@ from jupyter_pipelines.notebook.files import files_read
 from jupyter_pipelines.notebook.headers import Header, Split, split_cell
 from jupyter_pipelines.notebook.inferring import Interface, infer
 from jupyter_pipelines.notebook.modules import Modules
+from jupyter_pipelines.notebook.result import Reading, folder_of, project_root
 from jupyter_pipelines.notebook.settings import Settings
 from jupyter_pipelines.notebook.shared import Index
+from jupyter_pipelines.notebook.witness import Witness
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Resources, Section, Step, StepCell
@@ -31,26 +33,9 @@ _PYTHON = frozenset({"python", "ipython", "python3"})
 _TOLD = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What reading a notebook gave.
-
-    Parameters
-    ----------
-    document : Document
-        The notebook.
-    pipeline : Pipeline or None
-        What it makes; None when there is any error.
-    faults : tuple of Fault
-        Errors and warnings, in the order of their places.
-    """
-
-    document: Document
-    pipeline: Pipeline | None
-    faults: tuple[Fault, ...]
-
-
-def read(source: str | Path | Document, *, texts: Mapping[str, str] | None = None) -> Reading:
+def read(
+    source: str | Path | Document, *, texts: Mapping[str, str] | None = None, witness: Witness | None = None
+) -> Reading:
     """Read a notebook.
 
     Parameters
@@ -59,6 +44,8 @@ def read(source: str | Path | Document, *, texts: Mapping[str, str] | None = Non
         The notebook.
     texts : Mapping of str to str
         Texts that count instead of the saved ones, by cell id.
+    witness : Witness or None
+        Looks at the files around the notebook; knows afterwards what was asked.
 
     Raises
     ------
@@ -66,17 +53,9 @@ def read(source: str | Path | Document, *, texts: Mapping[str, str] | None = Non
         It cannot be read at all (JP104). A faulty pipeline raises nothing: see :attr:`Reading.faults`.
     """
     document = source if isinstance(source, Document) else read_document(source)
-    reader = _Reader(document.with_texts(texts) if texts else document)
+    reader = _Reader(document.with_texts(texts) if texts else document, witness or Witness())
     reader.read()
     return reader.result()
-
-
-def project_root(folder: Path) -> Path:
-    """Return the nearest folder upward with a ``pyproject.toml`` or ``.git``, else `folder`."""
-    for one in (folder, *folder.parents):
-        if (one / "pyproject.toml").exists() or (one / ".git").exists():
-            return one
-    return folder
 
 
 @dataclass(slots=True)
@@ -92,9 +71,10 @@ class _Sorted:
 class _Reader:
     """Reads one notebook."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, witness: Witness) -> None:
         self.document = document
-        self.folder = (document.path.parent if document.path else Path()).resolve()
+        self.witness = witness
+        self.folder = folder_of(document)
         self.root = project_root(self.folder)
         self.sorted = _Sorted()
         self.parameters: dict[str, Parameter] = {}
@@ -164,15 +144,15 @@ class _Reader:
     # Everything together
 
     def _connect(self) -> None:
-        modules = Modules(self.folder, self.root)
+        modules = Modules(self.folder, self.root, self.witness)
         drafts = list(self.sorted.steps.values())
         self._analyse(drafts, modules)
         index = self._index(modules)
         modules.look_in(path for setup in index.setups for path in setup.names.paths if path is not None)
         names = frozenset(self.parameters)
-        self.faces, makers = infer(drafts, index, names, modules, self.folder)
+        self.faces, makers = infer(drafts, index, names, modules=modules, folder=self.folder, witness=self.witness)
         declared = tuple(self.parameters.values())
-        checker = Checker(self.faces, makers, index, parameters=declared, folder=self.folder)
+        checker = Checker(self.faces, makers, index, parameters=declared, folder=self.folder, witness=self.witness)
         self.faults += checker.faults()
         complaints = Complaints(
             self.faces, makers, index, parameters=names, texts=self._texts(), faulty="\n".join(self.faulty)

@@ -53,11 +53,6 @@ def canonical(code: str | ast.AST, magics: Sequence[str] = (), *, docstrings: bo
     return _digest(form + "".join(f"\n{magic!a}" for magic in magics))
 
 
-def is_empty(digest: str) -> bool:
-    """Tell whether `digest` is that of code without a single statement."""
-    return digest == _EMPTY
-
-
 def form_of(tree: ast.AST, *, docstrings: bool = False) -> str:
     """Return the canonical form itself, with docstrings or without; any depth, no recursion."""
     parts: list[str] = []
@@ -185,4 +180,3 @@ _CONSTANTS: Mapping[type, Callable[[Any], str]] = {
     tuple: lambda value: f"({','.join(_constant(one) for one in value)})",
     frozenset: lambda value: f"{{{','.join(sorted(_constant(one) for one in value))}}}",
 }
-_EMPTY = _of_text("", False)

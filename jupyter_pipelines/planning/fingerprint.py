@@ -33,16 +33,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
 from jupyter_pipelines.pipeline.data import FileSource, Input, Output
 from jupyter_pipelines.pipeline.step import SharedCode, SharedKind, Step, StepCell
-from jupyter_pipelines.planning.canonical import canonical, is_empty
+from jupyter_pipelines.planning.codes import code_of, module_code, order_of
 from jupyter_pipelines.planning.environment import Environment
 from jupyter_pipelines.planning.introspection import Reads, reads
-from jupyter_pipelines.planning.sequence import order_that_counts
 
 FORMAT = 2
 """Goes into every key: raised whenever equal parts would no longer mean equal results."""
@@ -50,7 +48,7 @@ FORMAT = 2
 MISSING = "missing"
 _LONGEST = 80
 _KEPT = 40
-_REMEMBERED = 1 << 15
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def parts(
@@ -94,7 +92,7 @@ def read_name(path: str) -> str:
 
 def key(found: Mapping[str, str]) -> str:
     """Return the digest over all `found` parts: 64 hexadecimal digits."""
-    document = json.dumps({"format": FORMAT, "parts": dict(found)}, sort_keys=True, separators=(",", ":"))
+    document = _ENCODER.encode({"format": FORMAT, "parts": dict(found)})
     return hashlib.sha256(document.encode("ascii")).hexdigest()
 
 
@@ -109,7 +107,7 @@ def code_parts(step: Step) -> dict[str, str]:
     for name, one in shared_by_name(step):
         found[f"shared:{name}"] = code_of(one.source, level)
     found.update(setups)
-    order = order_that_counts(_in_running_order(step))
+    order = order_of(_in_running_order(step)) if len(step.shared) > 1 else ()
     if order:
         found["shared-order"] = _cut(", ".join(order))
     for module in step.modules:
@@ -126,7 +124,7 @@ def _what_it_reads(step: Step) -> Reads:
 
 def cells_that_count(step: Step) -> list[StepCell]:
     """Return the cells of a step that are more than comments."""
-    return [cell for cell in step.cells if not is_empty(code_of(cell.body))]
+    return [cell for cell in step.cells if code_of(cell.body) != code_of("")]
 
 
 def setups_of(step: Step) -> list[SharedCode]:
@@ -148,33 +146,6 @@ def _in_running_order(step: Step) -> list[tuple[str, SharedKind, str]]:
     names = {id(one): name for name, one in shared_by_name(step)}
     names |= {id(one): f"setup {number}" for number, one in enumerate(setups_of(step), start=1)}
     return [(names[id(one)], one.kind, one.source) for one in step.shared]
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def code_of(text: str, level: Reads = Reads.NOTHING) -> str:
-    """Return the digest of the canonical code of a cell, or of a piece of one; IPython's own lines count verbatim.
-
-    Parameters
-    ----------
-    text : str
-        The code.
-    level : Reads
-        Whether docstrings or all characters count, because something reads them.
-    """
-    if level == Reads.SOURCE:
-        return _verbatim(text)
-    from jupyter_pipelines.notebook.code import parse_code  # whoever only speaks of reasons need not know notebooks
-
-    code = parse_code(text, 0)
-    docstrings = level == Reads.DOCSTRINGS
-    return canonical(text if code.tree is None else code.tree, code.magics, docstrings=docstrings)
-
-
-def module_code(text: str, level: Reads = Reads.NOTHING) -> str:
-    """Return the digest of the canonical code of a module; see :func:`code_of`."""
-    if level == Reads.SOURCE:
-        return _verbatim(text)
-    return canonical(text, docstrings=level == Reads.DOCSTRINGS)
 
 
 def artifact_part(digest: str, kind: str) -> str:
@@ -203,10 +174,6 @@ def _output(one: Output) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_KEPT]}… sha256:{_digest(text)}"
-
-
-def _verbatim(text: str) -> str:
-    return _digest("verbatim " + text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _digest(text: str) -> str:

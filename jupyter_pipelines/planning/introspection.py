@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from enum import IntEnum
 from functools import lru_cache
-
-from jupyter_pipelines.planning.canonical import form_of
 
 _REMEMBERED = 1 << 15
 _DOCSTRINGS = ("__doc__", "getdoc", "docopt", "doctest", "pydoc", "render_doc")
@@ -30,7 +27,10 @@ def reads(text: str) -> Reads:
     """Return what a piece of code reads of code, as far as names in it tell."""
     if not _IN_TEXT.search(text):
         return Reads.NOTHING
-    from jupyter_pipelines.notebook.code import parse_code  # whoever only speaks of reasons need not know notebooks
+    import ast
+
+    from jupyter_pipelines.notebook.code import parse_code  # hardly any code names one of these
+    from jupyter_pipelines.planning.canonical import form_of
 
     tree = parse_code(text, 0).tree
     found = list(_IN_FORM.finditer(form_of(tree if tree is not None else ast.Constant(text))))

@@ -11,10 +11,9 @@ from jupyter_pipelines.errors import Fault, PlanError, closest
 from jupyter_pipelines.pipeline.data import Artifact, FileSource
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Module, Step
-from jupyter_pipelines.planning import showing
+from jupyter_pipelines.planning import codes, showing
 from jupyter_pipelines.planning.carrying import OutputsOf
 from jupyter_pipelines.planning.environment import Environment
-from jupyter_pipelines.planning.fingerprint import module_code
 from jupyter_pipelines.planning.gathering import Cause, Gatherer, Standing, View
 from jupyter_pipelines.planning.introspection import Reads
 from jupyter_pipelines.planning.judging import Judge, PlannedStep
@@ -268,7 +267,7 @@ def _edited(module: Module | None, part: str) -> bool:
     try:
         with tokenize.open(module.path) as file:
             text = file.read()
-        return part not in {module_code(text, level) for level in Reads}
+        return part not in {codes.module_code(text, level) for level in Reads}
     except (OSError, SyntaxError, UnicodeDecodeError):
         return True
 

@@ -1,0 +1,149 @@
+"""Digests of code, each worked out once: in this process, and for the next one, too.
+
+They follow from the text alone, so a digest is remembered by the text's own: another text has another one. What is kept
+for the next process is what a pipeline uses, see :mod:`jupyter_pipelines.notebook.keeping`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from jupyter_pipelines.notebook import keeping
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import SharedKind
+from jupyter_pipelines.planning.introspection import Reads
+
+KIND = "codes"
+Piece = tuple[str, SharedKind, str]
+"""Label, kind and source of a piece of shared code."""
+_REMEMBERED = 1 << 16
+
+
+class _Memory:
+    """What is known in this process, and what earlier ones kept."""
+
+    def __init__(self) -> None:
+        self.codes: dict[tuple[str, str, int], str] = {}
+        self.orders: dict[tuple[Piece, ...], tuple[str, ...]] = {}
+        self.kept: dict[str, str] = {}
+        self.kept_orders: dict[str, list[str]] = {}
+        self.learnt = False
+
+    def make_room(self) -> None:
+        """Forget everything when it has become much."""
+        if len(self.codes) + len(self.orders) + len(self.kept) + len(self.kept_orders) > _REMEMBERED:
+            self.__init__()  # type: ignore[misc]
+
+
+_MEMORY = _Memory()
+
+
+def code_of(text: str, level: Reads = Reads.NOTHING) -> str:
+    """Return the digest of the canonical code of a cell, or of a piece of one; IPython's own lines count verbatim.
+
+    Parameters
+    ----------
+    text : str
+        The code.
+    level : Reads
+        Whether docstrings or all characters count, because something reads them.
+    """
+    return _digest("cell", text, level)
+
+
+def module_code(text: str, level: Reads = Reads.NOTHING) -> str:
+    """Return the digest of the canonical code of a module; see :func:`code_of`."""
+    return _digest("module", text, level)
+
+
+def order_of(pieces: Sequence[Piece]) -> tuple[str, ...]:
+    """Return which of a step's pieces of shared code must not change places; see :mod:`.sequence`."""
+    if len(pieces) < 2:
+        return ()
+    wanted = tuple(pieces)
+    found = _MEMORY.orders.get(wanted)
+    if found is None:
+        kept = _MEMORY.kept_orders.get(_mark_of_order(wanted))
+        found = _MEMORY.orders[wanted] = _worked_out_order(wanted) if kept is None else tuple(kept)
+    return found
+
+
+def recall(pipeline: Pipeline) -> None:
+    """Take up what was kept about the code of `pipeline`."""
+    kept = keeping.load(KIND, _about(pipeline))
+    if isinstance(kept, dict) and kept.keys() == {"codes", "orders"}:
+        _MEMORY.make_room()
+        _MEMORY.kept.update(kept["codes"])
+        _MEMORY.kept_orders.update(kept["orders"])
+
+
+def keep(pipeline: Pipeline) -> None:
+    """Keep what is known about the code of `pipeline`, if something had to be worked out since that was done last."""
+    if not _MEMORY.learnt:
+        return
+    _MEMORY.learnt = False
+    texts = set(_texts(pipeline))
+    codes = {_mark(*one): digest for one, digest in _MEMORY.codes.items() if one[1] in texts}
+    orders = {
+        _mark_of_order(pieces): order
+        for pieces, order in _MEMORY.orders.items()
+        if all(source in texts for _, _, source in pieces)
+    }
+    keeping.save(KIND, _about(pipeline), {"codes": codes, "orders": orders})
+
+
+def _digest(kind: str, text: str, level: Reads) -> str:
+    wanted = (kind, text, int(level))
+    found = _MEMORY.codes.get(wanted)
+    if found is None:
+        found = _MEMORY.codes[wanted] = _MEMORY.kept.get(_mark(*wanted)) or _worked_out(kind, text, level)
+    return found
+
+
+def _worked_out(kind: str, text: str, level: Reads) -> str:
+    from jupyter_pipelines.planning.canonical import canonical  # with `ast`, of no use where all is known
+
+    _MEMORY.learnt = True
+    _MEMORY.make_room()
+    docstrings = level == Reads.DOCSTRINGS
+    if level == Reads.SOURCE:
+        return _sha256("verbatim " + text.replace("\r\n", "\n").replace("\r", "\n"))
+    if kind == "module":
+        return canonical(text, docstrings=docstrings)
+    from jupyter_pipelines.notebook.code import parse_code
+
+    code = parse_code(text, 0)
+    return canonical(text if code.tree is None else code.tree, code.magics, docstrings=docstrings)
+
+
+def _worked_out_order(pieces: tuple[Piece, ...]) -> tuple[str, ...]:
+    from jupyter_pipelines.planning.sequence import order_that_counts
+
+    _MEMORY.learnt = True
+    return tuple(order_that_counts(pieces))
+
+
+def _about(pipeline: Pipeline) -> str:
+    return json.dumps([str(pipeline.notebook), str(pipeline.folder), str(pipeline.root)])
+
+
+def _texts(pipeline: Pipeline) -> Iterator[str]:
+    yield ""
+    for step in pipeline:
+        yield from (cell.body for cell in step.cells)
+        yield from (one.source for one in step.shared)
+        yield from (one.source for one in step.modules)
+
+
+def _mark(kind: str, text: str, level: int) -> str:
+    return f"{kind} {level} {_sha256(text)}"
+
+
+def _mark_of_order(pieces: Iterable[Piece]) -> str:
+    return _sha256(json.dumps(list(pieces)))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
