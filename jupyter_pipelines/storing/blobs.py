@@ -5,16 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from jupyter_pipelines.errors import StoreError
-from jupyter_pipelines.storing import folders
-from jupyter_pipelines.storing.digests import ALGORITHM, HashingWriter, Memo, digest_file, digest_open, is_digest
+from jupyter_pipelines.storing import disks, folders
+from jupyter_pipelines.storing.digests import (
+    LARGE,
+    SHA256,
+    HashingWriter,
+    Mark,
+    Memo,
+    algorithm_of,
+    digest_file,
+    digest_open,
+    is_digest,
+    is_known,
+)
+from jupyter_pipelines.storing.disks import Pace
 from jupyter_pipelines.storing.door import age, create, remove
-from jupyter_pipelines.storing.faults import absent, damaged, writing
+from jupyter_pipelines.storing.faults import absent, damaged, unknown, writing
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storing.door import Folder
@@ -22,7 +36,8 @@ if TYPE_CHECKING:
 FOLDER = "blobs"
 BLOB_MODE = 0o444
 BLOCK = 1 << 20
-Condition = Literal["ok", "missing", "corrupt"]
+Condition = Literal["ok", "missing", "corrupt", "unknown"]
+"""Of a blob. It is unknown where the algorithm of its digest is not installed; that is as good as missing."""
 
 
 class Stored(NamedTuple):
@@ -30,6 +45,37 @@ class Stored(NamedTuple):
 
     digest: str
     size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A file that is to become a blob.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is; a link is followed and copied.
+    move : bool
+        It is used up: renamed where that is possible, and gone afterwards.
+    digest : str or None
+        Its digest, where it was computed while the file was written; it is not computed again.
+    mark : Mark or None
+        What the file looked like then: one that has been changed since is refused.
+    """
+
+    path: Path
+    move: bool = True
+    digest: str | None = None
+    mark: Mark | None = None
+
+
+class _Ready(NamedTuple):
+    """A file on the disk of the store that may be renamed; `sure` if its digest is known to be that of its bytes."""
+
+    path: Path
+    digest: str
+    size: int
+    sure: bool
 
 
 class Blobs:
@@ -52,16 +98,7 @@ class Blobs:
         return self._door.locate(path_of(digest))
 
     def put_file(self, path: Path, *, move: bool = True, digest: str | None = None) -> Stored:
-        """Store the bytes of the file `path`.
-
-        Parameters
-        ----------
-        path : Path
-            The file; a link is followed and copied.
-        move : bool
-            The file is used up: it is renamed where that is possible, and gone afterwards.
-        digest : str or None
-            Its digest, where the caller has just computed it while writing; it is not computed again.
+        """Store the bytes of the file `path`; see :class:`Incoming` for the parameters.
 
         Returns
         -------
@@ -75,13 +112,33 @@ class Blobs:
         OSError
             `path` cannot be read.
         """
-        if move and self._can_move(path):
-            return self._put_moved(path, digest or digest_file(path))
-        with path.open("rb") as source, self.writer() as writer:
-            shutil.copyfileobj(source, writer, BLOCK)
-        if move:
-            remove(path)
-        return Stored(writer.digest, writer.size)
+        return self.put_files([Incoming(path=path, move=move, digest=digest)])[0]
+
+    def put_files(self, files: Iterable[Incoming]) -> list[Stored]:
+        """Store several files; waiting for the disk once for all of them takes less time than for each by itself.
+
+        Raises
+        ------
+        Corrupt
+            A file is not what it was when its digest was computed (JP404).
+        StoreError
+            The store is full (JP403) or cannot be written (JP402).
+        OSError
+            A file cannot be read.
+        """
+        ready: list[_Ready] = []
+        files = list(files)
+        try:
+            ready.extend(map(self._ready, files))
+            self._publish(ready)
+        finally:
+            for file, one in zip(files, ready, strict=False):
+                if one.path != file.path:
+                    remove(one.path)
+        for file in files:
+            if file.move:
+                remove(file.path)
+        return [Stored(one.digest, one.size) for one in ready]
 
     def put_bytes(self, content: bytes) -> Stored:
         """Store `content`; see :meth:`put_file`."""
@@ -95,9 +152,10 @@ class Blobs:
         temporary = self._door.temporary()
         try:
             with writing(self._door.root, "an output"), create(temporary) as file:
-                writer = HashingWriter(file)
+                writer = HashingWriter(file, Pace(file))
                 yield writer
-            self._publish(temporary, writer.digest)
+                writer.finish()
+            self._publish([_Ready(temporary, writer.digest, writer.size, sure=True)])
         finally:
             remove(temporary)
 
@@ -109,7 +167,7 @@ class Blobs:
         Corrupt
             Its bytes are not the ones that were stored (JP404); it is put aside.
         StoreError
-            The store does not hold it (JP405).
+            The store does not hold it, or it cannot be checked here (JP405).
         """
         try:
             file = self._door.open(path_of(digest))
@@ -117,8 +175,11 @@ class Blobs:
             raise absent(f"the output {digest}", self._door.root) from None
         except OSError as error:
             raise self._corrupt(digest) from error
+        if not is_known(algorithm_of(digest)):
+            file.close()
+            raise unknown(f"the output {digest}", algorithm_of(digest))
         try:
-            found = digest_open(file, str(self.path(digest)), self._memo)
+            found = self._digest(digest, file)
             file.seek(0)
         except BaseException:
             file.close()
@@ -132,11 +193,23 @@ class Blobs:
         """Tell whether the blob of `digest` is there and unharmed; changes nothing."""
         try:
             with self._door.open(path_of(digest)) as file:
-                return "ok" if digest_open(file, str(self.path(digest)), self._memo) == digest else "corrupt"
+                if not is_known(algorithm_of(digest)):
+                    return "unknown"
+                return "ok" if self._digest(digest, file) == digest else "corrupt"
         except FileNotFoundError:
             return "missing"
         except (OSError, StoreError):
             return "corrupt"
+
+    def verify_many(self, digests: Iterable[str]) -> dict[str, Condition]:
+        """Tell the same of many blobs: those that were checked before cost one look at the file and no more."""
+        names = {digest: self._name(digest) for digest in digests}
+        marks = {name: mark for name in names.values() if (mark := self._door.mark(name)) is not None}
+        known = self._memo.digests(marks) if self._memo else {}
+        return {
+            digest: "ok" if known.get(name) == digest and is_known(algorithm_of(digest)) else self.verify(digest)
+            for digest, name in names.items()
+        }
 
     def verify_folder(self, digest: str) -> Condition:
         """Tell the same of a folder: of its manifest, and of every file in it."""
@@ -147,8 +220,8 @@ class Blobs:
             members = {entry.digest for entry in self.manifest(digest) if entry.digest}
         except StoreError:
             return "corrupt"
-        found = {self.verify(member) for member in members}
-        return "corrupt" if "corrupt" in found else "missing" if "missing" in found else "ok"
+        found = set(self.verify_many(members).values())
+        return next((one for one in _WORST if one in found), "ok")
 
     def quarantine(self, digest: str) -> None:
         """Put the blob of `digest` aside, unless somebody has healed it meanwhile; never fails."""
@@ -205,7 +278,10 @@ class Blobs:
         StoreError
             The store is full (JP403) or cannot be written (JP402).
         """
-        entries = [folders.stored(entry, lambda one: self.put_file(one, move=move)) for entry in folders.walk(path)]
+        entries = list(folders.walk(path))
+        files = [entry.source for entry in entries if entry.source is not None]
+        stored = iter(self.put_files(Incoming(path=file, move=move) for file in files))
+        entries = [folders.stored(entry, lambda _: next(stored)) for entry in entries]
         manifest = folders.encode(entries)
         return Stored(self.put_bytes(manifest).digest, sum(entry.size for entry in entries))
 
@@ -247,46 +323,123 @@ class Blobs:
             It is missing (JP405) or damaged (JP404), or `target` cannot be written (JP402, JP403).
         """
         with self.open(digest) as source, writing(target.parent, f"`{target.name}`"), target.open("xb") as file:
-            shutil.copyfileobj(source, file, BLOCK)
+            disks.copy(source, file)
 
     def digests(self) -> Iterator[str]:
         """Yield the digest of every blob there is."""
         for shelf in self._door.ls(FOLDER):
             for name in self._door.ls(f"{FOLDER}/{shelf}"):
-                if is_digest(f"{ALGORITHM}:{name}"):
-                    yield f"{ALGORITHM}:{name}"
+                digest = _digest_of(name)
+                if is_digest(digest):
+                    yield digest
 
-    def _put_moved(self, path: Path, digest: str) -> Stored:
-        size = path.stat().st_size
-        self._publish(path, digest)
-        remove(path)
-        return Stored(digest, size)
+    def _ready(self, file: Incoming) -> _Ready:
+        """Find out what a file's digest is, and copy it if it must not be renamed."""
+        ready = self._ready_as_it_is(file) if file.move else None
+        if ready is not None:
+            return ready
+        temporary = self._door.temporary()
+        try:
+            with writing(self._door.root, "an output"), create(temporary) as target:
+                writer = HashingWriter(target, Pace(target))
+                with file.path.open("rb") as source:
+                    shutil.copyfileobj(source, writer, BLOCK)
+                writer.finish()
+            _check(file, writer.digest)
+        except BaseException:
+            remove(temporary)
+            raise
+        return _Ready(temporary, writer.digest, writer.size, sure=True)
 
-    def _publish(self, local: Path, digest: str) -> None:
-        """Put the file under its digest, unless an unharmed blob is there already: recomputing heals."""
-        with contextlib.suppress(OSError, StoreError):
-            self.touch(digest)
-            if self.verify(digest) == "ok":
-                return
-            self.quarantine(digest)
-        self._door.put(local, path_of(digest), mode=BLOB_MODE)
+    def _ready_as_it_is(self, file: Incoming) -> _Ready | None:
+        """Return the file if it may become a blob by renaming, and holds still."""
+        before = self._movable(file.path)
+        if before is None:
+            return None
+        mark = Mark.of(before)
+        if file.digest and is_known(algorithm_of(file.digest)) and file.mark in (None, mark):
+            return _Ready(file.path, file.digest, before.st_size, sure=file.mark is not None)
+        digest = digest_file(file.path)
+        _check(file, digest)
+        return _Ready(file.path, digest, before.st_size, sure=True) if Mark.of(file.path.lstat()) == mark else None
 
-    def _can_move(self, path: Path) -> bool:
-        """Tell whether a file may become a blob by renaming: nobody else has another name for it, same disk."""
+    def _publish(self, files: Sequence[_Ready]) -> None:
+        """Put files under their digests, unless an unharmed blob is there already: recomputing heals."""
+        fresh = {one.digest: one for one in files}
+        fresh = {digest: one for digest, one in fresh.items() if not self._is_there(digest)}
+        self._door.put_all([(one.path, path_of(digest)) for digest, one in fresh.items()], mode=BLOB_MODE)
+        for digest, one in fresh.items():
+            if one.sure and one.size >= LARGE:
+                self._remember(digest)
+
+    def _is_there(self, digest: str) -> bool:
+        """Tell whether a blob need not be put, and let its grace period begin anew."""
+        if self.verify(digest) == "ok":
+            with contextlib.suppress(OSError, StoreError):
+                before = self.path(digest).lstat()
+                self.touch(digest)
+                after = self.path(digest).lstat()
+                if after.st_size >= LARGE and _untimed(after) == _untimed(before):
+                    self._remember(digest)
+                return True
+        self.quarantine(digest)
+        return False
+
+    def _remember(self, digest: str) -> None:
+        """Remember that the blob has this digest: its bytes are known and durable, and nobody may write to it."""
+        name = self._name(digest)
+        with contextlib.suppress(OSError):
+            status = os.lstat(name)
+            if self._memo and Mark.of(status).settled(disks.next_tick(status)):
+                self._memo.remember(name, Mark.of(status), digest, durable=True)
+
+    def _movable(self, path: Path) -> os.stat_result | None:
+        """Return the status of a file that may become a blob by renaming: nobody else has a name for it or holds it."""
         try:
             status = path.lstat()
-            return not path.is_symlink() and status.st_nlink == 1 and status.st_dev == self._door.root.stat().st_dev
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                return None
+            if status.st_dev != self._door.root.stat().st_dev:
+                return None
+            with path.open("rb") as file:
+                return None if disks.is_open_for_writing(file.fileno()) else status
         except OSError:
-            return False
+            return None
+
+    def _digest(self, digest: str, file: BinaryIO) -> str:
+        return digest_open(file, self._name(digest), self._memo, algorithm_of(digest), sealed=True)
+
+    def _name(self, digest: str) -> str:
+        return f"{self._door.root}/{path_of(digest)}"
 
     def _corrupt(self, digest: str) -> StoreError:
         self.quarantine(digest)
         return damaged(f"the output {digest}")
 
 
+_WORST: tuple[Condition, ...] = ("corrupt", "missing", "unknown")
+
+
 def path_of(digest: str) -> str:
     """Return where the blob of `digest` is, relative to the store."""
     if not is_digest(digest):
         raise ValueError(f"not a digest: {digest!r}")
-    name = digest.partition(":")[2]
-    return f"{FOLDER}/{name[:2]}/{name}"
+    algorithm, _, name = digest.partition(":")
+    return f"{FOLDER}/{name[:2]}/{name}" + ("" if algorithm == SHA256 else f".{algorithm}")
+
+
+def _digest_of(name: str) -> str:
+    """Return the digest of a blob whose file has this name."""
+    digits, _, algorithm = name.partition(".")
+    return f"{algorithm or SHA256}:{digits}"
+
+
+def _check(file: Incoming, digest: str) -> None:
+    """Refuse a file that had another digest when it was saved."""
+    claimed = file.digest if file.mark else None
+    if claimed and claimed != digest and algorithm_of(claimed) == algorithm_of(digest):
+        raise damaged(f"the output {claimed}", ("the file was changed after it had been saved",))
+
+
+def _untimed(status: os.stat_result) -> Mark:
+    return replace(Mark.of(status), mtime_ns=0, ctime_ns=0)

@@ -1,19 +1,35 @@
-"""Digests of files and folders, and when a remembered one may be believed."""
+"""Digests of files and folders, and when a remembered one may be believed.
+
+A digest begins with the name of its algorithm. Small contents have SHA-256 everywhere; large ones have BLAKE3 where the
+package of that name is installed, which is several times as fast. What was digested in one way is checked in that way,
+and never compared with what was digested in another: at worst, a step runs again.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
 import re
-import time
-from dataclasses import dataclass
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-ALGORITHM = "sha256"
-_FORM = re.compile(r"sha256:[0-9a-f]{64}")
-_UNSETTLED_NS = 2_000_000_000
+from jupyter_pipelines.storing import disks
+from jupyter_pipelines.storing.disks import Horizon, Pace
+
+SHA256 = "sha256"
+BLAKE3 = "blake3"
+LARGE = 1 << 20
+"""Bytes from which a content is large."""
+
+_FORM = re.compile(r"(?:sha256|blake3):[0-9a-f]{64}")
 _BLOCK = 1 << 18
+_PARALLEL = 16 << 20
+_BLOCK_IN_PARALLEL = 8 << 20
 _WRITTEN_AT_ONCE = 1 << 20
 
 
@@ -31,13 +47,26 @@ class Mark:
         """Return the mark of a file with this status."""
         return cls(inode=status.st_ino, size=status.st_size, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns)
 
-    def settled(self, now_ns: int) -> bool:
-        """Tell whether a change after `now_ns` is sure to change the mark.
+    def to_list(self) -> list[int]:
+        """Return the mark as documents hold it."""
+        return list(astuple(self))
+
+    @classmethod
+    def from_list(cls, numbers: Iterable[int]) -> Mark:
+        """Return the mark that :meth:`to_list` described."""
+        inode, size, mtime_ns, ctime_ns = map(int, numbers)
+        return cls(inode=inode, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
+
+    def settled(self, horizon: Horizon) -> bool:
+        """Tell whether a change after the moment of `horizon` is sure to change the mark.
 
         Clocks of file systems are coarse (two seconds on some): a file changed just before its bytes were read might
         be changed once more without its times moving.
         """
-        return self.ctime_ns < now_ns - _UNSETTLED_NS and abs(self.mtime_ns - now_ns) >= _UNSETTLED_NS
+        if self.ctime_ns % 1000 and horizon.before_ns > horizon.coarse_ns:
+            return self.ctime_ns < horizon.before_ns
+        now_ns = horizon.coarse_ns + disks.UNSETTLED_NS
+        return self.ctime_ns < horizon.coarse_ns and abs(self.mtime_ns - now_ns) >= disks.UNSETTLED_NS
 
 
 class Memo(Protocol):
@@ -46,8 +75,51 @@ class Memo(Protocol):
     def digest(self, path: str, mark: Mark) -> str | None:
         """Return the digest remembered for `path`, when the file still has this mark."""
 
-    def remember(self, path: str, mark: Mark, digest: str) -> None:
-        """Remember the digest of `path`."""
+    def digests(self, marks: Mapping[str, Mark]) -> Mapping[str, str]:
+        """Return the digests remembered for those paths that still have these marks."""
+
+    def remember(self, path: str, mark: Mark, digest: str, *, durable: bool = False) -> None:
+        """Remember the digest of `path`; beyond the next start of the machine only if its bytes are on the disk."""
+
+
+class Hash:
+    """A digest in the making. Which algorithm it is shows when the content turns out to be large.
+
+    Parameters
+    ----------
+    algorithm : str or None
+        The one to use; None lets the size decide.
+    threads : bool
+        Large pieces may be shared among processors; for small ones that takes longer than it saves.
+    """
+
+    def __init__(self, algorithm: str | None = None, *, threads: bool = False) -> None:
+        self._threads = threads
+        self._head = bytearray()
+        self._name = algorithm or SHA256
+        self._hash = _new(algorithm, threads=threads) if algorithm else None
+
+    def update(self, view: Any) -> None:
+        """Add the bytes of `view`."""
+        if self._hash is None and len(self._head) + len(view) < LARGE:
+            self._head += view
+        else:
+            self._chosen().update(view)
+
+    def digest(self) -> str:
+        """Return the digest of what was added so far."""
+        if self._hash is None:
+            return f"{SHA256}:{hashlib.sha256(self._head).hexdigest()}"
+        return f"{self._name}:{self._hash.hexdigest()}"
+
+    def _chosen(self) -> Any:
+        """Return what a large content is added to."""
+        if self._hash is None:
+            self._name = for_large()
+            self._hash = _new(self._name, threads=self._threads)
+            self._hash.update(self._head)
+            self._head = bytearray()
+        return self._hash
 
 
 class HashingWriter:
@@ -57,6 +129,8 @@ class HashingWriter:
     ----------
     file : BinaryIO
         Where the bytes go.
+    pace : Pace or None
+        Keeps the disk busy meanwhile; whoever gives one finishes it.
 
     Attributes
     ----------
@@ -70,9 +144,10 @@ class HashingWriter:
     mode = "wb"
     error: OSError | None
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, pace: Pace | None = None) -> None:
         self._file = file
-        self._hash = hashlib.new(ALGORITHM)
+        self._pace = pace
+        self._hash = Hash()
         self.size = 0
         self.error = None
 
@@ -92,6 +167,8 @@ class HashingWriter:
             self.error = error
             raise
         self.size += view.nbytes
+        if self._pace is not None:
+            self._pace.reached(self.size)
 
     def tell(self) -> int:
         """Return how many bytes were written."""
@@ -100,6 +177,12 @@ class HashingWriter:
     def flush(self) -> None:
         """Hand what was written to the operating system."""
         self._file.flush()
+
+    def finish(self) -> None:
+        """Hand all of it to the operating system; nothing more is written."""
+        self._file.flush()
+        if self._pace is not None:
+            self._pace.finish(self.size)
 
     def readable(self) -> bool:
         """Return False."""
@@ -119,7 +202,7 @@ class HashingWriter:
     @property
     def digest(self) -> str:
         """Digest of what was written so far."""
-        return f"{ALGORITHM}:{self._hash.hexdigest()}"
+        return self._hash.digest()
 
 
 def is_digest(text: str) -> bool:
@@ -127,9 +210,47 @@ def is_digest(text: str) -> bool:
     return _FORM.fullmatch(text) is not None
 
 
+def algorithm_of(digest: str) -> str:
+    """Return the name of the algorithm of `digest`."""
+    return digest.partition(":")[0]
+
+
+def is_known(algorithm: str) -> bool:
+    """Tell whether digests of `algorithm` can be computed here."""
+    return algorithm == SHA256 or (algorithm == BLAKE3 and _blake3() is not None)
+
+
+def for_large() -> str:
+    """Return the algorithm for large contents."""
+    return BLAKE3 if is_known(BLAKE3) else SHA256
+
+
+def for_size(size: int) -> str:
+    """Return the algorithm for contents of `size` bytes."""
+    return for_large() if size >= LARGE else SHA256
+
+
+@functools.cache
+def _blake3() -> Any:
+    try:
+        from blake3 import blake3
+    except ImportError:
+        return None
+    return blake3
+
+
+def _new(algorithm: str, *, threads: bool) -> Any:
+    if algorithm == BLAKE3 and is_known(BLAKE3):
+        blake3 = _blake3()
+        return blake3(max_threads=blake3.AUTO if threads else 1)
+    return hashlib.new(algorithm)
+
+
 def digest_bytes(content: bytes) -> str:
     """Return the digest of `content`."""
-    return f"{ALGORITHM}:{hashlib.sha256(content).hexdigest()}"
+    result = Hash()
+    result.update(content)
+    return result.digest()
 
 
 def digest_file(path: Path, memo: Memo | None = None) -> str:
@@ -140,8 +261,8 @@ def digest_file(path: Path, memo: Memo | None = None) -> str:
     path : Path
         The file.
     memo : Memo or None
-        Where digests are remembered. One is believed while inode, size, mtime and ctime are the same and both times
-        were at least two seconds past when the bytes were read.
+        Where digests are remembered. One is believed while inode, size, mtime and ctime are the same, and was only
+        remembered if a later change was sure to show in them.
 
     Raises
     ------
@@ -152,22 +273,86 @@ def digest_file(path: Path, memo: Memo | None = None) -> str:
         return digest_open(file, os.path.abspath(path), memo)
 
 
-def digest_open(file: BinaryIO, name: str, memo: Memo | None) -> str:
-    """Return the digest of the open file `file`, which `memo` knows as `name`; the position ends up anywhere."""
-    mark = Mark.of(os.fstat(file.fileno()))
+def remembered(paths: Iterable[Path], memo: Memo | None) -> dict[Path, str]:
+    """Return the digests of those files that need not be read again, all of them asked about at once."""
+    found = {}
+    for path in paths if memo else ():
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            if stat.S_ISREG(status.st_mode):
+                found[path] = (os.path.abspath(path), Mark.of(status))
+    known = memo.digests(dict(found.values())) if memo else {}
+    return {path: known[name] for path, (name, mark) in found.items() if _serves(known.get(name), mark, None)}
+
+
+def digest_open(
+    file: BinaryIO, name: str, memo: Memo | None, algorithm: str | None = None, *, sealed: bool = False
+) -> str:
+    """Return the digest of the open file `file`, which `memo` knows as `name`; the position ends up anywhere.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        The file.
+    name : str
+        What `memo` knows it as.
+    memo : Memo or None
+        Where digests are remembered.
+    algorithm : str or None
+        The one to use; None lets the size decide.
+    sealed : bool
+        Nobody may change the file: if it is large, it is remembered beyond the next start of the machine.
+    """
+    status = os.fstat(file.fileno())
+    mark = Mark.of(status)
     known = memo.digest(name, mark) if memo else None
-    if known is not None:
-        return known
-    now = time.time_ns()
-    digest = f"{ALGORITHM}:{_hash(file)}"
-    if memo and mark.settled(now) and Mark.of(os.fstat(file.fileno())) == mark:
-        memo.remember(name, mark, digest)
+    if _serves(known, mark, algorithm):
+        return str(known)
+    horizon = disks.horizon(status.st_dev)
+    digest = _hash(file, algorithm or for_size(mark.size), mark.size)
+    if memo and mark.settled(horizon) and Mark.of(os.fstat(file.fileno())) == mark:
+        memo.remember(name, mark, digest, durable=sealed and mark.size >= LARGE and _is_on_disk(file))
     return digest
 
 
-def _hash(file: BinaryIO) -> str:
-    result = hashlib.new(ALGORITHM)
-    block = memoryview(bytearray(_BLOCK))
-    while size := file.readinto(block):  # type: ignore[attr-defined]
-        result.update(block[:size])
-    return result.hexdigest()
+def _is_on_disk(file: BinaryIO) -> bool:
+    """Wait until the bytes of a file are on the disk, where they nearly always are already."""
+    try:
+        os.fsync(file.fileno())
+    except OSError:
+        return False
+    return True
+
+
+def _serves(digest: str | None, mark: Mark, algorithm: str | None) -> bool:
+    """Tell whether a remembered digest is of the algorithm that is asked for."""
+    return digest is not None and algorithm_of(digest) == (algorithm or for_size(mark.size))
+
+
+def _hash(file: BinaryIO, algorithm: str, size: int) -> str:
+    result = Hash(algorithm, threads=size >= _PARALLEL)
+    blocks: Iterator[Any] = _blocks(file, _BLOCK) if size < _PARALLEL else _ahead(file)
+    for block in blocks:
+        result.update(block)
+    return result.digest()
+
+
+def _blocks(file: BinaryIO, size: int) -> Iterator[memoryview]:
+    block = memoryview(bytearray(size))
+    while read := file.readinto(block):  # type: ignore[attr-defined]
+        yield block[:read]
+
+
+def _ahead(file: BinaryIO) -> Iterator[memoryview]:
+    """Yield a large file block by block, while another thread reads the next one."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    read = file.readinto  # type: ignore[attr-defined]
+    this, other = memoryview(bytearray(_BLOCK_IN_PARALLEL)), memoryview(bytearray(_BLOCK_IN_PARALLEL))
+    with ThreadPoolExecutor(1) as reader:
+        size = read(this)
+        while size:
+            coming = reader.submit(read, other)
+            yield this[:size]
+            size = coming.result()
+            this, other = other, this

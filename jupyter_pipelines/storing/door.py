@@ -14,10 +14,14 @@ import secrets
 import shutil
 import stat
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.storing.digests import Mark
+from jupyter_pipelines.storing.disks import begin_writing
 from jupyter_pipelines.storing.faults import unopenable, writing
 from jupyter_pipelines.storing.owners import Owner, parse_token
 
@@ -101,6 +105,17 @@ class Folder:
         """Tell whether there is something at `path`, be it a broken link."""
         return os.path.lexists(self.locate(path))
 
+    def mark(self, name: str) -> Mark | None:
+        """Return what the file system says of the file of this full name.
+
+        None where it takes a closer look: it is no plain file in a plain folder, or not there.
+        """
+        try:
+            status, folder = os.lstat(name), os.lstat(os.path.dirname(name))
+        except OSError:
+            return None
+        return Mark.of(status) if stat.S_ISREG(status.st_mode) and stat.S_ISDIR(folder.st_mode) else None
+
     def ls(self, path: str) -> list[str]:
         """Return the names in the folder `path`, sorted; nothing when it cannot be read."""
         try:
@@ -132,13 +147,26 @@ class Folder:
         StoreError
             The store is full (JP403) or cannot be written (JP402).
         """
-        target = self.locate(path)
-        with writing(self.root, f"`{path}`"):
-            settle(local, mode)
-            make_folder(target.parent)
-            self._give_way(target)
-            os.replace(local, target)
-            sync_folder(target.parent)
+        self.put_all([(local, path)], mode=mode)
+
+    def put_all(self, files: Sequence[tuple[Path, str]], *, mode: int = _FILE_MODE) -> None:
+        """Do the same with several files; none has its name before the bytes of all are on the disk.
+
+        Raises
+        ------
+        StoreError
+            The store is full (JP403) or cannot be written (JP402).
+        """
+        targets = [(local, path, self.locate(path)) for local, path in files]
+        what = f"`{files[0][1]}`" if len(files) == 1 else f"{len(files)} files"
+        with writing(self.root, what):
+            settle([local for local, _ in files], mode)
+            for local, _, target in targets:
+                make_folder(target.parent)
+                self._give_way(target)
+                os.replace(local, target)
+            for folder in {target.parent for _, _, target in targets}:
+                sync_folder(folder)
 
     def mv(self, source: str, target: str) -> None:
         """Rename `source` to `target`."""
@@ -192,12 +220,26 @@ def create(path: Path) -> BinaryIO:
     return os.fdopen(handle, "wb")
 
 
-def settle(path: Path, mode: int) -> None:
-    """Give the file `path` its mode and wait until its bytes are on the disk."""
+def settle(paths: Sequence[Path], mode: int) -> None:
+    """Give files their mode and wait until their bytes are on the disk.
+
+    The disk begins with all of them before one is waited for: then it writes down most of what it has to in one go.
+    """
+    for path in paths:
+        with _opened(path) as handle:
+            os.fchmod(handle, mode)
+            if len(paths) > 1:
+                begin_writing(handle)
+    for path in paths:
+        with _opened(path) as handle:
+            os.fsync(handle)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
     handle = os.open(path, os.O_RDONLY | _NO_LINKS)
     try:
-        os.fchmod(handle, mode)
-        os.fsync(handle)
+        yield handle
     finally:
         os.close(handle)
 

@@ -72,6 +72,17 @@ def absent(what: str, root: Path) -> StoreError:
     )
 
 
+def unknown(what: str, algorithm: str) -> StoreError:
+    """Return the error to raise when what the store holds cannot be checked, and is as good as absent."""
+    return StoreError(
+        Fault(
+            code="JP405",
+            message=f"{what} cannot be checked: it was stored with {algorithm}, which is not installed here",
+            suggestion=f"pip install {algorithm}, or run the pipeline again: it is computed anew",
+        )
+    )
+
+
 def damaged(what: str, notes: tuple[str, ...] = ()) -> Corrupt:
     """Return the error to raise when stored bytes are not the ones that were stored."""
     return Corrupt(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from jupyter_pipelines.errors import Fault, NotStorable
-from jupyter_pipelines.storing.digests import Memo, digest_bytes, digest_file, is_digest
+from jupyter_pipelines.storing import disks
+from jupyter_pipelines.storing.digests import Memo, digest_bytes, digest_file, is_digest, remembered
 
 SCHEMA = "jupyter-pipelines/folder/1"
 
@@ -63,8 +63,11 @@ def digest_folder(folder: Path, memo: Memo | None = None) -> str:
     OSError
         Something cannot be read.
     """
+    entries = list(walk(folder))
+    known = remembered([entry.source for entry in entries if entry.source], memo)
     entries = [
-        replace(entry, digest=digest_file(entry.source, memo)) if entry.source else entry for entry in walk(folder)
+        replace(entry, digest=known.get(entry.source) or digest_file(entry.source, memo)) if entry.source else entry
+        for entry in entries
     ]
     return digest_bytes(encode(entries))
 
@@ -113,7 +116,7 @@ def place(entry: Entry, target: Path, open_blob: Callable[[str], BinaryIO]) -> N
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_blob(entry.digest) as source, path.open("xb") as file:
-        shutil.copyfileobj(source, file, 1 << 20)
+        disks.copy(source, file)
     if entry.executable:
         path.chmod(path.stat().st_mode | 0o100)
 

@@ -7,15 +7,17 @@ that looks different is read again. A damaged index is made anew; where none can
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jupyter_pipelines.storing import disks
 from jupyter_pipelines.storing.digests import Mark
+from jupyter_pipelines.storing.owners import Owner
 from jupyter_pipelines.storing.records import FOLDER, is_key
 
 if TYPE_CHECKING:
@@ -26,18 +28,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 NAME = "index.sqlite"
-VERSION = 1
+VERSION = 2
 _MEMORY = ":memory:"
 _BUSY_SECONDS = 5.0
+_AT_ONCE = 500
 _TABLES = """
 CREATE TABLE IF NOT EXISTS records (
-    key TEXT PRIMARY KEY, shelf TEXT NOT NULL, step TEXT NOT NULL, notebook TEXT, created TEXT NOT NULL
+    key TEXT PRIMARY KEY, shelf TEXT NOT NULL, step TEXT NOT NULL, notebook TEXT, created TEXT NOT NULL,
+    mark TEXT, document TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS records_by_step ON records (step, created);
 CREATE TABLE IF NOT EXISTS shelves (shelf TEXT PRIMARY KEY, mtime_ns INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS digests (
     path TEXT PRIMARY KEY, inode TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    ctime_ns INTEGER NOT NULL, digest TEXT NOT NULL
+    ctime_ns INTEGER NOT NULL, digest TEXT NOT NULL, boot TEXT NOT NULL
 ) WITHOUT ROWID;
 """
 
@@ -67,16 +71,28 @@ class Index:
 
     def digest(self, path: str, mark: Mark) -> str | None:
         """Return the digest remembered for `path`, when the file still has this mark."""
-        found = self._ask(
-            "SELECT digest FROM digests WHERE path = ? AND inode = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?",
-            (_text(path), str(mark.inode), mark.size, mark.mtime_ns, mark.ctime_ns),
-        )
-        return str(found[0][0]) if found else None
+        return self.digests({path: mark}).get(path)
 
-    def remember(self, path: str, mark: Mark, digest: str) -> None:
-        """Remember the digest of `path`; see :meth:`Mark.settled` for when that is right."""
-        row = (_text(path), str(mark.inode), mark.size, mark.mtime_ns, mark.ctime_ns, digest)
-        self._tell(("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?)", row))
+    def digests(self, marks: Mapping[str, Mark]) -> dict[str, str]:
+        """Return the digests remembered for those paths that still have these marks."""
+        paths = {_text(path): path for path in marks}
+        boots = ("", Owner.current().boot)
+        found = {}
+        for row in self._ask_in("SELECT * FROM digests WHERE path IN ({})", list(paths)):
+            path, inode, size, mtime_ns, ctime_ns, digest, boot = row
+            mark = Mark(inode=int(inode), size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
+            if boot in boots and marks[paths[path]] == mark:
+                found[paths[path]] = str(digest)
+        return found
+
+    def remember(self, path: str, mark: Mark, digest: str, *, durable: bool = False) -> None:
+        """Remember the digest of `path`; see :meth:`Mark.settled` for when that is right.
+
+        After a power cut a file may look as it did and hold other bytes, unless they were `durable`: on the disk.
+        """
+        boot = "" if durable else Owner.current().boot
+        row = (_text(path), str(mark.inode), mark.size, mark.mtime_ns, mark.ctime_ns, digest, boot)
+        self._tell(("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)", row))
 
     def prune(self) -> None:
         """Forget the digests of files that are no more."""
@@ -89,6 +105,16 @@ class Index:
         """Note that there is a record."""
         self._tell(_insert(record))
 
+    def keep_records(self, records: Iterable[tuple[StepRecord, Mark]]) -> None:
+        """Note what is in the files of records, as long as they have these marks."""
+        self._tell(*(_insert(record, mark) for record, mark in records))
+
+    def kept_records(self, marks: Mapping[str, Mark]) -> dict[str, dict[str, Any]]:
+        """Return, by key, the documents of those records whose files still have these marks."""
+        query = "SELECT key, mark, document FROM records WHERE key IN ({}) AND document IS NOT NULL"
+        rows = self._ask_in(query, list(marks))
+        return {key: json.loads(document) for key, mark, document in rows if _encoded(marks[key]) == mark}
+
     def drop_record(self, key: str) -> None:
         """Note that there is no record of `key` any more."""
         self._tell(("DELETE FROM records WHERE key = ?", (key,)))
@@ -100,6 +126,13 @@ class Index:
             (step, notebook, notebook),
         )
         return tuple(str(key) for (key,) in found)
+
+    def latest_keys(self, steps: Sequence[str], notebook: str | None) -> dict[str, str]:
+        """Return the key of the newest record of each step."""
+        narrowed = "" if notebook is None else " AND notebook = ?"
+        query = f"SELECT step, key, created FROM records WHERE step IN ({{}}){narrowed} ORDER BY created, key DESC"  # noqa: S608
+        rows = self._ask_in(query, steps, () if notebook is None else (notebook,))
+        return {str(step): str(key) for step, key, _ in rows}
 
     def catch_up(self, door: Folder, read: Callable[[str], StepRecord | None]) -> None:
         """Read the shelves of records that changed since the index last saw them; once in the life of an index."""
@@ -118,13 +151,13 @@ class Index:
                 self._tell(*_clear(shelf))
 
     def _read_shelf(self, door: Folder, shelf: str, mtime_ns: int, read: Callable[[str], StepRecord | None]) -> None:
-        now = time.time_ns()
+        horizon = disks.horizon(door.root.stat().st_dev)
         keys = {name[:-5] for name in door.ls(f"{FOLDER}/{shelf}") if name.endswith(".json") and is_key(name[:-5])}
         known = {key for (key,) in self._ask("SELECT key FROM records WHERE shelf = ?", (shelf,))}
         found = [record for record in map(read, sorted(keys - known)) if record is not None]
         changes = [_insert(record) for record in found]
         changes += [("DELETE FROM records WHERE key = ?", (key,)) for key in sorted(known - keys)]
-        if now - mtime_ns > 2_000_000_000:
+        if mtime_ns < (horizon.before_ns if mtime_ns % 1000 else horizon.coarse_ns):
             changes.append(("INSERT OR REPLACE INTO shelves VALUES (?, ?)", (shelf, mtime_ns)))
         self._tell(*changes)
 
@@ -143,6 +176,12 @@ class Index:
     def _ask(self, query: str, values: tuple[Any, ...]) -> list[Any]:
         found: list[Any] = self._use(lambda connection: connection.execute(query, values).fetchall(), [])
         return found
+
+    def _ask_in(self, query: str, these: Sequence[str], more: tuple[Any, ...] = ()) -> Iterator[Any]:
+        """Ask about many things at once: `query` has a place for them, and those of one chunk are in no other."""
+        for start in range(0, len(these), _AT_ONCE):
+            chunk = these[start : start + _AT_ONCE]
+            yield from self._ask(query.format(", ".join("?" * len(chunk))), (*chunk, *more))
 
     def _tell(self, *changes: tuple[str, tuple[Any, ...]]) -> None:
         if changes:
@@ -259,9 +298,14 @@ def _write(connection: sqlite3.Connection, changes: tuple[tuple[str, tuple[Any, 
         raise
 
 
-def _insert(record: StepRecord) -> tuple[str, tuple[Any, ...]]:
-    row = (record.key, record.key[:2], record.step, record.notebook, record.created)
-    return "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)", row
+def _insert(record: StepRecord, mark: Mark | None = None) -> tuple[str, tuple[Any, ...]]:
+    kept = (_encoded(mark), json.dumps(record.to_dict(), separators=(",", ":"))) if mark else (None, None)
+    row = (record.key, record.key[:2], record.step, record.notebook, record.created, *kept)
+    return "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", row
+
+
+def _encoded(mark: Mark) -> str:
+    return ":".join(map(str, mark.to_list()))
 
 
 def _clear(shelf: str) -> tuple[tuple[str, tuple[Any, ...]], ...]:

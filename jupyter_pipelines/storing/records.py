@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.pipeline.data import Artifact
-from jupyter_pipelines.storing.digests import is_digest
+from jupyter_pipelines.storing import disks
+from jupyter_pipelines.storing.digests import Mark, is_digest
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storing.door import Folder
@@ -182,6 +184,26 @@ class Records:
             self._door.set_aside(path, str(error))
             return None
 
+    def get_many(self, keys: Iterable[str]) -> dict[str, StepRecord]:
+        """Return the records of those of `keys` that have one; unchanged files are not read twice."""
+        places = {key: f"{self._door.root}/{path_of(key)}" for key in keys}
+        marks = {key: mark for key, place in places.items() if (mark := self._door.mark(place)) is not None}
+        found = {}
+        for key, document in self._index.kept_records(marks).items():
+            with contextlib.suppress(ValueError):
+                found[key] = StepRecord.from_dict(document)
+        found |= self._read_all({key: mark for key, mark in marks.items() if key not in found})
+        return {key: found[key] for key in places if key in found}
+
+    def _read_all(self, marks: Mapping[str, Mark]) -> dict[str, StepRecord]:
+        """Read the files of records, and keep in the index what is in those that a change would show in."""
+        if not marks:
+            return {}
+        horizon = disks.horizon(self._door.root.stat().st_dev)
+        found = {key: record for key in marks if (record := self.get(key)) is not None}
+        self._index.keep_records((one, marks[key]) for key, one in found.items() if marks[key].settled(horizon))
+        return found
+
     def put(self, record: StepRecord) -> None:
         """Store a record; every blob it names must have been put before.
 
@@ -201,6 +223,16 @@ class Records:
     def latest(self, step: str, notebook: str | None = None) -> StepRecord | None:
         """Return the newest record of `step`, of any notebook when none is given."""
         return next(iter(self._found(step, notebook)), None)
+
+    def latest_many(self, steps: Iterable[str], notebook: str | None = None) -> dict[str, StepRecord]:
+        """Return, by its name, the newest record of each step that has one; see :meth:`latest`."""
+        self._index.catch_up(self._door, self.get)
+        keys = self._index.latest_keys(list(dict.fromkeys(steps)), notebook)
+        records = self.get_many(keys.values())
+        found = {step: records[key] for step, key in keys.items() if key in records and records[key].step == step}
+        # The index is only a hint: where it was wrong, the long way is taken.
+        found |= {step: one for step in keys if step not in found and (one := self.latest(step, notebook)) is not None}
+        return found
 
     def for_step(self, step: str, notebook: str | None = None) -> tuple[StepRecord, ...]:
         """Return the records of `step`, newest first."""

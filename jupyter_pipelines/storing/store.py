@@ -6,13 +6,15 @@ import contextlib
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from jupyter_pipelines.errors import Fault, StoreError
+from jupyter_pipelines.errors import Fault, NotStorable, StoreError
 from jupyter_pipelines.pipeline.data import Artifact
 from jupyter_pipelines.storing.blobs import Blobs, Condition
+from jupyter_pipelines.storing.digests import remembered
 from jupyter_pipelines.storing.door import ASIDE, TEMPORARY, Folder, create, make_folder
 from jupyter_pipelines.storing.faults import ELSEWHERE, unopenable, unwritable, writing
 from jupyter_pipelines.storing.folders import digest_path
@@ -23,7 +25,8 @@ from jupyter_pipelines.storing.records import Records
 from jupyter_pipelines.storing.runs import Runs
 
 SCHEMA = "jupyter-pipelines/store/"
-FORMAT = 1
+FORMAT = 2
+"""2: blobs may have BLAKE3 digests, and say so in their names. What 1 wrote is read as it is."""
 MARK = "format.json"
 FILE_FORMAT = "file"
 FOLDER_FORMAT = "folder"
@@ -140,11 +143,35 @@ class Store:
         """
         return digest_path(path, self.index)
 
+    def digest_many(self, paths: Iterable[Path]) -> dict[Path, str]:
+        """Return the digests of many files or folders of the user; those that cannot be read are left out."""
+        paths = list(paths)
+        found = remembered(paths, self.index)
+        for path in paths:
+            if path not in found:
+                with contextlib.suppress(OSError, NotStorable):
+                    found[path] = self.digest(path)
+        return found
+
     def intact(self, artifact: Artifact) -> Condition:
-        """Tell whether the bytes of `artifact`, for a folder those of every file in it, are there and unharmed."""
+        """Tell whether the bytes of `artifact`, for a folder those of every file in it, are there and unharmed.
+
+        Where this environment lacks the algorithm of their digest they are ``unknown``, which is as good as missing.
+        """
         if artifact.format == FOLDER_FORMAT:
             return self.blobs.verify_folder(artifact.digest)
         return self.blobs.verify(artifact.digest)
+
+    def intact_many(self, artifacts: Iterable[Artifact]) -> dict[Artifact, Condition]:
+        """Tell the same of many artifacts; those that were checked before cost one look at each of their files."""
+        artifacts = list(artifacts)
+        found = self.blobs.verify_many(dict.fromkeys(artifact.digest for artifact in artifacts))
+        return {
+            artifact: self.blobs.verify_folder(artifact.digest)
+            if artifact.format == FOLDER_FORMAT
+            else found[artifact.digest]
+            for artifact in artifacts
+        }
 
     def load(self, artifact: Artifact) -> Any:
         """Return the value of `artifact`, checked; for a file its path in the store, for a folder that of a copy.
@@ -246,6 +273,10 @@ class Store:
             return
         if version > FORMAT:
             raise StoreError(_too_new(self.root, version, mark))
+        if version < FORMAT and make:
+            # So that an older version of this package does not take for damaged what it has no word for.
+            with contextlib.suppress(StoreError):
+                self._write_mark()
 
     def _adopt(self, make: bool) -> None:
         """Make a store of a folder without a mark, but only when nothing of anybody else is in it."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jupyter_pipelines.storing import disks
 from jupyter_pipelines.storing.digests import Mark, digest_bytes, digest_file
+from jupyter_pipelines.storing.disks import Horizon
 from jupyter_pipelines.storing.index import Index
 from jupyter_pipelines.storing.store import Store
 
@@ -29,8 +33,17 @@ class Counting:
         self.hits += 1
         return found[1]
 
-    def remember(self, path: str, mark: Mark, digest: str) -> None:
+    def digests(self, marks: Mapping[str, Mark]) -> dict[str, str]:
+        return {path: found for path, mark in marks.items() if (found := self.digest(path, mark)) is not None}
+
+    def remember(self, path: str, mark: Mark, digest: str, *, durable: bool = False) -> None:
         self.known[path] = (mark, digest)
+
+
+@pytest.fixture(params=["", "vfat", "nfs4"])
+def coarse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files lie on a disk whose clock is not this kernel's, or counts in seconds."""
+    monkeypatch.setattr(disks, "kind_of", lambda device: request.param)
 
 
 @pytest.fixture
@@ -40,6 +53,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: real() + 3600 * SECOND)
 
 
+@pytest.mark.usefixtures("coarse")
 def test_a_file_that_has_just_changed_is_not_remembered(tmp_path: Path) -> None:
     memo = Counting()
     (tmp_path / "a").write_bytes(b"1")
@@ -84,7 +98,7 @@ def test_one_byte_changed_with_size_and_mtime_kept_is_found(tmp_path: Path) -> N
 def test_when_a_mark_is_settled(mtime: float, ctime: float, settled: bool) -> None:
     now = 1_000 * SECOND
     mark = Mark(inode=1, size=1, mtime_ns=now + int(mtime * SECOND), ctime_ns=now + int(ctime * SECOND))
-    assert mark.settled(now) is settled
+    assert mark.settled(Horizon(now - 2 * SECOND, now - 2 * SECOND)) is settled
 
 
 @pytest.mark.usefixtures("later")
@@ -98,8 +112,8 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(
 
     real = digests._hash
 
-    def changing(file: object) -> str:
-        found = real(file)  # type: ignore[arg-type]
+    def changing(*args: Any) -> str:
+        found = real(*args)
         path.write_bytes(b"longer than before")
         return found
 
