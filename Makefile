@@ -44,6 +44,9 @@ format: $(VENV)/.dev ## Format the code and mend what can be mended without thou
 types: $(VENV)/.dev ## Check types
 	$(BIN)/mypy
 
+bench: $(VENV)/.dev ## Measure beside papermill, Ploomber, DVC, Snakemake and Metaflow (ARGS="--list" shows what)
+	$(BIN)/python -m benchmarks $(ARGS)
+
 docs: $(VENV)/.dev ## Build the documentation afresh; a warning fails
 	$(BIN)/sphinx-build -W --keep-going --fresh-env -b html docs docs/_build/html
 
@@ -52,7 +55,7 @@ build: $(VENV)/.dev ## Build wheel and source distribution into dist/
 	$(BIN)/python -m build
 
 clean: ## Remove .venv and all that was built; stored pipeline results stay
-	rm -rf $(VENV) build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) benchmarks/.venvs benchmarks/results build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:
@@ -78,4 +81,4 @@ system:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing; \
 	else echo "Please install:$$missing" >&2; fi
 
-.PHONY: demo venv test lint format types docs build clean help system
+.PHONY: demo venv test bench lint format types docs build clean help system

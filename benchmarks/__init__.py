@@ -1,0 +1,1 @@
+"""Measures this project beside its peers, on the same work: ``make bench``."""

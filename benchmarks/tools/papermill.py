@@ -1,0 +1,41 @@
+"""Papermill, called in a loop from Python: a kernel per step, one process for all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmarks.environments import python
+from benchmarks.notebooks import write_for_papermill
+from benchmarks.shapes import Shape
+from benchmarks.tools import INSIDE, check_values, require
+
+PLAN = "steps.json"
+
+
+class Papermill:
+    """The shortest program that runs notebooks one after the other."""
+
+    name = "papermill"
+    environment = "papermill"
+
+    def write(self, folder: Path, shape: Shape) -> None:
+        """Write a notebook per step, and their order."""
+        names = [write_for_papermill(folder, step) for step in shape]
+        (folder / PLAN).write_text(json.dumps(names), encoding="utf-8")
+
+    def argv(self) -> tuple[str, ...]:
+        """Return the command."""
+        return (str(python(self.environment)), str(INSIDE / "papermill_loop.py"), PLAN)
+
+    def check(self, folder: Path, shape: Shape) -> None:
+        """Look at the values."""
+        check_values(folder, shape)
+
+    def settle(self, folder: Path, shape: Shape) -> None:
+        """Refuse: papermill reuses nothing."""
+        raise NotImplementedError
+
+    def check_idle(self, text: str) -> None:
+        """Refuse: it is never idle."""
+        require(not text, "papermill ran")
