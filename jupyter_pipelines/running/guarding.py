@@ -4,6 +4,10 @@ Runs inside the kernel, so it imports the standard library only; what knows a li
 is loaded already. A fingerprint covers what a value *is*, not how it is kept: consolidating the blocks of a data
 frame, filling a cached property or sorting the indices of a sparse matrix changes nothing. What has no fingerprint is
 not checked.
+
+Memory that a stored file is mapped to is not read: where it is counts instead of what is in it, as long as the kernel
+says that nothing was written to it. Only where that, or anything else, looks different is the input loaded once more
+and compared.
 """
 
 from __future__ import annotations
@@ -15,13 +19,27 @@ import pickle
 import sys
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 _SCALARS = (type(None), bool, int, float, complex, str, bytes)
 _DEEPEST = 20
+_LARGE = 1 << 20
+_PARTS = ("_data", "_mask", "_ndarray")
+"""What pandas calls the arrays of NumPy in its own: numbers and which are missing, moments, codes."""
 _STILL = frozenset({"builtins", "numpy", "pandas", "polars", "scipy", "sklearn"})
 _RESTLESS = frozenset({"matplotlib", "plotly", "bokeh"})
 """Libraries whose objects change when they are merely looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What an input looked like: its fingerprint, in which `regions` are told by their place, and how to load it."""
+
+    value: Callable[[], Any]
+    print: bytes
+    regions: tuple[Any, ...] = ()
+    again: Callable[[], Any] | None = None
 
 
 class Guard:
@@ -32,33 +50,90 @@ class Guard:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Callable[[], Any], bytes]] = {}
+        self._known: dict[str, _Known] = {}
 
-    def remember(self, name: str, value: Any) -> None:
-        """Remember `value`, if it can be changed at all."""
+    def remember(self, name: str, value: Any, again: Callable[[], Any] | None = None) -> None:
+        """Remember `value`, if it can be changed at all; `again` loads it once more."""
         if isinstance(value, _SCALARS):
             return
-        found = fingerprint(value)
+        ink = _Ink(_regions() if again else ())
+        found = _written(ink, value)
         if found is not None:
-            self._known[name] = (_reference(value), found)
+            regions = tuple(ink.met)
+            self._known[name] = _Known(value=_reference(value), print=found, regions=regions, again=again)
 
     def changed(self) -> dict[str, bool]:
         """Return the names of those that look different now, and for each whether that is sure to be a change.
 
         It is not where a library that we know nothing of may have filled a cache of its own.
         """
-        now = {name: (value(), before) for name, (value, before) in self._known.items()}
-        return {name: _is_known(value) for name, (value, before) in now.items() if _differs(value, before)}
+        now = {name: (known.value(), known) for name, known in self._known.items()}
+        return {name: _is_known(value) for name, (value, known) in now.items() if _differs(value, known)}
 
 
 def fingerprint(value: Any) -> bytes | None:
     """Return a digest of what a value is; None when it has none."""
-    digest = hashlib.blake2b(digest_size=16)
+    return _written(_Ink(), value)
+
+
+def _written(ink: _Ink, value: Any) -> bytes | None:
     try:
-        _feed(digest.update, value, 0)
+        _feed(ink, value, 0)
     except Exception:  # noqa: BLE001 - any type of any library may fail in any way; that is no reason to fail a step
         return None
-    return digest.digest()
+    return ink.digest()
+
+
+class _Ink:
+    """What fingerprints are written with: it takes bytes, or the place of memory that it knows to hold still.
+
+    Parameters
+    ----------
+    regions : tuple of Region
+        Memory that is told by its place.
+
+    Attributes
+    ----------
+    met : dict of Region to None
+        What of it there was.
+    """
+
+    def __init__(self, regions: tuple[Any, ...] = ()) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+        self.regions = regions
+        self.met: dict[Any, None] = {}
+
+    def __call__(self, data: Any) -> None:
+        """Take bytes."""
+        large = memoryview(data).nbytes >= _LARGE and _fast()
+        self._hash.update(large(data).digest() if large else data)
+
+    def place(self, address: int, size: int) -> bool:
+        """Take memory by its place, if that is all there is to know of it."""
+        region = next((one for one in self.regions if one.holds(address, size)), None)
+        if region is not None:
+            self.met[region] = None
+            self._hash.update(f"at {address} {size}\0".encode())
+        return region is not None
+
+    def digest(self) -> bytes:
+        """Return the digest of what was taken."""
+        return self._hash.digest()
+
+
+@functools.cache
+def _fast() -> Any:
+    """Return a hash for what is large; None where there is none that is faster than Python's own."""
+    try:
+        from blake3 import blake3
+    except ImportError:
+        return None
+    return blake3
+
+
+def _regions() -> tuple[Any, ...]:
+    mapped = sys.modules.get("jupyter_pipelines.storing.serializers.mapped")
+    return mapped.regions() if mapped else ()
 
 
 def _is_known(value: Any) -> bool:
@@ -75,145 +150,203 @@ def _reference(value: Any) -> Callable[[], Any]:
         return lambda: value
 
 
-def _differs(value: Any, before: bytes) -> bool:
-    return value is not None and fingerprint(value) not in (None, before)
+def _differs(value: Any, known: _Known) -> bool:
+    if value is None:
+        return False
+    if not known.regions:
+        return fingerprint(value) not in (None, known.print)
+    from jupyter_pipelines.storing.serializers import mapped
+
+    regions = tuple(region for region in known.regions if region in mapped.regions())
+    looks_the_same = _written(_Ink(regions), value) == known.print
+    if looks_the_same and mapped.untouched(regions) == set(known.regions):
+        return False
+    return _is_another(value, known.again)
 
 
-Update = Callable[[Any], object]
+def _is_another(value: Any, again: Callable[[], Any] | None) -> bool:
+    """Compare a value with what is stored."""
+    try:
+        stored = fingerprint(again()) if again else None
+    except Exception:  # noqa: BLE001 - whoever laid it out checks that it is still there
+        return False
+    return stored is not None and fingerprint(value) not in (None, stored)
 
 
-def _feed(update: Update, value: Any, depth: int) -> None:
+def _feed(ink: _Ink, value: Any, depth: int) -> None:
     """Feed a tag that tells types apart, then the content."""
     if depth > _DEEPEST or type(value).__module__.partition(".")[0] in _RESTLESS:
         raise TypeError
-    update(f"{type(value).__module__}.{type(value).__qualname__}\0".encode())
+    ink(f"{type(value).__module__}.{type(value).__qualname__}\0".encode())
     for module, name, feed in _FEEDERS:
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(value, kind):
-            feed(update, value, depth)
+            feed(ink, value, depth)
             return
-    _feed_pickle(update, value, depth)
+    _feed_pickle(ink, value, depth)
 
 
-def _feed_scalar(update: Update, value: Any, _: int) -> None:
-    update(repr(value).encode("utf-8", "surrogatepass") + b"\0")
+def _feed_scalar(ink: _Ink, value: Any, _: int) -> None:
+    ink(repr(value).encode("utf-8", "surrogatepass") + b"\0")
 
 
-def _feed_mapping(update: Update, value: Mapping[Any, Any], depth: int) -> None:
-    update(b"%d\0" % len(value))
+def _feed_mapping(ink: _Ink, value: Mapping[Any, Any], depth: int) -> None:
+    ink(b"%d\0" % len(value))
     for key, item in value.items():
-        _feed(update, key, depth + 1)
-        _feed(update, item, depth + 1)
+        _feed(ink, key, depth + 1)
+        _feed(ink, item, depth + 1)
 
 
-def _feed_sequence(update: Update, value: Any, depth: int) -> None:
-    update(b"%d\0" % len(value))
+def _feed_sequence(ink: _Ink, value: Any, depth: int) -> None:
+    ink(b"%d\0" % len(value))
     for item in value:
-        _feed(update, item, depth + 1)
+        _feed(ink, item, depth + 1)
 
 
-def _feed_set(update: Update, value: Any, depth: int) -> None:
-    _feed_sequence(update, sorted(value, key=repr), depth)
+def _feed_set(ink: _Ink, value: Any, depth: int) -> None:
+    _feed_sequence(ink, sorted(value, key=repr), depth)
 
 
-def _feed_array(update: Update, value: Any, depth: int) -> None:
-    update(f"{value.dtype.str}{value.dtype.descr if value.dtype.names else ''}{value.shape}\0".encode())
+def _feed_array(ink: _Ink, value: Any, depth: int) -> None:
+    ink(f"{value.dtype.str}{value.dtype.descr if value.dtype.names else ''}{value.shape}\0".encode())
     if value.dtype.hasobject:
-        _feed_sequence(update, value.ravel().tolist(), depth)
+        _feed_sequence(ink, value.ravel().tolist(), depth)
     else:
-        numpy = sys.modules["numpy"]
-        update(memoryview(numpy.ascontiguousarray(value)).cast("B") if value.size else b"")
+        _feed_memory(ink, value)
 
 
-def _feed_frame(update: Update, value: Any, depth: int) -> None:
-    _feed(update, value.index, depth + 1)
-    _feed(update, value.columns, depth + 1)
-    _feed(update, value.attrs, depth + 1)
+def _feed_memory(ink: _Ink, value: Any) -> None:
+    numpy = sys.modules["numpy"]
+    whole = value.size and (value.flags.c_contiguous or value.flags.f_contiguous)
+    if ink.regions and whole and ink.place(value.__array_interface__["data"][0], value.nbytes):
+        ink(f"{value.strides}\0".encode())
+    else:
+        ink(memoryview(numpy.ascontiguousarray(value)).cast("B") if value.size else b"")
+
+
+def _feed_frame(ink: _Ink, value: Any, depth: int) -> None:
+    _feed(ink, value.index, depth + 1)
+    _feed(ink, value.columns, depth + 1)
+    _feed(ink, value.attrs, depth + 1)
     for position in range(value.shape[1]):
-        _feed_column(update, value.iloc[:, position], depth)
+        _feed_column(ink, value.iloc[:, position], depth)
 
 
-def _feed_series(update: Update, value: Any, depth: int) -> None:
-    _feed(update, value.index, depth + 1)
-    _feed(update, value.name, depth + 1)
-    _feed_column(update, value, depth)
+def _feed_series(ink: _Ink, value: Any, depth: int) -> None:
+    _feed(ink, value.index, depth + 1)
+    _feed(ink, value.name, depth + 1)
+    _feed_column(ink, value, depth)
 
 
-def _feed_index(update: Update, value: Any, depth: int) -> None:
-    _feed(update, list(value.names), depth + 1)
-    _feed_column(update, value, depth)
+def _feed_index(ink: _Ink, value: Any, depth: int) -> None:
+    _feed(ink, list(value.names), depth + 1)
+    _feed_column(ink, value, depth)
 
 
-def _feed_column(update: Update, value: Any, depth: int) -> None:
+def _feed_column(ink: _Ink, value: Any, depth: int) -> None:
     """Feed a series or an index by its values; NumPy's numbers as they lie, the rest by pandas' own hash."""
-    update(f"{value.dtype}\0".encode())
+    ink(f"{value.dtype}\0".encode())
     numpy, pandas = sys.modules["numpy"], sys.modules["pandas"]
     if isinstance(value.dtype, numpy.dtype) and not value.dtype.hasobject:
-        _feed_array(update, value.to_numpy(), depth)
+        _feed_array(ink, value.to_numpy(), depth)
+        return
+    if ink.regions and _feed_parts(ink, value.array, depth):
         return
     try:
         hashes = pandas.util.hash_pandas_object(value, index=False)
     except TypeError:
-        _feed_sequence(update, value.tolist(), depth)
+        _feed_sequence(ink, value.tolist(), depth)
     else:
-        _feed_array(update, numpy.asarray(hashes), depth)
+        _feed_array(ink, numpy.asarray(hashes), depth)
 
 
-def _feed_sparse(update: Update, value: Any, depth: int) -> None:
+def _feed_parts(ink: _Ink, array: Any, depth: int) -> bool:
+    """Feed a column of pandas by the arrays that it is made of, some of which may lie in mapped memory."""
+    chunks = getattr(getattr(array, "_pa_array", None), "chunks", ())
+    if chunks and not any(hasattr(chunk, "dictionary") for chunk in chunks):
+        for chunk in chunks:
+            ink(f"{chunk.type} {len(chunk)} {chunk.offset}\0".encode())
+            for buffer in chunk.buffers():
+                if buffer is not None and not ink.place(buffer.address, buffer.size):
+                    ink(buffer)
+        return True
+    parts = [part for name in _PARTS if (part := getattr(array, name, None)) is not None]
+    for part in (*parts, getattr(array.dtype, "categories", None) if parts else None):
+        if part is not None:
+            _feed(ink, part, depth + 1)
+    return bool(parts)
+
+
+def _feed_sparse(ink: _Ink, value: Any, depth: int) -> None:
     """Feed a matrix in canonical form: reading one may sort its indices."""
     value = value.tocsr(copy=True)
     value.sum_duplicates()
     for part in (value.shape, value.indptr, value.indices, value.data):
-        _feed(update, part, depth + 1)
+        _feed(ink, part, depth + 1)
 
 
-def _feed_tree(update: Update, value: Any, depth: int) -> None:
+def _feed_tree(ink: _Ink, value: Any, depth: int) -> None:
     """Feed a search tree of scikit-learn, which counts how often it was asked."""
     for part in value.get_arrays():
-        _feed(update, part, depth + 1)
+        _feed(ink, part, depth + 1)
 
 
-def _feed_polars(update: Update, value: Any, depth: int) -> None:
-    _feed(update, [str(one) for one in value.schema.items()], depth + 1)
-    _feed_array(update, value.hash_rows(seed=0).to_numpy(), depth)
+def _feed_polars(ink: _Ink, value: Any, depth: int) -> None:
+    _feed(ink, [str(one) for one in value.schema.items()], depth + 1)
+    _feed_array(ink, value.hash_rows(seed=0).to_numpy(), depth)
 
 
-def _feed_pickle(update: Update, value: Any, _: int) -> None:
-    _Pickler(_Sink(update)).dump(value)
+def _feed_pickle(ink: _Ink, value: Any, _: int) -> None:
+    _Pickler(ink).dump(value)
 
 
 class _Sink(io.RawIOBase):
     """A file that goes into a digest, so that no copy of the value is made."""
 
-    def __init__(self, update: Update) -> None:
+    def __init__(self, ink: _Ink) -> None:
         super().__init__()
-        self._update = update
+        self._ink = ink
 
     def write(self, data: Any) -> int:
-        self._update(bytes(data) if isinstance(data, pickle.PickleBuffer) else data)
+        self._ink(data)
         return memoryview(data).nbytes
+
+    def take(self, buffer: pickle.PickleBuffer) -> bool:
+        """Take the memory of an array, of which the pickle would hold a copy."""
+        view = buffer.raw()
+        self._ink(b"%d\0" % view.nbytes)
+        if not self._ink.regions or not self._ink.place(_address(view), view.nbytes):
+            self._ink(view)
+        return False
+
+
+def _address(view: memoryview) -> int:
+    numpy = sys.modules.get("numpy")
+    return int(numpy.frombuffer(view, "u1").__array_interface__["data"][0]) if numpy and view.nbytes else -1
 
 
 class _Pickler(pickle.Pickler):
     """Pickles what an object is, without its caches; data in it gets the fingerprint of its own kind."""
 
-    def __init__(self, file: Any) -> None:
-        super().__init__(file, protocol=5)
+    def __init__(self, ink: _Ink) -> None:
+        sink = _Sink(ink)
+        super().__init__(sink, protocol=5, buffer_callback=sink.take)
+        self._ink = ink
 
     def reducer_override(self, obj: Any) -> Any:
         for module, name, feed in _INSIDE_OBJECTS:
             kind = getattr(sys.modules.get(module), name, None)
             if kind is not None and isinstance(obj, kind):
-                return bytes, (_digest_of(feed, obj),)
+                return bytes, (self._digest_of(feed, obj),)
         if isinstance(obj, type) or not _caches(obj):
             return NotImplemented
         return _without(obj.__reduce_ex__(5), _caches(obj))
 
-
-def _digest_of(feed: Any, value: Any) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    feed(digest.update, value, 0)
-    return digest.digest()
+    def _digest_of(self, feed: Any, value: Any) -> bytes:
+        ink = _Ink(self._ink.regions)
+        feed(ink, value, 0)
+        self._ink.met |= ink.met
+        return ink.digest()
 
 
 def _caches(value: Any) -> set[str]:

@@ -7,13 +7,15 @@ value itself has not brought along.
 # ruff: noqa: A002 - the word is `format` in headers, in documents and for users
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from jupyter_pipelines import plugins
 from jupyter_pipelines.errors import Fault, NotStorable, StoreError
-from jupyter_pipelines.storing.digests import HashingWriter
+from jupyter_pipelines.storing.digests import HashingWriter, Mark
+from jupyter_pipelines.storing.disks import Pace
 from jupyter_pipelines.storing.faults import unwritable, writing
 from jupyter_pipelines.storing.serializers.fitting import Saved, Serializer, Unsuitable, kind
 
@@ -117,16 +119,17 @@ def _write(serializer: Serializer, value: Any, path: Path, notes: tuple[str, ...
         with writing(path.parent, "an output"):
             file = path.open("xb")
         with file:
-            writer = HashingWriter(file)
+            writer = HashingWriter(file, Pace(file))
             serializer.write(value, cast(BinaryIO, writer))
             with writing(path.parent, "an output"):
-                file.flush()
+                writer.finish()
+            mark = Mark.of(os.fstat(file.fileno()))
     except BaseException as error:
         path.unlink(missing_ok=True)
         if writer is not None and writer.error is not None:
             raise unwritable(writer.error, path.parent, "an output") from error
         raise
-    return Saved(format=serializer.name, digest=writer.digest, bytes=writer.size, notes=notes)
+    return Saved(format=serializer.name, digest=writer.digest, bytes=writer.size, mark=mark, notes=notes)
 
 
 def _refused(name: str, format: str, reason: str) -> Fault:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from jupyter_pipelines.storing.serializers import mapped
 from jupyter_pipelines.storing.serializers.fitting import Unsuitable
 
 if TYPE_CHECKING:
     import numpy as np
 
 _LARGEST_HEADER = 1 << 26
+_AT_ONCE = 16 << 20
 
 
 class Npy:
@@ -30,19 +34,25 @@ class Npy:
         import numpy as np
 
         _check(value.dtype)
-        whole = _gaps_filled(value)
-        whole = whole if whole.flags.c_contiguous or whole.flags.f_contiguous else np.ascontiguousarray(whole)
-        if not _write_head(whole, file):
-            np.lib.format.write_array(file, whole, version=(3, 0), allow_pickle=False)
-            return
-        # The array's own memory, without a copy.
-        flat: Any = (whole if whole.flags.c_contiguous else whole.T).reshape(-1)
-        file.write(flat.view(np.uint8))
+        if not _write_head(value, file):
+            np.lib.format.write_array(file, _gaps_filled(value), version=(3, 0), allow_pickle=False)
+        elif _has_gaps(value.dtype) or not (value.flags.c_contiguous or value.flags.f_contiguous):
+            for piece in _pieces(value):
+                file.write(_gaps_filled(piece).view(np.uint8))
+        else:
+            # The array's own memory, without a copy.
+            flat: Any = (value if value.flags.c_contiguous else value.T).reshape(-1)
+            file.write(flat.view(np.uint8))
 
     def read(self, path: Path) -> Any:
-        """Return the array in `path`, writable."""
+        """Return the array in `path`, writable; a large one is mapped, and what is written to it stays in memory."""
         import numpy as np
 
+        with path.open("rb") as file:
+            status, version = os.fstat(file.fileno()), np.lib.format.read_magic(file)
+            if version == (1, 0) and mapped.is_mapped(status):
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=_LARGEST_HEADER)
+                return _laid_over(mapped.memory(path), file.tell(), (shape[::-1] if fortran else shape, dtype), fortran)
         # The limit on headers is for files from strangers; the bytes of this one were checked.
         return np.load(path, allow_pickle=False, max_header_size=_LARGEST_HEADER)
 
@@ -61,12 +71,35 @@ def _write_head(array: Any, file: BinaryIO) -> bool:
     return True
 
 
+def _laid_over(memory: Any, start: int, kind: tuple[tuple[int, ...], Any], fortran: bool) -> Any:
+    import numpy as np
+
+    shape, dtype = kind
+    array = np.frombuffer(memory, dtype=dtype, offset=start).reshape(shape)
+    return array.T if fortran else array
+
+
+def _pieces(array: Any) -> Iterator[Any]:
+    """Yield the items of an array in the order in which they are written, some at a time and side by side."""
+    import numpy as np
+
+    fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+    size = max(_AT_ONCE // array.dtype.itemsize, 1)
+    flags: Any = ["external_loop", "buffered", "zerosize_ok"]
+    for piece in np.nditer(array, flags=flags, buffersize=size, order="F" if fortran else "C"):
+        yield np.ascontiguousarray(piece)
+
+
+def _has_gaps(dtype: Any) -> bool:
+    return dtype.names is not None and dtype.itemsize != sum(dtype[name].itemsize for name in dtype.names)
+
+
 def _gaps_filled(array: Any) -> Any:
     """Return the array with zeros between its fields, where there would be whatever the memory held before."""
     import numpy as np
 
     dtype = array.dtype
-    if dtype.names is None or dtype.itemsize == sum(dtype[name].itemsize for name in dtype.names):
+    if not _has_gaps(dtype):
         return array
     clean = np.zeros(array.shape, dtype)
     for name in dtype.names:

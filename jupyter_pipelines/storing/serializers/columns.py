@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jupyter_pipelines.storing.serializers.fitting import Unsuitable, kind
+from jupyter_pipelines.storing.serializers.mapped import address_of
 from jupyter_pipelines.storing.serializers.zones import decode_zone, encode_zone
 
 Spec = dict[str, Any]
@@ -37,9 +38,35 @@ def encode(array: Any) -> tuple[Any, Spec]:
     return encoder(array)
 
 
-def decode(array: Any, spec: Spec) -> Any:
+class Ground:
+    """Memory that Arrow arrays lie in and that may be written to, though Arrow itself never does.
+
+    Parameters
+    ----------
+    memory : mmap.mmap, bytearray or None
+        None where nobody knows who else looks at it; then what has to be writable is copied.
+    """
+
+    def __init__(self, memory: Any = None) -> None:
+        self._memory = memory
+        self._start = address_of(memory) if memory else 0
+
+    def writable(self, values: Any) -> Any:
+        """Return an array of NumPy that has the same values and may be changed: in place, or a copy."""
+        import numpy as np
+
+        if values.flags.writeable:
+            return values
+        offset = values.__array_interface__["data"][0] - self._start
+        inside = self._memory is not None and 0 <= offset <= len(self._memory) - values.nbytes
+        if not inside or not values.size or not values.flags.c_contiguous:
+            return values.copy()
+        return np.frombuffer(self._memory, dtype=values.dtype, count=values.size, offset=offset)
+
+
+def decode(array: Any, spec: Spec, ground: Ground) -> Any:
     """Return the column that :func:`encode` described; the caller may change it."""
-    return _DECODERS[spec["kind"]](array, spec)
+    return _DECODERS[spec["kind"]](array, spec, ground)
 
 
 def _is_numpy(dtype: Any) -> bool:
@@ -71,11 +98,10 @@ def _is_time(dtype: Any) -> bool:
     return dtype.kind in "mM" and np.datetime_data(dtype)[0] in _UNITS and np.datetime_data(dtype)[1] == 1
 
 
-def _decode_numpy(array: Any, spec: Spec) -> Any:
+def _decode_numpy(array: Any, spec: Spec, ground: Ground) -> Any:
     import numpy as np
 
-    values = array.to_numpy(zero_copy_only=False).astype(np.dtype(spec["dtype"]), copy=False)
-    return values if values.flags.writeable else values.copy()
+    return ground.writable(array.to_numpy(zero_copy_only=False).astype(np.dtype(spec["dtype"]), copy=False))
 
 
 # Objects ----------------------------------------------------------------------------------------------------
@@ -114,7 +140,7 @@ def _pack(values: Any, item: str) -> Any:
         raise Unsuitable(f"an object of the type {item} does not fit: {error}") from error
 
 
-def _decode_objects(array: Any, spec: Spec) -> Any:
+def _decode_objects(array: Any, spec: Spec, _: Ground) -> Any:
     import numpy as np
 
     if spec["item"] in ("str", "bytes"):
@@ -160,10 +186,17 @@ def _encode_masked(array: Any) -> tuple[Any, Spec]:
     return packed, {"kind": "masked", "dtype": str(array.dtype)}
 
 
-def _decode_masked(array: Any, spec: Spec) -> Any:
+def _decode_masked(array: Any, spec: Spec, ground: Ground) -> Any:
+    import numpy as np
     import pandas as pd
 
-    return _from_arrow(pd.api.types.pandas_dtype(spec["dtype"]), array).copy()
+    dtype: Any = pd.api.types.pandas_dtype(spec["dtype"])
+    if dtype.name == "boolean" or array.offset:
+        return _from_arrow(dtype, array).copy()
+    # The numbers themselves, those under missing values, too.
+    values = np.frombuffer(array.buffers()[1] or b"", dtype=dtype.numpy_dtype, count=len(array))
+    missing = np.array(array.is_null().to_numpy(zero_copy_only=False))
+    return dtype.construct_array_type()(ground.writable(values), missing)
 
 
 def _encode_string(array: Any) -> tuple[Any, Spec]:
@@ -179,7 +212,7 @@ def _encode_string(array: Any) -> tuple[Any, Spec]:
         raise Unsuitable(f"a text in it is not valid Unicode: {error}") from error
 
 
-def _decode_string(array: Any, spec: Spec) -> Any:
+def _decode_string(array: Any, spec: Spec, _: Ground) -> Any:
     import numpy as np
     import pandas as pd
 
@@ -200,7 +233,7 @@ def _encode_arrow(array: Any) -> tuple[Any, Spec]:
     return packed, {"kind": "arrow"}
 
 
-def _decode_arrow(array: Any, _: Spec) -> Any:
+def _decode_arrow(array: Any, _: Spec, __: Ground) -> Any:
     import pandas as pd
 
     return _from_arrow(pd.ArrowDtype(array.type), array)
@@ -220,12 +253,12 @@ def _encode_zoned(array: Any) -> tuple[Any, Spec]:
     return packed.view(pa.timestamp(array.dtype.unit, tz="UTC")), spec
 
 
-def _decode_zoned(array: Any, spec: Spec) -> Any:
+def _decode_zoned(array: Any, spec: Spec, ground: Ground) -> Any:
     import pandas as pd
     import pyarrow as pa
 
     unit = spec["unit"]
-    naive = _decode_numpy(array.view(pa.timestamp(unit)), {"dtype": f"M8[{unit}]"})
+    naive = _decode_numpy(array.view(pa.timestamp(unit)), {"dtype": f"M8[{unit}]"}, ground)
     return pd.DatetimeIndex(naive).tz_localize("UTC").tz_convert(decode_zone(spec["zone"])).array.copy()
 
 
@@ -240,10 +273,10 @@ def _encode_period(array: Any) -> tuple[Any, Spec]:
     return pa.array(np.asarray(array.asi8)), spec
 
 
-def _decode_period(array: Any, spec: Spec) -> Any:
+def _decode_period(array: Any, spec: Spec, ground: Ground) -> Any:
     import pandas as pd
 
-    values = array.to_numpy().copy()
+    values = ground.writable(array.to_numpy())
     dtype: Any = pd.api.types.pandas_dtype(spec["dtype"])
     return pd.arrays.PeriodArray(values, dtype=dtype)
 
@@ -257,11 +290,11 @@ def _encode_interval(array: Any) -> tuple[Any, Spec]:
     return packed, {"kind": "interval", "closed": array.closed, "left": left_spec, "right": right_spec}
 
 
-def _decode_interval(array: Any, spec: Spec) -> Any:
+def _decode_interval(array: Any, spec: Spec, ground: Ground) -> Any:
     import pandas as pd
 
-    left = decode(array.field("left"), spec["left"])
-    right = decode(array.field("right"), spec["right"])
+    left = decode(array.field("left"), spec["left"], ground)
+    right = decode(array.field("right"), spec["right"], ground)
     return pd.arrays.IntervalArray.from_arrays(left, right, closed=spec["closed"])
 
 
@@ -279,15 +312,10 @@ def fold(codes: Any, values: Any) -> Any:
     return pa.DictionaryArray.from_arrays(indices, values)
 
 
-def unfold(array: Any) -> Any:
+def unfold(array: Any, ground: Ground) -> Any:
     """Return the codes that :func:`fold` was given."""
-    import numpy as np
-
-    codes = array.indices.to_numpy(zero_copy_only=False)
-    if array.indices.null_count:
-        filled = array.indices.fill_null(-1)
-        codes = filled.to_numpy(zero_copy_only=False)
-    return np.array(codes)
+    codes = array.indices.fill_null(-1) if array.indices.null_count else array.indices
+    return ground.writable(codes.to_numpy(zero_copy_only=False))
 
 
 def index_array(index: Any) -> Any:
@@ -319,7 +347,7 @@ _ENCODERS: Mapping[str, Callable[[Any], tuple[Any, Spec]]] = {
     "PeriodDtype": _encode_period,
     "IntervalDtype": _encode_interval,
 }
-_DECODERS: Mapping[str, Callable[[Any, Spec], Any]] = {
+_DECODERS: Mapping[str, Callable[[Any, Spec, Ground], Any]] = {
     "numpy": _decode_numpy,
     "object": _decode_objects,
     "masked": _decode_masked,

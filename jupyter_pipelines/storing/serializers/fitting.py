@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from jupyter_pipelines.pipeline.data import Artifact
+from jupyter_pipelines.storing.digests import Mark
 
 
 class Unsuitable(Exception):
@@ -65,6 +66,8 @@ class Saved:
         Digest of the bytes, computed while they were written.
     bytes : int
         How many.
+    mark : Mark
+        What the file looked like when it was finished: whoever finds it so knows its digest.
     notes : tuple of str
         What the user should know, such as why a data frame was pickled.
     """
@@ -72,6 +75,7 @@ class Saved:
     format: str
     digest: str
     bytes: int
+    mark: Mark
     notes: tuple[str, ...] = ()
 
     @property

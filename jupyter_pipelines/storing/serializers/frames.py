@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from jupyter_pipelines.storing.serializers import indexes, pandas_tables, parquet_tables
-from jupyter_pipelines.storing.serializers.columns import whole
+from jupyter_pipelines.storing.serializers import indexes, mapped, pandas_tables, parquet_tables
+from jupyter_pipelines.storing.serializers.columns import Ground, whole
 from jupyter_pipelines.storing.serializers.fitting import Unsuitable, kind
 
 KEY = b"jupyter_pipelines"
@@ -45,11 +45,12 @@ class Arrow:
                 writer.write_batch(batch)
 
     def read(self, path: Path) -> Any:
-        """Return the frame in `path`; it lies in memory of its own, so that nothing done to the file reaches it."""
+        """Return the frame in `path`; a large file is mapped, and what is written to it stays in memory."""
         import pyarrow as pa
 
-        with pa.OSFile(str(path)) as file:
-            return _value(pa.ipc.open_file(file).read_all())
+        memory = mapped.memory(path)
+        table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(memory))).read_all()
+        return _value(table, Ground(memory))
 
 
 class Parquet:
@@ -82,7 +83,7 @@ class Parquet:
         """Return the frame in `path`."""
         import pyarrow.parquet as pq
 
-        return _value(parquet_tables.restore(pq.ParquetFile(path).read()))
+        return _value(parquet_tables.restore(pq.ParquetFile(path).read()), Ground())
 
 
 def _library(value: Any) -> str | None:
@@ -103,9 +104,9 @@ def _table(value: Any) -> Any:
         raise Unsuitable(f"{type(error).__name__}: {error}") from error
 
 
-def _value(table: Any) -> Any:
+def _value(table: Any, ground: Ground) -> Any:
     spec = json.loads(table.schema.metadata[KEY])
-    return _DECODERS[spec["library"]](table, spec)
+    return _DECODERS[spec["library"]](table, spec, ground)
 
 
 def _batches(table: Any) -> list[Any]:
@@ -131,7 +132,7 @@ def _encode_polars(value: Any) -> Any:
     return table.replace_schema_metadata({KEY: _encoded(spec)})
 
 
-def _decode_polars(table: Any, spec: dict[str, Any]) -> Any:
+def _decode_polars(table: Any, spec: dict[str, Any], _: Ground) -> Any:
     import polars as pl
 
     frame = cast("pl.DataFrame", pl.from_arrow(table.replace_schema_metadata(None)))
@@ -154,7 +155,7 @@ def _encode_pyarrow(value: Any) -> Any:
     return table
 
 
-def _decode_pyarrow(table: Any, spec: dict[str, Any]) -> Any:
+def _decode_pyarrow(table: Any, spec: dict[str, Any], _: Ground) -> Any:
     metadata = {key: value for key, value in table.schema.metadata.items() if key != KEY}
     return table.replace_schema_metadata(None if spec["bare"] else metadata)
 
@@ -196,7 +197,7 @@ _ENCODERS: Mapping[str, Callable[[Any], Any]] = {
     "polars": _encode_polars,
     "pyarrow": _encode_pyarrow,
 }
-_DECODERS: Mapping[str, Callable[[Any, dict[str, Any]], Any]] = {
+_DECODERS: Mapping[str, Callable[[Any, dict[str, Any], Ground], Any]] = {
     "pandas": pandas_tables.decode,
     "polars": _decode_polars,
     "pyarrow": _decode_pyarrow,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jupyter_pipelines.storing.serializers import columns
-from jupyter_pipelines.storing.serializers.columns import Spec, fold, index_array, unfold
+from jupyter_pipelines.storing.serializers.columns import Ground, Spec, fold, index_array, unfold
 from jupyter_pipelines.storing.serializers.fitting import Unsuitable, kind
 
 INDEXES = frozenset(
@@ -53,14 +53,14 @@ def encode_column(array: Any) -> tuple[Any, Spec]:
     return fold(array.codes, values), {"kind": "categorical", "ordered": bool(array.ordered), "values": spec}
 
 
-def decode_column(array: Any, spec: Spec) -> Any:
+def decode_column(array: Any, spec: Spec, ground: Ground) -> Any:
     """Return the column that :func:`encode_column` described."""
     import pandas as pd
 
     if spec["kind"] != "categorical":
-        return columns.decode(array, spec)
-    categories = _decode_values(array.dictionary, spec["values"])
-    return pd.Categorical.from_codes(unfold(array), categories=categories, ordered=spec["ordered"])
+        return columns.decode(array, spec, ground)
+    categories = _decode_values(array.dictionary, spec["values"], ground)
+    return pd.Categorical.from_codes(unfold(array, ground), categories=categories, ordered=spec["ordered"])
 
 
 def encode_index(index: Any) -> tuple[list[Any], Spec]:
@@ -88,7 +88,7 @@ def encode_index(index: Any) -> tuple[list[Any], Spec]:
     return [array], {"index": "plain", "array": spec, "freq": _freq(index), "name": encode_label(index.name)}
 
 
-def decode_index(arrays: Sequence[Any], spec: Spec) -> Any:
+def decode_index(arrays: Sequence[Any], spec: Spec, ground: Ground) -> Any:
     """Return the index that :func:`encode_index` described."""
     import pandas as pd
 
@@ -98,8 +98,8 @@ def decode_index(arrays: Sequence[Any], spec: Spec) -> Any:
     if spec["index"] == "labels":
         return pd.Index(_objects([decode_label(one) for one in spec["values"]]), dtype=object, name=name)
     if spec["index"] == "multi":
-        return _decode_multi(arrays, spec)
-    values = decode_column(arrays[0], spec["array"])
+        return _decode_multi(arrays, spec, ground)
+    values = decode_column(arrays[0], spec["array"], ground)
     result = pd.Index(values, dtype=values.dtype, name=name)
     return result if spec["freq"] is None else type(result)(result, freq=spec["freq"])
 
@@ -158,13 +158,13 @@ def _encode_multi(index: Any) -> tuple[list[Any], Spec]:
     return arrays, spec
 
 
-def _decode_multi(arrays: Sequence[Any], spec: Spec) -> Any:
+def _decode_multi(arrays: Sequence[Any], spec: Spec, ground: Ground) -> Any:
     import pandas as pd
 
     pairs = list(zip(arrays, spec["levels"], strict=True))
     return pd.MultiIndex(
-        levels=[_decode_values(array.dictionary, level) for array, level in pairs],
-        codes=[unfold(array) for array, _ in pairs],
+        levels=[_decode_values(array.dictionary, level, ground) for array, level in pairs],
+        codes=[unfold(array, ground) for array, _ in pairs],
         names=[decode_label(name) for name in spec["names"]],
         sortorder=spec["sortorder"],
         verify_integrity=False,
@@ -181,5 +181,5 @@ def _encode_values(index: Any) -> tuple[Any, Spec]:
     return (arrays[0] if arrays else pa.array(index.to_numpy())), spec
 
 
-def _decode_values(array: Any, spec: Spec) -> Any:
-    return decode_index([array], spec)
+def _decode_values(array: Any, spec: Spec, ground: Ground) -> Any:
+    return decode_index([array], spec, ground)

@@ -19,9 +19,11 @@ import pickle
 import sys
 import types
 from collections import ChainMap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
+from jupyter_pipelines.storing.serializers import mapped, parts
 from jupyter_pipelines.storing.serializers.fitting import Unsuitable
 
 PROTOCOL = 5
@@ -45,13 +47,15 @@ class Pickle:
         return True
 
     def write(self, value: Any, file: BinaryIO) -> None:
-        """Write the pickle."""
-        _pickler()(file).dump(value)
+        """Write the pickle; large arrays in it go straight from where they are to the file."""
+        writer = parts.Writer(file)
+        _pickler()(writer, writer.take).dump(value)
+        writer.finish()
 
     def read(self, path: Path) -> Any:
-        """Return the object in `path`; this runs code."""
-        with path.open("rb") as file:
-            return _Unpickler(file).load()
+        """Return the object in `path`; this runs code. Large arrays in it are mapped."""
+        file, buffers = parts.split(mapped.memory(path))
+        return _Unpickler(file, buffers).load()
 
 
 class Joblib:
@@ -103,8 +107,8 @@ class _Kept(io.BufferedIOBase):
 class _Unpickler(pickle.Unpickler):
     """Takes classes that are there already instead of making them anew."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file)
+    def __init__(self, file: BinaryIO, buffers: list[memoryview]) -> None:
+        super().__init__(file, buffers=buffers)
         self._present: set[type] = set()
 
     def find_class(self, module: str, name: str) -> Any:
@@ -135,8 +139,8 @@ def _pickler() -> Any:
     class Repeatable(cloudpickle.Pickler):  # type: ignore[misc]
         dispatch_table: ClassVar[Any] = ChainMap({types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
 
-        def __init__(self, file: BinaryIO) -> None:
-            super().__init__(file, protocol=PROTOCOL)
+        def __init__(self, file: BinaryIO, take: Callable[[pickle.PickleBuffer], bool] | None = None) -> None:
+            super().__init__(file, protocol=PROTOCOL, buffer_callback=take)
             self._unwrapped: set[int] = set()
 
         def reducer_override(self, value: Any) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from jupyter_pipelines.storing.serializers.columns import Spec, index_array, whole
+from jupyter_pipelines.storing.serializers.blocks import assemble
+from jupyter_pipelines.storing.serializers.columns import Ground, Spec, index_array, whole
 from jupyter_pipelines.storing.serializers.fitting import Unsuitable
 from jupyter_pipelines.storing.serializers.indexes import (
     decode_column,
@@ -41,17 +42,18 @@ def encode(value: Any) -> tuple[Any, Spec]:
     return _table(arrays, [], []), {"type": "Index", "index": spec}
 
 
-def decode(table: Any, spec: Spec) -> Any:
+def decode(table: Any, spec: Spec, ground: Ground) -> Any:
     """Return what :func:`encode` was given; the caller may change it."""
     arrays = [whole(column) for column in table.columns]
     levels = width(spec["index"])
-    index = decode_index(arrays[:levels], spec["index"])
+    index = decode_index(arrays[:levels], spec["index"], ground)
     if spec["type"] == "Index":
         return index
-    values = [decode_column(array, one) for array, one in zip(arrays[levels:], spec["columns"], strict=True)]
+    values = [decode_column(array, one, ground) for array, one in zip(arrays[levels:], spec["columns"], strict=True)]
     if spec["type"] == "Series":
         return _decorate(_series(values[0], index, decode_label(spec["name"])), spec)
-    return _decorate(_frame(values, index, _labels(table, spec)), spec)
+    labels = decode_index(unpack(table.schema.metadata[COLUMNS]), spec["labels"], Ground())
+    return _decorate(assemble(values, index, labels), spec)
 
 
 def _encode_frame(frame: Any) -> tuple[Any, Spec]:
@@ -96,27 +98,6 @@ def _series(values: Any, index: Any, name: Any) -> Any:
     import pandas as pd
 
     return pd.Series(values, index=index, dtype=values.dtype, name=name, copy=False)
-
-
-def _frame(values: list[Any], index: Any, labels: Any) -> Any:
-    import pandas as pd
-
-    # Numbered first: labels need not be unique, and a dict puts columns of one type side by side.
-    columns = {number: _typed(one, index) for number, one in enumerate(values)}
-    frame = pd.DataFrame(columns, index=index)
-    frame.columns = labels
-    return frame
-
-
-def _typed(values: Any, index: Any) -> Any:
-    """Keep pandas from making texts of objects that happen to be texts."""
-    import pandas as pd
-
-    return pd.Series(values, index=index, dtype=object, copy=False) if values.dtype == object else values
-
-
-def _labels(table: Any, spec: Spec) -> Any:
-    return decode_index(unpack(table.schema.metadata[COLUMNS]), spec["labels"])
 
 
 def _table(levels: list[Any], columns: list[Any], names: list[str]) -> Any:
