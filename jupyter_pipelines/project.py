@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,30 +33,6 @@ if TYPE_CHECKING:
 STORE_VARIABLE = "JUPYTER_PIPELINES_STORE"
 STORE_FOLDER = ".pipelines"
 Source = str | Path | Document
-
-
-@dataclass(frozen=True, slots=True)
-class StoreView:
-    """What planning may ask of a store, on behalf of one notebook."""
-
-    store: Store
-    notebook: str | None
-
-    def record(self, key: str) -> StepRecord | None:
-        """Return what is stored under `key`."""
-        return self.store.records.get(key)
-
-    def latest(self, step: str) -> StepRecord | None:
-        """Return the newest record of `step`, of this notebook if it has one."""
-        return self.store.records.latest(step, self.notebook)
-
-    def intact(self, artifact: Artifact) -> str:
-        """Return whether the bytes of `artifact` are ``ok``, ``missing`` or ``corrupt``."""
-        return self.store.intact(artifact)
-
-    def digest(self, path: Path) -> str:
-        """Return the digest of a file's or folder's content."""
-        return self.store.digest(path)
 
 
 class Project:
@@ -146,6 +121,7 @@ class Project:
         """
         from jupyter_pipelines.planning.plan import Planner
         from jupyter_pipelines.planning.resolving import resolve
+        from jupyter_pipelines.storing.viewing import StoreView
 
         values = resolve(pipeline, parameters or {}, texts or {})
         view = StoreView(self.store_for(pipeline), notebook_name(pipeline))

@@ -64,6 +64,7 @@ class Pipeline:
     kernel: str | None = None
     warnings: tuple[Fault, ...] = ()
     _by_name: Mapping[str, Step] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _before: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {step.name: step for step in self.steps})
@@ -89,7 +90,9 @@ class Pipeline:
 
     def before(self, name: str) -> tuple[str, ...]:
         """Return the steps that `name` waits for directly."""
-        return tuple(edge.source for edge in edges_into(self[name]))
+        if name not in self._before:
+            self._before[name] = tuple(edge.source for edge in edges_into(self[name]))
+        return self._before[name]
 
     def order(self) -> tuple[str, ...]:
         """Return the names of the steps so that each comes after those it waits for.

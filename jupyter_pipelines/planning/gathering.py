@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jupyter_pipelines.storing.records import StepRecord
 
 
-class View(Protocol):
+class Glance(Protocol):
     """What planning may ask of a store, on behalf of one notebook."""
 
     def record(self, key: str) -> StepRecord | None:
@@ -28,7 +28,10 @@ class View(Protocol):
         """Return the newest record of the step called `step`."""
 
     def intact(self, artifact: Artifact) -> str:
-        """Return whether the bytes of `artifact` are ``ok``, ``missing`` or ``corrupt``."""
+        """Return whether the bytes of `artifact` are ``ok``, ``missing`` or ``corrupt``.
+
+        ``unknown`` are those that cannot be checked here, because the algorithm of their digest is not installed.
+        """
 
     def digest(self, path: Path) -> str:
         """Return the digest of the content of a file or folder.
@@ -38,6 +41,13 @@ class View(Protocol):
         OSError, StoreError
             It is not there (`FileNotFoundError`), cannot be read, or is neither file nor folder.
         """
+
+
+class View(Glance, Protocol):
+    """The same, whenever it is asked; and for a moment at what there is of many steps."""
+
+    def at_once(self, steps: Iterable[str]) -> Glance:
+        """Return what answers as the store is now, also about what is asked a little later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +129,13 @@ class Gatherer:
     ----------
     pipeline : Pipeline
         Holds the steps.
-    view : View
+    view : Glance
         What is stored, and what is in files.
     left_out_by : str
         The options that leave steps out, if any do.
     """
 
-    def __init__(self, pipeline: Pipeline, view: View, left_out_by: str = "") -> None:
+    def __init__(self, pipeline: Pipeline, view: Glance, left_out_by: str = "") -> None:
         self._pipeline = pipeline
         self._view = view
         self._left_out_by = left_out_by
@@ -182,7 +192,7 @@ class Gatherer:
         elif one.optional or step.always:
             found.known[one.name] = MISSING
         else:
-            found.lacking.append(self._absent(source, standing, condition))
+            found.lacking.append(self._absent(source, standing, condition, artifact))
 
     def _stored(self, source: Upstream, standing: Standing | None) -> tuple[Artifact | None, str]:
         artifact = standing.outputs.get(source.output) if standing else None
@@ -192,12 +202,15 @@ class Gatherer:
         checked = standing is None or standing.decision != "skip"
         return artifact, "ok" if checked else self._view.intact(artifact)
 
-    def _absent(self, source: Upstream, standing: Standing | None, condition: str) -> Reason:
+    def _absent(self, source: Upstream, standing: Standing | None, condition: str, artifact: Artifact | None) -> Reason:
         if standing and standing.decision == "blocked":
             return _waits(source.step)
         left_out = f", and `{source.step}` is left out by `{self._left_out_by}`" if self._left_out_by else ""
         if condition == "corrupt":
             return Reason(code="output-corrupt", text=f"`{source}` is damaged in the store{left_out}")
+        if condition == "unknown" and artifact is not None:
+            words = stored_with(artifact.digest.partition(":")[0])
+            return Reason(code="output-missing", text=f"`{source}` {words}{left_out}")
         return Reason(code="output-missing", text=f"`{source}` is not in the store{left_out}")
 
     def _look_at(self, step: Step, one: Input, source: FileSource, found: Gathered) -> None:
@@ -223,6 +236,11 @@ def _wait(step: Step, standings: Mapping[str, Standing], found: Gathered, *, sel
         if standing.opens(selected=selected):
             found.open |= files
             found.known = {one: digest for one, digest in found.known.items() if one not in files}
+
+
+def stored_with(algorithm: str) -> str:
+    """Return what is to be said of an output that cannot be checked here."""
+    return f"was stored with {algorithm}, which is not installed here"
 
 
 def _waits(name: str) -> Reason:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jupyter_pipelines.pipeline.data import Artifact
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
-from jupyter_pipelines.planning.carrying import Carrier, OutputsOf
+from jupyter_pipelines.planning.carrying import Carrier
 from jupyter_pipelines.planning.deciding import Decision, Parts, Reason, why
-from jupyter_pipelines.planning.environment import Environment
-from jupyter_pipelines.planning.fingerprint import MISSING, key, parts
-from jupyter_pipelines.planning.gathering import Cause, Gathered, Gatherer, Standing, View
+from jupyter_pipelines.planning.fingerprint import MISSING
+from jupyter_pipelines.planning.gathering import Cause, Gathered, Gatherer, Glance, Standing, stored_with
+from jupyter_pipelines.planning.keying import Keying
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storing.records import StepRecord
@@ -23,6 +23,7 @@ _OTHER_KEYS = Reason(code="never-run", text="never run by this version of jupyte
 _FORCED = Reason(code="forced", text="forced")
 _NO_CACHE = Reason(code="no-cache", text="declared with `--no-cache`")
 _INPUTS = ("input", "file", "file-name")
+_DAMAGED = ("corrupt", "missing", "unknown")
 _WOULD: Mapping[Decision, str] = {
     "reuse": "its stored result is up to date",
     "run": "it would run: {}",
@@ -92,14 +93,12 @@ class Judge:
     ----------
     pipeline : Pipeline
         Holds the steps.
-    values : Mapping of str to object
-        Values of the parameters.
-    view : View
+    view : Glance
         What is stored.
-    outputs_of : callable
-        Takes the name of a step before the one that is decided on, and returns what there is of it.
-    environment : callable
-        Takes a step and returns the Python it will run in.
+    carrier : Carrier
+        Knows what comes along with the outputs of the steps before.
+    keying : Keying
+        Knows what the results of steps depend on.
     forced : frozenset of str
         Steps to compute again.
     left_out_by : str
@@ -109,18 +108,16 @@ class Judge:
     def __init__(
         self,
         pipeline: Pipeline,
-        values: Mapping[str, Any],
         *,
-        view: View,
-        outputs_of: OutputsOf,
-        environment: Callable[[Step], Environment],
+        view: Glance,
+        carrier: Carrier,
+        keying: Keying,
         forced: frozenset[str],
         left_out_by: str = "",
     ) -> None:
-        self._carrier = Carrier(pipeline, outputs_of)
-        self._values = values
+        self._carrier = carrier
+        self._keying = keying
         self._view = view
-        self._environment = environment
         self._forced = forced
         self._left_out_by = left_out_by
         self._gatherer = Gatherer(pipeline, view, left_out_by)
@@ -138,19 +135,10 @@ class Judge:
             False for a step that is left out: it is skipped, and it is said what would be otherwise.
         """
         found = self._gatherer.gather(step, standings, selected=selected)
-        environment = self._environment(step)
-        whole = self._carrier.widened(step, {name for name, value in found.known.items() if value != MISSING})
-        if whole is not step:
-            environment.prepare(whole.packages)
-        step = whole
-        made = parts(step, values=self._values, inputs=found.known, environment=environment)
-        draft = PlannedStep(
-            name=step.name,
-            decision="run",
-            reason=_NEVER_RUN,
-            key=key(made) if found.complete else None,
-            parts=made,
-        )
+        step = self._carrier.widened(step, {name for name, value in found.known.items() if value != MISSING})
+        keyed = self._keying.of(step, found.known)
+        key = keyed.key if found.complete else None
+        draft = PlannedStep(name=step.name, decision="run", reason=_NEVER_RUN, key=key, parts=keyed.parts)
         planned = self._decided(step, found, draft, forced=selected and step.name in self._forced)
         cause = _first_cause(planned, found)
         if not selected:
@@ -190,12 +178,14 @@ class Judge:
 
     def _damage(self, step: Step, record: StepRecord) -> Reason | None:
         """Return what is wrong with the stored outputs; what has to be put aside before what is just not there."""
-        found: dict[str, list[str]] = {"corrupt": [], "missing": [], "ok": []}
+        said: dict[str, list[Reason]] = {condition: [] for condition in _DAMAGED}
         for output in step.outputs:
             artifact = record.outputs.get(output.name)
-            found["missing" if artifact is None else self._view.intact(artifact)].append(output.name)
-        said = [_corrupt(name) for name in found["corrupt"]] + [_missing(name) for name in found["missing"]]
-        return _with_details(said[0], [reason.text for reason in said[1:]]) if said else None
+            condition = "missing" if artifact is None else self._view.intact(artifact)
+            if condition != "ok":
+                said[condition].append(_damaged(output.name, condition, artifact))
+        reasons = [reason for found in said.values() for reason in found]
+        return _with_details(reasons[0], [reason.text for reason in reasons[1:]]) if reasons else None
 
     def _left_out(self, step: Step, planned: PlannedStep) -> PlannedStep:
         """Turn what would be without the selection into what is: the step is taken from the store as it is."""
@@ -251,12 +241,13 @@ def _declared(step: Step, record: StepRecord) -> dict[str, Artifact]:
     return {one.name: record.outputs[one.name] for one in step.outputs if one.name in record.outputs}
 
 
-def _missing(output: str) -> Reason:
+def _damaged(output: str, condition: str, artifact: Artifact | None) -> Reason:
+    if condition == "corrupt":
+        return Reason(code="output-corrupt", text=f"its stored output `{output}` is damaged")
+    if condition == "unknown" and artifact is not None:
+        algorithm = artifact.digest.partition(":")[0]
+        return Reason(code="output-missing", text=f"its output `{output}` {stored_with(algorithm)}")
     return Reason(code="output-missing", text=f"its output `{output}` is no longer in the store")
-
-
-def _corrupt(output: str) -> Reason:
-    return Reason(code="output-corrupt", text=f"its stored output `{output}` is damaged")
 
 
 def _with_details(reason: Reason, details: list[str]) -> Reason:

@@ -10,13 +10,14 @@ from typing import Any
 from jupyter_pipelines.errors import Fault, PlanError, closest
 from jupyter_pipelines.pipeline.data import Artifact, FileSource
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.pipeline.step import Module, Step
+from jupyter_pipelines.pipeline.step import Module
 from jupyter_pipelines.planning import codes, showing
-from jupyter_pipelines.planning.carrying import OutputsOf
+from jupyter_pipelines.planning.carrying import Carrier
 from jupyter_pipelines.planning.environment import Environment
-from jupyter_pipelines.planning.gathering import Cause, Gatherer, Standing, View
+from jupyter_pipelines.planning.gathering import Cause, Gatherer, Glance, Standing, View
 from jupyter_pipelines.planning.introspection import Reads
 from jupyter_pipelines.planning.judging import Judge, PlannedStep
+from jupyter_pipelines.planning.keying import Keying
 from jupyter_pipelines.planning.selection import Selection, unknown_steps
 
 SCHEMA = "jupyter-pipelines/plan/1"
@@ -144,10 +145,10 @@ class Planner:
         self._pipeline = pipeline
         self._values = values
         self._view = view
-        self._find_environment = environment
+        self._keying = Keying(pipeline, values, environment)
         self._modules: dict[str, Module] = {}
         self._outdated: dict[str, Cause] = {}
-        self._environments: dict[str | None, Environment] = {}
+        self._carrying: tuple[Upstreams, Carrier] | None = None
         self._forced = tuple(dict.fromkeys(forced))
         _refuse(unknown_steps(pipeline, self._forced, "--force"))
 
@@ -168,11 +169,14 @@ class Planner:
         _refuse(selection.faults(self._pipeline))
         chosen = selection.steps(self._pipeline)
         standings: dict[str, Standing] = {}
-        judge = self._judge(lambda name: standings[name].outputs, str(selection))
+        codes.recall(self._pipeline)
+        glance = self._view.at_once(step.name for step in self._pipeline)
+        judge = self._judge(glance, Carrier(self._pipeline, lambda name: standings[name].outputs), str(selection))
         planned: list[PlannedStep] = []
         for name in self._pipeline.order():
             one, standings[name] = judge.judge(self._pipeline[name], standings, selected=name in chosen)
             planned.append(one)
+        codes.keep(self._pipeline)
         causes = {name: one.cause for name, one in standings.items() if one.decision == "skip"}
         return Plan(
             pipeline=self._pipeline,
@@ -191,12 +195,13 @@ class Planner:
         name : str
             The step.
         upstream : Mapping of str to Mapping of str to Artifact
-            What there is, by step and output. What is not in it is missing.
+            What there is, by step and output. What is not in it is missing. From one call to the next, more may
+            come into it, but what is in it stays as it is.
         """
         step = self._pipeline[name]
         before = [one for one in self._pipeline.before(name) if one in upstream]
         standings = {one: self._standing(one, upstream[one]) for one in before}
-        return self._judge(lambda other: upstream.get(other, {})).judge(step, standings).planned
+        return self._judge(self._view, self._carrier(upstream)).judge(step, standings).planned
 
     def drift(self, planned: PlannedStep) -> tuple[str, ...]:
         """Return what of a step's own modules and input files is no longer what it was when it was decided on.
@@ -233,25 +238,21 @@ class Planner:
             self._modules = {module.name: module for step in self._pipeline for module in step.modules}
         return self._modules.get(name)
 
-    def _judge(self, outputs_of: OutputsOf, left_out_by: str = "") -> Judge:
+    def _carrier(self, upstream: Upstreams) -> Carrier:
+        """Return what knows which code comes along; the same one as long as there is more of the same."""
+        if self._carrying is None or self._carrying[0] is not upstream:
+            self._carrying = (upstream, Carrier(self._pipeline, lambda name: upstream.get(name, {})))
+        return self._carrying[1]
+
+    def _judge(self, view: Glance, carrier: Carrier, left_out_by: str = "") -> Judge:
         return Judge(
             self._pipeline,
-            self._values,
-            view=self._view,
-            outputs_of=outputs_of,
-            environment=self._environment_of,
+            view=view,
+            carrier=carrier,
+            keying=self._keying,
             forced=frozenset(self._forced),
             left_out_by=left_out_by,
         )
-
-    def _environment_of(self, step: Step) -> Environment:
-        """Return the Python of a step; all packages that matter are looked at the first time."""
-        if step.kernel not in self._environments:
-            found = self._find_environment
-            found = found if isinstance(found, Environment) else found(step.kernel)
-            found.prepare(name for one in self._pipeline if one.kernel == step.kernel for name in one.packages)
-            self._environments[step.kernel] = found
-        return self._environments[step.kernel]
 
 
 def _refuse(faults: Sequence[Fault]) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import Fault, StoreError
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 # Writing the document takes at most this share of the time, and what is on disk is at most this many seconds old.
 _SHARE, _OLDEST = 0.1, 1.0
+# Events are written in turns of the loop; where a turn takes longer, not much later than this many seconds.
+_LATEST = 0.1
 _THERE = frozenset({"succeeded", "reused", "skipped"})
 _OVER = _THERE | {"failed", "blocked", "cancelled"}
 
@@ -88,8 +89,9 @@ class Books:
         self._state = "running"
         self._started, self._finished = now(), ""
         self._since, self._seconds = clock(), 0.0
-        self._dirty, self._due = True, self._since
+        self._dirty, self._due, self._written = True, self._since, self._since
         self._silenced = False
+        self._folders: dict[str, str | None] = {}
         self._last: dict[str, float] = {}
         self._there: dict[str, Mapping[str, Artifact]] = {}
 
@@ -114,10 +116,11 @@ class Books:
 
     def begin(self, jobs: int) -> None:
         """Note that the run begins."""
-        self.journal.open(reserve=2 * len(json.dumps(self.run.to_dict(), indent=1)))
+        self.journal.open()
         decisions = {planned.name: str(planned.decision) for planned in self._plan.steps}
         folder = str(self.journal.folder) if self.journal.folder else None
         self.flush()
+        self.journal.reserve()
         self._say(
             RunStarted,
             notebook=self._notebook,
@@ -214,9 +217,11 @@ class Books:
         self._dirty = True
         self.flush()
         self._say(RunFinished, result=self.run)
+        self.journal.flush()
 
     def flush(self) -> None:
-        """Write the document, if anything has changed since it was written and it is time again."""
+        """Write events, and the document if anything has changed since it was written and it is time again."""
+        self._write_events()
         if self._dirty and (self._finished or self._clock() >= self._due):
             self._dirty = False
             begun = self._clock()
@@ -226,6 +231,10 @@ class Books:
         if self.journal.fault and not self._silenced:
             self._silenced = True
             self.warned(replace(self.journal.fault, severity="warning"))
+
+    def _write_events(self) -> None:
+        self.journal.flush()
+        self._written = self._clock()
 
     def _first(self, planned: PlannedStep) -> StepRun:
         there = planned.decision == "skip"
@@ -258,16 +267,23 @@ class Books:
     def _left_by(self, step: str) -> dict[str, str | None]:
         """Return what the run that computed a reused result left behind, as far as it is still there."""
         origin = self._steps[step].origin
-        try:
-            folder = self._store.runs.folder(origin.run) if origin else None
-        except StoreError:
-            folder = None
+        folder = self._folder_of(origin.run) if origin else None
         return {"notebook": _existing(folder, f"{step}.ipynb"), "log": _existing(folder, f"{step}.log")}
+
+    def _folder_of(self, run: str) -> str | None:
+        if run not in self._folders:
+            try:
+                self._folders[run] = str(self._store.runs.folder(run))
+            except StoreError:
+                self._folders[run] = None
+        return self._folders[run]
 
     def _say(self, kind: Callable[..., Event], **about: Any) -> None:
         event = kind(run=self.id, at=now(), **about)
         if not isinstance(event, StepProgress):
             self.journal.append(event.to_dict())
+            if self._clock() - self._written > _LATEST:
+                self._write_events()
         for observer in tuple(self._observers):
             try:
                 observer(event=event)
@@ -292,6 +308,6 @@ def _origin(record: StepRecord | None) -> Origin | None:
     return None if record is None else Origin(run=record.run, created=record.created, seconds=record.seconds)
 
 
-def _existing(folder: Path | None, name: str) -> str | None:
-    path = folder / name if folder else None
-    return str(path) if path and path.is_file() else None
+def _existing(folder: str | None, name: str) -> str | None:
+    path = os.path.join(folder, name) if folder else None  # noqa: PTH118 - two for every reused step
+    return path if path and os.path.isfile(path) else None  # noqa: PTH113

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import Fault, StoreError
+from jupyter_pipelines.storing.runs import DOCUMENT
 from jupyter_pipelines.storing.store import Store
 
 logger = logging.getLogger(__name__)
@@ -40,17 +41,26 @@ class Journal:
         self.folder: Path | None = None
         self.fault: Fault | None = None
         self._reserve: Path | None = None
+        self._events: list[Mapping[str, Any]] = []
 
-    def open(self, reserve: int = 0) -> None:
-        """Make the folder of the run, and keep `reserve` bytes for its end; it may have been removed meanwhile."""
+    def open(self) -> None:
+        """Make the folder of the run; it may have been removed meanwhile."""
 
         def make() -> None:
             self.folder = self._store.runs.create(self._run)
-            if reserve:
-                self._reserve = self._store.door.temporary()
-                self._reserve.write_bytes(bytes(reserve))
 
         self._try(make)
+
+    def reserve(self) -> None:
+        """Keep space for the last document: twice that of the one that is there."""
+
+        def keep() -> None:
+            if self.folder is not None:
+                size = 2 * (self.folder / DOCUMENT).stat().st_size
+                self._reserve = self._store.door.temporary()
+                self._reserve.write_bytes(bytes(size))
+
+        self._try(keep)
 
     def write(self, document: Mapping[str, Any]) -> None:
         """Replace the document of the run, whole or not at all."""
@@ -64,9 +74,14 @@ class Journal:
         self.write(document)
 
     def append(self, event: Mapping[str, Any]) -> None:
-        """Add an event."""
-        if self.folder is not None:
-            self._try(lambda: self._store.runs.append(self._run, event))
+        """Add an event; it is written by the next :meth:`flush`."""
+        self._events.append(event)
+
+    def flush(self) -> None:
+        """Write the events that were added: many are written as fast as one."""
+        events, self._events = self._events, []
+        if events and self.folder is not None:
+            self._try(lambda: self._store.runs.append(self._run, *events))
 
     def _try(self, write: Callable[[], None]) -> None:
         try:

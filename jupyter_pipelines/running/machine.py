@@ -84,14 +84,15 @@ class Machine:
     ) -> None:
         self._tasks = {task.name: task for task in tasks}
         self._after = _successors(tasks)
+        backwards = _backwards(tasks)
         self._states: dict[str, StepState] = dict.fromkeys(self._tasks, "pending")
         self._missing = {task.name: len(task.before) for task in tasks}
         self._attempts = dict.fromkeys(self._tasks, 0)
         self._causes: dict[str, str] = {}
         self._leased: set[str] = set()
         self._places = _Places(self._tasks, jobs=jobs, capacity=capacity or Resources())
-        self._queue = _Queue(tasks, self._after)
-        self._tolerated = _tolerated(self._tasks, self._after)
+        self._queue = _Queue(tasks, self._after, backwards)
+        self._tolerated = _tolerated(self._tasks, self._after, backwards)
         self._keep_going = keep_going
         self._culprit: str | None = None
         self._deciding = 0
@@ -351,8 +352,8 @@ class _Places:
 class _Queue:
     """The tasks that may start, the one with the longest way to the end first."""
 
-    def __init__(self, tasks: Sequence[Task], after: Mapping[str, Sequence[str]]) -> None:
-        tails = _tails(tasks, after)
+    def __init__(self, tasks: Sequence[Task], after: Mapping[str, Sequence[str]], backwards: Sequence[str]) -> None:
+        tails = _tails(tasks, after, backwards)
         order = sorted(range(len(tasks)), key=lambda position: (-tails[tasks[position].name], position))
         self._ranks = {tasks[position].name: rank for rank, position in enumerate(order)}
         self._names: list[str] = []
@@ -395,18 +396,20 @@ def _backwards(tasks: Iterable[Task]) -> list[str]:
     return list(reversed(ordered({task.name: task.before for task in tasks})))
 
 
-def _tails(tasks: Sequence[Task], after: Mapping[str, Sequence[str]]) -> dict[str, float]:
+def _tails(tasks: Sequence[Task], after: Mapping[str, Sequence[str]], backwards: Sequence[str]) -> dict[str, float]:
     seconds = {task.name: task.seconds for task in tasks}
     tails: dict[str, float] = {}
-    for name in _backwards(tasks):
+    for name in backwards:
         tails[name] = seconds[name] + max((tails[later] for later in after[name]), default=0.0)
     return tails
 
 
-def _tolerated(tasks: Mapping[str, Task], after: Mapping[str, Sequence[str]]) -> dict[str, bool]:
+def _tolerated(
+    tasks: Mapping[str, Task], after: Mapping[str, Sequence[str]], backwards: Sequence[str]
+) -> dict[str, bool]:
     """Return for each task whether every way on from it leads through an optional input."""
     result: dict[str, bool] = {}
-    for name in _backwards(tasks.values()):
+    for name in backwards:
         later = [one for one in after[name] if tasks[one].planned == "go" and not tasks[one].always]
         result[name] = bool(later) and all(name in tasks[one].optional or result[one] for one in later)
     return result

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -49,7 +49,7 @@ class Mark:
 
     def to_list(self) -> list[int]:
         """Return the mark as documents hold it."""
-        return list(astuple(self))
+        return [self.inode, self.size, self.mtime_ns, self.ctime_ns]
 
     @classmethod
     def from_list(cls, numbers: Iterable[int]) -> Mark:

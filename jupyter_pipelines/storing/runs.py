@@ -26,6 +26,7 @@ DOCUMENT = "run.json"
 EVENTS = "events.jsonl"
 RUNNING = "running"
 LOST = "lost"
+_LINE = json.JSONEncoder(separators=(",", ":"))
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-f]{6}")
 
 
@@ -79,7 +80,7 @@ class Runs:
         whole = dict(document)
         if whole.get("state") == RUNNING:
             whole.setdefault("owner", Owner.current().to_dict())
-        self._door.write(f"{FOLDER}/{run}/{DOCUMENT}", json.dumps(whole, indent=1).encode())
+        self._door.write(f"{FOLDER}/{run}/{DOCUMENT}", json.dumps(whole, separators=(",", ":")).encode())
 
     def read(self, run: str) -> dict[str, Any]:
         """Return the document of a run; one whose process is gone while it was running reads ``lost``, from now on.
@@ -112,8 +113,8 @@ class Runs:
             return False
         return document.get("state") == RUNNING and self._is_live(run, document)
 
-    def append(self, run: str, event: Mapping[str, Any]) -> None:
-        """Add an event to those of a run.
+    def append(self, run: str, *events: Mapping[str, Any]) -> None:
+        """Add events to those of a run, all at once.
 
         Raises
         ------
@@ -121,11 +122,11 @@ class Runs:
             The store is full (JP403) or cannot be written (JP402).
         """
         path = self.folder(run) / EVENTS
-        line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
+        lines = "".join([f"{_LINE.encode(event)}\n" for event in events]).encode()
         with writing(self._door.root, f"an event of the run {run}"):
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
             try:
-                _append(handle, line)
+                _append(handle, lines)
             finally:
                 os.close(handle)
 
@@ -168,12 +169,12 @@ class Runs:
         return state == "alive" or (state == "unknown" and age(self.folder(run) / DOCUMENT) < DAY)
 
 
-def _append(handle: int, line: bytes) -> None:
-    """Write a line at once, on a line of its own even where the last one was cut off."""
+def _append(handle: int, lines: bytes) -> None:
+    """Write lines at once, on lines of their own even where the last one was cut off."""
     size = os.fstat(handle).st_size
     if size and os.pread(handle, 1, size - 1) != b"\n":
-        line = b"\n" + line
-    if os.write(handle, line) < len(line):
+        lines = b"\n" + lines
+    if os.write(handle, lines) < len(lines):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

@@ -6,7 +6,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from jupyter_pipelines.pipeline.step import Resources, Step, StepCell
 from jupyter_pipelines.planning.environment import Environment
 from jupyter_pipelines.planning.plan import Plan, Planner
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
-from jupyter_pipelines.storing.records import StepRecord
 from jupyter_pipelines.storing.store import Store
+from jupyter_pipelines.storing.viewing import StoreView
 
 HANG = "hang"
 NOTEBOOK = "work.ipynb"
@@ -46,30 +46,13 @@ def pipeline(folder: Path, *steps: Step) -> Pipeline:
     return Pipeline(notebook=folder / NOTEBOOK, folder=folder, root=folder, steps=steps)
 
 
-@dataclass(frozen=True)
-class View:
-    """What planning may ask of a store."""
-
-    store: Store
-
-    def record(self, key: str) -> StepRecord | None:
-        return self.store.records.get(key)
-
-    def latest(self, name: str) -> StepRecord | None:
-        return self.store.records.latest(name, NOTEBOOK)
-
-    def intact(self, artifact: Artifact) -> str:
-        return self.store.intact(artifact)
-
-    def digest(self, path: Path) -> str:
-        return self.store.digest(path)
-
-
 def plan(
     one: Pipeline, store: Store, *, values: Mapping[str, Any] | None = None, forced: str = "", only: str = ""
 ) -> Plan:
     """Plan `one`; steps in `forced` and `only` are separated by spaces."""
-    planner = Planner(one, values or {}, view=View(store), environment=Environment.fixed("3.11"), forced=forced.split())
+    planner = Planner(
+        one, values or {}, view=StoreView(store, NOTEBOOK), environment=Environment.fixed("3.11"), forced=forced.split()
+    )
     return planner.plan(only=only.split())
 
 
