@@ -221,7 +221,8 @@ def _feed_memory(ink: _Ink, value: Any) -> None:
     if ink.regions and whole and ink.place(value.__array_interface__["data"][0], value.nbytes):
         ink(f"{value.strides}\0".encode())
     else:
-        ink(memoryview(numpy.ascontiguousarray(value)).cast("B") if value.size else b"")
+        # As bytes, because moments have no buffers.
+        ink(numpy.ascontiguousarray(value).reshape(-1).view("u1") if value.nbytes else b"")
 
 
 def _feed_frame(ink: _Ink, value: Any, depth: int) -> None:
@@ -250,6 +251,8 @@ def _feed_column(ink: _Ink, value: Any, depth: int) -> None:
     if isinstance(value.dtype, numpy.dtype) and not value.dtype.hasobject:
         _feed_array(ink, value.to_numpy(), depth)
         return
+    if getattr(value.dtype, "categories", None) is not None:
+        _feed(ink, [bool(value.dtype.ordered), value.dtype.categories], depth + 1)
     if ink.regions and _feed_parts(ink, value.array, depth):
         return
     try:
@@ -271,9 +274,8 @@ def _feed_parts(ink: _Ink, array: Any, depth: int) -> bool:
                     ink(buffer)
         return True
     parts = [part for name in _PARTS if (part := getattr(array, name, None)) is not None]
-    for part in (*parts, getattr(array.dtype, "categories", None) if parts else None):
-        if part is not None:
-            _feed(ink, part, depth + 1)
+    for part in parts:
+        _feed(ink, part, depth + 1)
     return bool(parts)
 
 

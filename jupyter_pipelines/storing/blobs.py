@@ -340,10 +340,13 @@ class Blobs:
             return ready
         temporary = self._door.temporary()
         try:
-            with writing(self._door.root, "an output"), create(temporary) as target:
+            with (
+                file.path.open("rb") as source,
+                writing(self._door.root, "an output"),
+                create(temporary) as target,
+            ):
                 writer = HashingWriter(target, Pace(target))
-                with file.path.open("rb") as source:
-                    shutil.copyfileobj(source, writer, BLOCK)
+                shutil.copyfileobj(source, writer, BLOCK)
                 writer.finish()
             _check(file, writer.digest)
         except BaseException:

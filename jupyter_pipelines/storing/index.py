@@ -109,11 +109,11 @@ class Index:
         """Note what is in the files of records, as long as they have these marks."""
         self._tell(*(_insert(record, mark) for record, mark in records))
 
-    def kept_records(self, marks: Mapping[str, Mark]) -> dict[str, dict[str, Any]]:
-        """Return, by key, the documents of those records whose files still have these marks."""
+    def kept_records(self, marks: Mapping[str, Mark]) -> dict[str, str]:
+        """Return, by key, the text of those records whose files still have these marks."""
         query = "SELECT key, mark, document FROM records WHERE key IN ({}) AND document IS NOT NULL"
         rows = self._ask_in(query, list(marks))
-        return {key: json.loads(document) for key, mark, document in rows if _encoded(marks[key]) == mark}
+        return {key: str(document) for key, mark, document in rows if _encoded(marks[key]) == mark}
 
     def drop_record(self, key: str) -> None:
         """Note that there is no record of `key` any more."""

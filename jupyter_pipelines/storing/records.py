@@ -189,9 +189,9 @@ class Records:
         places = {key: f"{self._door.root}/{path_of(key)}" for key in keys}
         marks = {key: mark for key, place in places.items() if (mark := self._door.mark(place)) is not None}
         found = {}
-        for key, document in self._index.kept_records(marks).items():
+        for key, text in self._index.kept_records(marks).items():
             with contextlib.suppress(ValueError):
-                found[key] = StepRecord.from_dict(document)
+                found[key] = StepRecord.from_dict(json.loads(text))
         found |= self._read_all({key: mark for key, mark in marks.items() if key not in found})
         return {key: found[key] for key in places if key in found}
 

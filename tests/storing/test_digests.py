@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 
-from jupyter_pipelines.storing import disks
-from jupyter_pipelines.storing.digests import Mark, digest_bytes, digest_file
+from jupyter_pipelines.storing import digests, disks
+from jupyter_pipelines.storing.digests import LARGE, HashingWriter, Mark, digest_bytes, digest_file, is_digest
 from jupyter_pipelines.storing.disks import Horizon
 from jupyter_pipelines.storing.index import Index
+from jupyter_pipelines.storing.owners import Owner
 from jupyter_pipelines.storing.store import Store
 
 SECOND = 1_000_000_000
@@ -156,3 +160,83 @@ def test_forgetting_what_is_gone(tmp_path: Path) -> None:
     index.prune()
     assert index.digest(str(path), mark) == "x"
     assert index.digest(str(tmp_path / "gone"), mark) is None
+
+
+# Algorithms
+
+SMALL, BIG = b"x" * (LARGE - 1), b"y" * (LARGE + 1)
+
+
+@pytest.fixture
+def without_blake3(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "_blake3", lambda: None)
+
+
+def test_small_contents_have_sha256_and_large_ones_blake3() -> None:
+    assert digest_bytes(SMALL) == "sha256:" + hashlib.sha256(SMALL).hexdigest()
+    assert digest_bytes(BIG) == "blake3:" + blake3(BIG).hexdigest()
+    assert digest_bytes(BIG[:LARGE]) == "blake3:" + blake3(BIG[:LARGE]).hexdigest()
+
+
+@pytest.mark.usefixtures("without_blake3")
+def test_without_blake3_there_is_sha256() -> None:
+    assert digest_bytes(SMALL) == "sha256:" + hashlib.sha256(SMALL).hexdigest()
+    assert digest_bytes(BIG) == "sha256:" + hashlib.sha256(BIG).hexdigest()
+    assert is_digest(digest_bytes(BIG))
+    assert not digests.is_known("blake3")
+
+
+@pytest.mark.parametrize("size", [0, LARGE - 1, LARGE, LARGE + 1, 17 << 20, (24 << 20) + 7])
+@pytest.mark.parametrize("missing", [False, True])
+def test_however_a_content_comes_its_digest_is_the_same(
+    size: int, missing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing:
+        monkeypatch.setattr(digests, "_blake3", lambda: None)
+    content = os.urandom(size)
+    path = tmp_path / "file"
+    with path.open("xb") as file:
+        writer = HashingWriter(file)
+        for start in range(0, size, 300_001):
+            writer.write(content[start : start + 300_001])
+    assert writer.digest == digest_bytes(content) == digest_file(path)
+
+
+def test_a_remembered_digest_of_another_algorithm_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.open(tmp_path / "store")
+    path = tmp_path / "file"
+    path.write_bytes(BIG)
+    store.index.remember(str(path), Mark.of(path.stat()), "sha256:" + hashlib.sha256(BIG).hexdigest())
+    assert store.digest(path) == store.digest_many([path])[path] == "blake3:" + blake3(BIG).hexdigest()
+    monkeypatch.setattr(digests, "_blake3", lambda: None)
+    assert store.digest(path) == store.digest_many([path])[path] == "sha256:" + hashlib.sha256(BIG).hexdigest()
+
+
+# After a restart
+
+
+def test_a_power_cut_may_have_undone_what_was_not_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memo = Index(tmp_path)
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    mark = Mark.of(path.stat())
+    memo.remember(str(path), mark, "x")
+    memo.remember("/blob", mark, "y", durable=True)
+    assert memo.digests({str(path): mark, "/blob": mark}) == {str(path): "x", "/blob": "y"}
+    here = Owner.current()
+    monkeypatch.setattr(Owner, "current", lambda: replace(here, boot="another"))
+    assert memo.digests({str(path): mark, "/blob": mark}) == {"/blob": "y"}
+
+
+def test_many_at_once(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    paths = [tmp_path / str(number) for number in range(1200)]
+    for number, path in enumerate(paths):
+        path.write_bytes(b"%d" % number)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "file").write_bytes(b"in it")
+    found = store.digest_many([*paths, folder, tmp_path / "none"])
+    assert found == {path: digest_bytes(path.read_bytes()) for path in paths} | {folder: store.digest(folder)}
+    paths[7].write_bytes(b"changed")
+    assert store.digest_many(paths)[paths[7]] == digest_bytes(b"changed")

@@ -272,3 +272,71 @@ def test_a_record_that_cannot_be_written_is_an_error_and_leaves_nothing(
     assert caught.value.code == "JP402"
     assert store.door.ls("tmp") == []
     assert store.records.get(KEY) is None
+
+
+# Many at once
+
+
+def many(store: Store, count: int = 600) -> dict[str, StepRecord]:
+    made = {
+        key(number): record(key(number), step=f"s{number % 7}", created=f"2026-{number:04}") for number in range(count)
+    }
+    for one in made.values():
+        store.records.put(one)
+    return made
+
+
+def test_many_records_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = many(store)
+    file_of(store, key(3)).write_bytes(b"damaged")
+    file_of(store, key(4)).unlink()
+    expected = {one: found for one, found in made.items() if one not in (key(3), key(4))}
+    asked = [*reversed(made), key(9999)]
+    assert store.records.get_many(asked) == expected
+    assert list(store.records.get_many(asked)) == [one for one in asked if one in expected]
+    again = Store.open(store.root)
+    monkeypatch.setattr(again.records, "get", lambda one: pytest.fail(f"read {one} again"))
+    assert again.records.get_many(expected) == expected
+
+
+@pytest.mark.parametrize("harm", ["replaced", "in-place", "kept-mtime"])
+def test_a_record_that_changes_is_read_again(store: Store, harm: str) -> None:
+    many(store, 3)
+    store.records.get_many([key(1)])
+    path = file_of(store, key(1))
+    before = path.stat()
+    if harm == "replaced":
+        store.records.put(record(key(1), step="other"))
+        assert store.records.get_many([key(1)])[key(1)].step == "other"
+        return
+    path.write_bytes(path.read_bytes().replace(b"churn", b"CHURN"))
+    if harm == "kept-mtime":
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert store.records.get_many([key(1)]) == {}
+    assert len(store.door.ls("aside")) == 1
+
+
+def test_what_the_index_keeps_of_a_record_does_not_matter(store: Store) -> None:
+    made = many(store, 3)
+    store.records.get_many(made)
+    store.close()
+    for content in ("{}", "no JSON", '{"schema": "other"}'):
+        with sqlite3.connect(store.root / "index.sqlite") as connection:
+            connection.execute("UPDATE records SET document = ?", (content,))
+        connection.close()
+        assert Store.open(store.root).records.get_many(made) == made
+
+
+def test_the_latest_of_many_steps(store: Store) -> None:
+    made = many(store, 50)
+    steps = [f"s{number}" for number in range(9)]
+    found = store.records.latest_many(steps, "churn.ipynb")
+    assert found == {step: one for step in steps if (one := store.records.latest(step, "churn.ipynb")) is not None}
+    assert found["s0"] == made[key(49)]
+    assert set(found) == {f"s{number}" for number in range(7)}
+    assert store.records.latest_many(steps, "another.ipynb") == {}
+    assert store.records.latest_many(steps) == found
+    file_of(store, key(49)).unlink()
+    assert store.records.latest_many(["s0"])["s0"] == made[key(42)]
+    (store.root / "index.sqlite").unlink()
+    assert Store.open(store.root).records.latest_many(["s0"])["s0"] == made[key(42)]
