@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import Fault, PipelinesError, StepFailed, closest
+from jupyter_pipelines.running import lingering
 
 ATTEMPT = "JUPYTER_PIPELINES_ATTEMPT"
 """Environment variable: the private folder of the attempt, when a worker runs the step."""
@@ -155,7 +156,8 @@ class Inside:
             raise StepFailed(*errors)
         warnings = [*faults, *self._twins(names, namespace)]
         saved = {name: self._save_one(name, namespace, warnings) for name in names}
-        self._write_manifest({"outputs": saved, "warnings": [asdict(one) for one in warnings]})
+        about = {"warnings": [asdict(one) for one in warnings], "unfinished": lingering.unfinished(namespace)}
+        self._write_manifest({"outputs": saved, **about})
 
     def _save_one(self, name: str, namespace: Mapping[str, Any], warnings: list[Fault]) -> dict[str, Any]:
         wanted = self._wanted(name)
@@ -168,7 +170,7 @@ class Inside:
         path.unlink(missing_ok=True)
         saved = serializers.save(namespace[name], path, wanted["format"], name=name)
         warnings.extend(self._noted(note) for note in saved.notes)
-        return {"kind": "value", "path": str(path)} | saved.artifact.to_dict()
+        return {"kind": "value", "path": str(path), "mark": saved.mark.to_list()} | saved.artifact.to_dict()
 
     def _load(self, name: str, given: Mapping[str, Any]) -> Any:
         path = Path(given["path"])
@@ -180,7 +182,7 @@ class Inside:
 
         value = serializers.load(path, given["format"])
         if name not in self._ticket["outputs"]:
-            self._guard.remember(name, value)
+            self._guard.remember(name, value, lambda: serializers.load(path, given["format"]))
         return value
 
     def _folder_of(self, name: str, given: Mapping[str, Any]) -> Path:

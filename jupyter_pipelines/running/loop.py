@@ -38,11 +38,11 @@ from jupyter_pipelines.running.commands import (
 )
 from jupyter_pipelines.running.executors import Executor
 from jupyter_pipelines.running.machine import Machine
-from jupyter_pipelines.running.preparing import keep_attempt, tasks_of, ticket_for, unmeetable
+from jupyter_pipelines.running.preparing import foresee, keep_attempt, tasks_of, ticket_for, unmeetable
 from jupyter_pipelines.running.publishing import changed, heal, publish
 from jupyter_pipelines.running.run import Run
 from jupyter_pipelines.running.stopping import Stop
-from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
+from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket, Warm
 from jupyter_pipelines.storing.leases import Lease
 from jupyter_pipelines.storing.store import Store
 
@@ -145,6 +145,7 @@ class _Loop:
         self._tickets: dict[str, Ticket] = {}
         self._current: dict[str, Ticket] = {}
         self._timers: list[tuple[float, str]] = []
+        self._warmth: Mapping[str, Warm] | None = None
         self._asked_at: float | None = None
         self._insisted = False
         self._handlers: Mapping[type[Command], Callable[[Any], None]] = {
@@ -369,7 +370,14 @@ class _Loop:
             attempt=order.attempt,
             folder=journal.folder,
             store=self._store.url,
+            warm=self._warm(),
         )
+
+    def _warm(self) -> Mapping[str, Warm]:
+        """Look at what steps import once, when the first of them runs."""
+        if self._warmth is None:
+            self._warmth = foresee(self._plan)
+        return self._warmth
 
     def _on_start_timer(self, order: StartTimer) -> None:
         left = keep_attempt(self._current[order.step])

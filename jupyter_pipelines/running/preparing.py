@@ -11,12 +11,13 @@ from jupyter_pipelines.pipeline.data import Artifact, Input, Upstream
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Resources, Step
 from jupyter_pipelines.running.commands import Task
-from jupyter_pipelines.running.ticket import Given, Publish, Ticket, Wanted
+from jupyter_pipelines.running.ticket import Given, Publish, Ticket, Wanted, Warm
 
 if TYPE_CHECKING:
     from jupyter_pipelines.planning.plan import Plan, PlannedStep
 
 Known = Mapping[str, Mapping[str, Artifact]]
+_RUNNING = ("run", "maybe")
 _KINDS = ("cpus", "gpus", "memory")
 
 
@@ -32,7 +33,15 @@ def unmeetable(plan: Plan, capacity: Resources) -> tuple[Fault, ...]:
 
 
 def ticket_for(
-    plan: Plan, planned: PlannedStep, known: Known, *, run: str, attempt: int, folder: Path, store: str
+    plan: Plan,
+    planned: PlannedStep,
+    known: Known,
+    *,
+    run: str,
+    attempt: int,
+    folder: Path,
+    store: str,
+    warm: Mapping[str, Warm],
 ) -> Ticket:
     """Return what a worker gets to run a step.
 
@@ -52,6 +61,8 @@ def ticket_for(
         Folder of the run.
     store : str
         URL of the store.
+    warm : Mapping of str to Warm
+        What the kernels of steps may have imported ahead of time.
 
     Raises
     ------
@@ -78,8 +89,24 @@ def ticket_for(
         outputs={one.name: Wanted(kind=one.kind, format=one.format) for one in step.outputs},
         timeout=step.timeout,
         kernel=step.kernel,
+        warm=warm.get(step.name),
+        following=warm.get(_after(plan, step.name)),
         publish=Publish(notebook=str(folder / f"{step.name}.ipynb"), log=str(folder / f"{step.name}.log")),
     )
+
+
+def foresee(plan: Plan) -> dict[str, Warm]:
+    """Return what the kernels of the steps that may run can have imported ahead of time."""
+    from jupyter_pipelines.running.warming import warm_up
+
+    return warm_up(plan.pipeline[one.name] for one in plan.steps if one.decision in _RUNNING)
+
+
+def _after(plan: Plan, name: str) -> str:
+    """Return the step that is likely to start next; empty after the last one."""
+    names = [one.name for one in plan.steps if one.decision in _RUNNING]
+    place = names.index(name) + 1 if name in names else len(names)
+    return names[place] if place < len(names) else ""
 
 
 def keep_attempt(ticket: Ticket) -> tuple[str | None, str | None]:

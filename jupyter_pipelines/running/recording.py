@@ -23,6 +23,7 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Any, NoReturn
 
+from jupyter_pipelines.running import lingering
 from jupyter_pipelines.running.inside import ATTEMPT, DOCUMENT
 
 CELLS = "cells.txt"
@@ -58,9 +59,13 @@ def begin() -> None:
     document = json.loads((folder / DOCUMENT).read_text("utf-8"))
     _record_stacks(folder / STACK)
     shell = _shell()
-    if shell is None:
-        return
-    streams = [Tamed(stream, document["log"]) for stream in (sys.stdout, sys.stderr) if hasattr(stream, "pub_thread")]
+    if shell is not None:
+        _record_cells(shell, folder, document["log"])
+    lingering.remember()
+
+
+def _record_cells(shell: Any, folder: Path, log: str) -> None:
+    streams = [Tamed(stream, log) for stream in (sys.stdout, sys.stderr) if hasattr(stream, "pub_thread")]
     Recorder(shell, folder, streams).attach()
     _make_exit_raise(shell)
     _leave_children_alone(shell)

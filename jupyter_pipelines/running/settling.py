@@ -12,9 +12,12 @@ from jupyter_pipelines.errors import Fault, StepFailed, StoreError
 from jupyter_pipelines.pipeline.data import Artifact
 from jupyter_pipelines.running.inside import MANIFEST
 from jupyter_pipelines.running.ticket import Given, Ticket, fault_from_dict
+from jupyter_pipelines.storing.blobs import Incoming
+from jupyter_pipelines.storing.digests import Mark, algorithm_of
+from jupyter_pipelines.storing.serializers.mapped import is_mapped
 from jupyter_pipelines.storing.store import Store
 
-__all__ = ["Given", "Taken", "lay_out", "take"]
+__all__ = ["Given", "Taken", "lay_out", "nothing_unfinished", "take"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +58,7 @@ def _lay_out_one(name: str, given: Given, ticket: Ticket, store: Store, folder: 
     artifact = Artifact(digest=given["digest"], format=given["format"], bytes=0)
     condition = store.intact(artifact)
     if condition != "ok":
-        raise StepFailed(_not_intact(name, condition, ticket))
+        raise StepFailed(_not_intact(name, condition, artifact, ticket))
     if artifact.format == "folder":
         path = folder / "inputs" / name
         store.blobs.materialise(artifact.digest, path)
@@ -64,22 +67,31 @@ def _lay_out_one(name: str, given: Given, ticket: Ticket, store: Store, folder: 
     return {**given, "path": str(path)}
 
 
+def nothing_unfinished(folder: Path) -> bool:
+    """Tell whether the kernel has said that nothing it holds could still change anything."""
+    return _manifest(folder).get("unfinished") == []
+
+
 def take(ticket: Ticket, store: Store, folder: Path) -> Taken:
     """Put what a step left in its folder into the store; nothing less than every declared output counts."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError):
-        manifest = {"outputs": {}, "warnings": []}
+    manifest = _manifest(folder)
     fault = next(_faults(ticket, store, manifest["outputs"]), None)
     if fault is not None:
         return Taken(fault=fault)
     warnings = tuple(fault_from_dict(one) for one in manifest["warnings"])
     try:
         return Taken(
-            outputs={name: _put(store, manifest["outputs"][name]) for name in ticket.outputs}, warnings=warnings
+            outputs=_put(store, {name: manifest["outputs"][name] for name in ticket.outputs}), warnings=warnings
         )
     except StoreError as error:
         return Taken(fault=error.faults[0])
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / MANIFEST).read_text("utf-8")))
+    except (OSError, ValueError):
+        return {"outputs": {}, "warnings": []}
 
 
 def _faults(ticket: Ticket, store: Store, saved: Mapping[str, Any]) -> Iterator[Fault]:
@@ -91,32 +103,59 @@ def _faults(ticket: Ticket, store: Store, saved: Mapping[str, Any]) -> Iterator[
             yield _file_changed(name, given, ticket)
 
 
-def _put(store: Store, saved: Mapping[str, Any]) -> Artifact:
-    path = Path(saved["path"])
-    if saved["kind"] == "value":
-        digest, size = store.blobs.put_file(path, digest=saved["digest"])
-        return Artifact(digest=digest, format=saved["format"], bytes=size)
-    digest, size = store.blobs.put_folder(path) if saved["kind"] == "folder" else store.blobs.put_file(path)
-    return Artifact(digest=digest, format=saved["kind"], bytes=size)
+def _put(store: Store, saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Artifact]:
+    """Put outputs into the store; their files are used up."""
+    files = {name: _incoming(one) for name, one in saved.items() if one["kind"] != "folder"}
+    stored = dict(zip(files, store.blobs.put_files(files.values()), strict=True))
+    stored |= {name: store.blobs.put_folder(Path(one["path"]), move=True) for name, one in _folders(saved)}
+    return {
+        name: Artifact(digest=stored[name].digest, format=one.get("format") or one["kind"], bytes=stored[name].size)
+        for name, one in saved.items()
+    }
+
+
+def _folders(saved: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    return ((name, one) for name, one in saved.items() if one["kind"] == "folder")
+
+
+def _incoming(saved: Mapping[str, Any]) -> Incoming:
+    mark = Mark.from_list(saved["mark"]) if saved.get("mark") else None
+    return Incoming(path=Path(saved["path"]), digest=saved.get("digest"), mark=mark)
 
 
 def _changed(given: Given, ticket: Ticket, store: Store) -> bool:
-    """Tell whether a file that the step got by its path is not what it was: it may have been written to."""
+    """Tell whether what the step had before it is not what it was: it may have been written to."""
     if given["kind"] == "artifact":
-        return given["format"] == "file" and store.blobs.verify(given["digest"]) != "ok"
+        return _is_seen(given, store) and store.blobs.verify(given["digest"]) != "ok"
     if given["kind"] == "missing" or not given.get("digest"):
         return False
     try:
-        return store.digest(Path(ticket.cwd, given["path"])) != given["digest"]
+        found = store.digest(Path(ticket.cwd, given["path"]))
+    except OSError:
+        return True
+    return found != given["digest"] and algorithm_of(found) == algorithm_of(given["digest"])
+
+
+def _is_seen(given: Given, store: Store) -> bool:
+    """Tell whether the step has seen the stored file itself: it got its path, or the file was its memory."""
+    if given["format"] in ("file", "folder"):
+        return given["format"] == "file"
+    try:
+        return is_mapped(store.blobs.path(given["digest"]).stat())
     except OSError:
         return True
 
 
-def _not_intact(name: str, condition: str, ticket: Ticket) -> Fault:
+def _not_intact(name: str, condition: str, artifact: Artifact, ticket: Ticket) -> Fault:
+    algorithm = algorithm_of(artifact.digest)
+    unknown = f"it was stored with {algorithm}, which is not installed here"
     return Fault(
         code="JP310",
-        message=f"the input `{name}` of step `{ticket.step}` cannot be loaded: what is stored is {condition}",
-        suggestion="run the pipeline again: it is computed anew",
+        message=f"the input `{name}` of step `{ticket.step}` cannot be loaded: "
+        + (unknown if condition == "unknown" else f"what is stored is {condition}"),
+        suggestion=f"pip install {algorithm}, or run the pipeline again: it is computed anew"
+        if condition == "unknown"
+        else "run the pipeline again: it is computed anew",
         step=ticket.step,
     )
 
@@ -131,7 +170,7 @@ def _not_saved(name: str, ticket: Ticket) -> Fault:
 
 
 def _file_changed(name: str, given: Given, ticket: Ticket) -> Fault:
-    what = given.get("path") or "the output of an earlier step"
+    what = given.get("path") or "what is stored of an earlier step"
     return Fault(
         code="JP307",
         message=f"the input file `{name}` of step `{ticket.step}` ({what}) changed while the step ran",

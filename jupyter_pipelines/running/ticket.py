@@ -5,7 +5,7 @@ Both are plain JSON, so that a pipe, a queue or another machine can carry them. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -36,6 +36,16 @@ class Wanted(TypedDict):
 
     kind: OutputKind
     format: str | None
+
+
+class Warm(TypedDict):
+    """What may be imported before a step's kernel is needed: nothing but what the step imports itself.
+
+    ``shared`` is imported once for several steps, in this order, and ``own`` for this step alone.
+    """
+
+    shared: Sequence[str]
+    own: Sequence[str]
 
 
 class Publish(TypedDict):
@@ -76,6 +86,9 @@ class Ticket:
         Name of the kernelspec; None for the one of the interpreter that runs the worker.
     environment : Mapping of str to str
         Added to the kernel's environment.
+    warm, following : Warm or None
+        What its kernel may have imported when it starts, and what that of the step after it; None when nothing is
+        known.
     publish : Publish
         Where the executed notebook and the log go, whatever happens.
     """
@@ -95,6 +108,8 @@ class Ticket:
     timeout: float | None = None
     kernel: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    warm: Warm | None = None
+    following: Warm | None = None
 
     def to_dict(self, *, notebook: bool = True) -> dict[str, Any]:
         """Return the ticket as JSON holds it, on request without the notebook."""

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 from jupyter_pipelines.errors import Fault, PipelinesError
 from jupyter_pipelines.running import explaining
 from jupyter_pipelines.running.explaining import Evidence, Verdict
+from jupyter_pipelines.running.forking import client
 from jupyter_pipelines.running.inside import ATTEMPT, DOCUMENT
 from jupyter_pipelines.running.kernels import processes
-from jupyter_pipelines.running.kernels.launching import NotStarted, StepKernel
+from jupyter_pipelines.running.kernels.launching import Forks, NotStarted, StepKernel
+from jupyter_pipelines.running.kernels.surroundings import step_environment
 from jupyter_pipelines.running.kernels.watching import Cancel, Watch
 from jupyter_pipelines.running.publishing import now
-from jupyter_pipelines.running.settling import Given, Taken, lay_out, take
+from jupyter_pipelines.running.settling import Given, Taken, lay_out, nothing_unfinished, take
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
 from jupyter_pipelines.storing.faults import writing
 from jupyter_pipelines.storing.store import Store
@@ -40,7 +42,6 @@ EXIT_PATIENCE = 5.0
 """Seconds that a kernel may take to end by itself once its step is done."""
 
 _BEGIN = "__import__('jupyter_pipelines.running.recording', fromlist=['begin']).begin()"
-_UNWANTED = ("PYTEST_CURRENT_TEST",)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,6 +58,10 @@ class Workplace:
         What is to be removed.
     alone : bool
         The process exists for this attempt only and adopts orphans: whatever it has started belongs to the step.
+    forks : str or None
+        Socket of a tree of processes from which kernels are forked.
+    later : ExitStack
+        What is left to do when an outcome is known already.
     changed : callable
         Called when one of them changed.
     """
@@ -65,6 +70,8 @@ class Workplace:
     kernel: StepKernel | None = None
     folders: list[Path] = field(default_factory=list)
     alone: bool = False
+    forks: str | None = None
+    later: ExitStack = field(default_factory=ExitStack)
     changed: Callable[[], None] = lambda: None
 
     def clear(self) -> None:
@@ -78,8 +85,14 @@ class Workplace:
     def strays(self) -> list[Any]:
         """Return the processes that the step started and that live, but for the kernel itself."""
         pid = self.kernel.pid if self.kernel else 0
-        found = processes.descendants() if self.alone else processes.marked(ATTEMPT, self.mark)
+        adopted = self.alone and self.forks is None
+        found = processes.descendants() if adopted else processes.marked(ATTEMPT, self.mark, session=pid)
         return [one for one in found if one.pid != pid]
+
+    def remove(self, folder: Path) -> None:
+        """Remove a folder of the attempt."""
+        self.folders.remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def mark(self) -> str:
@@ -99,27 +112,30 @@ def execute(
     progress : callable
         Hears of every cell, and of the last line printed now and then; from any thread.
     workplace : Workplace or None
-        Through it the attempt can be cancelled.
+        Through it the attempt can be cancelled; whoever gives it does what is in its ``later``.
     """
+    if workplace is None:
+        place = Workplace()
+        try:
+            return execute(ticket, progress=progress, workplace=place)
+        finally:
+            place.later.close()
     started, clock = now(), time.monotonic()
     try:
-        outcome = _attempt(ticket, progress, workplace or Workplace())
+        outcome = _attempt(ticket, progress, workplace)
     except PipelinesError as error:
         outcome = Outcome(ticket=ticket.id, state="failed", fault=replace(error.faults[0], step=ticket.step))
     return replace(outcome, started=started, seconds=time.monotonic() - clock)
 
 
 def _attempt(ticket: Ticket, progress: Callable[[Progress], None], workplace: Workplace) -> Outcome:
-    store = Store.open(ticket.store, create=False)
-    folder = store.scratch(f".{ticket.step}")
-    workplace.folders.append(folder)
-    try:
-        attempt = Attempt(ticket, store, folder, progress, workplace)
-        return attempt.run()
-    finally:
-        workplace.folders.remove(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-        store.close()
+    with ExitStack() as stack:
+        store = Store.open(ticket.store, create=False)
+        stack.callback(store.close)
+        folder = store.scratch(f".{ticket.step}")
+        workplace.folders.append(folder)
+        stack.callback(workplace.remove, folder)
+        return Attempt(ticket, store, folder, progress, workplace, stack).run()
 
 
 class Attempt:
@@ -137,6 +153,8 @@ class Attempt:
         Hears how it goes.
     workplace : Workplace
         What it holds meanwhile.
+    stack : ExitStack
+        What is to be done at its end.
     """
 
     def __init__(
@@ -146,7 +164,9 @@ class Attempt:
         folder: Path,
         progress: Callable[[Progress], None],
         workplace: Workplace,
+        stack: ExitStack,
     ) -> None:
+        self._stack = stack
         self._ticket = ticket
         self._store = store
         self._folder = folder
@@ -163,14 +183,17 @@ class Attempt:
         with writing(self._store.root, f"the ticket of step `{self._ticket.step}`"):
             self._prepare(given)
         try:
-            with self._kernel() as kernel:
-                conduct = self._conduct(kernel)
-                self._execute(conduct)
-                kernel.shut_down(EXIT_PATIENCE)
-                verdict = self._verdict(conduct)
+            kernel = self._stack.enter_context(self._kernel())
         except NotStarted as error:
             return self._unstarted(error)
-        return self._conclude(conduct, verdict)
+        conduct = self._conduct(kernel)
+        self._execute(conduct)
+        if conduct.ending == "done" and conduct.watch.reason is None and nothing_unfinished(self._folder):
+            # The kernel has nothing left to do; it is ended while the next step runs.
+            self._workplace.later = self._stack.pop_all()
+        else:
+            kernel.shut_down(EXIT_PATIENCE)
+        return self._conclude(conduct, self._verdict(conduct))
 
     def _prepare(self, given: Mapping[str, Given]) -> None:
         self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +209,10 @@ class Attempt:
         ticket, place = self._ticket, self._workplace
         if not Path(ticket.cwd).is_dir():
             raise NotStarted(f"the folder `{ticket.cwd}` does not exist")
-        kernel = StepKernel(name=ticket.kernel, cwd=ticket.cwd, environment=self._environment(), log=self._log)
+        environment = step_environment(os.environ) | {**ticket.environment, ATTEMPT: str(self._folder)}
+        kernel = StepKernel(
+            name=ticket.kernel, cwd=ticket.cwd, environment=environment, log=self._log, forks=self._forks()
+        )
         place.kernel = kernel
         place.folders.append(kernel.folder)
         try:
@@ -195,6 +221,7 @@ class Attempt:
             self._report(text="starting the kernel")
             kernel.launch()
             place.changed()
+            self._foresee()
             _import_papermill()
             kernel.connect(START_TIMEOUT, lambda: place.cancel.asked)
             kernel.evaluate(_BEGIN, START_TIMEOUT)
@@ -205,11 +232,18 @@ class Attempt:
             place.folders.remove(kernel.folder)
             place.kernel = None
 
-    def _environment(self) -> dict[str, str]:
-        # Sets and dicts of text keys have the same order in every run, so that the same step stores the same bytes.
-        given = {"PYTHONHASHSEED": "0", **os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **self._ticket.environment}
-        given[ATTEMPT] = str(self._folder)
-        return {name: value for name, value in given.items() if name not in _UNWANTED}
+    def _forks(self) -> Forks | None:
+        """Return where a forked kernel comes from; its packages were imported in the environment that it finds."""
+        if self._workplace.forks is None or self._ticket.environment:
+            return None
+        warm = self._ticket.warm or {"shared": (), "own": ()}
+        return Forks(path=self._workplace.forks, shared=warm["shared"], own=warm["own"])
+
+    def _foresee(self) -> None:
+        """Have the kernel of the next step made."""
+        path, following = self._workplace.forks, self._ticket.following
+        if path is not None and following is not None:
+            client.prepare(path, {"kind": "kernels", **following})
 
     def _conduct(self, kernel: StepKernel) -> Conduct:
         from jupyter_pipelines.running.executing import Conduct

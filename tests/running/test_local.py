@@ -25,8 +25,13 @@ plain = subprocess.Popen(["sleep", "600"]).pid
 daemon = subprocess.Popen(["sleep", "600"], start_new_session=True).pid
 orphan = int(os.popen("setsid sh -c 'sleep 600 >/dev/null & echo $!'").readline())
 pids = [plain, daemon, orphan]
-print(*pids, os.getpid(), os.getppid(), flush=True)
+print(*pids, os.getpid(), flush=True)
 """
+
+
+def worker_of(local: Local) -> int:
+    """Return the process that works on the one ticket there is."""
+    return next(one._process.pid for one in local._workers if one.ticket is not None)
 
 
 @pytest.fixture
@@ -95,32 +100,37 @@ def test_two_steps_run_at_once(shop: Workshop, local: Local) -> None:
     )
     for mine, other in (("a", "b"), ("b", "a")):
         local.submit(shop.ticket(meet.format(mine=mine, other=other), outputs="met"))
-    found = _two(local)
+    found = _outcomes(local, 2)
     assert [shop.values(one.outputs)["met"] for one in found] == [True, True]
 
 
-def _two(local: Local) -> list[Outcome]:
+def _outcomes(local: Local, number: int) -> list[Outcome]:
     found: list[Outcome] = []
-    while len(found) < 2:
+    while len(found) < number:
         found += [one for one in local.poll(5) if isinstance(one, Outcome)]
     return found
 
 
-def test_a_worker_is_used_again_and_others_wait(shop: Workshop) -> None:
+@pytest.mark.parametrize("warm", ["0", "1"])
+def test_workers_are_used_again_and_tickets_wait(shop: Workshop, monkeypatch: pytest.MonkeyPatch, warm: str) -> None:
+    monkeypatch.setenv("JUPYTER_PIPELINES_WARM", warm)
     executor = Local(1)
     try:
-        for _ in range(2):
-            executor.submit(shop.ticket("import os\nworker = os.getppid()", outputs="worker"))
-        first, second = (shop.values(one.outputs)["worker"] for one in _two(executor))
+        for _ in range(4):
+            executor.submit(shop.ticket("import time\ntimes = [time.monotonic()]", outputs="times"))
+        outcomes = _outcomes(executor, 4)
+        workers = len(executor._workers)
     finally:
         executor.close()
-    assert first == second
+    times = [shop.values(one.outputs)["times"][0] for one in outcomes]
+    assert times == sorted(times)
+    assert workers <= 2 if executor._may_fork else workers == 1
 
 
 def test_a_killed_worker_is_told_replaced_and_leaves_nothing(shop: Workshop, local: Local) -> None:
     local.submit(shop.ticket(CHILDREN, HANG))
-    *children, kernel, worker = said(local)
-    os.kill(worker, signal.SIGKILL)
+    *children, kernel = said(local)
+    os.kill(worker_of(local), signal.SIGKILL)
     found = outcome(local)
     assert found.fault is not None
     assert (found.state, found.fault.code) == ("died", "JP308")
@@ -160,6 +170,7 @@ from jupyter_pipelines.running.executors.local import Local
 from jupyter_pipelines.running.ticket import Ticket
 local = Local(1)
 local.submit(Ticket.from_dict(json.load(open(sys.argv[1]))))
+print("worker", local._workers[0]._process.pid, flush=True)
 while True:
     for one in local.poll(5):
         print(getattr(one, "text", "over"), flush=True)
@@ -167,35 +178,36 @@ while True:
 
 
 def start_runner(ticket: Ticket, folder: Path, before: str = "") -> tuple[subprocess.Popen[str], list[int]]:
-    """Start a runner in a process of its own, and return it with the numbers that the step printed."""
+    """Start a runner in a process of its own, and return it with the numbers that the step printed and its worker's."""
     path = folder / "ticket.json"
     path.write_text(json.dumps(ticket.to_dict()))
     runner = subprocess.Popen([sys.executable, "-c", before + RUNNER, str(path)], stdout=subprocess.PIPE, text=True)
     assert runner.stdout is not None
+    worker = int(runner.stdout.readline().split()[1])
     for line in runner.stdout:
         if line[:1].isdigit():
-            return runner, [int(word) for word in line.split()]
+            return runner, [*(int(word) for word in line.split()), worker]
     raise AssertionError("the step printed nothing")
 
 
 @pytest.mark.parametrize("body", [HANG, "while True: pass"])
 def test_a_killed_runner_leaves_nothing_behind(shop: Workshop, body: str, tmp_path: Path) -> None:
     runner, pids = start_runner(shop.ticket(CHILDREN, body), tmp_path)
-    worker = psutil.Process(pids[-1])
+    processes = [psutil.Process(pid) for pid in pids]
     with runner:
         runner.kill()
-    psutil.wait_procs([worker], timeout=30)
+    psutil.wait_procs(processes, timeout=30)
     assert all(gone(pid) for pid in pids)
     assert shop.leftovers() == []
 
 
 def test_a_flood_of_text_stays_out_of_the_workers_memory(shop: Workshop, local: Local) -> None:
     def worker_memory(body: str) -> tuple[int, Ticket]:
-        ticket = shop.ticket(f"import os\nworker = os.getppid()\n{body}", outputs="worker")
+        ticket = shop.ticket(body)
         local.submit(ticket)
+        pid = worker_of(local)
         found = outcome(local)
         assert found.fault is None
-        pid = shop.values(found.outputs)["worker"]
         status = Path(f"/proc/{pid}/status").read_text()
         return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024, ticket
 
@@ -211,7 +223,7 @@ def test_a_flood_of_text_stays_out_of_the_workers_memory(shop: Workshop, local: 
 def test_closing_ends_what_still_runs(shop: Workshop) -> None:
     executor = Local(1)
     executor.submit(shop.ticket(CHILDREN, HANG))
-    pids = said(executor)
+    pids = [*said(executor), worker_of(executor)]
     executor.close()
     assert all(gone(pid) for pid in pids)
     assert shop.leftovers() == []

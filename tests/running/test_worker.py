@@ -244,6 +244,7 @@ def test_a_cancelled_step_says_so(shop: Workshop) -> None:
             workplace.cancel.ask()
 
     outcome = execute(ticket, progress=heard, workplace=workplace)
+    workplace.later.close()
     assert outcome.fault is not None
     assert (outcome.state, outcome.fault.code) == ("cancelled", "JP306")
     assert shop.leftovers() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import shutil
@@ -18,14 +19,22 @@ from typing import IO, Any, cast
 
 from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.pipeline.step import Resources
+from jupyter_pipelines.running.forking.client import ForkedProcess, Refused
+from jupyter_pipelines.running.forking.keeping import KEEPER
+from jupyter_pipelines.running.forking.owner import Zygote, can_fork
+from jupyter_pipelines.running.kernels.surroundings import ARGUMENTS, step_environment
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
 
+logger = logging.getLogger(__name__)
 _COMMAND = ("-P", "-m", "jupyter_pipelines.running.executors.process")
 _END_PATIENCE = 5.0
 
 
 class Local:
     """Runs tickets in processes on this machine; each has a session of its own and ends when this process does.
+
+    A worker that has given an outcome may still have a kernel to end; meanwhile the next ticket goes to another one,
+    where workers are cheap because they are forked.
 
     Parameters
     ----------
@@ -39,6 +48,8 @@ class Local:
         self._waiting: deque[Ticket] = deque()
         self._workers: list[_Worker] = []
         self._early: list[Outcome] = []
+        self._zygote: Zygote | None = None
+        self._may_fork = can_fork(os.environ)
 
     def capacity(self) -> Resources:
         """Return the cores and the memory of this machine; GPUs are not looked for."""
@@ -80,16 +91,36 @@ class Local:
         for worker in self._workers:
             worker.end(_END_PATIENCE)
         self._workers.clear()
+        if self._zygote is not None:
+            KEEPER.release(self._zygote)
+            self._zygote = None
 
     def _hand_out(self) -> None:
-        while self._waiting:
-            idle = next((worker for worker in self._workers if worker.ticket is None), None)
-            if idle is None and len(self._workers) < self.jobs:
-                idle = _Worker(self._news)
-                self._workers.append(idle)
+        while self._waiting and sum(worker.ticket is not None for worker in self._workers) < self.jobs:
+            idle = next((worker for worker in self._workers if worker.free), None)
+            if idle is None and len(self._workers) < self.jobs * (2 if self._may_fork else 1):
+                idle = self._start_worker()
             if idle is None:
                 return
             idle.take(self._waiting.popleft())
+
+    def _start_worker(self) -> _Worker:
+        worker = _Worker(self._news, self._forks())
+        self._workers.append(worker)
+        return worker
+
+    def _forks(self) -> str | None:
+        """Return where forked processes come from; None where they are started the usual way."""
+        if not self._may_fork:
+            return None
+        if self._zygote is None:
+            try:
+                self._zygote = KEEPER.take(step_environment(os.environ), ARGUMENTS, ("kernels", "workers"))
+            except OSError as error:
+                logger.info("processes are started the usual way: %s", error)
+                self._may_fork = False
+                return None
+        return self._zygote.path
 
     def _heard(self, worker: _Worker, message: Mapping[str, Any] | None) -> list[Progress | Outcome]:
         """Return what a worker's message means to those outside; None is the message that it has ended."""
@@ -97,11 +128,15 @@ class Local:
             return self._lost(worker)
         if "progress" in message:
             return [Progress.from_dict(message["progress"])]
+        worker.here = True
         if "outcome" in message:
-            worker.ticket, worker.holds = None, {}
+            worker.ticket = None
             self._hand_out()
             return [Outcome.from_dict(message["outcome"])]
-        worker.holds = message.get("holds", {})
+        if "free" in message:
+            worker.free, worker.holds = True, {}
+            self._hand_out()
+        worker.holds = message.get("holds", worker.holds)
         return []
 
     def _lost(self, worker: _Worker) -> list[Progress | Outcome]:
@@ -109,6 +144,11 @@ class Local:
             return []
         self._workers.remove(worker)
         outcome = worker.epitaph()
+        if worker.forked and not worker.here and worker.ticket is not None:
+            # There is something wrong with forking, not with the step.
+            logger.info("forked workers do not start: %s", self._zygote.complaints() if self._zygote else "")
+            self._may_fork, outcome = False, None
+            self._waiting.appendleft(worker.ticket)
         self._hand_out()
         return [outcome] if outcome else []
 
@@ -116,24 +156,50 @@ class Local:
 class _Worker:
     """A worker process, seen from the runner."""
 
-    def __init__(self, news: queue.Queue[tuple[_Worker, Mapping[str, Any] | None]]) -> None:
+    def __init__(self, news: queue.Queue[tuple[_Worker, Mapping[str, Any] | None]], forks: str | None) -> None:
         self.ticket: Ticket | None = None
+        self.free = True
+        self.here = False
         self.holds: Mapping[str, Any] = {}
         self._news = news
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the worker lives
-        self._process = subprocess.Popen(
+        forked = self._fork(forks) if forks else None
+        self.forked = forked is not None
+        self._process = forked or self._start()
+        threading.Thread(target=self._listen, name="jupyter-pipelines-worker", daemon=True).start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
             [sys.executable, *_COMMAND],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             start_new_session=True,
         )
-        self._orders = cast(IO[bytes], self._process.stdin)
-        threading.Thread(target=self._listen, name="jupyter-pipelines-worker", daemon=True).start()
+        self._orders, self._answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+        return process
+
+    def _fork(self, path: str) -> ForkedProcess | None:
+        (theirs_in, mine_out), (mine_in, theirs_out) = os.pipe(), os.pipe()
+        order = {"cwd": os.getcwd(), "forks": path}  # noqa: PTH109 - a text
+        try:
+            process = ForkedProcess(
+                path, {"kind": "workers", "order": order}, [theirs_in, theirs_out, self._errors.fileno()]
+            )
+        except Refused as refused:
+            logger.info("no forked worker: %s", refused)
+            for one in (mine_in, mine_out):
+                os.close(one)
+            return None
+        finally:
+            for one in (theirs_in, theirs_out):
+                os.close(one)
+        self._orders, self._answers = os.fdopen(mine_out, "wb"), os.fdopen(mine_in, "rb")
+        return process
 
     def take(self, ticket: Ticket) -> None:
         """Hand it a ticket."""
-        self.ticket = ticket
+        self.ticket, self.free = ticket, False
         self.send({"ticket": ticket.to_dict()})
 
     def send(self, order: Mapping[str, Any]) -> None:
@@ -170,7 +236,7 @@ class _Worker:
         return lost(self.ticket, f"its process ended {how_it_ended(code)}", notes) if self.ticket else None
 
     def _listen(self) -> None:
-        with cast(IO[bytes], self._process.stdout) as lines:
+        with self._answers as lines:
             for line in lines:
                 self._news.put((self, json.loads(line)))
         self._news.put((self, None))

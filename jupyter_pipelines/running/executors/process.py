@@ -37,9 +37,12 @@ class Process:
         Where orders come from.
     target : binary file
         Where answers go.
+    forks : str or None
+        Socket of a tree of processes from which kernels are forked.
     """
 
-    def __init__(self, source: BinaryIO, target: BinaryIO) -> None:
+    def __init__(self, source: BinaryIO, target: BinaryIO, forks: str | None = None) -> None:
+        self._forks = forks
         self._source = source
         self._target = target
         self._parent = os.getppid()
@@ -51,6 +54,7 @@ class Process:
 
     def run(self) -> None:
         """Run tickets one after the other until told to end."""
+        self._send({"here": os.getpid()})
         threading.Thread(target=self._listen, name="jupyter-pipelines-orders", daemon=True).start()
         while ticket := self._tickets.get():
             self._execute(ticket)
@@ -62,6 +66,8 @@ class Process:
             logger.exception("ticket %s", ticket.id)  # goes to stderr, which the executor reads when the worker is lost
             outcome = _broken(ticket, error)
         self._send({"outcome": outcome.to_dict()})
+        self._workplace.later.close()
+        self._send({"free": True})
 
     def _listen(self) -> None:
         """Read orders; runs in a thread of its own, so that an order is heard while a step runs."""
@@ -83,7 +89,7 @@ class Process:
     def _obey(self, order: dict[str, Any]) -> None:
         if "ticket" in order:
             ticket = Ticket.from_dict(order["ticket"])
-            self._workplace = Workplace(alone=self._alone, changed=self._tell)
+            self._workplace = Workplace(alone=self._alone, forks=self._forks, changed=self._tell)
             self._current = ticket.id
             self._tickets.put(ticket)
         elif order.get("cancel") == self._current:
@@ -125,17 +131,32 @@ def _broken(ticket: Ticket, error: Exception) -> Outcome:
     return Outcome(ticket=ticket.id, state="failed", fault=fault, log=ticket.publish["log"])
 
 
-def main() -> None:
-    """Run a worker on the standard streams; what anything else writes there goes to stderr."""
+def leave_out_what_is_slow() -> None:
+    """Keep papermill's imports from bringing along what no worker uses.
+
+    While nbformat is imported, jsonschema compiles a grammar of web addresses for more than a second, where that
+    package is installed; no notebook's schema speaks of them, and a worker checks nothing else. Papermill imports
+    pyarrow, and its threads, for paths on HDFS; a worker gives it files of its own.
+    """
+    for name in ("rfc3987_syntax", "pyarrow"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+
+
+def main(forks: str | None = None) -> None:
+    """Run a worker on the standard streams; what anything else writes there goes to stderr.
+
+    Parameters
+    ----------
+    forks : str or None
+        Socket of a tree of processes from which kernels are forked.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # While nbformat is imported, jsonschema compiles a grammar of web addresses for more than a second, where that
-    # package is installed. No notebook's schema speaks of them, and this process checks nothing else.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    leave_out_what_is_slow()
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     source = os.fdopen(os.dup(0), "rb", buffering=0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    Process(source, target).run()
+    Process(source, target, forks).run()
     # Threads of libraries that have not ended by themselves are no reason to stay.
     sys.stderr.flush()
     os._exit(0)

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
 from typing import Any, TypeVar
@@ -19,11 +20,14 @@ from typing import Any, TypeVar
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_core.utils import run_sync
 
 from jupyter_pipelines.running.kernels import processes
+from jupyter_pipelines.running.kernels.surroundings import ARGUMENTS
 
 OWN = "python3"
+PROVISIONER = "jupyter-pipelines-warm"
 _LONGEST_SOCKET = 90
 _SHORT = Path("/tmp")  # noqa: S108 - a private folder is made in it
 _POLL = 0.01
@@ -48,13 +52,38 @@ class NotStarted(Exception):
         self.known = known
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forks:
+    """Where forked kernels come from, and what they may have imported.
+
+    Parameters
+    ----------
+    path : str
+        Socket of the tree of processes.
+    shared, own : sequence of str
+        Packages that the step imports: together with other steps, and alone.
+    """
+
+    path: str
+    shared: Sequence[str] = ()
+    own: Sequence[str] = ()
+
+
 class OwnInterpreter(KernelSpecManager):
-    """Knows one kernel: IPython's, in the interpreter that runs this code."""
+    """Knows one kernel: IPython's, in the interpreter that runs this code; forked, if that is to be had."""
+
+    forks: Forks | None = None
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:  # noqa: ARG002 - there is one only
         """Return it, whatever it is called."""
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        return KernelSpec(argv=argv, display_name="Python 3", language="python")
+        return KernelSpec(argv=argv, display_name="Python 3", language="python", metadata=self._metadata())
+
+    def _metadata(self) -> dict[str, Any]:
+        if self.forks is None or not _provisioner_is_there():
+            return {}
+        config = {"modules": list(self.forks.shared), "own": list(self.forks.own), "zygote": self.forks.path}
+        return {"kernel_provisioner": {"provisioner_name": PROVISIONER, "config": config}}
 
 
 class StepKernel:
@@ -70,14 +99,24 @@ class StepKernel:
         All of its environment.
     log : Path
         Gets what it writes to its standard streams.
+    forks : Forks or None
+        Where a forked one comes from; None to start it the usual way.
     """
 
-    def __init__(self, *, name: str | None, cwd: str, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        *,
+        name: str | None,
+        cwd: str,
+        environment: Mapping[str, str],
+        log: Path,
+        forks: Forks | None = None,
+    ) -> None:
         self._folder = private_folder()
         self._launch = {"cwd": cwd, "env": dict(environment), "stdin": subprocess.DEVNULL}
         self._log = log
         self._started = time.monotonic()
-        self.manager = _manager(name, self._folder)
+        self.manager = _manager(name, self._folder, forks)
         self.client: Any = None
         self.language: dict[str, Any] = {}
         self.process: subprocess.Popen[bytes] | None = None
@@ -204,12 +243,10 @@ class StepKernel:
                 self.process.wait(seconds)
 
     def _arguments(self) -> list[str]:
-        """Keep the user's history out of it, and what runs at the start of the user's own sessions: no key knows it."""
         if "ipykernel_launcher" not in self.manager.kernel_spec.argv:
             return []
-        profile = self._folder / "profile"
-        profile.mkdir(exist_ok=True)
-        return ["--HistoryManager.hist_file=:memory:", f"--ProfileDir.location={profile}"]
+        (self._folder / "profile").mkdir(exist_ok=True)
+        return [one.format(folder=self._folder) for one in ARGUMENTS]
 
     def _listens(self) -> bool:
         """Tell whether every socket is there: a client that comes earlier waits 100 ms before it tries again."""
@@ -286,10 +323,18 @@ def wait_for(coroutine: Coroutine[Any, Any, Result] | Any) -> Any:
     return run_sync(run)()
 
 
-def _manager(name: str | None, folder: Path) -> Any:
+def _provisioner_is_there() -> bool:
+    """Tell whether the entry point is installed: a folder with the code in it is no installation."""
+    return bool(KernelProvisionerFactory.instance()._check_availability(PROVISIONER))  # noqa: SLF001 - no public way
+
+
+def _manager(name: str | None, folder: Path, forks: Forks | None) -> Any:
     # Over TCP every user of the machine can read what a kernel publishes.
     transport = "ipc" if hasattr(socket, "AF_UNIX") else "tcp"
-    specs: dict[str, Any] = {} if name else {"kernel_spec_manager": OwnInterpreter()}
+    specs: dict[str, Any] = {}
+    if not name:
+        specs["kernel_spec_manager"] = own = OwnInterpreter()
+        own.forks = forks
     file = str(folder / "k.json")
     return AsyncKernelManager(kernel_name=name or OWN, transport=transport, connection_file=file, **specs)
 

@@ -45,9 +45,24 @@ def descendants(pid: int | None = None) -> list[psutil.Process]:
         return []
 
 
-def marked(name: str, value: str) -> list[psutil.Process]:
-    """Return the processes of this user that have `value` in the environment variable `name`: children inherit it."""
-    return [process for process in psutil.process_iter() if _environment_of(process).get(name) == value]
+def marked(name: str, value: str, *, session: int = 0) -> list[psutil.Process]:
+    """Return the processes of this user that have `value` in the environment variable `name`: children inherit it.
+
+    Parameters
+    ----------
+    name, value : str
+        The mark.
+    session : int
+        Those of this session as well, whatever their environment; 0 for none.
+    """
+    return [one for one in psutil.process_iter() if _is_of(one, session) or _environment_of(one).get(name) == value]
+
+
+def _is_of(process: psutil.Process, session: int) -> bool:
+    try:
+        return bool(session) and os.getsid(process.pid) == session
+    except OSError:
+        return False
 
 
 def _environment_of(process: psutil.Process) -> dict[str, str]:

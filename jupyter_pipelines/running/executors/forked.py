@@ -1,0 +1,59 @@
+"""A worker made from a forked process that has imported papermill and what goes with it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.running.forking.sound import QUIET
+
+_PREPARED = """
+    jupyter_pipelines.running.annotating jupyter_pipelines.running.executing jupyter_pipelines.running.settling
+    jupyter_pipelines.running.kernels.provisioning jupyter_pipelines.running.forking.client
+    papermill papermill.iorw papermill.parameterize papermill.translators
+    jupyter_client.asynchronous jupyter_client.provisioning nbclient.client nbformat.v4 nbformat.validator
+    asyncio sqlite3
+""".split()
+
+
+def prepare() -> None:
+    """Import what a worker needs; called once, in the process that is then forked."""
+    from jupyter_pipelines.running import engine
+    from jupyter_pipelines.running.executors.process import leave_out_what_is_slow
+
+    leave_out_what_is_slow()
+    for name in _PREPARED:
+        importlib.import_module(name)
+    engine.register()
+
+
+def boot(_: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the environment of whoever runs the pipeline; a worker has nothing to start ahead of its time."""
+    for name in QUIET:
+        os.environ.pop(name, None)
+    os.environ.update(settings["environment"])
+    return {}
+
+
+def run(order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+    """Work on tickets until told to end.
+
+    Parameters
+    ----------
+    order : Mapping
+        ``cwd``, and ``forks``: the socket of the tree.
+    descriptors : sequence of int
+        Where orders come from, where answers go, and where complaints are written.
+    """
+    from jupyter_pipelines.running.executors.process import main
+
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.chdir(order["cwd"])
+    sys.argv = [__name__]
+    main(order["forks"])

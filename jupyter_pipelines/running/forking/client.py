@@ -1,0 +1,169 @@
+"""Asking for a forked process, and holding it like one that was started the usual way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jupyter_pipelines.running.forking import messages
+
+_TURN = 0.05
+
+
+class Refused(Exception):
+    """There is no forked process to be had; an ordinary one will do.
+
+    Parameters
+    ----------
+    why : str
+        The reason, for developers.
+    """
+
+
+def prepare(path: str, request: dict[str, Any]) -> None:
+    """Have a process made that waits for such a request as will come next; nobody hears whether that went well.
+
+    Parameters
+    ----------
+    path : str
+        The socket of the root.
+    request : dict
+        As for a process, without ``order``.
+    """
+    with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
+        connection.connect(path)
+        messages.send(connection, request)
+
+
+class ForkedProcess:
+    """A process that somebody else has forked; has what is used of :class:`subprocess.Popen`.
+
+    Parameters
+    ----------
+    path : str
+        The socket of the root.
+    request : dict
+        What to fork; see :mod:`jupyter_pipelines.running.forking.zygote`.
+    descriptors : sequence of int
+        Its stdin, stdout and stderr; they may be closed when this returns.
+
+    Raises
+    ------
+    Refused
+        Nobody is there to ask.
+    """
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, path: str, request: dict[str, Any], descriptors: Sequence[int]) -> None:
+        self.args = [request["kind"]]
+        self.returncode: int | None = None
+        self.facts: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._connection = socket.socket(socket.AF_UNIX)
+        try:
+            self._connection.connect(path)
+            messages.send(self._connection, request, descriptors)
+        except OSError as error:
+            self._connection.close()
+            raise Refused(str(error)) from error
+
+    @property
+    def pid(self) -> int:
+        """Its number; waits until it is known."""
+        if not self.facts:
+            self.settle(lambda: False)
+        return int(self.facts["pid"])
+
+    def settle(self, give_up: Callable[[], bool]) -> None:
+        """Wait until the process is there.
+
+        Parameters
+        ----------
+        give_up : callable
+            Says whether nobody wants it any more.
+
+        Raises
+        ------
+        Refused
+            It cannot be had, or is not wanted any more.
+        """
+        while not self._says_something(_TURN):
+            if give_up():
+                self.close()
+                raise Refused("it is no longer wanted")
+        message = self._hear()
+        if message is None or "refused" in message:
+            self.close()
+            raise Refused(message["refused"] if message else "nobody forks any more")
+        self.facts = message
+
+    def poll(self) -> int | None:
+        """Return its exit status, the negative number of the signal that killed it, or None while it lives."""
+        with self._lock:
+            while self.returncode is None and self._says_something(0):
+                self._note(self._hear())
+            return self.returncode
+
+    def _note(self, message: dict[str, Any] | None) -> None:
+        if message is not None and "pid" in message:
+            self.facts = message
+            return
+        # Without a message whoever forked it is gone, and has taken it along.
+        self.returncode = int((message or {}).get("ended", -signal.SIGKILL))
+        self.close()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit status, once it has one.
+
+        Raises
+        ------
+        subprocess.TimeoutExpired
+            It lives on after `timeout` seconds.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while self.poll() is None:
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self._says_something(left)
+        return self.returncode or 0
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, if it lives."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let go of it; if it lives, it is killed."""
+        self._connection.close()
+
+    def _says_something(self, timeout: float | None) -> bool:
+        try:
+            return bool(select.select([self._connection], [], [], timeout)[0])
+        except (OSError, ValueError):  # another thread has heard the end and let go
+            return True
+
+    def _hear(self) -> dict[str, Any] | None:
+        try:
+            message = messages.receive(self._connection)
+        except OSError:
+            return None
+        return message[0] if message else None

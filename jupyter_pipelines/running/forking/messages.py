@@ -1,0 +1,68 @@
+"""JSON documents over a socket between processes of one user, open files along with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+_LENGTH = 4
+_MOST_DESCRIPTORS = 8
+
+
+def send(sock: socket.socket, document: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+    """Send a document and open files.
+
+    Parameters
+    ----------
+    sock : socket.socket
+        A connected stream.
+    document : dict
+        JSON.
+    descriptors : sequence of int
+        Open files; the receiver gets its own copies.
+
+    Raises
+    ------
+    OSError
+        Nobody receives it.
+    """
+    data = json.dumps(document).encode()
+    frame = len(data).to_bytes(_LENGTH, "big") + data
+    sent = socket.send_fds(sock, [frame], descriptors) if descriptors else sock.send(frame)
+    if frame[sent:]:  # who has it all may have gone already
+        sock.sendall(frame[sent:])
+
+
+def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """Return the next document and the files that came along; None when the other side has gone.
+
+    Raises
+    ------
+    OSError
+        The connection broke in the middle of a document.
+    """
+    head, descriptors, _, _ = socket.recv_fds(sock, _LENGTH, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    if not head:
+        return None
+    head += _exactly(sock, _LENGTH - len(head))
+    document = json.loads(_exactly(sock, int.from_bytes(head, "big")))
+    return document, descriptors
+
+
+def close(descriptors: Sequence[int]) -> None:
+    """Close files that were received and passed on."""
+    for one in descriptors:
+        os.close(one)
+
+
+def _exactly(sock: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        block = sock.recv(size - len(found))
+        if not block:
+            raise ConnectionResetError("the connection ended in the middle of a document")
+        found += block
+    return found

@@ -1,0 +1,126 @@
+"""A tree of processes that import and then only fork; each branch has imported one thing more than the one before it.
+
+Started as ``python -m jupyter_pipelines.running.forking.zygote LISTENER`` with a socket as its stdin. The root knows
+the standard library only. Its branches are the kinds of :data:`KINDS`; below a kind there is a branch for each package
+that several steps import, in the order in which they were asked for. An import that would not survive a fork ends its
+branch, and the children above it import that package by themselves.
+
+A node has one thread, no event loop, and nothing open but its own sockets. When its owner goes, it ends all it forked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from jupyter_pipelines.running.forking import messages, sound
+from jupyter_pipelines.running.forking.node import Forked, Node, Origin, Work, adopt_orphans
+
+KINDS = {
+    "kernels": "jupyter_pipelines.running.kernels.forked",
+    "workers": "jupyter_pipelines.running.executors.forked",
+}
+"""What can be forked: a module with ``prepare``, ``boot`` and ``run``. Named, since they stand above this room."""
+
+
+def run(node: Node, grow: Sequence[str] = ()) -> None:
+    """Serve; in a child that was forked, do what it is for, once the frames of its parent are gone.
+
+    Parameters
+    ----------
+    node : Node
+        What this process is.
+    grow : sequence of str
+        Branches that will be needed for sure.
+    """
+    try:
+        for name in grow:
+            node.grow(name)
+        node.serve()
+    except Forked as forked:
+        task = forked.task
+    if isinstance(task, Work):
+        _work(task)
+    else:
+        _branch_out(task)
+
+
+def _branch_out(origin: Origin) -> None:
+    """Import one thing more, and fork for others; or say why that is not to be."""
+    adopt_orphans()
+    problem = _import(origin.name)
+    if problem:
+        _give_back(origin, problem)
+    run(Node(origin))
+
+
+def _import(name: str) -> str:
+    if name not in KINDS:
+        return sound.import_soundly(name)
+    try:
+        importlib.import_module(KINDS[name]).prepare()
+    except Exception as error:  # noqa: BLE001 - whoever asks hears of it, and does without
+        return f"{type(error).__name__}: {error}"
+    return sound.unfit()
+
+
+def _give_back(origin: Origin, problem: str) -> NoReturn:
+    """Return the requests that came meanwhile, and end."""
+    with contextlib.suppress(OSError):
+        messages.send(origin.uplink, {"refused": problem})
+        while message := messages.receive(origin.uplink):
+            messages.send(origin.uplink, *message)
+            messages.close(message[1])
+    os._exit(0)
+
+
+def _work(work: Work) -> None:
+    """Become what the parent has prepared for, as soon as somebody wants it."""
+    os.setsid()
+    kind = importlib.import_module(KINDS[work.origin.kind])
+    for module in work.own:
+        problem = sound.import_soundly(module, last=True)
+        if problem:
+            messages.send(work.link, {"unfit": module, "why": problem})
+            os._exit(1)
+    try:
+        messages.send(work.link, kind.boot(work.folder, work.origin.settings))
+    except BaseException:  # noqa: BLE001 - whoever asked does without; its owner reads why
+        messages.send(work.link, {"broken": traceback.format_exc()})
+        os._exit(1)
+    message = messages.receive(work.link)
+    work.link.close()
+    if message is None:
+        os._exit(0)
+    kind.run(*message)
+
+
+def main() -> None:
+    """Be the root."""
+    with contextlib.suppress(ValueError):
+        sys.path.remove(os.getcwd())  # noqa: PTH109 - as the interpreter wrote it there
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    uplink = socket.socket(fileno=os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    message = messages.receive(uplink)
+    if message is None:
+        return
+    adopt_orphans()
+    settings = message[0]
+    origin = Origin(name="", kind="", uplink=uplink, folder=Path(settings["folder"]), settings=settings)
+    run(Node(origin, socket.socket(fileno=int(sys.argv[1]))), settings["kinds"])
+
+
+if __name__ == "__main__":
+    main()

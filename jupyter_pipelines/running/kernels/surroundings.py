@@ -1,0 +1,20 @@
+"""What every kernel of a step finds around it, forked or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ARGUMENTS = ("--HistoryManager.hist_file=:memory:", "--ProfileDir.location={folder}/profile")
+"""Of its command line: they keep the user's history out of a step, and what runs at the start of the user's own
+sessions, since no key knows it. ``{folder}`` is private to the kernel."""
+
+_UNWANTED = ("PYTEST_CURRENT_TEST",)
+
+
+def step_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment in which steps run, made from that of whoever runs them.
+
+    Sets and dicts of text keys have the same order in every run, so that the same step stores the same bytes.
+    """
+    fixed = {"PYTHONHASHSEED": "0", **given, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    return {name: value for name, value in fixed.items() if name not in _UNWANTED}
