@@ -22,7 +22,7 @@ from benchmarks import reporting
 from benchmarks.__main__ import main, time_patiently
 from benchmarks.comparing import Row, rows, sentences, slope
 from benchmarks.drawing import draw, label
-from benchmarks.entrants import Entrant, folders, idle
+from benchmarks.entrants import Entrant, artifact, folders, forks, idle, live
 from benchmarks.environments import OURS, PEERS, variables
 from benchmarks.measuring import BenchmarkFailed, Command, Measurement, measure
 from benchmarks.notebooks import NOTEBOOK, read_values, write_for_papermill, write_for_ploomber, write_ours
@@ -155,7 +155,11 @@ def test_what_was_made_to_look_done_is_reused_by_the_real_command(tmp_path: Path
     ("tool", "idle_text", "busy_text"),
     [
         (Ours(), "s0 ↻ reused\nall 3 steps reused", "s0 ↻ reused\n✓ succeeded run b74989: 1 step ran, 2 reused"),
-        (Dvc(), "Stage 's0' didn't change, skipping\nData and pipelines are up to date.", "Running stage 's0':"),
+        (
+            Dvc(),
+            "Stage 's0' didn't change, skipping\nData and pipelines are up to date.",
+            "Running stage 's0':\nData and pipelines are up to date.",
+        ),
         (Snakemake(), "Nothing to be done (all requested files are present).", "1 of 1 steps (100%) done"),
         (Ploomber(), "s0      False     0", "s0      True     3\ns1      False   0"),
     ],
@@ -228,6 +232,36 @@ def test_what_a_command_times_itself_counts(tmp_path: Path) -> None:
     assert measured.wall == 99
     assert measured.figures["first"] == 3
     assert measured.cpu < 99
+
+
+def test_a_round_that_did_something_else_does_not_count(tmp_path: Path) -> None:
+    def check(folder: Path) -> None:
+        raise BenchmarkFailed((folder / "made").read_text())
+
+    code = "import pathlib; pathlib.Path('made').write_text('the wrong thing')"
+    entrant = Entrant(name="x", environment=OURS, argv=(sys.executable, "-c", code), check=check)
+    with pytest.raises(BenchmarkFailed, match="the wrong thing"):
+        entrant.time(tmp_path)
+
+
+@pytest.mark.parametrize("who", [OURS, "joblib"])
+@pytest.mark.parametrize(("kind", "size"), [("array", 1000), ("frame", 100), ("model", 2)])
+def test_values_come_through_whole_and_both_halves_are_timed(tmp_path: Path, who: str, kind: str, size: int) -> None:
+    figures = artifact(who, kind, size).time(tmp_path).figures
+    assert figures["wall"] == figures["write"] + figures["read"]
+    assert figures["cpu"] == figures["write cpu"] + figures["read cpu"]
+
+
+def test_the_floor_is_what_one_fork_takes(tmp_path: Path) -> None:
+    measured = forks("light", "json", 3).time(tmp_path)
+    assert 0 < measured.wall == measured.figures["wall"]
+
+
+@pytest.mark.kernel
+def test_a_live_kernel_is_asked_for_runs_that_have_nothing_to_do(tmp_path: Path) -> None:
+    entrant = live(chain(2))
+    entrant.prepare(tmp_path)
+    assert {"load", "first", "wall", "slowest", "cpu"} == entrant.time(tmp_path).figures.keys()
 
 
 def test_commands_see_nothing_of_the_settings_of_whoever_measures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ LIBRARIES = {"array": "numpy", "frame": "pandas", "model": "sklearn.ensemble"}
 PART = "part.json"
 ARTIFACT = "artifact.json"
 VALUE = "value.joblib"
+STORE = Path("store").absolute()
+value: Any = None
 
 
 def make_array(size: int) -> Any:
@@ -74,27 +76,34 @@ def touch_model(value: Any) -> float:
 TOUCHES: dict[str, Callable[[Any], float]] = {"array": touch_array, "frame": touch_frame, "model": touch_model}
 
 
-def save_ours(value: Any) -> None:
-    """Save as a step does, and put it into the store as its worker does."""
+def save_ours() -> None:
+    """Save as the notebook of a step does, and put it into the store as its worker does."""
+    from jupyter_pipelines.running import settling
+    from jupyter_pipelines.running.inside import Inside
+
     store = _store()
-    path = store.scratch() / "value"
-    saved = _serializers().save(value, path)
-    digest, size = store.blobs.put_file(path, digest=saved.digest)
-    Path(ARTIFACT).write_text(json.dumps([digest, saved.format, size]), encoding="utf-8")
+    folder = store.scratch(".make")
+    ticket = _ticket("make", outputs={"value": {"kind": "value", "format": None}})
+    Inside(ticket.to_dict(notebook=False), folder).outputs("value")
+    taken = settling.take(ticket, store, folder)
+    Path(ARTIFACT).write_text(json.dumps(taken.outputs["value"].to_dict()), encoding="utf-8")
 
 
 def load_ours() -> Any:
-    """Verify as the worker does, and load as a step does."""
-    from jupyter_pipelines.pipeline.data import Artifact
+    """Verify as the worker of the next step does, and load as its notebook does."""
+    from jupyter_pipelines.running import settling
+    from jupyter_pipelines.running.inside import Inside
 
-    digest, form, size = json.loads(Path(ARTIFACT).read_text(encoding="utf-8"))
+    stored = json.loads(Path(ARTIFACT).read_text(encoding="utf-8"))
+    given = {"kind": "artifact", "digest": stored["digest"], "format": stored["format"]}
     store = _store()
-    if store.intact(Artifact(digest=digest, format=form, bytes=size)) != "ok":
-        raise RuntimeError("the store lost it")
-    return _serializers().load(store.blobs.path(digest), form)
+    folder = store.scratch(".use")
+    ticket = _ticket("use", inputs={"value": given})
+    laid_out = settling.lay_out(ticket, store, folder)
+    return Inside({**ticket.to_dict(notebook=False), "inputs": laid_out}, folder).input("value")
 
 
-def save_joblib(value: Any) -> None:
+def save_joblib() -> None:
     """Dump, and take the digest of the file."""
     import joblib
 
@@ -122,16 +131,16 @@ def timed(action: Callable[[], Any]) -> tuple[Any, float, float]:
 
 def write(who: str, kind: str, size: int) -> dict[str, float]:
     """Make a value and save it."""
+    global value  # noqa: PLW0603 - what a step saves it has in its namespace
     value = MAKERS[kind](size)
-    save = save_ours if who == "ours" else save_joblib
-    _, wall, cpu = timed(lambda: save(value))
+    _, wall, cpu = timed(save_ours if who == "ours" else save_joblib)
     return {"write": wall, "write cpu": cpu, "sum": TOUCHES[kind](value)}
 
 
 def read(who: str, kind: str) -> dict[str, float]:
     """Load the value, and then use it once."""
-    value, wall, cpu = timed(load_ours if who == "ours" else load_joblib)
-    found, use, use_cpu = timed(lambda: TOUCHES[kind](value))
+    loaded, wall, cpu = timed(load_ours if who == "ours" else load_joblib)
+    found, use, use_cpu = timed(lambda: TOUCHES[kind](loaded))
     return {"read": wall, "read cpu": cpu, "use": use, "use cpu": use_cpu, "sum": found}
 
 
@@ -158,23 +167,24 @@ def _call(*arguments: str) -> dict[str, float]:
 def _prepare(who: str, kind: str) -> None:
     """Import what a step that has such a value has imported, and what saves and loads it."""
     importlib.import_module(LIBRARIES[kind])
-    if who == "ours":
-        _store()
-        _serializers()
-    else:
-        importlib.import_module("joblib")
+    modules = ("running.settling", "running.guarding", "storing.serializers") if who == "ours" else ()
+    for name in (*(f"jupyter_pipelines.{module}" for module in modules), "joblib"):
+        importlib.import_module(name)
+    _store()
 
 
 def _store() -> Any:
     from jupyter_pipelines.storing.store import Store
 
-    return Store.open(Path("store").absolute())
+    return Store.open(STORE)
 
 
-def _serializers() -> Any:
-    from jupyter_pipelines.storing import serializers
+def _ticket(step: str, **interface: Any) -> Any:
+    from jupyter_pipelines.running.ticket import Ticket
 
-    return serializers
+    published = {"notebook": f"{step}.ipynb", "log": f"{step}.log"}
+    place = {"path": f"{step}.ticket.json", "cwd": str(Path.cwd()), "store": str(STORE), "publish": published}
+    return Ticket(id=f"one-{step}-1", run="one", step=step, notebook={}, **place, **interface)
 
 
 if __name__ == "__main__":
