@@ -10,6 +10,7 @@ Asking for help or for the version imports click and nothing else that takes tim
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -41,6 +42,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 """Every command: the module of this package that has it, and what it does."""
 _DEBUG = "JP_DEBUG"
+_RUBBISH = 50_000
 _ENDING = ("SIGTERM", "SIGHUP")
 
 
@@ -85,6 +87,8 @@ def commands(ctx: click.Context) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Work on a command line and leave with its exit code."""
+    # A process that ends soon makes much and throws little away: looking for rubbish as often as usual finds none.
+    gc.set_threshold(_RUBBISH)
     sys.exit(call(sys.argv[1:] if arguments is None else arguments))
 
 

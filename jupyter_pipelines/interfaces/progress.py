@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from jupyter_pipelines.interfaces.desk import is_colourful, is_plain, write
 from jupyter_pipelines.reporting.following import Following, Running
-from jupyter_pipelines.reporting.statuses import look, of_step_run
+from jupyter_pipelines.reporting.statuses import look
 from jupyter_pipelines.reporting.text import detail
 from jupyter_pipelines.reporting.visible import clean
 from jupyter_pipelines.reporting.wording import in_words, plural
@@ -100,7 +100,7 @@ class Lines:
                 self._write(f"{event.fault}\n")
 
     def _finished(self, event: StepFinished) -> None:
-        status = of_step_run(event.result.to_dict())
+        status = self._following.status(event.step)
         took = f" in {in_words(status.seconds)}" if status.seconds and status.state == "succeeded" else ""
         more = detail(status)
         self._say(event.step, status.state, took + (f", {more}" if more else ""))
@@ -201,7 +201,7 @@ class Screen:
         return ", ".join(parts)
 
     def _finished(self, event: StepFinished) -> None:
-        status = of_step_run(event.result.to_dict())
+        status = self._following.status(event.step)
         took = in_words(status.seconds) if status.seconds else ""
         self._print(event.step, status.state, ", ".join(part for part in (took, detail(status)) if part))
 

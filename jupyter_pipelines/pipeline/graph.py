@@ -65,6 +65,7 @@ class Pipeline:
     warnings: tuple[Fault, ...] = ()
     _by_name: Mapping[str, Step] = field(default_factory=dict, init=False, repr=False, compare=False)
     _before: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _order: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {step.name: step for step in self.steps})
@@ -104,7 +105,9 @@ class Pipeline:
         graphlib.CycleError
             The steps wait for each other; a pipeline that :func:`jupyter_pipelines.read` returned never does.
         """
-        return ordered({step.name: self.before(step.name) for step in self.steps})
+        if not self._order:
+            self._order.extend(ordered({step.name: self.before(step.name) for step in self.steps}))
+        return tuple(self._order)
 
     def ancestors(self, *names: str) -> frozenset[str]:
         """Return every step that one of `names` waits for, however far."""

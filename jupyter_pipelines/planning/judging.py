@@ -173,8 +173,15 @@ class Judge:
         damage = self._damage(step, record)
         if damage is not None:
             return replace(draft, reason=damage, previous=record)
-        reason, outputs = _unchanged(step, record), _declared(step, record)
-        return replace(draft, decision="reuse", reason=reason, outputs=outputs, origin=record)
+        return PlannedStep(
+            name=step.name,
+            decision="reuse",
+            reason=_unchanged(step, record),
+            key=draft.key,
+            parts=draft.parts,
+            outputs=_declared(step, record),
+            origin=record,
+        )
 
     def _damage(self, step: Step, record: StepRecord) -> Reason | None:
         """Return what is wrong with the stored outputs; what has to be put aside before what is just not there."""

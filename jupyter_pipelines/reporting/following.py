@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from jupyter_pipelines.reporting.statuses import Status, of_step_run
+from jupyter_pipelines.reporting.statuses import Status, of_result
 from jupyter_pipelines.running.events import (
     Event,
     RunStarted,
@@ -99,6 +99,10 @@ class Following:
         }
         return {**self._statuses, **running}
 
+    def status(self, step: str) -> Status:
+        """Return what was last told of one step."""
+        return self._statuses[step]
+
     def _on_start(self, event: RunStarted) -> None:
         self._statuses = {
             step: Status(state="skip" if decision == "skip" else "pending")
@@ -127,7 +131,7 @@ class Following:
 
     def _on_finish(self, event: StepFinished) -> None:
         self.running.pop(event.step, None)
-        status = of_step_run(event.result.to_dict())
+        status = of_result(event.result)
         self._statuses[event.step] = status
         self.finished += 1
         self.reused += status.state == "reused"

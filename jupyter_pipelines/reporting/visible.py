@@ -15,7 +15,7 @@ def clean(text: object, limit: int = NAME_LIMIT) -> str:
     reverse what stands beside it or fill the screen.
     """
     whole = str(text)
-    shown = whole if whole.isascii() and whole.isprintable() else "".join(map(_visible, whole[: limit + 1]))
+    shown = whole if whole.isprintable() else "".join(map(_visible, whole[: limit + 1]))
     return clip(shown, limit)
 
 

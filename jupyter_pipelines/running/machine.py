@@ -393,7 +393,18 @@ def _successors(tasks: Sequence[Task]) -> dict[str, list[str]]:
 
 
 def _backwards(tasks: Iterable[Task]) -> list[str]:
-    return list(reversed(ordered({task.name: task.before for task in tasks})))
+    before = {task.name: task.before for task in tasks}
+    return list(reversed(before if _is_in_order(before) else ordered(before)))
+
+
+def _is_in_order(before: Mapping[str, Sequence[str]]) -> bool:
+    """Tell whether each name comes after those it waits for, as those of a plan do."""
+    seen: set[str] = set()
+    for name, befores in before.items():
+        if not seen.issuperset(befores):
+            return False
+        seen.add(name)
+    return True
 
 
 def _tails(tasks: Sequence[Task], after: Mapping[str, Sequence[str]], backwards: Sequence[str]) -> dict[str, float]:
