@@ -35,6 +35,7 @@ Code = Literal[
 Parts = Mapping[str, str]
 _SAID_AT_ONCE = 3
 _HEXDIGITS = 8
+_ALGORITHMS = ("sha256", "blake3")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +104,10 @@ def why(now: Parts, before: Parts, step: Step) -> Reason | None:
 
 def short(value: str) -> str:
     """Return a part's value with its digests cut to what a person compares."""
-    words = [word.removeprefix("sha256:") for word in value.split(" ")]
-    if value.startswith("sha256:"):
-        return " ".join(["sha256", f"{words[0][:_HEXDIGITS]}…", *words[1:]])
+    algorithm, colon, rest = value.partition(":")
+    if colon and algorithm in _ALGORITHMS:
+        digits, *words = rest.split(" ")
+        return " ".join([algorithm, f"{digits[:_HEXDIGITS]}…", *words])
     return value
 
 
@@ -254,4 +256,6 @@ def _came(new: str | None, old: str | None) -> str:
 def _from_to(name: str, new: str | None, old: str | None, by: str = "") -> str:
     if new is None or old is None or MISSING in (new, old):
         return ""
-    return f"{name}: {short(old)} -> {short(new).removeprefix('sha256 ')}{by}"
+    kind = short(old).partition(" ")[0]
+    changed = short(new).removeprefix(f"{kind} ") if kind in _ALGORITHMS else short(new)
+    return f"{name}: {short(old)} -> {changed}{by}"

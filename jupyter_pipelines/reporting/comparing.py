@@ -223,7 +223,7 @@ def _digests(step: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_digest(value: object) -> bool:
-    text = str(value).removeprefix("sha256:").partition(" ")[0]
+    text = str(value).removeprefix("sha256:").removeprefix("blake3:").partition(" ")[0]
     return len(text) == 64 and all(character in "0123456789abcdef" for character in text)
 
 

@@ -15,6 +15,7 @@ from jupyter_pipelines.planning.fingerprint import parts
 from tests.planning.stand_ins import PYTHON, module, shared, step
 
 A, B = "sha256:" + "a1" * 32, "sha256:" + "b2" * 32
+C = "blake3:" + "c3" * 32
 SEED = shared("cell 3", "seed(1)", 3, "setup")
 CLEAN = shared("clean", "def clean(): return 1", 2)
 STEP = step(
@@ -150,6 +151,12 @@ CASES = {
         "input",
         "input file `raw` (data/raw.csv) changed",
         ("input raw: sha256 a1a1a1a1… -> b2b2b2b2…",),
+    ),
+    "file, of another algorithm": (
+        differing(raw=C),
+        "input",
+        "input file `raw` (data/raw.csv) changed",
+        ("input raw: sha256 a1a1a1a1… -> blake3 c3c3c3c3…",),
     ),
     "file renamed": (
         differing(replace(STEP, inputs=step("x", "rows=load.rows raw=data/new.csv").inputs)),

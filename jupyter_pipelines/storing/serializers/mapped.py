@@ -63,7 +63,7 @@ def memory(path: Path) -> Any:
         status = os.fstat(file.fileno())
         if not is_mapped(status):
             content = bytearray(status.st_size)
-            del content[file.readinto(content) :]  # type: ignore[attr-defined]
+            del content[file.readinto(content) :]
             return content
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     _regions[:] = [one for one in _regions if one.holder() is not None]
