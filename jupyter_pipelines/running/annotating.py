@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,18 @@ def _explain(cell: Any, verdict: Verdict) -> None:
 
 
 def publish(nb: Any, path: Path) -> str:
-    """Write a notebook to `path`, whole or not at all, and return the path."""
+    """Write a notebook to `path`, whole or not at all, and return the path; :func:`make_durable` comes later."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(nbformat.writes(nb) + "\n")  # type: ignore[no-untyped-call]
-            file.flush()
-            os.fsync(file.fileno())
+        temporary.write_text(nbformat.writes(nb) + "\n", "utf-8")  # type: ignore[no-untyped-call]
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return str(path)
+
+
+def make_durable(path: Path) -> None:
+    """See to it that a file outlasts a power cut, if it is there and can."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        os.fsync(file.fileno())

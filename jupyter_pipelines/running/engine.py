@@ -38,7 +38,7 @@ class Engine:
             return NBClientEngine.execute_notebook(nb, kernel_name, **options)
         from jupyter_pipelines.running.executing import execute
 
-        return execute(nb, conduct, output_path=options.get("output_path"))
+        return execute(nb, conduct)
 
     @classmethod
     def nb_kernel_name(cls, nb: Any, name: str | None = None) -> str:

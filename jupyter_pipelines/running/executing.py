@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -49,6 +50,8 @@ class Conduct:
         Watches it; not started yet.
     report : callable
         Hears of each cell.
+    keep : callable
+        Called now and then with the notebook as far as it has come.
 
     Attributes
     ----------
@@ -70,6 +73,7 @@ class Conduct:
     kernel: StepKernel
     watch: Watch
     report: Steps
+    keep: Callable[[Any], object]
     ending: Ending = "done"
     cell: Any = None
     number: int = 0
@@ -78,11 +82,12 @@ class Conduct:
     cells: tuple[Any, ...] = ()
 
 
-def execute(nb: Any, conduct: Conduct, *, output_path: str | None) -> Any:
+def execute(nb: Any, conduct: Conduct) -> Any:
     """Run the cells of `nb` in the kernel of `conduct`, and return `nb`."""
     conduct.notebook = nb
     conduct.cells = tuple(cell for cell in nb.cells if _is_code(cell))
-    record = Record(nb, output_path=output_path, progress_bar=False, autosave_cell_every=0)
+    record = Record(nb, progress_bar=False, autosave_cell_every=0)
+    record.keep = conduct.keep
     record.notebook_start()
     client = Client(record, km=conduct.kernel.manager, raise_on_iopub_timeout=False, **_OPTIONS)
     client.conduct = conduct
@@ -96,13 +101,15 @@ def execute(nb: Any, conduct: Conduct, *, output_path: str | None) -> Any:
 class Record(NotebookExecutionManager):  # type: ignore[misc]
     """Papermill's record of an execution, without its two faults: wrong states, and a save for every event."""
 
-    _next_save = 0.0
+    keep: Callable[[Any], object]
+    _next_save: float | None = None
 
-    def save(self, force: bool = False, **options: Any) -> None:
-        """Write the notebook now and then; writing it twice for each cell takes time that grows with its square."""
+    def save(self, **_: Any) -> None:
+        """Keep the notebook now and then; writing it twice for each cell takes time that grows with its square."""
         now = time.monotonic()
-        if force or now >= self._next_save:
-            super().save(**options)
+        if self._next_save is not None and now >= self._next_save:
+            self.keep(self.nb)
+        if self._next_save is None or now >= self._next_save:
             self._next_save = time.monotonic() + max(_SAVE_EVERY, 5 * (time.monotonic() - now))
 
     def cell_failed(self, cell: Any) -> None:
@@ -115,7 +122,6 @@ class Record(NotebookExecutionManager):  # type: ignore[misc]
         about = self.nb.metadata.papermill
         about["end_time"] = self.end_time.isoformat()
         about["duration"] = (self.end_time - self.start_time).total_seconds()
-        self.save(force=True)
 
 
 class Client(PapermillNotebookClient):  # type: ignore[misc]

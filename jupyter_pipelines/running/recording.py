@@ -61,7 +61,8 @@ def begin() -> None:
     shell = _shell()
     if shell is not None:
         _record_cells(shell, folder, document["log"])
-    lingering.remember()
+    else:
+        lingering.remember()
 
 
 def _record_cells(shell: Any, folder: Path, log: str) -> None:
@@ -247,6 +248,8 @@ class Recorder:
         """Write down under which file name the cell's code will appear in tracebacks."""
         self._depth += 1
         if self._depth == 1:
+            if self._count == 0:
+                lingering.remember()
             self._count += 1
             self._text = info.raw_cell
         offset = _offset(self._text, info.raw_cell)

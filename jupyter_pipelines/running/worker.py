@@ -23,6 +23,7 @@ from jupyter_pipelines.running.explaining import Evidence, Verdict
 from jupyter_pipelines.running.forking import client
 from jupyter_pipelines.running.inside import ATTEMPT, DOCUMENT
 from jupyter_pipelines.running.kernels import processes
+from jupyter_pipelines.running.kernels.ahead import Ahead, begin
 from jupyter_pipelines.running.kernels.launching import Forks, NotStarted, StepKernel
 from jupyter_pipelines.running.kernels.surroundings import step_environment
 from jupyter_pipelines.running.kernels.watching import Cancel, Watch
@@ -41,8 +42,6 @@ START_TIMEOUT = 60.0
 EXIT_PATIENCE = 5.0
 """Seconds that a kernel may take to end by itself once its step is done."""
 
-_BEGIN = "__import__('jupyter_pipelines.running.recording', fromlist=['begin']).begin()"
-
 
 @dataclass(slots=True, kw_only=True)
 class Workplace:
@@ -60,6 +59,8 @@ class Workplace:
         The process exists for this attempt only and adopts orphans: whatever it has started belongs to the step.
     forks : str or None
         Socket of a tree of processes from which kernels are forked.
+    ahead : Ahead or None
+        Starts kernels that cannot be forked before they are needed.
     later : ExitStack
         What is left to do when an outcome is known already.
     changed : callable
@@ -71,6 +72,7 @@ class Workplace:
     folders: list[Path] = field(default_factory=list)
     alone: bool = False
     forks: str | None = None
+    ahead: Ahead | None = None
     later: ExitStack = field(default_factory=ExitStack)
     changed: Callable[[], None] = lambda: None
 
@@ -84,10 +86,13 @@ class Workplace:
 
     def strays(self) -> list[Any]:
         """Return the processes that the step started and that live, but for the kernel itself."""
-        pid = self.kernel.pid if self.kernel else 0
-        adopted = self.alone and self.forks is None
-        found = processes.descendants() if adopted else processes.marked(ATTEMPT, self.mark, session=pid)
-        return [one for one in found if one.pid != pid]
+        kernel, ahead = self.kernel, self.ahead
+        pid = kernel.pid if kernel is not None else 0
+        others = (pid, ahead.pid if ahead is not None else 0)
+        found = processes.descendants() if self.alone else []
+        if self.forks is not None or not self.alone:
+            found += processes.marked(ATTEMPT, self.mark, session=pid)
+        return [one for one in found if one.pid not in others]
 
     def remove(self, folder: Path) -> None:
         """Remove a folder of the attempt."""
@@ -209,22 +214,21 @@ class Attempt:
         ticket, place = self._ticket, self._workplace
         if not Path(ticket.cwd).is_dir():
             raise NotStarted(f"the folder `{ticket.cwd}` does not exist")
-        environment = step_environment(os.environ) | {**ticket.environment, ATTEMPT: str(self._folder)}
-        kernel = StepKernel(
-            name=ticket.kernel, cwd=ticket.cwd, environment=environment, log=self._log, forks=self._forks()
-        )
+        kernel = self._new_kernel()
         place.kernel = kernel
         place.folders.append(kernel.folder)
         try:
             if place.cancel.asked:
                 raise NotStarted("it is no longer wanted")
             self._report(text="starting the kernel")
-            kernel.launch()
+            if kernel.process is None:
+                kernel.launch()
             place.changed()
-            self._foresee()
             _import_papermill()
             kernel.connect(START_TIMEOUT, lambda: place.cancel.asked)
-            kernel.evaluate(_BEGIN, START_TIMEOUT)
+            self._foresee(kernel)
+            if not kernel.records:
+                kernel.evaluate(begin({ATTEMPT: str(self._folder)}), START_TIMEOUT)
             yield kernel
         finally:
             kernel.close()
@@ -232,25 +236,50 @@ class Attempt:
             place.folders.remove(kernel.folder)
             place.kernel = None
 
+    def _new_kernel(self) -> StepKernel:
+        """Return a kernel: the one that was started ahead of time, or one that is yet to be started."""
+        ticket = self._ticket
+        environment, forks = self._environment(), self._forks()
+        if forks is None and self._workplace.ahead is not None:
+            kernel = self._workplace.ahead.take(ticket.kernel, ticket.cwd, environment, self._log)
+            if kernel is not None:
+                return kernel
+        marked = environment | {ATTEMPT: str(self._folder)}
+        return StepKernel(name=ticket.kernel, cwd=ticket.cwd, environment=marked, log=self._log, forks=forks)
+
+    def _environment(self) -> dict[str, str]:
+        return step_environment(os.environ) | dict(self._ticket.environment)
+
     def _forks(self) -> Forks | None:
         """Return where a forked kernel comes from; its packages were imported in the environment that it finds."""
-        if self._workplace.forks is None or self._ticket.environment:
+        if self._workplace.forks is None or self._ticket.environment or self._ticket.kernel is not None:
             return None
         warm = self._ticket.warm or {"shared": (), "own": ()}
         return Forks(path=self._workplace.forks, shared=warm["shared"], own=warm["own"])
 
-    def _foresee(self) -> None:
-        """Have the kernel of the next step made."""
-        path, following = self._workplace.forks, self._ticket.following
-        if path is not None and following is not None:
-            client.prepare(path, {"kind": "kernels", **following})
+    def _foresee(self, kernel: StepKernel) -> None:
+        """Have the kernel of the next step made; it is most likely of the same sort."""
+        place, ticket = self._workplace, self._ticket
+        if ticket.following is None:
+            return
+        if kernel.records and place.forks is not None:
+            client.prepare(place.forks, {"kind": "kernels", **ticket.following})
+        elif place.ahead is not None:
+            place.ahead.start(ticket.kernel, ticket.cwd, self._environment())
 
     def _conduct(self, kernel: StepKernel) -> Conduct:
         from jupyter_pipelines.running.executing import Conduct
 
         cancel = self._workplace.cancel
         watch = Watch(kernel, timeout=self._ticket.timeout, cancel=cancel, report=self._tail)
-        return Conduct(kernel=kernel, watch=watch, report=self._cell)
+        return Conduct(kernel=kernel, watch=watch, report=self._cell, keep=self._keep)
+
+    def _keep(self, notebook: Any) -> None:
+        """Put the notebook where people look, as far as it has come."""
+        from jupyter_pipelines.running.annotating import publish
+
+        with contextlib.suppress(OSError):  # the next attempt at it, or the last one, says what is wrong
+            publish(notebook, Path(self._ticket.publish["notebook"]))
 
     def _execute(self, conduct: Conduct) -> None:
         """Let papermill run the notebook; how it went stands in `conduct`, not in what papermill raises or returns."""
@@ -262,7 +291,7 @@ class Attempt:
         with contextlib.suppress(PapermillExecutionError):
             papermill.execute_notebook(
                 str(self._folder / "step.ipynb"),
-                str(self._folder / "executed.ipynb"),
+                None,
                 engine_name=engine.NAME,
                 kernel_name=self._ticket.kernel or "python3",
                 cwd=self._ticket.cwd,
@@ -314,7 +343,7 @@ class Attempt:
         )
 
     def _publish(self, conduct: Conduct, verdict: Verdict | None) -> str:
-        from jupyter_pipelines.running.annotating import annotate, publish
+        from jupyter_pipelines.running.annotating import annotate, make_durable, publish
 
         stack = explaining.readable_stack(self._evidence)
         with writing(self._store.root, f"the notebook of step `{self._ticket.step}`"):
@@ -322,7 +351,10 @@ class Attempt:
                 with self._log.open("a", encoding="utf-8") as log:
                     log.write(f"\n{verdict.fault.message}; innermost first:\n{stack}")
             annotate(conduct, self._ticket, verdict)
-            return publish(conduct.notebook, Path(self._ticket.publish["notebook"]))
+            path = publish(conduct.notebook, Path(self._ticket.publish["notebook"]))
+        # Nothing that is reused stands in it: the next step need not wait until it is on the disk.
+        self._workplace.later.callback(make_durable, Path(path))
+        return path
 
     def _failure(self, verdict: Verdict) -> Outcome:
         return Outcome(

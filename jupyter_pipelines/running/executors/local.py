@@ -247,7 +247,8 @@ class _Worker:
         from jupyter_pipelines.running.kernels import processes
 
         mark = str(self.holds.get("mark", "none"))
-        processes.kill_all(lambda: processes.marked(ATTEMPT, mark))
+        kernel = int(self.holds.get("kernel", 0))
+        processes.kill_all(lambda: processes.marked(ATTEMPT, mark, session=kernel))
         for folder in self.holds.get("folders", ()):
             shutil.rmtree(folder, ignore_errors=True)
 

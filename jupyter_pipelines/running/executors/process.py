@@ -19,6 +19,8 @@ import time
 from typing import Any, BinaryIO
 
 from jupyter_pipelines.errors import Fault
+from jupyter_pipelines.running.forking.owner import is_ahead
+from jupyter_pipelines.running.kernels.ahead import Ahead
 from jupyter_pipelines.running.kernels.processes import adopt_orphans
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
 from jupyter_pipelines.running.worker import Workplace, execute
@@ -43,6 +45,7 @@ class Process:
 
     def __init__(self, source: BinaryIO, target: BinaryIO, forks: str | None = None) -> None:
         self._forks = forks
+        self._ahead = Ahead() if is_ahead(os.environ) else None
         self._source = source
         self._target = target
         self._parent = os.getppid()
@@ -58,6 +61,8 @@ class Process:
         threading.Thread(target=self._listen, name="jupyter-pipelines-orders", daemon=True).start()
         while ticket := self._tickets.get():
             self._execute(ticket)
+        if self._ahead is not None:
+            self._ahead.close()
 
     def _execute(self, ticket: Ticket) -> None:
         try:
@@ -89,7 +94,7 @@ class Process:
     def _obey(self, order: dict[str, Any]) -> None:
         if "ticket" in order:
             ticket = Ticket.from_dict(order["ticket"])
-            self._workplace = Workplace(alone=self._alone, forks=self._forks, changed=self._tell)
+            self._workplace = Workplace(alone=self._alone, forks=self._forks, ahead=self._ahead, changed=self._tell)
             self._current = ticket.id
             self._tickets.put(ticket)
         elif order.get("cancel") == self._current:
@@ -100,15 +105,21 @@ class Process:
     def _abandon(self) -> None:
         """Nobody is there any more who could want an outcome."""
         self._workplace.cancel.ask(hard=True)
-        self._workplace.clear()
+        self._clear()
         time.sleep(_SECOND_LOOK)  # what was just being started when we looked
-        self._workplace.clear()
+        self._clear()
         os._exit(0)
+
+    def _clear(self) -> None:
+        self._workplace.clear()
+        if self._ahead is not None:
+            self._ahead.close()
 
     def _tell(self) -> None:
         """Say what has to be ended and removed if this process dies."""
         folders = [str(folder) for folder in self._workplace.folders]
-        self._send({"holds": {"mark": self._workplace.mark, "folders": folders}})
+        kernel = self._workplace.kernel.pid if self._workplace.kernel else 0
+        self._send({"holds": {"mark": self._workplace.mark, "kernel": kernel, "folders": folders}})
 
     def _progress(self, progress: Progress) -> None:
         self._send({"progress": progress.to_dict()})

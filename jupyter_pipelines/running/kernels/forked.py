@@ -87,13 +87,16 @@ def run(order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     Parameters
     ----------
     order : Mapping
-        ``cwd`` and ``environment``, which is all there is afterwards.
+        ``cwd`` and ``environment``, which is all there is afterwards; ``record`` when a worker wants to know what
+        happens.
     descriptors : sequence of int
         What its stdin, stdout and stderr are to be.
     """
     _take_streams(descriptors)
     _take_environment(order["environment"])
     os.chdir(order["cwd"])
+    if order["record"]:
+        importlib.import_module("jupyter_pipelines.running.recording").begin()
     _KERNEL.pop("app").start()
 
 

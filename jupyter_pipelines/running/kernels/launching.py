@@ -82,7 +82,12 @@ class OwnInterpreter(KernelSpecManager):
     def _metadata(self) -> dict[str, Any]:
         if self.forks is None or not _provisioner_is_there():
             return {}
-        config = {"modules": list(self.forks.shared), "own": list(self.forks.own), "zygote": self.forks.path}
+        config = {
+            "modules": list(self.forks.shared),
+            "own": list(self.forks.own),
+            "zygote": self.forks.path,
+            "record": True,
+        }
         return {"kernel_provisioner": {"provisioner_name": PROVISIONER, "config": config}}
 
 
@@ -97,8 +102,8 @@ class StepKernel:
         Where it runs.
     environment : Mapping of str to str
         All of its environment.
-    log : Path
-        Gets what it writes to its standard streams.
+    log : Path or None
+        Gets what it writes to its standard streams; None until :meth:`move_in` says where that is.
     forks : Forks or None
         Where a forked one comes from; None to start it the usual way.
     """
@@ -109,12 +114,12 @@ class StepKernel:
         name: str | None,
         cwd: str,
         environment: Mapping[str, str],
-        log: Path,
+        log: Path | None = None,
         forks: Forks | None = None,
     ) -> None:
         self._folder = private_folder()
         self._launch = {"cwd": cwd, "env": dict(environment), "stdin": subprocess.DEVNULL}
-        self._log = log
+        self._log = log or self._folder / "boot.log"
         self._started = time.monotonic()
         self.manager = _manager(name, self._folder, forks)
         self.client: Any = None
@@ -130,6 +135,11 @@ class StepKernel:
     def folder(self) -> Path:
         """Where its sockets are."""
         return self._folder
+
+    @property
+    def records(self) -> bool:
+        """Whether it records already what its worker wants to know: a forked one was told when it was handed over."""
+        return bool(getattr(self.manager.provisioner, "records", False))
 
     def exit_code(self) -> int | None:
         """Return its exit status, the negative number of the signal that killed it, or None while it lives."""
@@ -153,6 +163,13 @@ class StepKernel:
         except OSError as error:
             raise NotStarted(f"its program cannot be executed: {error}") from error
         self.process = getattr(self.manager.provisioner, "process", None)
+
+    def move_in(self, log: Path) -> None:
+        """Have a kernel that was started ahead of time write to `log`; it is as old as this moment."""
+        self._started = time.monotonic()
+        with contextlib.suppress(OSError):  # some systems do not rename what is open; cells are logged in any case
+            self._log.replace(log)
+        self._log = log
 
     def connect(self, timeout: float, give_up: Callable[[], bool]) -> None:
         """Wait until it answers.

@@ -42,16 +42,27 @@ class WarmProvisioner(LocalProvisioner):
         What it imports in addition, ahead of time if it is foreseen.
     zygote : str or None
         Socket of a tree of processes to ask; by default this process keeps one for all kernels of one environment.
+    record : bool
+        Have the kernel record what the worker of a step wants to know; see
+        :mod:`jupyter_pipelines.running.recording`.
     **options
         What jupyter_client passes to provisioners.
     """
 
     def __init__(
-        self, *, modules: Sequence[str] = (), own: Sequence[str] = (), zygote: str | None = None, **options: Any
+        self,
+        *,
+        modules: Sequence[str] = (),
+        own: Sequence[str] = (),
+        zygote: str | None = None,
+        record: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self._request = {"kind": "kernels", "shared": list(modules), "own": list(own)}
         self._path = zygote
+        self._record = record
+        self.records = False
         self._kept: Zygote | None = None
 
     async def launch_kernel(self, cmd: list[str], **options: Any) -> Any:
@@ -69,7 +80,8 @@ class WarmProvisioner(LocalProvisioner):
 
     def _fork(self, cmd: Sequence[str], options: Mapping[str, Any]) -> Any:
         environment = dict(options.get("env") or os.environ)
-        order = {"cwd": options.get("cwd") or os.getcwd(), "environment": environment}  # noqa: PTH109 - a text
+        cwd = options.get("cwd") or os.getcwd()  # noqa: PTH109 - a text
+        order = {"cwd": cwd, "environment": environment, "record": self._record}
         path = self._path or self._keep(_without_private(environment), _arguments(cmd))
         with ExitStack() as stack:
             streams = [_stream(options.get(name), number, stack) for number, name in enumerate(_STREAMS)]
@@ -80,6 +92,7 @@ class WarmProvisioner(LocalProvisioner):
         connection = process.facts["connection"]
         self.process = process  # type: ignore[assignment]  # has what is used of a Popen
         self.pid = self.pgid = process.pid
+        self.records = self._record
         self.connection_info = connection | {"key": connection["key"].encode()}
         return self.connection_info
 
