@@ -137,6 +137,10 @@ class ForkedProcess:
             self._says_something(left)
         return self.returncode or 0
 
+    def fileno(self) -> int:
+        """Return the descriptor that can be read when there is something to hear of it; negative when it has ended."""
+        return self._connection.fileno()
+
     def send_signal(self, number: int) -> None:
         """Send it a signal, if it lives."""
         if self.poll() is None:

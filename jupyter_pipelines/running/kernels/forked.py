@@ -26,9 +26,11 @@ CHANNELS = ("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port")
 
 _PREPARED = """
     ipykernel.kernelapp ipykernel.debugger ipykernel.comm.manager ipykernel.subshell_manager ipykernel.shellchannel
-    IPython.core.completer IPython.core.magics IPython.extensions.storemagic IPython.core.history IPython.core.ultratb
+    IPython.core.completer IPython.core.completerlib IPython.core.debugger IPython.core.history IPython.core.logger
+    IPython.core.magics IPython.core.oinspect IPython.core.ultratb IPython.extensions.storemagic IPython.utils.wildcard
+    tornado.platform.asyncio pdb sqlite3 debugpy threadpoolctl
     jupyter_pipelines.running.recording jupyter_pipelines.running.guarding jupyter_pipelines.running.lingering
-    threadpoolctl debugpy
+    jupyter_pipelines.storing.serializers.plain
 """.split()
 PROFILE = "profile"
 _KERNEL: dict[str, Any] = {}

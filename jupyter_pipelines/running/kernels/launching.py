@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shutil
 import signal
@@ -23,7 +22,7 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_core.utils import run_sync
 
-from jupyter_pipelines.running.kernels import processes
+from jupyter_pipelines.running.kernels import ends, processes
 from jupyter_pipelines.running.kernels.surroundings import ARGUMENTS
 
 OWN = "python3"
@@ -214,8 +213,9 @@ class StepKernel:
 
     async def ended(self) -> None:
         """Return when the process has ended."""
-        while self.exit_code() is None:
-            await asyncio.sleep(5 * _POLL)
+        with ends.watching(self.process) as descriptor:
+            while self.exit_code() is None:
+                await ends.hear(descriptor)
 
     def send(self, name: str) -> None:
         """Send a signal to the process and the children in its group; nothing where the system lacks the signal."""
@@ -256,8 +256,7 @@ class StepKernel:
 
     def _wait(self, seconds: float) -> None:
         if self.process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(seconds)
+            ends.wait(self.process, seconds)
 
     def _arguments(self) -> list[str]:
         if "ipykernel_launcher" not in self.manager.kernel_spec.argv:

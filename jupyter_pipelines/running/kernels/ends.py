@@ -1,0 +1,61 @@
+"""Hearing of the end of a process when it comes, not at the next look."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_LOOK = 0.05
+
+
+@contextmanager
+def watching(process: Any) -> Iterator[int | None]:
+    """Give a descriptor that can be read when `process` has ended; None where the system has no such thing.
+
+    Parameters
+    ----------
+    process : subprocess.Popen or ForkedProcess
+        A child of this process, or one that somebody else has forked for it.
+    """
+    if hasattr(process, "fileno"):
+        yield process.fileno()
+        return
+    descriptor = None
+    with contextlib.suppress(OSError, AttributeError):
+        descriptor = os.pidfd_open(process.pid)
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+async def hear(descriptor: int | None) -> None:
+    """Return when a descriptor can be read; after a moment where there is none."""
+    if descriptor is None or descriptor < 0:
+        await asyncio.sleep(_LOOK)
+        return
+    loop = asyncio.get_running_loop()
+    heard = asyncio.Event()
+    loop.add_reader(descriptor, heard.set)
+    try:
+        await heard.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def wait(process: Any, seconds: float) -> None:
+    """Wait until `process` has ended, for at most `seconds`."""
+    if process.poll() is None:
+        with watching(process) as descriptor:
+            if descriptor is not None and descriptor >= 0:
+                select.select([descriptor], [], [], seconds)
+                seconds = _LOOK
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
