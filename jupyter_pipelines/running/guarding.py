@@ -24,7 +24,7 @@ from typing import Any
 
 _SCALARS = (type(None), bool, int, float, complex, str, bytes)
 _DEEPEST = 20
-_LARGE = 1 << 20
+_LARGE = 1 << 14
 _PARTS = ("_data", "_mask", "_ndarray")
 """What pandas calls the arrays of NumPy in its own: numbers and which are missing, moments, codes."""
 _STILL = frozenset({"builtins", "numpy", "pandas", "polars", "scipy", "sklearn"})
