@@ -18,6 +18,7 @@ from jupyter_pipelines.storing.digests import (
     LARGE,
     SHA256,
     HashingWriter,
+    Later,
     Mark,
     Memo,
     algorithm_of,
@@ -114,8 +115,15 @@ class Blobs:
         """
         return self.put_files([Incoming(path=path, move=move, digest=digest)])[0]
 
-    def put_files(self, files: Iterable[Incoming]) -> list[Stored]:
+    def put_files(self, files: Iterable[Incoming], *, settled: bool = True) -> list[Stored]:
         """Store several files; waiting for the disk once for all of them takes less time than for each by itself.
+
+        Parameters
+        ----------
+        files : iterable of Incoming
+            What to store.
+        settled : bool
+            Wait until the blobs outlast a power cut; otherwise :meth:`settle` does, before a record names them.
 
         Raises
         ------
@@ -130,7 +138,7 @@ class Blobs:
         files = list(files)
         try:
             ready.extend(map(self._ready, files))
-            self._publish(ready)
+            self._publish(ready, settled=settled)
         finally:
             for file, one in zip(files, ready, strict=False):
                 if one.path != file.path:
@@ -139,6 +147,16 @@ class Blobs:
             if file.move:
                 remove(file.path)
         return [Stored(one.digest, one.size) for one in ready]
+
+    def settle(self, digests: Iterable[str]) -> None:
+        """Wait until blobs that were put without waiting outlast a power cut.
+
+        Raises
+        ------
+        StoreError
+            The disk refuses.
+        """
+        self._door.settle_names([path_of(digest) for digest in digests])
 
     def put_bytes(self, content: bytes) -> Stored:
         """Store `content`; see :meth:`put_file`."""
@@ -179,7 +197,7 @@ class Blobs:
             file.close()
             raise unknown(f"the output {digest}", algorithm_of(digest))
         try:
-            found = self._digest(digest, file)
+            found = self._digest(digest, file, self._memo)
             file.seek(0)
         except BaseException:
             file.close()
@@ -191,11 +209,14 @@ class Blobs:
 
     def verify(self, digest: str) -> Condition:
         """Tell whether the blob of `digest` is there and unharmed; changes nothing."""
+        return self._verify(digest, self._memo)
+
+    def _verify(self, digest: str, memo: Memo | None) -> Condition:
         try:
             with self._door.open(path_of(digest)) as file:
                 if not is_known(algorithm_of(digest)):
                     return "unknown"
-                return "ok" if self._digest(digest, file) == digest else "corrupt"
+                return "ok" if self._digest(digest, file, memo) == digest else "corrupt"
         except FileNotFoundError:
             return "missing"
         except (OSError, StoreError):
@@ -205,11 +226,16 @@ class Blobs:
         """Tell the same of many blobs: those that were checked before cost one look at the file and no more."""
         names = {digest: self._name(digest) for digest in digests}
         marks = {name: mark for name in names.values() if (mark := self._door.mark(name)) is not None}
-        known = self._memo.digests(marks) if self._memo else {}
-        return {
-            digest: "ok" if known.get(name) == digest and is_known(algorithm_of(digest)) else self.verify(digest)
+        later = Later(self._memo)
+        known = later.digests(marks)
+        found: dict[str, Condition] = {
+            digest: "ok"
+            if known.get(name) == digest and is_known(algorithm_of(digest))
+            else self._verify(digest, later)
             for digest, name in names.items()
         }
+        later.finish()
+        return found
 
     def verify_folder(self, digest: str) -> Condition:
         """Tell the same of a folder: of its manifest, and of every file in it."""
@@ -366,11 +392,12 @@ class Blobs:
         _check(file, digest)
         return _Ready(file.path, digest, before.st_size, sure=True) if Mark.of(file.path.lstat()) == mark else None
 
-    def _publish(self, files: Sequence[_Ready]) -> None:
+    def _publish(self, files: Sequence[_Ready], *, settled: bool = True) -> None:
         """Put files under their digests, unless an unharmed blob is there already: recomputing heals."""
         fresh = {one.digest: one for one in files}
         fresh = {digest: one for digest, one in fresh.items() if not self._is_there(digest)}
-        self._door.put_all([(one.path, path_of(digest)) for digest, one in fresh.items()], mode=BLOB_MODE)
+        paths = [(one.path, path_of(digest)) for digest, one in fresh.items()]
+        self._door.put_all(paths, mode=BLOB_MODE, named=settled)
         for digest, one in fresh.items():
             if one.sure and one.size >= LARGE:
                 self._remember(digest)
@@ -409,8 +436,8 @@ class Blobs:
         except OSError:
             return None
 
-    def _digest(self, digest: str, file: BinaryIO) -> str:
-        return digest_open(file, self._name(digest), self._memo, algorithm_of(digest), sealed=True)
+    def _digest(self, digest: str, file: BinaryIO, memo: Memo | None) -> str:
+        return digest_open(file, self._name(digest), memo, algorithm_of(digest), sealed=True)
 
     def _name(self, digest: str) -> str:
         return f"{self._door.root}/{path_of(digest)}"

@@ -81,6 +81,45 @@ class Memo(Protocol):
     def remember(self, path: str, mark: Mark, digest: str, *, durable: bool = False) -> None:
         """Remember the digest of `path`; beyond the next start of the machine only if its bytes are on the disk."""
 
+    def remember_all(self, these: Iterable[tuple[str, Mark, str, bool]]) -> None:
+        """Do the same with many files at once: path, mark, digest, and whether it is durable."""
+
+
+class Later:
+    """Asks a memo at once, and tells it at the end, which takes less time for many files.
+
+    Parameters
+    ----------
+    memo : Memo or None
+        The memo.
+    """
+
+    def __init__(self, memo: Memo | None) -> None:
+        self._memo = memo
+        self._told: list[tuple[str, Mark, str, bool]] = []
+
+    def digest(self, path: str, mark: Mark) -> str | None:
+        """Return what the memo has."""
+        return self._memo.digest(path, mark) if self._memo else None
+
+    def digests(self, marks: Mapping[str, Mark]) -> Mapping[str, str]:
+        """Return what the memo has."""
+        return self._memo.digests(marks) if self._memo else {}
+
+    def remember(self, path: str, mark: Mark, digest: str, *, durable: bool = False) -> None:
+        """Keep it for the end."""
+        self._told.append((path, mark, digest, durable))
+
+    def remember_all(self, these: Iterable[tuple[str, Mark, str, bool]]) -> None:
+        """Keep them for the end."""
+        self._told.extend(these)
+
+    def finish(self) -> None:
+        """Tell the memo."""
+        if self._memo and self._told:
+            self._memo.remember_all(self._told)
+            self._told = []
+
 
 class Hash:
     """A digest in the making. Which algorithm it is shows when the content turns out to be large.

@@ -86,16 +86,24 @@ def is_local(device: int) -> bool:
 
 def kind_of(device: int) -> str:
     """Return what kind of file system has this number, such as ``ext4``; empty where that cannot be known."""
-    try:
-        return _mounted(_MOUNTS.read_bytes()).get((os.major(device), os.minor(device)), "")
-    except OSError:
-        return ""
+    number = (os.major(device), os.minor(device))
+    second = int(time.monotonic())
+    # What is mounted is looked up once a second, and when it is not there.
+    found = _mounted(_MOUNTS, second).get(number)
+    if found is None:
+        _mounted.cache_clear()
+        found = _mounted(_MOUNTS, second).get(number)
+    return found or ""
 
 
-@functools.lru_cache(maxsize=4)
-def _mounted(text: bytes) -> Mapping[tuple[int, int], str]:
+@functools.lru_cache(maxsize=1)
+def _mounted(path: Path, second: int) -> Mapping[tuple[int, int], str]:  # noqa: ARG001 - only to forget it then
     found = {}
-    for line in text.decode("utf-8", "surrogateescape").splitlines():
+    try:
+        text = path.read_text("utf-8", "surrogateescape")
+    except OSError:
+        return {}
+    for line in text.splitlines():
         major, _, minor = line.split(" ", 3)[2].partition(":")
         found[(int(major), int(minor))] = line.rpartition(" - ")[2].partition(" ")[0]
     return found
@@ -127,7 +135,7 @@ class Pace:
         """Take note that the file has `size` bytes now."""
         if size - self._begun < _MUCH:
             return
-        begin_writing(self._handle, self._begun, size - self._begun)
+        _begin_writing(self._handle, self._begun, size - self._begun)
         self._begun = size
         if size + _MUCH > self._end >= 0:
             self._reserve(size)
@@ -150,8 +158,8 @@ class Pace:
             self._end = self._end or -1
 
 
-def begin_writing(handle: int, start: int = 0, size: int = 0) -> None:
-    """Let the system begin to write a part of an open file to the disk (to its end, for 0), and do not wait for it."""
+def _begin_writing(handle: int, start: int, size: int) -> None:
+    """Let the system begin to write a part of an open file to the disk, and do not wait for it."""
     begin = _sync_file_range()
     if begin is not None:
         begin(handle, start, size, _BEGIN_WRITING)

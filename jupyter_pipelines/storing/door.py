@@ -14,14 +14,13 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storing.digests import Mark
-from jupyter_pipelines.storing.disks import begin_writing
 from jupyter_pipelines.storing.faults import unopenable, writing
 from jupyter_pipelines.storing.owners import Owner, parse_token
 
@@ -31,6 +30,7 @@ ASIDE = "aside"
 DAY = 86_400.0
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
+_AT_ONCE = 16
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -149,8 +149,17 @@ class Folder:
         """
         self.put_all([(local, path)], mode=mode)
 
-    def put_all(self, files: Sequence[tuple[Path, str]], *, mode: int = _FILE_MODE) -> None:
+    def put_all(self, files: Sequence[tuple[Path, str]], *, mode: int = _FILE_MODE, named: bool = True) -> None:
         """Do the same with several files; none has its name before the bytes of all are on the disk.
+
+        Parameters
+        ----------
+        files : sequence of (Path, str)
+            Each with the path at which it is to appear.
+        mode : int
+            Who may do what with them.
+        named : bool
+            Wait until their names are on the disk, too; otherwise :meth:`settle_names` does, later.
 
         Raises
         ------
@@ -161,12 +170,24 @@ class Folder:
         what = f"`{files[0][1]}`" if len(files) == 1 else f"{len(files)} files"
         with writing(self.root, what):
             settle([local for local, _ in files], mode)
+            make_folders([target.parent for _, _, target in targets], named=named)
             for local, _, target in targets:
-                make_folder(target.parent)
                 self._give_way(target)
                 os.replace(local, target)
-            for folder in {target.parent for _, _, target in targets}:
-                sync_folder(folder)
+            if named:
+                at_once(sync_folder, list({target.parent for _, _, target in targets}))
+
+    def settle_names(self, paths: Iterable[str]) -> None:
+        """Wait until the names of files, and of the folders they are in, are on the disk.
+
+        Raises
+        ------
+        StoreError
+            The disk refuses.
+        """
+        shelves = {self.locate(path).parent for path in paths}
+        with writing(self.root, f"{len(shelves)} folders"):
+            at_once(sync_folder, [*shelves, *{shelf.parent for shelf in shelves}])
 
     def mv(self, source: str, target: str) -> None:
         """Rename `source` to `target`."""
@@ -221,18 +242,26 @@ def create(path: Path) -> BinaryIO:
 
 
 def settle(paths: Sequence[Path], mode: int) -> None:
-    """Give files their mode and wait until their bytes are on the disk.
+    """Give files their mode and wait until their bytes are on the disk."""
 
-    The disk begins with all of them before one is waited for: then it writes down most of what it has to in one go.
-    """
-    for path in paths:
+    def settle_one(path: Path) -> None:
         with _opened(path) as handle:
             os.fchmod(handle, mode)
-            if len(paths) > 1:
-                begin_writing(handle)
-    for path in paths:
-        with _opened(path) as handle:
             os.fsync(handle)
+
+    at_once(settle_one, paths)
+
+
+def at_once(act: Callable[[Path], None], paths: Sequence[Path]) -> None:
+    """Wait for the disk with several paths at once: it writes them down together, in the time that one takes."""
+    if len(paths) < 2:
+        for path in paths:
+            act(path)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(len(paths), _AT_ONCE)) as waiting:
+        list(waiting.map(act, paths))
 
 
 @contextmanager
@@ -246,15 +275,28 @@ def _opened(path: Path) -> Iterator[int]:
 
 def make_folder(path: Path) -> None:
     """Make the folder `path` and those above it, open to nobody else, and wait until their names are on the disk."""
+    make_folders([path])
+
+
+def make_folders(paths: Iterable[Path], *, named: bool = True) -> None:
+    """Do the same for several folders; wait only if `named`."""
+    changed: dict[Path, None] = {}
+    for path in dict.fromkeys(paths):
+        _make_folder(path, changed)
+    if named:
+        at_once(sync_folder, list(changed))
+
+
+def _make_folder(path: Path, changed: dict[Path, None]) -> None:
     if path.is_dir():
         return
-    make_folder(path.parent)
+    _make_folder(path.parent, changed)
     try:
         path.mkdir(mode=_FOLDER_MODE)
     except FileExistsError:
         if not path.is_dir():
             raise
-    sync_folder(path.parent)
+    changed[path.parent] = None
 
 
 def sync_folder(path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from jupyter_pipelines.errors import Fault, NotStorable
 from jupyter_pipelines.storing import disks
-from jupyter_pipelines.storing.digests import Memo, digest_bytes, digest_file, is_digest, remembered
+from jupyter_pipelines.storing.digests import Later, Memo, digest_bytes, digest_file, is_digest, remembered
 
 SCHEMA = "jupyter-pipelines/folder/1"
 
@@ -64,11 +64,13 @@ def digest_folder(folder: Path, memo: Memo | None = None) -> str:
         Something cannot be read.
     """
     entries = list(walk(folder))
+    later = Later(memo)
     known = remembered([entry.source for entry in entries if entry.source], memo)
     entries = [
-        replace(entry, digest=known.get(entry.source) or digest_file(entry.source, memo)) if entry.source else entry
+        replace(entry, digest=known.get(entry.source) or digest_file(entry.source, later)) if entry.source else entry
         for entry in entries
     ]
+    later.finish()
     return digest_bytes(encode(entries))
 
 

@@ -90,9 +90,20 @@ class Index:
 
         After a power cut a file may look as it did and hold other bytes, unless they were `durable`: on the disk.
         """
-        boot = "" if durable else Owner.current().boot
-        row = (_text(path), str(mark.inode), mark.size, mark.mtime_ns, mark.ctime_ns, digest, boot)
-        self._tell(("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)", row))
+        self.remember_all([(path, mark, digest, durable)])
+
+    def remember_all(self, these: Iterable[tuple[str, Mark, str, bool]]) -> None:
+        """Do the same with many files at once: path, mark, digest, and whether it is durable."""
+        here = Owner.current().boot
+        self._tell(
+            *(
+                (
+                    "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (_text(path), *map(str, mark.to_list()), digest, "" if durable else here),
+                )
+                for path, mark, digest, durable in these
+            )
+        )
 
     def prune(self) -> None:
         """Forget the digests of files that are no more."""

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from jupyter_pipelines.errors import Fault, NotStorable, StoreError
 from jupyter_pipelines.pipeline.data import Artifact
 from jupyter_pipelines.storing.blobs import Blobs, Condition
-from jupyter_pipelines.storing.digests import remembered
+from jupyter_pipelines.storing.digests import Later, remembered
 from jupyter_pipelines.storing.door import ASIDE, TEMPORARY, Folder, create, make_folder
 from jupyter_pipelines.storing.faults import ELSEWHERE, unopenable, unwritable, writing
 from jupyter_pipelines.storing.folders import digest_path
@@ -146,11 +146,12 @@ class Store:
     def digest_many(self, paths: Iterable[Path]) -> dict[Path, str]:
         """Return the digests of many files or folders of the user; those that cannot be read are left out."""
         paths = list(paths)
-        found = remembered(paths, self.index)
+        found, later = remembered(paths, self.index), Later(self.index)
         for path in paths:
             if path not in found:
                 with contextlib.suppress(OSError, NotStorable):
-                    found[path] = self.digest(path)
+                    found[path] = digest_path(path, later)
+        later.finish()
         return found
 
     def intact(self, artifact: Artifact) -> Condition:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,10 @@ class Counting:
 
     def remember(self, path: str, mark: Mark, digest: str, *, durable: bool = False) -> None:
         self.known[path] = (mark, digest)
+
+    def remember_all(self, these: Iterable[tuple[str, Mark, str, bool]]) -> None:
+        for path, mark, digest, _ in these:
+            self.remember(path, mark, digest)
 
 
 @pytest.fixture(params=["", "vfat", "nfs4"])
