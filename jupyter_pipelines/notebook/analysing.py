@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from jupyter_pipelines.notebook.code import Code
 from jupyter_pipelines.notebook.names import Bind, Import, Names, Read, Spot
+from jupyter_pipelines.notebook.trees import every_node
 from jupyter_pipelines.notebook.walking import StarNames, Walker
 
 TOO_DEEP = "the code is nested too deeply to be followed"
@@ -65,7 +66,7 @@ def _without_following(bodies: Sequence[list[ast.stmt]]) -> Names:
     binds: dict[str, Bind] = {}
     imports: list[Import] = []
     for part, body in enumerate(bodies):
-        for node in ast.walk(ast.Module(body=body, type_ignores=[])):
+        for node in every_node(ast.Module(body=body, type_ignores=[])):
             if isinstance(node, ast.Name):
                 spot = Spot(part, node.lineno, node.col_offset, len(node.id.encode()))
                 if isinstance(node.ctx, ast.Load):

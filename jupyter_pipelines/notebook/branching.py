@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.notebook.flow import State, merged
 from jupyter_pipelines.notebook.scopes import bound_by
+from jupyter_pipelines.notebook.trees import children, every_node
 
 if TYPE_CHECKING:
     from jupyter_pipelines.notebook.walking import Walker
@@ -95,7 +96,7 @@ def leave_loop(walker: Walker, node: ast.AST) -> None:
 
 def leave(walker: Walker, node: ast.Raise | ast.Return) -> None:
     """Walk over ``raise`` or ``return``."""
-    walker.visit_all(ast.iter_child_nodes(node))
+    walker.visit_all(children(node))
     if _flows(walker):
         walker.flow.leave()
 
@@ -167,7 +168,7 @@ def _case(walker: Walker, case: ast.match_case) -> None:
 
 def captured(walker: Walker, node: ast.MatchAs | ast.MatchStar | ast.MatchMapping) -> None:
     """Walk over a pattern that binds names."""
-    walker.visit_all(ast.iter_child_nodes(node))
+    walker.visit_all(children(node))
     for name in bound_by(node):
         walker.scope.bind(name, walker.spot(node))
 
@@ -178,7 +179,7 @@ def _is_guard(node: Any) -> bool:
         one.id
         for handler in node.handlers
         if handler.type
-        for one in ast.walk(handler.type)
+        for one in every_node(handler.type)
         if isinstance(one, ast.Name)
     }
     asks = len(node.body) == 1 and isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Name)

@@ -11,6 +11,8 @@ import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jupyter_pipelines.notebook.trees import children
+
 # Built-in functions that return the same for the same, and make a new object each time.
 _PURE = frozenset(
     "abs bool bytes complex dict divmod enumerate float frozenset int len list max min pow range repr reversed round "
@@ -53,7 +55,7 @@ def _all(nodes: Any) -> bool:
 
 
 def _children(node: ast.AST) -> bool:
-    return all(_is_constant(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+    return all(_is_constant(child) for child in children(node) if isinstance(child, ast.expr))
 
 
 def _call(node: ast.Call) -> bool:

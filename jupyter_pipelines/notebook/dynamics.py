@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from jupyter_pipelines.notebook.escapes import HARMLESS
 from jupyter_pipelines.notebook.names import Import
+from jupyter_pipelines.notebook.trees import every_node
 
 _RUNNING = frozenset({"exec", "eval", "compile"})
 _NAMESPACES = frozenset({"globals", "locals", "vars", "dir"})
@@ -86,8 +87,9 @@ def _running(call: ast.Call, name: str) -> Effect:
             tree = ast.parse(text.strip(), mode="eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return _NOTHING
-        if not any(isinstance(node, ast.Call) for node in ast.walk(tree)):
-            return Effect(reads=tuple(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))))
+        nodes = every_node(tree)
+        if not any(isinstance(node, ast.Call) for node in nodes):
+            return Effect(reads=tuple(dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name))))
     return Effect(unknown=f"`{name}()` runs code that is not written here", binds=name == "exec")
 
 
@@ -108,8 +110,9 @@ def hidden_imports(tree: ast.AST) -> Iterator[str]:
 
     A function that imports by name is only understood where it is called under its own name.
     """
-    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    for node in ast.walk(tree):
+    nodes = every_node(tree)
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    for node in nodes:
         name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
         if name in _IMPORTING and id(node) not in called:
             yield f"`{name}` is passed on: what is imported is known only when it runs"
@@ -182,6 +185,6 @@ def _text(node: ast.expr) -> str | None:
 
 
 def _texts(node: ast.expr) -> Iterator[str]:
-    for one in ast.walk(node):
+    for one in every_node(node):
         if isinstance(one, ast.Constant) and isinstance(one.value, str):
             yield one.value

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from jupyter_pipelines.notebook.code import parse_code
+from jupyter_pipelines.notebook.trees import every_node
 
 # Functions that read the file their first argument names, whatever library they are of: `read_csv`, `np.loadtxt`, …
 _READING = frozenset("load loadtxt genfromtxt fromfile imread open_dataset open_rasterio scan_csv scan_parquet".split())
@@ -43,7 +44,7 @@ def _facts(source: str) -> tuple[Mapping[str, str], tuple[tuple[str, bool], ...]
     tree = parse_code(source).tree
     constants: dict[str, str] = {}
     reads: list[tuple[str, bool]] = []
-    for node in ast.walk(tree) if tree else ():
+    for node in every_node(tree) if tree else ():
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             text = _text(node.value)
             if text is not None and not text[1]:

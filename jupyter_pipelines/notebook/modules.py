@@ -17,6 +17,7 @@ from jupyter_pipelines.notebook.code import parse_code
 from jupyter_pipelines.notebook.dynamics import effect_of, hidden_imports
 from jupyter_pipelines.notebook.names import Import
 from jupyter_pipelines.notebook.paths import path_changes
+from jupyter_pipelines.notebook.trees import children
 from jupyter_pipelines.notebook.witness import Witness
 from jupyter_pipelines.pipeline.step import Module
 
@@ -285,7 +286,7 @@ def _executed(tree: ast.AST) -> Iterator[ast.AST]:
         if isinstance(node, ast.If) and _is_type_checking(node.test):
             stack.extend(node.orelse)
         else:
-            stack.extend(ast.iter_child_nodes(node))
+            stack.extend(children(node))
 
 
 def _is_type_checking(test: ast.expr) -> bool:

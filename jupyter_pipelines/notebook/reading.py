@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,8 +56,21 @@ def read(
     """
     document = source if isinstance(source, Document) else read_document(source)
     reader = _Reader(document.with_texts(texts) if texts else document, witness or Witness())
-    reader.read()
-    return reader.result()
+    with _without_tidying():
+        reader.read()
+        return reader.result()
+
+
+@contextlib.contextmanager
+def _without_tidying() -> Iterator[None]:
+    """Let nobody look for rubbish meanwhile: among the nodes of thousands of cells it takes longer than reading."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from jupyter_pipelines.notebook.names import Call, Kind, Later, Mutation, Read, Spot
+from jupyter_pipelines.notebook.trees import children
 
 Roots = Mapping[str, bool]
 """The outside names whose objects something may be, each with whether it certainly is."""
@@ -278,7 +279,7 @@ def _same_scope(node: ast.AST) -> list[ast.AST]:
         return [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)]
     if isinstance(node, ast.comprehension):
         return [node.iter, *node.ifs]  # its target is its own, a walrus in it is not
-    return list(ast.iter_child_nodes(node))
+    return children(node)
 
 
 def arguments_of(arguments: ast.arguments) -> list[ast.arg]:

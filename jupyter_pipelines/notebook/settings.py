@@ -18,6 +18,7 @@ from jupyter_pipelines.notebook.drafting import Draft, fault
 from jupyter_pipelines.notebook.inferring import Interface
 from jupyter_pipelines.notebook.names import Import
 from jupyter_pipelines.notebook.shared import Definition, Index
+from jupyter_pipelines.notebook.trees import children, every_node
 
 _REMEMBERED = 1 << 14
 _SHOWN = 60
@@ -228,7 +229,7 @@ def _acts_of(body: str) -> tuple[_Act, ...]:
         node = stack.pop()
         if isinstance(node, _FUNCTIONS):
             continue
-        stack += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt | ast.ExceptHandler)]
+        stack += [child for child in children(node) if isinstance(child, ast.stmt | ast.ExceptHandler)]
         found += [act for target in _targets(node) if (act := _act(target)) is not None]
     return tuple(sorted(found, key=lambda act: act.line))
 
@@ -276,7 +277,7 @@ def _chain(node: ast.expr) -> tuple[str, str] | None:
 @lru_cache(maxsize=_REMEMBERED)
 def _chains_of(body: str) -> frozenset[tuple[str, str]]:
     tree = parse_code(body).tree
-    nodes = ast.walk(tree) if tree else iter(())
+    nodes = every_node(tree) if tree else iter(())
     chains = (_chain(node) for node in nodes if isinstance(node, ast.Attribute | ast.Call | ast.Name))
     return frozenset(chain for chain in chains if chain is not None)
 
@@ -286,7 +287,7 @@ def _own_imports(body: str) -> Mapping[str, str]:
     """Return the names that imports in a cell bind, each with what it stands for."""
     tree = parse_code(body).tree
     found: dict[str, str] = {}
-    for node in ast.walk(tree) if tree else ():
+    for node in every_node(tree) if tree else ():
         if isinstance(node, ast.Import):
             for alias in node.names:
                 found[alias.asname or alias.name.partition(".")[0]] = (

@@ -22,6 +22,7 @@ from jupyter_pipelines.notebook.scopes import (
     bound_by,
     local_names,
 )
+from jupyter_pipelines.notebook.trees import children, every_node
 
 StarNames = Callable[[Import], "tuple[str, ...] | None"]
 
@@ -73,7 +74,7 @@ class Walker:
         if handler is not None:
             handler(self, node)
         else:
-            self.visit_all(ast.iter_child_nodes(node))
+            self.visit_all(children(node))
 
     def spot(self, node: Any, name: str = "") -> Spot:
         """Return where `node` stands."""
@@ -157,7 +158,7 @@ class Walker:
         if key is not None:
             self.scope.bind(key, self.spot(target))
             return
-        self.visit_all(ast.iter_child_nodes(target))
+        self.visit_all(children(target))
         self.changed(target, target, "an assignment to a part of it")
 
     def assign(self, node: ast.Assign) -> None:
@@ -195,7 +196,7 @@ class Walker:
             self.visit(node.value)
             self.store(node.target, roots)
         elif not isinstance(node.target, ast.Name):
-            self.visit_all(ast.iter_child_nodes(node.target))
+            self.visit_all(children(node.target))
 
     def augmented(self, node: ast.AugAssign) -> None:
         """Walk over ``name += value``."""
@@ -314,7 +315,7 @@ class Walker:
         """Walk over ``x[…]``; ``globals()["x"]`` reads `x`."""
         key = literal_key(node)
         if key is None:
-            self.visit_all(ast.iter_child_nodes(node))
+            self.visit_all(children(node))
         else:
             self.scope.read(key, self.spot(node), sure=False)
 
@@ -322,7 +323,7 @@ class Walker:
         """Walk over a comparison; ``"x" in globals()`` asks for `x`."""
         name = asked_name(node)
         if name is None:
-            self.visit_all(ast.iter_child_nodes(node))
+            self.visit_all(children(node))
         else:
             self.scope.read(name, self.spot(node), sure=False)
 
@@ -331,7 +332,7 @@ class Walker:
         if node is None:
             return
         self.hints += 1
-        for one in ast.walk(node):
+        for one in every_node(node):
             if isinstance(one, ast.Constant) and isinstance(one.value, str):
                 self._text_annotation(one)
         self.visit(node)
@@ -342,7 +343,7 @@ class Walker:
             tree = ast.parse(str(node.value).strip(), mode="eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return
-        for one in ast.walk(tree):
+        for one in every_node(tree):
             if isinstance(one, ast.Name):
                 self.scope.read(one.id, self.spot(node), sure=False)
 
@@ -414,7 +415,7 @@ class Walker:
         """Walk over a comprehension."""
         generators: list[ast.comprehension] = node.generators
         self.visit(generators[0].iter)
-        local = frozenset(name for one in generators for target in ast.walk(one.target) for name in bound_by(target))
+        local = frozenset(name for one in generators for target in every_node(one.target) for name in bound_by(target))
         outer = self.scope
         inner = InnerScope(outer.outer if isinstance(outer, ClassScope) else outer, local)
         elements = [self.element_roots(one.iter) for one in generators[:1]]

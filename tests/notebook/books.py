@@ -7,7 +7,8 @@ from pathlib import Path
 
 from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.notebook.document import Cell, Document
-from jupyter_pipelines.notebook.reading import Reading, read
+from jupyter_pipelines.notebook.reading import read
+from jupyter_pipelines.notebook.result import Reading
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_pipelines.notebook.reading import Reading, read
+from jupyter_pipelines.notebook.reading import read
+from jupyter_pipelines.notebook.result import Reading
 from tests.journeys.book import Book
 
 # Cells, and for each step what it takes -> what it makes.

@@ -24,7 +24,7 @@ from jupyter_pipelines.running.events import Event, StepFinished, StepStarted, S
 from jupyter_pipelines.running.loop import run_plan
 from jupyter_pipelines.running.run import Run
 from jupyter_pipelines.running.stopping import Stop
-from jupyter_pipelines.running.ticket import Outcome
+from jupyter_pipelines.running.ticket import Outcome, Progress
 from jupyter_pipelines.storing.store import Store
 from tests.running.stand_ins import HANG, NOTEBOOK, Clock, Failure, Inline, Threads, pipeline, plan, step
 
@@ -579,6 +579,33 @@ def test_the_events_are_on_disk_too(chain: Pipeline, store: Store) -> None:
     written = store.runs.events(result.id)
     assert written == [json.loads(json.dumps(one.to_dict())) for one in heard if one.kind != "step-progress"]
     assert written[-1]["event"] == "run-finished"
+
+
+def test_events_are_on_disk_before_a_step_runs(chain: Pipeline, store: Store) -> None:
+    found: list[list[str]] = []
+
+    class Looking(Inline):
+        def poll(self, timeout: float) -> list[Progress | Outcome]:
+            (run_id, *_) = store.runs.ids()
+            found.append([one["event"] for one in store.runs.events(run_id)])
+            return super().poll(timeout)
+
+    run(chain, store, Looking(WORK))
+    assert found[0] == ["run-started", "step-decided", "step-started"]
+    assert found[-1][-2:] == ["step-decided", "step-started"]
+
+
+def test_a_run_that_reuses_everything_writes_its_events_together(
+    chain: Pipeline, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(chain, store)
+    written: list[int] = []
+    append = store.runs.append
+    monkeypatch.setattr(store.runs, "append", lambda run, *events: (written.append(len(events)), append(run, *events)))
+    result = run(chain, store)
+    assert {step.state for step in result.steps.values()} == {"reused"}
+    assert len(written) < 5
+    assert sum(written) == len(store.runs.events(result.id)) == 8
 
 
 def test_a_broken_observer_hurts_nobody(chain: Pipeline, store: Store) -> None:
