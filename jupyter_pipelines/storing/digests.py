@@ -63,10 +63,10 @@ class Mark:
         Clocks of file systems are coarse (two seconds on some): a file changed just before its bytes were read might
         be changed once more without its times moving.
         """
-        if self.ctime_ns % 1000 and horizon.before_ns > horizon.coarse_ns:
-            return self.ctime_ns < horizon.before_ns
+        if horizon.before_ns > horizon.coarse_ns and self.ctime_ns % 1_000_000:
+            return horizon.is_past(self.ctime_ns)
         now_ns = horizon.coarse_ns + disks.UNSETTLED_NS
-        return self.ctime_ns < horizon.coarse_ns and abs(self.mtime_ns - now_ns) >= disks.UNSETTLED_NS
+        return horizon.is_past(self.ctime_ns) and abs(self.mtime_ns - now_ns) >= disks.UNSETTLED_NS
 
 
 class Memo(Protocol):

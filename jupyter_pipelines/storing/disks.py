@@ -51,6 +51,10 @@ class Horizon(NamedTuple):
     before_ns: int
     coarse_ns: int
 
+    def is_past(self, time_ns: int) -> bool:
+        """Tell whether a file lies behind it whose last change has this time; one without nanoseconds is coarse."""
+        return time_ns < (self.before_ns if time_ns % 1_000_000 else self.coarse_ns)
+
 
 def horizon(device: int) -> Horizon:
     """Return the horizon of this moment for files on `device`; to be asked for before a file is read.

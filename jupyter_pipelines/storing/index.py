@@ -168,7 +168,7 @@ class Index:
         found = [record for record in map(read, sorted(keys - known)) if record is not None]
         changes = [_insert(record) for record in found]
         changes += [("DELETE FROM records WHERE key = ?", (key,)) for key in sorted(known - keys)]
-        if mtime_ns < (horizon.before_ns if mtime_ns % 1000 else horizon.coarse_ns):
+        if horizon.is_past(mtime_ns):
             changes.append(("INSERT OR REPLACE INTO shelves VALUES (?, ?)", (shelf, mtime_ns)))
         self._tell(*changes)
 

@@ -213,7 +213,11 @@ class Records:
             The store is full (JP403) or cannot be written (JP402).
         """
         self._door.write(path_of(record.key), encode(record))
-        self._index.add_record(record)
+        mark = self._door.mark(f"{self._door.root}/{path_of(record.key)}")
+        if mark is not None and mark.settled(disks.horizon(self._door.root.stat().st_dev)):
+            self._index.keep_records([(record, mark)])
+        else:
+            self._index.add_record(record)
 
     def forget(self, key: str) -> None:
         """Remove the record of `key`, if there is one."""

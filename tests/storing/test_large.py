@@ -31,6 +31,12 @@ CONTENT = os.urandom(64) * (LARGE // 32)
 DIGEST = digest_bytes(CONTENT)
 
 
+@pytest.fixture(autouse=True)
+def on_a_disk_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if sys.platform == "linux" and not disks.is_local(tmp_path.stat().st_dev):
+        monkeypatch.setattr(disks, "kind_of", lambda device: "overlay")
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store.open(tmp_path / "store")
