@@ -42,7 +42,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 """Every command: the module of this package that has it, and what it does."""
 _DEBUG = "JP_DEBUG"
-_RUBBISH = 50_000
+_RUBBISH = 200_000
 _ENDING = ("SIGTERM", "SIGHUP")
 
 
@@ -89,7 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Work on a command line and leave with its exit code."""
     # A process that ends soon makes much and throws little away: looking for rubbish as often as usual finds none.
     gc.set_threshold(_RUBBISH)
-    sys.exit(call(sys.argv[1:] if arguments is None else arguments))
+    code = call(sys.argv[1:] if arguments is None else arguments)
+    gc.freeze()  # what is left goes with the process
+    sys.exit(code)
 
 
 def call(arguments: Sequence[str]) -> int:

@@ -225,7 +225,7 @@ class Blobs:
     def verify_many(self, digests: Iterable[str]) -> dict[str, Condition]:
         """Tell the same of many blobs: those that were checked before cost one look at the file and no more."""
         names = {digest: self._name(digest) for digest in digests}
-        marks = {name: mark for name in names.values() if (mark := self._door.mark(name)) is not None}
+        marks = self._door.marks(names.values())
         later = Later(self._memo)
         known = later.digests(marks)
         found: dict[str, Condition] = {

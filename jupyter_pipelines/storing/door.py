@@ -110,11 +110,20 @@ class Folder:
 
         None where it takes a closer look: it is no plain file in a plain folder, or not there.
         """
-        try:
-            status, folder = os.lstat(name), os.lstat(os.path.dirname(name))
-        except OSError:
-            return None
-        return Mark.of(status) if stat.S_ISREG(status.st_mode) and stat.S_ISDIR(folder.st_mode) else None
+        return self.marks([name]).get(name)
+
+    def marks(self, names: Iterable[str]) -> dict[str, Mark]:
+        """Return :meth:`mark` of many files, without those that have none; each folder is looked at once."""
+        plain: dict[str, bool] = {}
+        found = {}
+        for name in names:
+            folder = name.rpartition("/")[0]
+            if folder not in plain:
+                plain[folder] = _is(stat.S_ISDIR, folder) is not None
+            status = _is(stat.S_ISREG, name) if plain[folder] else None
+            if status is not None:
+                found[name] = Mark.of(status)
+        return found
 
     def ls(self, path: str) -> list[str]:
         """Return the names in the folder `path`, sorted; nothing when it cannot be read."""
@@ -336,3 +345,12 @@ def _inside(path: str) -> str:
     if not path or any(part in ("", ".", "..") or "\0" in part or os.sep in part for part in parts):
         raise ValueError(f"not a path inside a store: {path!r}")
     return path
+
+
+def _is(kind: Callable[[int], bool], name: str) -> os.stat_result | None:
+    """Return the status of what has this full name, if it is of this kind and no link."""
+    try:
+        status = os.lstat(name)
+    except OSError:
+        return None
+    return status if kind(status.st_mode) else None

@@ -187,7 +187,8 @@ class Records:
     def get_many(self, keys: Iterable[str]) -> dict[str, StepRecord]:
         """Return the records of those of `keys` that have one; unchanged files are not read twice."""
         places = {key: f"{self._door.root}/{path_of(key)}" for key in keys}
-        marks = {key: mark for key, place in places.items() if (mark := self._door.mark(place)) is not None}
+        seen = self._door.marks(places.values())
+        marks = {key: seen[place] for key, place in places.items() if place in seen}
         found = {}
         for key, text in self._index.kept_records(marks).items():
             with contextlib.suppress(ValueError):
