@@ -31,6 +31,11 @@ def prepare() -> None:
     engine.register()
 
 
+def enter(folder: str, _: Mapping[str, Any]) -> None:
+    """Work in a folder; workers are told where they work when they are handed over."""
+    os.chdir(folder)
+
+
 def boot(_: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Take the environment of whoever runs the pipeline; a worker has nothing to start ahead of its time."""
     for name in QUIET:

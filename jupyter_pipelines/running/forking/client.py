@@ -17,6 +17,9 @@ from jupyter_pipelines.running.forking import messages
 
 _TURN = 0.05
 
+PATIENCE = 90.0
+"""Seconds after which one that has not come is not waited for any more: the tree may be stuck in an import."""
+
 
 class Refused(Exception):
     """There is no forked process to be had; an ordinary one will do.
@@ -83,23 +86,26 @@ class ForkedProcess:
             self.settle(lambda: False)
         return int(self.facts["pid"])
 
-    def settle(self, give_up: Callable[[], bool]) -> None:
+    def settle(self, give_up: Callable[[], bool], patience: float = PATIENCE) -> None:
         """Wait until the process is there.
 
         Parameters
         ----------
         give_up : callable
             Says whether nobody wants it any more.
+        patience : float
+            Seconds to wait.
 
         Raises
         ------
         Refused
-            It cannot be had, or is not wanted any more.
+            It cannot be had, does not come in time, or is not wanted any more.
         """
+        end = time.monotonic() + patience
         while not self._says_something(_TURN):
-            if give_up():
+            if give_up() or time.monotonic() > end:
                 self.close()
-                raise Refused("it is no longer wanted")
+                raise Refused("it is no longer waited for")
         message = self._hear()
         if message is None or "refused" in message:
             self.close()
@@ -160,10 +166,12 @@ class ForkedProcess:
         self._connection.close()
 
     def _says_something(self, timeout: float | None) -> bool:
+        waiting = select.poll()
         try:
-            return bool(select.select([self._connection], [], [], timeout)[0])
+            waiting.register(self._connection, select.POLLIN)
         except (OSError, ValueError):  # another thread has heard the end and let go
             return True
+        return bool(waiting.poll(None if timeout is None else timeout * 1000))
 
     def _hear(self) -> dict[str, Any] | None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ class _Kept:
 
 @dataclass(slots=True)
 class Keeper:
-    """Keeps trees, one for each environment, command line and set of installed packages.
+    """Keeps trees, one for each environment, command line, set of installed packages and set of limits.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class Keeper:
         OSError
             It cannot be started.
         """
-        sign = (*sorted(environment.items()), *arguments, *_packages())
+        sign = (*sorted(environment.items()), *arguments, *_packages(), *_limits())
         with self._lock:
             found = self._kept.get(sign)
             if found is None or not found.zygote.lives():
@@ -88,6 +89,17 @@ def _packages() -> tuple[tuple[str, int], ...]:
     """Return when something was last installed or removed."""
     folders = [Path(one) for one in sys.path if one.endswith("-packages")]
     return tuple((str(one), one.stat().st_mtime_ns) for one in folders if one.is_dir())
+
+
+def _limits() -> tuple[Any, ...]:
+    """Return what processes inherit from the one that starts them."""
+    import resource  # there is none on Windows, and no tree
+
+    numbers = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
+    limits = tuple((name, *resource.getrlimit(number)) for name, number in sorted(numbers.items()))
+    status = Path("/proc/self/status").read_text("ascii", "replace")
+    mask = next((line for line in status.splitlines() if line.startswith("Umask:")), "")
+    return (*limits, mask, os.getpriority(os.PRIO_PROCESS, 0), *sorted(os.sched_getaffinity(0)))
 
 
 KEEPER = Keeper()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _LENGTH = 4
+_HEAD = _LENGTH + 1
 _MOST_DESCRIPTORS = 8
 
 
@@ -30,7 +31,7 @@ def send(sock: socket.socket, document: dict[str, Any], descriptors: Sequence[in
         Nobody receives it.
     """
     data = json.dumps(document).encode()
-    frame = len(data).to_bytes(_LENGTH, "big") + data
+    frame = len(data).to_bytes(_LENGTH, "big") + bytes([len(descriptors)]) + data
     sent = socket.send_fds(sock, [frame], descriptors) if descriptors else sock.send(frame)
     if frame[sent:]:  # who has it all may have gone already
         sock.sendall(frame[sent:])
@@ -39,16 +40,25 @@ def send(sock: socket.socket, document: dict[str, Any], descriptors: Sequence[in
 def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """Return the next document and the files that came along; None when the other side has gone.
 
+    Where there is no room for the files in this process, there are none.
+
     Raises
     ------
     OSError
         The connection broke in the middle of a document.
     """
-    head, descriptors, _, _ = socket.recv_fds(sock, _LENGTH, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    head, descriptors, _, _ = socket.recv_fds(sock, _HEAD, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
     if not head:
         return None
-    head += _exactly(sock, _LENGTH - len(head))
-    document = json.loads(_exactly(sock, int.from_bytes(head, "big")))
+    try:
+        head += _exactly(sock, _HEAD - len(head))
+        document = json.loads(_exactly(sock, int.from_bytes(head[:_LENGTH], "big")))
+    except (OSError, ValueError):
+        close(descriptors)
+        raise
+    if len(descriptors) != head[_LENGTH]:
+        close(descriptors)
+        descriptors = []
     return document, descriptors
 
 

@@ -10,119 +10,19 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 
-from jupyter_pipelines.running.forking import messages, sound
+from jupyter_pipelines.running.forking import messages, sound, system
+from jupyter_pipelines.running.forking.kin import Branch, Child, Forked, Origin, Wanted, Work
 
 _PATIENCE = 10.0
 _FAREWELL = 5.0
+_MOMENT = 0.05
 _MOST_SPARES = 2
 _TIDY = ("workers",)
 """Kinds that notice by themselves that nobody is there, and have something to put away before they end."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Origin:
-    """What a node was made with.
-
-    Parameters
-    ----------
-    name : str
-        What it has imported; the root has no name.
-    kind : str
-        What its children become; the root has none.
-    uplink : socket.socket
-        To its parent, or to the owner of the root.
-    folder : Path
-        Where its children get folders of their own.
-    settings : dict
-        What children are told when they boot.
-    """
-
-    name: str
-    kind: str
-    uplink: socket.socket
-    folder: Path
-    settings: dict[str, Any]
-
-
-@dataclass(slots=True, kw_only=True)
-class Work:
-    """What a child is to do.
-
-    Parameters
-    ----------
-    link : socket.socket
-        To its parent.
-    folder : Path
-        Private to it.
-    own : tuple of str
-        What it imports before anything else.
-    origin : Origin
-        What its parent was made with.
-    """
-
-    link: socket.socket
-    folder: Path
-    own: tuple[str, ...]
-    origin: Origin
-
-
-class Forked(BaseException):
-    """Raised in a child; no error, but what takes it out of its parent's loop.
-
-    Parameters
-    ----------
-    task : Origin or Work
-        What it is to be: another node, or something that does the work.
-    """
-
-    def __init__(self, task: Origin | Work) -> None:
-        super().__init__()
-        self.task = task
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Wanted:
-    """A child that somebody asked for."""
-
-    client: socket.socket
-    request: dict[str, Any]
-    descriptors: list[int]
-
-    def answer(self, document: dict[str, Any]) -> None:
-        """Tell whoever asked, if they are still there."""
-        with contextlib.suppress(OSError):
-            messages.send(self.client, document)
-
-    def drop(self) -> None:
-        """Let go of the files that came with the request."""
-        messages.close(self.descriptors)
-        self.descriptors = []
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Child:
-    """A process that was forked to become something for somebody; a spare waits for that."""
-
-    pid: int
-    link: socket.socket
-    folder: Path
-    own: tuple[str, ...]
-    facts: dict[str, Any] | None = None
-    wanted: Wanted | None = None
-    at_work: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class Branch:
-    """A process that has imported one thing more."""
-
-    pid: int
-    link: socket.socket
 
 
 class Node:
@@ -147,7 +47,7 @@ class Node:
         self._actions: dict[socket.socket, Callable[[], None]] = {}
         self._woken, self._waker = socket.socketpair()
         self._waker.setblocking(False)
-        signal.set_wakeup_fd(self._waker.fileno())
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         self._watch(self._woken, self._on_death)
         self._watch(origin.uplink, self._on_uplink)
         if listener is not None:
@@ -167,14 +67,22 @@ class Node:
                 self._actions.get(key.fileobj, _nothing)()  # type: ignore[call-overload]
 
     def grow(self, name: str) -> Branch:
-        """Fork a node that imports `name`."""
+        """Fork a node that imports `name`.
+
+        Raises
+        ------
+        OSError
+            It cannot be forked.
+        """
         mine, theirs = socket.socketpair()
-        pid = self._fork()
-        if pid == 0:
-            mine.close()
-            kind = self._origin.kind or name
-            raise Forked(replace(self._origin, name=name, kind=kind, uplink=theirs))
-        theirs.close()
+        with theirs:
+            pid = self._fork_or_close(mine)
+            if pid == 0:
+                mine.close()
+                kind = self._origin.kind or name
+                uplink = theirs.dup()
+                raise Forked(replace(self._origin, name=name, kind=kind, uplink=uplink))
+        mine.settimeout(_PATIENCE)
         branch = self._branches[name] = Branch(pid=pid, link=mine)
         self._watch(mine, partial(self._on_branch, name, branch))
         return branch
@@ -204,25 +112,37 @@ class Node:
         self._forget(wanted.client)
         self._wanted.discard(wanted)
 
+    def _turn_away(self, wanted: Wanted, why: str) -> None:
+        wanted.answer({"refused": why})
+        self._dismiss(wanted)
+
     def _on_stranger(self, listener: socket.socket) -> None:
-        client, _ = listener.accept()
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            time.sleep(_MOMENT)  # too many files are open; whoever knocks waits
+            return
         client.settimeout(_PATIENCE)
         try:
             message = messages.receive(client)
         except (OSError, ValueError):
             message = None
-        if message is None:
+        if message is None or "kind" not in message[0]:
+            messages.close(message[1] if message else ())
             client.close()
             return
         request, descriptors = message
-        self._route([request["kind"], *request.get("shared", ())], self._want(client, request, descriptors))
+        wanted = self._want(client, request, descriptors)
+        self._route([request["kind"], *filter(None, [request.get("cwd")]), *request.get("shared", ())], wanted)
 
     def _on_uplink(self) -> None:
         message = _hear(self._origin.uplink)
         if message is None:
             self._end()
-        document, (client, *descriptors) = message
-        self._route(document["path"], self._want(socket.socket(fileno=client), document["request"], descriptors))
+        document, descriptors = message
+        if descriptors:  # else there was no room for them, and whoever asked hears that the connection is lost
+            client, *others = descriptors
+            self._route(document["path"], self._want(socket.socket(fileno=client), document["request"], others))
 
     def _route(self, path: Sequence[str], wanted: Wanted) -> None:
         """Hand a request on to the branch that it names, or answer it here."""
@@ -231,35 +151,44 @@ class Node:
         elif path[0] not in self._refused:
             self._pass_on(path, wanted)
         elif self._origin.kind:
-            wanted.request["own"] = [*path, *wanted.request.get("own", ())]
-            self._provide(wanted)
+            self._route(path[1:], wanted)
         else:
-            wanted.answer({"refused": self._refused[path[0]]})
-            self._dismiss(wanted)
+            self._turn_away(wanted, self._refused[path[0]])
 
     def _pass_on(self, path: Sequence[str], wanted: Wanted) -> None:
-        branch = self._branches.get(path[0]) or self.grow(path[0])
+        """Give a request to a branch; one that still imports reads nothing, and may never do so."""
+        try:
+            branch = self._branches.get(path[0]) or self.grow(path[0])
+        except OSError as error:
+            self._turn_away(wanted, str(error))
+            return
+        if not branch.ready:
+            branch.waiting.append((path, wanted))
+            return
         document = {"path": list(path[1:]), "request": wanted.request}
-        with contextlib.suppress(OSError):  # it has just ended; whoever asked hears of that by losing the connection
+        try:
             messages.send(branch.link, document, [wanted.client.fileno(), *wanted.descriptors])
-        self._dismiss(wanted)
+        except OSError:  # it has just ended
+            self._lose(path[0], branch, "its process ended")
+            self._route(path, wanted)
+        else:
+            self._dismiss(wanted)
 
     def _on_branch(self, name: str, branch: Branch) -> None:
-        """Hear of a branch: it could not grow, it gives a request back, or it has ended."""
+        """Hear of a branch: it is ready, it could not grow, or it has ended."""
         message = _hear(branch.link)
-        if message is None:
-            self._refuse(name, "its process ended")
-            self._branches.pop(name, None)
-            self._forget(branch.link)
-            return
-        document, descriptors = message
-        if "refused" in document:
-            self._refuse(name, document["refused"])
-            branch.link.shutdown(socket.SHUT_WR)
+        waiting, branch.waiting = branch.waiting, []
+        if message is not None and "ready" in message[0]:
+            branch.ready = True
         else:
-            client, *others = descriptors
-            wanted = self._want(socket.socket(fileno=client), document["request"], others)
-            self._route([name, *document["path"]], wanted)
+            self._lose(name, branch, message[0]["refused"] if message else "its process ended")
+        for path, wanted in waiting:
+            self._route(path, wanted)
+
+    def _lose(self, name: str, branch: Branch, why: str) -> None:
+        self._refuse(name, why)
+        self._branches.pop(name, None)
+        self._forget(branch.link)
 
     def _refuse(self, name: str, why: str) -> None:
         """Import something in children only, from now on."""
@@ -276,13 +205,17 @@ class Node:
             self._dismiss(wanted)
             self._prepare(own)
             return
-        child = next((one for one in self._spares() if one.own == own), None) or self._fork_child(own)
+        try:
+            child = next((one for one in self._spares() if one.own == own), None) or self._fork_child(own)
+        except OSError as error:
+            self._turn_away(wanted, str(error))
+            return
         child.wanted = wanted
         self._watch(wanted.client, partial(self._on_client, child))
         self._hand_over(child)
 
     def _spares(self) -> list[Child]:
-        return [one for one in self._children.values() if one.wanted is None and not one.at_work]
+        return [one for one in self._children.values() if one.is_spare()]
 
     def _prepare(self, own: tuple[str, ...]) -> None:
         """Have a spare child, unless there is one; the oldest goes when there are too many."""
@@ -290,19 +223,21 @@ class Node:
         if any(one.own == own for one in spares):
             return
         for one in spares[: max(0, len(spares) - _MOST_SPARES + 1)]:
-            _kill(one.pid)
-        self._fork_child(own)
+            self._kill(one)
+        with contextlib.suppress(OSError):  # whoever comes next asks by itself
+            self._fork_child(own)
 
     def _fork_child(self, own: tuple[str, ...]) -> Child:
         self._number += 1
         folder = self._origin.folder / f"{os.getpid()}-{self._number}"
         folder.mkdir(mode=0o700)
         mine, theirs = socket.socketpair()
-        pid = self._fork()
-        if pid == 0:
-            mine.close()
-            raise Forked(Work(link=theirs, folder=folder, own=own, origin=self._origin))
-        theirs.close()
+        with theirs:
+            pid = self._fork_or_close(mine)
+            if pid == 0:
+                mine.close()
+                raise Forked(Work(link=theirs.dup(), folder=folder, own=own, origin=self._origin))
+        mine.settimeout(_PATIENCE)
         child = self._children[pid] = Child(pid=pid, link=mine, folder=folder, own=own)
         self._watch(mine, partial(self._on_child, child))
         return child
@@ -312,12 +247,14 @@ class Node:
         message = _hear(child.link)
         if message is None:
             self._unwatch(child.link)
-        elif "unfit" in message[0]:
+            return
+        child.doomed = "ready" not in message[0]
+        if "unfit" in message[0]:
             self._refuse(message[0]["unfit"], message[0]["why"])
         elif "broken" in message[0]:
             _say(message[0]["broken"])
         else:
-            child.facts = message[0]
+            child.facts = message[0]["ready"]
             self._hand_over(child)
 
     def _hand_over(self, child: Child) -> None:
@@ -337,7 +274,11 @@ class Node:
             self._dismiss(child.wanted)
             child.wanted = None
         if self._origin.kind not in _TIDY:
-            _kill(child.pid)
+            self._kill(child)
+
+    def _kill(self, child: Child) -> None:
+        child.doomed = True
+        system.kill(child.pid)
 
     def _on_death(self) -> None:
         """Take the dead off the system's list, orphans of steps included."""
@@ -355,6 +296,9 @@ class Node:
             self._on_child(child)  # it may have said why
         self._forget(child.link)
         shutil.rmtree(child.folder, ignore_errors=True)
+        if child.facts is None and not child.doomed:
+            for name in child.own:
+                self._refuse(name, f"a process that imported it ended with {code}")
         wanted = child.wanted
         if wanted is None:
             return
@@ -367,13 +311,19 @@ class Node:
 
     # Forking and the end
 
+    def _fork_or_close(self, link: socket.socket) -> int:
+        try:
+            return self._fork()
+        except OSError:
+            link.close()
+            raise
+
     def _fork(self) -> int:
         """Fork, unless this process is no longer fit for that; the child lets go of all that is its parent's."""
         reason = sound.unfit()
         if reason:
-            _say(f"no fork any more: {reason}")
-            self._end()  # whoever asked does without
-        pid = os.fork()
+            raise OSError(f"no fork any more: {reason}")
+        pid = system.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             for wanted in self._wanted:
@@ -381,7 +331,6 @@ class Node:
                 wanted.client.close()
             for sock in (*self._actions, self._waker):
                 sock.close()
-            die_with_parent()
         return pid
 
     def _end(self) -> NoReturn:
@@ -389,63 +338,32 @@ class Node:
         for branch in self._branches.values():
             branch.link.close()
         if self._origin.kind not in _TIDY:
-            for child in self._children.values():
-                _kill(child.pid)
+            # What steps left behind belongs to this process, too.
+            for pid in set(system.children()) - {branch.pid for branch in self._branches.values()}:
+                system.kill(pid)
         end = time.monotonic() + _FAREWELL
-        while _bury_one() and time.monotonic() < end:
+        while system.bury_one() and time.monotonic() < end:
             time.sleep(0.005)
-        # What steps left behind belongs to this process.
-        for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-            _kill(int(pid))
-        for child in self._children.values():
-            shutil.rmtree(child.folder, ignore_errors=True)
+        for pid in system.children():
+            system.kill(pid)
+        mine = [child.folder for child in self._children.values()] if self._origin.kind else [self._origin.folder]
+        for folder in mine:
+            shutil.rmtree(folder, ignore_errors=True)
         os._exit(0)
 
 
 def _hear(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     try:
         return messages.receive(sock)
-    except OSError:
+    except (OSError, ValueError):
         return None
-
-
-def _bury_one() -> bool:
-    """Take the dead off the system's list; tell whether there are others that live."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-        return True
-    except ChildProcessError:
-        return False
 
 
 def _say(text: str) -> None:
     """Tell the owner of the tree."""
-    os.write(2, f"{text}\n".encode())
+    with contextlib.suppress(OSError):
+        os.write(2, f"{text}\n".encode())
 
 
 def _nothing() -> None:
     """Do nothing."""
-
-
-def _kill(pid: int) -> None:
-    """Kill a child, and its group if it leads one by now."""
-    for kill in (os.killpg, os.kill):
-        with contextlib.suppress(OSError):
-            kill(pid, signal.SIGKILL)
-
-
-def die_with_parent() -> None:
-    """Have the system kill this process when its parent ends."""
-    _control(1, signal.SIGKILL)
-
-
-def adopt_orphans() -> None:
-    """Become the parent of what is left behind by children that end."""
-    _control(36, 1)
-
-
-def _control(option: int, value: int) -> None:
-    import ctypes
-
-    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)

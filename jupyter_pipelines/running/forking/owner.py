@@ -50,6 +50,7 @@ class Zygote:
 
     def __init__(self, environment: Mapping[str, str], arguments: Sequence[str], kinds: Sequence[str]) -> None:
         self.environment = dict(environment)
+        self._owner = os.getpid()
         self.folder = Path(tempfile.mkdtemp(prefix="jp-", dir=_short()))
         self.path = str(self.folder / "z")
         self._errors = (self.folder / "errors").open("w+b")
@@ -81,8 +82,10 @@ class Zygote:
         return (self.folder / "errors").read_text("utf-8", "replace")
 
     def close(self) -> None:
-        """End it, with all that it has forked."""
+        """End it, with all that it has forked; a child of the process that owns it only lets go."""
         self._link.close()
+        if os.getpid() != self._owner:
+            return
         try:
             self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:

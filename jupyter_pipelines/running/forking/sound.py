@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import importlib
 import os
@@ -13,7 +14,9 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NoReturn
+
+from jupyter_pipelines.running.forking import dice, streams, system
 
 LEFT_TO_CHILDREN = frozenset(
     """
@@ -27,6 +30,9 @@ LEFT_TO_CHILDREN = frozenset(
 QUIET = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """Environment of a process that is to be forked: OpenBLAS and Arrow's allocator start a thread when they are loaded."""
 
+IMPORT_PATIENCE = 30
+"""Seconds that an import may take ahead of its time; then its process ends, and the step imports it by itself."""
+
 _WINDOWLESS = ("", "agg", "svg", "pdf", "ps", "cairo", "module://matplotlib_inline.backend_inline", "inline")
 
 
@@ -36,7 +42,8 @@ class State:
 
     descriptors: frozenset[str]
     handlers: tuple[Any, ...]
-    streams: tuple[int, ...]
+    hooks: tuple[int, ...]
+    folder: str
 
     @classmethod
     def now(cls) -> State:
@@ -44,7 +51,8 @@ class State:
         return cls(
             descriptors=frozenset(_open_files()),
             handlers=tuple(signal.getsignal(number) for number in sorted(signal.valid_signals())),
-            streams=(id(sys.stdout), id(sys.stderr), id(sys.stdin)),
+            hooks=tuple(id(one) for one in (sys.stdout, sys.stderr, sys.stdin, sys.excepthook, sys.displayhook)),
+            folder=_folder(),
         )
 
 
@@ -61,35 +69,51 @@ def unfit() -> str:
 
 
 def left_to_children(module: str) -> bool:
-    """Tell whether `module` is known for not surviving a fork."""
+    """Tell whether `module` is known for not surviving a fork, or for reading settings that may change any time."""
     package = module.partition(".")[0]
-    backend = os.environ.get("MPLBACKEND", "").lower()
-    return package in LEFT_TO_CHILDREN or (package == "matplotlib" and backend not in _WINDOWLESS)
+    if package != "matplotlib":
+        return package in LEFT_TO_CHILDREN
+    return os.environ.get("MPLBACKEND", "").lower() not in _WINDOWLESS or Path("matplotlibrc").exists()
 
 
 def import_soundly(module: str, *, last: bool = False) -> str:
     """Import a package so that the process stays as it is, and return what went wrong; empty when nothing did.
 
     Whatever would be seen or done differently by a step that imports the package itself counts: text that it prints,
-    warnings, threads, files it keeps open, signals it takes, modules that no package installed.
+    warnings, threads and processes, files it keeps open, signals it takes, a look for the notebook it is in, modules
+    that no package installed. What several processes would have in common counts, too: random numbers.
 
     Parameters
     ----------
     module : str
         Its dotted name.
     last : bool
-        The process will not be forked any more; then it may have threads.
+        The process will not be forked any more; then it may have threads and random numbers.
     """
     if not last and left_to_children(module):
         return "it is known for not surviving a fork"
     before, known = State.now(), set(sys.modules)
-    with _listening() as heard:
+    drawn = dice.state()
+    with _in_time(), _listening() as heard:
         try:
             importlib.import_module(module)
         except BaseException as error:  # noqa: BLE001 - the step that imports it is the one to hear of it
             return f"it cannot be imported: {type(error).__name__}"
-    problem = "".join(heard[:1]) or _changed(before) or _foreign(set(sys.modules) - known)
-    return problem or ("" if last else unfit())
+    new = set(sys.modules) - known
+    problem = "".join(heard[:1]) or _changed(before) or _foreign(new) or dice.moved(drawn, new)
+    return problem or ("" if last else unfit() or _not_for_all(new))
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """Have the system end this process if this takes too long; Python may not come to it."""
+    handler = signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(IMPORT_PATIENCE)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, handler)
 
 
 def _changed(before: State) -> str:
@@ -98,7 +122,26 @@ def _changed(before: State) -> str:
         return f"it keeps {', '.join(sorted(now.descriptors - before.descriptors))} open"
     if now.handlers != before.handlers:
         return "it handles signals"
-    return "it replaces a standard stream" if now.streams != before.streams else ""
+    if now.folder != before.folder:
+        return "it changes the working directory"
+    if system.children():
+        return "it leaves a process running"
+    return "it replaces a standard stream or a hook" if now.hooks != before.hooks else ""
+
+
+def _not_for_all(new: set[str]) -> str:
+    """Return what keeps several processes from having it in common."""
+    for package in sorted({name.partition(".")[0] for name in new}):
+        if left_to_children(package):
+            return f"it brings along `{package}`, which is known for not surviving a fork"
+    return dice.note()
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a text
+    except OSError:
+        return ""
 
 
 def _open_files() -> Iterator[str]:
@@ -109,34 +152,57 @@ def _open_files() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _listening() -> Iterator[list[str]]:
-    """Hear what is written to the standard streams, and every warning."""
+    """Hear what is written to the standard streams, every warning, and who asks for more than the shell's name."""
     heard: list[str] = []
     shown = warnings.showwarning
-    with tempfile.TemporaryFile() as file:
-        kept = [os.dup(1), os.dup(2)]
+    with tempfile.TemporaryFile() as file, streams.replaced(file.fileno(), heard), _stand_in(heard):
+        warnings.showwarning = lambda *_, **__: heard.append("it warns")
         try:
-            for stream in (1, 2):
-                os.dup2(file.fileno(), stream)
-            warnings.showwarning = lambda *_, **__: heard.append("it warns")
             yield heard
         finally:
             warnings.showwarning = shown
-            if _wrote(file.fileno()):
-                heard.append("it prints")
-            for stream, copy in zip((1, 2), kept, strict=True):
-                os.dup2(copy, stream)
-                os.close(copy)
 
 
-def _wrote(descriptor: int) -> bool:
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    return os.fstat(descriptor).st_size > 0
+@contextlib.contextmanager
+def _stand_in(heard: list[str]) -> Iterator[None]:
+    """Answer those who ask whether they are imported in a notebook; whoever wants more of the shell waits for it."""
+    interactive = getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None)
+    if interactive is None:
+        yield
+        return
+
+    class ZMQInteractiveShell:
+        """Has what tells a kernel from a terminal."""
+
+        __module__ = "ipykernel.zmqshell"
+        kernel: Any = None
+        config: ClassVar[dict[str, Any]] = {"IPKernelApp": {}}
+
+        def __getattr__(self, name: str) -> NoReturn:
+            heard.append("it wants something of the shell of the notebook")
+            raise AttributeError(name)
+
+    shell = ZMQInteractiveShell()
+    held = sys.getrefcount(shell)
+
+    def get_ipython(*_: Any) -> Any:
+        return shell
+
+    interactive.initialized, interactive.instance = classmethod(lambda _: True), classmethod(get_ipython)
+    builtins.get_ipython = get_ipython  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del interactive.initialized, interactive.instance  # they hide what it inherits
+        del builtins.get_ipython  # type: ignore[attr-defined]
+        del get_ipython
+        if sys.getrefcount(shell) != held:
+            heard.append("it keeps the shell of the notebook")
 
 
 def _foreign(names: set[str]) -> str:
     """Return which of the modules belong to the user: they may change between two steps."""
-    homes = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+    homes = tuple({f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
     for name in sorted(names - {"__mp_main__"}):  # multiprocessing's other name for the program itself
         file = getattr(sys.modules.get(name), "__file__", None)
         if file and Path(file).is_absolute() and not (file.startswith(homes) or "-packages/" in file):

@@ -1,9 +1,10 @@
 """A tree of processes that import and then only fork; each branch has imported one thing more than the one before it.
 
 Started as ``python -m jupyter_pipelines.running.forking.zygote LISTENER`` with a socket as its stdin. The root knows
-the standard library only. Its branches are the kinds of :data:`KINDS`; below a kind there is a branch for each package
-that several steps import, in the order in which they were asked for. An import that would not survive a fork ends its
-branch, and the children above it import that package by themselves.
+the standard library only. Its branches are the kinds of :data:`KINDS`; below a kind there is a branch for each folder
+to work in, since imports look there, too; and below that one for each package that several steps import, in the order
+in which they were asked for. An import that would not survive a fork, or does not come to an end, ends its branch, and
+the children above it do without.
 
 A node has one thread, no event loop, and nothing open but its own sockets. When its owner goes, it ends all it forked.
 """
@@ -21,14 +22,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from jupyter_pipelines.running.forking import messages, sound
-from jupyter_pipelines.running.forking.node import Forked, Node, Origin, Work, adopt_orphans
+from jupyter_pipelines.running.forking import dice, messages, sound, system
+from jupyter_pipelines.running.forking.kin import Forked, Origin, Work
+from jupyter_pipelines.running.forking.node import Node
 
 KINDS = {
     "kernels": "jupyter_pipelines.running.kernels.forked",
     "workers": "jupyter_pipelines.running.executors.forked",
 }
-"""What can be forked: a module with ``prepare``, ``boot`` and ``run``. Named, since they stand above this room."""
+"""What can be forked: a module with ``prepare``, ``enter``, ``boot`` and ``run``; they stand above this room."""
 
 
 def run(node: Node, grow: Sequence[str] = ()) -> None:
@@ -42,8 +44,9 @@ def run(node: Node, grow: Sequence[str] = ()) -> None:
         Branches that will be needed for sure.
     """
     try:
-        for name in grow:
-            node.grow(name)
+        with contextlib.suppress(OSError):  # they grow when they are asked for
+            for name in grow:
+                node.grow(name)
         node.serve()
     except Forked as forked:
         task = forked.task
@@ -55,31 +58,35 @@ def run(node: Node, grow: Sequence[str] = ()) -> None:
 
 def _branch_out(origin: Origin) -> None:
     """Import one thing more, and fork for others; or say why that is not to be."""
-    adopt_orphans()
-    problem = _import(origin.name)
+    system.adopt_orphans()
+    problem = _import(origin)
+    with contextlib.suppress(OSError):
+        messages.send(origin.uplink, {"refused": problem} if problem else {"ready": True})
     if problem:
-        _give_back(origin, problem)
+        _leave()
     run(Node(origin))
 
 
-def _import(name: str) -> str:
-    if name not in KINDS:
-        return sound.import_soundly(name)
+def _leave() -> NoReturn:
+    """End, with what an import may have started."""
+    for pid in system.children():
+        system.kill(pid)
+    os._exit(0)
+
+
+def _import(origin: Origin) -> str:
+    kind = KINDS[origin.kind]
     try:
-        importlib.import_module(KINDS[name]).prepare()
+        if origin.name == origin.kind:
+            importlib.import_module(kind).prepare()
+        elif Path(origin.name).is_absolute():
+            importlib.import_module(kind).enter(origin.name, origin.settings)
+            dice.remember()
+        else:
+            return sound.import_soundly(origin.name)
     except Exception as error:  # noqa: BLE001 - whoever asks hears of it, and does without
         return f"{type(error).__name__}: {error}"
     return sound.unfit()
-
-
-def _give_back(origin: Origin, problem: str) -> NoReturn:
-    """Return the requests that came meanwhile, and end."""
-    with contextlib.suppress(OSError):
-        messages.send(origin.uplink, {"refused": problem})
-        while message := messages.receive(origin.uplink):
-            messages.send(origin.uplink, *message)
-            messages.close(message[1])
-    os._exit(0)
 
 
 def _work(work: Work) -> None:
@@ -90,9 +97,9 @@ def _work(work: Work) -> None:
         problem = sound.import_soundly(module, last=True)
         if problem:
             messages.send(work.link, {"unfit": module, "why": problem})
-            os._exit(1)
+            _leave()
     try:
-        messages.send(work.link, kind.boot(work.folder, work.origin.settings))
+        messages.send(work.link, {"ready": kind.boot(work.folder, work.origin.settings)})
     except BaseException:  # noqa: BLE001 - whoever asked does without; its owner reads why
         messages.send(work.link, {"broken": traceback.format_exc()})
         os._exit(1)
@@ -116,7 +123,7 @@ def main() -> None:
     message = messages.receive(uplink)
     if message is None:
         return
-    adopt_orphans()
+    system.adopt_orphans()
     settings = message[0]
     origin = Origin(name="", kind="", uplink=uplink, folder=Path(settings["folder"]), settings=settings)
     run(Node(origin, socket.socket(fileno=int(sys.argv[1]))), settings["kinds"])

@@ -1,0 +1,64 @@
+"""What a process of the tree asks of the system: a fork that dies with its parent, the dead, those left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+_DEATH_SIGNAL = 1
+_SUBREAPER = 36
+
+
+def fork() -> int:
+    """Fork; the system kills the child when this process ends.
+
+    Raises
+    ------
+    OSError
+        The system has no room for another process.
+    """
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _control(_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the system knew
+            os._exit(1)
+    return pid
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what is left behind by children that end."""
+    _control(_SUBREAPER, 1)
+
+
+def children() -> list[int]:
+    """Return the processes that this one has to bury, orphans included."""
+    try:
+        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text("ascii").split()]
+    except OSError:
+        return []
+
+
+def bury_one() -> bool:
+    """Take the dead off the system's list; tell whether there are others that live."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+        return True
+    except ChildProcessError:
+        return False
+
+
+def kill(pid: int) -> None:
+    """Kill a child, and its group if it leads one by now."""
+    for end in (os.killpg, os.kill):
+        with contextlib.suppress(OSError):
+            end(pid, signal.SIGKILL)
+
+
+def _control(option: int, value: int) -> None:
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
