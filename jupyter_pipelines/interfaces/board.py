@@ -53,6 +53,11 @@ class RunBoard(Board):
         self._following(event=event)
         if isinstance(event, RunFinished):
             self.show(run=event.result.to_dict())
-        elif isinstance(event, StepStarted | StepFinished) or time.monotonic() - self._last > PACE:
+        elif _is_news(event) or time.monotonic() - self._last > PACE:
             self._last = time.monotonic()
             self.show(self._following.statuses())
+
+
+def _is_news(event: Event) -> bool:
+    """Tell whether somebody waits for an event: many steps may be reused in the time that one picture takes."""
+    return isinstance(event, StepStarted) or (isinstance(event, StepFinished) and event.state != "reused")
