@@ -96,6 +96,11 @@ class Books:
         self._there: dict[str, Mapping[str, Artifact]] = {}
 
     @property
+    def notebook(self) -> str | None:
+        """Path of the notebook from the project's root."""
+        return self._notebook
+
+    @property
     def run(self) -> Run:
         """The run as it is now."""
         return Run(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +45,7 @@ from jupyter_pipelines.running.run import Run
 from jupyter_pipelines.running.stopping import Stop
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket, Warm
 from jupyter_pipelines.storing.leases import Lease
+from jupyter_pipelines.storing.records import StepRecord
 from jupyter_pipelines.storing.store import Store
 
 if TYPE_CHECKING:
@@ -54,6 +56,10 @@ logger = logging.getLogger(__name__)
 TURN = 0.1
 PATIENCE = 1.2
 GIVE_UP = 5.0
+SETTLE_EVERY = 1.0
+"""Seconds of results that a power cut may cost; they are computed again then."""
+CHECK_EVERY = 5.0
+"""Seconds for which a store that could be written is taken to be writable."""
 
 
 class Clock:
@@ -145,6 +151,8 @@ class _Loop:
         self._tickets: dict[str, Ticket] = {}
         self._current: dict[str, Ticket] = {}
         self._timers: list[tuple[float, str]] = []
+        self._unsettled: list[StepRecord] = []
+        self._settled_at, self._checked_at = self._clock.now(), -math.inf
         self._warmth: Mapping[str, Warm] | None = None
         self._asked_at: float | None = None
         self._insisted = False
@@ -180,6 +188,8 @@ class _Loop:
             self._hear(news)
         self._fire_timers()
         self._ask_for_leases()
+        if self._unsettled and self._clock.now() - self._settled_at > SETTLE_EVERY:
+            self._settle()
 
     def _listen(self) -> Sequence[Progress | Outcome]:
         if not self._tickets:
@@ -218,15 +228,29 @@ class _Loop:
         if drift:
             self._books.warned(changed(ticket.step, drift), ticket.step)
             planned = replace(planned, key=None)
-        return publish(
+        found = publish(
             self._store,
             self._plan.pipeline[ticket.step],
             planned,
             outcome,
             run=self._books.id,
-            notebook=self._books.run.notebook,
+            notebook=self._books.notebook,
             attempts=ticket.attempt,
         )
+        if isinstance(found, StepRecord):
+            self._unsettled.append(found)
+            return None
+        return found
+
+    def _settle(self) -> None:
+        """See to it that results outlast a power cut; one wait for the disk does for many of them."""
+        records, self._unsettled = self._unsettled, []
+        self._settled_at = self._clock.now()
+        try:
+            if records:
+                self._store.settle(records)
+        except StoreError as error:
+            self._books.warned(replace(error.faults[0], severity="warning"))
 
     def _in_place(self, fault: Fault | None, step: str) -> Fault | None:
         """Complete a fault that does not say where it happened."""
@@ -361,7 +385,9 @@ class _Loop:
         journal.open()
         if journal.folder is None:
             raise StoreError(*([journal.fault] if journal.fault else []))
-        self._store.check_writable()
+        if self._clock.now() - self._checked_at > CHECK_EVERY:
+            self._store.check_writable()
+            self._checked_at = self._clock.now()
         return ticket_for(
             self._plan,
             self._planned[order.step],
@@ -394,6 +420,7 @@ class _Loop:
         self._books.settled(order.step, order.state, order.cause)
 
     def _on_finish(self, order: Finish) -> None:
+        self._settle()
         self._books.finish(order.state)
 
     def _fail(self, step: str, error: PipelinesError) -> None:

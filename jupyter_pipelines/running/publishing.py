@@ -29,8 +29,11 @@ def publish(
     run: str,
     notebook: str | None,
     attempts: int,
-) -> Fault | None:
-    """Make the result of a successful outcome reusable, and return None; or return why it is no success.
+) -> StepRecord | Fault | None:
+    """Make the result of a successful outcome reusable, and return the record; or return why it is no success.
+
+    The record outlasts the end of this process from now on, and a power cut once the store has settled it. Without a
+    key nothing is recorded, and None is returned.
 
     Parameters
     ----------
@@ -65,10 +68,10 @@ def publish(
         warnings=tuple(fault.message for fault in outcome.warnings),
     )
     try:
-        store.records.put(record)
+        store.records.put(record, settled=False)
     except StoreError as error:
         return error.faults[0]
-    return None
+    return record
 
 
 def heal(store: Store, planned: PlannedStep) -> Iterator[Fault]:

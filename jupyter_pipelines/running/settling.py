@@ -104,9 +104,9 @@ def _faults(ticket: Ticket, store: Store, saved: Mapping[str, Any]) -> Iterator[
 
 
 def _put(store: Store, saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Artifact]:
-    """Put outputs into the store; their files are used up."""
+    """Put outputs into the store; their files are used up. Whoever records them settles them."""
     files = {name: _incoming(one) for name, one in saved.items() if one["kind"] != "folder"}
-    stored = dict(zip(files, store.blobs.put_files(files.values()), strict=True))
+    stored = dict(zip(files, store.blobs.put_files(files.values(), settled=False), strict=True))
     stored |= {name: store.blobs.put_folder(Path(one["path"]), move=True) for name, one in _folders(saved)}
     return {
         name: Artifact(digest=stored[name].digest, format=one.get("format") or one["kind"], bytes=stored[name].size)

@@ -48,6 +48,10 @@ class Warm(TypedDict):
     own: Sequence[str]
 
 
+NOTHING: Warm = {"shared": (), "own": ()}
+"""What a kernel may have imported when nothing is known of its step."""
+
+
 class Publish(TypedDict):
     """Where people look for what a step run leaves behind."""
 

@@ -20,16 +20,15 @@ from typing import TYPE_CHECKING, Any
 from jupyter_pipelines.errors import Fault, PipelinesError
 from jupyter_pipelines.running import explaining
 from jupyter_pipelines.running.explaining import Evidence, Verdict
-from jupyter_pipelines.running.forking import client
 from jupyter_pipelines.running.inside import ATTEMPT, DOCUMENT
 from jupyter_pipelines.running.kernels import processes
-from jupyter_pipelines.running.kernels.ahead import Ahead, begin
+from jupyter_pipelines.running.kernels.ahead import Ahead, Sort, begin
 from jupyter_pipelines.running.kernels.launching import Forks, NotStarted, StepKernel
 from jupyter_pipelines.running.kernels.surroundings import step_environment
 from jupyter_pipelines.running.kernels.watching import Cancel, Watch
 from jupyter_pipelines.running.publishing import now
 from jupyter_pipelines.running.settling import Given, Taken, lay_out, nothing_unfinished, take
-from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
+from jupyter_pipelines.running.ticket import NOTHING, Outcome, Progress, Ticket, Warm
 from jupyter_pipelines.storing.faults import writing
 from jupyter_pipelines.storing.store import Store
 
@@ -60,7 +59,7 @@ class Workplace:
     forks : str or None
         Socket of a tree of processes from which kernels are forked.
     ahead : Ahead or None
-        Starts kernels that cannot be forked before they are needed.
+        Keeps a kernel that was made ready before it was needed.
     later : ExitStack
         What is left to do when an outcome is known already.
     changed : callable
@@ -225,10 +224,9 @@ class Attempt:
                 kernel.launch()
             place.changed()
             _import_papermill()
-            kernel.connect(START_TIMEOUT, lambda: place.cancel.asked)
-            self._foresee(kernel)
-            if not kernel.records:
-                kernel.evaluate(begin({ATTEMPT: str(self._folder)}), START_TIMEOUT)
+            if kernel.client is None:
+                kernel.connect(START_TIMEOUT, lambda: place.cancel.asked)
+            kernel.evaluate(begin({ATTEMPT: str(self._folder)}), START_TIMEOUT)
             yield kernel
         finally:
             kernel.close()
@@ -237,35 +235,14 @@ class Attempt:
             place.kernel = None
 
     def _new_kernel(self) -> StepKernel:
-        """Return a kernel: the one that was started ahead of time, or one that is yet to be started."""
-        ticket = self._ticket
-        environment, forks = self._environment(), self._forks()
-        if forks is None and self._workplace.ahead is not None:
-            kernel = self._workplace.ahead.take(ticket.kernel, ticket.cwd, environment, self._log)
-            if kernel is not None:
-                return kernel
-        marked = environment | {ATTEMPT: str(self._folder)}
-        return StepKernel(name=ticket.kernel, cwd=ticket.cwd, environment=marked, log=self._log, forks=forks)
-
-    def _environment(self) -> dict[str, str]:
-        return step_environment(os.environ) | dict(self._ticket.environment)
-
-    def _forks(self) -> Forks | None:
-        """Return where a forked kernel comes from; its packages were imported in the environment that it finds."""
-        if self._workplace.forks is None or self._ticket.environment or self._ticket.kernel is not None:
-            return None
-        warm = self._ticket.warm or {"shared": (), "own": ()}
-        return Forks(path=self._workplace.forks, shared=warm["shared"], own=warm["own"])
-
-    def _foresee(self, kernel: StepKernel) -> None:
-        """Have the kernel of the next step made; it is most likely of the same sort."""
-        place, ticket = self._workplace, self._ticket
-        if ticket.following is None:
-            return
-        if kernel.records and place.forks is not None:
-            client.prepare(place.forks, {"kind": "kernels", **ticket.following})
-        elif place.ahead is not None:
-            place.ahead.start(ticket.kernel, ticket.cwd, self._environment())
+        """Return a kernel: one that was made ready ahead of time, or one that is yet to be started."""
+        ticket, place = self._ticket, self._workplace
+        sort = sort_of(ticket.kernel, ticket.cwd, ticket.environment, ticket.warm, place.forks)
+        kernel = place.ahead.take(sort, self._log) if place.ahead is not None else None
+        if kernel is not None:
+            return kernel
+        marked = {**sort.environment, ATTEMPT: str(self._folder)}
+        return StepKernel(name=sort.name, cwd=sort.cwd, environment=marked, log=self._log, forks=sort.forks)
 
     def _conduct(self, kernel: StepKernel) -> Conduct:
         from jupyter_pipelines.running.executing import Conduct
@@ -378,6 +355,23 @@ class Attempt:
     def _report(self, **changes: Any) -> None:
         self._last = replace(self._last, **changes)
         self._progress(self._last)
+
+
+def sort_of(name: str | None, cwd: str, environment: Mapping[str, str], warm: Warm | None, forks: str | None) -> Sort:
+    """Return what sort of kernel a step needs; forked, if it finds the environment in which packages were imported.
+
+    Parameters
+    ----------
+    name, cwd, environment, warm
+        As in a ticket.
+    forks : str or None
+        Socket of a tree of processes from which kernels are forked.
+    """
+    source = None
+    if forks is not None and name is None and not environment:
+        known = warm or NOTHING
+        source = Forks(path=forks, shared=tuple(known["shared"]), own=tuple(known["own"]))
+    return Sort(name=name, cwd=cwd, environment={**step_environment(os.environ), **environment}, forks=source)
 
 
 def _import_papermill() -> None:

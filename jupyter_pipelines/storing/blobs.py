@@ -123,7 +123,7 @@ class Blobs:
         files : iterable of Incoming
             What to store.
         settled : bool
-            Wait until the blobs outlast a power cut; otherwise :meth:`settle` does, before a record names them.
+            Wait until the blobs outlast a power cut; otherwise :meth:`Store.settle` does.
 
         Raises
         ------
@@ -147,16 +147,6 @@ class Blobs:
             if file.move:
                 remove(file.path)
         return [Stored(one.digest, one.size) for one in ready]
-
-    def settle(self, digests: Iterable[str]) -> None:
-        """Wait until blobs that were put without waiting outlast a power cut.
-
-        Raises
-        ------
-        StoreError
-            The disk refuses.
-        """
-        self._door.settle_names([path_of(digest) for digest in digests])
 
     def put_bytes(self, content: bytes) -> Stored:
         """Store `content`; see :meth:`put_file`."""

@@ -132,8 +132,8 @@ class Folder:
         except (OSError, StoreError):
             return []
 
-    def write(self, path: str, content: bytes, *, mode: int = _FILE_MODE) -> None:
-        """Make a file with `content` appear at `path`, whole or not at all.
+    def write(self, path: str, content: bytes, *, mode: int = _FILE_MODE, named: bool = True) -> None:
+        """Make a file with `content` appear at `path`, whole or not at all; `named` as in :meth:`put_all`.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Folder:
         try:
             with writing(self.root, f"`{path}`"), create(temporary) as file:
                 file.write(content)
-            self.put(temporary, path, mode=mode)
+            self.put_all([(temporary, path)], mode=mode, named=named)
         finally:
             remove(temporary)
 

@@ -205,15 +205,24 @@ class Records:
         self._index.keep_records((one, marks[key]) for key, one in found.items() if marks[key].settled(horizon))
         return found
 
-    def put(self, record: StepRecord) -> None:
+    def put(self, record: StepRecord, *, settled: bool = True) -> None:
         """Store a record; every blob it names must have been put before.
+
+        Parameters
+        ----------
+        record : StepRecord
+            What to store.
+        settled : bool
+            Wait until it outlasts a power cut; otherwise :meth:`Store.settle` does. A record whose name comes through
+            one while that of a blob does not is a miss, never a wrong result: the bytes of both are on the disk before
+            they have names.
 
         Raises
         ------
         StoreError
             The store is full (JP403) or cannot be written (JP402).
         """
-        self._door.write(path_of(record.key), encode(record))
+        self._door.write(path_of(record.key), encode(record), named=settled)
         mark = self._door.mark(f"{self._door.root}/{path_of(record.key)}")
         if mark is not None and mark.settled(disks.horizon(self._door.root.stat().st_dev)):
             self._index.keep_records([(record, mark)])

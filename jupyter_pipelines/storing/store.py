@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from jupyter_pipelines.errors import Fault, NotStorable, StoreError
 from jupyter_pipelines.pipeline.data import Artifact
 from jupyter_pipelines.storing.blobs import Blobs, Condition
+from jupyter_pipelines.storing.blobs import path_of as blob_path
 from jupyter_pipelines.storing.digests import Later, remembered
 from jupyter_pipelines.storing.door import ASIDE, TEMPORARY, Folder, create, make_folder
 from jupyter_pipelines.storing.faults import ELSEWHERE, unopenable, unwritable, writing
@@ -21,7 +22,8 @@ from jupyter_pipelines.storing.folders import digest_path
 from jupyter_pipelines.storing.index import NAME as INDEX
 from jupyter_pipelines.storing.index import Index
 from jupyter_pipelines.storing.leases import Leases
-from jupyter_pipelines.storing.records import Records
+from jupyter_pipelines.storing.records import Records, StepRecord
+from jupyter_pipelines.storing.records import path_of as record_path
 from jupyter_pipelines.storing.runs import Runs
 
 SCHEMA = "jupyter-pipelines/store/"
@@ -112,6 +114,18 @@ class Store:
         with writing(self.root, "a temporary folder"):
             path.mkdir(mode=0o700)
         return path
+
+    def settle(self, records: Iterable[StepRecord]) -> None:
+        """Wait until records that were put without waiting, and the blobs they name, outlast a power cut.
+
+        Raises
+        ------
+        StoreError
+            The disk refuses.
+        """
+        found = list(records)
+        blobs = [blob_path(artifact.digest) for record in found for artifact in record.outputs.values()]
+        self.door.settle_names([*blobs, *(record_path(record.key) for record in found)])
 
     def check_writable(self) -> None:
         """Find out whether the store can be written, before anything is computed for it.

@@ -348,7 +348,7 @@ def test_a_record_that_cannot_be_written_is_a_failure_and_not_tried_again(
     one = pipeline(tmp_path, step("load", outputs="rows", retries=3), step("clean", "rows=load.rows", "tidy"))
     full = Fault(code="JP403", message="the store is full", suggestion="free space")
 
-    def refuse(record: Any) -> None:
+    def refuse(record: Any, **_: Any) -> None:
         raise StoreError(full)
 
     monkeypatch.setattr(store.records, "put", refuse)
@@ -746,9 +746,9 @@ def test_an_interrupt_does_not_tear_what_is_being_written(
 ) -> None:
     put = store.records.put
 
-    def interrupted(record: Any) -> None:
+    def interrupted(record: Any, **options: Any) -> None:
         signal.raise_signal(signal.SIGINT)
-        put(record)
+        put(record, **options)
 
     monkeypatch.setattr(store.records, "put", interrupted)
     result = run(chain, store)

@@ -21,9 +21,9 @@ from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.pipeline.step import Resources
 from jupyter_pipelines.running.forking.client import ForkedProcess, Refused
 from jupyter_pipelines.running.forking.keeping import KEEPER
-from jupyter_pipelines.running.forking.owner import Zygote, can_fork
+from jupyter_pipelines.running.forking.owner import Zygote, can_fork, is_ahead
 from jupyter_pipelines.running.kernels.surroundings import ARGUMENTS, step_environment
-from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
+from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket, Warm
 
 logger = logging.getLogger(__name__)
 _COMMAND = ("-P", "-m", "jupyter_pipelines.running.executors.process")
@@ -48,6 +48,7 @@ class Local:
         self._waiting: deque[Ticket] = deque()
         self._workers: list[_Worker] = []
         self._early: list[Outcome] = []
+        self._latest: Ticket | None = None
         self._zygote: Zygote | None = None
         self._may_fork = can_fork(os.environ)
 
@@ -97,12 +98,29 @@ class Local:
 
     def _hand_out(self) -> None:
         while self._waiting and sum(worker.ticket is not None for worker in self._workers) < self.jobs:
-            idle = next((worker for worker in self._workers if worker.free), None)
-            if idle is None and len(self._workers) < self.jobs * (2 if self._may_fork else 1):
-                idle = self._start_worker()
-            if idle is None:
+            worker = self._free_worker()
+            if worker is None:
                 return
-            idle.take(self._waiting.popleft())
+            self._latest = self._waiting.popleft()
+            worker.take(self._latest)
+        self._foresee()
+
+    def _foresee(self) -> None:
+        """Have a free worker make the kernel ready that the next step needs, as far as one can know."""
+        if self._latest is None or self._latest.following is None or not is_ahead(os.environ):
+            return
+        if self._waiting or any(worker.prepared for worker in self._workers):
+            return
+        worker = self._free_worker()
+        if worker is not None:
+            worker.prepare(self._latest.following, self._latest.cwd)
+
+    def _free_worker(self) -> _Worker | None:
+        free = sorted((worker for worker in self._workers if worker.free), key=lambda worker: not worker.prepared)
+        if free:
+            return free[0]
+        most = self.jobs * (2 if is_ahead(os.environ) else 1)
+        return self._start_worker() if len(self._workers) < most else None
 
     def _start_worker(self) -> _Worker:
         worker = _Worker(self._news, self._forks())
@@ -136,6 +154,7 @@ class Local:
         if "free" in message:
             worker.free, worker.holds = True, {}
             self._hand_out()
+            self._foresee()
         worker.holds = message.get("holds", worker.holds)
         return []
 
@@ -160,6 +179,7 @@ class _Worker:
         self.ticket: Ticket | None = None
         self.free = True
         self.here = False
+        self.prepared = False
         self.holds: Mapping[str, Any] = {}
         self._news = news
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the worker lives
@@ -199,8 +219,13 @@ class _Worker:
 
     def take(self, ticket: Ticket) -> None:
         """Hand it a ticket."""
-        self.ticket, self.free = ticket, False
+        self.ticket, self.free, self.prepared = ticket, False, False
         self.send({"ticket": ticket.to_dict()})
+
+    def prepare(self, warm: Warm, cwd: str) -> None:
+        """Have it make a kernel ready for a ticket that is likely to come."""
+        self.prepared = True
+        self.send({"prepare": warm, "cwd": cwd})
 
     def send(self, order: Mapping[str, Any]) -> None:
         """Tell it something; if it is gone, that is noticed elsewhere."""

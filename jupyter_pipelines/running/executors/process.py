@@ -20,10 +20,10 @@ from typing import Any, BinaryIO
 
 from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.running.forking.owner import is_ahead
-from jupyter_pipelines.running.kernels.ahead import Ahead
+from jupyter_pipelines.running.kernels.ahead import Ahead, Sort
 from jupyter_pipelines.running.kernels.processes import adopt_orphans
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
-from jupyter_pipelines.running.worker import Workplace, execute
+from jupyter_pipelines.running.worker import Workplace, execute, sort_of
 
 logger = logging.getLogger(__name__)
 _LOOK = 1.0
@@ -50,7 +50,7 @@ class Process:
         self._target = target
         self._parent = os.getppid()
         self._lock = threading.Lock()
-        self._tickets: queue.Queue[Ticket | None] = queue.Queue()
+        self._tickets: queue.Queue[Ticket | Sort | None] = queue.Queue()
         self._alone = adopt_orphans()
         self._workplace = Workplace()
         self._current = ""
@@ -59,8 +59,11 @@ class Process:
         """Run tickets one after the other until told to end."""
         self._send({"here": os.getpid()})
         threading.Thread(target=self._listen, name="jupyter-pipelines-orders", daemon=True).start()
-        while ticket := self._tickets.get():
-            self._execute(ticket)
+        while order := self._tickets.get():
+            if isinstance(order, Ticket):
+                self._execute(order)
+            elif self._ahead is not None:
+                self._ahead.start(order)
         if self._ahead is not None:
             self._ahead.close()
 
@@ -97,6 +100,8 @@ class Process:
             self._workplace = Workplace(alone=self._alone, forks=self._forks, ahead=self._ahead, changed=self._tell)
             self._current = ticket.id
             self._tickets.put(ticket)
+        elif "prepare" in order:
+            self._tickets.put(sort_of(None, order["cwd"], {}, order["prepare"], self._forks))
         elif order.get("cancel") == self._current:
             self._workplace.cancel.ask(hard=bool(order.get("hard")))
         elif order.get("end"):

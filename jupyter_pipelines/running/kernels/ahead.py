@@ -1,4 +1,4 @@
-"""An ordinary kernel that starts while the step before it runs, where kernels cannot be forked."""
+"""A kernel that is ready before a step needs it: it starts, and is spoken to, while another step runs."""
 
 from __future__ import annotations
 
@@ -7,64 +7,70 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jupyter_pipelines.running.kernels.launching import NotStarted, StepKernel
+from jupyter_pipelines.running.kernels.launching import Forks, NotStarted, StepKernel
+
+_PATIENCE = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Sort:
-    """What makes one kernel as good as another."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sort:
+    """What makes one kernel as good as another.
+
+    Parameters
+    ----------
+    name : str or None
+        Of an installed kernelspec; None for the one of this interpreter.
+    cwd : str
+        Where it runs.
+    environment : Mapping of str to str
+        All of its environment, but for what tells one attempt from another.
+    forks : Forks or None
+        Where a forked one comes from, and what it has imported.
+    """
 
     name: str | None
     cwd: str
-    environment: tuple[tuple[str, str], ...]
+    environment: Mapping[str, str]
+    forks: Forks | None
 
 
 class Ahead:
-    """Keeps one kernel for the next step, started but not yet spoken to."""
+    """Keeps one kernel for the next step."""
 
     def __init__(self) -> None:
-        self._spare: tuple[_Sort, StepKernel] | None = None
+        self._spare: tuple[Sort, StepKernel] | None = None
 
     @property
     def pid(self) -> int:
         """Number of the process that waits; 0 when there is none."""
-        return self._spare[1].pid if self._spare is not None else 0
+        spare = self._spare
+        return spare[1].pid if spare is not None else 0
 
-    def start(self, name: str | None, cwd: str, environment: Mapping[str, str]) -> None:
-        """Start a kernel, unless there is one like it; if it cannot be started, the step that needs it says so.
-
-        Parameters
-        ----------
-        name : str or None
-            Of an installed kernelspec; None for the one of this interpreter.
-        cwd : str
-            Where it runs.
-        environment : Mapping of str to str
-            All of its environment, but for what tells one attempt from another.
-        """
-        sort = _Sort(name, cwd, tuple(sorted(environment.items())))
-        if self._spare is not None and self._spare[0] == sort:
-            return
+    def start(self, sort: Sort) -> None:
+        """Make a kernel ready; if that cannot be done, the step that needs one finds out why and says so."""
         self.close()
-        kernel = StepKernel(name=name, cwd=cwd, environment=environment)
+        kernel = StepKernel(name=sort.name, cwd=sort.cwd, environment=sort.environment, forks=sort.forks)
         self._spare = sort, kernel
-        with contextlib.suppress(NotStarted):
+        try:
             kernel.launch()
+            kernel.connect(_PATIENCE, lambda: self._spare is None)
+        except NotStarted:
+            self.close()
 
-    def take(self, name: str | None, cwd: str, environment: Mapping[str, str], log: Path) -> StepKernel | None:
-        """Return the kernel that was started for such a step; None if there is none, or it has ended.
+    def take(self, sort: Sort, log: Path) -> StepKernel | None:
+        """Return the kernel that was made ready for such a step; None if there is none, or it has ended.
 
         Parameters
         ----------
-        name, cwd, environment
-            As for :meth:`start`.
+        sort : Sort
+            What the step needs.
         log : Path
-            Where its standard streams go from now on.
+            Where the kernel's standard streams go from now on.
         """
-        if self._spare is None or self._spare[0] != _Sort(name, cwd, tuple(sorted(environment.items()))):
+        if self._spare is None:
             return None
-        _, kernel = self._spare
-        if kernel.process is None or kernel.exit_code() is not None:
+        mine, kernel = self._spare
+        if mine != sort or kernel.exit_code() is not None:
             return None
         self._spare = None
         kernel.move_in(log)
@@ -72,10 +78,10 @@ class Ahead:
 
     def close(self) -> None:
         """End the kernel that nobody has taken."""
-        if self._spare is not None:
-            _, kernel = self._spare
-            self._spare = None
-            kernel.close()
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            with contextlib.suppress(OSError):
+                spare[1].close()
 
 
 def begin(environment: Mapping[str, str]) -> str:

@@ -11,14 +11,18 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import secrets
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from jupyter_pipelines.running.forking import dice, streams
 from jupyter_pipelines.running.forking.sound import QUIET
 
 INLINE = "module://matplotlib_inline.backend_inline"
@@ -49,6 +53,30 @@ def prepare() -> None:
     for name in _PREPARED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    _KERNEL["filters"] = list(warnings.filters)
+
+
+def enter(folder: str, settings: Mapping[str, Any]) -> None:
+    """Work in a folder, and find modules where a kernel in it finds them: what is imported from now on may look there.
+
+    Parameters
+    ----------
+    folder : str
+        Where kernels will run.
+    settings : Mapping
+        As for :func:`boot`.
+
+    Raises
+    ------
+    OSError
+        There is no such folder.
+    """
+    os.chdir(folder)
+    before = list(sys.path)
+    if not any("ignore_cwd" in one for one in settings["arguments"]):
+        shellapp = importlib.import_module("IPython.core.shellapp")
+        shellapp.InteractiveShellApp.init_path(SimpleNamespace(ignore_cwd=False))
+    _KERNEL["added"] = [one for one in sys.path if one not in before]
 
 
 def boot(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,9 +105,15 @@ def boot(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     sys.orig_argv[:] = [sys.executable, "-m", "ipykernel_launcher", *sys.argv[1:]]
     from ipykernel.kernelapp import IPKernelApp
 
+    for one in _KERNEL.pop("added", ()):  # the application looks into its settings, and puts it back
+        sys.path.remove(one)
     # 1 is no process to watch: others see to it that this one ends when nobody needs it.
     _KERNEL["app"] = app = IPKernelApp.instance(parent_handle=1)
+    imported = _filters_since(_KERNEL.pop("filters"))
+    before = list(warnings.filters)
     app.initialize(sys.argv[1:])  # type: ignore[no-untyped-call]
+    _put_first(imported, _filters_since(before))
+    streams.bind()
     return {"connection": connection}
 
 
@@ -89,17 +123,34 @@ def run(order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     Parameters
     ----------
     order : Mapping
-        ``cwd`` and ``environment``, which is all there is afterwards; ``record`` when a worker wants to know what
-        happens.
+        ``cwd``; ``environment``, which is all there is afterwards; and a ``key`` to sign with, or None for its own.
     descriptors : sequence of int
         What its stdin, stdout and stderr are to be.
     """
     _take_streams(descriptors)
     _take_environment(order["environment"])
     os.chdir(order["cwd"])
-    if order["record"]:
-        importlib.import_module("jupyter_pipelines.running.recording").begin()
-    _KERNEL.pop("app").start()
+    importlib.invalidate_caches()
+    app = _KERNEL.pop("app")
+    if order.get("key"):
+        app.session.key = order["key"].encode()
+        file = Path(app.abs_connection_file)
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"key": order["key"]}))
+    app.start()
+
+
+def _filters_since(before: Sequence[Any]) -> list[Any]:
+    """Return the filters of warnings that stand in front of those there were."""
+    now = list(warnings.filters)
+    return now[: len(now) - len(before)] if now[len(now) - len(before) :] == before else []
+
+
+def _put_first(imported: Sequence[Any], kernel: Sequence[Any]) -> None:
+    """Put the filters of packages before those of the kernel: it would have started before they were imported."""
+    if imported and kernel:
+        rest = warnings.filters[len(kernel) + len(imported) :]
+        warnings.filters[:] = [*imported, *kernel, *rest]  # type: ignore[index]
+        warnings._filters_mutated()  # type: ignore[attr-defined] # noqa: SLF001 - there is no public way
 
 
 def _own_streams(folder: Path) -> None:
@@ -165,8 +216,7 @@ def _take_environment(environment: Mapping[str, str]) -> None:
 
 def _own_numbers() -> None:
     """Draw other random numbers than the siblings, and compute with as many threads as a fresh process would."""
-    if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()
+    dice.sow()
     if "multiprocessing.process" in sys.modules:
         sys.modules["multiprocessing.process"].current_process().authkey = os.urandom(32)
     threads = importlib.import_module("threadpoolctl").ThreadpoolController()
@@ -178,9 +228,9 @@ def _own_numbers() -> None:
 def _threads() -> int:
     """Return how many threads OpenBLAS takes when it is loaded."""
     for name in ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"):
-        with contextlib.suppress(ValueError):
-            if number := int(os.environ.get(name, "0")):
-                return number
+        # As it reads them itself: a number at the beginning of the text.
+        if number := int((re.match(r"\s*\+?(\d+)", os.environ.get(name, "")) or "00")[1]):
+            return number
     return len(os.sched_getaffinity(0))
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
@@ -59,13 +59,13 @@ class Forks:
     ----------
     path : str
         Socket of the tree of processes.
-    shared, own : sequence of str
+    shared, own : tuple of str
         Packages that the step imports: together with other steps, and alone.
     """
 
     path: str
-    shared: Sequence[str] = ()
-    own: Sequence[str] = ()
+    shared: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
 
 class OwnInterpreter(KernelSpecManager):
@@ -85,7 +85,6 @@ class OwnInterpreter(KernelSpecManager):
             "modules": list(self.forks.shared),
             "own": list(self.forks.own),
             "zygote": self.forks.path,
-            "record": True,
         }
         return {"kernel_provisioner": {"provisioner_name": PROVISIONER, "config": config}}
 
@@ -134,11 +133,6 @@ class StepKernel:
     def folder(self) -> Path:
         """Where its sockets are."""
         return self._folder
-
-    @property
-    def records(self) -> bool:
-        """Whether it records already what its worker wants to know: a forked one was told when it was handed over."""
-        return bool(getattr(self.manager.provisioner, "records", False))
 
     def exit_code(self) -> int | None:
         """Return its exit status, the negative number of the signal that killed it, or None while it lives."""

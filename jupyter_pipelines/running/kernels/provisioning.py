@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_pipelines.running.forking import client
 from jupyter_pipelines.running.forking.keeping import KEEPER
 from jupyter_pipelines.running.forking.owner import Zygote, can_fork
+from jupyter_pipelines.running.kernels.launching import private_folder
 
 IPYTHON = [sys.executable, "-m", "ipykernel_launcher"]
 _PRIVATE = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "JUPYTER_PIPELINES_ATTEMPT")
@@ -42,9 +44,6 @@ class WarmProvisioner(LocalProvisioner):
         What it imports in addition, ahead of time if it is foreseen.
     zygote : str or None
         Socket of a tree of processes to ask; by default this process keeps one for all kernels of one environment.
-    record : bool
-        Have the kernel record what the worker of a step wants to know; see
-        :mod:`jupyter_pipelines.running.recording`.
     **options
         What jupyter_client passes to provisioners.
     """
@@ -55,15 +54,13 @@ class WarmProvisioner(LocalProvisioner):
         modules: Sequence[str] = (),
         own: Sequence[str] = (),
         zygote: str | None = None,
-        record: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self._request = {"kind": "kernels", "shared": list(modules), "own": list(own)}
         self._path = zygote
-        self._record = record
-        self.records = False
         self._kept: Zygote | None = None
+        self._folder: Path | None = None
 
     async def launch_kernel(self, cmd: list[str], **options: Any) -> Any:
         """Start a kernel and return how to connect to it."""
@@ -75,38 +72,75 @@ class WarmProvisioner(LocalProvisioner):
         return await super().launch_kernel(cmd, **options)
 
     def _fits(self, cmd: Sequence[str], options: Mapping[str, Any]) -> bool:
+        """Tell whether a forked kernel would be what was asked for."""
+        usual = options.keys() <= _KNOWN and not options.get("independent") and Path(options.get("cwd") or ".").is_dir()
+        piped = any(_is_piped(options.get(name)) for name in _STREAMS[1:])
         encrypted = getattr(self.parent, "curve_publickey", None) is not None
-        return list(cmd[:3]) == IPYTHON and can_fork(options.get("env") or os.environ) and not encrypted
+        mine = list(cmd[:3]) == IPYTHON and can_fork(options.get("env") or os.environ)
+        return mine and usual and not piped and not encrypted
 
     def _fork(self, cmd: Sequence[str], options: Mapping[str, Any]) -> Any:
         environment = dict(options.get("env") or os.environ)
-        cwd = options.get("cwd") or os.getcwd()  # noqa: PTH109 - a text
-        order = {"cwd": cwd, "environment": environment, "record": self._record}
+        cwd = os.path.abspath(options.get("cwd") or ".")  # noqa: PTH100 - a text; links stay as they are
+        key = self._key()
+        order = {"cwd": cwd, "environment": environment, "key": key}
         path = self._path or self._keep(_without_private(environment), _arguments(cmd))
+        request = self._request | {"cwd": cwd}
         with ExitStack() as stack:
             streams = [_stream(options.get(name), number, stack) for number, name in enumerate(_STREAMS)]
-            process = client.ForkedProcess(path, self._request | {"order": order}, streams)
+            process = client.ForkedProcess(path, request | {"order": order}, streams)
         process.settle(lambda: False)
         if self._path is None:
-            client.prepare(path, self._request)
+            client.prepare(path, request)
         connection = process.facts["connection"]
+        if key is not None:
+            connection |= {"ip": self._stable(connection["ip"]), "key": key}
         self.process = process  # type: ignore[assignment]  # has what is used of a Popen
         self.pid = self.pgid = process.pid
-        self.records = self._record
+        self.cwd = Path(cwd)
         self.connection_info = connection | {"key": connection["key"].encode()}
         return self.connection_info
 
+    def _key(self) -> str | None:
+        """Return what clients sign with, before and after a restart; None for a kernel that is never restarted."""
+        return None if self._path is not None or self.parent is None else self.parent.session.key.decode()
+
+    def _stable(self, place: str) -> str:
+        """Return where clients find the sockets at `place`: they stay connected when the kernel is restarted."""
+        if self._folder is None:
+            self._folder = private_folder()
+        for number in range(1, 6):
+            link = self._folder / f"s-{number}"
+            link.unlink(missing_ok=True)
+            link.symlink_to(f"{place}-{number}")
+        return str(self._folder / "s")
+
     def _keep(self, environment: Mapping[str, str], arguments: Sequence[str]) -> str:
-        if self._kept is None:
-            self._kept = KEEPER.take(environment, arguments, ["kernels"])
+        """Return the socket of a tree that has imported what is installed now."""
+        kept, self._kept = self._kept, KEEPER.take(environment, arguments, ["kernels"])
+        if kept is not None:
+            KEEPER.release(kept)
         return self._kept.path
 
     async def cleanup(self, restart: bool = False) -> None:
         """Let go of what the kernel needed."""
         await super().cleanup(restart)
-        if self._kept is not None and not restart:
+        if restart:
+            return
+        if self._kept is not None:
             kept, self._kept = self._kept, None
             KEEPER.release(kept)
+        if self._folder is not None:
+            folder, self._folder = self._folder, None
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+_KNOWN = frozenset({"env", "cwd", "stdin", "stdout", "stderr", "independent", "kernel_id", "extra_arguments"})
+
+
+def _is_piped(given: Any) -> bool:
+    """Tell whether a stream is to be read by whoever starts the kernel, or to go where another one goes."""
+    return given in (subprocess.PIPE, subprocess.STDOUT)
 
 
 _STREAMS = ("stdin", "stdout", "stderr")
@@ -116,8 +150,8 @@ def _stream(given: Any, number: int, stack: ExitStack) -> int:
     """Return the descriptor that :class:`subprocess.Popen` would use."""
     if given == subprocess.DEVNULL or (given is None and number == 0):
         return stack.enter_context(Path(os.devnull).open("r+b", buffering=0)).fileno()
-    if given is None or given == subprocess.PIPE:
-        return number  # nobody reads the pipes of a kernel that was forked
+    if given is None:
+        return number
     return int(given if isinstance(given, int) else given.fileno())
 
 
