@@ -29,8 +29,8 @@ demo: $(VENV)/.demo ## Run the example notebook as a pipeline; call it again and
 
 venv: $(VENV)/.dev ## Make .venv with everything that development needs
 
-test: $(VENV)/.dev system ## Install what the tests need and run them all (ARGS="-k name" for some)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev system ## Install what the tests need and run them all, one process per core (ARGS="-k name" for some)
+	$(BIN)/python -m pytest --numprocesses=logical $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, and who imports whom
 	$(BIN)/ruff check
