@@ -24,7 +24,7 @@ from jupyter_pipelines.running.events import Event, StepFinished, StepStarted, S
 from jupyter_pipelines.running.loop import run_plan
 from jupyter_pipelines.running.run import Run
 from jupyter_pipelines.running.stopping import Stop
-from jupyter_pipelines.running.ticket import Outcome, Progress
+from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
 from jupyter_pipelines.storing.store import Store
 from tests.running.stand_ins import HANG, NOTEBOOK, Clock, Failure, Inline, Threads, pipeline, plan, step
 
@@ -606,6 +606,36 @@ def test_a_run_that_reuses_everything_writes_its_events_together(
     assert {step.state for step in result.steps.values()} == {"reused"}
     assert len(written) < 5
     assert sum(written) == len(store.runs.events(result.id)) == 8
+
+
+def test_a_run_with_nothing_to_do_writes_its_document_once(
+    chain: Pipeline, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(chain, store)
+    written: list[str] = []
+    write = store.runs.write
+    monkeypatch.setattr(
+        store.runs, "write", lambda run, document: (written.append(document["state"]), write(run, document))
+    )
+    result = run(chain, store)
+    assert written == ["succeeded"]
+    assert store.runs.read(result.id) == result.to_dict()
+
+
+def test_a_run_that_turns_out_to_compute_has_a_document_before_it_does(chain: Pipeline, store: Store) -> None:
+    run(chain, store)
+    planned = plan(chain, store)
+    shutil.rmtree(store.root / "records")
+    states: list[str] = []
+
+    class Looking(Inline):
+        def submit(self, ticket: Ticket) -> None:
+            states.append(store.runs.read(ticket.run)["state"])
+            super().submit(ticket)
+
+    result = run_plan(planned, store=store, executor=Looking(WORK), notebook=NOTEBOOK)
+    assert states == ["running"] * 3
+    assert result.state == "succeeded"
 
 
 def test_a_broken_observer_hurts_nobody(chain: Pipeline, store: Store) -> None:
