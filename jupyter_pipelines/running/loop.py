@@ -43,7 +43,7 @@ from jupyter_pipelines.running.preparing import foresee, keep_attempt, tasks_of,
 from jupyter_pipelines.running.publishing import changed, heal, publish
 from jupyter_pipelines.running.run import Run
 from jupyter_pipelines.running.stopping import Stop
-from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket, Warm
+from jupyter_pipelines.running.ticket import NOTHING, Outcome, Progress, Ticket, Warm
 from jupyter_pipelines.storing.leases import Lease
 from jupyter_pipelines.storing.records import StepRecord
 from jupyter_pipelines.storing.store import Store
@@ -153,7 +153,7 @@ class _Loop:
         self._timers: list[tuple[float, str]] = []
         self._unsettled: list[StepRecord] = []
         self._settled_at, self._checked_at = self._clock.now(), -math.inf
-        self._warmth: Mapping[str, Warm] | None = None
+        self._foreseen: Mapping[str, Sequence[Warm]] | None = None
         self._asked_at: float | None = None
         self._insisted = False
         self._handlers: Mapping[type[Command], Callable[[Any], None]] = {
@@ -396,14 +396,14 @@ class _Loop:
             attempt=order.attempt,
             folder=journal.folder,
             store=self._store.url,
-            warm=self._warm(),
+            foreseen=self._foresee().get(order.step, [NOTHING]),
         )
 
-    def _warm(self) -> Mapping[str, Warm]:
+    def _foresee(self) -> Mapping[str, Sequence[Warm]]:
         """Look at what steps import once, when the first of them runs."""
-        if self._warmth is None:
-            self._warmth = foresee(self._plan)
-        return self._warmth
+        if self._foreseen is None:
+            self._foreseen = foresee(self._plan)
+        return self._foreseen
 
     def _on_start_timer(self, order: StartTimer) -> None:
         left = keep_attempt(self._current[order.step])

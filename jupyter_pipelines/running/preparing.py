@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jupyter_pipelines.planning.plan import Plan, PlannedStep
 
 Known = Mapping[str, Mapping[str, Artifact]]
-_RUNNING = ("run", "maybe")
+_AHEAD = 2
 _KINDS = ("cpus", "gpus", "memory")
 
 
@@ -41,7 +41,7 @@ def ticket_for(
     attempt: int,
     folder: Path,
     store: str,
-    warm: Mapping[str, Warm],
+    foreseen: Sequence[Warm],
 ) -> Ticket:
     """Return what a worker gets to run a step.
 
@@ -61,8 +61,8 @@ def ticket_for(
         Folder of the run.
     store : str
         URL of the store.
-    warm : Mapping of str to Warm
-        What the kernels of steps may have imported ahead of time.
+    foreseen : sequence of Warm
+        What the kernel may have imported ahead of time, and those of the steps that are likely to start next.
 
     Raises
     ------
@@ -89,24 +89,20 @@ def ticket_for(
         outputs={one.name: Wanted(kind=one.kind, format=one.format) for one in step.outputs},
         timeout=step.timeout,
         kernel=step.kernel,
-        warm=warm.get(step.name),
-        following=warm.get(_after(plan, step.name)),
+        warm=foreseen[0],
+        following=foreseen[1:],
         publish=Publish(notebook=str(folder / f"{step.name}.ipynb"), log=str(folder / f"{step.name}.log")),
     )
 
 
-def foresee(plan: Plan) -> dict[str, Warm]:
-    """Return what the kernels of the steps that may run can have imported ahead of time."""
+def foresee(plan: Plan) -> dict[str, list[Warm]]:
+    """Return what the kernel of each step that may run can have imported, and those of the steps after it."""
     from jupyter_pipelines.running.warming import warm_up
 
-    return warm_up(plan.pipeline[one.name] for one in plan.steps if one.decision in _RUNNING)
-
-
-def _after(plan: Plan, name: str) -> str:
-    """Return the step that is likely to start next; empty after the last one."""
-    names = [one.name for one in plan.steps if one.decision in _RUNNING]
-    place = names.index(name) + 1 if name in names else len(names)
-    return names[place] if place < len(names) else ""
+    names = [one.name for one in plan.steps if one.decision in ("run", "maybe")]
+    warm = warm_up(plan.pipeline[name] for name in names)
+    known = [warm[name] for name in names]
+    return {name: known[place : place + 1 + _AHEAD] for place, name in enumerate(names)}
 
 
 def keep_attempt(ticket: Ticket) -> tuple[str | None, str | None]:

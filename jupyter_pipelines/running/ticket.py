@@ -90,9 +90,10 @@ class Ticket:
         Name of the kernelspec; None for the one of the interpreter that runs the worker.
     environment : Mapping of str to str
         Added to the kernel's environment.
-    warm, following : Warm or None
-        What its kernel may have imported when it starts, and what that of the step after it; None when nothing is
-        known.
+    warm : Warm or None
+        What its kernel may have imported when it starts; None when nothing is known.
+    following : sequence of Warm
+        The same for the steps that are likely to start next.
     publish : Publish
         Where the executed notebook and the log go, whatever happens.
     """
@@ -113,7 +114,7 @@ class Ticket:
     kernel: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     warm: Warm | None = None
-    following: Warm | None = None
+    following: Sequence[Warm] = field(default_factory=list)
 
     def to_dict(self, *, notebook: bool = True) -> dict[str, Any]:
         """Return the ticket as JSON holds it, on request without the notebook."""

@@ -98,7 +98,7 @@ class Local:
 
     def _hand_out(self) -> None:
         while self._waiting and sum(worker.ticket is not None for worker in self._workers) < self.jobs:
-            worker = self._free_worker()
+            worker = self._free_worker(self._waiting[0].warm)
             if worker is None:
                 return
             self._latest = self._waiting.popleft()
@@ -106,19 +106,26 @@ class Local:
         self._foresee()
 
     def _foresee(self) -> None:
-        """Have a free worker make the kernel ready that the next step needs, as far as one can know."""
-        if self._latest is None or self._latest.following is None or not is_ahead(os.environ):
+        """Have free workers make the kernels ready that the next steps need, as far as one can know."""
+        if self._latest is None or self._waiting or not is_ahead(os.environ):
             return
-        if self._waiting or any(worker.prepared for worker in self._workers):
-            return
-        worker = self._free_worker()
-        if worker is not None:
-            worker.prepare(self._latest.following, self._latest.cwd)
+        ready = [worker.prepared for worker in self._workers if worker.prepared is not None]
+        for warm in self._latest.following:
+            if warm in ready:
+                ready.remove(warm)
+            elif worker := self._free_worker(None):
+                worker.prepare(warm, self._latest.cwd)
 
-    def _free_worker(self) -> _Worker | None:
-        free = sorted((worker for worker in self._workers if worker.free), key=lambda worker: not worker.prepared)
-        if free:
-            return free[0]
+    def _free_worker(self, warm: Warm | None) -> _Worker | None:
+        """Return a worker with such a kernel, else one without any, else a new one, else any that is free."""
+        free = [worker for worker in self._workers if worker.free]
+        fitting = [worker for worker in free if warm is not None and worker.prepared == warm]
+        bare = [worker for worker in free if worker.prepared is None]
+        if fitting or bare:
+            return (fitting or bare)[0]
+        return self._another_worker() or (free[0] if warm is not None and free else None)
+
+    def _another_worker(self) -> _Worker | None:
         most = self.jobs * (2 if is_ahead(os.environ) else 1)
         return self._start_worker() if len(self._workers) < most else None
 
@@ -179,7 +186,7 @@ class _Worker:
         self.ticket: Ticket | None = None
         self.free = True
         self.here = False
-        self.prepared = False
+        self.prepared: Warm | None = None
         self.holds: Mapping[str, Any] = {}
         self._news = news
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the worker lives
@@ -219,12 +226,12 @@ class _Worker:
 
     def take(self, ticket: Ticket) -> None:
         """Hand it a ticket."""
-        self.ticket, self.free, self.prepared = ticket, False, False
+        self.ticket, self.free, self.prepared = ticket, False, None
         self.send({"ticket": ticket.to_dict()})
 
     def prepare(self, warm: Warm, cwd: str) -> None:
         """Have it make a kernel ready for a ticket that is likely to come."""
-        self.prepared = True
+        self.prepared = warm
         self.send({"prepare": warm, "cwd": cwd})
 
     def send(self, order: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ KINDS = {
     "kernels": "jupyter_pipelines.running.kernels.forked",
     "workers": "jupyter_pipelines.running.executors.forked",
 }
-"""What can be forked: a module with ``prepare``, ``enter``, ``boot`` and ``run``; they stand above this room."""
+"""What can be forked: modules with ``prepare``, ``enter``, ``take_stock``, ``boot`` and ``run``, above this room."""
 
 
 def run(node: Node, grow: Sequence[str] = ()) -> None:
@@ -82,8 +82,10 @@ def _import(origin: Origin) -> str:
         elif Path(origin.name).is_absolute():
             importlib.import_module(kind).enter(origin.name, origin.settings)
             dice.remember()
+        elif problem := sound.import_soundly(origin.name):
+            return problem
         else:
-            return sound.import_soundly(origin.name)
+            importlib.import_module(kind).take_stock()
     except Exception as error:  # noqa: BLE001 - whoever asks hears of it, and does without
         return f"{type(error).__name__}: {error}"
     return sound.unfit()

@@ -79,6 +79,12 @@ def enter(folder: str, settings: Mapping[str, Any]) -> None:
     _KERNEL["added"] = [one for one in sys.path if one not in before]
 
 
+def take_stock() -> None:
+    """Find the numeric libraries that are loaded, once for all children; called after each import."""
+    threads = importlib.import_module("threadpoolctl").ThreadpoolController()
+    _KERNEL["threads"] = len(sys.modules), threads
+
+
 def boot(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Start the kernel up to the point where it would listen, and return its connection.
 
@@ -219,7 +225,9 @@ def _own_numbers() -> None:
     dice.sow()
     if "multiprocessing.process" in sys.modules:
         sys.modules["multiprocessing.process"].current_process().authkey = os.urandom(32)
-    threads = importlib.import_module("threadpoolctl").ThreadpoolController()
+    known, threads = _KERNEL.pop("threads", (0, None))
+    if known != len(sys.modules):  # something was imported since
+        threads = importlib.import_module("threadpoolctl").ThreadpoolController()
     for library in threads.lib_controllers:
         if library.internal_api == "openblas":
             library.set_num_threads(_threads())
@@ -227,11 +235,12 @@ def _own_numbers() -> None:
 
 def _threads() -> int:
     """Return how many threads OpenBLAS takes when it is loaded."""
+    cores = len(os.sched_getaffinity(0))
     for name in ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"):
         # As it reads them itself: a number at the beginning of the text.
         if number := int((re.match(r"\s*\+?(\d+)", os.environ.get(name, "")) or "00")[1]):
-            return number
-    return len(os.sched_getaffinity(0))
+            return min(number, cores)
+    return cores
 
 
 def _connect(folder: Path) -> dict[str, Any]:
