@@ -377,10 +377,10 @@ class Project:
         wishes = Wishes(names={cell: name for name, cell in (steps or {}).items()}, drop_display=drop_display)
         path = Path(target) if target else None
         order = Order(source=Path(source), target=path, static=static, dry_run=dry_run, wishes=wishes, tell=tell)
-        return carry_out(order, _try_out)
+        return carry_out(order, try_out)
 
 
-def _try_out(path: Path, store: Path) -> Tried:
+def try_out(path: Path, store: Path) -> Tried:
     """Run a pipeline notebook with a store of its own."""
     from jupyter_pipelines.proving.proof import Tried
 

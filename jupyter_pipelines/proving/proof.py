@@ -6,9 +6,9 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from jupyter_pipelines.proving.lessons import learn_from_difference, learn_from_
 from jupyter_pipelines.proving.outputs import Shown, shown
 from jupyter_pipelines.proving.results import CellResult, Result
 from jupyter_pipelines.proving.stages import stage
-from jupyter_pipelines.running.rehearsing import Rehearsal, rehearse
+from jupyter_pipelines.running.rehearsing import Rehearsal, all_at_once, rehearse
 from jupyter_pipelines.running.run import Run
 
 MOST_ROUNDS = 10
@@ -102,9 +102,7 @@ class _Proof:
 
     def prove(self, stack: ExitStack) -> Result:
         self.tell("running the original, plain and observed")
-        with ThreadPoolExecutor(2) as pool:
-            jobs = [pool.submit(self._rehearse, observe) for observe in (False, True)]
-            plain, observed = (job.result() for job in jobs)
+        plain, observed = all_at_once([partial(self._rehearse, observe=observe) for observe in (False, True)])
         self.plain.append(plain)
         for one in (plain, observed):
             if one.stopped is not None:
@@ -119,7 +117,7 @@ class _Proof:
         store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jp-proof-")))
         return self._settle(store)
 
-    def _rehearse(self, observe: bool) -> Rehearsal:
+    def _rehearse(self, *, observe: bool) -> Rehearsal:
         cells = [(cell.number, cell.source) for cell in self.document.cells if cell.kind == "code"]
         started = time.monotonic()
         with stage(self.folder) as place:
@@ -182,7 +180,7 @@ class _Proof:
         found = tuple(self._compare_one(made, number, outputs) for number in cells)
         if any(one.state in ("differs", "unstable") for one in found) and len(self.plain) < 2:
             self.tell("running the original once more: which cells differ by themselves")
-            self.plain.append(self._rehearse(False))
+            self.plain += all_at_once([partial(self._rehearse, observe=False)])
             found = tuple(self._compare_one(made, number, outputs) for number in cells)
         return found
 

@@ -37,7 +37,8 @@ def _made(made: Conversion) -> Iterator[str]:
         yield f"shared code: {', '.join(names[:_SHOWN])}{more}"
     if made.settings:
         yield f"setup: settings of cells {', '.join(map(str, made.settings))}"
-    yield from made.notes
+    if made.dropped:
+        yield f"left out, as they only show something: cells {', '.join(map(str, made.dropped))}"
 
 
 def _step(step: Made) -> Iterator[str]:

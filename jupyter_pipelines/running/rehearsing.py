@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from jupyter_core.utils import ensure_event_loop
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_code_cell, new_notebook
@@ -21,6 +23,7 @@ from jupyter_pipelines.running.kernels.launching import NotStarted, StepKernel
 
 START_TIMEOUT = 60.0
 LOOK_TIMEOUT = 60.0
+Result = TypeVar("Result")
 MODULE = "jupyter_pipelines.running.observing.inside"
 _UNWANTED = ("PYTEST_CURRENT_TEST",)
 
@@ -91,6 +94,20 @@ def rehearse(
         lines = seen.read_text("utf-8").splitlines() if seen.exists() else []
         documents = tuple(json.loads(line) for line in lines)
         return Rehearsal(outputs=stage.outputs, errors=stage.errors, seen=documents, stopped=stage.stopped)
+
+
+def all_at_once(works: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Do pieces of work that talk to kernels at the same time, each in a thread with an event loop of its own."""
+    with ThreadPoolExecutor(len(works)) as pool:
+        return [job.result() for job in [pool.submit(_in_loop, work) for work in works]]
+
+
+def _in_loop(work: Callable[[], Result]) -> Result:
+    loop = ensure_event_loop()
+    try:
+        return work()
+    finally:
+        loop.close()
 
 
 def _environment() -> dict[str, str]:

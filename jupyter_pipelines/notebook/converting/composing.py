@@ -106,6 +106,9 @@ class Composer:
             self.settings.append(unit.cell.number)
             self._add("%%setup\n" + _joined(unit.moved), unit.cell.number, "setup")
         part = self.part_of.get(unit.at)
+        if unit.dropped:
+            self.dropped.append(unit.cell.number)
+            self._add("\n".join(chunk.text for chunk in unit.rest).strip("\n"), unit.cell.number, "display")
         if part is None:
             return
         if unit is part.units[0]:
@@ -120,7 +123,9 @@ class Composer:
     def _shared(self, unit: Unit) -> None:
         effects = [chunk for chunk in unit.shared if self._for_effect(chunk)]
         named = [chunk for chunk in unit.shared if chunk not in effects]
-        comments = [] if unit.at in self.part_of else [chunk for chunk in unit.rest if chunk.text.strip()]
+        comments = (
+            [] if unit.dropped or unit.at in self.part_of else [chunk for chunk in unit.rest if chunk.text.strip()]
+        )
         if effects:
             self._add("%%setup\n" + _joined(effects), unit.cell.number, "setup")
         if named or comments:
@@ -159,8 +164,12 @@ class Composer:
     def _input(self, part: Part, name: str) -> str:
         source = part.sources[name]
         made = self.versions[source].get(name, name)
-        several = sum(name in other.outputs for other in self.parts) > 1
-        return f"{name}={self.names[source]}.{made}" if several or made != name else name
+        nearest = [other.at for other in self.parts[: part.at] if name in self._written_by(other)]
+        return name if nearest[-1:] == [source] else f"{name}={self.names[source]}.{made}"
+
+    def _written_by(self, part: Part) -> list[str]:
+        """Return the names of a step's outputs as its header has them."""
+        return [self.versions[part.at].get(name, name) for name in part.outputs]
 
     def _entering(self, part: Part) -> list[str]:
         """Return the lines that bring back the state of random generators."""

@@ -91,8 +91,6 @@ class Conversion:
         How many names the notebook binds to values.
     dropped : tuple of int
         Cells that were left out because they only show something.
-    notes : tuple of str
-        What the user should know.
     """
 
     notebook: dict[str, Any]
@@ -102,14 +100,12 @@ class Conversion:
     settings: tuple[int, ...] = ()
     bound: int = 0
     dropped: tuple[int, ...] = ()
-    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> int:
         """How many names are handed from step to step."""
-        return len(
-            {name for step in self.steps for name in step.outputs if any(name in one.sources for one in self.steps)}
-        )
+        taken = {name for step in self.steps for name in step.inputs}
+        return len({name for name in taken if not name.endswith("_random_state")})
 
     def step_of(self, cell: int) -> Made | None:
         """Return the step that an original cell is part of."""

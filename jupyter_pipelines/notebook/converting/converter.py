@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from jupyter_pipelines.notebook.converting import features
 from jupyter_pipelines.notebook.converting.composing import Composer, names_bound
 from jupyter_pipelines.notebook.converting.conversion import Conversion, Lessons, Made, Wishes
+from jupyter_pipelines.notebook.converting.display import only_shows
 from jupyter_pipelines.notebook.converting.facing import Part, face, obstacles
 from jupyter_pipelines.notebook.converting.grouping import Cuts, Join, first_cuts, headings
 from jupyter_pipelines.notebook.converting.naming import name_steps
@@ -45,6 +47,8 @@ def convert(
     """
     wishes, lessons = wishes or Wishes(), lessons or Lessons()
     found = survey(document, seen or {}, keep_whole=lessons.whole | raises)
+    for unit in found.units if wishes.drop_display else ():
+        unit.dropped = unit.cell.number not in raises and only_shows(found, unit)
     cuts = _wished(found, wishes) if wishes.names else first_cuts(found)
     for first, last, why in lessons.joins:
         cuts.join(Join(first=_place(found, first), last=_place(found, last), why=why))
@@ -75,16 +79,16 @@ def _stable(found: Survey, cuts: Cuts, lessons: Lessons) -> list[Part]:
         move(found, cuts.groups(found.units))
         parts = face(found, cuts.groups(found.units), forced=forced)
         joined = [cuts.join(join) for join in obstacles(found, parts)]
-        if not any(joined) and not _join_idle(cuts, parts):
+        if not any(joined) and not _join_idle(found, cuts, parts):
             break
     return parts
 
 
-def _join_idle(cuts: Cuts, parts: Sequence[Part]) -> bool:
-    """Join a step that only sets a seed with the one behind it."""
+def _join_idle(found: Survey, cuts: Cuts, parts: Sequence[Part]) -> bool:
+    """Join a step that only sets seeds with the one behind it."""
     for part, following in pairwise(parts):
-        states = {name for name in part.outputs if name.endswith("_random_state")}
-        if states == set(part.outputs) and states and len(part.units) == 1 and not part.units[0].observed.shows:
+        chunks = [chunk for unit in part.units for chunk in unit.rest if chunk.body]
+        if chunks and all(features.seeds(chunk.body, found.imported) for chunk in chunks):
             return cuts.join(Join(first=part.first, last=following.first, why="a seed alone is no step"))
     return False
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from jupyter_pipelines.notebook.converting.survey import Survey, Unit
 from jupyter_pipelines.notebook.document import Document
 
-MOST_STEPS = 12
+MOST_STEPS = 10
 _CELLS_A_STEP = 5
 _FEWEST = 3
 _HEADING = re.compile(r"^\s{0,3}(#{1,3})\s*([^#\s].*?)\s*#*\s*$|^\s*<h([1-3])[^>]*>(.*?)</h[1-3]>\s*$", re.IGNORECASE)

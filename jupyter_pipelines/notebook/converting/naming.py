@@ -45,7 +45,9 @@ def _of_heading(part: Part, parts: Sequence[Part], headings: Sequence[Heading]) 
     cell = part.units[0].cell.number
     earlier = parts[part.at - 1].units[0].cell.number if part.at else 0
     above = [one for one in headings if earlier < one.cell < cell]
-    return short(above[-1].text) if above else ""
+    inside = [one for one in headings if cell < one.cell < part.units[-1].cell.number]
+    found = above[-1:] or inside[:1]
+    return short(found[0].text) if found else ""
 
 
 def short(text: str) -> str:

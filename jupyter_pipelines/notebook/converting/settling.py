@@ -54,7 +54,7 @@ def repeated(survey: Survey, units: Sequence[Unit]) -> list[str]:
     for unit in units:
         chunks = [chunk for chunk in unit.rest if is_setting(survey, chunk)]
         found += [chunk.text.strip("\n") for chunk in chunks]
-        if not chunks and unit.seen is not None:
+        if not chunks and not unit.moved and unit.seen is not None:
             found += said_again(unit.seen.settings)
     return found
 

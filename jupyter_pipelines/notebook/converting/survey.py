@@ -12,6 +12,7 @@ from jupyter_pipelines.notebook.converting import features
 from jupyter_pipelines.notebook.converting.chunks import DEFINING, Chunk, Cut, cut
 from jupyter_pipelines.notebook.converting.observed import Observed
 from jupyter_pipelines.notebook.document import Cell, Document
+from jupyter_pipelines.notebook.literals import NotLiteral, literal
 from jupyter_pipelines.notebook.names import BUILTINS, Later, Names, is_history
 
 _NOTHING = Observed()
@@ -42,6 +43,8 @@ class Unit:
         Settings at the very beginning of what is left of a step, which every step behind needs, too.
     names : Names
         What the rest does to names.
+    dropped : bool
+        It only shows something, and is to be left out.
     """
 
     at: int
@@ -53,6 +56,7 @@ class Unit:
     left: list[Chunk] = field(default_factory=list)
     moved: list[Chunk] = field(default_factory=list)
     names: Names = field(default_factory=Names)
+    dropped: bool = False
 
     @property
     def rest(self) -> list[Chunk]:
@@ -67,6 +71,8 @@ class Unit:
     @property
     def is_left(self) -> bool:
         """Whether anything is left for a step."""
+        if self.dropped:
+            return False
         return any(chunk.body or chunk.kind == "magic" or self.cut.whole for chunk in self.rest if chunk.text.strip())
 
     def settle(self, moved: Sequence[Chunk] = ()) -> None:
@@ -206,6 +212,8 @@ class _Sorter:
             return False
         if chunk.kind == "star":
             return True
+        if chunk.kind == "constant" and not is_literal(chunk):
+            return False
         return all(self._is_bound_once(name, chunk) for name in chunk.names.binds)
 
     def _is_bound_once(self, name: str, chunk: Chunk) -> bool:
@@ -279,6 +287,19 @@ class _Sorter:
                 for name in words:
                     found.setdefault(name, set()).add(unit.at)
         return found
+
+
+def is_literal(chunk: Chunk) -> bool:
+    """Return whether a chunk gives names to values that its text says."""
+    try:
+        for statement in chunk.body:
+            value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
+            if value is None:
+                return False
+            literal(value)
+    except NotLiteral:
+        return False
+    return True
 
 
 def chunk_is_plain(chunk: Chunk) -> bool:

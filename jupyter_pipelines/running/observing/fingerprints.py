@@ -119,6 +119,8 @@ def _stuck(value: Any) -> str:
         return "is used up by looking at it"
     if isinstance(value, io.IOBase):
         return "is an open file"
+    if type(value).__name__.endswith(("Connection", "Cursor", "Engine", "Session")):
+        return "is a connection"
     if module.startswith(_DRAWN) or (module.startswith("mpl_toolkits") and hasattr(value, "figure")):
         return "is a live figure"
     return _ALIVE_SAID if module.startswith(_ALIVE) else ""
