@@ -102,6 +102,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP701": "a notebook cannot be converted",
         "JP702": "a converted notebook cannot be written",
         "JP703": "a conversion is not proved",
+        "JP704": "pytest is not installed",
         # JP9xx: ourselves
         "JP901": "something went wrong inside jupyter-pipelines",
     }

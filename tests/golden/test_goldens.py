@@ -62,7 +62,8 @@ def texts(cell: Mapping[str, Any]) -> list[str]:
 
 def _plain(text: str) -> str:
     text = re.sub(r"[^\n]*± [^\n]*|(CPU times|Wall time)[^\n]*", "timed", text)
-    return re.sub(r"0x[0-9a-f]+", "0x", text).strip()
+    text = re.sub(r"/\S*ipykernel_\d+/\d+\.py:\d+", "cell", re.sub(r"0x[0-9a-f]+", "0x", text))
+    return "\n".join(line.rpartition("\r")[2] for line in text.strip().split("\n"))
 
 
 @pytest.mark.kernel

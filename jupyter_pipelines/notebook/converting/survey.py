@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jupyter_pipelines.notebook.analysing import analyse_bodies
 from jupyter_pipelines.notebook.converting import features
@@ -148,10 +148,32 @@ def survey(document: Document, seen: Mapping[int, Observed], *, keep_whole: froz
     """
     cells = [cell for cell in document.cells if cell.kind == "code"]
     units = [Unit(at=at, cell=cell, cut=cut(cell.source), seen=seen.get(cell.number)) for at, cell in enumerate(cells)]
+    spell_out_stars(units)
     every = tuple(node for unit in units for chunk in unit.cut.chunks for node in chunk.body)
     found = Survey(document=document, units=units, imported=dict(features.imported_by(every)))
     _Sorter(found, keep_whole).sort()
     return found
+
+
+def spell_out_stars(units: Sequence[Unit]) -> None:
+    """Replace star imports by imports of the names that somebody reads, where a run has shown what they bind."""
+    every = [chunk for unit in units for chunk in unit.cut.chunks]
+    read = {name for chunk in every for name in (*chunk.names.reads, *_read_later(chunk.names))}
+    for unit in units:
+        if unit.seen is not None and not unit.cut.whole:
+            chunks = tuple(_spelled_out(chunk, unit, read) for chunk in unit.cut.chunks)
+            unit.cut = replace(unit.cut, chunks=chunks)
+
+
+def _spelled_out(chunk: Chunk, unit: Unit, read: set[str]) -> Chunk:
+    (node,) = chunk.body if len(chunk.body) == 1 else (None,)
+    if chunk.kind != "star" or not isinstance(node, ast.ImportFrom) or node.level or not node.module:
+        return chunk
+    others = {name for other in unit.cut.chunks if other is not chunk for name in other.names.binds}
+    names = sorted(name for name in unit.observed.bound - others if name in read)
+    if not names:
+        return chunk
+    return cut(f"from {node.module} import {', '.join(names)}").chunks[0]
 
 
 class _Sorter:

@@ -82,7 +82,9 @@ def _note(path: Any, where: list[str]) -> None:
 
 
 def _matters(path: str) -> bool:
-    if path.startswith((sys.prefix, sys.base_prefix, *_ELSEWHERE)) and not path.startswith(_folder):
+    if path.startswith(_folder):
+        return not path.endswith(".pyc") and not any(part in path for part in _PARTS)
+    if path.startswith((sys.prefix, sys.base_prefix, *_ELSEWHERE)):
         return False
     if path.startswith(_private):
         return False
