@@ -293,13 +293,3 @@ def _files(survey: Survey) -> Iterator[Join]:
             yield Join(first=min(written.values()), last=unit.at, why="a program may read the files that were written")
         for path in seen.wrote:
             written.setdefault(path, unit.at)
-            yield from _modules(survey, unit, path)
-
-
-def _modules(survey: Survey, unit: Unit, path: str) -> Iterator[Join]:
-    """Yield what holds a cell that writes a module together with those that use it."""
-    name, dot, ending = path.rpartition("/")[2].rpartition(".")
-    own = {one for one, full in survey.imported.items() if dot and ending == "py" and full.split(".")[0] == name}
-    users = [one.at for one in survey.units if own & survey.needs(one.names, survey.body([one]))]
-    if users and users[-1] > unit.at:
-        yield Join(first=unit.at, last=users[-1], why=f"the module `{name}` is written and used")

@@ -188,6 +188,7 @@ class _Sorter:
                 for name in (*chunk.names.binds, *chunk.names.deletes):
                     self.binders.setdefault(name, []).append((unit, chunk))
         self.touched = self._touched()
+        self.written = {path.rpartition("/")[2].removesuffix(".py") for path in self._wrote() if path.endswith(".py")}
         self.read_by = self._read_by()
 
     def sort(self) -> None:
@@ -231,6 +232,10 @@ class _Sorter:
 
     def _may(self, unit: Unit, chunk: Chunk) -> bool:
         if unit.cut.whole or unit.cell.number in self.keep_whole or chunk.kind not in DEFINING:
+            return False
+        if chunk.kind in ("import", "star") and any(
+            one.module.split(".")[0] in self.written for one in chunk.names.imports
+        ):
             return False
         if chunk.kind == "star":
             return True
@@ -289,6 +294,10 @@ class _Sorter:
         return used and features.tuned_value(target.id, statement.value) is not None
 
     # Facts
+
+    def _wrote(self) -> Iterator[str]:
+        for unit in self.found.units:
+            yield from unit.observed.wrote
 
     def _touched(self) -> set[str]:
         """Return the names whose objects something changes, or that are deleted."""
