@@ -98,6 +98,11 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP604": "an option has a value that cannot be used",
         "JP605": "a command cannot be read",
         "JP606": "an observer of a run failed",
+        # JP7xx: converting
+        "JP701": "a notebook cannot be converted",
+        "JP702": "a converted notebook cannot be written",
+        "JP703": "a conversion is not proved",
+        "JP704": "pytest is not installed",
         # JP9xx: ourselves
         "JP901": "something went wrong inside jupyter-pipelines",
     }

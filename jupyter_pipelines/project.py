@@ -6,7 +6,7 @@ Every door (magics, command line, Python) goes through here, so that they cannot
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.data import Artifact
     from jupyter_pipelines.planning.environment import Environment
     from jupyter_pipelines.planning.plan import Plan, PlannedStep, Planner
+    from jupyter_pipelines.proving.proof import Tried
+    from jupyter_pipelines.proving.results import Result
     from jupyter_pipelines.reporting.comparing import Difference
     from jupyter_pipelines.running.events import Observer
     from jupyter_pipelines.running.run import Run
@@ -333,6 +335,60 @@ class Project:
         from jupyter_pipelines.notebook.freezing import freeze
 
         return freeze(Path(source), self.read(source))
+
+    def convert(
+        self,
+        source: str | Path,
+        target: str | Path | None = None,
+        *,
+        static: bool = False,
+        dry_run: bool = False,
+        steps: Mapping[str, int] | None = None,
+        drop_display: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Result:
+        """Make a pipeline notebook of an exploratory one, and prove that it shows the same.
+
+        Parameters
+        ----------
+        source : str or Path
+            The notebook; it is never written to.
+        target : str, Path or None
+            The notebook to write; ``NAME.pipeline.ipynb`` beside it by default.
+        static : bool
+            Execute nothing, and prove nothing.
+        dry_run : bool
+            Write nothing.
+        steps : Mapping of str to int
+            Names of steps, with the number of the cell that each begins with.
+        drop_display : bool
+            Leave out cells that only show something.
+        tell : callable
+            Hears what is being done.
+
+        Raises
+        ------
+        NotebookError
+            It cannot be read, or the target cannot be written.
+        """
+        from jupyter_pipelines.notebook.converting.conversion import Wishes
+        from jupyter_pipelines.proving.converting import Order, carry_out
+
+        wishes = Wishes(names={cell: name for name, cell in (steps or {}).items()}, drop_display=drop_display)
+        path = Path(target) if target else None
+        order = Order(source=Path(source), target=path, static=static, dry_run=dry_run, wishes=wishes, tell=tell)
+        return carry_out(order, try_out)
+
+
+def try_out(path: Path, store: Path) -> Tried:
+    """Run a pipeline notebook with a store of its own."""
+    from jupyter_pipelines.proving.proof import Tried
+
+    project = Project(store)
+    reading = project.inspect(path)
+    if reading.pipeline is None:
+        return Tried(faults=tuple(fault for fault in reading.faults if fault.severity == "error"))
+    return Tried(run=project.run(project.plan(reading.pipeline), keep_going=True))
 
 
 def read(source: Source) -> Pipeline:

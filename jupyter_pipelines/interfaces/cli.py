@@ -37,6 +37,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "runs": ("cli_history", "List earlier runs, newest first."),
         "diff": ("cli_history", "Compare two runs side by side."),
         "output": ("cli_history", "Show a stored output, or write it to a file."),
+        "convert": ("cli_converting", "Make a pipeline of an exploratory notebook, and prove it."),
+        "test": ("cli_testing", "Test every step on its own, with recorded inputs."),
         "gc": ("cli_history", "Remove what no kept run needs."),
     }
 )

@@ -143,6 +143,24 @@ def freeze(session: Session) -> None:
     print(changed if cells else "nothing to write: every interface is declared")
 
 
+@pipeline.command()
+@click.option("-o", "--output", "target", metavar="FILE", help="The notebook to write. [default: NAME.pipeline.ipynb]")
+@click.option("--static", is_flag=True, help="Execute nothing: wider steps, and nothing is proved.")
+@click.option("--dry-run", is_flag=True, help="Write nothing.")
+@click.option("--drop-display", is_flag=True, help="Leave cells that only show something out of the steps.")
+@click.pass_obj
+def convert(session: Session, target: str | None, static: bool, dry_run: bool, drop_display: bool) -> None:
+    """Make a pipeline of the saved notebook, an exploratory one, and prove that it shows the same."""
+    from jupyter_pipelines.proving.telling import in_words
+
+    if session.notebook is None:
+        raise NotebookError(_no_notebook())
+    result = session.project.convert(
+        session.notebook, target, static=static, dry_run=dry_run, drop_display=drop_display
+    )
+    print(in_words(result))
+
+
 def _read(session: Session) -> Pipeline:
     """Return the pipeline, and say which cells count in a newer form than the saved one."""
     found = session.read()

@@ -106,8 +106,14 @@ def _tree(source: str) -> ast.Module:
         warnings.simplefilter("ignore")  # the kernel that runs the cell shows them
         tree = ast.parse(source)
         # Some errors are found only by the compiler: `return` outside a function, a name that is local and global.
-        compile(tree, "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        compile(_without_future(tree), "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     return tree
+
+
+def _without_future(tree: ast.Module) -> ast.Module:
+    """Return `tree` without what Python wants at the top of a file: IPython takes it anywhere in a cell."""
+    kept = [one for one in tree.body if not (isinstance(one, ast.ImportFrom) and one.module == "__future__")]
+    return tree if len(kept) == len(tree.body) else ast.Module(body=kept, type_ignores=[])
 
 
 def _dedented(lines: list[str]) -> tuple[list[str], int]:

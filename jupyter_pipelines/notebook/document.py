@@ -61,12 +61,15 @@ class Document:
         Name of the kernelspec it asks for.
     language : str
         In lower case; ``python`` where the file does not say.
+    folder : str or None
+        Where its steps run, if that is not its own folder: relative to that, or absolute.
     """
 
     path: Path | None
     cells: tuple[Cell, ...]
     kernel: str | None = None
     language: str = "python"
+    folder: str | None = None
 
     def with_texts(self, texts: Mapping[str, str]) -> Document:
         """Return the document with other texts in the cells that have one of the ids in `texts`."""
@@ -150,7 +153,9 @@ def of_json(content: Mapping[str, Any], path: Path | None) -> Document:
     where = path or Path("notebook")
     cells = [_cell(cell, number, where) for number, cell in enumerate(raw_cells(content, where), start=1)]
     kernel, language = _kernel(content.get("metadata"))
-    return Document(path=path, cells=_with_unique_ids(cells), kernel=kernel, language=language)
+    folder = _part(content.get("metadata"), "jupyter_pipelines").get("folder")
+    home = folder if isinstance(folder, str) and folder else None
+    return Document(path=path, cells=_with_unique_ids(cells), kernel=kernel, language=language, folder=home)
 
 
 def plain_lines(text: str) -> str:

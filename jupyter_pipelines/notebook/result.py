@@ -30,8 +30,8 @@ class Reading:
 
 
 def folder_of(document: Document) -> Path:
-    """Return the folder that steps run in: the notebook's, without links on the way."""
-    return (document.path.parent if document.path else Path()).resolve()
+    """Return the folder that steps run in: the notebook's own or the one it names, without links on the way."""
+    return Path(document.path.parent if document.path else "", document.folder or "").resolve()
 
 
 def project_root(folder: Path) -> Path:

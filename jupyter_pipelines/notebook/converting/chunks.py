@@ -1,0 +1,118 @@
+"""A code cell cut into chunks: statements with the comments above them, each with what it is for."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from jupyter_pipelines.notebook.analysing import analyse_bodies
+from jupyter_pipelines.notebook.code import Code, parse_code
+from jupyter_pipelines.notebook.layout import PYTHON_MAGICS
+from jupyter_pipelines.notebook.names import Names
+from jupyter_pipelines.notebook.pieces import kind_of
+
+ChunkKind = Literal["import", "star", "function", "class", "constant", "block", "magic", "computed"]
+DEFINING: frozenset[ChunkKind] = frozenset({"import", "star", "function", "class", "constant", "block"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Chunk:
+    """Some whole lines of a cell: one statement, or several that share a line, and the comments above.
+
+    Parameters
+    ----------
+    text : str
+        The lines as their author wrote them.
+    kind : str
+        What it is; ``magic`` for a line of IPython's own, ``computed`` for what does something.
+    names : Names
+        What it does to names.
+    body : tuple of ast.stmt
+        Its statements.
+    """
+
+    text: str
+    kind: ChunkKind
+    names: Names
+    body: tuple[ast.stmt, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Cut:
+    """A cell, cut.
+
+    Parameters
+    ----------
+    code : Code
+        What Python sees of it.
+    chunks : tuple of Chunk
+        In order; together they are the cell.
+    whole : bool
+        It cannot be taken apart: another language, a cell magic on top, a syntax error.
+    """
+
+    code: Code
+    chunks: tuple[Chunk, ...]
+    whole: bool = False
+
+
+def cut(text: str) -> Cut:
+    """Cut a cell into chunks."""
+    code = parse_code(text)
+    first = next((line.strip() for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")), "")
+    if code.tree is None or code.indent or (first.startswith("%%") and _is_magic(first)):
+        body = tuple(code.tree.body) if code.tree else ()
+        chunk = Chunk(text=text, kind="computed", names=analyse_bodies([list(body)]), body=body)
+        return Cut(code=code, chunks=(chunk,), whole=True)
+    return Cut(code=code, chunks=tuple(_chunks(text, code.tree)))
+
+
+def _is_magic(line: str) -> bool:
+    return line[2:].split(" ", maxsplit=1)[0] in PYTHON_MAGICS or line[2:3].isalpha()
+
+
+def _chunks(text: str, tree: ast.Module) -> Iterator[Chunk]:
+    lines = text.split("\n")
+    start = 0
+    for statements, last in _runs(tree.body):
+        end = last
+        yield _chunk("\n".join(lines[start:end]), tuple(statements))
+        start = end
+    rest = "\n".join(lines[start:])
+    if rest.strip():
+        yield Chunk(text=rest, kind="computed", names=Names(), body=())
+
+
+def _runs(body: list[ast.stmt]) -> Iterator[tuple[list[ast.stmt], int]]:
+    """Yield the statements that share lines, with the last of these lines."""
+    run: list[ast.stmt] = []
+    last = 0
+    for statement in body:
+        if run and statement.lineno > last:
+            yield run, last
+            run = []
+        run.append(statement)
+        last = max(last, statement.end_lineno or statement.lineno)
+    if run:
+        yield run, last
+
+
+def _chunk(text: str, body: tuple[ast.stmt, ...]) -> Chunk:
+    return Chunk(text=text, kind=_kind(text, body), names=analyse_bodies([list(body)]), body=body)
+
+
+def _kind(text: str, body: tuple[ast.stmt, ...]) -> ChunkKind:
+    said = [line.strip() for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")]
+    if said and (said[0][0] in "%!" or said[-1].endswith("?")):
+        return "magic"
+    kinds = {_kind_of(statement) for statement in body}
+    return kinds.pop() if len(kinds) == 1 else "computed"
+
+
+def _kind_of(statement: ast.stmt) -> ChunkKind:
+    if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
+        return "star"
+    kind = kind_of(statement)
+    return "computed" if kind is None or kind == "setup" else kind

@@ -1,0 +1,112 @@
+"""What a conversion is: wishes in, a pipeline notebook and the reasons for its shape out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the user wants.
+
+    Parameters
+    ----------
+    names : Mapping of int to str
+        By number of a cell: name of the step that begins with it. Empty: headings and data flow decide.
+    drop_display : bool
+        Leave out cells that only show something.
+    """
+
+    names: Mapping[int, str] = field(default_factory=dict)
+    drop_display: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lessons:
+    """What trying earlier conversions of the same notebook has taught.
+
+    Parameters
+    ----------
+    joins : tuple of (int, int, str)
+        Stretches of cells, by number, that have to be one step, with the reason.
+    forced : Mapping of int to frozenset of str
+        By number of a cell: names that its step has to make.
+    whole : frozenset of int
+        Cells of which nothing may be taken out.
+    imports_everywhere : bool
+        Every step begins with all imports.
+    """
+
+    joins: tuple[tuple[int, int, str], ...] = ()
+    forced: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    whole: frozenset[int] = frozenset()
+    imports_everywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A step of the converted notebook.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    cells : tuple of int
+        Numbers of the original cells.
+    inputs, outputs : tuple of str
+        Names as the notebook's code has them.
+    sources : Mapping of str to str
+        By input: the step that makes it.
+    why : tuple of str
+        Why cells were joined that headings part.
+    """
+
+    name: str
+    cells: tuple[int, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    sources: Mapping[str, str]
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """A converted notebook.
+
+    Parameters
+    ----------
+    notebook : dict
+        As nbformat 4.5 has it. Every code cell says in ``metadata.jupyter_pipelines.origin`` which cell it was.
+    steps : tuple of Made
+        Its steps.
+    parameters : tuple of (str, object, int)
+        Name, value and original cell of what became a parameter.
+    shared : Mapping of int to tuple of str
+        By number of the cell: names that became shared code.
+    settings : tuple of int
+        Cells whose settings became setup.
+    bound : int
+        How many names the notebook binds to values.
+    dropped : tuple of int
+        Cells that were left out because they only show something.
+    """
+
+    notebook: dict[str, Any]
+    steps: tuple[Made, ...]
+    parameters: tuple[tuple[str, object, int], ...] = ()
+    shared: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    settings: tuple[int, ...] = ()
+    bound: int = 0
+    dropped: tuple[int, ...] = ()
+
+    @property
+    def passed(self) -> int:
+        """How many names are handed from step to step."""
+        taken = {name for step in self.steps for name in step.inputs}
+        return len({name for name in taken if not name.endswith("_random_state")})
+
+    def step_of(self, cell: int) -> Made | None:
+        """Return the step that an original cell is part of."""
+        return next((step for step in self.steps if cell in step.cells), None)

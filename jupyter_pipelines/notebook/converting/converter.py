@@ -1,0 +1,153 @@
+"""A notebook converted: surveyed, cut, joined where something stands against a cut, and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from jupyter_pipelines.notebook.converting import features
+from jupyter_pipelines.notebook.converting.composing import Composer, names_bound
+from jupyter_pipelines.notebook.converting.conversion import Conversion, Lessons, Made, Wishes
+from jupyter_pipelines.notebook.converting.display import only_shows
+from jupyter_pipelines.notebook.converting.facing import Part, face, obstacles
+from jupyter_pipelines.notebook.converting.grouping import Cuts, Join, first_cuts, headings
+from jupyter_pipelines.notebook.converting.naming import name_steps
+from jupyter_pipelines.notebook.converting.observed import Observed
+from jupyter_pipelines.notebook.converting.settling import move
+from jupyter_pipelines.notebook.converting.survey import Survey, survey
+from jupyter_pipelines.notebook.document import Document
+from jupyter_pipelines.notebook.rendering import DEFAULT_KERNEL
+
+_ROUNDS = 200
+
+
+def convert(
+    document: Document,
+    *,
+    seen: Mapping[int, Observed] | None = None,
+    raises: frozenset[int] = frozenset(),
+    wishes: Wishes | None = None,
+    lessons: Lessons | None = None,
+) -> Conversion:
+    """Convert a notebook; nothing is executed.
+
+    Parameters
+    ----------
+    document : Document
+        The notebook.
+    seen : Mapping of int to Observed
+        What its cells did in a rehearsal, by their number; without it, steps are wider.
+    raises : frozenset of int
+        Cells whose exceptions are part of what the notebook shows.
+    wishes : Wishes
+        What the user wants.
+    lessons : Lessons
+        What trying it has taught.
+    """
+    wishes, lessons = wishes or Wishes(), lessons or Lessons()
+    found = survey(document, seen or {}, keep_whole=lessons.whole | raises)
+    for unit in found.units if wishes.drop_display else ():
+        unit.dropped = unit.cell.number not in raises and only_shows(found, unit)
+    cuts = _wished(found, wishes) if wishes.names else first_cuts(found)
+    for first, last, why in lessons.joins:
+        cuts.join(Join(first=_place(found, first), last=_place(found, last), why=why))
+    parts = _stable(found, cuts, lessons)
+    names = _names(found, parts, wishes)
+    composer = Composer(
+        found, parts, names, raises=raises, wishes=wishes, imports_everywhere=lessons.imports_everywhere
+    )
+    notebook = {"cells": composer.compose(), "metadata": _metadata(document), "nbformat": 4, "nbformat_minor": 5}
+    return _conversion(found, parts, names, cuts, composer, notebook)
+
+
+def _place(found: Survey, cell: int) -> int:
+    """Return the place among the code cells of the first one that is `cell` or stands behind it."""
+    return next((unit.at for unit in found.units if unit.cell.number >= cell), len(found.units) - 1)
+
+
+def _wished(found: Survey, wishes: Wishes) -> Cuts:
+    return Cuts(at={_place(found, cell) for cell in wishes.names})
+
+
+def _stable(found: Survey, cuts: Cuts, lessons: Lessons) -> list[Part]:
+    """Return the steps, joined until nothing stands against any cut that is left."""
+    forced = {_place(found, cell): names for cell, names in lessons.forced.items()}
+    for _ in range(_ROUNDS):
+        for unit in found.units:
+            unit.settle()
+        move(found, cuts.groups(found.units))
+        parts = face(found, cuts.groups(found.units), forced=forced)
+        joined = [cuts.join(join) for join in obstacles(found, parts)]
+        if not any(joined) and not _join_idle(found, cuts, parts):
+            break
+    return parts
+
+
+def _join_idle(found: Survey, cuts: Cuts, parts: Sequence[Part]) -> bool:
+    """Join a step that only sets seeds with the one behind it."""
+    for part, following in pairwise(parts):
+        chunks = [chunk for unit in part.units for chunk in unit.rest if chunk.body]
+        if chunks and all(features.seeds(chunk.body, found.imported) for chunk in chunks):
+            return cuts.join(Join(first=part.first, last=following.first, why="a seed alone is no step"))
+    return False
+
+
+def _names(found: Survey, parts: Sequence[Part], wishes: Wishes) -> list[str]:
+    given = {_place(found, cell): name for cell, name in wishes.names.items() if name}
+    names = name_steps(parts, headings(found.document))
+    for part in parts:
+        begun = [name for place, name in sorted(given.items()) if place <= part.first]
+        fits = begun and begun[-1] not in names[: part.at]
+        names[part.at] = begun[-1] if fits else names[part.at]
+    return names
+
+
+def _metadata(document: Document) -> dict[str, Any]:
+    name = document.kernel or DEFAULT_KERNEL
+    return {
+        "kernelspec": {"display_name": name, "language": "python", "name": name},
+        "language_info": {"name": "python"},
+    }
+
+
+def _conversion(
+    found: Survey, parts: Sequence[Part], names: Sequence[str], cuts: Cuts, composer: Composer, notebook: dict[str, Any]
+) -> Conversion:
+    return Conversion(
+        notebook=notebook,
+        steps=tuple(_made(part, names, cuts) for part in parts),
+        parameters=tuple(
+            (name, ast_value(chunk), unit.cell.number)
+            for unit in found.units
+            for chunk in unit.tuned
+            for name in chunk.names.binds
+        ),
+        shared={
+            unit.cell.number: tuple(name for chunk in unit.shared for name in chunk.names.binds)
+            for unit in found.units
+            if unit.shared
+        },
+        settings=tuple(dict.fromkeys(composer.settings)),
+        bound=len(set(names_bound(parts))),
+        dropped=tuple(composer.dropped),
+    )
+
+
+def _made(part: Part, names: Sequence[str], cuts: Cuts) -> Made:
+    why = [join.why for join in cuts.joins if part.first <= join.last and join.first <= part.last]
+    return Made(
+        name=names[part.at],
+        cells=tuple(unit.cell.number for unit in part.units),
+        inputs=tuple(part.inputs),
+        outputs=tuple(part.outputs),
+        sources={name: names[source] for name, source in part.sources.items()},
+        why=tuple(dict.fromkeys(why)),
+    )
+
+
+def ast_value(chunk: Any) -> object:
+    """Return the value of a literal assignment."""
+    from jupyter_pipelines.notebook.literals import literal
+
+    return literal(chunk.body[0].value)

@@ -1,0 +1,67 @@
+"""What a rehearsal saw of each cell, as the observer in its kernel wrote it down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What one cell did.
+
+    Parameters
+    ----------
+    bound, changed, deleted, unknown : frozenset of str
+        Names bound to another object, names whose object is no longer what it was, names that are gone, and names of
+        whose objects nothing can be said.
+    kinds : Mapping of str to str
+        Of every name there is after the cell: ``value``, ``function``, ``class`` or ``module``.
+    stuck : Mapping of str to str
+        Names whose objects cannot be handed to another kernel, with the reason.
+    shared : frozenset of (str, str)
+        Pairs of names behind which one object lies that may change.
+    drew : frozenset of str
+        Global random generators that moved on.
+    settings : Mapping of str to Mapping
+        Settings that changed, by whose they are.
+    figures : int
+        How many figures of pyplot are open after the cell.
+    read, wrote : frozenset of str
+        Files.
+    programs : int
+        How many programs it started.
+    shows : bool
+        It has outputs.
+    """
+
+    bound: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
+    deleted: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    stuck: Mapping[str, str] = field(default_factory=dict)
+    shared: frozenset[tuple[str, str]] = frozenset()
+    drew: frozenset[str] = frozenset()
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    figures: int = 0
+    read: frozenset[str] = frozenset()
+    wrote: frozenset[str] = frozenset()
+    programs: int = 0
+    shows: bool = True
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any], *, shows: bool) -> Observed:
+        """Return what a document of the observer says."""
+        sets = ("bound", "changed", "deleted", "unknown", "drew", "read", "wrote")
+        return cls(
+            **{name: frozenset(document[name]) for name in sets},
+            kinds=document["kinds"],
+            stuck=document["stuck"],
+            shared=frozenset((first, second) for first, second in document["shared"]),
+            settings=document["settings"],
+            figures=document["figures"],
+            programs=document["programs"],
+            shows=shows,
+        )

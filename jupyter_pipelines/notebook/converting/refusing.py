@@ -1,0 +1,50 @@
+"""What cannot become a pipeline, told before anything runs, with what to change."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from jupyter_pipelines.errors import Fault, Place
+from jupyter_pipelines.notebook.code import parse_code
+from jupyter_pipelines.notebook.document import Cell, Document
+from jupyter_pipelines.notebook.headers import split_cell
+
+_PYTHON = frozenset({"python", "ipython", "python3"})
+_NUMBERED = re.compile(r"_i?\d+|In|Out|_[iod]h|_i{1,3}")
+
+
+def refusals(document: Document) -> tuple[Fault, ...]:
+    """Return why a notebook cannot be converted; empty when nothing is known against it."""
+    name = str(document.path) if document.path else None
+    if document.language not in _PYTHON:
+        return (
+            _refused(f"the notebook is in {document.language}", "steps are Python; call other programs from it", name),
+        )
+    cells = [cell for cell in document.cells if cell.kind == "code" and cell.source.strip()]
+    if not cells:
+        return (_refused("the notebook has no code", "there is nothing to convert", name),)
+    return tuple(fault for cell in cells for fault in _of_cell(cell, name))
+
+
+def _of_cell(cell: Cell, name: str | None) -> Iterator[Fault]:
+    header = split_cell(cell.source, cell.number).header
+    if header is not None and header.kind == "step":
+        place = Place(cell=cell.number, line=1)
+        yield _refused("the notebook has steps already", "run it: `jupyter pipelines run`", name, place)
+    tree = parse_code(cell.source).tree
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and _NUMBERED.fullmatch(node.id):
+            message = f"cell {cell.number} uses `{node.id}`: numbers of cells are others in a pipeline"
+            line = cell.source.split("\n")[node.lineno - 1]
+            place = Place(cell=cell.number, line=node.lineno, column=node.col_offset, length=len(node.id), text=line)
+            yield _refused(message, "give the value a name where it is computed, and use that", name, place)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "input":
+            place = Place(cell=cell.number, line=node.lineno)
+            message = f"cell {cell.number} asks for input, and nobody is there to answer"
+            yield _refused(message, "give the answer a name: `answer = …`; it becomes a parameter", name, place)
+
+
+def _refused(message: str, suggestion: str, notebook: str | None, place: Place | None = None) -> Fault:
+    return Fault(code="JP701", message=message, suggestion=suggestion, notebook=notebook, place=place)

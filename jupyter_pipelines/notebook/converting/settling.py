@@ -1,0 +1,116 @@
+"""Settings of the whole program: moved to the front where they stand in front, said again for the steps behind else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jupyter_pipelines.notebook.converting import features
+from jupyter_pipelines.notebook.converting.chunks import Chunk
+from jupyter_pipelines.notebook.converting.survey import Survey, Unit
+from jupyter_pipelines.notebook.names import BUILTINS
+
+
+def is_setting(survey: Survey, chunk: Chunk) -> bool:
+    """Return whether a chunk does nothing but make settings, with nothing but shared code."""
+    if not features.sets_something(chunk.text, chunk.body, survey.imported):
+        return False
+    known = survey.shared | BUILTINS
+    free = (set(chunk.names.reads) | set(chunk.names.later.reads)) - set(chunk.names.binds)
+    return free <= known and not chunk.names.deletes and _binds_nothing_lasting(survey, chunk)
+
+
+def _binds_nothing_lasting(survey: Survey, chunk: Chunk) -> bool:
+    """Return whether nobody else uses what a chunk binds: the variable of its loop, or a file name."""
+    others = (other for unit in survey.units for other in unit.cut.chunks if other is not chunk)
+    used = {name for other in others for name in other.names.reads}
+    return not used & set(chunk.names.binds)
+
+
+def move(survey: Survey, groups: Sequence[list[Unit]]) -> None:
+    """Move the settings with which a step begins in front of it."""
+    for units in groups:
+        for unit in units:
+            front = list(_front(survey, unit))
+            unit.settle(front)
+            if unit.is_left:
+                break
+
+
+def _front(survey: Survey, unit: Unit) -> Iterator[Chunk]:
+    """Yield the settings in front of all else in a cell; what shows something stays where it is seen."""
+    alone = all(is_setting(survey, chunk) or not chunk.body for chunk in unit.left)
+    if unit.cut.whole or (unit.observed.shows and (alone and unit.seen is not None)):
+        return
+    for chunk in unit.left:
+        if not is_setting(survey, chunk):
+            return
+        yield chunk
+
+
+def repeated(survey: Survey, units: Sequence[Unit]) -> list[str]:
+    """Return the statements that make the settings of a step again, for the steps behind it."""
+    found: list[str] = []
+    for unit in units:
+        chunks = [chunk for chunk in unit.rest if is_setting(survey, chunk)]
+        found += [chunk.text.strip("\n") for chunk in chunks]
+        if not chunks and not unit.moved and unit.seen is not None:
+            found += said_again(unit.seen.settings)
+    return found
+
+
+def said_again(changes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return statements that set what was seen to change."""
+    found: list[str] = []
+    for whose, values in changes.items():
+        found += _SAYING[whose](values) if whose in _SAYING else []
+    return found
+
+
+def _matplotlib(values: Mapping[str, Any]) -> list[str]:
+    lines = "".join(f"    {key!r}: {one},\n" for key, one in values.items() if "<" not in str(one))
+    start = ["import matplotlib"]
+    if "cycler(" in lines:
+        start.append("from cycler import cycler")
+    return [*start, f"matplotlib.rcParams.update({{\n{lines}}})"] if lines else []
+
+
+def _pandas(values: Mapping[str, Any]) -> list[str]:
+    plain = {key: one for key, one in values.items() if "<" not in str(one)}
+    return ["import pandas", *(f"pandas.set_option({key!r}, {one})" for key, one in plain.items())] if plain else []
+
+
+def _numpy(values: Mapping[str, Any]) -> list[str]:
+    plain = ", ".join(f"{key}={one}" for key, one in values.items() if "<" not in str(one))
+    return ["import numpy", f"numpy.set_printoptions({plain})"] if plain else []
+
+
+def _numpy_errors(values: Mapping[str, Any]) -> list[str]:
+    return ["import numpy", f"numpy.seterr({', '.join(f'{key}={one!r}' for key, one in values.items())})"]
+
+
+def _decimal(values: Mapping[str, Any]) -> list[str]:
+    text = f"{values['context']})" if not str(values["context"]).endswith(")") else values["context"]
+    return ["import decimal", f"decimal.getcontext().prec = {_precision(str(text))}"]
+
+
+def _precision(text: str) -> str:
+    return text.partition("prec=")[2].partition(",")[0]
+
+
+def _environment(values: Mapping[str, Any]) -> list[str]:
+    return ["import os", *(f"os.environ[{key!r}] = {one!r}" for key, one in values.items())]
+
+
+_SAYING: Mapping[str, Any] = {
+    "matplotlib": _matplotlib,
+    "pandas": _pandas,
+    "numpy": _numpy,
+    "numpy-errors": _numpy_errors,
+    "decimal": _decimal,
+    "locale": lambda values: ["import locale", f"locale.setlocale(locale.LC_ALL, {values['all']!r})"],
+    "environment": _environment,
+    "folder": lambda values: ["import os", f"os.chdir({values['cwd']!r})"],
+    "path": lambda values: ["import sys", f"sys.path[:] = {values['sys.path']!r}"],
+    "recursion": lambda values: ["import sys", f"sys.setrecursionlimit({values['limit']!r})"],
+}

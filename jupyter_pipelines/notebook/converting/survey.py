@@ -1,0 +1,364 @@
+"""The code cells of a notebook, surveyed: what of each becomes shared code, and what is left for steps."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from jupyter_pipelines.notebook.analysing import analyse_bodies
+from jupyter_pipelines.notebook.converting import features
+from jupyter_pipelines.notebook.converting.chunks import DEFINING, Chunk, Cut, cut
+from jupyter_pipelines.notebook.converting.observed import Observed
+from jupyter_pipelines.notebook.document import Cell, Document
+from jupyter_pipelines.notebook.literals import NotLiteral, literal
+from jupyter_pipelines.notebook.names import BUILTINS, Later, Names, is_history
+
+_NOTHING = Observed()
+_FREE = re.compile(r"^\s*(#.*)?$")
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Unit:
+    """A code cell on its way into a pipeline.
+
+    Parameters
+    ----------
+    at : int
+        Its place among the code cells, counted from 0.
+    cell : Cell
+        The cell.
+    cut : Cut
+        Its chunks.
+    seen : Observed or None
+        What it did; None when nobody looked.
+    shared : list of Chunk
+        What becomes shared code.
+    tuned : list of Chunk
+        What becomes parameters.
+    left : list of Chunk
+        What is left.
+    moved : list of Chunk
+        Settings at the very beginning of what is left of a step, which every step behind needs, too.
+    names : Names
+        What the rest does to names.
+    dropped : bool
+        It only shows something, and is to be left out.
+    """
+
+    at: int
+    cell: Cell
+    cut: Cut
+    seen: Observed | None = None
+    shared: list[Chunk] = field(default_factory=list)
+    tuned: list[Chunk] = field(default_factory=list)
+    left: list[Chunk] = field(default_factory=list)
+    moved: list[Chunk] = field(default_factory=list)
+    names: Names = field(default_factory=Names)
+    dropped: bool = False
+
+    @property
+    def rest(self) -> list[Chunk]:
+        """What is left for a step."""
+        return [chunk for chunk in self.left if chunk not in self.moved]
+
+    @property
+    def observed(self) -> Observed:
+        """What it did, as far as anybody looked."""
+        return self.seen or _NOTHING
+
+    @property
+    def is_left(self) -> bool:
+        """Whether anything is left for a step."""
+        if self.dropped:
+            return False
+        return any(chunk.body or chunk.kind == "magic" or self.cut.whole for chunk in self.rest if chunk.text.strip())
+
+    def settle(self, moved: Sequence[Chunk] = ()) -> None:
+        """Say what the rest does to names, without the settings that are `moved`."""
+        self.moved = list(moved)
+        self.names = analyse_bodies([[node for chunk in self.rest for node in chunk.body]])
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Survey:
+    """All code cells of a notebook.
+
+    Parameters
+    ----------
+    document : Document
+        The notebook.
+    units : list of Unit
+        In order.
+    imported : Mapping of str to str
+        Names that are imported, with what they are.
+    reads_of : dict of str to set of str
+        Shared names, with all that code needs that uses them.
+    methods : dict of str to set of str
+        Names of methods, with what those of the notebook's classes need.
+    """
+
+    document: Document
+    units: list[Unit]
+    imported: Mapping[str, str]
+    reads_of: dict[str, set[str]] = field(default_factory=dict)
+    methods: dict[str, set[str]] = field(default_factory=dict)
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether anybody looked at what cells do."""
+        return any(unit.seen is not None for unit in self.units)
+
+    @property
+    def shared(self) -> set[str]:
+        """Names that shared code and parameters bind."""
+        return set(self.reads_of)
+
+    def body(self, units: Iterable[Unit]) -> tuple[ast.stmt, ...]:
+        """Return the statements that are left of cells."""
+        return tuple(node for unit in units for chunk in unit.rest for node in chunk.body)
+
+    def needs(self, names: Names, body: tuple[ast.stmt, ...]) -> set[str]:
+        """Return every name that code needs, through the shared code that it uses, too."""
+        waiting = [*names.reads, *(name for name in names.later.reads if name not in names.binds)]
+        waiting += sorted(features.names_in_texts(body))
+        for method in {node.attr for one in body for node in ast.walk(one) if isinstance(node, ast.Attribute)}:
+            waiting += self.methods.get(method, ())
+        found: set[str] = set()
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting.extend(self.reads_of.get(name, ()))
+        return {name for name in found if not is_history(name)}
+
+
+def survey(document: Document, seen: Mapping[int, Observed], *, keep_whole: frozenset[int] = frozenset()) -> Survey:
+    """Look at all code cells and sort out what becomes shared code.
+
+    Parameters
+    ----------
+    document : Document
+        The notebook.
+    seen : Mapping of int to Observed
+        What cells did, by their number; empty when nobody looked.
+    keep_whole : frozenset of int
+        Numbers of cells of which nothing may be taken out.
+    """
+    cells = [cell for cell in document.cells if cell.kind == "code"]
+    units = [Unit(at=at, cell=cell, cut=cut(cell.source), seen=seen.get(cell.number)) for at, cell in enumerate(cells)]
+    spell_out_stars(units)
+    every = tuple(node for unit in units for chunk in unit.cut.chunks for node in chunk.body)
+    found = Survey(document=document, units=units, imported=dict(features.imported_by(every)))
+    _Sorter(found, keep_whole).sort()
+    return found
+
+
+def spell_out_stars(units: Sequence[Unit]) -> None:
+    """Replace star imports by imports of the names that somebody reads, where a run has shown what they bind."""
+    every = [chunk for unit in units for chunk in unit.cut.chunks]
+    read = {name for chunk in every for name in (*chunk.names.reads, *_read_later(chunk.names))}
+    for unit in units:
+        if unit.seen is not None and not unit.cut.whole:
+            chunks = tuple(_spelled_out(chunk, unit, read) for chunk in unit.cut.chunks)
+            unit.cut = replace(unit.cut, chunks=chunks)
+
+
+def _spelled_out(chunk: Chunk, unit: Unit, read: set[str]) -> Chunk:
+    (node,) = chunk.body if len(chunk.body) == 1 else (None,)
+    if chunk.kind != "star" or not isinstance(node, ast.ImportFrom) or node.level or not node.module:
+        return chunk
+    others = {name for other in unit.cut.chunks if other is not chunk for name in other.names.binds}
+    names = sorted(name for name in unit.observed.bound - others if name in read)
+    if not names:
+        return chunk
+    return cut(f"from {node.module} import {', '.join(names)}").chunks[0]
+
+
+class _Sorter:
+    """Sorts chunks into shared code, parameters and the rest."""
+
+    def __init__(self, found: Survey, keep_whole: frozenset[int]) -> None:
+        self.found = found
+        self.keep_whole = keep_whole
+        self.binders: dict[str, list[tuple[Unit, Chunk]]] = {}
+        for unit in found.units:
+            for chunk in unit.cut.chunks:
+                for name in (*chunk.names.binds, *chunk.names.deletes):
+                    self.binders.setdefault(name, []).append((unit, chunk))
+        self.touched = self._touched()
+        self.written = {path.rpartition("/")[2].removesuffix(".py") for path in self._wrote() if path.endswith(".py")}
+        self.read_by = self._read_by()
+
+    def sort(self) -> None:
+        shared = self._hoistable()
+        for unit in self.found.units:
+            for chunk in unit.cut.chunks:
+                if id(chunk) not in shared:
+                    unit.left.append(chunk)
+                elif self._is_tuned(unit, chunk):
+                    unit.tuned.append(chunk)
+                    self._know(chunk)
+                else:
+                    unit.shared.append(chunk)
+                    self._know(chunk)
+            unit.settle()
+
+    def _know(self, chunk: Chunk) -> None:
+        """Take note of what code needs that uses a piece of shared code."""
+        names = chunk.names
+        needed = {*names.reads, *names.later.reads, *(name for one in names.functions.values() for name in one.reads)}
+        for later in names.methods.values():
+            needed |= set(later.reads)
+        for name in names.binds:
+            self.found.reads_of.setdefault(name, set()).update(needed)
+        for method, later in names.methods.items():
+            self.found.methods.setdefault(method, set()).update(_closure(later))
+
+    # What may be taken out of its cell
+
+    def _hoistable(self) -> set[int]:
+        """Return the chunks that mean the same wherever they run, found by striking out until nothing changes."""
+        kept = {
+            id(chunk): (unit, chunk) for unit in self.found.units for chunk in unit.cut.chunks if self._may(unit, chunk)
+        }
+        while True:
+            names = {name for _, chunk in kept.values() for name in chunk.names.binds}
+            left = {key: one for key, one in kept.items() if self._stands(one[1], names)}
+            if len(left) == len(kept):
+                return self._wanted(left)
+            kept = left
+
+    def _may(self, unit: Unit, chunk: Chunk) -> bool:
+        if unit.cut.whole or unit.cell.number in self.keep_whole or chunk.kind not in DEFINING:
+            return False
+        if chunk.kind in ("import", "star") and any(
+            one.module.split(".")[0] in self.written for one in chunk.names.imports
+        ):
+            return False
+        if chunk.kind == "star":
+            return True
+        if chunk.kind == "constant" and not is_literal(chunk):
+            return False
+        return all(self._is_bound_once(name, chunk) for name in chunk.names.binds)
+
+    def _is_bound_once(self, name: str, chunk: Chunk) -> bool:
+        others = [other for _, other in self.binders[name] if other is not chunk]
+        if chunk.kind == "import":
+            return all(other.kind == "import" and other.names.imports == chunk.names.imports for other in others)
+        if others or name in self.touched:
+            return False
+        return self._bound_in_cells(name) <= 1
+
+    def _bound_in_cells(self, name: str) -> int:
+        return sum(name in unit.observed.bound for unit in self.found.units)
+
+    def _stands(self, chunk: Chunk, names: set[str]) -> bool:
+        """Return whether all that a chunk needs when it runs is shared, too."""
+        return all(name in names or name in BUILTINS for name in chunk.names.reads if name not in chunk.names.binds)
+
+    def _wanted(self, kept: Mapping[int, tuple[Unit, Chunk]]) -> set[int]:
+        """Return what is to be shared: constants only where another cell or shared code uses them."""
+        wanted = {key for key, (_, chunk) in kept.items() if chunk.kind != "constant"}
+        constants = {key: one for key, one in kept.items() if chunk_is_plain(one[1])}
+        for key, (unit, chunk) in constants.items():
+            users = {user for name in chunk.names.binds for user in self.read_by.get(name, ())}
+            if users - {unit.at} or self._is_tuned(unit, chunk):
+                wanted.add(key)
+        return self._closed(wanted, kept)
+
+    def _closed(self, wanted: set[int], kept: Mapping[int, tuple[Unit, Chunk]]) -> set[int]:
+        """Return `wanted` with all shared names that its members need."""
+        by_name = {name: key for key, (_, chunk) in kept.items() for name in chunk.names.binds}
+        waiting = list(wanted)
+        while waiting:
+            names = kept[waiting.pop()][1].names
+            needed = {*names.reads, *names.later.reads, *(n for one in names.functions.values() for n in one.reads)}
+            more = {by_name[name] for name in needed if name in by_name} - wanted
+            wanted |= more
+            waiting += more
+        return wanted
+
+    def _is_tuned(self, unit: Unit, chunk: Chunk) -> bool:
+        """Return whether a chunk sets one value that people tune."""
+        if chunk.kind != "constant" or len(chunk.body) != 1 or "parameters" in unit.cell.tags:
+            return False
+        (statement,) = chunk.body
+        if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+            return False
+        (target,) = statement.targets
+        if not isinstance(target, ast.Name) or target.id.startswith("_"):
+            return False
+        used = bool(self.read_by.get(target.id))
+        return used and features.tuned_value(target.id, statement.value) is not None
+
+    # Facts
+
+    def _wrote(self) -> Iterator[str]:
+        for unit in self.found.units:
+            yield from unit.observed.wrote
+
+    def _touched(self) -> set[str]:
+        """Return the names whose objects something changes, or that are deleted."""
+        found: set[str] = set()
+        for unit in self.found.units:
+            seen = unit.observed
+            found |= seen.changed | seen.deleted
+            for chunk in unit.cut.chunks:
+                found |= {*chunk.names.mutates, *chunk.names.deletes, *_done_later(chunk.names)}
+        return found
+
+    def _read_by(self) -> dict[str, set[int]]:
+        """Return the cells that read a name, bodies of functions included."""
+        found: dict[str, set[int]] = {}
+        for unit in self.found.units:
+            for chunk in unit.cut.chunks:
+                words = {*chunk.names.reads, *_read_later(chunk.names), *features.names_in_texts(chunk.body)}
+                for name in words:
+                    found.setdefault(name, set()).add(unit.at)
+        return found
+
+
+def is_literal(chunk: Chunk) -> bool:
+    """Return whether a chunk gives names to values that its text says."""
+    try:
+        for statement in chunk.body:
+            value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
+            if value is None:
+                return False
+            literal(value)
+    except NotLiteral:
+        return False
+    return True
+
+
+def chunk_is_plain(chunk: Chunk) -> bool:
+    """Return whether a chunk is a literal constant."""
+    return chunk.kind == "constant"
+
+
+def _closure(later: Later) -> set[str]:
+    return set(later.reads)
+
+
+def _read_later(names: Names) -> set[str]:
+    laters = [names.later, *names.functions.values(), *names.methods.values()]
+    return {name for later in laters for name in later.reads}
+
+
+def _done_later(names: Names) -> Iterator[str]:
+    """Yield the names that functions change or bind outside themselves."""
+    for later in (names.later, *names.functions.values(), *names.methods.values()):
+        yield from later.mutates
+        yield from later.binds
+
+
+def is_blank(text: str) -> bool:
+    """Return whether a text has nothing but comments."""
+    return all(_FREE.match(line) for line in text.split("\n"))
+
+
+def names_of(units: Sequence[Unit]) -> Names:
+    """Return what is left of cells does to names, one after the other."""
+    return analyse_bodies([[node for chunk in unit.rest for node in chunk.body] for unit in units])

@@ -1,0 +1,183 @@
+"""A notebook converted on request: read, proved or only analysed, and written to a file of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Fault, NotebookError
+from jupyter_pipelines.notebook.converting.conversion import Conversion, Wishes
+from jupyter_pipelines.notebook.converting.converter import convert
+from jupyter_pipelines.notebook.converting.refusing import refusals
+from jupyter_pipelines.notebook.document import Document, read_document
+from jupyter_pipelines.notebook.rendering import NAMESPACE
+from jupyter_pipelines.proving.proof import Runner, prove
+from jupyter_pipelines.proving.results import CellResult, Result
+
+SUFFIX = ".pipeline.ipynb"
+_RAISING = "raises-exception"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be converted, where to, and how.
+
+    Parameters
+    ----------
+    source : Path
+        The notebook.
+    target : Path or None
+        The file to write; None for one beside the notebook.
+    static : bool
+        Execute nothing.
+    dry_run : bool
+        Write nothing.
+    wishes : Wishes
+        Names, cuts, and whether cells that only show something stay.
+    tell : callable
+        Hears what is being done.
+    """
+
+    source: Path
+    target: Path | None = None
+    static: bool = False
+    dry_run: bool = False
+    wishes: Wishes = field(default_factory=Wishes)
+    tell: Callable[[str], None] = lambda _: None
+
+    @property
+    def path(self) -> Path:
+        """The file to write."""
+        return self.target or self.source.with_name(f"{self.source.stem}{SUFFIX}")
+
+
+def carry_out(order: Order, run: Runner) -> Result:
+    """Convert a notebook and write the pipeline, unless there is none or nothing is to be written.
+
+    Raises
+    ------
+    NotebookError
+        The notebook cannot be read (JP104), or the target cannot be written (JP702).
+    """
+    document = read_document(order.source)
+    _check_target(order)
+    faults = refusals(document)
+    if faults:
+        return Result(state="refused", faults=faults, original=document)
+    known = replace(document, kernel=_installed(document.kernel))
+    result = _unproven(known, order) if order.static else _proved(known, order, run)
+    result = replace(result, original=document)
+    if result.conversion is None or order.dry_run:
+        return result
+    _write(order, result.conversion, result.verdict)
+    return replace(result, written=str(order.path))
+
+
+def _proved(document: Document, order: Order, run: Runner) -> Result:
+    return prove(
+        document,
+        folder=order.source.resolve().parent,
+        run=run,
+        raises=_expected_errors(document, order.source),
+        kernel=None if document.kernel in (None, "python3") else document.kernel,
+        wishes=order.wishes,
+        tell=order.tell,
+    )
+
+
+def _unproven(document: Document, order: Order) -> Result:
+    raises = _expected_errors(document, order.source)
+    made = convert(document, raises=raises, wishes=order.wishes)
+    cells = tuple(CellResult(cell=cell.number, state="unproven") for cell in document.cells if cell.kind == "code")
+    return Result(state="unproven", conversion=made, cells=cells, faults=(_nobody_looked(),))
+
+
+def _expected_errors(document: Document, path: Path) -> frozenset[int]:
+    """Return the cells that are meant to fail: by their tag, or because the saved notebook shows the error."""
+    tagged = {cell.number for cell in document.cells if _RAISING in cell.tags}
+    return frozenset(tagged | set(_saved_errors(path)))
+
+
+def _saved_errors(path: Path) -> list[int]:
+    if path.suffix != ".ipynb":
+        return []
+    content = json.loads(path.read_text("utf-8-sig"))
+    sheets = content.get("worksheets") or [content]
+    cells = [cell for sheet in sheets for cell in sheet.get("cells", ())]
+    return [
+        number
+        for number, cell in enumerate(cells, start=1)
+        if any(one.get("output_type") in ("error", "pyerr") for one in cell.get("outputs", ()))
+    ]
+
+
+def _installed(kernel: str | None) -> str | None:
+    """Return the kernel a notebook asks for, if there is one of that name; else IPython's of this interpreter."""
+    from jupyter_pipelines.running.kernels.launching import installed
+
+    return kernel if kernel in installed() else None
+
+
+# Writing
+
+
+def _check_target(order: Order) -> None:
+    """Refuse a target that is the original, or somebody else's notebook."""
+    path = order.path
+    if order.dry_run:
+        return
+    if path.exists() and path.resolve() == order.source.resolve():
+        raise NotebookError(_bad_target(path, "it is the notebook itself, and that is never written to"))
+    if path.suffix != ".ipynb":
+        raise NotebookError(_bad_target(path, "a pipeline notebook ends in `.ipynb`"))
+    if not path.parent.is_dir():
+        raise NotebookError(_bad_target(path, "its folder does not exist"))
+    if path.exists() and not _is_ours(path):
+        raise NotebookError(_bad_target(path, "there is another notebook already, and it was not made by `convert`"))
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        about: Any = json.loads(path.read_text("utf-8"))["metadata"][NAMESPACE]
+        return "converted" in about
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _write(order: Order, made: Conversion, verdict: str) -> None:
+    content = _finished(order, made, verdict)
+    temporary = order.path.with_name(f".{order.path.name}.new")
+    try:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        temporary.replace(order.path)
+    except OSError as error:
+        raise NotebookError(_bad_target(order.path, (error.strerror or str(error)).lower())) from error
+
+
+def _finished(order: Order, made: Conversion, verdict: str) -> Mapping[str, Any]:
+    """Return the notebook with the note of where it comes from and, in another folder, where its steps run."""
+    about: dict[str, Any] = {"converted": {"from": order.source.name, "verdict": verdict}}
+    home, here = order.source.resolve().parent, order.path.resolve().parent
+    if home != here:
+        about["folder"] = str(home)
+    return {**made.notebook, "metadata": {**made.notebook["metadata"], NAMESPACE: about}}
+
+
+def _bad_target(path: Path, why: str) -> Fault:
+    return Fault(
+        code="JP702",
+        message=f"the pipeline cannot be written to `{path}`: {why}",
+        suggestion="give another file with `-o`",
+    )
+
+
+def _nobody_looked() -> Fault:
+    return Fault(
+        code="JP703",
+        severity="warning",
+        message="nothing was executed, so nothing shows that the pipeline computes the same",
+        suggestion="leave out `--static`: then both are run and compared",
+    )

@@ -1,0 +1,69 @@
+"""A page with original and pipeline side by side, one row for each cell of the original."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.notebook.converting.conversion import Conversion
+from jupyter_pipelines.notebook.rendering import NAMESPACE
+from jupyter_pipelines.proving.results import CellResult, Result
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; width: 100%; table-layout: fixed; }
+td, th { vertical-align: top; border-top: 1px solid #ddd; padding: .5rem; text-align: left; }
+th:first-child, td:first-child { width: 7rem; color: #666; }
+pre { margin: 0 0 .5rem; white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.4 ui-monospace, monospace; }
+pre.step { border-left: 3px solid #2a7; padding-left: .6rem; }
+pre.shared, pre.setup, pre.parameters { border-left: 3px solid #57c; padding-left: .6rem; }
+pre.added { border-left: 3px solid #ca4; padding-left: .6rem; }
+.differs { background: #fde8e6; } .unstable { background: #fdf6e0; }
+@media (prefers-color-scheme: dark) { body { background: #1b1b1b; color: #ddd; } td, th { border-color: #444; }
+.differs { background: #4a2320; } .unstable { background: #453b1c; } }
+"""
+
+
+def side_by_side(result: Result, notebook: Path) -> str:
+    """Return the page of a conversion."""
+    rows = "".join(_rows(result, result.conversion)) if result.conversion else ""
+    title = escape(notebook.name)
+    head = f'<meta charset="utf-8"><title>{title} as a pipeline</title><style>{_STYLE}</style>'
+    columns = "<tr><th>cell</th><th>original</th><th>pipeline</th></tr>"
+    summary = f"<h1>{title}</h1><p><strong>{escape(result.verdict)}</strong></p>{_why(result)}"
+    body = f"{summary}<table>{columns}{rows}</table>"
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+
+
+def _why(result: Result) -> str:
+    steps = result.conversion.steps if result.conversion else ()
+    said = [f"{step.name}: {why}" for step in steps for why in step.why] + list(result.joined)
+    return "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in dict.fromkeys(said)) + "</ul>" if said else ""
+
+
+def _rows(result: Result, made: Conversion) -> Iterator[str]:
+    states = {one.cell: one for one in result.cells}
+    waiting: list[dict[str, Any]] = []
+    cells = list(made.notebook["cells"])
+    for original in result.original.cells if result.original else ():
+        while cells and cells[0]["metadata"][NAMESPACE]["origin"] in (None, original.number):
+            waiting.append(cells.pop(0))
+        yield _row(original.number, original.source, waiting, states.get(original.number))
+        waiting = []
+    if cells:
+        yield _row(0, "", cells, None)
+
+
+def _row(number: int, source: str, cells: list[dict[str, Any]], state: CellResult | None) -> str:
+    about = f"{number or ''} {state.state if state else ''}".strip()
+    after = "".join(_cell(cell) for cell in cells)
+    shown = f"<p>shows:</p><pre>{escape(state.before)}</pre>" if state and state.state == "differs" else ""
+    other = f"<p>shows:</p><pre>{escape(state.after)}</pre>" if state and state.state == "differs" else ""
+    kind = state.state if state else ""
+    return f'<tr class="{kind}"><td>{about}</td><td><pre>{escape(source)}</pre>{shown}</td><td>{after}{other}</td></tr>'
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    return f'<pre class="{cell["metadata"][NAMESPACE]["role"]}">{escape(cell["source"])}</pre>'

@@ -1,0 +1,129 @@
+"""What a conversion came to: a verdict, and for every cell how it was reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from jupyter_pipelines.errors import Fault
+from jupyter_pipelines.notebook.converting.conversion import Conversion
+from jupyter_pipelines.notebook.document import Document
+
+SCHEMA = "jupyter-pipelines/convert/1"
+CellState = Literal["identical", "unstable", "differs", "left-out", "unproven"]
+State = Literal["identical", "differs", "unproven", "refused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    """What became of one code cell of the original.
+
+    Parameters
+    ----------
+    cell : int
+        Its number.
+    state : str
+        ``identical``, ``unstable`` (two runs of the original differ by themselves), ``differs``, ``left-out`` or
+        ``unproven``.
+    before, after : str
+        What it shows in the original and in the pipeline, where that differs.
+    """
+
+    cell: int
+    state: CellState
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a conversion came to.
+
+    Parameters
+    ----------
+    state : str
+        ``identical``, ``differs``, ``unproven`` or ``refused``.
+    conversion : Conversion or None
+        What was made; None when nothing was.
+    cells : tuple of CellResult
+        Every code cell.
+    joined : tuple of str
+        What trying it has taught: why steps were joined after a first proof.
+    faults : tuple of Fault
+        Why it was refused, or what to look at.
+    rounds : int
+        How often the pipeline was run.
+    seconds : Mapping of str to float
+        How long the original, the rehearsal and all together took.
+    original : Document or None
+        What was converted.
+    written : str or None
+        The file that holds the pipeline.
+    """
+
+    state: State
+    conversion: Conversion | None = None
+    cells: tuple[CellResult, ...] = ()
+    joined: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    rounds: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    original: Document | None = None
+    written: str | None = None
+
+    @property
+    def unstable(self) -> int:
+        """How many cells differ by themselves."""
+        return sum(one.state == "unstable" for one in self.cells)
+
+    @property
+    def verdict(self) -> str:
+        """The result in one sentence."""
+        if self.state == "refused":
+            return f"not convertible: {self.faults[0].message}; {self.faults[0].suggestion}"
+        if self.state == "unproven":
+            return "not proven: nothing was executed"
+        if self.state == "differs":
+            cells = [str(one.cell) for one in self.cells if one.state == "differs"]
+            return f"differs: cell{'s' * (len(cells) != 1)} {', '.join(cells)}"
+        count = self.unstable
+        return f"identical but for {count} unstable cell{'s' * (count != 1)}" if count else "identical"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ``convert`` document."""
+        made = self.conversion
+        return {
+            "schema": SCHEMA,
+            "state": self.state,
+            "verdict": self.verdict,
+            "unstable": self.unstable,
+            "written": self.written,
+            "steps": [_step(one) for one in made.steps] if made else [],
+            "parameters": [{"name": name, "value": value, "cell": cell} for name, value, cell in made.parameters]
+            if made
+            else [],
+            "shared": [{"cell": cell, "names": list(names)} for cell, names in made.shared.items()] if made else [],
+            "setup": list(made.settings) if made else [],
+            "cells": [self._cell(one) for one in self.cells],
+            "joined": list(self.joined),
+            "names": {"passed": made.passed, "bound": made.bound} if made else {"passed": 0, "bound": 0},
+            "rounds": self.rounds,
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "faults": [fault.to_dict() for fault in self.faults],
+        }
+
+    def _cell(self, one: CellResult) -> dict[str, Any]:
+        step = self.conversion.step_of(one.cell) if self.conversion else None
+        found: dict[str, Any] = {"cell": one.cell, "state": one.state, "step": step.name if step else None}
+        return found | ({"original": one.before, "pipeline": one.after} if one.state == "differs" else {})
+
+
+def _step(one: Any) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "cells": list(one.cells),
+        "inputs": list(one.inputs),
+        "outputs": list(one.outputs),
+        "why": list(one.why),
+    }

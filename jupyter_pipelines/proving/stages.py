@@ -1,0 +1,60 @@
+"""Copies of a notebook's folder to run in: what a run writes there harms nobody, and the next run starts afresh."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LARGE = 50_000_000
+"""Bytes from which on a file is linked, not copied."""
+
+MOST_FILES = 3_000
+_LEFT_OUT = frozenset(
+    {".git", ".pipelines", ".ipynb_checkpoints", "__pycache__", ".venv", "venv", "node_modules", ".tox", ".mypy_cache"}
+)
+
+
+@contextmanager
+def stage(folder: Path) -> Iterator[Path]:
+    """Give a copy of `folder`, beside it, so that paths that lead out of it still lead to the same place.
+
+    Where there is no room for one, the folder itself is given.
+    """
+    try:
+        copy = Path(tempfile.mkdtemp(prefix=f".{folder.name}.convert-", dir=folder.parent))
+    except OSError:
+        yield folder
+        return
+    try:
+        _copy(folder, copy)
+        yield copy
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def _copy(folder: Path, copy: Path) -> None:
+    room = MOST_FILES
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name not in _LEFT_OUT]
+        target = copy / Path(root).relative_to(folder)
+        room -= len(files) + len(folders)
+        if room < 0 and target != copy:
+            target.rmdir()
+            target.symlink_to(root, target_is_directory=True)
+            folders.clear()
+            continue
+        for name in folders:
+            (target / name).mkdir()
+        for name in files:
+            _copy_file(Path(root, name), target / name)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    if source.is_symlink() or not source.is_file() or source.stat().st_size > LARGE:
+        target.symlink_to(source.resolve())
+    else:
+        shutil.copy2(source, target)

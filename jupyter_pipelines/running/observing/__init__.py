@@ -1,0 +1,1 @@
+"""What each cell of a notebook really did, seen from inside its kernel."""

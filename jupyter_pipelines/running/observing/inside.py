@@ -1,0 +1,144 @@
+"""An observer in the kernel of a rehearsal: after each cell, it writes down what the cell did.
+
+It is called between cells, through an expression that leaves no trace. It reads and never changes: nothing is consumed,
+nothing is printed, no warning is shown or forgotten. Standard library only; what the notebook has not imported is not
+imported here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.running.observing import files, surroundings
+from jupyter_pipelines.running.observing.fingerprints import Budget, Print, fingerprint
+from jupyter_pipelines.running.observing.sharing import shared_pairs
+
+SECONDS = 2.0
+"""How long looking at all names may take after one cell; what is left is told to be unknown."""
+
+_HISTORY = re.compile(r"_{1,3}|_i{0,3}\d*|_exit_code|_dh|_oh|_ih")
+_observer: Observer | None = None
+
+
+def begin(path: str, folder: str) -> None:
+    """Start to observe the kernel that this is called in.
+
+    Parameters
+    ----------
+    path : str
+        The file that gets a JSON document for each cell, a line each.
+    folder : str
+        The notebook's folder: files opened elsewhere hardly matter.
+    """
+    global _observer  # noqa: PLW0603 - a kernel has one observer
+    shell = sys.modules["IPython"].get_ipython()
+    _observer = Observer(shell.user_ns, frozenset(shell.user_ns) | frozenset(shell.user_ns_hidden), Path(path))
+    files.listen(folder, path)
+
+
+def after(cell: int) -> None:
+    """Write down what the cell that just ended did."""
+    if _observer is not None:
+        _observer.after(cell)
+
+
+class Observer:
+    """Compares the namespace and the state of the process before and after each cell.
+
+    Parameters
+    ----------
+    namespace : Mapping
+        The user's.
+    hidden : frozenset of str
+        Names that are not the user's.
+    path : Path
+        Gets the documents.
+    """
+
+    def __init__(self, namespace: Mapping[str, Any], hidden: frozenset[str], path: Path) -> None:
+        self._namespace = namespace
+        self._hidden = hidden
+        self._path = path
+        self._prints: dict[str, Print] = {}
+        self._state = surroundings.State.now()
+
+    def after(self, cell: int) -> None:
+        """Write down what the cell that just ended did."""
+        started = time.monotonic()
+        with _quietly():
+            document = self._document(cell)
+        document["seconds"] = time.monotonic() - started
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(document) + "\n")
+
+    def _document(self, cell: int) -> dict[str, Any]:
+        opened = files.take()
+        state, before = surroundings.State.now(), self._state
+        values = dict(self._values())
+        budget = Budget(SECONDS)
+        prints = {name: fingerprint(value, budget) for name, value in values.items()}
+        old, self._prints, self._state = self._prints, prints, state
+        return {
+            "cell": cell,
+            "bound": [name for name, one in prints.items() if name not in old or old[name].id != one.id],
+            "changed": [name for name, one in prints.items() if name in old and _differs(old[name], one)],
+            "unknown": [name for name, one in prints.items() if one.digest is None and not one.stuck],
+            "deleted": [name for name in old if name not in prints],
+            "kinds": {name: one.kind for name, one in prints.items()},
+            "stuck": {name: one.stuck for name, one in prints.items() if one.stuck},
+            "shared": shared_pairs({name: values[name] for name, one in prints.items() if one.kind == "value"}),
+            "drew": state.drew(before),
+            "states": state.random,
+            "settings": state.changes(before),
+            "figures": state.figures,
+            "read": opened.read,
+            "wrote": opened.wrote,
+            "programs": opened.programs,
+        }
+
+    def _values(self) -> Iterator[tuple[str, Any]]:
+        for name, value in list(self._namespace.items()):
+            if name not in self._hidden and not _is_history(name):
+                yield name, value
+
+
+def _differs(before: Print, now: Print) -> bool:
+    known = before.digest is not None and now.digest is not None
+    return known and before.id == now.id and before.digest != now.digest
+
+
+def _is_history(name: str) -> bool:
+    return name.startswith("__") or _HISTORY.fullmatch(name) is not None
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep what pickling may say to itself; ``catch_warnings`` would make Python forget which ones it has shown."""
+    kept = sys.stdout, sys.stderr, warnings.warn
+    sys.stdout = sys.stderr = _Nowhere()
+    warnings.warn = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr, warnings.warn = kept
+
+
+class _Nowhere:
+    """A stream that drops what is written."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        """Drop `text`."""
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,70 @@
+"""Which names lead to one object that may change: aliases, views, members of the same container."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Any
+
+MOST_OBJECTS = 5_000
+"""How many objects are looked at behind one name."""
+
+_DATA = (type(None), bool, int, float, complex, str, bytes, range)
+_CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+_PLAIN = (*_DATA, *_CODE)
+
+
+def shared_pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the pairs of names behind which one object lies that may change."""
+    holders: dict[int, list[str]] = {}
+    for name, value in values.items():
+        for key in reachable(value):
+            holders.setdefault(key, []).append(name)
+    return sorted({pair for names in holders.values() if len(names) > 1 for pair in combinations(sorted(names), 2)})
+
+
+def reachable(value: Any) -> set[int]:
+    """Return the ids of the objects that may change and that `value` leads to."""
+    found: set[int] = set()
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting and len(seen) < MOST_OBJECTS:
+        one = waiting.pop()
+        if isinstance(one, _PLAIN) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        if not isinstance(one, tuple | frozenset):
+            found.add(id(_owner(one)))
+        waiting.extend(_members(one))
+    return found
+
+
+def _owner(value: Any) -> Any:
+    """Return whose memory an array lies in."""
+    while _is_array(value) and value.base is not None:
+        value = value.base
+    return value
+
+
+def _members(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value.values()
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from value
+    elif _is_frame(value):
+        yield from getattr(getattr(value, "_mgr", None), "arrays", ())
+    elif not _is_array(value):
+        yield from getattr(value, "__dict__", {}).values()
+
+
+def _is_frame(value: Any) -> bool:
+    pandas = sys.modules.get("pandas")
+    kinds = tuple(getattr(pandas, name) for name in ("DataFrame", "Series") if hasattr(pandas, name))
+    return isinstance(value, kinds)
+
+
+def _is_array(value: Any) -> bool:
+    numpy = sys.modules.get("numpy")
+    return hasattr(numpy, "ndarray") and isinstance(value, numpy.ndarray)  # type: ignore[union-attr]

@@ -1,0 +1,136 @@
+"""The state of a process that no name shows: random numbers, settings, environment, working directory."""
+
+from __future__ import annotations
+
+import hashlib
+import locale
+import os
+import pickle
+import random
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+GENERATORS = ("random", "numpy")
+"""Whose global random numbers are looked at."""
+
+_IGNORED = ("backend", "JPY_", "PYDEVD", "PYTEST_", "COLUMNS", "LINES", "KMP_", "interactive")
+
+
+@dataclass(slots=True)
+class State:
+    """The state of the process at one moment.
+
+    Parameters
+    ----------
+    random : dict of str to str
+        Digest of each generator's state; only of those that are imported.
+    settings : dict of str to (dict of str to value)
+        By whose settings they are.
+    figures : int
+        How many figures of pyplot are open.
+    """
+
+    random: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    figures: int = 0
+
+    @classmethod
+    def now(cls) -> State:
+        """Return the state at this moment."""
+        settings = {name: found for name, read in _READERS.items() if (found := _safely(read)) is not None}
+        return cls(random=_random(), settings=settings, figures=_figures())
+
+    def drew(self, before: State) -> list[str]:
+        """Return the generators whose state has moved since."""
+        start = {"numpy": None, **before.random}
+        return [name for name, state in self.random.items() if start.get(name) not in (None, state)]
+
+    def changes(self, before: State) -> dict[str, dict[str, Any]]:
+        """Return the settings that have changed since; what just came to be with an import is no change."""
+        found = {}
+        for name, now in self.settings.items():
+            old = before.settings.get(name)
+            changed = {} if old is None else {key: one for key, one in now.items() if old.get(key, _NONE) != one}
+            if changed:
+                found[name] = changed
+        return found
+
+
+_NONE = object()
+
+
+def _random() -> dict[str, str]:
+    found = {"random": _digest(random.getstate())}
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:
+        found["numpy"] = _digest(numpy.get_state())
+    return found
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(pickle.dumps(value, protocol=5), digest_size=8).hexdigest()
+
+
+def _figures() -> int:
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    return len(pyplot.get_fignums()) if pyplot is not None and hasattr(pyplot, "get_fignums") else 0
+
+
+def _safely(read: Callable[[], Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    try:
+        found = read()
+    except Exception:  # noqa: BLE001 - other people's settings; without them there is less to say
+        return None
+    if found is None:
+        return None
+    return {str(key): one for key, one in found.items() if not str(key).startswith(_IGNORED)}
+
+
+def _matplotlib() -> Mapping[str, Any] | None:
+    module = sys.modules.get("matplotlib")
+    return None if module is None else {key: repr(one) for key, one in dict.items(module.rcParams)}
+
+
+def _pandas() -> Mapping[str, Any] | None:
+    module = sys.modules.get("pandas._config.config")
+    return None if module is None or "pandas" not in sys.modules else dict(_flat(module._global_config, ""))  # noqa: SLF001 - there is no public way to list them
+
+
+def _flat(options: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, one in options.items():
+        found += _flat(one, f"{prefix}{key}.") if isinstance(one, dict) else [(f"{prefix}{key}", repr(one))]
+    return found
+
+
+def _numpy() -> Mapping[str, Any] | None:
+    module = sys.modules.get("numpy")
+    if module is None or not hasattr(module, "get_printoptions"):
+        return None
+    return {key: repr(one) for key, one in module.get_printoptions().items()}
+
+
+def _numpy_errors() -> Mapping[str, Any] | None:
+    module = sys.modules.get("numpy")
+    return module.geterr() if module is not None and hasattr(module, "geterr") else None
+
+
+def _decimal() -> Mapping[str, Any] | None:
+    module = sys.modules.get("decimal")
+    return None if module is None else {"context": repr(module.getcontext()).partition(", flags")[0]}
+
+
+_READERS: Mapping[str, Callable[[], Mapping[str, Any] | None]] = {
+    "matplotlib": _matplotlib,
+    "pandas": _pandas,
+    "numpy": _numpy,
+    "numpy-errors": _numpy_errors,
+    "decimal": _decimal,
+    "locale": lambda: {"all": locale.setlocale(locale.LC_ALL)},
+    "environment": lambda: dict(os.environ),
+    "folder": lambda: {"cwd": os.getcwd()},  # noqa: PTH109 - a text is wanted
+    "path": lambda: {"sys.path": list(sys.path)},
+    "recursion": lambda: {"limit": sys.getrecursionlimit()},
+}

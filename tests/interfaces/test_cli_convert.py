@@ -1,0 +1,112 @@
+"""``jupyter pipelines convert``: what it writes, what it never writes to, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.journeys.book import Book
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Book:
+    (tmp_path / "pyproject.toml").write_text("")
+    return Book(tmp_path)
+
+
+def explore(folder: Path, *cells: str) -> Path:
+    made: list[dict[str, Any]] = []
+    for text in cells:
+        code = {"cell_type": "code", "outputs": [], "execution_count": None}
+        made.append({**({"cell_type": "markdown"} if text.startswith("# ") else code), "metadata": {}, "source": text})
+    path = folder / "explore.ipynb"
+    path.write_text(json.dumps({"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}))
+    return path
+
+
+CELLS = ("# Load", "rows = sorted([3, 1, 2])", "# Sum", "total = sum(rows)\ntotal", "# Show", "print(total)")
+
+
+@pytest.mark.kernel
+def test_it_converts_proves_and_the_pipeline_is_reused(book: Book) -> None:
+    source = explore(book.folder, *CELLS)
+    before = source.read_bytes()
+    answer = Book(book.folder, source.name).call("convert", "-o", str(book.folder / "out.ipynb"), "--json")
+    document = json.loads(answer.out)
+    assert (answer.code, document["verdict"], document["state"]) == (0, "identical", "identical")
+    assert [step["name"] for step in document["steps"]] == ["load", "sum", "show"]
+    assert {one["state"] for one in document["cells"]} == {"identical"}
+    assert document["names"] == {"passed": 2, "bound": 2}
+    assert source.read_bytes() == before
+    made = Book(book.folder, "out.ipynb")
+    assert set(made.run().steps("state").values()) == {"succeeded"}
+    assert set(made.run().steps("state").values()) == {"reused"}
+    assert sorted(path.name for path in book.folder.glob("*.ipynb")) == ["explore.ipynb", "out.ipynb"]
+
+
+@pytest.mark.kernel
+def test_a_notebook_that_fails_is_not_converted(book: Book) -> None:
+    source = explore(book.folder, "x = 1", "undefined_name + x")
+    answer = Book(book.folder, source.name).call("convert", "--json")
+    document = json.loads(answer.out)
+    assert answer.code == 1
+    assert document["state"] == "refused"
+    assert "cell 2 of the original fails: NameError" in document["verdict"]
+    assert not (book.folder / "explore.pipeline.ipynb").exists()
+
+
+def test_static_executes_nothing_and_says_so(book: Book) -> None:
+    source = explore(book.folder, *CELLS, "# Touch", "open('touched', 'w').close()")
+    answer = Book(book.folder, source.name).call("convert", "--static")
+    assert answer.code == 1
+    assert "not proven" in answer.out
+    assert "JP703" in answer.err
+    assert (book.folder / "explore.pipeline.ipynb").exists()
+    assert not (book.folder / "touched").exists()
+
+
+def test_a_dry_run_writes_no_notebook_but_the_page_asked_for(book: Book) -> None:
+    source = explore(book.folder, *CELLS)
+    steps = book.folder / "steps.yaml"
+    steps.write_text("all_of_it: 2\nend: [6]\n")
+    page = book.folder / "page.html"
+    options = ("--static", "--dry-run", "--steps", str(steps), "--html", str(page), "--drop-display")
+    answer = Book(book.folder, source.name).call("convert", *options)
+    assert "all_of_it (cells 2-4)" in answer.out
+    assert not (book.folder / "explore.pipeline.ipynb").exists()
+    assert "%%step all_of_it" in page.read_text("utf-8")
+
+
+def test_files_that_are_not_its_own_are_never_written_to(book: Book) -> None:
+    source = explore(book.folder, *CELLS)
+    other = book.folder / "other.ipynb"
+    other.write_text(source.read_text())
+    for target in (str(source), str(other), str(book.folder / "no" / "out.ipynb"), "out.txt"):
+        answer = Book(book.folder, source.name).call("convert", "--static", "-o", target)
+        assert answer.code == 2
+        assert "JP702" in answer.err
+    assert Book(book.folder, source.name).call("convert", "--static").code == 1
+    assert Book(book.folder, source.name).call("convert", "--static").code == 1  # its own it may write again
+
+
+def test_what_is_no_notebook_and_no_file_of_steps_is_told(book: Book) -> None:
+    (book.folder / "broken.ipynb").write_text("{")
+    answer = Book(book.folder, "broken.ipynb").call("convert", "--static")
+    assert (answer.code, "JP104" in answer.err) == (2, True)
+    source = explore(book.folder, *CELLS)
+    (book.folder / "steps.json").write_text('{"a": "two"}')
+    answer = Book(book.folder, source.name).call("convert", "--static", "--steps", str(book.folder / "steps.json"))
+    assert (answer.code, "JP508" in answer.err) == (2, True)
+
+
+def test_in_another_folder_steps_run_where_the_original_is(book: Book) -> None:
+    source = explore(book.folder, "# A", "text = open('data.txt').read()", "# B", "print(text)")
+    (book.folder / "data.txt").write_text("hello")
+    target = book.folder / "elsewhere" / "out.ipynb"
+    target.parent.mkdir()
+    assert Book(book.folder, source.name).call("convert", "--static", "-o", str(target)).code == 1
+    about = json.loads(target.read_text("utf-8"))["metadata"]["jupyter_pipelines"]
+    assert about["folder"] == str(book.folder)
