@@ -7,14 +7,22 @@ runs. In doubt something counts as unfinished. Runs inside the kernel, so it imp
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import sys
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
+_MOST = 20_000
+_DEEPEST = 50
+_SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType)
+"""What other code holds as well: it stays when the namespace goes."""
+
+_OF_THE_SHELL = frozenset({"In", "Out", "_ih", "_oh", "_dh", "get_ipython", "exit", "quit", "open", "__builtins__"})
 _READING = os.O_RDONLY
 _HARMLESS = ("anon_inode:", "/memfd:", "/dev/null", "/dev/urandom")
 
@@ -26,7 +34,8 @@ class Baseline:
     files: frozenset[str]
     threads: frozenset[int]
     callbacks: int
-    finalizers: int
+    finalizers: frozenset[Any]
+    logs: int
 
     @classmethod
     def now(cls) -> Baseline:
@@ -36,6 +45,7 @@ class Baseline:
             threads=frozenset(thread.ident or 0 for thread in threading.enumerate()),
             callbacks=_callbacks(),
             finalizers=_finalizers(),
+            logs=len(getattr(sys.modules.get("logging"), "_handlerList", ())),
         )
 
     def unfinished(self, namespace: Mapping[str, Any]) -> list[str]:
@@ -50,9 +60,10 @@ class Baseline:
         found = {
             "open files": now.files - self.files,
             "threads": now.threads - self.threads,
-            "callbacks at exit": now.callbacks > self.callbacks or now.finalizers > self.finalizers,
+            "callbacks at exit": now.callbacks > self.callbacks or bool(now.finalizers - self.finalizers),
+            "logs": now.logs > self.logs,
             "processes": _children(),
-            "objects that end by themselves": any(_has_end(value) for value in tuple(namespace.values())),
+            "objects that end by themselves": _ends_by_itself(namespace),
         }
         return [what for what, there in found.items() if there]
 
@@ -120,12 +131,30 @@ def _callbacks() -> int:
     return (counted() if counted else sys.maxsize) + len(list(waiting))
 
 
-def _finalizers() -> int:
+def _finalizers() -> frozenset[Any]:
     registry: Mapping[Any, Any] = getattr(weakref.finalize, "_registry", {})
-    return len(registry)
+    return frozenset(registry)
+
+
+def _ends_by_itself(namespace: Mapping[str, Any]) -> bool:
+    """Tell whether something that can be reached from the namespace says what to do when it goes.
+
+    What cannot be looked through in a moment may hold anything.
+    """
+    seen: set[int] = set()
+    level = [value for name, value in namespace.items() if name not in _OF_THE_SHELL]
+    for _ in range(_DEEPEST):
+        level = [one for one in level if id(one) not in seen and not isinstance(one, _SHARED)]
+        if not level:
+            return False
+        seen.update(map(id, level))
+        if len(seen) > _MOST or any(map(_has_end, level)):
+            return True
+        level = [one for one in gc.get_referents(*level) if gc.is_tracked(one)]
+    return True
 
 
 def _has_end(value: Any) -> bool:
     """Tell whether a value's class says what to do when it goes; generators may stand in a ``with``."""
     kind = type(value)
-    return hasattr(kind, "__del__") or (hasattr(kind, "close") and not isinstance(value, type))
+    return hasattr(kind, "__del__") or hasattr(kind, "close")
