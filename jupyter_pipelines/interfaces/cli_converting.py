@@ -15,9 +15,9 @@ from jupyter_pipelines.notebook.amounts import is_step_name
 
 
 @command(
-    examples="convert explore.ipynb -o churn.ipynb\n"
-    "convert explore.ipynb --dry-run --html changes.html\n"
-    "convert explore.ipynb --steps cuts.yaml --drop-display"
+    examples="convert churn.ipynb -o pipeline.ipynb\n"
+    "convert churn.ipynb --dry-run --html changes.html\n"
+    "convert churn.ipynb --steps cuts.yaml --drop-display"
 )
 @click.option("-o", "--output", "target", metavar="FILE", help="The notebook to write. [default: NAME.pipeline.ipynb]")
 @click.option("--static", is_flag=True, help="Execute nothing: wider steps, and nothing is proved.")
