@@ -30,7 +30,7 @@ class Place:
         self.forks = forks
 
     def submit(self, *bodies: str, outputs: str = "", **more: Any) -> Ticket:
-        ticket = self.shop.ticket(*bodies, outputs=outputs, warm=WARM, following=WARM, **more)
+        ticket = self.shop.ticket(*bodies, outputs=outputs, warm=WARM, following=[WARM], **more)
         self.local.submit(ticket)
         return ticket
 
@@ -512,7 +512,7 @@ COMPUTE = {
     "found = float(len(xgboost.XGBRegressor(n_estimators=5).fit(x, x[:, 0]).predict(x)) == 999)",
     "lightgbm": "import numpy as np\nimport lightgbm\nx = np.random.rand(999, 3)\n"
     "found = float(len(lightgbm.LGBMRegressor(n_estimators=5, verbose=-1).fit(x, x[:, 0]).predict(x)) == 999)",
-    "duckdb": "import duckdb\nfound = float(duckdb.sql('select sum(range) from range(100000)').fetchone()[0] > 0)",
+    "duckdb": "import duckdb\nfound = float(duckdb.sql('select sum(range) from range(100000)').fetchall()[0][0] > 0)",
     "statsmodels.api": "import numpy as np\nimport statsmodels.api as sm\nx = np.random.rand(99, 2)\n"
     "found = float(len(sm.OLS(x[:, 0], x).fit().params) == 2)",
     "seaborn": "import seaborn\nimport pandas\nseaborn.lineplot(pandas.DataFrame({'a': [1, 2]}))\nfound = 1.0",

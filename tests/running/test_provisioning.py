@@ -134,7 +134,9 @@ def test_it_is_interrupted_and_goes_on(start: Callable[..., Any], monkeypatch: p
     monkeypatch.setenv("JUPYTER_PIPELINES_WARM", warm)
     manager, client = start()
     assert is_forked(manager) is (warm == "1" and can_fork({}))
-    request = client.execute("print('here', flush=True)\nimport time\ntime.sleep(600)")
+    request = client.execute(
+        "print('here', flush=True)\nimport time\nwhile True: time.sleep(0.01)", stop_on_error=False
+    )
     while client.get_iopub_msg(timeout=PATIENCE)["msg_type"] != "stream":
         pass
     manager.interrupt_kernel()

@@ -79,11 +79,14 @@ class Process:
 
     def _listen(self) -> None:
         """Read orders; runs in a thread of its own, so that an order is heard while a step runs."""
-        buffer = b""
-        while block := self._read():
-            *lines, buffer = (buffer + block).split(b"\n")
-            for line in lines:
-                self._obey(json.loads(line))
+        try:
+            buffer = b""
+            while block := self._read():
+                *lines, buffer = (buffer + block).split(b"\n")
+                for line in lines:
+                    self._obey(json.loads(line))
+        except Exception:  # whoever gave the order would wait for ever
+            logger.exception("an order cannot be obeyed")
         self._abandon()
 
     def _read(self) -> bytes:

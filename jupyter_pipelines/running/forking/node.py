@@ -205,6 +205,7 @@ class Node:
             self._dismiss(wanted)
             self._prepare(own)
             return
+        self._reap()  # a spare may have died
         try:
             child = next((one for one in self._spares() if one.own == own), None) or self._fork_child(own)
         except OSError as error:
@@ -262,9 +263,11 @@ class Node:
         wanted = child.wanted
         if child.facts is None or wanted is None:
             return
-        child.at_work = True
-        with contextlib.suppress(OSError):
+        try:
             messages.send(child.link, wanted.request["order"], wanted.descriptors)
+        except OSError:  # it has just died; whoever buries it says so
+            return
+        child.at_work = True
         wanted.answer({"pid": child.pid, "folder": str(child.folder), **child.facts})
         wanted.drop()
 
@@ -281,8 +284,11 @@ class Node:
         system.kill(child.pid)
 
     def _on_death(self) -> None:
-        """Take the dead off the system's list, orphans of steps included."""
         self._woken.recv(4096)
+        self._reap()
+
+    def _reap(self) -> None:
+        """Take the dead off the system's list, orphans of steps included."""
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
