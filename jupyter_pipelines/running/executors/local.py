@@ -19,7 +19,7 @@ from typing import IO, Any, cast
 
 from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.pipeline.step import Resources
-from jupyter_pipelines.running.forking.client import ForkedProcess, Refused
+from jupyter_pipelines.running.forking.client import ForkedProcess, Refused, prepare
 from jupyter_pipelines.running.forking.keeping import KEEPER
 from jupyter_pipelines.running.forking.owner import Zygote, can_fork, is_ahead
 from jupyter_pipelines.running.kernels.surroundings import ARGUMENTS, step_environment
@@ -145,7 +145,14 @@ class Local:
                 logger.info("processes are started the usual way: %s", error)
                 self._may_fork = False
                 return None
+            self._begin_imports(self._zygote.path)
         return self._zygote.path
+
+    def _begin_imports(self, path: str) -> None:
+        """Have a kernel for the first ticket made while its worker is still starting: imports take longest."""
+        first = self._waiting[0] if self._waiting else None
+        if first is not None and first.warm is not None and first.kernel is None:
+            prepare(path, {"kind": "kernels", **first.warm, "cwd": first.cwd})
 
     def _heard(self, worker: _Worker, message: Mapping[str, Any] | None) -> list[Progress | Outcome]:
         """Return what a worker's message means to those outside; None is the message that it has ended."""
