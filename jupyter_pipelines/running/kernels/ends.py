@@ -55,7 +55,9 @@ def wait(process: Any, seconds: float) -> None:
     if process.poll() is None:
         with watching(process) as descriptor:
             if descriptor is not None and descriptor >= 0:
-                select.select([descriptor], [], [], seconds)
+                ended = select.poll()  # `select` knows no descriptor beyond 1023
+                ended.register(descriptor, select.POLLIN)
+                ended.poll(seconds * 1000)
                 seconds = _LOOK
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(seconds)
