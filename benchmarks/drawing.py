@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,8 @@ _CLOSE = 1.5
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """Draw the ratios of `rows` as an SVG file; what is asked is a mark on its bar."""
+    """Draw the ratios of `rows`, as far as they are known, as an SVG file; what is asked is a mark on its bar."""
+    rows = [row for row in rows if math.isfinite(row.counts)]
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "benchmarks", "text.color": INK}):
         figure = Figure(figsize=(9, 0.8 + _INCHES_PER_BAR * len(rows)), layout="constrained")
         _fill(figure.add_subplot(), rows)
