@@ -39,7 +39,7 @@ class Metaflow:
 
     def settle(self, folder: Path, shape: Shape) -> None:
         """Refuse: Metaflow reuses nothing."""
-        raise ValueError("nothing is reused here, so nothing can look done")
+        raise ValueError(f"none of the {len(shape)} steps in {folder} is ever reused, so none can look done")
 
     def check_idle(self, text: str) -> None:
         """Refuse: it is never idle."""

@@ -34,7 +34,7 @@ class Papermill:
 
     def settle(self, folder: Path, shape: Shape) -> None:
         """Refuse: papermill reuses nothing."""
-        raise ValueError("nothing is reused here, so nothing can look done")
+        raise ValueError(f"none of the {len(shape)} steps in {folder} is ever reused, so none can look done")
 
     def check_idle(self, text: str) -> None:
         """Refuse: it is never idle."""
