@@ -1,0 +1,141 @@
+"""JupyterLab and Notebook 7 as processes, each in a folder of its own, and what a test does in them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import urlopen
+
+BROWSER = "/usr/bin/chromium"
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--force-color-profile=srgb",
+]
+TOKEN = "browser"
+_EXPOSED = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}
+_SETTINGS = '{"fetchNews": "false", "checkForUpdates": false}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A server of Jupyter's that runs.
+
+    Parameters
+    ----------
+    app : {"lab", "notebook"}
+        Which front end it serves.
+    folder : Path
+        Where its notebooks are.
+    address : str
+        URL without a slash at its end.
+    process : Popen
+        The server.
+    log : Path
+        What it says.
+    """
+
+    app: str
+    folder: Path
+    address: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def url(self, notebook: str) -> str:
+        """Return where the browser finds a notebook."""
+        kind = "lab/tree" if self.app == "lab" else "notebooks"
+        return f"{self.address}/{kind}/{notebook}?token={TOKEN}"
+
+
+@contextmanager
+def place(app: str, folder: Path, private: Path, *, port: int | None = None) -> Iterator[Place]:
+    """Start JupyterLab (``lab``) or Notebook 7 (``notebook``) in `folder`; `private` takes settings and the log."""
+    chosen = port or free_port()
+    log = private / f"{app}.log"
+    settings = private / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True, exist_ok=True)
+    (settings / "notification.jupyterlab-settings").write_text(_SETTINGS)
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            _command(app, chosen), cwd=folder, stdout=stream, stderr=stream, env=_environment(private),
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        address = f"http://127.0.0.1:{chosen}"
+        _await(address, process, log)
+        yield Place(app=app, folder=folder, address=address, process=process, log=log)
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a server and the kernels that it started."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _command(app: str, port: int) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "jupyter",
+        app,
+        "--no-browser",
+        "--allow-root",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={TOKEN}",
+        f"--{_EXPOSED[app]}.expose_app_in_browser=True",
+    ]
+
+
+def _environment(private: Path) -> dict[str, str]:
+    apart = {
+        "JUPYTERLAB_SETTINGS_DIR": str(private / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(private / "workspaces"),
+        "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
+        "JUPYTER_CONFIG_DIR": str(private / "config"),
+        "IPYTHONDIR": str(private / "ipython"),
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "JUPYTER_NO_CONFIG": "",
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JPY_", "JUPYTER_PIPELINES_"))}
+    return kept | apart
+
+
+def _await(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            with urlopen(f"{address}/api?token={TOKEN}", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)  # a server that starts has nothing that one could wait for
+    raise AssertionError(log.read_text(errors="replace")[-4000:])

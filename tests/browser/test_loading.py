@@ -1,0 +1,26 @@
+"""The front end is there, in both applications, and asks nobody outside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.pages import open_notebook, write_notebook
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext
+
+    from tests.browser.places import Place
+
+pytestmark = pytest.mark.kernel
+
+
+def test_extension_is_loaded_and_stays_at_home(either: Place, context: BrowserContext) -> None:
+    write_notebook(either.folder / "plain.ipynb", "1 + 1")
+    opened = open_notebook(context, either, "plain.ipynb")
+    plugins = opened.page.evaluate("() => window.jupyterapp.listPlugins()")
+    assert any(name.startswith("@jupyter-pipelines/labextension") for name in plugins)
+    opened.run_all()
+    assert opened.outside == []
+    assert opened.problems == []
