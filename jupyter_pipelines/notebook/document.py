@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,6 +81,20 @@ class Document:
         """Return a document of code cells, given as pairs of id and text, that has no file."""
         cells = [Cell(number=n, id=key, source=plain_lines(text)) for n, (key, text) in enumerate(texts, start=1)]
         return cls(path=None, cells=_with_unique_ids(cells))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document as JSON can hold it."""
+        path = str(self.path.absolute()) if self.path else None
+        about = {"kernel": self.kernel, "language": self.language, "folder": self.folder}
+        return {"path": path, **about, "cells": [asdict(cell) for cell in self.cells]}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Document:
+        """Return the document that :meth:`to_dict` described."""
+        cells = tuple(Cell(**{**cell, "tags": tuple(cell["tags"])}) for cell in document["cells"])
+        path = Path(document["path"]) if document["path"] else None
+        about = {name: document[name] for name in ("kernel", "language", "folder")}
+        return cls(path=path, cells=cells, **about)
 
 
 def read_document(path: str | Path) -> Document:

@@ -68,6 +68,8 @@ class Books:
         Path of the notebook from the project's root.
     clock : callable
         Seconds, monotonic.
+    run : str or None
+        The id of the run, where it has got one already.
     """
 
     def __init__(
@@ -78,8 +80,9 @@ class Books:
         observers: Sequence[Observer] = (),
         notebook: str | None = None,
         clock: Callable[[], float] = time.monotonic,
+        run: str | None = None,
     ) -> None:
-        self.id = store.runs.new_id()
+        self.id = run or store.runs.new_id()
         self.journal = Journal(store, self.id)
         self._store = store
         self._plan = plan
@@ -95,6 +98,7 @@ class Books:
         self._silenced = self._begun = False
         self._folders: dict[str, str | None] = {}
         self._last: dict[str, float] = {}
+        self._cells: dict[str, int | None] = {}
         self._there: dict[str, Mapping[str, Artifact]] = {}
 
     @property
@@ -156,7 +160,7 @@ class Books:
         if not reused:
             self._write_first()
         if not same:
-            about = {"decision": planned.decision, "reason": planned.reason, "key": planned.key}
+            about: dict[str, Any] = {"decision": planned.decision, "reason": planned.reason, "key": planned.key}
             self._say(StepDecided, step=planned.name, **about)
 
     def waiting(self, step: str) -> None:
@@ -166,12 +170,16 @@ class Books:
 
     def submitted(self, ticket: Ticket) -> None:
         """Note that an attempt begins."""
+        self._cells.pop(ticket.step, None)
         self._note(ticket.step, state="running", attempts=ticket.attempt, artifacts={}, origin=None)
         self._say(StepStarted, step=ticket.step, attempt=ticket.attempt, log=ticket.publish["log"])
 
     def progressed(self, step: str, progress: Progress) -> None:
-        """Pass on a sign of life."""
-        self._say(StepProgress, step=step, cell=progress.cell, cells=progress.cells, text=progress.text)
+        """Pass on a sign of life; written down is only which cell runs."""
+        is_news = progress.cell is not None and progress.cell != self._cells.get(step)
+        self._cells[step] = progress.cell or self._cells.get(step)
+        about: dict[str, Any] = {"cell": progress.cell, "cells": progress.cells, "text": progress.text}
+        self._say(StepProgress, step=step, written=is_news, **about)
 
     def attempted(self, step: str, outcome: Outcome, fault: Fault | None) -> None:
         """Note that an attempt is over; `fault` says why it is no success."""
@@ -193,7 +201,12 @@ class Books:
         """Note that another attempt follows; `left` is what the failed one left behind."""
         one = self._steps[step]
         self._note(step, state="retrying", notebook=left[0], log=left[1])
-        about = {"attempt": one.attempts, "pause": pause, "fault": one.fault, "seconds": self._last.get(step, 0.0)}
+        about: dict[str, Any] = {
+            "attempt": one.attempts,
+            "pause": pause,
+            "fault": one.fault,
+            "seconds": self._last.get(step, 0.0),
+        }
         self._say(StepRetried, step=step, notebook=left[0], log=left[1], **about)
 
     def failed(self, step: str, fault: Fault) -> None:
@@ -295,9 +308,9 @@ class Books:
                 self._folders[run] = None
         return self._folders[run]
 
-    def _say(self, kind: Callable[..., Event], **about: Any) -> None:
+    def _say(self, kind: Callable[..., Event], *, written: bool = True, **about: Any) -> None:
         event = kind(run=self.id, at=now(), **about)
-        if not isinstance(event, StepProgress):
+        if written:
             self.journal.append(event.to_dict())
             if self._clock() - self._written > _LATEST:
                 self._write_events()

@@ -3,13 +3,59 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import Fault, StoreError, closest
 from jupyter_pipelines.pipeline.graph import Pipeline
 
+if TYPE_CHECKING:
+    from jupyter_pipelines.storing.records import StepRecord
+    from jupyter_pipelines.storing.store import Store
+
 _BACK = re.compile(r"last(?:~([0-9]{1,6}))?")
+
+
+class History:
+    """The runs of one notebook, as they stand in the store now.
+
+    Parameters
+    ----------
+    store : Store
+        Where they are.
+    notebook : str or None
+        What the store calls the notebook.
+    """
+
+    def __init__(self, store: Store, notebook: str | None) -> None:
+        self._store = store
+        self._notebook = notebook
+
+    def documents(self) -> Iterator[dict[str, Any]]:
+        """Yield the documents of all runs, newest first."""
+        runs = self._store.runs
+        documents = (runs.read(run) for run in runs.ids())
+        yield from (document for document in documents if document.get("notebook") == self._notebook)
+
+    def pick(self, name: str) -> dict[str, Any]:
+        """Return the document of the run called `name`; see :func:`pick`."""
+        return pick(list(self.documents()), name)
+
+    def finished(self, step: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Yield what runs say of a step that they made or reused, and the document of the run, newest first."""
+        for document in self.documents():
+            for one in document.get("steps", ()):
+                if one["name"] == step and one["state"] in ("succeeded", "reused"):
+                    yield one, document
+
+    def last_record(self, step: str) -> StepRecord | None:
+        """Return the record that the last run used for `step`.
+
+        The newest record would not do: a run may have reused an older one since.
+        """
+        key = next((found["key"] for found, _ in self.finished(step)), None)
+        records = self._store.records
+        return (records.get(key) if key else None) or records.latest(step, self._notebook)
 
 
 def pick(documents: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:

@@ -44,6 +44,7 @@ from jupyter_pipelines.running.publishing import changed, heal, publish
 from jupyter_pipelines.running.run import Run
 from jupyter_pipelines.running.stopping import Stop
 from jupyter_pipelines.running.ticket import NOTHING, Outcome, Progress, Ticket, Warm
+from jupyter_pipelines.running.wishing import Mailbox
 from jupyter_pipelines.storing.leases import Lease
 from jupyter_pipelines.storing.records import StepRecord
 from jupyter_pipelines.storing.store import Store
@@ -84,6 +85,7 @@ def run_plan(
     notebook: str | None = None,
     stop: Stop | None = None,
     clock: Clock | None = None,
+    run: str | None = None,
 ) -> Run:
     """Run a plan to its end.
 
@@ -102,9 +104,12 @@ def run_plan(
     notebook : str or None
         What the store calls the notebook: its path from the project's root.
     stop : Stop or None
-        Lets other threads stop the run; in the main thread signals do so in any case.
+        Lets other threads stop the run; in the main thread signals do so in any case, and so do other processes
+        through the folder of the run.
     clock : Clock or None
         Another time than the real one.
+    run : str or None
+        The id of the run, where it has got one already.
 
     Returns
     -------
@@ -121,7 +126,7 @@ def run_plan(
         faults = unmeetable(plan, executor.capacity())
         if faults:
             raise PlanError(*faults)
-        books = Books(plan, store, observers=observers, notebook=notebook, clock=clock.now)
+        books = Books(plan, store, observers=observers, notebook=notebook, clock=clock.now, run=run)
         return _Loop(plan, store, executor, books, stop, keep_going=keep_going, clock=clock).run()
 
 
@@ -142,6 +147,7 @@ class _Loop:
         self._executor = executor
         self._books = books
         self._stop = stop
+        self._mailbox: Mailbox | None = None
         self._clock = clock
         self._machine = Machine(tasks_of(plan), jobs=executor.jobs, capacity=executor.capacity(), keep_going=keep_going)
         self._orders: deque[Command] = deque()
@@ -154,8 +160,9 @@ class _Loop:
         self._unsettled: list[StepRecord] = []
         self._settled_at, self._checked_at = self._clock.now(), -math.inf
         self._foreseen: Mapping[str, Sequence[Warm]] | None = None
-        self._asked_at: float | None = None
-        self._insisted = False
+        self._asked: dict[str | None, float] = {}
+        self._insisted: set[str | None] = set()
+        self._looked_at = -math.inf
         self._handlers: Mapping[type[Command], Callable[[Any], None]] = {
             Decide: self._on_decide,
             AcquireLease: self._on_acquire_lease,
@@ -170,6 +177,8 @@ class _Loop:
     def run(self) -> Run:
         try:
             self._books.begin(self._executor.jobs)
+            folder = self._books.journal.folder
+            self._mailbox = Mailbox(folder) if folder else None
             self._obey(self._machine.start())
             while not self._machine.over:
                 self._turn()
@@ -277,19 +286,27 @@ class _Loop:
                 self._tell(LeaseGranted(step=step))
 
     def _hear_wishes(self) -> None:
+        if self._mailbox is not None and self._clock.now() - self._looked_at >= TURN:
+            self._looked_at = self._clock.now()
+            for wish in self._mailbox.take():
+                self._stop.request(wish)
         for wish in self._stop.take():
-            if wish is None and self._asked_at is None:
-                self._asked_at = self._clock.now()
+            self._asked.setdefault(wish, self._clock.now())
             self._tell(StopRequested(step=wish))
 
     def _insist(self) -> None:
         """End at once what does not end when asked, and do without what does not even end then."""
-        since = 0.0 if self._asked_at is None else self._clock.now() - self._asked_at
-        if since > PATIENCE and not self._insisted:
-            self._insisted = True
-            self._tell(StopRequested())
-        if since > GIVE_UP:
-            for ticket in tuple(self._tickets.values()):
+        now = self._clock.now()
+        for wish, at in tuple(self._asked.items()):
+            if now - at > PATIENCE and wish not in self._insisted:
+                self._insisted.add(wish)
+                self._tell(StopRequested(step=wish))
+            if now - at > GIVE_UP:
+                self._do_without(wish)
+
+    def _do_without(self, wish: str | None) -> None:
+        for ticket in tuple(self._tickets.values()):
+            if wish in (None, ticket.step):
                 del self._tickets[ticket.id]
                 self._tell(Finished(step=ticket.step, attempt=ticket.attempt, state="cancelled"))
 

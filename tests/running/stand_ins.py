@@ -105,6 +105,7 @@ class Inline:
         self.submitted: list[str] = []
         self.calls: list[tuple[str, bool]] = []
         self.obeys: Callable[[bool], bool] = lambda hard: True
+        self.signs: Sequence[tuple[int | None, str]] = [(1, "working")]
         self.closed = 0
         self._ready: list[Ticket] = []
         self._hanging: dict[str, Ticket] = {}
@@ -144,7 +145,8 @@ class Inline:
             self._hanging[ticket.id] = ticket
         else:
             outcome = replace(outcome, seconds=self.seconds.get(ticket.step, outcome.seconds))
-            self._news += [Progress(ticket=ticket.id, cell=1, cells=1, text="working"), outcome]
+            signs = [Progress(ticket=ticket.id, cell=cell, cells=1, text=text) for cell, text in self.signs]
+            self._news += [*signs, outcome]
 
 
 class Threads(Inline):

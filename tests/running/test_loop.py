@@ -577,8 +577,21 @@ def test_the_events_are_on_disk_too(chain: Pipeline, store: Store) -> None:
     heard: list[Any] = []
     result = run(chain, store, observers=[lambda *, event: heard.append(event)])
     written = store.runs.events(result.id)
-    assert written == [json.loads(json.dumps(one.to_dict())) for one in heard if one.kind != "step-progress"]
+    assert written == [json.loads(json.dumps(one.to_dict())) for one in heard]
     assert written[-1]["event"] == "run-finished"
+
+
+def test_of_the_signs_of_life_only_those_are_on_disk_that_say_which_cell_runs(chain: Pipeline, store: Store) -> None:
+    executor = Inline(WORK)
+    executor.signs = [(None, "its kernel starts"), (1, "one"), (1, "two"), (None, "three"), (2, "four"), (1, "five")]
+    result = run(chain, store, executor)
+    written = [one for one in store.runs.events(result.id) if one["event"] == "step-progress"]
+    assert [(one["step"], one["cell"], one["text"]) for one in written if one["step"] == "load"] == [
+        ("load", 1, "one"),
+        ("load", 2, "four"),
+        ("load", 1, "five"),
+    ]
+    assert {one["step"] for one in written} == {"load", "clean", "model"}
 
 
 def test_events_are_on_disk_before_a_step_runs(chain: Pipeline, store: Store) -> None:

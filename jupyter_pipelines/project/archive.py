@@ -1,0 +1,164 @@
+"""What a project finds in its store: runs of every state and origin, and what they left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import PlanError, StoreError
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.project.reader import Reader, notebook_name, require_name, require_step
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.pipeline.data import Artifact
+    from jupyter_pipelines.reporting.comparing import Difference
+    from jupyter_pipelines.running.attaching import Watch
+    from jupyter_pipelines.running.earlier import History
+    from jupyter_pipelines.storing.collecting import Collected
+    from jupyter_pipelines.storing.records import StepRecord
+
+
+class Archive(Reader):
+    """The runs of notebooks, whoever started them, and what is stored of them."""
+
+    def runs(self, pipeline: Pipeline) -> list[dict[str, Any]]:
+        """Return the documents of earlier runs of this notebook, newest first."""
+        return list(self._history(pipeline).documents())
+
+    def run_document(self, pipeline: Pipeline, name: str) -> dict[str, Any]:
+        """Return the document of a run: by its id, the start or the last part of it, ``last`` or ``last~N``.
+
+        Raises
+        ------
+        StoreError
+            There is none, or more than one.
+        """
+        return self._history(pipeline).pick(name)
+
+    def diff(self, pipeline: Pipeline, first: str, second: str) -> Difference:
+        """Compare two runs: parameters, code, inputs, outputs, durations."""
+        from jupyter_pipelines.reporting.comparing import compare
+
+        documents = [self.run_document(pipeline, name) for name in (first, second)]
+        return compare(*documents, record=self.store_for(pipeline).records.get)
+
+    def watch(self, pipeline: Pipeline, run: str) -> Watch:
+        """Return what tells the events of a run as they come, without waiting for any.
+
+        Raises
+        ------
+        StoreError
+            There is no such run; see :meth:`run_document`.
+        """
+        from jupyter_pipelines.running.attaching import Watch
+
+        return Watch(self.store_for(pipeline), self.run_document(pipeline, run)["run"])
+
+    def follow(self, pipeline: Pipeline, run: str) -> Iterator[dict[str, Any]]:
+        """Yield the events of a run from its beginning, until it is over or its process is gone.
+
+        Any run of this notebook will do, whoever started it and whether or not it is over.
+
+        Raises
+        ------
+        StoreError
+            There is no such run; see :meth:`run_document`.
+        """
+        from jupyter_pipelines.running.attaching import follow
+
+        return follow(self.store_for(pipeline), self.run_document(pipeline, run)["run"])
+
+    def cancel(self, pipeline: Pipeline, run: str, *, step: str | None = None, now: bool = False) -> str:
+        """Ask a run, or one step of it, to stop, whoever started it; asking again changes nothing.
+
+        Parameters
+        ----------
+        pipeline : Pipeline
+            What :meth:`read` returned.
+        run : str
+            The run, as :meth:`run_document` takes it.
+        step : str or None
+            Which step; None for the whole run.
+        now : bool
+            Do not wait for what is running to clean up.
+
+        Returns
+        -------
+        str
+            ``cancelling``, or the state that the run or the step has already reached.
+
+        Raises
+        ------
+        PlanError
+            The run has no such step.
+        StoreError
+            There is no such run, or the wish cannot be written down.
+        """
+        from jupyter_pipelines.running.attaching import cancel
+
+        document = self.run_document(pipeline, run)
+        if step is not None:
+            require_name(step, [one["name"] for one in document["steps"]])
+        return cancel(self.store_for(pipeline), document, step=step, now=now)
+
+    def artifact(self, pipeline: Pipeline, name: str) -> tuple[Artifact, StepRecord]:
+        """Return ``STEP.NAME`` as the last run left it, made or reused, and the record of the step run that made it.
+
+        Raises
+        ------
+        PlanError, StoreError
+            There is no such output; nothing is stored for it.
+        """
+        from jupyter_pipelines.running.earlier import no_output, not_stored
+
+        step, _, output = name.partition(".")
+        require_step(pipeline, step)
+        if output not in {one.name for one in pipeline[step].outputs}:
+            raise PlanError(no_output(pipeline, step, output))
+        record = self._history(pipeline).last_record(step)
+        if record is None or output not in record.outputs:
+            raise StoreError(not_stored(pipeline, name))
+        return record.outputs[output], record
+
+    def outdated(self, pipeline: Pipeline, step: str) -> str:
+        """Return why a run with the same parameters would compute `step` again; empty when it would not."""
+        _, document = next(self._history(pipeline).finished(step), (None, {}))
+        known = {one.name for one in pipeline.parameters}
+        values = {name: value for name, value in document.get("parameters", {}).items() if name in known}
+        try:
+            found = self.why(pipeline, step, parameters=values)
+        except PlanError as error:  # the parameters have changed since
+            return error.faults[0].message
+        return "" if found.decision == "reuse" else found.reason.text
+
+    def load(self, pipeline: Pipeline, name: str) -> Any:
+        """Return the value of ``STEP.NAME`` as the last run left it, verified.
+
+        Raises
+        ------
+        PlanError, StoreError
+            There is no such output; nothing is stored for it; the stored bytes are damaged.
+        """
+        artifact, _ = self.artifact(pipeline, name)
+        return self.store_for(pipeline).load(artifact)
+
+    def collect(self, pipeline: Pipeline, *, older_than: float, dry_run: bool = False) -> Collected:
+        """Remove what no kept run and no step needs any more.
+
+        Parameters
+        ----------
+        pipeline : Pipeline
+            Says which store.
+        older_than : float
+            Seconds; what is younger stays.
+        dry_run : bool
+            Only say what would go.
+        """
+        from jupyter_pipelines.storing.collecting import collect
+
+        return collect(self.store_for(pipeline), older_than=older_than, dry_run=dry_run)
+
+    def _history(self, pipeline: Pipeline) -> History:
+        from jupyter_pipelines.running.earlier import History
+
+        return History(self.store_for(pipeline), notebook_name(pipeline))

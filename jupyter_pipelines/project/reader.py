@@ -1,0 +1,201 @@
+"""What a project reads: notebooks into pipelines, and pipelines against a store into plans."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines import plugins
+from jupyter_pipelines.errors import Fault, PipelineError, PlanError, closest
+from jupyter_pipelines.notebook.document import Document
+from jupyter_pipelines.notebook.remembering import read as read_notebook
+from jupyter_pipelines.pipeline.graph import Pipeline
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.notebook.result import Reading
+    from jupyter_pipelines.planning.environment import Environment
+    from jupyter_pipelines.planning.plan import Plan, PlannedStep, Planner
+    from jupyter_pipelines.storing.store import Store
+
+STORE_VARIABLE = "JUPYTER_PIPELINES_STORE"
+STORE_FOLDER = ".pipelines"
+Source = str | Path | Document
+
+
+class Reader:
+    """Notebooks, and the stores that belong to them.
+
+    Parameters
+    ----------
+    store : str, Path or None
+        Where the store is; see :class:`jupyter_pipelines.project.Project`.
+    """
+
+    def __init__(self, store: str | Path | None = None) -> None:
+        self._url = store or os.environ.get(STORE_VARIABLE) or None
+        self._stores: dict[str, Store] = {}
+
+    def inspect(self, source: Source, *, texts: Mapping[str, str] | None = None) -> Reading:
+        """Read a notebook and return its pipeline, if it makes one, together with every fault.
+
+        Raises
+        ------
+        NotebookError
+            It is not a notebook that can be read.
+        """
+        return read_notebook(source, texts=texts)
+
+    def read(self, source: Source, *, texts: Mapping[str, str] | None = None) -> Pipeline:
+        """Read a notebook into a pipeline.
+
+        Raises
+        ------
+        NotebookError, PipelineError
+            It cannot be read; its steps do not make a pipeline (every fault at once).
+        """
+        reading = self.inspect(source, texts=texts)
+        if reading.pipeline is None:
+            raise PipelineError(*(fault for fault in reading.faults if fault.severity == "error"))
+        return reading.pipeline
+
+    def check(
+        self,
+        source: Source,
+        parameters: Mapping[str, Any] | None = None,
+        texts: Mapping[str, str] | None = None,
+        *,
+        cells: Mapping[str, str] | None = None,
+    ) -> tuple[Fault, ...]:
+        """Return every fault of a notebook and of values for its parameters; nothing of it is executed."""
+        from jupyter_pipelines.planning.resolving import faults_of
+        from jupyter_pipelines.running.kernels.asking import missing_kernels
+
+        reading = self.inspect(source, texts=cells)
+        if reading.pipeline is None:
+            return reading.faults
+        values = faults_of(reading.pipeline, parameters or {}, texts or {})
+        return (*reading.faults, *missing_kernels(reading.pipeline), *values)
+
+    def store_for(self, pipeline: Pipeline) -> Store:
+        """Return the store that holds the results of `pipeline`, made if need be.
+
+        Raises
+        ------
+        StoreError, PluginError
+            It cannot be opened or made; there is no store for such a URL.
+        """
+        return self._store(str(self._url or pipeline.root / STORE_FOLDER))
+
+    def _store(self, url: str) -> Store:
+        if url not in self._stores:
+            scheme = url.partition("://")[0] if "://" in url else "file"
+            self._stores[url] = plugins.load("stores", scheme).open(url)
+        return self._stores[url]
+
+    def planner(
+        self,
+        pipeline: Pipeline,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        texts: Mapping[str, str] | None = None,
+        force: bool | Sequence[str] = False,
+    ) -> Planner:
+        """Return what decides for each step of `pipeline` whether it is reused.
+
+        Raises
+        ------
+        PlanError
+            A value does not fit its parameter, or a step to force does not exist.
+        """
+        from jupyter_pipelines.planning.plan import Planner
+        from jupyter_pipelines.planning.resolving import resolve
+        from jupyter_pipelines.storing.viewing import StoreView
+
+        values = resolve(pipeline, parameters or {}, texts or {})
+        view = StoreView(self.store_for(pipeline), notebook_name(pipeline))
+        forced = [step.name for step in pipeline] if force is True else list(force or ())
+        environment = partial(_environment, pipeline.folder)
+        return Planner(pipeline, values, view=view, environment=environment, forced=forced)
+
+    def plan(
+        self,
+        pipeline: Pipeline,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        texts: Mapping[str, str] | None = None,
+        to: Sequence[str] = (),
+        start: Sequence[str] = (),
+        only: Sequence[str] = (),
+        force: bool | Sequence[str] = False,
+    ) -> Plan:
+        """Decide for every step what a run would do, and why; nothing runs.
+
+        Parameters
+        ----------
+        pipeline : Pipeline
+            What :meth:`read` returned.
+        parameters : Mapping
+            Values by name.
+        texts : Mapping
+            Values by name as a command line gives them; parsed by the type of the parameter.
+        to, start, only : sequences of str
+            Part of the graph: these steps and all before them, and all after them, or nothing else.
+        force : bool or sequence of str
+            Steps to compute again, or True for all.
+
+        Raises
+        ------
+        PlanError
+            Parameters or steps asked for do not fit the pipeline (every fault at once).
+        """
+        planner = self.planner(pipeline, parameters, texts=texts, force=force)
+        return planner.plan(to=to, start=start, only=only)
+
+    def why(self, pipeline: Pipeline, step: str, **options: Any) -> PlannedStep:
+        """Return the decision for one step, with its cause.
+
+        Raises
+        ------
+        PlanError
+            There is no such step.
+        """
+        require_step(pipeline, step)
+        return self.plan(pipeline, **options)[step]
+
+
+def notebook_name(pipeline: Pipeline) -> str | None:
+    """Return what a store calls the notebook: its path from the project's root."""
+    if pipeline.notebook is None:
+        return None
+    path = pipeline.notebook.resolve()
+    return path.relative_to(pipeline.root).as_posix() if path.is_relative_to(pipeline.root) else str(path)
+
+
+def require_step(pipeline: Pipeline, name: str) -> None:
+    """Raise the error for a step that does not exist."""
+    require_name(name, [step.name for step in pipeline])
+
+
+def require_name(name: str, names: Sequence[str]) -> None:
+    """Raise the error for a step that is not one of `names`."""
+    if name in names:
+        return
+    near = closest(name, names)
+    help_text = f"write `{near}`" if near else f"use one of: {', '.join(names)}"
+    raise PlanError(Fault(code="JP603", message=f"there is no step `{name}`", suggestion=help_text))
+
+
+def _environment(folder: Path, kernel: str | None) -> Environment:
+    """Return the Python that steps with ``--kernel`` run in; without it, the one that this is."""
+    from jupyter_pipelines.planning.environment import Environment
+
+    if kernel is None:
+        return Environment.current()
+    from jupyter_pipelines.running.kernels.launching import interpreter
+
+    # A kernel that does not exist is refused when the step starts (JP305), with the list of those that do.
+    program = interpreter(kernel)
+    return Environment.of(program, folder) if program else Environment.current()

@@ -1,0 +1,179 @@
+"""Runs of other processes, seen through their folders: what happens in them, and how one asks them to stop.
+
+Everything is read from the disk each time. Whether a run goes on is told by its process, known by pid, start time and
+boot; it may have died a moment ago, and then its document says ``running`` for nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.running import wishing
+from jupyter_pipelines.storing.faults import writing
+from jupyter_pipelines.storing.runs import EVENTS, LOST, RUNNING
+from jupyter_pipelines.storing.store import Store
+
+CANCELLING = "cancelling"
+PACE = 0.1
+"""Seconds between two looks at the events of a run."""
+_DOUBT_AFTER = 1.0
+_OVER = "run-finished"
+
+
+class Tail:
+    """Reads what is added to the events of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the run.
+
+    Attributes
+    ----------
+    count : int
+        How many events have been read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / EVENTS
+        self._offset = 0
+        self.count = 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return the events since the last call; a line that is still being written is returned when it is whole."""
+        try:
+            if self._path.stat().st_size <= self._offset:
+                return []
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                content = file.read()
+        except OSError:
+            return []
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        events = [event for event in map(_parsed, whole.splitlines()) if event is not None]
+        self.count += len(events)
+        return events
+
+
+class Watch:
+    """A run, followed without ever waiting.
+
+    Parameters
+    ----------
+    store : Store
+        Where the run is written down.
+    run : str
+        Its id.
+
+    Attributes
+    ----------
+    ended : bool
+        Whether the last event has been read: ``run-finished``, with the state ``lost`` where the process is gone.
+    """
+
+    def __init__(self, store: Store, run: str) -> None:
+        self._runs = store.runs
+        self._run = run
+        self._tail = Tail(store.runs.folder(run))
+        self._doubt = time.monotonic()
+        self.ended = False
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return the events since the last call; the first call returns all there are."""
+        if self.ended:
+            return []
+        events = self._tail.read()
+        if not events and time.monotonic() >= self._doubt:
+            self._doubt = time.monotonic() + _DOUBT_AFTER
+            events = self._last_words()
+        self.ended = any(event.get("event") == _OVER for event in events)
+        return events
+
+    def _last_words(self) -> list[dict[str, Any]]:
+        """Return what there is to say when nothing is heard: nothing as long as the run goes on."""
+        document = read_document(self._runs, self._run)
+        if document.get("state") == RUNNING:
+            return []
+        # The document was written after what we have read, and before the last event.
+        events = self._tail.read()
+        if any(event.get("event") == _OVER for event in events):
+            return events
+        return [*events, _end(self._run, document)]
+
+
+def read_document(runs: Any, run: str) -> dict[str, Any]:
+    """Return the document of a run; of one that was removed, that it is lost."""
+    try:
+        document: dict[str, Any] = runs.read(run)
+    except StoreError:
+        return {"run": run, "state": LOST, "steps": []}
+    return document
+
+
+def follow(store: Store, run: str) -> Iterator[dict[str, Any]]:
+    """Yield the events of a run from its beginning, as documents, until it ends or its process is gone."""
+    watch = Watch(store, run)
+    while not watch.ended:
+        events = watch.read()
+        yield from events
+        if not events:
+            time.sleep(PACE)
+
+
+def cancel(store: Store, document: Mapping[str, Any], *, step: str | None = None, now: bool = False) -> str:
+    """Ask a run, or one step of it, to stop; return ``cancelling``, or the state that it has already.
+
+    Parameters
+    ----------
+    store : Store
+        Where the run is written down.
+    document : Mapping
+        The run.
+    step : str or None
+        Which step; None for the whole run.
+    now : bool
+        Do not wait for what is running to clean up.
+
+    Raises
+    ------
+    StoreError
+        The wish cannot be written down (JP402, JP403).
+    """
+    state = str(document["state"])
+    if state != RUNNING:
+        return state
+    if step is not None:
+        known = {one["name"]: str(one["state"]) for one in document["steps"]}
+        if known.get(step) in _ENDS:
+            return known[step]
+    run = str(document["run"])
+    with writing(store.root, f"the wish to stop the run {run}"):
+        wishing.leave(store.runs.folder(run), step=step, now=now)
+    return CANCELLING
+
+
+_ENDS = frozenset({"succeeded", "reused", "failed", "blocked", "skipped", "cancelled"})
+
+
+def _end(run: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the last event of a run that could not write it."""
+    about = {
+        "state": document.get("state"),
+        "seconds": document.get("seconds", 0.0),
+        "saved": document.get("saved", 0.0),
+    }
+    return {"event": _OVER, "run": run, "at": document.get("finished") or "", **about}
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None

@@ -1,0 +1,242 @@
+"""Runs that outlive whoever asks for them: the order they are given, and the process that carries it out.
+
+The order is a document in the folder of the run. The process belongs to nobody: it has a session of its own, no parent
+but the system's first process, no terminal and no input, and what it says goes into the folder of the run. So it lives
+on when its caller ends, is killed with its process group, or loses its terminal.
+
+One line comes back through a pipe: that the run's document is there, or what was wrong. Only then is it known, and only
+then does :func:`start` return.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from jupyter_pipelines import errors
+from jupyter_pipelines.errors import ExecutorLost, Fault, PipelinesError
+from jupyter_pipelines.notebook.document import Document
+from jupyter_pipelines.running import wishing
+from jupyter_pipelines.running.events import Event
+from jupyter_pipelines.running.run import error_from_dict, error_to_dict
+from jupyter_pipelines.storing.faults import absent, writing
+from jupyter_pipelines.storing.runs import DOCUMENT, FOLDER
+from jupyter_pipelines.storing.store import Store
+
+ORDER = "order.json"
+OUTPUT = "runner.log"
+_SCHEMA = "jupyter-pipelines/order/1"
+_LAST = 3
+# What says to whom the caller belongs; the run belongs to nobody.
+_PRIVATE = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "JPY_INTERRUPT_EVENT", "JUPYTER_PIPELINES_ATTEMPT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a run is to do: everything that its caller knew, and nothing that may have changed since.
+
+    Parameters
+    ----------
+    document : Document
+        The notebook as it was, with the texts that were not saved.
+    parameters : Mapping
+        Values by name.
+    to, start, only : tuple of str
+        Part of the graph.
+    force : bool or tuple of str
+        Steps to compute again, or True for all.
+    jobs : int or None
+        How many steps at once.
+    on : str
+        The executor.
+    keep_going : bool
+        After a failure, go on with the steps that do not depend on it.
+    """
+
+    document: Document
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    to: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    force: bool | tuple[str, ...] = False
+    jobs: int | None = None
+    on: str = "local"
+    keep_going: bool = False
+
+    def selection(self) -> dict[str, Any]:
+        """Return the part of the graph, as a project takes it."""
+        return {"to": self.to, "start": self.start, "only": self.only, "force": self.force}
+
+    def manner(self) -> dict[str, Any]:
+        """Return how it is to be run, as a project takes it."""
+        return {"jobs": self.jobs, "on": self.on, "keep_going": self.keep_going}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the order as its file holds it."""
+        what = {"document": self.document.to_dict(), "parameters": dict(self.parameters)}
+        return {"schema": _SCHEMA, **what, **self.selection(), **self.manner()}
+
+    @classmethod
+    def from_dict(cls, order: Mapping[str, Any]) -> Order:
+        """Return the order that :meth:`to_dict` described.
+
+        Raises
+        ------
+        ValueError
+            It is not an order.
+        """
+        if order.get("schema") != _SCHEMA:
+            raise ValueError(f"expected a document of format {_SCHEMA}, got {order.get('schema')!r}")
+        force = order["force"]
+        selection: dict[str, Any] = {name: tuple(order[name]) for name in ("to", "start", "only")}
+        manner: dict[str, Any] = {name: order[name] for name in ("jobs", "on", "keep_going")}
+        return cls(
+            document=Document.from_dict(order["document"]),
+            parameters=order["parameters"],
+            force=force if isinstance(force, bool) else tuple(force),
+            **selection,
+            **manner,
+        )
+
+
+def start(module: str, order: Order, store: Store) -> str:
+    """Start a run in a process that belongs to nobody, and return its id once its document is there.
+
+    Parameters
+    ----------
+    module : str
+        What the process runs, with the store and the id as arguments.
+    order : Order
+        What it is to do.
+    store : Store
+        Where the run is written down.
+
+    Raises
+    ------
+    PipelinesError
+        The run did not begin; nothing has run.
+    """
+    run = store.runs.new_id()
+    folder = store.runs.create(run)
+    try:
+        store.door.write(f"{FOLDER}/{run}/{ORDER}", json.dumps(order.to_dict(), separators=(",", ":")).encode())
+        with writing(store.root, f"the run {run}"):
+            line = _first_line([sys.executable, "-P", "-m", module, store.url, run], folder)
+    except KeyboardInterrupt:
+        # Whether it has begun cannot be known; if it has, it ends.
+        with contextlib.suppress(OSError):
+            wishing.leave(folder, now=True)
+        raise
+    if line != _READY:
+        error = _refused(line, folder)
+        if not (folder / DOCUMENT).exists():
+            store.runs.remove(run)
+        raise error
+    return run
+
+
+def read_order(store: Store, run: str) -> Order:
+    """Return what the run is to do.
+
+    Raises
+    ------
+    StoreError
+        There is no readable order for it (JP405).
+    """
+    try:
+        return Order.from_dict(json.loads(store.door.read(f"{FOLDER}/{run}/{ORDER}")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise absent(f"a readable order for the run `{run}`", store.root) from error
+
+
+class Herald:
+    """Tells the caller through a pipe that the run is there; an observer of it.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the run.
+    pipe : text file
+        Leads to the caller, who may have gone.
+    """
+
+    def __init__(self, folder: Path, pipe: IO[str]) -> None:
+        self._document = folder / DOCUMENT
+        self._pipe = pipe
+
+    def __call__(self, *, event: Event) -> None:  # noqa: ARG002 - any event will do
+        """Look whether the document is there."""
+        if not self._pipe.closed and self._document.exists():
+            self._say(_READY)
+
+    def refuse(self, error: PipelinesError) -> None:
+        """Tell why there is no run."""
+        faults = [error_to_dict(fault) for fault in error.faults]
+        self._say(json.dumps({"error": type(error).__name__, "faults": faults}))
+
+    def _say(self, line: str) -> None:
+        if not self._pipe.closed:
+            with contextlib.suppress(OSError):
+                self._pipe.write(line + "\n")
+                self._pipe.close()
+
+
+_READY = "ready"
+
+
+def _first_line(command: Sequence[str], folder: Path) -> str:
+    """Start a process, and return the first line it says to us; it outlives us, and we do not wait for its end."""
+    mine, theirs = os.pipe()
+    with os.fdopen(mine) as answer:
+        with _log(folder) as log:
+            try:
+                # It forks and ends at once: what goes on is nobody's child.
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=theirs,
+                    stderr=log,
+                    env={name: value for name, value in os.environ.items() if name not in _PRIVATE},
+                    start_new_session=True,
+                )
+            finally:
+                os.close(theirs)
+        process.wait()
+        return answer.readline().rstrip("\n")
+
+
+@contextlib.contextmanager
+def _log(folder: Path) -> Iterator[int]:
+    log = os.open(folder / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        yield log
+    finally:
+        os.close(log)
+
+
+def _refused(line: str, folder: Path) -> PipelinesError:
+    if not line:
+        return ExecutorLost(_died(folder))
+    said = json.loads(line)
+    kind: type[PipelinesError] = getattr(errors, said["error"], PipelinesError)
+    return kind(*(error_from_dict(fault) for fault in said["faults"]))
+
+
+def _died(folder: Path) -> Fault:
+    try:
+        lines = (folder / OUTPUT).read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    return Fault(
+        code="JP308",
+        message="the process that was to run the pipeline ended before it had begun",
+        suggestion="run it without `--detach` to see more",
+        notes=tuple(f"it wrote last: {line.strip()[:200]}" for line in lines if line.strip())[-_LAST:],
+    )
