@@ -29,6 +29,8 @@ PROGRAM = "jupyter pipelines"
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "run": ("cli_running", "Run the pipeline; what is stored already is reused."),
+        "attach": ("cli_attaching", "Show how a run gets on that goes on elsewhere."),
+        "cancel": ("cli_attaching", "Ask a run, or one step of it, to stop."),
         "plan": ("cli_running", "Say for every step what a run would do, and why."),
         "why": ("cli_running", "Say why a step would run or be reused, with old and new."),
         "check": ("cli_looking", "List every fault at once; executes nothing."),
@@ -39,6 +41,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "output": ("cli_history", "Show a stored output, or write it to a file."),
         "convert": ("cli_converting", "Make a pipeline of an exploratory notebook, and prove it."),
         "test": ("cli_testing", "Test every step on its own, with recorded inputs."),
+        "explain": ("cli_explaining", "Say what an error code means, and what to do."),
         "gc": ("cli_history", "Remove what no kept run needs."),
     }
 )

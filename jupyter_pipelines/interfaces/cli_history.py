@@ -25,7 +25,7 @@ def runs(desk: Desk) -> None:
     """List earlier runs of NOTEBOOK, newest first."""
     from jupyter_pipelines.reporting.summary import runs_table
 
-    documents = desk.project.runs(desk.pipeline(warn=False))
+    documents = desk.project.runs(desk.home())
     document = {"schema": "jupyter-pipelines/runs/1", "runs": documents}
     desk.answer(document, lambda: runs_table(documents))
 
@@ -39,7 +39,7 @@ def diff(desk: Desk, *, first: str, second: str) -> None:
     FIRST and SECOND are ids as `runs` lists them, the beginning of an id, `last`, or `last~1` for the one before.
     SECOND is the last run when it is left out.
     """
-    found = desk.project.diff(desk.pipeline(warn=False), first, second)
+    found = desk.project.diff(desk.home(), first, second)
     desk.answer(found.to_dict(), lambda: str(found))
 
 
@@ -76,7 +76,7 @@ def gc(desk: Desk, *, age: str, dry_run: bool) -> None:
     seconds = _age(age)
     if seconds is None:
         raise PlanError(_not_an_age(age))
-    collected = desk.project.collect(desk.pipeline(warn=False), older_than=seconds, dry_run=dry_run)
+    collected = desk.project.collect(desk.home(), older_than=seconds, dry_run=dry_run)
     document = collected.to_dict()
     desk.answer(document, lambda: _removed(document))
 

@@ -14,6 +14,7 @@ from jupyter_pipelines.interfaces.cli_options import selection, values, with_sel
 from jupyter_pipelines.interfaces.desk import Desk, command, is_plain, painter, tell, width
 
 if TYPE_CHECKING:
+    from jupyter_pipelines.pipeline.graph import Pipeline
     from jupyter_pipelines.planning.plan import Plan
     from jupyter_pipelines.running.run import Run
 
@@ -24,19 +25,41 @@ EXIT = {"succeeded": 0, "failed": 1, "cancelled": 130}
     examples="run churn.ipynb\n"
     "run churn.ipynb -p trees=300 --to train\n"
     "run churn.ipynb --force train --jobs 4 --continue\n"
-    "run churn.ipynb --params-file nightly.yaml --json"
+    "run churn.ipynb --params-file nightly.yaml --json\n"
+    "run churn.ipynb --detach"
 )
 @with_values
 @with_selection
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many steps at once. [default: cores]")
 @click.option("--on", default="local", show_default=True, metavar="TARGET", help="Where steps run.")
 @click.option("--continue", "keep_going", is_flag=True, help="After a failure, go on with what does not depend on it.")
-def run(desk: Desk, *, jobs: int | None, on: str, keep_going: bool, **options: Any) -> int:
+@click.option("--detach", is_flag=True, help="Run it in a process of its own, and do not wait: see `attach`.")
+def run(desk: Desk, *, detach: bool, **options: Any) -> int:
     """Run the pipeline of NOTEBOOK; what is stored already is reused.
 
     Every step runs in a kernel of its own. Progress goes to stderr, the result to stdout. Ctrl-C cancels what is
     running and keeps what is finished; a second one does not wait for it.
     """
+    return _detached(desk, **options) if detach else _attended(desk, **options)
+
+
+def _detached(desk: Desk, *, pairs: Sequence[str], files: Sequence[str], **options: Any) -> int:
+    """Start a run that goes on when this process has ended, and say how to come back to it."""
+    from jupyter_pipelines.reporting.wording import short_run
+
+    manner = {name: options.pop(name) for name in _MANNER}
+    desk.pipeline()
+    name = desk.project.detach(desk.notebook, **values(pairs, files), **selection(**options), **manner)
+    document = desk.project.run_document(desk.home(), name)
+    again = f"jupyter pipelines attach {desk.notebook} {short_run(name)}"
+    desk.answer(document, f"run {name} goes on by itself; `{again}` shows it")
+    return 0
+
+
+_MANNER = ("jobs", "on", "keep_going")
+
+
+def _attended(desk: Desk, *, jobs: int | None, on: str, keep_going: bool, **options: Any) -> int:
     from jupyter_pipelines.interfaces.progress import watching
 
     plan = _plan(desk, **options).require()
@@ -44,8 +67,8 @@ def run(desk: Desk, *, jobs: int | None, on: str, keep_going: bool, **options: A
         done = desk.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
     document = done.to_dict()
     tell(done.warnings)
-    _tell_failures(done)
-    desk.answer(document, lambda: _summary(plan, document))
+    tell_failures(done)
+    desk.answer(document, lambda: summary(plan.pipeline, document))
     return EXIT.get(done.state, 1)
 
 
@@ -78,10 +101,11 @@ def _plan(desk: Desk, *, pairs: Sequence[str], files: Sequence[str], **options: 
     return desk.project.plan(pipeline, **values(pairs, files), **selection(**options))
 
 
-def _summary(plan: Plan, document: Mapping[str, Any]) -> str:
+def summary(pipeline: Pipeline, document: Mapping[str, Any]) -> str:
+    """Return what became of a run, as standard output can show it."""
     from jupyter_pipelines.reporting.summary import summarise
 
-    return summarise(plan.pipeline, document, **_terminal())
+    return summarise(pipeline, document, **_terminal())
 
 
 def _planned(plan: Plan, document: Mapping[str, Any]) -> str:
@@ -104,13 +128,14 @@ def _cause(step: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *([f"  from {source}"] if source else [])])
 
 
-def _tell_failures(done: Run) -> None:
+def tell_failures(done: Run) -> None:
     """Tell what went wrong, and where it can be looked at."""
     for step in done.steps.values():
         if step.state == "failed" and step.fault:
             paths = {"executed notebook": step.notebook, "log": step.log}
             where = tuple(f"{what}: {_from_here(path)}" for what, path in paths.items() if path)
-            tell([replace(step.fault, notes=(*step.fault.notes[:5], *where))])
+            evidence = [note for note in step.fault.notes if not note.startswith("log: ")]
+            tell([replace(step.fault, notes=(*evidence[:5], *where))])
 
 
 def _from_here(path: str) -> str:

@@ -19,6 +19,7 @@ from jupyter_pipelines.errors import Fault, PipelinesError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from jupyter_pipelines.notebook.result import Home
     from jupyter_pipelines.pipeline.graph import Pipeline
     from jupyter_pipelines.project import Project
 
@@ -63,6 +64,16 @@ class Desk:
         found = self.project.read(self.notebook)
         tell(found.warnings if warn else ())
         return found
+
+    def home(self) -> Home:
+        """Return where the notebook belongs: enough for commands that look at runs, whatever its cells say now.
+
+        Raises
+        ------
+        NotebookError
+            There is no such file.
+        """
+        return self.project.home(self.notebook)
 
     def answer(self, document: Mapping[str, Any], text: Callable[[], str] | str) -> None:
         """Write the answer of a command to standard output, as a document or as text."""

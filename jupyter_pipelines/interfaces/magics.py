@@ -33,11 +33,14 @@ class PipelineMagics(Magics):
 
         %pipeline show                     the graph, with the state of each step
         %pipeline run [STEP…] [-p k=v]     run it, or the part up to these steps
+        %pipeline run --detach …           in a process that outlives the kernel
+        %pipeline attach | cancel [RUN]    see how a run gets on; ask it, or one --step of it, to stop
         %pipeline plan | why STEP | check  what would run; why; every fault at once
         %pipeline load STEP.NAME           a stored output into the namespace
         %pipeline debug STEP               the inputs of a failed step into the namespace
         %pipeline runs | diff A B          earlier runs
         %pipeline freeze                   inferred interfaces into the headers
+        %pipeline explain CODE                         what an error code means, and what to do
         %pipeline convert [-o FILE] [--static] [--dry-run] [--drop-display]   a pipeline of an exploratory notebook
 
         ``%pipeline COMMAND --help`` tells more.

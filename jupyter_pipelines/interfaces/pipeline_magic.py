@@ -15,12 +15,14 @@ from jupyter_pipelines.interfaces.session import Session
 from jupyter_pipelines.pipeline.data import Upstream
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.project import require_step
+from jupyter_pipelines.running.run import Run
 
 PARAMETER = click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Value of a parameter.")
 FORCE = click.option(
     "--force", multiple=True, is_flag=False, flag_value="", metavar="[STEP]", help="Compute again; all, or this step."
 )
 STEPS = click.argument("steps", nargs=-1, metavar="[STEP]...")
+RUN = click.argument("run", default="last")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,14 +46,63 @@ def show(session: Session) -> None:
 @click.option("--jobs", type=click.IntRange(min=1), help="How many steps at once; the number of cores by default.")
 @click.option("--on", default="local", show_default=True, help="Where steps run.")
 @click.option("--continue", "keep_going", is_flag=True, help="After a failure, go on with what does not depend on it.")
+@click.option("--detach", is_flag=True, help="Run it in a process that outlives this kernel, and do not wait.")
 @click.pass_obj
-def run(session: Session, /, steps: tuple[str, ...], jobs: int | None, on: str, keep_going: bool, **how: Any) -> None:
+def run(session: Session, /, detach: bool, **how: Any) -> None:
     """Run the pipeline, or the part of it up to these steps; an interrupt of the kernel cancels it."""
+    (_detached if detach else _attended)(session, **how)
+
+
+def _detached(
+    session: Session, *, steps: tuple[str, ...], jobs: int | None, on: str, keep_going: bool, **how: Any
+) -> None:
+    _read(session)
+    about = {"to": steps, "jobs": jobs, "on": on, "keep_going": keep_going, **_how(**how)}
+    name = session.project.detach(session.source(), cells=session.newer_texts(), **about)
+    print(f"run {name} goes on by itself, whatever becomes of this kernel; `%pipeline attach` shows it")
+
+
+def _attended(
+    session: Session, *, steps: tuple[str, ...], jobs: int | None, on: str, keep_going: bool, **how: Any
+) -> None:
     found = _read(session)
     plan = session.project.plan(found, to=steps, **_how(**how))
     done = session.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[RunBoard(found)])
     session.refresh()
     done.raise_for_state()
+
+
+@pipeline.command()
+@RUN
+@click.pass_obj
+def attach(session: Session, run: str) -> None:
+    """Show how a run gets on that goes on elsewhere, or went; an interrupt ends the showing, not the run."""
+    home = session.home()
+    name = str(session.project.run_document(home, run)["run"])
+    board = RunBoard(_read(session))
+    try:
+        for event in session.project.listen(home, name):
+            board(event=event)
+    except KeyboardInterrupt:
+        print(f"run {name} goes on; `%pipeline cancel` ends it")
+        return
+    done = Run.from_dict(session.project.run_document(home, name))
+    session.refresh()
+    done.raise_for_state()
+
+
+@pipeline.command()
+@RUN
+@click.option("--step", metavar="STEP", help="Only this step, and what cannot do without it.")
+@click.option("--now", is_flag=True, help="Do not wait for running steps to clean up.")
+@click.pass_obj
+def cancel(session: Session, run: str, step: str | None, now: bool) -> None:
+    """Ask a run of this notebook to stop, whoever started it; what is finished is kept."""
+    home = session.home()
+    name = str(session.project.run_document(home, run)["run"])
+    state = session.project.cancel(home, name, step=step, now=now)
+    what = f"step `{step}` of run {name}" if step else f"run {name}"
+    print(f"{what} is being cancelled" if state == "cancelling" else f"{what} is over already: {state}")
 
 
 @pipeline.command()
@@ -130,6 +181,15 @@ def runs(session: Session) -> None:
 def diff(session: Session, first: str, second: str) -> None:
     """Compare two runs: ids, their beginnings, `last`, `last~1`."""
     print(session.project.diff(_read(session), first, second))
+
+
+@pipeline.command()
+@click.argument("code")
+def explain(code: str) -> None:
+    """Say what the error CODE means, and what to do about it."""
+    from jupyter_pipelines.reporting.explaining import explain as found
+
+    print(found(code))
 
 
 @pipeline.command()

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from jupyter_pipelines.errors import PipelinesError
 from jupyter_pipelines.notebook.document import Document, read_document
 from jupyter_pipelines.notebook.headers import split_cell
+from jupyter_pipelines.notebook.result import Home, project_root
 from jupyter_pipelines.pipeline.data import FileSource, Input, Upstream
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
@@ -121,6 +122,10 @@ class Session:
     def source(self) -> Path | Document:
         """Return the saved notebook, or the cells of this session where there is none."""
         return self.notebook or Document.of_texts([(key, cell.text) for key, cell in self.executed.items()])
+
+    def home(self) -> Home:
+        """Return where the notebook belongs, whatever its cells say now."""
+        return self.project.home(self.notebook) if self.notebook else Home(notebook=None, root=project_root(Path.cwd()))
 
     def read(self) -> Pipeline:
         """Return the pipeline of this notebook as it stands, newer executed texts included.

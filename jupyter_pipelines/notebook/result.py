@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jupyter_pipelines.errors import Fault
-from jupyter_pipelines.notebook.document import Document
+from jupyter_pipelines.errors import Fault, NotebookError
+from jupyter_pipelines.notebook.document import Document, read_document
 from jupyter_pipelines.pipeline.graph import Pipeline
 
 
@@ -40,3 +40,36 @@ def project_root(folder: Path) -> Path:
         if (one / "pyproject.toml").exists() or (one / ".git").exists():
             return one
     return folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """Where a notebook belongs, whatever may be wrong with its cells.
+
+    Parameters
+    ----------
+    notebook : Path or None
+        The notebook.
+    root : Path
+        The project's root.
+    """
+
+    notebook: Path | None
+    root: Path
+
+
+def home_of(path: Path) -> Home:
+    """Return where the notebook at `path` belongs.
+
+    Raises
+    ------
+    NotebookError
+        There is no such file (JP104).
+    """
+    try:
+        folder = folder_of(read_document(path))
+    except NotebookError:
+        if not path.is_file():
+            raise
+        folder = path.absolute().parent
+    return Home(notebook=path, root=project_root(folder))

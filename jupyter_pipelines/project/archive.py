@@ -7,25 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import PlanError, StoreError
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.project.reader import Reader, notebook_name, require_name, require_step
+from jupyter_pipelines.project.reader import Reader, Whose, notebook_name, require_name, require_step
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.data import Artifact
     from jupyter_pipelines.reporting.comparing import Difference
     from jupyter_pipelines.running.attaching import Watch
     from jupyter_pipelines.running.earlier import History
+    from jupyter_pipelines.running.events import Event
     from jupyter_pipelines.storing.collecting import Collected
     from jupyter_pipelines.storing.records import StepRecord
 
 
 class Archive(Reader):
-    """The runs of notebooks, whoever started them, and what is stored of them."""
+    """The runs of notebooks, whoever started them, and what is stored of them.
 
-    def runs(self, pipeline: Pipeline) -> list[dict[str, Any]]:
+    Of a notebook whose cells do not make a pipeline at the moment, runs are found by its home.
+    """
+
+    def runs(self, pipeline: Whose) -> list[dict[str, Any]]:
         """Return the documents of earlier runs of this notebook, newest first."""
         return list(self._history(pipeline).documents())
 
-    def run_document(self, pipeline: Pipeline, name: str) -> dict[str, Any]:
+    def run_document(self, pipeline: Whose, name: str) -> dict[str, Any]:
         """Return the document of a run: by its id, the start or the last part of it, ``last`` or ``last~N``.
 
         Raises
@@ -35,14 +39,14 @@ class Archive(Reader):
         """
         return self._history(pipeline).pick(name)
 
-    def diff(self, pipeline: Pipeline, first: str, second: str) -> Difference:
+    def diff(self, pipeline: Whose, first: str, second: str) -> Difference:
         """Compare two runs: parameters, code, inputs, outputs, durations."""
         from jupyter_pipelines.reporting.comparing import compare
 
         documents = [self.run_document(pipeline, name) for name in (first, second)]
         return compare(*documents, record=self.store_for(pipeline).records.get)
 
-    def watch(self, pipeline: Pipeline, run: str) -> Watch:
+    def watch(self, pipeline: Whose, run: str) -> Watch:
         """Return what tells the events of a run as they come, without waiting for any.
 
         Raises
@@ -54,7 +58,7 @@ class Archive(Reader):
 
         return Watch(self.store_for(pipeline), self.run_document(pipeline, run)["run"])
 
-    def follow(self, pipeline: Pipeline, run: str) -> Iterator[dict[str, Any]]:
+    def follow(self, pipeline: Whose, run: str) -> Iterator[dict[str, Any]]:
         """Yield the events of a run from its beginning, until it is over or its process is gone.
 
         Any run of this notebook will do, whoever started it and whether or not it is over.
@@ -68,13 +72,19 @@ class Archive(Reader):
 
         return follow(self.store_for(pipeline), self.run_document(pipeline, run)["run"])
 
-    def cancel(self, pipeline: Pipeline, run: str, *, step: str | None = None, now: bool = False) -> str:
+    def listen(self, pipeline: Whose, run: str) -> Iterator[Event]:
+        """Yield what :meth:`follow` yields, as the observers of the run got it."""
+        from jupyter_pipelines.running.attaching import listen
+
+        return listen(self.store_for(pipeline), self.run_document(pipeline, run)["run"])
+
+    def cancel(self, pipeline: Whose, run: str, *, step: str | None = None, now: bool = False) -> str:
         """Ask a run, or one step of it, to stop, whoever started it; asking again changes nothing.
 
         Parameters
         ----------
-        pipeline : Pipeline
-            What :meth:`read` returned.
+        pipeline : Pipeline or Home
+            What :meth:`read` or :meth:`home` returned.
         run : str
             The run, as :meth:`run_document` takes it.
         step : str or None
@@ -142,7 +152,7 @@ class Archive(Reader):
         artifact, _ = self.artifact(pipeline, name)
         return self.store_for(pipeline).load(artifact)
 
-    def collect(self, pipeline: Pipeline, *, older_than: float, dry_run: bool = False) -> Collected:
+    def collect(self, pipeline: Whose, *, older_than: float, dry_run: bool = False) -> Collected:
         """Remove what no kept run and no step needs any more.
 
         Parameters
@@ -158,7 +168,7 @@ class Archive(Reader):
 
         return collect(self.store_for(pipeline), older_than=older_than, dry_run=dry_run)
 
-    def _history(self, pipeline: Pipeline) -> History:
+    def _history(self, pipeline: Whose) -> History:
         from jupyter_pipelines.running.earlier import History
 
         return History(self.store_for(pipeline), notebook_name(pipeline))

@@ -12,6 +12,7 @@ from jupyter_pipelines import plugins
 from jupyter_pipelines.errors import Fault, PipelineError, PlanError, closest
 from jupyter_pipelines.notebook.document import Document
 from jupyter_pipelines.notebook.remembering import read as read_notebook
+from jupyter_pipelines.notebook.result import Home, home_of
 from jupyter_pipelines.pipeline.graph import Pipeline
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 STORE_VARIABLE = "JUPYTER_PIPELINES_STORE"
 STORE_FOLDER = ".pipelines"
 Source = str | Path | Document
+Whose = Pipeline | Home
 
 
 class Reader:
@@ -79,7 +81,17 @@ class Reader:
         values = faults_of(reading.pipeline, parameters or {}, texts or {})
         return (*reading.faults, *missing_kernels(reading.pipeline), *values)
 
-    def store_for(self, pipeline: Pipeline) -> Store:
+    def home(self, source: str | Path) -> Home:
+        """Return where a notebook belongs: enough to look at its runs while its cells do not make a pipeline.
+
+        Raises
+        ------
+        NotebookError
+            There is no such file.
+        """
+        return home_of(Path(source))
+
+    def store_for(self, pipeline: Whose) -> Store:
         """Return the store that holds the results of `pipeline`, made if need be.
 
         Raises
@@ -166,7 +178,7 @@ class Reader:
         return self.plan(pipeline, **options)[step]
 
 
-def notebook_name(pipeline: Pipeline) -> str | None:
+def notebook_name(pipeline: Whose) -> str | None:
     """Return what a store calls the notebook: its path from the project's root."""
     if pipeline.notebook is None:
         return None

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.running import wishing
+from jupyter_pipelines.running.events import Event, RunFinished, heard
+from jupyter_pipelines.running.run import SCHEMA, Run
 from jupyter_pipelines.storing.faults import writing
 from jupyter_pipelines.storing.runs import EVENTS, LOST, RUNNING
 from jupyter_pipelines.storing.store import Store
@@ -112,7 +115,15 @@ def read_document(runs: Any, run: str) -> dict[str, Any]:
     try:
         document: dict[str, Any] = runs.read(run)
     except StoreError:
-        return {"run": run, "state": LOST, "steps": []}
+        return {
+            "schema": SCHEMA,
+            "run": run,
+            "state": LOST,
+            "seconds": 0.0,
+            "saved": 0.0,
+            "parameters": {},
+            "steps": [],
+        }
     return document
 
 
@@ -124,6 +135,20 @@ def follow(store: Store, run: str) -> Iterator[dict[str, Any]]:
         yield from events
         if not events:
             time.sleep(PACE)
+
+
+def listen(store: Store, run: str) -> Iterator[Event]:
+    """Yield the events of a run as its own observers got them; the last one has the whole run as its result."""
+    for line in follow(store, run):
+        event = heard(line)
+        if event is not None:
+            yield _completed(store, event)
+
+
+def _completed(store: Store, event: Event) -> Event:
+    if not isinstance(event, RunFinished):
+        return event
+    return replace(event, result=Run.from_dict(read_document(store.runs, event.run), store))
 
 
 def cancel(store: Store, document: Mapping[str, Any], *, step: str | None = None, now: bool = False) -> str:

@@ -6,13 +6,13 @@ the loop. They may be slow only at the run's expense, and they cannot hurt it: o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.planning.deciding import Reason
-from jupyter_pipelines.running.run import Run, StepRun, error_to_dict
+from jupyter_pipelines.running.run import Run, StepRun, error_from_dict, error_to_dict
 
 
 class Observer(Protocol):
@@ -302,3 +302,58 @@ Event = (
     | Warned
     | RunFinished
 )
+
+
+def heard(document: Mapping[str, Any]) -> Event | None:
+    """Return the event that a line of ``events.jsonl`` tells; None where it tells none that is known here.
+
+    The result of a :class:`RunFinished` has no steps: they are in the run's document.
+    """
+    kind = _KINDS.get(str(document.get("event")))
+    try:
+        return kind(document, run=document["run"], at=document["at"]) if kind else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _pick(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: document[name] for name in names}
+
+
+def _started(document: Mapping[str, Any], **said: Any) -> Event:
+    about = _pick(document, "notebook", "parameters", "decisions", "jobs", "folder")
+    return RunStarted(**said, **about)
+
+
+def _decided(document: Mapping[str, Any], **said: Any) -> Event:
+    given = document["reason"]
+    reason = Reason(code=given["code"], text=given["text"], details=tuple(given["details"]))
+    return StepDecided(**said, reason=reason, **_pick(document, "step", "decision", "key"))
+
+
+def _retried(document: Mapping[str, Any], **said: Any) -> Event:
+    about = _pick(document, "step", "attempt", "pause", "seconds", "notebook", "log")
+    fault = error_from_dict(document["fault"]) if document["fault"] else None
+    return StepRetried(**said, fault=fault, **about)
+
+
+def _finished(document: Mapping[str, Any], **said: Any) -> Event:
+    state, seconds = str(document["state"]), float(document["seconds"])
+    return RunFinished(**said, result=Run(id=said["run"], state=state, seconds=seconds, parameters={}, steps={}))
+
+
+_KINDS: Mapping[str, Callable[..., Event]] = {
+    RunStarted.kind: _started,
+    StepDecided.kind: _decided,
+    StepWaiting.kind: lambda document, **said: StepWaiting(**said, **_pick(document, "step")),
+    StepStarted.kind: lambda document, **said: StepStarted(**said, **_pick(document, "step", "attempt", "log")),
+    StepProgress.kind: lambda document, **said: StepProgress(
+        **said, **_pick(document, "step", "cell", "cells", "text")
+    ),
+    StepRetried.kind: _retried,
+    StepFinished.kind: lambda document, **said: StepFinished(**said, result=StepRun.from_dict(document)),
+    Warned.kind: lambda document, **said: Warned(
+        **said, step=document["step"], fault=error_from_dict(document["fault"])
+    ),
+    RunFinished.kind: _finished,
+}
