@@ -39,7 +39,8 @@ def commands_of(group: click.Group) -> dict[str, click.Command]:
 
 
 def test_every_error_code_has_its_paragraph_and_title() -> None:
-    text = page("errors")
+    assert "errors.md" in page("errors")
+    text = (ROOT / "jupyter_pipelines" / "errors.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\((JP\d+)\)=$", text, re.M)) == CODES.keys()
     for code, title in CODES.items():
         paragraph = re.search(rf"^\*\*{code}\*\* (.*)$", text, re.M)

@@ -40,7 +40,7 @@ class PipelineMagics(Magics):
         %pipeline debug STEP               the inputs of a failed step into the namespace
         %pipeline runs | diff A B          earlier runs
         %pipeline freeze                   inferred interfaces into the headers
-        %pipeline explain CODE                         what an error code means, and what to do
+        %pipeline explain CODE             what an error code means, and what to do
         %pipeline convert [-o FILE] [--static] [--dry-run] [--drop-display]   a pipeline of an exploratory notebook
 
         ``%pipeline COMMAND --help`` tells more.

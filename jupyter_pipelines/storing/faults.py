@@ -43,6 +43,9 @@ def writing(root: Path, what: str) -> Iterator[None]:
 
 def unwritable(error: OSError, root: Path, what: str) -> StoreError:
     """Return the error to raise when `what` could not be written to the store at `root`."""
+    root = _store_of(root)
+    if error.errno == errno.EFBIG:
+        return StoreError(_too_large(error, root, what))
     if error.errno in FULL:
         return StoreError(_full(error, root, what))
     return StoreError(
@@ -99,6 +102,20 @@ def reason(error: OSError) -> str:
     """Return in a few words why the operating system refused."""
     fallback = error.strerror or type(error).__name__
     return _REASONS.get(error.errno, fallback) if error.errno is not None else str(error)
+
+
+def _store_of(folder: Path) -> Path:
+    """Return the store that `folder` is part of, or `folder` itself."""
+    return next((one for one in (folder, *folder.parents) if (one / "format.json").is_file()), folder)
+
+
+def _too_large(error: OSError, root: Path, what: str) -> Fault:
+    return Fault(
+        code="JP403",
+        message=f"{what} cannot be written to the store `{root}`: files may not become this large",
+        suggestion="raise the limit (`ulimit -f` in the shell that starts Jupyter or the run), or store less",
+        notes=_evidence(error),
+    )
 
 
 def _full(error: OSError, root: Path, what: str) -> Fault:

@@ -243,7 +243,7 @@ class Store:
         except NotADirectoryError as error:
             raise unopenable(self.root, "a folder above it is a file", f"give another folder: {ELSEWHERE}") from error
         except OSError as error:
-            raise unwritable(error, self.root, "the folder itself") from error
+            raise unwritable(error, self.root, "what a run makes") from error
         self._write_mark()
 
     def _check_private(self) -> None:

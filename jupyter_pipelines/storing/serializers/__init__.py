@@ -72,7 +72,7 @@ def save(value: Any, path: Path, format: str | None = None, *, name: str = "valu
     notes: list[str] = []
     for serializer in _candidates(value, format, name):
         try:
-            return _write(serializer, value, path, tuple(notes))
+            return _write(serializer, value, path, what=f"the output `{name}`", notes=tuple(notes))
         except Unsuitable as error:
             if format is not None:
                 raise NotStorable(_refused(name, format, error.reason)) from error
@@ -113,21 +113,21 @@ def _candidates(value: Any, format: str | None, name: str) -> Iterator[Serialize
     yield serializer
 
 
-def _write(serializer: Serializer, value: Any, path: Path, notes: tuple[str, ...]) -> Saved:
+def _write(serializer: Serializer, value: Any, path: Path, *, what: str, notes: tuple[str, ...]) -> Saved:
     writer: HashingWriter | None = None
     try:
-        with writing(path.parent, "an output"):
+        with writing(path.parent, what):
             file = path.open("xb")
         with file:
             writer = HashingWriter(file, Pace(file))
             serializer.write(value, cast(BinaryIO, writer))
-            with writing(path.parent, "an output"):
+            with writing(path.parent, what):
                 writer.finish()
             mark = Mark.of(os.fstat(file.fileno()))
     except BaseException as error:
         path.unlink(missing_ok=True)
         if writer is not None and writer.error is not None:
-            raise unwritable(writer.error, path.parent, "an output") from error
+            raise unwritable(writer.error, path.parent, what) from error
         raise
     return Saved(format=serializer.name, digest=writer.digest, bytes=writer.size, mark=mark, notes=notes)
 

@@ -1,0 +1,1 @@
+"""Every error code: how a user meets it, and what it says."""
