@@ -170,13 +170,10 @@ def cancel(store: Store, document: Mapping[str, Any], *, step: str | None = None
     StoreError
         The wish cannot be written down (JP402, JP403).
     """
-    state = str(document["state"])
-    if state != RUNNING:
+    known = {one["name"]: str(one["state"]) for one in document["steps"]}
+    state = str(document["state"]) if step is None else known.get(step, RUNNING)
+    if document["state"] != RUNNING or state in _ENDS:
         return state
-    if step is not None:
-        known = {one["name"]: str(one["state"]) for one in document["steps"]}
-        if known.get(step) in _ENDS:
-            return known[step]
     run = str(document["run"])
     with writing(store.root, f"the wish to stop the run {run}"):
         wishing.leave(store.runs.folder(run), step=step, now=now)

@@ -32,10 +32,11 @@ def leave(folder: Path, *, step: str | None = None, now: bool = False) -> None:
     OSError
         It cannot be written there.
     """
+    path = folder / FILE
     line = json.dumps({"step": step, "now": now}).encode() + b"\n"
-    if line in (folder / FILE).read_bytes().splitlines(keepends=True) if (folder / FILE).exists() else False:
+    if path.is_file() and line in path.read_bytes().splitlines(keepends=True):
         return
-    handle = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         os.write(handle, line)
     finally:

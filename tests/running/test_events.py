@@ -83,3 +83,19 @@ def test_shortcuts() -> None:
     assert ALL["run-started"][0].steps == ("load",)
     assert (ALL["step-finished"][0].step, ALL["step-finished"][0].state) == ("load", "failed")
     assert ALL["run-finished"][0].state == "failed"
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_line_of_the_file_is_heard_as_the_event_it_tells(kind: str) -> None:
+    event, _ = ALL[kind]
+    line = json.loads(json.dumps(event.to_dict()))
+    found = events.heard(line)
+    assert type(found) is type(event)
+    assert found.to_dict() == event.to_dict()
+
+
+@pytest.mark.parametrize(
+    "line", [{}, {"event": "step-danced", **SAID}, {"event": "step-started", **SAID}, {"event": 3}]
+)
+def test_a_line_that_tells_no_event_is_not_heard(line: dict[str, Any]) -> None:
+    assert events.heard(line) is None
