@@ -221,7 +221,7 @@ class Attempt:
                 raise NotStarted("it is no longer wanted")
             self._report(text="starting the kernel")
             if kernel.process is None:
-                kernel.launch()
+                kernel.launch(lambda: place.cancel.asked)
             place.changed()
             _import_papermill()
             if kernel.client is None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jupyter_pipelines.running.kernels.launching import private_folder
 from jupyter_pipelines.running.ticket import Outcome, Progress
 from jupyter_pipelines.running.worker import Workplace, execute
 from tests.running.tickets import FIRST_CELL, Workshop, executed, log_of, states
@@ -245,6 +249,26 @@ def test_a_cancelled_step_says_so(shop: Workshop) -> None:
 
     outcome = execute(ticket, progress=heard, workplace=workplace)
     workplace.later.close()
+    assert outcome.fault is not None
+    assert (outcome.state, outcome.fault.code) == ("cancelled", "JP306")
+    assert shop.leftovers() == []
+
+
+@pytest.mark.timeout(60)  # a forked kernel that does not come is waited for longer than this
+def test_a_cancelled_step_does_not_wait_for_a_kernel_that_is_still_being_forked(shop: Workshop) -> None:
+    folder = private_folder()
+    with socket.socket(socket.AF_UNIX) as nobody:
+        nobody.bind(str(folder / "z"))
+        nobody.listen()
+        workplace = Workplace(forks=str(folder / "z"))
+
+        def heard(progress: Progress) -> None:
+            if progress.text == "starting the kernel":
+                threading.Timer(0.1, workplace.cancel.ask).start()
+
+        outcome = execute(shop.ticket("x = 1"), progress=heard, workplace=workplace)
+    workplace.later.close()
+    shutil.rmtree(folder)
     assert outcome.fault is not None
     assert (outcome.state, outcome.fault.code) == ("cancelled", "JP306")
     assert shop.leftovers() == []

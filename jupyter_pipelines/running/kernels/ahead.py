@@ -52,7 +52,7 @@ class Ahead:
         kernel = StepKernel(name=sort.name, cwd=sort.cwd, environment=sort.environment, forks=sort.forks)
         self._spare = sort, kernel
         try:
-            kernel.launch()
+            kernel.launch(lambda: self._spare is None)
             kernel.connect(_PATIENCE, lambda: self._spare is None)
         except NotStarted:
             self.close()

@@ -72,6 +72,7 @@ class OwnInterpreter(KernelSpecManager):
     """Knows one kernel: IPython's, in the interpreter that runs this code; forked, if that is to be had."""
 
     forks: Forks | None = None
+    given_up: Callable[[], bool] = staticmethod(lambda: False)
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:  # noqa: ARG002 - there is one only
         """Return it, whatever it is called."""
@@ -85,6 +86,7 @@ class OwnInterpreter(KernelSpecManager):
             "modules": list(self.forks.shared),
             "own": list(self.forks.own),
             "zygote": self.forks.path,
+            "given_up": self.given_up,
         }
         return {"kernel_provisioner": {"provisioner_name": PROVISIONER, "config": config}}
 
@@ -138,21 +140,30 @@ class StepKernel:
         """Return its exit status, the negative number of the signal that killed it, or None while it lives."""
         return self.process.poll() if self.process else None
 
-    def launch(self) -> None:
+    def launch(self, give_up: Callable[[], bool] = lambda: False) -> None:
         """Start the process.
+
+        Parameters
+        ----------
+        give_up : callable
+            Says whether nobody wants the kernel any more: one that is forked waits for imports.
 
         Raises
         ------
         NotStarted
-            There is no such kernel, or its program cannot be executed.
+            There is no such kernel, its program cannot be executed, or nobody wants it any more.
         """
         self._started = time.monotonic()
+        if isinstance(self.manager.kernel_spec_manager, OwnInterpreter):
+            self.manager.kernel_spec_manager.given_up = give_up
         try:
             with self._log.open("ab") as log:
                 streams = {"stdout": log, "stderr": log}
                 wait_for(self.manager.start_kernel(extra_arguments=self._arguments(), **self._launch, **streams))
         except NoSuchKernel as error:
             raise NotStarted(f"there is no kernel called `{error.name}`", installed()) from error
+        except ChildProcessError as error:
+            raise NotStarted(str(error)) from error
         except OSError as error:
             raise NotStarted(f"its program cannot be executed: {error}") from error
         self.process = getattr(self.manager.provisioner, "process", None)

@@ -16,7 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,8 @@ class WarmProvisioner(LocalProvisioner):
         What it imports in addition, ahead of time if it is foreseen.
     zygote : str or None
         Socket of a tree of processes to ask; by default this process keeps one for all kernels of one environment.
+    given_up : callable
+        Says whether nobody wants the kernel any more, while it is waited for.
     **options
         What jupyter_client passes to provisioners.
     """
@@ -54,9 +56,11 @@ class WarmProvisioner(LocalProvisioner):
         modules: Sequence[str] = (),
         own: Sequence[str] = (),
         zygote: str | None = None,
+        given_up: Callable[[], bool] = lambda: False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self._given_up = given_up
         self._request = {"kind": "kernels", "shared": list(modules), "own": list(own)}
         self._path = zygote
         self._kept: Zygote | None = None
@@ -69,6 +73,8 @@ class WarmProvisioner(LocalProvisioner):
                 return await asyncio.to_thread(self._fork, cmd, options)
             except (client.Refused, OSError) as error:
                 logger.info("no forked kernel: %s", error)
+                if self._given_up():
+                    raise ChildProcessError("it is no longer wanted") from error
         return await super().launch_kernel(cmd, **options)
 
     def _fits(self, cmd: Sequence[str], options: Mapping[str, Any]) -> bool:
@@ -89,7 +95,7 @@ class WarmProvisioner(LocalProvisioner):
         with ExitStack() as stack:
             streams = [_stream(options.get(name), number, stack) for number, name in enumerate(_STREAMS)]
             process = client.ForkedProcess(path, request | {"order": order}, streams)
-        process.settle(lambda: False)
+        process.settle(self._given_up)
         if self._path is None:
             client.prepare(path, request)
         connection = process.facts["connection"]
