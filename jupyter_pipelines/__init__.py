@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
     from jupyter_pipelines.errors import Fault, PipelinesError
     from jupyter_pipelines.pipeline.graph import Pipeline
+    from jupyter_pipelines.pipeline.secrets import Secret
     from jupyter_pipelines.planning.plan import Plan
     from jupyter_pipelines.project import Project, check, plan, read, run
     from jupyter_pipelines.running.run import Run
 
 __version__ = "0.1.0"
-__all__ = ["Fault", "Pipeline", "PipelinesError", "Plan", "Project", "Run", "check", "plan", "read", "run"]
+__all__ = ["Fault", "Pipeline", "PipelinesError", "Plan", "Project", "Run", "Secret", "check", "plan", "read", "run"]
 
 _HOMES = {
     "Fault": "errors",
@@ -32,6 +33,7 @@ _HOMES = {
     "Plan": "planning.plan",
     "Project": "project",
     "Run": "running.run",
+    "Secret": "pipeline.secrets",
     "check": "project",
     "plan": "project",
     "read": "project",

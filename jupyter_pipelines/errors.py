@@ -91,6 +91,9 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP506": "a parameter has no value",
         "JP507": "a parameter is not used by any step",
         "JP508": "a file of parameters cannot be read",
+        "JP509": "a parameter looks like a secret",
+        "JP510": "a secret cannot be had",
+        "JP511": "an output contains a secret",
         # JP6xx: plug-ins, options and commands
         "JP601": "a plug-in cannot be loaded",
         "JP602": "a plug-in does not exist",

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jupyter_pipelines.errors import PipelinesError
+from jupyter_pipelines.notebook.declaring import declared_by
 from jupyter_pipelines.notebook.document import Document, read_document
 from jupyter_pipelines.notebook.headers import split_cell
 from jupyter_pipelines.notebook.result import Home, project_root
 from jupyter_pipelines.pipeline.data import FileSource, Input, Upstream
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.secrets import NoSecret, Secret, is_reference, reveal
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.project import Project
 
@@ -91,6 +93,7 @@ class Session:
         if key is not None:
             outcome: Outcome = "done" if result.success else "failed"
             self.executed[key] = replace(self.executed[key], outcome=outcome)
+            self._reveal_secrets(self.executed[key].text)
             if self.executed[key].step:
                 self.refresh()
 
@@ -168,6 +171,19 @@ class Session:
             if output.kind != "value":
                 self._bind_path(pipeline, step.name, output.name, folder=output.kind == "folder")
 
+    def _reveal_secrets(self, text: str) -> None:
+        """Put secrets in the place of what says where they are, as steps get them."""
+        if "Secret" not in text:
+            return
+        names = self.shell.user_ns
+        for parameter in declared_by(text):
+            reference = names.get(parameter.name)
+            if parameter.kind == "secret" and is_reference(reference):
+                try:
+                    names[parameter.name] = reveal(reference, Path.cwd())
+                except NoSecret as error:
+                    print(f"the secret `{parameter.name}` cannot be had: {error.why}; {error.instead}")
+
     def _bind_input(self, pipeline: Pipeline, one: Input) -> None:
         names = self.shell.user_ns
         if isinstance(one.source, FileSource):
@@ -210,6 +226,8 @@ def _bind_annotations(names: dict[str, Any], text: str) -> None:
 
     import annotated_types
 
+    if "Secret" in text:
+        names.setdefault("Secret", Secret)
     for module in (typing, annotated_types):
         for word in ("Annotated", "Literal", "Optional", *annotated_types.__all__):
             if word in text and word not in names and hasattr(module, word):

@@ -11,7 +11,7 @@ from jupyter_pipelines.errors import closest
 from jupyter_pipelines.notebook.literals import NotLiteral, literal
 from jupyter_pipelines.pipeline.parameters import LIMITS, Kind
 
-KNOWN = "`int`, `float`, `str`, `bool`, `list[…]`, `dict[str, …]`, `Literal[…]`, `X | None` or `Annotated[…]`"
+KNOWN = "`int`, `float`, `str`, `bool`, `Secret`, `list[…]`, `dict[str, …]`, `Literal[…]`, `X | None` or `Annotated[…]`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +239,7 @@ _PLAIN: Mapping[str, Kind] = {
     "int": "int",
     "float": "float",
     "str": "str",
+    "Secret": "secret",
     "bool": "bool",
     "list": "list",
     "List": "list",

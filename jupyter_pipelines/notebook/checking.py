@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Section
 
 _SHOWN = 8
+_SECRETS = re.compile(
+    r"(?:^|_)(?:token|passw(?:or)?d|passphrase|secret|credentials?|api_?key|(?:private|access|secret)_key)$", re.I
+)
 
 
 class Checker:
@@ -66,6 +70,7 @@ class Checker:
                 yield from look(self, face)
         yield from order_faults(self._faces)
         yield from exploration_faults(self._faces, self._index)
+        yield from self._open_secrets()
         yield from self._unused_parameters()
 
     # Inputs
@@ -364,6 +369,18 @@ class Checker:
         declared = any(item.name == name for item in draft.items("parameters") or ())
         message = f"step `{draft.name}` assigns the parameter `{name}`: the value from outside has no effect"
         return message, "error" if declared else "warning"
+
+    def _open_secrets(self) -> Iterator[Fault]:
+        for one in self._parameters.values():
+            if one.kind in ("str", "any") and _SECRETS.search(one.name):
+                yield Fault(
+                    code="JP509",
+                    severity="warning",
+                    message=f"the parameter `{one.name}` looks like a secret, and is written down as it is",
+                    suggestion=f'declare it as `{one.name}: Secret = "env:{one.name.upper()}"`',
+                    place=one.place,
+                    notes=("its value stands in notebooks of steps, in records and in reports",),
+                )
 
     def _unused_parameters(self) -> Iterator[Fault]:
         if any(face.draft.dynamic for face in self._faces.values()) or not self._faces:

@@ -13,6 +13,7 @@ from jupyter_pipelines.notebook.annotations import KNOWN, Shape, Unreadable, rea
 from jupyter_pipelines.notebook.code import parse_code
 from jupyter_pipelines.notebook.document import Cell
 from jupyter_pipelines.notebook.grammar import RESERVED
+from jupyter_pipelines.notebook.headers import split_cell
 from jupyter_pipelines.notebook.literals import NotLiteral, literal
 from jupyter_pipelines.pipeline.parameters import Kind, Parameter, Unfit
 
@@ -41,6 +42,12 @@ def declare(cell: Cell, source_body: str) -> tuple[tuple[Parameter, ...], tuple[
     for statement in code.tree.body if code.tree else ():
         reader.read(statement)
     return tuple(reader.found.values()), tuple(reader.faults)
+
+
+def declared_by(text: str) -> tuple[Parameter, ...]:
+    """Return the parameters that a cell of this text declares, header included."""
+    cell = Cell(number=0, id=None, kind="code", source=text, tags=())
+    return declare(cell, split_cell(text).body)[0]
 
 
 class _Reader:
@@ -150,7 +157,8 @@ class _Reader:
         try:
             shape = read_annotation(annotation)
         except Unreadable as error:
-            self._fault("JP505", error.message, error.suggestion, error.node, f"known are {KNOWN}")
+            known = "" if KNOWN in error.suggestion else f"known are {KNOWN}"
+            self._fault("JP505", error.message, error.suggestion, error.node, known)
             return Shape()
         for node, message, suggestion in shape.doubts:
             self._fault("JP505", message, suggestion, node, severity="warning")
@@ -163,6 +171,9 @@ class _Reader:
         return _PRAGMA.sub("", rest.lstrip("#").strip()) if rest.startswith("#") else ""
 
     def _unfit(self, name: str, node: ast.expr, error: Unfit, parameter: Parameter) -> None:
+        if parameter.kind == "secret":
+            self.faults.append(_written_secret(name, self._place(node)))
+            return
         fitting = "within its limits" if error.wrong == "range" else f"that is {parameter.expected()}"
         suggestion = f"write a default {fitting}, or change the annotation"
         if isinstance(node, ast.Constant) and node.value is None:
@@ -187,6 +198,16 @@ class _Reader:
 
 
 _NOTHING = object()
+
+
+def _written_secret(name: str, place: Place) -> Fault:
+    return Fault(
+        code="JP502",
+        message=f"the default of the secret `{name}` is no reference to one: it may be the secret itself",
+        suggestion=f'write where it is, such as `{name}: Secret = "env:{name.upper()}"`, and change a secret that was '
+        "written down",
+        place=replace(place, text="", length=0),  # nobody is to read it once more
+    )
 
 
 def _assigned(statement: ast.Assign) -> Iterator[tuple[ast.expr, ast.expr | None]]:

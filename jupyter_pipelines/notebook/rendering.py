@@ -51,7 +51,7 @@ def render(pipeline: Pipeline, step: Step, *, values: Mapping[str, object], tick
     """
     cells = [
         _parameters(step, values),
-        _cell("open", "open", _opening(ticket)),
+        _cell("open", "open", "\n".join([_opening(ticket), *_secrets(pipeline, step, values)])),
         *_shared_cells(step.shared),
         *_optional(_cell("inputs", "inputs", "\n".join(_taking(step)))),
         *(_own(cell) for cell in step.cells),
@@ -132,6 +132,14 @@ def _value(step: Step, name: str, value: object) -> str:
 
 def _opening(ticket: str) -> str:
     return f"from {NAMESPACE}.running import inside\n\n{STEP} = inside.open_step({encode_literal(ticket)})"
+
+
+def _secrets(pipeline: Pipeline, step: Step, values: Mapping[str, object]) -> Iterator[str]:
+    """Yield the lines that put secrets in the place of what says where they are."""
+    kinds = {one.name: one.kind for one in pipeline.parameters}
+    for name in step.parameters:
+        if kinds.get(name) == "secret" and values[name] is not None:
+            yield f"{name} = {STEP}.secret({name})"
 
 
 def _shared_cells(shared: Iterable[SharedCode]) -> Iterator[dict[str, Any]]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jupyter_pipelines.errors import Place
+from jupyter_pipelines.pipeline.secrets import is_reference
 
-Kind = Literal["int", "float", "number", "str", "bool", "list", "dict", "any"]
+Kind = Literal["int", "float", "number", "str", "bool", "list", "dict", "any", "secret"]
 Wrong = Literal["type", "range", "choice"]
 
 TRUE = frozenset({"true", "yes", "on", "1"})
@@ -43,7 +44,8 @@ class Parameter:
     name : str
         A Python identifier.
     kind : str
-        Its type; ``number`` takes integers and floats, ``any`` takes whatever JSON can say.
+        Its type; ``number`` takes integers and floats, ``any`` takes whatever JSON can say, ``secret`` says where a
+        text is that nobody may see.
     default : object
         Its default; ignored when `required`.
     required : bool
@@ -147,6 +149,7 @@ _WORDS: Mapping[Kind, str] = {
     "list": "a list",
     "dict": "a dict with text keys",
     "any": "a plain value",
+    "secret": "where the secret is (`env:NAME` or `file:PATH`)",
 }
 _TYPES: Mapping[Kind, tuple[type, ...]] = {
     "int": (int,),
@@ -157,6 +160,7 @@ _TYPES: Mapping[Kind, tuple[type, ...]] = {
     "list": (list,),
     "dict": (dict,),
     "any": (bool, int, float, str, list, dict),
+    "secret": (str,),
 }
 
 
@@ -176,6 +180,10 @@ def _plain(value: Any, expected: str) -> Any:
 
 
 def _of_kind(value: Any, kind: Kind, expected: str) -> Any:
+    if kind == "secret":  # what came may be the secret itself: it is not repeated
+        if not is_reference(value):
+            raise Unfit("type", f"expected {expected}, got something else, perhaps the secret itself")
+        return value
     fits = isinstance(value, _TYPES[kind]) and (kind in ("bool", "any") or not isinstance(value, bool))
     if not fits:
         raise Unfit("type", f"expected {expected}, got {value!r}")
@@ -264,4 +272,5 @@ _PARSERS: Mapping[Kind, Callable[[str, str], Any]] = {
     "list": _parse_json,
     "dict": _parse_json,
     "any": _parse_any,
+    "secret": lambda text, _expected: text,
 }

@@ -19,6 +19,7 @@ from jupyter_pipelines.planning.introspection import Reads
 from jupyter_pipelines.planning.judging import Judge, PlannedStep
 from jupyter_pipelines.planning.keying import Keying
 from jupyter_pipelines.planning.selection import Selection, unknown_steps
+from jupyter_pipelines.planning.veiled import marked
 
 SCHEMA = "jupyter-pipelines/plan/1"
 Upstreams = Mapping[str, Mapping[str, Artifact]]
@@ -145,7 +146,7 @@ class Planner:
         self._pipeline = pipeline
         self._values = values
         self._view = view
-        self._keying = Keying(pipeline, values, environment)
+        self._keying = Keying(pipeline, marked(pipeline, values), environment)
         self._modules: dict[str, Module] = {}
         self._outdated: dict[str, Cause] = {}
         self._carrying: tuple[Upstreams, Carrier] | None = None

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from jupyter_pipelines.errors import Fault, PlanError, closest
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.parameters import Parameter, Unfit
+from jupyter_pipelines.planning.veiled import faults_of_secrets
 
 _CODES: Mapping[str, str] = {"type": "JP502", "range": "JP503", "choice": "JP504"}
 
@@ -34,8 +35,8 @@ def resolve(
     Raises
     ------
     PlanError
-        A parameter does not exist (JP501), has no value (JP506), or a value does not fit it (JP502, JP503, JP504); all
-        faults at once.
+        A parameter does not exist (JP501), has no value (JP506), a value does not fit it (JP502, JP503, JP504), or a
+        secret is not where its reference says (JP510); all faults at once.
     """
     resolved = _resolve(pipeline, values or {}, texts or {})
     if resolved.faults:
@@ -59,6 +60,7 @@ def _resolve(pipeline: Pipeline, values: Mapping[str, Any], texts: Mapping[str, 
             resolved.faults.append(_unfit(parameter, unfit, given_as_text=parameter.name in texts))
         except LookupError:
             resolved.faults.append(_without_value(parameter))
+    resolved.faults.extend(faults_of_secrets(pipeline, resolved.values))
     return resolved
 
 

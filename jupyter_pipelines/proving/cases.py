@@ -22,6 +22,7 @@ from jupyter_pipelines.pipeline.data import Artifact, FileSource, Upstream
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.running import worker
+from jupyter_pipelines.running.preparing import secrets_of
 from jupyter_pipelines.running.run import Run
 from jupyter_pipelines.running.ticket import Given, Outcome, Publish, Ticket, Wanted
 from jupyter_pipelines.storing.store import Store
@@ -194,6 +195,7 @@ def _ticket(pipeline: Pipeline, name: str, case: Mapping[str, Any], folder: Path
         cwd=str(pipeline.folder),
         store=store.url,
         parameters=values,
+        secrets=secrets_of(pipeline, step, values),
         inputs=dict(_inputs(step, case, folder, store)),
         outputs={one.name: Wanted(kind=one.kind, format=one.format) for one in step.outputs},
         timeout=step.timeout,

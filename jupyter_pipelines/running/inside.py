@@ -99,6 +99,36 @@ class Inside:
     def __repr__(self) -> str:
         return f"<step {self._ticket['step']} of run {self._ticket['run']}>"
 
+    def secret(self, reference: str) -> str:
+        """Return the secret that `reference` leads to, and hide it in all that this kernel shows.
+
+        Parameters
+        ----------
+        reference : str
+            ``env:NAME`` or ``file:PATH``.
+
+        Raises
+        ------
+        StepFailed
+            It is not there (JP510).
+        """
+        from jupyter_pipelines.pipeline.secrets import NoSecret, reveal
+        from jupyter_pipelines.running.veiling import hide
+
+        try:
+            found = reveal(reference, self._ticket["cwd"])
+        except NoSecret as error:
+            raise StepFailed(
+                Fault(
+                    code="JP510",
+                    message=f"a secret of step `{self._step}` cannot be had where it runs: {error.why}",
+                    suggestion=error.instead,
+                    step=self._step,
+                )
+            ) from None
+        hide(found)
+        return found
+
     def inputs(self, *names: str) -> tuple[Any, ...]:
         """Return the inputs called `names`: values, or paths for files.
 
@@ -163,12 +193,16 @@ class Inside:
         wanted = self._wanted(name)
         if wanted["kind"] != "value":
             return {"kind": wanted["kind"], "path": str(self._written(name))}
+        from jupyter_pipelines.running.veiling import HERE, contained
         from jupyter_pipelines.storing import serializers
 
         path = self._folder / "outputs" / name / "value"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         saved = serializers.save(namespace[name], path, wanted["format"], name=name)
+        if HERE and HERE.is_in(path):
+            path.unlink()
+            raise StepFailed(contained(self._step, name))
         warnings.extend(self._noted(note) for note in saved.notes)
         return {"kind": "value", "path": str(path), "mark": saved.mark.to_list()} | saved.artifact.to_dict()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.pipeline.data import Artifact, Input, Upstream
@@ -85,6 +85,7 @@ def ticket_for(
         cwd=str(pipeline.folder),
         store=store,
         parameters={name: plan.values[name] for name in step.parameters},
+        secrets=secrets_of(pipeline, step, plan.values),
         inputs={one.name: _given(one, planned, known, pipeline.folder) for one in step.inputs},
         outputs={one.name: Wanted(kind=one.kind, format=one.format) for one in step.outputs},
         timeout=step.timeout,
@@ -93,6 +94,12 @@ def ticket_for(
         following=foreseen[1:],
         publish=Publish(notebook=str(folder / f"{step.name}.ipynb"), log=str(folder / f"{step.name}.log")),
     )
+
+
+def secrets_of(pipeline: Pipeline, step: Step, values: Mapping[str, Any]) -> dict[str, str]:
+    """Return where the secrets are that `step` takes."""
+    kinds = {one.name: one.kind for one in pipeline.parameters}
+    return {name: values[name] for name in step.parameters if kinds.get(name) == "secret" and values[name] is not None}
 
 
 def foresee(plan: Plan) -> dict[str, list[Warm]]:

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 
 from jupyter_pipelines.running import lingering
 from jupyter_pipelines.running.inside import ATTEMPT, DOCUMENT
+from jupyter_pipelines.running.veiling import HERE
 
 CELLS = "cells.txt"
 ERROR = "error.json"
@@ -141,6 +142,7 @@ class Tamed:
         """Write to the log, and to the notebook while there is room."""
         if self._stream.closed or not hasattr(text, "encode"):
             return int(self._write(text) or 0)
+        text = HERE.text(text)
         self._to_log(text)
         room = max(0, HEAD - self._shown)
         self._shown += len(text)
@@ -272,7 +274,7 @@ class Recorder:
             error = result.error_in_exec = self._swallowed
         self._swallowed = None
         if error is not None:
-            text = json.dumps(describe(error, self._cells), default=str)
+            text = json.dumps(HERE.value(describe(error, self._cells)), default=str)
             (self._folder / ERROR).write_text(text, "utf-8")
 
     def _note(self, name: str, offset: int) -> None:

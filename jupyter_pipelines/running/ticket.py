@@ -82,6 +82,8 @@ class Ticket:
         URL or path of the store.
     parameters : Mapping
         The values that `notebook` was rendered with.
+    secrets : Mapping of str to str
+        Of the parameters that are secrets: where each one is.
     inputs, outputs : Mapping
         The interface: where each input is, and what each output is to be stored as.
     timeout : float or None
@@ -108,6 +110,7 @@ class Ticket:
     publish: Publish
     attempt: int = 1
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, Given] = field(default_factory=dict)
     outputs: Mapping[str, Wanted] = field(default_factory=dict)
     timeout: float | None = None

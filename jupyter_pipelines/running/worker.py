@@ -29,6 +29,7 @@ from jupyter_pipelines.running.kernels.watching import Cancel, Watch
 from jupyter_pipelines.running.publishing import now
 from jupyter_pipelines.running.settling import Given, Taken, lay_out, nothing_unfinished, take
 from jupyter_pipelines.running.ticket import NOTHING, Outcome, Progress, Ticket, Warm
+from jupyter_pipelines.running.veiling import veil_of
 from jupyter_pipelines.storing.faults import writing
 from jupyter_pipelines.storing.store import Store
 
@@ -180,6 +181,7 @@ class Attempt:
         self._last = Progress(ticket=ticket.id)
         self._kills = processes.out_of_memory_kills()
         self._evidence = Evidence(ticket=ticket, folder=folder)
+        self._veil = veil_of(ticket.secrets, ticket.cwd, {**os.environ, **ticket.environment})
 
     def run(self) -> Outcome:
         """Run it; what its kernel started has ended when this returns."""
@@ -255,6 +257,7 @@ class Attempt:
         """Put the notebook where people look, as far as it has come."""
         from jupyter_pipelines.running.annotating import publish
 
+        self._veil.cells(notebook)
         with contextlib.suppress(OSError):  # the next attempt at it, or the last one, says what is wrong
             publish(notebook, Path(self._ticket.publish["notebook"]))
 
@@ -327,7 +330,9 @@ class Attempt:
             if verdict is not None and stack:
                 with self._log.open("a", encoding="utf-8") as log:
                     log.write(f"\n{verdict.fault.message}; innermost first:\n{stack}")
+            self._veil.file(self._log)
             annotate(conduct, self._ticket, verdict)
+            self._veil.cells(conduct.notebook)
             path = publish(conduct.notebook, Path(self._ticket.publish["notebook"]))
         # Nothing that is reused stands in it: the next step need not wait until it is on the disk.
         self._workplace.later.callback(make_durable, Path(path))
@@ -337,7 +342,7 @@ class Attempt:
         return Outcome(
             ticket=self._ticket.id,
             state=verdict.state,
-            fault=verdict.fault,
+            fault=self._veil.fault(verdict.fault),
             error_type=verdict.error_type,
             log=str(self._log),
         )
@@ -354,7 +359,7 @@ class Attempt:
 
     def _report(self, **changes: Any) -> None:
         self._last = replace(self._last, **changes)
-        self._progress(self._last)
+        self._progress(replace(self._last, text=self._veil.text(self._last.text)))
 
 
 def sort_of(name: str | None, cwd: str, environment: Mapping[str, str], warm: Warm | None, forks: str | None) -> Sort:

@@ -14,6 +14,7 @@ Scenario = Callable[[Book], str]
 
 LOAD = "%%step load -o rows\nrows = [1, 2, 3]"
 COUNT = "%%params\ncount: Annotated[int, Interval(ge=1, le=9)] = 3\nkind: Literal['linear', 'tree'] = 'tree'"
+SECRET = "%%params\ntoken: Secret = 'env:SHOP_TOKEN'"
 USE = "%%step use -p count kind -o out\nout = (count, kind)"
 
 
@@ -127,6 +128,11 @@ def observed_by_something_broken(book: Book) -> str:
     return python(book.write(LOAD), lines)
 
 
+def with_a_secret(book: Book) -> str:
+    book.environment["SHOP_TOKEN"] = "not-to-be-seen"
+    return book.write(SECRET, "%%step fetch -p token -o rows\nrows = [token]").call("run").err
+
+
 def store_is_a_file(book: Book) -> str:
     (book.folder / "results").write_text("")
     return book.write(LOAD).call("run", "--store", "results").err
@@ -225,6 +231,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "JP506": ran("%%params\ncount: int", "%%step use -p count -o out\nout = count"),
     "JP507": checked("%%params\ncount: int = 3\nother: int = 1", "%%step use -p count -o out\nout = count"),
     "JP508": given("--params-file", "none.yaml"),
+    "JP509": checked("%%params\napi_token: str = 'abc'", "%%step fetch -p api_token -o rows\nrows = [api_token]"),
+    "JP510": ran(SECRET, "%%step fetch -p token -o rows\nrows = [len(token)]"),
+    "JP511": with_a_secret,
     "JP601": module_of_a_plugin_is_broken,
     "JP602": ran(LOAD, options=("--on", "moon")),
     "JP603": asked("run", "--to", "trian"),

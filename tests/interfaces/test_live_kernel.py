@@ -272,3 +272,11 @@ def test_an_interrupt_cancels_the_run_and_the_kernel_goes_on(book: Book) -> None
     states = [run["state"] for run in book.call("runs", "--json").document["runs"]]
     assert states == ["cancelled"]
     live.close()
+
+
+def test_a_secret_is_there_under_its_name(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    live.ask("import os; os.environ['SHOP_TOKEN'] = 'not-to-be-seen'")
+    assert live.ask('%%params\ntoken: Secret = "env:SHOP_TOKEN"').status == "ok"
+    assert live.value("token") == "not-to-be-seen"
+    answer = live.ask('%%params\ntoken: Secret = "env:NO_TOKEN"')
+    assert "the secret `token` cannot be had: the environment variable `NO_TOKEN` is not set" in answer.text

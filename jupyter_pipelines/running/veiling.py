@@ -1,0 +1,156 @@
+"""Secrets are made unreadable in all that a step shows: in its kernel where it is shown, and once more by its worker.
+
+Runs inside the kernel, too, so it imports the standard library only. A secret is found as it is, as Python or JSON
+writes it, and as a URL does. Whoever takes a secret apart can show the parts: nothing can prevent that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Fault
+from jupyter_pipelines.pipeline.secrets import NoSecret, reveal
+
+VEIL = "•••"
+SHORTEST = 4
+"""Characters; what is shorter would make half of all texts unreadable, and is no secret."""
+_PIECE = 1 << 20
+
+
+class Veil:
+    """Makes some texts unreadable.
+
+    Parameters
+    ----------
+    secrets : iterable of str
+        These texts.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._forms: tuple[str, ...] = ()
+        for one in secrets:
+            self.add(one)
+
+    def add(self, secret: str) -> None:
+        """Make one more text unreadable."""
+        if len(secret) >= SHORTEST:
+            self._forms = tuple(sorted({*self._forms, *_forms(secret)}, key=len, reverse=True))
+
+    def __bool__(self) -> bool:
+        return bool(self._forms)
+
+    def text(self, text: str) -> str:
+        """Return `text` without the secrets."""
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, VEIL)
+        return text
+
+    def value(self, value: Any) -> Any:
+        """Return a value as JSON has them, without the secrets in its texts."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.value(name): self.value(one) for name, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(one) for one in value]
+        return value
+
+    def fault(self, fault: Fault) -> Fault:
+        """Return a fault without the secrets."""
+        if not self:
+            return fault
+        notes = tuple(map(self.text, fault.notes))
+        return replace(fault, message=self.text(fault.message), suggestion=self.text(fault.suggestion), notes=notes)
+
+    def cells(self, notebook: Any) -> None:
+        """Take the secrets out of what the cells of a notebook show."""
+        if self:
+            for cell in notebook.cells:
+                cell.get("outputs", [])[:] = [type(one)(self.value(one)) for one in cell.get("outputs", ())]
+
+    def file(self, path: Path) -> None:
+        """Take the secrets out of a file of text, if there are any: what programs print that a step starts."""
+        if not self or not path.is_file() or not self.is_in(path):
+            return
+        text = path.read_text("utf-8", errors="surrogateescape")
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        part.write_text(self.text(text), "utf-8", errors="surrogateescape")
+        part.replace(path)
+
+    def is_in(self, path: Path) -> bool:
+        """Tell whether a secret stands in a file, wherever in it."""
+        forms = [form.encode("utf-8", "surrogateescape") for form in self._forms]
+        longest = max(map(len, forms), default=1)
+        rest = b""
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                whole = rest + piece
+                if any(form in whole for form in forms):
+                    return True
+                rest = whole[-longest:]
+        return False
+
+
+def _forms(secret: str) -> set[str]:
+    from urllib.parse import quote, quote_plus
+
+    written = {repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    return {secret, *written, quote(secret, safe=""), quote_plus(secret)}
+
+
+def veil_of(references: Mapping[str, str], folder: str, environment: Mapping[str, str]) -> Veil:
+    """Return what hides the secrets that `references` lead to; one that is not there cannot be shown either."""
+    veil = Veil()
+    for reference in references.values():
+        try:
+            veil.add(reveal(reference, folder, environment))
+        except NoSecret:
+            continue
+    return veil
+
+
+def contained(step: str, output: str) -> Fault:
+    """Return the fault for an output in which a secret stands."""
+    return Fault(
+        code="JP511",
+        message=f"the output `{output}` of step `{step}` contains a secret, and what is stored can be read by others",
+        suggestion="leave the secret out of what the step makes; a step that needs it takes it as a parameter",
+        step=step,
+    )
+
+
+# In a step's kernel
+
+HERE = Veil()
+"""What is hidden in this process."""
+
+
+def hide(secret: str) -> None:
+    """Hide a text in all that this kernel sends from now on."""
+    if not HERE:
+        _watch_messages()
+    HERE.add(secret)
+
+
+def _watch_messages() -> None:
+    """Let every message of the kernel pass through the veil: streams, results, errors and replies."""
+    module = sys.modules.get("IPython.core.getipython")
+    shell = module.get_ipython() if module else None
+    session = getattr(getattr(shell, "kernel", None), "session", None)
+    if session is None:
+        return
+    send = session.send
+
+    def veiled(stream: Any, msg_or_type: Any, content: Any = None, *more: Any, **named: Any) -> Any:
+        if isinstance(msg_or_type, dict):
+            msg_or_type = {**msg_or_type, "content": HERE.value(msg_or_type.get("content", {}))}
+        return send(stream, msg_or_type, HERE.value(content), *more, **named)
+
+    session.send = veiled
