@@ -234,6 +234,9 @@ class _Loop:
     def _publish(self, ticket: Ticket, outcome: Outcome) -> Fault | None:
         planned = self._planned[ticket.step]
         drift = self._plan.planner.drift(planned)
+        lease = self._leases.get(ticket.step)
+        if lease is not None and not lease.valid:
+            drift = (*drift, "the right to record its result")
         if drift:
             self._books.warned(changed(ticket.step, drift), ticket.step)
             planned = replace(planned, key=None)

@@ -1,16 +1,24 @@
-"""Leases: one process at a time computes a key. A lease dies with its owner."""
+"""Leases: one process at a time computes a key. A lease dies with its owner.
+
+A lock on a file cannot be held twice, but the file can be taken away under its holder: by somebody who cleans up, by a
+disk that comes back. Then two believe to hold the lease. So every grant has a number greater than all before it, which
+stands beside the lock, and whoever is about to record a result looks whether the number there is still its own.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storing.door import age, make_folder
 from jupyter_pipelines.storing.faults import unwritable, writing
 from jupyter_pipelines.storing.owners import Owner
@@ -25,16 +33,35 @@ FOLDER = "leases"
 
 
 class Lease:
-    """The right to compute one key; released when left, or when its process ends however it ends."""
+    """The right to compute one key; released when left, or when its process ends however it ends.
 
-    def __init__(self, key: str, lock: BaseFileLock) -> None:
+    Parameters
+    ----------
+    key : str
+        The key.
+    lock : BaseFileLock
+        Held.
+    number : int
+        Of this grant; greater than those of all grants of the key before.
+    granted : callable
+        Returns the number of the last grant of the key, as it is written down now.
+    """
+
+    def __init__(self, key: str, lock: BaseFileLock, number: int, granted: Callable[[], int]) -> None:
         self.key = key
+        self.number = number
         self._lock = lock
+        self._granted = granted
 
     @property
     def held(self) -> bool:
         """Whether the lease has not been released yet."""
         return bool(self._lock.is_locked)
+
+    @property
+    def valid(self) -> bool:
+        """Whether nobody has been given the lease since; what cannot be known counts as no."""
+        return self.held and self._granted() == self.number
 
     def release(self) -> None:
         """Let the next one have it; more than once does no harm."""
@@ -86,8 +113,9 @@ class Leases:
             raise
         except OSError as error:
             raise unwritable(error, self._door.root, "a lease") from error
-        self._sign(key)
-        return Lease(key, lock)
+        number = max(self._granted(key) + 1, time.time_ns())
+        self._sign(key, number)
+        return Lease(key, lock, number, partial(self._granted, key))
 
     def try_acquire(self, key: str) -> Lease | None:
         """Return the lease of `key`, held, or None when someone else has it.
@@ -164,14 +192,28 @@ class Leases:
         # An object of its own each time: threads of one process exclude each other, too.
         return FileLock(path, mode=0o600, thread_local=False)
 
-    def _sign(self, key: str) -> None:
-        """Write down who holds the lease; only for people, so failing does no harm.
+    def _sign(self, key: str, number: int) -> None:
+        """Write down who holds the lease, and the number of the grant.
 
-        Not into the file that is locked: older versions of filelock empty it when somebody else tries.
+        Not into the file that is locked: older versions of filelock empty it when somebody else tries. Whole or not at
+        all: others read it at any moment. Where it cannot be written, a result cannot be recorded either.
         """
-        with contextlib.suppress(OSError):
-            self._signature(key).write_text(json.dumps(Owner.current().to_dict()))
-            os.utime(self._path(key))
+        signature = self._signature(key)
+        with contextlib.suppress(OSError, StoreError):
+            part = self._door.temporary()
+            try:
+                part.write_text(json.dumps({**Owner.current().to_dict(), "number": number}))
+                part.replace(signature)
+                os.utime(self._path(key))
+            finally:
+                part.unlink(missing_ok=True)
+
+    def _granted(self, key: str) -> int:
+        """Return the number of the last grant of `key`; 0 where none is written down."""
+        try:
+            return int(json.loads(self._signature(key).read_bytes())["number"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
 
     def _signature(self, key: str) -> Path:
         return self._path(key).with_suffix(".owner")

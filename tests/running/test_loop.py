@@ -968,3 +968,22 @@ def test_a_run_that_was_killed_reads_lost_and_its_lease_is_free(tmp_path: Path) 
     assert [store.runs.read(one)["state"] for one in store.runs.ids()] == ["succeeded", "lost"]
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
     store.close()
+
+
+def test_who_has_lost_the_lease_meanwhile_records_nothing(chain: Pipeline, store: Store) -> None:
+    """Another run was given the key while this one was stopped; what it recorded stays."""
+
+    def stopped() -> dict[str, bytes]:
+        shutil.rmtree(store.root / "leases")
+        other = run(chain, store, WORK | {"load": lambda: {"rows": b"456"}})
+        assert states(other)["load"] == "succeeded"
+        return {"rows": b"123"}
+
+    first = run(chain, store, WORK | {"load": stopped})
+    assert (first.state, first["load"].outputs["rows"]) == ("succeeded", b"123")
+    assert [fault.code for fault in first["load"].warnings] == ["JP311"]
+    assert "the right to record its result" in first["load"].warnings[0].message
+    again = run(chain, store)
+    assert states(again)["load"] == "reused"
+    assert again["load"].artifacts["rows"].bytes == 3
+    assert store.blobs.path(again["load"].artifacts["rows"].digest).read_bytes() == b"456"

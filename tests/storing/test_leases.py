@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_pipelines.storing import leases
 from jupyter_pipelines.storing.owners import Owner
 from jupyter_pipelines.storing.store import Store
 
@@ -158,3 +160,45 @@ def test_a_lease_whose_file_is_removed_meanwhile_is_still_one(store: Store) -> N
 def test_what_is_no_key_is_no_path(store: Store, key: str) -> None:
     with pytest.raises(ValueError, match="not a key"):
         store.leases.lease(key)
+
+
+def test_every_grant_has_a_greater_number(store: Store) -> None:
+    numbers = []
+    for _ in range(3):
+        with store.leases.lease(KEY) as lease:
+            assert lease.valid
+            numbers.append(lease.number)
+        assert not lease.valid
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_holder_that_was_stopped_still_holds_the_lease(store: Store) -> None:
+    one = holder(store)
+    one.send_signal(signal.SIGSTOP)
+    assert store.leases.try_acquire(KEY) is None
+    one.send_signal(signal.SIGCONT)
+    end(one)
+    with store.leases.lease(KEY) as lease:
+        assert lease.valid
+
+
+def test_whose_lock_was_taken_away_holds_nothing_any_more(store: Store) -> None:
+    with store.leases.lease(KEY) as first:
+        assert first.valid
+        shutil.rmtree(store.root / "leases")
+        assert not first.valid  # nobody else has it, but that cannot be known
+        second = store.leases.try_acquire(KEY)
+        assert second is not None
+        assert second.number > first.number
+        assert (first.valid, second.valid) == (False, True)
+        second.release()
+
+
+def test_a_clock_that_goes_back_gives_greater_numbers_all_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.leases.lease(KEY) as first:
+        pass
+    monkeypatch.setattr(leases.time, "time_ns", lambda: 5)
+    with store.leases.lease(KEY) as second:
+        assert second.number == first.number + 1
