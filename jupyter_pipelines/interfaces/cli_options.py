@@ -11,6 +11,7 @@ import click
 
 from jupyter_pipelines.errors import Fault, PlanError
 
+_DEEPEST = 64
 MOST_BYTES = 1_000_000
 """Size of a file of parameters; a greater one is not what it is meant to be."""
 
@@ -111,10 +112,16 @@ def _yaml(text: str) -> Any:
     """Return what a YAML text says; references are refused, since a short text can say a million values by them."""
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise ValueError("it uses references (`*name`), which are not read")
-        return yaml.safe_load(text) or {}
+        depth = 0
+        for event in yaml.parse(text, loader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError("it uses references (`*name`), which are not read")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise ValueError(f"it is nested more than {_DEEPEST} deep")
+        return yaml.load(text, loader) or {}  # noqa: S506 - a safe one
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
 

@@ -1,0 +1,1 @@
+"""Notebooks, files and neighbours that mean harm."""
