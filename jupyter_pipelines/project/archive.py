@@ -130,6 +130,41 @@ class Archive(Reader):
             raise StoreError(not_stored(pipeline, name))
         return record.outputs[output], record
 
+    def preview(
+        self, pipeline: Pipeline, name: str, *, run: str | None = None, unpickle: bool = False
+    ) -> dict[str, Any]:
+        """Return what ``STEP.NAME`` is and how it begins, without loading what is large.
+
+        Parameters
+        ----------
+        pipeline : Pipeline
+            What :meth:`read` returned.
+        name : str
+            The output.
+        run : str or None
+            The run that made or reused it, as :meth:`run_document` takes it; the last one that did by default.
+        unpickle : bool
+            Load pickles; that executes code of whoever made them.
+
+        Raises
+        ------
+        PlanError, StoreError
+            There is no such output, or nothing is stored for it.
+        """
+        from jupyter_pipelines.pipeline.data import Artifact
+        from jupyter_pipelines.reporting.previewing import preview
+        from jupyter_pipelines.running.earlier import not_stored
+
+        step, _, output = name.partition(".")
+        if run is None:
+            artifact, outdated = self.artifact(pipeline, name)[0], self.outdated(pipeline, step)
+        else:
+            made = {one["name"]: one["outputs"] for one in self.run_document(pipeline, run)["steps"]}
+            if output not in made.get(step, {}):
+                raise StoreError(not_stored(pipeline, name))
+            artifact, outdated = Artifact.from_dict(made[step][output]), ""
+        return preview(self.store_for(pipeline), artifact, name, outdated=outdated, unpickle=unpickle)
+
     def outdated(self, pipeline: Pipeline, step: str) -> str:
         """Return why a run with the same parameters would compute `step` again; empty when it would not."""
         _, document = next(self._history(pipeline).finished(step), (None, {}))
