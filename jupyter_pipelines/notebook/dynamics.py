@@ -142,6 +142,8 @@ def _of_shell(call: ast.Call, function: ast.Attribute) -> Effect:
     shell = function.value
     if not (isinstance(shell, ast.Call) and isinstance(shell.func, ast.Name) and shell.func.id == "get_ipython"):
         return _NOTHING
+    if function.attr == "showtraceback":
+        return _NOTHING
     text = _text(call.args[0]) if call.args else None
     if function.attr in _SHELL and text is not None and text.lstrip("%").split(" ")[0] in HARMLESS:
         return _NOTHING

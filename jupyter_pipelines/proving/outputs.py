@@ -16,24 +16,25 @@ from jupyter_pipelines.running.recording import HEAD
 Shown = tuple[tuple[str, str], ...]
 """What a cell shows: kind and content of each piece."""
 
-_TAIL = 8_000
+_TAIL = 50_000
 _LEFT_OUT = "\n… "
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _EXACT: Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern), to)
     for pattern, to in (
         (r"0x[0-9a-fA-F]{4,}", "0x…"),
-        (r"\S*/ipykernel_\d+/\d+\.py(:\d+)?", "<cell>"),
+        (r"(?<!\S)\S*/ipykernel_\d+/\d+\.py(:\d+)?", "<cell>"),
         (r"<(ipython|timed|magic)[\w -]*-\S*>(:\d+)?", "<cell>"),
         (r"(Cell |Input )?In ?\[\d+\](, line \d+|, in \S*)?", "<cell>"),
+        (r"\(\d{6,}\.py, line \d+\)", "(<cell>)"),
         (r"(/tmp|/var/folders)/[\w./-]+", "<temporary>"),
         (r"\b\d+(\.\d+)? ?([nµumμ]?s|min|h) ± [^\n]*", "<timed>"),
-        (r"\d+ loops?, best of \d+: [^\n]*", "<timed>"),
-        (r"\d+(\.\d+)? [nµuμm]?s, [^\n]*loops?[^\n]*", "<timed>"),
+        (r"(?<!\d)\d+ loops?, best of \d+: [^\n]*", "<timed>"),
+        (r"(?<![\d.])\d+(\.\d+)? [nµuμm]?s, [^\n]*loops?[^\n]*", "<timed>"),
         (r"The slowest run took [^\n]*\n[^\n]*", "<timed>"),
         (r"(CPU times|Wall time|Compiler *):[^\n]*", "<timed>"),
-        (r"\s*\d+%\|[^\n]*", "<progress>"),
-        (r"\s*\d+it \[[^\n]*", "<progress>"),
+        (r"(?<![\s\d])\s*(?<!\d)\d+%\|[^\n]*", "<progress>"),
+        (r"(?<![\s\d])\s*(?<!\d)\d+it \[[^\n]*", "<progress>"),
         (r"sk-(container|estimator)-id-[\w-]+", "sk-id"),
         (r"\bT_[0-9a-f]{5}_?", "T_"),
         (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<uuid>"),
@@ -76,6 +77,15 @@ def shown(outputs: Iterable[Mapping[str, Any]], *, folders: Mapping[str, str], l
             pieces += [(form, _content(form, data[form], folders, loose=loose)) for form in sorted(data)]
     texts = [(name, _plain(_lines(_ends(text)), folders, loose=loose)) for name, text in sorted(streams.items())]
     return (*((name, text) for name, text in texts if text.strip()), *pieces)
+
+
+def is_cut(outputs: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether outputs print more than a step's notebook keeps."""
+    lengths: dict[str, int] = {}
+    for output in outputs:
+        if output.get("output_type") == "stream":
+            lengths[output["name"]] = lengths.get(output["name"], 0) + len(_whole(output["text"]))
+    return any(length > HEAD for length in lengths.values())
 
 
 def _whole(text: Any) -> str:

@@ -16,10 +16,11 @@ from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.notebook.converting.conversion import Conversion, Lessons, Wishes
 from jupyter_pipelines.notebook.converting.converter import convert
 from jupyter_pipelines.notebook.converting.observed import Observed
-from jupyter_pipelines.notebook.document import Document
+from jupyter_pipelines.notebook.document import Cell, Document
 from jupyter_pipelines.proving.lessons import learn_from_difference, learn_from_failure, learn_from_fault
-from jupyter_pipelines.proving.outputs import Shown, shown
+from jupyter_pipelines.proving.outputs import Shown, is_cut, shown
 from jupyter_pipelines.proving.results import CellResult, Result
+from jupyter_pipelines.proving.stability import MOST_ORIGINALS, MOST_TRIALS, judge
 from jupyter_pipelines.proving.stages import stage
 from jupyter_pipelines.running.rehearsing import Rehearsal, all_at_once, rehearse
 from jupyter_pipelines.running.run import Run
@@ -118,7 +119,7 @@ class _Proof:
         return self._settle(store)
 
     def _rehearse(self, *, observe: bool) -> Rehearsal:
-        cells = [(cell.number, cell.source) for cell in self.document.cells if cell.kind == "code"]
+        cells = [(cell.number, cell.source) for cell in self._code()]
         started = time.monotonic()
         with stage(self.folder) as place:
             self.folders[str(place)] = str(self.folder)
@@ -136,7 +137,9 @@ class _Proof:
             result, learnt = self._try(made, store, lessons)
             best = result if best is None or _rank(result) <= _rank(best) else best
             if learnt is None or self.rounds >= MOST_ROUNDS:
-                return replace(best, joined=tuple(self.joined), rounds=self.rounds, seconds=self._seconds())
+                faults = (*best.faults, *self._not_compared())
+                joined, seconds = tuple(self.joined), self._seconds()
+                return replace(best, joined=joined, faults=faults, rounds=self.rounds, seconds=seconds)
             lessons, why = learnt
             self.joined.append(why)
             self.tell(why)
@@ -144,86 +147,128 @@ class _Proof:
     def _try(self, made: Conversion, store: Path, lessons: Lessons) -> tuple[Result, tuple[Lessons, str] | None]:
         self.rounds += 1
         self.tell(f"running the pipeline of {len(made.steps)} steps")
-        with stage(self.folder) as place:
-            self.folders[str(place)] = str(self.folder)
-            path = place / "pipeline-on-trial.ipynb"
-            path.write_text(json.dumps(made.notebook), "utf-8")
-            tried = self.run(path, store)
-            outputs = self._outputs(made, tried)
+        tried = self._run(made, store)
         if tried.run is None:
             return self._unreadable(made, tried.faults), learn_from_fault(made, tried.faults, lessons)
+        outputs = _outputs(made, tried, self.kept)
         failed = next((step for step in tried.run.steps.values() if step.state == "failed"), None)
+        if failed is not None:
+            cells = tuple(
+                self._result(cell.number, self._judge(made, cell.number, [outputs]), outputs) for cell in self._code()
+            )
+            result = Result(state="differs", conversion=made, cells=cells, faults=_faults(failed))
+            return result, learn_from_failure(made, failed, lessons)
         cells = self._compare(made, outputs)
         result = Result(state="identical", conversion=made, cells=cells)
-        if failed is not None:
-            return replace(result, state="differs", faults=_faults(failed)), learn_from_failure(made, failed, lessons)
         wrong = [one for one in cells if one.state == "differs"]
         if not wrong:
             return result, None
         return replace(result, state="differs"), learn_from_difference(made, wrong[0].cell, lessons)
 
-    def _outputs(self, made: Conversion, tried: Tried) -> Outputs:
-        """Return what the cells of the original show in the pipeline."""
-        found: dict[int, list[Any]] = {}
-        for step in tried.run.steps.values() if tried.run else ():
-            key = str(step.key)
-            if step.notebook and step.state != "reused":
-                self.kept[key] = _shown_by(made, Path(step.notebook))
-            for number, outputs in self.kept.get(key, {}).items():
-                found.setdefault(number, []).extend(outputs)
-        return found
+    def _run(self, made: Conversion, store: Path) -> Tried:
+        with stage(self.folder) as place:
+            self.folders[str(place)] = str(self.folder)
+            path = place / "pipeline-on-trial.ipynb"
+            path.write_text(json.dumps(made.notebook), "utf-8")
+            return self.run(path, store)
+
+    def _run_afresh(self, made: Conversion) -> Outputs:
+        """Run a pipeline with nothing to reuse, and return what its cells show."""
+        with tempfile.TemporaryDirectory(prefix="jp-proof-") as store:
+            return _outputs(made, self._run(made, Path(store)), {})
 
     # Comparing
 
     def _compare(self, made: Conversion, outputs: Outputs) -> tuple[CellResult, ...]:
-        cells = [cell.number for cell in self.document.cells if cell.kind == "code"]
-        found = tuple(self._compare_one(made, number, outputs) for number in cells)
-        if any(one.state in ("differs", "unstable") for one in found) and len(self.plain) < 2:
-            self.tell("running the original once more: which cells differ by themselves")
-            self.plain += all_at_once([partial(self._rehearse, observe=False)])
-            found = tuple(self._compare_one(made, number, outputs) for number in cells)
+        """Compare all cells; both run once more as long as that may tell more."""
+        trials = [outputs]
+        while True:
+            judged = {cell.number: self._judge(made, cell.number, trials) for cell in self._code()}
+            works = self._to_do(made, set(judged.values()), trials)
+            if not works:
+                return tuple(self._result(number, state, outputs) for number, state in judged.items())
+            self.tell("running once more: which cells differ by themselves")
+            all_at_once(works)
+
+    def _code(self) -> list[Cell]:
+        return [cell for cell in self.document.cells if cell.kind == "code"]
+
+    def _to_do(self, made: Conversion, states: set[str], trials: list[Outputs]) -> list[Callable[[], None]]:
+        """Return what has to run to know what to say."""
+        wanted = MOST_ORIGINALS if "doubtful" in states else 2 if "differs" in states else 1
+        found: list[Callable[[], None]] = []
+        if len(self.plain) < wanted:
+            found.append(lambda: self.plain.append(self._rehearse(observe=False)))
+        if "doubtful" in states and len(trials) < MOST_TRIALS:
+            found.append(lambda: trials.append(self._run_afresh(made)))
         return found
 
-    def _compare_one(self, made: Conversion, number: int, outputs: Outputs) -> CellResult:
-        after = outputs.get(number, [])
+    def _judge(self, made: Conversion, number: int, trials: Sequence[Outputs]) -> str:
         if number in made.dropped:
-            return CellResult(cell=number, state="left-out")
+            return "left-out"
         originals = [one.outputs.get(number, []) for one in self.plain]
-        exact = [self._shown(one) for one in originals]
-        result = self._shown(after)
-        if result in exact:
-            return CellResult(cell=number, state="identical")
-        if len(set(exact)) > 1:
-            loose = {self._shown(one, loose=True) for one in originals}
-            same = len(loose) == 1 and self._shown(after, loose=True) in loose
-            return CellResult(cell=number, state="identical" if same else "unstable")
-        if self._is_told_elsewhere(exact[0], result, outputs.get(-number, [])):
-            return CellResult(cell=number, state="identical")
-        return CellResult(cell=number, state="differs", before=_told(exact[0]), after=_told(result))
+        found = judge(originals, [one.get(number, []) for one in trials], self.folders, wavers=self._wavers())
+        after = trials[0]
+        if found == "differs" and self._is_told_elsewhere(originals, after.get(number, []), after.get(-number, [])):
+            return "identical"
+        return found
 
-    def _is_told_elsewhere(self, before: Shown, after: Shown, shared: Sequence[Mapping[str, Any]]) -> bool:
+    def _wavers(self) -> bool:
+        """Return whether any cell differs by itself."""
+        first, *others = self.plain
+        differing = (
+            self._shown(one.outputs[at]) != self._shown(first.outputs.get(at, []))
+            for one in others
+            for at in first.outputs
+        )
+        return any(differing)
+
+    def _result(self, number: int, state: Any, outputs: Outputs) -> CellResult:
+        if state not in ("differs", "doubtful"):
+            return CellResult(cell=number, state=state)
+        before, after = self._shown(self.plain[0].outputs.get(number, [])), self._shown(outputs.get(number, []))
+        return CellResult(cell=number, state="differs", before=_told(before), after=_told(after))
+
+    def _is_told_elsewhere(self, originals: Sequence[Any], outputs: Sequence[Any], shared: Sequence[Any]) -> bool:
         """Return whether all that is missing are warnings of imports, which are told where the shared code runs."""
+        before, after = self._shown(originals[0]), self._shown(outputs)
         said = {line for kind, text in self._shown(shared) if kind == "stderr" for line in text.split("\n")}
         differing = set(before) ^ set(after)
         missing = {line for kind, text in before for line in text.split("\n") if (kind, text) in differing}
         return bool(said) and {kind for kind, _ in differing} == {"stderr"} and missing <= said | _lines_of(after)
 
-    def _shown(self, outputs: Sequence[Mapping[str, Any]], *, loose: bool = False) -> Shown:
-        return shown(outputs, folders=self.folders, loose=loose)
+    def _shown(self, outputs: Sequence[Mapping[str, Any]]) -> Shown:
+        return shown(outputs, folders=self.folders)
 
     # Ends
+
+    def _not_compared(self) -> tuple[Fault, ...]:
+        """Return what of long texts was not compared, as a warning."""
+        cells = [str(number) for number, outputs in sorted(self.plain[0].outputs.items()) if is_cut(outputs)]
+        return (too_long(cells),) if cells else ()
 
     def _refused(self, cell: int, why: str) -> Result:
         fault = refusal(cell, why)
         return Result(state="refused", faults=(fault,), seconds=self._seconds())
 
     def _unreadable(self, made: Conversion, faults: tuple[Fault, ...]) -> Result:
-        cells = [cell.number for cell in self.document.cells if cell.kind == "code"]
-        left = tuple(CellResult(cell=number, state="differs", after="the pipeline cannot be read") for number in cells)
+        said = "the pipeline cannot be read"
+        left = tuple(CellResult(cell=cell.number, state="differs", after=said) for cell in self._code())
         return Result(state="differs", conversion=made, cells=left, faults=faults)
 
     def _seconds(self) -> dict[str, float]:
         return {**self.seconds, "total": time.monotonic() - self.started}
+
+
+def too_long(cells: Sequence[str]) -> Fault:
+    """Return a warning that of what cells print, only the beginning and the end were compared."""
+    which = f"cell{'s' * (len(cells) != 1)} {', '.join(cells)}"
+    return Fault(
+        code="JP703",
+        severity="warning",
+        message=f"of what {which} print, only the beginning and the end were compared",
+        suggestion="print less, or compare the logs of the steps with what the original prints",
+    )
 
 
 def refusal(cell: int, why: str) -> Fault:
@@ -250,6 +295,18 @@ def _rank(result: Result) -> int:
 
 def _faults(step: Any) -> tuple[Fault, ...]:
     return (step.fault,) if step.fault else ()
+
+
+def _outputs(made: Conversion, tried: Tried, kept: dict[str, dict[int, list[Any]]]) -> Outputs:
+    """Return what the cells of the original show in the pipeline; of steps that are reused, what is kept."""
+    found: dict[int, list[Any]] = {}
+    for step in tried.run.steps.values() if tried.run else ():
+        key = str(step.key)
+        if step.notebook and step.state != "reused":
+            kept[key] = _shown_by(made, Path(step.notebook))
+        for number, outputs in kept.get(key, {}).items():
+            found.setdefault(number, []).extend(outputs)
+    return found
 
 
 def _shown_by(made: Conversion, path: Path) -> dict[int, list[Any]]:

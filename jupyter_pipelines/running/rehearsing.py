@@ -134,6 +134,7 @@ class _Stage:
         self.outputs: dict[int, list[dict[str, Any]]] = {}
         self.errors: dict[int, tuple[str, str]] = {}
         self.stopped: tuple[int, str] | None = None
+        self._played: list[tuple[int, int]] = []
 
     def play(self, cells: Sequence[tuple[int, str]]) -> None:
         made = [new_code_cell(text) for _, text in cells]  # type: ignore[no-untyped-call]
@@ -142,7 +143,10 @@ class _Stage:
             if text.strip():
                 self._play_one(client, index, number)
             if self.stopped is not None:
-                return
+                break
+        # a cell may change what an earlier one shows, so that outputs are taken when all is over
+        for index, number in self._played:
+            self.outputs[number] = [dict(one) for one in client.nb.cells[index].outputs]
 
     def _play_one(self, client: _Client, index: int, number: int) -> None:
         cell = client.nb.cells[index]
@@ -154,7 +158,7 @@ class _Stage:
                 self.stopped = (number, f"{error.ename}: {error.evalue}")
         except (DeadKernelError, CellTimeoutError) as error:
             self.stopped = (number, f"{type(error).__name__}: {error}".splitlines()[0])
-        self.outputs[number] = [dict(one) for one in cell.outputs]
+        self._played.append((index, number))
         if self.observe and self.stopped is None:
             self._look(number)
 

@@ -32,6 +32,8 @@ class Observed:
         Files.
     programs : int
         How many programs it started.
+    stars : Mapping of str to frozenset of str
+        Modules that it imports all of, with the names that they give.
     shows : bool
         It has outputs.
     """
@@ -49,6 +51,7 @@ class Observed:
     read: frozenset[str] = frozenset()
     wrote: frozenset[str] = frozenset()
     programs: int = 0
+    stars: Mapping[str, frozenset[str]] = field(default_factory=dict)
     shows: bool = True
 
     @classmethod
@@ -63,5 +66,6 @@ class Observed:
             settings=document["settings"],
             figures=document["figures"],
             programs=document["programs"],
+            stars={module: frozenset(names) for module, names in document["stars"].items()},
             shows=shows,
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
+import ast
 
+from jupyter_pipelines.notebook.code import parse_code
 from jupyter_pipelines.notebook.converting.survey import Unit
 
 _SHOWN = {"html": "HTML", "HTML": "HTML", "latex": "Latex", "markdown": "Markdown", "svg": "SVG", "SVG": "SVG",
@@ -26,8 +27,8 @@ def text_of(unit: Unit, *, raises: bool) -> str:
     if unit.cut.code.opaque:
         return _other_language(text)
     if unit.cut.code.fault is not None:
-        text = f"exec(compile({_quoted(text)}, 'cell', 'exec'))"
-    return _shielded(text) if raises or unit.cut.code.fault is not None else text
+        return f"get_ipython().run_cell({_quoted(text)});  # {_ON_PURPOSE}"
+    return _shielded(text) if raises else text
 
 
 def _other_language(text: str) -> str:
@@ -53,5 +54,17 @@ def _quoted(text: str) -> str:
 
 
 def _shielded(text: str) -> str:
-    body = textwrap.indent(text, "    ")
+    kept = _inside_texts(text)
+    lines = enumerate(text.split("\n"), start=1)
+    body = "\n".join(line if number in kept or not line.strip() else f"    {line}" for number, line in lines)
     return f"try:\n{body}\nexcept BaseException:  # {_ON_PURPOSE}\n    get_ipython().showtraceback()"
+
+
+def _inside_texts(text: str) -> set[int]:
+    """Return the lines that begin inside a literal of several lines: in front of them, a space would count."""
+    tree = parse_code(text).tree
+    found: set[int] = set()
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Constant | ast.JoinedStr):
+            found |= set(range(node.lineno + 1, (node.end_lineno or node.lineno) + 1))
+    return found

@@ -169,11 +169,23 @@ def _spelled_out(chunk: Chunk, unit: Unit, read: set[str]) -> Chunk:
     (node,) = chunk.body if len(chunk.body) == 1 else (None,)
     if chunk.kind != "star" or not isinstance(node, ast.ImportFrom) or node.level or not node.module:
         return chunk
-    others = {name for other in unit.cut.chunks if other is not chunk for name in other.names.binds}
-    names = sorted(name for name in unit.observed.bound - others if name in read)
+    names = sorted((unit.observed.stars.get(node.module, frozenset()) & read) - _given_later(chunk, unit))
     if not names:
         return chunk
     return cut(f"from {node.module} import {', '.join(names)}").chunks[0]
+
+
+def _given_later(chunk: Chunk, unit: Unit) -> set[str]:
+    """Return the names that what follows in the cell binds, other star imports among it."""
+    later = unit.cut.chunks[unit.cut.chunks.index(chunk) + 1 :]
+    modules = {
+        node.module or ""
+        for one in later
+        for node in one.body
+        if isinstance(node, ast.ImportFrom) and one.kind == "star"
+    }
+    stars = {name for module in modules for name in unit.observed.stars.get(module, ())}
+    return stars | {name for one in later for name, bind in one.names.binds.items() if bind.sure}
 
 
 class _Sorter:

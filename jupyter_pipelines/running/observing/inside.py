@@ -25,6 +25,7 @@ SECONDS = 2.0
 """How long looking at all names may take after one cell; what is left is told to be unknown."""
 
 _HISTORY = re.compile(r"_{1,3}|_i{0,3}\d*|_exit_code|_dh|_oh|_ih")
+_STAR = re.compile(r"^[ \t]*from[ \t]+([\w.]+)[ \t]+import[ \t]*\(?[ \t]*\*", re.MULTILINE)
 _observer: Observer | None = None
 
 
@@ -102,7 +103,16 @@ class Observer:
             "read": opened.read,
             "wrote": opened.wrote,
             "programs": opened.programs,
+            "stars": dict(self._stars()),
         }
+
+    def _stars(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield the modules of which the cell that just ended imports all, with the names that they give."""
+        text = (self._namespace.get("In") or [""])[-1]
+        for module in _STAR.findall(text) if isinstance(text, str) else ():
+            known = sys.modules.get(module)
+            public = [name for name in vars(known) if not name.startswith("_")] if known is not None else []
+            yield module, [str(name) for name in getattr(known, "__all__", public)]
 
     def _values(self) -> Iterator[tuple[str, Any]]:
         for name, value in list(self._namespace.items()):
