@@ -7,14 +7,14 @@ Every colour stands as an attribute of its element, so that the picture is right
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from jupyter_pipelines.pipeline.data import FileSource
-from jupyter_pipelines.reporting.cards import NARROWEST, SMALL, WIDEST, Card, file_svg, file_width
-from jupyter_pipelines.reporting.layout import Link, Node, Route, arrange
+from jupyter_pipelines.reporting.arranging import FILE, LABEL_ROOM, pieces, place
+from jupyter_pipelines.reporting.cards import NARROWEST, SMALL, WIDEST, Card, file_svg
+from jupyter_pipelines.reporting.layout import Route
 from jupyter_pipelines.reporting.lettering import cut, width
 from jupyter_pipelines.reporting.painting import FONT, paint, path, rect, style, text
 from jupyter_pipelines.reporting.statuses import Status, look
@@ -27,12 +27,9 @@ if TYPE_CHECKING:
 
 DETAILED = 200
 """Number of steps up to which each is drawn with all there is to say of it."""
-LABEL_ROOM = 120.0
-"""Greatest width of the names on a line, in pixels."""
 TOP = 30.0
 SMALLEST = 0.7
 """Scale down to which a picture shrinks to the width of its page; what is larger then is scrolled."""
-_FILE = "file:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,43 +89,12 @@ class _Picture:
         self.pipeline = pipeline
         self.statuses = statuses
         self.heading = heading
-        self.edges = pipeline.edges
         self.detailed = len(pipeline.steps) <= DETAILED
         self.cards = {step.name: Card(step, statuses.get(step.name), detailed=self.detailed) for step in pipeline}
-        self.layout = arrange(list(self._nodes()), list(self._links()))
-
-    def _nodes(self) -> Iterator[Node]:
-        for name in {name: None for step in self.pipeline for name in self._files(step)}:
-            yield Node(name=_FILE + name, width=file_width(name), height=26)
-        breadth = max((card.room for card in self.cards.values()), default=0.0)
+        room = max((card.room for card in self.cards.values()), default=0.0)
         height = max((card.height for card in self.cards.values()), default=0.0)
-        for name in self.cards:
-            yield Node(name=name, width=round(min(max(breadth, NARROWEST), WIDEST)), height=height)
-
-    def _links(self) -> Iterator[Link]:
-        for step in self.pipeline:
-            for name, names in self._files(step).items():
-                yield _link(_FILE + name, step.name, names)
-        for edge in self.edges:
-            yield _link(edge.source, edge.target, edge.names)
-        if self.detailed:
-            yield from self._results()
-
-    def _files(self, step: Step) -> dict[str, list[str]]:
-        """Return the files that `step` takes, with the names it gives them."""
-        taken: dict[str, list[str]] = {}
-        for one in step.inputs if self.detailed else ():
-            if isinstance(one.source, FileSource):
-                taken.setdefault(one.source.path, []).append(one.name)
-        return taken
-
-    def _results(self) -> Iterator[Link]:
-        """Yield a line for what no step takes: it leaves the pipeline."""
-        taken = {(edge.source, name) for edge in self.edges for name in edge.names}
-        for step in self.pipeline:
-            names = [one.name for one in step.outputs if (step.name, one.name) not in taken]
-            if names:
-                yield _link(step.name, None, names)
+        breadth = round(min(max(room, NARROWEST), WIDEST))
+        self.layout = place(pipeline, breadth=breadth, height=height, detailed=self.detailed)
 
     def svg(self) -> str:
         """Return the whole picture."""
@@ -165,35 +131,19 @@ class _Picture:
             yield text(tag.x + 6, tag.y - 4, shown, SMALL, "soft", hint=tag.label if shown != tag.label else "")
         for box in self.layout.boxes:
             yield (
-                self.cards[box.name].svg(box) if box.name in self.cards else file_svg(box.name.removeprefix(_FILE), box)
+                self.cards[box.name].svg(box) if box.name in self.cards else file_svg(box.name.removeprefix(FILE), box)
             )
 
     def _lines(self) -> Iterator[str]:
         """Yield the lines; those that only keep an order are dashed."""
         for dash in ("", ' stroke-dasharray="4 4"'):
             routes = [one for one in self.layout.routes if bool(one.label) != bool(dash)]
-            shape = "".join(dict.fromkeys(piece for route in routes for piece in _pieces(route)))
+            shape = "".join(dict.fromkeys(piece for route in routes for piece in pieces(route)))
             if shape:
                 yield path(shape, paint(stroke="line"), f' fill="none" stroke-width="1.5"{dash}')
         ends = "".join(map(_end, self.layout.routes))
         if ends:
             yield path(ends, paint(fill="line"))
-
-
-def _link(source: str, target: str | None, names: Iterable[str]) -> Link:
-    label = listed(names, 6)
-    return Link(source=source, target=target, label=label, room=min(LABEL_ROOM, width(label, SMALL)))
-
-
-def _pieces(route: Route) -> Iterator[str]:
-    """Yield the pieces of a line; lines of one trunk have their first ones in common."""
-    for (x, y), (to_x, to_y) in zip(route.points, route.points[1:], strict=False):
-        half = (to_x - x) / 2
-        yield (
-            f"M{x:g} {y:g}H{to_x:g}"
-            if y == to_y
-            else f"M{x:g} {y:g}c{half:g} 0 {half:g} {to_y - y:g} {2 * half:g} {to_y - y:g}"
-        )
 
 
 def _end(route: Route) -> str:
