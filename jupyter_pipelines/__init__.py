@@ -61,3 +61,8 @@ def load_ipython_extension(shell: Any) -> None:
 def unload_ipython_extension(shell: Any) -> None:
     """Take the magics away again; called by ``%unload_ext jupyter_pipelines``."""
     import_module(f"{__name__}.interfaces.magics").unregister(shell)
+
+
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    """Tell Jupyter's server where our extension of it is; called when a server starts."""
+    return [{"module": f"{__name__}.interfaces.server.extension"}]

@@ -106,6 +106,10 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP702": "a converted notebook cannot be written",
         "JP703": "a conversion is not proved",
         "JP704": "pytest is not installed",
+        # JP8xx: the server
+        "JP801": "a notebook is not known to the server",
+        "JP802": "a request to the server cannot be used",
+        "JP803": "a request to the server is not allowed",
         # JP9xx: ourselves
         "JP901": "something went wrong inside jupyter-pipelines",
     }

@@ -172,16 +172,17 @@ def cannot_write(path: Path, error: OSError) -> Fault:
 
 def as_json(document: Mapping[str, Any]) -> str:
     """Return `document` as JSON that every reader of JSON can read: ``nan`` and ``inf`` become texts."""
-    return json.dumps(_strict(document), indent=1, ensure_ascii=False, allow_nan=False, default=str)
+    return json.dumps(strict(document), indent=1, ensure_ascii=False, allow_nan=False, default=str)
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
+    """Return `value` as strict JSON can hold it: ``nan`` and ``inf`` become texts, names of values texts, too."""
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     if isinstance(value, Mapping):
-        return {str(key): _strict(one) for key, one in value.items()}
+        return {str(key): strict(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(one) for one in value]
+        return [strict(one) for one in value]
     return value
 
 

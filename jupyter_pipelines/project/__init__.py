@@ -113,6 +113,7 @@ class Project(Archive):
         jobs: int | None = None,
         on: str = "local",
         keep_going: bool = False,
+        run: str | None = None,
     ) -> str:
         """Plan a notebook and run it in a process of its own, which outlives this one; return the id of the run.
 
@@ -125,6 +126,8 @@ class Project(Archive):
             The notebook.
         cells : Mapping of str to str
             Texts that count instead of the saved ones, by cell id; they are never written to the notebook.
+        run : str or None
+            The id of the run, where it has got one already.
 
         Raises
         ------
@@ -150,7 +153,7 @@ class Project(Archive):
             on=on,
             keep_going=keep_going,
         )
-        return detaching.start(RUNNER, order, self.store_for(planned.pipeline))
+        return detaching.start(RUNNER, order, self.store_for(planned.pipeline), run=run)
 
     def carry_out(self, run: str, said: IO[str]) -> Run:
         """Do what :meth:`detach` was asked for, in the process that it started.

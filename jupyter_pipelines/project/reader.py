@@ -101,6 +101,12 @@ class Reader:
         """
         return self._store(str(self._url or pipeline.root / STORE_FOLDER))
 
+    def has_store(self, pipeline: Whose) -> bool:
+        """Tell whether there is a store for `pipeline` already: looking at a notebook does not make one."""
+        url = str(self._url or pipeline.root / STORE_FOLDER)
+        is_folder = url.startswith("file://") or "://" not in url
+        return url in self._stores or not is_folder or Path(url.removeprefix("file://")).is_dir()
+
     def _store(self, url: str) -> Store:
         if url not in self._stores:
             scheme = url.partition("://")[0] if "://" in url else "file"

@@ -106,7 +106,7 @@ class Order:
         )
 
 
-def start(module: str, order: Order, store: Store) -> str:
+def start(module: str, order: Order, store: Store, *, run: str | None = None) -> str:
     """Start a run in a process that belongs to nobody, and return its id once its document is there.
 
     Parameters
@@ -117,13 +117,15 @@ def start(module: str, order: Order, store: Store) -> str:
         What it is to do.
     store : Store
         Where the run is written down.
+    run : str or None
+        Its id, where it has got one already.
 
     Raises
     ------
     PipelinesError
         The run did not begin; nothing has run.
     """
-    run = store.runs.new_id()
+    run = run or store.runs.new_id()
     folder = store.runs.create(run)
     try:
         store.door.write(f"{FOLDER}/{run}/{ORDER}", json.dumps(order.to_dict(), separators=(",", ":")).encode())

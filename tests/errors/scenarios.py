@@ -74,6 +74,17 @@ def patched(book: Book, lines: str) -> Book:
     return book
 
 
+def served(line: str) -> Scenario:
+    """What the server answers with says it."""
+    lines = "from pathlib import Path\n"
+    lines += "from jupyter_pipelines.interfaces.server.handling import Refused, check, not_allowed\n"
+    lines += "from jupyter_pipelines.interfaces.server.known import Known\n"
+    lines += "from jupyter_pipelines.interfaces.server.table import ROUTES as ALL\n"
+    lines += "ROUTES = {(one.method, one.path): one for one in ALL}\n"
+    lines += f"try:\n    {line}\nexcept Exception as error:\n    print(error.faults[0])\n"
+    return lambda book: python(book, lines)
+
+
 def bug(book: Book) -> str:
     patched(book, "import json, re\nre.Scanner.scan = json.dumps = None\n")
     return book.write(LOAD).call("show", "--json").err
@@ -244,5 +255,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "JP606": observed_by_something_broken,
     "JP703": lambda book: book.write("rows = [1]\nprint(rows)").call("convert", "--static").err,
     "JP704": without_pytest,
+    "JP801": served("Known(Path()).meet('../book.ipynb')"),
+    "JP802": served("check(ROUTES['POST', 'notebooks'].body, {'path': 7})"),
+    "JP803": served("raise Refused(403, not_allowed('you may not execute pipelines on this server'))"),
     "JP901": bug,
 }

@@ -1,0 +1,276 @@
+"""Requests over HTTP: who asks, from where, whether they may, and whether what they ask for has the right shape.
+
+One handler serves every route. What it lets through goes to the route's function, in one of a few threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from http.client import responses
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from jsonschema import Draft202012Validator
+from jupyter_core.utils import ensure_async
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.utils import origin_matches_pat, url_path_join
+from tornado import web
+
+from jupyter_pipelines.errors import Fault, PipelinesError
+from jupyter_pipelines.interfaces.desk import strict
+from jupyter_pipelines.interfaces.server.asking import ACTIONS, Action, Request, Route
+from jupyter_pipelines.interfaces.server.known import Known
+from jupyter_pipelines.project import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RESOURCE = "jupyter_pipelines"
+"""What an authorizer is asked about."""
+PREFIX = "jupyter-pipelines/api"
+LARGEST = 16_000_000
+"""Bytes that the body of a request may have."""
+LONGEST_KEY = 256
+_THREADS = 4
+_STATUS: Mapping[str, int] = {"JP801": 404, "JP802": 400, "JP803": 403, "JP405": 404, "JP308": 500, "JP901": 500}
+_REFUSED = 422
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """What all requests to one server share.
+
+    Parameters
+    ----------
+    known : Known
+        The notebooks.
+    project : Project
+        What does the work.
+    pool : ThreadPoolExecutor
+        Where it is done.
+    asked : callable
+        Is called after each request that was let through.
+    """
+
+    known: Known
+    project: Project = field(default_factory=Project)
+    pool: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, _THREADS, "jupyter-pipelines"))
+    asked: Callable[[], None] = lambda: None
+
+
+class Refused(Exception):
+    """A request goes no further.
+
+    Parameters
+    ----------
+    status : int
+        The status of the answer.
+    fault : Fault
+        Why.
+    """
+
+    def __init__(self, status: int, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.status = status
+        self.faults = (fault,)
+
+
+class Door(APIHandler):
+    """Answers requests for one path."""
+
+    auth_resource = RESOURCE
+
+    def initialize(self, routes: Mapping[str, Route], office: Office) -> None:
+        """Take what the application's table has for this path."""
+        self.routes = routes
+        self.office = office
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Find out who asks, and refuse pages of other sites, whatever they know."""
+        await super().prepare()
+        if not self._finished and not self._is_ours():
+            raise web.HTTPError(403, "requests from other sites are refused")
+
+    @web.authenticated
+    async def get(self, **names: str) -> None:
+        """Answer a question."""
+        await self._answer(names)
+
+    @web.authenticated
+    async def post(self, **names: str) -> None:
+        """Do something, or answer a question that has a body."""
+        await self._answer(names)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Tell in JSON what Jupyter's own server refuses, and what went wrong."""
+        error = (kwargs.get("exc_info") or (None, None, None))[1]
+        said = error.log_message if isinstance(error, web.HTTPError) else None
+        message = said or responses.get(status_code, "refused")
+        faults = [not_allowed(message)] if status_code in (401, 403) else []
+        self._tell(status_code, [_bug(error)] if status_code >= 500 else faults, message)
+
+    async def _answer(self, names: Mapping[str, str]) -> None:
+        route = self.routes.get(self.request.method or "")
+        if route is None:
+            raise web.HTTPError(405)
+        try:
+            await self._permit(route.action)
+            request = await self._request(route, names)
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self.office.pool, self._work, route, request)
+        except Refused as error:
+            self._tell(error.status, error.faults)
+        except PipelinesError as error:
+            self._tell(_STATUS.get(error.code, _REFUSED), error.faults)
+        else:
+            self.office.asked()
+            self._send(route.status, answer)
+
+    def _work(self, route: Route, request: Request) -> str:
+        return written(route.work(self.office.project, request))
+
+    async def _permit(self, action: Action) -> None:
+        if not await may(self, action):
+            raise Refused(403, not_allowed(f"you may not {action} pipelines on this server"))
+
+    def _is_ours(self) -> bool:
+        """Tell whether the page that asks, if it is a page, is one that the server's owner trusts."""
+        origin = self.request.headers.get("Origin")
+        if origin is None or urlsplit(origin.lower()).netloc == self.request.headers.get("Host", "").lower():
+            return True
+        if self.allow_origin:
+            return self.allow_origin in ("*", origin)
+        return bool(self.allow_origin_pat and origin_matches_pat(self.allow_origin_pat, origin))
+
+    # What is asked
+
+    async def _request(self, route: Route, names: Mapping[str, str]) -> Request:
+        varying = dict(names)
+        about = self.office.known.find(varying.pop("id")) if "id" in varying else None
+        return Request(
+            known=self.office.known,
+            about=about,
+            names=varying,
+            body=self._body(route),
+            query=self._query(route),
+            key=self._key(),
+            may={action: await may(self, action) for action in ACTIONS} if route.personal else {},
+        )
+
+    def _body(self, route: Route) -> Mapping[str, Any]:
+        if route.method == "GET":
+            return {}
+        content = self.request.body
+        if len(content) > LARGEST:
+            raise Refused(413, _unusable(f"it has {len(content):,} bytes, and {LARGEST:,} are read"))
+        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise Refused(415, _unusable("its `Content-Type` is not `application/json`"))
+        try:
+            body = json.loads(content or b"{}", parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
+            raise Refused(400, _unusable("its body is not JSON")) from error
+        check(route.body or {}, body)
+        return body if isinstance(body, dict) else {}
+
+    def _query(self, route: Route) -> Mapping[str, Any]:
+        known: Mapping[str, Mapping[str, Any]] = (route.query or {}).get("properties", {})
+        given = {name: self.get_query_argument(name) for name in known if name in self.request.query_arguments}
+        query = {name: _value(text, known[name]) for name, text in given.items()}
+        check(route.query or {}, query)
+        return query
+
+    def _key(self) -> str:
+        key = self.request.headers.get("Idempotency-Key", "")
+        if len(key) > LONGEST_KEY:
+            raise Refused(400, _unusable(f"its `Idempotency-Key` is longer than {LONGEST_KEY} characters"))
+        return key
+
+    # What is answered
+
+    def _send(self, status: int, answer: str) -> None:
+        self.set_status(status)
+        self.set_header("Cache-Control", "no-store")
+        self.finish(answer)
+
+    def _tell(self, status: int, faults: Iterable[Fault], message: str = "") -> None:
+        listed = [fault.to_dict() for fault in faults]
+        self._send(status, written({"faults": listed, "message": message or (listed[0]["message"] if listed else "")}))
+
+
+def written(document: Mapping[str, Any]) -> str:
+    """Return an answer as strict JSON."""
+    return json.dumps(strict(document), separators=(",", ":"), allow_nan=False, default=str)
+
+
+async def may(handler: APIHandler, action: Action) -> bool:
+    """Tell whether whoever asks is allowed to `read`, `write` or `execute` pipelines."""
+    asked = handler.authorizer.is_authorized(handler, handler.current_user, action, RESOURCE)
+    return bool(await ensure_async(asked))
+
+
+def doors(routes: Iterable[Route], office: Office, base_url: str) -> list[tuple[str, type[Door], dict[str, Any]]]:
+    """Return what makes an application answer `routes`; methods of one path stand together."""
+    by_pattern: dict[str, dict[str, Route]] = {}
+    for route in routes:
+        by_pattern.setdefault(route.pattern, {})[route.method] = route
+    return [
+        (url_path_join(base_url, PREFIX, pattern), Door, {"routes": methods, "office": office})
+        for pattern, methods in by_pattern.items()
+    ]
+
+
+def check(schema: Mapping[str, Any], value: Any) -> None:
+    """Refuse what does not have the shape that `schema` demands.
+
+    Raises
+    ------
+    Refused
+        It has not; the answer says where.
+    """
+    error = next(Draft202012Validator(schema).iter_errors(value), None)
+    if error is not None:
+        where = "/".join(str(part) for part in error.absolute_path)
+        place = f"`{where[:200]}`" if where else "it"
+        raise Refused(400, _unusable(f"{place} does not fit the schema: {_brief(error.message)}"))
+
+
+def _brief(message: str) -> str:
+    return message if len(message) <= 300 else f"{message[:150]} … {message[-140:]}"
+
+
+def _value(text: str, schema: Mapping[str, Any]) -> Any:
+    """Return what stands behind a question mark as its schema has it; what does not fit stays a text."""
+    if schema.get("type") != "integer":
+        return text
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unusable(reason: str) -> Fault:
+    help_text = "send what `openapi.json` describes for this route"
+    return Fault(code="JP802", message=f"the request cannot be used: {reason}", suggestion=help_text)
+
+
+def not_allowed(reason: str) -> Fault:
+    """Return the fault of a request that whoever asks must not make."""
+    help_text = "log in with the server's token, or ask the owner of the server for the permission"
+    return Fault(code="JP803", message=f"the request is not allowed: {reason}", suggestion=help_text)
+
+
+def _bug(error: BaseException | None) -> Fault:
+    return Fault(
+        code="JP901",
+        message=f"{type(error).__name__} in the server",
+        suggestion="this is a bug of jupyter-pipelines: report it with the traceback in the server's log",
+    )

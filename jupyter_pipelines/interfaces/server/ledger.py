@@ -1,0 +1,69 @@
+"""Earlier runs, briefly: what is over does not change any more and is read once."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.project import Project, notebook_name
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.notebook.result import Home
+    from jupyter_pipelines.storing.store import Store
+
+MOST = 20_000
+RUNNING = "running"
+
+
+class Ledger:
+    """What there is to say of each run in a list of runs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._over: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
+
+    def of(self, project: Project, home: Home) -> list[dict[str, Any]]:
+        """Return the runs of a notebook, newest first."""
+        if not project.has_store(home):
+            return []
+        store, name = project.store_for(home), notebook_name(home)
+        briefs = (self._brief(store, run) for run in store.runs.ids())
+        return [brief["shown"] for brief in briefs if brief is not None and brief["notebook"] == name]
+
+    def _brief(self, store: Store, run: str) -> dict[str, Any] | None:
+        key = (store.url, run)
+        with self._lock:
+            if key in self._over:
+                return self._over[key]
+        try:
+            document = store.runs.read(run)
+        except StoreError:
+            return None
+        brief = {"notebook": document.get("notebook"), "shown": shown(document)}
+        if document.get("state") != RUNNING:
+            with self._lock:
+                self._over[key] = brief
+                while len(self._over) > MOST:
+                    self._over.popitem(last=False)
+        return brief
+
+
+LEDGER = Ledger()
+"""One for all requests."""
+
+
+def shown(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a list of runs says of one."""
+    steps = document.get("steps") or []
+    about = {name: document.get(name) for name in ("run", "state", "started", "finished", "seconds", "parameters")}
+    return {**about, "headline": headline(document), "steps": dict(Counter(str(one["state"]) for one in steps))}
+
+
+def headline(document: Mapping[str, Any]) -> str:
+    """Return in one line what became of a run."""
+    from jupyter_pipelines.reporting.summary import headline as of_summary
+
+    return of_summary(document)

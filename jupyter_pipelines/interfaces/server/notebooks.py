@@ -1,0 +1,168 @@
+"""Routes about a notebook as it is now, saved or not: nothing of it is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import Fault, PipelineError, PipelinesError
+from jupyter_pipelines.interfaces.server import shapes
+from jupyter_pipelines.interfaces.server.asking import Request, Route
+from jupyter_pipelines.interfaces.server.ledger import LEDGER, RUNNING
+from jupyter_pipelines.project import Project
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.notebook.document import Cell
+    from jupyter_pipelines.notebook.result import Reading
+    from jupyter_pipelines.pipeline.graph import Pipeline
+    from jupyter_pipelines.pipeline.step import Step
+
+GIVEN: Mapping[str, Any] = {
+    "cells": shapes.CELLS,
+    "parameters": shapes.VALUES,
+    "to": shapes.NAMES,
+    "from": shapes.NAMES,
+    "only": shapes.NAMES,
+    "force": {"anyOf": [shapes.BOOL, shapes.NAMES]},
+}
+"""Fields of the body by which part of a pipeline is asked for."""
+
+
+def met(_: Project, request: Request) -> dict[str, Any]:
+    """Take notice of a notebook, and return the id by which it is called from now on."""
+    notebook = request.known.meet(request.body["path"])
+    return {"id": notebook.id, "path": notebook.name, "name": notebook.path.name}
+
+
+def graph(project: Project, request: Request) -> dict[str, Any]:
+    """Return the graph, what a run would do, everything that is wrong, and what each cell is."""
+    reading = reading_of(project, request)
+    faults, drawn = list(reading.faults), dict[str, Any](graph=None, statuses=None)
+    if reading.pipeline is not None:
+        drawn, more = _drawn(project, reading.pipeline, request.body.get("parameters") or {})
+        faults += more
+    runs = LEDGER.of(project, request.home(project))
+    return {
+        **drawn,
+        "faults": [fault.to_dict() for fault in faults],
+        "cells": {cell.id: about for cell, about in _cells(reading) if cell.id},
+        "last": runs[0]["run"] if runs else None,
+        "active": [run["run"] for run in runs if run["state"] == RUNNING],
+    }
+
+
+def plan(project: Project, request: Request) -> dict[str, Any]:
+    """Return what a run would do, and why."""
+    return project.plan(pipeline_of(project, request), **given(request.body)).to_dict()
+
+
+def reading_of(project: Project, request: Request) -> Reading:
+    """Return what the notebook is read into."""
+    return project.inspect(request.document())
+
+
+def pipeline_of(project: Project, request: Request) -> Pipeline:
+    """Return the pipeline that the notebook makes.
+
+    Raises
+    ------
+    PipelineError
+        It makes none; every fault at once.
+    """
+    reading = reading_of(project, request)
+    if reading.pipeline is None:
+        raise PipelineError(*(fault for fault in reading.faults if fault.severity == "error"))
+    return reading.pipeline
+
+
+def given(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a selection and values of parameters as a project takes them."""
+    force = body.get("force", False)
+    return {
+        "texts": body.get("parameters") or {},
+        "to": body.get("to") or (),
+        "start": body.get("from") or (),
+        "only": body.get("only") or (),
+        "force": force,
+    }
+
+
+def _drawn(project: Project, pipeline: Pipeline, texts: Mapping[str, str]) -> tuple[dict[str, Any], Sequence[Fault]]:
+    """Return graph and statuses; without a plan, because values are wrong, the graph and what is wrong."""
+    from jupyter_pipelines.reporting import particulars
+    from jupyter_pipelines.reporting.graphing import critical_path, graph_document, status_document
+    from jupyter_pipelines.reporting.statuses import of_plan
+
+    drawn = {"graph": graph_document(pipeline), "statuses": None}
+    if not project.has_store(pipeline):
+        return drawn, ()
+    try:
+        planned = project.plan(pipeline, texts=texts)
+    except PipelinesError as error:
+        return drawn, error.faults
+    document = planned.to_dict()
+    found = of_plan(document)
+    critical = critical_path(pipeline, found)
+    return drawn | {
+        "statuses": status_document(found, more=particulars.of_plan(document), critical=critical)
+    }, planned.faults
+
+
+# Cells
+
+
+def _cells(reading: Reading) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    steps = {cell.number: step for step in reading.pipeline or () for cell in step.cells}
+    for cell in reading.document.cells:
+        step = steps.get(cell.number)
+        kind, name = _kind(cell)
+        yield cell, {"step": name, "kind": kind, "inferred": _interface(step) if step else None}
+
+
+def _kind(cell: Cell) -> tuple[str, str | None]:
+    from jupyter_pipelines.notebook.headers import split_cell
+    from jupyter_pipelines.notebook.pieces import pieces_of
+
+    if cell.kind != "code":
+        return cell.kind, None
+    split = split_cell(cell.source, cell.number, cell.tags)
+    if split.header is not None:
+        return split.header.kind, split.header.name or None
+    pieces = pieces_of(split.body)
+    return ("shared" if pieces and all(one.kind != "computed" for one in pieces) else "exploration"), None
+
+
+def _interface(step: Step) -> dict[str, Any]:
+    return {
+        "in": [one.name for one in step.inputs],
+        "out": [one.name for one in step.outputs],
+        "params": list(step.parameters),
+    }
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="notebooks",
+        work=met,
+        summary="Tell the server of a notebook, by its path below the server's root, and get its id",
+        body=shapes.fields(("path",), path=shapes.text(4_096)),
+        answer=shapes.has("id", "path", "name"),
+    ),
+    Route(
+        method="POST",
+        path="notebooks/{id}/graph",
+        work=graph,
+        summary="The graph, what a run would do, faults, and what each cell is; executes nothing",
+        body=shapes.fields(cells=shapes.CELLS, parameters=shapes.VALUES),
+        answer=shapes.has("graph", "statuses", "faults", "cells", "last", "active"),
+    ),
+    Route(
+        method="POST",
+        path="notebooks/{id}/plan",
+        work=plan,
+        summary="What a run would do, and why, for each step",
+        body=shapes.fields(**GIVEN),
+        answer=shapes.has("schema", "steps", "faults"),
+    ),
+)

@@ -1,0 +1,97 @@
+"""The same wish, made twice, starts one run: also when the answer was lost, or the server killed meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import Fault, PlanError, StoreError
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storing.store import Store
+
+FOLDER = "asked"
+DAYS = 7
+"""How long a key is remembered."""
+
+
+class Once:
+    """Remembers in the store which key began which run: before it begins, so that nothing can be lost between."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def run(self, store: Store, key: str, asked: Mapping[str, Any], start: Callable[[str], str]) -> str:
+        """Return the run that `key` began, or let it begin.
+
+        Parameters
+        ----------
+        store : Store
+            Where it is remembered.
+        key : str
+            The ``Idempotency-Key``.
+        asked : Mapping
+            What is asked for.
+        start : callable
+            Starts a run with the id that it gets; returns that id.
+
+        Raises
+        ------
+        PlanError
+            The key was used for something else (JP802).
+        """
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+        name = f"{FOLDER}/{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()}.json"
+        with self._lock:
+            noted = _noted(store, name)
+            if noted.get("asked", digest) != digest:
+                raise PlanError(_used())
+            run = noted.get("run")
+            if isinstance(run, str) and _is_there(store, run):
+                return run
+            run = store.runs.new_id()
+            _forget_old(store)
+            store.door.write(name, json.dumps({"asked": digest, "run": run}).encode())
+            try:
+                return start(run)
+            except BaseException:
+                with suppress(OSError):
+                    store.door.rm(name)
+                raise
+
+
+def _noted(store: Store, name: str) -> dict[str, Any]:
+    try:
+        noted = json.loads(store.door.read(name))
+    except (OSError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
+def _is_there(store: Store, run: str) -> bool:
+    try:
+        store.runs.read(run)
+    except StoreError:
+        return False
+    return True
+
+
+def _forget_old(store: Store) -> None:
+    oldest = time.time() - DAYS * 86_400
+    for name in store.door.ls(FOLDER):
+        with suppress(OSError):
+            if store.door.locate(f"{FOLDER}/{name}").stat().st_mtime < oldest:
+                store.door.rm(f"{FOLDER}/{name}")
+
+
+def _used() -> Fault:
+    return Fault(
+        code="JP802",
+        message="this `Idempotency-Key` was used for something else",
+        suggestion="make a new key for each thing that is asked for",
+    )

@@ -1,0 +1,47 @@
+"""Every route there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_pipelines import __version__
+from jupyter_pipelines.interfaces.server import shapes
+from jupyter_pipelines.interfaces.server.asking import Request, Route
+from jupyter_pipelines.interfaces.server.describing import describe
+from jupyter_pipelines.interfaces.server.editing import ROUTES as EDITING
+from jupyter_pipelines.interfaces.server.notebooks import ROUTES as NOTEBOOKS
+from jupyter_pipelines.interfaces.server.runs import ROUTES as RUNS
+from jupyter_pipelines.project import Project
+
+
+def me(_: Project, request: Request) -> dict[str, Any]:
+    """Return what whoever asks may do here."""
+    return {**request.may, "version": __version__}
+
+
+def openapi(_: Project, __: Request) -> dict[str, Any]:
+    """Return the description of all routes."""
+    return describe(ROUTES)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="me",
+        work=me,
+        summary="What the user may do with pipelines on this server, and which version answers",
+        answer=shapes.has("read", "write", "execute", "version"),
+        personal=True,
+    ),
+    Route(
+        method="GET",
+        path="openapi.json",
+        work=openapi,
+        summary="This document",
+        answer=shapes.has("openapi", "info", "paths"),
+    ),
+    *NOTEBOOKS,
+    *RUNS,
+    *EDITING,
+)
+"""What is asked for, and what answers it; handlers, OpenAPI document and tests are made from it."""
