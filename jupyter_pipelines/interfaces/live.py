@@ -3,14 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jupyter_pipelines.interfaces.session import Session
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.planning.plan import Plan
-from jupyter_pipelines.reporting.statuses import Status, of_plan
+from jupyter_pipelines.reporting import particulars
+from jupyter_pipelines.reporting.statuses import Status, of_plan, of_step_run
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.project import Project
+    from jupyter_pipelines.project.reader import Whose
 
 _PLANNED = {"reuse": "reused", "maybe": "stale", "blocked": "blocked", "skip": "skipped"}
 _CHANGED = {"never-run": "never run", "code": "edited"}
+_UNDONE = frozenset({"never run", "stale", "run", "maybe"})
+
+
+class Said(NamedTuple):
+    """What is said of the steps of a pipeline: their states, and their particulars."""
+
+    statuses: Mapping[str, Status]
+    more: Mapping[str, Mapping[str, Any]]
+
+
+def say(session: Session, pipeline: Pipeline) -> Said:
+    """Return what to say of every step to the user of a live notebook."""
+    planned = session.project.plan(pipeline)
+    said = Said(statuses(session, pipeline, planned), particulars.of_plan(planned.to_dict()))
+    return with_failures(session.project, session.home(), planned, said)
+
+
+def with_failures(project: Project, home: Whose, planned: Plan, said: Said) -> Said:
+    """Add what failed in the newest run, as far as it would fail again: nothing it depends on has changed since."""
+    found, more = dict(said.statuses), dict(said.more)
+    for one in _newest(project, home).get("steps", ()):
+        name = one["name"]
+        if one["state"] not in ("failed", "cancelled", "lost") or name not in found:
+            continue
+        if found[name].state in _UNDONE and one["key"] is not None and planned[name].key == one["key"]:
+            found[name] = of_step_run(one)
+            more[name] = {**more.get(name, {}), **particulars.of_step_run(one)}
+    return Said(found, more)
+
+
+def _newest(project: Project, home: Whose) -> Mapping[str, Any]:
+    """Return the document of the newest run; an empty one if there is none."""
+    found = (project.find_run(home, run) for run in reversed(project.run_names(home)))
+    return next((document for document in found if document is not None), {})
 
 
 def statuses(session: Session, pipeline: Pipeline, plan: Plan) -> Mapping[str, Status]:

@@ -9,7 +9,7 @@ import click
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from jupyter_pipelines.errors import Fault, PipelineError, PlanError
-from jupyter_pipelines.interfaces import transformer
+from jupyter_pipelines.interfaces import showing, transformer
 from jupyter_pipelines.interfaces.mistakes import as_fault
 from jupyter_pipelines.interfaces.pipeline_magic import pipeline as pipeline_commands
 from jupyter_pipelines.interfaces.session import Session
@@ -109,6 +109,7 @@ def register(shell: Any) -> None:
     setattr(shell, _SESSION, session)
     shell.register_magics(PipelineMagics(shell, session))
     transformer.install(shell)
+    showing.register(shell)
     shell.events.register("pre_run_cell", session.before_cell)
     shell.events.register("post_run_cell", session.after_cell)
 
@@ -116,6 +117,7 @@ def register(shell: Any) -> None:
 def unregister(shell: Any) -> None:
     """Undo :func:`register`; the magics' names stay, as IPython forgets none."""
     transformer.remove(shell)
+    showing.unregister(shell)
     session = getattr(shell, _SESSION, None)
     if session is not None:
         shell.events.unregister("pre_run_cell", session.before_cell)

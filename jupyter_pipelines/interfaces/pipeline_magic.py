@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from jupyter_pipelines.errors import Fault, NotebookError, PlanError
+from jupyter_pipelines.errors import Fault, NotebookError
+from jupyter_pipelines.interfaces import showing
 from jupyter_pipelines.interfaces.board import Board, RunBoard
 from jupyter_pipelines.interfaces.cli_options import texts_of
+from jupyter_pipelines.interfaces.debugging import load_for_debugging
 from jupyter_pipelines.interfaces.live import statuses
 from jupyter_pipelines.interfaces.session import Session
-from jupyter_pipelines.pipeline.data import Upstream
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.project import require_step
 from jupyter_pipelines.running.run import Run
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.running.events import Observer
 
 PARAMETER = click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Value of a parameter.")
 FORCE = click.option(
@@ -34,7 +39,11 @@ def pipeline() -> None:
 @click.pass_obj
 def show(session: Session) -> None:
     """Show the graph; it is updated while cells and runs change the state of its steps."""
-    board = Board(_read(session))
+    found = _read(session)
+    if showing.can_show_widgets(session.shell):
+        showing.show(session, found)
+        return
+    board = Board(found)
     _draw(session, board)
     session.watch(partial(_draw, session, board))
 
@@ -56,9 +65,11 @@ def run(session: Session, /, detach: bool, **how: Any) -> None:
 def _detached(
     session: Session, *, steps: tuple[str, ...], jobs: int | None, on: str, keep_going: bool, **how: Any
 ) -> None:
-    _read(session)
+    found = _read(session)
     about = {"to": steps, "jobs": jobs, "on": on, "keep_going": keep_going, **_how(**how)}
     name = session.project.detach(session.source(), cells=session.newer_texts(), **about)
+    if showing.can_show_widgets(session.shell):
+        showing.show_detached(session, found, name)
     print(f"run {name} goes on by itself, whatever becomes of this kernel; `%pipeline attach` shows it")
 
 
@@ -66,10 +77,24 @@ def _attended(
     session: Session, *, steps: tuple[str, ...], jobs: int | None, on: str, keep_going: bool, **how: Any
 ) -> None:
     found = _read(session)
-    plan = session.project.plan(found, to=steps, **_how(**how))
-    done = session.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[RunBoard(found)])
+    plan = session.project.plan(found, to=steps, **_how(**how)).require()
+    with _shown(session, found) as observer:
+        done = session.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
     session.refresh()
     done.raise_for_state()
+
+
+@contextmanager
+def _shown(session: Session, found: Pipeline) -> Iterator[Observer]:
+    """Return an observer that shows a run as the front end can show it."""
+    if not showing.can_show_widgets(session.shell):
+        yield RunBoard(found)
+        return
+    observer, exhibit = showing.show_run(session, found)
+    try:
+        yield observer
+    finally:
+        exhibit.show(update=True)
 
 
 @pipeline.command()
@@ -79,10 +104,10 @@ def attach(session: Session, run: str) -> None:
     """Show how a run gets on that goes on elsewhere, or went; an interrupt ends the showing, not the run."""
     home = session.home()
     name = str(session.project.run_document(home, run)["run"])
-    board = RunBoard(_read(session))
     try:
-        for event in session.project.listen(home, name):
-            board(event=event)
+        with _shown(session, _read(session)) as observer:
+            for event in session.project.listen(home, name):
+                observer(event=event)
     except KeyboardInterrupt:
         print(f"run {name} goes on; `%pipeline cancel` ends it")
         return
@@ -152,17 +177,11 @@ def load(session: Session, name: str) -> None:
 @click.pass_obj
 def debug(session: Session, step: str) -> None:
     """Load the inputs that STEP had when it failed last, and name its executed notebook."""
-    found = _read(session)
-    require_step(found, step)
-    failed = _last_failure(session, found, step)
-    for one in found[step].inputs:
-        if isinstance(one.source, Upstream):
-            session.shell.user_ns[one.name] = session.project.load(found, str(one.source))
-        else:
-            session.shell.user_ns[one.name] = found.folder / one.source.path
-    print(f"error[{failed['error']['code']}]: {failed['error']['message']}")
-    print(f"  executed notebook: {failed['notebook']}")
-    print(f"  loaded: {', '.join(one.name for one in found[step].inputs) or 'nothing, it takes no inputs'}")
+    _read(session)
+    found = load_for_debugging(session, step, session.shell.user_ns)
+    print(f"error[{found['error']['code']}]: {found['error']['message']}")
+    print(f"  executed notebook: {found['notebook']}")
+    print(f"  loaded: {', '.join(found['loaded']) or 'nothing, it takes no inputs'}")
 
 
 @pipeline.command()
@@ -238,23 +257,6 @@ def _draw(session: Session, board: Board) -> None:
 
 def _how(*, parameters: tuple[str, ...], force: tuple[str, ...]) -> dict[str, Any]:
     return {"texts": texts_of(parameters), "force": True if "" in force else force}
-
-
-def _last_failure(session: Session, found: Pipeline, step: str) -> dict[str, Any]:
-    for document in session.project.runs(found):
-        for one in document["steps"]:
-            if one["name"] == step and one["state"] == "failed":
-                return dict(one)
-    raise PlanError(_never_failed(step))
-
-
-def _never_failed(step: str) -> Fault:
-    return Fault(
-        code="JP405",
-        message=f"step `{step}` has not failed in any run that is kept",
-        suggestion=f"load a stored output with `%pipeline load {step}.NAME`, or look at `%pipeline runs`",
-        step=step,
-    )
 
 
 def _no_notebook() -> Fault:

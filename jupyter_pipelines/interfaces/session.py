@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jupyter_pipelines.errors import PipelinesError
 from jupyter_pipelines.notebook.declaring import declared_by
@@ -20,6 +20,9 @@ from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.secrets import NoSecret, Secret, is_reference, reveal
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.project import Project
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.interfaces.stage import Stage
 
 NOTEBOOK_VARIABLE = "JUPYTER_PIPELINES_NOTEBOOK"
 LIVE_FOLDER = "live"
@@ -63,6 +66,7 @@ class Session:
         self.shell = shell
         self.project = project or Project()
         self.executed: dict[str, Executed] = {}
+        self.stage: Stage | None = None
         self._current: str | None = None
         self._watching: list[Callable[[], None]] = []
 
@@ -103,7 +107,7 @@ class Session:
 
     def refresh(self) -> None:
         """Bring the pictures on show up to date."""
-        for redraw in self._watching:
+        for redraw in (*self._watching, *([self.stage.refresh] if self.stage else ())):
             # A notebook that is being edited may be faulty for a while; a picture then shows what was right last.
             with suppress(PipelinesError):
                 redraw()

@@ -39,6 +39,17 @@ class Archive(Reader):
         """
         return self._history(pipeline).pick(name)
 
+    def run_names(self, pipeline: Whose) -> tuple[str, ...]:
+        """Return the ids of all runs in the store of a notebook, also of other notebooks, oldest first.
+
+        No document is read: whoever watches for new runs asks often.
+        """
+        return self.store_for(pipeline).runs.names()
+
+    def find_run(self, pipeline: Whose, run: str) -> dict[str, Any] | None:
+        """Return the document of the run with exactly this id; None if this notebook has none."""
+        return self._history(pipeline).find(run)
+
     def diff(self, pipeline: Whose, first: str, second: str) -> Difference:
         """Compare two runs: parameters, code, inputs, outputs, durations."""
         from jupyter_pipelines.reporting.comparing import compare

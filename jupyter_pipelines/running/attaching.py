@@ -81,6 +81,7 @@ class Watch:
     """
 
     def __init__(self, store: Store, run: str) -> None:
+        self._store = store
         self._runs = store.runs
         self._run = run
         self._tail = Tail(store.runs.folder(run))
@@ -97,6 +98,11 @@ class Watch:
             events = self._last_words()
         self.ended = any(event.get("event") == _OVER for event in events)
         return events
+
+    def listen(self) -> list[Event]:
+        """Return what :meth:`read` returns as the run's own observers got it; the last one has the whole run."""
+        found = [event for event in map(heard, self.read()) if event is not None]
+        return [_completed(self._store, event) for event in found]
 
     def _last_words(self) -> list[dict[str, Any]]:
         """Return what there is to say when nothing is heard: nothing as long as the run goes on."""

@@ -119,6 +119,7 @@ class Books:
             started=self._started,
             finished=self._finished,
             warnings=self._warnings,
+            pipeline=self._plan.pipeline,
         )
 
     def known(self) -> Mapping[str, Mapping[str, Artifact]]:

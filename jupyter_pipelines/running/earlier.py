@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import Fault, StoreError, closest
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.storing.runs import is_run
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storing.records import StepRecord
@@ -39,7 +40,16 @@ class History:
 
     def pick(self, name: str) -> dict[str, Any]:
         """Return the document of the run called `name`; see :func:`pick`."""
-        return pick(list(self.documents()), name)
+        whole = self.find(name) if is_run(name) else None
+        return whole or pick(list(self.documents()), name)
+
+    def find(self, run: str) -> dict[str, Any] | None:
+        """Return the document of the run with exactly this id; None if there is none, or it is of another notebook."""
+        try:
+            document = self._store.runs.read(run)
+        except StoreError:
+            return None
+        return document if document.get("notebook") == self._notebook else None
 
     def finished(self, step: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """Yield what runs say of a step that they made or reused, and the document of the run, newest first."""

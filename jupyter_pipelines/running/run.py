@@ -21,6 +21,7 @@ from jupyter_pipelines.pipeline.data import Artifact
 from jupyter_pipelines.planning.deciding import Reason
 
 if TYPE_CHECKING:
+    from jupyter_pipelines.pipeline.graph import Pipeline
     from jupyter_pipelines.storing.store import Store
 
 SCHEMA = "jupyter-pipelines/run/1"
@@ -239,6 +240,8 @@ class Run:
         When, ISO 8601 in UTC; `finished` is empty while it runs.
     warnings : tuple of Fault
         What is doubtful about the run as a whole.
+    pipeline : Pipeline or None
+        What was run; None in a run that was read from its document.
 
     Examples
     --------
@@ -254,6 +257,7 @@ class Run:
     started: str = ""
     finished: str = ""
     warnings: tuple[Fault, ...] = ()
+    pipeline: Pipeline | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, step: str) -> StepRun:
         if step not in self.steps:

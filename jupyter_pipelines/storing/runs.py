@@ -102,8 +102,11 @@ class Runs:
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all runs that have a document, newest first."""
-        names = [name for name in self._door.ls(FOLDER) if is_run(name)]
-        return tuple(name for name in reversed(names) if self._door.exists(f"{FOLDER}/{name}/{DOCUMENT}"))
+        return tuple(name for name in reversed(self.names()) if self._door.exists(f"{FOLDER}/{name}/{DOCUMENT}"))
+
+    def names(self) -> tuple[str, ...]:
+        """Return the ids of all runs that have a folder, oldest first; faster than :meth:`ids`."""
+        return tuple(name for name in self._door.ls(FOLDER) if is_run(name))
 
     def is_live(self, run: str) -> bool:
         """Tell whether the process of a run still works on it."""

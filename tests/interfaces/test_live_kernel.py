@@ -80,6 +80,7 @@ class Answer:
         self.error = ""
         self.result: dict[str, Any] = {}
         self.displays: list[dict[str, Any]] = []
+        self.told: list[dict[str, Any]] = []
 
     def take(self, kind: str, content: dict[str, Any]) -> bool:
         if kind == "stream":
@@ -90,6 +91,8 @@ class Answer:
             self.result = content["data"]
         elif kind in ("display_data", "update_display_data"):
             self.displays.append(content["data"])
+        elif kind in ("comm_open", "comm_msg"):
+            self.told.append(content["data"])
         return kind == "status" and content["execution_state"] == "idle"
 
 
@@ -217,6 +220,17 @@ def test_show_has_a_picture_and_a_text_and_follows_the_cells(opened: tuple[Book,
     assert {"text/plain", "text/html"} <= shown.keys()
     assert "never run" in shown["text/plain"]
     assert "<script" not in shown["text/html"]
+    live.ask(PIPELINE[1], "c1")
+    told = live.ask(PIPELINE[2], "c2").told
+    states = [one["state"]["statuses"]["steps"] for one in told if "statuses" in one.get("state", {})]
+    assert {name: one["state"] for name, one in states[-1].items()} == {"make": "fresh", "double": "never run"}
+
+
+def test_where_no_widget_can_be_the_picture_follows_the_cells(opened: tuple[Book, Live]) -> None:
+    _, live = opened
+    live.ask("%env JUPYTER_PIPELINES_WIDGET=0")
+    shown = live.ask("%pipeline show").displays[-1]
+    assert "application/vnd.jupyter.widget-view+json" not in shown
     live.ask(PIPELINE[1], "c1")
     after = live.ask(PIPELINE[2], "c2").displays[-1]
     assert "fresh" in after["text/plain"]

@@ -166,7 +166,7 @@ def hearing(said: list[str]) -> Callable[[dict], None]:
         content = message["content"]
         if message["msg_type"] == "stream":
             said.append(content["text"])
-        elif "data" in content:
+        elif "text/plain" in content.get("data", {}):
             said.append(content["data"]["text/plain"])
 
     return hear

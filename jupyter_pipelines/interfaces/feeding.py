@@ -1,0 +1,142 @@
+"""From the events of a run to the widgets that show it: changed entries, at most ten times a second.
+
+Whoever runs the pipeline only notes events. A thread looks at them and sends, so that no front end holds up a run.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.reporting import particulars
+from jupyter_pipelines.reporting.following import Following
+from jupyter_pipelines.reporting.graphing import status_document
+from jupyter_pipelines.reporting.particulars import Particulars
+from jupyter_pipelines.reporting.statuses import of_run
+from jupyter_pipelines.running.events import Event, RunFinished, StepProgress, StepStarted
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.interfaces.widgets import PipelineWidget
+
+PACE = 0.1
+"""Seconds between two messages."""
+WHOLE = 2.0
+"""Seconds between two messages with everything, for views that were opened meanwhile; more for many steps."""
+_STEPS = 200
+_BLOCK = 4096
+
+
+class Feed:
+    """Follows one run, and brings what happens to widgets; it is an observer of the run.
+
+    Parameters
+    ----------
+    widgets : callable
+        Returns the widgets on show now.
+
+    Attributes
+    ----------
+    run : str or None
+        Id of the run, once it has begun.
+    """
+
+    def __init__(self, widgets: Callable[[], Iterable[PipelineWidget]]) -> None:
+        self._widgets = widgets
+        self._following = Following()
+        self._particulars = Particulars()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._sent: dict[str, Any] = {}
+        self._whole_at = time.monotonic()
+        self._logs: dict[str, str] = {}
+        self.run: str | None = None
+        self._thread = threading.Thread(target=self._work, name="jupyter-pipelines-feed", daemon=True)
+
+    def __call__(self, *, event: Event) -> None:
+        """Take notice of an event; the last one is shown before this returns."""
+        self._note(event)
+        if self.run is None:
+            self.run = event.run
+            self._thread.start()
+        if isinstance(event, RunFinished):
+            self.close()
+            self._finish(event)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def read_logs(self) -> None:
+        """Take the last lines of what running steps have printed from their logs: events do not tell them."""
+        with self._lock:
+            running = {step: self._logs[step] for step in self._following.running if step in self._logs}
+        for step, log in running.items():
+            self._note(StepProgress(run=self.run or "", at="", step=step, text=last_line(log)))
+
+    def _note(self, event: Event) -> None:
+        with self._lock:
+            self._following(event=event)
+            self._particulars(event=event)
+            if isinstance(event, StepStarted):
+                self._logs[event.step] = event.log
+
+    def _work(self) -> None:
+        while not self._over.wait(PACE):
+            self._push()
+
+    def _push(self) -> None:
+        with self._lock:
+            told, more = self._following, dict(self._particulars.more)
+            words = f"{told.finished} of {told.total} steps finished"
+            document = status_document(told.statuses(), run=self.run, running=True, headline=words, more=more)
+        news = {name: _news(entry) for name, entry in document["steps"].items()}
+        changed = [name for name, entry in news.items() if entry != self._sent.get(name)]
+        whole = time.monotonic() - self._whole_at > WHOLE * (1 + len(news) / _STEPS)
+        if changed:
+            self._sent = news
+            self._send({**document, "steps": {name: document["steps"][name] for name in changed}})
+        if changed and whole:
+            self._whole_at = time.monotonic()
+            self._show(document)
+
+    def _send(self, changes: dict[str, Any]) -> None:
+        for widget in self._widgets():
+            with suppress(Exception):  # a front end that has gone is no reason to stop
+                widget.tell(changes)
+
+    def _show(self, document: dict[str, Any]) -> None:
+        for widget in self._widgets():
+            with suppress(Exception):
+                widget.statuses = document
+
+    def _finish(self, event: RunFinished) -> None:
+        result = event.result.to_dict()
+        for widget in self._widgets():
+            known = {**widget.known, **of_run(result)}
+            more = {**widget.more, **particulars.of_run(result)}
+            with suppress(Exception):
+                widget.draw(widget.pipeline, known, more=more, result=result)
+
+
+def last_line(log: str) -> str:
+    """Return the last line of a file that has anything in it; empty when there is none."""
+    try:
+        with Path(log).open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _BLOCK))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+
+def _news(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what makes an entry worth sending: seconds that go by are counted by whoever shows them."""
+    running = entry.get("state") == "running"
+    return {name: value for name, value in entry.items() if not (running and name == "seconds")}

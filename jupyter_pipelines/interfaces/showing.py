@@ -1,0 +1,250 @@
+"""How a notebook shows pipelines, plans and runs: as widgets where a front end can draw them, else as pictures."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from IPython.display import display
+
+from jupyter_pipelines.interfaces.live import Said, say, with_failures
+from jupyter_pipelines.reporting.bundling import bundle
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.interfaces.session import Session
+    from jupyter_pipelines.interfaces.stage import Stage
+    from jupyter_pipelines.interfaces.widgets import PipelineWidget
+    from jupyter_pipelines.pipeline.graph import Pipeline
+    from jupyter_pipelines.planning.plan import Plan
+    from jupyter_pipelines.running.events import Observer
+    from jupyter_pipelines.running.run import Run
+
+VARIABLE = "JUPYTER_PIPELINES_WIDGET"
+"""Environment variable: ``0`` shows pictures where widgets could be."""
+SCRIPT = Path(__file__).parents[1] / "static" / "widget.js"
+_SHOWN = {
+    ("jupyter_pipelines.pipeline.graph", "Pipeline"): "of_pipeline",
+    ("jupyter_pipelines.planning.plan", "Plan"): "of_plan",
+    ("jupyter_pipelines.running.run", "Run"): "of_run",
+}
+_stages: dict[str, Stage] = {}
+_hinted: set[str] = set()
+
+
+class Exhibit:
+    """One widget in one output cell, and the static picture of it that is saved with the notebook.
+
+    Parameters
+    ----------
+    widget : PipelineWidget
+        The widget.
+    """
+
+    def __init__(self, widget: PipelineWidget) -> None:
+        self._widget = widget
+        self._display_id = uuid4().hex
+
+    def show(self, *, update: bool = False) -> None:
+        """Show it, or bring what is saved with the notebook up to date."""
+        data, metadata = self._widget._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True, display_id=self._display_id, update=update)  # type: ignore[no-untyped-call]
+
+
+def can_show_widgets(shell: Any) -> bool:
+    """Tell whether a front end may be able to show widgets; where one never can, say why, once."""
+    if getattr(shell, "kernel", None) is None or os.environ.get(VARIABLE) == "0":
+        return False
+    if find_spec("anywidget") is None:
+        return _hint("anywidget is not installed: pip install anywidget")
+    if not SCRIPT.is_file():
+        return _hint("this installation lacks the widget's script: pip install --force-reinstall jupyter-pipelines")
+    return True
+
+
+def _hint(why: str) -> bool:
+    if why not in _hinted:
+        _hinted.add(why)
+        print(f"note: the graph is shown as a picture, since {why}", file=sys.stderr)
+    return False
+
+
+def stage_of(session: Session) -> Stage:
+    """Return what is on show in a session; made when it is asked for first."""
+    if session.stage is None:
+        from jupyter_pipelines.interfaces.stage import Stage, Subject
+        from jupyter_pipelines.interfaces.steering import answer
+
+        subject = Subject(
+            project=session.project,
+            home=session.home,
+            read=session.read,
+            say=partial(say, session),
+            detach=lambda **how: session.project.detach(session.source(), cells=session.newer_texts(), **how),
+            names=session.shell.user_ns,
+        )
+        session.stage = Stage(subject, answer, session.refresh)
+    return session.stage
+
+
+def show(session: Session, pipeline: Pipeline) -> Exhibit:
+    """Show the pipeline of a session, and keep it true from now on."""
+    stage = stage_of(session)
+    widget = stage.widget(pipeline)
+    said = say(session, pipeline)
+    widget.draw(pipeline, said.statuses, more=said.more)
+    exhibit = Exhibit(widget)
+    exhibit.show()
+    stage.look_out()
+    return exhibit
+
+
+def show_run(session: Session, pipeline: Pipeline) -> tuple[Observer, Exhibit]:
+    """Show a run that is about to begin, and return its observer; what is shown stays when others run."""
+    from jupyter_pipelines.interfaces.stage import Stage
+    from jupyter_pipelines.interfaces.steering import answer
+
+    stage = stage_of(session)
+    guest = Stage(stage.subject, answer)
+    exhibit = Exhibit(guest.widget(pipeline))
+    exhibit.show()
+    return stage.feed(guest), exhibit
+
+
+def show_detached(session: Session, pipeline: Pipeline, run: str) -> None:
+    """Show a run of another process; nobody waits for it."""
+    from jupyter_pipelines.interfaces.stage import Stage
+    from jupyter_pipelines.interfaces.steering import answer
+
+    guest = Stage(stage_of(session).subject, answer, lambda: exhibit.show(update=True))
+    guest.pinned = run
+    exhibit = Exhibit(guest.widget(pipeline))
+    exhibit.show()
+    guest.follow(run)
+
+
+# Values at the end of a cell
+
+
+def register(shell: Any) -> None:
+    """Have pipelines, plans and runs shown as graphs when they are the value of a cell."""
+    formatter = shell.display_formatter.mimebundle_formatter
+    for (module, name), shown in _SHOWN.items():
+        formatter.for_type_by_name(module, name, partial(_bundle, shell, shown))
+
+
+def unregister(shell: Any) -> None:
+    """Undo :func:`register`."""
+    formatter = shell.display_formatter.mimebundle_formatter
+    for module, name in _SHOWN:
+        kind = getattr(sys.modules.get(module), name, None)
+        formatter.deferred_printers.pop((module, name), None)
+        formatter.type_printers.pop(kind, None)
+
+
+def _bundle(shell: Any, shown: str, value: Any) -> Any:
+    if not can_show_widgets(shell):
+        return _PICTURES[shown](value)
+    widget = _WIDGETS[shown](value)
+    if widget is None:
+        return None
+    data, metadata = widget._repr_mimebundle_()
+    return {**data, **_texts(shown, value)}, metadata
+
+
+def _texts(shown: str, value: Any) -> dict[str, str]:
+    """Return what is printed where nothing can be drawn."""
+    return {} if shown == "of_pipeline" else {"text/plain": str(value)}
+
+
+def _of_pipeline(pipeline: Pipeline) -> PipelineWidget:
+    stage = _stage_of(pipeline)
+    widget = stage.widget(pipeline)
+    said = stage.subject.say(pipeline)
+    widget.draw(pipeline, said.statuses, more=said.more)
+    stage.look_out()
+    return widget
+
+
+def _of_plan(plan: Plan) -> PipelineWidget:
+    from jupyter_pipelines.reporting import particulars, statuses
+
+    document = plan.to_dict()
+    widget = _stage_of(plan.pipeline, alone=True).widget(plan.pipeline)
+    widget.draw(plan.pipeline, statuses.of_plan(document), more=particulars.of_plan(document))
+    return widget
+
+
+def _of_run(run: Run) -> PipelineWidget | None:
+    from jupyter_pipelines.reporting import particulars, statuses
+
+    if run.pipeline is None:
+        return None
+    document = run.to_dict()
+    stage = _stage_of(run.pipeline, alone=True)
+    stage.pinned = run.id
+    widget = stage.widget(run.pipeline)
+    more = particulars.of_run(document)
+    widget.draw(run.pipeline, statuses.of_run(document), more=more, result=document)
+    return widget
+
+
+_WIDGETS: Mapping[str, Callable[[Any], Any]] = {"of_pipeline": _of_pipeline, "of_plan": _of_plan, "of_run": _of_run}
+_PICTURES: Mapping[str, Callable[[Any], Any]] = {
+    "of_pipeline": bundle,
+    "of_plan": lambda plan: {**bundle(plan.pipeline, plan=plan), **_texts("of_plan", plan)},
+    "of_run": lambda run: {**bundle(run.pipeline, run=run), **_texts("of_run", run)} if run.pipeline else None,
+}
+
+
+def _stage_of(pipeline: Pipeline, *, alone: bool = False) -> Stage:
+    """Return what is on show of a notebook; `alone` for what stays as it is."""
+    from jupyter_pipelines.interfaces.stage import Stage, Subject
+    from jupyter_pipelines.interfaces.steering import answer
+    from jupyter_pipelines.project import Project
+
+    key = str(pipeline.notebook)
+    if alone or key not in _stages:
+        project = Project()
+        subject = Subject(
+            project=project,
+            home=lambda: pipeline,
+            read=lambda: project.read(pipeline.notebook) if pipeline.notebook else pipeline,
+            say=partial(_planned, project),
+            detach=lambda **how: project.detach(_file_of(pipeline), **how),
+        )
+        made = Stage(subject, answer)
+        if alone:
+            return made
+        _stages[key] = made
+    return _stages[key]
+
+
+def _planned(project: Any, pipeline: Pipeline) -> Said:
+    """Return what a run would do, if there is a store: showing a notebook does not make one."""
+    from jupyter_pipelines.errors import PipelinesError
+    from jupyter_pipelines.reporting import particulars, statuses
+
+    if not project.has_store(pipeline):
+        return Said({}, {})
+    try:
+        planned = project.plan(pipeline)
+    except PipelinesError:  # a parameter has no value yet: there is no plan, but there is a graph
+        return Said({}, {})
+    document = planned.to_dict()
+    said = Said(statuses.of_plan(document), particulars.of_plan(document))
+    return with_failures(project, pipeline, planned, said)
+
+
+def _file_of(pipeline: Pipeline) -> Path:
+    from jupyter_pipelines.errors import Fault, NotebookError
+
+    if pipeline.notebook is None:
+        message, help_text = "this pipeline has no notebook file", "save the notebook, and read it again"
+        raise NotebookError(Fault(code="JP104", message=message, suggestion=help_text))
+    return pipeline.notebook

@@ -1,0 +1,211 @@
+"""What is on show of one notebook: its widgets, and the runs that they follow, whoever started them.
+
+A thread looks for runs that begin elsewhere, in a shell, in JupyterLab's panel or by a button, and follows them. What
+is shown after a run is read anew: the store and the cells decide, never what was sent before.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import PipelinesError
+from jupyter_pipelines.interfaces.feeding import Feed
+from jupyter_pipelines.interfaces.live import Said
+from jupyter_pipelines.interfaces.widgets import PipelineWidget, Request
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.running.events import Event, RunFinished, RunStarted
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.project import Project
+    from jupyter_pipelines.project.reader import Whose
+
+MOST = 8
+"""Widgets of one notebook; the oldest are closed."""
+LOOK = 1.0
+"""Seconds between two looks for runs that began elsewhere."""
+_TURN = 0.1
+_TURNS_BETWEEN_LOGS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A notebook, as those need it who show it.
+
+    Parameters
+    ----------
+    project : Project
+        What does the work.
+    home : callable
+        Returns where the notebook belongs.
+    read : callable
+        Returns its pipeline as it stands now.
+    say : callable
+        Returns what is to be said of the steps of a pipeline now.
+    detach : callable
+        Starts a run that outlives this kernel, and returns its id; takes ``to``, ``force`` and ``texts``.
+    names : MutableMapping or None
+        The namespace that a failed step's inputs are loaded into.
+    """
+
+    project: Project
+    home: Callable[[], Whose]
+    read: Callable[[], Pipeline]
+    say: Callable[[Pipeline], Said]
+    detach: Callable[..., str]
+    names: MutableMapping[str, Any] | None = field(default=None, repr=False)
+
+
+class Stage:
+    """The widgets of one notebook.
+
+    Parameters
+    ----------
+    subject : Subject
+        The notebook.
+    answer : callable
+        Gets this stage, a widget and a request of its front end.
+    ended : callable
+        Called when a run of another process is over, and shown.
+
+    Attributes
+    ----------
+    run : str or None
+        The run that was seen last.
+    pinned : str or None
+        The only run that is spoken of; None for the newest one.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        answer: Callable[[Stage, PipelineWidget, Request], None],
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.subject = subject
+        self.run: str | None = None
+        self.pinned: str | None = None
+        self._answer = answer
+        self._ended = ended
+        self._widgets: list[PipelineWidget] = []
+        self._seen: set[str] = set()
+        self._under_way: set[str] = set()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._looking: threading.Thread | None = None
+
+    @property
+    def widgets(self) -> list[PipelineWidget]:
+        """What is on show."""
+        return list(self._widgets)
+
+    def widget(self, pipeline: Pipeline) -> PipelineWidget:
+        """Make another widget; it shows what happens from now on."""
+        made = PipelineWidget(pipeline, lambda widget, request: self._answer(self, widget, request))
+        self._widgets.append(made)
+        while len(self._widgets) > MOST:
+            self._widgets.pop(0).close()
+        return made
+
+    def look_out(self) -> None:
+        """Follow the runs of the notebook that go on, and those that will begin elsewhere."""
+        if self._looking is None:
+            self._looking = threading.Thread(target=self._look, name="jupyter-pipelines-stage", daemon=True)
+            self._looking.start()
+
+    def refresh(self) -> None:
+        """Show what is true now; a notebook that is faulty at the moment keeps what was true last."""
+        if not self._widgets or self._under_way:
+            return
+        with suppress(PipelinesError):
+            pipeline = self.subject.read()
+            said = self.subject.say(pipeline)
+            for widget in self.widgets:
+                widget.draw(pipeline, said.statuses, more=said.more)
+
+    def feed(self, guest: Stage) -> Callable[..., None]:
+        """Return an observer for a run in this kernel.
+
+        Parameters
+        ----------
+        guest : Stage
+            Shows this run and no other; it is fed along with this one.
+        """
+        feed = Feed(lambda: [*self.widgets, *guest.widgets])
+
+        def observe(*, event: Event) -> None:
+            if isinstance(event, RunStarted):
+                self._claim(event.run)
+                guest.pinned = event.run
+            feed(event=event)
+            if isinstance(event, RunFinished):
+                self._under_way.discard(event.run)
+
+        return observe
+
+    def follow(self, run: str) -> None:
+        """Follow a run of another process, unless it is followed already."""
+        if self._claim(run):
+            threading.Thread(target=self._follow, args=(run,), name="jupyter-pipelines-follow", daemon=True).start()
+
+    def close(self) -> None:
+        """End all of it."""
+        self._closed.set()
+        while self._widgets:
+            self._widgets.pop().close()
+
+    def _claim(self, run: str) -> bool:
+        with self._lock:
+            if run in self._seen:
+                return False
+            self._seen.add(run)
+            self._under_way.add(run)
+            self.run = run
+            return True
+
+    def _follow(self, run: str) -> None:
+        feed = Feed(lambda: self.widgets)
+        try:
+            self._pass_on(run, feed)
+        except PipelinesError:
+            return
+        finally:
+            feed.close()
+            self._under_way.discard(run)
+        self._ended()
+
+    def _pass_on(self, run: str, feed: Feed) -> None:
+        watch, turn = self.subject.project.watch(self.subject.home(), run), 0
+        while not watch.ended:
+            for event in watch.listen():
+                feed(event=event)
+            turn += 1
+            if turn % _TURNS_BETWEEN_LOGS == 0:
+                feed.read_logs()
+            if self._closed.wait(_TURN):
+                return
+
+    def _look(self) -> None:
+        begun = False
+        while not (begun and self._closed.wait(LOOK)):
+            with suppress(OSError, PipelinesError):
+                for run in self.subject.project.run_names(self.subject.home()):
+                    if run not in self._seen:
+                        self._take_up(run, begun)
+            begun = True
+
+    def _take_up(self, run: str, begun: bool) -> None:
+        """Follow a run that goes on; of one that is over already, show what it has left."""
+        found = self.subject.project.find_run(self.subject.home(), run)
+        if found is None:
+            return  # of another notebook; or its document is not there yet
+        if found["state"] == "running":
+            self.follow(run)
+            return
+        self._seen.add(run)
+        if begun:
+            self.run = run
+            self._ended()

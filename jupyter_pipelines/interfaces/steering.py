@@ -1,0 +1,165 @@
+"""What the buttons of a widget do: every request gets an answer, and none holds up the kernel for long."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Fault, PipelinesError, PlanError
+from jupyter_pipelines.interfaces.debugging import load_for_debugging
+from jupyter_pipelines.interfaces.stage import Stage, Subject
+from jupyter_pipelines.interfaces.widgets import PipelineWidget, Request
+
+LOG = 64_000
+"""Bytes of a log that are shown: its end."""
+
+Answer = dict[str, Any]
+
+
+def answer(stage: Stage, widget: PipelineWidget, request: Request) -> None:
+    """Do what a front end asks for, and tell it what came of it.
+
+    What takes long, or goes on by itself, is done in a thread; what touches the user's values is not.
+    """
+    deed = _DEEDS.get(str(request.get("do")))
+    if deed is None:
+        return
+    if deed in _ALONE:
+        threading.Thread(target=_reply, args=(deed, stage, widget, request), daemon=True).start()
+    else:
+        _reply(deed, stage, widget, request)
+
+
+def _reply(deed: Callable[[Stage, Request], Answer], stage: Stage, widget: PipelineWidget, request: Request) -> None:
+    try:
+        found = deed(stage, request)
+    except PipelinesError as error:
+        found = {"message": str(error), "faults": [fault.to_dict() for fault in error.faults]}
+    except Exception as error:  # noqa: BLE001 - a front end that waits for an answer would wait for ever
+        found = {"message": f"{type(error).__name__}: {error}", "faults": []}
+    widget.reply(request, found)
+
+
+def _run(stage: Stage, request: Request) -> Answer:
+    return _start(stage, request)
+
+
+def _to(stage: Stage, request: Request) -> Answer:
+    return _start(stage, request, to=[_step(request)])
+
+
+def _force(stage: Stage, request: Request) -> Answer:
+    return _start(stage, request, force=[_step(request)] if request.get("step") else True)
+
+
+def _start(stage: Stage, request: Request, **selection: Any) -> Answer:
+    texts = {str(name): str(value) for name, value in dict(request.get("parameters") or {}).items()}
+    run = stage.subject.detach(texts=texts, **selection)
+    stage.pinned = None
+    stage.follow(run)
+    return {"run": run}
+
+
+def _cancel(stage: Stage, request: Request) -> Answer:
+    subject, run = stage.subject, stage.pinned or stage.run or "last"
+    step = _step(request) if request.get("step") else None
+    state = subject.project.cancel(subject.home(), run, step=step, now=bool(request.get("now")))
+    return {"state": state, "run": run}
+
+
+def _preview(stage: Stage, request: Request) -> Answer:
+    subject = stage.subject
+    name = f"{_step(request)}.{request.get('output')}"
+    return {"preview": subject.project.preview(subject.read(), name, unpickle=True)}
+
+
+def _log(stage: Stage, request: Request) -> Answer:
+    found = _of_step(stage, request)
+    path = found.get("log")
+    return {"text": _end_of(path) if path else "", "path": path, "run": found["run"]}
+
+
+def _error(stage: Stage, request: Request) -> Answer:
+    found = _of_step(stage, request)
+    return {"error": found.get("error"), "run": found["run"]}
+
+
+def _notebook(stage: Stage, request: Request) -> Answer:
+    path = _of_step(stage, request).get("notebook")
+    home = stage.subject.home().notebook
+    relative = os.path.relpath(path, home.resolve().parent) if path and home else None
+    return {"path": path, "relative": relative}
+
+
+def _debug(stage: Stage, request: Request) -> Answer:
+    names = stage.subject.names
+    if names is None:
+        raise PlanError(_no_namespace())
+    return load_for_debugging(stage.subject, _step(request), names)
+
+
+_DEEDS: Mapping[str, Callable[[Stage, Request], Answer]] = {
+    "run": _run,
+    "to": _to,
+    "force": _force,
+    "cancel": _cancel,
+    "preview": _preview,
+    "log": _log,
+    "error": _error,
+    "notebook": _notebook,
+    "debug": _debug,
+}
+_ALONE = frozenset({_run, _to, _force, _cancel})
+
+
+def _step(request: Request) -> str:
+    return str(request.get("step") or "")
+
+
+def _of_step(stage: Stage, request: Request) -> dict[str, Any]:
+    """Return what the newest run in which a step has begun says of it."""
+    subject, step = stage.subject, _step(request)
+    home = subject.home()
+    documents = [subject.project.run_document(home, stage.pinned)] if stage.pinned else subject.project.runs(home)
+    for document in documents:
+        for one in document["steps"]:
+            if one["name"] == step and one["state"] not in ("pending", "skipped", "blocked", "ready"):
+                return {**_begun(subject, document, one), "run": document["run"]}
+    raise PlanError(_never_ran(step))
+
+
+def _begun(subject: Subject, document: Mapping[str, Any], step: Mapping[str, Any]) -> dict[str, Any]:
+    folder = subject.project.store_for(subject.home()).runs.folder(document["run"])
+    paths = {"log": folder / f"{step['name']}.log", "notebook": folder / f"{step['name']}.ipynb"}
+    return {**step, **{name: step.get(name) or (str(path) if path.is_file() else None) for name, path in paths.items()}}
+
+
+def _end_of(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - LOG))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return text if size <= LOG else text.partition("\n")[2]
+
+
+def _never_ran(step: str) -> Fault:
+    return Fault(
+        code="JP405",
+        message=f"step `{step}` has not run in any run that is kept",
+        suggestion="run it first",
+        step=step,
+    )
+
+
+def _no_namespace() -> Fault:
+    return Fault(
+        code="JP405",
+        message="this picture does not belong to the notebook that is open",
+        suggestion="use `%pipeline show` in the notebook itself",
+    )

@@ -1,0 +1,141 @@
+"""The graph of a pipeline as a widget: what a front end draws, and the messages between it and the kernel.
+
+The widget knows nothing of pipelines: documents go out, requests come in. Statuses that change often travel as changed
+entries in messages; a trait holds all of them now and then, for views that are opened later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.reporting.bundling import bundle
+from jupyter_pipelines.reporting.graphing import MIME, critical_path, graph_document, status_document
+from jupyter_pipelines.reporting.statuses import Status
+from jupyter_pipelines.reporting.summary import headline
+
+SCRIPT = Path(__file__).parents[1] / "static" / "widget.js"
+VIEW = "application/vnd.jupyter.widget-view+json"
+LARGEST = 1_500_000
+"""Bytes that one output writes into a notebook at most; what is needed least is left out first."""
+_LEFT_OUT = ("text/html", MIME, "image/svg+xml")
+
+Request = Mapping[str, Any]
+Answering = Callable[["PipelineWidget", Request], None]
+
+
+class PipelineWidget(anywidget.AnyWidget):
+    """One graph on show; it may have several views.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        What is shown.
+    answer : callable
+        Gets this widget and every request of a front end: ``{"do": …}``.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        What is shown.
+    known : Mapping of str to Status
+        What is said of its steps.
+    more : Mapping of str to Mapping
+        Their particulars.
+    result : Mapping or None
+        The document of the run that this comes from.
+    """
+
+    _esm = traitlets.Unicode().tag(sync=True)
+    graph = traitlets.Dict().tag(sync=True)
+    statuses = traitlets.Dict().tag(sync=True)
+    selected = traitlets.Unicode("").tag(sync=True)
+    view = traitlets.Dict().tag(sync=True)
+    detail = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, pipeline: Pipeline, answer: Answering) -> None:
+        self.pipeline = pipeline
+        self.known: Mapping[str, Status] = {}
+        self.more: Mapping[str, Mapping[str, Any]] = {}
+        self.result: Mapping[str, Any] | None = None
+        self._answer = answer
+        super().__init__(_esm=_script(), graph=graph_document(pipeline), statuses=status_document({}))
+        self.on_msg(self._on_request)
+
+    def draw(
+        self,
+        pipeline: Pipeline,
+        statuses: Mapping[str, Status],
+        *,
+        more: Mapping[str, Mapping[str, Any]] | None = None,
+        result: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Show a state, of another pipeline if need be; what is the same is not sent.
+
+        Parameters
+        ----------
+        pipeline : Pipeline
+            What is shown.
+        statuses : Mapping of str to Status
+            What to say of its steps.
+        more : Mapping of str to Mapping or None
+            Their particulars.
+        result : Mapping or None
+            The document of the run that this comes from.
+        """
+        if pipeline != self.pipeline:
+            self.pipeline = pipeline
+            self.graph = graph_document(pipeline)
+        self.known = {name: status for name, status in statuses.items() if name in pipeline}
+        self.more = {name: one for name, one in (more or {}).items() if name in pipeline}
+        self.result = result
+        about: dict[str, Any] = {"critical": critical_path(pipeline, self.known), "more": self.more}
+        if result is not None:
+            about |= {"run": result["run"], "headline": headline(result)}
+        self.statuses = status_document(self.known, **about)
+
+    def tell(self, changes: Mapping[str, Any]) -> None:
+        """Send what has changed since the ``statuses`` that views have."""
+        self.send({"statuses": dict(changes)})
+
+    def reply(self, request: Request, answer: Mapping[str, Any]) -> None:
+        """Answer a request."""
+        asked = {name: request[name] for name in ("do", "step", "output") if name in request}
+        self.send({"detail": {**asked, **answer}})
+
+    def static(self) -> dict[str, Any]:
+        """Return the graph as it is now in every form that needs no kernel."""
+        shown: dict[str, Any] = dict(bundle(self.pipeline, run=self.result, statuses=self.known))
+        shown[MIME] = {"graph": self.graph, "statuses": self.statuses}
+        return bounded(shown)
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        return {**self.static(), VIEW: view}, {}
+
+    def _on_request(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        if isinstance(content, dict):
+            self._answer(self, content)
+
+
+def bounded(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Return as much of a bundle as one output may write into a notebook; its text is always there."""
+    kept = dict(shown)
+    sizes = {mime: len(json.dumps(data)) for mime, data in shown.items()}
+    for mime in _LEFT_OUT:
+        if sum(sizes[one] for one in kept) > LARGEST:
+            kept.pop(mime, None)
+    kept["text/plain"] = str(kept.get("text/plain", ""))[:LARGEST]
+    return kept
+
+
+@cache
+def _script() -> str:
+    return SCRIPT.read_text(encoding="utf-8")
