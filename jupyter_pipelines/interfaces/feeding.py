@@ -88,9 +88,10 @@ class Feed:
 
     def _work(self) -> None:
         while not self._over.wait(PACE):
-            self._push()
+            self.push()
 
-    def _push(self) -> None:
+    def push(self) -> None:
+        """Send what has changed since the last time."""
         with self._lock:
             told, more = self._following, dict(self._particulars.more)
             words = f"{told.finished} of {told.total} steps finished"
