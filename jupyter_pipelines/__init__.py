@@ -10,6 +10,7 @@ The names below are resolved on first use, so that importing the package costs n
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 TYPE_CHECKING = False  # typing takes longer to import than all of this
@@ -46,7 +47,15 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
+    _show_values()
     return value
+
+
+def _show_values() -> None:
+    """In a kernel, have pipelines, plans and runs shown as graphs, whether or not the magics are loaded."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if getattr(shell, "kernel", None) is not None:
+        import_module(f"{__name__}.interfaces.showing").register(shell)
 
 
 def __dir__() -> list[str]:

@@ -192,10 +192,15 @@ class Stage:
         begun = False
         while not (begun and self._closed.wait(LOOK)):
             with suppress(OSError, PipelinesError):
-                for run in self.subject.project.run_names(self.subject.home()):
+                for run in self._runs():
                     if run not in self._seen:
                         self._take_up(run, begun)
             begun = True
+
+    def _runs(self) -> tuple[str, ...]:
+        """Return the ids of all runs; looking makes no store."""
+        project, home = self.subject.project, self.subject.home()
+        return project.run_names(home) if project.has_store(home) else ()
 
     def _take_up(self, run: str, begun: bool) -> None:
         """Follow a run that goes on; of one that is over already, show what it has left."""

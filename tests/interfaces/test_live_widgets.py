@@ -1,0 +1,243 @@
+"""Widgets in a real kernel, spoken to as a front end does: what buttons do, and what is shown of other runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jupyter_pipelines.interfaces.widgets import SCRIPT, VIEW
+from tests.interfaces.test_live_kernel import Live
+from tests.journeys.book import Book
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(not SCRIPT.is_file(), reason="the front end is not built"),
+]
+
+WAIT = "import pathlib, time\nwhile not pathlib.Path('go').exists():\n    time.sleep(0.01)\n"
+CELLS = (
+    "%%params\ncount: int = 3",
+    f"%%step slow -o slow -p count\nprint('begun', flush=True)\n{WAIT}slow = list(range(count))",
+    "%%step after -i slow -o after\nif len(slow) > 5:\n    raise ValueError('too many')\nafter = sum(slow)",
+)
+
+
+class Front:
+    """A front end with one widget."""
+
+    def __init__(self, live: Live, data: dict[str, Any]) -> None:
+        self.live = live
+        self.model = data[VIEW]["model_id"]
+        self.states: dict[str, dict[str, Any]] = {}
+        self.details: list[dict[str, Any]] = []
+
+    def press(self, do: str, **more: Any) -> None:
+        data = {"method": "custom", "content": {"do": do, **more}}
+        message = self.live.client.session.msg("comm_msg", {"comm_id": self.model, "data": data})
+        self.live.client.shell_channel.send(message)
+
+    def listen(self, until: Callable[[], Any]) -> None:
+        """Take messages for this widget until something is so; the test's own time limit ends a hang."""
+        while not until():
+            message = self.live.client.get_iopub_msg(timeout=120)
+            if message["msg_type"] == "comm_msg" and message["content"]["comm_id"] == self.model:
+                self._take(message["content"]["data"])
+
+    def ask(self, do: str, **more: Any) -> dict[str, Any]:
+        """Press a button, and return the answer."""
+        count = len(self.details)
+        self.press(do, **more)
+        self.listen(lambda: len(self.details) > count)
+        assert self.details[-1]["do"] == do
+        return self.details[-1]
+
+    def state(self, step: str) -> str | None:
+        return self.states.get(step, {}).get("state")
+
+    def _take(self, data: dict[str, Any]) -> None:
+        content = data.get("content", {})
+        if "detail" in content:
+            self.details.append(content["detail"])
+        whole = data.get("state", {}).get("statuses")
+        if whole is not None:
+            self.states = dict(whole["steps"])
+        elif "statuses" in content:
+            self.states |= content["statuses"]["steps"]
+
+
+@pytest.fixture
+def opened(book: Book) -> Iterator[tuple[Book, Live]]:
+    book.write(*CELLS)
+    kernel = Live(book.folder, book.path)
+    yield book, kernel
+    (book.folder / "go").touch()
+    kernel.close()
+
+
+def shown(live: Live) -> Front:
+    return Front(live, live.ask("%pipeline show").displays[-1])
+
+
+def test_the_buttons(opened: tuple[Book, Live]) -> None:
+    book, live = opened
+    front = shown(live)
+    run = front.ask("run", parameters={"count": "4"})["run"]
+    front.listen(lambda: front.state("slow") == "running" and front.states["slow"].get("text") == "begun")
+    assert front.ask("log", step="slow")["text"].strip() == "begun"
+    assert live.value("1 + 1") == 2  # the kernel is free meanwhile
+    (book.folder / "go").touch()
+    front.listen(lambda: front.state("after") in ("succeeded", "reused"))
+    preview = front.ask("preview", step="slow", output="slow")["preview"]
+    assert (preview["type"], preview["shape"], preview["text"]) == ("list", [4], "[0, 1, 2, 3]")
+    found = front.ask("notebook", step="after")
+    assert Path(found["path"]).is_file()
+    assert (book.folder / found["relative"]).is_file()
+    document = book.call("runs", "--json").document["runs"][0]
+    assert (document["run"], document["state"], document["parameters"]) == (run, "succeeded", {"count": 4})
+    front.ask("force", step="slow")
+    front.listen(lambda: front.state("slow") == "running")
+    front.listen(lambda: front.state("after") in ("reused", "succeeded"))
+    assert len(book.call("runs", "--json").document["runs"]) == 2
+
+
+def test_what_failed_says_why_and_is_taken_apart_in_the_kernel(opened: tuple[Book, Live]) -> None:
+    book, live = opened
+    (book.folder / "go").touch()
+    front = shown(live)
+    front.ask("run", parameters={"count": "9"})
+    front.listen(lambda: front.state("after") == "failed")
+    assert front.states["after"]["error"]["type"] == "ValueError"
+    assert "too many" in front.ask("error", step="after")["error"]["message"]
+    assert front.ask("debug", step="after")["loaded"] == ["slow"]
+    assert live.value("len(slow)") == 9
+    assert front.ask("debug", step="slow")["faults"][0]["code"] == "JP405"
+
+
+def test_run_to_here_runs_no_further(opened: tuple[Book, Live]) -> None:
+    book, live = opened
+    (book.folder / "go").touch()
+    front = shown(live)
+    front.ask("to", step="slow")
+    front.listen(lambda: front.state("slow") in ("succeeded", "reused"))
+    steps = {one["name"]: one["state"] for one in book.call("runs", "--json").document["runs"][0]["steps"]}
+    assert steps == {"slow": "succeeded", "after": "skipped"}
+
+
+def test_what_is_wrong_is_answered(opened: tuple[Book, Live]) -> None:
+    book, live = opened
+    front = shown(live)
+    refused = front.ask("run", parameters={"count": "many"})
+    assert refused["faults"][0]["code"] == "JP502"
+    assert "count" in refused["message"]
+    assert front.ask("to", step="nobody")["faults"][0]["code"] == "JP603"
+    assert front.ask("preview", step="after", output="after")["faults"][0]["code"] == "JP405"
+    assert front.ask("log", step="slow")["faults"][0]["code"] == "JP405"
+    assert front.ask("cancel")["faults"][0]["code"] == "JP405"
+    front.press("dance")
+    book.write(*CELLS[:2], "%%step after -i slwo -o after\nafter = 1")
+    assert front.ask("run")["faults"][0]["severity"] == "error"
+
+
+def test_a_run_is_cancelled_by_a_button_wherever_it_was_started(opened: tuple[Book, Live]) -> None:
+    book, live = opened
+    front = shown(live)
+    process = book.start("run", "--json")
+    front.listen(lambda: front.state("slow") == "running")
+    assert front.ask("cancel", step="slow")["state"] == "cancelling"
+    out, _ = process.communicate(timeout=60)
+    assert json.loads(out)["state"] == "cancelled"
+    front.listen(lambda: front.state("slow") == "cancelled")
+    assert front.ask("cancel")["state"] == "cancelled"
+
+
+def test_two_widgets_show_the_same(opened: tuple[Book, Live]) -> None:
+    book, live = opened
+    one, two = shown(live), shown(live)
+    one.press("run")
+    two.listen(lambda: two.state("slow") == "running")
+    (book.folder / "go").touch()
+    two.listen(lambda: two.state("after") in ("succeeded", "reused"))
+
+
+def test_a_widget_made_while_a_run_goes_on_joins_it_and_a_new_kernel_knows_of_it(opened: tuple[Book, Live]) -> None:
+    book, live = opened
+    run = book.call("run", "--detach", "--json").document["run"]
+    front = shown(live)
+    front.listen(lambda: front.state("slow") == "running")
+    live.close()
+    again = Live(book.folder, book.path)
+    front = shown(again)
+    front.listen(lambda: front.state("slow") == "running")
+    assert front.ask("cancel")["run"] == run
+    front.listen(lambda: front.state("slow") == "cancelled")
+    again.close()
+
+
+def test_a_cell_edited_while_a_run_goes_on_is_edited_when_it_is_over(opened: tuple[Book, Live]) -> None:
+    book, live = opened
+    live.ask("slow = [1]")
+    front = shown(live)
+    front.ask("run")
+    front.listen(lambda: front.state("slow") == "running")
+    live.ask(CELLS[2].replace("sum(slow)", "max(slow)"), "c2")
+    (book.folder / "go").touch()
+    front.listen(lambda: front.state("after") == "fresh")
+    assert front.state("slow") == "reused"
+
+
+def test_a_run_in_the_kernel_is_shown_and_stays_when_others_run(opened: tuple[Book, Live]) -> None:
+    book, live = opened
+    (book.folder / "go").touch()
+    answer = live.ask("%pipeline run -p count=9")
+    assert answer.status == "error"
+    saved = answer.displays[-1]
+    assert saved["application/vnd.jupyter-pipelines.graph.v1+json"]["statuses"]["steps"]["after"]["state"] == "failed"
+    assert "failed" in saved["text/plain"]
+    mine = Front(live, saved)
+    assert live.ask("%pipeline run -p count=2").status == "ok"
+    assert mine.ask("error", step="after")["error"]["type"] == "ValueError"
+    assert mine.states == {}
+
+
+@pytest.mark.parametrize("magics", [True, False])
+def test_pipelines_plans_and_runs_are_shown_as_graphs(opened: tuple[Book, Live], magics: bool) -> None:
+    book, live = opened
+    (book.folder / "go").touch()
+    if not magics:
+        live.ask("%unload_ext jupyter_pipelines")
+    live.ask("import jupyter_pipelines as jp\npipeline = jp.read('book.ipynb')")
+    first = live.ask("pipeline").result
+    assert {VIEW, "text/plain", "text/html", "image/svg+xml"} <= first.keys()
+    assert not (book.folder / ".pipelines").exists()  # looking makes no store
+    ran = live.ask("jp.run(pipeline)").result
+    assert VIEW in ran
+    assert "succeeded" in ran["text/plain"]
+    planned = live.ask("jp.plan(pipeline)").result
+    assert VIEW in planned
+    assert "reuse" in planned["text/plain"]
+    front = Front(live, first)
+    assert front.ask("preview", step="after", output="after")["preview"]["text"] == "3"
+    assert front.ask("debug", step="after")["faults"]
+
+
+def test_a_detached_run_is_shown_and_nobody_waits(opened: tuple[Book, Live]) -> None:
+    book, live = opened
+    answer = live.ask("%pipeline run --detach")
+    assert answer.status == "ok", answer.error
+    front = Front(live, answer.displays[0])
+    front.listen(lambda: front.state("slow") == "running")
+    (book.folder / "go").touch()
+    front.listen(lambda: front.state("after") == "succeeded")
+
+
+def test_a_notebook_without_front_end_keeps_the_graph_as_it_is_in_the_end(opened: tuple[Book, Live]) -> None:
+    book, live = opened
+    shown(live)
+    (book.folder / "go").touch()
+    answer = live.ask("%pipeline run")
+    assert len(answer.displays) == 2  # one picture at the beginning, one in the end, whatever lies between
+    assert "succeeded" in json.dumps(answer.displays[-1]["application/vnd.jupyter-pipelines.graph.v1+json"]["statuses"])
