@@ -1,2 +1,123 @@
-// The widget in an output cell: what anywidget loads.
-export default { render: () => undefined };
+// The widget in an output cell: what anywidget loads. It brings documents to the board, and wishes to the kernel.
+
+import { Board } from "./graph/board";
+import type { Graph, Preview, Source, Statuses } from "./graph/types";
+
+interface Model {
+  get(name: string): unknown;
+  set(name: string, value: unknown): void;
+  save_changes(): void;
+  on(name: string, listener: (...values: never[]) => void): void;
+  off(name: string, listener: (...values: never[]) => void): void;
+  send(content: unknown): void;
+}
+
+interface Message {
+  statuses?: Statuses;
+  detail?: { do: string; step?: string; output?: string; message?: string } & Record<string, unknown>;
+}
+
+type Waiting = { key: string; settle: (detail: Record<string, unknown>) => void; fail: (error: Error) => void };
+
+const PATIENCE = 20_000;
+
+function tellPage(name: string, detail: Record<string, unknown>): void {
+  document.dispatchEvent(new CustomEvent(`jupyter-pipelines:${name}`, { detail }));
+}
+
+class Conversation implements Source {
+  private waiting: Waiting[] = [];
+
+  constructor(
+    private readonly model: Model,
+    private readonly graph: () => Graph,
+  ) {}
+
+  ask(what: string, more: Record<string, unknown> = {}): Promise<Record<string, unknown>> {
+    const key = [what, more.step ?? "", more.output ?? ""].join("\n");
+    return new Promise((settle, fail) => {
+      this.waiting.push({ key, settle, fail });
+      window.setTimeout(() => fail(new Error("the kernel does not answer: it is busy or has ended")), PATIENCE);
+      this.model.send({ do: what, ...more });
+    });
+  }
+
+  // Tells whether somebody had asked for it.
+  answered(detail: NonNullable<Message["detail"]>): boolean {
+    const key = [detail.do, detail.step ?? "", detail.output ?? ""].join("\n");
+    const mine = this.waiting.filter((one) => one.key === key);
+    this.waiting = this.waiting.filter((one) => one.key !== key);
+    mine.forEach((one) => (detail.message && detail.faults ? one.fail(new Error(detail.message)) : one.settle(detail)));
+    return mine.length > 0;
+  }
+
+  async preview(step: string, output: string): Promise<Preview> {
+    const answer = await this.ask("preview", { step, output });
+    return (answer.preview ?? answer) as Preview;
+  }
+
+  async log(step: string): Promise<string> {
+    return String((await this.ask("log", { step })).text ?? "");
+  }
+
+  openCell(step: string): void {
+    const cell = this.graph().nodes.find((one) => one.id === step)?.cells?.[0];
+    tellPage("open-step", { step, cell: cell?.id ?? null });
+  }
+
+  openNotebook(step: string): void {
+    void this.ask("notebook", { step }).then((answer) => tellPage("open-notebook", { step, path: answer.path }));
+  }
+
+  debug(step: string): void {
+    this.model.send({ do: "debug", step });
+  }
+}
+
+function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
+  const graph = () => model.get("graph") as Graph;
+  const talk = new Conversation(model, graph);
+  const wish = (what: string, more: Record<string, unknown> = {}) => model.send({ do: what, ...more });
+  const actions = {
+    run: () => wish("run"),
+    runTo: (step: string) => wish("to", { step }),
+    force: (step: string) => wish("force", { step }),
+    cancel: () => {
+      // A kernel that runs the pipeline itself hears nothing meanwhile: whoever reaches the run otherwise may help.
+      tellPage("cancel", { run: (model.get("statuses") as Statuses).run ?? null });
+      wish("cancel");
+    },
+  };
+  const board = new Board(el, talk, actions, (id) => {
+    model.set("selected", id);
+    model.save_changes();
+    tellPage("select-step", { step: id });
+  });
+  board.setGraph(graph());
+  board.setStatuses(model.get("statuses") as Statuses);
+  const onGraph = () => board.setGraph(graph());
+  const onStatuses = () => board.setStatuses(model.get("statuses") as Statuses);
+  const onSelected = () => board.select(String(model.get("selected") ?? ""));
+  const onMessage = (message: Message) => {
+    if (message.statuses) {
+      board.setStatuses(message.statuses);
+    }
+    if (message.detail && !talk.answered(message.detail) && message.detail.message) {
+      board.refuse(message.detail.message);
+    }
+  };
+  const listeners: [string, (...values: never[]) => void][] = [
+    ["change:graph", onGraph],
+    ["change:statuses", onStatuses],
+    ["change:selected", onSelected],
+    ["msg:custom", onMessage as (...values: never[]) => void],
+  ];
+  listeners.forEach(([name, listener]) => model.on(name, listener));
+  wish("here");
+  return () => {
+    listeners.forEach(([name, listener]) => model.off(name, listener));
+    board.dispose();
+  };
+}
+
+export default { render };

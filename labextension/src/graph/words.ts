@@ -1,0 +1,79 @@
+// Numbers and times as people read them.
+
+import type { Look, StepStatus } from "./types";
+
+const UNKNOWN: Look = {
+  word: "",
+  icon: "M8 2.4a5.6 5.6 0 1 0 .01 0",
+  light: ["#4d5661", "#eceff2"],
+  dark: ["#a9b2bc", "#262c36"],
+};
+
+export function duration(seconds: number): string {
+  if (seconds < 0.95) {
+    return `${Math.max(0, Math.round(seconds * 10) / 10)} s`;
+  }
+  if (seconds < 9.95) {
+    return `${seconds.toFixed(1)} s`;
+  }
+  if (seconds < 90) {
+    return `${Math.round(seconds)} s`;
+  }
+  if (seconds < 5400) {
+    return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  }
+  return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
+}
+
+export function bytes(count: number): string {
+  if (count < 1000) {
+    return `${count} B`;
+  }
+  const units = ["kB", "MB", "GB", "TB"];
+  let value = count;
+  let unit = -1;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+export function lookOf(looks: Record<string, Look>, state: string): Look {
+  return looks[state] ?? { ...UNKNOWN, word: state };
+}
+
+// How long a step took; how long it runs already; how long it would have taken, had it not been reused.
+export function timeOf(status: StepStatus | undefined, now: number): string {
+  if (!status) {
+    return "";
+  }
+  if (status.state === "running" && status.since) {
+    return duration(Math.max(0, (now - Date.parse(status.since)) / 1000));
+  }
+  if (status.saved !== undefined) {
+    return `saved ${duration(status.saved)}`;
+  }
+  return status.seconds !== undefined ? duration(status.seconds) : "";
+}
+
+// What is worth saying in one line beside the state.
+export function detailOf(status: StepStatus | undefined): string {
+  if (!status) {
+    return "";
+  }
+  if (status.state === "running") {
+    const place = status.cell && status.cells ? `cell ${status.cell} of ${status.cells}` : "";
+    const attempt = status.attempt && status.attempt > 1 ? `attempt ${status.attempt}` : "";
+    return [attempt, place, status.text ?? ""].filter((one) => one).join(" · ") || status.detail || "";
+  }
+  return status.detail || status.reason?.text || "";
+}
+
+export function shortened(text: string, most: number): string {
+  if (text.length <= most) {
+    return text;
+  }
+  const half = Math.max(1, Math.floor((most - 1) / 2));
+  return `${text.slice(0, most - 1 - half)}…${text.slice(-half)}`;
+}

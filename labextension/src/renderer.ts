@@ -1,0 +1,107 @@
+// Shows the graph of a saved output: without a kernel, and in notebooks that are not trusted, because nothing of it is
+// executed and all of it is set as text. Where the widget of the same output is alive, the widget takes its place.
+
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
+import { INotebookTracker } from "@jupyterlab/notebook";
+import { IRenderMimeRegistry } from "@jupyterlab/rendermime";
+import type { IRenderMime } from "@jupyterlab/rendermime-interfaces";
+import { Panel, Widget } from "@lumino/widgets";
+import { Board } from "./graph/board";
+import type { Graph, Statuses } from "./graph/types";
+
+export const MIME = "application/vnd.jupyter-pipelines.graph.v1+json";
+const VIEW = "application/vnd.jupyter.widget-view+json";
+const ALIVE = ".jpg, .jupyter-widgets";
+
+interface Saved {
+  graph?: Graph;
+  statuses?: Statuses;
+}
+
+class GraphOutput extends Panel implements IRenderMime.IRenderer {
+  private board: Board | null = null;
+  private picture: Widget | null = null;
+  private watcher: MutationObserver | null = null;
+
+  constructor(private readonly registry: IRenderMimeRegistry | null) {
+    super();
+    this.addClass("jp-pipelines-output");
+  }
+
+  async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    const saved = model.data[MIME] as Saved | undefined;
+    if (saved?.graph?.nodes && Array.isArray(saved.graph.nodes)) {
+      this.showSaved(saved.graph, saved.statuses ?? { steps: {} });
+    }
+    if (model.trusted && model.data[VIEW] && this.registry?.mimeTypes.includes(VIEW)) {
+      await this.tryWidget(model, this.registry);
+    }
+  }
+
+  private showSaved(graph: Graph, statuses: Statuses): void {
+    if (!this.board) {
+      this.picture = new Widget();
+      this.addWidget(this.picture);
+      const open = (step: string) => {
+        const cell = graph.nodes.find((one) => one.id === step)?.cells?.[0]?.id ?? null;
+        document.dispatchEvent(new CustomEvent("jupyter-pipelines:open-step", { detail: { step, cell } }));
+      };
+      this.board = new Board(this.picture.node, { preview: refused, log: refused, openCell: open });
+    }
+    this.board.setGraph(graph);
+    this.board.setStatuses({ ...statuses, running: false });
+  }
+
+  // The widget's own renderer says "model not found" where there is none: it is shown only once it has something.
+  private async tryWidget(model: IRenderMime.IMimeModel, registry: IRenderMimeRegistry): Promise<void> {
+    const live = registry.createRenderer(VIEW);
+    live.hide();
+    this.addWidget(live);
+    const swap = () => {
+      if (live.node.querySelector(ALIVE)) {
+        this.watcher?.disconnect();
+        live.show();
+        this.picture?.hide();
+      }
+    };
+    this.watcher = new MutationObserver(swap);
+    this.watcher.observe(live.node, { childList: true, subtree: true });
+    try {
+      await live.renderModel(model);
+    } catch {
+      live.dispose();
+      return;
+    }
+    swap();
+  }
+
+  override dispose(): void {
+    this.watcher?.disconnect();
+    this.board?.dispose();
+    super.dispose();
+  }
+}
+
+function refused(): Promise<never> {
+  return Promise.reject(new Error("this is a saved picture: run `%pipeline show` to look into stored outputs and logs"));
+}
+
+export const renderer: JupyterFrontEndPlugin<void> = {
+  id: "@jupyter-pipelines/labextension:renderer",
+  description: "Shows the graph of a pipeline in outputs.",
+  autoStart: true,
+  requires: [IRenderMimeRegistry],
+  optional: [INotebookTracker],
+  activate: (_app: JupyterFrontEnd, registry: IRenderMimeRegistry, notebooks: INotebookTracker | null) => {
+    const factoryFor = (own: IRenderMimeRegistry): IRenderMime.IRendererFactory => ({
+      safe: true,
+      mimeTypes: [MIME],
+      createRenderer: () => new GraphOutput(own),
+    });
+    registry.addFactory(factoryFor(registry), -20);
+    // Each notebook has a registry of its own, in which the widgets of its kernel are known.
+    notebooks?.widgetAdded.connect((_, panel) => {
+      panel.content.rendermime.addFactory(factoryFor(panel.content.rendermime), -20);
+    });
+  },
+};
