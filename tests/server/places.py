@@ -1,0 +1,158 @@
+"""Jupyter's own server as a process with our extension in it, and what a client does with it."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+TOKEN = "owner"
+PREFIX = "/jupyter-pipelines/api/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What the server answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The answer as JSON."""
+        return json.loads(self.text)
+
+    @property
+    def codes(self) -> list[str]:
+        """Codes of the faults."""
+        return [fault["code"] for fault in self.document["faults"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A server that runs."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    cookies: http.cookiejar.CookieJar = field(default_factory=http.cookiejar.CookieJar)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(self, method: str, path: str, body: object = None, *, token: str | None = TOKEN, **headers: str) -> Reply:
+        """Ask as a program does: with a token, no cookies."""
+        return self._ask(urllib.request.build_opener(), method, path, body, token, headers)
+
+    def browse(self, method: str, path: str, body: object = None, **headers: str) -> Reply:
+        """Ask as a page in a browser does: with the cookies of somebody who has logged in."""
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
+        return self._ask(opener, method, path, body, None, headers)
+
+    def log_in(self) -> None:
+        """Get the cookies that a browser gets."""
+        self.browse("GET", "/login")
+        assert self.browse("GET", f"/login?token={TOKEN}&next=%2Fapi%2Fme").status == 200
+        assert {cookie.name for cookie in self.cookies} >= {"_xsrf"}
+
+    def meet(self, name: str = "book.ipynb") -> str:
+        """Tell the server of a notebook, and return the beginning of its routes."""
+        return f"notebooks/{self.ask('POST', 'notebooks', {'path': name}).document['id']}"
+
+    def kill(self) -> None:
+        """End the server as the system does when memory is short."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def _ask(
+        self,
+        opener: urllib.request.OpenerDirector,
+        method: str,
+        path: str,
+        body: object,
+        token: str | None,
+        headers: Mapping[str, str],
+    ) -> Reply:
+        address = self.address + (path if path.startswith("/") else PREFIX + path)
+        content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent |= {"Content-Type": "application/json"} if content is not None and "Content-Type" not in sent else {}
+        sent |= {"Authorization": f"token {token}"} if token else {}
+        request = urllib.request.Request(address, data=content, method=method, headers=sent)
+        try:
+            with opener.open(request, timeout=60) as answer:
+                return Reply(status=answer.status, headers=answer.headers, text=answer.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Reply(status=error.code, headers=error.headers, text=error.read().decode())
+
+
+@contextmanager
+def place(folder: Path, private: Path, *options: str, app: str = "server") -> Iterator[Place]:
+    """Start a server in `folder`; `private` takes its settings and its log."""
+    private.mkdir(parents=True, exist_ok=True)
+    port, log = free_port(), private / "server.log"
+    command = [sys.executable, "-m", "jupyter", app, "--no-browser", "--allow-root", f"--port={port}"]
+    command += ["--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", *options]
+    command += ['--ServerApp.jpserver_extensions={"jupyter_pipelines": True}']
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=stream, stderr=stream, env=environment(private), start_new_session=True
+        )
+    try:
+        one = Place(folder=folder, port=port, process=process, log=log)
+        _await(one)
+        yield one
+    finally:
+        end(process)
+
+
+def environment(private: Path) -> dict[str, str]:
+    """Return the environment of a server that is nobody's own."""
+    apart = {"JUPYTER_CONFIG_DIR": str(private / "config"), "JUPYTER_RUNTIME_DIR": str(private / "runtime")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JPY_", "JUPYTER_PIPELINES_S"))}
+    return kept | apart | {"JUPYTER_PLATFORM_DIRS": "1", "PYTHONPATH": str(private)}
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a server."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _await(place: Place) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and place.process.poll() is None:
+        try:
+            if place.ask("GET", "me").status != 404:
+                return
+        except OSError:
+            time.sleep(0.1)  # a server that starts has nothing that one could wait for
+    raise AssertionError(place.log.read_text(errors="replace")[-4000:])
