@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "test": ("cli_testing", "Test every step on its own, with recorded inputs."),
         "explain": ("cli_explaining", "Say what an error code means, and what to do."),
         "gc": ("cli_history", "Remove what no kept run needs."),
+        "fsck": ("cli_examining", "Read everything stored, and say what is damaged."),
     }
 )
 """Every command: the module of this package that has it, and what it does."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import PlanError, StoreError
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.project.reader import Reader, Whose, notebook_name, require_name, require_step
+from jupyter_pipelines.project.reader import STORE_FOLDER, Reader, Whose, notebook_name, require_name, require_step
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.data import Artifact
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jupyter_pipelines.running.earlier import History
     from jupyter_pipelines.running.events import Event
     from jupyter_pipelines.storing.collecting import Collected
+    from jupyter_pipelines.storing.examining import Examined
     from jupyter_pipelines.storing.records import StepRecord
 
 
@@ -213,6 +214,25 @@ class Archive(Reader):
         from jupyter_pipelines.storing.collecting import collect
 
         return collect(self.store_for(pipeline), older_than=older_than, dry_run=dry_run)
+
+    def examine(self, pipeline: Whose, *, repair: bool = False) -> Examined:
+        """Read everything in the store of `pipeline` and tell what is not as it should be.
+
+        Parameters
+        ----------
+        pipeline : Pipeline
+            Says which store; it is not made if there is none.
+        repair : bool
+            Put aside what is damaged or may have been written by somebody else: it is computed again when needed.
+
+        Raises
+        ------
+        StoreError, PluginError
+            There is something else in its place; it cannot be written; there is no store for such a URL.
+        """
+        from jupyter_pipelines.storing.examining import examine
+
+        return examine(self._url or pipeline.root / STORE_FOLDER, repair=repair)
 
     def _history(self, pipeline: Whose) -> History:
         from jupyter_pipelines.running.earlier import History

@@ -35,6 +35,8 @@ FOLDER_FORMAT = "folder"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _OURS = frozenset({MARK, ".gitignore", "blobs", "records", "runs", "leases", TEMPORARY, ASIDE})
 _OTHERS_MAY_WRITE = 0o022
+_OTHERS_MAY_PASS = 0o011
+_ROOMS = ("blobs", "records", "runs", TEMPORARY)
 
 
 class Store:
@@ -70,7 +72,7 @@ class Store:
         return f"Store({str(self.root)!r})"
 
     @classmethod
-    def open(cls, url: str | Path, *, create: bool = True) -> Store:
+    def open(cls, url: str | Path, *, create: bool = True, guarded: bool = True) -> Store:
         """Open the store at `url`.
 
         Parameters
@@ -79,6 +81,8 @@ class Store:
             A folder, or a ``file:`` URL; other schemes are looked up among the plug-ins.
         create : bool
             Make the folder when there is none; otherwise a missing one is an empty store.
+        guarded : bool
+            Refuse one that others can write to; False only for who looks at it and loads nothing.
 
         Raises
         ------
@@ -94,7 +98,7 @@ class Store:
 
             return plugins.load("stores", scheme).open(url, create=create)  # type: ignore[no-any-return]
         store = cls(_folder(url))
-        store._prepare(create)
+        store._prepare(create, guarded)
         return store
 
     @property
@@ -214,12 +218,13 @@ class Store:
         """Let go of the index; everything else holds nothing."""
         self.index.close()
 
-    def _prepare(self, make: bool) -> None:
+    def _prepare(self, make: bool, guarded: bool) -> None:
         if not self._exists():
             if make:
                 self._make()
             return
-        self._check_private()
+        if guarded:
+            self._check_private()
         self._check_format(make)
         self.door.sweep()
 
@@ -260,6 +265,21 @@ class Store:
             )
         if status.st_mode & _OTHERS_MAY_WRITE:
             self._close_to_others()
+        elif status.st_mode & _OTHERS_MAY_PASS:
+            self._check_rooms()
+
+    def _check_rooms(self) -> None:
+        """Refuse a store that others cannot write to, but one of whose folders they can."""
+        for name in _ROOMS:
+            with contextlib.suppress(FileNotFoundError):
+                room = self.root / name
+                status = room.stat()
+                if status.st_uid != os.geteuid() or status.st_mode & _OTHERS_MAY_WRITE:
+                    raise unopenable(
+                        self.root,
+                        f"other users can write to `{name}` in it, and what is loaded from there could run their code",
+                        f"look at it and repair it: jupyter pipelines fsck NOTEBOOK --repair, {ELSEWHERE}",
+                    )
 
     def _close_to_others(self) -> None:
         if not self._is_blank():

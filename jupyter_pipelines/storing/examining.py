@@ -1,0 +1,283 @@
+"""Examining a store: every byte is read, whatever is remembered of it, and what is not as it should be is told.
+
+Nothing depends on it: a damaged entry is a miss wherever it is met. It finds damage before anybody meets it, and
+damage that file systems do not show: bits that changed on the disk while size and times stayed what they were.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.storing import blobs, folders, index, records, runs
+from jupyter_pipelines.storing.digests import algorithm_of, is_digest, is_known
+from jupyter_pipelines.storing.store import FOLDER_FORMAT, Store
+
+Kind = Literal["damaged", "untrusted", "unchecked"]
+BITS: dict[Kind, int] = {"damaged": 1, "untrusted": 2, "unchecked": 4}
+"""Of the exit code; each is there if something of the kind was found and is not repaired."""
+
+_OTHERS_MAY_WRITE = 0o022
+_ROOMS = (blobs.FOLDER, records.FOLDER, runs.FOLDER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something in a store that is not as it should be.
+
+    Parameters
+    ----------
+    kind : {"damaged", "untrusted", "unchecked"}
+        Other bytes than were stored, or none; written by somebody else, perhaps; not to be known here.
+    path : str
+        Where it is, relative to the store.
+    why : str
+        What is wrong with it.
+    repaired : bool
+        It does no harm any more: what it held is computed again when it is needed.
+    """
+
+    kind: Kind
+    path: str
+    why: str
+    repaired: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as a document."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """What an examination came to.
+
+    Parameters
+    ----------
+    store : str
+        The folder.
+    findings : tuple of Finding
+        What is not as it should be.
+    blobs, records, runs : int
+        How many were looked at.
+    """
+
+    store: str
+    findings: tuple[Finding, ...] = ()
+    blobs: int = 0
+    records: int = 0
+    runs: int = 0
+
+    @property
+    def code(self) -> int:
+        """The exit code: 1 damaged, 2 untrusted, 4 cannot be checked, and sums of these; without what is repaired."""
+        return sum({BITS[one.kind] for one in self.findings if not one.repaired})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as a document."""
+        return {
+            "schema": "jupyter-pipelines/examined/1",
+            "store": self.store,
+            "code": self.code,
+            "looked_at": {"blobs": self.blobs, "records": self.records, "runs": self.runs},
+            "findings": [one.to_dict() for one in self.findings],
+        }
+
+
+def examine(url: str | Path, *, repair: bool = False) -> Examined:
+    """Read everything in a store and tell what is not as it should be.
+
+    Parameters
+    ----------
+    url : str or Path
+        The store; it is not made if there is none.
+    repair : bool
+        Put aside what is damaged, and records that somebody else may have written; close folders to others.
+
+    Raises
+    ------
+    StoreError
+        There is something else at `url` (JP401), or the store cannot be written (JP402, JP403) for a repair.
+    PluginError
+        There is no store of this scheme.
+    """
+    store: object = Store.open(url, create=False, guarded=False)
+    if not isinstance(store, Store):
+        why = "a store of a plug-in checks its own entries"
+        return Examined(store=str(url), findings=(Finding(kind="unchecked", path="", why=why),))
+    try:
+        return _Examination(store, repair).result()
+    finally:
+        store.close()
+
+
+class _Examination:
+    """One look at a store."""
+
+    def __init__(self, store: Store, repair: bool) -> None:
+        self._store = store
+        self._repair = repair
+        self._suspect = False
+        self._bad: set[str] = set()
+
+    def result(self) -> Examined:
+        """Look at everything; the order matters: records are judged by their blobs."""
+        findings = [*self._owners()]
+        digests = list(self._store.blobs.digests())
+        findings += self._blobs(digests)
+        keys = self._store.records.all_keys()
+        findings += [*self._strange(blobs.FOLDER, digests, blobs.path_of)]
+        findings += [*self._records(keys), *self._strange(records.FOLDER, keys, records.path_of)]
+        names = self._store.runs.names()
+        findings += self._runs(names)
+        if any(one.repaired for one in findings):
+            self._forget_index()
+        return Examined(
+            store=str(self._store.root),
+            findings=tuple(findings),
+            blobs=len(digests),
+            records=len(keys),
+            runs=len(names),
+        )
+
+    def _owners(self) -> Iterator[Finding]:
+        """Yield the folders that others may have written to."""
+        for path in _folders(self._store):
+            why = _writable(self._store.root / path if path else self._store.root)
+            if why:
+                self._suspect = self._suspect or path.split("/")[0] in ("", records.FOLDER)
+                yield Finding(kind="untrusted", path=path, why=why, repaired=self._repair and self._close(path))
+
+    def _close(self, path: str) -> bool:
+        """Close a folder to others; False where that cannot be done."""
+        place = self._store.root / path if path else self._store.root
+        if place.is_symlink():
+            return False
+        try:
+            place.chmod(stat.S_IMODE(place.stat().st_mode) & ~_OTHERS_MAY_WRITE)
+        except OSError:
+            return False
+        return not _writable(place)
+
+    def _blobs(self, digests: Iterable[str]) -> Iterator[Finding]:
+        for digest in digests:
+            condition = self._store.blobs.examine(digest)
+            if condition == "unknown":
+                why = f"its digest is of {algorithm_of(digest)}, which is not installed here"
+                yield Finding(kind="unchecked", path=blobs.path_of(digest), why=why)
+            elif condition == "corrupt":
+                self._bad.add(digest)
+                yield self._damaged(blobs.path_of(digest), "its bytes do not have the digest they are named by")
+
+    def _strange(self, room: str, names: Iterable[str], path_of: Any) -> Iterator[Finding]:
+        """Yield what is in a room and does not belong there."""
+        known = {path_of(name) for name in names}
+        for shelf in self._store.door.ls(room):
+            for name in self._store.door.ls(f"{room}/{shelf}"):
+                path = f"{room}/{shelf}/{name}"
+                if path not in known:
+                    yield self._damaged(path, "no such file belongs into a store")
+
+    def _records(self, keys: Iterable[str]) -> Iterator[Finding]:
+        for key in keys:
+            path = records.path_of(key)
+            owner = _foreign(self._store.root / path)
+            try:
+                record = records.decode(self._store.door.read(path), key)
+            except (OSError, ValueError, RecursionError, StoreError) as error:
+                yield self._damaged(path, f"it cannot be read: {error}")
+                continue
+            if owner or self._suspect:
+                finding = Finding(kind="untrusted", path=path, why=owner or "others could write to its folder")
+                yield self._put_aside(finding)
+            else:
+                yield from self._leads_nowhere(path, record)
+
+    def _leads_nowhere(self, path: str, record: records.StepRecord) -> Iterator[Finding]:
+        for name, artifact in record.outputs.items():
+            condition = self._condition(artifact.digest, artifact.format == FOLDER_FORMAT)
+            if condition in ("missing", "corrupt"):
+                yield self._damaged(path, f"the output `{record.step}.{name}` is {condition}: {artifact.digest}")
+                return
+            if condition == "unknown" and not is_known(algorithm_of(artifact.digest)):
+                yield Finding(kind="unchecked", path=path, why=f"the output `{record.step}.{name}` cannot be checked")
+
+    def _condition(self, digest: str, is_folder: bool) -> str:
+        """Return the condition of an output; what was read already is not read again."""
+        if digest in self._bad:
+            return "corrupt"
+        if not self._store.door.exists(blobs.path_of(digest)):
+            return "missing"
+        members = self._members(digest) if is_folder else ()
+        if members is None:
+            return "corrupt"
+        found = {self._condition(member, False) for member in members}
+        return next((one for one in ("corrupt", "missing") if one in found), "unknown")
+
+    def _members(self, digest: str) -> tuple[str, ...] | None:
+        try:
+            entries = folders.decode(self._store.door.read(blobs.path_of(digest)))
+        except (OSError, ValueError, StoreError):
+            return None
+        return tuple(entry.digest for entry in entries if entry.digest and is_digest(entry.digest))
+
+    def _runs(self, names: Iterable[str]) -> Iterator[Finding]:
+        for name in names:
+            path = f"{runs.FOLDER}/{name}/{runs.DOCUMENT}"
+            try:
+                readable = isinstance(json.loads(self._store.door.read(path)), dict)
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, RecursionError, StoreError):
+                readable = False
+            if not readable:
+                yield self._damaged(path, "the document of a run cannot be read")
+
+    def _damaged(self, path: str, why: str) -> Finding:
+        return self._put_aside(Finding(kind="damaged", path=path, why=why))
+
+    def _put_aside(self, finding: Finding) -> Finding:
+        """Put aside what was found, where that was asked for."""
+        if not self._repair:
+            return finding
+        self._store.door.set_aside(finding.path, finding.why)
+        return replace(finding, repaired=not self._store.door.exists(finding.path))
+
+    def _forget_index(self) -> None:
+        """Remove the index: it may remember what is no longer there, and is made anew by whoever asks it next."""
+        self._store.index.close()
+        for path in self._store.root.glob(f"{index.NAME}*"):
+            path.unlink(missing_ok=True)
+
+
+def _folders(store: Store) -> Iterator[str]:
+    """Yield the folders of a store whose content is believed; first the store itself, as the empty path."""
+    if store.root.is_dir():
+        yield ""
+    for room in _ROOMS:
+        if (store.root / room).is_dir():
+            yield room
+            yield from (f"{room}/{name}" for name in store.door.ls(room) if (store.root / room / name).is_dir())
+
+
+def _writable(path: Path) -> str:
+    """Return why somebody else may have written to a folder; empty if nobody can have."""
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        return "it is a link to somewhere else"
+    return _foreign(path) or ("other users can write to it" if status.st_mode & _OTHERS_MAY_WRITE else "")
+
+
+def _foreign(path: Path) -> str:
+    """Return whose a file or folder is, if it is not the user's; empty if it is."""
+    try:
+        owner = path.lstat().st_uid
+    except OSError:
+        return ""
+    mine = os.geteuid() if hasattr(os, "geteuid") else owner
+    return "" if owner == mine else f"it belongs to another user: uid {owner}"
