@@ -66,7 +66,7 @@ def _show(desk: Desk, document: Mapping[str, Any]) -> None:
     """Pass on the events of a run until it is over."""
     from jupyter_pipelines.interfaces.progress import watching
 
-    with watching(document, sys.stderr, keep=desk.as_json or not sys.stdout.isatty()) as observer:
+    with watching(document, sys.stderr, keep=desk.as_json or not sys.stdout.isatty(), late=True) as observer:
         for event in desk.project.listen(desk.home(), str(document["run"])):
             observer(event=event)
 

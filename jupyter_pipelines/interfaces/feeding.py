@@ -46,7 +46,7 @@ class Feed:
 
     def __init__(self, widgets: Callable[[], Iterable[PipelineWidget]]) -> None:
         self._widgets = widgets
-        self._following = Following()
+        self._following = Following(late=True)
         self._particulars = Particulars()
         self._lock = threading.Lock()
         self._over = threading.Event()

@@ -38,7 +38,7 @@ _OVER = 8
 
 
 @contextlib.contextmanager
-def watching(plan: Mapping[str, Any], stream: TextIO, *, keep: bool = True) -> Iterator[Observer]:
+def watching(plan: Mapping[str, Any], stream: TextIO, *, keep: bool = True, late: bool = False) -> Iterator[Observer]:
     """Return an observer that shows on `stream` how a run gets on, as long as the block lasts.
 
     Parameters
@@ -49,6 +49,8 @@ def watching(plan: Mapping[str, Any], stream: TextIO, *, keep: bool = True) -> I
         A terminal, or anything else, which then gets plain lines.
     keep : bool
         What is over stays on the terminal; False where a summary follows on the same terminal.
+    late : bool
+        The run has begun before.
     """
     if not is_colourful(stream):
         yield Lines(stream)
@@ -56,7 +58,7 @@ def watching(plan: Mapping[str, Any], stream: TextIO, *, keep: bool = True) -> I
     from rich.console import Console
     from rich.live import Live
 
-    screen = Screen(Console(file=stream), _expected(plan), keep=keep)
+    screen = Screen(Console(file=stream), _expected(plan), keep=keep, late=late)
     with Live(get_renderable=screen.picture, console=screen.console, refresh_per_second=PACE, transient=True):
         yield screen
 
@@ -127,6 +129,8 @@ class Screen:
         What is over is written above the picture, and stays; False to show the last few of it within the picture.
     clock : callable
         Returns seconds that only ever grow.
+    late : bool
+        Events may be told long after they happened.
     """
 
     def __init__(
@@ -136,12 +140,13 @@ class Screen:
         *,
         keep: bool,
         clock: Callable[[], float] = time.monotonic,
+        late: bool = False,
     ) -> None:
         self.console = console
         self._expected = expected
         self._keep = keep
         self._over: deque[Text] = deque(maxlen=_OVER)
-        self._following = Following(clock)
+        self._following = Following(clock, late=late)
 
     def __call__(self, *, event: Event) -> None:
         """Take notice of `event`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from jupyter_pipelines.reporting.statuses import Status, of_result
 from jupyter_pipelines.running.events import (
@@ -57,10 +58,13 @@ class Following:
     ----------
     clock : callable
         Returns seconds that only ever grow.
+    late : bool
+        Events may be told long after they happened: what runs has run since the time that they name.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, late: bool = False) -> None:
         self.clock = clock
+        self._late = late
         self._statuses: dict[str, Status] = {}
         self.running: dict[str, Running] = {}
         self.finished = 0
@@ -115,7 +119,18 @@ class Following:
 
     def _on_step(self, event: StepStarted) -> None:
         self._statuses[event.step] = Status(state="running")
-        self.running[event.step] = Running(step=event.step, since=self.clock(), attempt=event.attempt)
+        self.running[event.step] = Running(
+            step=event.step, since=self.clock() - self._age(event), attempt=event.attempt
+        )
+
+    def _age(self, event: StepStarted) -> float:
+        """Return how many seconds ago an event happened."""
+        if not self._late:
+            return 0.0
+        try:
+            return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(event.at)).total_seconds())
+        except (ValueError, TypeError):
+            return 0.0
 
     def _on_progress(self, event: StepProgress) -> None:
         one = self.running.get(event.step)

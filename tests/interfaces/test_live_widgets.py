@@ -164,6 +164,7 @@ def test_two_widgets_show_the_same(opened: tuple[Book, Live]) -> None:
 
 
 def test_a_widget_made_while_a_run_goes_on_joins_it_and_a_new_kernel_knows_of_it(opened: tuple[Book, Live]) -> None:
+    """R72, R73."""
     book, live = opened
     run = book.call("run", "--detach", "--json").document["run"]
     front = shown(live)

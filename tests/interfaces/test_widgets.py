@@ -127,6 +127,7 @@ def test_only_what_has_changed_is_sent(still: None) -> None:
 
 
 def test_many_events_between_two_looks_are_one_message(still: None) -> None:
+    """R76."""
     names = [f"s{number}" for number in range(300)]
     widget = Sent(*names)
     feed = Feed(lambda: [widget])

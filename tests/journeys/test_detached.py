@@ -76,6 +76,7 @@ def runner(book: Book, run: str) -> psutil.Process:
 
 
 def test_a_run_goes_on_when_its_command_has_ended(waiting: Book) -> None:
+    """R79."""
     run = detached(waiting, "-p", "count=4")
     process = runner(waiting, run)
     assert process.ppid() in (1, *(one.pid for one in psutil.Process().parents()))
@@ -111,6 +112,7 @@ def test_what_only_the_process_finds_out_is_told_too(book: Book, monkeypatch: py
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
 def test_a_run_goes_on_when_a_server_ends_with_its_whole_process_group(waiting: Book, number: int) -> None:
+    """R74."""
     server = subprocess.Popen(
         [sys.executable, "-c", CALLER, str(waiting.path)],
         cwd=waiting.folder,
@@ -127,6 +129,7 @@ def test_a_run_goes_on_when_a_server_ends_with_its_whole_process_group(waiting: 
 
 
 def test_a_terminal_that_goes_away_is_none_of_its_business(waiting: Book) -> None:
+    """R79."""
     run = detached(waiting)
     runner(waiting, run).send_signal(signal.SIGHUP)
     assert ended(waiting, run)["state"] == "succeeded"
@@ -134,6 +137,7 @@ def test_a_terminal_that_goes_away_is_none_of_its_business(waiting: Book) -> Non
 
 @pytest.mark.parametrize("now", [False, True])
 def test_a_run_goes_on_when_the_kernel_that_started_it_is_restarted(waiting: Book, now: bool) -> None:
+    """R73."""
     manager, client = kernel(waiting)
     client.execute_interactive("%pipeline run --detach", timeout=60, output_hook=lambda message: None)
     until_it_waits(waiting)
@@ -220,6 +224,7 @@ def test_an_interrupt_ends_the_showing_and_not_the_run(waiting: Book) -> None:
 
 
 def test_a_run_whose_process_was_killed_is_lost_at_the_next_look_and_a_plain_rerun_completes(waiting: Book) -> None:
+    """R30."""
     run = detached(waiting)
     attached = waiting.start("attach", "--json")
     attached.stderr.readline()
@@ -251,6 +256,7 @@ def test_a_runner_that_is_stopped_is_not_taken_for_dead(waiting: Book) -> None:
 
 
 def test_cancel_ends_a_detached_run_and_says_later_that_it_is_over(waiting: Book) -> None:
+    """R75."""
     run = detached(waiting)
     step = until_it_waits(waiting)
     for _ in range(2):
@@ -264,6 +270,7 @@ def test_cancel_ends_a_detached_run_and_says_later_that_it_is_over(waiting: Book
 
 
 def test_cancel_of_one_step_leaves_the_others_alone(book: Book) -> None:
+    """R75."""
     book.write(*CELLS, "%%step other -o other\nother = 1")
     run = detached(book)
     assert book.call("cancel", "--step", "slow", "--json").document["state"] == "cancelling"
@@ -274,6 +281,7 @@ def test_cancel_of_one_step_leaves_the_others_alone(book: Book) -> None:
 
 
 def test_cancel_reaches_runs_in_a_shell_and_in_a_kernel(waiting: Book) -> None:
+    """R75."""
     process = waiting.start("run", "--json")
     until_it_waits(waiting)
     assert waiting.call("cancel").code == 0

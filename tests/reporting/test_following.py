@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.planning.deciding import Reason
 from jupyter_pipelines.reporting.following import Following
@@ -57,3 +59,15 @@ def test_events_about_steps_that_are_not_known_do_no_harm() -> None:
     told = Following()
     told(event=StepProgress(**SAID, step="nobody", cell=1, cells=2))
     assert not told.statuses()
+
+
+def test_whoever_comes_late_sees_how_long_a_step_has_run() -> None:
+    ago = datetime.now(UTC) - timedelta(minutes=5)
+    event = StepStarted(run="r", at=ago.isoformat(), step="load", attempt=1, log="/l")
+    for late, least, most in ((True, 299, 400), (False, 0, 0)):
+        told = Following(clock=lambda: 1000.0, late=late)
+        told(event=RunStarted(**SAID, notebook=None, parameters={}, decisions={"load": "run"}, jobs=1, folder=None))
+        told(event=event)
+        assert least <= (told.statuses()["load"].seconds or 0) <= most
+        told(event=StepStarted(run="r", at="", step="load", attempt=2, log="/l"))
+        assert told.statuses()["load"].seconds == 0

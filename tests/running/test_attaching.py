@@ -145,6 +145,7 @@ def test_of_a_run_whose_process_is_gone_the_last_word_is_that_it_is_lost(store: 
 
 
 def test_another_process_with_the_same_pid_is_not_the_run(store: Store) -> None:
+    """R45."""
     run = lost(store)
     for change in ({"started": "1"}, {"boot": "00000000"}):
         owner = {**Owner.current().to_dict(), **change}
