@@ -180,7 +180,10 @@ class Checker:
                 )
 
     def _unused(self, face: Interface) -> Iterator[Fault]:
-        """Yield what is declared and does not occur; who reads names by text may use it all the same."""
+        """Yield what is declared and does not occur; who reads names by text may use it all the same.
+
+        A file may be declared only because its content counts: the code may find it in a way that cannot be followed.
+        """
         draft = face.draft
         if draft.dynamic:
             return
@@ -189,7 +192,7 @@ class Checker:
         sections: tuple[tuple[Section, str], ...] = (("inputs", "input"), ("parameters", "parameter"))
         for section, what in sections:
             for item in draft.items(section) or ():
-                known = item.name in face.inputs if what == "input" else item.name in self._parameters
+                known = _is_value(face, item.name) if what == "input" else item.name in self._parameters
                 if known and item.name not in face.reach.used | lost | face.outputs.keys() and item.name not in magics:
                     message = f"step `{draft.name}` does not use its {what} `{item.name}`"
                     suggestion = "take it out: every change of it runs the step again"
@@ -459,3 +462,8 @@ _LOOKS: Sequence[Callable[[Checker, Interface], Iterator[Fault]]] = (
     Checker._declared_parameters,  # noqa: SLF001
     Checker._assigned_parameters,  # noqa: SLF001
 )
+
+
+def _is_value(face: Interface, name: str) -> bool:
+    """Return whether a step takes a value under a name, not a file."""
+    return name in face.inputs and not isinstance(face.inputs[name].source, FileSource)

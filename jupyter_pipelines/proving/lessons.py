@@ -17,6 +17,8 @@ _NAME = re.compile(r"`([^`]+)`")
 def learn_from_difference(made: Conversion, cell: int, lessons: Lessons) -> Learnt:
     """Return what a cell that shows something else teaches: its step is joined with the one it takes from."""
     step = made.step_of(cell)
+    if cell not in lessons.spoken and (step is None or cell in made.shared or cell in made.settings):
+        return learn_from_warnings(frozenset({cell}), lessons)
     if step is None:
         if cell in lessons.whole:
             return None
@@ -47,6 +49,14 @@ def learn_from_failure(made: Conversion, failed: Any, lessons: Lessons) -> Learn
     ):
         return replace(lessons, imports_everywhere=True), "what imports do may be needed in every step"
     return _join(made, step, lessons, f"step `{step.name}` failed: {message}"[:200])
+
+
+def learn_from_warnings(cells: frozenset[int], lessons: Lessons) -> Learnt:
+    """Return what warnings teach that are shown where shared code runs: the imports of their cells stay in the step."""
+    if not cells:
+        return None
+    which = ", ".join(map(str, sorted(cells)))
+    return replace(lessons, spoken=lessons.spoken | cells), f"what imports and settings say in cell {which} stays there"
 
 
 def learn_from_fault(made: Conversion, faults: Sequence[Fault], lessons: Lessons) -> Learnt:

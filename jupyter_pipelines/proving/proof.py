@@ -13,15 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import Fault
-from jupyter_pipelines.notebook.converting.conversion import Conversion, Lessons, Wishes
+from jupyter_pipelines.notebook.converting.conversion import Conversion, Lessons, Wishes, located
 from jupyter_pipelines.notebook.converting.converter import convert
 from jupyter_pipelines.notebook.converting.observed import Observed
 from jupyter_pipelines.notebook.document import Cell, Document
-from jupyter_pipelines.proving.lessons import learn_from_difference, learn_from_failure, learn_from_fault
+from jupyter_pipelines.proving.lessons import (
+    learn_from_difference,
+    learn_from_failure,
+    learn_from_fault,
+    learn_from_warnings,
+)
 from jupyter_pipelines.proving.outputs import Shown, is_cut, shown
 from jupyter_pipelines.proving.results import CellResult, Result
-from jupyter_pipelines.proving.stability import MOST_ORIGINALS, MOST_TRIALS, judge
-from jupyter_pipelines.proving.stages import stage
+from jupyter_pipelines.proving.stability import MOST_ORIGINALS, MOST_TRIALS, Doubt, depends, judge
+from jupyter_pipelines.proving.stages import files_given, stage
 from jupyter_pipelines.running.rehearsing import Rehearsal, all_at_once, rehearse
 from jupyter_pipelines.running.run import Run
 
@@ -96,6 +101,9 @@ class _Proof:
     plain: list[Rehearsal] = field(default_factory=list)
     seen: dict[int, Observed] = field(default_factory=dict)
     kept: dict[str, dict[int, list[Any]]] = field(default_factory=dict)
+    looks: list[Sequence[Mapping[str, Any]]] = field(default_factory=list)
+    restless: bool = False
+    told: list[int] = field(default_factory=list)
     joined: list[str] = field(default_factory=list)
     rounds: int = 0
     started: float = field(default_factory=time.monotonic)
@@ -109,14 +117,15 @@ class _Proof:
             if one.stopped is not None:
                 return self._refused(*one.stopped)
         self.raises = frozenset(plain.errors)
-        self.seen = {
-            one["cell"]: Observed.from_dict(
-                one, shows=bool(plain.outputs.get(one["cell"]) or observed.outputs.get(one["cell"]))
-            )
-            for one in observed.seen
-        }
+        self.looks.append(observed.seen)
+        self.restless = self._differ(plain, observed)
+        self.seen = {one["cell"]: self._observed(one, plain, observed) for one in observed.seen}
         store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jp-proof-")))
         return self._settle(store)
+
+    def _observed(self, document: Mapping[str, Any], *runs: Rehearsal) -> Observed:
+        shows = any(one.outputs.get(document["cell"]) for one in runs)
+        return Observed.from_dict(document, shows=shows, given=files_given(document["read"], self.folder))
 
     def _rehearse(self, *, observe: bool) -> Rehearsal:
         cells = [(cell.number, cell.source) for cell in self._code()]
@@ -147,7 +156,7 @@ class _Proof:
     def _try(self, made: Conversion, store: Path, lessons: Lessons) -> tuple[Result, tuple[Lessons, str] | None]:
         self.rounds += 1
         self.tell(f"running the pipeline of {len(made.steps)} steps")
-        tried = self._run(made, store)
+        tried = self._run_beside(made, store)
         if tried.run is None:
             return self._unreadable(made, tried.faults), learn_from_fault(made, tried.faults, lessons)
         outputs = _outputs(made, tried, self.kept)
@@ -162,14 +171,24 @@ class _Proof:
         result = Result(state="identical", conversion=made, cells=cells)
         wrong = [one for one in cells if one.state == "differs"]
         if not wrong:
-            return result, None
+            return result, learn_from_warnings(frozenset(self.told) - lessons.spoken, lessons)
         return replace(result, state="differs"), learn_from_difference(made, wrong[0].cell, lessons)
 
+    def _run_beside(self, made: Conversion, store: Path) -> Tried:
+        """Run a pipeline, and beside it the original once more when it is known to differ by itself."""
+        tried: list[Tried] = []
+        works: list[Callable[[], None]] = [lambda: tried.append(self._run(made, store))]
+        if self.restless and len(self.plain) == 1:
+            works.append(self._play_again)
+        all_at_once(works) if len(works) > 1 else works[0]()
+        return tried[0]
+
     def _run(self, made: Conversion, store: Path) -> Tried:
-        with stage(self.folder) as place:
+        """Run a pipeline in a copy of the folder; its notebook is not there, as who looks around would see it."""
+        with stage(self.folder) as place, tempfile.TemporaryDirectory(prefix="jp-proof-") as private:
             self.folders[str(place)] = str(self.folder)
-            path = place / "pipeline-on-trial.ipynb"
-            path.write_text(json.dumps(made.notebook), "utf-8")
+            path = Path(private, "pipeline-on-trial.ipynb")
+            path.write_text(json.dumps(located(made.notebook, place)), "utf-8")
             return self.run(path, store)
 
     def _run_afresh(self, made: Conversion) -> Outputs:
@@ -183,6 +202,7 @@ class _Proof:
         """Compare all cells; both run once more as long as that may tell more."""
         trials = [outputs]
         while True:
+            self.told = []
             judged = {cell.number: self._judge(made, cell.number, trials) for cell in self._code()}
             works = self._to_do(made, set(judged.values()), trials)
             if not works:
@@ -198,30 +218,42 @@ class _Proof:
         wanted = MOST_ORIGINALS if "doubtful" in states else 2 if "differs" in states else 1
         found: list[Callable[[], None]] = []
         if len(self.plain) < wanted:
-            found.append(lambda: self.plain.append(self._rehearse(observe=False)))
+            found.append(self._play_again)
         if "doubtful" in states and len(trials) < MOST_TRIALS:
             found.append(lambda: trials.append(self._run_afresh(made)))
         return found
+
+    def _play_again(self) -> None:
+        """Run the original once more; after two plain runs, what its names hold is of interest, too."""
+        observe = len(self.plain) > 1
+        done = self._rehearse(observe=observe)
+        self.plain.append(done)
+        self.looks += [done.seen] if observe else []
 
     def _judge(self, made: Conversion, number: int, trials: Sequence[Outputs]) -> str:
         if number in made.dropped:
             return "left-out"
         originals = [one.outputs.get(number, []) for one in self.plain]
-        found = judge(originals, [one.get(number, []) for one in trials], self.folders, wavers=self._wavers())
+        found = judge(originals, [one.get(number, []) for one in trials], self.folders, doubt=self._doubt(number))
         after = trials[0]
         if found == "differs" and self._is_told_elsewhere(originals, after.get(number, []), after.get(-number, [])):
+            self.told.append(number)
             return "identical"
         return found
+
+    def _doubt(self, number: int) -> Doubt:
+        if not self._wavers():
+            return "none"
+        source = next(cell.source for cell in self._code() if cell.number == number)
+        return "depends" if depends(source, number, self.looks) else "chance"
 
     def _wavers(self) -> bool:
         """Return whether any cell differs by itself."""
         first, *others = self.plain
-        differing = (
-            self._shown(one.outputs[at]) != self._shown(first.outputs.get(at, []))
-            for one in others
-            for at in first.outputs
-        )
-        return any(differing)
+        return any(self._differ(first, one) for one in others)
+
+    def _differ(self, first: Rehearsal, other: Rehearsal) -> bool:
+        return any(self._shown(first.outputs.get(at, [])) != self._shown(shown) for at, shown in other.outputs.items())
 
     def _result(self, number: int, state: Any, outputs: Outputs) -> CellResult:
         if state not in ("differs", "doubtful"):
@@ -243,9 +275,9 @@ class _Proof:
     # Ends
 
     def _not_compared(self) -> tuple[Fault, ...]:
-        """Return what of long texts was not compared, as a warning."""
-        cells = [str(number) for number, outputs in sorted(self.plain[0].outputs.items()) if is_cut(outputs)]
-        return (too_long(cells),) if cells else ()
+        """Return what was not compared where it stands, as warnings."""
+        long = [number for number, outputs in sorted(self.plain[0].outputs.items()) if is_cut(outputs)]
+        return tuple(say(cells) for say, cells in ((too_long, long), (shown_elsewhere, self.told)) if cells)
 
     def _refused(self, cell: int, why: str) -> Result:
         fault = refusal(cell, why)
@@ -260,15 +292,28 @@ class _Proof:
         return {**self.seconds, "total": time.monotonic() - self.started}
 
 
-def too_long(cells: Sequence[str]) -> Fault:
+def too_long(cells: Sequence[int]) -> Fault:
     """Return a warning that of what cells print, only the beginning and the end were compared."""
-    which = f"cell{'s' * (len(cells) != 1)} {', '.join(cells)}"
     return Fault(
         code="JP703",
         severity="warning",
-        message=f"of what {which} print, only the beginning and the end were compared",
+        message=f"only the beginning and the end of what is printed were compared in {_which(cells)}",
         suggestion="print less, or compare the logs of the steps with what the original prints",
     )
+
+
+def shown_elsewhere(cells: Sequence[int]) -> Fault:
+    """Return a warning that warnings of cells are shown where the shared code runs."""
+    return Fault(
+        code="JP703",
+        severity="warning",
+        message=f"what imports warn of is shown where the shared code runs, and no longer in {_which(cells)}",
+        suggestion="look at the notebook of a step, or silence the warning in the original",
+    )
+
+
+def _which(cells: Sequence[int]) -> str:
+    return f"cell{'s' * (len(cells) != 1)} {', '.join(map(str, cells))}"
 
 
 def refusal(cell: int, why: str) -> Fault:

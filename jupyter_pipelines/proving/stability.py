@@ -14,17 +14,20 @@ from jupyter_pipelines.proving.outputs import Shown, shown
 Judgement = Literal["identical", "unstable", "doubtful", "differs"]
 """``doubtful``: what plain runs have in common is not there, and chance may be the reason."""
 
+Doubt = Literal["none", "chance", "depends"]
+
 MOST_ORIGINALS, MOST_TRIALS = 3, 2
 """Runs of the original and of the pipeline after which what each has in common is no chance."""
 
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?%?|[-+]?\b(nan|inf)\b", re.IGNORECASE)
+_NAME = re.compile(r"[^\W\d]\w*")
 _SPACE = re.compile(r"[\s\[\](),]+")
 _TEXTS = ("stdout", "stderr", "error", "text/plain", "text/html", "text/latex", "text/markdown")
 Outputs = Sequence[Mapping[str, Any]]
 
 
 def judge(
-    originals: Sequence[Outputs], trials: Sequence[Outputs], folders: Mapping[str, str], *, wavers: bool = False
+    originals: Sequence[Outputs], trials: Sequence[Outputs], folders: Mapping[str, str], *, doubt: Doubt = "none"
 ) -> Judgement:
     """Return whether a cell shows the same in the pipeline.
 
@@ -34,20 +37,59 @@ def judge(
         Its outputs in each plain run of the original, and in each run of the pipeline.
     folders : Mapping of str to str
         Folders that go by another name.
-    wavers : bool
-        Cells of this notebook differ by themselves, so that two runs may agree by chance.
+    doubt : str
+        Whether runs of the original may agree by ``chance``, as other cells differ by themselves, or the cell even
+        ``depends`` on what differs.
     """
     exact, results = [[shown(one, folders=folders) for one in runs] for runs in (originals, trials)]
     if results[0] in exact:
         return "identical"
     if len(set(exact)) == 1:
-        return "doubtful" if wavers and 1 < len(originals) < MOST_ORIGINALS else "differs"
+        if doubt != "none" and not _enough(originals, trials):
+            return "doubtful"
+        return "unstable" if doubt == "depends" and len(set(results)) > 1 else "differs"
     loose, late = [[shown(one, folders=folders, loose=True) for one in runs] for runs in (originals, trials)]
     if len(set(loose)) == 1 and late[0] in loose:
         return "identical"
     if all(_agree(*aspect) for aspect in _aspects(loose, late)):
         return "unstable"
-    return "differs" if (len(originals), len(trials)) >= (MOST_ORIGINALS, MOST_TRIALS) else "doubtful"
+    return "differs" if _enough(originals, trials) else "doubtful"
+
+
+def _enough(originals: Sequence[Outputs], trials: Sequence[Outputs]) -> bool:
+    return len(originals) >= MOST_ORIGINALS and len(trials) >= MOST_TRIALS
+
+
+def depends(source: str, cell: int, looks: Sequence[Sequence[Mapping[str, Any]]]) -> bool:
+    """Return whether a cell uses what is something else in two observed runs of the original.
+
+    Parameters
+    ----------
+    source : str
+        Its code.
+    cell : int
+        Its number.
+    looks : sequence of sequence of Mapping
+        What the observer wrote down in each run.
+    """
+    if len(looks) < 2:
+        return False
+    first, second = (_known(cell, documents) for documents in looks[-2:])
+    words = {*_NAME.findall(source), *first["drew"]}
+    return any(first["values"].get(word) != second["values"].get(word) for word in words)
+
+
+def _known(cell: int, documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the digests of values and of the states of random generators, and what the cell drew from."""
+    values: dict[str, Any] = {}
+    drew: dict[str, Any] = {}
+    for document in documents:
+        if document["cell"] < cell:
+            values |= document["digests"] | document["states"]
+        elif document["cell"] == cell:
+            drew = dict.fromkeys(document["drew"])
+            values |= document["digests"]
+    return {"values": values, "drew": drew}
 
 
 def _agree(before: Sequence[Any], after: Sequence[Any]) -> bool:

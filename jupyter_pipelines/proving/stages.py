@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,3 +58,9 @@ def _copy_file(source: Path, target: Path) -> None:
         target.symlink_to(source.resolve())
     else:
         shutil.copy2(source, target)
+
+
+def files_given(paths: Iterable[str], folder: Path) -> frozenset[str]:
+    """Return those of absolute paths that are files, as seen from a folder; modules apart, which count as code."""
+    there = (path for path in paths if not path.endswith(".py") and Path(path).is_file())
+    return frozenset(Path(os.path.relpath(path, folder)).as_posix() for path in there)

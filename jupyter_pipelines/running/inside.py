@@ -51,7 +51,16 @@ def open_step(path: str) -> Inside:
     attempt = _attempt_of(path)
     if attempt is None:
         _go_home(ticket["cwd"])
+    _hide_from_lists()
     return Inside(ticket, attempt or _by_hand(path))
+
+
+def _hide_from_lists() -> None:
+    """Keep ``%who`` and ``%whos`` from naming this module, which the user has not imported."""
+    module = sys.modules.get("IPython.core.getipython")
+    shell = module.get_ipython() if module else None
+    if shell is not None:
+        shell.user_ns_hidden["inside"] = sys.modules[__name__]
 
 
 def _attempt_of(path: str) -> Path | None:

@@ -201,3 +201,59 @@ def test_a_refusal_names_the_cell_and_the_way_out() -> None:
     assert refusals(book("1 + 1", "_ + 1")) == ()
     assert refusals(book("# only text"))[0].message == "the notebook has no code"
     assert "steps already" in refusals(book("%%step a\nx = 1"))[0].message
+
+
+def test_files_under_names_that_code_does_not_show_are_declared() -> None:
+    document = book("# Load", "rows = read(folder())", "# Show", "print(open('b.csv').read(), rows)")
+    given = frozenset({"data/a b.csv", "b.csv"})
+    made = convert(
+        document, seen=observed(document, c2={"bound": {"rows"}, "given": given}, c4={"given": frozenset({"b.csv"})})
+    )
+    assert '%%step load -i file_b=b.csv "file_a_b=data/a b.csv" -o rows\nrows = read(folder())' in texts(made)
+    assert "%%step show -i rows\nprint(open('b.csv').read(), rows)" in texts(made)
+
+
+def test_many_files_are_declared_by_their_folder() -> None:
+    document = book("# Load", "rows = read(folder())", "# Show", "print(rows)")
+    inside = frozenset(f"data/{number}.csv" for number in range(40))
+    around = frozenset(f"{number}.csv" for number in range(40))
+    made = convert(document, seen=observed(document, c2={"bound": {"rows"}, "given": inside}))
+    assert texts(made)[2].startswith("%%step load -i file_data=data -o rows\n")
+    made = convert(document, seen=observed(document, c2={"bound": {"rows"}, "given": around}))
+    assert texts(made)[2].startswith("%%step load -o rows --no-cache\n")
+
+
+def test_programs_run_in_the_order_of_the_notebook() -> None:
+    document = book("# A", "a = f()", "# B", "!ls", "# C", "c = f()", "# D", "print(c)")
+    made = convert(document, seen=observed(document, c4={"programs": 1}, c6={"bound": {"c"}}))
+    headers = [text.split("\n")[0] for text in texts(made) if text.startswith("%%step")]
+    assert headers == ["%%step a", "%%step b --after a", "%%step c -o c --after b", "%%step d -i c"]
+
+
+def test_a_value_is_not_shown_because_what_followed_it_stands_elsewhere() -> None:
+    document = book("# A", "len(rows)  # how many\nlimit = 3", "# B", "print(limit)", "# C", "print(limit + 1)")
+    made = convert(document, seen=observed(document))
+    assert "%%step a\nlen(rows);  # how many" in texts(made)
+
+
+def test_a_function_stays_where_its_decorator_may_note_it_down() -> None:
+    note = "known = []\ndef note(function):\n    known.append(function)\n    return function"
+    mild = "from functools import cache\n\n@cache\ndef two():\n    return 2"
+    document = book("# A", note, "# B", "@note\ndef one():\n    return 1", "# C", mild, "# D", "print(two())")
+    made = convert(document, seen=observed(document))
+    assert any(text.startswith("%%step b") and "@note" in text for text in texts(made))
+    assert any("@cache" in text and not text.startswith("%%step") for text in texts(made))
+
+
+def test_imports_that_say_something_stay_in_their_cell_too() -> None:
+    document = book("# A", "import noisy", "# B", "print(noisy.V)", "# C", "print(noisy.W)")
+    lessons = Lessons(spoken=frozenset({2}))
+    found = texts(convert(document, seen=observed(document), lessons=lessons))
+    assert "import noisy" in found
+    assert "%%step a\nimport noisy" in found
+
+
+def test_forgetting_all_names_is_refused_where_there_are_any() -> None:
+    assert refusals(book("x = 1", "%reset -f\ny = 2"))[0].suggestion
+    assert refusals(book("import os\nx = 1\nget_ipython().magic('reset -sf')"))
+    assert not refusals(book("# of course\n%load_ext autoreload\n%reset -f\nx = 1", "x"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,14 @@ from jupyter_pipelines.notebook.converting.chunks import Chunk
 from jupyter_pipelines.notebook.converting.conversion import Wishes
 from jupyter_pipelines.notebook.converting.facing import GENERATORS, Part
 from jupyter_pipelines.notebook.converting.features import changes_folder
+from jupyter_pipelines.notebook.converting.outside import Files, item, order
 from jupyter_pipelines.notebook.converting.rewriting import text_of
 from jupyter_pipelines.notebook.converting.settling import repeated
 from jupyter_pipelines.notebook.converting.survey import Survey, Unit
 from jupyter_pipelines.notebook.rendering import NAMESPACE, encode_literal
 
 _LINE = 110
+_WORD = re.compile(r'"[^"]*"|\S+')
 _STATES: Mapping[str, tuple[str, str, str]] = {
     "numpy": ("from numpy import random as numpy_random", "numpy_random.get_state()", "numpy_random.set_state"),
     "random": ("import random as python_random", "python_random.getstate()", "python_random.setstate"),
@@ -65,6 +68,8 @@ class Composer:
         self.settings: list[int] = []
         self.dropped: list[int] = []
         self.uncached: set[int] = self._uncached()
+        self.files = Files(survey)
+        self.order = order(parts)
 
     def compose(self) -> list[dict[str, Any]]:
         """Return the cells."""
@@ -155,10 +160,14 @@ class Composer:
     def _full_header(self, part: Part) -> str:
         words = [f"%%step {self.names[part.at]}"]
         inputs = [self._input(part, name) for name in part.inputs]
+        files = {} if part.at in self.uncached else self.files.read_by(part)
+        inputs += [item(name, path) for name, path in (files or {}).items()]
         outputs = [self.versions[part.at].get(name, name) for name in part.outputs]
         words += [f"-i {' '.join(inputs)}"] if inputs else []
         words += [f"-o {' '.join(outputs)}"] if outputs else []
-        words += ["--no-cache"] if part.at in self.uncached else []
+        after = [self.names[at] for at in self.order.get(part.at, ())]
+        words += [f"--after {' '.join(after)}"] if after else []
+        words += ["--no-cache"] if part.at in self.uncached or files is None else []
         return _folded(" ".join(words))
 
     def _input(self, part: Part, name: str) -> str:
@@ -256,7 +265,7 @@ def _typed(chunk: Chunk) -> str:
 def _folded(header: str) -> str:
     """Return a header in as many lines as it needs to be readable."""
     lines = [""]
-    for word in header.split(" "):
+    for word in _WORD.findall(header):
         if len(lines[-1]) + len(word) > _LINE:
             lines.append("   ")
         lines[-1] += (" " if lines[-1] else "") + word

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from jupyter_pipelines.notebook.rendering import NAMESPACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,8 @@ class Lessons:
         By number of a cell: names that its step has to make.
     whole : frozenset of int
         Cells of which nothing may be taken out.
+    spoken : frozenset of int
+        Cells that show what their imports and settings say: these stay in the step, too.
     imports_everywhere : bool
         Every step begins with all imports.
     """
@@ -42,6 +47,7 @@ class Lessons:
     joins: tuple[tuple[int, int, str], ...] = ()
     forced: Mapping[int, frozenset[str]] = field(default_factory=dict)
     whole: frozenset[int] = frozenset()
+    spoken: frozenset[int] = frozenset()
     imports_everywhere: bool = False
 
 
@@ -110,3 +116,18 @@ class Conversion:
     def step_of(self, cell: int) -> Made | None:
         """Return the step that an original cell is part of."""
         return next((step for step in self.steps if cell in step.cells), None)
+
+
+def located(notebook: Mapping[str, Any], folder: Path, **about: Any) -> dict[str, Any]:
+    """Return a converted notebook with the note in which folder its steps run.
+
+    Parameters
+    ----------
+    notebook : Mapping
+        As nbformat has it.
+    folder : Path
+        The folder.
+    about : Any
+        What else to note.
+    """
+    return {**notebook, "metadata": {**notebook["metadata"], NAMESPACE: {**about, "folder": str(folder)}}}

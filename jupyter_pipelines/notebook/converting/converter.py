@@ -46,7 +46,7 @@ def convert(
         What trying it has taught.
     """
     wishes, lessons = wishes or Wishes(), lessons or Lessons()
-    found = survey(document, seen or {}, keep_whole=lessons.whole | raises)
+    found = survey(document, seen or {}, keep_whole=lessons.whole | raises, spoken=lessons.spoken)
     for unit in found.units if wishes.drop_display else ():
         unit.dropped = unit.cell.number not in raises and only_shows(found, unit)
     cuts = _wished(found, wishes) if wishes.names else first_cuts(found)

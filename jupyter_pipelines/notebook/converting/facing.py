@@ -281,15 +281,23 @@ def _hidden_state(survey: Survey) -> Iterator[Join]:
 
 
 def _files(survey: Survey) -> Iterator[Join]:
-    """Yield the cells that write a file and those that read it or write it again."""
+    """Yield the cells that write a file and those that read it, write it again or look for it."""
     written: dict[str, int] = {}
     for unit in survey.units:
         seen = unit.observed
-        for path in sorted(seen.read | seen.wrote):
-            if path in written and written[path] < unit.at:
-                name = path.rpartition("/")[2]
+        for path, name in sorted(_used(written, seen.read | seen.wrote)):
+            if written[path] < unit.at:
                 yield Join(first=written[path], last=unit.at, why=f"the file `{name}` is written and used again")
         if seen.programs and written:
             yield Join(first=min(written.values()), last=unit.at, why="a program may read the files that were written")
+        if written and features.looks_for_files(survey.body([unit])):
+            yield Join(first=min(written.values()), last=unit.at, why="it looks for files after some were written")
         for path in seen.wrote:
             written.setdefault(path, unit.at)
+
+
+def _used(written: Iterable[str], paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the files that were written and are used again, or whose folder is looked into, with their names."""
+    for path in paths:
+        inside = path.rstrip("/") + "/"
+        yield from ((one, one.rpartition("/")[2]) for one in written if one == path or one.startswith(inside))

@@ -48,6 +48,7 @@ _FORMULAS = frozenset(
     "ols wls gls glm logit probit poisson mixedlm quantreg gee rlm phreg dmatrix dmatrices from_formula eval "
     "query".split()
 )
+_LOOKING = frozenset("exists lexists isfile isdir is_file is_dir getsize getmtime".split())
 _WORD = re.compile(r"(?<![.\w])[A-Za-z_]\w*")
 Imported = Mapping[str, str]
 """By name: what it was imported as, fully named."""
@@ -62,6 +63,13 @@ def imported_by(body: tuple[ast.stmt, ...]) -> Iterator[tuple[str, str]]:
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 yield alias.asname or alias.name, f"{node.module or ''}.{alias.name}".lstrip(".")
+
+
+def root(node: ast.expr) -> str:
+    """Return the name with which an expression such as ``shop.route("/")`` begins; empty when it begins with none."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def full_name(node: ast.expr, imported: Imported) -> str:
@@ -156,6 +164,12 @@ def names_in_texts(body: tuple[ast.stmt, ...]) -> set[str]:
             texts = (one.value for one in ast.walk(node) if isinstance(one, ast.Constant))
             found |= {word for text in texts if isinstance(text, str) for word in _WORD.findall(text.replace("@", " "))}
     return found
+
+
+def looks_for_files(body: tuple[ast.stmt, ...]) -> bool:
+    """Return whether statements ask whether files are there, or how large or old they are."""
+    nodes = (one for statement in body for one in ast.walk(statement))
+    return any(isinstance(node, ast.Call) and _called(node) in _LOOKING for node in nodes)
 
 
 def _called(node: ast.Call) -> str:

@@ -30,6 +30,8 @@ class Observed:
         How many figures of pyplot are open after the cell.
     read, wrote : frozenset of str
         Files.
+    given : frozenset of str
+        Of the files that it read: those that were there before, from the notebook's folder.
     programs : int
         How many programs it started.
     stars : Mapping of str to frozenset of str
@@ -50,12 +52,13 @@ class Observed:
     figures: int = 0
     read: frozenset[str] = frozenset()
     wrote: frozenset[str] = frozenset()
+    given: frozenset[str] = frozenset()
     programs: int = 0
     stars: Mapping[str, frozenset[str]] = field(default_factory=dict)
     shows: bool = True
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any], *, shows: bool) -> Observed:
+    def from_dict(cls, document: Mapping[str, Any], *, shows: bool, given: frozenset[str] = frozenset()) -> Observed:
         """Return what a document of the observer says."""
         sets = ("bound", "changed", "deleted", "unknown", "drew", "read", "wrote")
         return cls(
@@ -65,6 +68,7 @@ class Observed:
             shared=frozenset((first, second) for first, second in document["shared"]),
             settings=document["settings"],
             figures=document["figures"],
+            given=given,
             programs=document["programs"],
             stars={module: frozenset(names) for module, names in document["stars"].items()},
             shows=shows,

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 from jupyter_pipelines.errors import Fault, Place
 from jupyter_pipelines.notebook.code import parse_code
+from jupyter_pipelines.notebook.converting.rewriting import RESET
 from jupyter_pipelines.notebook.document import Cell, Document
 from jupyter_pipelines.notebook.headers import split_cell
 
 _PYTHON = frozenset({"python", "ipython", "python3"})
+_IDLE = ("#", "%", "import ", "from ")
 _NUMBERED = re.compile(r"_i?\d+|In|Out|_[iod]h|_i{1,3}")
 
 
@@ -25,7 +27,17 @@ def refusals(document: Document) -> tuple[Fault, ...]:
     cells = [cell for cell in document.cells if cell.kind == "code" and cell.source.strip()]
     if not cells:
         return (_refused("the notebook has no code", "there is nothing to convert", name),)
-    return tuple(fault for cell in cells for fault in _of_cell(cell, name))
+    return tuple(fault for cell in cells for fault in (*_of_cell(cell, name), *_forgetting(cell, cells[0], name)))
+
+
+def _forgetting(cell: Cell, first: Cell, name: str | None) -> Iterator[Fault]:
+    """Yield where all names are forgotten; before there are any, that does nothing."""
+    match = RESET.search(cell.source)
+    before = [line.strip() for line in cell.source[: match.start()].split("\n")] if match else []
+    if match and not (cell is first and all(not line or line.startswith(_IDLE) for line in before)):
+        message = f"cell {cell.number} forgets all names: a step hands on what names hold"
+        place = Place(cell=cell.number, line=cell.source.count("\n", 0, match.start()) + 1)
+        yield _refused(message, "take it out, or delete single names with `del`", name, place)
 
 
 def _of_cell(cell: Cell, name: str | None) -> Iterator[Fault]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from jupyter_pipelines.notebook.code import parse_code
 from jupyter_pipelines.notebook.converting.survey import Unit
 
 _SHOWN = {"html": "HTML", "HTML": "HTML", "latex": "Latex", "markdown": "Markdown", "svg": "SVG", "SVG": "SVG",
           "javascript": "Javascript", "js": "Javascript"}  # fmt: skip
+
+RESET = re.compile(r"^([ \t]*)(%reset\b.*|get_ipython\(\)\.(?:run_line_)?magic\(\s*['\"]%?reset\b.*)$", re.MULTILINE)
+"""Lines that forget all names."""
 
 _ON_PURPOSE = "the notebook shows this error on purpose"
 
@@ -23,12 +27,28 @@ def text_of(unit: Unit, *, raises: bool) -> str:
     raises : bool
         It ends with an exception, which is part of what the notebook shows.
     """
-    text = "\n".join(chunk.text for chunk in unit.rest).strip("\n")
+    text = _quietened(unit, "\n".join(chunk.text for chunk in unit.rest).strip("\n"))
+    text = RESET.sub(r"\1# \2: a step begins with nothing", text)
     if unit.cut.code.opaque:
         return _other_language(text)
     if unit.cut.code.fault is not None:
         return f"get_ipython().run_cell({_quoted(text)});  # {_ON_PURPOSE}"
     return _shielded(text) if raises else text
+
+
+def _quietened(unit: Unit, text: str) -> str:
+    """Return the text so that a value is not shown only because what followed it stands elsewhere now."""
+    last = next((chunk for chunk in reversed(unit.cut.chunks) if chunk.body), None)
+    left = [chunk for chunk in unit.rest if chunk.body]
+    if last is None or last in left or not left or not isinstance(left[-1].body[-1], ast.Expr):
+        return text
+    tree = parse_code(text).tree
+    lines = text.split("\n")
+    node = tree.body[-1] if tree and tree.body else None
+    if isinstance(node, ast.Expr) and node.end_lineno is not None:
+        line = lines[node.end_lineno - 1].encode()
+        lines[node.end_lineno - 1] = (line[: node.end_col_offset] + b";" + line[node.end_col_offset :]).decode()
+    return "\n".join(lines)
 
 
 def _other_language(text: str) -> str:

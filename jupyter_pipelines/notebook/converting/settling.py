@@ -40,7 +40,7 @@ def move(survey: Survey, groups: Sequence[list[Unit]]) -> None:
 def _front(survey: Survey, unit: Unit) -> Iterator[Chunk]:
     """Yield the settings in front of all else in a cell; what shows something stays where it is seen."""
     alone = all(is_setting(survey, chunk) or not chunk.body for chunk in unit.left)
-    if unit.cut.whole or (unit.observed.shows and (alone and unit.seen is not None)):
+    if unit.cut.whole or unit.spoken or (unit.observed.shows and (alone and unit.seen is not None)):
         return
     for chunk in unit.left:
         if not is_setting(survey, chunk):

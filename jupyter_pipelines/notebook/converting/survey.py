@@ -45,6 +45,8 @@ class Unit:
         What the rest does to names.
     dropped : bool
         It only shows something, and is to be left out.
+    spoken : bool
+        It shows what its imports and settings say, so that these stay in the step, too.
     """
 
     at: int
@@ -57,6 +59,7 @@ class Unit:
     moved: list[Chunk] = field(default_factory=list)
     names: Names = field(default_factory=Names)
     dropped: bool = False
+    spoken: bool = False
 
     @property
     def rest(self) -> list[Chunk]:
@@ -134,7 +137,13 @@ class Survey:
         return {name for name in found if not is_history(name)}
 
 
-def survey(document: Document, seen: Mapping[int, Observed], *, keep_whole: frozenset[int] = frozenset()) -> Survey:
+def survey(
+    document: Document,
+    seen: Mapping[int, Observed],
+    *,
+    keep_whole: frozenset[int] = frozenset(),
+    spoken: frozenset[int] = frozenset(),
+) -> Survey:
     """Look at all code cells and sort out what becomes shared code.
 
     Parameters
@@ -145,9 +154,13 @@ def survey(document: Document, seen: Mapping[int, Observed], *, keep_whole: froz
         What cells did, by their number; empty when nobody looked.
     keep_whole : frozenset of int
         Numbers of cells of which nothing may be taken out.
+    spoken : frozenset of int
+        Numbers of cells that show what their imports and settings say.
     """
     cells = [cell for cell in document.cells if cell.kind == "code"]
     units = [Unit(at=at, cell=cell, cut=cut(cell.source), seen=seen.get(cell.number)) for at, cell in enumerate(cells)]
+    for unit in units:
+        unit.spoken = unit.cell.number in spoken
     spell_out_stars(units)
     every = tuple(node for unit in units for chunk in unit.cut.chunks for node in chunk.body)
     found = Survey(document=document, units=units, imported=dict(features.imported_by(every)))
@@ -214,6 +227,7 @@ class _Sorter:
                     self._know(chunk)
                 else:
                     unit.shared.append(chunk)
+                    unit.left += [chunk] if unit.spoken and chunk.kind == "import" else []
                     self._know(chunk)
             unit.settle()
 
@@ -253,7 +267,22 @@ class _Sorter:
             return True
         if chunk.kind == "constant" and not is_literal(chunk):
             return False
+        if any(self._has_effect(node) for node in chunk.body):
+            return False
         return all(self._is_bound_once(name, chunk) for name in chunk.names.binds)
+
+    def _has_effect(self, statement: ast.stmt) -> bool:
+        """Return whether a definition does more than define: its decorator may note it down somewhere."""
+        decorators = [
+            one.func if isinstance(one, ast.Call) else one for one in getattr(statement, "decorator_list", ())
+        ]
+        return any(not self._is_mild(one) for one in decorators if features.root(one) not in self.found.imported)
+
+    def _is_mild(self, decorator: ast.expr) -> bool:
+        """Return whether a decorator is Python's own, or a function here that changes nothing outside itself."""
+        name = decorator.id if isinstance(decorator, ast.Name) else ""
+        functions = [one.names.functions[name] for _, one in self.binders.get(name, ()) if name in one.names.functions]
+        return name in BUILTINS or (bool(functions) and not any(one.mutates or one.binds for one in functions))
 
     def _is_bound_once(self, name: str, chunk: Chunk) -> bool:
         others = [other for _, other in self.binders[name] if other is not chunk]

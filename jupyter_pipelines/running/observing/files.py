@@ -11,6 +11,7 @@ from typing import Any
 _ELSEWHERE = ("/proc/", "/dev/", "/sys/", "/usr/", "/etc/", "/lib")
 _PARTS = ("__pycache__", ".ipynb_checkpoints", "site-packages", "/.cache/", "/.config/", "/.ipython/", "/.matplotlib/")
 _MOVING = {"os.rename": 1, "os.remove": 0, "os.mkdir": 0, "os.rmdir": 0, "shutil.rmtree": 0, "shutil.move": 1}
+_LISTING = frozenset({"os.listdir", "os.scandir", "glob.glob"})
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -61,9 +62,21 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         _now.programs += 1
     elif event in _MOVING:
         _note(arguments[_MOVING[event]], _now.wrote)
+    elif event in _LISTING:
+        _listed(event, arguments[0])
     elif event == "sqlite3.connect":
         _note(arguments[0], _now.wrote)
         _note(arguments[0], _now.read)
+
+
+def _listed(event: str, path: Any) -> None:
+    """Note a folder that was looked into; Python does so, too, to find what is imported."""
+    frame = sys._getframe(2)  # noqa: SLF001 - whoever asked for the list
+    if frame.f_code.co_filename.startswith("<frozen importlib"):
+        return
+    given = path if isinstance(path, str | bytes | os.PathLike) else "."
+    text = os.fsdecode(given) or "."
+    _note(os.path.dirname(text) or "." if event == "glob.glob" else text, _now.read)  # noqa: PTH120 - as below
 
 
 def _opened(path: Any, mode: Any, flags: Any) -> None:

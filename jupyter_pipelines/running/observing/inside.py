@@ -93,6 +93,7 @@ class Observer:
             "changed": [name for name, one in prints.items() if name in old and _differs(old[name], one)],
             "unknown": [name for name, one in prints.items() if one.digest is None and not one.stuck],
             "deleted": [name for name in old if name not in prints],
+            "digests": {name: one.digest for name, one in prints.items() if name not in old or old[name] != one},
             "kinds": {name: one.kind for name, one in prints.items()},
             "stuck": {name: one.stuck for name, one in prints.items() if one.stuck},
             "shared": shared_pairs({name: values[name] for name, one in prints.items() if one.kind == "value"}),

@@ -1,0 +1,103 @@
+"""What steps have to do with the world outside: files that they read, and an order that no name shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from jupyter_pipelines.notebook.converting.facing import Part
+from jupyter_pipelines.notebook.converting.survey import Survey, Unit
+from jupyter_pipelines.notebook.files import files_read
+
+MOST_FILES = 12
+"""Files that a header names one by one."""
+
+_PLAIN = re.compile(r"[\w./ ()+@%~#&!-]+")
+_LANGUAGES = frozenset("bash sh script system perl ruby pypy python2 cmd powershell".split())
+
+
+def order(parts: Sequence[Part]) -> dict[int, list[int]]:
+    """Return the steps that each step has to wait for though it takes nothing from them.
+
+    A program may read and change anything, so that all before it come before it, and all behind it behind it. A folder
+    is made before something is put into it.
+    """
+    found: dict[int, list[int]] = {}
+    before: dict[int, set[int]] = {}
+    last: int | None = None
+    for part in parts:
+        waits = {other.at for other in parts[: part.at] if _makes_room(other, part)}
+        if last is not None:
+            waits.add(last)
+        if _runs_programs(part):
+            waits |= set(range(last or 0, part.at))
+            last = part.at
+        known = {at for source in part.sources.values() for at in (source, *before[source])}
+        known |= {at for one in waits for at in before[one]}
+        found[part.at] = sorted(waits - known)
+        before[part.at] = known | waits
+    return {at: waits for at, waits in found.items() if waits}
+
+
+def _runs_programs(part: Part) -> bool:
+    return any(unit.observed.programs or _calls_out(unit) for unit in part.units)
+
+
+def _calls_out(unit: Unit) -> bool:
+    return bool(unit.cut.code.opaque in _LANGUAGES or any("!" in magic for magic in unit.cut.code.magics))
+
+
+def _makes_room(one: Part, other: Part) -> bool:
+    """Return whether a step makes a folder that another one uses."""
+    made = {f"{path}/" for unit in one.units for path in unit.observed.wrote}
+    used = {path for unit in other.units for path in (*unit.observed.wrote, *unit.observed.read)}
+    return any(path.startswith(folder) for path in used for folder in made)
+
+
+class Files:
+    """Which files of the user's the steps read under names that their code does not show.
+
+    Parameters
+    ----------
+    survey : Survey
+        The notebook.
+    """
+
+    def __init__(self, survey: Survey) -> None:
+        self._shared = [chunk.text for unit in survey.units for chunk in (*unit.shared, *unit.tuned)]
+        self._written = {PurePosixPath(path).name for unit in survey.units for path in unit.observed.wrote}
+        self._names = {name for unit in survey.units for chunk in unit.cut.chunks
+                       for name in (*chunk.names.binds, *chunk.names.reads, *chunk.names.later.reads)}  # fmt: skip
+
+    def read_by(self, part: Part) -> Mapping[str, str] | None:
+        """Return the files that have to be declared, by the names for them; None when they cannot be."""
+        texts = [chunk.text for unit in part.units for chunk in unit.rest]
+        plain = {str(PurePosixPath(path)) for path in files_read([*self._shared, *texts])}
+        found = sorted({path for unit in part.units for path in unit.observed.given} - plain)
+        paths = _together([path for path in found if PurePosixPath(path).name not in self._written])
+        if paths is None or not all(_PLAIN.fullmatch(path) for path in paths):
+            return None
+        return dict(self._named(paths))
+
+    def _named(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+        taken = set(self._names)
+        for path in paths:
+            start = "file_" + re.sub(r"\W+", "_", PurePosixPath(path).stem).strip("_").lower()
+            name = next(one for one in (start, *(f"{start}_{n}" for n in range(2, 1000))) if one not in taken)
+            taken.add(name)
+            yield name, path
+
+
+def _together(paths: Sequence[str]) -> list[str] | None:
+    """Return paths, or the folders around them when there are many; None when that is where the notebook is."""
+    if len(paths) <= MOST_FILES:
+        return list(paths)
+    folders = sorted({str(PurePosixPath(path).parent) for path in paths})
+    around = [folder for folder in folders if folder == "." or set(PurePosixPath(folder).parts) == {".."}]
+    return None if around or len(folders) > MOST_FILES else folders
+
+
+def item(name: str, path: str) -> str:
+    """Return how a header declares a file."""
+    return f'"{name}={path}"' if " " in path else f"{name}={path}"
