@@ -1,4 +1,5 @@
 // What JupyterLab and Jupyter Notebook load.
+import { panel } from "./panel/plugin";
 import { renderer } from "./renderer";
 
-export default [renderer];
+export default [panel, renderer];

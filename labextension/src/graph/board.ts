@@ -38,6 +38,7 @@ export class Board {
     source: Source | null,
     private readonly actions: Actions = {},
     private readonly selected: (id: string) => void = () => undefined,
+    private readonly filling = false, // as high as its place, instead of as its drawing
   ) {
     this.element = html("div", { class: "jpg", role: "group", "aria-label": "pipeline" });
     host.append(this.element);
@@ -247,6 +248,10 @@ export class Board {
 
   // As high as the drawing needs it, within what an output may take.
   private size(): void {
+    if (this.filling) {
+      this.element.style.height = "100%";
+      return;
+    }
     const width = this.element.clientWidth || 900;
     const height = Math.round(Math.min(460, Math.max(150, this.view.naturalHeight(width) + 12)));
     this.view.element.style.height = `${height}px`;

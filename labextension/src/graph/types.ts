@@ -101,6 +101,7 @@ export interface StepStatus {
   decision?: string;
   reason?: { code: string; text: string; details?: string[] };
   origin?: { run: string; created: string };
+  key?: string | null;
   error?: Failure;
   notebook?: string;
 }
