@@ -173,6 +173,7 @@ class Teller:
             self._homes[notebook.id] = self._project.home(notebook.path)
         home = self._homes[notebook.id]
         if not self._project.has_store(home):
+            self._seen[notebook.id] = set()
             return
         names = self._project.run_names(home)
         if notebook.id not in self._seen:
