@@ -16,7 +16,7 @@ from jupyter_pipelines.running.recording import HEAD
 Shown = tuple[tuple[str, str], ...]
 """What a cell shows: kind and content of each piece."""
 
-_TAIL = 50_000
+_TAIL = 8_000
 _LEFT_OUT = "\n… "
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _EXACT: Sequence[tuple[re.Pattern[str], str]] = tuple(

@@ -20,9 +20,9 @@ pre { margin: 0 0 .5rem; white-space: pre-wrap; overflow-wrap: anywhere; font: 1
 pre.step { border-left: 3px solid #2a7; padding-left: .6rem; }
 pre.shared, pre.setup, pre.parameters { border-left: 3px solid #57c; padding-left: .6rem; }
 pre.added { border-left: 3px solid #ca4; padding-left: .6rem; }
-.differs { background: #fde8e6; } .unstable { background: #fdf6e0; }
+.differs { background: #fde8e6; } .unstable, .cut { background: #fdf6e0; }
 @media (prefers-color-scheme: dark) { body { background: #1b1b1b; color: #ddd; } td, th { border-color: #444; }
-.differs { background: #4a2320; } .unstable { background: #453b1c; } }
+.differs { background: #4a2320; } .unstable, .cut { background: #453b1c; } }
 """
 
 

@@ -257,7 +257,8 @@ class _Proof:
 
     def _result(self, number: int, state: Any, outputs: Outputs) -> CellResult:
         if state not in ("differs", "doubtful"):
-            return CellResult(cell=number, state=state)
+            cut = state == "identical" and is_cut(self.plain[0].outputs.get(number, []))
+            return CellResult(cell=number, state="cut" if cut else state)
         before, after = self._shown(self.plain[0].outputs.get(number, [])), self._shown(outputs.get(number, []))
         return CellResult(cell=number, state="differs", before=_told(before), after=_told(after))
 

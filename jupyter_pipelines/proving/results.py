@@ -11,7 +11,7 @@ from jupyter_pipelines.notebook.converting.conversion import Conversion
 from jupyter_pipelines.notebook.document import Document
 
 SCHEMA = "jupyter-pipelines/convert/1"
-CellState = Literal["identical", "unstable", "differs", "left-out", "unproven"]
+CellState = Literal["identical", "unstable", "cut", "differs", "left-out", "unproven"]
 State = Literal["identical", "differs", "unproven", "refused"]
 
 
@@ -24,8 +24,8 @@ class CellResult:
     cell : int
         Its number.
     state : str
-        ``identical``, ``unstable`` (two runs of the original differ by themselves), ``differs``, ``left-out`` or
-        ``unproven``.
+        ``identical``, ``unstable`` (two runs of the original differ by themselves), ``cut`` (identical as far as the
+        notebook of a step keeps what is printed), ``differs``, ``left-out`` or ``unproven``.
     before, after : str
         What it shows in the original and in the pipeline, where that differs.
     """
@@ -78,6 +78,11 @@ class Result:
         return sum(one.state == "unstable" for one in self.cells)
 
     @property
+    def cut(self) -> int:
+        """How many cells print more than the notebook of a step keeps."""
+        return sum(one.state == "cut" for one in self.cells)
+
+    @property
     def verdict(self) -> str:
         """The result in one sentence."""
         if self.state == "refused":
@@ -87,8 +92,8 @@ class Result:
         if self.state == "differs":
             cells = [str(one.cell) for one in self.cells if one.state == "differs"]
             return f"differs: cell{'s' * (len(cells) != 1)} {', '.join(cells)}"
-        count = self.unstable
-        return f"identical but for {count} unstable cell{'s' * (count != 1)}" if count else "identical"
+        apart = [_counted(self.unstable, "unstable cell"), _counted(self.cut, "text that is cut", "texts that are cut")]
+        return " but for ".join(["identical", " and ".join(filter(None, apart))]) if any(apart) else "identical"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ``convert`` document."""
@@ -117,6 +122,10 @@ class Result:
         step = self.conversion.step_of(one.cell) if self.conversion else None
         found: dict[str, Any] = {"cell": one.cell, "state": one.state, "step": step.name if step else None}
         return found | ({"original": one.before, "pipeline": one.after} if one.state == "differs" else {})
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}" if count else ""
 
 
 def _step(one: Any) -> dict[str, Any]:

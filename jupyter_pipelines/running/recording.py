@@ -32,8 +32,8 @@ ERROR = "error.json"
 STACK = "stack.txt"
 """Files in the folder of the attempt: the cells that ran, the error of one, stacks of a crash or a hang."""
 
-HEAD = 1_000_000
-TAIL = 100_000
+HEAD = 65_536
+TAIL = 16_384
 """Characters of a cell's text that go into the notebook: from its beginning and from its end."""
 
 TIMED = "<timed exec>"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_pipelines.proving.outputs import shown
+from jupyter_pipelines.proving.outputs import is_cut, shown
 from jupyter_pipelines.running.recording import HEAD
 
 
@@ -68,10 +68,12 @@ def test_the_folder_in_which_a_copy_ran_goes_by_the_name_of_the_original() -> No
 
 
 def test_of_a_long_text_the_beginning_and_the_end_count() -> None:
-    whole = "x" * HEAD + "middle" * 30_000 + "end"
-    kept = "x" * HEAD + "\n… 80,003 characters left out; all of it: /a.log …\n" + whole[-100_000:]
+    whole = "x" * HEAD + "middle" * 10_000 + "end"
+    kept = "x" * HEAD + "\n… 60,003 characters left out; all of it: /a.log …\n" + whole[-16_384:]
     assert alike(stream(whole), stream(kept))
     assert not alike(stream(whole), stream(kept[:-3] + "END"))
+    assert is_cut([stream(whole)])
+    assert not is_cut([stream("x" * HEAD), value({"text/plain": whole})])
 
 
 def png(pixels: bytes, comment: bytes) -> str:
