@@ -51,6 +51,7 @@ class Feed:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._sent: dict[str, Any] = {}
+        self._met: set[str] = set()
         self._whole_at = time.monotonic()
         self._logs: dict[str, str] = {}
         self.run: str | None = None
@@ -99,22 +100,22 @@ class Feed:
         news = {name: _news(entry) for name, entry in document["steps"].items()}
         changed = [name for name, entry in news.items() if entry != self._sent.get(name)]
         whole = time.monotonic() - self._whole_at > WHOLE * (1 + len(news) / _STEPS)
+        late = [widget for widget in self._widgets() if widget.model_id not in self._met]
+        self._met.update(widget.model_id for widget in late)
         if changed:
             self._sent = news
             self._send({**document, "steps": {name: document["steps"][name] for name in changed}})
         if changed and whole:
             self._whole_at = time.monotonic()
-            self._show(document)
+            late = list(self._widgets())
+        for widget in late:
+            with suppress(Exception):
+                widget.statuses = document
 
     def _send(self, changes: dict[str, Any]) -> None:
         for widget in self._widgets():
             with suppress(Exception):  # a front end that has gone is no reason to stop
                 widget.tell(changes)
-
-    def _show(self, document: dict[str, Any]) -> None:
-        for widget in self._widgets():
-            with suppress(Exception):
-                widget.statuses = document
 
     def _finish(self, event: RunFinished) -> None:
         result = event.result.to_dict()

@@ -98,7 +98,11 @@ def _debug(stage: Stage, request: Request) -> Answer:
     names = stage.subject.names
     if names is None:
         raise PlanError(_no_namespace())
-    return load_for_debugging(stage.subject, _step(request), names)
+    found = load_for_debugging(stage.subject, _step(request), names)
+    return {
+        **found,
+        "message": f"loaded into the kernel: {', '.join(found['loaded']) or 'nothing, it takes no inputs'}",
+    }
 
 
 _DEEDS: Mapping[str, Callable[[Stage, Request], Answer]] = {

@@ -140,6 +140,23 @@ def test_many_events_between_two_looks_are_one_message(still: None) -> None:
     feed.close()
 
 
+def test_a_widget_that_comes_while_a_run_goes_on_gets_all_of_it(still: None) -> None:
+    first, second = Sent("load", "train"), Sent("load", "train")
+    shown = [first]
+    feed = Feed(lambda: shown)
+    feed(event=started("load", "train"))
+    feed(event=StepStarted(**WHEN, step="load", attempt=1, log=""))
+    feed.push()
+    shown.append(second)
+    feed.push()
+    for widget in shown:
+        assert {name: one["state"] for name, one in widget.statuses["steps"].items()} == {
+            "load": "running",
+            "train": "pending",
+        }
+    feed.close()
+
+
 def test_in_the_end_everything_is_there_for_whoever_opens_a_view_later(still: None) -> None:
     widget = Sent("load", "train")
     feed = Feed(lambda: [widget])
