@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "output": ("cli_history", "Show a stored output, or write it to a file."),
         "convert": ("cli_converting", "Make a pipeline of an exploratory notebook, and prove it."),
         "test": ("cli_testing", "Test every step on its own, with recorded inputs."),
+        "serve": ("cli_serving", "Serve pages with the pipelines of a folder."),
         "explain": ("cli_explaining", "Say what an error code means, and what to do."),
         "gc": ("cli_history", "Remove what no kept run needs."),
         "fsck": ("cli_examining", "Read everything stored, and say what is damaged."),

@@ -116,7 +116,7 @@ def place(folder: Path, private: Path, *options: str, app: str = "server") -> It
         )
     try:
         one = Place(folder=folder, port=port, process=process, log=log)
-        _await(one)
+        await_server(one)
         yield one
     finally:
         end(process)
@@ -147,7 +147,8 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def _await(place: Place) -> None:
+def await_server(place: Place) -> None:
+    """Wait until a server answers."""
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and place.process.poll() is None:
         try:

@@ -166,8 +166,13 @@ class Route:
     @property
     def pattern(self) -> str:
         """The path as a regular expression; no part of it can hold a slash before it is decoded."""
-        plain = re.escape(self.path).replace(r"\{", "{").replace(r"\}", "}")
-        return _NAMED.sub(r"(?P<\1>[^/]+)", plain)
+        return pattern_of(self.path)
+
+
+def pattern_of(path: str) -> str:
+    """Return a path with names in braces as a regular expression."""
+    plain = re.escape(path).replace(r"\{", "{").replace(r"\}", "}")
+    return _NAMED.sub(r"(?P<\1>[^/]+)", plain)
 
 
 def _as_saved(cell: Mapping[str, Any]) -> dict[str, Any]:

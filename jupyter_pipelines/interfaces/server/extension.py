@@ -13,6 +13,8 @@ from jupyter_pipelines.interfaces.server.handling import PREFIX, Office, doors
 from jupyter_pipelines.interfaces.server.known import Known
 from jupyter_pipelines.interfaces.server.table import ROUTES
 from jupyter_pipelines.interfaces.server.telling import EVENT_SCHEMA, SCHEMA, Broadcast, Teller
+from jupyter_pipelines.interfaces.server.views import VIEWS
+from jupyter_pipelines.interfaces.server.visiting import receptions
 from jupyter_pipelines.project import Project
 
 
@@ -25,7 +27,7 @@ def _load_jupyter_server_extension(server: Any) -> None:
     emit = partial(_emit, server.event_logger)
     office = Office(known=known, project=project, asked=Broadcast(Teller(known, project), emit).wake)
     base = server.web_app.settings["base_url"]
-    server.web_app.add_handlers(".*$", doors(ROUTES, office, base))
+    server.web_app.add_handlers(".*$", [*doors(ROUTES, office, base), *receptions(VIEWS, office, base)])
     server.log.info("jupyter_pipelines %s answers at %s", __version__, url_path_join(base, PREFIX))
 
 

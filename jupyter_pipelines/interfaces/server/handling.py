@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from jsonschema import Draft202012Validator
 from jupyter_core.utils import ensure_async
-from jupyter_server.base.handlers import APIHandler
+from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from jupyter_server.utils import origin_matches_pat, url_path_join
 from tornado import web
 
@@ -95,7 +95,7 @@ class Door(APIHandler):
     async def prepare(self) -> None:  # type: ignore[override]
         """Find out who asks, and refuse pages of other sites, whatever they know."""
         await super().prepare()
-        if not self._finished and not self._is_ours():
+        if not self._finished and not is_ours(self):
             raise web.HTTPError(403, "requests from other sites are refused")
 
     @web.authenticated
@@ -128,7 +128,7 @@ class Door(APIHandler):
         except Refused as error:
             self._tell(error.status, error.faults)
         except PipelinesError as error:
-            self._tell(_STATUS.get(error.code, _REFUSED), error.faults)
+            self._tell(status_of(error), error.faults)
         else:
             self.office.asked()
             self._send(route.status, answer)
@@ -139,15 +139,6 @@ class Door(APIHandler):
     async def _permit(self, action: Action) -> None:
         if not await may(self, action):
             raise Refused(403, not_allowed(f"you may not {action} pipelines on this server"))
-
-    def _is_ours(self) -> bool:
-        """Tell whether the page that asks, if it is a page, is one that the server's owner trusts."""
-        origin = self.request.headers.get("Origin")
-        if origin is None or urlsplit(origin.lower()).netloc == self.request.headers.get("Host", "").lower():
-            return True
-        if self.allow_origin:
-            return self.allow_origin in ("*", origin)
-        return bool(self.allow_origin_pat and origin_matches_pat(self.allow_origin_pat, origin))
 
     # What is asked
 
@@ -210,7 +201,22 @@ def written(document: Mapping[str, Any]) -> str:
     return json.dumps(strict(document), separators=(",", ":"), allow_nan=False, default=str)
 
 
-async def may(handler: APIHandler, action: Action) -> bool:
+def status_of(error: PipelinesError) -> int:
+    """Return the status of an answer that tells an error."""
+    return _STATUS.get(error.code, _REFUSED)
+
+
+def is_ours(handler: JupyterHandler) -> bool:
+    """Tell whether the page that asks, if it is a page, is one that the server's owner trusts."""
+    origin = handler.request.headers.get("Origin")
+    if origin is None or urlsplit(origin.lower()).netloc == handler.request.headers.get("Host", "").lower():
+        return True
+    if handler.allow_origin:
+        return handler.allow_origin in ("*", origin)
+    return bool(handler.allow_origin_pat and origin_matches_pat(handler.allow_origin_pat, origin))
+
+
+async def may(handler: JupyterHandler, action: Action) -> bool:
     """Tell whether whoever asks is allowed to `read`, `write` or `execute` pipelines."""
     asked = handler.authorizer.is_authorized(handler, handler.current_user, action, RESOURCE)
     return bool(await ensure_async(asked))

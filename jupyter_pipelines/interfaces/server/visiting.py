@@ -1,0 +1,128 @@
+"""Requests of people's browsers for our own pages; the same rules as for programs, and answers that people can read."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from http.client import responses
+from typing import Any
+
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.utils import url_path_join
+from tornado import web
+
+from jupyter_pipelines.errors import PipelinesError
+from jupyter_pipelines.interfaces.server import pages
+from jupyter_pipelines.interfaces.server.asking import Request
+from jupyter_pipelines.interfaces.server.handling import LARGEST, RESOURCE, Office, is_ours, may, status_of
+from jupyter_pipelines.interfaces.server.views import Shown, View, Visit
+
+ROOT = "jupyter-pipelines"
+MOST_FIELDS = 1_000
+_KINDS: Mapping[str, str] = {"html": "text/html", "svg": "image/svg+xml", "text": "text/plain"}
+
+
+class Reception(JupyterHandler):
+    """Shows the pages for one path."""
+
+    auth_resource = RESOURCE
+
+    def initialize(self, views: Mapping[str, View], office: Office) -> None:
+        """Take what the application's table has for this path."""
+        self.views = views
+        self.office = office
+
+    @cached_property
+    def nonce(self) -> str:
+        """Allows the style of the page, and that one only."""
+        return secrets.token_urlsafe(16)
+
+    @property
+    def content_security_policy(self) -> str:
+        """Let nothing be executed or loaded but pictures of ours, and no other site put the page into a frame."""
+        style = f"style-src 'nonce-{self.nonce}'"
+        rest = "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        return f"default-src 'none'; img-src 'self'; {style}; {rest}"
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Find out who asks, and refuse pages of other sites."""
+        await super().prepare()
+        if not self._finished and not is_ours(self):
+            raise web.HTTPError(403, "requests from other sites are refused")
+
+    @web.authenticated
+    async def get(self, **names: str) -> None:
+        """Show a page."""
+        await self._answer(names)
+
+    @web.authenticated
+    async def post(self, **names: str) -> None:
+        """Take a form."""
+        await self._answer(names)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Tell what is wrong on a page."""
+        error = (kwargs.get("exc_info") or (None, None, None))[1]
+        said = error.log_message if isinstance(error, web.HTTPError) else None
+        self._tell(status_code, [said or responses.get(status_code, "refused")])
+
+    async def _answer(self, names: Mapping[str, str]) -> None:
+        view = self.views.get(self.request.method or "")
+        if view is None:
+            raise web.HTTPError(405)
+        if not await may(self, view.action):
+            raise web.HTTPError(403, f"you may not {view.action} pipelines on this server")
+        try:
+            visit = self._visit(names)
+            shown = await asyncio.get_running_loop().run_in_executor(self.office.pool, view.work, visit)
+        except PipelinesError as error:
+            self._tell(status_of(error), [f"{fault.message}. {fault.suggestion}" for fault in error.faults])
+        else:
+            self.office.asked()
+            self._show(shown)
+
+    def _visit(self, names: Mapping[str, str]) -> Visit:
+        varying = dict(names)
+        about = self.office.known.find(varying.pop("id")) if "id" in varying else None
+        request = Request(known=self.office.known, about=about, names=varying, body=self._form())
+        root = url_path_join(self.base_url, ROOT)
+        xsrf = self.xsrf_form_html()
+        return Visit(project=self.office.project, request=request, root=root, nonce=self.nonce, xsrf=str(xsrf))
+
+    def _form(self) -> dict[str, str]:
+        if len(self.request.body) > LARGEST or len(self.request.body_arguments) > MOST_FIELDS:
+            raise web.HTTPError(413, "the form is too large")
+        return {name: self.get_body_argument(name) for name in self.request.body_arguments}
+
+    def _show(self, shown: Shown) -> None:
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Referrer-Policy", "same-origin")
+        if shown.kind == "elsewhere":
+            self.redirect(shown.content, status=303)
+            return
+        self.set_header("Content-Type", f"{_KINDS[shown.kind]}; charset=utf-8")
+        if shown.kind != "html":
+            self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
+        self.finish(shown.content)
+
+    def _tell(self, status: int, lines: Iterable[str]) -> None:
+        self.set_status(status)
+        back = pages.link(url_path_join(self.base_url, ROOT, "/"), "Pipelines")
+        body = [f"<p>{pages.text(line, 2_000)}</p>" for line in lines]
+        title = f"{status} {responses.get(status, '')}"
+        self._show(Shown(content=pages.page(title, body, nonce=self.nonce, above=back)))
+
+
+def receptions(
+    views: Iterable[View], office: Office, base_url: str
+) -> list[tuple[str, type[Reception], dict[str, Any]]]:
+    """Return what makes an application show `views`."""
+    by_pattern: dict[str, dict[str, View]] = {}
+    for view in views:
+        by_pattern.setdefault(view.pattern, {})[view.method] = view
+    return [
+        (url_path_join(base_url, ROOT, pattern or "/?"), Reception, {"views": methods, "office": office})
+        for pattern, methods in by_pattern.items()
+    ]
