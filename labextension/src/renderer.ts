@@ -22,6 +22,8 @@ class GraphOutput extends Panel implements IRenderMime.IRenderer {
   private board: Board | null = null;
   private picture: Widget | null = null;
   private watcher: MutationObserver | null = null;
+  private live: IRenderMime.IRenderer | null = null;
+  private shown = "";
 
   constructor(private readonly registry: IRenderMimeRegistry | null) {
     super();
@@ -54,7 +56,15 @@ class GraphOutput extends Panel implements IRenderMime.IRenderer {
 
   // The widget's own renderer says "model not found" where there is none: it is shown only once it has something.
   private async tryWidget(model: IRenderMime.IMimeModel, registry: IRenderMimeRegistry): Promise<void> {
+    const id = String((model.data[VIEW] as { model_id?: string }).model_id ?? "");
+    // An output that is brought up to date has the same widget, which is up to date already.
+    if (this.live && id === this.shown) {
+      return;
+    }
+    this.forget();
     const live = registry.createRenderer(VIEW);
+    this.live = live;
+    this.shown = id;
     live.hide();
     this.addWidget(live);
     const swap = () => {
@@ -69,10 +79,18 @@ class GraphOutput extends Panel implements IRenderMime.IRenderer {
     try {
       await live.renderModel(model);
     } catch {
-      live.dispose();
+      this.forget();
       return;
     }
     swap();
+  }
+
+  private forget(): void {
+    this.watcher?.disconnect();
+    this.live?.dispose();
+    this.live = null;
+    this.shown = "";
+    this.picture?.show();
   }
 
   override dispose(): void {
