@@ -1,0 +1,348 @@
+"""What may stand at the caret of a header or a ``%pipeline`` line, with a word of help for each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jupyter_pipelines import plugins
+from jupyter_pipelines.notebook.code import parse_code
+from jupyter_pipelines.notebook.declaring import declared_by
+from jupyter_pipelines.notebook.document import Cell, Document
+from jupyter_pipelines.notebook.editing.spelling import Said, said_by, with_header
+from jupyter_pipelines.notebook.headers import split_cell
+from jupyter_pipelines.notebook.items import split_item
+from jupyter_pipelines.notebook.options import BY_KEY, BY_SPELLING, KINDS, OPTIONS, Option
+from jupyter_pipelines.notebook.reading import read
+from jupyter_pipelines.pipeline.data import FileSource
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.parameters import Parameter
+from jupyter_pipelines.pipeline.step import Step
+
+MOST = 200
+_WORD = re.compile(r"[^\s,]*$")
+_TRIAL = "a-step-of-this-name-there-is-not"
+_KINDS = {"step": "cells under one name: inputs in, outputs out", "params": "typed values set from outside",
+          "setup": "statements that every step after it needs"}  # fmt: skip
+SUBCOMMANDS: Mapping[str, str] = {
+    "show": "the graph, live", "run": "run the pipeline", "plan": "what would run, and why",
+    "why": "why a step would run", "check": "every fault at once",
+    "load": "a stored output into the namespace",
+    "debug": "the inputs of a failed step into the namespace", "runs": "earlier runs", "diff": "two runs side by side",
+    "freeze": "write inferred interfaces into the headers", "attach": "see how a run gets on", "cancel": "stop a run",
+    "convert": "a pipeline of an exploratory notebook", "explain": "what an error code means",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """One thing that may stand at the caret."""
+
+    text: str
+    kind: str
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What may stand between two columns of a line."""
+
+    start: int
+    end: int
+    matches: tuple[Match, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return asdict(self) | {"matches": [asdict(one) for one in self.matches]}
+
+
+def complete(document: Document, key: str, line: int, column: int) -> Completion:
+    """Return what may stand at the caret.
+
+    Parameters
+    ----------
+    document : Document
+        The notebook.
+    key : str
+        Id of the cell.
+    line, column : int
+        Where the caret is, both counted from 0.
+    """
+    cell = next((one for one in document.cells if one.id == key), None)
+    lines = cell.source.split("\n") if cell else []
+    before = lines[line][:column] if cell and 0 <= line < len(lines) else ""
+    word = _WORD.search(before)
+    start = word.start() if word else column
+    part = before[start:]
+    if cell is None or not before.strip():
+        return Completion(start=start, end=column)
+    desk = _Desk(document, cell)
+    if before.lstrip().startswith("%pipeline"):
+        found = desk.magic(before[:start])
+    elif re.match(r"\s*%%\w*$", before):
+        found = (Match(text=f"%%{kind}", kind="option", help=_KINDS[kind]) for kind in KINDS)
+    elif _is_header(lines, line):
+        found = desk.header(_logical(lines, line, before[:start]), part)
+    else:
+        return Completion(start=start, end=column)
+    matches = tuple(dict.fromkeys(one for one in found if one.text.startswith(part) and one.text != part))
+    return Completion(start=start, end=column, matches=matches[:MOST])
+
+
+def _is_header(lines: Sequence[str], line: int) -> bool:
+    """Whether the line belongs to a header: begins one, goes on with one, or is a ``#|`` line at the top."""
+    if lines[line].lstrip().startswith("#|"):
+        return True
+    while line > 0 and lines[line - 1].rstrip().endswith("\\"):
+        line -= 1
+    return bool(re.match(r"\s*%%step\b", lines[line]))
+
+
+def _logical(lines: Sequence[str], line: int, before: str) -> str:
+    """Return all of the header up to the caret, as the magic would say it."""
+    if lines[line].lstrip().startswith("#|"):
+        key, colon, rest = before.partition("#|")[2].partition(":")
+        name = key.strip()
+        return f"%%step {rest}" if name == "step" and colon else f"%%step x --{name} {rest}" if colon else "%%step x "
+    start = line
+    while start > 0 and lines[start - 1].rstrip().endswith("\\"):
+        start -= 1
+    return " ".join([*(one.rstrip().rstrip("\\") for one in lines[start:line]), before])
+
+
+class _Desk:
+    """What is known of the notebook while a header is being written."""
+
+    def __init__(self, document: Document, cell: Cell) -> None:
+        self.document = document
+        self.cell = cell
+        said = said_by(cell.source)
+        self.name = said.name if said else ""
+        # The header as it stands is half written; without its options the notebook can be read.
+        bare = Said(name=self.name or _TRIAL, form=said.form if said else "magic")
+        texts = {cell.id: with_header(cell.source, bare)} if cell.id and said else {}
+        self.pipeline: Pipeline | None = read(document.with_texts(texts)).pipeline
+        self.steps = list(_steps(document, self.pipeline))
+        self.own: Step | None = next(
+            (one for one in self.pipeline or () if any(part.id == cell.id for part in one.cells)), None
+        )
+
+    def header(self, before: str, part: str) -> Iterable[Match]:
+        words = before.split()
+        if len(words) <= 1:
+            return self._step_names("goes on with this step")
+        option = next((BY_SPELLING[word] for word in reversed(words) if word in BY_SPELLING), None)
+        if part.startswith("-") or option is None or option.takes == "nothing":
+            return self._options(words)
+        return [*self._values(option, part), *(self._options(words) if not part else ())]
+
+    def _options(self, words: Sequence[str]) -> Iterator[Match]:
+        used = {BY_SPELLING[word].name for word in words if word in BY_SPELLING}
+        for option in OPTIONS:
+            if option.many or option.name not in used:
+                for spelling in (option.short, option.long):
+                    if spelling:
+                        yield Match(text=spelling, kind="option", help=f"{option.usage}: {option.help}")
+
+    def _values(self, option: Option, part: str) -> Iterable[Match]:
+        if "=" in part and option.name in ("in", "out"):
+            return self._locators(option, part)
+        if ":" in part and option.name in ("in", "out"):
+            return self._formats(part)
+        table: dict[str, Callable[[], Iterable[Match]]] = {
+            "in": self._inputs,
+            "out": self._outputs,
+            "param": self._parameters,
+            "optional": self._inputs,
+            "after": partial(self._step_names, "wait for it"),
+            "kernel": _kernels,
+            "on": _executors,
+        }
+        found = table.get(option.name)
+        return found() if found else ()
+
+    def _step_names(self, why: str) -> Iterator[Match]:
+        for step in self.steps:
+            if step.name not in (self.name, _TRIAL):
+                yield Match(text=step.name, kind="step", help=why)
+
+    def _inputs(self) -> Iterator[Match]:
+        wanted = {one.name for one in self.own.inputs} if self.own else set()
+        for step in self.steps:
+            if step.cell < self.cell.number:
+                for name in sorted(step.outputs, key=lambda one: one not in wanted):
+                    yield Match(text=name, kind="output", help=f"output of step `{step.name}`")
+
+    def _outputs(self) -> Iterator[Match]:
+        names = [one.name for one in self.own.outputs] if self.own else []
+        code = parse_code(split_cell(self.cell.source).body, self.cell.number)
+        bound = [name for name in _bound(code.source) if name not in names] if code.tree else []
+        for name in (*names, *bound):
+            yield Match(
+                text=name, kind="output", help="a later step takes it" if name in names else "bound in this cell"
+            )
+
+    def _parameters(self) -> Iterator[Match]:
+        known = self.pipeline.parameters if self.pipeline else _parameters(self.document)
+        for one in known:
+            yield Match(text=one.name, kind="parameter", help=one.description or one.annotation or one.kind)
+
+    def _locators(self, option: Option, part: str) -> Iterator[Match]:
+        name, _, rest = part.partition("=")
+        for step in self.steps if option.name == "in" else ():
+            if step.name != self.name:
+                for one in step.outputs:
+                    yield Match(text=f"{name}={step.name}.{one}", kind="output", help=f"output of `{step.name}`")
+        for path in _files(self.document.path.parent if self.document.path else None, rest):
+            yield Match(text=f"{name}={path}", kind="file", help="a file; its content counts")
+
+    def _formats(self, part: str) -> Iterator[Match]:
+        head = part.rpartition(":")[0]
+        for name in (*plugins.names("serializers"), "file", "folder"):
+            yield Match(text=f"{head}:{name}", kind="format", help="how it is stored")
+
+    def magic(self, before: str) -> Iterable[Match]:
+        words = before.split()
+        if len(words) <= 1:
+            return (Match(text=name, kind="option", help=text) for name, text in SUBCOMMANDS.items())
+        if words[1] == "load":
+            return (Match(text=f"{step.name}.{one}", kind="output") for step in self.steps for one in step.outputs)
+        if words[-1] == "-p":
+            return (Match(text=f"{one.text}=", kind=one.kind, help=one.help) for one in self._parameters())
+        return self._step_names("")
+
+
+class _Named(NamedTuple):
+    """A step as far as it is known while the notebook is faulty."""
+
+    name: str
+    outputs: list[str]
+    cell: int
+
+
+def _steps(document: Document, pipeline: Pipeline | None) -> Iterator[_Named]:
+    if pipeline is not None:
+        for step in pipeline:
+            yield _Named(step.name, [one.name for one in step.outputs], step.cells[0].number)
+        return
+    for cell in document.cells:
+        said = said_by(cell.source) if cell.kind == "code" else None
+        if said is not None and said.name:
+            yield _Named(said.name, [split_item(one)[0] for one in said.options.get("out", ())], cell.number)
+
+
+def _parameters(document: Document) -> Iterator[Parameter]:
+    for cell in document.cells:
+        if cell.kind == "code" and "%%params" in cell.source:
+            yield from declared_by(cell.source)
+
+
+def _bound(source: str) -> Iterator[str]:
+    import ast
+
+    seen: dict[str, None] = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and not node.id.startswith("_"):
+            seen[node.id] = None
+    yield from seen
+
+
+def _files(folder: Path | None, part: str) -> Iterator[str]:
+    if folder is None or part.startswith(("/", "~", "..")):
+        return
+    place, _, start = part.rpartition("/")
+    try:
+        found = sorted((folder / place).iterdir())
+    except OSError:
+        return
+    for path in found[:2000]:
+        if path.name.startswith(start) and not path.name.startswith("."):
+            yield (f"{place}/" if place else "") + path.name + ("/" if path.is_dir() else "")
+
+
+def _executors() -> Iterator[Match]:
+    for name in plugins.names("executors"):
+        yield Match(text=name, kind="value", help="an executor")
+
+
+def _kernels() -> Iterator[Match]:
+    from jupyter_core.paths import jupyter_path
+
+    for folder in jupyter_path("kernels"):
+        try:
+            names = sorted(path.name for path in Path(folder).iterdir() if (path / "kernel.json").is_file())
+        except OSError:
+            continue
+        yield from (Match(text=name, kind="value", help="an installed kernel") for name in names)
+
+
+# Hover
+
+
+def explain(document: Document, key: str, line: int, column: int) -> dict[str, Any]:
+    """Return what is to be said of the word at the caret of a header, and where the word stands."""
+    cell = next((one for one in document.cells if one.id == key), None)
+    lines = cell.source.split("\n") if cell else []
+    if cell is None or not 0 <= line < len(lines) or not _is_header(lines, line):
+        return {"text": None, "from": column, "to": column}
+    word = next((one for one in re.finditer(r"[^\s,]+", lines[line]) if one.start() <= column <= one.end()), None)
+    if word is None:
+        return {"text": None, "from": column, "to": column}
+    text = _said_of(document, cell, word[0].strip("\"'"))
+    return {"text": text, "from": word.start(), "to": word.end()}
+
+
+def _said_of(document: Document, cell: Cell, word: str) -> str | None:
+    option = BY_SPELLING.get(word) or BY_KEY.get(word.rstrip(":"))
+    if option is not None:
+        return f"{option.usage}\n{option.help}"
+    if word.removeprefix("%%") in _KINDS and word.startswith("%%"):
+        return f"{word}: {_KINDS[word.removeprefix('%%')]}"
+    pipeline = read(document).pipeline
+    if pipeline is None:
+        return None
+    name = word.partition("=")[0].partition(":")[0]
+    own = next((one for one in pipeline if any(part.id == cell.id for part in one.cells)), None)
+    return (
+        _of_input(own, name)
+        or _of_output(pipeline, own, name)
+        or _of_parameter(pipeline, name)
+        or _of_step(pipeline, word)
+    )
+
+
+def _of_input(own: Step | None, name: str) -> str | None:
+    for one in own.inputs if own else ():
+        if one.name == name:
+            source = one.source
+            return (
+                f"input `{name}`: the file {source.path}"
+                if isinstance(source, FileSource)
+                else f"input `{name}`, made by step `{source.step}`"
+            )
+    return None
+
+
+def _of_output(pipeline: Pipeline, own: Step | None, name: str) -> str | None:
+    if own is None or name not in {one.name for one in own.outputs}:
+        return None
+    takers = [one.name for one in pipeline if any(str(taken.source) == f"{own.name}.{name}" for taken in one.inputs)]
+    return f"output `{name}`, " + (f"taken by {', '.join(takers)}" if takers else "taken by no step")
+
+
+def _of_parameter(pipeline: Pipeline, name: str) -> str | None:
+    one = next((one for one in pipeline.parameters if one.name == name), None)
+    return f"parameter `{name}`: {one.annotation or one.kind}\n{one.description}".rstrip() if one else None
+
+
+def _of_step(pipeline: Pipeline, name: str) -> str | None:
+    if name not in pipeline:
+        return None
+    step = pipeline[name]
+    takes = ", ".join(one.name for one in step.inputs) or "nothing"
+    makes = ", ".join(one.name for one in step.outputs) or "nothing"
+    return f"step `{name}`\ntakes {takes}\nmakes {makes}"

@@ -1,0 +1,140 @@
+"""A header for a cell: written as one wishes, and what is wrong with the notebook then."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jupyter_pipelines.errors import Fault, PlanError
+from jupyter_pipelines.notebook.document import Cell, Document
+from jupyter_pipelines.notebook.editing.spelling import Form, Said, said_by, with_header
+from jupyter_pipelines.notebook.freezing import inferred_options
+from jupyter_pipelines.notebook.headers import split_cell
+from jupyter_pipelines.notebook.options import BY_KEY
+from jupyter_pipelines.notebook.reading import read
+from jupyter_pipelines.pipeline.step import Step
+
+_HEADING = re.compile(r"^#{1,6}\s+(.*)$", re.MULTILINE)
+_TRIAL = "a-step-of-this-name-there-is-not"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Cells with other texts, by id, and every fault that the notebook has then."""
+
+    cells: Mapping[str, str]
+    faults: tuple[Fault, ...] = ()
+
+
+def cell_called(document: Document, key: str) -> Cell:
+    """Return the cell with the id `key`.
+
+    Raises
+    ------
+    PlanError
+        There is none, or it holds no code (JP604).
+    """
+    found = next((cell for cell in document.cells if cell.id == key), None)
+    if found is None or found.kind != "code":
+        what = "there is no such cell" if found is None else "only a code cell can be a step"
+        raise PlanError(Fault(code="JP604", message=what, suggestion="choose a code cell of this notebook"))
+    return found
+
+
+def write_header(document: Document, key: str, name: str, options: Mapping[str, Sequence[str] | None]) -> Written:
+    """Make a cell a step, or say something else in the header it has.
+
+    Parameters
+    ----------
+    document : Document
+        The notebook.
+    key : str
+        Id of the cell.
+    name : str
+        Name of the step.
+    options : Mapping of str to sequence of str or None
+        What follows each option, by its long name; None leaves it out.
+    """
+    cell = cell_called(document, key)
+    before = said_by(cell.source)
+    form: Form = before.form if before else "magic"
+    given = {one: list(words) for one, words in options.items() if words is not None and one in BY_KEY}
+    text = with_header(cell.source, Said(name=name, options=given, form=form))
+    return _checked(document, {key: text}, cell.number)
+
+
+def remove_header(document: Document, key: str) -> Written:
+    """Make a step's cell an ordinary one again."""
+    cell = cell_called(document, key)
+    return _checked(document, {key: with_header(cell.source, None)}, cell.number)
+
+
+def freeze(document: Document) -> Written:
+    """Write what was inferred into the headers of all steps."""
+    reading = read(document)
+    changes: dict[str, str] = {}
+    cells = {cell.number: cell for cell in document.cells}
+    for step in reading.pipeline or ():
+        options = inferred_options(step)
+        cell = cells.get(step.cells[0].number)
+        said = said_by(cell.source) if cell else None
+        if options and cell and cell.id and said:
+            more = {name: items.split() for name, items in options.items()}
+            changes[cell.id] = with_header(cell.source, replace(said, options={**said.options, **more}))
+    return Written(cells=changes, faults=reading.faults)
+
+
+def suggest(document: Document, key: str) -> dict[str, Any]:
+    """Return what a form begins with: what the header says, what is inferred, and a name for a cell without one."""
+    cell = cell_called(document, key)
+    said = said_by(cell.source)
+    name = said.name if said else ""
+    bare = Said(name=name or _TRIAL, form=said.form if said else "magic")
+    reading = read(document.with_texts({key: with_header(cell.source, bare)}))
+    step = next((one for one in reading.pipeline or () if any(part.id == key for part in one.cells)), None)
+    return {
+        "name": name or _default_name(document, cell, step),
+        "step": said is not None,
+        "options": {one: list(words) for one, words in said.options.items()} if said else {},
+        "inferred": _interface(step),
+        "steps": [one.name for one in reading.pipeline or () if one.name != bare.name],
+    }
+
+
+def _interface(step: Step | None) -> dict[str, list[str]]:
+    if step is None:
+        return {"in": [], "out": [], "param": []}
+    found = {name: items.split() for name, items in inferred_options(step).items()}
+    return {name: found.get(name, []) for name in ("in", "out", "param")}
+
+
+def _default_name(document: Document, cell: Cell, step: Step | None) -> str:
+    """Return a name from the heading above, or from what the cell makes; one that no step has yet."""
+    above = [one for one in document.cells if one.number < cell.number and one.kind == "markdown"]
+    heading = _HEADING.findall(above[-1].source)[-1:] if above and above[-1].number == cell.number - 1 else []
+    made = [one.name for one in step.outputs[:1]] if step else []
+    for text in (*heading, *made, "step"):
+        name = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()[:40]
+        if name:
+            return _unused(document, name)
+    return _unused(document, "step")
+
+
+def _unused(document: Document, name: str) -> str:
+    taken = {said.name.lower() for cell in document.cells if (said := said_by(cell.source)) is not None}
+    number, found = 2, name
+    while found.lower() in taken:
+        found, number = f"{name}-{number}", number + 1
+    return found
+
+
+def _checked(document: Document, cells: Mapping[str, str], number: int) -> Written:
+    """Return the texts with the faults that concern the cell, errors of the header first."""
+    (text,) = cells.values()
+    header = split_cell(text, number).faults
+    faults = header or tuple(
+        one for one in read(document.with_texts(cells)).faults if one.place and one.place.cell == number
+    )
+    return Written(cells=cells, faults=faults)
