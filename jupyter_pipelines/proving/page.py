@@ -20,10 +20,17 @@ pre { margin: 0 0 .5rem; white-space: pre-wrap; overflow-wrap: anywhere; font: 1
 pre.step { border-left: 3px solid #2a7; padding-left: .6rem; }
 pre.shared, pre.setup, pre.parameters { border-left: 3px solid #57c; padding-left: .6rem; }
 pre.added { border-left: 3px solid #ca4; padding-left: .6rem; }
+span.step, span.shared, span.added { border-left: 3px solid; padding: 0 1rem 0 .4rem; color: #666; }
+span.step { border-color: #2a7; } span.shared { border-color: #57c; } span.added { border-color: #ca4; }
 .differs { background: #fde8e6; } .unstable, .cut { background: #fdf6e0; }
 @media (prefers-color-scheme: dark) { body { background: #1b1b1b; color: #ddd; } td, th { border-color: #444; }
 .differs { background: #4a2320; } .unstable, .cut { background: #453b1c; } }
 """
+
+_LEGEND = (
+    '<p><span class="step">step</span><span class="shared">parameters, shared code, setup</span>'
+    '<span class="added">added</span></p>'
+)
 
 
 def side_by_side(result: Result, notebook: Path) -> str:
@@ -33,13 +40,14 @@ def side_by_side(result: Result, notebook: Path) -> str:
     head = f'<meta charset="utf-8"><title>{title} as a pipeline</title><style>{_STYLE}</style>'
     columns = "<tr><th>cell</th><th>original</th><th>pipeline</th></tr>"
     summary = f"<h1>{title}</h1><p><strong>{escape(result.verdict)}</strong></p>{_why(result)}"
-    body = f"{summary}<table>{columns}{rows}</table>"
+    body = f"{summary}{_LEGEND}<table>{columns}{rows}</table>"
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
 
 
 def _why(result: Result) -> str:
     steps = result.conversion.steps if result.conversion else ()
     said = [f"{step.name}: {why}" for step in steps for why in step.why] + list(result.joined)
+    said += [fault.message for fault in result.faults]
     return "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in dict.fromkeys(said)) + "</ul>" if said else ""
 
 
