@@ -67,6 +67,7 @@ class Session:
         self.project = project or Project()
         self.executed: dict[str, Executed] = {}
         self.stage: Stage | None = None
+        self._home: tuple[tuple[Path, int], Home] | None = None
         self._current: str | None = None
         self._watching: list[Callable[[], None]] = []
 
@@ -132,7 +133,14 @@ class Session:
 
     def home(self) -> Home:
         """Return where the notebook belongs, whatever its cells say now."""
-        return self.project.home(self.notebook) if self.notebook else Home(notebook=None, root=project_root(Path.cwd()))
+        path = self.notebook
+        if path is None:
+            return Home(notebook=None, root=project_root(Path.cwd()))
+        # Asked for every second while something is on show, and a notebook may be large.
+        mark = (path, path.stat().st_mtime_ns)
+        if self._home is None or self._home[0] != mark:
+            self._home = mark, self.project.home(path)
+        return self._home[1]
 
     def read(self) -> Pipeline:
         """Return the pipeline of this notebook as it stands, newer executed texts included.

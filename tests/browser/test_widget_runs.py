@@ -72,16 +72,16 @@ def show(opened: Opened) -> None:
     )
 
 
-def test_a_run_is_started_watched_and_found_again(lab: Place, context: BrowserContext) -> None:
+def test_a_run_is_started_watched_and_found_again(either: Place, context: BrowserContext) -> None:
     """R72."""
-    go = written(lab, "watched.ipynb", "%pipeline show")
-    opened = open_it(context, lab, "watched.ipynb")
+    go = written(either, "watched.ipynb", "%pipeline show")
+    opened = open_it(context, either, "watched.ipynb")
     show(opened)
     node(opened, "slow", "never run").wait_for()
     press(opened, "Run")
     node(opened, "slow", "running").wait_for()
     opened.page.close()
-    opened = open_it(context, lab, "watched.ipynb")
+    opened = open_it(context, either, "watched.ipynb")
     show(opened)
     node(opened, "slow", "running").wait_for()
     go.touch()
