@@ -20,11 +20,14 @@ from jupyter_pipelines.reporting.bundling import bundle
 from jupyter_pipelines.reporting.graphing import MIME, critical_path, graph_document, status_document
 from jupyter_pipelines.reporting.statuses import Status
 from jupyter_pipelines.reporting.summary import headline
+from jupyter_pipelines.reporting.text import write
 
 SCRIPT = Path(__file__).parents[1] / "static" / "widget.js"
 VIEW = "application/vnd.jupyter.widget-view+json"
-LARGEST = 1_500_000
+LARGEST = 2_000_000
 """Bytes that one output writes into a notebook at most; what is needed least is left out first."""
+PICTURED = 600
+"""Number of steps above which no picture is drawn: it would be too large to be kept."""
 _LEFT_OUT = ("text/html", MIME, "image/svg+xml")
 
 Request = Mapping[str, Any]
@@ -112,7 +115,10 @@ class PipelineWidget(anywidget.AnyWidget):
 
     def static(self) -> dict[str, Any]:
         """Return the graph as it is now in every form that needs no kernel."""
-        shown: dict[str, Any] = dict(bundle(self.pipeline, run=self.result, statuses=self.known))
+        if len(self.pipeline.steps) > PICTURED:
+            shown: dict[str, Any] = {"text/plain": f"{self.pipeline.name}\n{write(self.pipeline, self.known)}"}
+        else:
+            shown = dict(bundle(self.pipeline, run=self.result, statuses=self.known))
         shown[MIME] = {"graph": self.graph, "statuses": self.statuses}
         return bounded(shown)
 
