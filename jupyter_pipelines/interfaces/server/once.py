@@ -15,7 +15,7 @@ from jupyter_pipelines.errors import Fault, PlanError, StoreError
 if TYPE_CHECKING:
     from jupyter_pipelines.storing.store import Store
 
-FOLDER = "asked"
+FOLDER = "served/asked"
 DAYS = 7
 """How long a key is remembered."""
 

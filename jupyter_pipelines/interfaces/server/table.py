@@ -7,6 +7,7 @@ from typing import Any
 from jupyter_pipelines import __version__
 from jupyter_pipelines.interfaces.server import shapes
 from jupyter_pipelines.interfaces.server.asking import Request, Route
+from jupyter_pipelines.interfaces.server.conversions import ROUTES as CONVERSIONS
 from jupyter_pipelines.interfaces.server.describing import describe
 from jupyter_pipelines.interfaces.server.editing import ROUTES as EDITING
 from jupyter_pipelines.interfaces.server.notebooks import ROUTES as NOTEBOOKS
@@ -42,6 +43,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     *NOTEBOOKS,
     *RUNS,
+    *CONVERSIONS,
     *EDITING,
 )
 """What is asked for, and what answers it; handlers, OpenAPI document and tests are made from it."""

@@ -1,0 +1,154 @@
+"""Routes that make a pipeline of an exploratory notebook: in a process that outlives the server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import ExecutorLost, Fault, StoreError
+from jupyter_pipelines.interfaces.converter import ORDER, OWNER, RESULT, SAID
+from jupyter_pipelines.interfaces.server import shapes
+from jupyter_pipelines.interfaces.server.asking import Request, Route
+from jupyter_pipelines.project import Project
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storing.store import Store
+
+FOLDER = "served/conversions"
+DAYS = 7
+"""How long a result is kept."""
+_ID = re.compile(r"[0-9a-f]{32}")
+_PRIVATE = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "JPY_INTERRUPT_EVENT")
+NOTEBOOK_NAME = {"type": "string", "pattern": r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,200}\.ipynb$"}
+"""The name of a file, and no path: it is written beside the notebook."""
+
+
+def started(project: Project, request: Request) -> dict[str, Any]:
+    """Begin to convert the saved notebook."""
+    store = project.store_for(request.home(project))
+    _forget_old(store)
+    conversion = secrets.token_hex(16)
+    body = request.body
+    order = {
+        "source": str(request.path),
+        "target": body.get("target"),
+        "static": body.get("static", False),
+        "dry_run": body.get("dry_run", False),
+    }
+    store.door.write(f"{FOLDER}/{conversion}/{ORDER}", json.dumps(order).encode())
+    _start(store.door.locate(f"{FOLDER}/{conversion}/{ORDER}").parent)
+    return {"conversion": conversion}
+
+
+def told(project: Project, request: Request) -> dict[str, Any]:
+    """Tell how a conversion gets on, and what has come of it."""
+    name, home = request.names["conversion"], request.home(project)
+    if _ID.fullmatch(name) is None or not project.has_store(home):
+        raise _no_conversion(name)
+    store = project.store_for(home)
+    if _read(store, name, ORDER).get("source") != str(request.path):
+        raise _no_conversion(name)
+    found = _read(store, name, RESULT) or {
+        "state": "running" if _is_alive(store, name) else "failed",
+        "result": None,
+        "page": None,
+        "faults": [],
+    }
+    if found["state"] == "failed" and not found["faults"]:
+        # It may have ended between the two looks.
+        found = _read(store, name, RESULT) or found | {"faults": [_lost().to_dict()]}
+    return found | {"said": _said(store, name), "path": _written(request, found)}
+
+
+def _written(request: Request, found: Mapping[str, Any]) -> str | None:
+    path = (found["result"] or {}).get("written")
+    return request.known.name_of(Path(path)) if path else None
+
+
+def _start(folder: Path) -> None:
+    with (folder / SAID).open("ab") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "jupyter_pipelines.interfaces.converter", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            env={name: value for name, value in os.environ.items() if name not in _PRIVATE},
+            start_new_session=True,
+        )
+    if process.wait() != 0:
+        raise ExecutorLost(_lost())
+
+
+def _read(store: Store, name: str, file: str) -> dict[str, Any]:
+    try:
+        found = json.loads(store.door.read(f"{FOLDER}/{name}/{file}"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_alive(store: Store, name: str) -> bool:
+    from jupyter_pipelines.storing.owners import Owner
+
+    try:
+        return Owner.from_dict(_read(store, name, OWNER)).state() != "dead"
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def _said(store: Store, name: str) -> list[str]:
+    try:
+        return store.door.read(f"{FOLDER}/{name}/{SAID}").decode("utf-8", "replace").splitlines()[-200:]
+    except OSError:
+        return []
+
+
+def _forget_old(store: Store) -> None:
+    oldest = time.time() - DAYS * 86_400
+    for name in store.door.ls(FOLDER):
+        with suppress(OSError):
+            if store.door.locate(f"{FOLDER}/{name}").stat().st_mtime < oldest:
+                store.door.rm(f"{FOLDER}/{name}")
+
+
+def _no_conversion(name: str) -> StoreError:
+    message = f"there is no conversion `{name[:64]}` of this notebook"
+    return StoreError(Fault(code="JP405", message=message, suggestion="start one; results are kept for a week"))
+
+
+def _lost() -> Fault:
+    return Fault(
+        code="JP308",
+        message="the process that converted the notebook ended before it was done",
+        suggestion="look at what it said, and start it again",
+    )
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="notebooks/{id}/conversions",
+        work=started,
+        action="execute",
+        summary="Make a pipeline of the saved notebook, and prove it; runs it in copies of its folder",
+        body=shapes.fields(target=shapes.nullable(NOTEBOOK_NAME), static=shapes.BOOL, dry_run=shapes.BOOL),
+        answer=shapes.has("conversion"),
+        status=202,
+    ),
+    Route(
+        method="GET",
+        path="notebooks/{id}/conversions/{conversion}",
+        work=told,
+        summary="How a conversion gets on: what was said, and in the end the result and a page side by side",
+        answer=shapes.has("state", "said", "result", "page", "path", "faults"),
+    ),
+)
