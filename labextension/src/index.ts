@@ -1,5 +1,6 @@
 // What JupyterLab and Jupyter Notebook load.
+import { cells } from "./cells/plugin";
 import { panel } from "./panel/plugin";
 import { renderer } from "./renderer";
 
-export default [panel, renderer];
+export default [panel, cells, renderer];
