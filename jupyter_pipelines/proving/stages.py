@@ -13,6 +13,7 @@ LARGE = 50_000_000
 """Bytes from which on a file is linked, not copied."""
 
 MOST_FILES = 3_000
+_FARTHEST = 2
 _LEFT_OUT = frozenset(
     {".git", ".pipelines", ".ipynb_checkpoints", "__pycache__", ".venv", "venv", "node_modules", ".tox", ".mypy_cache"}
 )
@@ -61,6 +62,10 @@ def _copy_file(source: Path, target: Path) -> None:
 
 
 def files_given(paths: Iterable[str], folder: Path) -> frozenset[str]:
-    """Return those of absolute paths that are files, as seen from a folder; modules apart, which count as code."""
+    """Return those of absolute paths that are files around a folder, as seen from it; modules apart, which are code.
+
+    What lies farther away belongs to the machine, and is elsewhere on another one.
+    """
     there = (path for path in paths if not path.endswith(".py") and Path(path).is_file())
-    return frozenset(Path(os.path.relpath(path, folder)).as_posix() for path in there)
+    seen = (Path(os.path.relpath(path, folder)) for path in there)
+    return frozenset(path.as_posix() for path in seen if path.parts.count("..") <= _FARTHEST)
