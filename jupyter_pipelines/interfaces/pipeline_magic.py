@@ -80,7 +80,7 @@ def _attended(
     plan = session.project.plan(found, to=steps, **_how(**how)).require()
     with _shown(session, found) as observer:
         done = session.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
-    session.refresh()
+    session.redraw()
     done.raise_for_state()
 
 
@@ -112,7 +112,7 @@ def attach(session: Session, run: str) -> None:
         print(f"run {name} goes on; `%pipeline cancel` ends it")
         return
     done = Run.from_dict(session.project.run_document(home, name))
-    session.refresh()
+    session.redraw()
     done.raise_for_state()
 
 

@@ -107,8 +107,14 @@ class Session:
         self._watching = [*self._watching[-3:], redraw]
 
     def refresh(self) -> None:
-        """Bring the pictures on show up to date."""
-        for redraw in (*self._watching, *([self.stage.refresh] if self.stage else ())):
+        """Bring everything on show up to date: a cell was executed."""
+        self.redraw()
+        if self.stage is not None:
+            self.stage.refresh()
+
+    def redraw(self) -> None:
+        """Bring the pictures on show up to date; widgets have followed the run that is over."""
+        for redraw in self._watching:
             # A notebook that is being edited may be faulty for a while; a picture then shows what was right last.
             with suppress(PipelinesError):
                 redraw()

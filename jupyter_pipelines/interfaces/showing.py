@@ -88,7 +88,7 @@ def stage_of(session: Session) -> Stage:
             detach=lambda **how: session.project.detach(session.source(), cells=session.newer_texts(), **how),
             names=session.shell.user_ns,
         )
-        session.stage = Stage(subject, answer, session.refresh)
+        session.stage = Stage(subject, answer, session.redraw)
     return session.stage
 
 

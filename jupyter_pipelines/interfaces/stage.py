@@ -93,6 +93,7 @@ class Stage:
         self._widgets: list[PipelineWidget] = []
         self._seen: set[str] = set()
         self._under_way: set[str] = set()
+        self._missed = False
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._looking: threading.Thread | None = None
@@ -117,7 +118,11 @@ class Stage:
             self._looking.start()
 
     def refresh(self) -> None:
-        """Show what is true now; a notebook that is faulty at the moment keeps what was true last."""
+        """Show what is true now; a notebook that is faulty at the moment keeps what was true last.
+
+        While a run goes on it is what is shown, and its result stays until something else happens.
+        """
+        self._missed = bool(self._under_way)
         if not self._widgets or self._under_way:
             return
         with suppress(PipelinesError):
@@ -142,7 +147,7 @@ class Stage:
                 guest.pinned = event.run
             feed(event=event)
             if isinstance(event, RunFinished):
-                self._under_way.discard(event.run)
+                self._over(event.run)
 
         return observe
 
@@ -174,8 +179,13 @@ class Stage:
             return
         finally:
             feed.close()
-            self._under_way.discard(run)
+            self._over(run)
         self._ended()
+
+    def _over(self, run: str) -> None:
+        self._under_way.discard(run)
+        if self._missed:
+            self.refresh()
 
     def _pass_on(self, run: str, feed: Feed) -> None:
         watch, turn = self.subject.project.watch(self.subject.home(), run), 0
@@ -213,4 +223,4 @@ class Stage:
         self._seen.add(run)
         if begun:
             self.run = run
-            self._ended()
+            self.refresh()

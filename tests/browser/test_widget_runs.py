@@ -85,7 +85,7 @@ def test_a_run_is_started_watched_and_found_again(either: Place, context: Browse
     show(opened)
     node(opened, "slow", "running").wait_for()
     go.touch()
-    node(opened, "after", "reused").wait_for()
+    node(opened, "after", "succeeded").wait_for()
     assert opened.problems == []
     assert opened.outside == []
 

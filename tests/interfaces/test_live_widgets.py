@@ -117,6 +117,37 @@ def test_what_failed_says_why_and_is_taken_apart_in_the_kernel(opened: tuple[Boo
     assert front.ask("debug", step="slow")["faults"][0]["code"] == "JP405"
 
 
+def test_what_has_failed_is_shown_as_failed_until_something_changes(opened: tuple[Book, Live]) -> None:
+    book, live = opened
+    (book.folder / "go").touch()
+    book.edit("count: int = 3", "count: int = 9")
+    assert live.ask("%pipeline run").status == "error"
+    front = shown(live)
+    front.press("log", step="after")
+    front.listen(lambda: front.details)
+    told = live.ask("%pipeline show").displays[-1]["application/vnd.jupyter-pipelines.graph.v1+json"]["statuses"][
+        "steps"
+    ]
+    assert (told["after"]["state"], told["after"]["error"]["type"]) == ("failed", "ValueError")
+    book.edit("> 5", "> 50")
+    told = live.ask("%pipeline show").displays[-1]["application/vnd.jupyter-pipelines.graph.v1+json"]["statuses"][
+        "steps"
+    ]
+    assert told["after"]["state"] != "failed"
+
+
+def test_the_result_of_a_run_stays_until_something_else_happens(opened: tuple[Book, Live]) -> None:
+    book, live = opened
+    (book.folder / "go").touch()
+    front = shown(live)
+    front.ask("run", parameters={"count": "9"})
+    front.listen(lambda: front.state("after") == "failed")
+    assert front.ask("log", step="after")
+    assert front.state("after") == "failed"
+    live.send(CELLS[1], "c1")
+    front.listen(lambda: front.state("after") != "failed")
+
+
 def test_run_to_here_runs_no_further(opened: tuple[Book, Live]) -> None:
     book, live = opened
     (book.folder / "go").touch()
