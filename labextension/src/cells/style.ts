@@ -1,6 +1,7 @@
 // What stands at the cells, and the form.
 
 const STYLE = `
+.jp-Cell .jp-CellHeader:has(> .jpc-badges) { height: auto; overflow: visible; padding-left: calc(var(--jp-cell-prompt-width, 64px) + var(--jp-cell-collapser-width, 8px) + 6px); }
 .jpg.jpc-badges { display: flex; flex-direction: row; flex-wrap: wrap; gap: 6px; align-items: center; border: 0; border-radius: 0; background: none; overflow: visible; padding: 3px 2px 2px; font-size: 12px; }
 .jpc-badge { border: 1px solid transparent; font-family: inherit; cursor: pointer; max-width: 100%; } .jpc-badge:hover { border-color: currentColor; }
 .jpc-badges .jpg-detail { color: var(--jpg-soft); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-width: 60ch; }
