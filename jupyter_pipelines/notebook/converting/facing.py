@@ -116,7 +116,7 @@ def _changed(survey: Survey, units: Iterable[Unit], names: Names) -> set[str]:
         found |= {name for name in seen.unknown if name in unit.names.reads}
     if not survey.is_observed:  # whatever is handed to somebody may be changed there
         found |= {name for call in names.calls for _, name in call.arguments}
-        found |= {name for name in names.reads if name not in survey.imported}
+        found |= survey.needs(names, survey.body(units))
     return {name for name in found if name not in survey.imported}
 
 
