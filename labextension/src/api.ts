@@ -6,6 +6,7 @@ import { ServerConnection } from "@jupyterlab/services";
 import type { Graph, Preview, Statuses, StepStatus } from "./graph/types";
 
 const PREFIX = "jupyter-pipelines/api";
+const UNKNOWN_NOTEBOOK = "JP801";
 export const RUN_EVENTS = "urn:jupyter-pipelines:event:run";
 
 export interface Fault {
@@ -144,7 +145,7 @@ export class Api {
     try {
       return await this.ask<T>(method, URLExt.join("notebooks", await this.idOf(path), route), body, headers);
     } catch (error) {
-      if (!(error instanceof Refusal) || error.status !== 404 || !this.ids.delete(path)) {
+      if (!(error instanceof Refusal) || error.faults[0]?.code !== UNKNOWN_NOTEBOOK || !this.ids.delete(path)) {
         throw error;
       }
       return this.ask<T>(method, URLExt.join("notebooks", await this.idOf(path), route), body, headers);

@@ -1,13 +1,16 @@
 // The pipeline of one notebook that is open: what its cells say now, what a run would do, what runs do.
 
 import type { NotebookPanel } from "@jupyterlab/notebook";
+import { ServerConnection } from "@jupyterlab/services";
 import { ISignal, Signal } from "@lumino/signaling";
 import { Api, Refusal } from "./api";
 import type { CellAbout, CellText, Fault, Looked, Order, RunDocument, RunSummary, RunTold } from "./api";
+import { Following } from "./following";
+import { foreseen, leftOf, statusOf } from "./foreseeing";
 import type { Graph, Statuses, StepStatus } from "./graph/types";
+import { Pulse } from "./pulse";
 
-const OVER = new Set(["succeeded", "failed", "cancelled", "lost"]);
-const NOT_YET = new Set(["pending", "deciding", "ready"]);
+const AWAY = "The server does not answer. What runs goes on without it; it is asked again in a moment.";
 
 export interface Choices {
   pause: number;
@@ -22,9 +25,11 @@ export class NotebookPipeline {
   parameters: Record<string, string> = {};
   selected = "";
   trouble = "";
-  active = "";
+  isOld = false; // the cells make no pipeline just now: the graph is that of before
+  private readonly following: Following;
+  private readonly pulse: Pulse;
   private planned: Statuses | null = null;
-  private last: RunDocument | null = null;
+  private made: Statuses | null = null;
   private timer = 0;
   private asked = 0;
   private posted = "";
@@ -36,11 +41,14 @@ export class NotebookPipeline {
     readonly api: Api,
     private readonly choices: Choices,
   ) {
+    this.following = new Following(api, () => this.path, (step) => this.failures.emit(step), () => this.followed());
+    this.pulse = new Pulse(() => !this.disposed && Boolean(this.active || this.trouble), () => this.ask());
+    document.addEventListener("visibilitychange", this.seen);
     void panel.context.ready.then(() => {
       if (!this.disposed) {
         panel.content.model?.contentChanged.connect(this.later, this);
         panel.content.model?.sharedModel.changed.connect(this.later, this);
-        panel.context.pathChanged.connect(this.now, this);
+        panel.context.pathChanged.connect(this.renamed, this);
         panel.context.saveState.connect(this.saved, this);
         void this.refresh();
       }
@@ -61,6 +69,15 @@ export class NotebookPipeline {
 
   get failed(): ISignal<this, { step: string; message: string }> {
     return this.failures;
+  }
+
+  // The run that goes on.
+  get active(): string {
+    return this.following.active;
+  }
+
+  get last(): RunDocument | null {
+    return this.following.last;
   }
 
   get path(): string {
@@ -87,6 +104,25 @@ export class NotebookPipeline {
     void this.refresh();
   }
 
+  // Under another name it is another notebook, with runs of its own.
+  private renamed(): void {
+    this.runs = [];
+    this.planned = null;
+    this.following.forget();
+    this.now();
+  }
+
+  private readonly seen = (): void => {
+    if (document.visibilityState === "visible") {
+      void this.refresh(true);
+    }
+  };
+
+  private complain(error: unknown): void {
+    this.trouble = error instanceof ServerConnection.NetworkError ? AWAY : messageOf(error);
+    this.tell();
+  }
+
   private saved(_: unknown, state: string): void {
     if (state === "completed") {
       this.now();
@@ -111,8 +147,7 @@ export class NotebookPipeline {
     } catch (error) {
       if (turn === this.asked) {
         this.posted = "";
-        this.trouble = messageOf(error);
-        this.tell();
+        this.complain(error);
       }
     }
   }
@@ -122,113 +157,103 @@ export class NotebookPipeline {
     this.faults = looked.faults;
     this.cells = looked.cells;
     this.graph = looked.graph ?? this.graph;
+    this.isOld = !looked.graph && Boolean(this.graph?.rails.length);
     this.planned = looked.statuses;
-    const active = looked.active[0] ?? "";
-    const wanted = active || looked.last || "";
-    if (wanted && (this.last?.run !== wanted || active || !OVER.has(this.last.state))) {
-      this.last = await this.api.run(this.path, wanted).catch(() => this.last);
-    }
-    this.active = active;
+    this.tell();
+    await this.following.take(looked.active, looked.last);
     this.tell();
   }
 
   // What is said of each step: what it does now; else how it went, while that is still true; else what a run would do.
   get statuses(): Statuses {
-    const steps: Record<string, StepStatus> = {};
-    for (const name of this.graph?.rails.map((one) => one.id) ?? []) {
-      steps[name] = this.statusOf(name);
+    if (!this.made) {
+      const steps: Record<string, StepStatus> = {};
+      for (const name of this.graph?.rails.map((one) => one.id) ?? []) {
+        steps[name] = this.statusOf(name);
+      }
+      const about = { run: this.last?.run ?? null, running: Boolean(this.active), critical: this.planned?.critical ?? [] };
+      this.made = { steps, ...about, headline: this.headline };
     }
-    const about = { run: this.last?.run ?? null, running: Boolean(this.active), critical: this.planned?.critical ?? [] };
-    return { steps, ...about, headline: this.headline };
+    return this.made;
   }
 
   private statusOf(name: string): StepStatus {
-    const plan = this.planned?.steps[name];
-    const ran = this.last?.statuses.steps[name];
-    if (this.active && ran) {
-      return NOT_YET.has(ran.state) && plan ? { ...plan, state: "waiting" } : ran;
-    }
-    if (!plan) {
-      return ran ?? { state: "never run" };
-    }
-    const known = { decision: plan.decision, reason: plan.reason };
-    if (plan.decision === "reuse") {
-      return ran && (ran.state === "succeeded" || ran.state === "reused") ? { ...ran, ...known } : { ...plan };
-    }
-    if (ran && ran.state !== "succeeded" && ran.state !== "reused" && ran.key && ran.key === plan.key) {
-      return { ...ran, ...known };
-    }
-    if (plan.reason?.code === "never-run") {
-      return { ...plan, state: "never run" };
-    }
-    return { ...plan, state: plan.decision === "blocked" || plan.decision === "skip" ? plan.state : "stale" };
+    return statusOf(this.planned?.steps[name], this.last?.statuses.steps[name], Boolean(this.active));
   }
 
   get headline(): string {
     if (this.active) {
-      return this.last?.statuses.headline ?? "running";
+      const more = this.following.others.size ? `; ${this.following.others.size} more at work` : "";
+      return (this.last?.statuses.headline || "running") + leftOf(this.graph, this.last?.statuses.steps ?? {}, this.following.past) + more;
     }
-    const decisions = Object.values(this.planned?.steps ?? {}).map((one) => one.decision);
-    const run = decisions.filter((one) => one === "run" || one === "maybe").length;
-    const reuse = decisions.filter((one) => one === "reuse").length;
-    if (!decisions.length) {
-      return this.faults.some((one) => one.severity === "error") ? "has faults" : "";
+    if (this.faults.some((one) => one.severity === "error")) {
+      return this.isOld ? "has faults; shown as it was before them" : "has faults";
     }
-    return run ? `${run} to run, ${reuse} to reuse` : `all ${reuse} steps up to date`;
+    return foreseen(this.graph, this.planned);
   }
 
   // The server says how a run gets on.
   heard(told: RunTold): void {
-    if (told.path !== this.path) {
-      return;
-    }
-    if (!this.last || this.last.run !== told.run) {
-      this.last = { run: told.run, state: told.state, statuses: { steps: {} }, timeline: [], graph: null };
-    }
-    const failedNow = Object.entries(told.statuses).filter(([name, one]) => one.state === "failed" && this.last?.statuses.steps[name]?.state !== "failed");
-    const steps = { ...this.last.statuses.steps, ...told.statuses };
-    const finished = OVER.has(told.state);
-    this.last = { ...this.last, state: told.state, statuses: { ...this.last.statuses, steps, headline: told.headline } };
-    this.active = finished ? "" : told.run;
-    this.tell();
-    failedNow.forEach(([step, one]) => this.failures.emit({ step, message: one.error?.message || one.detail || "failed" }));
-    if (finished) {
-      void this.finish(told.run);
+    if (told.path === this.path) {
+      const over = this.following.hear(told);
+      this.tell();
+      if (over) {
+        void this.finish();
+      }
     }
   }
 
-  private async finish(run: string): Promise<void> {
-    this.last = await this.api.run(this.path, run).catch(() => this.last);
+  private followed(): void {
+    this.tell();
+    if (!this.active) {
+      void this.finish();
+    }
+  }
+
+  private async finish(): Promise<void> {
     await Promise.all([this.refresh(true), this.loadRuns()]);
+  }
+
+  // Nobody may have told: a server that was away, a computer that slept, a run of somebody else's.
+  private async ask(): Promise<void> {
+    if (!this.active) {
+      return this.refresh(true);
+    }
+    try {
+      const over = await this.following.look();
+      if (this.trouble) {
+        this.trouble = "";
+        void this.refresh(true);
+      }
+      this.tell();
+      return over ? await this.finish() : undefined;
+    } catch (error) {
+      this.complain(error);
+    }
   }
 
   async run(order: Order = {}): Promise<void> {
     try {
       const more = this.choices.jobs > 0 ? { jobs: this.choices.jobs } : {};
       const { run } = await this.api.start(this.path, this.texts(), { parameters: this.parameters, ...order }, more);
-      this.active = run;
       this.trouble = "";
-      this.last = await this.api.run(this.path, run).catch(() => this.last);
-      if (this.last && OVER.has(this.last.state)) {
-        this.active = "";
-        await this.finish(run);
+      await this.following.follow(run);
+      this.tell();
+      if (!this.active) {
+        await this.finish();
       }
     } catch (error) {
-      this.trouble = messageOf(error);
       if (error instanceof Refusal && error.faults.length) {
         this.faults = error.faults;
       }
+      this.complain(error);
     }
-    this.tell();
   }
 
   async cancel(step: string | null = null): Promise<void> {
     const run = this.active;
     if (run) {
-      await this.api.cancel(this.path, run, step).catch((error: unknown) => {
-        this.trouble = messageOf(error);
-        this.tell();
-      });
+      await this.api.cancel(this.path, run, step).catch((error: unknown) => this.complain(error));
     }
   }
 
@@ -237,7 +262,7 @@ export class NotebookPipeline {
       this.runs = await this.api.runs(this.path);
       this.tell();
     } catch (error) {
-      this.trouble = messageOf(error);
+      this.complain(error);
     }
   }
 
@@ -263,17 +288,13 @@ export class NotebookPipeline {
     }
   }
 
-  // Writes texts into cells, as one change that one undo takes back.
+  // Writes texts into cells: one undo takes them back, in the cell if it is one cell, else in the notebook.
   write(sources: Record<string, string>): void {
     const shared = this.panel.content.model?.sharedModel;
-    shared?.transact(() => {
-      for (const cell of shared.cells) {
-        const text = sources[cell.getId()];
-        if (text !== undefined && text !== cell.getSource()) {
-          cell.setSource(text);
-        }
-      }
-    });
+    const changed = (shared?.cells ?? []).filter((one) => (sources[one.getId()] ?? one.getSource()) !== one.getSource());
+    const work = () => changed.forEach((one) => one.setSource(sources[one.getId()]));
+    // Within a transaction of the notebook's, cells do not note the change in histories of their own.
+    changed.length > 1 ? shared?.transact(work) : work();
   }
 
   indexOf(step: string): number {
@@ -295,14 +316,18 @@ export class NotebookPipeline {
   }
 
   private tell(): void {
+    this.made = null;
     if (!this.disposed) {
       this.changes.emit();
+      this.pulse.start();
     }
   }
 
   dispose(): void {
     this.gone = true;
     window.clearTimeout(this.timer);
+    this.pulse.stop();
+    document.removeEventListener("visibilitychange", this.seen);
     Signal.clearData(this);
   }
 }

@@ -3,8 +3,9 @@
 import { button, empty, html, icon } from "./elements";
 import { stateClass } from "./style";
 import type { Graph, GraphNode, Preview, Source, StepStatus } from "./types";
-import { bytes, detailOf, lookOf, timeOf } from "./words";
+import { bytes, detailOf, lookOf, reasonsOf, timeOf, whenOf } from "./words";
 
+const LOG_PAUSE = 1000;
 export const OUTPUT_TYPE = "application/x-jupyter-pipelines-output";
 
 export class DetailView {
@@ -68,14 +69,14 @@ export class DetailView {
   }
 
   private why(status: StepStatus | undefined): void {
-    const reason = status?.reason;
-    const text = reason?.text || detailOf(status);
-    if (text) {
-      const list = html("ul", {}, ...(reason?.details ?? status?.notes ?? []).map((one) => html("li", {}, one)));
-      this.element.append(html("div", {}, text), list);
+    const reasons = status ? reasonsOf(status) : [];
+    for (const { text, details } of reasons.length ? reasons : [{ text: detailOf(status), details: status?.notes ?? [] }]) {
+      if (text) {
+        this.element.append(html("div", { class: "jpg-why" }, text), html("ul", {}, ...details.map((one) => html("li", {}, one))));
+      }
     }
     if (status?.origin) {
-      this.element.append(html("div", { class: "jpg-soft" }, `computed by run ${status.origin.run}, ${status.origin.created}`));
+      this.element.append(html("div", { class: "jpg-soft" }, `computed by run ${status.origin.run}, ${whenOf(status.origin.created)}`));
     }
   }
 
@@ -121,17 +122,34 @@ export class DetailView {
       return;
     }
     const room = html("div", {});
-    const step = this.step;
-    const show = async (): Promise<void> => {
-      try {
-        room.replaceChildren(html("pre", { tabindex: 0, "data-lm-suppress-shortcuts": "true" }, (await this.source.log(step)) || "nothing was printed"));
-      } catch (error) {
-        room.replaceChildren(html("pre", { role: "alert" }, error instanceof Error ? error.message : String(error)));
-      }
-    };
-    this.element.append(html("h4", {}, "log"), button("Show the log", () => void show()), room);
+    const show = () => void this.readLog(room, status.state === "running");
+    this.element.append(html("h4", {}, "log"), button("Show the log", show), room);
     if (status.state === "failed" || status.state === "running") {
-      void show();
+      show();
+    }
+  }
+
+  // What the step printed; while it runs, again and again, at the end of it unless one reads further up.
+  private async readLog(room: HTMLElement, running: boolean): Promise<void> {
+    try {
+      const text = (await this.source.log(this.step)) || "nothing was printed";
+      const known = room.querySelector("pre");
+      const atEnd = !known || known.scrollTop + known.clientHeight >= known.scrollHeight - 4;
+      const pre = known && !known.hasAttribute("role") ? known : html("pre", { tabindex: 0, "aria-label": "log", "data-lm-suppress-shortcuts": "true" });
+      if (pre.textContent !== text) {
+        pre.textContent = text;
+      }
+      if (pre !== known) {
+        room.replaceChildren(pre);
+      }
+      if (atEnd) {
+        pre.scrollTop = pre.scrollHeight;
+      }
+    } catch (error) {
+      room.replaceChildren(html("pre", { role: "alert" }, error instanceof Error ? error.message : String(error)));
+    }
+    if (running && this.source.live) {
+      window.setTimeout(() => room.isConnected && void this.readLog(room, true), LOG_PAUSE);
     }
   }
 

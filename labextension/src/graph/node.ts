@@ -3,7 +3,7 @@
 import { FOCUSABLE, svg, svgText } from "./elements";
 import { stateClass } from "./style";
 import type { GraphNode, Look, StepStatus } from "./types";
-import { detailOf, lookOf, shortened, timeOf } from "./words";
+import { detailOf, lookOf, reasonsOf, shortened, timeOf } from "./words";
 
 const NOT_DONE = new Set(["never run", "blocked", "skipped", "skip", "pending", "deciding", "ready", "waiting", "maybe", "run"]);
 const FOLDED = "M9.5 1.5h-6v13h9v-10zM9.5 1.5v3h3";
@@ -109,9 +109,10 @@ export class NodeBox {
 export function hintOf(node: GraphNode, status: StepStatus | undefined, looks: Record<string, Look>): string {
   const lines = [node.name];
   if (status) {
-    const detail = status.reason?.text || detailOf(status);
-    lines.push([lookOf(looks, status.state).word, detail].filter((one) => one).join(": "));
-    lines.push(...(status.reason?.details ?? status.notes ?? []).slice(0, 6).map((one) => `  ${one}`));
+    lines.push([lookOf(looks, status.state).word, detailOf(status)].filter((one) => one).join(": "));
+    for (const { text, details } of reasonsOf(status)) {
+      lines.push(text, ...details.slice(0, 6).map((one) => `  ${one}`));
+    }
     if (status.origin) {
       lines.push(`computed by run ${status.origin.run}`);
     }

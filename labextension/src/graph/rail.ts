@@ -3,7 +3,7 @@
 import { FOCUSABLE, empty, html, icon, svg } from "./elements";
 import { hintOf } from "./node";
 import { addStyle, stateClass } from "./style";
-import type { Graph, GraphEvent, GraphNode, Listener, Rail, Statuses, View } from "./types";
+import type { Graph, GraphEvent, GraphNode, Listener, Rail, Statuses, StepStatus, View } from "./types";
 import { detailOf, lookOf, timeOf } from "./words";
 
 const ROW = 28;
@@ -18,12 +18,18 @@ interface Row {
   shown: string;
 }
 
+// The ring of a step that the next run computes is open, that of one it reuses is full.
+function willRun(status: StepStatus | undefined): boolean {
+  return !status || !["succeeded", "reused", "reuse"].includes(status.state);
+}
+
 export class RailView implements View {
   readonly element: HTMLElement;
   selected = "";
   private graph: Graph | null = null;
   private statuses: Statuses = { steps: {} };
   private rows: Row[] = [];
+  private breadth = 1; // lanes, the same in each row: names stand below each other
   private readonly byId = new Map<string, Row>();
   private readonly listeners: { event: GraphEvent; listener: Listener }[] = [];
   private readonly clock: number;
@@ -49,6 +55,7 @@ export class RailView implements View {
     this.byId.clear();
     this.watcher.disconnect();
     empty(this.element);
+    this.breadth = Math.min(MOST_LANES, 1 + Math.max(0, ...graph.rails.map((one) => Math.max(one.lane, ...one.through, ...one.from, ...one.to))));
     const nodes = new Map(graph.nodes.map((one) => [one.id, one]));
     this.rows = graph.rails.map((rail) => this.rowOf(rail, nodes.get(rail.id) as GraphNode));
     for (const row of this.rows) {
@@ -98,7 +105,7 @@ export class RailView implements View {
     row.shown = signature;
     const looks = this.graph?.looks ?? {};
     const look = status ? lookOf(looks, status.state) : null;
-    const parts: Node[] = [this.lanes(row.rail)];
+    const parts: Node[] = [this.lanes(row.rail, willRun(status))];
     if (look && status) {
       const mark = icon(look.icon, 14);
       parts.push(html("span", { class: stateClass(status.state), style: "display:inline-flex" }, mark));
@@ -112,12 +119,12 @@ export class RailView implements View {
     row.element.replaceChildren(...parts);
     row.element.title = hintOf(row.node, status, looks);
     row.element.setAttribute("data-state", status?.state ?? "");
+    row.element.setAttribute("aria-label", [row.node.name, look?.word, detailOf(status), timeOf(status, Date.now())].filter((one) => one).join(", "));
     row.element.classList.toggle("jpg-running", status?.state === "running");
   }
 
-  private lanes(rail: Rail): SVGElement {
-    const most = Math.min(MOST_LANES, 1 + Math.max(rail.lane, ...rail.through, ...rail.from, ...rail.to));
-    const picture = svg("svg", { width: most * LANE + 4, height: ROW, "aria-hidden": "true", style: "flex:none" });
+  private lanes(rail: Rail, open: boolean): SVGElement {
+    const picture = svg("svg", { width: this.breadth * LANE + 4, height: ROW, "aria-hidden": "true", style: "flex:none" });
     const at = (lane: number) => 8 + Math.min(lane, MOST_LANES - 1) * LANE;
     const middle = ROW / 2;
     const line = (d: string) => picture.append(svg("path", { class: "jpg-edge", d }));
@@ -130,7 +137,7 @@ export class RailView implements View {
     if (rail.to.length) {
       line(`M${at(rail.lane)} ${middle}V${ROW}`);
     }
-    picture.append(svg("circle", { cx: at(rail.lane), cy: middle, r: 3.6, fill: "currentColor" }));
+    picture.append(svg("circle", { cx: at(rail.lane), cy: middle, r: 3.6, class: open ? "jpg-dot jpg-dot-open" : "jpg-dot" }));
     return picture;
   }
 

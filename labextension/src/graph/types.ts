@@ -87,6 +87,12 @@ export interface Failure {
   line?: number | null;
 }
 
+export interface Reason {
+  code: string;
+  text: string;
+  details?: string[];
+}
+
 export interface StepStatus {
   state: string;
   detail?: string;
@@ -99,7 +105,8 @@ export interface StepStatus {
   cells?: number;
   text?: string;
   decision?: string;
-  reason?: { code: string; text: string; details?: string[] };
+  reason?: Reason;
+  next?: Reason; // why the next run computes or reuses it, where `reason` is why it ran
   origin?: { run: string; created: string };
   key?: string | null;
   error?: Failure;
@@ -132,6 +139,7 @@ export interface Preview {
 
 // Where the details of a step come from: a kernel through the widget, or the server through REST.
 export interface Source {
+  live?: boolean; // logs may be asked for again and again
   preview(step: string, output: string): Promise<Preview>;
   log(step: string): Promise<string>;
   openCell?(step: string): void;

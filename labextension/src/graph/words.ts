@@ -1,6 +1,6 @@
 // Numbers and times as people read them.
 
-import type { Look, StepStatus } from "./types";
+import type { Look, Reason, StepStatus } from "./types";
 
 const UNKNOWN: Look = {
   word: "",
@@ -67,7 +67,32 @@ export function detailOf(status: StepStatus | undefined): string {
     const attempt = status.attempt && status.attempt > 1 ? `attempt ${status.attempt}` : "";
     return [attempt, place, status.text ?? ""].filter((one) => one).join(" · ") || status.detail || "";
   }
-  return status.detail || status.reason?.text || "";
+  if (status.detail || !FINISHED.has(status.state)) {
+    return status.detail || status.reason?.text || "";
+  }
+  return status.decision === "reuse" ? "up to date" : "";
+}
+
+const FINISHED = new Set(["succeeded", "reused", "failed", "cancelled", "lost"]);
+
+// Why the step ran, or will run, and what the next run makes of it.
+export function reasonsOf(status: StepStatus): { text: string; details: string[] }[] {
+  const found: { text: string; details: string[] }[] = [];
+  const say = (lead: string, reason: Reason | undefined, details?: string[]) => reason?.text && found.push({ text: `${lead}: ${reason.text}`, details: reason.details ?? details ?? [] });
+  const done = FINISHED.has(status.state);
+  if (done || status.state === "running") {
+    say(status.state === "reused" ? "reused" : done ? "why it ran" : "why it runs", status.reason);
+  }
+  const next = done ? status.next : status.state === "running" ? undefined : status.reason;
+  const decision = status.decision ?? "";
+  if (decision === "reuse" && (done || next)) {
+    found.push({ text: "next run: reused, nothing has changed", details: [] });
+  } else if (decision === "run" || decision === "maybe") {
+    say(decision === "run" ? "next run computes it" : "next run may compute it", next, status.notes);
+  } else if (next) {
+    say("next run", next, status.notes);
+  }
+  return found;
 }
 
 export function shortened(text: string, most: number): string {
@@ -76,4 +101,15 @@ export function shortened(text: string, most: number): string {
   }
   const half = Math.max(1, Math.floor((most - 1) / 2));
   return `${text.slice(0, most - 1 - half)}…${text.slice(-half)}`;
+}
+
+// A moment as short as it can be said: the time today, else day and time.
+export function whenOf(moment: string, now = new Date()): string {
+  const then = new Date(moment);
+  if (Number.isNaN(then.getTime())) {
+    return moment;
+  }
+  const time = then.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+  const day = then.toLocaleDateString([], { day: "numeric", month: "short", ...(then.getFullYear() === now.getFullYear() ? {} : { year: "numeric" }) });
+  return then.toDateString() === now.toDateString() ? time : `${day}, ${time}`;
 }

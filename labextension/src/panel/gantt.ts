@@ -1,31 +1,36 @@
 // When each step of a run worked: bars over seconds.
 
 import type { Bar } from "../api";
-import { html, svg, svgText } from "../graph/elements";
+import { FOCUSABLE, html } from "../graph/elements";
 import { stateClass } from "../graph/style";
-import { duration, shortened } from "../graph/words";
+import type { Look } from "../graph/types";
+import { duration, lookOf } from "../graph/words";
 
-const ROW = 20;
-const NAMES = 96;
-const WIDE = 340;
 const MOST = 300;
 
-export function ganttOf(bars: Bar[], choose: (step: string) => void): HTMLElement {
+export function ganttOf(bars: Bar[], looks: Record<string, Look>, choose: (step: string) => void): HTMLElement {
   const shown = bars.slice(0, MOST);
   const end = Math.max(0.001, ...shown.map((one) => one.to ?? one.from ?? 0));
-  const scale = (WIDE - NAMES - 46) / end;
   const names = [...new Set(shown.map((one) => one.step))];
-  const picture = svg("svg", { class: "jpp-gantt", viewBox: `0 0 ${WIDE} ${names.length * ROW + 18}`, width: "100%", role: "img", "aria-label": shown.map((one) => `${one.step} ${one.state}, from ${duration(one.from ?? 0)} to ${duration(one.to ?? end)}`).join("; ") });
-  names.forEach((name, row) => picture.append(svgText(shortened(name, 15), { x: 2, y: row * ROW + 14, class: "jpg-small" })));
-  for (const bar of shown) {
-    const y = names.indexOf(bar.step) * ROW + 4;
-    const from = NAMES + (bar.from ?? 0) * scale;
-    const breadth = Math.max(2, ((bar.to ?? end) - (bar.from ?? 0)) * scale);
-    const part = svg("rect", { x: from, y, width: breadth, height: ROW - 8, rx: 3, fill: "currentColor" });
-    const group = svg("g", { class: stateClass(bar.state) }, part);
-    group.addEventListener("click", () => choose(bar.step));
-    picture.append(group, svgText(duration((bar.to ?? end) - (bar.from ?? 0)), { x: from + breadth + 4, y: y + 10, class: "jpg-small" }));
+  const rows = names.map((name) => rowOf(name, shown.filter((one) => one.step === name), end, looks, choose));
+  const more = bars.length > MOST ? html("div", { class: "jpg-soft" }, `and ${bars.length - MOST} more`) : "";
+  const scale = html("div", { class: "jpp-scale jpg-soft", "aria-hidden": "true" }, html("span", {}, "0 s"), html("span", {}, duration(end)));
+  return html("div", { class: "jpp-gantt", role: "group", "aria-label": "when each step worked" }, ...rows, scale, more);
+}
+
+function rowOf(name: string, bars: Bar[], end: number, looks: Record<string, Look>, choose: (step: string) => void): HTMLElement {
+  const track = html("span", { class: "jpp-track" });
+  let seconds = 0;
+  const said: string[] = [];
+  for (const bar of bars) {
+    const from = bar.from ?? 0;
+    const to = bar.to ?? end;
+    seconds += to - from;
+    said.push(`${lookOf(looks, bar.state).word}, from ${duration(from)} to ${duration(to)}`);
+    track.append(html("span", { class: `jpp-bar ${stateClass(bar.state)}`, style: `left:${(100 * from) / end}%;width:${(100 * (to - from)) / end}%` }));
   }
-  picture.append(svgText(`0 s`, { x: NAMES, y: names.length * ROW + 13, class: "jpg-small" }), svgText(duration(end), { x: WIDE - 46, y: names.length * ROW + 13, class: "jpg-small" }));
-  return html("div", { class: "jpp-ganttbox" }, picture);
+  const label = `${name}: ${said.join("; ")}`;
+  const row = html("button", { type: "button", class: "jpp-ganttrow", title: label, "aria-label": label, ...FOCUSABLE }, html("span", { class: "jpp-ganttname" }, name), track, html("span", { class: "jpg-soft jpp-ganttime" }, duration(seconds)));
+  row.addEventListener("click", () => choose(name));
+  return row;
 }

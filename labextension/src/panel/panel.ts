@@ -7,6 +7,7 @@ import { DetailView } from "../graph/detail";
 import { button, html } from "../graph/elements";
 import { RailView } from "../graph/rail";
 import { followTheme } from "../graph/style";
+import { needsOf } from "../foreseeing";
 import type { NotebookPipeline } from "../model";
 import { ParameterForm } from "./form";
 import { problemsOf } from "./problems";
@@ -26,6 +27,7 @@ export class PipelinePanel extends Widget {
   private readonly title_ = html("h2", {});
   private readonly state = html("div", { class: "jpp-state", role: "status" });
   private readonly trouble = html("div", { class: "jpp-trouble", role: "alert", hidden: true });
+  private readonly old = html("div", { class: "jpp-note", hidden: true });
   private readonly buttons: Record<"run" | "to" | "force" | "cancel", HTMLButtonElement>;
   private readonly form: ParameterForm;
   private readonly rails = html("div", { class: "jpp-rails" });
@@ -48,7 +50,7 @@ export class PipelinePanel extends Widget {
       run: button(words.__("Run"), order(() => ({})), { class: "jpg-button jpg-primary" }),
       to: button(words.__("Run to here"), order((step) => ({ to: [step] }))),
       force: button(words.__("Force"), order((step) => ({ force: [step], to: [step] }))),
-      cancel: button(words.__("Cancel"), () => void this.model?.cancel()),
+      cancel: button(words.__("Cancel"), () => void this.model?.cancel(), { class: "jpg-button jpg-stop" }),
     };
     this.form = new ParameterForm((name, text) => this.model?.setParameter(name, text));
     this.parameters = section(words.__("Parameters"), this.form.element);
@@ -56,7 +58,7 @@ export class PipelinePanel extends Widget {
     this.runs = section(words.__("Runs"));
     this.runs.addEventListener("toggle", () => this.runs.open && void this.model?.loadRuns());
     const graph = button(words.__("Graph"), () => void app.commands.execute("jupyter-pipelines:open-graph"), { title: words.__("open the graph in a tab") });
-    const top = html("div", { class: "jpp-top" }, this.title_, this.state, html("div", { class: "jpp-buttons" }, ...Object.values(this.buttons), graph), this.trouble);
+    const top = html("div", { class: "jpp-top" }, html("div", { class: "jpp-titles" }, this.title_, graph), this.state, html("div", { class: "jpp-buttons" }, ...Object.values(this.buttons)), this.old, this.trouble);
     this.box.append(top, this.empty, this.problems, this.parameters, this.rails, this.details, this.runs);
     this.node.append(this.box);
     this.paint();
@@ -95,6 +97,8 @@ export class PipelinePanel extends Widget {
     this.trouble.hidden = !model?.trouble;
     this.trouble.textContent = model?.trouble ?? "";
     [this.rails, this.details, this.parameters, this.runs].forEach((one) => (one.hidden = !steps));
+    this.old.hidden = !model?.isOld;
+    this.old.textContent = model?.isOld ? this.words.__("The cells make no pipeline just now. Below is the last one that they made.") : "";
     this.paintEmpty(model, steps);
     this.paintProblems(model);
     this.parameters.hidden = !model?.graph?.parameters.length;
@@ -130,12 +134,24 @@ export class PipelinePanel extends Widget {
     const why = running ? this.words.__("a run is going on") : wrong ? this.words.__("there are problems to solve first") : "";
     this.buttons.run.disabled = !ready;
     this.buttons.run.title = why || (model?.headline ?? "");
-    for (const one of [this.buttons.to, this.buttons.force]) {
+    for (const [one, verb] of [[this.buttons.to, this.words.__("run")], [this.buttons.force, this.words.__("compute again")]] as const) {
       one.disabled = !ready || !chosen;
-      one.title = why || chosen || this.words.__("select a step first");
+      one.title = why || (chosen && model ? `${verb} ${chosen}; ${this.foreseenTo(model, chosen)}` : this.words.__("select a step first"));
     }
-    this.buttons.cancel.disabled = !running;
-    this.buttons.cancel.title = running ? this.words.__("what is finished is kept") : this.words.__("nothing runs");
+    const leaving = running ? this.buttons.run : this.buttons.cancel;
+    const focused = leaving === document.activeElement;
+    this.buttons.cancel.title = this.words.__("what is finished is kept");
+    this.buttons.cancel.hidden = !running;
+    this.buttons.run.hidden = running;
+    if (focused) {
+      (running ? this.buttons.cancel : this.buttons.run).focus();
+    }
+  }
+
+  private foreseenTo(model: NotebookPipeline, step: string): string {
+    const needed = model.graph ? [...needsOf(model.graph, step)] : [];
+    const kept = needed.filter((one) => model.statuses.steps[one]?.decision === "reuse").length;
+    return `${needed.length - kept} ${this.words.__("to run")}, ${kept} ${this.words.__("to reuse")}`;
   }
 
   private paintProblems(model: NotebookPipeline | null): void {

@@ -1,9 +1,10 @@
 // Earlier runs: how each went, when its steps worked, and two of them side by side.
 
 import type { RunSummary } from "../api";
-import { FOCUSABLE, button, html } from "../graph/elements";
+import { FOCUSABLE, button, html, icon } from "../graph/elements";
 import { stateClass } from "../graph/style";
-import { duration } from "../graph/words";
+import type { Look } from "../graph/types";
+import { duration, lookOf, whenOf } from "../graph/words";
 import { messageOf } from "../model";
 import type { NotebookPipeline } from "../model";
 import { ganttOf } from "./gantt";
@@ -13,6 +14,7 @@ export class RunsView {
   private readonly list = html("div", {});
   private readonly room = html("div", {});
   private chosen: string[] = [];
+  private opened = "";
   private shown = "";
 
   constructor(private readonly model: NotebookPipeline) {
@@ -20,7 +22,7 @@ export class RunsView {
   }
 
   show(): void {
-    const signature = JSON.stringify([this.model.runs, this.chosen]);
+    const signature = JSON.stringify([this.model.runs, this.chosen, this.opened]);
     if (signature === this.shown) {
       return;
     }
@@ -32,14 +34,21 @@ export class RunsView {
   }
 
   private row(run: RunSummary): HTMLElement {
-    const box = html("input", { type: "checkbox", "aria-label": `choose run ${run.run}`, ...FOCUSABLE });
+    const box = html("input", { type: "checkbox", "aria-label": `choose run ${run.run} for comparing`, ...FOCUSABLE });
     box.checked = this.chosen.includes(run.run);
     box.addEventListener("change", () => this.choose(run.run, box.checked));
-    const when = run.started ? new Date(run.started).toLocaleString() : run.run;
-    const open = button(when, () => void this.open(run.run), { class: "jpg-button jpp-run", title: `run ${run.run}` });
-    const state = html("span", { class: `jpg-badge ${stateClass(run.state)}` }, run.state);
-    const counts = Object.entries(run.steps ?? {}).map(([name, count]) => `${count} ${name}`).join(", ");
-    return html("div", { class: "jpp-runrow" }, box, state, open, html("span", { class: "jpg-soft" }, [run.seconds ? duration(run.seconds) : "", counts].filter((one) => one).join(" · ")));
+    const look = lookOf(this.looks, run.state);
+    const badge = html("span", { class: `jpg-badge ${stateClass(run.state)}` });
+    badge.append(icon(look.icon, 12), look.word);
+    const first = html("span", { class: "jpp-runline" }, badge, html("span", {}, run.started ? whenOf(run.started) : run.run), html("span", { class: "jpg-soft jpp-ganttime" }, run.seconds ? duration(run.seconds) : ""));
+    const counts = Object.entries(run.steps ?? {}).map(([name, count]) => `${count} ${lookOf(this.looks, name).word}`).join(", ");
+    const open = html("button", { type: "button", class: "jpp-run", title: `run ${run.run}`, "aria-expanded": String(this.opened === run.run), ...FOCUSABLE }, first, html("span", { class: "jpg-soft" }, counts));
+    open.addEventListener("click", () => void this.open(run.run));
+    return html("div", { class: "jpp-runrow" }, box, open);
+  }
+
+  private get looks(): Record<string, Look> {
+    return this.model.graph?.looks ?? {};
   }
 
   private choose(run: string, on: boolean): void {
@@ -48,14 +57,20 @@ export class RunsView {
   }
 
   private async open(run: string): Promise<void> {
+    this.opened = this.opened === run ? "" : run;
+    this.show();
+    if (!this.opened) {
+      this.room.replaceChildren();
+      return;
+    }
     await this.fill(async () => {
       const found = await this.model.api.run(this.model.path, run);
       const parameters = Object.entries(this.model.runs.find((one) => one.run === run)?.parameters ?? {});
       return [
         html("h4", {}, `run ${run}`),
         html("div", {}, found.statuses.headline ?? found.state),
-        html("div", { class: "jpg-soft" }, parameters.map(([name, value]) => `${name}=${JSON.stringify(value)}`).join("  ")),
-        ganttOf(found.timeline, (step) => this.model.select(step)),
+        html("div", { class: "jpg-soft jpp-given" }, parameters.map(([name, value]) => `${name}=${JSON.stringify(value)}`).join("  ")),
+        ganttOf(found.timeline, this.looks, (step) => this.model.select(step)),
       ];
     });
   }

@@ -8,6 +8,7 @@ import { showExecuted } from "./executed";
 
 export function sourceOf(app: JupyterFrontEnd, model: NotebookPipeline): Source {
   return {
+    live: true,
     preview: (step: string, output: string): Promise<Preview> => model.api.preview(model.path, step, output),
     log: async (step: string): Promise<string> => {
       const run = model.runOf(step);
