@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from jupyter_pipelines.storing.digests import (
 )
 from jupyter_pipelines.storing.disks import Pace
 from jupyter_pipelines.storing.door import age, create, remove
-from jupyter_pipelines.storing.faults import absent, damaged, unknown, writing
+from jupyter_pipelines.storing.faults import absent, damaged, is_passing, unknown, unreadable, writing
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storing.door import Folder
@@ -38,7 +38,8 @@ FOLDER = "blobs"
 BLOB_MODE = 0o444
 BLOCK = 1 << 20
 Condition = Literal["ok", "missing", "corrupt", "unknown"]
-"""Of a blob. It is unknown where the algorithm of its digest is not installed; that is as good as missing."""
+"""Of a blob. It is unknown where the algorithm of its digest is not installed, or where it cannot be read just now;
+that is as good as missing."""
 
 
 class Stored(NamedTuple):
@@ -182,13 +183,16 @@ class Blobs:
         except FileNotFoundError:
             raise absent(f"the output {digest}", self._door.root) from None
         except OSError as error:
-            raise self._corrupt(digest) from error
+            raise self._unreadable(digest, error) from error
         if not is_known(algorithm_of(digest)):
             file.close()
             raise unknown(f"the output {digest}", algorithm_of(digest))
         try:
             found = self._digest(digest, file, self._memo)
             file.seek(0)
+        except OSError as error:
+            file.close()
+            raise self._unreadable(digest, error) from error
         except BaseException:
             file.close()
             raise
@@ -213,8 +217,8 @@ class Blobs:
                 return "ok" if self._digest(digest, file, memo) == digest else "corrupt"
         except FileNotFoundError:
             return "missing"
-        except (OSError, StoreError):
-            return "corrupt"
+        except (OSError, StoreError) as error:
+            return "unknown" if is_passing(error) else "corrupt"
 
     def verify_many(self, digests: Iterable[str]) -> dict[str, Condition]:
         """Tell the same of many blobs: those that were checked before cost one look at the file and no more."""
@@ -297,6 +301,8 @@ class Blobs:
             Something in it is neither file nor folder (JP205).
         StoreError
             The store is full (JP403) or cannot be written (JP402).
+        OSError
+            Something in it cannot be read.
         """
         entries = list(folders.walk(path))
         files = [entry.source for entry in entries if entry.source is not None]
@@ -347,8 +353,21 @@ class Blobs:
 
     def digests(self) -> Iterator[str]:
         """Yield the digest of every blob there is."""
-        for shelf in self._door.ls(FOLDER):
-            for name in self._door.ls(f"{FOLDER}/{shelf}"):
+        return self._digests(self._door.ls)
+
+    def every_digest(self) -> Iterator[str]:
+        """Yield the same for who must not miss one.
+
+        Raises
+        ------
+        StoreError
+            A folder cannot be read (JP401).
+        """
+        return self._digests(self._door.names)
+
+    def _digests(self, names_in: Callable[[str], list[str]]) -> Iterator[str]:
+        for shelf in names_in(FOLDER):
+            for name in names_in(f"{FOLDER}/{shelf}"):
                 digest = _digest_of(name)
                 if is_digest(digest):
                     yield digest
@@ -435,6 +454,11 @@ class Blobs:
 
     def _name(self, digest: str) -> str:
         return f"{self._door.root}/{path_of(digest)}"
+
+    def _unreadable(self, digest: str, error: OSError) -> StoreError:
+        if is_passing(error):
+            return unreadable(error, self._door.root, f"the output {digest}")
+        return self._corrupt(digest)
 
     def _corrupt(self, digest: str) -> StoreError:
         self.quarantine(digest)

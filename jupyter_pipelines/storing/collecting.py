@@ -8,6 +8,7 @@ computed, records and blobs are left alone altogether.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storing import blobs, folders, records, runs
 from jupyter_pipelines.storing.digests import is_digest
 from jupyter_pipelines.storing.door import ASIDE, age
+from jupyter_pipelines.storing.faults import unreadable
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storing.store import Store
@@ -82,12 +84,14 @@ def collect(store: Store, *, older_than: float, grace: float | None = None, dry_
     Raises
     ------
     StoreError
-        The store cannot be written (JP402).
+        The store cannot be written (JP402), or something in it cannot be read that may need what would be removed
+        (JP401).
     """
     old = set(_old_runs(store, older_than))
     young = min(older_than, GRACE) if grace is None else grace
-    keys = tuple(_unneeded_records(store, old, young))
-    digests = tuple(_unneeded_blobs(store, old, set(keys), young))
+    seen = _look(store, old)
+    keys = tuple(_unneeded_records(store, seen, young))
+    digests = tuple(_unneeded_blobs(store, seen, set(keys), young))
     # Asked last, so that a run that began meanwhile is seen.
     busy = _busy(store)
     if busy:
@@ -119,7 +123,7 @@ def _age_of_run(store: Store, run: str) -> float:
     """Return seconds since the document of a run was written last, or since its folder changed."""
     folder = store.root / runs.FOLDER / run
     document = folder / runs.DOCUMENT
-    return age(document if document.exists() else folder)
+    return age(document if os.path.exists(document) else folder)
 
 
 def _busy(store: Store) -> tuple[str, ...]:
@@ -131,28 +135,42 @@ def _busy(store: Store) -> tuple[str, ...]:
     return ()
 
 
-def _unneeded_records(store: Store, old: set[str], grace: float) -> Iterator[str]:
-    needed = {key for document in _kept_documents(store, old) for key in _keys_in(document)}
-    newest = _newest(store)
-    for key in store.records.all_keys():
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """All that is kept, read once: what cannot be read at the moment must not look as if nobody needed anything."""
+
+    documents: tuple[dict[str, Any], ...]
+    records: Mapping[str, records.StepRecord]
+
+
+def _look(store: Store, old: set[str]) -> _Seen:
+    documents = tuple(document for run, document in store.runs.every_document() if run not in old)
+    found = {key: store.records.read(key) for key in store.records.every_key()}
+    return _Seen(documents=documents, records={key: record for key, record in found.items() if record})
+
+
+def _unneeded_records(store: Store, seen: _Seen, grace: float) -> Iterator[str]:
+    needed = {key for document in seen.documents for key in _keys_in(document)}
+    newest = _newest(seen)
+    for key in seen.records:
         if key not in needed and key not in newest and age(store.root / records.path_of(key)) >= grace:
             yield key
 
 
-def _newest(store: Store) -> set[str]:
+def _newest(seen: _Seen) -> set[str]:
     """Return the key of the newest record of every step of every notebook."""
     found: dict[tuple[str, str | None], records.StepRecord] = {}
-    for record in filter(None, map(store.records.get, store.records.all_keys())):
+    for record in seen.records.values():
         place = (record.step, record.notebook)
         if place not in found or found[place].created < record.created:
             found[place] = record
     return {record.key for record in found.values()}
 
 
-def _unneeded_blobs(store: Store, old: set[str], gone: set[str], grace: float) -> Iterator[str]:
-    kept = [store.records.get(key) for key in store.records.all_keys() if key not in gone]
-    needed = {artifact.digest for record in kept if record for artifact in record.outputs.values()}
-    needed |= {digest for document in _kept_documents(store, old) for digest in _digests_in(document)}
+def _unneeded_blobs(store: Store, seen: _Seen, gone: set[str], grace: float) -> Iterator[str]:
+    kept = [record for key, record in seen.records.items() if key not in gone]
+    needed = {artifact.digest for record in kept for artifact in record.outputs.values()}
+    needed |= {digest for document in seen.documents for digest in _digests_in(document)}
     needed |= {member for digest in tuple(needed) for member in _members(store, digest)}
     for digest in store.blobs.digests():
         if digest not in needed and age(store.blobs.path(digest)) >= grace:
@@ -166,21 +184,16 @@ def _members(store: Store, digest: str) -> set[str]:
             head = file.read(len(_MANIFEST))
             # Unchecked: a damaged one may keep a blob too many, and what cannot be checked here keeps its own.
             entries = folders.decode(head + file.read()) if head == _MANIFEST else ()
-    except (OSError, StoreError, ValueError):
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        raise unreadable(error, store.root, f"the output {digest}") from error
+    except (StoreError, ValueError):
         return set()
     return {entry.digest for entry in entries if entry.digest}
 
 
 _MANIFEST = b'{"schema":"jupyter-pipelines/folder/'
-
-
-def _kept_documents(store: Store, old: set[str]) -> Iterator[dict[str, Any]]:
-    for run in store.runs.ids():
-        if run not in old:
-            try:
-                yield store.runs.read(run)
-            except StoreError:
-                continue
 
 
 def _steps_of(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

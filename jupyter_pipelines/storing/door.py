@@ -21,7 +21,7 @@ from typing import BinaryIO, Protocol
 
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storing.digests import Mark
-from jupyter_pipelines.storing.faults import unopenable, writing
+from jupyter_pipelines.storing.faults import unopenable, unreadable, writing
 from jupyter_pipelines.storing.owners import Owner, parse_token
 
 logger = logging.getLogger(__name__)
@@ -105,6 +105,13 @@ class Folder:
         """Tell whether there is something at `path`, be it a broken link."""
         return os.path.lexists(self.locate(path))
 
+    def device(self) -> int:
+        """Return the number of the disk the store is on; 0, of which nothing is known, where it cannot be asked."""
+        try:
+            return self.root.stat().st_dev
+        except OSError:
+            return 0
+
     def mark(self, name: str) -> Mark | None:
         """Return what the file system says of the file of this full name.
 
@@ -128,9 +135,28 @@ class Folder:
     def ls(self, path: str) -> list[str]:
         """Return the names in the folder `path`, sorted; nothing when it cannot be read."""
         try:
-            return sorted(os.listdir(self.locate(path + "/x").parent))
-        except (OSError, StoreError):
+            return self.names(path)
+        except StoreError:
             return []
+
+    def names(self, path: str) -> list[str]:
+        """Return the same for who is going to remove what is not among them.
+
+        Raises
+        ------
+        StoreError
+            The folder is there and cannot be read (JP401).
+        """
+        try:
+            folder = self.locate(path + "/x").parent
+        except StoreError:
+            return []  # it is a link that leads elsewhere: nothing behind it is ever read
+        try:
+            return sorted(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise unreadable(error, self.root, f"`{path}`") from error
 
     def write(self, path: str, content: bytes, *, mode: int = _FILE_MODE, named: bool = True) -> None:
         """Make a file with `content` appear at `path`, whole or not at all; `named` as in :meth:`put_all`.
@@ -208,15 +234,14 @@ class Folder:
     def rm(self, path: str) -> None:
         """Remove the file or folder at `path` at once; a link is removed, never followed."""
         target = self.locate(path)
-        if target.is_dir() and not target.is_symlink():
+        with writing(self.root, f"`{path}`"):
+            if not target.is_dir() or target.is_symlink():
+                target.unlink(missing_ok=True)
+                return
             # Renamed first, so that nobody sees half a folder.
             doomed = self.temporary()
-            with writing(self.root, f"`{path}`"):
-                os.rename(target, doomed)
-            remove(doomed)
-        else:
-            with writing(self.root, f"`{path}`"):
-                target.unlink(missing_ok=True)
+            os.rename(target, doomed)
+        remove(doomed)
 
     def temporary(self, suffix: str = "") -> Path:
         """Return a path in ``tmp/`` that nobody else uses, marked with its owner; its folder exists."""
@@ -319,10 +344,10 @@ def sync_folder(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file or a folder with all that is in it, without ever failing."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink()
 
 

@@ -17,6 +17,8 @@ from typing import Any, Literal
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storing import blobs, folders, index, records, runs
 from jupyter_pipelines.storing.digests import algorithm_of, is_digest, is_known
+from jupyter_pipelines.storing.door import remove
+from jupyter_pipelines.storing.faults import is_passing, unreadable
 from jupyter_pipelines.storing.store import FOLDER_FORMAT, Store
 
 Kind = Literal["damaged", "untrusted", "unchecked"]
@@ -128,9 +130,9 @@ class _Examination:
     def result(self) -> Examined:
         """Look at everything; the order matters: records are judged by their blobs."""
         findings = [*self._owners()]
-        digests = list(self._store.blobs.digests())
+        digests = list(self._store.blobs.every_digest())
         findings += self._blobs(digests)
-        keys = self._store.records.all_keys()
+        keys = self._store.records.every_key()
         findings += [*self._strange(blobs.FOLDER, digests, blobs.path_of)]
         findings += [*self._records(keys), *self._strange(records.FOLDER, keys, records.path_of)]
         names = self._store.runs.names()
@@ -148,7 +150,11 @@ class _Examination:
     def _owners(self) -> Iterator[Finding]:
         """Yield the folders that others may have written to."""
         for path in _folders(self._store):
-            why = _writable(self._store.root / path if path else self._store.root)
+            place = self._store.root / path if path else self._store.root
+            try:
+                why = _writable(place)
+            except OSError as error:
+                raise unreadable(error, self._store.root, f"`{path or place}`") from error
             if why:
                 self._suspect = self._suspect or path.split("/")[0] in ("", records.FOLDER)
                 yield Finding(kind="untrusted", path=path, why=why, repaired=self._repair and self._close(path))
@@ -168,7 +174,9 @@ class _Examination:
         for digest in digests:
             condition = self._store.blobs.examine(digest)
             if condition == "unknown":
-                why = f"its digest is of {algorithm_of(digest)}, which is not installed here"
+                algorithm = algorithm_of(digest)
+                missing = f"its digest is of {algorithm}, which is not installed here"
+                why = "it cannot be read at the moment" if is_known(algorithm) else missing
                 yield Finding(kind="unchecked", path=blobs.path_of(digest), why=why)
             elif condition == "corrupt":
                 self._bad.add(digest)
@@ -190,7 +198,7 @@ class _Examination:
             try:
                 record = records.decode(self._store.door.read(path), key)
             except (OSError, ValueError, RecursionError, StoreError) as error:
-                yield self._damaged(path, f"it cannot be read: {error}")
+                yield self._unreadable(path, error)
                 continue
             if owner or self._suspect:
                 finding = Finding(kind="untrusted", path=path, why=owner or "others could write to its folder")
@@ -230,13 +238,17 @@ class _Examination:
         for name in names:
             path = f"{runs.FOLDER}/{name}/{runs.DOCUMENT}"
             try:
-                readable = isinstance(json.loads(self._store.door.read(path)), dict)
+                if not isinstance(json.loads(self._store.door.read(path)), dict):
+                    yield self._damaged(path, "it is not the document of a run")
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError, RecursionError, StoreError):
-                readable = False
-            if not readable:
-                yield self._damaged(path, "the document of a run cannot be read")
+            except (OSError, ValueError, RecursionError, StoreError) as error:
+                yield self._unreadable(path, error)
+
+    def _unreadable(self, path: str, error: Exception) -> Finding:
+        if is_passing(error):
+            return Finding(kind="unchecked", path=path, why=f"it cannot be read at the moment: {error}")
+        return self._damaged(path, f"it cannot be read: {error}")
 
     def _damaged(self, path: str, why: str) -> Finding:
         return self._put_aside(Finding(kind="damaged", path=path, why=why))
@@ -251,18 +263,17 @@ class _Examination:
     def _forget_index(self) -> None:
         """Remove the index: it may remember what is no longer there, and is made anew by whoever asks it next."""
         self._store.index.close()
-        for path in self._store.root.glob(f"{index.NAME}*"):
-            path.unlink(missing_ok=True)
+        for ending in ("", "-wal", "-shm", "-journal"):
+            remove(self._store.root / f"{index.NAME}{ending}")
 
 
 def _folders(store: Store) -> Iterator[str]:
     """Yield the folders of a store whose content is believed; first the store itself, as the empty path."""
-    if store.root.is_dir():
+    if os.path.isdir(store.root):
         yield ""
-    for room in _ROOMS:
-        if (store.root / room).is_dir():
-            yield room
-            yield from (f"{room}/{name}" for name in store.door.ls(room) if (store.root / room / name).is_dir())
+    for room in filter(lambda room: os.path.isdir(store.root / room), _ROOMS):
+        yield room
+        yield from (f"{room}/{name}" for name in store.door.ls(room) if os.path.isdir(store.root / room / name))
 
 
 def _writable(path: Path) -> str:

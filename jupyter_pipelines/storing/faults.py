@@ -23,6 +23,9 @@ _REASONS = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "files may not become this large",
 }
+_PASSING = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT}
+)
 ELSEWHERE = "or use another store: --store FOLDER or JUPYTER_PIPELINES_STORE"
 
 
@@ -62,6 +65,23 @@ def unopenable(root: Path, why: str, suggestion: str, notes: tuple[str, ...] = (
     """Return the error to raise when there is no store to be had at `root`."""
     message = f"the store `{root}` cannot be opened: {why}"
     return StoreError(Fault(code="JP401", message=message, suggestion=suggestion, notes=notes))
+
+
+def unreadable(error: OSError, root: Path, what: str) -> StoreError:
+    """Return the error to raise when it matters what `what` in the store holds, and it cannot be read."""
+    return StoreError(
+        Fault(
+            code="JP401",
+            message=f"{what} in the store `{root}` cannot be read: {reason(error)}",
+            suggestion=f"make it readable for you and try again, {ELSEWHERE}",
+            notes=_evidence(error),
+        )
+    )
+
+
+def is_passing(error: Exception) -> bool:
+    """Tell whether an error says something about this process or this moment, and nothing about the file."""
+    return isinstance(error, OSError) and error.errno in _PASSING
 
 
 def absent(what: str, root: Path) -> StoreError:
@@ -106,7 +126,7 @@ def reason(error: OSError) -> str:
 
 def _store_of(folder: Path) -> Path:
     """Return the store that `folder` is part of, or `folder` itself."""
-    return next((one for one in (folder, *folder.parents) if (one / "format.json").is_file()), folder)
+    return next((one for one in (folder, *folder.parents) if os.path.isfile(one / "format.json")), folder)
 
 
 def _too_large(error: OSError, root: Path, what: str) -> Fault:

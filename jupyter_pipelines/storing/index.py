@@ -162,7 +162,7 @@ class Index:
                 self._tell(*_clear(shelf))
 
     def _read_shelf(self, door: Folder, shelf: str, mtime_ns: int, read: Callable[[str], StepRecord | None]) -> None:
-        horizon = disks.horizon(door.root.stat().st_dev)
+        horizon = disks.horizon(door.device())
         keys = {name[:-5] for name in door.ls(f"{FOLDER}/{shelf}") if name.endswith(".json") and is_key(name[:-5])}
         known = {key for (key,) in self._ask("SELECT key FROM records WHERE shelf = ?", (shelf,))}
         found = [record for record in map(read, sorted(keys - known)) if record is not None]

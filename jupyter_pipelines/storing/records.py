@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.pipeline.data import Artifact
 from jupyter_pipelines.storing import disks
 from jupyter_pipelines.storing.digests import Mark, is_digest
+from jupyter_pipelines.storing.faults import is_passing, unreadable
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storing.door import Folder
@@ -173,14 +175,27 @@ class Records:
 
     def get(self, key: str) -> StepRecord | None:
         """Return the record of `key`; a damaged or foreign one is put aside and is as good as none."""
+        try:
+            return self.read(key)
+        except StoreError:
+            return None
+
+    def read(self, key: str) -> StepRecord | None:
+        """Return the same for who must know whether there is one.
+
+        Raises
+        ------
+        StoreError
+            There is a file, and it cannot be read at the moment (JP401).
+        """
         path = path_of(key)
         try:
             return decode(self._door.read(path), key)
         except FileNotFoundError:
             return None
-        except StoreError:
-            return None
         except (OSError, ValueError, RecursionError) as error:
+            if isinstance(error, OSError) and (is_passing(error) or error.errno == errno.EIO):
+                raise unreadable(error, self._door.root, f"`{path}`") from error
             self._door.set_aside(path, str(error))
             return None
 
@@ -200,7 +215,7 @@ class Records:
         """Read the files of records, and keep in the index what is in those that a change would show in."""
         if not marks:
             return {}
-        horizon = disks.horizon(self._door.root.stat().st_dev)
+        horizon = disks.horizon(self._door.device())
         found = {key: record for key in marks if (record := self.get(key)) is not None}
         self._index.keep_records((one, marks[key]) for key, one in found.items() if marks[key].settled(horizon))
         return found
@@ -224,7 +239,7 @@ class Records:
         """
         self._door.write(path_of(record.key), encode(record), named=settled)
         mark = self._door.mark(f"{self._door.root}/{path_of(record.key)}")
-        if mark is not None and mark.settled(disks.horizon(self._door.root.stat().st_dev)):
+        if mark is not None and mark.settled(disks.horizon(self._door.device())):
             self._index.keep_records([(record, mark)])
         else:
             self._index.add_record(record)
@@ -254,7 +269,20 @@ class Records:
 
     def all_keys(self) -> tuple[str, ...]:
         """Return the key of every record there is."""
-        names = [name for shelf in self._door.ls(FOLDER) for name in self._door.ls(f"{FOLDER}/{shelf}")]
+        return self._keys(self._door.ls)
+
+    def every_key(self) -> tuple[str, ...]:
+        """Return the same for who is going to remove what no record names.
+
+        Raises
+        ------
+        StoreError
+            A folder cannot be read (JP401).
+        """
+        return self._keys(self._door.names)
+
+    def _keys(self, names_in: Callable[[str], list[str]]) -> tuple[str, ...]:
+        names = [name for shelf in names_in(FOLDER) for name in names_in(f"{FOLDER}/{shelf}")]
         return tuple(name[:-5] for name in names if name.endswith(".json") and is_key(name[:-5]))
 
     def _found(self, step: str, notebook: str | None) -> Any:

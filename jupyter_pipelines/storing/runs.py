@@ -8,14 +8,14 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storing.door import DAY, age, make_folder
-from jupyter_pipelines.storing.faults import absent, writing
+from jupyter_pipelines.storing.faults import absent, unreadable, writing
 from jupyter_pipelines.storing.owners import Owner
 
 if TYPE_CHECKING:
@@ -103,6 +103,24 @@ class Runs:
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all runs that have a document, newest first."""
         return tuple(name for name in reversed(self.names()) if self._door.exists(f"{FOLDER}/{name}/{DOCUMENT}"))
+
+    def every_document(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield all runs that have a document, for who is going to remove what none of them names.
+
+        Raises
+        ------
+        StoreError
+            Something is there and cannot be read (JP401).
+        """
+        for run in filter(is_run, self._door.names(FOLDER)):
+            try:
+                document = json.loads(self._door.read(f"{FOLDER}/{run}/{DOCUMENT}"))
+            except (FileNotFoundError, ValueError, RecursionError):
+                continue
+            except OSError as error:
+                raise unreadable(error, self._door.root, f"the document of the run `{run}`") from error
+            if isinstance(document, dict):
+                yield run, document
 
     def names(self) -> tuple[str, ...]:
         """Return the ids of all runs that have a folder, oldest first; faster than :meth:`ids`."""

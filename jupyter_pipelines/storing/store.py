@@ -255,7 +255,10 @@ class Store:
         """Refuse a store that others can write to: what is unpickled from it is code."""
         if not hasattr(os, "geteuid"):
             return
-        status = self.root.stat()
+        try:
+            status = self.root.stat()
+        except OSError as error:
+            raise unopenable(self.root, _why(error), f"make the folder readable for you, {ELSEWHERE}") from error
         if status.st_uid != os.geteuid():
             raise unopenable(
                 self.root,
