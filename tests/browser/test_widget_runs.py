@@ -118,7 +118,10 @@ def test_a_run_in_the_kernel_is_live_and_what_is_saved_is_how_it_ended(lab: Plac
     node(opened, "slow", "running").wait_for()
     go.touch()
     node(opened, "after", "succeeded").wait_for()
-    opened.wait_until_ready()
+    opened.page.wait_for_function(
+        """() => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.toJSON())
+          .includes('"state":"succeeded"')"""
+    )
     assert opened.page.locator('[data-id="after"]').locator("visible=true").count() == 1
     opened.save()
     saved = (lab.folder / "inside.ipynb").read_text()
