@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from functools import lru_cache
 
 from jupyter_pipelines.notebook.code import Code
 from jupyter_pipelines.notebook.names import Bind, Import, Names, Read, Spot
 from jupyter_pipelines.notebook.trees import every_node
 from jupyter_pipelines.notebook.walking import StarNames, Walker
 
+_REMEMBERED = 1 << 14
 TOO_DEEP = "the code is nested too deeply to be followed"
 
 
@@ -23,7 +25,24 @@ def analyse(codes: Sequence[Code], star_names: StarNames = lambda _found: None) 
     star_names : callable
         Returns the names that a star import binds, or None when that is not known.
     """
-    return analyse_bodies([code.tree.body if code.tree else [] for code in codes], star_names)
+    trees = tuple([code.tree for code in codes])
+    return _without_stars(trees) or analyse_bodies(_bodies(trees), star_names)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _without_stars(trees: tuple[ast.Module | None, ...]) -> Names | None:
+    """Return what cells do to names; None where that depends on more than the cells.
+
+    Whoever edits one cell has all others analysed again each time: the trees of equal cells are the same objects.
+    """
+    asked: list[Import] = []
+    names = analyse_bodies(_bodies(trees), asked.append)
+    deep = any(sentence == TOO_DEEP for _, sentence in names.unknown)  # how deep is too deep depends on the caller
+    return None if asked or deep else names
+
+
+def _bodies(trees: Sequence[ast.Module | None]) -> list[list[ast.stmt]]:
+    return [tree.body if tree else [] for tree in trees]
 
 
 def analyse_bodies(bodies: Sequence[list[ast.stmt]], star_names: StarNames = lambda _found: None) -> Names:

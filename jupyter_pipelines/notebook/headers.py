@@ -8,6 +8,7 @@ words, :mod:`~jupyter_pipelines.notebook.options` for what it may say.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.notebook.grammar import Header, parse
@@ -18,6 +19,7 @@ from jupyter_pipelines.notebook.tags import header_of_tags
 from jupyter_pipelines.notebook.words import Line
 
 __all__ = ["OPTIONS", "Header", "Item", "Option", "Split", "split_cell"]
+_REMEMBERED = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Split:
     faults: tuple[Fault, ...] = ()
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def split_cell(source: str, number: int = 0, tags: tuple[str, ...] = ()) -> Split:
     """Take a cell apart into header and body.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_pipelines import plugins
 from jupyter_pipelines.errors import Fault, PipelineError, PlanError, closest
 from jupyter_pipelines.notebook.document import Document
+from jupyter_pipelines.notebook.remembering import glance
 from jupyter_pipelines.notebook.remembering import read as read_notebook
 from jupyter_pipelines.notebook.result import Home, home_of
 from jupyter_pipelines.pipeline.graph import Pipeline
@@ -49,6 +50,16 @@ class Reader:
             It is not a notebook that can be read.
         """
         return read_notebook(source, texts=texts)
+
+    def glance(self, document: Document) -> Reading:
+        """Return what :meth:`inspect` returns, of texts that are being edited; they are not kept for other processes.
+
+        Raises
+        ------
+        NotebookError
+            It is not a notebook that can be read.
+        """
+        return glance(document)
 
     def read(self, source: Source, *, texts: Mapping[str, str] | None = None) -> Pipeline:
         """Read a notebook into a pipeline.

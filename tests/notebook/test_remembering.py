@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_pipelines.notebook import keeping, reading, remembering
+from jupyter_pipelines.notebook import analysing, headers, keeping, reading, remembering
 from jupyter_pipelines.notebook.document import Document
 from jupyter_pipelines.notebook.result import Reading
 from tests.notebook.books import document
@@ -307,6 +307,61 @@ def test_reading_asks_for_files_in_one_place_only() -> None:
     assert found == {
         "checking: near = closest(Path(path).name, [one.name for one in beside.iterdir()]) if beside.is_dir() else None"
     }
+
+
+# What is being edited
+
+
+class Glancer(Reader):
+    """Reads as front ends do while somebody types."""
+
+    def __call__(self, one: Document) -> Reading:
+        found = remembering.glance(one)
+        analysing._without_stars.cache_clear()
+        headers.split_cell.cache_clear()
+        assert found == self._anew(one)
+        return found
+
+
+@pytest.fixture
+def glancer(monkeypatch: pytest.MonkeyPatch) -> Glancer:
+    remembering._RECENT.clear()
+    return Glancer(monkeypatch)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_glance_sees_what_other_files_say_now(change: str, project: Path, glancer: Glancer, kept: Path) -> None:
+    book = document(*CELLS, folder=project)
+    glancer(book)
+    glancer(book)
+    assert glancer.count == 1
+    CHANGES[change](project)
+    glancer(book)
+    assert glancer.count == 2
+    assert not list(kept.rglob("*"))
+
+
+@pytest.mark.parametrize("at", [0, 1, 3, 5])
+def test_a_glance_sees_each_edit_and_each_way_back(at: int, project: Path, glancer: Glancer) -> None:
+    book = document(*CELLS, folder=project)
+    cells = [text + "\nz = 1" if number == at else text for number, text in enumerate(CELLS)]
+    for one in (book, document(*cells, folder=project), book):
+        glancer(one)
+    assert glancer.count == 2
+
+
+def test_a_glance_at_what_is_wrong_is_mended_by_another_file(project: Path, glancer: Glancer) -> None:
+    book = document("%%step load\nrows = names_of_it", "from tool import *", folder=project)
+    (project / "tool.py").write_text("other = 1\n")
+    assert any(fault.code == "JP201" for fault in glancer(book).faults)
+    (project / "tool.py").write_text("names_of_it = 1\n")
+    assert not any(fault.code == "JP201" for fault in glancer(book).faults)
+
+
+def test_only_the_last_glances_are_kept(project: Path, glancer: Glancer) -> None:
+    for number in range(40):
+        glancer(document(*CELLS, f"n = {number}", folder=project))
+    assert len(remembering._RECENT) == remembering._GLANCES
 
 
 def test_the_order_of_what_was_asked_says_nothing(project: Path) -> None:

@@ -58,7 +58,7 @@ def plan(project: Project, request: Request) -> dict[str, Any]:
 
 def reading_of(project: Project, request: Request) -> Reading:
     """Return what the notebook is read into."""
-    return project.inspect(request.document())
+    return project.glance(request.document())
 
 
 def pipeline_of(project: Project, request: Request) -> Pipeline:
