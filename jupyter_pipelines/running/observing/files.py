@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -56,6 +57,12 @@ def take() -> Opened:
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    """Take note of an event; what is raised here would be raised where the notebook opens a file."""
+    with contextlib.suppress(Exception):
+        _take_note(event, arguments)
+
+
+def _take_note(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open":
         _opened(*arguments)
     elif event in ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec"):
@@ -71,7 +78,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 
 def _listed(event: str, path: Any) -> None:
     """Note a folder that was looked into; Python does so, too, to find what is imported."""
-    frame = sys._getframe(2)  # noqa: SLF001 - whoever asked for the list
+    frame = sys._getframe(3)  # noqa: SLF001 - whoever asked for the list
     if frame.f_code.co_filename.startswith("<frozen importlib"):
         return
     given = path if isinstance(path, str | bytes | os.PathLike) else "."
