@@ -187,7 +187,7 @@ export class NotebookPipeline {
       return (this.last?.statuses.headline || "running") + leftOf(this.graph, this.last?.statuses.steps ?? {}, this.following.past) + more;
     }
     if (this.faults.some((one) => one.severity === "error")) {
-      return this.isOld ? "has faults; shown as it was before them" : "has faults";
+      return "has faults";
     }
     return foreseen(this.graph, this.planned);
   }

@@ -60,10 +60,10 @@ export class DetailView {
       row.append(button(`Go to cell ${cells}`, () => source.openCell?.(node.id)));
     }
     if (source.openNotebook && (status?.notebook || status?.origin)) {
-      row.append(button("Executed notebook", () => source.openNotebook?.(node.id)));
+      row.append(button("Notebook", () => source.openNotebook?.(node.id), { "aria-label": "Executed notebook", title: "the notebook as the step executed it" }));
     }
     if (source.debug && status?.state === "failed") {
-      row.append(button("Debug in the kernel", () => source.debug?.(node.id)));
+      row.append(button("Debug", () => source.debug?.(node.id), { "aria-label": "Debug in the kernel", title: "load what the step took into the kernel" }));
     }
     return row;
   }

@@ -18,6 +18,13 @@ interface Row {
   shown: string;
 }
 
+// "saved" is left out where there is no room for it: the badge says that it is reused.
+function timeParts(status: StepStatus | undefined): Node[] {
+  const text = timeOf(status, Date.now());
+  const saved = /^saved /.exec(text)?.[0] ?? "";
+  return [...(saved ? [html("span", { class: "jpg-saved" }, saved)] : []), document.createTextNode(text.slice(saved.length))];
+}
+
 // The ring of a step that the next run computes is open, that of one it reuses is full.
 function willRun(status: StepStatus | undefined): boolean {
   return !status || !["succeeded", "reused", "reuse"].includes(status.state);
@@ -107,15 +114,14 @@ export class RailView implements View {
     const look = status ? lookOf(looks, status.state) : null;
     const parts: Node[] = [this.lanes(row.rail, willRun(status))];
     if (look && status) {
-      const mark = icon(look.icon, 14);
-      parts.push(html("span", { class: stateClass(status.state), style: "display:inline-flex" }, mark));
+      parts.push(html("span", { class: `jpg-mark ${stateClass(status.state)}`, style: "display:inline-flex;flex:none" }, icon(look.icon, 14)));
     }
     parts.push(html("span", { class: "jpg-name" }, row.node.name));
     if (look && status) {
       parts.push(html("span", { class: `jpg-badge ${stateClass(status.state)}` }, look.word));
       parts.push(html("span", { class: "jpg-detail" }, detailOf(status)));
     }
-    parts.push(html("span", { class: "jpg-time" }, timeOf(status, Date.now())));
+    parts.push(html("span", { class: "jpg-time" }, ...timeParts(status)));
     row.element.replaceChildren(...parts);
     row.element.title = hintOf(row.node, status, looks);
     row.element.setAttribute("data-state", status?.state ?? "");

@@ -44,14 +44,15 @@ const BASE = `
 .jpg-tip[hidden] { display: none; }
 .jpg-live { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .jpg-rail { overflow: auto; flex: 1 1 auto; min-height: 60px; padding: 4px 0; }
-.jpg-row { display: flex; align-items: center; gap: 7px; height: 28px; padding: 0 10px 0 6px; cursor: pointer; white-space: nowrap; }
+.jpg-row { display: flex; align-items: center; gap: 6px; height: 28px; padding: 0 10px 0 6px; cursor: pointer; white-space: nowrap; }
 .jpg-row:hover { background: var(--jpg-hover); } .jpg-row[aria-selected="true"] { background: var(--jpg-hover); box-shadow: inset 3px 0 0 var(--jpg-hot); }
 .jpg-dot { fill: var(--jpg-text); stroke: var(--jpg-text); stroke-width: 1.4; } .jpg-dot-open { fill: var(--jpg-panel); }
 .jpg-row:focus-visible { outline-offset: -2px; } .jpg-row .jpg-name { font-weight: 600; overflow: hidden; text-overflow: ellipsis; flex: 0 1 auto; min-width: 34px; }
 .jpg-row .jpg-detail { color: var(--jpg-soft); font-size: 12px; overflow: hidden; text-overflow: ellipsis; flex: 1 1 0; min-width: 0; }
-.jpg-why { font-weight: 600; }
+.jpg-rail { container-type: inline-size; } @container (max-width: 300px) { .jpg-row .jpg-detail, .jpg-row .jpg-saved { display: none; } }
+.jpg-why + ul:empty { display: none; } .jpg-why { margin-top: 2px; }
 .jpg-row .jpg-time { color: var(--jpg-soft); font-size: 12px; margin-left: auto; font-variant-numeric: tabular-nums; }
-.jpg-badge { display: inline-flex; align-items: center; gap: 4px; padding: 0 7px; border-radius: 9px; font-size: 11.5px; font-weight: 600; line-height: 18px; white-space: nowrap; flex: none; }
+.jpg-badge { display: inline-flex; align-items: center; gap: 4px; padding: 0 6px; border-radius: 9px; font-size: 11.5px; font-weight: 600; line-height: 18px; white-space: nowrap; flex: none; }
 .jpg-detailpane { padding: 8px 12px 12px; overflow: auto; border-top: 1px solid var(--jpg-rim); font-size: 12.5px; max-height: 340px; }
 .jpg-detailpane h3 { margin: 2px 0 6px; font-size: 14px; display: flex; gap: 8px; align-items: center; flex-wrap: wrap; }
 .jpg-detailpane h4 { margin: 10px 0 3px; font-size: 12px; color: var(--jpg-soft); font-weight: 600; }

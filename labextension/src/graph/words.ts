@@ -87,6 +87,8 @@ export function reasonsOf(status: StepStatus): { text: string; details: string[]
   const decision = status.decision ?? "";
   if (decision === "reuse" && (done || next)) {
     found.push({ text: "next run: reused, nothing has changed", details: [] });
+  } else if (done && next && next.text === status.reason?.text) {
+    found.push({ text: "next run: tried again", details: [] });
   } else if (decision === "run" || decision === "maybe") {
     say(decision === "run" ? "next run computes it" : "next run may compute it", next, status.notes);
   } else if (next) {
