@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.journeys.book import Book
-from tests.server.places import Place
+from tests.server.places import Place, place
 
 pytestmark = pytest.mark.kernel
 XSS = [
@@ -212,3 +212,9 @@ def test_a_notebook_that_went_away_is_told(served: Place) -> None:
     gone.path.unlink()
     reply = served.ask("POST", f"{at}/graph", {})
     assert (reply.status, reply.codes) == (422, ["JP104"])
+
+
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_the_servers_of_both_front_ends_answer(app: str, book: Book, run: str, tmp_path: Path) -> None:
+    with place(book.folder, tmp_path / app, app=app) as one:
+        assert one.ask("GET", f"{one.meet()}/runs").document["runs"][-1]["run"] == run
