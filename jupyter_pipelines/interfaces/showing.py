@@ -58,13 +58,22 @@ class Exhibit:
 
 def can_show_widgets(shell: Any) -> bool:
     """Tell whether a front end may be able to show widgets; where one never can, say why, once."""
-    if getattr(shell, "kernel", None) is None or os.environ.get(VARIABLE) == "0":
+    if getattr(shell, "kernel", None) is None or os.environ.get(VARIABLE) == "0" or _is_alone(shell):
         return False
     if find_spec("anywidget") is None:
         return _hint("anywidget is not installed: pip install anywidget")
     if not SCRIPT.is_file():
         return _hint("this installation lacks the widget's script: pip install --force-reinstall jupyter-pipelines")
     return True
+
+
+def _is_alone(shell: Any) -> bool:
+    """Tell whether nobody sits at the front end: nbclient and papermill ask for no input, and draw nothing.
+
+    What they write is converted and read where widgets cannot be had; a picture can be had everywhere.
+    """
+    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    return (parent.get("content") or {}).get("allow_stdin") is False
 
 
 def _hint(why: str) -> bool:

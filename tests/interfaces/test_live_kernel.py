@@ -33,7 +33,7 @@ class Live:
 
     def send(self, code: str, cell_id: str | None = None) -> str:
         message = self.client.session.msg("execute_request", {"code": code, "silent": False, "store_history": True})
-        message["content"] |= {"user_expressions": {}, "allow_stdin": False, "stop_on_error": True}
+        message["content"] |= {"user_expressions": {}, "allow_stdin": True, "stop_on_error": True}
         message["metadata"] = {"cellId": cell_id} if cell_id else {}
         self.client.shell_channel.send(message)
         return message["header"]["msg_id"]

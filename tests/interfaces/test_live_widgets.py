@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from jupyter_pipelines.interfaces.widgets import SCRIPT, VIEW
 from tests.interfaces.test_live_kernel import Live
@@ -254,6 +256,23 @@ def test_pipelines_plans_and_runs_are_shown_as_graphs(opened: tuple[Book, Live],
     front = Front(live, first)
     assert front.ask("preview", step="after", output="after")["preview"]["text"] == "3"
     assert front.ask("debug", step="after")["faults"]
+
+
+def test_a_notebook_that_nobody_sits_at_gets_pictures(opened: tuple[Book, Live]) -> None:
+    """What nbclient and papermill execute is read where there are no widgets."""
+    book, _ = opened
+    (book.folder / "go").touch()
+    book.write(
+        "%load_ext jupyter_pipelines", *CELLS[:1], "%%step one -o one\none = 1", "%pipeline show", "%pipeline run"
+    )
+    notebook = nbformat.read(book.path, as_version=4)
+    NotebookClient(notebook, resources={"metadata": {"path": str(book.folder)}}).execute()
+    assert "widgets" not in notebook.metadata
+    for cell in notebook.cells[-2:]:
+        data = cell.outputs[-1].data
+        assert VIEW not in data
+        assert {"text/plain", "text/html"} <= data.keys()
+    assert "done" in notebook.cells[-1].outputs[-1].data["text/plain"]
 
 
 def test_a_detached_run_is_shown_and_nobody_waits(opened: tuple[Book, Live]) -> None:
