@@ -66,6 +66,7 @@ def of_step_run(step: Mapping[str, Any]) -> dict[str, Any]:
     attempts = int(step.get("attempts") or 0)
     found = {
         "decision": step.get("decision"),
+        "key": step.get("key"),
         "reason": step.get("reason"),
         "origin": _origin(step.get("origin")),
         "notebook": step.get("notebook"),
@@ -76,7 +77,8 @@ def of_step_run(step: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _planned(step: Mapping[str, Any]) -> dict[str, Any]:
-    found = {"decision": step["decision"], "reason": step["reason"], "origin": _origin(step.get("origin"))}
+    about = {name: step.get(name) for name in ("decision", "key", "reason")}
+    found = {**about, "origin": _origin(step.get("origin"))}
     return {name: value for name, value in found.items() if value is not None}
 
 
