@@ -52,6 +52,9 @@ types: $(VENV)/.dev ## Check types
 bench: $(VENV)/.dev ## Measure beside papermill, Ploomber, DVC, Snakemake and Metaflow (ARGS="--list" shows what)
 	$(BIN)/python -m benchmarks $(ARGS)
 
+pictures: $(VENV)/.dev labextension/node_modules/.package-lock.json system ## Take the screenshots of the documentation afresh, in a real browser
+	JUPYTER_PIPELINES_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/browser/test_journey.py
+
 docs: $(VENV)/.dev ## Build the documentation afresh; a warning fails
 	$(BIN)/sphinx-build -W --keep-going --fresh-env -b html docs docs/_build/html
 
@@ -93,4 +96,4 @@ system:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing; \
 	else echo "Please install:$$missing" >&2; fi
 
-.PHONY: demo venv front test bench lint format types docs build clean help system
+.PHONY: demo venv front pictures test bench lint format types docs build clean help system

@@ -85,3 +85,9 @@ def _start(app: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place
     (folder / "pyproject.toml").write_text("")
     with place(app, folder, private) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def axe_script() -> Path:
+    """The checker of accessibility, which comes with the front end's own tools."""
+    return Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"

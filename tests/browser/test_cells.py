@@ -1,0 +1,175 @@
+"""Steps at their cells: badges, the form, names, completion, drag and drop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.pages import Opened, open_notebook, write_notebook
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import BrowserContext, Locator
+
+    from tests.browser.places import Place
+
+pytestmark = pytest.mark.kernel
+
+PARAMS = "%%params\ntrees: int = 3    # how many"
+LOAD = "%%step load -o rows\nrows = [1, 2, 3]"
+FIT = "%%step fit -i rows -p trees -o model\nmodel = sum(rows) * trees"
+CELLS = ("%load_ext jupyter_pipelines", PARAMS, LOAD, FIT, "# Report", "text = f'{model}'\nprint(text)")
+
+
+def opened(context: BrowserContext, place: Place, name: str, *cells: str) -> Opened:
+    write_notebook(place.folder / name, *cells)
+    found = open_notebook(context, place, name)
+    found.page.wait_for_selector(".jpc-badge")
+    return found
+
+
+def badge(page: Opened, step: str) -> Locator:
+    return page.page.locator(f'.jpc-badge[data-step="{step}"]')
+
+
+def wait_for_state(page: Opened, step: str, state: str) -> None:
+    page.page.wait_for_selector(f'.jpc-badge[data-step="{step}"][data-state="{state}"]', timeout=60_000)
+
+
+def activate(page: Opened, number: int) -> None:
+    page.page.evaluate("i => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = i }", number - 1)
+
+
+def begin(page: Opened, command: str) -> None:
+    """Start a command that waits for a dialog."""
+    page.page.evaluate("name => { void window.jupyterapp.commands.execute(name) }", command)
+
+
+def test_badges_say_what_is_known_and_follow_edits(either: Place, context: BrowserContext) -> None:
+    page = opened(context, either, "badges.ipynb", *CELLS)
+    wait_for_state(page, "load", "never run")
+    assert badge(page, "fit").inner_text() == "fit: never run"
+    page.command("jupyter-pipelines:run")
+    wait_for_state(page, "fit", "succeeded")
+    page.set_source(3, LOAD.replace("3]", "3, 4]"))
+    wait_for_state(page, "load", "stale")
+    assert "cell 3 changed" in badge(page, "load").get_attribute("title")
+    assert not list(either.folder.glob(".pipelines/live/*"))  # nothing was executed by looking
+    page.set_source(3, LOAD)
+    wait_for_state(page, "load", "succeeded")
+    page.set_source(4, FIT.replace("rows", "rosw", 1))
+    page.page.wait_for_selector(".jpc-fault:has-text('JP202')")
+    assert page.problems == []
+    assert page.outside == []
+
+
+def test_badges_come_in_long_notebooks(lab: Place, context: BrowserContext) -> None:
+    steps = [f"%%step s{number} -o x{number}\nx{number} = {number}" for number in range(300)]
+    page = opened(context, lab, "long.ipynb", *steps)
+    page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.scrollToItem(280, 'smart')")
+    badge(page, "s280").wait_for(timeout=90_000)
+    assert badge(page, "s280").inner_text() == "s280: never run"
+
+
+def test_the_form_makes_a_step_and_undo_takes_it_back(either: Place, context: BrowserContext) -> None:
+    page = opened(context, either, "form.ipynb", *CELLS)
+    activate(page, 6)
+    begin(page, "jupyter-pipelines:mark-step")
+    form = page.page.locator(".jpc-form")
+    form.wait_for()
+    assert form.get_by_label("Name").input_value() == "report"
+    form.locator("pre", has_text="%%step report").wait_for()
+    form.get_by_label("write down inputs").check()
+    form.locator("pre", has_text="-i model").wait_for()
+    page.page.get_by_role("button", name="Write header").click()
+    badge(page, "report").wait_for()
+    assert page.source(6) == "%%step report -i model\ntext = f'{model}'\nprint(text)"
+    page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel.undo()")
+    assert page.source(6) == CELLS[5]
+    assert page.problems == []
+
+
+def test_the_form_works_from_the_keyboard_and_tells_what_is_wrong(lab: Place, context: BrowserContext) -> None:
+    page = opened(context, lab, "keyboard.ipynb", *CELLS)
+    activate(page, 6)
+    begin(page, "jupyter-pipelines:mark-step")
+    page.page.locator(".jpc-form").wait_for()
+    page.page.keyboard.press("Control+a")
+    page.page.keyboard.type("load me")
+    page.page.locator(".jpc-wrong", has_text="JP103").wait_for()
+    page.page.keyboard.press("Control+a")
+    page.page.keyboard.type("tell")
+    page.page.locator(".jpc-preview", has_text="%%step tell").wait_for()
+    page.page.keyboard.press("Enter")
+    badge(page, "tell").wait_for()
+    assert page.source(6).startswith("%%step tell\n")
+
+
+def test_a_step_is_renamed_everywhere(lab: Place, context: BrowserContext) -> None:
+    page = opened(context, lab, "rename.ipynb", *CELLS, "%%step use -i m=fit.model --after load\nprint(m)")
+    activate(page, 4)
+    begin(page, "jupyter-pipelines:rename-step")
+    page.page.locator(".jp-Dialog input").fill("train")
+    page.page.keyboard.press("Enter")
+    badge(page, "train").wait_for()
+    assert page.source(4) == FIT.replace("fit", "train")
+    assert page.source(7) == "%%step use -i m=train.model --after load\nprint(m)"
+
+
+def test_completion_and_help_inside_of_a_header(lab: Place, context: BrowserContext) -> None:
+    page = opened(context, lab, "words.ipynb", *CELLS)
+    page.set_source(6, "%%step report -i mo\nprint(model)")
+    editor = page.page.locator(".jp-Notebook-cell").nth(5).locator(".cm-content")
+    editor.locator(".cm-line").first.click(position={"x": 400, "y": 8})
+    page.page.keyboard.press("End")
+    page.page.keyboard.press("Tab")
+    page.page.locator(".jp-Completer-item", has_text="model").first.wait_for()
+    page.page.keyboard.press("Enter")
+    assert page.source(6).startswith("%%step report -i model\n")
+    page.page.keyboard.press("Escape")
+    editor.get_by_text("%%step").first.hover()
+    page.page.locator(".jpc-hover", has_text="inputs in, outputs out").wait_for()
+
+
+def test_an_output_is_dropped_onto_a_step(lab: Place, context: BrowserContext) -> None:
+    page = opened(context, lab, "drop.ipynb", *CELLS, "%%step more -o n\nn = 1")
+    page.page.evaluate(
+        """() => {
+          const data = new DataTransfer();
+          data.setData('application/x-jupyter-pipelines-output', 'fit.model');
+          const cell = document.querySelectorAll('.jp-Notebook-cell')[6];
+          for (const name of ['dragover', 'drop']) {
+            cell.dispatchEvent(new DragEvent(name, { dataTransfer: data, bubbles: true, cancelable: true }));
+          }
+        }"""
+    )
+    page.page.wait_for_selector(".jp-Notebook-cell:nth-child(7) >> text=-i model")
+    assert page.source(7) == "%%step more -i model -o n\nn = 1"
+
+
+def test_the_menu_of_a_badge_runs_up_to_its_step(lab: Place, context: BrowserContext) -> None:
+    page = opened(context, lab, "menu.ipynb", *CELLS)
+    badge(page, "load").click()
+    page.page.get_by_text("Run Pipeline to Step").click()
+    wait_for_state(page, "load", "succeeded")
+    assert badge(page, "fit").get_attribute("data-state") == "never run"
+
+
+def axe(page: Opened, script: Path, *, inside: str) -> list[str]:
+    page.page.add_script_tag(path=script)
+    found = page.page.evaluate("where => axe.run(where, {resultTypes: ['violations']})", inside)
+    return [f"{one['id']}: {one['help']}" for one in found["violations"] if one["impact"] in ("serious", "critical")]
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_form_and_badges_are_accessible(lab: Place, context: BrowserContext, theme: str, axe_script: Path) -> None:
+    page = opened(context, lab, f"axe-{theme[-5:].strip()}.ipynb", *CELLS, "%%step bad -i nope -o x\nx = nope")
+    page.command("apputils:change-theme", {"theme": theme})
+    page.page.locator(".jpc-fault").first.wait_for()
+    assert axe(page, axe_script, inside=".jpc-badges") == []
+    activate(page, 6)
+    begin(page, "jupyter-pipelines:mark-step")
+    page.page.locator(".jpc-form").wait_for()
+    assert axe(page, axe_script, inside=".jpc-form") == []
