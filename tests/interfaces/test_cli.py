@@ -51,14 +51,20 @@ def test_the_version_is_told(called: Called) -> None:
     assert called("--version") == (0, f"jupyter pipelines, version {__version__}\n", "")
 
 
+OTHERS = {"serve": "[FOLDER]", "explain": "CODE"}
+"""Commands that are not about one notebook."""
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_has_help_with_an_example(called: Called, name: str) -> None:
     code, out, _ = called(name, "-h")
     assert code == 0
-    assert f"Usage: jupyter pipelines {name} [OPTIONS] NOTEBOOK" in out
-    assert f"jupyter pipelines {name} churn.ipynb" in out
-    for option in ("--store", "--json"):
-        assert option in out
+    assert f"Usage: jupyter pipelines {name} [OPTIONS] {OTHERS.get(name, 'NOTEBOOK')}" in out
+    assert f"  jupyter pipelines {name}" in out.partition("Examples:")[2]
+    if name not in OTHERS:
+        assert f"jupyter pipelines {name} churn.ipynb" in out
+        for option in ("--store", "--json"):
+            assert option in out
 
 
 def test_the_list_of_commands_says_what_their_help_says() -> None:
@@ -137,7 +143,7 @@ def test_mistakes_are_one_document_with_json(called: Called, arguments: tuple[st
 
 
 def test_a_notebook_that_is_not_there(called: Called, tmp_path: Path) -> None:
-    for name in cli.COMMANDS:
+    for name in cli.COMMANDS.keys() - OTHERS:
         more = {"why": ["a"], "diff": ["last~1"], "output": ["a.b"]}.get(name, [])
         code, out, err = called(name, str(tmp_path / "none.ipynb"), *more, "--json")
         assert code == 2, name
