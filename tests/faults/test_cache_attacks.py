@@ -1,0 +1,124 @@
+"""S06 S07 R40: six attacks on a stored value, as the default install has it. Score: 6 of 6.
+
+Each is a miss that is computed again: the right value comes out, nothing in the store is executed, the run succeeds,
+it says so once, and the store is healed.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.book import Book
+
+pytestmark = pytest.mark.kernel
+CELLS = (
+    "%%params\nseed: int = 2",
+    "%%step make -p seed -o model\nclass Model:\n    pass\nmodel = Model()\nmodel.weight = seed * 100",
+    "%%step other -o thing\nclass Thing:\n    pass\nthing = Thing()\nthing.weight = 666",
+    "%%step use -i model thing -o seen\nseen = model.weight",
+)
+
+
+class Malicious:
+    """Executes code when it is unpickled."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple:
+        return (open, (str(self.canary), "w"))
+
+
+class Target:
+    """A store with results, and the files of the output that is attacked."""
+
+    def __init__(self, book: Book) -> None:
+        self.canary = book.folder / "canary"
+        self.store = book.folder / ".pipelines"
+        documents = self.store.glob("records/*/*.json")
+        found = sorted((json.loads(path.read_text())["record"]["created"], path) for path in documents)
+        self.records = {"old": [], "make": [], "other": [], "use": []}
+        for _, path in found:
+            self.records[json.loads(path.read_text())["record"]["step"]].append(path)
+        self.old, self.record = self.records["make"]
+        self.blob = self.blob_of(self.record, "model")
+
+    def blob_of(self, record: Path, name: str) -> Path:
+        digest = json.loads(record.read_text())["record"]["outputs"][name]["digest"].partition(":")[2]
+        return self.store / "blobs" / digest[:2] / digest
+
+    def write(self, content: bytes) -> None:
+        self.blob.chmod(0o600)
+        self.blob.write_bytes(content)
+
+
+def truncated(target: Target) -> None:
+    target.write(target.blob.read_bytes()[:-10])
+
+
+def flipped(target: Target) -> None:
+    """One bit, so that the file still loads: 200 becomes another number."""
+    content = target.blob.read_bytes()
+    at = content.index(b"weight") + 8
+    target.write(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+
+
+def malicious(target: Target) -> None:
+    target.write(pickle.dumps(Malicious(target.canary)))
+
+
+def swapped(target: Target) -> None:
+    """The bytes of another valid entry."""
+    target.write(target.blob_of(target.records["other"][0], "thing").read_bytes())
+
+
+def rolled_back(target: Target) -> None:
+    """The valid record of an earlier run with another parameter, in the place of the one of this run."""
+    target.record.write_bytes(target.old.read_bytes())
+
+
+def stripped(target: Target) -> None:
+    """Another output under a record whose checksum has been taken away."""
+    document = json.loads(target.record.read_text())["record"]
+    thing = json.loads(target.records["other"][0].read_text())["record"]["outputs"]["thing"]
+    target.record.write_text(json.dumps({"record": {**document, "outputs": {"model": thing}}}))
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that has been run with two values of its parameter."""
+    folder = tmp_path_factory.mktemp("stored") / "project"
+    folder.mkdir()
+    (folder / "pyproject.toml").touch()
+    book = Book(folder).write(*CELLS)
+    for seed in ("1", "2"):
+        answer = book.run("-p", f"seed={seed}")
+        assert answer.code == 0, answer.err
+    return folder
+
+
+@pytest.mark.parametrize("attack", [truncated, flipped, malicious, swapped, rolled_back, stripped])
+def test_an_attacked_entry_is_a_miss_that_heals_itself(
+    attack: Callable[[Target], None], stored: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(stored, tmp_path / "project")
+    book = Book(tmp_path / "project")
+    clean = json.loads(book.path.read_text())
+    target = Target(book)
+    attack(target)
+    # The step behind is forced, so that the attacked entry is not only looked up but loaded.
+    answer = book.run("-p", "seed=2", "--force", "use")
+    assert answer.code == 0, answer.err
+    assert book.value("use.seen", "--store", str(target.store)) == 200
+    assert answer.steps("state")["make"] == "succeeded"
+    assert not target.canary.exists()
+    again = book.run("-p", "seed=2")
+    assert set(again.steps("state").values()) == {"reused"}
+    assert book.call("fsck").code == 0
+    assert json.loads(book.path.read_text()) == clean
