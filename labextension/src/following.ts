@@ -40,8 +40,8 @@ export class Following {
       over ? this.others.delete(told.run) : this.others.add(told.run);
       return false;
     }
-    if (!this.active && over && this.last?.run === told.run && OVER.has(this.last.state)) {
-      return false;
+    if (!this.active && this.last?.run === told.run && OVER.has(this.last.state)) {
+      return false; // late news of a run whose end is known
     }
     if (!this.active && !over) {
       void this.follow(told.run).then(this.looked, this.looked);

@@ -94,6 +94,7 @@ export class PipelinePanel extends Widget {
     const steps = Boolean(model?.graph?.rails.length);
     this.title_.textContent = model ? (model.path.split("/").pop() ?? "") : this.words.__("Pipeline");
     this.state.textContent = model?.headline ?? "";
+    this.state.dataset.run = model?.active ?? "";
     this.trouble.hidden = !model?.trouble;
     this.trouble.textContent = model?.trouble ?? "";
     [this.rails, this.details, this.parameters, this.runs].forEach((one) => (one.hidden = !steps));

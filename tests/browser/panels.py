@@ -1,0 +1,71 @@
+"""The side panel as a test operates it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.browser.pages import Opened, open_notebook, write_notebook
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import BrowserContext, Locator
+
+    from tests.browser.places import Place
+
+WAIT = "import pathlib, time\nwhile not pathlib.Path('GO').exists():\n    time.sleep(0.01)\n"
+"""What a step does until the test makes the file."""
+LONG = 90_000
+"""Milliseconds that a run may take on a machine that is busy."""
+
+
+class Panel:
+    """The side panel of a notebook that is open.
+
+    Parameters
+    ----------
+    opened : Opened
+        The notebook.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened = opened
+        self.page = opened.page
+        opened.command("jupyter-pipelines:show-panel")
+        self.box = opened.page.locator("#jupyter-pipelines-panel")
+
+    def row(self, step: str, state: str = "") -> Locator:
+        """Return the row of a step, in a state if one is given."""
+        return self.box.locator(f'.jpg-row[data-id="{step}"]' + (f'[data-state="{state}"]' if state else ""))
+
+    def await_state(self, step: str, state: str) -> None:
+        """Wait until a step is shown in a state."""
+        self.row(step, state).wait_for(timeout=LONG)
+
+    def press(self, button: str) -> None:
+        """Press a button of the panel."""
+        self.box.get_by_role("button", name=button, exact=True).click()
+
+    def select(self, step: str) -> Locator:
+        """Select a step, and return the pane with its details."""
+        self.row(step).click()
+        return self.box.locator(".jpg-detailpane")
+
+    def open_section(self, title: str) -> None:
+        """Open a part of the panel that is folded."""
+        self.box.locator("details:not([open]) > summary", has_text=title).click()
+
+
+def open_panel(context: BrowserContext, place: Place, name: str) -> Panel:
+    """Open a notebook and the panel beside it; a notebook that was open before does not come in the way."""
+    opened = open_notebook(context, place, name)
+    opened.page.wait_for_function("name => window.jupyterapp.shell.currentWidget?.context?.path === name", arg=name)
+    opened.wait_until_ready()
+    return Panel(opened)
+
+
+def gated(place: Place, name: str, *cells: str) -> Path:
+    """Write a notebook, and return the file that ``GO`` in its cells stands for."""
+    go = place.folder / f"go-{name}"
+    write_notebook(place.folder / name, *(cell.replace("GO", go.name) for cell in cells))
+    return go
