@@ -15,6 +15,7 @@ export class RunsView {
   private readonly room = html("div", {});
   private chosen: string[] = [];
   private opened = "";
+  private openedState = ""; // a run that is looked at while it goes on is shown again when it is over
   private shown = "";
 
   constructor(private readonly model: NotebookPipeline) {
@@ -31,6 +32,9 @@ export class RunsView {
     const rows = runs.map((run) => this.row(run));
     const compare = button("Compare two", () => void this.compare(), { disabled: this.chosen.length !== 2, title: "choose two runs" });
     this.list.replaceChildren(...(runs.length ? [compare, ...rows] : [html("p", { class: "jpg-soft" }, "No run yet.")]));
+    if (this.opened && this.stateOf(this.opened) !== this.openedState) {
+      void this.fillRun(this.opened);
+    }
   }
 
   private row(run: RunSummary): HTMLElement {
@@ -58,11 +62,17 @@ export class RunsView {
 
   private async open(run: string): Promise<void> {
     this.opened = this.opened === run ? "" : run;
+    this.openedState = this.stateOf(run);
     this.show();
     if (!this.opened) {
       this.room.replaceChildren();
       return;
     }
+    await this.fillRun(run);
+  }
+
+  private async fillRun(run: string): Promise<void> {
+    this.openedState = this.stateOf(run);
     await this.fill(async () => {
       const found = await this.model.api.run(this.model.path, run);
       const parameters = Object.entries(this.model.runs.find((one) => one.run === run)?.parameters ?? {});
@@ -73,6 +83,10 @@ export class RunsView {
         ganttOf(found.timeline, this.looks, (step) => this.model.select(step)),
       ];
     });
+  }
+
+  private stateOf(run: string): string {
+    return this.model.runs.find((one) => one.run === run)?.state ?? "";
   }
 
   private async compare(): Promise<void> {
