@@ -49,6 +49,9 @@ format: $(VENV)/.dev ## Format the code and mend what can be mended without thou
 types: $(VENV)/.dev ## Check types
 	$(BIN)/mypy
 
+soak: $(VENV)/.dev ## Kill runners, kernels and collectors at random for ten minutes (ARGS="--minutes 2 --seed 7")
+	$(BIN)/python -m tests.faults.soak $(ARGS)
+
 bench: $(VENV)/.dev ## Measure beside papermill, Ploomber, DVC, Snakemake and Metaflow (ARGS="--list" shows what)
 	$(BIN)/python -m benchmarks $(ARGS)
 

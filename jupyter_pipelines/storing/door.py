@@ -222,7 +222,7 @@ class Folder:
         """
         shelves = {self.locate(path).parent for path in paths}
         with writing(self.root, f"{len(shelves)} folders"):
-            at_once(sync_folder, [*shelves, *{shelf.parent for shelf in shelves}])
+            at_once(sync_folder, list({*shelves, *(shelf.parent for shelf in shelves), self.root}))
 
     def mv(self, source: str, target: str) -> None:
         """Rename `source` to `target`."""

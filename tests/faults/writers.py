@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from jupyter_pipelines.storing.door import Folder
+from jupyter_pipelines.storing.door import Folder, make_folder
 from jupyter_pipelines.storing.store import Store
 
 OLD, NEW = b"old" * 3000, b"new" * 4000
@@ -40,7 +40,7 @@ def by_the_door(path: Path, content: bytes) -> None:
 
 def working(writer: Writer, root: Path) -> dict[str, str]:
     """Write a file, and then something else in its place."""
-    root.mkdir(exist_ok=True)
+    make_folder(root)
     for content in (OLD, NEW):
         writer(root / "value", content)
     return {"value": hashlib.sha256((root / "value").read_bytes()).hexdigest()}
