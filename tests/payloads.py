@@ -10,7 +10,7 @@ SCRIPTS = (
     "</script><script>alert(1)</script>",
     "<script/x>alert(1)</script>",
     "<script>/*\n*/alert(1)</script>",
-    "\"><script>alert(1)</script>",
+    '"><script>alert(1)</script>',
     "'><script>alert(1)</script>",
     "</title><script>alert(1)</script>",
 )
@@ -23,7 +23,7 @@ HANDLERS = (
     "<details open ontoggle=alert(1)>",
     "<video><source onerror=alert(1)>",
     "<marquee onstart=alert(1)>",
-    "\" onmouseover=\"alert(1)",
+    '" onmouseover="alert(1)',
     "' onfocus='alert(1)' autofocus='",
     "<div style=animation-name:x onanimationstart=alert(1)>",
 )
@@ -62,13 +62,13 @@ ENTITIES = (
     "<![CDATA[<script>alert(1)</script>]]>",
     "]]><script>alert(1)</script>",
     "<template><script>alert(1)</script></template>",
-    "<noscript><p title=\"</noscript><img src=x onerror=alert(1)>\">",
+    '<noscript><p title="</noscript><img src=x onerror=alert(1)>">',
 )
 BREAKOUTS = (
     "[x](javascript:alert(1))",
     "![x](//evil.invalid/x.png)",
     "`</code><script>alert(1)</script>`",
-    "a\"]; click a \"javascript:alert(1)\"; b[\"",
+    'a"]; click a "javascript:alert(1)"; b["',
     "{{constructor.constructor('alert(1)')()}}",
     "${alert(1)}",
     "$\\href{javascript:alert(1)}{x}$",

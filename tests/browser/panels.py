@@ -56,12 +56,17 @@ class Panel:
         self.box.locator("details:not([open]) > summary", has_text=title).click()
 
 
-def open_panel(context: BrowserContext, place: Place, name: str) -> Panel:
-    """Open a notebook and the panel beside it; a notebook that was open before does not come in the way."""
+def open_first(context: BrowserContext, place: Place, name: str) -> Opened:
+    """Open a notebook; one that was open in another page, and comes back with the workspace, is not taken for it."""
     opened = open_notebook(context, place, name)
     opened.page.wait_for_function("name => window.jupyterapp.shell.currentWidget?.context?.path === name", arg=name)
     opened.wait_until_ready()
-    return Panel(opened)
+    return opened
+
+
+def open_panel(context: BrowserContext, place: Place, name: str) -> Panel:
+    """Open a notebook and the panel beside it."""
+    return Panel(open_first(context, place, name))
 
 
 def gated(place: Place, name: str, *cells: str) -> Path:

@@ -48,7 +48,9 @@ def test_whoever_comes_back_in_the_middle_of_a_run_sees_the_truth(either: Place,
 
 
 def test_a_run_is_cancelled_and_what_was_done_is_kept(lab: Place, context: BrowserContext) -> None:
-    gated(lab, "stop.ipynb", "%%step first -o one\none = 'stop'", "%%step gate -i one -o passed\n" + WAIT + "passed = 1")
+    gated(
+        lab, "stop.ipynb", "%%step first -o one\none = 'stop'", "%%step gate -i one -o passed\n" + WAIT + "passed = 1"
+    )
     panel = open_panel(context, lab, "stop.ipynb")
     panel.press("Run")
     panel.await_state("gate", "running")
@@ -80,9 +82,7 @@ def test_runs_are_listed_looked_into_and_compared(lab: Place, context: BrowserCo
     panel.box.locator(".jpp-runs pre", has_text="reused").wait_for()
 
 
-def test_a_server_that_was_killed_comes_back_to_the_run(
-    tmp_path: Path, context: BrowserContext
-) -> None:
+def test_a_server_that_was_killed_comes_back_to_the_run(tmp_path: Path, context: BrowserContext) -> None:
     folder, private, port = tmp_path / "notebooks", tmp_path / "private", free_port()
     folder.mkdir()
     (folder / "pyproject.toml").write_text("")
