@@ -1,4 +1,4 @@
-"""Texts that do harm where text is taken for markup: more than sixty, of all kinds that we know. Each must be shown as it stands."""
+"""More than sixty texts that do harm where text is taken for markup. Each must be shown as it stands."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def violations(panel: Panel) -> list[Any]:
               const places = [['#jupyter-pipelines-panel'], ['.jp-OutputArea .jpg']];
               const {violations} = await window.axe.run({include: places});
               return violations.filter(one => ['serious', 'critical'].includes(one.impact))
-                .map(one => [one.id, one.nodes.slice(0, 3).map(node => node.html.slice(0, 160) + ' ' + node.failureSummary.slice(0, 200))]);
+                .map(one => [one.id, one.nodes.slice(0, 3).map(node => `${node.html} ${node.failureSummary}`)]);
             }"""
         )
     )

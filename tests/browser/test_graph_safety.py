@@ -22,12 +22,15 @@ pytestmark = pytest.mark.kernel
 STRANGE = """() => {
   const roots = [...document.querySelectorAll('#jupyter-pipelines-panel, .jpg, .jpc-badges, .jp-toast, .Toastify')];
   const found = [];
+  const kinds = ['script', 'iframe', 'object', 'embed', 'link', 'meta', 'base', 'form', 'template', 'marquee',
+    'video', 'math', 'foreignobject', 'animate', 'use', 'a', 'input[autofocus]'].join();
+  const addresses = ['href', 'src', 'xlink:href', 'action', 'srcdoc'];
   for (const one of roots.flatMap(root => [...root.querySelectorAll('*')])) {
-    if (/^(script|iframe|object|embed|link|meta|base|form|template|marquee|video|math|foreignobject|animate|use)$/i.test(one.tagName)) {
+    if (one.matches(kinds)) {
       found.push(one.outerHTML.slice(0, 200));
     }
     for (const {name, value} of one.attributes) {
-      if (/^on/i.test(name) || (/^(href|src|xlink:href|action|srcdoc)$/i.test(name) && !value.startsWith('data:image/png'))) {
+      if (/^on/i.test(name) || (addresses.includes(name) && !value.startsWith('data:image/png'))) {
         found.push(`${one.tagName} ${name}=${value}`.slice(0, 200));
       }
     }

@@ -85,7 +85,8 @@ def test_texts_that_are_written_are_taken_back_by_one_undo(lab: Place, context: 
     before = [panel.opened.source(1), panel.opened.source(2)]
     panel.opened.command("jupyter-pipelines:freeze")
     panel.page.wait_for_function(
-        "() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells[1].getSource().includes('-i numbers')"
+        """() => window.jupyterapp.shell.currentWidget.content.model.sharedModel
+          .cells[1].getSource().includes('-i numbers')"""
     )
     panel.opened.command("notebook:undo-cell-action")
     assert [panel.opened.source(1), panel.opened.source(2)] == before

@@ -128,7 +128,9 @@ def start_another(opened: Opened) -> None:
           const cookie = document.cookie.match(/_xsrf=([^;]*)/)?.[1] ?? '';
           const ask = (route, body) => fetch(settings.baseUrl + 'jupyter-pipelines/api/' + route, {
             method: 'POST', body: JSON.stringify(body),
-            headers: {'Content-Type': 'application/json', 'X-XSRFToken': cookie, Authorization: 'token ' + settings.token},
+            headers: {
+              'Content-Type': 'application/json', 'X-XSRFToken': cookie, Authorization: 'token ' + settings.token,
+            },
           }).then(answer => answer.json());
           const path = window.jupyterapp.shell.currentWidget.context.path;
           const {id} = await ask('notebooks', {path});

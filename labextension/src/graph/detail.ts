@@ -57,7 +57,7 @@ export class DetailView {
     const { source } = this;
     const cells = (node.cells ?? []).map((one) => one.number).join(", ");
     if (source.openCell) {
-      row.append(button(`Go to cell ${cells}`, () => source.openCell?.(node.id)));
+      row.append(button(`Cell ${cells}`, () => source.openCell?.(node.id), { "aria-label": `Go to cell ${cells}`, title: `go to cell ${cells}` }));
     }
     if (source.openNotebook && (status?.notebook || status?.origin)) {
       row.append(button("Notebook", () => source.openNotebook?.(node.id), { "aria-label": "Executed notebook", title: "the notebook as the step executed it" }));

@@ -61,7 +61,7 @@ export class NodeBox {
     const { node } = this;
     const look = status ? lookOf(looks, status.state) : null;
     const parts: SVGElement[] = [svg("rect", { class: "jpg-box", width: node.width, height: node.height, rx: 8 })];
-    const letters = Math.floor((node.width - 26) / 7.6);
+    const letters = Math.floor((node.width - 26) / 8.1);
     parts.push(svgText(shortened(node.name, letters), { class: "jpg-name", x: 14, y: 20 }));
     this.time = null;
     if (look && status) {

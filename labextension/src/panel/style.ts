@@ -21,7 +21,7 @@ export const PANEL_STYLE = `
 .jpp-scale { display: flex; justify-content: space-between; padding: 0 50px 0 calc(max(56px, 30%) + 6px); font-size: 11px; }
 .jpp-titles { display: flex; gap: 6px; align-items: flex-start; } .jpp-titles h2 { flex: 1 1 auto; } .jpp-note { margin: 6px 0 0; padding: 5px 8px; border-left: 3px solid #b35900; }
 .jpp-rails .jpg-rail { max-height: 46vh; }
-.jpp .jpg-detailpane { max-height: none; } .jpp-runs pre { font: 12px/1.4 var(--jp-code-font-family, monospace); white-space: pre; overflow: auto; max-height: 60vh; background: var(--jpg-file); padding: 6px; border-radius: 5px; }
+.jpp .jpg-detailpane { max-height: none; } .jpp .jpg-canvas ~ .jpg-detailpane { max-height: 42%; flex: none; } .jpp-runs pre { font: 12px/1.4 var(--jp-code-font-family, monospace); white-space: pre; overflow: auto; max-height: 60vh; background: var(--jpg-file); padding: 6px; border-radius: 5px; }
 .jpc-badges { display: flex; gap: 6px; align-items: center; flex-wrap: wrap; padding: 2px 0; font: 12px/1.4 var(--jp-ui-font-family, sans-serif); }
 .jpc-badges.jpg { border: 0; background: none; flex-direction: row; overflow: visible; }
 .jpc-badges button { font: inherit; border: 1px solid transparent; cursor: pointer; max-width: 100%; } .jpc-badges .jpg-detail { color: var(--jpg-soft); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-width: 60ch; }
