@@ -56,8 +56,10 @@ class Place:
 
     def url(self, notebook: str) -> str:
         """Return where the browser finds a notebook."""
-        kind = "lab/tree" if self.app == "lab" else "notebooks"
-        return f"{self.address}/{kind}/{notebook}?token={TOKEN}"
+        if self.app == "notebook":
+            return f"{self.address}/notebooks/{notebook}?token={TOKEN}"
+        # JupyterLab opens again what an earlier test had open, unless it is told to begin anew.
+        return f"{self.address}/lab/tree/{notebook}?reset&token={TOKEN}"
 
 
 @contextmanager

@@ -86,7 +86,9 @@ def test_the_form_makes_a_step_and_undo_takes_it_back(either: Place, context: Br
     page.page.get_by_role("button", name="Write header").click()
     badge(page, "report").wait_for()
     assert page.source(6) == "%%step report -i model\ntext = f'{model}'\nprint(text)"
-    page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel.undo()")
+    page.page.locator(".jp-Notebook-cell").nth(5).locator(".cm-content").click()
+    page.page.keyboard.press("Control+z")
+    badge(page, "report").wait_for(state="detached")
     assert page.source(6) == CELLS[5]
     assert page.problems == []
 
@@ -129,7 +131,7 @@ def test_completion_and_help_inside_of_a_header(lab: Place, context: BrowserCont
     page.page.keyboard.press("Enter")
     assert page.source(6).startswith("%%step report -i model\n")
     page.page.keyboard.press("Escape")
-    editor.get_by_text("%%step").first.hover()
+    editor.locator(".cm-line").first.hover(position={"x": 20, "y": 8})
     page.page.locator(".jpc-hover", has_text="inputs in, outputs out").wait_for()
 
 

@@ -170,7 +170,8 @@ def test_an_output_is_connected() -> None:
 def test_what_cannot_be_connected_is_refused() -> None:
     document = book(LOAD, FIT)
     for source, target, message in (
-        ("load.rows", "fit", "already"), ("load.none", "fit", "no output"), ("fit.model", "load", "wait for each other"),
+        ("load.rows", "fit", "already"), ("load.none", "fit", "no output"),
+        ("fit.model", "load", "wait for each other"),
     ):  # fmt: skip
         with pytest.raises(PlanError, match=message):
             connect(document, source, target)

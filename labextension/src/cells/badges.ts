@@ -19,6 +19,8 @@ interface Shown {
 
 export class Badges {
   private readonly shown = new Map<Cell, Shown>();
+  private readonly awaited = new WeakSet<Cell>();
+  private frame = 0;
 
   constructor(
     private readonly model: NotebookPipeline,
@@ -49,6 +51,16 @@ export class Badges {
     });
   }
 
+  // Many cells are built one after the other: they are looked at together.
+  private soon(): void {
+    if (!this.frame) {
+      this.frame = requestAnimationFrame(() => {
+        this.frame = 0;
+        this.paint();
+      });
+    }
+  }
+
   private show(cell: Cell, step: string | null, status: StepStatus | undefined, faults: Fault[]): void {
     if (!step && !faults.length) {
       this.remove(cell);
@@ -72,10 +84,12 @@ export class Badges {
         head.append(entry.element);
       }
     };
-    if (cell.isPlaceholder()) {
-      void cell.ready.then(() => this.paint());
-    } else {
+    if (!cell.isPlaceholder()) {
       place();
+    } else if (!this.awaited.has(cell)) {
+      // Once for each cell: every paint would wait again for all that are not built yet.
+      this.awaited.add(cell);
+      void cell.ready.then(() => this.soon());
     }
   }
 
@@ -115,6 +129,7 @@ export class Badges {
   }
 
   dispose(): void {
+    cancelAnimationFrame(this.frame);
     this.model.changed.disconnect(this.paint, this);
     [...this.shown.keys()].forEach((cell) => this.remove(cell));
   }

@@ -52,6 +52,7 @@ export async function editHeader(model: NotebookPipeline, cell: string): Promise
   if (answer.button.accept && answer.value) {
     const { source } = await write(model, cell, answer.value.name, answer.value.options);
     setSource(model, cell, source);
+    await model.show(model.indexOfCell(cell));
   }
 }
 
@@ -75,7 +76,7 @@ class HeaderForm extends Widget {
   private readonly fields = new Map<string, { on: HTMLInputElement; text: HTMLInputElement }>();
   private readonly more = new Map<string, HTMLInputElement>();
   private readonly flags = new Map<string, HTMLInputElement>();
-  private readonly shown = html("pre", { class: "jpc-preview", "aria-label": "the header as it will be" });
+  private readonly shown = html("pre", { class: "jpc-preview", role: "region", "aria-label": "the header as it will be" });
   private readonly wrong = html("div", { class: "jpc-wrong", role: "status" });
   private timer = 0;
 
