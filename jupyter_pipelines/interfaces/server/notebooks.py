@@ -89,13 +89,14 @@ def given(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _drawn(project: Project, pipeline: Pipeline, texts: Mapping[str, str]) -> tuple[dict[str, Any], Sequence[Fault]]:
     """Return graph and statuses; without a plan, because values are wrong, the graph and what is wrong."""
+    from jupyter_pipelines.planning.resolving import faults_of
     from jupyter_pipelines.reporting import particulars
     from jupyter_pipelines.reporting.graphing import critical_path, graph_document, status_document
     from jupyter_pipelines.reporting.statuses import of_plan
 
     drawn = {"graph": graph_document(pipeline), "statuses": None}
     if not project.has_store(pipeline):
-        return drawn, ()
+        return drawn, faults_of(pipeline, texts=texts)
     try:
         planned = project.plan(pipeline, texts=texts)
     except PipelinesError as error:

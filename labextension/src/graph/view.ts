@@ -10,6 +10,7 @@ import { KEYS, Ways, endOf } from "./ways";
 import { shortened } from "./words";
 
 const FEW = 300; // nodes up to which all are drawn at once
+const MOST_FRESH = 160; // boxes that are made within one frame; the others come with the next ones
 const FAR = 0.45;
 const FARTHER = 0.2;
 
@@ -147,17 +148,24 @@ export class GraphView implements View {
     this.surface.classList.toggle("jpg-farther", scale < FARTHER);
     const all = this.ways.drawing.nodes.length <= FEW;
     const seen = this.camera.seen;
+    let fresh = 0;
     for (const node of this.ways.drawing.nodes) {
       const visible = all || (node.x < seen.x + seen.width && node.x + node.width > seen.x && node.y < seen.y + seen.height && node.y + node.height > seen.y);
       const box = this.boxes.get(node.id);
       if (visible && !box) {
-        this.boxOf(node.id);
+        fresh += 1;
+        if (fresh <= MOST_FRESH) {
+          this.boxOf(node.id);
+        }
       } else if (box) {
         const hidden = box.element.getAttribute("display") === "none";
         if (visible === hidden) {
           box.element.setAttribute("display", visible ? "" : "none");
         }
       }
+    }
+    if (fresh > MOST_FRESH) {
+      this.schedule();
     }
   }
 
