@@ -10,6 +10,7 @@ import { foreseen, leftOf, statusOf } from "./foreseeing";
 import type { Graph, Statuses, StepStatus } from "./graph/types";
 import { Pulse } from "./pulse";
 
+export const NO_STEPS = "JP105";
 const AWAY = "The server does not answer. What runs goes on without it; it is asked again in a moment.";
 
 export interface Choices {
@@ -186,7 +187,7 @@ export class NotebookPipeline {
       const more = this.following.others.size ? `; ${this.following.others.size} more at work` : "";
       return (this.last?.statuses.headline || "running") + leftOf(this.graph, this.last?.statuses.steps ?? {}, this.following.past) + more;
     }
-    if (this.faults.some((one) => one.severity === "error")) {
+    if (this.faults.some((one) => one.severity === "error" && one.code !== NO_STEPS)) {
       return "has faults";
     }
     return foreseen(this.graph, this.planned);

@@ -223,6 +223,7 @@ export class Board {
   private toggleWhole(): void {
     this.view.toggleWhole(!this.view.whole);
     this.whole.setAttribute("aria-pressed", String(!this.view.whole));
+    this.size();
   }
 
   private toggleTable(): void {

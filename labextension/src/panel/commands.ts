@@ -82,7 +82,7 @@ function openGraph(app: JupyterFrontEnd, model: NotebookPipeline): void {
       return;
     }
   }
-  const widget = new MainAreaWidget({ content: new GraphTab(app, model) });
+  const widget = new MainAreaWidget({ content: new GraphTab(model) });
   widget.id = id;
   widget.title.label = `Graph of ${model.path.split("/").pop() ?? ""}`;
   widget.title.closable = true;

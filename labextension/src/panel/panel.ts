@@ -8,6 +8,7 @@ import { button, html } from "../graph/elements";
 import { RailView } from "../graph/rail";
 import { followTheme } from "../graph/style";
 import { needsOf } from "../foreseeing";
+import { NO_STEPS } from "../model";
 import type { NotebookPipeline } from "../model";
 import { ParameterForm } from "./form";
 import { problemsOf } from "./problems";
@@ -144,6 +145,7 @@ export class PipelinePanel extends Widget {
     this.buttons.cancel.title = this.words.__("what is finished is kept");
     this.buttons.cancel.hidden = !running;
     this.buttons.run.hidden = running;
+    (this.buttons.run.parentElement as HTMLElement).hidden = !steps && !running;
     if (focused) {
       (running ? this.buttons.cancel : this.buttons.run).focus();
     }
@@ -156,7 +158,7 @@ export class PipelinePanel extends Widget {
   }
 
   private paintProblems(model: NotebookPipeline | null): void {
-    const faults = (model?.faults ?? []).filter((one) => one.code !== "JP105");
+    const faults = (model?.faults ?? []).filter((one) => one.code !== NO_STEPS);
     this.problems.hidden = !faults.length;
     const title = this.problems.querySelector("summary");
     if (title) {
@@ -182,7 +184,7 @@ export class PipelinePanel extends Widget {
     }
     const execute = (command: string) => () => void this.app.commands.execute(command);
     this.empty.replaceChildren(
-      html("p", {}, this.words.__("This notebook has no steps yet. A cell that begins with `%%step NAME` becomes a step; what it takes and makes is found by itself.")),
+      html("p", {}, this.words.__("This notebook has no steps yet. A cell that begins with `%%%%step NAME` becomes a step; what it takes and makes is found by itself.")),
       html("div", { class: "jpp-buttons" }, button(this.words.__("Mark this cell as a step"), execute("jupyter-pipelines:mark-step")), button(this.words.__("Convert this notebook"), execute("jupyter-pipelines:convert"))),
     );
   }

@@ -4,7 +4,7 @@ export const PANEL_STYLE = `
 .jpp { height: 100%; overflow: auto; background: var(--jp-layout-color1); } .jpp .jpg { border: 0; border-radius: 0; min-height: 100%; }
 .jpp-top { padding: 8px 10px; border-bottom: 1px solid var(--jpg-rim); position: sticky; top: 0; background: var(--jpg-panel); z-index: 2; }
 .jpp-top h2 { font-size: 14px; margin: 0 0 2px; overflow-wrap: anywhere; } .jpp-state { color: var(--jpg-soft); min-height: 19px; }
-.jpp-buttons { display: flex; gap: 5px; flex-wrap: wrap; margin-top: 6px; } .jpp-buttons .jpg-button { padding: 2px 8px; }
+.jpp-buttons:not([hidden]) { display: flex; gap: 5px; flex-wrap: wrap; margin-top: 6px; } .jpp-buttons .jpg-button { padding: 2px 8px; }
 .jpp-trouble { margin: 6px 0 0; padding: 5px 8px; border-left: 3px solid #a40e26; overflow-wrap: anywhere; white-space: pre-wrap; }
 .jpp details { border-bottom: 1px solid var(--jpg-rim); } .jpp summary { padding: 6px 10px; font-weight: 600; cursor: pointer; } .jpp details > div { padding: 2px 10px 8px; }
 .jpp-empty { padding: 12px 14px; } .jpp-empty p { margin: 0 0 8px; }

@@ -1,18 +1,15 @@
 // The graph of a notebook in a tab of its own, as large as the window.
 
-import type { JupyterFrontEnd } from "@jupyterlab/application";
 import { Widget } from "@lumino/widgets";
 import type { Message } from "@lumino/messaging";
 import { Board } from "../graph/board";
 import type { NotebookPipeline } from "../model";
-import { sourceOf } from "./source";
 
 export class GraphTab extends Widget {
   private readonly board: Board;
   private graphShown: unknown = null;
 
   constructor(
-    app: JupyterFrontEnd,
     private readonly model: NotebookPipeline,
   ) {
     super();
@@ -23,7 +20,9 @@ export class GraphTab extends Widget {
       force: (step: string) => void model.run({ to: [step], force: [step] }),
       cancel: () => void model.cancel(),
     };
-    this.board = new Board(this.node, sourceOf(app, model), actions, (id) => model.select(id), true);
+    // The details of a step stand in the panel; here is room for the drawing.
+    this.board = new Board(this.node, null, actions, (id) => model.select(id), true);
+    this.board.view.on("open", (id) => void model.show(model.indexOf(id)));
     model.changed.connect(this.paint, this);
     model.panel.disposed.connect(() => this.close());
     this.paint();
