@@ -116,8 +116,8 @@ ROUTES: tuple[Route, ...] = (
         shapes.fields(("from", "to"), **{"cells": shapes.CELLS, "from": shapes.NAME, "to": shapes.NAME}),
         "cells", "faults",
     ),
-    _route("complete", completed, "What may stand at the caret of a header", shapes.fields(("cell", "line", "column"), **_PLACE),
-           "start", "end", "matches"),
+    _route("complete", completed, "What may stand at the caret of a header",
+           shapes.fields(("cell", "line", "column"), **_PLACE), "start", "end", "matches"),
     _route("hover", hovered, "What is to be said of the word at the caret of a header",
            shapes.fields(("cell", "line", "column"), **_PLACE), "text", "from", "to"),
 )  # fmt: skip

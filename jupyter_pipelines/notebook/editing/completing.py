@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jupyter_pipelines import plugins
-from jupyter_pipelines.notebook.code import parse_code
 from jupyter_pipelines.notebook.declaring import declared_by
 from jupyter_pipelines.notebook.document import Cell, Document
-from jupyter_pipelines.notebook.editing.spelling import Said, said_by, with_header
-from jupyter_pipelines.notebook.headers import split_cell
+from jupyter_pipelines.notebook.editing.spelling import Said, bound_by, said_by, with_header
 from jupyter_pipelines.notebook.items import split_item
 from jupyter_pipelines.notebook.options import BY_KEY, BY_SPELLING, KINDS, OPTIONS, Option
 from jupyter_pipelines.notebook.reading import read
@@ -179,8 +177,7 @@ class _Desk:
 
     def _outputs(self) -> Iterator[Match]:
         names = [one.name for one in self.own.outputs] if self.own else []
-        code = parse_code(split_cell(self.cell.source).body, self.cell.number)
-        bound = [name for name in _bound(code.source) if name not in names] if code.tree else []
+        bound = [name for name in bound_by(self.cell.source) if name not in names]
         for name in (*names, *bound):
             yield Match(
                 text=name, kind="output", help="a later step takes it" if name in names else "bound in this cell"
@@ -239,16 +236,6 @@ def _parameters(document: Document) -> Iterator[Parameter]:
     for cell in document.cells:
         if cell.kind == "code" and "%%params" in cell.source:
             yield from declared_by(cell.source)
-
-
-def _bound(source: str) -> Iterator[str]:
-    import ast
-
-    seen: dict[str, None] = {}
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and not node.id.startswith("_"):
-            seen[node.id] = None
-    yield from seen
 
 
 def _files(folder: Path | None, part: str) -> Iterator[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from jupyter_pipelines.notebook.code import parse_code
+from jupyter_pipelines.notebook.headers import split_cell
 from jupyter_pipelines.notebook.layout import MAGICS, Layout, lay_out
 from jupyter_pipelines.notebook.options import BY_KEY, BY_SPELLING, OPTIONS, Option
 from jupyter_pipelines.notebook.words import Word
@@ -112,6 +115,14 @@ def _in_quotes(text: str) -> str:
     mark = "'" if "'" not in text else '"'
     escaped = text.replace("\\", "\\\\").replace(mark, f"\\{mark}") if mark in text else text
     return f"{mark}{escaped}{mark}"
+
+
+def bound_by(source: str) -> list[str]:
+    """Return the names that the code of a cell binds, as they come; none if it cannot be read."""
+    code = parse_code(split_cell(source).body, 0)
+    nodes = ast.walk(code.tree) if code.tree is not None else ()
+    names = [one.id for one in nodes if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)]
+    return [name for name in dict.fromkeys(names) if not name.startswith("_")]
 
 
 def with_header(source: str, said: Said | None) -> str:

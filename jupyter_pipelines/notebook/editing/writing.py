@@ -9,7 +9,7 @@ from typing import Any
 
 from jupyter_pipelines.errors import Fault, PlanError
 from jupyter_pipelines.notebook.document import Cell, Document
-from jupyter_pipelines.notebook.editing.spelling import Form, Said, said_by, with_header
+from jupyter_pipelines.notebook.editing.spelling import Form, Said, bound_by, said_by, with_header
 from jupyter_pipelines.notebook.freezing import inferred_options
 from jupyter_pipelines.notebook.headers import split_cell
 from jupyter_pipelines.notebook.options import BY_KEY
@@ -115,7 +115,7 @@ def _default_name(document: Document, cell: Cell, step: Step | None) -> str:
     above = [one for one in document.cells if one.number < cell.number and one.kind == "markdown"]
     heading = _HEADING.findall(above[-1].source)[-1:] if above and above[-1].number == cell.number - 1 else []
     made = [one.name for one in step.outputs[:1]] if step else []
-    for text in (*heading, *made, "step"):
+    for text in (*heading, *made, *bound_by(cell.source)[:1], "step"):
         name = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()[:40]
         if name:
             return _unused(document, name)

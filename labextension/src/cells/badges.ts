@@ -109,7 +109,7 @@ export class Badges {
       const badge = html("button", { type: "button", class: `jpg-badge jpc-badge ${stateClass(status?.state ?? "never run")}`, "data-step": step, "data-state": status?.state ?? "", title, "aria-label": `step ${about}`, "aria-haspopup": "menu", ...FOCUSABLE });
       badge.append(icon(look.icon, 12), `${step}: ${look.word}`);
       badge.addEventListener("click", () => this.chosen(step, badge));
-      parts.push(badge, html("span", { class: "jpg-detail" }, [detailOf(status), timeOf(status, Date.now())].filter((one) => one).join(" · ")));
+      parts.push(badge, html("span", { class: "jpg-detail" }, [detailOf(status), timeOf(status, Date.now())].filter((one) => one && one !== look.word).join(" · ")));
     }
     for (const fault of faults.slice(0, 3)) {
       const mark = html("span", { class: `jpc-fault jpp-${fault.severity}`, title: fault.suggestion ?? "", role: "note" });
