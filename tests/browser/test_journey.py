@@ -139,6 +139,7 @@ def _go_and_come_back(panel: Panel, place: Place, context: BrowserContext) -> No
     again.await_state("best", "succeeded")
     again.opened.command("apputils:change-theme", {"theme": "JupyterLab Dark"})
     again.page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
+    again.page.wait_for_selector("#jupyterlab-splash", state="detached")
     picture(again, "lab-dark")
     again.page.set_viewport_size({"width": 900, "height": 820})
     picture(again, "lab-narrow")
