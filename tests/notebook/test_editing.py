@@ -146,6 +146,12 @@ def test_an_output_is_renamed_in_headers_and_code() -> None:
         "%%step fit -i rows -o m\nm = f'{rows}'",
         "%%step fit -i rows -o m\nlines = 1\nm = rows, lines",
         "rows.sort()",
+        "%%step fit -i rows -o m\nm = len(rows)\n!echo {rows}",
+        "%%step fit -i rows -o m\nm = len(rows)\n!wc -l $rows",
+        "%%step fit -i rows -o m\nm = !ls {rows}\nm = m, rows",
+        "%%step fit -i rows -o m\nm = 1\n%timeit rows",
+        "%%step fit -i rows -o m\n%time m = rows",
+        "%%step fit -i rows -o m\nm = len(rows)\nrows?",
     ],
 )
 def test_a_name_that_may_mean_something_else_is_not_renamed(cell: str) -> None:
@@ -158,6 +164,14 @@ def test_a_rename_that_makes_faults_is_refused() -> None:
         rename_step(book(LOAD, FIT), "fit", "Load")
     with pytest.raises(PlanError, match="there is no"):
         rename_step(book(LOAD), "laod", "x")
+    with pytest.raises(PlanError, match="would become one"):
+        rename_step(book(LOAD, FIT), "fit", "load")
+
+
+def test_words_that_a_header_cannot_hold_are_refused() -> None:
+    for name, options in (("a\n%%evil", {}), ("a", {"in": ["x\nimport os"]}), ("a", {"nonsense": ["1"]})):
+        with pytest.raises(PlanError):
+            write_header(book("x = 1"), "c0", name, options)
 
 
 def test_an_output_is_connected() -> None:

@@ -33,6 +33,8 @@ def rename_step(document: Document, old: str, new: str) -> Written:
     before = _pipeline(document)
     if old not in before:
         raise PlanError(_no_step(old))
+    if new in before:
+        raise PlanError(_refused(old, f"there is a step `{new}` already, and the two would become one"))
     changes = {}
     for cell in document.cells:
         text = _patched(cell.source, _step_edits(cell, old, new))
@@ -152,8 +154,17 @@ def _variable_edits(cell: Cell, old: str, new: str) -> list[Edit]:
         raise PlanError(_refused(old, f"cell {cell.number} binds the same name in a function, class or import"))
     if _in_texts(code.tree, old):
         raise PlanError(_refused(old, f"cell {cell.number} has it in a text, which may be code"))
-    lines = code.source.split("\n")
-    return [_of_name(node, lines, split.offset, new) for node in names if node.id == old]
+    lines, written = code.source.split("\n"), cell.source.split("\n")[split.offset :]
+    word = re.compile(rf"\b{re.escape(old)}\b")
+    for line, as_written in zip(lines, written, strict=False):
+        # What IPython makes of `!` and `%` lines stands elsewhere than what was written.
+        if line != as_written and line.lstrip()[:1] != "#" and word.search(as_written):
+            raise PlanError(_refused(old, f"a line of cell {cell.number} that is not Python uses it: {as_written}"))
+    edits = [_of_name(node, lines, split.offset, new) for node in names if node.id == old]
+    whole = cell.source.split("\n")
+    if any(whole[line - 1][column : column + length] != old for line, column, length, _ in edits):
+        raise PlanError(_refused(old, f"cell {cell.number} has it where it cannot be found again"))
+    return edits
 
 
 def _of_name(node: ast.Name, lines: list[str], offset: int, new: str) -> Edit:

@@ -56,13 +56,30 @@ def write_header(document: Document, key: str, name: str, options: Mapping[str, 
         Name of the step.
     options : Mapping of str to sequence of str or None
         What follows each option, by its long name; None leaves it out.
+
+    Raises
+    ------
+    PlanError
+        There is no such cell or option, or a word that a header cannot hold (JP604).
     """
     cell = cell_called(document, key)
+    _check_words(name, options)
     before = said_by(cell.source)
     form: Form = before.form if before else "magic"
-    given = {one: list(words) for one, words in options.items() if words is not None and one in BY_KEY}
+    given = {one: list(words) for one, words in options.items() if words is not None}
     text = with_header(cell.source, Said(name=name, options=given, form=form))
     return _checked(document, {key: text}, cell.number)
+
+
+def _check_words(name: str, options: Mapping[str, Sequence[str] | None]) -> None:
+    unknown = [one for one in options if one not in BY_KEY]
+    if unknown:
+        message = f"there is no option `{unknown[0]}`"
+        raise PlanError(Fault(code="JP604", message=message, suggestion=f"use one of: {', '.join(BY_KEY)}"))
+    words = [name, *(word for given in options.values() for word in given or ())]
+    if any(not word.isprintable() for word in words):
+        message = "a header cannot hold line breaks or characters that are not seen"
+        raise PlanError(Fault(code="JP604", message=message, suggestion="write names and paths in one line"))
 
 
 def remove_header(document: Document, key: str) -> Written:

@@ -62,7 +62,10 @@ export class HeaderCompletion implements ICompletionProvider {
       return none;
     }
     const model = this.pipelines.of(panel);
-    const found = await model.api.edit<Completed>(model.path, "complete", { cells: model.texts(), cell, line: caret.line, column: caret.column });
+    const found = await model.api.edit<Completed>(model.path, "complete", { cells: model.texts(), cell, line: caret.line, column: caret.column }).catch(() => null);
+    if (!found) {
+      return none; // the kernel may know something
+    }
     const items = found.matches.map((one) => ({ label: one.text, insertText: one.text, type: one.kind, documentation: one.help }));
     return { start: caret.start + found.start, end: caret.start + found.end, items };
   }
