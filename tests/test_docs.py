@@ -90,7 +90,7 @@ def test_every_page_is_reached_from_the_index() -> None:
 def test_the_readme_begins_with_what_it_is_a_picture_and_two_commands() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     screen = "\n".join(lines[:12])
-    assert re.search(r"!\[.+\]\(docs/images/graph\.svg\)", screen)
+    assert re.search(r"!\[.+\]\(docs/images/lab-reused\.png\)", screen)
     assert "$ make demo" in screen
     assert "$ make test" in screen
     for target in re.findall(r"\]\((?!http)([^)#]+)", "\n".join(lines)):
