@@ -1,4 +1,4 @@
-"""Draws ``graph.svg``, the picture in the README: ``python docs/images/draw.py``.
+"""Draws ``graph.svg``, the picture of a pipeline in the docs: ``python docs/images/draw.py``.
 
 What it shows is ``run.json``, the document of a real run of ``notebooks/quickstart.ipynb`` in which one parameter had
 changed since the run before::
