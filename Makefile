@@ -37,6 +37,11 @@ front: $(VENV)/.dev labextension/node_modules/.package-lock.json ## Build the fr
 test: $(VENV)/.dev labextension/node_modules/.package-lock.json system ## Install what the tests need and run them all, one process per core (ARGS="-k name" for some)
 	$(BIN)/python -m pytest --numprocesses=logical $(ARGS)
 
+fuzz: $(VENV)/.dev ## Feed readers with anything at all, ten minutes (SECONDS=60 for each of six targets)
+	$(BIN)/python -m pip install --quiet atheris
+	for target in notebook_file notebook_cells header parameter_value parameter_file record; do \
+	  $(BIN)/python -m tests.fuzz $$target $(or $(SECONDS),100) build/fuzz || exit 1; done
+
 lint: $(VENV)/.dev ## Check style, and who imports whom
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -99,4 +104,4 @@ system:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing; \
 	else echo "Please install:$$missing" >&2; fi
 
-.PHONY: demo venv front pictures test bench lint format types docs build clean help system
+.PHONY: demo venv front pictures fuzz test bench lint format types docs build clean help system

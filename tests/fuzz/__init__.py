@@ -1,0 +1,1 @@
+"""Anything at all as input: only errors with a code come out."""
