@@ -7,18 +7,17 @@ import { IRenderMimeRegistry } from "@jupyterlab/rendermime";
 import type { IRenderMime } from "@jupyterlab/rendermime-interfaces";
 import { Panel, Widget } from "@lumino/widgets";
 import { Board } from "./graph/board";
+import { soundGraph, soundStatuses } from "./graph/sound";
 import type { Graph, Statuses } from "./graph/types";
 
 export const MIME = "application/vnd.jupyter-pipelines.graph.v1+json";
 const VIEW = "application/vnd.jupyter.widget-view+json";
 const ALIVE = ".jpg, .jupyter-widgets";
 
-interface Saved {
-  graph?: Graph;
-  statuses?: Statuses;
-}
+type Saved = { graph?: unknown; statuses?: unknown } | null | undefined;
 
 class GraphOutput extends Panel implements IRenderMime.IRenderer {
+  private graph: Graph | null = null;
   private board: Board | null = null;
   private picture: Widget | null = null;
   private watcher: MutationObserver | null = null;
@@ -31,24 +30,38 @@ class GraphOutput extends Panel implements IRenderMime.IRenderer {
   }
 
   async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
-    const saved = model.data[MIME] as Saved | undefined;
-    if (saved?.graph?.nodes && Array.isArray(saved.graph.nodes)) {
-      this.showSaved(saved.graph, saved.statuses ?? { steps: {} });
+    const saved = model.data[MIME] as Saved;
+    const graph = soundGraph(saved?.graph);
+    if (typeof graph === "string") {
+      this.say(graph);
+    } else {
+      this.showSaved(graph, soundStatuses(saved?.statuses));
     }
     if (model.trusted && model.data[VIEW] && this.registry?.mimeTypes.includes(VIEW)) {
       await this.tryWidget(model, this.registry);
     }
   }
 
+  private say(text: string): void {
+    this.board?.dispose();
+    this.board = null;
+    this.picture?.dispose();
+    this.picture = new Widget();
+    this.picture.node.textContent = text;
+    this.addWidget(this.picture);
+  }
+
   private showSaved(graph: Graph, statuses: Statuses): void {
+    this.graph = graph;
     if (!this.board) {
+      this.picture?.dispose();
       this.picture = new Widget();
       this.addWidget(this.picture);
       const open = (step: string) => {
-        const cell = graph.nodes.find((one) => one.id === step)?.cells?.[0]?.id ?? null;
+        const cell = this.graph?.nodes.find((one) => one.id === step)?.cells?.[0]?.id ?? null;
         document.dispatchEvent(new CustomEvent("jupyter-pipelines:open-step", { detail: { step, cell } }));
       };
-      this.board = new Board(this.picture.node, { preview: refused, log: refused, openCell: open });
+      this.board = new Board(this.picture.node, { preview: refused, log: refused, openCell: open }, {}, undefined, false, true);
     }
     this.board.setGraph(graph);
     this.board.setStatuses({ ...statuses, running: false });

@@ -10,6 +10,7 @@ interface Model {
   on(name: string, listener: (...values: never[]) => void): void;
   off(name: string, listener: (...values: never[]) => void): void;
   send(content: unknown): void;
+  widget_manager?: { kernel?: { status?: string } | null };
 }
 
 interface Message {
@@ -17,9 +18,10 @@ interface Message {
   detail?: { do: string; step?: string; output?: string; message?: string } & Record<string, unknown>;
 }
 
-type Waiting = { key: string; settle: (detail: Record<string, unknown>) => void; fail: (error: Error) => void };
+type Waiting = { key: string; patience: number; settle: (detail: Record<string, unknown>) => void; fail: (error: Error) => void };
 
 const PATIENCE = 20_000;
+const ALONE = "no kernel: run the cell again to steer the pipeline from here";
 
 function tellPage(name: string, detail: Record<string, unknown>): void {
   document.dispatchEvent(new CustomEvent(`jupyter-pipelines:${name}`, { detail }));
@@ -31,14 +33,24 @@ class Conversation implements Source {
   constructor(
     private readonly model: Model,
     private readonly graph: () => Graph,
+    private readonly refuse: (why: string) => void,
   ) {}
 
   ask(what: string, more: Record<string, unknown> = {}): Promise<Record<string, unknown>> {
     const key = [what, more.step ?? "", more.output ?? ""].join("\n");
     return new Promise((settle, fail) => {
-      this.waiting.push({ key, settle, fail });
-      window.setTimeout(() => fail(new Error("the kernel does not answer: it is busy or has ended")), PATIENCE);
-      this.model.send({ do: what, ...more });
+      const patience = window.setTimeout(() => {
+        this.waiting = this.waiting.filter((one) => one.patience !== patience);
+        fail(new Error("the kernel does not answer: it is busy or has ended"));
+      }, PATIENCE);
+      this.waiting.push({ key, patience, settle, fail });
+      try {
+        this.model.send({ do: what, ...more });
+      } catch {
+        this.waiting = this.waiting.filter((one) => one.patience !== patience);
+        window.clearTimeout(patience);
+        fail(new Error(ALONE));
+      }
     });
   }
 
@@ -47,6 +59,7 @@ class Conversation implements Source {
     const key = [detail.do, detail.step ?? "", detail.output ?? ""].join("\n");
     const mine = this.waiting.filter((one) => one.key === key);
     this.waiting = this.waiting.filter((one) => one.key !== key);
+    mine.forEach((one) => window.clearTimeout(one.patience));
     mine.forEach((one) => (detail.message && detail.faults ? one.fail(new Error(detail.message)) : one.settle(detail)));
     return mine.length > 0;
   }
@@ -66,18 +79,32 @@ class Conversation implements Source {
   }
 
   openNotebook(step: string): void {
-    void this.ask("notebook", { step }).then((answer) => tellPage("open-notebook", { step, path: answer.path }));
+    this.ask("notebook", { step }).then(
+      (answer) => tellPage("open-notebook", { step, path: answer.path }),
+      (error: Error) => this.refuse(error.message),
+    );
   }
 
   debug(step: string): void {
     this.model.send({ do: "debug", step });
   }
+
+  dispose(): void {
+    this.waiting.forEach((one) => window.clearTimeout(one.patience));
+    this.waiting = [];
+  }
 }
 
 function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
   const graph = () => model.get("graph") as Graph;
-  const talk = new Conversation(model, graph);
-  const wish = (what: string, more: Record<string, unknown> = {}) => model.send({ do: what, ...more });
+  const talk = new Conversation(model, graph, (why) => board.refuse(why));
+  const wish = (what: string, more: Record<string, unknown> = {}) => {
+    try {
+      model.send({ do: what, ...more });
+    } catch {
+      board.bar(ALONE);
+    }
+  };
   const actions = {
     run: () => wish("run"),
     runTo: (step: string) => wish("to", { step }),
@@ -98,7 +125,11 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
   const onGraph = () => board.setGraph(graph());
   const onStatuses = () => board.setStatuses(model.get("statuses") as Statuses);
   const onSelected = () => board.select(String(model.get("selected") ?? ""));
+  // Managers that know of their kernel have the property, with nothing in it where there is no kernel.
+  const managed = model.widget_manager;
+  const alone = () => Boolean(managed && "kernel" in managed && (!managed.kernel || managed.kernel.status === "dead"));
   const onMessage = (message: Message) => {
+    board.bar("");
     if (message.statuses) {
       board.setStatuses(message.statuses);
     }
@@ -110,12 +141,15 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
     ["change:graph", onGraph],
     ["change:statuses", onStatuses],
     ["change:selected", onSelected],
+    ["comm_live_update", () => board.bar(ALONE)],
     ["msg:custom", onMessage as (...values: never[]) => void],
   ];
   listeners.forEach(([name, listener]) => model.on(name, listener));
+  board.bar(alone() ? ALONE : "");
   wish("here");
   return () => {
     listeners.forEach(([name, listener]) => model.off(name, listener));
+    talk.dispose();
     board.dispose();
   };
 }

@@ -2,10 +2,12 @@
 
 import { DetailView } from "./detail";
 import { FOCUSABLE, button, html } from "./elements";
-import { addStyle, followTheme } from "./style";
+import { saveAs } from "./picture";
+import { addStyle, followTheme, ownStyle } from "./style";
 import { tableOf } from "./table";
 import type { Graph, GraphNode, Source, Statuses } from "./types";
 import { GraphView } from "./view";
+import { merged } from "./ways";
 import { lookOf } from "./words";
 
 export interface Actions {
@@ -15,6 +17,7 @@ export interface Actions {
   cancel?(): void;
 }
 
+const TABLE_PAUSE = 500;
 const FILTERS: Record<string, string[]> = { failed: ["failed", "lost", "cancelled"], stale: ["stale", "edited", "run", "maybe", "never run", "blocked"] };
 
 export class Board {
@@ -28,10 +31,14 @@ export class Board {
   private readonly whole: HTMLButtonElement;
   private table: HTMLElement | null = null;
   private graph: Graph | null = null;
-  private statuses: Statuses = { steps: {} };
+  private statuses: Statuses = { steps: merged() };
   private readonly unfollow: () => void;
   private said = new Map<string, string>();
   private saying = 0;
+  private tabling = 0;
+  private barred = "";
+  private width = 0;
+  private readonly watcher = new ResizeObserver(() => this.resized());
 
   constructor(
     host: HTMLElement,
@@ -39,6 +46,7 @@ export class Board {
     private readonly actions: Actions = {},
     private readonly selected: (id: string) => void = () => undefined,
     private readonly filling = false, // as high as its place, instead of as its drawing
+    private readonly foreign = false, // colours come with the graph, and are for this graph only
   ) {
     this.element = html("div", { class: "jpg", role: "group", "aria-label": "pipeline" });
     host.append(this.element);
@@ -49,11 +57,13 @@ export class Board {
     this.whole = button("Groups", () => this.toggleWhole(), { hidden: true, "aria-pressed": "true" });
     this.element.append(this.head());
     this.view = new GraphView(this.element);
+    this.view.foreign = foreign;
     this.detail = source ? new DetailView(this.element, source) : null;
     this.element.append(this.live);
     this.view.on("select", (id) => this.choose(id));
     this.view.on("open", (id) => source?.openCell?.(id));
     this.element.addEventListener("keydown", this.key);
+    this.watcher.observe(this.element);
   }
 
   private head(): HTMLElement {
@@ -71,13 +81,17 @@ export class Board {
     search.addEventListener("keydown", (event) => this.found(event, search.value));
     const filter = html("select", { class: "jpg-field", "aria-label": "Show", ...FOCUSABLE }, html("option", { value: "" }, "all steps"), html("option", { value: "failed" }, "failed"), html("option", { value: "stale" }, "to be run"), html("option", { value: "upstream" }, "before the selected"), html("option", { value: "critical" }, "longest way"));
     filter.addEventListener("change", () => this.show(filter.value));
-    head.append(search, filter, this.whole, button("Fit", () => this.view.fit(), { title: "show all (0)" }), button("Table", () => this.toggleTable(), { "aria-pressed": "false", class: "jpg-button jpg-tabletoggle" }));
+    head.append(search, filter, this.whole, button("Fit", () => this.view.fit(), { title: "show all (0)" }), button("Save picture", () => this.savePicture(), { title: "the drawing as an SVG file" }), button("Table", () => this.toggleTable(), { "aria-pressed": "false", class: "jpg-button jpg-tabletoggle" }));
     return head;
   }
 
   setGraph(graph: Graph): void {
     this.graph = graph;
-    addStyle(document, graph.looks);
+    if (this.foreign) {
+      ownStyle(this.element, graph.looks);
+    } else {
+      addStyle(document, graph.looks);
+    }
     this.title.textContent = graph.title;
     this.whole.hidden = !graph.overview;
     this.view.setGraph(graph);
@@ -86,11 +100,29 @@ export class Board {
   }
 
   setStatuses(statuses: Statuses): void {
-    this.statuses = { ...this.statuses, ...statuses, steps: { ...this.statuses.steps, ...statuses.steps } };
+    this.statuses = { ...this.statuses, ...statuses, steps: merged(this.statuses.steps, statuses.steps) };
     this.view.setStatuses(statuses);
-    this.headline.textContent = this.statuses.headline ?? "";
+    this.sayHeadline(Boolean(statuses.headline));
     this.announce(statuses);
     this.refresh();
+  }
+
+  // Nobody hears what buttons say; an empty text means that somebody does.
+  bar(why: string): void {
+    if (why !== this.barred) {
+      this.barred = why;
+      this.sayHeadline(true);
+      this.refresh();
+    }
+  }
+
+  private sayHeadline(fresh: boolean): void {
+    const text = [this.barred, this.statuses.headline].filter((one) => one).join(" · ");
+    const refused = this.headline.querySelector("[role=alert]");
+    if (refused ? fresh && text !== this.headline.dataset.said : this.headline.textContent !== text) {
+      this.headline.textContent = text;
+    }
+    this.headline.dataset.said = text;
   }
 
   // Why a wish is not fulfilled; it stays until something else is to be said.
@@ -123,14 +155,37 @@ export class Board {
         one.title = title;
       }
     };
-    set(buttons.run, !running, running ? "a run is going on" : this.foreseen());
-    set(buttons.to, !running && chosen, chosen ? `run ${view.selected} and what it needs` : "select a step first");
-    set(buttons.force, !running && chosen, chosen ? `compute ${view.selected} again` : "select a step first");
-    set(buttons.cancel, running, running ? "stop the run; what is finished is kept" : "nothing runs");
-    if (this.table && graph) {
-      const fresh = tableOf(graph, this.statuses);
+    const { barred } = this;
+    this.whole.setAttribute("aria-pressed", String(view.overviewShown));
+    set(buttons.run, !running && !barred, barred || (running ? "a run is going on" : this.foreseen()));
+    set(buttons.to, !running && chosen && !barred, barred ? barred : chosen ? `run ${view.selected} and what it needs` : "select a step first");
+    set(buttons.force, !running && chosen && !barred, barred ? barred : chosen ? `compute ${view.selected} again` : "select a step first");
+    set(buttons.cancel, running && !barred, barred ? barred : running ? "stop the run; what is finished is kept" : "nothing runs");
+    if (this.table && !this.tabling) {
+      this.tabling = window.setTimeout(() => this.renewTable(), TABLE_PAUSE);
+    }
+  }
+
+  // Keeps the place that one reads.
+  private renewTable(): void {
+    this.tabling = 0;
+    if (this.table && this.graph) {
+      const { scrollTop } = this.table;
+      const held = this.table.contains(document.activeElement);
+      const fresh = tableOf(this.graph, this.statuses);
       this.table.replaceWith(fresh);
       this.table = fresh;
+      fresh.scrollTop = scrollTop;
+      if (held) {
+        fresh.focus({ preventScroll: true });
+      }
+    }
+  }
+
+  private savePicture(): void {
+    const { graph, view } = this;
+    if (graph) {
+      saveAs(graph.title, view.picture(getComputedStyle(this.element).backgroundColor));
     }
   }
 
@@ -222,8 +277,8 @@ export class Board {
 
   private toggleWhole(): void {
     this.view.toggleWhole(!this.view.whole);
-    this.whole.setAttribute("aria-pressed", String(!this.view.whole));
     this.size();
+    this.refresh();
   }
 
   private toggleTable(): void {
@@ -247,6 +302,14 @@ export class Board {
     }
   };
 
+  private resized(): void {
+    const { clientWidth } = this.element;
+    if (this.graph && clientWidth > 0 && clientWidth !== this.width) {
+      this.width = clientWidth;
+      this.size();
+    }
+  }
+
   // As high as the drawing needs it, within what an output may take.
   private size(): void {
     if (this.filling) {
@@ -261,6 +324,8 @@ export class Board {
 
   dispose(): void {
     window.clearTimeout(this.saying);
+    window.clearTimeout(this.tabling);
+    this.watcher.disconnect();
     this.unfollow();
     this.view.dispose();
     this.detail?.dispose();

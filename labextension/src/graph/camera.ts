@@ -7,6 +7,12 @@ export interface Box {
   height: number;
 }
 
+interface Held {
+  x: number;
+  y: number;
+  still: boolean;
+}
+
 const SMALLEST = 0.04;
 const GREATEST = 2.5;
 
@@ -14,12 +20,17 @@ export class Camera {
   x = 0;
   y = 0;
   scale = 1;
+  private readonly held = new Map<number, Held>();
 
   constructor(
     private readonly surface: SVGElement,
     private readonly changed: () => void,
   ) {
     surface.addEventListener("pointerdown", this.grab);
+    surface.addEventListener("pointermove", this.drag);
+    for (const name of ["pointerup", "pointercancel", "lostpointercapture"] as const) {
+      surface.addEventListener(name, this.drop);
+    }
     surface.addEventListener("wheel", this.wheel, { passive: false });
   }
 
@@ -86,27 +97,45 @@ export class Camera {
     this.zoom(Math.exp(-event.deltaY * 0.0022), event.clientX - box.left, event.clientY - box.top);
   };
 
+  // One pointer moves the drawing, two zoom it. A pointer on a box is left to the box, unless it is the second one.
   private readonly grab = (event: PointerEvent): void => {
-    if (event.button !== 0 || (event.target as Element).closest(".jpg-node")) {
+    const onBox = Boolean((event.target as Element).closest(".jpg-node"));
+    if (event.button !== 0 || this.held.size > 1 || (onBox && event.pointerType !== "touch")) {
       return;
     }
-    let { clientX, clientY } = event;
-    const drag = (move: PointerEvent): void => {
-      this.move(move.clientX - clientX, move.clientY - clientY);
-      ({ clientX, clientY } = move);
-    };
-    const drop = (): void => {
-      this.surface.removeEventListener("pointermove", drag);
-      this.surface.removeEventListener("pointerup", drop);
-      this.surface.removeEventListener("pointercancel", drop);
-    };
-    this.surface.setPointerCapture(event.pointerId);
-    this.surface.addEventListener("pointermove", drag);
-    this.surface.addEventListener("pointerup", drop);
-    this.surface.addEventListener("pointercancel", drop);
+    this.held.set(event.pointerId, { x: event.clientX, y: event.clientY, still: onBox });
+    if (!onBox) {
+      this.surface.setPointerCapture(event.pointerId);
+    }
+  };
+
+  private readonly drag = (event: PointerEvent): void => {
+    const was = this.held.get(event.pointerId);
+    if (!was) {
+      return;
+    }
+    const now = { ...was, x: event.clientX, y: event.clientY };
+    const other = [...this.held].find(([id]) => id !== event.pointerId)?.[1];
+    this.held.set(event.pointerId, now);
+    if (other) {
+      const apart = (one: Held) => Math.max(1, Math.hypot(one.x - other.x, one.y - other.y));
+      const box = this.surface.getBoundingClientRect();
+      this.zoom(apart(now) / apart(was), (now.x + other.x) / 2 - box.left, (now.y + other.y) / 2 - box.top);
+      this.move((now.x - was.x) / 2, (now.y - was.y) / 2);
+    } else if (!was.still) {
+      this.move(now.x - was.x, now.y - was.y);
+    }
+  };
+
+  private readonly drop = (event: PointerEvent): void => {
+    this.held.delete(event.pointerId);
   };
 
   dispose(): void {
+    this.surface.removeEventListener("pointermove", this.drag);
+    for (const name of ["pointerup", "pointercancel", "lostpointercapture"] as const) {
+      this.surface.removeEventListener(name, this.drop);
+    }
     this.surface.removeEventListener("pointerdown", this.grab);
     this.surface.removeEventListener("wheel", this.wheel);
   }

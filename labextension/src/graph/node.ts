@@ -12,6 +12,7 @@ export class NodeBox {
   readonly element: SVGElement;
   private shown = "";
   private time: SVGElement | null = null;
+  private hidden = false;
 
   constructor(readonly node: GraphNode) {
     this.element = svg("g", {
@@ -24,6 +25,13 @@ export class NodeBox {
     });
     if (node.kind !== "step") {
       this.drawPlain();
+    }
+  }
+
+  hide(hidden: boolean): void {
+    if (hidden !== this.hidden) {
+      this.hidden = hidden;
+      this.element.setAttribute("display", hidden ? "none" : "");
     }
   }
 
@@ -72,15 +80,35 @@ export class NodeBox {
       const word = svgText(look.word, { class: "jpg-word jpg-sub", x: 32, y: 39.5, style: "fill:currentColor" });
       const stripe = svg("path", { d: `M5 0h-.5a4.5 8 0 0 0-4.5 8v${node.height - 16}a4.5 8 0 0 0 4.5 8h.5z`, fill: "currentColor" });
       tint.classList.add("jpg-sub");
-      parts.push(svg("g", { class: stateClass(status.state) }, stripe, tint, placed, word));
+      parts.push(svg("g", { class: stateClass(status.state) }, stripe, tint, placed, word, ...this.progress(status)));
       this.time = svgText(timeOf(status, Date.now()), { class: "jpg-small jpg-sub", x: node.width - 10, y: 39.5, "text-anchor": "end" });
       parts.push(this.time);
     }
     if (node.height >= 60) {
-      const detail = detailOf(status) || this.chips();
-      parts.push(svgText(shortened(detail, Math.floor((node.width - 24) / 5.9)), { class: "jpg-small jpg-sub", x: 14, y: 60 }));
+      parts.push(...this.lowest(detailOf(status)));
     }
     return parts;
+  }
+
+  // What is worth a line, and what the step asks for at its end.
+  private lowest(detail: string): SVGElement[] {
+    const { width } = this.node;
+    const letters = Math.floor((width - 24) / 5.9);
+    const chips = shortened(this.chips(), detail ? Math.floor(letters * 0.4) : letters);
+    const room = letters - (chips ? chips.length + 2 : 0);
+    const said = svgText(shortened(detail, room), { class: "jpg-small jpg-sub", x: 14, y: 60 });
+    return chips ? [said, svgText(chips, { class: "jpg-small jpg-sub jpg-chips", x: width - 10, y: 60, "text-anchor": "end" })] : [said];
+  }
+
+  // How many of the step's cells are done, as a thin bar.
+  private progress({ cell = 0, cells = 0, state }: StepStatus): SVGElement[] {
+    const { width, height } = this.node;
+    if (state !== "running" || cells < 2) {
+      return [];
+    }
+    const bar = { x: 8, y: height - 4, height: 2.5, rx: 1.25, fill: "currentColor" };
+    const done = Math.min(1, Math.max(0, (cell - 1) / cells));
+    return [svg("rect", { ...bar, width: width - 16, opacity: 0.25 }), svg("rect", { ...bar, class: "jpg-progress", width: ((width - 16) * done).toFixed(1) })];
   }
 
   // Seconds go by: only their text changes.

@@ -72,13 +72,14 @@ const NAME = /^[\w -]+$/;
 const COLOUR = /^#[0-9a-fA-F]{3,8}$/;
 
 // Colours of states are classes, so that a change of theme recolours everything without a repaint of ours.
-function states(looks: Record<string, Look>): string {
+function states(looks: Record<string, Look>, within = ".jpg"): string {
+  const dark = within === ".jpg" ? ".jpg-dark" : `${within}.jpg-dark`;
   let rules = "";
   for (const [state, look] of Object.entries(looks)) {
     if (NAME.test(state) && [...look.light, ...look.dark].every((one) => COLOUR.test(one))) {
       const name = stateClass(state);
-      rules += `.jpg .${name}{color:${look.light[0]}} .jpg .${name}.jpg-badge,.jpg .${name} .jpg-tint{background:${look.light[1]};fill:${look.light[1]}}`;
-      rules += `.jpg-dark .${name}{color:${look.dark[0]}} .jpg-dark .${name}.jpg-badge,.jpg-dark .${name} .jpg-tint{background:${look.dark[1]};fill:${look.dark[1]}}`;
+      rules += `${within} .${name}{color:${look.light[0]}} ${within} .${name}.jpg-badge,${within} .${name} .jpg-tint{background:${look.light[1]};fill:${look.light[1]}}`;
+      rules += `${dark} .${name}{color:${look.dark[0]}} ${dark} .${name}.jpg-badge,${dark} .${name} .jpg-tint{background:${look.dark[1]};fill:${look.dark[1]}}`;
     }
   }
   return rules;
@@ -95,7 +96,7 @@ export function addStyle(root: Document | ShadowRoot, looks: Record<string, Look
   const text = BASE + states(looks);
   const home = root instanceof Document ? root.head : root;
   let element = home.querySelector<HTMLStyleElement>("style[data-jupyter-pipelines]");
-  if (element && text === known) {
+  if (element && (text === known || Object.keys(looks).length === 0)) {
     return;
   }
   if (!element) {
@@ -105,6 +106,21 @@ export function addStyle(root: Document | ShadowRoot, looks: Record<string, Look
   }
   known = text;
   element.textContent = text;
+}
+
+let owners = 0;
+
+// Colours for one element only: what a saved output brings must not colour anything else of the page.
+export function ownStyle(element: HTMLElement, looks: Record<string, Look>): void {
+  addStyle(document, {});
+  let style = element.querySelector<HTMLStyleElement>(":scope > style");
+  if (!style) {
+    owners += 1;
+    element.dataset.looks = String(owners);
+    style = document.createElement("style");
+    element.append(style);
+  }
+  style.textContent = states(looks, `.jpg[data-looks="${element.dataset.looks}"]`);
 }
 
 // Dark where Jupyter says so; where there is no Jupyter, as the system likes it.

@@ -1,26 +1,23 @@
 // The graph as a drawing: boxes and lines where Python put them, painted by what is said of the steps.
 
 import { Camera } from "./camera";
-import { empty, html, svg, svgText } from "./elements";
+import { empty, html, svg } from "./elements";
+import { Lines } from "./lines";
+import { pictureOf } from "./picture";
 import { NodeBox, hintOf } from "./node";
 import { addStyle } from "./style";
-import type { Drawing, Graph, GraphEdge, GraphEvent, GraphNode, Listener, Statuses, View } from "./types";
+import type { Drawing, Graph, GraphEvent, GraphNode, Listener, Statuses, View } from "./types";
 import { Tip } from "./tip";
-import { KEYS, Ways, endOf } from "./ways";
-import { shortened } from "./words";
+import { KEYS, Ways, boundsOf, merged } from "./ways";
 
 const FEW = 300; // nodes up to which all are drawn at once
 const MOST_FRESH = 160; // boxes that are made within one frame; the others come with the next ones
 const FAR = 0.45;
 const FARTHER = 0.2;
 
-const MOST_ARROWS = 1500;
-
 function folded(overview: Drawing): Drawing {
   return { ...overview, nodes: overview.nodes.map((one) => ({ ...one, kind: "group" as const })) };
 }
-
-export type Filter = (id: string) => boolean;
 
 export class GraphView implements View {
   readonly element: HTMLElement;
@@ -28,27 +25,27 @@ export class GraphView implements View {
   selected = "";
   private graph: Graph | null = null;
   private ways = new Ways({ width: 0, height: 0, nodes: [], edges: [] });
-  private statuses: Statuses = { steps: {} };
+  private statuses: Statuses = { steps: merged() };
   private readonly surface: SVGElement;
   private readonly world: SVGElement;
-  private readonly lines: SVGElement;
+  private readonly lines = new Lines();
   private readonly tree: SVGElement;
   private readonly tip: Tip;
   private readonly boxes = new Map<string, NodeBox>();
-  private readonly edgePaths: { edge: GraphEdge; path: SVGElement; text: SVGElement | null }[] = [];
+  private stop = "";
   private readonly listeners: { event: GraphEvent; listener: Listener }[] = [];
   private readonly clock: number;
   private readonly watcher: ResizeObserver;
-  private filter: Filter | null = null;
+  private filter: ((id: string) => boolean) | null = null;
   private critical = false;
   private frame = 0;
   private fitted = false;
+  foreign = false; // the graph comes with colours of its own, which its board keeps to itself
   whole = false; // the full drawing, although there are groups
 
   constructor(host: HTMLElement) {
-    this.lines = svg("g", { "aria-hidden": "true" });
     this.tree = svg("g", { role: "tree", "aria-label": "steps" });
-    this.world = svg("g", {}, this.lines, this.tree);
+    this.world = svg("g", {}, this.lines.element, this.tree);
     this.surface = svg("svg", { class: "jpg-svg" }, this.world);
     this.element = html("div", { class: "jpg-canvas" }, this.surface);
     this.tip = new Tip(this.element);
@@ -73,8 +70,13 @@ export class GraphView implements View {
   setGraph(graph: Graph): void {
     const moved = !this.graph || graph.width !== this.graph.width || graph.height !== this.graph.height;
     this.graph = graph;
-    addStyle(this.element.getRootNode() instanceof ShadowRoot ? (this.element.getRootNode() as ShadowRoot) : document, graph.looks);
+    const root = this.element.getRootNode();
+    addStyle(root instanceof ShadowRoot ? root : document, this.foreign ? {} : graph.looks);
+    const kept = graph.nodes.some((one) => one.id === this.selected) ? this.selected : "";
+    const lost = kept !== this.selected;
+    this.selected = kept;
     this.rebuild();
+    lost && this.emit("select", "");
     if (moved) {
       this.fitted = false;
       this.fit();
@@ -82,12 +84,14 @@ export class GraphView implements View {
   }
 
   setStatuses(statuses: Statuses): void {
-    const steps = { ...this.statuses.steps, ...statuses.steps };
+    const steps = merged(this.statuses.steps, statuses.steps);
     this.statuses = { ...this.statuses, ...statuses, steps };
-    for (const [id, box] of this.boxes) {
-      box.paint(steps[id], this.looks, this.place(id));
+    for (const id of Object.keys(statuses.steps)) {
+      this.boxes.get(id)?.paint(steps[id], this.looks, this.place(id));
     }
-    this.mark();
+    if (statuses.critical) {
+      this.mark();
+    }
   }
 
   get looks() {
@@ -101,29 +105,16 @@ export class GraphView implements View {
   private rebuild(): void {
     const graph = this.graph as Graph;
     this.ways = new Ways(this.overviewShown && graph.overview ? folded(graph.overview) : graph);
+    const root = this.element.getRootNode() as Document | ShadowRoot;
+    const held = this.tree.contains(root.activeElement);
     this.boxes.clear();
-    this.edgePaths.length = 0;
-    empty(this.lines);
     empty(this.tree);
-    this.drawEdges();
+    this.lines.draw(this.ways.drawing.edges);
+    this.stopAt(this.defaultStop());
     this.schedule(true);
-  }
-
-  private drawEdges(): void {
-    const shown = this.ways.drawing.edges.length < 6000 ? this.ways.drawing.edges : this.ways.drawing.edges.slice(0, 6000);
-    for (const edge of shown) {
-      const path = svg("path", { class: `jpg-edge${edge.to && edge.names && edge.names.length === 0 ? " jpg-order" : ""}`, d: edge.path });
-      let text: SVGElement | null = null;
-      this.lines.append(path);
-      if (edge.to && shown.length < MOST_ARROWS) {
-        const [endX, endY] = endOf(edge.path);
-        this.lines.append(svg("path", { class: "jpg-arrow jpg-sub", d: `M${endX} ${endY}l-8-4v8z` }));
-      }
-      if (edge.label && edge.names?.length) {
-        text = svgText(shortened(edge.names.join(", "), 22), { class: "jpg-label jpg-sub", x: edge.label[0] + 6, y: edge.label[1] - 4 });
-        this.lines.append(text);
-      }
-      this.edgePaths.push({ edge, path, text });
+    this.mark();
+    if (held) {
+      this.boxes.get(this.stop)?.element.focus({ preventScroll: true });
     }
   }
 
@@ -142,15 +133,14 @@ export class GraphView implements View {
 
   // Moves the drawing, and makes the boxes that have come into sight.
   private draw(): void {
-    const { x, y, scale } = this.camera;
+    const { x, y, scale, seen } = this.camera; // sizes are read before anything is written
     this.world.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${scale.toFixed(4)})`);
     this.surface.classList.toggle("jpg-far", scale < FAR);
     this.surface.classList.toggle("jpg-farther", scale < FARTHER);
     const all = this.ways.drawing.nodes.length <= FEW;
-    const seen = this.camera.seen;
     let fresh = 0;
     for (const node of this.ways.drawing.nodes) {
-      const visible = all || (node.x < seen.x + seen.width && node.x + node.width > seen.x && node.y < seen.y + seen.height && node.y + node.height > seen.y);
+      const visible = all || node.id === this.stop || (node.x < seen.x + seen.width && node.x + node.width > seen.x && node.y < seen.y + seen.height && node.y + node.height > seen.y);
       const box = this.boxes.get(node.id);
       if (visible && !box) {
         fresh += 1;
@@ -158,10 +148,7 @@ export class GraphView implements View {
           this.boxOf(node.id);
         }
       } else if (box) {
-        const hidden = box.element.getAttribute("display") === "none";
-        if (visible === hidden) {
-          box.element.setAttribute("display", visible ? "" : "none");
-        }
+        box.hide(!visible);
       }
     }
     if (fresh > MOST_FRESH) {
@@ -182,7 +169,7 @@ export class GraphView implements View {
     box.element.setAttribute("aria-selected", String(id === this.selected));
     this.boxes.set(id, box);
     this.tree.append(box.element);
-    if (id === this.selected || (!this.selected && this.boxes.size === 1)) {
+    if (id === this.stop) {
       box.element.setAttribute("tabindex", "0");
     }
     return box;
@@ -193,7 +180,7 @@ export class GraphView implements View {
   }
 
   select(id: string): void {
-    if (this.overviewShown && id && !this.ways.nodes.has(id)) {
+    if (this.overviewShown && !this.ways.nodes.has(id) && this.graph?.nodes.some((one) => one.id === id)) {
       this.whole = true;
       this.rebuild();
     }
@@ -201,17 +188,29 @@ export class GraphView implements View {
       const box = this.boxOf(one);
       box?.element.classList.toggle("jpg-selected", one === id);
       box?.element.setAttribute("aria-selected", String(one === id));
-      box?.element.setAttribute("tabindex", one === id ? "0" : "-1");
-    }
-    if (id) {
-      this.tree.querySelectorAll('[tabindex="0"]').forEach((one) => one.getAttribute("data-id") !== id && one.setAttribute("tabindex", "-1"));
     }
     this.selected = id;
+    this.stopAt(this.ways.nodes.has(id) ? id : this.stop);
     this.mark();
   }
 
+  // The one box that Tab reaches. There is always one, it is always made, and it is never hidden.
+  private stopAt(id: string): void {
+    this.boxes.get(this.stop)?.element.setAttribute("tabindex", "-1");
+    this.stop = id;
+    const box = this.boxOf(id);
+    box?.element.setAttribute("tabindex", "0");
+    box?.hide(false);
+  }
+
+  private defaultStop(): string {
+    const { nodes } = this.ways;
+    const group = this.graph?.groups.find((one) => one.steps.includes(this.stop))?.id ?? "";
+    return [this.stop, this.selected, group].find((one) => nodes.has(one)) ?? this.ways.end(false) ?? nodes.keys().next().value ?? "";
+  }
+
   // Steps that do not pass the filter fade; null shows all.
-  setFilter(filter: Filter | null): void {
+  setFilter(filter: typeof this.filter): void {
     this.filter = filter;
     for (const [id, box] of this.boxes) {
       box.element.classList.toggle("jpg-faint", Boolean(filter && !filter(id)));
@@ -226,14 +225,7 @@ export class GraphView implements View {
 
   private mark(): void {
     const way = new Set(this.critical ? (this.statuses.critical ?? []) : []);
-    for (const { edge, path, text } of this.edgePaths) {
-      const hot = Boolean(this.selected) && (edge.from === this.selected || edge.to === this.selected);
-      path.classList.toggle("jpg-hot", hot);
-      path.classList.toggle("jpg-critical", way.has(edge.from) && Boolean(edge.to) && way.has(edge.to as string));
-      const faint = Boolean(this.filter && !(this.filter(edge.from) && (!edge.to || this.filter(edge.to))));
-      path.classList.toggle("jpg-faint", faint);
-      text?.classList.toggle("jpg-faint", faint);
-    }
+    this.lines.mark({ selected: this.selected, way, filter: this.filter });
   }
 
   fit(): void {
@@ -254,10 +246,21 @@ export class GraphView implements View {
     if (box) {
       this.camera.show(box.node);
       this.select(id);
-      box.element.setAttribute("display", "");
       box.element.focus({ preventScroll: true });
       this.emit("select", id);
     }
+  }
+
+  // The whole drawing as a file, whatever of it is seen just now.
+  picture(ground: string): string {
+    const { drawing, nodes } = this.ways;
+    this.surface.setAttribute("class", "jpg-svg");
+    for (const id of nodes.keys()) {
+      this.boxOf(id)?.hide(false);
+    }
+    const made = pictureOf(this.world, drawing.width, drawing.height, ground);
+    this.schedule();
+    return made;
   }
 
   toggleWhole(whole: boolean): void {
@@ -271,14 +274,11 @@ export class GraphView implements View {
     this.whole = true;
     this.rebuild();
     const members = (group?.steps ?? []).map((one) => this.ways.nodes.get(one)).filter((one): one is GraphNode => Boolean(one));
-    const left = Math.min(...members.map((one) => one.x));
-    const top = Math.min(...members.map((one) => one.y));
-    const right = Math.max(...members.map((one) => one.x + one.width));
-    const bottom = Math.max(...members.map((one) => one.y + one.height));
-    const room = this.camera.size;
-    this.camera.scale = Math.max(FAR, Math.min(1, room.width / (right - left + 60), room.height / (bottom - top + 60)));
-    this.camera.show({ x: left, y: top, width: right - left, height: bottom - top }, true);
     if (members.length) {
+      const bounds = boundsOf(members);
+      const room = this.camera.size;
+      this.camera.scale = Math.max(FAR, Math.min(1, room.width / (bounds.width + 60), room.height / (bounds.height + 60)));
+      this.camera.show(bounds, true);
       this.focus(members[0].id);
     }
   }
@@ -344,7 +344,11 @@ export class GraphView implements View {
         return true;
       case "Escape":
         this.tip.hide();
-        return this.select(""), true;
+        if (this.selected) {
+          this.select("");
+          this.emit("select", "");
+        }
+        return true;
       default:
         return false;
     }

@@ -1,6 +1,6 @@
 // How the boxes of a drawing hang together: for the keyboard, and for words.
 
-import type { Drawing, GraphNode } from "./types";
+import type { Drawing, GraphNode, Statuses } from "./types";
 
 export type Direction = "before" | "after" | "up" | "down";
 
@@ -55,6 +55,19 @@ export class Ways {
     const after = some(this.after.get(id));
     return [position, before && `follows ${before}`, after && `leads to ${after}`].filter((one) => one).join(", ");
   }
+}
+
+export function boundsOf(nodes: GraphNode[]): { x: number; y: number; width: number; height: number } {
+  const x = Math.min(...nodes.map((one) => one.x));
+  const y = Math.min(...nodes.map((one) => one.y));
+  const right = Math.max(...nodes.map((one) => one.x + one.width));
+  const bottom = Math.max(...nodes.map((one) => one.y + one.height));
+  return { x, y, width: right - x, height: bottom - y };
+}
+
+// Steps have any name, "constructor" too.
+export function merged(...parts: Statuses["steps"][]): Statuses["steps"] {
+  return Object.assign(Object.create(null) as Statuses["steps"], ...parts);
 }
 
 // Where a path of M, H and c ends.

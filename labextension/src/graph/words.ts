@@ -40,7 +40,7 @@ export function bytes(count: number): string {
 }
 
 export function lookOf(looks: Record<string, Look>, state: string): Look {
-  return looks[state] ?? { ...UNKNOWN, word: state };
+  return Object.hasOwn(looks, state) ? looks[state] : { ...UNKNOWN, word: state };
 }
 
 // How long a step took; how long it runs already; how long it would have taken, had it not been reused.

@@ -1,0 +1,263 @@
+"""The graph widget by itself in a browser, with a kernel that is played: keys, focus, fingers, sizes, odd names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+import jupyter_pipelines as jp
+from jupyter_pipelines.interfaces.widgets import SCRIPT
+from jupyter_pipelines.reporting.graphing import graph_document
+from tests.browser.pages import write_notebook
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
+
+ACTIVE = "() => document.activeElement.closest('[data-id]')?.getAttribute('data-id') ?? ''"
+START = """async ([script, graph, kernel]) => {
+  const {default: widget} = await import(URL.createObjectURL(new Blob([script], {type: 'text/javascript'})));
+  const listeners = {};
+  const values = {graph, statuses: {steps: {}}, selected: ''};
+  window.sent = [];
+  window.values = values;
+  const model = {
+    get: name => values[name],
+    set: (name, value) => { values[name] = value; },
+    save_changes() {},
+    on(name, listener) { (listeners[name] ??= []).push(listener); },
+    off() {},
+    send(content) { window.sent.push(content); },
+    widget_manager: {kernel: kernel ? {status: 'idle'} : null},
+  };
+  window.fire = (name, value) => (listeners[name] ?? []).forEach(one => one(value));
+  window.give = graph => { values.graph = graph; window.fire('change:graph'); };
+  window.tell = steps => window.fire('msg:custom', {statuses: {steps, ...window.more}});
+  const home = document.createElement('div');
+  document.body.append(home);
+  window.end = widget.render({model, el: home});
+}"""
+
+
+class Shown:
+    """A page with one widget."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.set_content("<!doctype html><meta charset=utf-8><body>")
+
+    def start(self, graph: dict[str, Any], *, kernel: bool = True) -> None:
+        self.page.evaluate(START, [SCRIPT.read_text(encoding="utf-8"), graph, kernel])
+
+    def press(self, *keys: str) -> str:
+        for key in keys:
+            self.page.keyboard.press(key)
+        return self.active
+
+    def node(self, name: str) -> Any:
+        return self.page.locator(f'.jpg-svg [data-id="{name}"]')
+
+    def tell(self, **steps: dict[str, Any]) -> None:
+        self.page.evaluate("steps => window.tell(steps)", steps)
+
+    def stops(self) -> list[str]:
+        """Return the boxes that Tab reaches and that can be seen."""
+        found = "all => all.filter(one => one.getAttribute('display') !== 'none').map(one => one.dataset.id)"
+        return list(self.page.locator('.jpg-node[tabindex="0"]').evaluate_all(found))
+
+    def button(self, name: str) -> Any:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    @property
+    def active(self) -> str:
+        return str(self.page.evaluate(ACTIVE))
+
+
+@pytest.fixture
+def shown(context: BrowserContext) -> Iterator[Shown]:
+    one = Shown(context.new_page())
+    yield one
+    assert one.errors == []
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> dict[str, Any]:
+    return drawn(
+        tmp_path,
+        "%%step load -o rows --retries 2\nrows = [1]",
+        "%%step left -i rows -o a\na = 1",
+        "%%step right -i rows -o b\nb = 1",
+        "%%step join -i a,b -o c\nc = a + b",
+    )
+
+
+def drawn(folder: Path, *cells: str) -> dict[str, Any]:
+    return graph_document(jp.read(write_notebook(folder / "one.ipynb", *cells)))
+
+
+def many(folder: Path, count: int) -> dict[str, Any]:
+    return drawn(
+        folder, *(f"%%step s{one}{f' -i v{one - 9}' if one > 8 else ''} -o v{one}\nv{one} = 1" for one in range(count))
+    )
+
+
+def test_keys_walk_along_lines(shown: Shown, graph: dict[str, Any]) -> None:
+    shown.start(graph)
+    shown.node("load").focus()
+    assert shown.press("ArrowRight") in ("left", "right")
+    assert shown.press("ArrowRight") == "join"
+    assert shown.press("Home") == "load"
+    assert shown.press("End") == "join"
+    assert shown.press("+", "-", "0") == "join"
+
+
+def test_escape_lets_go_of_the_step_everywhere(shown: Shown, graph: dict[str, Any]) -> None:
+    shown.start(graph)
+    shown.node("left").click()
+    shown.page.locator(".jpg-detailpane h3", has_text="left").wait_for()
+    assert shown.press("Escape") == "left"
+    assert shown.page.locator(".jpg-detailpane").is_hidden()
+    assert shown.button("Run to here").is_disabled()
+    assert shown.button("Force").is_disabled()
+    assert shown.page.evaluate("() => window.values.selected") == ""
+    assert shown.stops() == ["left"]
+
+
+def test_focus_outlives_a_new_graph(shown: Shown, graph: dict[str, Any]) -> None:
+    shown.start(graph)
+    shown.node("left").click()
+    shown.page.evaluate("graph => window.give({...graph, title: 'again'})", graph)
+    assert shown.active == "left"
+    fewer = {**graph, "nodes": [one for one in graph["nodes"] if one["id"] != "left"]}
+    fewer["edges"] = [one for one in graph["edges"] if "left" not in (one["from"], one["to"])]
+    shown.page.evaluate("graph => window.give(graph)", fewer)
+    assert shown.active == "load"
+    assert shown.stops() == ["load"]
+    assert shown.page.locator(".jpg-detailpane").is_hidden()
+    assert shown.page.evaluate("() => window.values.selected") == ""
+
+
+def test_tab_reaches_a_large_graph_whatever_is_seen_of_it(shown: Shown, tmp_path: Path) -> None:
+    shown.start(many(tmp_path, 400))
+    assert len(shown.stops()) == 1
+    shown.button("Groups").click()
+    assert len(shown.stops()) == 1
+    shown.node(shown.stops()[0]).focus()
+    last = shown.press("End")
+    assert shown.stops() == [last]
+    shown.press(*["+"] * 12)
+    box = shown.page.locator(".jpg-svg").bounding_box()
+    shown.page.mouse.move(box["x"] + 5, box["y"] + 5)
+    for _ in range(3):
+        shown.page.mouse.down()
+        shown.page.mouse.move(box["x"] + 900, box["y"] + 5)
+        shown.page.mouse.up()
+        shown.page.mouse.move(box["x"] + 5, box["y"] + 5)
+    assert shown.stops() == [last]
+    shown.button("Groups").click()
+    assert len(shown.stops()) == 1
+
+
+def test_without_a_kernel_it_says_so(shown: Shown, graph: dict[str, Any]) -> None:
+    shown.start(graph, kernel=False)
+    assert "no kernel" in shown.page.locator(".jpg-headline").inner_text()
+    shown.node("left").click()
+    for name in ("Run", "Run to here", "Force", "Cancel"):
+        assert shown.button(name).is_disabled()
+
+
+def test_a_kernel_that_ends_is_told_and_one_that_answers_counts_again(shown: Shown, graph: dict[str, Any]) -> None:
+    shown.start(graph)
+    assert shown.button("Run").is_enabled()
+    shown.page.evaluate("() => window.fire('comm_live_update')")
+    assert shown.button("Run").is_disabled()
+    shown.tell(left={"state": "succeeded"})
+    assert shown.button("Run").is_enabled()
+    assert "no kernel" not in shown.page.locator(".jpg-headline").inner_text()
+
+
+def test_a_kernel_that_never_answers_is_told_once_asked(shown: Shown, graph: dict[str, Any]) -> None:
+    shown.page.clock.install()
+    shown.start(graph)
+    shown.tell(left={"state": "failed", "notebook": "x.ipynb", "error": {"message": "no"}})
+    shown.node("left").click()
+    shown.page.clock.run_for(100)
+    shown.button("Executed notebook").click()
+    shown.page.clock.run_for(25_000)
+    assert "does not answer" in shown.page.locator(".jpg-headline").inner_text()
+    shown.page.evaluate("() => window.end()")
+    assert shown.page.locator(".jpg").count() == 0
+
+
+def test_two_fingers_zoom(shown: Shown, graph: dict[str, Any]) -> None:
+    shown.start(graph)
+    scales = shown.page.evaluate(
+        """() => {
+          const surface = document.querySelector('.jpg-svg');
+          surface.setPointerCapture = () => {};
+          const scale = () => surface.firstChild.transform.baseVal.consolidate().matrix.a;
+          const fire = (kind, pointerId, clientX, clientY) => surface.dispatchEvent(
+            new PointerEvent(kind, {pointerId, clientX, clientY, pointerType: 'touch', bubbles: true, button: 0}));
+          const frame = () => new Promise(requestAnimationFrame);
+          const before = scale();
+          fire('pointerdown', 1, 100, 100);
+          fire('pointerdown', 2, 200, 100);
+          fire('pointermove', 2, 250, 100);
+          fire('pointerup', 2, 250, 100);
+          fire('pointerup', 1, 100, 100);
+          fire('pointermove', 1, 500, 100);
+          return frame().then(frame).then(() => [before, scale()]);
+        }"""
+    )
+    assert scales[1] / scales[0] == pytest.approx(1.5, rel=0.01)
+
+
+def test_what_a_step_asks_for_stays_and_progress_is_a_bar(shown: Shown, graph: dict[str, Any]) -> None:
+    shown.start(graph)
+    shown.tell(load={"state": "running", "cell": 3, "cells": 4, "since": "2026-01-01T00:00:00+00:00"})
+    whole = shown.node("load").locator(".jpg-box").bounding_box()["width"]
+    assert shown.node("load").locator(".jpg-progress").bounding_box()["width"] > 0.4 * whole
+    shown.tell(load={"state": "succeeded", "seconds": 1.5, "detail": "because"})
+    text = shown.node("load").text_content()
+    assert "retries 2" in text
+    assert "because" in text
+    assert shown.node("load").locator(".jpg-progress").count() == 0
+
+
+def test_steps_may_be_called_like_what_objects_have(shown: Shown, tmp_path: Path) -> None:
+    shown.start(drawn(tmp_path, "%%step constructor -o a\na = 1", "%%step toString -i a\nprint(a)"))
+    shown.tell(constructor={"state": "succeeded"})
+    shown.tell(toString={"state": "valueOf"})
+    shown.node("toString").click()
+    shown.page.locator(".jpg-detailpane h3", has_text="toString").wait_for()
+
+
+def test_height_follows_the_width(shown: Shown, tmp_path: Path) -> None:
+    shown.page.set_viewport_size({"width": 1200, "height": 800})
+    shown.start(many(tmp_path, 60))
+    height = "() => document.querySelector('.jpg-canvas').clientHeight"
+    shown.page.set_viewport_size({"width": 420, "height": 800})
+    shown.page.wait_for_function("wide => document.querySelector('.jpg-svg').clientWidth < 420", arg=0)
+    right = "() => document.querySelector('.jpg-svg g g:last-child').getBoundingClientRect().right"
+    shown.page.wait_for_function(f"() => ({right})() <= 420")
+    assert shown.page.evaluate(height) >= 120
+
+
+def test_the_picture_needs_nothing_else(shown: Shown, graph: dict[str, Any]) -> None:
+    shown.start(graph)
+    shown.tell(left={"state": "succeeded", "seconds": 1, "detail": "a \x01 & <b>"})
+    with shown.page.expect_download() as waiting:
+        shown.button("Save picture").click()
+    assert waiting.value.suggested_filename.endswith(".svg")
+    text = waiting.value.path().read_text(encoding="utf-8")
+    tree = ET.fromstring(text)
+    assert "var(" not in text
+    assert "class=" not in text
+    texts = {one.text for one in tree.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"load", "left", "right", "join"} <= texts
+    assert all(one.get("fill") for one in tree.iter("{http://www.w3.org/2000/svg}text"))
