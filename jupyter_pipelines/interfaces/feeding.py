@@ -51,7 +51,7 @@ class Feed:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._sent: dict[str, Any] = {}
-        self._met: set[str] = set()
+        self._met: dict[str, int] = {}
         self._whole_at = time.monotonic()
         self._logs: dict[str, str] = {}
         self.run: str | None = None
@@ -100,8 +100,10 @@ class Feed:
         news = {name: _news(entry) for name, entry in document["steps"].items()}
         changed = [name for name, entry in news.items() if entry != self._sent.get(name)]
         whole = time.monotonic() - self._whole_at > WHOLE * (1 + len(news) / _STEPS)
-        late = [widget for widget in self._widgets() if widget.model_id not in self._met]
-        self._met.update(widget.model_id for widget in late)
+        # What was made or drawn meanwhile shows what was true before this run.
+        drawn = {widget: widget.drawn for widget in self._widgets()}
+        late = [widget for widget, times in drawn.items() if self._met.get(widget.model_id) != times]
+        self._met.update({widget.model_id: times for widget, times in drawn.items()})
         if changed:
             self._sent = news
             self._send({**document, "steps": {name: document["steps"][name] for name in changed}})

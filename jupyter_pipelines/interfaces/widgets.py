@@ -54,6 +54,8 @@ class PipelineWidget(anywidget.AnyWidget):
         Their particulars.
     result : Mapping or None
         The document of the run that this comes from.
+    drawn : int
+        How often it was drawn. Whoever keeps it up to date from another thread sees that somebody drew meanwhile.
     """
 
     _esm = traitlets.Unicode().tag(sync=True)
@@ -68,6 +70,7 @@ class PipelineWidget(anywidget.AnyWidget):
         self.known: Mapping[str, Status] = {}
         self.more: Mapping[str, Mapping[str, Any]] = {}
         self.result: Mapping[str, Any] | None = None
+        self.drawn = 0
         self._answer = answer
         super().__init__(_esm=_script(), graph=graph_document(pipeline), statuses=status_document({}))
         self.on_msg(self._on_request)
@@ -103,6 +106,7 @@ class PipelineWidget(anywidget.AnyWidget):
         if result is not None:
             about |= {"run": result["run"], "headline": headline(result)}
         self.statuses = status_document(self.known, **about)
+        self.drawn += 1
 
     def tell(self, changes: Mapping[str, Any]) -> None:
         """Send what has changed since the ``statuses`` that views have."""

@@ -157,6 +157,18 @@ def test_a_widget_that_comes_while_a_run_goes_on_gets_all_of_it(still: None) -> 
     feed.close()
 
 
+def test_a_widget_that_is_drawn_while_a_run_goes_on_gets_all_of_it_again(still: None) -> None:
+    widget = Sent("load", "train")
+    feed = Feed(lambda: [widget])
+    feed(event=started("load", "train"))
+    feed(event=StepStarted(**WHEN, step="load", attempt=1, log=""))
+    feed.push()
+    widget.draw(widget.pipeline, {"load": Status(state="never run")})  # by somebody who knew nothing of the run
+    feed.push()
+    assert widget.statuses["steps"]["load"]["state"] == "running"
+    feed.close()
+
+
 def test_in_the_end_everything_is_there_for_whoever_opens_a_view_later(still: None) -> None:
     widget = Sent("load", "train")
     feed = Feed(lambda: [widget])
