@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 
-_SWEEPS = 16
-_PATIENCE = 4
-_EXCHANGES = 2
-_EFFORT = 800
-"""Number of nodes, added up over all attempts, that are put in order before the best attempt is taken."""
-_MOST_ATTEMPTS = 12
+_SWEEPS = 20
+_TRIAL = 3
+"""Number of sweeps after which the starts are compared."""
+_PATIENCE = 5
+_FINALISTS = 2
+_EFFORT = 3000
+"""Number of nodes, added up over all starts, that are put in order before the best starts are taken."""
+_MOST_STARTS = 12
+_SMALL = 12
+"""Product of two numbers of lines up to which it is fastest to compare each with each."""
 
 Rows = list[list[int]]
 Neighbours = Sequence[Sequence[int]]
@@ -21,7 +26,8 @@ def untangle(rows: Rows, before: Neighbours, after: Neighbours) -> Rows:
     """Return the rows in an order with few crossings.
 
     Each row is sorted by the mean or median position of what its nodes are joined to, from the left, then from the
-    right, over and over, with neighbours exchanged in between. Small graphs are tried from several starts.
+    right, over and over, and neighbours are exchanged in between as long as that helps. It begins from several starts;
+    the best of them are continued.
 
     Parameters
     ----------
@@ -29,38 +35,68 @@ def untangle(rows: Rows, before: Neighbours, after: Neighbours) -> Rows:
         The nodes of every layer.
     before, after : sequences of sequences of int
         For every node those in the layer before and in the layer after that it is joined to.
+
+    Notes
+    -----
+    After E. R. Gansner, E. Koutsofios, S. C. North and K.-P. Vo, "A technique for drawing directed graphs", IEEE
+    Transactions on Software Engineering 19 (1993): the medians, and exchanges that change nothing now and then, which
+    lead out of many a dead end.
     """
-    best, fewest = rows, count_crossings(rows, _places(rows, len(before)), after)
-    for attempt in range(max(1, min(_MOST_ATTEMPTS, _EFFORT // len(before)))):
-        if not fewest:
+    most = max(1, min(_MOST_STARTS, _EFFORT // len(before)))
+    best = [(rows, count_crossings(rows, _places(rows, len(before)), after))]
+    for start, _ in zip(_starts(rows, before, after), range(most), strict=False):
+        if not best[0][1]:
             break
-        found, crossings = _attempt(_start(rows, attempt), before, after)
-        if crossings < fewest:
-            best, fewest = found, crossings
-    return best
+        best = sorted([*best, _attempt(start, before, after, range(_TRIAL))], key=_crossings)[:_FINALISTS]
+    more = range(_TRIAL, _TRIAL + _SWEEPS)
+    best += [_attempt(found, before, after, more) for found, crossings in best[: max(1, most // 2)] if crossings]
+    return min(best, key=_crossings)[0]
 
 
-def _start(rows: Rows, attempt: int) -> Rows:
-    """Return rows to start from: as given, turned round, then as chance has it, but the same in every process."""
-    copies = [list(row) for row in (rows if attempt != 1 else [row[::-1] for row in rows])]
-    if attempt > 1:
-        chance = random.Random(attempt)  # noqa: S311
+def _crossings(found: tuple[Rows, int]) -> int:
+    return found[1]
+
+
+def _starts(rows: Rows, before: Neighbours, after: Neighbours) -> Iterator[Rows]:
+    """Yield rows to start from: in three orders, turned round, then as chance has it, the same in every process."""
+    yield [list(row) for row in rows]
+    yield _spread(rows, before, after)
+    yield _spread(rows, after, before)
+    yield [row[::-1] for row in rows]
+    yield [row[::-1] for row in _spread(rows, before, after)]
+    chance = random.Random(1)  # noqa: S311
+    while True:
+        copies = [list(row) for row in rows]
         for row in copies:
             chance.shuffle(row)
-    return copies
+        yield copies
 
 
-def _attempt(rows: Rows, before: Neighbours, after: Neighbours) -> tuple[Rows, int]:
+def _spread(rows: Rows, before: Neighbours, after: Neighbours) -> Rows:
+    """Return the nodes of every row in the order in which they are reached from those that nothing is before."""
+    reached: dict[int, int] = {}
+    for first in (node for row in rows for node in row if not before[node]):
+        waiting = deque([first])
+        while waiting:
+            node = waiting.popleft()
+            if node not in reached:
+                reached[node] = len(reached)
+                waiting.extend(after[node])
+    return [sorted(row, key=reached.__getitem__) for row in rows]
+
+
+def _attempt(rows: Rows, before: Neighbours, after: Neighbours, turns: range) -> tuple[Rows, int]:
+    rows = [list(row) for row in rows]
     place = _places(rows, len(before))
     best, fewest, tired = rows, count_crossings(rows, place, after), 0
-    for turn in range(_SWEEPS):
+    for turn in turns:
         if not fewest or tired > _PATIENCE:
             break
         _sweep(rows, place, before, after, turn)
-        _exchange(rows, place, before, after)
+        _exchange(rows, place, before, after, ties=turn % 4 > 1)
         crossings = count_crossings(rows, place, after)
         tired += 1
-        if turn == 0 or crossings < fewest:
+        if turn == turns[0] or crossings < fewest:
             best, fewest, tired = [list(row) for row in rows], crossings, 0
     return best, fewest
 
@@ -84,12 +120,15 @@ def _crossings_behind(row: Sequence[int], place: Sequence[int], after: Neighbour
 def _sweep(rows: Rows, place: list[int], before: Neighbours, after: Neighbours, turn: int) -> None:
     """Sort every row by where its nodes come from; every second time by where they go, from the right."""
     rightward = turn % 2 == 0
-    fixed, middle = before if rightward else after, (_mean, _median)[turn // 2 % 2]
+    fixed, middle = before if rightward else after, (_median, _mean)[turn // 2 % 2]
     for row in rows if rightward else reversed(rows):
-        if turn % 4 > 1:
-            row.reverse()  # ties would never change their order otherwise
-        wishes = {node: middle([place[one] for one in fixed[node]]) if fixed[node] else place[node] for node in row}
-        row.sort(key=wishes.__getitem__)
+        joined = [node for node in row if fixed[node]]
+        if turn % 4 < 2:
+            joined.reverse()  # ties would never change their order otherwise
+        wishes = {node: middle([place[one] for one in fixed[node]]) for node in joined}
+        joined.sort(key=wishes.__getitem__)
+        sorted_ones = iter(joined)
+        row[:] = [next(sorted_ones) if fixed[node] else node for node in row]
         _renumber(row, place)
 
 
@@ -109,34 +148,51 @@ def _median(places: list[int]) -> float:
     return (places[half - 1] * high + places[half] * low) / (low + high)
 
 
-def _exchange(rows: Rows, place: list[int], before: Neighbours, after: Neighbours) -> None:
-    for _ in range(_EXCHANGES):
-        exchanged = [_exchange_in(row, place, before, after) for row in rows]  # all of them, not up to the first
-        if not any(exchanged):
-            break
+def _exchange(rows: Rows, place: list[int], before: Neighbours, after: Neighbours, *, ties: bool) -> None:
+    """Exchange neighbours until that helps no more; `ties`, also those where it changes nothing."""
+    waiting, helped = set(range(len(rows))), True
+    while helped:
+        helped, looked, waiting = False, sorted(waiting), set()
+        for layer in looked:
+            exchanged, gain = _exchange_in(rows[layer], place, before, after, ties=ties)
+            helped = helped or gain > 0
+            if exchanged:
+                waiting |= {layer - 1, layer, layer + 1} & set(range(len(rows)))
 
 
-def _exchange_in(row: list[int], place: list[int], before: Neighbours, after: Neighbours) -> bool:
-    exchanged = False
+def _exchange_in(
+    row: list[int], place: list[int], before: Neighbours, after: Neighbours, *, ties: bool
+) -> tuple[bool, int]:
+    exchanged, gained = False, 0
     for left in range(len(row) - 1):
         first, second = row[left], row[left + 1]
-        gain = _gain(place, before[first], before[second]) + _gain(place, after[first], after[second])
-        if gain > 0:
+        gone, come = _change(place, before[first], before[second])
+        gone_after, come_after = _change(place, after[first], after[second])
+        gain = gone + gone_after - come - come_after
+        if gain > 0 or (ties and not gain and gone + gone_after):
             row[left], row[left + 1] = second, first
             place[first], place[second] = left + 1, left
             exchanged = True
-    return exchanged
+            gained += gain
+    return exchanged, gained
 
 
-def _gain(place: Sequence[int], first: Sequence[int], second: Sequence[int]) -> int:
-    """Return how many crossings go away when two neighbours, joined to `first` and `second`, change places."""
-    if not first or not second:
-        return 0
+def _change(place: Sequence[int], first: Sequence[int], second: Sequence[int]) -> tuple[int, int]:
+    """Return how many crossings go and come when two neighbours, joined to `first` and `second`, change places."""
+    gone = come = 0
+    if len(first) * len(second) <= _SMALL:
+        ends = [place[node] for node in second]
+        for node in first:
+            mine = place[node]
+            for end in ends:
+                gone += mine > end
+                come += mine < end
+        return gone, come
     ends = sorted([place[node] for node in second])
-    gain = 0
     for node in first:
-        gain += bisect_left(ends, place[node]) - (len(ends) - bisect_right(ends, place[node]))
-    return gain
+        gone += bisect_left(ends, place[node])
+        come += len(ends) - bisect_right(ends, place[node])
+    return gone, come
 
 
 def _places(rows: Rows, count: int) -> list[int]:
