@@ -197,7 +197,7 @@ export class Api {
 
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return JSON.parse(text, bare);
   } catch {
     return { message: text.slice(0, 300) };
   }
@@ -215,4 +215,9 @@ export function followRuns(events: Event.IManager, told: (event: RunTold) => voi
       told(emission as unknown as RunTold);
     }
   });
+}
+
+// Names of steps are keys in what the server answers, and "constructor" is a name as good as any.
+function bare(_: string, value: unknown): unknown {
+  return value && typeof value === "object" && !Array.isArray(value) ? Object.assign(Object.create(null), value) : value;
 }

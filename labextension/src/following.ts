@@ -2,6 +2,7 @@
 
 import type { Api, RunDocument, RunTold } from "./api";
 import type { StepStatus } from "./graph/types";
+import { merged } from "./graph/ways";
 
 export const OVER = new Set(["succeeded", "failed", "cancelled", "lost"]);
 const FINISHED = new Set(["succeeded", "reused", "failed", "blocked", "skipped", "cancelled", "lost"]);
@@ -57,7 +58,7 @@ export class Following {
     const known = this.last?.run === told.run ? this.last : emptyRun(told.run);
     const before = known.statuses.steps;
     Object.assign(this.heardSince, told.statuses);
-    this.last = { ...known, state: told.state, statuses: { ...known.statuses, steps: { ...before, ...told.statuses }, headline: told.headline } };
+    this.last = { ...known, state: told.state, statuses: { ...known.statuses, steps: merged(before, told.statuses), headline: told.headline } };
     for (const [step, one] of Object.entries(told.statuses)) {
       if (one.state === "failed" && before[step]?.state !== "failed") {
         this.failed({ step, message: one.error?.message || one.detail || "failed" });
@@ -130,12 +131,12 @@ export class Following {
 }
 
 function emptyRun(run: string): RunDocument {
-  return { run, state: "running", statuses: { steps: {} }, timeline: [], graph: null };
+  return { run, state: "running", statuses: { steps: merged() }, timeline: [], graph: null };
 }
 
 // A document, and events that came while it was on its way: what is finished in it was told of before.
 function withNews(found: RunDocument, news: Record<string, StepStatus>): RunDocument {
-  const steps = { ...found.statuses.steps };
+  const steps = merged(found.statuses.steps);
   for (const [step, one] of Object.entries(news)) {
     if (!FINISHED.has(steps[step]?.state ?? "")) {
       steps[step] = one;

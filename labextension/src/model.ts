@@ -8,6 +8,7 @@ import type { CellAbout, CellText, Fault, Looked, Order, RunDocument, RunSummary
 import { Following } from "./following";
 import { foreseen, leftOf, statusOf } from "./foreseeing";
 import type { Graph, Statuses, StepStatus } from "./graph/types";
+import { merged } from "./graph/ways";
 import { Pulse } from "./pulse";
 
 export const NO_STEPS = "JP105";
@@ -168,7 +169,7 @@ export class NotebookPipeline {
   // What is said of each step: what it does now; else how it went, while that is still true; else what a run would do.
   get statuses(): Statuses {
     if (!this.made) {
-      const steps: Record<string, StepStatus> = {};
+      const steps = merged();
       for (const name of this.graph?.rails.map((one) => one.id) ?? []) {
         steps[name] = this.statusOf(name);
       }

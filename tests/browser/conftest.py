@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ARTIFACTS = Path(os.environ.get("JUPYTER_PIPELINES_SCREENSHOTS", Path(__file__).parents[2] / "build" / "screenshots"))
 """Where screenshots are kept."""
+PATIENCE = 90_000
+"""Milliseconds that anything may take on a machine that is busy; what comes is not waited for any longer."""
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +36,7 @@ def browser() -> Iterator[Browser]:
 def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
     """A browser that knows nothing, as wide as a laptop; when the test fails, what its pages show is kept."""
     made = browser.new_context(viewport={"width": 1360, "height": 860}, reduced_motion="reduce")
+    made.set_default_timeout(PATIENCE)
     yield made
     for number, page in enumerate(made.pages):
         if _failed(request):

@@ -59,7 +59,7 @@ class Opened:
 
     def wait_until_ready(self) -> None:
         """Wait until the notebook has a kernel that waits for work."""
-        self.page.wait_for_function(READY, timeout=90_000)
+        self.page.wait_for_function(READY)
 
     def command(self, name: str, arguments: dict[str, Any] | None = None) -> None:
         """Execute a command of the front end, and wait for its end."""

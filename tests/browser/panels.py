@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 WAIT = "import pathlib, time\nwhile not pathlib.Path('GO').exists():\n    time.sleep(0.01)\n"
 """What a step does until the test makes the file."""
-LONG = 90_000
-"""Milliseconds that a run may take on a machine that is busy."""
 
 
 class Panel:
@@ -40,7 +38,7 @@ class Panel:
 
     def await_state(self, step: str, state: str) -> None:
         """Wait until a step is shown in a state."""
-        self.row(step, state).wait_for(timeout=LONG)
+        self.row(step, state).wait_for()
 
     def press(self, button: str) -> None:
         """Press a button of the panel."""

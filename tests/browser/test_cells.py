@@ -35,7 +35,7 @@ def badge(page: Opened, step: str) -> Locator:
 
 
 def wait_for_state(page: Opened, step: str, state: str) -> None:
-    page.page.wait_for_selector(f'.jpc-badge[data-step="{step}"][data-state="{state}"]', timeout=60_000)
+    page.page.wait_for_selector(f'.jpc-badge[data-step="{step}"][data-state="{state}"]')
 
 
 def activate(page: Opened, number: int) -> None:
@@ -69,7 +69,7 @@ def test_badges_come_in_long_notebooks(lab: Place, context: BrowserContext) -> N
     steps = [f"%%step s{number} -o x{number}\nx{number} = {number}" for number in range(300)]
     page = opened(context, lab, "long.ipynb", *steps)
     page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.scrollToItem(280, 'smart')")
-    badge(page, "s280").wait_for(timeout=90_000)
+    badge(page, "s280").wait_for()
     assert badge(page, "s280").inner_text() == "s280: never run"
 
 

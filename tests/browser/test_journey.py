@@ -39,7 +39,7 @@ def picture(panel: Panel, name: str) -> None:
 
 
 def await_badge(panel: Panel, step: str, state: str) -> None:
-    panel.page.wait_for_selector(f'.jpc-badge[data-step="{step}"][data-state="{state}"]', timeout=90_000)
+    panel.page.wait_for_selector(f'.jpc-badge[data-step="{step}"][data-state="{state}"]')
 
 
 @pytest.mark.timeout(900)
@@ -95,7 +95,7 @@ def _debug(panel: Panel) -> None:
         }"""
     )
     opened.command("notebook:run-cell")
-    panel.page.wait_for_selector(".jp-OutputArea-output >> text=loaded: train", timeout=90_000)
+    panel.page.wait_for_selector(".jp-OutputArea-output >> text=loaded: train")
     opened.command("notebook:delete-cell")
 
 

@@ -63,6 +63,19 @@ def test_a_pipeline_is_run_broken_mended_and_reused_from_the_panel(either: Place
     assert panel.opened.outside == []
 
 
+def test_names_that_every_object_has_are_names_of_steps(lab: Place, context: BrowserContext) -> None:
+    steps = ("%%step constructor -o a\na = 1", "%%step toString -i a -o b\nb = a", "%%step valueOf -i b\nb")
+    gated(lab, "odd.ipynb", *steps)
+    panel = open_panel(context, lab, "odd.ipynb")
+    panel.await_state("constructor", "never run")
+    panel.await_state("toString", "never run")
+    panel.box.locator(".jpp-state", has_text="3 to run").wait_for()
+    panel.press("Run")
+    for step in ("constructor", "toString", "valueOf"):
+        panel.await_state(step, "succeeded")
+    assert panel.opened.problems == []
+
+
 def test_faults_are_listed_and_the_last_good_graph_stays(lab: Place, context: BrowserContext) -> None:
     gated(lab, "faults.ipynb", *cells("faults"))
     panel = open_panel(context, lab, "faults.ipynb")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.pages import Opened
-from tests.browser.panels import LONG, WAIT, gated, open_panel
+from tests.browser.panels import WAIT, gated, open_panel
 from tests.browser.places import free_port, place
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def test_runs_are_listed_looked_into_and_compared(lab: Place, context: BrowserCo
     panel.await_state("after", "stale")
     panel.press("Run")
     panel.await_state("gate", "reused")
-    panel.box.locator(".jpp-state", has_text="all 2 steps up to date").wait_for(timeout=LONG)
+    panel.box.locator(".jpp-state", has_text="all 2 steps up to date").wait_for()
     panel.open_section("Runs")
     runs = panel.box.locator(".jpp-run")
     runs.nth(1).wait_for()
@@ -93,9 +93,9 @@ def test_a_server_that_was_killed_comes_back_to_the_run(tmp_path: Path, context:
         panel.await_state("gate", "running")
         os.kill(first.process.pid, signal.SIGKILL)
         first.process.wait()
-        panel.box.locator(".jpp-trouble", has_text="does not answer").wait_for(timeout=LONG)
+        panel.box.locator(".jpp-trouble", has_text="does not answer").wait_for()
     with place("lab", folder, private, port=port):
-        panel.box.locator(".jpp-trouble").wait_for(state="hidden", timeout=LONG)
+        panel.box.locator(".jpp-trouble").wait_for(state="hidden")
         panel.await_state("gate", "running")
         go.touch()
         panel.await_state("after", "succeeded")
@@ -108,12 +108,12 @@ def test_two_runs_at_once_do_not_take_turns_in_what_is_shown(lab: Place, context
     panel.await_state("gate", "running")
     shown = running(panel.opened)
     start_another(panel.opened)
-    panel.box.locator(".jpp-state", has_text="1 more at work").wait_for(timeout=LONG)
+    panel.box.locator(".jpp-state", has_text="1 more at work").wait_for()
     assert running(panel.opened) == shown
     assert panel.row("gate", "running").count() == 1
     go.touch()
-    panel.box.get_by_role("button", name="Run", exact=True).wait_for(timeout=LONG)
-    panel.box.locator(".jpp-state", has_text="all 2 steps up to date").wait_for(timeout=LONG)
+    panel.box.get_by_role("button", name="Run", exact=True).wait_for()
+    panel.box.locator(".jpp-state", has_text="all 2 steps up to date").wait_for()
 
 
 def running(opened: Opened) -> str:

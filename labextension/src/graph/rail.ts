@@ -4,6 +4,7 @@ import { FOCUSABLE, empty, html, icon, svg } from "./elements";
 import { hintOf } from "./node";
 import { addStyle, stateClass } from "./style";
 import type { Graph, GraphEvent, GraphNode, Listener, Rail, Statuses, StepStatus, View } from "./types";
+import { merged } from "./ways";
 import { detailOf, lookOf, timeOf } from "./words";
 
 const ROW = 28;
@@ -34,7 +35,7 @@ export class RailView implements View {
   readonly element: HTMLElement;
   selected = "";
   private graph: Graph | null = null;
-  private statuses: Statuses = { steps: {} };
+  private statuses: Statuses = { steps: merged() };
   private rows: Row[] = [];
   private breadth = 1; // lanes, the same in each row: names stand below each other
   private readonly byId = new Map<string, Row>();
@@ -81,7 +82,7 @@ export class RailView implements View {
   }
 
   setStatuses(statuses: Statuses): void {
-    this.statuses = { ...this.statuses, ...statuses, steps: { ...this.statuses.steps, ...statuses.steps } };
+    this.statuses = { ...this.statuses, ...statuses, steps: merged(this.statuses.steps, statuses.steps) };
     for (const row of this.rows) {
       if (row.shown) {
         this.fill(row);
