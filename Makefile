@@ -34,7 +34,7 @@ front: $(VENV)/.dev labextension/node_modules/axe-core/axe.min.js ## Build the f
 	cd labextension && $(NPM_PATH) npm run typecheck
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 
-test: $(VENV)/.dev labextension/node_modules/axe-core/axe.min.js system ## Install what the tests need and run them all, one process per core (ARGS="-k name" for some)
+test: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system ## Install what the tests need and run them all, one process per core (ARGS="-k name" for some)
 	$(BIN)/python -m pytest --numprocesses=logical $(ARGS)
 
 fuzz: $(VENV)/.dev ## Feed readers with anything at all, ten minutes (SECONDS=60 for each of six targets)
@@ -60,7 +60,7 @@ soak: $(VENV)/.dev ## Kill runners, kernels and collectors at random for ten min
 bench: $(VENV)/.dev ## Measure beside papermill, Ploomber, DVC, Snakemake and Metaflow (ARGS="--list" shows what)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-pictures: $(VENV)/.dev labextension/node_modules/axe-core/axe.min.js system ## Take the screenshots of the documentation afresh, in a real browser
+pictures: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system ## Take the screenshots of the documentation afresh, in a real browser
 	JUPYTER_PIPELINES_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/browser/test_journey.py
 
 docs: $(VENV)/.dev ## Build the documentation afresh; a warning fails
@@ -87,6 +87,11 @@ $(VENV)/bin/python: | system
 
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@touch $@
+
+# What a pull or an edit has changed in the front end since it was built; nothing is built where nothing has.
+$(VENV)/.front: $(VENV)/.dev $(shell find labextension/src labextension/style labextension/schema -type f) $(wildcard labextension/*.json labextension/*.mjs)
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
 # The front end's own tools: its builder, TypeScript, and axe-core for the tests. Node comes from PyPI where there is none.
