@@ -113,6 +113,7 @@ ROWS = {
 }
 
 J, N, R = "tests/journeys/", "tests/notebook/", "tests/running/"
+A = "tests/server/test_refusals.py::"
 ALSO: dict[str, tuple[str, ...]] = {
     J + "test_faults.py::test_a_step_that_dies_never_succeeds_and_a_plain_rerun_completes": (
         "R01",
@@ -172,6 +173,17 @@ ALSO: dict[str, tuple[str, ...]] = {
     "tests/storing/test_digests.py::test_one_byte_changed_with_size_and_mtime_kept_is_found": ("R44",),
     "tests/storing/test_leases.py::test_a_clock_that_goes_back_gives_greater_numbers_all_the_same": ("R44",),
     "tests/running/test_guarding.py::test_changing_a_stored_value_is_noticed": ("R14",),
+    R + "test_explaining.py::test_memory_is_blamed_only_with_evidence": ("R03",),
+    R + "test_worker.py::test_a_flood_of_figures_is_cut": ("R21",),
+    "tests/server/test_runs.py::test_the_same_key_gets_the_same_run_also_at_once_and_after_a_restart": ("R78",),
+    "tests/server/test_pages.py::test_what_others_wrote_is_text": ("S02",),
+    "tests/browser/test_graph_safety.py::test_no_text_becomes_markup_anywhere": ("S02", "S03"),
+    "tests/server/test_answers.py::test_what_others_wrote_comes_back_as_json_only": ("S24",),
+    A + "test_ids_and_names_lead_nowhere": ("S05",),
+    A + "test_pages_of_other_sites_are_refused_even_with_the_token": ("S09",),
+    A + "test_a_page_needs_the_xsrf_token": ("S09",),
+    A + "test_another_host_is_refused": ("S10",),
+    A + "test_a_guest_reads_and_cannot_run": ("S30",),
 }
 NOT_YET = {
     "R10": "kernels are our own processes; no gateway is used",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import tornado.web
+import websocket
 from jsonschema import Draft202012Validator
 
 from jupyter_pipelines.interfaces.server.asking import Route
@@ -74,6 +75,15 @@ def test_pages_of_other_sites_are_refused_even_with_the_token(served: Place, rou
     reply = served.ask(route.method, filled(route), body_of(route), Origin=origin)
     assert reply.status == 403
     assert "Access-Control-Allow-Origin" not in reply.headers
+
+
+def test_the_stream_of_events_is_for_those_who_have_logged_in(served: Place) -> None:
+    """S11: it is Jupyter's own; there is no other."""
+    stream = f"ws://127.0.0.1:{served.port}/api/events/subscribe"
+    for options in ({}, {"header": ["Authorization: token wrong"]}, {"origin": "http://evil.example", "header": []}):
+        with pytest.raises(websocket.WebSocketBadStatusException) as caught:
+            websocket.create_connection(stream, timeout=30, **options)
+        assert caught.value.status_code == 403
 
 
 @EACH

@@ -1,5 +1,7 @@
 """Kills the first process that comes to a named point: ``JP_TEST_KILL_AT=MODULE:NAME:before|after``.
 
+``JP_TEST_SIGNAL`` is the number of another signal than SIGKILL.
+
 Python imports it in every process whose PYTHONPATH has this folder: the runner, workers, zygotes and kernels.
 """
 
@@ -56,7 +58,7 @@ def die() -> None:
         os.close(os.open(os.environ["JP_TEST_KILLED"], os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         return  # somebody has died already
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), int(os.environ.get("JP_TEST_SIGNAL", signal.SIGKILL)))
 
 
 if MODULE:
