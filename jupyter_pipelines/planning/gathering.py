@@ -24,6 +24,9 @@ class Glance(Protocol):
     def record(self, key: str) -> StepRecord | None:
         """Return what is stored under `key`."""
 
+    def damaged(self, key: str) -> bool:
+        """Tell whether something was stored under `key` that is damaged, so that it has been put aside."""
+
     def latest(self, step: str) -> StepRecord | None:
         """Return the newest record of the step called `step`."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NEVER_RUN = Reason(code="never-run", text="never run")
 _OTHER_KEYS = Reason(code="never-run", text="never run by this version of jupyter-pipelines")
+_SPOILT = Reason(code="output-corrupt", text="its stored record is damaged")
 _FORCED = Reason(code="forced", text="forced")
 _NO_CACHE = Reason(code="no-cache", text="declared with `--no-cache`")
 _INPUTS = ("input", "file", "file-name")
@@ -169,7 +170,7 @@ class Judge:
         if record is None:
             latest = self._view.latest(step.name)
             reason = _NEVER_RUN if latest is None else why(draft.parts, latest.parts, step) or _OTHER_KEYS
-            return replace(draft, reason=reason, previous=latest)
+            return replace(draft, reason=_SPOILT if self._view.damaged(str(draft.key)) else reason, previous=latest)
         damage = self._damage(step, record)
         if damage is not None:
             return replace(draft, reason=damage, previous=record)

@@ -351,13 +351,17 @@ class _Loop:
             self._decided(planned)
 
     def _decided(self, planned: PlannedStep) -> None:
-        name = planned.name
+        name, before = planned.name, self._planned.get(planned.name)
+        # Decided on again under the lease: what was damaged has been put aside meanwhile, and reads as missing.
+        healed = before is not None and before.reason.code == "output-corrupt" and before.key == planned.key
+        if before is not None and healed and planned.decision == "run":
+            planned = replace(planned, reason=before.reason)
         self._planned[name] = planned
         self._books.decided(planned)
         if planned.decision in ("reuse", "blocked"):
             self._tell(Decided(step=name, decision="reuse" if planned.decision == "reuse" else "blocked"))
             return
-        for fault in heal(self._store, planned):
+        for fault in () if healed else heal(self._store, planned):
             self._books.warned(fault, name)
         self._tell(Decided(step=name, decision="run"))
 

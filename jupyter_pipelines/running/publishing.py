@@ -75,14 +75,17 @@ def publish(
 
 
 def heal(store: Store, planned: PlannedStep) -> Iterator[Fault]:
-    """Put damaged outputs of an earlier run of the step aside, and yield a warning for each."""
-    record = store.records.get(planned.key) if planned.key else None
-    if planned.reason.code != "output-corrupt" or record is None:
+    """Put damaged outputs of an earlier run of the step aside, and yield a warning for each; for its record, too."""
+    if planned.reason.code != "output-corrupt" or planned.key is None:
+        return
+    record = store.records.get(planned.key)
+    if record is None:
+        yield _damaged(planned.name, f"record of step `{planned.name}`")
         return
     for name, artifact in record.outputs.items():
         if store.intact(artifact) == "corrupt":
             store.blobs.quarantine(artifact.digest)
-            yield _damaged(planned.name, name)
+            yield _damaged(planned.name, f"output `{planned.name}.{name}`")
 
 
 def changed(step: str, what: Sequence[str]) -> Fault:
@@ -121,10 +124,10 @@ def _missing(store: Store, step: Step, outcome: Outcome) -> Iterator[Fault]:
             )
 
 
-def _damaged(step: str, output: str) -> Fault:
+def _damaged(step: str, what: str) -> Fault:
     return Fault(
         code="JP410",
-        message=f"the stored output `{step}.{output}` failed its checksum and is computed again",
+        message=f"the stored {what} failed its checksum and is computed again",
         suggestion="check the disk if this happens more than once",
         severity="warning",
         step=step,

@@ -172,6 +172,7 @@ class Records:
     def __init__(self, door: Folder, index: Index) -> None:
         self._door = door
         self._index = index
+        self._spoilt: set[str] = set()
 
     def get(self, key: str) -> StepRecord | None:
         """Return the record of `key`; a damaged or foreign one is put aside and is as good as none."""
@@ -197,7 +198,12 @@ class Records:
             if isinstance(error, OSError) and (is_passing(error) or error.errno == errno.EIO):
                 raise unreadable(error, self._door.root, f"`{path}`") from error
             self._door.set_aside(path, str(error))
+            self._spoilt.add(key)
             return None
+
+    def was_damaged(self, key: str) -> bool:
+        """Tell whether there was a record of `key` that has been put aside here, and none since."""
+        return key in self._spoilt
 
     def get_many(self, keys: Iterable[str]) -> dict[str, StepRecord]:
         """Return the records of those of `keys` that have one; unchanged files are not read twice."""
@@ -238,6 +244,7 @@ class Records:
             The store is full (JP403) or cannot be written (JP402).
         """
         self._door.write(path_of(record.key), encode(record), named=settled)
+        self._spoilt.discard(record.key)
         mark = self._door.mark(f"{self._door.root}/{path_of(record.key)}")
         if mark is not None and mark.settled(disks.horizon(self._door.device())):
             self._index.keep_records([(record, mark)])

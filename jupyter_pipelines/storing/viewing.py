@@ -44,6 +44,10 @@ class StoreView:
         seen = self._as_it_was(records.path_of(key))
         return seen[1] if seen else self.store.records.get(key)
 
+    def damaged(self, key: str) -> bool:
+        """Tell whether the record of `key` was damaged, and has been put aside."""
+        return self.store.records.was_damaged(key)
+
     def latest(self, step: str) -> StepRecord | None:
         """Return the newest record of `step`, of this notebook if it has one."""
         return self.store.records.latest(step, self.notebook)
@@ -113,6 +117,10 @@ class Glance:
     def record(self, key: str) -> StepRecord | None:
         """Return what is stored under `key`."""
         return self._records.get(key) or self._view.record(key)
+
+    def damaged(self, key: str) -> bool:
+        """Tell whether the record of `key` was damaged, and has been put aside."""
+        return self._view.damaged(key)
 
     def latest(self, step: str) -> StepRecord | None:
         """Return the newest record of `step`."""

@@ -118,7 +118,10 @@ def test_an_attacked_entry_is_a_miss_that_heals_itself(
     assert book.value("use.seen", "--store", str(target.store)) == 200
     assert answer.steps("state")["make"] == "succeeded"
     assert not target.canary.exists()
+    assert answer.err.count("JP410") == 1
+    assert answer.reasons["make"] == "output-corrupt"
     again = book.run("-p", "seed=2")
     assert set(again.steps("state").values()) == {"reused"}
+    assert "JP410" not in again.err
     assert book.call("fsck").code == 0
     assert json.loads(book.path.read_text()) == clean

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jupyter_client.manager import KernelManager
 
 from tests.journeys.book import Book
+from tests.kernels import kernel_manager
 
 pytestmark = pytest.mark.kernel
 
@@ -21,7 +21,7 @@ class Live:
     """A kernel, and what a front end sees of it."""
 
     def __init__(self, folder: Path, notebook: Path | None = None) -> None:
-        self.manager = KernelManager()
+        self.manager = kernel_manager()
         environment = {"JUPYTER_PIPELINES_NOTEBOOK": str(notebook)} if notebook else {}
         self.manager.start_kernel(
             cwd=str(folder), extra_arguments=["--InteractiveShell.colors=NoColor"], env=environment_with(environment)

@@ -19,6 +19,7 @@ from jupyter_pipelines import project as projects
 from jupyter_pipelines.errors import ExecutorLost, PlanError
 from jupyter_pipelines.project import Project
 from tests.journeys.book import Answer, Book
+from tests.kernels import kernel_manager
 
 pytestmark = pytest.mark.kernel
 
@@ -153,7 +154,7 @@ def test_a_run_goes_on_when_the_kernel_that_started_it_is_restarted(waiting: Boo
 
 
 def kernel(book: Book) -> tuple[KernelManager, object]:
-    manager = KernelManager()
+    manager = kernel_manager()
     manager.start_kernel(
         cwd=str(book.folder),
         env={**os.environ, "JUPYTER_PIPELINES_NOTEBOOK": str(book.path)},

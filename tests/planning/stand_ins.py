@@ -87,6 +87,9 @@ class Store:
         self.asked["record"] += 1
         return self.records.get(key)
 
+    def damaged(self, key: str) -> bool:
+        return key in self.damage
+
     def latest(self, step: str) -> StepRecord | None:
         self.asked["latest"] += 1
         mine = [record for record in self.records.values() if record.step == step]

@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
-from jupyter_client.manager import AsyncKernelManager, KernelManager
 
 from jupyter_pipelines.running.forking.keeping import KEEPER
 from jupyter_pipelines.running.forking.owner import can_fork
+from tests.kernels import async_kernel_manager, kernel_manager
 
 pytestmark = pytest.mark.kernel
 forks = pytest.mark.skipif(not can_fork({}), reason="forked processes are for Linux")
@@ -48,7 +48,7 @@ def start() -> Iterator[Callable[..., Any]]:
     started: list[Any] = []
 
     def one(**options: Any) -> Any:
-        manager = KernelManager(kernel_name=NAME)
+        manager = kernel_manager(kernel_name=NAME)
         manager.start_kernel(**options)
         client = manager.client()
         client.start_channels()
@@ -149,7 +149,7 @@ def test_it_is_interrupted_and_goes_on(start: Callable[..., Any], monkeypatch: p
 @pytest.mark.parametrize("now", [False, True])
 @forks
 def test_a_shutdown_leaves_nothing(now: bool) -> None:
-    manager = KernelManager(kernel_name=NAME)
+    manager = kernel_manager(kernel_name=NAME)
     manager.start_kernel()
     pid, folder = manager.provisioner.pid, Path(manager.provisioner.process.facts["folder"])
     links = Path(manager.ip).parent
@@ -157,7 +157,7 @@ def test_a_shutdown_leaves_nothing(now: bool) -> None:
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     assert not manager.is_alive()
     assert not links.exists()
-    manager = KernelManager(kernel_name=NAME)  # the node that buried the first one has put its folder away by now
+    manager = kernel_manager(kernel_name=NAME)  # the node that buried the first one has put its folder away by now
     manager.start_kernel()
     assert not folder.exists()
     manager.shutdown_kernel(now=True)
@@ -166,7 +166,7 @@ def test_a_shutdown_leaves_nothing(now: bool) -> None:
 @forks
 def test_many_kernels_at_once() -> None:
     async def all_of_them() -> list[int]:
-        managers = [AsyncKernelManager(kernel_name=NAME) for _ in range(4)]
+        managers = [async_kernel_manager(kernel_name=NAME) for _ in range(4)]
         await asyncio.gather(*[one.start_kernel() for one in managers])
         pids = [one.provisioner.pid for one in managers]
         clients = [one.client() for one in managers]
@@ -205,7 +205,7 @@ def test_a_tree_that_refuses_is_done_without(start: Callable[..., Any], monkeypa
 
 @forks
 def test_a_folder_that_is_not_there_fails_as_usual() -> None:
-    manager = KernelManager(kernel_name=NAME)
+    manager = kernel_manager(kernel_name=NAME)
     with pytest.raises(FileNotFoundError):
         manager.start_kernel(cwd="/nowhere")
     manager.cleanup_resources()
