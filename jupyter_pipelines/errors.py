@@ -101,6 +101,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP604": "an option has a value that cannot be used",
         "JP605": "a command cannot be read",
         "JP606": "an observer of a run failed",
+        "JP607": "an executor cannot be used",
+        "JP608": "a worker has something else than the plan is for",
         # JP7xx: converting
         "JP701": "a notebook cannot be converted",
         "JP702": "a converted notebook cannot be written",

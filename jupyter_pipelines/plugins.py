@@ -31,7 +31,7 @@ BUILT_IN: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
             "joblib": "storing.serializers.objects:Joblib",
             "pickle": "storing.serializers.objects:Pickle",
         },
-        "executors": {"local": "running.executors.local:Local"},
+        "executors": {"local": "running.executors.local:Local", "dask": "running.elsewhere.on_dask:Dask"},
         "stores": {"file": "storing.store:Store"},
     }
 )

@@ -305,11 +305,12 @@ class ExecutorContract(ABC):
     def test_jobs_run_at_the_same_time(self, tmp_path: Path) -> None:
         """Each of the two waits for the other."""
         code = (
-            "import pathlib, time\npathlib.Path('{}').touch()\nend = time.monotonic() + 60\n"
-            "while not pathlib.Path('{}').exists():\n    assert time.monotonic() < end\n    time.sleep(0.01)"
+            "import pathlib, time\npathlib.Path({!r}).touch()\nend = time.monotonic() + 60\n"
+            "while not pathlib.Path({!r}).exists():\n    assert time.monotonic() < end\n    time.sleep(0.01)"
         )
+        one, other = str(tmp_path / "a"), str(tmp_path / "b")
         with closing(self.executor(2)) as executor:
-            for names in (("a", "b"), ("b", "a")):
+            for names in ((one, other), (other, one)):
                 executor.submit(self.ticket(tmp_path, code.format(*names)))
             assert [one.fault for one in self._outcomes(executor, 2)] == [None, None]
 
@@ -349,7 +350,7 @@ class ExecutorContract(ABC):
     def test_what_waits_can_be_cancelled_and_never_runs(self, tmp_path: Path) -> None:
         """It does not have to wait for its turn to be told so."""
         hanging = self.ticket(tmp_path, self.HANG)
-        waiting = self.ticket(tmp_path, "import pathlib; pathlib.Path('ran').touch()")
+        waiting = self.ticket(tmp_path, f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()")
         with closing(self.executor(1)) as executor:
             executor.submit(hanging)
             executor.submit(waiting)

@@ -5,7 +5,6 @@ Every door (magics, command line, Python) goes through here, so that they cannot
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -283,4 +282,4 @@ def _executor(plan: Plan, on: str, jobs: int | None) -> Executor:
     missing = missing_kernels(plan.pipeline)
     if missing:
         raise PlanError(*missing)
-    return executor_for(plan.pipeline, on, jobs or os.cpu_count() or 1)
+    return executor_for(plan.pipeline, on, jobs)

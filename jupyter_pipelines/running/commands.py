@@ -45,6 +45,8 @@ class Task:
         What it asks for; a core if it does not say.
     seconds : float
         How long it is expected to take; decides who goes first, nothing else.
+    room : str
+        Where it runs; empty for the usual place.
     planned : {"go", "skip", "blocked"}
         Whether the plan lets it start at all.
     """
@@ -56,6 +58,7 @@ class Task:
     retries: int = 0
     demand: Resources = field(default_factory=Resources)
     seconds: float = 1.0
+    room: str = ""
     planned: Literal["go", "skip", "blocked"] = "go"
 
 

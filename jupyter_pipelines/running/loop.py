@@ -37,9 +37,9 @@ from jupyter_pipelines.running.commands import (
     Submit,
     TimerFired,
 )
-from jupyter_pipelines.running.executors import Executor
+from jupyter_pipelines.running.executors import Divided, Executor, survey
 from jupyter_pipelines.running.machine import Machine
-from jupyter_pipelines.running.preparing import foresee, keep_attempt, tasks_of, ticket_for, unmeetable
+from jupyter_pipelines.running.preparing import foresee, keep_attempt, needs_of, tasks_of, ticket_for
 from jupyter_pipelines.running.publishing import changed, heal, publish
 from jupyter_pipelines.running.run import Run
 from jupyter_pipelines.running.stopping import Stop
@@ -123,11 +123,11 @@ def run_plan(
     """
     stop, clock = stop or Stop(), clock or Clock()
     with stop.on_signals(), closing(executor):
-        faults = unmeetable(plan, executor.capacity())
-        if faults:
+        faults = survey(executor, needs_of(plan))
+        if any(fault.severity == "error" for fault in faults):
             raise PlanError(*faults)
         books = Books(plan, store, observers=observers, notebook=notebook, clock=clock.now, run=run)
-        return _Loop(plan, store, executor, books, stop, keep_going=keep_going, clock=clock).run()
+        return _Loop(plan, store, executor, books, stop, keep_going=keep_going, clock=clock, doubts=faults).run()
 
 
 class _Loop:
@@ -141,15 +141,20 @@ class _Loop:
         *,
         keep_going: bool,
         clock: Clock,
+        doubts: Sequence[Fault],
     ) -> None:
         self._plan = plan
+        self._doubts = doubts
         self._store = store
         self._executor = executor
         self._books = books
         self._stop = stop
         self._mailbox: Mailbox | None = None
         self._clock = clock
-        self._machine = Machine(tasks_of(plan), jobs=executor.jobs, capacity=executor.capacity(), keep_going=keep_going)
+        rooms = executor.rooms if isinstance(executor, Divided) else None
+        self._machine = Machine(
+            tasks_of(plan), jobs=executor.jobs, capacity=executor.capacity(), rooms=rooms, keep_going=keep_going
+        )
         self._orders: deque[Command] = deque()
         self._planned: dict[str, PlannedStep] = {}
         self._leases: dict[str, Lease] = {}
@@ -177,6 +182,8 @@ class _Loop:
     def run(self) -> Run:
         try:
             self._books.begin(self._executor.jobs)
+            for fault in self._doubts:
+                self._books.warned(fault)
             folder = self._books.journal.folder
             self._mailbox = Mailbox(folder) if folder else None
             self._obey(self._machine.start())

@@ -75,12 +75,20 @@ class Machine:
         How many may run at once.
     capacity : Resources
         What there is; None is not limited. A task that asks for more gets all of it.
+    rooms : Mapping of str to (int, Resources) or None
+        The same apart for tasks that say so, by what they say.
     keep_going : bool
         After a failure, go on with what does not depend on it.
     """
 
     def __init__(
-        self, tasks: Sequence[Task], *, jobs: int, capacity: Resources | None = None, keep_going: bool = False
+        self,
+        tasks: Sequence[Task],
+        *,
+        jobs: int,
+        capacity: Resources | None = None,
+        rooms: Mapping[str, tuple[int, Resources]] | None = None,
+        keep_going: bool = False,
     ) -> None:
         self._tasks = {task.name: task for task in tasks}
         self._after = _successors(tasks)
@@ -90,7 +98,7 @@ class Machine:
         self._attempts = dict.fromkeys(self._tasks, 0)
         self._causes: dict[str, str] = {}
         self._leased: set[str] = set()
-        self._places = _Places(self._tasks, jobs=jobs, capacity=capacity or Resources())
+        self._places = _Rooms(self._tasks, rooms or {"": (jobs, capacity or Resources())})
         self._queue = _Queue(tasks, self._after, backwards)
         self._tolerated = _tolerated(self._tasks, self._after, backwards)
         self._keep_going = keep_going
@@ -319,10 +327,35 @@ class Machine:
         return "failed" if states & {"failed", "blocked"} else "succeeded"
 
 
+class _Rooms:
+    """The places of several rooms; a task that names none of them belongs to the usual one."""
+
+    def __init__(self, tasks: Mapping[str, Task], rooms: Mapping[str, tuple[int, Resources]]) -> None:
+        self._every = {room: _Places(tasks, *size) for room, size in rooms.items()}
+        usual = self._every[""]
+        self._of = {name: self._every.get(task.room, usual) for name, task in tasks.items()}
+
+    @property
+    def full(self) -> bool:
+        return all(one.full for one in self._every.values())
+
+    def has(self, name: str) -> bool:
+        return self._of[name].has(name)
+
+    def fits(self, name: str) -> bool:
+        return self._of[name].fits(name)
+
+    def take(self, name: str) -> None:
+        self._of[name].take(name)
+
+    def leave(self, name: str) -> None:
+        self._of[name].leave(name)
+
+
 class _Places:
     """Who occupies what: at most `jobs` tasks, at most `capacity` in all."""
 
-    def __init__(self, tasks: Mapping[str, Task], *, jobs: int, capacity: Resources) -> None:
+    def __init__(self, tasks: Mapping[str, Task], jobs: int, capacity: Resources) -> None:
         # More jobs than cores is a wish to be respected: a task that does not say what it needs counts as one core.
         cores = None if capacity.cpus is None else max(capacity.cpus, jobs)
         self._free = [jobs, *(_infinite(one) for one in (cores, capacity.gpus, capacity.memory))]

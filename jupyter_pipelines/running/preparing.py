@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.pipeline.data import Artifact, Input, Upstream
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.pipeline.step import Resources, Step
+from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.running.commands import Task
-from jupyter_pipelines.running.ticket import Given, Publish, Ticket, Wanted, Warm
+from jupyter_pipelines.running.executors import Need
+from jupyter_pipelines.running.ticket import Given, Publish, Source, Ticket, Wanted, Warm
 
 if TYPE_CHECKING:
     from jupyter_pipelines.planning.plan import Plan, PlannedStep
 
 Known = Mapping[str, Mapping[str, Artifact]]
 _AHEAD = 2
-_KINDS = ("cpus", "gpus", "memory")
 
 
 def tasks_of(plan: Plan) -> list[Task]:
@@ -26,10 +25,21 @@ def tasks_of(plan: Plan) -> list[Task]:
     return [_task(plan.pipeline, planned) for planned in plan.steps]
 
 
-def unmeetable(plan: Plan, capacity: Resources) -> tuple[Fault, ...]:
-    """Return a fault for every step that may run and asks for more than there is."""
-    may_run = [plan.pipeline[one.name] for one in plan.steps if one.decision in ("run", "maybe")]
-    return tuple(fault for step in may_run for fault in _beyond(step, capacity))
+def needs_of(plan: Plan) -> list[Need]:
+    """Return what every step that may run needs of the place where it runs."""
+    may_run = [one for one in plan.steps if one.decision in ("run", "maybe")]
+    return [_need(plan, plan.pipeline[one.name], one.parts) for one in may_run]
+
+
+def _need(plan: Plan, step: Step, parts: Mapping[str, str]) -> Need:
+    return Need(
+        step=step.name,
+        demand=step.resources,
+        python="" if step.kernel else parts.get("python", ""),
+        packages={} if step.kernel else {name: parts.get(f"package:{name}", "") for name in step.packages},
+        secrets=secrets_of(plan.pipeline, step, plan.values),
+        place=step.place,
+    )
 
 
 def ticket_for(
@@ -90,10 +100,18 @@ def ticket_for(
         outputs={one.name: Wanted(kind=one.kind, format=one.format) for one in step.outputs},
         timeout=step.timeout,
         kernel=step.kernel,
+        root=str(pipeline.root),
+        sources=_sources(step),
         warm=foreseen[0],
         following=foreseen[1:],
         publish=Publish(notebook=str(folder / f"{step.name}.ipynb"), log=str(folder / f"{step.name}.log")),
     )
+
+
+def _sources(step: Step) -> list[Source]:
+    """Return the files that the code of a step reaches: the project's own modules, and what it reads by name."""
+    modules = [Source(path=module.path, text=module.source, name=module.name) for module in step.modules]
+    return [*modules, *(Source(path=path) for path in step.files)]
 
 
 def secrets_of(pipeline: Pipeline, step: Step, values: Mapping[str, Any]) -> dict[str, str]:
@@ -138,6 +156,7 @@ def _task(pipeline: Pipeline, planned: PlannedStep) -> Task:
         retries=step.retries,
         demand=step.resources,
         seconds=planned.previous.seconds if planned.previous else 1.0,
+        room=step.on or "",
         planned="skip" if planned.decision == "skip" else "blocked" if planned.decision == "blocked" else "go",
     )
 
@@ -147,23 +166,6 @@ def _optional(step: Step) -> frozenset[str]:
     taken = [(one.source.step, one.optional) for one in step.inputs if isinstance(one.source, Upstream)]
     needed = {name for name, optional in taken if not optional} | set(step.after)
     return frozenset(name for name, _ in taken) - needed
-
-
-def _beyond(step: Step, capacity: Resources) -> Iterator[Fault]:
-    for kind in _KINDS:
-        wanted, most = getattr(step.resources, kind), getattr(capacity, kind)
-        if wanted is not None and most is not None and wanted > most:
-            yield Fault(
-                code="JP604",
-                message=f"step `{step.name}` asks for {_amount(kind, wanted)}, and there are {_amount(kind, most)}",
-                suggestion=f"write `--{kind}` with at most {most}, or run it where there is more",
-                step=step.name,
-                place=step.place,
-            )
-
-
-def _amount(kind: str, number: int) -> str:
-    return f"{number / 1e6:.0f} MB of memory" if kind == "memory" else f"{number} {kind}"
 
 
 def _given(one: Input, planned: PlannedStep, known: Known, folder: Path) -> Given:

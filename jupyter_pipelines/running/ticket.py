@@ -38,6 +38,17 @@ class Wanted(TypedDict):
     format: str | None
 
 
+class Source(TypedDict):
+    """A file that a step's code reaches: what a worker elsewhere has to have, at the same place in the project.
+
+    ``text`` and ``name`` are those of one of the project's own modules; without them it is a file that code reads.
+    """
+
+    path: str
+    text: NotRequired[str]
+    name: NotRequired[str]
+
+
 class Warm(TypedDict):
     """What may be imported before a step's kernel is needed: nothing but what the step imports itself.
 
@@ -96,6 +107,10 @@ class Ticket:
         What its kernel may have imported when it starts; None when nothing is known.
     following : sequence of Warm
         The same for the steps that are likely to start next.
+    root : str
+        The project's folder.
+    sources : sequence of Source
+        The project's own modules that it reaches, and files that it reads by a name in its code.
     publish : Publish
         Where the executed notebook and the log go, whatever happens.
     """
@@ -118,6 +133,8 @@ class Ticket:
     environment: Mapping[str, str] = field(default_factory=dict)
     warm: Warm | None = None
     following: Sequence[Warm] = field(default_factory=list)
+    root: str = ""
+    sources: Sequence[Source] = field(default_factory=list)
 
     def to_dict(self, *, notebook: bool = True) -> dict[str, Any]:
         """Return the ticket as JSON holds it, on request without the notebook."""

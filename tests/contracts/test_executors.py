@@ -9,7 +9,7 @@ from jupyter_pipelines.running.executors import Executor
 from jupyter_pipelines.running.executors.local import Local
 from jupyter_pipelines.testing import ExecutorContract
 
-TESTED = {"local"}
+TESTED = {"dask", "local"}  # Dask in test_dask.py
 
 
 @pytest.mark.kernel

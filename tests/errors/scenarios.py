@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -72,6 +73,24 @@ def patched(book: Book, lines: str) -> Book:
     (book.folder / "patch" / "sitecustomize.py").write_text(lines)
     book.environment["PYTHONPATH"] = str(book.folder / "patch")
     return book
+
+
+def without_dask(book: Book) -> str:
+    patched(book, "import sys\nsys.modules['distributed'] = None\n")
+    return book.write(LOAD).call("run", "--on", "dask").err
+
+
+def on_another_python(book: Book) -> str:
+    """The worker is in the process that asks; so it is the plan that is told something else."""
+    lie = "import jupyter_pipelines.planning.packages as p\np.python, real = lambda: '3.99', p.python\n"
+    lie += "import jupyter_pipelines.running.elsewhere.on_dask as d\n"
+    lie += (
+        "connect = d.Dask._connect\ndef lied(self):\n    p.python = real\n    connect(self)\nd.Dask._connect = lied\n"
+    )
+    lines = f"{lie}from jupyter_pipelines.interfaces.cli import main\nmain(['run', 'book.ipynb', '--on', 'dask'])\n"
+    book.write(LOAD)
+    said = re.sub(r"inproc://[^ ]+", "tcp://10.0.0.7:41235", python(book, lines))
+    return re.sub(r"Python 3\.\d+,", "Python 3.11,", said)
 
 
 def served(line: str) -> Scenario:
@@ -252,6 +271,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "JP605": asked("rnu"),
     "JP701": of_another_language,
     "JP702": lambda book: book.write("rows = [1]").call("convert", "-o", "nowhere/book.ipynb").err,
+    "JP607": without_dask,
+    "JP608": on_another_python,
     "JP606": observed_by_something_broken,
     "JP703": lambda book: book.write("rows = [1]\nprint(rows)").call("convert", "--static").err,
     "JP704": without_pytest,

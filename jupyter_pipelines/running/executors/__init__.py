@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, runtime_checkable
 
+from jupyter_pipelines.errors import Fault, Place
 from jupyter_pipelines.pipeline.step import Resources
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
 
 
 class Executor(Protocol):
-    """Runs tickets somewhere. Built by ``Class(jobs)``; nothing is started before the first ticket.
+    """Runs tickets somewhere. Built by ``Class(jobs)``, for ``--on NAME:WHERE`` by ``Class(jobs, WHERE)``.
+
+    Nothing is started before the first ticket, or before it is asked what there is.
 
     One paragraph for authors: call :func:`jupyter_pipelines.running.worker.execute` in a process that runs one ticket
     at a time, hand its progress and its outcome back from :meth:`poll`, and turn the loss of that process into an
@@ -42,3 +46,109 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """End everything; nothing of it is left when this returns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What a step needs of the place where it runs.
+
+    Parameters
+    ----------
+    step : str
+        The step.
+    demand : Resources
+        What it asks for.
+    python : str
+        Minor version of the Python that its key names; empty for a kernel of another one.
+    packages : Mapping of str to str
+        Versions of the packages that its key names, by import name.
+    secrets : Mapping of str to str
+        Of its parameters that are secrets: where each one is.
+    place : Place or None
+        Where its header stands.
+    """
+
+    step: str
+    demand: Resources = field(default_factory=Resources)
+    python: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    place: Place | None = None
+
+
+class Room(NamedTuple):
+    """How many tickets at once, and what there is for all of them."""
+
+    jobs: int
+    capacity: Resources
+
+
+@runtime_checkable
+class Surveying(Protocol):
+    """An executor whose places differ, or lie elsewhere: it is asked before anything runs."""
+
+    def survey(self, needs: Sequence[Need]) -> Sequence[Fault]:
+        """Return what stands in the way of these steps, as errors, and what is doubtful, as warnings."""
+
+
+@runtime_checkable
+class Divided(Protocol):
+    """An executor made of several: what one of them lacks holds up none of the others.
+
+    Attributes
+    ----------
+    rooms : Mapping of str to Room
+        By what the steps say after ``--on``; the empty name for those that say nothing.
+    """
+
+    rooms: Mapping[str, Room]
+
+
+def survey(executor: Executor, needs: Sequence[Need]) -> Sequence[Fault]:
+    """Return what stands in the way of steps, and what is doubtful, before anything runs."""
+    if isinstance(executor, Surveying):
+        return executor.survey(needs)
+    capacity = executor.capacity()
+    return [fault for need in needs for fault in lacking(need, [capacity])]
+
+
+KINDS = ("cpus", "gpus", "memory")
+
+
+def lacking(need: Need, offers: Sequence[Resources]) -> list[Fault]:
+    """Return a fault for everything that a step asks for and that not one of `offers` has."""
+    if any(not _beyond(need.demand, one) for one in offers):
+        return []
+    found = []
+    for kind in KINDS:
+        most = max((_infinite(getattr(one, kind)) for one in offers), default=0)
+        wanted = getattr(need.demand, kind) or 0
+        if wanted > most:
+            found.append(
+                _refused(need, f"{amount(kind, wanted)}, and there are {amount(kind, int(most))}", kind, int(most))
+            )
+    return found or [_refused(need, "more than any one place has", "cpus", None)]
+
+
+def _beyond(demand: Resources, offer: Resources) -> bool:
+    return any((getattr(demand, kind) or 0) > _infinite(getattr(offer, kind)) for kind in KINDS)
+
+
+def _refused(need: Need, what: str, kind: str, most: int | None) -> Fault:
+    way = "ask for less" if most is None else f"write `--{kind}` with at most {most}"
+    return Fault(
+        code="JP604",
+        message=f"step `{need.step}` asks for {what}",
+        suggestion=f"{way}, or run it where there is more",
+        step=need.step,
+        place=need.place,
+    )
+
+
+def amount(kind: str, number: int) -> str:
+    """Return an amount of something in words."""
+    return f"{number / 1e6:.0f} MB of memory" if kind == "memory" else f"{number} {kind}"
+
+
+def _infinite(number: int | None) -> float:
+    return float("inf") if number is None else number

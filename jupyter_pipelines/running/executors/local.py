@@ -52,6 +52,11 @@ class Local:
         self._zygote: Zygote | None = None
         self._may_fork = can_fork(os.environ)
 
+    @staticmethod
+    def usual_jobs() -> int:
+        """Return how many tickets at once when nobody says so: one for each core."""
+        return os.cpu_count() or 1
+
     def capacity(self) -> Resources:
         """Return the cores and the memory of this machine; GPUs are not looked for."""
         return Resources(cpus=cores(), memory=_memory())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from jupyter_pipelines import plugins
+from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Resources
-from jupyter_pipelines.running.executors import Executor
+from jupyter_pipelines.running.executors import Divided, Executor, Need, Room, survey
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
 
 SLICE = 0.05
@@ -33,6 +35,20 @@ class Routed:
         self._executors = {name: make(name) for name in dict.fromkeys([default, *self._targets.values()])}
         self._under_way: dict[str, Executor] = {}
         self.jobs = sum(one.jobs for one in self._executors.values())
+
+    @property
+    def rooms(self) -> dict[str, Room]:
+        """How many steps at once, and what there is for them, in each of them."""
+        default = self._executors[self._default]
+        return {"": _room(default), **{name: _room(one) for name, one in self._executors.items()}}
+
+    def survey(self, needs: Sequence[Need]) -> Sequence[Fault]:
+        """Return what stands in the way of these steps where they are to run."""
+        return [
+            fault
+            for name, one in self._executors.items()
+            for fault in survey(one, [need for need in needs if self._targets.get(need.step, self._default) == name])
+        ]
 
     def capacity(self) -> Resources:
         """Return the most that any of them has: what not even that one has can never run."""
@@ -78,12 +94,16 @@ class Routed:
             one.close()
 
 
+def _room(executor: Executor) -> Room:
+    return executor.rooms[""] if isinstance(executor, Divided) else Room(executor.jobs, executor.capacity())
+
+
 def _most(amounts: Iterator[int | None]) -> int | None:
     known = list(amounts)
     return None if None in known else max(one for one in known if one is not None)
 
 
-def executor_for(pipeline: Pipeline, on: str, jobs: int) -> Executor:
+def executor_for(pipeline: Pipeline, on: str, jobs: int | None) -> Executor:
     """Return what runs the steps of `pipeline`: one executor, or several where headers name others.
 
     Raises
@@ -92,8 +112,11 @@ def executor_for(pipeline: Pipeline, on: str, jobs: int) -> Executor:
         There is none of that name (JP602), or it cannot be loaded (JP601).
     """
 
-    def make(name: str) -> Executor:
-        made: Executor = plugins.load("executors", name)(jobs)
+    def make(target: str) -> Executor:
+        name, colon, where = target.partition(":")
+        of = plugins.load("executors", name)
+        at_once = jobs or getattr(of, "usual_jobs", os.cpu_count)() or 1
+        made: Executor = of(at_once, where) if colon else of(at_once)
         return made
 
     targets = {step.name: step.on for step in pipeline if step.on is not None and step.on != on}

@@ -1,0 +1,231 @@
+"""There: a process on another machine that runs parcels, each in a kernel of its own, and tells how it goes.
+
+The engine's own process is not the place for a step: papermill's working directory belongs to a whole process, and an
+engine runs several tasks in one. So its tasks hand parcels to the workers that run steps on any machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import PipelinesError
+from jupyter_pipelines.pipeline.secrets import NoSecret, reveal
+from jupyter_pipelines.running.executors.local import Local
+from jupyter_pipelines.running.ticket import Given, Outcome, Progress, Publish, Ticket
+from jupyter_pipelines.storing.blobs import Incoming
+from jupyter_pipelines.storing.store import Store
+
+Tell = Callable[[dict[str, Any]], None]
+_PACE = 0.05
+_LOG_PIECE = 16_384
+_current: list[Agent] = []
+_lock = threading.Lock()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Job:
+    """A parcel that is being run."""
+
+    ticket: Ticket
+    tell: Tell
+    said: int = 0
+    done: queue.Queue[Outcome] = field(default_factory=queue.Queue)
+
+
+class Agent:
+    """Runs parcels on this machine, several at once.
+
+    Parameters
+    ----------
+    jobs : int
+        How many at most.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self._local = Local(jobs)
+        self._orders: queue.Queue[tuple[str, Any]] = queue.Queue()
+        self._jobs: dict[str, _Job] = {}
+        threading.Thread(target=self._work, name="jupyter-pipelines-agent", daemon=True).start()
+
+    @classmethod
+    def here(cls, jobs: int) -> Agent:
+        """Return the one of this process."""
+        with _lock:
+            if not _current:
+                _current.append(cls(jobs))
+            return _current[0]
+
+    def run(self, parcel: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+        """Run a parcel to its end; return its outcome, with the digests of its notebook and its log.
+
+        Parameters
+        ----------
+        parcel : Mapping
+            See :func:`jupyter_pipelines.running.elsewhere.packing.pack`.
+        tell : callable
+            Hears of progress, and of what is printed.
+
+        Raises
+        ------
+        PipelinesError
+            The store cannot be opened here, or does not hold what was packed.
+        """
+        store = Store.open(parcel["ticket"]["store"], create=False)
+        try:
+            folder = store.scratch(".parcel")
+            try:
+                job = _Job(ticket=lay_out(parcel, store, folder), tell=tell)
+                self._orders.put(("run", job))
+                return _brought(job.done.get(), job.ticket, store, parcel)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            store.close()
+
+    def cancel(self, ticket: str, *, hard: bool) -> None:
+        """Ask for the end of a parcel; unknown ones are ignored."""
+        self._orders.put(("cancel", (ticket, hard)))
+
+    def close(self) -> None:
+        """End everything that runs."""
+        self._orders.put(("close", None))
+
+    def _work(self) -> None:
+        """Only this thread speaks with the workers."""
+        while True:
+            try:
+                order, what = self._orders.get(block=not self._jobs)
+            except queue.Empty:
+                order, what = "", None
+            if order == "close":
+                self._local.close()
+                return
+            self._obey(order, what)
+            for news in self._local.poll(_PACE) if self._jobs else ():
+                self._heard(news)
+            for job in self._jobs.values():
+                _tell_log(job)
+
+    def _obey(self, order: str, what: Any) -> None:
+        if order == "run":
+            self._jobs[what.ticket.id] = what
+            self._local.submit(what.ticket)
+        elif order == "cancel":
+            self._local.cancel(what[0], hard=what[1])
+
+    def _heard(self, news: Progress | Outcome) -> None:
+        job = self._jobs.get(news.ticket)
+        if job is None:
+            return
+        if isinstance(news, Progress):
+            job.tell({"progress": news.to_dict()})
+        else:
+            del self._jobs[news.ticket]
+            job.done.put(news)
+
+
+def lay_out(parcel: Mapping[str, Any], store: Store, folder: Path) -> Ticket:
+    """Put what a parcel brought into a folder; return its ticket with the places that things have here.
+
+    Raises
+    ------
+    StoreError
+        The store does not hold what was packed.
+    """
+    project = folder / "project"
+    cwd = project / parcel["cwd"]
+    cwd.mkdir(parents=True)
+    for place, digest in parcel["files"].items():
+        store.blobs.copy(digest, _made(project, place))
+    for place, digest in parcel["folders"].items():
+        store.blobs.materialise(digest, _made(project, place))
+    for place, text in parcel["texts"].items():
+        _made(project, place).write_text(text, encoding="utf-8")
+    ticket = Ticket.from_dict(parcel["ticket"])
+    there, here = ticket.path, str(folder / "run" / Path(ticket.path).name)
+    own = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+    ways = os.pathsep.join([*(str(project / way) for way in parcel["ways"]), *own]) if parcel["ways"] else ""
+    return replace(
+        ticket,
+        notebook=_moved(ticket.notebook, there, here),
+        path=here,
+        cwd=str(cwd),
+        inputs={name: _found(given, project) for name, given in ticket.inputs.items()},
+        environment={**ticket.environment, **({"PYTHONPATH": ways} if ways else {})},
+        publish=Publish(notebook=f"{here}.ipynb", log=f"{here}.log"),
+    )
+
+
+def missing_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
+    """Return the names of those that cannot be had on this machine, each with the reason."""
+    found = {}
+    for name, reference in secrets.items():
+        try:
+            reveal(reference, Path.cwd())
+        except NoSecret as error:
+            found[name] = error.why
+    return found
+
+
+def _made(project: Path, place: str) -> Path:
+    path = Path(os.path.normpath(project / place))
+    if not path.is_relative_to(project.parent):
+        raise ValueError(f"leads out of the folder of the step: {place!r}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _found(given: Given, project: Path) -> Given:
+    if given["kind"] != "file" or not given["path"].startswith("{project}/"):
+        return given
+    return {**given, "path": os.path.normpath(project / given["path"].removeprefix("{project}/"))}
+
+
+def _moved(notebook: Mapping[str, Any], before: str, now: str) -> dict[str, Any]:
+    """Return a notebook in which a path, as Python and as JSON write it, is another one."""
+    text = json.dumps(notebook)
+    forms = [(json.dumps(json.dumps(path))[1:-1], json.dumps(path)[1:-1]) for path in (before, now)]
+    for old, new in zip(*forms, strict=True):
+        text = text.replace(old, new)
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _brought(outcome: Outcome, ticket: Ticket, store: Store, parcel: Mapping[str, Any]) -> dict[str, Any]:
+    there = parcel["ticket"]["path"]
+    found: dict[str, Any] = {"outcome": outcome.to_dict(), "notebook": None, "log": None}
+    notebook, log = Path(ticket.publish["notebook"]), Path(ticket.publish["log"])
+    if notebook.is_file():
+        text = json.dumps(_moved(json.loads(notebook.read_text("utf-8")), ticket.path, there), indent=1)
+        found["notebook"] = store.blobs.put_bytes(text.encode()).digest
+    if log.is_file():
+        (stored,) = store.blobs.put_files([Incoming(path=log)])
+        found["log"] = stored.digest
+    return found
+
+
+def _tell_log(job: _Job) -> None:
+    """Tell what has been printed since the last time, a piece at once."""
+    try:
+        with Path(job.ticket.publish["log"]).open("rb") as file:
+            file.seek(job.said)
+            piece = file.read(_LOG_PIECE)
+    except OSError:
+        return
+    if piece:
+        job.said += len(piece)
+        job.tell({"log": piece.decode("utf-8", "surrogateescape"), "ticket": job.ticket.id})
+
+
+def broken(ticket: Mapping[str, Any], error: PipelinesError) -> dict[str, Any]:
+    """Return what is brought back when a parcel could not even be laid out."""
+    fault = replace(error.faults[0], step=ticket["step"])
+    return {"outcome": Outcome(ticket=ticket["id"], state="failed", fault=fault).to_dict()}

@@ -1,0 +1,118 @@
+"""What is called on the workers of a Dask cluster, and what their answers mean here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jupyter_pipelines.errors import Fault, PipelinesError
+from jupyter_pipelines.pipeline.step import Resources
+from jupyter_pipelines.running.elsewhere.placing import Place
+from jupyter_pipelines.running.executors import Need
+from jupyter_pipelines.running.executors.local import cores
+from jupyter_pipelines.storing.owners import Owner
+
+
+def perform(parcel: Mapping[str, Any], process: str, topic: str) -> dict[str, Any]:
+    """Run a parcel; the task of a Dask worker.
+
+    A task that Dask starts once more, on another worker or on one that came back, does nothing: it was lost already.
+    """
+    from distributed import get_worker
+
+    from jupyter_pipelines.running.elsewhere import agent
+
+    here = get_worker()
+    if process != Owner.current().token():
+        raise RuntimeError(f"the worker at {here.address} is not the one that was meant")
+    try:
+        return agent.Agent.here(here.state.nthreads).run(parcel, lambda message: here.log_event(topic, message))
+    except PipelinesError as error:
+        return agent.broken(parcel["ticket"], error)
+
+
+async def cancel(ticket: str, *, hard: bool) -> None:
+    """Ask for the end of a parcel that this worker runs."""
+    from jupyter_pipelines.running.elsewhere import agent
+
+    agent.Agent.here(1).cancel(ticket, hard=hard)
+
+
+def describe(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a worker has of what is asked for: its Python, versions of packages, secrets."""
+    from jupyter_pipelines.planning import packages
+    from jupyter_pipelines.running.elsewhere.agent import missing_secrets
+
+    return {
+        "process": Owner.current().token(),
+        "python": packages.python(),
+        "versions": packages.versions(tuple(asked["packages"])),
+        "secrets": missing_secrets(asked["secrets"]),
+    }
+
+
+def questions(needs: Sequence[Need]) -> dict[str, Any]:
+    """Return what is to be asked of workers, for all steps at once."""
+    return {
+        "packages": sorted({name for need in needs for name in need.packages}),
+        "secrets": {name: where for need in needs for name, where in need.secrets.items()},
+    }
+
+
+def differences(needs: Sequence[Need], answer: Any) -> list[str]:
+    """Return why a worker cannot run steps whose keys name another environment; nothing when it can."""
+    if not isinstance(answer, Mapping):
+        return [f"jupyter-pipelines does not answer there: {answer}"]
+    found: dict[str, None] = {}
+    for need in needs:
+        if need.python and need.python != answer["python"]:
+            found[f"Python {answer['python']}, and the plan is for {need.python}"] = None
+        for name, version in need.packages.items():
+            there = answer["versions"].get(name, version)
+            if version and there != version:
+                found[f"{name} {there}, and the plan is for {version}"] = None
+        lacks = {name: answer["secrets"][name] for name in need.secrets if name in answer["secrets"]}
+        found |= {f"no secret `{name}`: {why}": None for name, why in lacks.items()}
+    return list(found)
+
+
+def strange(worker: str, found: Sequence[str]) -> Fault:
+    """Return the warning that a worker takes no part."""
+    return Fault(
+        code="JP608",
+        message=f"the worker {worker} gets no steps: it has {found[0]}",
+        suggestion="install the same packages there as here, and start it again",
+        severity="warning",
+        notes=tuple(f"and {one}" for one in found[1:6]),
+    )
+
+
+def place(address: str, about: Mapping[str, Any]) -> Place:
+    """Return a worker, as the scheduler describes it."""
+    has = about.get("resources") or {}
+    memory = has.get("MEMORY", about.get("memory_limit") or None)
+    return Place(
+        name=address,
+        slots=about["nthreads"],
+        offer=Resources(
+            cpus=int(has.get("CPU", about["nthreads"])),
+            gpus=int(has.get("GPU", 0)),
+            memory=int(memory) if memory else None,
+        ),
+    )
+
+
+def own_cluster(threads: int) -> dict[str, Any]:
+    """Return how a cluster on this machine is made: one worker that offers the machine, with a thread for each job.
+
+    It lives in this process and is reached without any port: whoever reaches a scheduler can run code as its owner.
+    """
+    return {
+        "n_workers": 1,
+        "threads_per_worker": threads,
+        "processes": False,
+        "memory_limit": 0,
+        "dashboard_address": "127.0.0.1:0",
+        "silence_logs": 50,
+        "resources": {"CPU": max(cores(), threads)},
+    }

@@ -1,0 +1,251 @@
+"""A pipeline on a real Dask cluster: four workers of two kinds, in folders that share nothing but the store."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.book import Book
+from tests.running.clusters import Cluster, cluster
+
+pytestmark = pytest.mark.kernel
+PLAIN = "--nthreads 1 --resources CPU=2"
+LARGE = "--nthreads 1 --resources CPU=4,GPU=1"
+FLIGHTS = Path(__file__).parents[2] / "notebooks" / "flights.ipynb"
+CELLS = (
+    "%%params\nfactor: int = 3",
+    "from counting.words import count\nimport settings",
+    (
+        "%%step load -i raw=data/words.txt more=data/parts -o words\n"
+        "import os\nwords = raw.read_text().split() + [one.read_text() for one in sorted(more.iterdir())]\n"
+        "assert os.path.exists('data/words.txt')"
+    ),
+    (
+        "%%step measure -i words -p factor -o sizes table:file tree:folder\n"
+        "sizes = {one: count(one) * factor + settings.OFFSET for one in words}\n"
+        "table.write_text(str(sizes))\n(tree / 'a').mkdir()\n(tree / 'a' / 'b').write_text('b')"
+    ),
+    (
+        "%%step where -i sizes table tree --gpus 1 -o seen\n"
+        "seen = [sorted(sizes), table.read_text(), (tree / 'a' / 'b').read_text()]"
+    ),
+    "%%step last -i seen -o n\nprint('counted')\nn = len(seen)",
+)
+HOLD = (
+    (
+        "%%step hold -o x\nimport pathlib, time\n"
+        "with open({folder!r} + '/started', 'a') as f: f.write('x')\n"
+        "while not pathlib.Path({folder!r}, 'go').exists(): time.sleep(0.01)\nx = 1"
+    ),
+    "%%step after -i x -o y\ny = x + 1",
+)
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A scheduler, two plain workers and two large ones."""
+    with cluster(tmp_path_factory.mktemp("cluster"), PLAIN, PLAIN, LARGE, LARGE) as made:
+        yield made
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster to be harmed."""
+    (tmp_path / "cluster").mkdir()
+    with cluster(tmp_path / "cluster", PLAIN, PLAIN) as made:
+        yield made
+
+
+@pytest.fixture
+def words(book: Book) -> Book:
+    """A notebook with modules and data of its own, below the project's folder."""
+    book.folder /= "analysis"
+    for path, text in {
+        "counting/__init__.py": "",
+        "counting/words.py": "from counting.more import plus\n\ndef count(word):\n    return len(word) + plus\n",
+        "counting/more.py": "plus = 1\n",
+        "settings.py": "OFFSET = 100\n",
+        "data/words.txt": "one two three",
+        "data/parts/1": "four",
+        "data/parts/2": "five",
+    }.items():
+        (book.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (book.folder / path).write_text(text)
+    return book.write(*CELLS)
+
+
+def held(book: Book, tmp_path: Path, *more: str) -> Path:
+    folder = tmp_path / "held"
+    folder.mkdir()
+    book.write(*(cell.replace("{folder!r}", repr(str(folder))) for cell in HOLD), *more)
+    return folder
+
+
+def wait_for(path: Path, text: str) -> None:
+    end = time.monotonic() + 120
+    while not (path.exists() and path.read_text() == text):
+        assert time.monotonic() < end
+        time.sleep(0.02)  # another process writes it
+
+
+def test_the_results_are_those_of_a_local_run(words: Book, four: Cluster, tmp_path: Path) -> None:
+    here = words.run("--store", str(tmp_path / "here"))
+    assert here.code == 0, here.err
+    there = words.run("--store", str(tmp_path / "there"), "--on", f"dask:{four.address}")
+    assert there.code == 0, there.err
+    assert there.steps("outputs") == here.steps("outputs")
+    for notebook in map(Path, there.steps("notebook").values()):
+        text = notebook.read_text()
+        assert '"completed"' in text
+        assert ".parcel" not in text
+    assert "counted" in notebook.with_suffix(".log").read_text()
+    again = Book(words.folder, words.name).run("--store", str(tmp_path / "there"), "--on", f"dask:{four.address}")
+    assert set(again.steps("state").values()) == {"reused"}
+    # A local run takes what the cluster has computed: the keys are the same.
+    assert set(words.run("--store", str(tmp_path / "there")).steps("state").values()) == {"reused"}
+
+
+def test_the_flights_are_computed_on_a_cluster(book: Book, four: Cluster, tmp_path: Path) -> None:
+    for path in (FLIGHTS, *FLIGHTS.parent.glob("*.py")):
+        shutil.copy(path, book.folder)
+    book.name = FLIGHTS.name
+    here = book.run("--store", str(tmp_path / "here"))
+    assert here.code == 0, here.err
+    there = book.run("--store", str(tmp_path / "there"), "--on", f"dask:{four.address}")
+    assert there.code == 0, there.err
+    assert there.steps("outputs") == here.steps("outputs")
+
+
+def test_one_step_goes_there_and_the_others_stay(book: Book, four: Cluster) -> None:
+    book.write(
+        "%%step a -o x\nimport os\nx = os.getcwd()",
+        f"%%step b -i x --on dask:{four.address} --cpus 4 -o y\nimport os\ny = os.getcwd()",
+    )
+    answer = book.run()
+    assert answer.code == 0, answer.err
+    assert book.value("a.x") == str(book.folder)
+    assert book.value("b.y") != str(book.folder)
+
+
+def test_a_cluster_of_this_machine_is_started_and_ended(book: Book) -> None:
+    book.write("%%step a -o x\nx = 1", "%%step b -i x -o y\ny = x + 1")
+    answer = book.run("--on", "dask")
+    assert answer.code == 0, answer.err
+    assert book.value("b.y") == 2
+    assert answer.err.count("distributed") == 0
+
+
+def test_a_demand_that_no_worker_meets_is_refused_with_what_they_offer(book: Book, four: Cluster) -> None:
+    book.write("%%step a --gpus 2 -o x\nx = 1", "%%step b --cpus 3 --gpus 1 -o y\ny = 1")
+    answer = book.run("--on", f"dask:{four.address}")
+    assert answer.code == 2
+    (fault,) = [one for one in answer.document["faults"] if one["code"] == "JP604"]
+    assert "step `a` asks for 2 gpus, and there are 1 gpus" in fault["message"]
+    assert "4 cpus, 1 gpus" in answer.err
+    assert not (book.folder / ".pipelines" / "runs").exists()
+
+
+def test_who_waits_for_a_gpu_holds_up_nobody_else(book: Book, four: Cluster, tmp_path: Path) -> None:
+    """Two workers have one; three steps want one, and come first; the plain steps run meanwhile."""
+    folder = held(book, tmp_path)
+    greedy = HOLD[0].replace("{folder!r}", repr(str(folder)))
+    cells = [
+        greedy.replace("hold -o x", f"gpu{n} --gpus 1 -o x{n}").replace("\nx = 1", f"\nx{n} = 1") for n in range(3)
+    ]
+    plain = [f"%%step plain{n} -o y{n}\nopen({str(folder)!r} + '/plain', 'a').write('x')\ny{n} = 1" for n in range(4)]
+    book.write(*cells, *plain)
+    running = book.start("run", "--json", "--on", f"dask:{four.address}")
+    wait_for(folder / "plain", "xxxx")
+    wait_for(folder / "started", "xx")
+    (folder / "go").touch()
+    _out, err = running.communicate(timeout=120)
+    assert running.returncode == 0, err
+    assert (folder / "started").read_text() == "xxx"
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_worker_is_killed_while_it_runs_a_step(book: Book, own: Cluster, tmp_path: Path, retries: int) -> None:
+    folder = held(book, tmp_path)
+    if retries:
+        book.edit("%%step hold", "%%step hold --retries 1")
+    running = book.start("run", "--json", "--on", f"dask:{own.address}")
+    wait_for(folder / "started", "x")
+    victim = next(
+        worker for worker in own.workers if _children(worker.pid)
+    )  # the one that has started processes for the step
+    victim.send_signal(signal.SIGKILL)
+    if retries:
+        wait_for(folder / "started", "xx")
+        (folder / "go").touch()
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == (0 if retries else 1), err
+    assert "the Dask worker tcp://127.0.0.1" in out + err
+    (folder / "go").touch()
+    again = book.run("--on", f"dask:{own.address}")
+    assert again.code == 0, again.err
+    assert book.value("after.y") == 2
+    assert len((folder / "started").read_text()) == 2
+    assert len(list((book.folder / ".pipelines" / "records").rglob("*.json"))) == 2
+
+
+def test_the_scheduler_is_killed_while_a_step_runs(book: Book, own: Cluster, tmp_path: Path) -> None:
+    folder = held(book, tmp_path)
+    running = book.start("run", "--json", "--on", f"dask:{own.address}")
+    wait_for(folder / "started", "x")
+    own.scheduler.kill()
+    _out, err = running.communicate(timeout=120)
+    assert running.returncode == 1, err
+    assert f"the Dask scheduler {own.address} is gone" in err
+    assert "Traceback" not in err
+    (folder / "go").touch()
+    again = book.run()
+    assert again.code == 0, again.err
+    assert book.value("after.y") == 2
+
+
+def test_a_cancelled_run_ends_what_its_steps_have_started_there(book: Book, own: Cluster, tmp_path: Path) -> None:
+    folder = held(book, tmp_path)
+    book.edit("with open", "import subprocess; subprocess.Popen(['sleep', '987654'])\nwith open")
+    running = book.start("run", "--json", "--on", f"dask:{own.address}")
+    wait_for(folder / "started", "x")
+    running.send_signal(signal.SIGINT)
+    _out, err = running.communicate(timeout=120)
+    assert running.returncode == 130, err
+    assert not [one for one in _commands() if "987654" in one]
+
+
+def test_nobody_answers(book: Book) -> None:
+    book.write("%%step a -o x\nx = 1")
+    answer = book.run("--on", "dask:tcp://127.0.0.1:1")
+    assert answer.code == 2
+    assert [fault["code"] for fault in answer.document["faults"]] == ["JP607"]
+    assert "Traceback" not in answer.err
+
+
+def test_a_secret_has_to_be_where_the_workers_are(book: Book, four: Cluster) -> None:
+    book.environment["HERE_ONLY"] = "hush-hush"
+    book.write('%%params\ntoken: Secret = "env:HERE_ONLY"', "%%step a -p token -o n\nn = len(token)")
+    answer = book.run("--on", f"dask:{four.address}")
+    assert answer.code == 2
+    assert {fault["code"] for fault in answer.document["faults"]} == {"JP608"}
+    assert "`HERE_ONLY` is not set" in answer.err
+    assert "hush-hush" not in answer.err + answer.out
+
+
+def _children(pid: int) -> list[str]:
+    import psutil
+
+    return [str(one.pid) for one in psutil.Process(pid).children(recursive=True)]
+
+
+def _commands() -> Iterator[str]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            yield (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
