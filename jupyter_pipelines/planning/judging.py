@@ -169,6 +169,9 @@ class Judge:
         record = self._view.record(str(draft.key))
         if record is None:
             latest = self._view.latest(step.name)
+            refused = self._view.refused(str(draft.key))
+            if refused:
+                return replace(draft, reason=_untrusted(refused), previous=latest)
             reason = _NEVER_RUN if latest is None else why(draft.parts, latest.parts, step) or _OTHER_KEYS
             return replace(draft, reason=_SPOILT if self._view.damaged(str(draft.key)) else reason, previous=latest)
         damage = self._damage(step, record)
@@ -256,6 +259,10 @@ def _damaged(output: str, condition: str, artifact: Artifact | None) -> Reason:
         algorithm = artifact.digest.partition(":")[0]
         return Reason(code="output-missing", text=f"its output `{output}` {stored_with(algorithm)}")
     return Reason(code="output-missing", text=f"its output `{output}` is no longer in the store")
+
+
+def _untrusted(why: str) -> Reason:
+    return Reason(code="untrusted", text="its stored result is not signed by anybody you trust", details=(why,))
 
 
 def _with_details(reason: Reason, details: list[str]) -> Reason:
