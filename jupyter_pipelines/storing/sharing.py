@@ -248,8 +248,10 @@ class _Records(Records):
             self._door.write(path, b"")
 
     def _named(self, artifacts: Iterable[Artifact]) -> Iterator[str]:
-        """Yield the digests of blobs that artifacts are made of, folders after what is in them."""
+        """Yield the digests of blobs in front that artifacts are made of, folders after what is in them."""
         for artifact in artifacts:
+            if not self._blobs.path(artifact.digest).is_file():
+                continue
             if artifact.format == FOLDER_FORMAT:
                 yield from {entry.digest for entry in self._blobs.manifest(artifact.digest) if entry.digest}
             yield artifact.digest
