@@ -16,14 +16,18 @@ _JSON = click.option("--json", "as_document", is_flag=True, help="One JSON docum
 
 
 @click.group(
+    invoke_without_command=True,
     context_settings=CONTEXT,
     epilog="\b\nExamples:\n"
     "  jupyter pipelines keys new\n"
     "  jupyter pipelines keys show > ada.pub\n"
     "  jupyter pipelines keys trust ada ada.pub",
 )
-def keys() -> None:
+@click.pass_context
+def keys(ctx: click.Context) -> None:
     """Sign results, and say whose results are trusted in stores that several people write to."""
+    if ctx.invoked_subcommand is None:
+        write(ctx.get_help())
 
 
 def _subcommand(work: Callable[..., Any]) -> click.Command:

@@ -56,6 +56,7 @@ class Shelves:
         Store.open(self.root, create=False, guarded=False).close()
         if make and self.is_writable() and not os.path.lexists(self.root / MARK):
             with writing(self.root, "a shared store"):
+                self._put_bytes(b"*\n", ".gitignore")
                 self._put_bytes(mark(), MARK)
 
     def is_writable(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -146,6 +147,19 @@ def test_s06_s07_what_nobody_planted_is_computed_again_and_never_executed(shop: 
     assert set(healed.steps("state").values()) == {"reused"}
     assert shop.call("output", "use.seen").out.strip().endswith("200")
     assert not shop.canary.exists()
+
+
+def test_s06_s22_nothing_that_a_run_executes_or_believes_is_in_the_shared_folder(shop: Shop) -> None:
+    """Notebooks, tickets, logs, sockets and runs; and a kernel is told of the store in front only."""
+    assert shop.call("run").code == 0
+    assert sorted(path.name for path in shop.team.iterdir()) == [".gitignore", "blobs", "format.json", "records", "tmp"]
+    assert list((shop.team / "tmp").iterdir()) == []
+    runs = [path for path in (shop.home / "one").rglob("*") if path.parent.parent.name == "runs"]
+    assert {path.name for path in runs} >= {"run.json", "events.jsonl", "make.ipynb"}
+    tickets = [path for path in runs if path.suffix == ".json" and "store" in json.loads(path.read_text())]
+    assert len(tickets) == 2
+    for path in tickets:
+        assert Path(json.loads(path.read_text())["store"]).is_relative_to(shop.home)
 
 
 def test_s07_why_and_fsck_say_that_it_is_not_signed(shop: Shop) -> None:

@@ -101,3 +101,4 @@ def test_an_unknown_command_and_none(call: Call) -> None:
     code, _, err = call("nwe")
     assert (code, "JP605" in err) == (2, True)
     assert "keys trust" in call("--help")[1]
+    assert call() == call("--help")

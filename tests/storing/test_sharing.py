@@ -309,7 +309,7 @@ def test_files_are_as_open_as_the_folder_and_runs_are_not_there(team: Team) -> N
         team.shared_by_ada()
     finally:
         os.umask(before)
-    assert sorted(path.name for path in team.root.iterdir()) == ["blobs", "format.json", "records", "tmp"]
+    assert sorted(path.name for path in team.root.iterdir()) == [".gitignore", "blobs", "format.json", "records", "tmp"]
     for path in team.root.rglob("*"):
         assert path.stat().st_mode & 0o7777 == (0o2777 if path.is_dir() else path.stat().st_mode & 0o644 | 0o444)
     assert list((team.root / "tmp").iterdir()) == []
