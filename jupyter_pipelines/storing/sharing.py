@@ -19,8 +19,9 @@ from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storing.blobs import Blobs, Condition, Incoming
 from jupyter_pipelines.storing.digests import Mark, Memo, algorithm_of, digest_open, is_known
 from jupyter_pipelines.storing.door import Folder, make_folder, remove
-from jupyter_pipelines.storing.faults import unwritable
+from jupyter_pipelines.storing.faults import unopenable, unwritable
 from jupyter_pipelines.storing.index import Index
+from jupyter_pipelines.storing.owning import doubt
 from jupyter_pipelines.storing.records import Records, StepRecord, decode, encode
 from jupyter_pipelines.storing.shelves import Shelves
 from jupyter_pipelines.storing.signing import Trust, signed
@@ -126,6 +127,7 @@ class Shared(Store):
         back = Shelves(place)
         back.prepare(make=create)
         root = front(str(place))
+        _require_own(root, place)
         Store.open(root).close()
         store = cls(root, str(url), back, trust)
         store.records.drop_untrusted()
@@ -267,6 +269,16 @@ def front(url: str) -> Path:
     except OSError as error:
         raise unwritable(error, root, "what comes from a shared store") from error
     return root
+
+
+def _require_own(root: Path, shared: Path) -> None:
+    """Refuse a front that others can write to, or that lies in what it stands in front of."""
+    found = doubt(root)
+    if found is not None:
+        raise found
+    if Path(os.path.realpath(root)).is_relative_to(shared):
+        elsewhere = f"name a folder of your own, outside of it, in {VARIABLE}, or unset it"
+        raise unopenable(root, f"it lies in `{shared}`, which several people write to", elsewhere)
 
 
 def _data() -> Path:

@@ -357,6 +357,20 @@ def test_fsck_counts_what_nobody_trusted_has_signed_and_a_repair_leaves_the_rest
     assert not team.canary.exists()
 
 
+def test_s06_the_front_has_to_be_ones_own(team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither one that others can write to, nor one in the very folder that they write to."""
+    made = team.shared_by_ada()
+    root = team.store_of(team.ada).root
+    root.chmod(0o777)
+    with pytest.raises(StoreError, match="JP401"):
+        team.store_of(team.ada)
+    monkeypatch.setenv("JUPYTER_PIPELINES_FRONT", str(team.root / "front"))
+    with pytest.raises(StoreError, match="which several people write to"):
+        Store.open(team.root)
+    monkeypatch.setenv("JUPYTER_PIPELINES_FRONT", str(tmp_path / "elsewhere"))
+    assert Store.open(team.root).records.get(KEY) == made
+
+
 def test_what_others_may_have_written_cannot_be_signed(team: Team) -> None:
     team.shared_by_ada()
     with pytest.raises(StoreError, match="JP413"):
