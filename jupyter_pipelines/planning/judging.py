@@ -169,11 +169,7 @@ class Judge:
         record = self._view.record(str(draft.key))
         if record is None:
             latest = self._view.latest(step.name)
-            refused = self._view.refused(str(draft.key))
-            if refused:
-                return replace(draft, reason=_untrusted(refused), previous=latest)
-            reason = _NEVER_RUN if latest is None else why(draft.parts, latest.parts, step) or _OTHER_KEYS
-            return replace(draft, reason=_SPOILT if self._view.damaged(str(draft.key)) else reason, previous=latest)
+            return replace(draft, reason=self._why_none(step, draft, latest), previous=latest)
         damage = self._damage(step, record)
         if damage is not None:
             return replace(draft, reason=damage, previous=record)
@@ -186,6 +182,15 @@ class Judge:
             outputs=_declared(step, record),
             origin=record,
         )
+
+    def _why_none(self, step: Step, draft: PlannedStep, latest: StepRecord | None) -> Reason:
+        """Return why there is no record to be reused."""
+        refused = self._view.refused(str(draft.key))
+        if refused:
+            return _untrusted(refused)
+        if self._view.damaged(str(draft.key)):
+            return _SPOILT
+        return _NEVER_RUN if latest is None else why(draft.parts, latest.parts, step) or _OTHER_KEYS
 
     def _damage(self, step: Step, record: StepRecord) -> Reason | None:
         """Return what is wrong with the stored outputs; what has to be put aside before what is just not there."""
