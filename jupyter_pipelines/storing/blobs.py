@@ -324,7 +324,10 @@ class Blobs:
             It is not there (JP405), damaged or not the manifest of a folder (JP404).
         """
         with self.open(digest) as file:
-            content = file.read()
+            try:
+                content = file.read()
+            except OSError as error:
+                raise self._unreadable(digest, error) from error
         try:
             return folders.decode(content)
         except ValueError as error:

@@ -50,8 +50,11 @@ def doubt(root: Path) -> StoreError | None:
 
 def close_if_blank(root: Path, *, sharing: bool) -> bool:
     """Close an empty folder of the user to others, and tell if so; not one that is for several, if `sharing`."""
-    status = root.stat()
-    if os.listdir(root) or status.st_uid != os.geteuid() or (sharing and status.st_mode & _MEANT_FOR_SEVERAL):
+    try:
+        status, names = root.stat(), os.listdir(root)
+    except OSError as error:
+        raise unopenable(root, reason(error), f"make the folder readable for you, {ELSEWHERE}") from error
+    if names or status.st_uid != os.geteuid() or (sharing and status.st_mode & _MEANT_FOR_SEVERAL):
         return False
     with contextlib.suppress(OSError):
         root.chmod(0o700)

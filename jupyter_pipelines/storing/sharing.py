@@ -19,7 +19,7 @@ from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storing.blobs import Blobs, Condition, Incoming
 from jupyter_pipelines.storing.digests import Mark, Memo, algorithm_of, digest_open, is_known
 from jupyter_pipelines.storing.door import Folder, make_folder, remove
-from jupyter_pipelines.storing.faults import unopenable, unwritable
+from jupyter_pipelines.storing.faults import unopenable, unreadable, unwritable
 from jupyter_pipelines.storing.index import Index
 from jupyter_pipelines.storing.owning import doubt
 from jupyter_pipelines.storing.records import Records, StepRecord, decode, encode
@@ -158,6 +158,22 @@ class _Blobs(Blobs):
         self.verify(digest)
         return super().open(digest)
 
+    def is_here(self, digest: str) -> bool:
+        """Tell whether there is a blob of `digest` in front.
+
+        Raises
+        ------
+        StoreError
+            It cannot be looked at (JP401).
+        """
+        try:
+            self.path(digest).lstat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise unreadable(error, self._door.root, f"the output {digest}") from error
+        return True
+
     def _verify(self, digest: str, memo: Memo | None) -> Condition:
         found = super()._verify(digest, memo)
         if found in ("missing", "corrupt") and self._fetch(digest):
@@ -252,7 +268,7 @@ class _Records(Records):
     def _named(self, artifacts: Iterable[Artifact]) -> Iterator[str]:
         """Yield the digests of blobs in front that artifacts are made of, folders after what is in them."""
         for artifact in artifacts:
-            if not self._blobs.path(artifact.digest).is_file():
+            if not self._blobs.is_here(artifact.digest):
                 continue
             if artifact.format == FOLDER_FORMAT:
                 yield from {entry.digest for entry in self._blobs.manifest(artifact.digest) if entry.digest}

@@ -294,7 +294,10 @@ class Store:
 
     def _adopt(self, make: bool) -> None:
         """Make a store of a folder without a mark, but only when nothing of anybody else is in it."""
-        strange = [name for name in sorted(os.listdir(self.root)) if not _is_ours(name)]
+        try:
+            strange = [name for name in sorted(os.listdir(self.root)) if not _is_ours(name)]
+        except OSError as error:
+            raise unopenable(self.root, _why(error), f"make the folder readable for you, {ELSEWHERE}") from error
         if strange:
             raise unopenable(
                 self.root,
