@@ -18,7 +18,8 @@ from jupyter_pipelines.storing.blobs import path_of as blob_path
 from jupyter_pipelines.storing.countersigning import countersign
 from jupyter_pipelines.storing.examining import examine
 from jupyter_pipelines.storing.records import StepRecord, decode, encode, path_of
-from jupyter_pipelines.storing.signing import signed
+from jupyter_pipelines.storing.shelves import Shelves
+from jupyter_pipelines.storing.signing import Trust, signed
 from jupyter_pipelines.storing.store import Store
 from jupyter_pipelines.storing.viewing import StoreView
 from tests.storing.people import KEY, OTHER_KEY, Person, person, record, team_folder
@@ -91,6 +92,20 @@ def test_what_one_has_computed_the_other_uses(team: Team) -> None:
     assert found == made
     assert store.load(found.outputs["x"]) == b"value"
     assert store.records.refusal(KEY) == ""
+
+
+def test_what_is_in_front_is_not_checked_again(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that reuses everything costs what it costs with a store of one's own."""
+    made = team.shared_by_ada()
+    store = team.store_of(team.bob)
+    assert store.records.get(KEY) == made
+    assert store.load(made.outputs["x"]) == b"value"
+    monkeypatch.setattr(Trust, "why_not", lambda *_: pytest.fail("a signature was checked"))
+    monkeypatch.setattr(Shelves, "fetch", lambda *_: pytest.fail("bytes were copied"))
+    store = team.store_of(team.bob)
+    view = StoreView(store, "book.ipynb").at_once(["load"])
+    assert view.record(KEY) == made
+    assert store.load(made.outputs["x"]) == b"value"
 
 
 def test_a_folder_is_shared_whole(team: Team, tmp_path: Path) -> None:
