@@ -372,6 +372,23 @@ def test_fsck_counts_what_nobody_trusted_has_signed_and_a_repair_leaves_the_rest
     assert not team.canary.exists()
 
 
+@pytest.mark.parametrize("place", ["format.json", path_of(KEY), "blobs"])
+def test_r40_a_pipe_in_place_of_a_file_keeps_nobody_waiting(team: Team, place: str) -> None:
+    made = team.shared_by_ada()
+    path = team.root / (blob_path(made.outputs["x"].digest) if place == "blobs" else place)
+    path.unlink()
+    os.mkfifo(path)
+    team.bob.sits_down(team._patch)
+    if place == "format.json":
+        with pytest.raises(StoreError, match="JP401"):
+            Store.open(team.root)
+    else:
+        assert examine(team.root).code == 1
+        assert examine(team.root, repair=True).code == 0
+        store = Store.open(team.root)
+        assert store.records.get(KEY) is None
+
+
 def test_s06_the_front_has_to_be_ones_own(team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither one that others can write to, nor one in the very folder that they write to."""
     made = team.shared_by_ada()
