@@ -82,6 +82,9 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP405": "the store does not hold what was asked for",
         "JP406": "the store was written by a newer version",
         "JP410": "a stored output failed its checksum and is computed again",
+        "JP411": "a package for signatures is missing",
+        "JP412": "a key cannot be used",
+        "JP413": "what is stored cannot be signed",
         # JP5xx: parameters
         "JP501": "a parameter does not exist",
         "JP502": "a parameter has a value of the wrong type",

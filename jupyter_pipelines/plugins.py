@@ -32,7 +32,7 @@ BUILT_IN: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
             "pickle": "storing.serializers.objects:Pickle",
         },
         "executors": {"local": "running.executors.local:Local", "dask": "running.elsewhere.on_dask:Dask"},
-        "stores": {"file": "storing.store:Store"},
+        "stores": {"file": "storing.store:Store", "shared": "storing.sharing:Shared"},
     }
 )
 

@@ -29,6 +29,8 @@ def alone() -> Iterator[None]:
         patch.setenv("JUPYTER_DATA_DIR", str(home / "data"))
         patch.setenv("JUPYTER_RUNTIME_DIR", str(home / "runtime"))
         patch.setenv("JUPYTER_PIPELINES_CACHE", str(home / "cache"))
+        patch.setenv("JUPYTER_PIPELINES_KEYS", str(home / "keys"))
+        patch.setenv("JUPYTER_PIPELINES_FRONT", str(home / "front"))
         patch.setenv("MPLBACKEND", "agg")
         for name in ("JUPYTER_PIPELINES_STORE", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONWARNINGS"):
             patch.delenv(name, raising=False)

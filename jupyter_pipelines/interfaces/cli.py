@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "serve": ("cli_serving", "Serve pages with the pipelines of a folder."),
         "explain": ("cli_explaining", "Say what an error code means, and what to do."),
         "gc": ("cli_history", "Remove what no kept run needs."),
+        "keys": ("cli_keys", "Sign results, and say whose are trusted in a shared store."),
         "fsck": ("cli_examining", "Read everything stored, and say what is damaged."),
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -41,7 +42,15 @@ def _told(found: Examined, repair: bool) -> str:
         lines.append(f"... and {len(found.findings) - _SHOWN} more (all of them: --json)")
     looked = f"{plural(found.blobs, 'output')}, {plural(found.records, 'record')} and {plural(found.runs, 'run')}"
     left = sum(not one.repaired for one in found.findings)
-    lines.append(f"{looked} looked at: " + (f"{plural(left, 'thing')} wrong" if left else "all is well"))
+    lines.append(
+        f"{looked} looked at: " + (f"{plural(left, 'thing')} wrong ({_kinds(found)})" if left else "all is well")
+    )
     if left and not repair:
         lines.append("what is damaged is computed again when it is needed; `fsck --repair` puts it aside now")
     return "\n".join(lines)
+
+
+def _kinds(found: Examined) -> str:
+    """Return how many things are wrong in which way."""
+    left = Counter(one.kind for one in found.findings if not one.repaired)
+    return ", ".join(f"{number} {kind}" for kind, number in left.items())

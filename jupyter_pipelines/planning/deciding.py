@@ -30,6 +30,7 @@ Code = Literal[
     "upstream",
     "output-missing",
     "output-corrupt",
+    "untrusted",
     "unchanged",
 ]
 Parts = Mapping[str, str]

@@ -27,6 +27,9 @@ class Glance(Protocol):
     def damaged(self, key: str) -> bool:
         """Tell whether something was stored under `key` that is damaged, so that it has been put aside."""
 
+    def refused(self, key: str) -> str:
+        """Return why what is stored under `key` is not used; empty if nothing is, or it is used."""
+
     def latest(self, step: str) -> StepRecord | None:
         """Return the newest record of the step called `step`."""
 

@@ -169,8 +169,7 @@ class Judge:
         record = self._view.record(str(draft.key))
         if record is None:
             latest = self._view.latest(step.name)
-            reason = _NEVER_RUN if latest is None else why(draft.parts, latest.parts, step) or _OTHER_KEYS
-            return replace(draft, reason=_SPOILT if self._view.damaged(str(draft.key)) else reason, previous=latest)
+            return replace(draft, reason=self._why_none(step, draft, latest), previous=latest)
         damage = self._damage(step, record)
         if damage is not None:
             return replace(draft, reason=damage, previous=record)
@@ -183,6 +182,15 @@ class Judge:
             outputs=_declared(step, record),
             origin=record,
         )
+
+    def _why_none(self, step: Step, draft: PlannedStep, latest: StepRecord | None) -> Reason:
+        """Return why there is no record to be reused."""
+        refused = self._view.refused(str(draft.key))
+        if refused:
+            return _untrusted(refused)
+        if self._view.damaged(str(draft.key)):
+            return _SPOILT
+        return _NEVER_RUN if latest is None else why(draft.parts, latest.parts, step) or _OTHER_KEYS
 
     def _damage(self, step: Step, record: StepRecord) -> Reason | None:
         """Return what is wrong with the stored outputs; what has to be put aside before what is just not there."""
@@ -256,6 +264,10 @@ def _damaged(output: str, condition: str, artifact: Artifact | None) -> Reason:
         algorithm = artifact.digest.partition(":")[0]
         return Reason(code="output-missing", text=f"its output `{output}` {stored_with(algorithm)}")
     return Reason(code="output-missing", text=f"its output `{output}` is no longer in the store")
+
+
+def _untrusted(why: str) -> Reason:
+    return Reason(code="untrusted", text="its stored result is not signed by anybody you trust", details=(why,))
 
 
 def _with_details(reason: Reason, details: list[str]) -> Reason:

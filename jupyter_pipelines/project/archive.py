@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jupyter_pipelines.running.earlier import History
     from jupyter_pipelines.running.events import Event
     from jupyter_pipelines.storing.collecting import Collected
+    from jupyter_pipelines.storing.countersigning import Countersigned
     from jupyter_pipelines.storing.examining import Examined
     from jupyter_pipelines.storing.records import StepRecord
 
@@ -233,6 +234,18 @@ class Archive(Reader):
         from jupyter_pipelines.storing.examining import examine
 
         return examine(self._url or pipeline.root / STORE_FOLDER, repair=repair)
+
+    def countersign(self, pipeline: Whose) -> Countersigned:
+        """Sign every record in the store of `pipeline` that leads to unharmed outputs.
+
+        Raises
+        ------
+        StoreError
+            The store is not the user's own (JP413); there is no key to sign with (JP412, JP411).
+        """
+        from jupyter_pipelines.storing.countersigning import countersign
+
+        return countersign(self.store_for(pipeline))
 
     def _history(self, pipeline: Whose) -> History:
         from jupyter_pipelines.running.earlier import History

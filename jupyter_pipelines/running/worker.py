@@ -204,7 +204,8 @@ class Attempt:
     def _prepare(self, given: Mapping[str, Given]) -> None:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.write_bytes(b"")
-        document = self._ticket.to_dict(notebook=False) | {"inputs": dict(given)}
+        # The kernel may be of another Python, which cannot open every store: what it needs is in this folder already.
+        document = self._ticket.to_dict(notebook=False) | {"inputs": dict(given), "store": str(self._store.root)}
         _write(Path(self._ticket.path), document)
         _write(self._folder / DOCUMENT, {"ticket": self._ticket.path, "log": str(self._log)})
         _write(self._folder / "step.ipynb", self._ticket.notebook)

@@ -210,6 +210,10 @@ class Blobs:
         return self._verify(digest, None)
 
     def _verify(self, digest: str, memo: Memo | None) -> Condition:
+        return self._condition(digest, memo)
+
+    def _condition(self, digest: str, memo: Memo | None) -> Condition:
+        """Tell whether the blob of `digest` is in this very folder, and unharmed."""
         try:
             with self._door.open(path_of(digest)) as file:
                 if not is_known(algorithm_of(digest)):
@@ -249,7 +253,7 @@ class Blobs:
 
     def quarantine(self, digest: str) -> None:
         """Put the blob of `digest` aside, unless somebody has healed it meanwhile; never fails."""
-        if self.verify(digest) == "corrupt":
+        if self._condition(digest, self._memo) == "corrupt":
             self._door.set_aside(path_of(digest), "its bytes do not have its digest")
 
     def discard(self, digest: str, grace: float = 0.0) -> None:
@@ -320,7 +324,10 @@ class Blobs:
             It is not there (JP405), damaged or not the manifest of a folder (JP404).
         """
         with self.open(digest) as file:
-            content = file.read()
+            try:
+                content = file.read()
+            except OSError as error:
+                raise self._unreadable(digest, error) from error
         try:
             return folders.decode(content)
         except ValueError as error:
@@ -417,7 +424,7 @@ class Blobs:
 
     def _is_there(self, digest: str) -> bool:
         """Tell whether a blob need not be put, and let its grace period begin anew."""
-        if self.verify(digest) == "ok":
+        if self._condition(digest, self._memo) == "ok":
             with contextlib.suppress(OSError, StoreError):
                 before = self.path(digest).lstat()
                 self.touch(digest)

@@ -32,6 +32,8 @@ _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
 _AT_ONCE = 16
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0)
+"""For a pipe that stands where a file belongs, and that nobody writes to."""
 
 
 class Door(Protocol):
@@ -90,7 +92,7 @@ class Folder:
 
     def open(self, path: str) -> BinaryIO:
         """Open the file at `path` for reading; a link is refused with an OSError."""
-        handle = os.open(self.locate(path), os.O_RDONLY | _NO_LINKS)
+        handle = os.open(self.locate(path), os.O_RDONLY | _NO_LINKS | _NO_WAITING)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
             raise IsADirectoryError(f"not a file: {path}")

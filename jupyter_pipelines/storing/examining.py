@@ -19,6 +19,11 @@ from jupyter_pipelines.storing import blobs, folders, index, records, runs
 from jupyter_pipelines.storing.digests import algorithm_of, is_digest, is_known
 from jupyter_pipelines.storing.door import remove
 from jupyter_pipelines.storing.faults import is_passing, unreadable
+from jupyter_pipelines.storing.keyring import Keyring
+from jupyter_pipelines.storing.owning import doubt
+from jupyter_pipelines.storing.sharing import Shared
+from jupyter_pipelines.storing.shelves import Shelves
+from jupyter_pipelines.storing.signing import Trust
 from jupyter_pipelines.storing.store import FOLDER_FORMAT, Store
 
 Kind = Literal["damaged", "untrusted", "unchecked"]
@@ -67,6 +72,8 @@ class Examined:
         What is not as it should be.
     blobs, records, runs : int
         How many were looked at.
+    shared : bool
+        It is a store that several people write to: signatures decide what is used.
     """
 
     store: str
@@ -74,6 +81,7 @@ class Examined:
     blobs: int = 0
     records: int = 0
     runs: int = 0
+    shared: bool = False
 
     @property
     def code(self) -> int:
@@ -86,7 +94,9 @@ class Examined:
             "schema": "jupyter-pipelines/examined/1",
             "store": self.store,
             "code": self.code,
+            "shared": self.shared,
             "looked_at": {"blobs": self.blobs, "records": self.records, "runs": self.runs},
+            "counts": {kind: sum(one.kind == kind for one in self.findings) for kind in BITS},
             "findings": [one.to_dict() for one in self.findings],
         }
 
@@ -99,12 +109,15 @@ def examine(url: str | Path, *, repair: bool = False) -> Examined:
     url : str or Path
         The store; it is not made if there is none.
     repair : bool
-        Put aside what is damaged, and records that somebody else may have written; close folders to others.
+        Put aside what is damaged, and records that somebody else may have written; close folders to others. In a
+        shared store folders stay open, and of records only those go that nobody trusted has signed: what the others
+        name stays.
 
     Raises
     ------
     StoreError
-        There is something else at `url` (JP401), or the store cannot be written (JP402, JP403) for a repair.
+        There is something else at `url` (JP401), or the store cannot be written (JP402, JP403) for a repair; it is
+        shared, and signatures cannot be checked (JP411, JP412).
     PluginError
         There is no store of this scheme.
     """
@@ -113,23 +126,32 @@ def examine(url: str | Path, *, repair: bool = False) -> Examined:
         why = "a store of a plug-in checks its own entries"
         return Examined(store=str(url), findings=(Finding(kind="unchecked", path="", why=why),))
     try:
-        return _Examination(store, repair).result()
+        return _Examination(*_looked_at(store), repair).result()
     finally:
         store.close()
+
+
+def _looked_at(store: Store) -> tuple[Store, Trust | None]:
+    """Return the store to look at, and whose records may be in it where several people write to it."""
+    if isinstance(store, Shared) and isinstance(store.back, Shelves):
+        return Store.open(store.back.root, create=False, guarded=False), Trust.of_user()
+    is_shared = os.path.isdir(store.root) and Keyring.of_user().has_own() and doubt(store.root) is not None
+    return store, Trust.of_user() if is_shared else None
 
 
 class _Examination:
     """One look at a store."""
 
-    def __init__(self, store: Store, repair: bool) -> None:
+    def __init__(self, store: Store, trust: Trust | None, repair: bool) -> None:
         self._store = store
+        self._trust = trust
         self._repair = repair
         self._suspect = False
         self._bad: set[str] = set()
 
     def result(self) -> Examined:
         """Look at everything; the order matters: records are judged by their blobs."""
-        findings = [*self._owners()]
+        findings = [] if self._trust else [*self._owners()]
         digests = list(self._store.blobs.every_digest())
         findings += self._blobs(digests)
         keys = self._store.records.every_key()
@@ -145,6 +167,7 @@ class _Examination:
             blobs=len(digests),
             records=len(keys),
             runs=len(names),
+            shared=self._trust is not None,
         )
 
     def _owners(self) -> Iterator[Finding]:
@@ -194,17 +217,22 @@ class _Examination:
     def _records(self, keys: Iterable[str]) -> Iterator[Finding]:
         for key in keys:
             path = records.path_of(key)
-            owner = _foreign(self._store.root / path)
             try:
                 record = records.decode(self._store.door.read(path), key)
             except (OSError, ValueError, RecursionError, StoreError) as error:
                 yield self._unreadable(path, error)
                 continue
-            if owner or self._suspect:
-                finding = Finding(kind="untrusted", path=path, why=owner or "others could write to its folder")
-                yield self._put_aside(finding)
+            why = self._why_not(path, record)
+            if why:
+                yield self._put_aside(Finding(kind="untrusted", path=path, why=why))
             else:
                 yield from self._leads_nowhere(path, record)
+
+    def _why_not(self, path: str, record: records.StepRecord) -> str:
+        """Return why a record must not be used; empty if it may."""
+        if self._trust:
+            return self._trust.why_not(record)
+        return _foreign(self._store.root / path) or ("others could write to its folder" if self._suspect else "")
 
     def _leads_nowhere(self, path: str, record: records.StepRecord) -> Iterator[Finding]:
         for name, artifact in record.outputs.items():

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import StoreError
@@ -16,6 +16,7 @@ from jupyter_pipelines.pipeline.data import Artifact
 from jupyter_pipelines.storing import disks
 from jupyter_pipelines.storing.digests import Mark, is_digest
 from jupyter_pipelines.storing.faults import is_passing, unreadable
+from jupyter_pipelines.storing.signing import Signature, signed
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storing.door import Folder
@@ -52,6 +53,8 @@ class StepRecord:
         How many attempts it needed.
     warnings : tuple of str
         What was said while it ran.
+    signature : Signature or None
+        Who says so; stands beside the document of the record, and makes no difference between two records.
     """
 
     key: str
@@ -64,6 +67,7 @@ class StepRecord:
     seconds: float
     attempts: int = 1
     warnings: tuple[str, ...] = ()
+    signature: Signature | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as a document."""
@@ -129,9 +133,12 @@ def path_of(key: str) -> str:
 
 
 def encode(record: StepRecord) -> bytes:
-    """Return the bytes of a record's file: its checksum, then the record."""
+    """Return the bytes of a record's file: its checksum, then the record, then the signature if it has one."""
     document = record.to_dict()
-    return json.dumps({"sha256": _checksum(document), "record": document}, indent=1).encode()
+    whole: dict[str, Any] = {"sha256": _checksum(document), "record": document}
+    if record.signature is not None:
+        whole["signature"] = record.signature.to_dict()
+    return json.dumps(whole, indent=1).encode()
 
 
 def decode(content: bytes, key: str) -> StepRecord:
@@ -150,7 +157,8 @@ def decode(content: bytes, key: str) -> StepRecord:
     record = StepRecord.from_dict(document["record"])
     if record.key != key:
         raise ValueError("it is the record of another key")
-    return record
+    signature = document.get("signature")
+    return record if signature is None else replace(record, signature=Signature.from_dict(signature))
 
 
 def _checksum(document: Mapping[str, Any]) -> str:
@@ -205,6 +213,10 @@ class Records:
         """Tell whether there was a record of `key` that has been put aside here, and none since."""
         return key in self._spoilt
 
+    def refusal(self, key: str) -> str:  # noqa: ARG002
+        """Return why a record of `key` that is there is not used; empty if there is none, or it is used."""
+        return ""
+
     def get_many(self, keys: Iterable[str]) -> dict[str, StepRecord]:
         """Return the records of those of `keys` that have one; unchanged files are not read twice."""
         places = {key: f"{self._door.root}/{path_of(key)}" for key in keys}
@@ -227,7 +239,7 @@ class Records:
         return found
 
     def put(self, record: StepRecord, *, settled: bool = True) -> None:
-        """Store a record; every blob it names must have been put before.
+        """Store a record, signed if the user has a key; every blob it names must have been put before.
 
         Parameters
         ----------
@@ -241,8 +253,9 @@ class Records:
         Raises
         ------
         StoreError
-            The store is full (JP403) or cannot be written (JP402).
+            The store is full (JP403) or cannot be written (JP402), or the user's key cannot be used (JP412).
         """
+        record = signed(record)
         self._door.write(path_of(record.key), encode(record), named=settled)
         self._spoilt.discard(record.key)
         mark = self._door.mark(f"{self._door.root}/{path_of(record.key)}")

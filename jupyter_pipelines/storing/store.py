@@ -21,22 +21,23 @@ from jupyter_pipelines.storing.faults import ELSEWHERE, unopenable, unwritable, 
 from jupyter_pipelines.storing.folders import digest_path
 from jupyter_pipelines.storing.index import NAME as INDEX
 from jupyter_pipelines.storing.index import Index
+from jupyter_pipelines.storing.keyring import Keyring
 from jupyter_pipelines.storing.leases import Leases
+from jupyter_pipelines.storing.owning import close_if_blank, doubt
 from jupyter_pipelines.storing.records import Records, StepRecord
 from jupyter_pipelines.storing.records import path_of as record_path
 from jupyter_pipelines.storing.runs import Runs
+from jupyter_pipelines.storing.signing import check_usable
 
 SCHEMA = "jupyter-pipelines/store/"
 FORMAT = 2
 """2: blobs may have BLAKE3 digests, and say so in their names. What 1 wrote is read as it is."""
 MARK = "format.json"
+_SHARED = "shared"
 FILE_FORMAT = "file"
 FOLDER_FORMAT = "folder"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _OURS = frozenset({MARK, ".gitignore", "blobs", "records", "runs", "leases", "served", TEMPORARY, ASIDE})
-_OTHERS_MAY_WRITE = 0o022
-_OTHERS_MAY_PASS = 0o011
-_ROOMS = ("blobs", "records", "runs", TEMPORARY)
 
 
 class Store:
@@ -82,7 +83,8 @@ class Store:
         create : bool
             Make the folder when there is none; otherwise a missing one is an empty store.
         guarded : bool
-            Refuse one that others can write to; False only for who looks at it and loads nothing.
+            One that others can write to is refused, or, where the user has a key, is a shared store; False only for
+            who looks at it and loads nothing.
 
         Raises
         ------
@@ -98,8 +100,17 @@ class Store:
 
             return plugins.load("stores", scheme).open(url, create=create)  # type: ignore[no-any-return]
         store = cls(_folder(url))
-        store._prepare(create, guarded)
+        if guarded and store._is_shared():
+            from jupyter_pipelines import plugins
+
+            return plugins.load("stores", _SHARED).open(store.root, create=create)  # type: ignore[no-any-return]
+        store._prepare(create)
         return store
+
+    @property
+    def own(self) -> bool:
+        """Whether nobody but the user can have written what is in it; otherwise signatures decide what is used."""
+        return True
 
     @property
     def url(self) -> str:
@@ -137,8 +148,9 @@ class Store:
         Raises
         ------
         StoreError
-            It is full (JP403) or cannot be written (JP402).
+            It is full (JP403) or cannot be written (JP402), or the user's key cannot be used (JP412).
         """
+        check_usable()
         path = self.door.temporary()
         try:
             with writing(self.root, "an output"), create(path) as file:
@@ -218,13 +230,23 @@ class Store:
         """Let go of the index; everything else holds nothing."""
         self.index.close()
 
-    def _prepare(self, make: bool, guarded: bool) -> None:
+    def _is_shared(self) -> bool:
+        """Tell whether others can write to the store and the user shares stores; refuse it if they do not."""
+        found = doubt(self.root) if self._exists() else None
+        if found is None:
+            return False
+        sharing = Keyring.of_user().has_own()
+        if close_if_blank(self.root, sharing=sharing):
+            return False
+        if not sharing:
+            raise found
+        return True
+
+    def _prepare(self, make: bool) -> None:
         if not self._exists():
             if make:
                 self._make()
             return
-        if guarded:
-            self._check_private()
         self._check_format(make)
         self.door.sweep()
 
@@ -251,56 +273,10 @@ class Store:
             raise unwritable(error, self.root, "what a run makes") from error
         self._write_mark()
 
-    def _check_private(self) -> None:
-        """Refuse a store that others can write to: what is unpickled from it is code."""
-        if not hasattr(os, "geteuid"):
-            return
-        try:
-            status = self.root.stat()
-        except OSError as error:
-            raise unopenable(self.root, _why(error), f"make the folder readable for you, {ELSEWHERE}") from error
-        if status.st_uid != os.geteuid():
-            raise unopenable(
-                self.root,
-                "the folder belongs to another user, and what is loaded from it could run their code",
-                f"make it yours: chown -R $(id -u) {self.root}, {ELSEWHERE}",
-                (f"its owner has the uid {status.st_uid}, you have {os.geteuid()}",),
-            )
-        if status.st_mode & _OTHERS_MAY_WRITE:
-            self._close_to_others()
-        elif status.st_mode & _OTHERS_MAY_PASS:
-            self._check_rooms()
-
-    def _check_rooms(self) -> None:
-        """Refuse a store that others cannot write to, but one of whose folders they can."""
-        for name in _ROOMS:
-            with contextlib.suppress(FileNotFoundError):
-                room = self.root / name
-                status = room.stat()
-                if status.st_uid != os.geteuid() or status.st_mode & _OTHERS_MAY_WRITE:
-                    raise unopenable(
-                        self.root,
-                        f"other users can write to `{name}` in it, and what is loaded from there could run their code",
-                        f"look at it and repair it: jupyter pipelines fsck NOTEBOOK --repair, {ELSEWHERE}",
-                    )
-
-    def _close_to_others(self) -> None:
-        if not self._is_blank():
-            raise unopenable(
-                self.root,
-                "other users can write to the folder, and what is loaded from it could run their code",
-                f"close it to others: chmod -R go-w {self.root}, {ELSEWHERE}",
-            )
-        with contextlib.suppress(OSError):
-            self.root.chmod(0o700)
-
-    def _is_blank(self) -> bool:
-        return not os.listdir(self.root)
-
     def _check_format(self, make: bool) -> None:
         try:
-            mark = json.loads(self.door.read(MARK))
-            version = _version(mark["schema"])
+            found = json.loads(self.door.read(MARK))
+            version = _version(found["schema"])
         except FileNotFoundError:
             self._adopt(make)
             return
@@ -310,7 +286,7 @@ class Store:
             self._adopt(make)
             return
         if version > FORMAT:
-            raise StoreError(_too_new(self.root, version, mark))
+            raise StoreError(_too_new(self.root, version, found))
         if version < FORMAT and make:
             # So that an older version of this package does not take for damaged what it has no word for.
             with contextlib.suppress(StoreError):
@@ -318,7 +294,10 @@ class Store:
 
     def _adopt(self, make: bool) -> None:
         """Make a store of a folder without a mark, but only when nothing of anybody else is in it."""
-        strange = [name for name in sorted(os.listdir(self.root)) if not _is_ours(name)]
+        try:
+            strange = [name for name in sorted(os.listdir(self.root)) if not _is_ours(name)]
+        except OSError as error:
+            raise unopenable(self.root, _why(error), f"make the folder readable for you, {ELSEWHERE}") from error
         if strange:
             raise unopenable(
                 self.root,
@@ -333,7 +312,12 @@ class Store:
 
     def _write_mark(self) -> None:
         self.door.write(".gitignore", b"*\n")
-        self.door.write(MARK, json.dumps({"schema": f"{SCHEMA}{FORMAT}", "writer": _writer()}).encode())
+        self.door.write(MARK, mark())
+
+
+def mark() -> bytes:
+    """Return what says that a folder is a store, and of which format."""
+    return json.dumps({"schema": f"{SCHEMA}{FORMAT}", "writer": _writer()}).encode()
 
 
 def _scheme(url: str | Path) -> str:
@@ -372,10 +356,10 @@ def _why(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
-def _too_new(root: Path, version: int, mark: dict[str, Any]) -> Fault:
+def _too_new(root: Path, version: int, found: dict[str, Any]) -> Fault:
     return Fault(
         code="JP406",
         message=f"the store `{root}` was written by a newer version of jupyter-pipelines",
         suggestion=f"update: pip install -U jupyter-pipelines, {ELSEWHERE}",
-        notes=(f"its format is {version}, this version reads up to {FORMAT}", f"written by {mark.get('writer')}"),
+        notes=(f"its format is {version}, this version reads up to {FORMAT}", f"written by {found.get('writer')}"),
     )

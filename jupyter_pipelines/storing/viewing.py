@@ -48,6 +48,10 @@ class StoreView:
         """Tell whether the record of `key` was damaged, and has been put aside."""
         return self.store.records.was_damaged(key)
 
+    def refused(self, key: str) -> str:
+        """Return why what is stored under `key` is not used, although there is something."""
+        return self.store.records.refusal(key)
+
     def latest(self, step: str) -> StepRecord | None:
         """Return the newest record of `step`, of this notebook if it has one."""
         return self.store.records.latest(step, self.notebook)
@@ -121,6 +125,10 @@ class Glance:
     def damaged(self, key: str) -> bool:
         """Tell whether the record of `key` was damaged, and has been put aside."""
         return self._view.damaged(key)
+
+    def refused(self, key: str) -> str:
+        """Return why what is stored under `key` is not used, although there is something."""
+        return self._view.refused(key)
 
     def latest(self, step: str) -> StepRecord | None:
         """Return the newest record of `step`."""

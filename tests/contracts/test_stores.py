@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_pipelines.storing.blobs import path_of
 from jupyter_pipelines.storing.store import Store
 from jupyter_pipelines.testing import StoreContract
+from tests.storing.people import person
 
 
 class TestStore(StoreContract):
@@ -23,6 +25,29 @@ class TestStore(StoreContract):
 class TestStoreByUrl(TestStore):
     def open(self, tmp_path: Path) -> Store:
         return Store.open((tmp_path / "a store").as_uri())
+
+
+class TestShared(TestStore):
+    """A folder that several people write to keeps the same contract."""
+
+    @pytest.fixture(autouse=True)
+    def ada(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        person("ada", tmp_path).sits_down(monkeypatch)
+
+    def open(self, tmp_path: Path) -> Store:
+        return Store.open(f"shared://{tmp_path}/team")
+
+    def damage(self, store: Store, digest: str) -> None:
+        super().damage(store, digest)
+        path = shared_folder_of(store) / path_of(digest)
+        if path.exists():
+            path.unlink()
+            path.write_bytes(b"planted")
+
+
+def shared_folder_of(store: Store) -> Path:
+    """Return the folder that is shared."""
+    return Path(store.url.removeprefix("shared://"))
 
 
 class Harmless(TestStore):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.journeys.book import Book
+from tests.journeys.book import COMMAND, Book
 
 Scenario = Callable[[Book], str]
 
@@ -168,6 +169,33 @@ def store_is_a_file(book: Book) -> str:
     return book.write(LOAD).call("run", "--store", "results").err
 
 
+def in_a_shared_store(book: Book, *arguments: str) -> str:
+    """Something is done in a store that several people write to, by somebody who has a key."""
+    home = book.folder.parent / f"{book.folder.name}-home"
+    book.environment |= {"JUPYTER_PIPELINES_KEYS": str(home / "keys"), "JUPYTER_PIPELINES_FRONT": str(home / "front")}
+    (book.folder / "team").mkdir()
+    (book.folder / "team").chmod(0o2770)
+    environment = {**os.environ, **book.environment}
+    subprocess.run([COMMAND, "keys", "new"], env=environment, capture_output=True, check=True)
+    if arguments[0] != "keys":
+        patched(book, "import sys\nsys.modules['cryptography'] = None\n")
+    options = [*arguments, book.write(LOAD).name, "--store", "team"]
+    environment |= book.environment
+    done = subprocess.run(
+        [COMMAND, *options], cwd=book.folder, env=environment, capture_output=True, text=True, check=False
+    )
+    return done.stderr
+
+
+def key_that_others_can_read(book: Book) -> str:
+    keys = book.folder.parent / f"{book.folder.name}-home" / "keys"
+    book.environment["JUPYTER_PIPELINES_KEYS"] = str(keys)
+    environment = {**os.environ, **book.environment}
+    subprocess.run([COMMAND, "keys", "new"], env=environment, capture_output=True, check=True)
+    (keys / "own.key").chmod(0o644)
+    return book.write(LOAD).call("run").err.replace(str(keys), "/home/ada/.config/jupyter-pipelines/keys")
+
+
 def newer_store(book: Book) -> str:
     book.write(LOAD).run()
     path = book.folder / ".pipelines" / "format.json"
@@ -253,6 +281,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "JP405": asked("output", "load.row"),
     "JP406": newer_store,
     "JP410": damaged("run", "--force", "train"),
+    "JP411": lambda book: in_a_shared_store(book, "run"),
+    "JP412": key_that_others_can_read,
+    "JP413": lambda book: in_a_shared_store(book, "keys", "sign"),
     "JP501": given("-p", "cuont=3"),
     "JP502": given("-p", "count=three"),
     "JP503": given("-p", "count=12"),

@@ -21,6 +21,7 @@ from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storing import door
 from tests.faults import writers
 from tests.faults.scenes import SCENES, Digests, Scene, check
+from tests.faults.shared import SHARED, check_both
 from tests.faults.shim import Shim
 
 DONE, REFUSED, BUG, UNREACHED, UNCLEAR = 0, 3, 5, 6, 7
@@ -30,7 +31,7 @@ AT_MOST = 5000
 
 def main(name: str, kind: str, how: str, folder: str) -> None:
     door._AT_ONCE = 1  # one after the other, so that each fault meets the same call each time
-    scene, verify = (SCENES[name], check) if name in SCENES else (Scene(BAD[name]), writers.believed)
+    scene, verify = KNOWN[name] if name in KNOWN else (Scene(BAD[name]), writers.believed)
     found = faults(scene, kind, how == "forever", Path(folder), verify)
     sys.stdout.write(json.dumps(found))
 
@@ -146,6 +147,10 @@ def bug(error: BaseException) -> int:
 BAD = {
     "in place": partial(writers.working, writers.in_place),
     "without fsync": partial(writers.working, writers.without_fsync),
+}
+KNOWN = {
+    **{name: (scene, check) for name, scene in SCENES.items()},
+    **{name: (scene, check_both) for name, scene in SHARED.items()},
 }
 MISSES = ("JP205", "JP404", "JP405")
 

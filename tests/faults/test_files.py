@@ -30,6 +30,12 @@ MATRIX = [
     *((scene, "EIO", "once") for scene in (*WRITING, "read")),
     *((scene, "EIO", "forever") for scene in ("keep a run", "gc", "heal", "read")),
 ]
+MATRIX += [
+    ("share", "crash", "once"),
+    ("share", "ENOSPC", "once"),
+    ("take in", "crash", "once"),
+    ("take in", "EMFILE", "once"),
+]
 """R31 crash; R33 ENOSPC, EDQUOT, short; R34 EROFS; R35 EIO; R36 EMFILE; R40 read and heal; R42 gc."""
 
 

@@ -51,7 +51,7 @@ def test_the_version_is_told(called: Called) -> None:
     assert called("--version") == (0, f"jupyter pipelines, version {__version__}\n", "")
 
 
-OTHERS = {"serve": "[FOLDER]", "explain": "CODE"}
+OTHERS = {"serve": "[FOLDER]", "explain": "CODE", "keys": "[COMMAND] [ARGS]..."}
 """Commands that are not about one notebook."""
 
 

@@ -77,6 +77,7 @@ class Store:
     records: dict[str, StepRecord] = field(default_factory=dict)
     files: dict[str, str | OSError] = field(default_factory=dict)
     damage: dict[str, str] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
     clock: int = 0
 
@@ -89,6 +90,9 @@ class Store:
 
     def damaged(self, key: str) -> bool:
         return key in self.damage
+
+    def refused(self, key: str) -> str:
+        return self.refusals.get(key, "")
 
     def latest(self, step: str) -> StepRecord | None:
         self.asked["latest"] += 1

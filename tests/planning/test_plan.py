@@ -279,6 +279,19 @@ def test_a_result_that_is_not_whole_is_computed_again(world: World, state: str, 
     assert plan["clean"].previous is not None
 
 
+def test_a_result_of_somebody_unknown_is_computed_again_and_says_so(world: World) -> None:
+    """S07: nothing is reused that nobody trusted has signed."""
+    key = world.plan(CHURN)["clean"].key
+    assert key is not None
+    del world.store.records[key]
+    world.store.refusals[key] = "it is not signed"
+    plan = world.plan(CHURN)
+    assert decisions(plan) == ALL_REUSED | {"clean": "run", "train": "maybe", "score": "maybe"}
+    reason = plan["clean"].reason
+    assert (reason.code, reason.text) == ("untrusted", "its stored result is not signed by anybody you trust")
+    assert reason.details == ("it is not signed",)
+
+
 def test_damage_is_the_reason_before_what_is_just_missing_and_both_are_told() -> None:
     world = World()
     one = pipeline(step("make", "", "a b"))

@@ -1,0 +1,149 @@
+"""The keys of the user, as commands see them: no notebook and no store is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Fault, PlanError, closest
+from jupyter_pipelines.storing.keyring import YOU, Keyring, PublicKey, no_key, unusable
+from jupyter_pipelines.storing.signing import make_key
+
+_LARGEST = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownKey:
+    """A public key that the user has or trusts.
+
+    Parameters
+    ----------
+    name : str
+        What the user calls it; ``you`` is their own.
+    id : str
+        What stands in signatures.
+    text : str
+        The key itself, to give to others.
+    """
+
+    name: str
+    id: str
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as a document."""
+        return {"name": self.name, "id": self.id, "key": self.text}
+
+
+def folder() -> Path:
+    """Return where the keys are."""
+    return Keyring.of_user().folder
+
+
+def known() -> tuple[KnownKey, ...]:
+    """Return the user's own key, if there is one, and those that they trust.
+
+    Raises
+    ------
+    StoreError
+        A key cannot be used (JP412).
+    """
+    return tuple(_known(name, key) for name, key in Keyring.of_user().everybody().items())
+
+
+def new() -> KnownKey:
+    """Make the key that the user signs with from now on.
+
+    Raises
+    ------
+    StoreError
+        The package `cryptography` is missing (JP411), there is a key already or none can be kept there (JP412), or the
+        folder cannot be written (JP402).
+    """
+    keyring = Keyring.of_user()
+    try:
+        keyring.keep(own := make_key())
+    except FileExistsError as error:
+        instead = "use it, or move the file away first: results that it has signed are not trusted then"
+        raise unusable(keyring.folder / "own.key", "there is a key already", instead) from error
+    return _known(YOU, own.public)
+
+
+def show() -> KnownKey:
+    """Return the public half of the user's own key.
+
+    Raises
+    ------
+    StoreError
+        There is none, or it cannot be used (JP412).
+    """
+    keyring = Keyring.of_user()
+    own = keyring.own()
+    if own is None:
+        raise no_key(keyring)
+    return _known(YOU, own.public)
+
+
+def trust(name: str, given: str) -> KnownKey:
+    """Use from now on what a key has signed.
+
+    Parameters
+    ----------
+    name : str
+        What to call it.
+    given : str
+        The key, as `keys show` prints it, or a file that holds it.
+
+    Raises
+    ------
+    PlanError
+        It is no key, or cannot have this name (JP604).
+    StoreError
+        The list of keys cannot be used (JP412) or written (JP402).
+    """
+    try:
+        key = PublicKey.parse(_text(given))
+        Keyring.of_user().trust(name, key)
+    except (ValueError, OSError) as error:
+        raise PlanError(_refused(name, given, error)) from error
+    return _known(name, key)
+
+
+def distrust(name: str) -> None:
+    """Use no longer what the key called `name` has signed.
+
+    Raises
+    ------
+    PlanError
+        There is no such key (JP604).
+    StoreError
+        The list of keys cannot be used (JP412).
+    """
+    keyring = Keyring.of_user()
+    names = list(keyring.trusted())
+    if not keyring.distrust(name):
+        near = closest(name, names)
+        instead = f"write `{near}`" if near else f"use one of: {', '.join(names) or 'none yet'}"
+        raise PlanError(Fault(code="JP604", message=f"no key called `{name}` is trusted", suggestion=instead))
+
+
+def _known(name: str, key: PublicKey) -> KnownKey:
+    return KnownKey(name=name, id=key.id, text=str(key))
+
+
+def _text(given: str) -> str:
+    if given.startswith("ed25519:"):
+        return given
+    with Path(given).open(encoding="utf-8", errors="replace") as file:
+        return file.read(_LARGEST)
+
+
+def _refused(name: str, given: str, error: Exception) -> Fault:
+    why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+    return Fault(
+        code="JP604",
+        message=f"the key `{name}` cannot be trusted: {why}",
+        suggestion="give what the other one's `jupyter pipelines keys show` prints, or a file with it",
+        notes=(f"given: {given[:80]}",),
+    )

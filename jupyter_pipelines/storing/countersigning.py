@@ -1,0 +1,70 @@
+"""Signing what is stored already, so that it can be shared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jupyter_pipelines.errors import Fault, StoreError
+from jupyter_pipelines.storing.faults import ELSEWHERE
+from jupyter_pipelines.storing.signing import signed
+from jupyter_pipelines.storing.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Countersigned:
+    """What signing came to.
+
+    Parameters
+    ----------
+    signed : int
+        Records that have a signature of the user now.
+    already : int
+        Records that had a signature before.
+    left_out : int
+        Records whose outputs are missing or damaged: nobody should vouch for these.
+    """
+
+    signed: int = 0
+    already: int = 0
+    left_out: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as a document."""
+        counts = {name: getattr(self, name) for name in self.__slots__}
+        return {"schema": "jupyter-pipelines/countersigned/1", **counts}
+
+
+def countersign(store: Store) -> Countersigned:
+    """Sign every record of a store that leads to unharmed outputs.
+
+    Raises
+    ------
+    StoreError
+        The store is not the user's own (JP413), there is no key or no usable one (JP412), `cryptography` is missing
+        (JP411), or the store cannot be read (JP401) or written (JP402, JP403).
+    """
+    if not store.own:
+        raise StoreError(_not_own(store))
+    counts = {"signed": 0, "already": 0, "left_out": 0}
+    for key in store.records.every_key():
+        counts[_countersigned(store, key)] += 1
+    return Countersigned(**counts)
+
+
+def _countersigned(store: Store, key: str) -> str:
+    record = store.records.read(key)
+    if record is None or any(one != "ok" for one in store.intact_many(record.outputs.values()).values()):
+        return "left_out"
+    if record.signature is not None:
+        return "already"
+    store.records.put(signed(record, must=True))
+    return "signed"
+
+
+def _not_own(store: Store) -> Fault:
+    return Fault(
+        code="JP413",
+        message=f"what is in the store `{store.url}` cannot be signed: others may have written it",
+        suggestion=f"run the pipeline: what it computes is signed; {ELSEWHERE}",
+    )

@@ -1,0 +1,75 @@
+"""Whose a folder is: what is unpickled from a store is code, so that nobody else may write to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.storing.faults import ELSEWHERE, reason, unopenable
+
+ROOMS = ("blobs", "records", "runs", "tmp")
+_OTHERS_MAY_WRITE = 0o022
+_OTHERS_MAY_PASS = 0o011
+_MEANT_FOR_SEVERAL = stat.S_ISGID | stat.S_ISVTX
+_SHARE = "to share it, each of you makes a key and trusts those of the others: jupyter pipelines keys new"
+
+
+def doubt(root: Path) -> StoreError | None:
+    """Return why the folder of a store is not the user's own; None if it is: nobody else can write to it.
+
+    Raises
+    ------
+    StoreError
+        It cannot be looked at (JP401).
+    """
+    if not hasattr(os, "geteuid"):
+        return None
+    try:
+        status = root.stat()
+    except OSError as error:
+        raise unopenable(root, reason(error), f"make the folder readable for you, {ELSEWHERE}") from error
+    if status.st_uid != os.geteuid():
+        return unopenable(
+            root,
+            "the folder belongs to another user, and what is loaded from it could run their code",
+            f"make it yours: chown -R $(id -u) {root}, {ELSEWHERE}",
+            (f"its owner has the uid {status.st_uid}, you have {os.geteuid()}", _SHARE),
+        )
+    if status.st_mode & _OTHERS_MAY_WRITE:
+        return unopenable(
+            root,
+            "other users can write to the folder, and what is loaded from it could run their code",
+            f"close it to others: chmod -R go-w {root}, {ELSEWHERE}",
+            (_SHARE,),
+        )
+    return _doubt_about_rooms(root) if status.st_mode & _OTHERS_MAY_PASS else None
+
+
+def close_if_blank(root: Path, *, sharing: bool) -> bool:
+    """Close an empty folder of the user to others, and tell if so; not one that is for several, if `sharing`."""
+    try:
+        status, names = root.stat(), os.listdir(root)
+    except OSError as error:
+        raise unopenable(root, reason(error), f"make the folder readable for you, {ELSEWHERE}") from error
+    if names or status.st_uid != os.geteuid() or (sharing and status.st_mode & _MEANT_FOR_SEVERAL):
+        return False
+    with contextlib.suppress(OSError):
+        root.chmod(0o700)
+    return True
+
+
+def _doubt_about_rooms(root: Path) -> StoreError | None:
+    """Return what is wrong with a store that others cannot write to, but one of whose folders they can."""
+    for name in ROOMS:
+        with contextlib.suppress(FileNotFoundError):
+            status = (root / name).stat()
+            if status.st_uid != os.geteuid() or status.st_mode & _OTHERS_MAY_WRITE:
+                return unopenable(
+                    root,
+                    f"other users can write to `{name}` in it, and what is loaded from there could run their code",
+                    f"look at it and repair it: jupyter pipelines fsck NOTEBOOK --repair, {ELSEWHERE}",
+                )
+    return None

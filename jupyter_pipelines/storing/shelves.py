@@ -1,0 +1,183 @@
+"""A folder that several people write to, as the back of a shared store.
+
+Files are made with the rights that the folder itself gives, so that all who may use the folder may read them. What is
+read may be anything: links, pipes and folders in the place of files are refused, and records of more than a sensible
+size, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from jupyter_pipelines.storing import blobs, disks, records
+from jupyter_pipelines.storing.digests import algorithm_of, digest_open
+from jupyter_pipelines.storing.door import TEMPORARY, Folder, create, remove, sync_folder
+from jupyter_pipelines.storing.faults import writing
+from jupyter_pipelines.storing.store import MARK, Store, mark
+
+MOST_BYTES = 64 << 20
+"""Size of a record's file; a greater one is not what it is meant to be."""
+_NEW = 0o2770
+"""Rights of a folder that is made: for its group, and what is made in it belongs to the group, too."""
+_FILE_MODE = 0o644
+_SAFELY = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class Shelves:
+    """Records and blobs in a folder of several people; see :class:`jupyter_pipelines.storing.sharing.Back`.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._door = Folder(root)
+
+    def prepare(self, *, make: bool) -> None:
+        """Find out whether the folder is a store, or make one of it.
+
+        Raises
+        ------
+        StoreError
+            It is none (JP401), cannot be written (JP402), or was written by a newer version (JP406).
+        """
+        if make and not os.path.lexists(self.root):
+            with writing(self.root, "a shared store"):
+                self.root.mkdir(parents=True)
+                self.root.chmod(_NEW)
+        Store.open(self.root, create=False, guarded=False).close()
+        if make and self.is_writable() and not os.path.lexists(self.root / MARK):
+            with writing(self.root, "a shared store"):
+                self._put_bytes(b"*\n", ".gitignore")
+                self._put_bytes(mark(), MARK)
+
+    def is_writable(self) -> bool:
+        """Tell whether the user may put anything there."""
+        return os.access(self.root, os.W_OK | os.X_OK)
+
+    def record(self, key: str) -> bytes | None:
+        """Return the file of the record of `key`; None if there is none.
+
+        Raises
+        ------
+        OSError
+            It cannot be read, or is no file of a sensible size.
+        """
+        try:
+            with self._open(records.path_of(key)) as file:
+                content = file.read(MOST_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        if len(content) > MOST_BYTES:
+            raise OSError(f"it is larger than {MOST_BYTES:,} bytes")
+        return content
+
+    def fetch(self, digest: str, target: Path) -> bool:
+        """Copy the blob of `digest` to the new file `target`; False if there is none.
+
+        Raises
+        ------
+        OSError
+            It cannot be read, or `target` cannot be written.
+        """
+        try:
+            source = self._open(blobs.path_of(digest))
+        except FileNotFoundError:
+            return False
+        with source, create(target) as file:
+            disks.copy(source, file)
+        return True
+
+    def put_record(self, key: str, content: bytes) -> None:
+        """Make the file of a record appear, whole or not at all.
+
+        Raises
+        ------
+        StoreError
+            The folder is full (JP403) or cannot be written (JP402).
+        """
+        with writing(self.root, "a record"):
+            self._put_bytes(content, records.path_of(key))
+
+    def put_blob(self, digest: str, path: Path) -> None:
+        """Make a copy of the file `path` appear as the blob of `digest`, unless an unharmed one is there.
+
+        Raises
+        ------
+        StoreError
+            The folder is full (JP403) or cannot be written (JP402).
+        """
+        place = blobs.path_of(digest)
+        if self._is_unharmed(place, digest):
+            return
+        with writing(self.root, f"`{path.name}`"), path.open("rb") as source:
+            self._publish(place, blobs.BLOB_MODE, lambda file: disks.copy(source, file))
+
+    def _open(self, place: str) -> BinaryIO:
+        """Open a file for reading; what is none (a link, a pipe that nobody writes to) is refused at once."""
+        handle = os.open(self._door.locate(place), _SAFELY)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise OSError(f"not a file: {place}")
+        return os.fdopen(handle, "rb")
+
+    def _is_unharmed(self, place: str, digest: str) -> bool:
+        """Read a blob that is there: one that somebody has planted must not stay."""
+        try:
+            with self._open(place) as file:
+                return digest_open(file, str(self.root / place), None, algorithm_of(digest)) == digest
+        except OSError:
+            return False
+
+    def _put_bytes(self, content: bytes, place: str) -> None:
+        self._publish(place, _FILE_MODE, lambda file: file.write(content))
+
+    def _publish(self, place: str, mode: int, write: Callable[[BinaryIO], object]) -> None:
+        """Make a file appear after its bytes are on the disk, and wait for its name."""
+        target = self._door.locate(place)
+        self._make(target.parent)
+        part = self._part()
+        try:
+            with create(part) as file:
+                write(file)
+                file.flush()
+                # Not by its name: others may have put something else there.
+                os.fchmod(file.fileno(), mode & (0o700 | self._rights()))
+                os.fsync(file.fileno())
+            self._give_way(target)
+            os.replace(part, target)
+        finally:
+            remove(part)
+        sync_folder(target.parent)
+
+    def _give_way(self, target: Path) -> None:
+        if target.is_dir() and not target.is_symlink():
+            doomed = self._part()
+            os.rename(target, doomed)
+            remove(doomed)
+
+    def _part(self) -> Path:
+        """Return a path that nobody else uses; what is left of it goes when its process is gone."""
+        self._make(self.root / TEMPORARY)
+        return self._door.temporary()
+
+    def _make(self, folder: Path) -> None:
+        """Make a folder, and those above it, that is as open as the store."""
+        if folder.is_dir():
+            return
+        self._make(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            folder.chmod(self._rights())
+            sync_folder(folder.parent)
+
+    def _rights(self) -> int:
+        return stat.S_IMODE(self.root.stat().st_mode)

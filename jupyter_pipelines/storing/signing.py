@@ -1,0 +1,204 @@
+"""Signatures: who computed a record, so that what somebody has planted in a store of several people is not used.
+
+A signature is made over the whole content of a record (its key, step, parts, and of every output digest, format and
+size), with the number of this format and the id of the key in front: it fits no other record, no other kind of document
+and no other key. It stands beside the record in its file. Ed25519 comes from the package `cryptography`, which is
+imported when something is to be signed or checked, and at no other time. Where it is missing nothing counts as signed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import Fault, StoreError
+from jupyter_pipelines.storing.keyring import Keyring, OwnKey, PublicKey, no_key
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storing.records import StepRecord
+
+logger = logging.getLogger(__name__)
+VERSION = 1
+_DOMAIN = f"jupyter-pipelines/record-signature/{VERSION}\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """What stands under a record.
+
+    Parameters
+    ----------
+    version : int
+        How it was made.
+    key : str
+        Id of the key it was made with.
+    value : bytes
+        The signature itself.
+    """
+
+    version: int
+    key: str
+    value: bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the signature as it stands beside a record."""
+        return {"version": self.version, "key": self.key, "value": base64.b64encode(self.value).decode()}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Signature:
+        """Return the signature that :meth:`to_dict` described.
+
+        Raises
+        ------
+        ValueError
+            It is none.
+        """
+        try:
+            version, key, value = document["version"], document["key"], document["value"]
+            if type(version) is not int or not isinstance(key, str):
+                raise ValueError("its version or its key is malformed")
+            return cls(version=version, key=key, value=base64.b64decode(value, validate=True))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a signature: {error!r}") from error
+
+
+class Trust:
+    """Tells records that may be used from those that may not, wherever they come from.
+
+    Parameters
+    ----------
+    keys : Mapping of str to PublicKey
+        Whose signatures are believed, by name.
+    """
+
+    def __init__(self, keys: Mapping[str, PublicKey]) -> None:
+        _ed25519()
+        self._keys = {key.id: key for key in keys.values()}
+
+    @classmethod
+    def of_user(cls) -> Trust:
+        """Return whom the user trusts, themselves included.
+
+        Raises
+        ------
+        StoreError
+            The package `cryptography` is missing (JP411); there is no key, or it cannot be used (JP412).
+        """
+        keyring = Keyring.of_user()
+        if not keyring.has_own():
+            raise no_key(keyring)
+        return cls(keyring.everybody())
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of the keys whose signatures are believed."""
+        return frozenset(self._keys)
+
+    def why_not(self, record: StepRecord) -> str:
+        """Return why a record must not be used; empty if somebody trusted has signed exactly this one."""
+        signature = record.signature
+        if signature is None:
+            return "it is not signed"
+        if signature.version != VERSION:
+            return f"its signature is of version {signature.version}, and {VERSION} is needed"
+        key = self._keys.get(signature.key)
+        if key is None:
+            return f"it is signed with the key {signature.key}, which you do not trust"
+        return "" if _fits(key, signature, record) else "its signature does not fit: it was changed"
+
+
+def signed(record: StepRecord, *, must: bool = False) -> StepRecord:
+    """Return a record with a signature of the user, if they have a key; one that is signed stays as it is.
+
+    Parameters
+    ----------
+    record : StepRecord
+        What to sign.
+    must : bool
+        Refuse to return one without a signature.
+
+    Raises
+    ------
+    StoreError
+        The key cannot be used (JP412); it must be signed, and there is no key (JP412) or no `cryptography` (JP411).
+    """
+    keyring = Keyring.of_user()
+    if record.signature is not None or not (must or keyring.has_own()):
+        return record
+    own = keyring.own()
+    if own is None:
+        raise no_key(keyring)
+    try:
+        return replace(record, signature=_signature(own, record))
+    except StoreError:
+        if must:
+            raise
+        # Whoever may use the record only if it is signed will not: nothing is weaker for it.
+        logger.warning("a record of `%s` is not signed: the package `cryptography` is missing", record.step)
+        return record
+
+
+def make_key() -> OwnKey:
+    """Return a new key.
+
+    Raises
+    ------
+    StoreError
+        The package `cryptography` is missing (JP411).
+    """
+    private = _ed25519().Ed25519PrivateKey.generate()
+    return OwnKey(public=PublicKey(raw=private.public_key().public_bytes_raw()), secret=private.private_bytes_raw())
+
+
+def check_usable() -> None:
+    """Refuse a key that others could have read before anything is computed that is to be signed with it.
+
+    Raises
+    ------
+    StoreError
+        There is a key, and it cannot be used (JP412).
+    """
+    Keyring.of_user().own()
+
+
+def _signature(own: OwnKey, record: StepRecord) -> Signature:
+    private = _ed25519().Ed25519PrivateKey.from_private_bytes(own.secret)
+    return Signature(version=VERSION, key=own.public.id, value=private.sign(_content(own.public.id, record)))
+
+
+def _fits(key: PublicKey, signature: Signature, record: StepRecord) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        public = _ed25519().Ed25519PublicKey.from_public_bytes(key.raw)
+        public.verify(signature.value, _content(key.id, record))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _content(key: str, record: StepRecord) -> bytes:
+    """Return what is signed: not the bytes of a file, but what was read from them and is going to be used."""
+    text = json.dumps(record.to_dict(), sort_keys=True, separators=(",", ":"))
+    return f"{_DOMAIN}{key}\n{text}".encode()
+
+
+def _ed25519() -> Any:
+    try:
+        from cryptography.hazmat.primitives.asymmetric import ed25519
+    except ImportError as error:
+        raise StoreError(_no_package(error)) from error
+    return ed25519
+
+
+def _no_package(error: ImportError) -> Fault:
+    return Fault(
+        code="JP411",
+        message="signatures cannot be made or checked: the package `cryptography` is not installed",
+        suggestion='install it: pip install "jupyter-pipelines[signing]", or use a store of your own: --store FOLDER',
+        notes=() if isinstance(error, ModuleNotFoundError) else (str(error),),
+    )

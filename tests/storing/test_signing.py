@@ -1,0 +1,239 @@
+"""S07: a signature fits one record, as it is used, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.pipeline.data import Artifact
+from jupyter_pipelines.storing.countersigning import countersign
+from jupyter_pipelines.storing.records import StepRecord, _checksum, decode, encode, path_of
+from jupyter_pipelines.storing.signing import Signature, Trust, signed
+from jupyter_pipelines.storing.store import Store
+from tests.storing.people import KEY, OTHER_KEY, Person, person, record
+
+ARTIFACT = Artifact(digest="sha256:" + "1" * 64, format="json", bytes=1)
+OTHER: dict[str, Any] = {
+    "key": OTHER_KEY,
+    "step": "train",
+    "notebook": None,
+    "parts": {"code:1": "y"},
+    "outputs": {"x": ARTIFACT},
+    "run": "20260101-000000-000000-ffffff",
+    "created": "2027",
+    "seconds": 2.0,
+    "attempts": 2,
+    "warnings": ("odd",),
+}
+
+
+@pytest.fixture
+def ada(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
+    found = person("ada", tmp_path)
+    found.sits_down(monkeypatch)
+    return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store")
+
+
+@pytest.fixture
+def mine(ada: Person, store: Store) -> StepRecord:
+    return signed(record(store))
+
+
+def test_a_signed_record_is_trusted_after_it_was_written_and_read(mine: StepRecord) -> None:
+    again = decode(encode(mine), KEY)
+    assert again == mine
+    assert again.signature == mine.signature
+    assert Trust.of_user().why_not(again) == ""
+
+
+def test_the_table_of_changes_is_complete() -> None:
+    assert set(OTHER) == {field.name for field in fields(StepRecord)} - {"signature"}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_s07_nothing_of_a_record_can_be_changed(mine: StepRecord, name: str) -> None:
+    changed = replace(mine, **{name: OTHER[name]})
+    assert "changed" in Trust.of_user().why_not(decode(encode(changed), changed.key))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"digest": "sha256:" + "2" * 64}, {"format": "pickle"}, {"bytes": 6}],
+)
+def test_s07_nothing_of_an_output_can_be_changed(mine: StepRecord, change: dict[str, Any]) -> None:
+    """Least of all the format: the same bytes as a pickle are code."""
+    changed = replace(mine, outputs={"x": replace(mine.outputs["x"], **change)})
+    assert "changed" in Trust.of_user().why_not(changed)
+
+
+def test_s07_outputs_cannot_be_swapped(ada: Person, store: Store) -> None:
+    both = {"x": ARTIFACT, "y": replace(ARTIFACT, digest="sha256:" + "2" * 64)}
+    made = signed(replace(record(store), outputs=both))
+    swapped = replace(made, outputs={"x": both["y"], "y": both["x"]})
+    assert Trust.of_user().why_not(made) == ""
+    assert "changed" in Trust.of_user().why_not(swapped)
+
+
+def test_s07_a_record_without_a_signature_is_not_trusted(mine: StepRecord) -> None:
+    assert Trust.of_user().why_not(replace(mine, signature=None)) == "it is not signed"
+
+
+def test_s07_a_signature_of_another_record_does_not_fit(mine: StepRecord, store: Store) -> None:
+    other = signed(record(store, b"other", key=OTHER_KEY))
+    assert "changed" in Trust.of_user().why_not(replace(mine, signature=other.signature))
+
+
+def test_s07_somebody_unknown_is_not_trusted(mine: StepRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bob = person("bob", tmp_path)
+    bob.sits_down(monkeypatch)
+    assert "you do not trust" in Trust.of_user().why_not(mine)
+    bob.trusts(Person("ada", tmp_path / "ada"))
+    assert Trust.of_user().why_not(mine) == ""
+
+
+def test_s07_the_name_of_another_key_under_a_signature_does_not_help(
+    mine: StepRecord, ada: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signed by a stranger, said to be by somebody trusted."""
+    eve = person("eve", tmp_path)
+    eve.sits_down(monkeypatch)
+    forged = signed(replace(mine, signature=None, step="forged"))
+    assert forged.signature is not None
+    assert mine.signature is not None
+    ada.sits_down(monkeypatch)
+    claimed = replace(forged, signature=replace(forged.signature, key=mine.signature.key))
+    assert "changed" in Trust.of_user().why_not(claimed)
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_s07_a_signature_of_another_format_is_not_trusted(mine: StepRecord, version: int) -> None:
+    assert mine.signature is not None
+    other = replace(mine, signature=replace(mine.signature, version=version))
+    assert f"version {version}" in Trust.of_user().why_not(other)
+
+
+@pytest.mark.parametrize("schema", ["jupyter-pipelines/record/0", "jupyter-pipelines/record/2"])
+def test_s07_a_record_of_another_format_is_none(mine: StepRecord, schema: str) -> None:
+    document = json.loads(encode(mine))
+    document["record"]["schema"] = schema
+    document["sha256"] = _checksum(document["record"])
+    with pytest.raises(ValueError, match="its format is"):
+        decode(json.dumps(document).encode(), KEY)
+
+
+def test_s07_a_record_under_another_key_is_none(mine: StepRecord) -> None:
+    with pytest.raises(ValueError, match="another key"):
+        decode(encode(mine), OTHER_KEY)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1", '"x"', "[]", "{}", '{"version": true, "key": "a", "value": ""}', '{"version": 1, "key": 2, "value": ""}',
+     '{"version": 1, "key": "a", "value": "ä"}', '{"version": 1, "key": "a", "value": 3}'],
+)  # fmt: skip
+def test_what_is_no_signature(mine: StepRecord, text: str) -> None:
+    document = json.loads(encode(mine)) | {"signature": json.loads(text)}
+    with pytest.raises(ValueError, match=r"."):
+        decode(json.dumps(document).encode(), KEY)
+
+
+def test_s07_a_signature_of_no_bytes_does_not_fit(mine: StepRecord) -> None:
+    assert mine.signature is not None
+    for value in (b"", b"\0" * 64, mine.signature.value[:-1], mine.signature.value + b"\0"):
+        made = Signature(version=1, key=mine.signature.key, value=value)
+        assert "changed" in Trust.of_user().why_not(replace(mine, signature=made))
+
+
+def test_a_store_of_ones_own_is_signed_and_asks_for_no_signature(ada: Person, store: Store) -> None:
+    store.records.put(record(store))
+    found = store.records.get(KEY)
+    assert found is not None
+    assert found.signature is not None
+    (store.root / path_of(KEY)).write_bytes(encode(replace(found, signature=None)))
+    assert Store.open(store.root).records.get(KEY) == found
+
+
+def test_s07_without_the_package_nothing_is_trusted_and_a_store_of_ones_own_goes_on(
+    ada: Person, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No silent downgrade: what cannot be checked is refused, what cannot be signed is not signed and is said."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "cryptography"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(StoreError) as caught:
+        Trust.of_user()
+    assert caught.value.code == "JP411"
+    assert "jupyter-pipelines[signing]" in str(caught.value)
+    with pytest.raises(StoreError, match="JP411"):
+        signed(record(store), must=True)
+    store.records.put(record(store))
+    found = store.records.get(KEY)
+    assert found is not None
+    assert found.signature is None
+    assert "not signed" in caplog.text
+
+
+def test_without_a_key_nothing_is_signed_and_without_need_nothing_is_imported(tmp_path: Path) -> None:
+    """A store of one's own costs nothing: also with a key, reading checks no signature."""
+    lines = """
+import sys
+from pathlib import Path
+from tests.storing.people import KEY, person, record
+from jupyter_pipelines.storing.store import Store
+store = Store.open(sys.argv[1] + "/store")
+store.check_writable()
+store.records.put(record(store))
+assert store.records.get(KEY).signature is None
+assert "cryptography" not in sys.modules, "imported without a key"
+"""
+    keyless = f"{lines}import os; os._exit(0)"
+    run = [sys.executable, "-c", keyless, str(tmp_path)]
+    home = {"JUPYTER_PIPELINES_KEYS": str(tmp_path / "none"), "PATH": "/usr/bin"}
+    done = subprocess.run(run, cwd=Path(__file__).parents[2], env=home, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_plan_over_a_store_of_ones_own_checks_no_signature(ada: Person, store: Store) -> None:
+    from jupyter_pipelines.storing.viewing import StoreView
+
+    store.records.put(record(store))
+    lines = f"""
+import sys
+from jupyter_pipelines.storing.store import Store
+from jupyter_pipelines.storing.viewing import StoreView
+store = Store.open({str(store.root)!r})
+view = StoreView(store, "book.ipynb").at_once(["load"])
+assert view.record({KEY!r}) is not None
+assert view.refused({KEY!r}) == ""
+assert "cryptography" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", lines], check=True)
+    assert StoreView(store, None).refused(KEY) == ""
+
+
+def test_what_is_stored_already_can_be_signed(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, bad = record(store), record(store, b"other", key=OTHER_KEY)
+    store.records.put(good)
+    store.records.put(bad)
+    store.blobs.path(bad.outputs["x"].digest).unlink()
+    with pytest.raises(StoreError, match="JP412"):
+        countersign(store)
+    person("ada", tmp_path).sits_down(monkeypatch)
+    done = countersign(store)
+    assert (done.signed, done.already, done.left_out) == (1, 0, 1)
+    found = {key: store.records.read(key) for key in (KEY, OTHER_KEY)}
+    assert Trust.of_user().why_not(found[KEY]) == ""  # type: ignore[arg-type]
+    assert found[OTHER_KEY].signature is None  # type: ignore[union-attr]
+    assert countersign(store).already == 1
