@@ -32,7 +32,11 @@ BUILT_IN: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
             "pickle": "storing.serializers.objects:Pickle",
         },
         "executors": {"local": "running.executors.local:Local", "dask": "running.elsewhere.on_dask:Dask"},
-        "stores": {"file": "storing.store:Store", "shared": "storing.sharing:Shared"},
+        "stores": {
+            "file": "storing.store:Store",
+            "shared": "storing.sharing:Shared",
+            **dict.fromkeys(("s3", "abfs", "az", "gs", "memory"), "storing.buckets:BucketStore"),
+        },
     }
 )
 

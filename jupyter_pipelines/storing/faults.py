@@ -61,7 +61,7 @@ def unwritable(error: OSError, root: Path, what: str) -> StoreError:
     )
 
 
-def unopenable(root: Path, why: str, suggestion: str, notes: tuple[str, ...] = ()) -> StoreError:
+def unopenable(root: Path | str, why: str, suggestion: str, notes: tuple[str, ...] = ()) -> StoreError:
     """Return the error to raise when there is no store to be had at `root`."""
     message = f"the store `{root}` cannot be opened: {why}"
     return StoreError(Fault(code="JP401", message=message, suggestion=suggestion, notes=notes))

@@ -127,11 +127,15 @@ class Shared(Store):
         back = Shelves(place)
         back.prepare(make=create)
         root = front(str(place))
-        _require_own(root, place)
+        require_own(root, place)
         Store.open(root).close()
         store = cls(root, str(url), back, trust)
         store.records.drop_untrusted()
         return store
+
+    def offer(self, artifacts: Iterable[Artifact]) -> None:
+        """Put what is stored behind, too; see :meth:`Store.offer`."""
+        self.records.offer(artifacts)
 
     @property
     def own(self) -> bool:
@@ -223,9 +227,13 @@ class _Records(Records):
         self._note(record)
         super().put(record, settled=settled)
         if self._back.is_writable():
-            for digest in self._named(record.outputs.values()):
-                self._back.put_blob(digest, self._blobs.path(digest))
+            self.offer(record.outputs.values())
             self._back.put_record(record.key, encode(record))
+
+    def offer(self, artifacts: Iterable[Artifact]) -> None:
+        """Put the blobs of artifacts behind."""
+        for digest in self._named(artifacts) if self._back.is_writable() else ():
+            self._back.put_blob(digest, self._blobs.path(digest))
 
     def drop_untrusted(self) -> None:
         """Forget what was taken in from those who are not trusted any more."""
@@ -287,12 +295,12 @@ def front(url: str) -> Path:
     return root
 
 
-def _require_own(root: Path, shared: Path) -> None:
+def require_own(root: Path, shared: Path | None) -> None:
     """Refuse a front that others can write to, or that lies in what it stands in front of."""
     found = doubt(root)
     if found is not None:
         raise found
-    if Path(os.path.realpath(root)).is_relative_to(shared):
+    if shared is not None and Path(os.path.realpath(root)).is_relative_to(shared):
         elsewhere = f"name a folder of your own, outside of it, in {VARIABLE}, or unset it"
         raise unopenable(root, f"it lies in `{shared}`, which several people write to", elsewhere)
 

@@ -283,6 +283,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "JP410": damaged("run", "--force", "train"),
     "JP411": lambda book: in_a_shared_store(book, "run"),
     "JP412": key_that_others_can_read,
+    "JP414": ran(LOAD, options=("--store", "gs://team/results")),
     "JP413": lambda book: in_a_shared_store(book, "keys", "sign"),
     "JP501": given("-p", "cuont=3"),
     "JP502": given("-p", "count=three"),

@@ -187,7 +187,6 @@ ALSO: dict[str, tuple[str, ...]] = {
 }
 NOT_YET = {
     "R10": "kernels are our own processes; no gateway is used",
-    "R43": "needs a network disk; what is not known of a disk is taken for the worst",
     "R77": "there are no schedules yet",
     "S12": "pipelines are not published yet",
     "S25": "there is no registry yet",

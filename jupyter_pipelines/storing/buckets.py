@@ -1,0 +1,255 @@
+"""A bucket as the back of a shared store: S3, Azure, Google Cloud or any other place that fsspec knows.
+
+What is in a bucket is immutable: blobs stand under their digests, records under their keys, and a record is put after
+all that it names. Lists are never asked for what there is. Nothing that comes from there is believed: records need a
+signature, blobs have to have their digests; see :mod:`jupyter_pipelines.storing.sharing`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Fault, StoreError
+from jupyter_pipelines.storing import blobs, records
+from jupyter_pipelines.storing.claims import ClaimedLeases, Claims
+from jupyter_pipelines.storing.digests import algorithm_of, digest_open
+from jupyter_pipelines.storing.door import Folder, create
+from jupyter_pipelines.storing.faults import ELSEWHERE, unopenable
+from jupyter_pipelines.storing.sharing import Shared, front, require_own
+from jupyter_pipelines.storing.shelves import MOST_BYTES
+from jupyter_pipelines.storing.signing import Trust
+from jupyter_pipelines.storing.store import FORMAT, MARK, SCHEMA, Store, mark
+
+_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "abfs": "adlfs", "az": "adlfs", "gs": "gcsfs", "gcs": "gcsfs"}
+
+
+class Bucket:
+    """Records and blobs behind a URL; see :class:`jupyter_pipelines.storing.sharing.Back`.
+
+    Parameters
+    ----------
+    url : str
+        What fsspec opens: ``s3://bucket/prefix``.
+
+    Raises
+    ------
+    StoreError
+        The package for it is not installed (JP414).
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._files, self._root = _opened(url)
+        self._put: set[str] = set()
+
+    def prepare(self, *, make: bool) -> None:
+        """Find out whether there is a store, or begin one.
+
+        Raises
+        ------
+        StoreError
+            It cannot be reached or read (JP401), not be written (JP402), or was written by a newer version (JP406).
+        """
+        try:
+            found = self._files.cat_file(self._at(MARK))
+        except FileNotFoundError:
+            if make:
+                with self._putting("a store"):
+                    self._files.pipe_file(self._at(MARK), mark())
+            return
+        except Exception as error:
+            way = f"look at its address and at your credentials, {ELSEWHERE}"
+            raise unopenable(self.url, _said(error), way) from error
+        self._check(found)
+
+    def _check(self, found: bytes) -> None:
+        try:
+            schema = str(json.loads(found)["schema"])
+            newer = int(schema.removeprefix(SCHEMA)) > FORMAT
+        except (ValueError, KeyError, TypeError):
+            raise unopenable(self.url, f"its `{MARK}` is none", f"look at what is there, {ELSEWHERE}") from None
+        if newer:
+            raise StoreError(
+                Fault(
+                    code="JP406",
+                    message=f"the store `{self.url}` was written by a newer version of jupyter-pipelines",
+                    suggestion=f"update: pip install -U jupyter-pipelines, {ELSEWHERE}",
+                )
+            )
+
+    def is_writable(self) -> bool:
+        """Say yes: a bucket does not tell before something is put."""
+        return True
+
+    def record(self, key: str) -> bytes | None:
+        """Return the file of the record of `key`; None if there is none.
+
+        Raises
+        ------
+        OSError
+            It cannot be read, or is of no sensible size.
+        """
+        with _reading():
+            try:
+                content = bytes(self._files.cat_file(self._at(records.path_of(key)), end=MOST_BYTES + 1))
+            except FileNotFoundError:
+                return None
+        if len(content) > MOST_BYTES:
+            raise OSError(f"it is larger than {MOST_BYTES:,} bytes")
+        return content
+
+    def fetch(self, digest: str, target: Path) -> bool:
+        """Copy the blob of `digest` to the new file `target`; False if there is none.
+
+        Raises
+        ------
+        OSError
+            It cannot be read, or `target` cannot be written.
+        """
+        with _reading():
+            try:
+                source = self._files.open(self._at(blobs.path_of(digest)), "rb", block_size=1 << 23)
+            except FileNotFoundError:
+                return False
+            with source, create(target) as file:
+                while piece := source.read(1 << 23):
+                    file.write(piece)
+        return True
+
+    def put_record(self, key: str, content: bytes) -> None:
+        """Make the record of `key` appear.
+
+        Raises
+        ------
+        StoreError
+            It cannot be put (JP402).
+        """
+        with self._putting("a record"):
+            self._files.pipe_file(self._at(records.path_of(key)), content)
+
+    def put_blob(self, digest: str, path: Path) -> None:
+        """Make a copy of the file `path` appear as the blob of `digest`, unless an unharmed one is there.
+
+        Raises
+        ------
+        StoreError
+            It cannot be put (JP402).
+        """
+        place = self._at(blobs.path_of(digest))
+        if digest in self._put:
+            return
+        with self._putting(f"`{path.name}`"):
+            if not self._is_unharmed(place, digest):
+                self._files.put_file(str(path), place)
+        self._put.add(digest)
+
+    def leases(self, door: Folder) -> ClaimedLeases:
+        """Return what lets one process at a time compute a key, on whichever machine it is."""
+        return ClaimedLeases(door, Claims(self._files, self._at("leases")))
+
+    def _is_unharmed(self, place: str, digest: str) -> bool:
+        try:
+            with self._files.open(place, "rb") as file:
+                return digest_open(file, place, None, algorithm_of(digest)) == digest
+        except Exception:  # noqa: BLE001 - what cannot be read is put again
+            return False
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    @contextmanager
+    def _putting(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:
+            raise StoreError(_unwritable(self.url, what, error)) from error
+
+
+class BucketStore(Shared):
+    """A store of the user's own in front of a bucket; fsspec finds out by its scheme where that is."""
+
+    @classmethod
+    def open(cls, url: str | Path, *, create: bool = True, guarded: bool = True) -> BucketStore:  # noqa: ARG003
+        """Open the store at `url`.
+
+        Parameters
+        ----------
+        url : str
+            For instance ``s3://bucket/prefix``.
+        create : bool
+            Begin a store when there is none.
+        guarded : bool
+            Nothing is loaded from the bucket in either case.
+
+        Raises
+        ------
+        StoreError
+            A package is missing (JP411, JP414); the user has no key (JP412); it cannot be reached (JP401) or written
+            (JP402), or was written by a newer version (JP406).
+        """
+        back = Bucket(str(url))
+        trust = Trust.of_user()
+        back.prepare(make=create)
+        root = front(str(url))
+        require_own(root, None)
+        Store.open(root).close()
+        store = cls(root, str(url), back, trust)
+        store.records.drop_untrusted()
+        store.leases = back.leases(store.door)
+        return store
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Let whatever a library of a cloud raises be an OSError."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(_said(error)) from error
+
+
+def _opened(url: str) -> tuple[Any, str]:
+    scheme = url.partition(":")[0]
+    try:
+        from fsspec.core import url_to_fs
+
+        files, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+    except (ImportError, ValueError) as error:
+        raise StoreError(_no_package(scheme, error)) from error
+    return files, str(root).rstrip("/")
+
+
+def _said(error: BaseException) -> str:
+    """Return what an error says, in one line and without what it was caused by."""
+    with contextlib.suppress(IndexError):
+        return str(error).strip().splitlines()[0][:300].rstrip(".")
+    return type(error).__name__
+
+
+def _no_package(scheme: str, error: Exception) -> Fault:
+    package = _PACKAGES.get(scheme)
+    way = f"install it: pip install 'jupyter-pipelines[remote]' {package}" if package else f"look at it, {ELSEWHERE}"
+    return Fault(
+        code="JP414",
+        message=f"stores at `{scheme}:` cannot be opened: {_said(error)}",
+        suggestion=way,
+    )
+
+
+def _unwritable(url: str, what: str, error: Exception) -> Fault:
+    return Fault(
+        code="JP402",
+        message=f"the store `{url}` cannot be written: {_said(error)}",
+        suggestion=f"look at your permissions there, {ELSEWHERE}",
+        notes=(f"what was to be put: {what}, by process {os.getpid()}",),
+    )

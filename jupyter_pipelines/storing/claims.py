@@ -1,0 +1,171 @@
+"""Leases that machines take from each other: objects that only one of them can make.
+
+The right to compute a key is an object with a number, and whoever makes the one with the next number has it: the place
+lets one succeed, however many try. It says until when it counts, and its holder says so again and again. A holder that
+is silent for too long has lost it: the next number may be made, and a result is recorded only by whoever has the
+greatest. Where a place cannot make an object for one only, everybody computes: that is slower, and never wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from jupyter_pipelines.storing.door import Folder
+from jupyter_pipelines.storing.leases import Lease, Leases
+from jupyter_pipelines.storing.owners import Owner
+
+logger = logging.getLogger(__name__)
+COUNTS = 60.0
+"""Seconds that a claim counts after its holder was last heard of."""
+_AGAIN = 15.0
+
+
+class Claims:
+    """The claims in one place.
+
+    Parameters
+    ----------
+    files : fsspec file system
+        The place.
+    root : str
+        Where in it.
+    """
+
+    def __init__(self, files: Any, root: str) -> None:
+        self._files = files
+        self._root = root
+
+    def claim(self, key: str) -> int | None:
+        """Return the number of a claim of `key`; None if somebody else has it, 0 where nobody can have one."""
+        last = self.last(key)
+        if last and self._counts(key, last):
+            return None
+        try:
+            self._files.pipe_file(self._path(key, last + 1), _document(), mode="create")
+        except FileExistsError:
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever the library of a place raises
+            logger.info("no claim of %s: %s", key, error)
+            return 0
+        for number in self._numbers(key):
+            if number < last:
+                self._forget(key, number)
+        return last + 1
+
+    def renew(self, key: str, number: int) -> None:
+        """Say that a claim still counts."""
+        with contextlib.suppress(Exception):
+            self._files.pipe_file(self._path(key, number), _document())
+
+    def leave(self, key: str, number: int) -> None:
+        """Say that a claim counts no more."""
+        with contextlib.suppress(Exception):
+            self._files.pipe_file(self._path(key, number), json.dumps({"until": 0}).encode())
+
+    def last(self, key: str) -> int:
+        """Return the number of the last claim of `key`; 0 if there is none."""
+        return max(self._numbers(key), default=0)
+
+    def _numbers(self, key: str) -> list[int]:
+        with contextlib.suppress(Exception):
+            names = self._files.ls(f"{self._root}/{key}", detail=False, refresh=True)
+            return [int(name.rpartition("/")[2]) for name in names if name.rpartition("/")[2].isdigit()]
+        return []
+
+    def _counts(self, key: str, number: int) -> bool:
+        try:
+            return float(json.loads(self._files.cat_file(self._path(key, number)))["until"]) > time.time()
+        except FileNotFoundError:
+            return False
+        except Exception:  # noqa: BLE001 - what cannot be read is taken for somebody's
+            return True
+
+    def _forget(self, key: str, number: int) -> None:
+        with contextlib.suppress(Exception):
+            self._files.rm_file(self._path(key, number))
+
+    def _path(self, key: str, number: int) -> str:
+        return f"{self._root}/{key}/{number}"
+
+
+class ClaimedLease(Lease):
+    """A lease of this machine with a claim behind it.
+
+    Parameters
+    ----------
+    inner : Lease
+        Held.
+    claims : Claims
+        Where it is claimed.
+    number : int
+        Of the claim; 0 where there is none.
+    """
+
+    def __init__(self, inner: Lease, claims: Claims, number: int) -> None:
+        self.key = inner.key
+        self.number = number
+        self._inner = inner
+        self._claims = claims
+        self._over = threading.Event()
+        if number:
+            threading.Thread(target=self._renew, name="jupyter-pipelines-claim", daemon=True).start()
+
+    @property
+    def held(self) -> bool:
+        """Whether the lease has not been released yet."""
+        return self._inner.held
+
+    @property
+    def valid(self) -> bool:
+        """Whether nobody has been given the lease since, here or on another machine."""
+        return self._inner.valid and (not self.number or self._claims.last(self.key) == self.number)
+
+    def release(self) -> None:
+        """Let the next one have it; more than once does no harm."""
+        if self.number and not self._over.is_set():
+            self._claims.leave(self.key, self.number)
+        self._over.set()
+        self._inner.release()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _renew(self) -> None:
+        while not self._over.wait(_AGAIN):
+            self._claims.renew(self.key, self.number)
+
+
+class ClaimedLeases(Leases):
+    """The leases of a store whose back is reached from several machines."""
+
+    def __init__(self, door: Folder, claims: Claims) -> None:
+        super().__init__(door)
+        self._claims = claims
+
+    def lease(self, key: str, *, timeout: float = -1) -> Lease:
+        """Wait for the lease of `key`, here and there; see :meth:`Leases.lease`."""
+        end = None if timeout < 0 else time.monotonic() + timeout
+        while True:
+            left = -1.0 if end is None else max(0.0, end - time.monotonic())
+            inner = super().lease(key, timeout=left)
+            number = self._claims.claim(key)
+            if number is not None:
+                return ClaimedLease(inner, self._claims, number)
+            inner.release()
+            if end is not None and time.monotonic() >= end:
+                raise TimeoutError(f"somebody else computes {key}")
+            time.sleep(0.2)
+
+
+def _document() -> bytes:
+    owner: Mapping[str, Any] = Owner.current().to_dict()
+    return json.dumps({**owner, "until": time.time() + COUNTS}).encode()

@@ -1,0 +1,216 @@
+"""R43: stores in a bucket, behind a real S3 server: immutable things, records last, one machine at a time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.storing import claims
+from jupyter_pipelines.storing.blobs import path_of as blob_path
+from jupyter_pipelines.storing.records import path_of
+from jupyter_pipelines.storing.store import Store
+from jupyter_pipelines.testing import StoreContract
+from tests.journeys.book import Book
+from tests.storing.people import KEY, Person, person, record
+from tests.storing.places import Server, s3
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with s3() as made:
+        yield made
+
+
+class Bucket:
+    """A bucket, and two people who share it."""
+
+    def __init__(self, url: str, folder: Path, server: Server, patch: pytest.MonkeyPatch) -> None:
+        self.url = url
+        self.server = server
+        self.ada, self.bob = person("ada", folder), person("bob", folder)
+        self.ada.trusts(self.bob)
+        self.bob.trusts(self.ada)
+        self._patch = patch
+
+    def store_of(self, who: Person) -> Store:
+        who.sits_down(self._patch)
+        return Store.open(f"{self.url}/results")
+
+    def files(self) -> object:
+        import s3fs
+
+        reached = {"endpoint_url": self.server.address, "key": "tests", "secret": "tests"}
+        return s3fs.S3FileSystem(**reached, use_listings_cache=False)
+
+
+@pytest.fixture
+def bucket(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    name = f"b{abs(hash(str(tmp_path)))}"
+    return Bucket(server.make(name), tmp_path, server, monkeypatch)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Book:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "pyproject.toml").touch()
+    return Book(tmp_path / "project")
+
+
+class TestBucket(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _reached(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+        bucket.ada.sits_down(monkeypatch)
+        self.bucket = bucket
+
+    def open(self, tmp_path: Path) -> Store:
+        return Store.open(f"{self.bucket.url}/contract")
+
+    def damage(self, store: Store, digest: str) -> None:
+        path = store.blobs.path(digest)
+        path.chmod(0o600)
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+def test_what_one_has_computed_the_other_has(bucket: Bucket) -> None:
+    store = bucket.store_of(bucket.ada)
+    made = record(store)
+    store.records.put(made)
+    other = bucket.store_of(bucket.bob)
+    assert other.root != store.root
+    assert other.records.get(KEY) == made
+    assert other.load(made.outputs["x"]) == b"value"
+
+
+def test_a_record_comes_after_all_that_it_names(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = bucket.store_of(bucket.ada)
+    made = record(store)
+    monkeypatch.setattr(type(store.back), "put_record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        store.records.put(made)
+    monkeypatch.undo()
+    for name, value in bucket.server.environment.items():
+        monkeypatch.setenv(name, value)
+    other = bucket.store_of(bucket.bob)
+    assert other.records.get(KEY) is None
+    assert other.blobs.verify(made.outputs["x"].digest) == "ok"
+
+
+@pytest.mark.parametrize("content", [b"valuX", b"val", b""])
+def test_a_damaged_object_is_a_miss_and_heals(bucket: Bucket, content: bytes) -> None:
+    store = bucket.store_of(bucket.ada)
+    made = record(store)
+    store.records.put(made)
+    place = f"{bucket.url}/results/{blob_path(made.outputs['x'].digest)}"
+    bucket.files().pipe_file(place, content)
+    other = bucket.store_of(bucket.bob)
+    assert other.intact(made.outputs["x"]) == "missing"
+    other.records.put(record(other))
+    assert bucket.files().cat_file(place) == b"value"
+
+
+def test_a_record_of_a_stranger_is_not_used(bucket: Bucket, tmp_path: Path) -> None:
+    eve = person("eve", tmp_path)
+    store = bucket.store_of(eve)
+    store.records.put(record(store))
+    other = bucket.store_of(bucket.bob)
+    assert other.records.get(KEY) is None
+    assert "do not trust" in other.records.refusal(KEY)
+    bucket.files().pipe_file(f"{bucket.url}/results/{path_of(KEY)}", b'{"record": 1}')
+    assert other.records.get(KEY) is None
+
+
+def test_one_machine_at_a_time_computes_a_key(bucket: Bucket) -> None:
+    one, other = bucket.store_of(bucket.ada), bucket.store_of(bucket.bob)
+    lease = one.leases.try_acquire(KEY)
+    assert lease is not None
+    assert lease.valid
+    assert other.leases.try_acquire(KEY) is None
+    lease.release()
+    again = other.leases.try_acquire(KEY)
+    assert again is not None
+    assert again.number > lease.number
+    again.release()
+
+
+def test_a_machine_that_is_silent_for_too_long_has_lost_its_lease(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "COUNTS", -1.0)
+    one, other = bucket.store_of(bucket.ada), bucket.store_of(bucket.bob)
+    first = one.leases.try_acquire(KEY)
+    second = other.leases.try_acquire(KEY)
+    assert first is not None
+    assert second is not None
+    assert (first.valid, second.valid) == (False, True)
+    first.release()
+    second.release()
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "words"),
+    [
+        ("s3://nobody-has-made-it/x", "JP402", "cannot be written"),
+        ("nowhere://x/y", "JP602", "nowhere"),
+        ("gs://x/y", "JP414", "gcsfs"),
+    ],
+)
+def test_what_cannot_be_opened_is_told_before_anything_runs(bucket: Bucket, url: str, code: str, words: str) -> None:
+    bucket.store_of(bucket.ada)
+    with pytest.raises((StoreError, Exception)) as caught:
+        Store.open(url)
+    assert caught.value.faults[0].code == code
+    assert words in str(caught.value)
+
+
+def test_nobody_answers(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket.ada.sits_down(monkeypatch)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(StoreError) as caught:
+        Store.open(f"{bucket.url}/elsewhere")
+    assert caught.value.faults[0].code == "JP401"
+
+
+@pytest.mark.kernel
+def test_a_pipeline_is_computed_by_one_and_reused_by_the_other(bucket: Bucket, book: Book) -> None:
+    book.write(
+        "%%step load -o rows plot:file\nopen('ran', 'a').write('x')\nrows = [1, 2]\nplot.write_text('p')",
+        "%%step use -i rows plot -o n\nn = (sum(rows), plot.read_text())",
+    )
+    states = []
+    for who in (bucket.ada, bucket.bob):
+        book.environment = {**who.environment, **bucket.server.environment}
+        answer = book.run("--store", f"{bucket.url}/pipeline")
+        assert answer.code == 0, answer.err
+        states.append(set(answer.steps("state").values()))
+    assert states == [{"succeeded"}, {"reused"}]
+    assert (book.folder / "ran").read_text() == "x"
+
+
+@pytest.mark.kernel
+def test_two_machines_at_once_compute_each_step_once(bucket: Bucket, book: Book, tmp_path: Path) -> None:
+    steps = [f"%%step s{n} -o x{n}\nopen({str(tmp_path / 'ran')!r}, 'a').write('{n} ')\nx{n} = {n}" for n in range(6)]
+    book.write(*steps)
+    running = []
+    for who in (bucket.ada, bucket.bob):
+        book.environment = {**who.environment, **bucket.server.environment}
+        running.append(book.start("run", "--json", "--store", f"{bucket.url}/pipeline"))
+    for one in running:
+        out, err = one.communicate(timeout=240)
+        assert one.returncode == 0, err
+        assert json.loads(out)["state"] == "succeeded"
+    assert sorted((tmp_path / "ran").read_text().split()) == [str(n) for n in range(6)]
+
+
+def test_nothing_of_it_is_imported_without_a_bucket() -> None:
+    heavy = "{'fsspec', 's3fs', 'cryptography'}"
+    code = f"import sys, jupyter_pipelines.storing.store\nassert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
