@@ -71,7 +71,7 @@ class Incoming:
     mark: Mark | None = None
 
 
-class _Ready(NamedTuple):
+class Ready(NamedTuple):
     """A file on the disk of the store that may be renamed; `sure` if its digest is known to be that of its bytes."""
 
     path: Path
@@ -135,7 +135,7 @@ class Blobs:
         OSError
             A file cannot be read.
         """
-        ready: list[_Ready] = []
+        ready: list[Ready] = []
         files = list(files)
         try:
             ready.extend(map(self._ready, files))
@@ -164,7 +164,7 @@ class Blobs:
                 writer = HashingWriter(file, Pace(file))
                 yield writer
                 writer.finish()
-            self._publish([_Ready(temporary, writer.digest, writer.size, sure=True)])
+            self._publish([Ready(temporary, writer.digest, writer.size, sure=True)])
         finally:
             remove(temporary)
 
@@ -379,7 +379,7 @@ class Blobs:
                 if is_digest(digest):
                     yield digest
 
-    def _ready(self, file: Incoming) -> _Ready:
+    def _ready(self, file: Incoming) -> Ready:
         """Find out what a file's digest is, and copy it if it must not be renamed."""
         ready = self._ready_as_it_is(file) if file.move else None
         if ready is not None:
@@ -398,21 +398,21 @@ class Blobs:
         except BaseException:
             remove(temporary)
             raise
-        return _Ready(temporary, writer.digest, writer.size, sure=True)
+        return Ready(temporary, writer.digest, writer.size, sure=True)
 
-    def _ready_as_it_is(self, file: Incoming) -> _Ready | None:
+    def _ready_as_it_is(self, file: Incoming) -> Ready | None:
         """Return the file if it may become a blob by renaming, and holds still."""
         before = self._movable(file.path)
         if before is None:
             return None
         mark = Mark.of(before)
         if file.digest and is_known(algorithm_of(file.digest)) and file.mark in (None, mark):
-            return _Ready(file.path, file.digest, before.st_size, sure=file.mark is not None)
+            return Ready(file.path, file.digest, before.st_size, sure=file.mark is not None)
         digest = digest_file(file.path)
         _check(file, digest)
-        return _Ready(file.path, digest, before.st_size, sure=True) if Mark.of(file.path.lstat()) == mark else None
+        return Ready(file.path, digest, before.st_size, sure=True) if Mark.of(file.path.lstat()) == mark else None
 
-    def _publish(self, files: Sequence[_Ready], *, settled: bool = True) -> None:
+    def _publish(self, files: Sequence[Ready], *, settled: bool = True) -> None:
         """Put files under their digests, unless an unharmed blob is there already: recomputing heals."""
         fresh = {one.digest: one for one in files}
         fresh = {digest: one for digest, one in fresh.items() if not self._is_there(digest)}

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from jupyter_pipelines.errors import StoreError
-from jupyter_pipelines.storing.blobs import Blobs, Condition, Incoming
+from jupyter_pipelines.storing.blobs import Blobs, Condition, Incoming, Ready
 from jupyter_pipelines.storing.digests import Mark, Memo, algorithm_of, digest_open, is_known
 from jupyter_pipelines.storing.door import Folder, make_folder, remove
 from jupyter_pipelines.storing.faults import unopenable, unreadable, unwritable
@@ -133,10 +133,6 @@ class Shared(Store):
         store.records.drop_untrusted()
         return store
 
-    def offer(self, artifacts: Iterable[Artifact]) -> None:
-        """Put what is stored behind, too; see :meth:`Store.offer`."""
-        self.records.offer(artifacts)
-
     @property
     def own(self) -> bool:
         """False: others can have written what is behind it."""
@@ -151,10 +147,14 @@ class Shared(Store):
 
 
 class _Blobs(Blobs):
-    """The blobs in front; one that is not there is copied from behind."""
+    """The blobs in front; one that is not there is copied from behind, and what is put goes there, too.
+
+    At once, and not only when a record names it: a worker on another machine has a front of its own.
+    """
 
     def __init__(self, door: Folder, memo: Memo | None, back: Back) -> None:
         super().__init__(door, memo)
+        self._front = Blobs(door, memo)
         self._back = back
 
     def open(self, digest: str) -> BinaryIO:
@@ -184,6 +184,22 @@ class _Blobs(Blobs):
             return super()._verify(digest, memo)
         return found
 
+    def _publish(self, files: Sequence[Ready], *, settled: bool = True) -> None:
+        super()._publish(files, settled=settled)
+        for digest in dict.fromkeys(one.digest for one in files):
+            self.share(digest)
+
+    def share(self, digest: str) -> None:
+        """See to it that a blob in front is behind, too, as far as the user may write there.
+
+        Raises
+        ------
+        StoreError
+            The place is full (JP403) or cannot be written (JP402).
+        """
+        if self._back.is_writable():
+            self._back.put_blob(digest, self.path(digest))
+
     def _fetch(self, digest: str) -> bool:
         """Copy a blob from behind and tell whether it has its digest; one that has not is as good as none."""
         if not is_known(algorithm_of(digest)):
@@ -195,7 +211,7 @@ class _Blobs(Blobs):
             with temporary.open("rb") as file:
                 found = digest_open(file, str(temporary), None, algorithm_of(digest))
             if found == digest:
-                self.put_files([Incoming(path=temporary, digest=digest, mark=Mark.of(temporary.lstat()))])
+                self._front.put_files([Incoming(path=temporary, digest=digest, mark=Mark.of(temporary.lstat()))])
             return found == digest
         except (OSError, StoreError):
             return False
@@ -226,14 +242,10 @@ class _Records(Records):
         record = signed(record, must=True)
         self._note(record)
         super().put(record, settled=settled)
+        for digest in self._named(record.outputs.values()):
+            self._blobs.share(digest)
         if self._back.is_writable():
-            self.offer(record.outputs.values())
             self._back.put_record(record.key, encode(record))
-
-    def offer(self, artifacts: Iterable[Artifact]) -> None:
-        """Put the blobs of artifacts behind."""
-        for digest in self._named(artifacts) if self._back.is_writable() else ():
-            self._back.put_blob(digest, self._blobs.path(digest))
 
     def drop_untrusted(self) -> None:
         """Forget what was taken in from those who are not trusted any more."""

@@ -161,20 +161,6 @@ class Store:
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def offer(self, artifacts: Iterable[Artifact]) -> None:
-        """Let other machines have what is stored; records do so by themselves when they are put.
-
-        Parameters
-        ----------
-        artifacts : iterable of Artifact
-            What they need before there is a record.
-
-        Raises
-        ------
-        StoreError
-            The place that machines share cannot be written (JP402, JP403).
-        """
-
     def digest(self, path: Path) -> str:
         """Return the digest of the content of a file or folder of the user; unchanged files are not read twice.
 

@@ -77,6 +77,7 @@ class TestBucket(StoreContract):
         path = store.blobs.path(digest)
         path.chmod(0o600)
         path.write_bytes(path.read_bytes()[:-1] + b"?")
+        self.bucket.files().pipe_file(f"{self.bucket.url}/contract/{blob_path(digest)}", b"planted")
 
 
 def test_what_one_has_computed_the_other_has(bucket: Bucket) -> None:

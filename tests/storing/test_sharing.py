@@ -94,6 +94,17 @@ def test_what_one_has_computed_the_other_uses(team: Team) -> None:
     assert store.records.refusal(KEY) == ""
 
 
+def test_another_machine_of_the_same_person_has_a_front_of_its_own(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker elsewhere puts is found here by its digest, before any record names it; and is not put twice."""
+    stored = team.store_of(team.ada).blobs.put_bytes(b"from a worker")
+    monkeypatch.setenv("JUPYTER_PIPELINES_FRONT", str(team.ada.home / "another machine"))
+    monkeypatch.setattr(Shelves, "put_blob", lambda *_: pytest.fail("it is there"))
+    store = Store.open(team.root)
+    assert store.blobs.verify(stored.digest) == "ok"
+    with store.blobs.open(stored.digest) as file:
+        assert file.read() == b"from a worker"
+
+
 def test_what_is_in_front_is_not_checked_again(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that reuses everything costs what it costs with a store of one's own."""
     made = team.shared_by_ada()

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import PipelinesError
-from jupyter_pipelines.pipeline.data import Artifact
 from jupyter_pipelines.pipeline.secrets import NoSecret, reveal
 from jupyter_pipelines.running.executors.local import Local
 from jupyter_pipelines.running.ticket import Given, Outcome, Progress, Publish, Ticket
@@ -210,8 +209,6 @@ def _brought(outcome: Outcome, ticket: Ticket, store: Store, parcel: Mapping[str
     if log.is_file():
         (stored,) = store.blobs.put_files([Incoming(path=log)])
         found["log"] = stored.digest
-    reports = [Artifact(digest=found[one], format="file", bytes=0) for one in ("notebook", "log") if found[one]]
-    store.offer([*outcome.outputs.values(), *reports])
     return found
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import Fault, StepFailed
-from jupyter_pipelines.pipeline.data import Artifact
 from jupyter_pipelines.running.ticket import Given, Outcome, Source, Ticket
 from jupyter_pipelines.storing.blobs import Incoming
 from jupyter_pipelines.storing.faults import writing
@@ -60,7 +59,6 @@ class _Packing:
         inputs = {name: self._input(name, given) for name, given in self._ticket.inputs.items()}
         for source in self._ticket.sources:
             self._source(source)
-        self._store.offer(self._needed())
         ticket = replace(self._ticket, inputs=inputs, sources=(), root="")
         return {
             "ticket": ticket.to_dict(),
@@ -70,13 +68,6 @@ class _Packing:
             "texts": self._texts,
             "ways": list(self._ways),
         }
-
-    def _needed(self) -> Iterator[Artifact]:
-        for given in self._ticket.inputs.values():
-            if given["kind"] == "artifact":
-                yield Artifact(digest=given["digest"], format=given["format"], bytes=0)
-        yield from (Artifact(digest=one, format="file", bytes=0) for one in self._files.values())
-        yield from (Artifact(digest=one, format="folder", bytes=0) for one in self._folders.values())
 
     def _input(self, name: str, given: Given) -> Given:
         if given["kind"] != "file":
