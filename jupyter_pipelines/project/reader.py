@@ -139,11 +139,13 @@ class Reader:
         PlanError
             A value does not fit its parameter, or a step to force does not exist.
         """
+        from jupyter_pipelines.planning.expanding import expand
         from jupyter_pipelines.planning.plan import Planner
         from jupyter_pipelines.planning.resolving import resolve
         from jupyter_pipelines.storing.viewing import StoreView
 
         values = resolve(pipeline, parameters or {}, texts or {})
+        pipeline = expand(pipeline, values)
         view = StoreView(self.store_for(pipeline), notebook_name(pipeline))
         forced = [step.name for step in pipeline] if force is True else list(force or ())
         environment = partial(_environment, pipeline.folder)
