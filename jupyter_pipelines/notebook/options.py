@@ -104,7 +104,8 @@ _MEANT: Mapping[str, str] = {
     "parameter": "param", "cache": "no-cache", "nocache": "no-cache", "needs": "after", "depends": "after",
     "depends-on": "after", "prev": "after", "mem": "memory", "ram": "memory", "cpu": "cpus", "cores": "cpus",
     "for-each": "foreach", "map": "foreach", "over": "foreach", "at-most": "at-once", "parallel": "at-once",
-    "allow-failures": "allow-failed", "may-fail": "allow-failed", "gpu": "gpus", "retry": "retries", "time-limit": "timeout", "compute": "on", "executor": "on", "target": "on",
+    "allow-failures": "allow-failed", "may-fail": "allow-failed",
+    "gpu": "gpus", "retry": "retries", "time-limit": "timeout", "compute": "on", "executor": "on", "target": "on",
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from jupyter_pipelines.errors import Place
 from jupyter_pipelines.pipeline.data import Input, Output
@@ -174,6 +174,13 @@ class Step:
     foreach: Foreach | None = None
     item: Item | None = None
     gathering: Gathering | None = None
+
+    @property
+    def items(self) -> dict[str, Any]:
+        """What documents say of a step that is one of many items, or stands for them; nothing for any other."""
+        if self.item:
+            return {"item": {"of": self.item.group, "values": dict(self.item.values)}}
+        return {"items": len(self.gathering.items)} if self.gathering else {}
 
     def output(self, name: str) -> Output | None:
         """Return the output called `name`, or None."""

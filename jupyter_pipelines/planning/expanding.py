@@ -123,9 +123,8 @@ class _Values:
 
 def _files(folder: Path, source: str) -> list[str]:
     """Return the files of a folder, or those that fit a pattern, by name; hidden ones are left out."""
-    is_pattern = glob.has_magic(source)
-    pattern = source if is_pattern else f"{glob.escape(source.rstrip('/'))}/*"
-    found = glob.glob(pattern, root_dir=folder, recursive=True)
+    pattern = source if glob.has_magic(source) else f"{glob.escape(source.rstrip('/'))}/*"
+    found = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 - takes absolute patterns, too
     return sorted(Path(name).as_posix() for name in found if (folder / name).is_file())
 
 
@@ -145,9 +144,7 @@ def _too_many(step: Step, axes: Sequence[_Values]) -> Iterator[Fault]:
 
 def _spread(step: Step, foreach: Foreach, axes: Sequence[_Values]) -> Iterator[Step]:
     """Yield a step for each item, and the one that gathers."""
-    keys: list[Key] = [
-        tuple(zip(foreach.names, one, strict=True)) for one in product(*(axis.found for axis in axes))
-    ]
+    keys: list[Key] = [tuple(zip(foreach.names, one, strict=True)) for one in product(*(axis.found for axis in axes))]
     files = frozenset(axis.name for axis in axes if axis.is_files)
     labels = names_of(keys)
     names = [f"{step.name}[{label}]" for label in labels]

@@ -194,7 +194,9 @@ class Reader:
             There is no such step.
         """
         require_step(pipeline, step)
-        return self.plan(pipeline, **options)[step]
+        planned = self.plan(pipeline, **options)
+        require_name(step, [one.name for one in planned])
+        return planned[step]
 
 
 def notebook_name(pipeline: Whose) -> str | None:
@@ -205,9 +207,17 @@ def notebook_name(pipeline: Whose) -> str | None:
     return path.relative_to(pipeline.root).as_posix() if path.is_relative_to(pipeline.root) else str(path)
 
 
+def parted(name: str) -> tuple[str, str]:
+    """Return step and output of ``STEP.OUTPUT``; items of a step may have dots in their names."""
+    step, dot, output = name.rpartition(".")
+    return (step, output) if dot else (name, "")
+
+
 def require_step(pipeline: Pipeline, name: str) -> None:
-    """Raise the error for a step that does not exist."""
-    require_name(name, [step.name for step in pipeline])
+    """Raise the error for a step that does not exist; an item of a step is known only when its values are."""
+    group, bracket, _ = name.partition("[")
+    if not (bracket and group in pipeline and pipeline[group].foreach):
+        require_name(name, [step.name for step in pipeline])
 
 
 def require_name(name: str, names: Sequence[str]) -> None:

@@ -370,7 +370,7 @@ class _Loop:
         step = self._plan.pipeline[name]
         missing = without(step, step.gathering, self._books.known()) if step.gathering and before is None else None
         if missing is not None and planned.decision != "blocked":
-            self._books.warned(missing, name)
+            self._books.warned(self._in_place(missing, name) or missing, name)
         if planned.decision in ("reuse", "blocked"):
             self._tell(Decided(step=name, decision="reuse" if planned.decision == "reuse" else "blocked"))
             return

@@ -85,15 +85,19 @@ def contents(store: Store, digest: str) -> Contents:
     try:
         with store.blobs.open(entries[_INDEX]) as file:
             index = json.loads(file.read())
-        if index["schema"] != SCHEMA:
-            raise ValueError(f"its format is {index['schema']!r}, not {SCHEMA!r}")
-        return Contents(
-            keys=tuple(_key(one["key"]) for one in index["items"]),
-            artifacts=tuple(Artifact.from_dict(one) for one in index["items"]),
-            failed=tuple(_key(one) for one in index["failed"]),
-        )
+        return _decoded(index)
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(f"the gathered output {digest}", (repr(error),)) from error
+
+
+def _decoded(index: Mapping[str, Any]) -> Contents:
+    if index["schema"] != SCHEMA:
+        raise ValueError(f"its format is {index['schema']!r}, not {SCHEMA!r}")
+    return Contents(
+        keys=tuple(_key(one["key"]) for one in index["items"]),
+        artifacts=tuple(Artifact.from_dict(one) for one in index["items"]),
+        failed=tuple(_key(one) for one in index["failed"]),
+    )
 
 
 def load(store: Store, digest: str) -> Gathered:
