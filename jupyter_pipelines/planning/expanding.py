@@ -114,7 +114,7 @@ class _Values:
         twice = [value for value, count in Counter(map(repr, found)).items() if count > 1]
         if twice or len(set(found)) < len(found):
             shown = ", ".join(twice[:_SHOWN]) or "a number"
-            yield self._fault(f"{what}, which holds {shown} more than once", "write every value once")
+            yield self._fault(f"{what}, which holds `{shown}` more than once", "write every value once")
 
     def _fault(self, message: str, suggestion: str, code: str = "JP219") -> Fault:
         place = self._axis.place or self._step.place

@@ -83,13 +83,16 @@ class Reader:
         cells: Mapping[str, str] | None = None,
     ) -> tuple[Fault, ...]:
         """Return every fault of a notebook and of values for its parameters; nothing of it is executed."""
-        from jupyter_pipelines.planning.resolving import faults_of
+        from jupyter_pipelines.planning.expanding import faults_of_items
+        from jupyter_pipelines.planning.resolving import faults_of, resolve
         from jupyter_pipelines.running.kernels.asking import missing_kernels
 
         reading = self.inspect(source, texts=cells)
         if reading.pipeline is None:
             return reading.faults
         values = faults_of(reading.pipeline, parameters or {}, texts or {})
+        if not values:
+            values = faults_of_items(reading.pipeline, resolve(reading.pipeline, parameters or {}, texts or {}))
         return (*reading.faults, *missing_kernels(reading.pipeline), *values)
 
     def home(self, source: str | Path) -> Home:
