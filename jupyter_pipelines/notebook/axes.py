@@ -75,9 +75,9 @@ def axis(one: Written) -> Axis:
     if not values:
         raise Unreadable(f"`{one.first.shown}` lacks its values", f"write it like {EXAMPLE}", one.first)
     only = values[0] if len(values) == 1 else None
-    quoted = only is not None and only.shown[-1:] in ("'", '"')
-    if only is not None and not quoted:
-        if amounts.identifier(only.text) and only.text not in _WORDS:
+    if only is not None:
+        quoted = only.shown[-1:] in ("'", '"')
+        if amounts.identifier(only.text) and only.text not in _WORDS and not quoted:
             return Axis(name=one.name, kind="parameter", source=only.text, place=one.first.place)
         if _PATTERN.search(only.text) or "/" in only.text:
             return Axis(name=one.name, kind="files", source=only.text, place=one.first.place)
