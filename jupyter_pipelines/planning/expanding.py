@@ -60,6 +60,12 @@ def faults_of_items(pipeline: Pipeline, values: Mapping[str, Any]) -> tuple[Faul
     return tuple(_expand(pipeline, values).faults)
 
 
+def items_of(pipeline: Pipeline, step: Step, values: Mapping[str, Any]) -> list[Item]:
+    """Return the items of one step; see :func:`expand`."""
+    steps = expand(replace(pipeline, steps=(step,)), values)
+    return [one.item for one in steps if one.item is not None]
+
+
 def _expand(pipeline: Pipeline, values: Mapping[str, Any]) -> _Expanded:
     found = _Expanded([], [])
     for step in pipeline:

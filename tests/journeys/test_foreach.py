@@ -184,4 +184,4 @@ def test_sixty_items(book: Book) -> None:
     assert value(book, "total.all") == str(sum(n * n for n in range(60)))
     text = book.call("run").out
     assert "fit[n=" not in text
-    assert "60 items reused" in text
+    assert "60 items: all reused" in text
