@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jupyter_pipelines.errors import Fault, PipelinesError
+    from jupyter_pipelines.pipeline.foreach import Gathered
     from jupyter_pipelines.pipeline.graph import Pipeline
     from jupyter_pipelines.pipeline.secrets import Secret
     from jupyter_pipelines.planning.plan import Plan
@@ -25,10 +26,24 @@ if TYPE_CHECKING:
     from jupyter_pipelines.running.run import Run
 
 __version__ = "0.1.0"
-__all__ = ["Fault", "Pipeline", "PipelinesError", "Plan", "Project", "Run", "Secret", "check", "plan", "read", "run"]
+__all__ = [
+    "Fault",
+    "Gathered",
+    "Pipeline",
+    "PipelinesError",
+    "Plan",
+    "Project",
+    "Run",
+    "Secret",
+    "check",
+    "plan",
+    "read",
+    "run",
+]
 
 _HOMES = {
     "Fault": "errors",
+    "Gathered": "pipeline.foreach",
     "PipelinesError": "errors",
     "Pipeline": "pipeline.graph",
     "Plan": "planning.plan",

@@ -61,6 +61,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP216": "a parameter is declared and assigned by a step",
         "JP217": "a setting is made where a step does not see it",
         "JP218": "an exploratory cell changes what passes between two steps",
+        "JP219": "the items of a step cannot be told",
         # JP3xx: running
         "JP300": "the code of a step raised an exception",
         "JP301": "the kernel of a step was killed by a signal",
@@ -74,6 +75,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP309": "a step asked for input",
         "JP310": "an input could not be loaded",
         "JP311": "what a step depends on was changed while it ran",
+        "JP312": "items of a step failed, as it was allowed",
         # JP4xx: the store
         "JP401": "the store cannot be opened",
         "JP402": "the store cannot be written",

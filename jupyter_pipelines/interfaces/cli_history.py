@@ -53,7 +53,7 @@ def output(desk: Desk, *, name: str, target: str | None) -> None:
     """Show the output STEP.NAME of NOTEBOOK as the last run left it, or write it to a file."""
     pipeline = desk.pipeline(warn=False)
     artifact, record = desk.project.artifact(pipeline, name)
-    outdated = desk.project.outdated(pipeline, name.partition(".")[0])
+    outdated = desk.project.outdated(pipeline, name.rpartition(".")[0] or name)
     if outdated:
         write(f"note: `{name}` is of run {record.run}; a run now would compute it again: {outdated}", sys.stderr)
     path = _written(desk, pipeline, artifact, Path(target)) if target else None

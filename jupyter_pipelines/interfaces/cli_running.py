@@ -87,11 +87,12 @@ def plan(desk: Desk, **options: Any) -> None:
 @with_values
 def why(desk: Desk, *, step: str, pairs: Sequence[str], files: Sequence[str]) -> None:
     """Say why STEP of NOTEBOOK would run or be reused, with old and new."""
-    from jupyter_pipelines.project import require_step
+    from jupyter_pipelines.project import require_name, require_step
 
     pipeline = desk.pipeline()
     require_step(pipeline, step)
     document = desk.project.plan(pipeline, **values(pairs, files)).to_dict()
+    require_name(step, [one["name"] for one in document["steps"]])
     one = next(one for one in document["steps"] if one["name"] == step)
     desk.answer({**document, "steps": [one]}, lambda: _cause(one))
 

@@ -67,6 +67,7 @@ class PipelineMagics(Magics):
         %%step train -i X y -o model:joblib -p trees    model is stored by joblib
         %%step plots -i model -o chart:file             chart is a Path to write to
 
+        Many items: --foreach NAME=VALUES…, --at-once N, --allow-failed N|N%.
         More options: --after STEP…, --retries N, --timeout 10m, --no-cache, --always, --optional NAME…, --cpus N,
         --gpus N, --memory 8G, --on TARGET, --kernel NAME. Left out, -i, -o and -p are inferred; `%pipeline show` tells.
         """

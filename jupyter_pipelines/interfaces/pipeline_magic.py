@@ -166,9 +166,9 @@ def load(session: Session, name: str) -> None:
     """Load the output STEP.NAME, as the last run left it, into the namespace."""
     found = _read(session)
     value = session.project.load(found, name)
-    variable = name.partition(".")[2]
+    variable = name.rpartition(".")[2]
     session.shell.user_ns[variable] = value
-    outdated = session.project.outdated(found, name.partition(".")[0])
+    outdated = session.project.outdated(found, name.rpartition(".")[0] or name)
     print(f"`{variable}` loaded: {type(value).__name__}" + (f" (out of date: {outdated})" if outdated else ""))
 
 

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from jupyter_pipelines.errors import PipelinesError
+from jupyter_pipelines.interfaces.items import as_list, bind_first
 from jupyter_pipelines.notebook.declaring import declared_by
 from jupyter_pipelines.notebook.document import Document, read_document
 from jupyter_pipelines.notebook.headers import split_cell
 from jupyter_pipelines.notebook.result import Home, project_root
 from jupyter_pipelines.pipeline.data import FileSource, Input, Upstream
+from jupyter_pipelines.pipeline.foreach import Gathered
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.secrets import NoSecret, Secret, is_reference, reveal
 from jupyter_pipelines.pipeline.step import Step
@@ -185,6 +187,8 @@ class Session:
         step = pipeline[name]
         for one in step.inputs:
             self._bind_input(pipeline, one)
+        if step.foreach:
+            bind_first(pipeline, step, self.shell.user_ns)
         for output in step.outputs:
             if output.kind != "value":
                 self._bind_path(pipeline, step.name, output.name, folder=output.kind == "folder")
@@ -206,10 +210,26 @@ class Session:
         names = self.shell.user_ns
         if isinstance(one.source, FileSource):
             names[one.name] = pipeline.folder / one.source.path
+        elif pipeline[one.source.step].foreach and not isinstance(names.get(one.name), Gathered):
+            self._bind_list(pipeline, one, one.source)
         elif self._renamed_here(pipeline, one, one.source):
             names[one.name] = names[one.source.output]
         elif one.name not in names:
             self._load(pipeline, one, one.source)
+
+    def _bind_list(self, pipeline: Pipeline, one: Input, source: Upstream) -> None:
+        """Bind what a step over many items made: what is stored of all, else what the one made that ran here."""
+        names, step = self.shell.user_ns, pipeline[source.step]
+        try:
+            names[one.name] = self.project.load(pipeline, str(source))
+        except PipelinesError:
+            if source.output not in names or self.outcome(step) != "done":
+                self._load(pipeline, one, source)
+                return
+            names[one.name] = as_list(pipeline, step, names[source.output], names)
+            print(f"`{one.name}` is a list of the one item that ran here; all: %pipeline run {step.name}")
+        else:
+            print(f"`{one.name}` loaded from the store (all items of step `{step.name}`)")
 
     def _renamed_here(self, pipeline: Pipeline, one: Input, source: Upstream) -> bool:
         if one.name == source.output or source.output not in self.shell.user_ns:

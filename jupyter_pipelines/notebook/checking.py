@@ -15,6 +15,7 @@ from jupyter_pipelines.notebook.inferring import Interface, rebound_by
 from jupyter_pipelines.notebook.makers import Makers
 from jupyter_pipelines.notebook.ordering import order_faults
 from jupyter_pipelines.notebook.shared import Computed, Definition, Index
+from jupyter_pipelines.notebook.spreading import foreach_faults
 from jupyter_pipelines.notebook.witness import Witness
 from jupyter_pipelines.pipeline.data import FileSource, Upstream
 from jupyter_pipelines.pipeline.parameters import Parameter
@@ -70,6 +71,7 @@ class Checker:
                 yield from look(self, face)
         yield from order_faults(self._faces)
         yield from exploration_faults(self._faces, self._index)
+        yield from foreach_faults(self._faces, self._parameters)
         yield from self._open_secrets()
         yield from self._unused_parameters()
 
@@ -327,7 +329,7 @@ class Checker:
         draft = face.draft
         declared = draft.items("parameters")
         for item in declared or ():
-            if item.name not in self._parameters:
+            if item.name not in self._parameters and item.name not in draft.axes:
                 near = closest(item.name, self._parameters)
                 suggestion = f"write `{near}`" if near else f"declare it in a `%%params` cell: `{item.name} = …`"
                 yield fault(draft, "JP501", f"there is no parameter `{item.name}`", suggestion, item.place)
@@ -389,6 +391,7 @@ class Checker:
         if any(face.draft.dynamic for face in self._faces.values()) or not self._faces:
             return
         used = {name for face in self._faces.values() for name in face.parameters}
+        used |= {axis.source for face in self._faces.values() for axis in face.draft.axes.values()}
         for one in self._parameters.values():
             if one.name not in used:
                 yield Fault(

@@ -10,6 +10,7 @@ from jupyter_pipelines.errors import Fault, Place
 from jupyter_pipelines.notebook.code import Code
 from jupyter_pipelines.notebook.headers import Header, Item
 from jupyter_pipelines.notebook.names import Mutation, Names, Spot
+from jupyter_pipelines.pipeline.foreach import Axis
 from jupyter_pipelines.pipeline.step import Section, StepCell
 
 PATHS = ("file", "folder")
@@ -94,6 +95,14 @@ class Draft:
     def after(self) -> tuple[Item, ...]:
         """Steps to wait for."""
         return tuple(item for header in self.headers for item in header.after)
+
+    @property
+    def axes(self) -> Mapping[str, Axis]:
+        """What it runs over, by name."""
+        found: dict[str, Axis] = {}
+        for axis in (axis for header in self.headers for axis in header.foreach):
+            found.setdefault(axis.name, axis)
+        return found
 
     def cell_of(self, spot: Spot) -> int:
         """Return the number of the cell in which something stands."""

@@ -9,11 +9,12 @@ from itertools import takewhile
 from typing import Any
 
 from jupyter_pipelines.errors import Fault, Place
-from jupyter_pipelines.notebook import amounts
+from jupyter_pipelines.notebook import amounts, axes
 from jupyter_pipelines.notebook.items import Item, is_format, split_item
 from jupyter_pipelines.notebook.layout import Form, Mark
 from jupyter_pipelines.notebook.options import BY_SPELLING, USAGE, Kind, Option, nearest
 from jupyter_pipelines.notebook.words import Word
+from jupyter_pipelines.pipeline.foreach import Axis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,12 @@ class Header:
         False for ``--no-cache``, True for ``--always``, None where left out.
     on, kernel : str or None
         Where it runs, and in which kernel.
+    foreach : tuple of Axis
+        Names that have another value in each item of the step.
+    at_once : int or None
+        How many items may run at once.
+    allow_failed : str or None
+        How many items may fail: ``3`` or ``10%``.
     place : Place
         Where ``%%step`` or ``step:`` stands.
     form : {"magic", "comment", "tags"}
@@ -62,6 +69,9 @@ class Header:
     memory: int | None = None
     on: str | None = None
     kernel: str | None = None
+    foreach: tuple[Axis, ...] = ()
+    at_once: int | None = None
+    allow_failed: str | None = None
     place: Place
     form: Form
 
@@ -93,6 +103,7 @@ class _Parser:
         self.seen: dict[str, Word] = {}
         self.items: dict[str, list[Item]] = {}
         self.values: dict[str, Any] = {}
+        self.axes: list[Axis] = []
 
     def bare(self) -> Header:
         """Read ``%%params`` or ``%%setup``, which take nothing."""
@@ -111,7 +122,10 @@ class _Parser:
         for option, values in self._groups():
             self._read(option, values)
         found: dict[str, Any] = {_FIELDS[key]: tuple(items) for key, items in self.items.items()}
-        return Header(kind="step", name=name, place=self.mark.place, form=self.mark.form, **found, **self.values)
+        found |= {key.replace("-", "_"): value for key, value in self.values.items()}
+        return Header(
+            kind="step", name=name, place=self.mark.place, form=self.mark.form, foreach=tuple(self.axes), **found
+        )
 
     def fault(
         self, message: str, suggestion: str, word: Word | None = None, *, code: str = "JP101", **more: Any
@@ -224,6 +238,8 @@ class _Parser:
             self._items(option, values)
         elif option.takes == "names":
             self._names(option, values)
+        elif option.takes == "axes":
+            self._axes(option, values)
         elif option.takes == "nothing":
             self._extra(option, values[:1])
             self.values.update({"cache": False} if option.name == "no-cache" else {option.name: True})
@@ -259,6 +275,24 @@ class _Parser:
         word = self.seen[option.name]
         usage = f"{_spelling(option, self.mark.form)} {option.metavar}"
         self.fault(f"`{word.shown}` lacks its value", f"write `{usage}`", word, notes=(option.help,))
+
+    def _axes(self, option: Option, values: list[Word]) -> None:
+        if not values:
+            self._lacking(option)
+        try:
+            for one in axes.written(values):
+                self._axis(option, axes.axis(one))
+        except axes.Unreadable as error:
+            self.fault(error.message, error.suggestion, error.word)
+
+    def _axis(self, option: Option, axis: Axis) -> None:
+        if any(one.name == axis.name for one in self.axes):
+            spelt = _spelling(option, self.mark.form)
+            message = f"`{axis.name}` stands twice behind `{spelt}`"
+            suggestion = f"write all its values behind one `{axis.name}=`"
+            self.faults.append(Fault(code="JP106", message=message, suggestion=suggestion, place=axis.place))
+        else:
+            self.axes.append(axis)
 
     # Names and items
 
@@ -415,16 +449,19 @@ _READERS: Mapping[str, Callable[[str, Option], Any]] = {
     "duration": lambda text, option: amounts.duration(text),
     "size": lambda text, option: amounts.size(text),
     "text": lambda text, option: text or None,
+    "share": lambda text, option: axes.share(text),
 }
 _EXPECTED: Mapping[str, str] = {
     "count": "a whole number of at least {}",
     "duration": "a duration",
     "size": "a size with its unit",
     "text": "a text",
+    "share": "a whole number, or a part in percent below 100",
 }
 _EXAMPLES: Mapping[str, str] = {
     "count": "`{} 2`",
     "duration": "`{0} 90` (seconds), `{0} 30s`, `{0} 10m` or `{0} 1h30m`",
     "size": "`{0} 512M` or `{0} 8G`",
     "text": "`{} NAME`",
+    "share": "`{0} 3` or `{0} 10%`",
 }

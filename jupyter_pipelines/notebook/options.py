@@ -9,7 +9,7 @@ from typing import Literal
 
 from jupyter_pipelines.errors import closest
 
-Takes = Literal["items", "names", "text", "count", "duration", "size", "nothing"]
+Takes = Literal["items", "names", "text", "count", "duration", "size", "axes", "share", "nothing"]
 Kind = Literal["step", "params", "setup"]
 
 KINDS: tuple[Kind, ...] = ("step", "params", "setup")
@@ -26,7 +26,7 @@ class Option:
     short : str
         Its short form with the hyphen; empty when there is none.
     takes : str
-        What follows it. ``items`` and ``names`` may be repeated and add up, the others stand once.
+        What follows it. ``items``, ``names`` and ``axes`` may be repeated and add up, the others stand once.
     metavar : str
         How help texts write what follows it.
     help : str
@@ -56,7 +56,7 @@ class Option:
     @property
     def many(self) -> bool:
         """Whether it takes more than one word."""
-        return self.takes in ("items", "names")
+        return self.takes in ("items", "names", "axes")
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -65,6 +65,14 @@ OPTIONS: tuple[Option, ...] = (
     Option(name="param", short="-p", takes="items", metavar="NAME…", help="parameters the step uses"),
     Option(name="after", takes="names", metavar="STEP…", help="steps to wait for without taking anything from them"),
     Option(name="optional", takes="names", metavar="NAME…", help="inputs that may be missing; they are then None"),
+    Option(
+        name="foreach",
+        takes="axes",
+        metavar="NAME=VALUES…",
+        help="run once for each value: 2,4,8, a parameter that holds a list, a folder or a pattern of files",
+    ),
+    Option(name="at-once", takes="count", metavar="N", help="how many items of a --foreach may run at once", minimum=1),
+    Option(name="allow-failed", takes="share", metavar="N|N%", help="how many items of a --foreach may fail"),
     Option(name="retries", takes="count", metavar="N", help="how often to try again after a failure"),
     Option(name="timeout", takes="duration", metavar="DURATION", help="stop an attempt after this time: 90, 30s, 2h"),
     Option(name="no-cache", takes="nothing", help="never reuse the result"),
@@ -95,6 +103,8 @@ _MEANT: Mapping[str, str] = {
     "input": "in", "inputs": "in", "output": "out", "outputs": "out", "params": "param", "parameters": "param",
     "parameter": "param", "cache": "no-cache", "nocache": "no-cache", "needs": "after", "depends": "after",
     "depends-on": "after", "prev": "after", "mem": "memory", "ram": "memory", "cpu": "cpus", "cores": "cpus",
+    "for-each": "foreach", "map": "foreach", "over": "foreach", "at-most": "at-once", "parallel": "at-once",
+    "allow-failures": "allow-failed", "may-fail": "allow-failed",
     "gpu": "gpus", "retry": "retries", "time-limit": "timeout", "compute": "on", "executor": "on", "target": "on",
 }  # fmt: skip
 

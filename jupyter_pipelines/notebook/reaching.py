@@ -131,6 +131,7 @@ class _Reacher:
         self.given |= {item.name for item in outputs if item.format in PATHS}
         # What is declared as a parameter and is none has been told; nothing more has to be said about it.
         self.given |= {item.name for item in draft.items("parameters") or ()} - around.parameters
+        self.given |= draft.axes.keys()
         self.inferring = draft.items("inputs") is None
         self.found = Reach(imports=list(draft.names.imports))
         self.waiting: deque[Need] = deque()

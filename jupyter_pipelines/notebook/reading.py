@@ -25,12 +25,13 @@ from jupyter_pipelines.notebook.result import Reading, folder_of, project_root
 from jupyter_pipelines.notebook.settings import Settings
 from jupyter_pipelines.notebook.shared import Index
 from jupyter_pipelines.notebook.witness import Witness
+from jupyter_pipelines.pipeline.foreach import Foreach
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Resources, Section, Step, StepCell
 
 _SECTIONS: tuple[Section, ...] = ("inputs", "outputs", "parameters")
-_VALUES = ("retries", "timeout", "cpus", "gpus", "memory", "on", "kernel")
+_VALUES = ("retries", "timeout", "cpus", "gpus", "memory", "on", "kernel", "at_once", "allow_failed")
 _PYTHON = frozenset({"python", "ipython", "python3"})
 _TOLD = 6
 
@@ -255,7 +256,13 @@ def step_of(face: Interface) -> Step:
         on=values["on"],
         kernel=values["kernel"],
         place=draft.place,
+        foreach=_foreach(draft, values),
     )
+
+
+def _foreach(draft: Draft, values: Mapping[str, Any]) -> Foreach | None:
+    axes = tuple(draft.axes.values())
+    return Foreach(axes=axes, at_once=values["at_once"], allowed=values["allow_failed"] or "") if axes else None
 
 
 def _first(headers: Sequence[Header], name: str) -> Any:
@@ -270,7 +277,7 @@ def _contradictions(draft: Draft, header: Header) -> Iterator[Fault]:
     for name in _VALUES:
         before, now = _first(draft.headers, name), getattr(header, name)
         if before is not None and now is not None and before != now:
-            message = f"step `{draft.name}` has two values for `--{name}`"
+            message = f"step `{draft.name}` has two values for `--{name.replace('_', '-')}`"
             notes = (f"the first stands in cell {draft.first}",)
             yield fault(draft, "JP106", message, "keep one of the two", header.place, notes=notes)
     for section in _SECTIONS:

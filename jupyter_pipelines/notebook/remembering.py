@@ -23,6 +23,7 @@ from jupyter_pipelines.notebook.document import Document, read_document
 from jupyter_pipelines.notebook.result import Reading, folder_of, project_root
 from jupyter_pipelines.notebook.witness import Answer, Witness
 from jupyter_pipelines.pipeline.data import FileSource, Input, Output, Upstream
+from jupyter_pipelines.pipeline.foreach import Axis, Foreach
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Module, Resources, SharedCode, Step, StepCell
@@ -208,6 +209,14 @@ _FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "resources": _maker(Resources),
     "place": _place,
 }
+_axes = _many(_maker(Axis, values=tuple, place=_place))
+
+
+def _foreach(row: Row | None) -> Foreach | None:
+    return None if row is None else Foreach(axes=_axes(row[0]), at_once=row[1], allowed=row[2])
+
+
+_FIELDS = {**_FIELDS, "foreach": _foreach}
 _any_step = _maker(Step, **_FIELDS)
 
 

@@ -95,6 +95,13 @@ class Pipeline:
             self._before[name] = tuple(edge.source for edge in edges_into(self[name]))
         return self._before[name]
 
+    def named(self, name: str) -> tuple[str, ...]:
+        """Return the steps that a user means by `name`: with a step over many items, all of these and itself."""
+        if name not in self:
+            return ()
+        gathering = self[name].gathering
+        return (*gathering.items, name) if gathering else (name,)
+
     def order(self) -> tuple[str, ...]:
         """Return the names of the steps so that each comes after those it waits for.
 
@@ -218,6 +225,7 @@ def step_to_dict(step: Step) -> dict[str, Any]:
         },
         "retries": step.retries,
         "timeout": step.timeout,
+        "foreach": step.foreach.to_dict() if step.foreach else None,
         "cells": [cell.number for cell in step.cells],
     }
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from jupyter_pipelines.errors import Place
 from jupyter_pipelines.pipeline.data import Input, Output
+from jupyter_pipelines.pipeline.foreach import Foreach, Gathering, Item
 
 Section = Literal["inputs", "outputs", "parameters"]
 SharedKind = Literal["import", "function", "class", "constant", "block", "setup"]
@@ -142,6 +143,12 @@ class Step:
         Where it runs, and in which kernel.
     place : Place or None
         Where its first header stands.
+    foreach : Foreach or None
+        Over what it runs once each, of a step as it is written.
+    item : Item or None
+        Which item it is, of a step that is one of many in a plan.
+    gathering : Gathering or None
+        What it gathers, of a step in a plan that stands for all its items.
     """
 
     name: str
@@ -164,6 +171,16 @@ class Step:
     on: str | None = None
     kernel: str | None = None
     place: Place | None = None
+    foreach: Foreach | None = None
+    item: Item | None = None
+    gathering: Gathering | None = None
+
+    @property
+    def items(self) -> dict[str, Any]:
+        """What documents say of a step that is one of many items, or stands for them; nothing for any other."""
+        if self.item:
+            return {"item": {"of": self.item.group, "values": dict(self.item.values)}}
+        return {"items": len(self.gathering.items)} if self.gathering else {}
 
     def output(self, name: str) -> Output | None:
         """Return the output called `name`, or None."""

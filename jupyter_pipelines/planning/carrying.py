@@ -7,7 +7,7 @@ the steps that this one took such objects from, however many there are between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from jupyter_pipelines.pipeline.data import Artifact, Input, Upstream
@@ -52,10 +52,19 @@ class Carrier:
 
     def _makers(self, inputs: Iterable[Input]) -> list[str]:
         """Return the steps that inputs come from which may name code."""
-        sources = [
-            one.source for one in inputs if isinstance(one.source, Upstream) and one.source.step in self._pipeline
-        ]
+        sources = (source for one in inputs for source in self._sources(one))
         return list(dict.fromkeys(source.step for source in sources if self._names_code(source)))
+
+    def _sources(self, one: Input) -> Iterator[Upstream]:
+        """Yield what an input comes from: of what was gathered, what each item made."""
+        source = one.source
+        if not isinstance(source, Upstream) or source.step not in self._pipeline:
+            return
+        step = self._pipeline[source.step]
+        if step.gathering is None:
+            yield source
+        else:
+            yield from (Upstream(step=item, output=source.output) for item in step.gathering.items)
 
     def _names_code(self, source: Upstream) -> bool:
         artifact = self._outputs_of(source.step).get(source.output)

@@ -166,6 +166,8 @@ def _parameters(now: Parts, before: Parts, _: Step) -> Iterator[Change]:
 
 def _inputs(now: Parts, before: Parts, step: Step) -> Iterator[Change]:
     makers = {one.name: one.source for one in step.inputs}
+    if "gathers" in now and now["gathers"] != before.get("gathers"):
+        yield Change("its items changed", _from_to("items", now["gathers"], before.get("gathers")))
     for name, new, old in _differing(now, before, "input"):
         maker = makers.get(name)
         by = f" (made by `{maker.step}`)" if isinstance(maker, Upstream) else ""

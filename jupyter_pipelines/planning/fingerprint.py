@@ -16,6 +16,7 @@ part                          value
                               the code reads by a name written in it, without declaring it
 ``file-name:NAME``            the file's own name: its ending decides how it is read
 ``package:NAME``              version of the package
+``gathers``                   of a step over many items, which items there are, in order
 ``python``, ``kernel``        minor version of Python; the kernel if the step names one
 ============================  ==========================================================================
 
@@ -77,6 +78,8 @@ def parts(
     for path in step.files:
         if read_name(path) in inputs:
             found[f"file:{path}"] = inputs[read_name(path)]
+    if step.gathering:
+        found["gathers"] = in_words(step.gathering.keys)
     for name in step.packages:
         found[f"package:{name}"] = environment.version(name)
     found["python"] = environment.python

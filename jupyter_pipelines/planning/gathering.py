@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.pipeline.data import Artifact, FileSource, Input, Upstream
+from jupyter_pipelines.pipeline.foreach import Gathering
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.deciding import Decision, Reason
@@ -173,6 +174,8 @@ class Gatherer:
             digest = self.digest(FileSource(path=path))
             found.known[read_name(path)] = digest if isinstance(digest, str) else MISSING
         _wait(step, standings, found, selected=selected)
+        if step.gathering and not found.open:
+            found.lacking += _too_few(step, step.gathering, found)
         return found
 
     def digest(self, source: FileSource) -> str | OSError | StoreError:
@@ -242,6 +245,18 @@ def _wait(step: Step, standings: Mapping[str, Standing], found: Gathered, *, sel
         if standing.opens(selected=selected):
             found.open |= files
             found.known = {one: digest for one, digest in found.known.items() if one not in files}
+
+
+def _too_few(step: Step, gathering: Gathering, found: Gathered) -> Iterator[Reason]:
+    """Yield why a step over many items has no result: more of them failed than may."""
+    sources = {one.source.step for one in step.inputs if isinstance(one.source, Upstream) and _is_gone(one, found)}
+    if len(sources) > gathering.may_fail or len(sources) == len(gathering.items):
+        few = f"{len(sources)} of {len(gathering.items)} items failed, and {gathering.may_fail} may"
+        yield Reason(code="upstream", text=few)
+
+
+def _is_gone(one: Input, found: Gathered) -> bool:
+    return found.known.get(one.name) == MISSING
 
 
 def stored_with(algorithm: str) -> str:

@@ -56,6 +56,9 @@ class PlannedStep:
         The step run that `outputs` come from.
     previous : StepRecord or None
         The newest step run of that name, of a step that runs or may run.
+    items : Mapping of str to object
+        ``item`` of a step that is one of many items: `of` which step, and its `values`. ``items`` of a step that stands
+        for them: how many there are.
     """
 
     name: str
@@ -66,6 +69,7 @@ class PlannedStep:
     outputs: Mapping[str, Artifact] = field(default_factory=dict)
     origin: StepRecord | None = None
     previous: StepRecord | None = None
+    items: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the step as the ``plan`` document shows it."""
@@ -77,6 +81,7 @@ class PlannedStep:
             "outputs": {name: artifact.to_dict() for name, artifact in self.outputs.items()},
             "origin": _step_run(self.origin),
             "previous": _step_run(self.previous),
+            **self.items,
         }
 
 
@@ -139,7 +144,9 @@ class Judge:
         step = self._carrier.widened(step, {name for name, value in found.known.items() if value != MISSING})
         keyed = self._keying.of(step, found.known)
         key = keyed.key if found.complete else None
-        draft = PlannedStep(name=step.name, decision="run", reason=_NEVER_RUN, key=key, parts=keyed.parts)
+        draft = PlannedStep(
+            name=step.name, decision="run", reason=_NEVER_RUN, key=key, parts=keyed.parts, items=step.items
+        )
         planned = self._decided(step, found, draft, forced=selected and step.name in self._forced)
         cause = _first_cause(planned, found)
         if not selected:
@@ -181,6 +188,7 @@ class Judge:
             parts=draft.parts,
             outputs=_declared(step, record),
             origin=record,
+            items=draft.items,
         )
 
     def _why_none(self, step: Step, draft: PlannedStep, latest: StepRecord | None) -> Reason:

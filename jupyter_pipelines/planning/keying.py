@@ -59,7 +59,8 @@ class Keying:
         if made is not None and made[1] == known and (made[0] is step or made[0] == step):
             return made[2]
         environment = self._environment_of(step)
-        found = parts(step, values=self._values, inputs=known, environment=environment)
+        values = {**self._values, **step.item.parameters} if step.item else self._values
+        found = parts(step, values=values, inputs=known, environment=environment)
         keyed = Keyed(found, key(found))
         self._made[step.name] = (step, dict(known), keyed)
         return keyed

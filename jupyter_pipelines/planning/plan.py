@@ -150,8 +150,9 @@ class Planner:
         self._modules: dict[str, Module] = {}
         self._outdated: dict[str, Cause] = {}
         self._carrying: tuple[Upstreams, Carrier] | None = None
-        self._forced = tuple(dict.fromkeys(forced))
-        _refuse(unknown_steps(pipeline, self._forced, "--force"))
+        forced = tuple(dict.fromkeys(forced))
+        _refuse(unknown_steps(pipeline, forced, "--force"))
+        self._forced = tuple(dict.fromkeys(one for name in forced for one in pipeline.named(name)))
 
     def plan(self, *, to: Sequence[str] = (), start: Sequence[str] = (), only: Sequence[str] = ()) -> Plan:
         """Decide on every step.

@@ -34,13 +34,14 @@ class Selection:
 
     def steps(self, pipeline: Pipeline) -> frozenset[str]:
         """Return the names of the steps that are asked for."""
-        if self.only:
-            return frozenset(self.only)
+        only, to, start = (_meant(pipeline, names) for names in (self.only, self.to, self.start))
+        if only:
+            return frozenset(only)
         chosen = frozenset(step.name for step in pipeline)
-        if self.to:
-            chosen &= pipeline.ancestors(*self.to).union(self.to)
-        if self.start:
-            chosen &= pipeline.descendants(*self.start).union(self.start)
+        if to:
+            chosen &= pipeline.ancestors(*to).union(to)
+        if start:
+            chosen &= pipeline.descendants(*start).union(start)
         return chosen
 
     def faults(self, pipeline: Pipeline) -> list[Fault]:
@@ -61,6 +62,11 @@ class Selection:
 
     def _options(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         return ("--to", self.to), ("--from", self.start), ("--only", self.only)
+
+
+def _meant(pipeline: Pipeline, names: Iterable[str]) -> list[str]:
+    """Return the steps of `names`; a step over many items stands for all of these."""
+    return [one for name in names for one in pipeline.named(name)]
 
 
 def unknown_steps(pipeline: Pipeline, names: Iterable[str], option: str) -> list[Fault]:

@@ -13,7 +13,14 @@ from jupyter_pipelines.errors import Fault, PipelinesError, PlanError
 from jupyter_pipelines.notebook.document import Document
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.project.archive import Archive
-from jupyter_pipelines.project.reader import STORE_FOLDER, STORE_VARIABLE, Source, notebook_name, require_step
+from jupyter_pipelines.project.reader import (
+    STORE_FOLDER,
+    STORE_VARIABLE,
+    Source,
+    notebook_name,
+    require_name,
+    require_step,
+)
 
 if TYPE_CHECKING:
     from jupyter_pipelines.planning.plan import Plan
@@ -32,6 +39,7 @@ __all__ = [
     "notebook_name",
     "plan",
     "read",
+    "require_name",
     "require_step",
     "run",
     "try_out",

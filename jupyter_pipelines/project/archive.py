@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import PlanError, StoreError
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.project.reader import STORE_FOLDER, Reader, Whose, notebook_name, require_name, require_step
+from jupyter_pipelines.project.reader import (
+    STORE_FOLDER,
+    Reader,
+    Whose,
+    notebook_name,
+    parted,
+    require_name,
+    require_step,
+)
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.data import Artifact
@@ -134,9 +142,9 @@ class Archive(Reader):
         """
         from jupyter_pipelines.running.earlier import no_output, not_stored
 
-        step, _, output = name.partition(".")
+        step, output = parted(name)
         require_step(pipeline, step)
-        if output not in {one.name for one in pipeline[step].outputs}:
+        if output not in {one.name for one in pipeline[step.partition("[")[0]].outputs}:
             raise PlanError(no_output(pipeline, step, output))
         record = self._history(pipeline).last_record(step)
         if record is None or output not in record.outputs:
@@ -168,7 +176,7 @@ class Archive(Reader):
         from jupyter_pipelines.reporting.previewing import preview
         from jupyter_pipelines.running.earlier import not_stored
 
-        step, _, output = name.partition(".")
+        step, output = parted(name)
         if run is None:
             artifact, outdated = self.artifact(pipeline, name)[0], self.outdated(pipeline, step)
         else:

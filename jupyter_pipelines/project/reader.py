@@ -83,13 +83,16 @@ class Reader:
         cells: Mapping[str, str] | None = None,
     ) -> tuple[Fault, ...]:
         """Return every fault of a notebook and of values for its parameters; nothing of it is executed."""
-        from jupyter_pipelines.planning.resolving import faults_of
+        from jupyter_pipelines.planning.expanding import faults_of_items
+        from jupyter_pipelines.planning.resolving import faults_of, resolve
         from jupyter_pipelines.running.kernels.asking import missing_kernels
 
         reading = self.inspect(source, texts=cells)
         if reading.pipeline is None:
             return reading.faults
         values = faults_of(reading.pipeline, parameters or {}, texts or {})
+        if not values:
+            values = faults_of_items(reading.pipeline, resolve(reading.pipeline, parameters or {}, texts or {}))
         return (*reading.faults, *missing_kernels(reading.pipeline), *values)
 
     def home(self, source: str | Path) -> Home:
@@ -139,11 +142,13 @@ class Reader:
         PlanError
             A value does not fit its parameter, or a step to force does not exist.
         """
+        from jupyter_pipelines.planning.expanding import expand
         from jupyter_pipelines.planning.plan import Planner
         from jupyter_pipelines.planning.resolving import resolve
         from jupyter_pipelines.storing.viewing import StoreView
 
         values = resolve(pipeline, parameters or {}, texts or {})
+        pipeline = expand(pipeline, values)
         view = StoreView(self.store_for(pipeline), notebook_name(pipeline))
         forced = [step.name for step in pipeline] if force is True else list(force or ())
         environment = partial(_environment, pipeline.folder)
@@ -192,7 +197,9 @@ class Reader:
             There is no such step.
         """
         require_step(pipeline, step)
-        return self.plan(pipeline, **options)[step]
+        planned = self.plan(pipeline, **options)
+        require_name(step, [one.name for one in planned])
+        return planned[step]
 
 
 def notebook_name(pipeline: Whose) -> str | None:
@@ -203,9 +210,17 @@ def notebook_name(pipeline: Whose) -> str | None:
     return path.relative_to(pipeline.root).as_posix() if path.is_relative_to(pipeline.root) else str(path)
 
 
+def parted(name: str) -> tuple[str, str]:
+    """Return step and output of ``STEP.OUTPUT``; items of a step may have dots in their names."""
+    step, dot, output = name.rpartition(".")
+    return (step, output) if dot else (name, "")
+
+
 def require_step(pipeline: Pipeline, name: str) -> None:
-    """Raise the error for a step that does not exist."""
-    require_name(name, [step.name for step in pipeline])
+    """Raise the error for a step that does not exist; an item of a step is known only when its values are."""
+    group, bracket, _ = name.partition("[")
+    if not (bracket and group in pipeline and pipeline[group].foreach):
+        require_name(name, [step.name for step in pipeline])
 
 
 def require_name(name: str, names: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from jupyter_pipelines.reporting.arranging import FILE, LABEL_ROOM, pieces, place
 from jupyter_pipelines.reporting.cards import NARROWEST, SMALL, WIDEST, Card, file_svg
+from jupyter_pipelines.reporting.folding import folded
 from jupyter_pipelines.reporting.layout import Route
 from jupyter_pipelines.reporting.lettering import cut, width
 from jupyter_pipelines.reporting.painting import FONT, paint, path, rect, style, text
@@ -60,7 +61,7 @@ def draw(pipeline: Pipeline, statuses: Mapping[str, Status] | None = None, *, he
     heading : Heading or None
         What to write above it; by default the notebook's name.
     """
-    return _Picture(pipeline, statuses or {}, heading or Heading(title=pipeline.name)).svg()
+    return _Picture(folded(pipeline), statuses or {}, heading or Heading(title=pipeline.name)).svg()
 
 
 def fitting(breadth: float) -> str:

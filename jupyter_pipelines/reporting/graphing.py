@@ -12,6 +12,7 @@ from jupyter_pipelines.pipeline.data import FileSource, Upstream
 from jupyter_pipelines.reporting.arranging import FILE, place, shape_of
 from jupyter_pipelines.reporting.cards import NAME, NARROWEST, PAD
 from jupyter_pipelines.reporting.drawing import DETAILED
+from jupyter_pipelines.reporting.folding import folded
 from jupyter_pipelines.reporting.grouping import groups_of, overview
 from jupyter_pipelines.reporting.lanes import lanes
 from jupyter_pipelines.reporting.lettering import width
@@ -44,6 +45,7 @@ def graph_document(pipeline: Pipeline, *, title: str | None = None) -> dict[str,
     title : str or None
         What to write above it; the notebook's name by default.
     """
+    pipeline = folded(pipeline)
     detailed = len(pipeline.steps) <= DETAILED
     widest = max((width(step.name, NAME, bold=True) for step in pipeline), default=0.0) + 2 * PAD
     breadth = round(min(max(widest, NARROWEST, _STATE_ROOM), WIDE))

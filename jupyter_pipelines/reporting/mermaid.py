@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from jupyter_pipelines.pipeline.data import FileSource
+from jupyter_pipelines.reporting.folding import folded
 from jupyter_pipelines.reporting.statuses import Status, look
 from jupyter_pipelines.reporting.visible import clean
 from jupyter_pipelines.reporting.wording import in_words, listed
@@ -27,7 +28,7 @@ def write_mermaid(pipeline: Pipeline, statuses: Mapping[str, Status] | None = No
     statuses : Mapping of str to Status or None
         What to say of its steps, by name.
     """
-    return "\n".join(["flowchart LR", *_lines(pipeline, statuses or {})]) + "\n"
+    return "\n".join(["flowchart LR", *_lines(folded(pipeline), statuses or {})]) + "\n"
 
 
 def _lines(pipeline: Pipeline, statuses: Mapping[str, Status]) -> Iterator[str]:

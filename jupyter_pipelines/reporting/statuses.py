@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.reporting.visible import clean
-from jupyter_pipelines.reporting.wording import ago, short_run
+from jupyter_pipelines.reporting.wording import ago, plural, short_run
 
 if TYPE_CHECKING:
     from jupyter_pipelines.running.run import StepRun
+
+
+_SAYING = frozenset({"blocked", "failed", "run"})
+_MOVING = ("running", "retrying")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,12 +135,12 @@ class Status:
 
 def of_plan(document: Mapping[str, Any], *, now: datetime | None = None) -> dict[str, Status]:
     """Return the status of every step in a ``plan`` document."""
-    return {one["name"]: _planned(one, now) for one in document["steps"]}
+    return _with_items(document["steps"], {one["name"]: _planned(one, now) for one in document["steps"]})
 
 
 def of_run(document: Mapping[str, Any], *, now: datetime | None = None) -> dict[str, Status]:
     """Return the status of every step in a ``run`` document."""
-    return {one["name"]: of_step_run(one, now=now) for one in document["steps"]}
+    return _with_items(document["steps"], {one["name"]: of_step_run(one, now=now) for one in document["steps"]})
 
 
 def of_step_run(step: Mapping[str, Any], *, now: datetime | None = None) -> Status:
@@ -193,3 +198,39 @@ def _details(step: Mapping[str, Any]) -> tuple[str, ...]:
 def _attempts(step: Mapping[str, Any]) -> str:
     attempts = step.get("attempts") or 0
     return f"{attempts} attempts" if attempts > 1 else ""
+
+
+def _with_items(steps: Sequence[Mapping[str, Any]], found: Mapping[str, Status]) -> dict[str, Status]:
+    """Return the statuses `found`, in which steps over many items say how these are.
+
+    Parameters
+    ----------
+    steps : sequence of Mapping
+        The steps of a ``plan`` or ``run`` document.
+    found : Mapping of str to Status
+        What is said of each by itself.
+    """
+    items: dict[str, list[Status]] = {}
+    for step in steps:
+        if "item" in step:
+            items.setdefault(step["item"]["of"], []).append(found[step["name"]])
+    return {name: _summed(one, items[name]) if name in items else one for name, one in found.items()}
+
+
+def _summed(status: Status, items: Sequence[Status]) -> Status:
+    states = [one.state for one in items]
+    words = Counter(look(state).word for state in states)
+    told = ", ".join(f"{count if len(words) > 1 else 'all'} {word}" for word, count in words.items())
+    detail = f"{plural(len(states), 'item')}: {told}"
+    if status.state in _SAYING and status.detail:
+        detail = f"{status.detail}; {detail}"
+    saved = sum(one.saved or 0.0 for one in items) if status.saved is not None else None
+    return replace(status, state=_state(status.state, states), detail=detail, saved=saved)
+
+
+def _state(own: str, states: Sequence[str]) -> str:
+    """Return the state of all: what is going on with items before what is waiting for them."""
+    if own == "maybe" and "run" in states:
+        return "run"
+    moving = next((state for state in _MOVING if state in states), None)
+    return moving if moving and own == "pending" else own

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jupyter_pipelines.pipeline.data import FileSource
+from jupyter_pipelines.reporting.folding import folded
 from jupyter_pipelines.reporting.rails import rails
 from jupyter_pipelines.reporting.statuses import Status, look
 from jupyter_pipelines.reporting.visible import clean
@@ -47,6 +48,7 @@ def write(
     width : int
         Columns of the terminal; what is longer is cut. 0 for no limit.
     """
+    pipeline = folded(pipeline)
     before = {name: pipeline.before(name) for name in pipeline.order()}
     beside = rails(before, plain=plain)
     rows = [_Row(pipeline[name], (statuses or {}).get(name), beside[name], plain) for name in before]

@@ -279,6 +279,7 @@ class Books:
             origin=_origin(planned.origin) if there else None,
             previous=_origin(planned.previous),
             store=self._store,
+            items=planned.items,
         )
 
     def _note(self, step: str, **changes: Any) -> None:

@@ -49,6 +49,12 @@ class Task:
         Where it runs; empty for the usual place.
     planned : {"go", "skip", "blocked"}
         Whether the plan lets it start at all.
+    spare : int or None
+        How many of `optional` may have failed; None for all of them, in whatever way they ended.
+    lane : str
+        Tasks of one lane share a limit.
+    at_once : int or None
+        How many tasks of its lane may run at once.
     """
 
     name: str
@@ -60,6 +66,9 @@ class Task:
     seconds: float = 1.0
     room: str = ""
     planned: Literal["go", "skip", "blocked"] = "go"
+    spare: int | None = None
+    lane: str = ""
+    at_once: int | None = None
 
 
 # What the machine is told -------------------------------------------------------------------------------------------

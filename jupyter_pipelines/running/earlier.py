@@ -109,7 +109,7 @@ def _which(name: str, runs: Sequence[str], *, ambiguous: bool) -> Fault:
 
 def no_output(pipeline: Pipeline, step: str, output: str) -> Fault:
     """Return the fault for an output that a step does not have."""
-    names = [one.name for one in pipeline[step].outputs]
+    names = [one.name for one in pipeline[step.partition("[")[0]].outputs]
     near = closest(output, names)
     return Fault(
         code="JP405",
@@ -122,7 +122,7 @@ def no_output(pipeline: Pipeline, step: str, output: str) -> Fault:
 
 def not_stored(pipeline: Pipeline, name: str) -> Fault:
     """Return the fault for an output that no run has left."""
-    step = name.partition(".")[0]
+    step = name.rpartition(".")[0] or name
     return Fault(
         code="JP405",
         message=f"`{name}` is not in the store",

@@ -216,6 +216,17 @@ class Inside:
         return {"kind": "value", "path": str(path), "mark": saved.mark.to_list()} | saved.artifact.to_dict()
 
     def _load(self, name: str, given: Mapping[str, Any]) -> Any:
+        value = self._read(name, given)
+        if name not in self._ticket["outputs"] and not isinstance(value, Path):
+            self._guard.remember(name, value, lambda: self._read(name, given))
+        return value
+
+    def _read(self, name: str, given: Mapping[str, Any]) -> Any:
+        if given["kind"] == "gathered":
+            from jupyter_pipelines.pipeline.foreach import Gathered
+
+            values = [self._read(f"{name}/{number}", one) for number, one in enumerate(given["items"])]
+            return Gathered(values, given["keys"], given["failed"])
         path = Path(given["path"])
         if given["format"] == "file":
             return path
@@ -223,10 +234,7 @@ class Inside:
             return self._folder_of(name, given)
         from jupyter_pipelines.storing import serializers
 
-        value = serializers.load(path, given["format"])
-        if name not in self._ticket["outputs"]:
-            self._guard.remember(name, value, lambda: serializers.load(path, given["format"]))
-        return value
+        return serializers.load(path, given["format"])
 
     def _folder_of(self, name: str, given: Mapping[str, Any]) -> Path:
         """Return the folder that the worker laid out, or lay it out when the notebook is run by hand."""

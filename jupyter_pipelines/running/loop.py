@@ -18,6 +18,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from jupyter_pipelines.errors import Fault, PipelinesError, PlanError, StoreError
+from jupyter_pipelines.pipeline.foreach import Gathering
+from jupyter_pipelines.running.assembling import assemble, ticket_of, without
 from jupyter_pipelines.running.bookkeeping import Books
 from jupyter_pipelines.running.commands import (
     AcquireLease,
@@ -365,6 +367,10 @@ class _Loop:
             planned = replace(planned, reason=before.reason)
         self._planned[name] = planned
         self._books.decided(planned)
+        step = self._plan.pipeline[name]
+        missing = without(step, step.gathering, self._books.known()) if step.gathering and before is None else None
+        if missing is not None and planned.decision != "blocked":
+            self._books.warned(self._in_place(missing, name) or missing, name)
         if planned.decision in ("reuse", "blocked"):
             self._tell(Decided(step=name, decision="reuse" if planned.decision == "reuse" else "blocked"))
             return
@@ -400,6 +406,10 @@ class _Loop:
             lease.release()
 
     def _on_submit(self, order: Submit) -> None:
+        gathering = self._plan.pipeline[order.step].gathering
+        if gathering is not None:
+            self._assemble(order, gathering)
+            return
         try:
             ticket = self._ticket(order)
             self._executor.submit(ticket)
@@ -409,6 +419,13 @@ class _Loop:
         else:
             self._tickets[ticket.id] = self._current[ticket.step] = ticket
             self._books.submitted(ticket)
+
+    def _assemble(self, order: Submit, gathering: Gathering) -> None:
+        """Put together what the items of a step came to."""
+        step = self._plan.pipeline[order.step]
+        ticket = ticket_of(self._plan.pipeline, step, self._books.id, order.attempt, self._store.url)
+        self._books.submitted(ticket)
+        self._finish_attempt(ticket, assemble(self._store, step, gathering, self._books.known(), ticket))
 
     def _ticket(self, order: Submit) -> Ticket:
         """Write the ticket, unless it is clear already that its result could not be stored."""

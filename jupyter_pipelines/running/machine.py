@@ -105,6 +105,7 @@ class Machine:
         self._culprit: str | None = None
         self._deciding = 0
         self._open = len(self._tasks)
+        self._spared = {task.name for task in tasks if task.spare is not None}
         self._told = False
         self._stopping = False
         self._asked: set[str] = set()
@@ -242,7 +243,7 @@ class Machine:
 
     def _fail(self, name: str) -> None:
         self._settle(name, "failed")
-        if not self._keep_going and self._culprit is None and not self._tolerated[name]:
+        if not self._keep_going and self._culprit is None and not (self._tolerated[name] and self._is_spared(name)):
             self._culprit = name
             self._hold_back()
 
@@ -279,7 +280,7 @@ class Machine:
         for later in self._after[name]:
             if self._states[later] != "pending" or self._tasks[later].planned != "go":
                 continue
-            if self._is_there(name) or _can_do_without(self._tasks[later], name):
+            if self._is_there(name) or self._can_do_without(self._tasks[later], name):
                 self._missing[later] -= 1
                 self._advance(later)
             else:
@@ -287,6 +288,19 @@ class Machine:
 
     def _is_there(self, name: str) -> bool:
         return self._states[name] in ("succeeded", "reused") or self._tasks[name].planned == "skip"
+
+    def _can_do_without(self, task: Task, before: str) -> bool:
+        if task.spare is None:
+            return task.always or before in task.optional
+        return self._states[before] == "failed" and self._failed_before(task) <= task.spare
+
+    def _failed_before(self, task: Task) -> int:
+        return sum(self._states[name] == "failed" for name in task.before)
+
+    def _is_spared(self, name: str) -> bool:
+        """Tell whether no more tasks failed than whatever gathers them allows."""
+        later = (self._tasks[one] for one in self._after[name] if one in self._spared)
+        return all(self._failed_before(task) <= (task.spare or 0) for task in later)
 
     def _consequence(self, name: str) -> FinalState:
         if self._stopping:
@@ -321,10 +335,15 @@ class Machine:
             self._out.append(AcquireLease(step=name))
 
     def _verdict(self) -> RunState:
-        states = set(self._states.values())
+        states = {state for name, state in self._states.items() if not self._is_done_without(name)}
         if "cancelled" in states:
             return "cancelled"
         return "failed" if states & {"failed", "blocked"} else "succeeded"
+
+    def _is_done_without(self, name: str) -> bool:
+        """Tell whether a task failed and its results were gathered without it, as it was allowed."""
+        later = [one for one in self._after[name] if one in self._spared]
+        return self._states[name] == "failed" and bool(later) and all(map(self._is_there, later))
 
 
 class _Rooms:
@@ -361,6 +380,8 @@ class _Places:
         self._free = [jobs, *(_infinite(one) for one in (cores, capacity.gpus, capacity.memory))]
         self._costs = {name: _cost(task.demand, self._free) for name, task in tasks.items()}
         self._taken: set[str] = set()
+        self._lanes = {name: task.lane for name, task in tasks.items() if task.at_once is not None}
+        self._left = {task.lane: task.at_once for task in tasks.values() if task.at_once is not None}
 
     @property
     def full(self) -> bool:
@@ -370,15 +391,21 @@ class _Places:
         return name in self._taken
 
     def fits(self, name: str) -> bool:
+        if name in self._lanes and self._left[self._lanes[name]] < 1:
+            return False
         return all(cost <= free for cost, free in zip(self._costs[name], self._free, strict=True))
 
     def take(self, name: str) -> None:
         self._taken.add(name)
+        if name in self._lanes:
+            self._left[self._lanes[name]] -= 1
         self._free = [free - cost for cost, free in zip(self._costs[name], self._free, strict=True)]
 
     def leave(self, name: str) -> None:
         if name in self._taken:
             self._taken.discard(name)
+            if name in self._lanes:
+                self._left[self._lanes[name]] += 1
             self._free = [free + cost for cost, free in zip(self._costs[name], self._free, strict=True)]
 
 
@@ -457,7 +484,3 @@ def _tolerated(
         later = [one for one in after[name] if tasks[one].planned == "go" and not tasks[one].always]
         result[name] = bool(later) and all(name in tasks[one].optional or result[one] for one in later)
     return result
-
-
-def _can_do_without(task: Task, before: str) -> bool:
-    return task.always or before in task.optional

@@ -84,18 +84,19 @@ def ticket_for(
 
     pipeline = plan.pipeline
     step = pipeline[planned.name]
+    values = {**plan.values, **step.item.parameters} if step.item else plan.values
     path = str(folder / f"{step.name}.ticket.json")
     return Ticket(
         id=f"{run}.{step.name}.{attempt}",
         run=run,
         step=step.name,
         attempt=attempt,
-        notebook=render(pipeline, step, values=plan.values, ticket=path),
+        notebook=render(pipeline, step, values=values, ticket=path),
         path=path,
         cwd=str(pipeline.folder),
         store=store,
-        parameters={name: plan.values[name] for name in step.parameters},
-        secrets=secrets_of(pipeline, step, plan.values),
+        parameters={name: values[name] for name in step.parameters},
+        secrets=secrets_of(pipeline, step, values),
         inputs={one.name: _given(one, planned, known, pipeline.folder) for one in step.inputs},
         outputs={one.name: Wanted(kind=one.kind, format=one.format) for one in step.outputs},
         timeout=step.timeout,
@@ -124,7 +125,8 @@ def foresee(plan: Plan) -> dict[str, list[Warm]]:
     """Return what the kernel of each step that may run can have imported, and those of the steps after it."""
     from jupyter_pipelines.running.warming import warm_up
 
-    names = [one.name for one in plan.steps if one.decision in ("run", "maybe")]
+    may_run = [one.name for one in plan.steps if one.decision in ("run", "maybe")]
+    names = [name for name in may_run if not plan.pipeline[name].gathering]
     warm = warm_up(plan.pipeline[name] for name in names)
     known = [warm[name] for name in names]
     return {name: known[place : place + 1 + _AHEAD] for place, name in enumerate(names)}
@@ -157,12 +159,17 @@ def _task(pipeline: Pipeline, planned: PlannedStep) -> Task:
         demand=step.resources,
         seconds=planned.previous.seconds if planned.previous else 1.0,
         room=step.on or "",
+        spare=step.gathering.may_fail if step.gathering else None,
+        lane=step.item.group if step.item else "",
+        at_once=step.item.at_once if step.item else None,
         planned="skip" if planned.decision == "skip" else "blocked" if planned.decision == "blocked" else "go",
     )
 
 
 def _optional(step: Step) -> frozenset[str]:
-    """Return the steps of which only optional inputs are taken."""
+    """Return the steps of which only optional inputs are taken; items that may fail."""
+    if step.gathering:
+        return frozenset(step.gathering.items if step.gathering.may_fail else ())
     taken = [(one.source.step, one.optional) for one in step.inputs if isinstance(one.source, Upstream)]
     needed = {name for name, optional in taken if not optional} | set(step.after)
     return frozenset(name for name, _ in taken) - needed

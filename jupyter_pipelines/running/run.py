@@ -135,6 +135,9 @@ class StepRun:
         What is doubtful.
     store : Store or None
         Where the artifacts are.
+    items : Mapping of str to object
+        ``item`` of a step that is one of many items: `of` which step, and its `values`. ``items`` of a step that stands
+        for them: how many there are.
     """
 
     name: str
@@ -153,6 +156,7 @@ class StepRun:
     previous: Origin | None = None
     warnings: tuple[Fault, ...] = ()
     store: Store | None = field(default=None, repr=False, compare=False)
+    items: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def outputs(self) -> Outputs:
@@ -182,6 +186,7 @@ class StepRun:
             "previous": self.previous.to_dict() if self.previous else None,
             "saved": round(self.saved, 3),
             "warnings": [error_to_dict(fault) for fault in self.warnings],
+            **self.items,
         }
 
     @classmethod
@@ -200,6 +205,7 @@ class StepRun:
             previous=_origin(document.get("previous")),
             warnings=tuple(error_from_dict(one) for one in document.get("warnings", ())),
             store=store,
+            items={name: document[name] for name in ("item", "items") if name in document},
         )
 
     def __str__(self) -> str:

@@ -10,10 +10,12 @@ from typing import Any
 
 from jupyter_pipelines.errors import Fault, StepFailed, StoreError
 from jupyter_pipelines.pipeline.data import Artifact
+from jupyter_pipelines.pipeline.foreach import FORMAT as GATHERED
 from jupyter_pipelines.running.inside import MANIFEST
 from jupyter_pipelines.running.ticket import Given, Ticket, fault_from_dict
 from jupyter_pipelines.storing.blobs import Incoming
 from jupyter_pipelines.storing.digests import Mark, algorithm_of
+from jupyter_pipelines.storing.gathered import contents
 from jupyter_pipelines.storing.serializers.mapped import is_mapped
 from jupyter_pipelines.storing.store import Store
 
@@ -59,12 +61,32 @@ def _lay_out_one(name: str, given: Given, ticket: Ticket, store: Store, folder: 
     condition = store.intact(artifact)
     if condition != "ok":
         raise StepFailed(_not_intact(name, condition, artifact, ticket))
+    if artifact.format == GATHERED:
+        return _lay_out_items(name, given, ticket, store, folder)
     if artifact.format == "folder":
         path = folder / "inputs" / name
         store.blobs.materialise(artifact.digest, path)
     else:
         path = store.blobs.path(artifact.digest)
     return {**given, "path": str(path)}
+
+
+def _lay_out_items(name: str, given: Given, ticket: Ticket, store: Store, folder: Path) -> Given:
+    found = contents(store, given["digest"])
+    return {
+        **given,
+        "kind": "gathered",
+        "items": [
+            _lay_out_one(f"{name}/{number}", one, ticket, store, folder)
+            for number, one in enumerate(map(_given, found.artifacts))
+        ],
+        "keys": [dict(key) for key in found.keys],
+        "failed": [dict(key) for key in found.failed],
+    }
+
+
+def _given(artifact: Artifact) -> Given:
+    return {"kind": "artifact", "digest": artifact.digest, "format": artifact.format}
 
 
 def nothing_unfinished(folder: Path) -> bool:
@@ -125,6 +147,8 @@ def _incoming(saved: Mapping[str, Any]) -> Incoming:
 
 def _changed(given: Given, ticket: Ticket, store: Store) -> bool:
     """Tell whether what the step had before it is not what it was: it may have been written to."""
+    if given.get("format") == GATHERED:
+        return any(_changed(_given(one), ticket, store) for one in contents(store, given["digest"]).artifacts)
     if given["kind"] == "artifact":
         return _is_seen(given, store) and store.blobs.verify(given["digest"]) != "ok"
     if given["kind"] == "missing" or not given.get("digest"):

@@ -22,13 +22,17 @@ class Given(TypedDict):
     """Where the kernel finds one input.
 
     ``artifact`` has `digest` and `format`; ``file`` (or folder) has `path`, absolute or relative to the ticket's `cwd`,
-    and `digest`; ``missing`` has nothing and binds the name to ``None``.
+    and `digest`; ``missing`` has nothing and binds the name to ``None``. ``gathered`` has what each of many items
+    made (`items`), the values of these items (`keys`), and those of items that failed.
     """
 
-    kind: Literal["artifact", "file", "missing"]
+    kind: Literal["artifact", "file", "missing", "gathered"]
     digest: NotRequired[str]
     format: NotRequired[str]
     path: NotRequired[str]
+    items: NotRequired[list[Given]]
+    keys: NotRequired[list[dict[str, Any]]]
+    failed: NotRequired[list[dict[str, Any]]]
 
 
 class Wanted(TypedDict):

@@ -24,7 +24,7 @@ from jupyter_pipelines.storing.owning import doubt
 from jupyter_pipelines.storing.sharing import Shared
 from jupyter_pipelines.storing.shelves import Shelves
 from jupyter_pipelines.storing.signing import Trust
-from jupyter_pipelines.storing.store import FOLDER_FORMAT, Store
+from jupyter_pipelines.storing.store import MANIFESTS, Store
 
 Kind = Literal["damaged", "untrusted", "unchecked"]
 BITS: dict[Kind, int] = {"damaged": 1, "untrusted": 2, "unchecked": 4}
@@ -236,7 +236,7 @@ class _Examination:
 
     def _leads_nowhere(self, path: str, record: records.StepRecord) -> Iterator[Finding]:
         for name, artifact in record.outputs.items():
-            condition = self._condition(artifact.digest, artifact.format == FOLDER_FORMAT)
+            condition = self._condition(artifact.digest, artifact.format in MANIFESTS)
             if condition in ("missing", "corrupt"):
                 yield self._damaged(path, f"the output `{record.step}.{name}` is {condition}: {artifact.digest}")
                 return

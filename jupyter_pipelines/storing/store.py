@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from jupyter_pipelines.errors import Fault, NotStorable, StoreError
 from jupyter_pipelines.pipeline.data import Artifact
+from jupyter_pipelines.pipeline.foreach import FORMAT as GATHERED_FORMAT
 from jupyter_pipelines.storing.blobs import Blobs, Condition
 from jupyter_pipelines.storing.blobs import path_of as blob_path
 from jupyter_pipelines.storing.digests import Later, remembered
@@ -36,6 +37,8 @@ MARK = "format.json"
 _SHARED = "shared"
 FILE_FORMAT = "file"
 FOLDER_FORMAT = "folder"
+MANIFESTS = frozenset({FOLDER_FORMAT, GATHERED_FORMAT})
+"""Formats of artifacts that name other artifacts."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _OURS = frozenset({MARK, ".gitignore", "blobs", "records", "runs", "leases", "served", TEMPORARY, ASIDE})
 
@@ -189,7 +192,7 @@ class Store:
 
         Where this environment lacks the algorithm of their digest they are ``unknown``, which is as good as missing.
         """
-        if artifact.format == FOLDER_FORMAT:
+        if artifact.format in MANIFESTS:
             return self.blobs.verify_folder(artifact.digest)
         return self.blobs.verify(artifact.digest)
 
@@ -199,7 +202,7 @@ class Store:
         found = self.blobs.verify_many(dict.fromkeys(artifact.digest for artifact in artifacts))
         return {
             artifact: self.blobs.verify_folder(artifact.digest)
-            if artifact.format == FOLDER_FORMAT
+            if artifact.format in MANIFESTS
             else found[artifact.digest]
             for artifact in artifacts
         }
@@ -218,6 +221,10 @@ class Store:
             target = self.scratch() / "folder"
             self.blobs.materialise(artifact.digest, target)
             return target
+        if artifact.format == GATHERED_FORMAT:
+            from jupyter_pipelines.storing import gathered
+
+            return gathered.load(self, artifact.digest)
         self.blobs.open(artifact.digest).close()
         path = self.blobs.path(artifact.digest)
         if artifact.format == FILE_FORMAT:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jupyter_pipelines.storing.records import StepRecord
     from jupyter_pipelines.storing.store import Store
 
-_FOLDER = "folder"
+_MANIFESTS = ("folder", "gathered")
 _Mark = tuple[int, int, int, int, int, int]
 
 
@@ -58,7 +58,7 @@ class StoreView:
 
     def intact(self, artifact: Artifact) -> str:
         """Return whether the bytes of `artifact` are ``ok``, ``missing`` or ``corrupt``."""
-        if artifact.format != _FOLDER and self._as_it_was(blobs.path_of(artifact.digest)):
+        if artifact.format not in _MANIFESTS and self._as_it_was(blobs.path_of(artifact.digest)):
             return "ok"
         return self.store.intact(artifact)
 

@@ -262,6 +262,11 @@ SCENARIOS: Mapping[str, Scenario] = {
     "JP216": checked(COUNT, USE, "%%step more -p count -o more\ncount = 4\nmore = count"),
     "JP217": checked("import random\nrandom.seed(1)", "%%step load -o rows\nrows = [random.random()]"),
     "JP218": checked(LOAD, "rows.append(4)", "%%step train -i rows -o model\nmodel = sum(rows)"),
+    "JP219": lambda book: (
+        book.write("%%params\ndepths: list[int] = [2, 4]", "%%step fit --foreach depth=depths -o model\nmodel = depth")
+        .call("plan", "-p", "depths=[2, 2]")
+        .err
+    ),
     "JP300": ran("%%step load -o rows\nprices = {'tea': 2}\nrows = [prices['tee']]"),
     "JP301": ran("import os, signal", "%%step load -o rows\nos.kill(os.getpid(), signal.SIGKILL)\nrows = [1]"),
     "JP302": ran("import os", "%%step load -o rows\nos._exit(0)\nrows = [1]"),
@@ -274,6 +279,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "JP309": ran("%%step load -o rows\nrows = [input('How many? ')]"),
     "JP310": unpickled_badly,
     "JP311": module_changes_while_it_is_used,
+    "JP312": ran("%%step fit --foreach depth=2,4,8 --allow-failed 1 -o model\nmodel = 1 // (depth - 4)"),
     "JP401": store_is_a_file,
     "JP402": disk_is_read_only,
     "JP403": disk_is_full,

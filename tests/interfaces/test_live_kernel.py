@@ -294,3 +294,31 @@ def test_a_secret_is_there_under_its_name(live: Live, monkeypatch: pytest.Monkey
     assert live.value("token") == "not-to-be-seen"
     answer = live.ask('%%params\ntoken: Secret = "env:NO_TOKEN"')
     assert "the secret `token` cannot be had: the environment variable `NO_TOKEN` is not set" in answer.text
+
+
+def test_a_step_over_many_items_runs_for_the_first_and_later_steps_get_a_list(tmp_path: Path) -> None:
+    cells = (
+        "%%params\ndepths: list[int] = [2, 4]",
+        "%%step fit --foreach depth=depths -o model\nmodel = depth * 10",
+        "%%step best -i model -o top\ntop = sum(model)",
+    )
+    book = Book(tmp_path).write(*cells)
+    live = Live(tmp_path, book.path)
+    try:
+        live.ask(cells[0])
+        first = live.ask(cells[1])
+        assert "for the first of 2 items: depth=2" in first.text
+        assert live.value("model") == 20
+        one = live.ask(cells[2])
+        assert "a list of the one item that ran here" in one.text
+        assert live.value("[top, model, model.keys]") == [20, [20], [{"depth": 2}]]
+        assert live.ask("%pipeline run fit").status == "ok"
+        every = live.ask(cells[2])
+        assert every.status == "ok"
+        live.ask(cells[1])
+        assert "loaded from the store (all items of step `fit`)" in live.ask(cells[2]).text
+        assert live.value("[top, list(model)]") == [60, [20, 40]]
+        live.ask("%pipeline load fit.model")
+        assert live.value("model.of(depth=4)") == 40
+    finally:
+        live.close()

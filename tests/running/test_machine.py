@@ -724,3 +724,51 @@ def test_a_run_is_replayed_from_its_messages(drawn: tuple[World, random.Random, 
     for message in messages:
         commands += again.handle(message)
     assert commands == world.commands
+
+
+def over(items: int, spare: int, **more: Any) -> list[Task]:
+    """Items, what gathers them, and what takes the list."""
+    names = [f"fit[{number}]" for number in range(items)]
+    gather = task("fit", *names, optional=" ".join(names if spare else ()), spare=spare)
+    return [*(task(name, lane="fit", **more) for name in names), gather, task("best", "fit")]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_no_more_items_at_once_than_allowed(at_once: int) -> None:
+    world, seen = World([*over(5, 0, at_once=at_once), task("other"), task("more")], jobs=4), 0
+    while world.step():
+        seen = max(seen, sum(name.startswith("fit[") for name in world.running))
+    assert seen == at_once
+    assert world.verdicts == ["succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("failing", "spare", "verdict", "gathered"),
+    [(0, 0, "succeeded", "succeeded"), (1, 1, "succeeded", "succeeded"), (2, 2, "succeeded", "succeeded"),
+     (1, 0, "failed", "blocked"), (2, 1, "failed", "blocked")],
+)  # fmt: skip
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_items_may_fail_up_to_a_number(failing: int, spare: int, verdict: str, gathered: str, keep_going: bool) -> None:
+    outcomes = {f"fit[{number}]": ["failed"] for number in range(failing)}
+    world = World(over(4, spare), outcomes=outcomes, keep_going=keep_going, jobs=1).run()
+    assert world.verdicts == [verdict]
+    assert (world.ends["fit"], world.ends["best"]) == (gathered, "succeeded" if verdict == "succeeded" else gathered)
+    states = Counter(end for name, end in world.ends.items() if name.startswith("fit["))
+    assert states["failed"] == failing
+    if verdict == "failed" and not keep_going:
+        assert states["skipped"] == 4 - failing, "nothing starts once there can be no list"
+
+
+def test_items_that_never_ran_are_not_items_that_failed() -> None:
+    """Another step fails first: a list without the items that were not started would be a wrong result."""
+    tasks = [task("wrong", seconds=99), *over(4, 3)]
+    world = World(tasks, outcomes={"wrong": ["failed"]}, jobs=1).run()
+    assert world.ends["fit"] == "skipped"
+    assert world.starts == ["wrong"]
+
+
+def test_blocked_items_are_not_items_that_failed() -> None:
+    tasks = [task("before"), *over(3, 2)]
+    tasks[1] = task("fit[0]", "before", lane="fit")
+    world = World(tasks, outcomes={"before": ["failed"]}, jobs=1, keep_going=True).run()
+    assert (world.ends["fit[0]"], world.ends["fit"], world.verdicts) == ("blocked", "blocked", ["failed"])

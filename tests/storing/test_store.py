@@ -76,7 +76,7 @@ def test_plain_paths_and_file_urls_mean_the_same(tmp_path: Path, monkeypatch: py
 
 def test_another_scheme_is_looked_up_among_plug_ins(tmp_path: Path) -> None:
     with pytest.raises(PluginError) as caught:
-        Store.open("s3://bucket/store")
+        Store.open("warehouse://bucket/store")
     assert caught.value.code == "JP602"
 
 

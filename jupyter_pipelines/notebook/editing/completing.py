@@ -147,6 +147,8 @@ class _Desk:
                         yield Match(text=spelling, kind="option", help=f"{option.usage}: {option.help}")
 
     def _values(self, option: Option, part: str) -> Iterable[Match]:
+        if option.name == "foreach":
+            return self._axes(part)
         if "=" in part and option.name in ("in", "out"):
             return self._locators(option, part)
         if ":" in part and option.name in ("in", "out"):
@@ -187,6 +189,17 @@ class _Desk:
         known = self.pipeline.parameters if self.pipeline else _parameters(self.document)
         for one in known:
             yield Match(text=one.name, kind="parameter", help=one.description or one.annotation or one.kind)
+
+    def _axes(self, part: str) -> Iterator[Match]:
+        name, equals, rest = part.partition("=")
+        if not equals:
+            return
+        for one in self.pipeline.parameters if self.pipeline else _parameters(self.document):
+            if one.kind in ("list", "any"):
+                yield Match(text=f"{name}={one.name}", kind="parameter", help="an item for each of its values")
+        for path in _files(self.document.path.parent if self.document.path else None, rest):
+            if path.endswith("/"):
+                yield Match(text=f"{name}={path}", kind="file", help="an item for each file")
 
     def _locators(self, option: Option, part: str) -> Iterator[Match]:
         name, _, rest = part.partition("=")

@@ -48,7 +48,7 @@ def said_by(source: str) -> Said | None:
     name = mark.words[0].text if mark.words and not mark.words[0].text.startswith("-") else ""
     found: dict[str, list[str]] = {}
     for option, words in grouped(mark.words[1 if name else 0 :]):
-        found.setdefault(option.name, []).extend(one for word in words for one in _separate(option, word.text) if one)
+        found.setdefault(option.name, []).extend(one for word in words for one in _separate(option, word) if one)
     return Said(name=name, options=found, form=form)
 
 
@@ -68,7 +68,10 @@ def grouped(words: Sequence[Word]) -> Iterator[tuple[Option, list[Word]]]:
         yield current
 
 
-def _separate(option: Option, text: str) -> list[str]:
+def _separate(option: Option, word: Word) -> list[str]:
+    if option.takes == "axes":
+        return [word.shown]  # whether a value stands in quotes makes a difference
+    text = word.text
     return text.split(",") if option.many and "=" not in text else [text.rstrip(",") if option.many else text]
 
 
@@ -81,12 +84,25 @@ def spelled(said: Said) -> list[str]:
     words = [f"%%step {quoted(said.name)}"]
     for option, values in parts:
         following = () if option.takes == "nothing" else values
-        words.append(" ".join([option.short or option.long, *map(quoted, following)]))
+        words.append(" ".join([option.short or option.long, *_words(option, following)]))
     return _wrapped(words)
 
 
 def _value(option: Option, values: Sequence[str]) -> str:
-    return "true" if option.takes == "nothing" else " ".join(map(quoted, values))
+    return "true" if option.takes == "nothing" else " ".join(_words(option, values))
+
+
+def _words(option: Option, values: Sequence[str]) -> list[str]:
+    if option.takes != "axes":
+        return [quoted(one) for one in values]
+    found: list[str] = []
+    for value in values:
+        text = value if value[-1:] in ("'", '"') else ",".join(map(quoted, value.split(",")))
+        if found and "=" not in value:
+            found[-1] += f",{text}"
+        else:
+            found.append(text)
+    return found
 
 
 def _wrapped(words: Sequence[str]) -> list[str]:

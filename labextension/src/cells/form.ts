@@ -30,6 +30,9 @@ const SECTIONS: [string, string, string][] = [
 const MORE: [string, string][] = [
   ["after", "steps to wait for without taking anything from them"],
   ["optional", "inputs that may be missing; they are then None"],
+  ["foreach", "run once for each value: depth=2,4,8, a parameter that holds a list, or a folder: part=data/parts/"],
+  ["at-once", "how many items may run at once"],
+  ["allow-failed", "how many items may fail: 3, 10%"],
   ["retries", "how often to try again after a failure"],
   ["timeout", "stop an attempt after this time: 90, 30s, 2h"],
   ["cpus", "cores the step needs"],

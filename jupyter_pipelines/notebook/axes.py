@@ -1,0 +1,108 @@
+"""``--foreach name=values``: what stands behind the option, read word by word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from jupyter_pipelines.notebook import amounts
+from jupyter_pipelines.notebook.words import Word
+from jupyter_pipelines.pipeline.foreach import Axis, Scalar
+
+EXAMPLE = "`--foreach depth=2,4,8`, `--foreach part=data/parts/`, or `--foreach depth=depths` for a parameter"
+_INT = re.compile(r"[+-]?[0-9]{1,18}")
+_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_PATTERN = re.compile(r"[*?\[]")
+_SHARE = re.compile(r"(?:[0-9]{1,9}|(?:100|[0-9]{1,2})(?:\.[0-9]{1,3})?%)")
+_WORDS: dict[str, Scalar] = {"True": True, "true": True, "False": False, "false": False}
+
+
+@dataclass(slots=True)
+class Written:
+    """One ``name=value`` with the words behind it that have no ``=``."""
+
+    name: str
+    first: Word
+    values: list[Word] = field(default_factory=list)
+
+
+class Unreadable(ValueError):
+    """Why no axis can be made of some words."""
+
+    def __init__(self, message: str, suggestion: str, word: Word) -> None:
+        super().__init__(message)
+        self.message, self.suggestion, self.word = message, suggestion, word
+
+
+def share(text: str) -> str | None:
+    """Return ``3`` or ``10%`` as it stands, or None for what says neither."""
+    return text if _SHARE.fullmatch(text) and text not in ("100%",) else None
+
+
+def written(words: Sequence[Word]) -> Iterator[Written]:
+    """Yield each name with the words that belong to it.
+
+    Raises
+    ------
+    Unreadable
+        The first word has no name.
+    """
+    current: Written | None = None
+    for word in words:
+        name, equals, _ = word.text.partition("=")
+        if equals and amounts.identifier(name):
+            if current:
+                yield current
+            current = Written(amounts.identifier(name) or name, word, [word.rest(len(name) + 1)])
+        elif current is None:
+            raise Unreadable(f"`{word.shown}` has no name", f"write it like {EXAMPLE}", word)
+        else:
+            current.values.append(word)
+    if current:
+        yield current
+
+
+def axis(one: Written) -> Axis:
+    """Return what the words mean: the name of a parameter, files, or values.
+
+    Raises
+    ------
+    Unreadable
+        They mean nothing, or values of several types.
+    """
+    values = [word for word in one.values if word.text]
+    if not values:
+        raise Unreadable(f"`{one.first.shown}` lacks its values", f"write it like {EXAMPLE}", one.first)
+    only = values[0] if len(values) == 1 else None
+    if only is not None:
+        quoted = only.shown[-1:] in ("'", '"')
+        if amounts.identifier(only.text) and only.text not in _WORDS and not quoted:
+            return Axis(name=one.name, kind="parameter", source=only.text, place=one.first.place)
+        if _PATTERN.search(only.text) or "/" in only.text:
+            return Axis(name=one.name, kind="files", source=only.text, place=one.first.place)
+    return Axis(name=one.name, kind="values", values=_alike(one, values), place=one.first.place)
+
+
+def _alike(one: Written, words: Sequence[Word]) -> tuple[Scalar, ...]:
+    found = [_value(word) for word in words]
+    kinds = {type(value) for value in found}
+    if kinds == {int, float}:
+        return tuple(float(value) for value in found)
+    if len(kinds) > 1:
+        odd = next(word for word, value in zip(words, found, strict=True) if type(value) is not type(found[0]))
+        raise Unreadable(
+            f"the values of `{one.name}` are of several types: `{words[0].shown}` and `{odd.shown}`",
+            "write values of one type; a text that looks like a number needs quotes",
+            odd,
+        )
+    return tuple(found)
+
+
+def _value(word: Word) -> Scalar:
+    text = word.text
+    if word.shown[-1:] in ("'", '"'):
+        return text
+    if _INT.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else _WORDS.get(text, text)

@@ -1,0 +1,99 @@
+"""What is wrong with steps over many items, as far as their headers tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from jupyter_pipelines.errors import Fault, closest
+from jupyter_pipelines.notebook.drafting import Draft, fault
+from jupyter_pipelines.notebook.inferring import Interface
+from jupyter_pipelines.pipeline.foreach import Axis
+from jupyter_pipelines.pipeline.parameters import Parameter
+
+_LISTS = ("list", "any")
+
+
+def foreach_faults(faces: Mapping[str, Interface], parameters: Mapping[str, Parameter]) -> Iterator[Fault]:
+    """Yield what is wrong with ``--foreach`` and the options that go with it."""
+    for face in faces.values():
+        draft = face.draft
+        if not draft.axes:
+            yield from _without(draft)
+            continue
+        for axis in draft.axes.values():
+            yield from _taken(face, axis, parameters)
+            yield from _source(draft, axis, parameters)
+            yield from _assigned(draft, axis)
+            yield from _unused(face, axis)
+        yield from _made_again(face)
+
+
+def _without(draft: Draft) -> Iterator[Fault]:
+    for header in draft.headers:
+        for option, value in (("at-once", header.at_once), ("allow-failed", header.allow_failed)):
+            if value is not None:
+                message = f"step `{draft.name}` has `--{option}`, but no `--foreach` that it could be about"
+                yield fault(draft, "JP604", message, f"take `--{option}` away, or add `--foreach`", header.place)
+
+
+def _taken(face: Interface, axis: Axis, parameters: Mapping[str, Parameter]) -> Iterator[Fault]:
+    draft, name = face.draft, axis.name
+    inputs = {item.name for item in draft.items("inputs") or ()}
+    outputs = {item.name for item in draft.items("outputs") or ()}
+    kinds = (("a parameter", parameters), ("an input", inputs), ("an output", outputs))
+    for what, names in kinds:
+        if name in names:
+            message = f"step `{draft.name}` runs over `{name}`, which is {what} as well"
+            more = f", or over a parameter that holds a list: `--foreach {name}={name}s`" if names is parameters else ""
+            yield fault(draft, "JP106", message, f"give one of them another name{more}", axis.place)
+
+
+def _source(draft: Draft, axis: Axis, parameters: Mapping[str, Parameter]) -> Iterator[Fault]:
+    if axis.kind != "parameter":
+        return
+    known = parameters.get(axis.source)
+    if known is None:
+        near = closest(axis.source, parameters)
+        message = f"step `{draft.name}` runs over the parameter `{axis.source}`, which there is not"
+        suggestion = (
+            f"write `--foreach {axis.name}={near}`"
+            if near
+            else f"declare it in a `%%params` cell; a folder is written `{axis.source}/`, one text `'{axis.source}'`"
+        )
+        yield fault(draft, "JP501", message, suggestion, axis.place)
+    elif known.kind not in _LISTS:
+        message = f"step `{draft.name}` runs over the parameter `{axis.source}`, which holds no list"
+        suggestion = f"declare it as a list: `{axis.source}: list[int] = […]`"
+        if known.kind == "secret":
+            suggestion = "take the secret as a parameter: `-p`; items stand in names, records and reports"
+        yield fault(draft, "JP219", message, suggestion, axis.place)
+
+
+def _assigned(draft: Draft, axis: Axis) -> Iterator[Fault]:
+    bind = draft.names.binds.get(axis.name)
+    if bind is not None and axis.name not in draft.names.reads:
+        message = f"step `{draft.name}` assigns `{axis.name}`, which it runs over: the item's value has no effect"
+        yield fault(draft, "JP216", message, "use another name in the step", draft.where(bind.spot))
+
+
+def _unused(face: Interface, axis: Axis) -> Iterator[Fault]:
+    draft = face.draft
+    if draft.dynamic or axis.name in face.reach.used or axis.name in draft.names.binds:
+        return
+    if any(axis.name in magic for code in draft.codes for magic in code.magics):
+        return
+    message = f"step `{draft.name}` does not use `{axis.name}`, which it runs over"
+    suggestion = "use it, or every item comes to the same"
+    yield fault(draft, "JP207", message, suggestion, axis.place, severity="warning", label="not used")
+
+
+def _made_again(face: Interface) -> Iterator[Fault]:
+    draft = face.draft
+    for name in face.inputs.keys() & face.outputs.keys():
+        message = f"step `{draft.name}` runs over many items and makes its input `{name}` again"
+        suggestion = (
+            f"give the output another name, or work on a copy: what later steps get is a list, and no item sees "
+            f"what another made of `{name}`"
+        )
+        place = face.outputs[name].place or face.inputs[name].place
+        yield fault(draft, "JP206", message, suggestion, place)

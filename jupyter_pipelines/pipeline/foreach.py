@@ -1,0 +1,214 @@
+"""A step over many items: what ``--foreach`` says, the items it comes to, and what later steps get of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from jupyter_pipelines.errors import Place
+
+Scalar: TypeAlias = bool | int | float | str
+AxisKind = Literal["values", "parameter", "files"]
+FORMAT = "gathered"
+"""Format of the artifact that names the results of all items."""
+_OTHER = re.compile(r"[^A-Za-z0-9_.+-]+")
+_LONGEST = 60
+_HEXDIGITS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """One name that has another value in each item.
+
+    Parameters
+    ----------
+    name : str
+        What the step's code calls it.
+    kind : {"values", "parameter", "files"}
+        Whether the values stand in the header, are those of a parameter that holds a list, or are files.
+    values : tuple
+        The values that stand in the header.
+    source : str
+        Name of the parameter, or the folder or pattern of the files.
+    place : Place or None
+        Where it is declared.
+    """
+
+    name: str
+    kind: AxisKind
+    values: tuple[Scalar, ...] = ()
+    source: str = ""
+    place: Place | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.source or ','.join(map(str, self.values))}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreach:
+    """What makes a step one over many items.
+
+    Parameters
+    ----------
+    axes : tuple of Axis
+        The names; with several, every combination of their values is an item, the last name changes first.
+    at_once : int or None
+        How many items may run at once.
+    allowed : str
+        How many may fail: ``3`` or ``10%``; empty for none.
+    """
+
+    axes: tuple[Axis, ...]
+    at_once: int | None = None
+    allowed: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that have another value in each item."""
+        return tuple(axis.name for axis in self.axes)
+
+    def may_fail(self, items: int) -> int:
+        """Return how many of `items` may fail; parts of an item are not allowed."""
+        if self.allowed.endswith("%"):
+            return int(items * float(self.allowed[:-1]) // 100)
+        return int(self.allowed or 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what documents say of it."""
+        axes = [{"name": axis.name, "kind": axis.kind, "values": str(axis).partition("=")[2]} for axis in self.axes]
+        return {"axes": axes, "at_once": self.at_once, "allow_failed": self.allowed or None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """What is particular to one item of a step.
+
+    Parameters
+    ----------
+    group : str
+        The step.
+    values : tuple of (str, value)
+        Names and values; of a file its path, as an input has it.
+    files : frozenset of str
+        Those of the names that are files.
+    at_once : int or None
+        How many items of the step may run at once.
+    """
+
+    group: str
+    values: tuple[tuple[str, Scalar], ...]
+    files: frozenset[str] = frozenset()
+    at_once: int | None = None
+
+    @property
+    def parameters(self) -> dict[str, Scalar]:
+        """The values that the step gets as parameters."""
+        return {name: value for name, value in self.values if name not in self.files}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathering:
+    """What makes a step one that only gathers what the items of another made.
+
+    Parameters
+    ----------
+    items : tuple of str
+        The steps, one an item, in their order.
+    keys : tuple of tuple of (str, value)
+        Names and values of each.
+    may_fail : int
+        How many of them may be missing.
+    """
+
+    items: tuple[str, ...]
+    keys: tuple[tuple[tuple[str, Scalar], ...], ...]
+    may_fail: int = 0
+
+
+class Gathered(list):  # type: ignore[type-arg]  # a plain list for whoever gets it
+    """What a later step gets of a step over many items: a list of their results, in order, that knows which is which.
+
+    Parameters
+    ----------
+    values : iterable
+        The results.
+    keys : sequence of dict
+        For each of them, the values of its item by name; files are paths as written.
+    failed : sequence of dict
+        The same for the items that failed and are not among the results.
+
+    Examples
+    --------
+    >>> models = Gathered(["a", "b"], [{"depth": 2}, {"depth": 4}])
+    >>> models.of(depth=4)
+    'b'
+    >>> dict(models.items())
+    {2: 'a', 4: 'b'}
+    """
+
+    def __init__(
+        self,
+        values: Iterable[Any] = (),
+        keys: Sequence[Mapping[str, Any]] = (),
+        failed: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(values)
+        self.keys = [dict(one) for one in keys]
+        self.failed = [dict(one) for one in failed]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Gathered, (list(self), self.keys, self.failed)
+
+    def of(self, **values: Any) -> Any:
+        """Return the one result whose item has these values.
+
+        Raises
+        ------
+        KeyError
+            No item has them, it failed, or several have them.
+        """
+        found = [at for at, key in enumerate(self.keys) if values.items() <= key.items()]
+        if len(found) == 1:
+            return self[found[0]]
+        if any(values.items() <= key.items() for key in self.failed):
+            raise KeyError(f"the item with {values} failed")
+        raise KeyError(f"{len(found) or 'no'} items have {values}; see `.keys`")
+
+    def where(self, **values: Any) -> Gathered:
+        """Return the results whose items have these values."""
+        found = [at for at, key in enumerate(self.keys) if values.items() <= key.items()]
+        left = [key for key in self.failed if values.items() <= key.items()]
+        return Gathered([self[at] for at in found], [self.keys[at] for at in found], left)
+
+    def items(self) -> list[tuple[Any, Any]]:
+        """Return each key with its result: the value itself with one name, a tuple of them with several."""
+        short = [next(iter(key.values())) if len(key) == 1 else tuple(key.values()) for key in self.keys]
+        return list(zip(short, self, strict=False))
+
+
+def names_of(keys: Sequence[Sequence[tuple[str, Scalar]]]) -> list[str]:
+    """Return what tells the items of a step from each other: ``depth=2,rate=0.1``.
+
+    Short, safe as part of a file's name, and unique where the case of letters does not count; a digest stands behind
+    what is cut or has other characters, and would be the same as another.
+    """
+    labels = [",".join(f"{name}={_shown(value)}" for name, value in key) for key in keys]
+    seen = Counter(label.casefold() for label in labels)
+    return [
+        label if seen[label.casefold()] == 1 and len(label) <= _LONGEST else f"{label[:_LONGEST]}~{_digest(key)}"
+        for label, key in zip(labels, keys, strict=True)
+    ]
+
+
+def _shown(value: Scalar) -> str:
+    text = str(value)
+    return _OTHER.sub("_", text.rpartition("/")[2] or text) or "_"
+
+
+def _digest(key: Sequence[tuple[str, Scalar]]) -> str:
+    exact = ",".join(f"{name}={value!r}" for name, value in key)
+    return hashlib.sha256(exact.encode("utf-8", "surrogatepass")).hexdigest()[:_HEXDIGITS]

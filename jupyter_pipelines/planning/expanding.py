@@ -1,0 +1,199 @@
+"""Steps over many items made into one step for each item, and one that gathers what these come to.
+
+Everything behind this sees steps as any others. An item is called ``fit[depth=2]``: its value is a parameter, or an
+input file, and so it has a key, a record and a notebook of its own. The step ``fit`` itself remains and takes what all
+items made; its result names theirs, so that the key of whoever takes it is made of exactly what it gets.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jupyter_pipelines.errors import Fault, PlanError
+from jupyter_pipelines.pipeline.data import FileSource, Input, Output, Upstream
+from jupyter_pipelines.pipeline.foreach import FORMAT, Axis, Foreach, Gathering, Item, Scalar, names_of
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Resources, Step
+
+MOST = 10_000
+_SCALARS = (bool, int, float, str)
+_SHOWN = 3
+Key = tuple[tuple[str, Scalar], ...]
+
+
+class _Expanded(NamedTuple):
+    steps: list[Step]
+    faults: list[Fault]
+
+
+def expand(pipeline: Pipeline, values: Mapping[str, Any]) -> Pipeline:
+    """Return `pipeline` with a step for each item of every step over many items.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        As the notebook says.
+    values : Mapping of str to object
+        Values of its parameters. The files of folders are looked for now.
+
+    Raises
+    ------
+    PlanError
+        Items cannot be told (JP219), or there are no files (JP210); all faults at once.
+    """
+    if not any(step.foreach for step in pipeline):
+        return pipeline
+    found = _expand(pipeline, values)
+    if found.faults:
+        raise PlanError(*found.faults)
+    return replace(pipeline, steps=tuple(found.steps))
+
+
+def faults_of_items(pipeline: Pipeline, values: Mapping[str, Any]) -> tuple[Fault, ...]:
+    """Return everything that is wrong with the items of steps; see :func:`expand`."""
+    return tuple(_expand(pipeline, values).faults)
+
+
+def items_of(pipeline: Pipeline, step: Step, values: Mapping[str, Any]) -> list[Item]:
+    """Return the items of one step; see :func:`expand`."""
+    steps = expand(replace(pipeline, steps=(step,)), values)
+    return [one.item for one in steps if one.item is not None]
+
+
+def _expand(pipeline: Pipeline, values: Mapping[str, Any]) -> _Expanded:
+    found = _Expanded([], [])
+    for step in pipeline:
+        if step.foreach is None:
+            found.steps.append(step)
+            continue
+        axes = [_Values(step, axis, pipeline.folder, values) for axis in step.foreach.axes]
+        faults = [fault for one in axes for fault in one.faults()] or list(_too_many(step, axes))
+        found.faults.extend(faults)
+        found.steps.extend([step] if faults else _spread(step, step.foreach, axes))
+    return found
+
+
+class _Values:
+    """The values that a name has, one after the other."""
+
+    def __init__(self, step: Step, axis: Axis, folder: Path, values: Mapping[str, Any]) -> None:
+        self._step = step
+        self._axis = axis
+        self.name = axis.name
+        self.is_files = axis.kind == "files"
+        self.found: Any = axis.values
+        if axis.kind == "parameter":
+            self.found = values[axis.source]
+        elif self.is_files:
+            self.found = _files(folder, axis.source)
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with them."""
+        what = f"step `{self._step.name}` runs over `{self._axis}`"
+        if not isinstance(self.found, list | tuple):
+            yield self._fault(f"{what}, which is no list", f"give `{self._axis.source}` a list: `[2, 4, 8]`")
+        elif self.is_files and not self.found:
+            there = "put files there, or name another folder or pattern; it is relative to the notebook's folder"
+            yield self._fault(f"{what}, where there are no files", there, code="JP210")
+        elif not self.found:
+            yield self._fault(f"{what}, which is empty", "give it at least one value")
+        else:
+            yield from self._unfit(what, self.found)
+
+    def _unfit(self, what: str, found: Sequence[Any]) -> Iterator[Fault]:
+        odd = next((value for value in found if type(value) not in _SCALARS), None)
+        if odd is not None or any(value is None for value in found):
+            message = f"{what}, in which `{_short(odd)}` is neither a number nor a text, true or false"
+            yield self._fault(message, "write plain values, and look up what belongs to them in the step")
+            return
+        kinds = {type(value) for value in found}
+        if len(kinds) > 1 and kinds != {int, float}:
+            names = " and ".join(sorted(kind.__name__ for kind in kinds))
+            yield self._fault(f"{what}, which holds values of several types: {names}", "write values of one type")
+            return
+        twice = [value for value, count in Counter(map(repr, found)).items() if count > 1]
+        if twice or len(set(found)) < len(found):
+            shown = ", ".join(twice[:_SHOWN]) or "a number"
+            yield self._fault(f"{what}, which holds `{shown}` more than once", "write every value once")
+
+    def _fault(self, message: str, suggestion: str, code: str = "JP219") -> Fault:
+        place = self._axis.place or self._step.place
+        return Fault(code=code, message=message, suggestion=suggestion, step=self._step.name, place=place)
+
+
+def _files(folder: Path, source: str) -> list[str]:
+    """Return the files of a folder, or those that fit a pattern, by name; hidden ones are left out."""
+    pattern = source if glob.has_magic(source) else f"{glob.escape(source.rstrip('/'))}/*"
+    found = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 - takes absolute patterns, too
+    return sorted(Path(name).as_posix() for name in found if (folder / name).is_file())
+
+
+def _too_many(step: Step, axes: Sequence[_Values]) -> Iterator[Fault]:
+    count = 1
+    for axis in axes:
+        count *= len(axis.found)
+    if count > MOST:
+        yield Fault(
+            code="JP219",
+            message=f"step `{step.name}` runs over {count} items, and {MOST} are the most",
+            suggestion="let one item do more: run over files or ranges, and loop in the step",
+            step=step.name,
+            place=step.place,
+        )
+
+
+def _spread(step: Step, foreach: Foreach, axes: Sequence[_Values]) -> Iterator[Step]:
+    """Yield a step for each item, and the one that gathers."""
+    keys: list[Key] = [tuple(zip(foreach.names, one, strict=True)) for one in product(*(axis.found for axis in axes))]
+    files = frozenset(axis.name for axis in axes if axis.is_files)
+    labels = names_of(keys)
+    names = [f"{step.name}[{label}]" for label in labels]
+    for name, key in zip(names, keys, strict=True):
+        item = Item(group=step.name, values=key, files=files, at_once=foreach.at_once)
+        yield _one(step, name, item)
+    gathering = Gathering(items=tuple(names), keys=tuple(keys), may_fail=foreach.may_fail(len(keys)))
+    yield _gatherer(step, gathering, labels)
+
+
+def _one(step: Step, name: str, item: Item) -> Step:
+    files = tuple(
+        Input(name=one, source=FileSource(path=str(value))) for one, value in item.values if one in item.files
+    )
+    parameters = (*step.parameters, *item.parameters)
+    return replace(step, name=name, foreach=None, item=item, inputs=(*step.inputs, *files), parameters=parameters)
+
+
+def _gatherer(step: Step, gathering: Gathering, labels: Sequence[str]) -> Step:
+    """Return the step that stands for all items: their code counts for it, too, so that it says why it runs."""
+    inputs = tuple(
+        Input(
+            name=f"{output.name}[{label}]",
+            source=Upstream(step=name, output=output.name),
+            optional=gathering.may_fail > 0,
+        )
+        for output in step.outputs
+        for name, label in zip(gathering.items, labels, strict=True)
+    )
+    return replace(
+        step,
+        inputs=inputs,
+        outputs=tuple(Output(name=one.name, format=FORMAT, place=one.place) for one in step.outputs),
+        after=gathering.items if not inputs else (),
+        gathering=gathering,
+        resources=Resources(),
+        retries=0,
+        timeout=None,
+        always=False,
+        on=None,
+    )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
