@@ -37,6 +37,13 @@ front: $(VENV)/.dev labextension/node_modules/axe-core/axe.min.js ## Build the f
 test: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system ## Install what the tests need and run them all, one process per core (ARGS="-k name" for some)
 	$(BIN)/python -m pytest --numprocesses=logical $(ARGS)
 
+# Who is root stays root; anybody else is given a network of their own, and is themselves again in it.
+offline: SYSTEM_PACKAGES += iproute2
+offline: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system ## Run the tests where no network can be reached (ARGS as for test)
+	if [ "$$(id -u)" = 0 ]; then apart="--net"; back=; else apart="--user --map-root-user --net"; \
+	  back="unshare --user --map-user=$$(id -u) --map-group=$$(id -g)"; fi; \
+	unshare $$apart sh -c 'ip link set lo up && exec "$$@"' offline $$back $(BIN)/python -m pytest --numprocesses=logical $(ARGS)
+
 fuzz: $(VENV)/.dev ## Feed readers with anything at all, ten minutes (SECONDS=60 for each of six targets)
 	$(BIN)/python -m pip install --quiet atheris
 	for target in notebook_file notebook_cells header parameter_value parameter_file record; do \
@@ -109,4 +116,4 @@ system:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing; \
 	else echo "Please install:$$missing" >&2; fi
 
-.PHONY: demo venv front pictures fuzz test bench lint format types docs build clean help system
+.PHONY: demo venv front pictures fuzz test offline bench lint format types docs build clean help system
