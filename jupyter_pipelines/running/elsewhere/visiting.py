@@ -25,17 +25,24 @@ def perform(parcel: Mapping[str, Any], process: str, topic: str) -> dict[str, An
     here = get_worker()
     if process != Owner.current().token():
         raise RuntimeError(f"the worker at {here.address} is not the one that was meant")
+    task = here.get_current_task()
+
+    def wanted() -> bool:
+        # Dask lets go of the tasks of a client that is gone; it cannot stop one that runs.
+        known = here.state.tasks.get(task)
+        return known is not None and known.state == "executing"
+
     try:
-        return agent.Agent.here(here.state.nthreads).run(parcel, lambda message: here.log_event(topic, message))
+        return agent.Agent.here(here.state.nthreads).run(parcel, lambda told: here.log_event(topic, told), wanted)
     except PipelinesError as error:
         return agent.broken(parcel["ticket"], error)
 
 
-async def cancel(ticket: str, *, hard: bool) -> None:
-    """Ask for the end of a parcel that this worker runs."""
+async def cancel(ticket: str, *, hard: bool, dask_worker: Any) -> None:
+    """Ask for the end of a parcel that a worker runs, or is about to run."""
     from jupyter_pipelines.running.elsewhere import agent
 
-    agent.Agent.here(1).cancel(ticket, hard=hard)
+    agent.Agent.here(dask_worker.state.nthreads).cancel(ticket, hard=hard)
 
 
 def describe(asked: Mapping[str, Any]) -> dict[str, Any]:
