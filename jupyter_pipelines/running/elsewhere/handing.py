@@ -253,7 +253,11 @@ class Elsewhere(ABC):
                 self._news.put(("outcome", Outcome(ticket=ticket.id, state="failed", fault=error.faults[0])))
                 continue
             self._futures[ticket.id] = (future, worker)
-            future.add_done_callback(lambda done, ticket=ticket.id: self._news.put(("done", (ticket, done))))
+            future.add_done_callback(lambda done, ticket=ticket.id: self._announce(ticket, done))
+
+    def _announce(self, ticket: str, future: Any) -> None:
+        """Say that a parcel is over."""
+        self._news.put(("done", (ticket, future)))
 
     def _known(self) -> dict[str, str]:
         """Return the workers that may get tickets, with what tells their processes from any other."""
