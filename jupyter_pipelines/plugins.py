@@ -31,7 +31,11 @@ BUILT_IN: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
             "joblib": "storing.serializers.objects:Joblib",
             "pickle": "storing.serializers.objects:Pickle",
         },
-        "executors": {"local": "running.executors.local:Local", "dask": "running.elsewhere.on_dask:Dask"},
+        "executors": {
+            "local": "running.executors.local:Local",
+            "dask": "running.elsewhere.on_dask:Dask",
+            "ray": "running.elsewhere.on_ray:Ray",
+        },
         "stores": {
             "file": "storing.store:Store",
             "shared": "storing.sharing:Shared",

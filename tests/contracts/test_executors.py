@@ -9,7 +9,7 @@ from jupyter_pipelines.running.executors import Executor
 from jupyter_pipelines.running.executors.local import Local
 from jupyter_pipelines.testing import ExecutorContract
 
-TESTED = {"dask", "local"}  # Dask in test_dask.py
+TESTED = {"dask", "local", "ray"}  # Dask in test_dask.py, Ray in test_ray.py
 
 
 @pytest.mark.kernel

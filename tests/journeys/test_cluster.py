@@ -219,6 +219,23 @@ def test_a_cancelled_run_ends_what_its_steps_have_started_there(book: Book, own:
     assert not [one for one in _commands() if "987654" in one]
 
 
+def test_what_a_killed_run_has_left_there_ends(book: Book, own: Cluster, tmp_path: Path) -> None:
+    """Nobody asks for it any more, and its workers are needed."""
+    folder = held(book, tmp_path)
+    book.edit("with open", "import subprocess; subprocess.Popen(['sleep', '876543'])\nwith open")
+    running = book.start("run", "--json", "--on", f"dask:{own.address}")
+    wait_for(folder / "started", "x")
+    running.kill()
+    running.communicate(timeout=120)
+    end = time.monotonic() + 60
+    while [one for one in _commands() if "876543" in one]:
+        assert time.monotonic() < end
+        time.sleep(0.05)  # the worker notices by itself
+    (folder / "go").touch()
+    again = book.run("--on", f"dask:{own.address}")
+    assert again.code == 0, again.err
+
+
 def test_nobody_answers(book: Book) -> None:
     book.write("%%step a -o x\nx = 1")
     answer = book.run("--on", "dask:tcp://127.0.0.1:1")

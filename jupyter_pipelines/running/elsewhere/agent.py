@@ -25,6 +25,8 @@ from jupyter_pipelines.storing.store import Store
 
 Tell = Callable[[dict[str, Any]], None]
 _PACE = 0.05
+_LOOK = 0.5
+"""Seconds between two looks at whether a parcel is still wanted."""
 _LOG_PIECE = 16_384
 _current: list[Agent] = []
 _lock = threading.Lock()
@@ -53,6 +55,7 @@ class Agent:
         self._local = Local(jobs)
         self._orders: queue.Queue[tuple[str, Any]] = queue.Queue()
         self._jobs: dict[str, _Job] = {}
+        self._early: dict[str, bool] = {}
         threading.Thread(target=self._work, name="jupyter-pipelines-agent", daemon=True).start()
 
     @classmethod
@@ -63,7 +66,7 @@ class Agent:
                 _current.append(cls(jobs))
             return _current[0]
 
-    def run(self, parcel: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+    def run(self, parcel: Mapping[str, Any], tell: Tell, wanted: Callable[[], bool]) -> dict[str, Any]:
         """Run a parcel to its end; return its outcome, with the digests of its notebook and its log.
 
         Parameters
@@ -72,6 +75,8 @@ class Agent:
             See :func:`jupyter_pipelines.running.elsewhere.packing.pack`.
         tell : callable
             Hears of progress, and of what is printed.
+        wanted : callable
+            Tells whether anybody still waits for the outcome; else the parcel is ended at once.
 
         Raises
         ------
@@ -84,14 +89,23 @@ class Agent:
             try:
                 job = _Job(ticket=lay_out(parcel, store, folder), tell=tell)
                 self._orders.put(("run", job))
-                return _brought(job.done.get(), job.ticket, store, parcel)
+                return _brought(self._end_of(job, wanted), job.ticket, store, parcel)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         finally:
             store.close()
 
+    def _end_of(self, job: _Job, wanted: Callable[[], bool]) -> Outcome:
+        while True:
+            try:
+                return job.done.get(timeout=_LOOK)
+            except queue.Empty:
+                if not wanted():
+                    self.cancel(job.ticket.id, hard=True)
+                    return job.done.get()
+
     def cancel(self, ticket: str, *, hard: bool) -> None:
-        """Ask for the end of a parcel; unknown ones are ignored."""
+        """Ask for the end of a parcel, also of one that is still being laid out."""
         self._orders.put(("cancel", (ticket, hard)))
 
     def close(self) -> None:
@@ -118,8 +132,12 @@ class Agent:
         if order == "run":
             self._jobs[what.ticket.id] = what
             self._local.submit(what.ticket)
-        elif order == "cancel":
+            if what.ticket.id in self._early:
+                self._local.cancel(what.ticket.id, hard=self._early.pop(what.ticket.id))
+        elif order == "cancel" and what[0] in self._jobs:
             self._local.cancel(what[0], hard=what[1])
+        elif order == "cancel":
+            self._early[what[0]] = what[1]
 
     def _heard(self, news: Progress | Outcome) -> None:
         job = self._jobs.get(news.ticket)

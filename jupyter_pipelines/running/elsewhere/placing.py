@@ -71,6 +71,10 @@ class Places:
         """Learn what the tickets of each step will ask for."""
         self._demands = dict(demands)
 
+    def demand(self, step: str) -> Resources:
+        """Return what the tickets of a step ask for."""
+        return self._demands.get(step, Resources())
+
     def renew(self, places: Iterable[Place]) -> list[str]:
         """Learn which workers there are now; return the tickets that were given to some that are gone."""
         now = {place.name: place for place in places}
@@ -108,7 +112,7 @@ class Places:
             return None
         refused: set[Resources] = set()
         for ticket in self._waiting:
-            demand = self._demands.get(ticket.step, Resources())
+            demand = self.demand(ticket.step)
             place = None if demand in refused else self._best(demand)
             if place is not None:
                 self._waiting.remove(ticket)

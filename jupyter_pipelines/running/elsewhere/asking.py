@@ -1,0 +1,59 @@
+"""What workers elsewhere are asked before a run, and what their answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jupyter_pipelines.errors import Fault
+from jupyter_pipelines.running.executors import Need
+from jupyter_pipelines.storing.owners import Owner
+
+
+def describe(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a worker has of what is asked for: its Python, versions of packages, secrets."""
+    from jupyter_pipelines.planning import packages
+    from jupyter_pipelines.running.elsewhere.agent import missing_secrets
+
+    return {
+        "process": Owner.current().token(),
+        "python": packages.python(),
+        "versions": packages.versions(tuple(asked["packages"])),
+        "secrets": missing_secrets(asked["secrets"]),
+    }
+
+
+def questions(needs: Sequence[Need]) -> dict[str, Any]:
+    """Return what is to be asked of workers, for all steps at once."""
+    return {
+        "packages": sorted({name for need in needs for name in need.packages}),
+        "secrets": {name: where for need in needs for name, where in need.secrets.items()},
+    }
+
+
+def differences(needs: Sequence[Need], answer: Any) -> list[str]:
+    """Return why a worker cannot run steps whose keys name another environment; nothing when it can."""
+    if not isinstance(answer, Mapping):
+        return [f"jupyter-pipelines does not answer there: {answer}"]
+    found: dict[str, None] = {}
+    for need in needs:
+        if need.python and need.python != answer["python"]:
+            found[f"Python {answer['python']}, and the plan is for {need.python}"] = None
+        for name, version in need.packages.items():
+            there = answer["versions"].get(name, version)
+            if version and there != version:
+                found[f"{name} {there}, and the plan is for {version}"] = None
+        lacks = {name: answer["secrets"][name] for name in need.secrets if name in answer["secrets"]}
+        found |= {f"no secret `{name}`: {why}": None for name, why in lacks.items()}
+    return list(found)
+
+
+def strange(worker: str, found: Sequence[str]) -> Fault:
+    """Return the warning that a worker takes no part."""
+    return Fault(
+        code="JP608",
+        message=f"the worker {worker} gets no steps: it has {found[0]}",
+        suggestion="install the same packages there as here, and start it again",
+        severity="warning",
+        notes=tuple(f"and {one}" for one in found[1:6]),
+    )

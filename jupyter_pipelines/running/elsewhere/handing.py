@@ -1,0 +1,364 @@
+"""What is the same for every engine that hands tickets to other machines: who gets which, and what becomes of it.
+
+An engine carries parcels and messages, and nothing else: which worker gets which step is decided here, a parcel is
+handed over once, and what a lost worker was doing is a failed attempt like any other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from jupyter_pipelines.errors import ExecutorLost, Fault, PipelinesError, PluginError
+from jupyter_pipelines.pipeline.step import Resources
+from jupyter_pipelines.running.elsewhere import asking
+from jupyter_pipelines.running.elsewhere.packing import Parcel, pack, unpack
+from jupyter_pipelines.running.elsewhere.placing import Place, Places
+from jupyter_pipelines.running.executors import Need, Room, lacking
+from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
+from jupyter_pipelines.running.worker import lost
+from jupyter_pipelines.storing.store import Store
+
+logger = logging.getLogger(__name__)
+MANY = 100_000
+"""Tickets taken at once: they wait in a queue of our own, which knows the workers."""
+LOOK = 0.5
+"""Seconds between two looks at which workers there are."""
+PATIENCE = 10.0
+"""Seconds without an answer of the scheduler after which it counts as gone."""
+Message = tuple[str, Any]
+
+
+class Elsewhere(ABC):
+    """Runs tickets on the workers of an engine.
+
+    Parameters
+    ----------
+    jobs : int
+        How many tickets at once, at most; a cluster has room for as many as its workers say.
+    where : str
+        Where the cluster is; empty for one on this machine, which ends with this executor.
+    """
+
+    ENGINE: ClassVar[str]
+    """What people call it."""
+    EXTRA: ClassVar[str]
+    """What has to be installed for it."""
+    HINT: ClassVar[str]
+    """What to do when nobody answers."""
+
+    def __init__(self, jobs: int, where: str = "") -> None:
+        self.jobs = max(1, jobs)
+        self.rooms = {"": Room(MANY, Resources())}
+        self._where = where
+        self._places = Places(max(1, jobs))
+        self._news: queue.Queue[Message] = queue.Queue()
+        self._tickets: dict[str, Ticket] = {}
+        self._futures: dict[str, Any] = {}
+        self._stores: dict[str, Store] = {}
+        self._fit: dict[str, str] | None = None
+        self._joined = False
+        self._gone = ""
+        self._over = threading.Event()
+
+    # What an engine does
+
+    @abstractmethod
+    def _join(self) -> None:
+        """Reach the cluster, or start one; raise an ImportError without the package, and what `_failures` names."""
+
+    @abstractmethod
+    def _look(self) -> list[Place]:
+        """Return the workers there are."""
+
+    @abstractmethod
+    def _ask(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what every worker answers to :func:`asking.describe`, or why it does not."""
+
+    @abstractmethod
+    def _send(self, ticket: Ticket, parcel: Parcel, worker: str) -> Any:
+        """Have a parcel run by a worker, once; return its future."""
+
+    @abstractmethod
+    def _stop(self, ticket: str, worker: str, *, hard: bool, wait: bool) -> None:
+        """Have a worker end a parcel."""
+
+    @abstractmethod
+    def _release(self, future: Any) -> None:
+        """Let the engine forget a parcel that is over."""
+
+    @abstractmethod
+    def _leave(self) -> None:
+        """Let go of the cluster, and end it if it is our own."""
+
+    @abstractmethod
+    def _is_over(self) -> bool:
+        """Tell whether the connection is closed for good."""
+
+    # What there is
+
+    @staticmethod
+    def usual_jobs() -> int:
+        """Return how many tickets at once when nobody says so: as many as the workers have room for."""
+        return MANY
+
+    def capacity(self) -> Resources:
+        """Return nothing: whatever there is, the queue of this executor knows."""
+        return Resources()
+
+    def survey(self, needs: Sequence[Need]) -> Sequence[Fault]:
+        """Return what stands in the way of steps, and which workers cannot take part.
+
+        Raises
+        ------
+        PluginError
+            The package is missing, or nobody answers (JP607).
+        """
+        if not needs:
+            return ()
+        self._connect()
+        self._places.expect({need.step: need.demand for need in needs})
+        workers = self._workers()
+        if not workers:
+            raise PluginError(self._unreachable("it has no workers", "start some"))
+        answers = self._ask(asking.questions(needs))
+        strange = {name: asking.differences(needs, answers.get(name)) for name in workers}
+        self.jobs = min(self.jobs, sum(place.slots for place in workers.values()))
+        self._fit = {name: answers[name]["process"] for name in workers if not strange[name]}
+        doubts = [asking.strange(name, found) for name, found in strange.items() if found]
+        if not self._fit:
+            return [replace(doubt, severity="error") for doubt in doubts]
+        offers = [place for place in self._workers().values() if place.name in self._fit]
+        refused = [fault for need in needs for fault in lacking(need, [place.offer for place in offers])]
+        said = tuple(f"worker {place}" for place in offers[:8])
+        return [*(replace(fault, notes=said) for fault in refused), *doubts]
+
+    def _workers(self) -> dict[str, Place]:
+        # A worker that came later was not asked what it has: it gets steps in the next run.
+        return {place.name: place for place in self._look() if self._fit is None or place.name in self._fit}
+
+    # Tickets
+
+    def submit(self, ticket: Ticket) -> None:
+        """Take a ticket and return at once.
+
+        Raises
+        ------
+        ExecutorLost
+            The scheduler is gone (JP308).
+        """
+        self._connect()
+        if self._gone:
+            raise ExecutorLost(self._lost_scheduler())
+        self._tickets[ticket.id] = ticket
+        self._places.add(ticket)
+        self._hand_out()
+
+    def poll(self, timeout: float) -> Sequence[Progress | Outcome]:
+        """Return everything there is to say, after at most `timeout` seconds of waiting for the first of it."""
+        end = time.monotonic() + timeout
+        found: list[Progress | Outcome] = []
+        while not found:
+            try:
+                found += self._heard(*self._news.get(timeout=max(0.0, end - time.monotonic())))
+            except queue.Empty:
+                return found
+        while not self._news.empty():
+            found += self._heard(*self._news.get_nowait())
+        return found
+
+    def cancel(self, ticket_id: str, *, hard: bool = False) -> None:
+        """Ask for the end of a ticket, at once if `hard`; unknown ones are ignored."""
+        if self._places.withdraw(ticket_id) is not None:
+            self._news.put(("outcome", Outcome(ticket=ticket_id, state="cancelled")))
+            return
+        future = self._futures.get(ticket_id)
+        if future is not None:
+            with contextlib.suppress(Exception):
+                self._stop(ticket_id, future[1], hard=hard, wait=False)
+
+    def close(self) -> None:
+        """End everything that this executor has started; a cluster that was there before stays."""
+        self._over.set()
+        if self._joined:
+            if not self._gone:
+                self._stop_all()
+            self._leave()
+        for store in self._stores.values():
+            store.close()
+        self._stores.clear()
+
+    def _stop_all(self) -> None:
+        """Have the workers end what they still run, and wait for it."""
+        for ticket, (_, worker) in self._futures.items():
+            with contextlib.suppress(Exception):
+                self._stop(ticket, worker, hard=True, wait=True)
+        end = time.monotonic() + PATIENCE
+        for future, _ in self._futures.values():
+            with contextlib.suppress(Exception):
+                future.result(timeout=max(0.0, end - time.monotonic()))
+
+    # Between here and there
+
+    def _connect(self) -> None:
+        if self._joined or self._over.is_set():
+            return
+        try:
+            self._join()
+        except ImportError as error:
+            raise PluginError(self._no_package(error)) from error
+        except (OSError, ValueError, TimeoutError, RuntimeError) as error:
+            raise PluginError(self._unreachable(str(error) or type(error).__name__)) from error
+        self._joined = True
+        threading.Thread(target=self._watch, name="jupyter-pipelines-elsewhere", daemon=True).start()
+
+    def _watch(self) -> None:
+        """Look which workers there are, now and then: what a lost one had, or a lost scheduler, is told."""
+        answered = time.monotonic()
+        while not self._over.wait(LOOK):
+            try:
+                self._news.put(("workers", self._workers()))
+                answered = time.monotonic()
+            except Exception as error:  # noqa: BLE001 - whatever a connection can fail with
+                logger.info("the %s scheduler does not answer: %s", self.ENGINE, error)
+                if time.monotonic() - answered > PATIENCE or self._is_over():
+                    self._news.put(("gone", str(error) or type(error).__name__))
+                    return
+
+    def _answers(self) -> bool:
+        """Tell whether the scheduler is still there."""
+        try:
+            self._workers()
+        except Exception as error:  # noqa: BLE001 - whatever a connection can fail with
+            logger.info("the %s scheduler does not answer: %s", self.ENGINE, error)
+            return False
+        return True
+
+    def _hand_out(self) -> None:
+        while (chosen := self._places.next()) is not None:
+            ticket, worker = chosen
+            try:
+                parcel = pack(ticket, self._store(ticket.store))
+                future = self._send(ticket, parcel, worker)
+            except PipelinesError as error:
+                self._news.put(("outcome", Outcome(ticket=ticket.id, state="failed", fault=error.faults[0])))
+                continue
+            self._futures[ticket.id] = (future, worker)
+            future.add_done_callback(lambda done, ticket=ticket.id: self._announce(ticket, done))
+
+    def _announce(self, ticket: str, future: Any) -> None:
+        """Say that a parcel is over."""
+        self._news.put(("done", (ticket, future)))
+
+    def _known(self) -> dict[str, str]:
+        """Return the workers that may get tickets, with what tells their processes from any other."""
+        if self._fit is None:
+            answers = self._ask(asking.questions(()))
+            self._fit = {name: one["process"] for name, one in answers.items() if isinstance(one, Mapping)}
+        return self._fit
+
+    def _store(self, url: str) -> Store:
+        if url not in self._stores:
+            self._stores[url] = Store.open(url, create=False)
+        return self._stores[url]
+
+    def _heard(self, kind: str, what: Any) -> list[Progress | Outcome]:
+        """Return what a message means to those outside."""
+        found = list(getattr(self, f"_on_{kind}")(what))
+        for one in found:
+            if isinstance(one, Outcome):
+                self._forget(one.ticket)
+        if kind != "told" and not self._gone:
+            self._hand_out()
+        return found
+
+    def _on_told(self, what: Mapping[str, Any]) -> Sequence[Progress]:
+        if "progress" in what:
+            progress = Progress.from_dict(what["progress"])
+            return [progress] if progress.ticket in self._tickets else []
+        ticket = self._tickets.get(what["ticket"])
+        if ticket is not None:
+            path = Path(ticket.publish["log"])
+            with contextlib.suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("ab") as file:
+                    file.write(what["log"].encode("utf-8", "surrogateescape"))
+        return []
+
+    def _on_outcome(self, outcome: Outcome) -> Sequence[Outcome]:
+        return [outcome] if outcome.ticket in self._tickets else []
+
+    def _on_done(self, what: tuple[str, Any]) -> Sequence[Outcome]:
+        name, future = what
+        ticket = self._tickets.get(name)
+        if ticket is None:
+            return []
+        try:
+            return [unpack(future.result(timeout=PATIENCE), ticket, self._store(ticket.store))]
+        except PipelinesError as error:
+            return [Outcome(ticket=name, state="failed", fault=error.faults[0])]
+        except Exception as error:  # noqa: BLE001 - the engine lost it, or refused it
+            if not self._answers():
+                return self._on_gone(str(error) or type(error).__name__)
+            worker = self._futures[name][1]
+            self._known().pop(worker, None)
+            return [lost(ticket, f"the {self.ENGINE} worker {worker} fails", (f"{type(error).__name__}: {error}",))]
+
+    def _on_workers(self, places: Mapping[str, Place]) -> Sequence[Outcome]:
+        found = []
+        for name in self._places.renew(places.values()):
+            ticket = self._tickets.get(name)
+            if ticket is not None:
+                worker = self._futures[name][1]
+                found.append(lost(ticket, f"the {self.ENGINE} worker {worker} is gone"))
+        return found
+
+    def _on_gone(self, why: str) -> Sequence[Outcome]:
+        self._gone = why
+        self._places.withdraw_all()
+        fault = self._lost_scheduler()
+        return [
+            Outcome(ticket=ticket.id, state="died", fault=replace(fault, step=ticket.step))
+            for ticket in self._tickets.values()
+        ]
+
+    def _forget(self, ticket: str) -> None:
+        self._tickets.pop(ticket, None)
+        self._places.leave(ticket)
+        future = self._futures.pop(ticket, None)
+        if future is not None and not self._gone:
+            self._release(future[0])
+
+    def _lost_scheduler(self) -> Fault:
+        return Fault(
+            code="JP308",
+            message=f"the {self.ENGINE} scheduler {self._where or 'of this run'} is gone",
+            suggestion="start it, and run again: what is done already is reused",
+            notes=(self._gone,),
+        )
+
+    def _no_package(self, error: ImportError) -> Fault:
+        name = self.ENGINE.lower()
+        return Fault(
+            code="JP607",
+            message=f"`--on {name}` needs the package `{self.EXTRA}`, which is not installed",
+            suggestion=f"install it: pip install 'jupyter-pipelines[{name}]'",
+            notes=(str(error),),
+        )
+
+    def _unreachable(self, why: str, way: str = "") -> Fault:
+        first = os.linesep.join(why.splitlines()[:1])
+        return Fault(
+            code="JP607",
+            message=f"the {self.ENGINE} cluster `{self._where or 'local'}` cannot be used: {first}",
+            suggestion=way or self.HINT,
+        )

@@ -1,0 +1,84 @@
+"""What is called on the nodes of a Ray cluster, and the board through which they and the run speak."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from jupyter_pipelines.errors import PipelinesError
+from jupyter_pipelines.pipeline.step import Resources
+from jupyter_pipelines.running.elsewhere.placing import Place
+
+_ANSWER = 10.0
+
+
+class Board:
+    """What nodes have told and the run has not read, and what the run wishes of them."""
+
+    def __init__(self) -> None:
+        self._told: list[dict[str, Any]] = []
+        self._wishes: dict[str, bool] = {}
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Leave a message for the run."""
+        self._told.append(message)
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return what was told since the last time."""
+        told, self._told = self._told, []
+        return told
+
+    def wish(self, ticket: str, hard: bool) -> None:
+        """Ask for the end of a parcel."""
+        self._wishes[ticket] = hard
+
+    def wished(self, ticket: str) -> bool | None:
+        """Return whether the end of a parcel is wished for at once, or at all: None if not."""
+        return self._wishes.get(ticket)
+
+
+def perform(parcel: Mapping[str, Any], board: Any) -> dict[str, Any]:
+    """Run a parcel; the task of a Ray node."""
+    import ray
+
+    from jupyter_pipelines.running.elsewhere import agent
+
+    ticket, here = parcel["ticket"], agent.Agent.here(1)
+    heard: set[bool] = set()
+
+    def wanted() -> bool:
+        try:
+            wish = ray.get(board.wished.remote(ticket["id"]), timeout=_ANSWER)
+        except ray.exceptions.RayError:
+            return False
+        if wish is not None and wish not in heard:
+            heard.add(wish)
+            here.cancel(ticket["id"], hard=wish)
+        return True
+
+    # The processes that kernels are forked from may be older than Ray's choice of GPUs for this task.
+    gpus = {name: value for name, value in os.environ.items() if name == "CUDA_VISIBLE_DEVICES"}
+    meant = {**parcel, "ticket": {**ticket, "environment": {**ticket.get("environment", {}), **gpus}}}
+    try:
+        return here.run(meant, board.tell.remote, wanted)
+    except PipelinesError as error:
+        return agent.broken(ticket, error)
+    finally:
+        wanted()  # what was told before has arrived when the board answers
+
+
+def place(node: Mapping[str, Any]) -> Place:
+    """Return a node, as Ray describes it."""
+    has = node["Resources"]
+    cpus = int(has.get("CPU", 0))
+    return Place(
+        name=f"{node['NodeManagerAddress']}/{node['NodeID']}",
+        slots=cpus,
+        offer=Resources(cpus=cpus, gpus=int(has.get("GPU", 0)), memory=int(has.get("memory", 0))),
+    )
+
+
+def node_of(name: str) -> str:
+    """Return what Ray calls the node of a place."""
+    return name.rpartition("/")[2]

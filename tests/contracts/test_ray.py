@@ -1,0 +1,35 @@
+"""Steps on the nodes of a real Ray cluster keep the contract of executors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from jupyter_pipelines.running.elsewhere.on_ray import Ray
+from jupyter_pipelines.running.executors import Executor
+from jupyter_pipelines.testing import ExecutorContract
+from tests.running.rays import Rays, rays
+
+
+@pytest.fixture(scope="module")
+def two_cores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rays]:
+    """A node with two cores, and a connection to it, so that not every executor needs one of its own."""
+    with rays(tmp_path_factory.mktemp("rays"), "--num-cpus 2") as made, pytest.MonkeyPatch.context() as patch:
+        for name, value in made.environment.items():
+            patch.setenv(name, value)
+        import ray
+
+        ray.init(address=made.address, log_to_driver=False, configure_logging=False)
+        yield made
+        ray.shutdown()
+
+
+@pytest.mark.kernel
+class TestRay(ExecutorContract):
+    @pytest.fixture(autouse=True)
+    def _at(self, two_cores: Rays) -> None:
+        self.address = two_cores.address
+
+    def executor(self, jobs: int) -> Executor:
+        return Ray(jobs, self.address)
