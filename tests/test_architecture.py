@@ -42,7 +42,20 @@ NOT_A_NAME = {
 }  # they say where code lies, not what it does
 ONLY_IF_THERE = {"polars", "pytz"}  # met in the values of people who have them; there is nothing to do without
 
-PUBLIC = ["Fault", "Pipeline", "PipelinesError", "Plan", "Project", "Run", "Secret", "check", "plan", "read", "run"]
+PUBLIC = [
+    "Fault",
+    "Gathered",
+    "Pipeline",
+    "PipelinesError",
+    "Plan",
+    "Project",
+    "Run",
+    "Secret",
+    "check",
+    "plan",
+    "read",
+    "run",
+]
 
 
 # Reading the source
