@@ -121,6 +121,30 @@ def test_the_flights_are_computed_on_a_cluster(book: Book, four: Cluster, tmp_pa
     assert there.steps("outputs") == here.steps("outputs")
 
 
+def test_sixty_items_are_computed_on_workers_of_two_kinds(book: Book, four: Cluster, tmp_path: Path) -> None:
+    book.write(
+        "%%step load -o X\nimport numpy as np\nX = np.arange(50.0)",
+        f"%%step fit -i X --foreach depth={','.join(map(str, range(1, 21)))} rate=0.5,1.0 -o model\n"
+        "import os\nmodel = (X * depth).cumsum() * rate",
+        f"%%step score -i model --gpus 1 --foreach k={','.join(map(str, range(20)))} -o best\n"
+        "best = max(float(one[k]) for one in model)",
+        "%%step last -i best model -o top keys\ntop = list(best)\nkeys = [dict(one) for one in model.keys]",
+    )
+    here = book.run("--store", str(tmp_path / "here"))
+    assert here.code == 0, here.err
+    assert len([one for one in here.document["steps"] if "item" in one]) == 60
+    there = book.run("--store", str(tmp_path / "there"), "--on", f"dask:{four.address}")
+    assert there.code == 0, there.err
+    assert there.steps("outputs") == here.steps("outputs")
+    assert set(there.steps("state").values()) == {"succeeded"}
+    again = book.run("--store", str(tmp_path / "there"), "--on", f"dask:{four.address}")
+    assert set(again.steps("state").values()) == {"reused"}
+    book.edit("k=0,1,", "k=0,20,")
+    after = book.run("--store", str(tmp_path / "there"), "--on", f"dask:{four.address}")
+    ran = {name for name, state in after.steps("state").items() if state == "succeeded"}
+    assert ran == {"score[k=20]", "score", "last"}
+
+
 def test_one_step_goes_there_and_the_others_stay(book: Book, four: Cluster) -> None:
     book.write(
         "%%step a -o x\nimport os\nx = os.getcwd()",
