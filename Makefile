@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-# Debian packages that the tests need and a bare machine may lack: a browser, and letters for its screenshots.
-SYSTEM_PACKAGES := chromium fonts-dejavu-core
+# Debian packages that the tests need and a bare machine may lack: a browser, letters for its screenshots, and a database.
+SYSTEM_PACKAGES := chromium fonts-dejavu-core postgresql
 # Debian's python3 comes without what makes a virtual environment.
 ifneq ($(shell $(PYTHON) -c 'import ensurepip, venv' 2>&1),)
 SYSTEM_PACKAGES += python3-venv

@@ -88,6 +88,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP412": "a key cannot be used",
         "JP414": "stores at an address of this kind cannot be opened",
         "JP413": "what is stored cannot be signed",
+        "JP415": "the database of a team cannot be used",
         # JP5xx: parameters
         "JP501": "a parameter does not exist",
         "JP502": "a parameter has a value of the wrong type",

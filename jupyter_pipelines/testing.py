@@ -241,6 +241,55 @@ class StoreContract(ABC):
         )
 
 
+class IndexContract(ABC):
+    """What every index does. Inherit in a class whose name begins with ``Test``, and say what is tested."""
+
+    KEY = "a" * 64
+
+    @abstractmethod
+    def open(self, tmp_path: Path) -> Store:
+        """Return a store with the index; every call opens the same one."""
+
+    def test_the_newest_come_first(self, tmp_path: Path) -> None:
+        """Of a step, and of a step of one notebook."""
+        index = self.open(tmp_path).index
+        for number, created in ((1, "2026-01-02"), (2, "2026-01-03"), (3, "2026-01-01")):
+            index.add_record(self.record(f"{number:064x}", created))
+        index.add_record(self.record(f"{4:064x}", "2026-01-04", notebook="other.ipynb"))
+        order = [f"{number:064x}" for number in (2, 1, 3)]
+        assert list(index.keys_of("train", "n.ipynb")) == order
+        assert list(index.keys_of("train", None)) == [f"{4:064x}", *order]
+        assert index.latest_keys(["train", "none"], "n.ipynb") == {"train": order[0]}
+        assert index.latest_keys(["train"], None) == {"train": f"{4:064x}"}
+
+    def test_what_is_added_twice_is_there_once_and_what_is_dropped_is_gone(self, tmp_path: Path) -> None:
+        """Dropping what is not there does no harm."""
+        index = self.open(tmp_path).index
+        for _ in range(2):
+            index.add_record(self.record(self.KEY, "2026-01-01"))
+        assert index.keys_of("train", None) == (self.KEY,)
+        for _ in range(2):
+            index.drop_record(self.KEY)
+        assert index.keys_of("train", None) == ()
+        assert index.latest_keys(["train"], None) == {}
+
+    def test_whoever_opens_it_sees_the_same(self, tmp_path: Path) -> None:
+        """At once, and after it was closed."""
+        one, other = self.open(tmp_path), self.open(tmp_path)
+        one.records.put(self.record(self.KEY, "2026-01-01"))
+        assert other.index.keys_of("train", None) == (self.KEY,)
+        one.close()
+        assert one.index.keys_of("train", None) == (self.KEY,)
+        assert other.records.latest("train") == one.records.get(self.KEY)
+
+    @staticmethod
+    def record(key: str, created: str, notebook: str = "n.ipynb") -> StepRecord:
+        """Return a record of the step ``train``."""
+        return StepRecord(
+            key=key, step="train", notebook=notebook, parts={}, outputs={}, run="r", created=created, seconds=1.0
+        )
+
+
 class ExecutorContract(ABC):
     """What every executor does. Inherit in a class whose name begins with ``Test``, and say what is tested.
 

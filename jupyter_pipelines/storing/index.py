@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jupyter_pipelines.storing import disks
 from jupyter_pipelines.storing.digests import Mark
@@ -46,6 +46,22 @@ CREATE TABLE IF NOT EXISTS digests (
 """
 
 
+class Listing(Protocol):
+    """What others list beside the index of this machine. A hint as well: none of its methods raises."""
+
+    def add(self, records: Sequence[StepRecord]) -> None:
+        """Note that there are these records."""
+
+    def drop(self, key: str) -> None:
+        """Note that there is no record of `key` any more."""
+
+    def find(self, steps: Sequence[str], notebook: str | None) -> list[tuple[str, str, str]]:
+        """Return step, key and time of the records of `steps`, of any notebook when none is given."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
 class Index:
     """The index of a store.
 
@@ -57,9 +73,15 @@ class Index:
     Notes
     -----
     May be used by several threads and processes at once. Nothing here raises because of the index itself.
+
+    Attributes
+    ----------
+    listing : Listing or None
+        Where a team lists its records.
     """
 
     def __init__(self, root: Path) -> None:
+        self.listing: Listing | None = None
         self._root = root
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
@@ -115,10 +137,15 @@ class Index:
     def add_record(self, record: StepRecord) -> None:
         """Note that there is a record."""
         self._tell(_insert(record))
+        if self.listing is not None:
+            self.listing.add([record])
 
     def keep_records(self, records: Iterable[tuple[StepRecord, Mark]]) -> None:
         """Note what is in the files of records, as long as they have these marks."""
-        self._tell(*(_insert(record, mark) for record, mark in records))
+        these = list(records)
+        self._tell(*(_insert(record, mark) for record, mark in these))
+        if self.listing is not None:
+            self.listing.add([record for record, _ in these])
 
     def kept_records(self, marks: Mapping[str, Mark]) -> dict[str, str]:
         """Return, by key, the text of those records whose files still have these marks."""
@@ -129,21 +156,26 @@ class Index:
     def drop_record(self, key: str) -> None:
         """Note that there is no record of `key` any more."""
         self._tell(("DELETE FROM records WHERE key = ?", (key,)))
+        if self.listing is not None:
+            self.listing.drop(key)
 
     def keys_of(self, step: str, notebook: str | None) -> tuple[str, ...]:
         """Return the keys of the records of `step`, newest first."""
-        found = self._ask(
-            "SELECT key FROM records WHERE step = ? AND (? IS NULL OR notebook = ?) ORDER BY created DESC, key",
-            (step, notebook, notebook),
-        )
-        return tuple(str(key) for (key,) in found)
+        found = sorted(self._found([step], notebook), key=lambda row: row[1])
+        return tuple(dict.fromkeys(key for _, key, _ in sorted(found, key=lambda row: row[2], reverse=True)))
 
     def latest_keys(self, steps: Sequence[str], notebook: str | None) -> dict[str, str]:
         """Return the key of the newest record of each step."""
+        found = sorted(self._found(steps, notebook), key=lambda row: row[1], reverse=True)
+        return {step: key for step, key, _ in sorted(found, key=lambda row: row[2])}
+
+    def _found(self, steps: Sequence[str], notebook: str | None) -> list[tuple[str, str, str]]:
+        """Return step, key and time of what is known here or there."""
         narrowed = "" if notebook is None else " AND notebook = ?"
-        query = f"SELECT step, key, created FROM records WHERE step IN ({{}}){narrowed} ORDER BY created, key DESC"  # noqa: S608
-        rows = self._ask_in(query, steps, () if notebook is None else (notebook,))
-        return {str(step): str(key) for step, key, _ in rows}
+        query = f"SELECT step, key, created FROM records WHERE step IN ({{}}){narrowed}"  # noqa: S608
+        here = self._ask_in(query, steps, () if notebook is None else (notebook,))
+        found = [(str(step), str(key), str(created)) for step, key, created in here]
+        return found if self.listing is None else [*found, *self.listing.find(steps, notebook)]
 
     def catch_up(self, door: Folder, read: Callable[[str], StepRecord | None]) -> None:
         """Read the shelves of records that changed since the index last saw them; once in the life of an index."""
@@ -183,6 +215,8 @@ class Index:
             if self._connection is not None and self._pid == os.getpid():
                 self._connection.close()
             self._connection = None
+        if self.listing is not None:
+            self.listing.close()
 
     def _ask(self, query: str, values: tuple[Any, ...]) -> list[Any]:
         found: list[Any] = self._use(lambda connection: connection.execute(query, values).fetchall(), [])

@@ -35,6 +35,7 @@ FORMAT = 2
 """2: blobs may have BLAKE3 digests, and say so in their names. What 1 wrote is read as it is."""
 MARK = "format.json"
 _SHARED = "shared"
+_TEAM = "JUPYTER_PIPELINES_INDEX"
 FILE_FORMAT = "file"
 FOLDER_FORMAT = "folder"
 MANIFESTS = frozenset({FOLDER_FORMAT, GATHERED_FORMAT})
@@ -93,10 +94,19 @@ class Store:
         ------
         StoreError
             There can be no store (JP401), it cannot be written (JP402), is full (JP403) or was written by a newer
-            version (JP406).
+            version (JP406); the database of a team cannot be used (JP415).
         PluginError
             There is no store of this scheme (JP602), or its package is broken (JP601).
         """
+        store = cls._found(url, create=create, guarded=guarded)
+        if team := os.environ.get(_TEAM):
+            from jupyter_pipelines.storing.team.joining import join
+
+            join(store, team)
+        return store
+
+    @classmethod
+    def _found(cls, url: str | Path, *, create: bool, guarded: bool) -> Store:
         scheme = _scheme(url)
         if scheme != "file":
             from jupyter_pipelines import plugins
