@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,7 @@ class Database:
                 options = {"connect_timeout": _CONNECT_SECONDS, "options": f"-c statement_timeout={_ANSWER_MS}"}
                 self._engine = create_engine(self._url, pool_pre_ping=True, pool_size=2, connect_args=options)
                 self._pid = os.getpid()
+                weakref.finalize(self, _let_go, self._engine, self._pid)
             return self._engine
 
 
@@ -155,6 +157,11 @@ def _parsed(text: str) -> URL:
             f"write it like {VARIABLE}=postgresql://user@host:5432/database, or unset it to do without",
         )
     return url.set(drivername="postgresql+psycopg")
+
+
+def _let_go(engine: Engine, pid: int) -> None:
+    if pid == os.getpid():
+        engine.dispose()
 
 
 def _upgrade(connection: Connection) -> None:

@@ -1,0 +1,94 @@
+"""Two people with folders of their own, one bucket and one database: what one computes the other reuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.book import Book
+from tests.storing.databases import Postgres, postgres
+from tests.storing.people import Person, person
+from tests.storing.places import Server, s3
+
+pytestmark = pytest.mark.kernel
+ITEMS = 198
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Server]:
+    with s3() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Postgres]:
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def team(bucket: Server, database: Postgres, tmp_path: Path) -> list[Book]:
+    """The same notebook with both of them, and what each has to know."""
+    ada, bob = person("ada", tmp_path), person("bob", tmp_path)
+    ada.trusts(bob)
+    bob.trusts(ada)
+    shared = {
+        **bucket.environment,
+        "JUPYTER_PIPELINES_STORE": f"{bucket.make('team-' + tmp_path.name.replace('_', '-')[-30:])}/store",
+        "JUPYTER_PIPELINES_INDEX": database.make(tmp_path.name),
+    }
+    return [_desk(who, shared) for who in (ada, bob)]
+
+
+def _desk(who: Person, shared: dict[str, str]) -> Book:
+    folder = who.home / "project"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text("")
+    return Book(folder, environment={**shared, **who.environment, "HOME": str(who.home)})
+
+
+def test_two_hundred_steps_are_computed_once_each(team: list[Book], tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    note = f"open({str(ran)!r}, 'a').write"
+    cells = (
+        f"%%step load -o X\n{note}('load\\n')\nX = list(range(50))",
+        (
+            f"%%step fit -i X --foreach n={','.join(map(str, range(ITEMS)))} -o model\n"
+            f"{note}(f'{{n}}\\n')\nmodel = [n * x for x in X]"
+        ),
+        f"%%step best -i model -o top\n{note}('best\\n')\ntop = max(map(sum, model))",
+    )
+    running = [book.write(*cells).start("run", "--json") for book in team]
+    ended = [one.communicate(timeout=280) for one in running]
+    assert [one.returncode for one in running] == [0, 0], [err for _, err in ended]
+    assert sorted(ran.read_text().split()) == sorted([*map(str, range(ITEMS)), "load", "best"])
+    documents = [json.loads(out) for out, _ in ended]
+    digests = [{step["name"]: step["outputs"] for step in one["steps"]} for one in documents]
+    assert digests[0] == digests[1]
+    shares = [sum(step["state"] == "succeeded" and step["name"] != "fit" for step in one["steps"]) for one in documents]
+    assert sum(shares) == 200
+    for book in team:
+        assert set(book.run().steps("state").values()) == {"reused"}
+
+
+def test_no_document_and_no_log_has_the_password(team: list[Book]) -> None:
+    book = team[0].write("%%step one -o x\nx = 1")
+    answer = book.run()
+    assert answer.code == 0, answer.err
+    assert "secret-word" not in answer.out + answer.err
+    kept = [path for path in book.folder.parent.rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if b"secret-word" in path.read_bytes()]
+
+
+def test_a_database_that_is_not_there_is_told_before_anything_runs(team: list[Book], tmp_path: Path) -> None:
+    book = team[0].write(f"%%step one -o x\nopen({str(tmp_path / 'ran')!r}, 'w')\nx = 1")
+    book.environment["JUPYTER_PIPELINES_INDEX"] = "postgresql://tests:secret-word@127.0.0.1:1/none"
+    answer = book.run()
+    assert answer.code == 2
+    assert [fault["code"] for fault in answer.document["faults"]] == ["JP415"]
+    assert "secret-word" not in answer.out + answer.err
+    assert not (tmp_path / "ran").exists()
