@@ -86,8 +86,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP410": "a stored output failed its checksum and is computed again",
         "JP411": "a package for signatures is missing",
         "JP412": "a key cannot be used",
-        "JP414": "stores at an address of this kind cannot be opened",
         "JP413": "what is stored cannot be signed",
+        "JP414": "stores at an address of this kind cannot be opened",
         "JP415": "the database of a team cannot be used",
         # JP5xx: parameters
         "JP501": "a parameter does not exist",

@@ -94,6 +94,16 @@ def on_another_python(book: Book) -> str:
     return re.sub(r"Python 3\.\d+,", "Python 3.11,", said)
 
 
+def with_a_database(url: str) -> Scenario:
+    """The database that a team's settings name is another kind of thing."""
+
+    def call(book: Book) -> str:
+        book.environment["JUPYTER_PIPELINES_INDEX"] = url
+        return book.write(LOAD).call("run").err
+
+    return call
+
+
 def served(line: str) -> Scenario:
     """What the server answers with says it."""
     lines = "from pathlib import Path\n"
@@ -289,8 +299,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "JP410": damaged("run", "--force", "train"),
     "JP411": lambda book: in_a_shared_store(book, "run"),
     "JP412": key_that_others_can_read,
-    "JP414": ran(LOAD, options=("--store", "gs://team/results")),
     "JP413": lambda book: in_a_shared_store(book, "keys", "sign"),
+    "JP414": ran(LOAD, options=("--store", "gs://team/results")),
+    "JP415": with_a_database("mysql://ada:hush@10.0.0.9/team"),
     "JP501": given("-p", "cuont=3"),
     "JP502": given("-p", "count=three"),
     "JP503": given("-p", "count=12"),

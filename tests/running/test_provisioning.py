@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,49 @@ def test_a_folder_that_is_not_there_fails_as_usual() -> None:
     with pytest.raises(FileNotFoundError):
         manager.start_kernel(cwd="/nowhere")
     manager.cleanup_resources()
+
+
+EARLY = """
+import json, os, sys, tempfile, threading
+from pathlib import Path
+from jupyter_pipelines.running.forking.sound import QUIET
+os.environ.update(QUIET)
+from jupyter_pipelines.running.kernels import forked
+out = os.dup(1)
+forked.prepare()
+forked.enter(os.getcwd(), {"arguments": []})
+forked.take_stock()
+folder = Path(sys.argv[1])
+made = forked.boot(folder, {"arguments": [], "environment": {}})["connection"]
+
+def listen():
+    import zmq
+    from jupyter_client.session import Session
+    context, session = zmq.Context(), Session(key=b"the key that was asked for")
+    beat, news = context.socket(zmq.REQ), context.socket(zmq.SUB)
+    news.subscribe("")
+    news.connect(f"ipc://{made['ip']}-{made['iopub_port']}")
+    beat.connect(f"ipc://{made['ip']}-{made['hb_port']}")
+    beat.send(b"beat")
+    beat.recv()
+    news.poll(100)  # enough to be greeted too early
+    entered.set()
+    _, parts = session.feed_identities(news.recv_multipart())
+    os.write(out, session.deserialize(parts)["msg_type"].encode())
+    os._exit(0)
+
+entered = threading.Event()
+threading.excepthook = lambda one: (os.write(out, repr(one.exc_value).encode()), os._exit(1))
+threading.Thread(target=listen).start()
+entered.wait()
+null = [os.open(os.devnull, os.O_RDWR) for _ in range(3)]
+forked.run({"cwd": os.getcwd(), "environment": dict(os.environ), "key": "the key that was asked for"}, null)
+"""
+
+
+@forks
+def test_who_listens_before_the_kernel_has_its_key_hears_nothing_signed_with_another() -> None:
+    with tempfile.TemporaryDirectory(prefix="jp-") as folder:  # the path of a socket has to be short
+        command = [sys.executable, "-c", EARLY, folder]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout in ("iopub_welcome", "status"), done.stdout + done.stderr

@@ -15,6 +15,7 @@ import re
 import secrets
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -119,6 +120,7 @@ def boot(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     before = list(warnings.filters)
     app.initialize(sys.argv[1:])  # type: ignore[no-untyped-call]
     _put_first(imported, _filters_since(before))
+    _greet_nobody(app.iopub_thread)
     streams.bind()
     return {"connection": connection}
 
@@ -142,7 +144,23 @@ def run(order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         app.session.key = order["key"].encode()
         file = Path(app.abs_connection_file)
         file.write_text(json.dumps(json.loads(file.read_text()) | {"key": order["key"]}))
+    _KERNEL.pop("greet", _nothing)()
     app.start()
+
+
+def _greet_nobody(thread: Any) -> None:
+    """Let whoever listens wait for a greeting until the kernel has the key that it signs with."""
+    stream = getattr(thread, "_xpub_stream", None)
+    if stream is None:  # older kernels greet nobody
+        return
+    silent = threading.Event()
+    thread.io_loop.add_callback(lambda: (stream.stop_on_recv(), silent.set()))
+    silent.wait()
+    _KERNEL["greet"] = lambda: thread.io_loop.add_callback(stream.on_recv, thread._handle_subscription)  # noqa: SLF001
+
+
+def _nothing() -> None:
+    """There is nothing to do."""
 
 
 def _filters_since(before: Sequence[Any]) -> list[Any]:

@@ -22,7 +22,7 @@ INSERT INTO jupyter_pipelines_claims AS c VALUES
 ON CONFLICT (store, key) DO UPDATE SET
     number = nextval('jupyter_pipelines_grants'), owner = excluded.owner, until = {_UNTIL}
 WHERE c.until <= clock_timestamp() RETURNING number
-"""
+"""  # noqa: S608
 _OWN = "WHERE store = :store AND key = :key AND number = :number"
 _RENEW = f"UPDATE jupyter_pipelines_claims SET until = {_UNTIL} {_OWN}"  # noqa: S608
 _LEAVE = f"UPDATE jupyter_pipelines_claims SET until = '-infinity' {_OWN}"  # noqa: S608
