@@ -36,6 +36,19 @@ STRANGE = """() => {
   return {found: [...found, ...handled].map(one => one.outerHTML.slice(0, 200)), hit: window.hit ?? null};
 }"""
 
+WHERE = """(line, word) => {
+  const walker = document.createTreeWalker(line, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const at = walker.currentNode.data.indexOf(word);
+    if (at < 0) continue;
+    const range = document.createRange();
+    range.setStart(walker.currentNode, at);
+    range.setEnd(walker.currentNode, at + 1);
+    const {x, y, width, height} = range.getBoundingClientRect();
+    return {x: x + width / 2, y: y + height / 2};
+  }
+}"""
+
 
 def harmless(opened: Opened) -> None:
     assert opened.dialogs == []
@@ -74,7 +87,7 @@ def test_what_is_offered_and_explained_is_text(lab: Place, context: BrowserConte
     write_notebook(lab.folder / "offered.ipynb", f"%%params\n{described}", "%%step one -o x\nx = 1")
     opened = open_first(context, lab, "offered.ipynb")
     opened.page.locator(".jpc-badge").first.wait_for()
-    for typed, offered in (("-i a=d", f"a=d{PICTURE}"), ("-p p", "p0")):
+    for typed, offered in (("-i a=d", f"a='d{PICTURE}'"), ("-p p", "p0")):
         opened.set_source(2, f"%%step one {typed}\nx = 1")
         line = opened.page.locator(".jp-Notebook-cell").nth(1).locator(".cm-line").first
         line.click(position={"x": 400, "y": 8})
@@ -89,7 +102,8 @@ def test_what_is_offered_and_explained_is_text(lab: Place, context: BrowserConte
         opened.set_source(2, f"%%step one -p p{number} -o x\nx = p{number}")
         line = opened.page.locator(".jp-Notebook-cell").nth(1).locator(".cm-line").first
         opened.page.mouse.move(0, 0)
-        line.locator("span, *", has_text=f"p{number}").last.hover()
+        place = line.evaluate(WHERE, f"p{number}")
+        opened.page.mouse.move(place["x"], place["y"])
         opened.page.locator(".jpc-hover", has_text=LINES[number]).wait_for()
         harmless(opened)
 
@@ -152,7 +166,7 @@ def open_first_at(context: BrowserContext, place: Place, path: str) -> Opened:
 
 def run_with(panel: Panel, text: str) -> None:
     """Run with a parameter, and wait for the end."""
-    if panel.box.get_by_label("p", exact=True).count() == 0:
+    if not panel.box.get_by_label("p", exact=True).is_visible():
         panel.open_section("Parameters")
     panel.box.get_by_label("p", exact=True).fill(text)
     panel.press("Run")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -241,6 +244,15 @@ def test_what_may_stand_there(line: str, wanted: set[str]) -> None:
     found = complete(book(*cells), "c2", 0, len(line))
     assert wanted <= {one.text for one in found.matches}
     assert all(one.text.startswith(line[found.start : found.end]) for one in found.matches)
+
+
+def test_a_file_is_offered_as_a_header_has_to_write_it(tmp_path: Path) -> None:
+    for name in ("sales.csv", "sales of may.csv"):
+        (tmp_path / name).touch()
+    path = tmp_path / "book.ipynb"
+    line = "%%step fit -i rows=sa"
+    found = complete(replace(book(f"{line}\nx = rows"), path=path), "c0", 0, len(line))
+    assert [one.text for one in found.matches] == ["rows='sales of may.csv'", "rows=sales.csv"]
 
 
 def test_code_is_left_to_the_kernel() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jupyter_pipelines import plugins
 from jupyter_pipelines.notebook.declaring import declared_by
 from jupyter_pipelines.notebook.document import Cell, Document
-from jupyter_pipelines.notebook.editing.spelling import Said, bound_by, said_by, with_header
+from jupyter_pipelines.notebook.editing.spelling import Said, bound_by, quoted, said_by, with_header
 from jupyter_pipelines.notebook.items import split_item
 from jupyter_pipelines.notebook.options import BY_KEY, BY_SPELLING, KINDS, OPTIONS, Option
 from jupyter_pipelines.notebook.reading import read
@@ -88,7 +88,11 @@ def complete(document: Document, key: str, line: int, column: int) -> Completion
     else:
         return Completion(start=start, end=column)
     matches = tuple(dict.fromkeys(one for one in found if one.text.startswith(part) and one.text != part))
-    return Completion(start=start, end=column, matches=matches[:MOST])
+    return Completion(start=start, end=column, matches=tuple(map(_as_written, matches[:MOST])))
+
+
+def _as_written(match: Match) -> Match:
+    return replace(match, text=quoted(match.text)) if match.kind == "file" else match
 
 
 def _is_header(lines: Sequence[str], line: int) -> bool:

@@ -154,7 +154,8 @@ def _greet_nobody(thread: Any) -> None:
     if stream is None:  # older kernels greet nobody
         return
     silent = threading.Event()
-    thread.io_loop.add_callback(lambda: (stream.stop_on_recv(), silent.set()))
+    for call in (stream.stop_on_recv, silent.set):
+        thread.io_loop.add_callback(call)
     silent.wait()
     _KERNEL["greet"] = lambda: thread.io_loop.add_callback(stream.on_recv, thread._handle_subscription)  # noqa: SLF001
 
