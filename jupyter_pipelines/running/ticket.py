@@ -107,6 +107,11 @@ class Ticket:
         Name of the kernelspec; None for the one of the interpreter that runs the worker.
     environment : Mapping of str to str
         Added to the kernel's environment.
+    start : str
+        Where its kernel starts, to go to `cwd` when it has the step: a folder without anything that could be imported,
+        so that kernels are alike. Empty for `cwd`.
+    late : Mapping of str to str
+        Added to the environment when the kernel has the step.
     warm : Warm or None
         What its kernel may have imported when it starts; None when nothing is known.
     following : sequence of Warm
@@ -135,6 +140,8 @@ class Ticket:
     timeout: float | None = None
     kernel: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    start: str = ""
+    late: Mapping[str, str] = field(default_factory=dict)
     warm: Warm | None = None
     following: Sequence[Warm] = field(default_factory=list)
     root: str = ""

@@ -229,7 +229,7 @@ class Attempt:
             _import_papermill()
             if kernel.client is None:
                 kernel.connect(START_TIMEOUT, lambda: place.cancel.asked)
-            kernel.evaluate(begin({ATTEMPT: str(self._folder)}), START_TIMEOUT)
+            kernel.evaluate(begin({**ticket.late, ATTEMPT: str(self._folder)}, ticket.cwd), START_TIMEOUT)
             yield kernel
         finally:
             kernel.close()
@@ -240,7 +240,7 @@ class Attempt:
     def _new_kernel(self) -> StepKernel:
         """Return a kernel: one that was made ready ahead of time, or one that is yet to be started."""
         ticket, place = self._ticket, self._workplace
-        sort = sort_of(ticket.kernel, ticket.cwd, ticket.environment, ticket.warm, place.forks)
+        sort = sort_of(ticket.kernel, ticket.start or ticket.cwd, ticket.environment, ticket.warm, place.forks)
         kernel = place.ahead.take(sort, self._log) if place.ahead is not None else None
         if kernel is not None:
             return kernel

@@ -10,7 +10,9 @@ import json
 import os
 import queue
 import shutil
+import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any
 from jupyter_pipelines.errors import PipelinesError
 from jupyter_pipelines.pipeline.secrets import NoSecret, reveal
 from jupyter_pipelines.running.executors.local import Local
-from jupyter_pipelines.running.ticket import Given, Outcome, Progress, Publish, Ticket
+from jupyter_pipelines.running.ticket import Given, Outcome, Progress, Publish, Ticket, Warm
 from jupyter_pipelines.storing.blobs import Incoming
 from jupyter_pipelines.storing.store import Store
 
@@ -56,6 +58,9 @@ class Agent:
         self._orders: queue.Queue[tuple[str, Any]] = queue.Queue()
         self._jobs: dict[str, _Job] = {}
         self._early: dict[str, bool] = {}
+        # Parcels are laid out in folders of their own; kernels that start here are good for any of them.
+        self._start = tempfile.mkdtemp(prefix="jp-")
+        weakref.finalize(self, shutil.rmtree, self._start, ignore_errors=True)
         threading.Thread(target=self._work, name="jupyter-pipelines-agent", daemon=True).start()
 
     @classmethod
@@ -87,7 +92,7 @@ class Agent:
         try:
             folder = store.scratch(".parcel")
             try:
-                job = _Job(ticket=lay_out(parcel, store, folder), tell=tell)
+                job = _Job(ticket=replace(lay_out(parcel, store, folder), start=self._start), tell=tell)
                 self._orders.put(("run", job))
                 return _brought(self._end_of(job, wanted), job.ticket, store, parcel)
             finally:
@@ -178,8 +183,16 @@ def lay_out(parcel: Mapping[str, Any], store: Store, folder: Path) -> Ticket:
         cwd=str(cwd),
         inputs={name: _found(given, project) for name, given in ticket.inputs.items()},
         environment={**ticket.environment, **({"PYTHONPATH": ways} if ways else {})},
+        warm=_anywhere(ticket.warm),
+        # With a path of its own for modules a kernel is good for this parcel only.
+        following=[] if ways else [one for one in map(_anywhere, ticket.following) if one is not None],
         publish=Publish(notebook=f"{here}.ipynb", log=f"{here}.log"),
     )
+
+
+def _anywhere(warm: Warm | None) -> Warm | None:
+    """Leave out what is imported from the project: a kernel that starts elsewhere would not find it, or another one."""
+    return None if warm is None else {**warm, "own": ()}
 
 
 def missing_secrets(secrets: Mapping[str, str]) -> dict[str, str]:

@@ -59,7 +59,7 @@ def perform(parcel: Mapping[str, Any], board: Any) -> dict[str, Any]:
 
     # The processes that kernels are forked from may be older than Ray's choice of GPUs for this task.
     gpus = {name: value for name, value in os.environ.items() if name == "CUDA_VISIBLE_DEVICES"}
-    meant = {**parcel, "ticket": {**ticket, "environment": {**ticket.get("environment", {}), **gpus}}}
+    meant = {**parcel, "ticket": {**ticket, "late": {**ticket.get("late", {}), **gpus}}}
     try:
         return here.run(meant, board.tell.remote, wanted)
     except PipelinesError as error:

@@ -119,7 +119,7 @@ class Local:
             if warm in ready:
                 ready.remove(warm)
             elif worker := self._free_worker(None):
-                worker.prepare(warm, self._latest.cwd)
+                worker.prepare(warm, self._latest.start or self._latest.cwd)
 
     def _free_worker(self, warm: Warm | None) -> _Worker | None:
         """Return a worker with such a kernel, else one without any, else a new one, else any that is free."""
@@ -157,7 +157,7 @@ class Local:
         """Have a kernel for the first ticket made while its worker is still starting: imports take longest."""
         first = self._waiting[0] if self._waiting else None
         if first is not None and first.warm is not None and first.kernel is None:
-            prepare(path, {"kind": "kernels", **first.warm, "cwd": first.cwd})
+            prepare(path, {"kind": "kernels", **first.warm, "cwd": first.start or first.cwd})
 
     def _heard(self, worker: _Worker, message: Mapping[str, Any] | None) -> list[Progress | Outcome]:
         """Return what a worker's message means to those outside; None is the message that it has ended."""

@@ -84,13 +84,16 @@ class Ahead:
                 spare[1].close()
 
 
-def begin(environment: Mapping[str, str]) -> str:
+def begin(environment: Mapping[str, str], cwd: str) -> str:
     """Return the expression with which a kernel takes the place of one attempt and begins to record.
 
     Parameters
     ----------
     environment : Mapping of str to str
         What tells the attempt from others.
+    cwd : str
+        Where it runs.
     """
+    system = "__import__('os')"
     record = "__import__('jupyter_pipelines.running.recording', fromlist=['begin']).begin()"
-    return f"(__import__('os').environ.update({dict(environment)!r}), {record})"
+    return f"({system}.environ.update({dict(environment)!r}), {system}.chdir({cwd!r}), {record})"
