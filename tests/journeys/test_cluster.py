@@ -156,6 +156,20 @@ def test_one_step_goes_there_and_the_others_stay(book: Book, four: Cluster) -> N
     assert book.value("b.y") != str(book.folder)
 
 
+def test_kernels_made_ready_ahead_are_where_their_step_is_and_know_its_modules(book: Book, four: Cluster) -> None:
+    steps = [f"%%step s{n}{f' -i x{n - 1}' if n else ''} -o x{n}\nx{n} = [helper.NUMBER, os.getcwd()]" for n in range(4)]
+    book.write("import os\nimport helper", *steps)
+    for number in (1, 2):
+        (book.folder / "helper.py").write_text(f"NUMBER = {number}\n")
+        answer = book.run("--on", f"dask:{four.address}")
+        assert answer.code == 0, answer.err
+        assert set(answer.steps("state").values()) == {"succeeded"}
+        found = [book.value(f"s{n}.x{n}") for n in range(4)]
+        assert [one for one, _ in found] == [number] * 4
+        assert len({place for _, place in found}) == 4, "each step has a folder of its own"
+        assert all(".parcel" in place for _, place in found)
+
+
 def test_a_cluster_of_this_machine_is_started_and_ended(book: Book) -> None:
     book.write("%%step a -o x\nx = 1", "%%step b -i x -o y\ny = x + 1")
     answer = book.run("--on", "dask")
