@@ -27,7 +27,11 @@ SWITCHES = [
 ]
 TOKEN = "browser"
 _EXPOSED = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}
-_SETTINGS = '{"fetchNews": "false", "checkForUpdates": false}'
+_SETTINGS = {
+    "apputils-extension/notification.jupyterlab-settings": '{"fetchNews": "false", "checkForUpdates": false}',
+    # By default what is offered later than after a second is not shown: a machine may be busy.
+    "completer-extension/manager.jupyterlab-settings": '{"providerTimeout": 60000}',
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +71,10 @@ def place(app: str, folder: Path, private: Path, *, port: int | None = None) -> 
     """Start JupyterLab (``lab``) or Notebook 7 (``notebook``) in `folder`; `private` takes settings and the log."""
     chosen = port or free_port()
     log = private / f"{app}.log"
-    settings = private / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True, exist_ok=True)
-    (settings / "notification.jupyterlab-settings").write_text(_SETTINGS)
+    for name, text in _SETTINGS.items():
+        settings = private / "settings" / "@jupyterlab" / name
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        settings.write_text(text)
     with log.open("ab") as stream:
         process = subprocess.Popen(
             _command(app, chosen), cwd=folder, stdout=stream, stderr=stream, env=_environment(private),

@@ -157,7 +157,9 @@ def test_one_step_goes_there_and_the_others_stay(book: Book, four: Cluster) -> N
 
 
 def test_kernels_made_ready_ahead_are_where_their_step_is_and_know_its_modules(book: Book, four: Cluster) -> None:
-    steps = [f"%%step s{n}{f' -i x{n - 1}' if n else ''} -o x{n}\nx{n} = [helper.NUMBER, os.getcwd()]" for n in range(4)]
+    steps = [
+        f"%%step s{n}{f' -i x{n - 1}' if n else ''} -o x{n}\nx{n} = [helper.NUMBER, os.getcwd()]" for n in range(4)
+    ]
     book.write("import os\nimport helper", *steps)
     for number in (1, 2):
         (book.folder / "helper.py").write_text(f"NUMBER = {number}\n")

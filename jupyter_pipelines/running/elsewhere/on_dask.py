@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ class Dask(Elsewhere):
         for name in _NOISY:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if not self._where:
-            self._cluster = LocalCluster(**visiting.own_cluster(self._threads))  # type: ignore[no-untyped-call]
+            with warnings.catch_warnings():  # where there is no network it says so; nobody has to reach this cluster
+                warnings.simplefilter("ignore", RuntimeWarning)
+                self._cluster = LocalCluster(**visiting.own_cluster(self._threads))  # type: ignore[no-untyped-call]
         address = _address(self._where, self._cluster)
         self._client = Client(**address, timeout=_CONNECT, set_as_default=False)  # type: ignore[no-untyped-call]
         self._client.subscribe_topic(self._topic, lambda event: self._news.put(("told", event[1])))

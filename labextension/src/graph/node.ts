@@ -8,11 +8,14 @@ import { detailOf, lookOf, reasonsOf, shortened, timeOf } from "./words";
 const NOT_DONE = new Set(["never run", "blocked", "skipped", "skip", "pending", "deciding", "ready", "waiting", "maybe", "run"]);
 const FOLDED = "M9.5 1.5h-6v13h9v-10zM9.5 1.5v3h3";
 
+export type Level = 0 | 1 | 2; // everything, no small print, no words
+
 export class NodeBox {
   readonly element: SVGElement;
   private shown = "";
   private time: SVGElement | null = null;
   private hidden = false;
+  private level: Level = 0;
 
   constructor(readonly node: GraphNode) {
     this.element = svg("g", {
@@ -32,6 +35,20 @@ export class NodeBox {
     if (hidden !== this.hidden) {
       this.hidden = hidden;
       this.element.setAttribute("display", hidden ? "none" : "");
+    }
+  }
+
+  isAt(level: Level): boolean {
+    return !this.hidden && level === this.level;
+  }
+
+  // Shows as much of it as can be read.
+  showAt(level: Level): void {
+    this.hide(false);
+    if (level !== this.level) {
+      this.level = level;
+      this.element.classList.toggle("jpg-far", level > 0);
+      this.element.classList.toggle("jpg-farther", level > 1);
     }
   }
 

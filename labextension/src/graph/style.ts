@@ -38,7 +38,7 @@ const BASE = `
 .jpg-node.jpg-faint, .jpg-edge.jpg-faint { opacity: .28; } .jpg-filebox { fill: var(--jpg-file); }
 .jpg-svg .jpg-name { font-size: 13.5px; font-weight: 600; } .jpg-svg .jpg-word { font-size: 11.5px; font-weight: 600; }
 .jpg-svg .jpg-small { font-size: 11px; fill: var(--jpg-soft); }
-.jpg-farther .jpg-box { stroke: var(--jpg-line); stroke-width: 3; } .jpg-far .jpg-sub { display: none; } .jpg-farther .jpg-name, .jpg-farther .jpg-label, .jpg-farther .jpg-mark { display: none; }
+.jpg-node.jpg-farther .jpg-box { stroke: var(--jpg-line); stroke-width: 3; } .jpg-far .jpg-sub { display: none; } .jpg-farther .jpg-name, .jpg-farther .jpg-mark { display: none; }
 .jpg-tip { position: absolute; z-index: 5; max-width: min(360px, 90%); padding: 7px 10px; background: var(--jpg-card); color: var(--jpg-text);
   border: 1px solid var(--jpg-rim); border-radius: 6px; box-shadow: 0 3px 12px rgba(0,0,0,.25); pointer-events: none; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12px; }
 .jpg-tip[hidden] { display: none; }

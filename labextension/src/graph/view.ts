@@ -11,7 +11,7 @@ import { Tip } from "./tip";
 import { KEYS, Ways, boundsOf, merged } from "./ways";
 
 const FEW = 300; // nodes up to which all are drawn at once
-const MOST_FRESH = 160; // boxes that are made within one frame; the others come with the next ones
+const MOST_FRESH = 160; // boxes that are made, or shown otherwise, within one frame; the others come with the next ones
 const FAR = 0.45;
 const FARTHER = 0.2;
 
@@ -135,20 +135,20 @@ export class GraphView implements View {
   private draw(): void {
     const { x, y, scale, seen } = this.camera; // sizes are read before anything is written
     this.world.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${scale.toFixed(4)})`);
-    this.surface.classList.toggle("jpg-far", scale < FAR);
-    this.surface.classList.toggle("jpg-farther", scale < FARTHER);
+    this.lines.element.classList.toggle("jpg-far", scale < FAR);
+    const level = scale < FARTHER ? 2 : scale < FAR ? 1 : 0;
     const all = this.ways.drawing.nodes.length <= FEW;
     let fresh = 0;
     for (const node of this.ways.drawing.nodes) {
       const visible = all || node.id === this.stop || (node.x < seen.x + seen.width && node.x + node.width > seen.x && node.y < seen.y + seen.height && node.y + node.height > seen.y);
       const box = this.boxes.get(node.id);
-      if (visible && !box) {
+      if (!visible) {
+        box?.hide(true);
+      } else if (!box?.isAt(level)) {
         fresh += 1;
         if (fresh <= MOST_FRESH) {
-          this.boxOf(node.id);
+          this.boxOf(node.id)?.showAt(level);
         }
-      } else if (box) {
-        box.hide(!visible);
       }
     }
     if (fresh > MOST_FRESH) {
@@ -254,9 +254,9 @@ export class GraphView implements View {
   // The whole drawing as a file, whatever of it is seen just now.
   picture(ground: string): string {
     const { drawing, nodes } = this.ways;
-    this.surface.setAttribute("class", "jpg-svg");
+    this.lines.element.classList.remove("jpg-far");
     for (const id of nodes.keys()) {
-      this.boxOf(id)?.hide(false);
+      this.boxOf(id)?.showAt(0);
     }
     const made = pictureOf(this.world, drawing.width, drawing.height, ground);
     this.schedule();
