@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jupyter_pipelines import plugins
 from jupyter_pipelines.errors import Fault, PipelineError, PlanError, closest
 from jupyter_pipelines.notebook.document import Document
 from jupyter_pipelines.notebook.remembering import glance
@@ -123,8 +122,9 @@ class Reader:
 
     def _store(self, url: str) -> Store:
         if url not in self._stores:
-            scheme = url.partition("://")[0] if "://" in url else "file"
-            self._stores[url] = plugins.load("stores", scheme).open(url)
+            from jupyter_pipelines.storing.store import Store
+
+            self._stores[url] = Store.open(url)
         return self._stores[url]
 
     def planner(

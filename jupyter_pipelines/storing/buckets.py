@@ -200,7 +200,7 @@ class BucketStore(Shared):
         back.prepare(make=create)
         root = front(str(url))
         require_own(root, None)
-        Store.open(root).close()
+        Store.alone(root).close()
         store = cls(root, str(url), back, trust)
         store.records.drop_untrusted()
         store.leases = back.leases(store.door)

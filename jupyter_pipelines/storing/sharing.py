@@ -128,7 +128,7 @@ class Shared(Store):
         back.prepare(make=create)
         root = front(str(place))
         require_own(root, place)
-        Store.open(root).close()
+        Store.alone(root).close()
         store = cls(root, str(url), back, trust)
         store.records.drop_untrusted()
         return store

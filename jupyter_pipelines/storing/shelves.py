@@ -53,7 +53,7 @@ class Shelves:
             with writing(self.root, "a shared store"):
                 self.root.mkdir(parents=True)
                 self.root.chmod(_NEW)
-        Store.open(self.root, create=False, guarded=False).close()
+        Store.alone(self.root, create=False, guarded=False).close()
         if make and self.is_writable() and not os.path.lexists(self.root / MARK):
             with writing(self.root, "a shared store"):
                 self._put_bytes(b"*\n", ".gitignore")

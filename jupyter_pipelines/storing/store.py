@@ -98,15 +98,17 @@ class Store:
         PluginError
             There is no store of this scheme (JP602), or its package is broken (JP601).
         """
-        store = cls._found(url, create=create, guarded=guarded)
-        if team := os.environ.get(_TEAM):
+        store = cls.alone(url, create=create, guarded=guarded)
+        # Who only looks at what is there computes nothing that others could compute, too.
+        if create and (team := os.environ.get(_TEAM)):
             from jupyter_pipelines.storing.team.joining import join
 
             join(store, team)
         return store
 
     @classmethod
-    def _found(cls, url: str | Path, *, create: bool, guarded: bool) -> Store:
+    def alone(cls, url: str | Path, *, create: bool = True, guarded: bool = True) -> Store:
+        """Open the store at `url` without the database of a team; see :meth:`open`."""
         scheme = _scheme(url)
         if scheme != "file":
             from jupyter_pipelines import plugins

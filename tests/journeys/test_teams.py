@@ -50,6 +50,14 @@ def _desk(who: Person, shared: dict[str, str]) -> Book:
     return Book(folder, environment={**shared, **who.environment, "HOME": str(who.home)})
 
 
+def in_database(url: str, query: str) -> object:
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        (row,) = connection.execute(query).fetchall()
+    return row[0]
+
+
 def test_two_hundred_steps_are_computed_once_each(team: list[Book], tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     note = f"open({str(ran)!r}, 'a').write"
@@ -70,6 +78,10 @@ def test_two_hundred_steps_are_computed_once_each(team: list[Book], tmp_path: Pa
     assert digests[0] == digests[1]
     shares = [sum(step["state"] == "succeeded" and step["name"] != "fit" for step in one["steps"]) for one in documents]
     assert sum(shares) == 200
+    url = team[0].environment["JUPYTER_PIPELINES_INDEX"]
+    # And what names all items.
+    assert in_database(url, "SELECT count(*) FROM jupyter_pipelines_claims WHERE until = '-infinity'") == 201
+    assert in_database(url, "SELECT count(*) FROM jupyter_pipelines_records") == 201
     for book in team:
         assert set(book.run().steps("state").values()) == {"reused"}
 
