@@ -17,7 +17,7 @@ FORMAT = "gathered"
 """Format of the artifact that names the results of all items."""
 _OTHER = re.compile(r"[^A-Za-z0-9_.+-]+")
 _LONGEST = 60
-_HEXDIGITS = 8
+_HEXDIGITS = (8, 16, 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,10 +198,15 @@ def names_of(keys: Sequence[Sequence[tuple[str, Scalar]]]) -> list[str]:
     """
     labels = [",".join(f"{name}={_shown(value)}" for name, value in key) for key in keys]
     seen = Counter(label.casefold() for label in labels)
-    return [
-        label if seen[label.casefold()] == 1 and len(label) <= _LONGEST else f"{label[:_LONGEST]}~{_digest(key)}"
-        for label, key in zip(labels, keys, strict=True)
-    ]
+    names: list[str] = []
+    for digits in _HEXDIGITS:  # two items of one name would be one step
+        names = [
+            label if seen[label.casefold()] == 1 and len(label) <= _LONGEST else f"{label[:_LONGEST]}~{digest[:digits]}"
+            for label, digest in zip(labels, map(_digest, keys), strict=True)
+        ]
+        if len({name.casefold() for name in names}) == len(names):
+            break
+    return names
 
 
 def _shown(value: Scalar) -> str:
@@ -211,4 +216,4 @@ def _shown(value: Scalar) -> str:
 
 def _digest(key: Sequence[tuple[str, Scalar]]) -> str:
     exact = ",".join(f"{name}={value!r}" for name, value in key)
-    return hashlib.sha256(exact.encode("utf-8", "surrogatepass")).hexdigest()[:_HEXDIGITS]
+    return hashlib.sha256(exact.encode("utf-8", "surrogatepass")).hexdigest()
