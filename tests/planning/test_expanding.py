@@ -254,3 +254,21 @@ def test_a_gathered_list_is_a_list_that_knows_its_keys() -> None:
 def test_what_is_not_one_of_the_list_is_said(wanted: dict[str, Any], words: str) -> None:
     with pytest.raises(KeyError, match=words):
         MODELS.of(**wanted)
+
+
+def test_keys_go_along_with_results_that_change_places() -> None:
+    one = copy.deepcopy(MODELS)
+    one.reverse()
+    assert (list(one), one.of(d=2)) == (["c", "b", "a"], "c")
+    one.sort(key=lambda model: {"a": 2, "b": 1, "c": 3}[model])
+    assert one.items() == [((1, 1.0), "b"), ((1, 0.1), "a"), ((2, 0.1), "c")]
+    one.sort(reverse=True)
+    assert (list(one), one.of(d=2)) == (["c", "b", "a"], "c")
+
+
+@pytest.mark.parametrize("ask", [lambda one: one.of(d=2), lambda one: one.where(d=2), lambda one: one.items()])
+def test_a_list_that_was_made_shorter_does_not_guess(ask: Any) -> None:
+    one = copy.deepcopy(MODELS)
+    del one[0]
+    with pytest.raises(ValueError, match="2 results have 3 keys"):
+        ask(one)
