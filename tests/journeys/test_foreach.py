@@ -99,6 +99,10 @@ def test_equal_files_of_several_folders_are_not_one_item(book: Book) -> None:
     )
     assert book.run().code == 0
     assert value(book, "all.told") == "[('north', '1'), ('south', '1')]"
+    bare = book.call("output", "read[part=sales.csv]")
+    assert bare.code == 2
+    assert "`read[part=sales.csv]` is a step, and no output of one" in bare.err
+    assert "write `read[part=sales.csv].row`" in bare.err
 
 
 def test_files_named_as_values_count_by_their_content(book: Book) -> None:
