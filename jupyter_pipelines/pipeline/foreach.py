@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -17,7 +17,7 @@ FORMAT = "gathered"
 """Format of the artifact that names the results of all items."""
 _OTHER = re.compile(r"[^A-Za-z0-9_.+-]+")
 _LONGEST = 60
-_HEXDIGITS = 8
+_HEXDIGITS = (8, 16, 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +170,10 @@ class Gathered(list):  # type: ignore[type-arg]  # a plain list for whoever gets
         ------
         KeyError
             No item has them, it failed, or several have them.
+        ValueError
+            Results were added or taken away.
         """
-        found = [at for at, key in enumerate(self.keys) if values.items() <= key.items()]
+        found = self._places(values)
         if len(found) == 1:
             return self[found[0]]
         if any(values.items() <= key.items() for key in self.failed):
@@ -180,14 +182,40 @@ class Gathered(list):  # type: ignore[type-arg]  # a plain list for whoever gets
 
     def where(self, **values: Any) -> Gathered:
         """Return the results whose items have these values."""
-        found = [at for at, key in enumerate(self.keys) if values.items() <= key.items()]
+        found = self._places(values)
         left = [key for key in self.failed if values.items() <= key.items()]
         return Gathered([self[at] for at in found], [self.keys[at] for at in found], left)
 
     def items(self) -> list[tuple[Any, Any]]:
         """Return each key with its result: the value itself with one name, a tuple of them with several."""
-        short = [next(iter(key.values())) if len(key) == 1 else tuple(key.values()) for key in self.keys]
-        return list(zip(short, self, strict=False))
+        keys = [self.keys[at] for at in self._places({})]
+        return [
+            (next(iter(key.values())) if len(key) == 1 else tuple(key.values()), one)
+            for key, one in zip(keys, self, strict=True)
+        ]
+
+    def reverse(self) -> None:
+        """Reverse the results, and the keys with them."""
+        super().reverse()
+        self.keys.reverse()
+
+    def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
+        """Sort the results, and the keys with them."""
+        by = key or _itself
+        order = sorted(self._places({}), key=lambda at: by(self[at]), reverse=reverse)
+        self[:] = [self[at] for at in order]
+        self.keys[:] = [self.keys[at] for at in order]
+
+    def _places(self, values: Mapping[str, Any]) -> list[int]:
+        """Return where the results are whose items have these values."""
+        if len(self) != len(self.keys):
+            message = f"{len(self)} results have {len(self.keys)} keys: the list was changed; change a `list(…)` of it"
+            raise ValueError(message)
+        return [at for at, key in enumerate(self.keys) if values.items() <= key.items()]
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def names_of(keys: Sequence[Sequence[tuple[str, Scalar]]]) -> list[str]:
@@ -198,10 +226,15 @@ def names_of(keys: Sequence[Sequence[tuple[str, Scalar]]]) -> list[str]:
     """
     labels = [",".join(f"{name}={_shown(value)}" for name, value in key) for key in keys]
     seen = Counter(label.casefold() for label in labels)
-    return [
-        label if seen[label.casefold()] == 1 and len(label) <= _LONGEST else f"{label[:_LONGEST]}~{_digest(key)}"
-        for label, key in zip(labels, keys, strict=True)
-    ]
+    names: list[str] = []
+    for digits in _HEXDIGITS:  # two items of one name would be one step
+        names = [
+            label if seen[label.casefold()] == 1 and len(label) <= _LONGEST else f"{label[:_LONGEST]}~{digest[:digits]}"
+            for label, digest in zip(labels, map(_digest, keys), strict=True)
+        ]
+        if len({name.casefold() for name in names}) == len(names):
+            break
+    return names
 
 
 def _shown(value: Scalar) -> str:
@@ -211,4 +244,4 @@ def _shown(value: Scalar) -> str:
 
 def _digest(key: Sequence[tuple[str, Scalar]]) -> str:
     exact = ",".join(f"{name}={value!r}" for name, value in key)
-    return hashlib.sha256(exact.encode("utf-8", "surrogatepass")).hexdigest()[:_HEXDIGITS]
+    return hashlib.sha256(exact.encode("utf-8", "surrogatepass")).hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -85,6 +85,7 @@ class _Values:
     def __init__(self, step: Step, axis: Axis, folder: Path, values: Mapping[str, Any]) -> None:
         self._step = step
         self._axis = axis
+        self._folder = folder
         self.name = axis.name
         self.is_files = axis.kind == "files"
         self.found: Any = axis.values
@@ -105,6 +106,11 @@ class _Values:
             yield self._fault(f"{what}, which is empty", "give it at least one value")
         else:
             yield from self._unfit(what, self.found)
+
+    def named_files(self) -> Iterator[str]:
+        """Yield those of the values that are texts and name a file there is, as code may open them."""
+        if not self.is_files:
+            yield from (one for one in self.found if isinstance(one, str) and _is_file(self._folder, one))
 
     def _unfit(self, what: str, found: Sequence[Any]) -> Iterator[Fault]:
         odd = next((value for value in found if type(value) not in _SCALARS), None)
@@ -134,6 +140,13 @@ def _files(folder: Path, source: str) -> list[str]:
     return sorted(Path(name).as_posix() for name in found if (folder / name).is_file())
 
 
+def _is_file(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).is_file()
+    except (OSError, ValueError):  # a text that can be the name of no file: too long, or with a null in it
+        return False
+
+
 def _too_many(step: Step, axes: Sequence[_Values]) -> Iterator[Fault]:
     count = 1
     for axis in axes:
@@ -154,19 +167,30 @@ def _spread(step: Step, foreach: Foreach, axes: Sequence[_Values]) -> Iterator[S
     files = frozenset(axis.name for axis in axes if axis.is_files)
     labels = names_of(keys)
     names = [f"{step.name}[{label}]" for label in labels]
+    named = {value for axis in axes for value in axis.named_files()}
     for name, key in zip(names, keys, strict=True):
         item = Item(group=step.name, values=key, files=files, at_once=foreach.at_once)
-        yield _one(step, name, item)
+        yield _one(step, name, item, named)
     gathering = Gathering(items=tuple(names), keys=tuple(keys), may_fail=foreach.may_fail(len(keys)))
     yield _gatherer(step, gathering, labels)
 
 
-def _one(step: Step, name: str, item: Item) -> Step:
+def _one(step: Step, name: str, item: Item, named: Collection[Scalar]) -> Step:
+    """Return the step of one item; texts that name files stay texts, and the contents of these count."""
     files = tuple(
         Input(name=one, source=FileSource(path=str(value))) for one, value in item.values if one in item.files
     )
     parameters = (*step.parameters, *item.parameters)
-    return replace(step, name=name, foreach=None, item=item, inputs=(*step.inputs, *files), parameters=parameters)
+    read = dict.fromkeys((*step.files, *(str(value) for value in item.parameters.values() if value in named)))
+    return replace(
+        step,
+        name=name,
+        foreach=None,
+        item=item,
+        inputs=(*step.inputs, *files),
+        parameters=parameters,
+        files=tuple(read),
+    )
 
 
 def _gatherer(step: Step, gathering: Gathering, labels: Sequence[str]) -> Step:

@@ -14,7 +14,7 @@ part                          value
 ``input:NAME``                digest and format of the artifact, or ``missing``
 ``file:NAME``                 digest of the content of a file or folder, or ``missing``; NAME is the path of a file that
                               the code reads by a name written in it, without declaring it
-``file-name:NAME``            the file's own name: its ending decides how it is read
+``file-name:NAME``            the file's own name: its ending decides how it is read; of an item its path as found
 ``package:NAME``              version of the package
 ``gathers``                   of a step over many items, which items there are, in order
 ``python``, ``kernel``        minor version of Python; the kernel if the step names one
@@ -74,7 +74,7 @@ def parts(
         found[f"parameter:{name}"] = in_words(values[name])
     for one in step.inputs:
         if one.name in inputs:
-            found.update(_input_parts(one, inputs[one.name]))
+            found.update(_input_parts(step, one, inputs[one.name]))
     for path in step.files:
         if read_name(path) in inputs:
             found[f"file:{path}"] = inputs[read_name(path)]
@@ -161,10 +161,13 @@ def in_words(value: Any) -> str:
     return _cut(repr(value))
 
 
-def _input_parts(one: Input, found: str) -> dict[str, str]:
+def _input_parts(step: Step, one: Input, found: str) -> dict[str, str]:
     if not isinstance(one.source, FileSource):
         return {f"input:{one.name}": found}
-    return {f"file:{one.name}": found, f"file-name:{one.name}": PurePath(one.source.path).name}
+    path = one.source.path
+    # Items may differ in nothing but their folder (`data/*/sales.csv`), which their code can ask the path for.
+    is_item = step.item is not None and one.name in step.item.files
+    return {f"file:{one.name}": found, f"file-name:{one.name}": path if is_item else PurePath(path).name}
 
 
 def _counted(kind: str, found: Sequence[str]) -> dict[str, str]:

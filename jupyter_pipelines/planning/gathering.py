@@ -198,7 +198,7 @@ class Gatherer:
         if artifact and condition == "ok":
             found.known[one.name] = artifact_part(artifact.digest, artifact.format)
             found.notes += _outdated(source, standing)
-        elif one.optional or step.always:
+        elif step.always or (one.optional and not _never_tried(step, standing)):
             found.known[one.name] = MISSING
         else:
             found.lacking.append(self._absent(source, standing, condition, artifact))
@@ -253,6 +253,11 @@ def _too_few(step: Step, gathering: Gathering, found: Gathered) -> Iterator[Reas
     if len(sources) > gathering.may_fail or len(sources) == len(gathering.items):
         few = f"{len(sources)} of {len(gathering.items)} items failed, and {gathering.may_fail} may"
         yield Reason(code="upstream", text=few)
+
+
+def _never_tried(step: Step, standing: Standing | None) -> bool:
+    """Tell whether an item lacks for another reason than that it failed: no list is made without such items."""
+    return step.gathering is not None and standing is not None and standing.decision in ("skip", "blocked")
 
 
 def _is_gone(one: Input, found: Gathered) -> bool:

@@ -213,7 +213,7 @@ def notebook_name(pipeline: Whose) -> str | None:
 def parted(name: str) -> tuple[str, str]:
     """Return step and output of ``STEP.OUTPUT``; items of a step may have dots in their names."""
     step, dot, output = name.rpartition(".")
-    return (step, output) if dot else (name, "")
+    return (step, output) if dot and "]" not in output else (name, "")
 
 
 def require_step(pipeline: Pipeline, name: str) -> None:

@@ -113,8 +113,8 @@ def no_output(pipeline: Pipeline, step: str, output: str) -> Fault:
     near = closest(output, names)
     return Fault(
         code="JP405",
-        message=f"step `{step}` has no output `{output}`",
-        suggestion=f"write `{step}.{near or names[0]}`" if names else f"add `-o {output}` to its header, and run it",
+        message=f"step `{step}` has no output `{output}`" if output else f"`{step}` is a step, and no output of one",
+        suggestion=f"write `{step}.{near or names[0]}`" if names else f"add `-o {output or 'NAME'}` to it, and run it",
         step=step,
         notes=(f"its outputs are: {', '.join(names) or 'none'}",),
     )

@@ -89,6 +89,36 @@ def test_files_of_a_folder_count_one_by_one(book: Book) -> None:
     assert value(book, "size.letters") == "['xx', 'cc']"
 
 
+def test_equal_files_of_several_folders_are_not_one_item(book: Book) -> None:
+    for name in ("north", "south"):
+        (book.folder / "data" / name).mkdir(parents=True)
+        (book.folder / "data" / name / "sales.csv").write_text("1")
+    book.write(
+        "%%step read --foreach part=data/*/sales.csv -o row\nrow = (part.parent.name, part.read_text())",
+        "%%step all -i row -o told\ntold = list(row)",
+    )
+    assert book.run().code == 0
+    assert value(book, "all.told") == "[('north', '1'), ('south', '1')]"
+    bare = book.call("output", "read[part=sales.csv]")
+    assert bare.code == 2
+    assert "`read[part=sales.csv]` is a step, and no output of one" in bare.err
+    assert "write `read[part=sales.csv].row`" in bare.err
+
+
+def test_files_named_as_values_count_by_their_content(book: Book) -> None:
+    for name in ("a", "b"):
+        (book.folder / f"{name}.csv").write_text(name)
+    book.write(
+        "%%step read --foreach part=a.csv,b.csv -o text\ntext = open(part).read()",
+        "%%step all -i text -o told\ntold = list(text)",
+    )
+    assert book.run().code == 0
+    assert ran(book.run()) == set()
+    (book.folder / "b.csv").write_text("other")
+    assert ran(book.run()) == {"read[part=b.csv]", "read", "all"}
+    assert value(book, "all.told") == "['a', 'other']"
+
+
 def test_a_grid_of_parameters_and_values(book: Book) -> None:
     book.write(
         "%%params\ndepths: list[int] = [1, 2]",

@@ -55,6 +55,13 @@ def test_a_step_that_makes_nothing_still_waits_for_its_items() -> None:
     assert one.before("end") == ("tell",)
 
 
+def test_names_differ_where_the_beginnings_of_digests_do_not() -> None:
+    keys = [(("s", "a" * 80 + str(number)),) for number in (83217, 119069)]
+    first, second = names_of(keys)
+    assert first != second
+    assert first[:69] == second[:69] == "s=" + "a" * 58 + "~c262a076"
+
+
 def test_items_are_known_by_short_safe_names_that_differ() -> None:
     keys = [
         (("part", "data/a.csv"),),
@@ -121,6 +128,32 @@ def test_files_are_taken_by_name(tmp_path: Path) -> None:
     }
 
 
+def test_files_that_differ_in_their_folder_alone_are_items_of_their_own(tmp_path: Path) -> None:
+    """Code may ask a path for its folder, so that equal contents are not equal inputs."""
+    for name in ("x/sales.csv", "y/sales.csv"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("same")
+    world = World()
+    world.store.files = {f"{tmp_path.as_posix()}/{one}/sales.csv": "same" for one in "xy"}
+    foreach = Foreach(axes=(Axis(name="part", kind="files", source="*/sales.csv"),))
+    plan = world.plan(expand(replace(pipeline(step("fit", "", "model", foreach=foreach)), folder=tmp_path), {}))
+    first, second = (
+        plan[f"fit[{label}]"].parts for label in names_of([(("part", f"{one}/sales.csv"),) for one in "xy"])
+    )
+    assert (first["file-name:part"], second["file-name:part"]) == ("x/sales.csv", "y/sales.csv")
+    assert first["file:part"] == second["file:part"]
+
+
+def test_texts_that_name_files_stay_texts_and_the_files_count(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a")
+    (tmp_path / "sub").mkdir()
+    one = expand(replace(book(over("a.csv", "b.csv", "sub", "x" * 5000, "\0", name="part")), folder=tmp_path), {})
+    items = [each for each in one if each.item]
+    assert [each.files for each in items] == [("a.csv",), (), (), (), ()]
+    assert items[0].item is not None
+    assert items[0].item.parameters == {"part": "a.csv"}
+
+
 @pytest.mark.parametrize(
     ("allowed", "items", "may"), [("", 9, 0), ("3", 9, 3), ("10%", 9, 0), ("10%", 29, 2), ("50%", 1, 0)]
 )
@@ -157,6 +190,17 @@ def test_a_list_with_holes_needs_leave(allowed: str, gone: int, decision: str) -
     items = [each.name for each in one if each.item]
     there = {name: {"model": world.store.latest(name).outputs["model"]} for name in items[gone:]}  # type: ignore[union-attr]
     assert planner.decide("fit", there).decision == decision
+
+
+def test_items_that_are_left_out_are_not_items_that_failed() -> None:
+    one = expand(book(over(1, 2, 3, allowed="2")), {})
+    world = World()
+    world.run(one, only="load")
+    plan = world.plan(one, start="fit[depth=2]")
+    assert decisions(plan)["fit"] == "blocked"
+    assert "left out" in plan["fit"].reason.text
+    world.run(one)
+    assert decisions(world.plan(one, start="fit[depth=2]"))["fit"] == "reuse", "what is stored of them is taken"
 
 
 def test_which_items_are_missing_is_part_of_the_key() -> None:
@@ -210,3 +254,21 @@ def test_a_gathered_list_is_a_list_that_knows_its_keys() -> None:
 def test_what_is_not_one_of_the_list_is_said(wanted: dict[str, Any], words: str) -> None:
     with pytest.raises(KeyError, match=words):
         MODELS.of(**wanted)
+
+
+def test_keys_go_along_with_results_that_change_places() -> None:
+    one = copy.deepcopy(MODELS)
+    one.reverse()
+    assert (list(one), one.of(d=2)) == (["c", "b", "a"], "c")
+    one.sort(key=lambda model: {"a": 2, "b": 1, "c": 3}[model])
+    assert one.items() == [((1, 1.0), "b"), ((1, 0.1), "a"), ((2, 0.1), "c")]
+    one.sort(reverse=True)
+    assert (list(one), one.of(d=2)) == (["c", "b", "a"], "c")
+
+
+@pytest.mark.parametrize("ask", [lambda one: one.of(d=2), lambda one: one.where(d=2), lambda one: one.items()])
+def test_a_list_that_was_made_shorter_does_not_guess(ask: Any) -> None:
+    one = copy.deepcopy(MODELS)
+    del one[0]
+    with pytest.raises(ValueError, match="2 results have 3 keys"):
+        ask(one)
