@@ -13,6 +13,7 @@ import pytest
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storing import claims
 from jupyter_pipelines.storing.blobs import path_of as blob_path
+from jupyter_pipelines.storing.examining import examine
 from jupyter_pipelines.storing.records import path_of
 from jupyter_pipelines.storing.store import Store
 from jupyter_pipelines.testing import StoreContract
@@ -238,6 +239,27 @@ def test_who_may_only_read_a_bucket_reads_it_and_keeps_what_they_compute(bucket:
         assert other.records.get(OTHER_KEY) == mine
         assert bucket.store_of(bucket.bob).load(mine.outputs["x"]) == b"mine"
     assert not bucket.files().exists(f"{bucket.url}/results/{path_of(OTHER_KEY)}")
+
+
+def test_fsck_looks_at_the_front_and_misses_nothing_that_is_behind(bucket: Bucket) -> None:
+    store = bucket.store_of(bucket.ada)
+    made = record(store)
+    store.records.put(made)
+    blob = store.blobs.path(made.outputs["x"].digest)
+    blob.chmod(0o600)
+    blob.write_bytes(b"valuX")
+    found = examine(store.url)
+    assert [(one.kind, one.path) for one in found.findings] == [
+        ("damaged", blob_path(made.outputs["x"].digest)),
+        ("damaged", path_of(KEY)),
+    ]
+    assert blob.read_bytes() == b"valuX", "who only looks changes nothing"
+    assert examine(store.url, repair=True).code == 0
+    assert bucket.store_of(bucket.ada).load(made.outputs["x"]) == b"value"
+    other = bucket.store_of(bucket.bob)
+    assert other.records.get(KEY) == made
+    found = examine(other.url)
+    assert (found.findings, found.records, found.blobs) == ((), 1, 0)
 
 
 def test_credentials_that_have_run_out_are_not_taken_for_a_missing_right(
