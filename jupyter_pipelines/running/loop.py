@@ -292,10 +292,14 @@ class _Loop:
             self._tell(TimerFired(step=step))
 
     def _ask_for_leases(self) -> None:
+        """Ask again for what others have, for as long as a turn; the next one begins with those that are left."""
+        end = self._clock.now() + TURN
         for step, key in tuple(self._wanted.items()):
-            if step in self._wanted and self._lease(step, key):
-                self._wanted.pop(step, None)
-                self._tell(LeaseGranted(step=step))
+            if self._clock.now() < end and self._wanted.pop(step, ""):
+                if self._lease(step, key):
+                    self._tell(LeaseGranted(step=step))
+                else:
+                    self._wanted[step] = key
 
     def _hear_wishes(self) -> None:
         if self._mailbox is not None and self._clock.now() - self._looked_at >= TURN:
@@ -401,8 +405,7 @@ class _Loop:
 
     def _on_release_lease(self, order: ReleaseLease) -> None:
         self._wanted.pop(order.step, None)
-        lease = self._leases.pop(order.step, None)
-        if lease is not None:
+        if lease := self._leases.pop(order.step, None):
             lease.release()
 
     def _on_submit(self, order: Submit) -> None:
@@ -459,8 +462,7 @@ class _Loop:
         heapq.heappush(self._timers, (self._clock.now() + order.seconds, order.step))
 
     def _on_cancel_step(self, order: CancelStep) -> None:
-        ticket = self._current.get(order.step)
-        if ticket is not None:
+        if ticket := self._current.get(order.step):
             self._executor.cancel(ticket.id, hard=order.hard)
 
     def _on_settle(self, order: Settle) -> None:
@@ -495,5 +497,4 @@ def _unexplained(outcome: Outcome) -> Fault | None:
 
 
 def _lost(ticket: str, error: PipelinesError) -> Outcome:
-    fault = replace(error.faults[0], code="JP308")
-    return Outcome(ticket=ticket, state="died", fault=fault)
+    return Outcome(ticket=ticket, state="died", fault=replace(error.faults[0], code="JP308"))

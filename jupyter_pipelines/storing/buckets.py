@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,9 @@ from jupyter_pipelines.storing.faults import ELSEWHERE, unopenable
 from jupyter_pipelines.storing.sharing import Shared, front, require_own
 from jupyter_pipelines.storing.shelves import MOST_BYTES
 from jupyter_pipelines.storing.signing import Trust
-from jupyter_pipelines.storing.store import FORMAT, MARK, SCHEMA, Store, mark
+from jupyter_pipelines.storing.store import FORMAT, MARK, Store, mark, version_of
 
+logger = logging.getLogger(__name__)
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "abfs": "adlfs", "az": "adlfs", "gs": "gcsfs", "gcs": "gcsfs"}
 
 
@@ -47,6 +49,7 @@ class Bucket:
         self.url = url
         self._files, self._root = _opened(url)
         self._put: set[str] = set()
+        self._writable: bool | None = None
 
     def prepare(self, *, make: bool) -> None:
         """Find out whether there is a store, or begin one.
@@ -70,9 +73,8 @@ class Bucket:
 
     def _check(self, found: bytes) -> None:
         try:
-            schema = str(json.loads(found)["schema"])
-            newer = int(schema.removeprefix(SCHEMA)) > FORMAT
-        except (ValueError, KeyError, TypeError):
+            newer = version_of(json.loads(found)["schema"]) > FORMAT
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise unopenable(self.url, f"its `{MARK}` is none", f"look at what is there, {ELSEWHERE}") from None
         if newer:
             raise StoreError(
@@ -84,8 +86,10 @@ class Bucket:
             )
 
     def is_writable(self) -> bool:
-        """Say yes: a bucket does not tell before something is put."""
-        return True
+        """Tell whether the user may put anything there; what else may be wrong is found when something is put."""
+        if self._writable is None:
+            self._writable = self._may_put()
+        return self._writable
 
     def record(self, key: str) -> bytes | None:
         """Return the file of the record of `key`; None if there is none.
@@ -132,6 +136,8 @@ class Bucket:
         """
         with self._putting("a record"):
             self._files.pipe_file(self._at(records.path_of(key)), content)
+        # For one result no object is looked at twice; for the next it may be gone.
+        self._put.clear()
 
     def put_blob(self, digest: str, path: Path) -> None:
         """Make a copy of the file `path` appear as the blob of `digest`, unless an unharmed one is there.
@@ -152,6 +158,16 @@ class Bucket:
     def leases(self, door: Folder) -> ClaimedLeases:
         """Return what lets one process at a time compute a key, on whichever machine it is."""
         return ClaimedLeases(door, Claims(self._files, self._at("leases")))
+
+    def _may_put(self) -> bool:
+        """Ask for the right to make what is there already: nothing changes by that."""
+        try:
+            self._files.pipe_file(self._at(MARK), mark(), mode="create")
+        except Exception as error:  # noqa: BLE001 - it exists, or whatever the library of a place raises
+            if _is_forbidden(error):
+                logger.info("the store %s is only read: %s", self.url, _said(error))
+                return False
+        return True
 
     def _is_unharmed(self, place: str, digest: str) -> bool:
         try:
@@ -195,13 +211,14 @@ class BucketStore(Shared):
             A package is missing (JP411, JP414); the user has no key (JP412); it cannot be reached (JP401) or written
             (JP402), or was written by a newer version (JP406).
         """
-        back = Bucket(str(url))
+        url = str(url).rstrip("/")
+        back = Bucket(url)
         trust = Trust.of_user()
         back.prepare(make=create)
-        root = front(str(url))
+        root = front(url)
         require_own(root, None)
         Store.alone(root).close()
-        store = cls(root, str(url), back, trust)
+        store = cls(root, url, back, trust)
         store.records.drop_untrusted()
         store.leases = back.leases(store.door)
         return store
@@ -236,6 +253,13 @@ def _said(error: BaseException) -> str:
     return type(error).__name__
 
 
+def _is_forbidden(error: Exception) -> bool:
+    """Tell whether the user lacks a right; credentials that have run out, for instance, are another matter."""
+    answer = getattr(error.__cause__, "response", None) or {}
+    code = answer.get("Error", {}).get("Code", "") if isinstance(answer, dict) else ""
+    return isinstance(error, PermissionError) and code in ("", "AccessDenied")
+
+
 def _no_package(scheme: str, error: Exception) -> Fault:
     package = _PACKAGES.get(scheme)
     way = f"install it: pip install 'jupyter-pipelines[remote]' {package}" if package else f"look at it, {ELSEWHERE}"
@@ -250,6 +274,6 @@ def _unwritable(url: str, what: str, error: Exception) -> Fault:
     return Fault(
         code="JP402",
         message=f"the store `{url}` cannot be written: {_said(error)}",
-        suggestion=f"look at your permissions there, {ELSEWHERE}",
+        suggestion=f"see that it answers and that you may write there, {ELSEWHERE}",
         notes=(f"what was to be put: {what}, by process {os.getpid()}",),
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 COUNTS = 60.0
 """Seconds that a claim counts after its holder was last heard of."""
 _AGAIN = 15.0
+_MOST_BYTES = 4096
 
 
 class Claims:
@@ -41,10 +43,16 @@ class Claims:
     def __init__(self, files: Any, root: str) -> None:
         self._files = files
         self._root = root
+        self._seen: dict[str, tuple[int, bytes, float]] = {}
 
     def claim(self, key: str) -> int | None:
         """Return the number of a claim of `key`; None if somebody else has it, 0 where nobody can have one."""
-        last = self.last(key)
+        try:
+            numbers = self._numbers(key)
+        except Exception as error:  # noqa: BLE001 - whatever the library of a place raises
+            logger.info("claims of %s cannot be listed: %s", key, error)
+            return 0
+        last = max(numbers, default=0)
         if last and self._counts(key, last):
             return None
         try:
@@ -52,9 +60,13 @@ class Claims:
         except FileExistsError:
             return None
         except Exception as error:  # noqa: BLE001 - whatever the library of a place raises
+            # Places have words of their own for: somebody was faster.
+            if self.last(key) > last:
+                return None
             logger.info("no claim of %s: %s", key, error)
             return 0
-        for number in self._numbers(key):
+        self._seen.pop(key, None)
+        for number in numbers:
             if number < last:
                 self._forget(key, number)
         return last + 1
@@ -70,22 +82,36 @@ class Claims:
             self._files.pipe_file(self._path(key, number), json.dumps({"until": 0}).encode())
 
     def last(self, key: str) -> int:
-        """Return the number of the last claim of `key`; 0 if there is none."""
-        return max(self._numbers(key), default=0)
+        """Return the number of the last claim of `key`; 0 if there is none, or it cannot be known."""
+        with contextlib.suppress(Exception):
+            return max(self._numbers(key), default=0)
+        return 0
 
     def _numbers(self, key: str) -> list[int]:
-        with contextlib.suppress(Exception):
-            names = self._files.ls(f"{self._root}/{key}", detail=False, refresh=True)
-            return [int(name.rpartition("/")[2]) for name in names if name.rpartition("/")[2].isdigit()]
-        return []
+        try:
+            paths = self._files.ls(f"{self._root}/{key}", detail=False, refresh=True)
+        except FileNotFoundError:
+            return []
+        names = [path.rpartition("/")[2] for path in paths]
+        return [int(name) for name in names if name.isascii() and name.isdecimal()]
 
     def _counts(self, key: str, number: int) -> bool:
         try:
-            return float(json.loads(self._files.cat_file(self._path(key, number)))["until"]) > time.time()
+            content = bytes(self._files.cat_file(self._path(key, number), end=_MOST_BYTES))
         except FileNotFoundError:
             return False
         except Exception:  # noqa: BLE001 - what cannot be read is taken for somebody's
-            return True
+            content = b""
+        return _until(content) > time.time() and not self._is_silent(key, number, content)
+
+    def _is_silent(self, key: str, number: int, content: bytes) -> bool:
+        """Tell whether a claim has said the same for too long, by the clock of this machine."""
+        now = time.monotonic()
+        before = self._seen.get(key)
+        if before is None or before[:2] != (number, content):
+            self._seen[key] = (number, content, now)
+            return False
+        return now - before[2] > COUNTS
 
     def _forget(self, key: str, number: int) -> None:
         with contextlib.suppress(Exception):
@@ -114,6 +140,8 @@ class ClaimedLease(Lease):
         self._inner = inner
         self._claims = claims
         self._over = threading.Event()
+        # What is said last has to be that it is over.
+        self._saying = threading.Lock()
         if number:
             threading.Thread(target=self._renew, name="jupyter-pipelines-claim", daemon=True).start()
 
@@ -129,10 +157,14 @@ class ClaimedLease(Lease):
 
     def release(self) -> None:
         """Let the next one have it; more than once does no harm."""
-        if self.number and not self._over.is_set():
-            self._claims.leave(self.key, self.number)
-        self._over.set()
-        self._inner.release()
+        try:
+            with self._saying:
+                if self.number and not self._over.is_set():
+                    self._over.set()
+                    self._claims.leave(self.key, self.number)
+        finally:
+            self._over.set()
+            self._inner.release()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -141,7 +173,9 @@ class ClaimedLease(Lease):
 
     def _renew(self) -> None:
         while not self._over.wait(_AGAIN):
-            self._claims.renew(self.key, self.number)
+            with self._saying:
+                if not self._over.is_set():
+                    self._claims.renew(self.key, self.number)
 
 
 class ClaimedLeases(Leases):
@@ -157,7 +191,11 @@ class ClaimedLeases(Leases):
         while True:
             left = -1.0 if end is None else max(0.0, end - time.monotonic())
             inner = super().lease(key, timeout=left)
-            number = self._claims.claim(key)
+            try:
+                number = self._claims.claim(key)
+            except BaseException:
+                inner.release()
+                raise
             if number is not None:
                 return ClaimedLease(inner, self._claims, number)
             inner.release()
@@ -169,3 +207,11 @@ class ClaimedLeases(Leases):
 def _document() -> bytes:
     owner: Mapping[str, Any] = Owner.current().to_dict()
     return json.dumps({**owner, "until": time.time() + COUNTS}).encode()
+
+
+def _until(content: bytes) -> float:
+    """Return until when a claim says that it counts: for ever, if it does not say it."""
+    try:
+        return float(json.loads(content)["until"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return math.inf

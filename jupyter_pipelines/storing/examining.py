@@ -126,25 +126,31 @@ def examine(url: str | Path, *, repair: bool = False) -> Examined:
         why = "a store of a plug-in checks its own entries"
         return Examined(store=str(url), findings=(Finding(kind="unchecked", path="", why=why),))
     try:
-        return _Examination(*_looked_at(store), repair).result()
+        return _Examination(*_looked_at(store), repair=repair).result()
     finally:
         store.close()
 
 
-def _looked_at(store: Store) -> tuple[Store, Trust | None]:
-    """Return the store to look at, and whose records may be in it where several people write to it."""
-    if isinstance(store, Shared) and isinstance(store.back, Shelves):
-        return Store.open(store.back.root, create=False, guarded=False), Trust.of_user()
+def _looked_at(store: Store) -> tuple[Store, Trust | None, bool]:
+    """Return the store to look at, whose records may be in it where several people write to it, and if it is a front.
+
+    What a front lacks may be behind it.
+    """
+    if isinstance(store, Shared):
+        if isinstance(store.back, Shelves):
+            return Store.open(store.back.root, create=False, guarded=False), Trust.of_user(), False
+        return Store.open(store.root, create=False, guarded=False), None, True
     is_shared = os.path.isdir(store.root) and Keyring.of_user().has_own() and doubt(store.root) is not None
-    return store, Trust.of_user() if is_shared else None
+    return store, Trust.of_user() if is_shared else None, False
 
 
 class _Examination:
     """One look at a store."""
 
-    def __init__(self, store: Store, trust: Trust | None, repair: bool) -> None:
+    def __init__(self, store: Store, trust: Trust | None, is_front: bool, *, repair: bool) -> None:
         self._store = store
         self._trust = trust
+        self._wrong = ("corrupt",) if is_front else ("missing", "corrupt")
         self._repair = repair
         self._suspect = False
         self._bad: set[str] = set()
@@ -237,7 +243,7 @@ class _Examination:
     def _leads_nowhere(self, path: str, record: records.StepRecord) -> Iterator[Finding]:
         for name, artifact in record.outputs.items():
             condition = self._condition(artifact.digest, artifact.format in MANIFESTS)
-            if condition in ("missing", "corrupt"):
+            if condition in self._wrong:
                 yield self._damaged(path, f"the output `{record.step}.{name}` is {condition}: {artifact.digest}")
                 return
             if condition == "unknown" and not is_known(algorithm_of(artifact.digest)):

@@ -238,14 +238,17 @@ class _Records(Records):
         return self._refused.get(key, "")
 
     def put(self, record: StepRecord, *, settled: bool = True) -> None:
-        """Sign a record and store it in front and behind; see :meth:`Records.put`."""
+        """Sign a record and store it behind and in front; see :meth:`Records.put`.
+
+        Not in front first: what could not be put behind would be reused here, and nowhere else for ever.
+        """
         record = signed(record, must=True)
-        self._note(record)
-        super().put(record, settled=settled)
         for digest in self._named(record.outputs.values()):
             self._blobs.share(digest)
         if self._back.is_writable():
             self._back.put_record(record.key, encode(record))
+        self._note(record)
+        super().put(record, settled=settled)
 
     def drop_untrusted(self) -> None:
         """Forget what was taken in from those who are not trusted any more."""

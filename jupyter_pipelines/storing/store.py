@@ -295,7 +295,7 @@ class Store:
     def _check_format(self, make: bool) -> None:
         try:
             found = json.loads(self.door.read(MARK))
-            version = _version(found["schema"])
+            version = version_of(found["schema"])
         except FileNotFoundError:
             self._adopt(make)
             return
@@ -351,7 +351,8 @@ def _folder(url: str | Path) -> Path:
     return Path(os.path.abspath(os.path.expanduser(text)))
 
 
-def _version(schema: str) -> int:
+def version_of(schema: str) -> int:
+    """Return the version of a format that :func:`mark` has named; another text is a ValueError."""
     prefix, _, number = schema.rpartition("/")
     if f"{prefix}/" != SCHEMA:
         raise ValueError(schema)

@@ -987,3 +987,31 @@ def test_who_has_lost_the_lease_meanwhile_records_nothing(chain: Pipeline, store
     assert states(again)["load"] == "reused"
     assert again["load"].artifacts["rows"].bytes == 3
     assert store.blobs.path(again["load"].artifacts["rows"].digest).read_bytes() == b"456"
+
+
+def test_a_store_that_is_far_away_is_asked_for_no_longer_than_a_turn(tmp_path: Path, store: Store) -> None:
+    """Thirty steps are computed elsewhere: who asks for all of them at once hears nothing else meanwhile."""
+    asked: list[str] = []
+    turns: list[list[str]] = []
+
+    class Turns(Clock):
+        def sleep(self, seconds: float) -> None:
+            turns.append(asked.copy())
+            asked.clear()
+            super().sleep(seconds)
+
+    def try_acquire(key: str) -> Any:
+        asked.append(key)
+        clock.time += 0.06
+        return take(key) if len(turns) > 40 else None
+
+    clock, take = Turns(), store.leases.try_acquire
+    store.leases.try_acquire = try_acquire
+    names = [f"s{number}" for number in range(30)]
+    one = pipeline(tmp_path, *(step(name, outputs="x", code=name) for name in names))
+    executor = Inline({name: lambda: {"x": b"1"} for name in names}, clock=clock)
+    result = run_plan(plan(one, store), store=store, executor=executor, notebook=NOTEBOOK, clock=clock)
+    assert set(states(result).values()) == {"succeeded"}
+    waited = turns[1:40]
+    assert max(map(len, waited)) <= 2
+    assert len({key for keys in waited for key in keys}) == 30, "each has its turn"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,11 +10,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from tests.browser.places import free_port
 
 _KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests", "AWS_DEFAULT_REGION": "us-east-1"}
+_ADMIN = {"aws_access_key_id": "tests", "aws_secret_access_key": "tests", "region_name": "us-east-1"}
+_READS = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}],
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,27 @@ class Server:
 
         s3fs.S3FileSystem(endpoint_url=self.address, key="tests", secret="tests").mkdir(bucket)
         return f"s3://{bucket}"
+
+    @contextmanager
+    def reader(self, bucket: str) -> Iterator[Mapping[str, str]]:
+        """For a while nobody may do anything, but for somebody who may read this bucket; yield what makes one them."""
+        import boto3
+
+        admin = boto3.client("iam", endpoint_url=self.address, **_ADMIN)
+        name = bucket.removeprefix("s3://")
+        admin.create_user(UserName=name)
+        admin.put_user_policy(UserName=name, PolicyName="reads", PolicyDocument=json.dumps(_READS))
+        key = admin.create_access_key(UserName=name)["AccessKey"]
+        self._ask_for_rights("0")
+        try:
+            yield {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+        finally:
+            self._ask_for_rights("inf")
+
+    def _ask_for_rights(self, after: str) -> None:
+        plain = {"Content-Type": "text/plain"}
+        request = Request(f"{self.address}/moto-api/reset-auth", data=after.encode(), headers=plain)
+        urlopen(request, timeout=60).close()
 
 
 @contextmanager

@@ -13,11 +13,12 @@ import pytest
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storing import claims
 from jupyter_pipelines.storing.blobs import path_of as blob_path
+from jupyter_pipelines.storing.examining import examine
 from jupyter_pipelines.storing.records import path_of
 from jupyter_pipelines.storing.store import Store
 from jupyter_pipelines.testing import StoreContract
 from tests.journeys.book import Book
-from tests.storing.people import KEY, Person, person, record
+from tests.storing.people import KEY, OTHER_KEY, Person, person, record
 from tests.storing.places import Server, s3
 
 
@@ -178,6 +179,106 @@ def test_nobody_answers(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(StoreError) as caught:
         Store.open(f"{bucket.url}/elsewhere")
     assert caught.value.faults[0].code == "JP401"
+
+
+def test_a_damaged_object_heals_in_the_process_that_has_put_it(bucket: Bucket) -> None:
+    store = bucket.store_of(bucket.ada)
+    made = record(store)
+    store.records.put(made)
+    place = f"{bucket.url}/results/{blob_path(made.outputs['x'].digest)}"
+    for content in (b"valuX", None):
+        bucket.files().rm_file(place) if content is None else bucket.files().pipe_file(place, content)
+        store.records.put(record(store))
+        assert bucket.files().cat_file(place) == b"value"
+
+
+def test_what_could_not_be_put_is_not_reused_by_its_maker_alone(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step has failed for want of the bucket: when it runs again, everybody gets what it comes to."""
+    store = bucket.store_of(bucket.ada)
+    made = record(store)
+    with monkeypatch.context() as away:
+        away.setattr(store.back._files, "pipe_file", lambda *_, **__: (_ for _ in ()).throw(OSError("away")))
+        with pytest.raises(StoreError) as caught:
+            store.records.put(made)
+    assert caught.value.faults[0].code == "JP402"
+    assert store.records.get(KEY) is None
+    store.records.put(made)
+    assert bucket.store_of(bucket.bob).records.get(KEY) == made
+
+
+def test_a_slash_at_the_end_makes_no_other_store(bucket: Bucket) -> None:
+    bucket.ada.sits_down(bucket._patch)
+    one, other = Store.open(f"{bucket.url}/results"), Store.open(f"{bucket.url}/results/")
+    assert one.root == other.root
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"", b'{"schema": 7}', b"\xff"], ids=len)
+def test_a_mark_that_is_none_is_said(bucket: Bucket, content: bytes) -> None:
+    bucket.ada.sits_down(bucket._patch)
+    bucket.files().pipe_file(f"{bucket.url}/results/format.json", content)
+    with pytest.raises(StoreError) as caught:
+        Store.open(f"{bucket.url}/results")
+    assert caught.value.faults[0].code == "JP401"
+
+
+def test_who_may_only_read_a_bucket_reads_it_and_keeps_what_they_compute(bucket: Bucket) -> None:
+    store = bucket.store_of(bucket.ada)
+    made = record(store)
+    store.records.put(made)
+    with bucket.server.reader(bucket.url) as reader:
+        for name, value in reader.items():
+            bucket._patch.setenv(name, value)
+        other = bucket.store_of(bucket.bob)
+        assert other.records.get(KEY) == made
+        assert other.load(made.outputs["x"]) == b"value"
+        with other.leases.lease(OTHER_KEY) as lease:
+            assert lease.valid
+            other.records.put(mine := record(other, b"mine", key=OTHER_KEY))
+        assert other.records.get(OTHER_KEY) == mine
+        assert bucket.store_of(bucket.bob).load(mine.outputs["x"]) == b"mine"
+    assert not bucket.files().exists(f"{bucket.url}/results/{path_of(OTHER_KEY)}")
+
+
+def test_fsck_looks_at_the_front_and_misses_nothing_that_is_behind(bucket: Bucket) -> None:
+    store = bucket.store_of(bucket.ada)
+    made = record(store)
+    store.records.put(made)
+    blob = store.blobs.path(made.outputs["x"].digest)
+    blob.chmod(0o600)
+    blob.write_bytes(b"valuX")
+    found = examine(store.url)
+    assert [(one.kind, one.path) for one in found.findings] == [
+        ("damaged", blob_path(made.outputs["x"].digest)),
+        ("damaged", path_of(KEY)),
+    ]
+    assert blob.read_bytes() == b"valuX", "who only looks changes nothing"
+    assert examine(store.url, repair=True).code == 0
+    assert bucket.store_of(bucket.ada).load(made.outputs["x"]) == b"value"
+    other = bucket.store_of(bucket.bob)
+    assert other.records.get(KEY) == made
+    found = examine(other.url)
+    assert (found.findings, found.records, found.blobs) == ((), 1, 0)
+
+
+def test_credentials_that_have_run_out_are_not_taken_for_a_missing_right(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from botocore.exceptions import ClientError
+    from s3fs.errors import translate_boto_error
+
+    store = bucket.store_of(bucket.ada)
+    told = ClientError({"Error": {"Code": "ExpiredToken", "Message": "expired"}}, "PutObject")
+
+    def expired(*_: object, **__: object) -> None:
+        raise translate_boto_error(told)
+
+    for name in ("pipe_file", "put_file"):
+        monkeypatch.setattr(store.back._files, name, expired)
+    with pytest.raises(StoreError, match="expired") as caught:
+        store.blobs.put_bytes(b"value")
+    assert caught.value.faults[0].code == "JP402"
 
 
 @pytest.mark.kernel
