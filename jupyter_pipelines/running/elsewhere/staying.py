@@ -51,6 +51,8 @@ def perform(parcel: Mapping[str, Any], board: Any) -> dict[str, Any]:
     def wanted() -> bool:
         try:
             wish = ray.get(board.wished.remote(ticket["id"]), timeout=_ANSWER)
+        except ray.exceptions.GetTimeoutError:
+            return True  # a busy machine; Ray itself ends the tasks of a run that is gone
         except ray.exceptions.RayError:
             return False
         if wish is not None and wish not in heard:
