@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -12,11 +13,12 @@ from typing import Any, Literal
 
 import pytest
 
+from jupyter_pipelines.errors import StepFailed
 from jupyter_pipelines.pipeline.step import Resources
 from jupyter_pipelines.planning import packages
 from jupyter_pipelines.running.elsewhere import asking
 from jupyter_pipelines.running.elsewhere.handing import Elsewhere
-from jupyter_pipelines.running.elsewhere.packing import Parcel
+from jupyter_pipelines.running.elsewhere.packing import Parcel, pack
 from jupyter_pipelines.running.elsewhere.placing import Place
 from jupyter_pipelines.running.executors import Need
 from jupyter_pipelines.running.ticket import Outcome, Ticket
@@ -216,3 +218,25 @@ def test_a_worker_that_cannot_take_part_gets_nothing(shop: Workshop) -> None:
             assert engine.sent[running][0] == "same"
             engine.answer(running)
             assert engine.outcome().ticket == running
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user to be")
+def test_a_file_that_cannot_be_read_is_named(shop: Workshop) -> None:
+    """A file that the step's code names, and that is somebody else's."""
+    (shop.project / "theirs.csv").write_text("1")
+    os.seteuid(65534)
+    try:
+        with pytest.raises(StepFailed, match=r"a file of step `fit` cannot be taken along: .*theirs\.csv: Permission"):
+            pack(replace(shop.ticket("1"), sources=[{"path": "theirs.csv"}]), shop.store)
+    finally:
+        os.seteuid(0)
+
+
+def test_what_is_no_file_stays_here(shop: Workshop, begin: Callable[..., Hands]) -> None:
+    """Somebody listens there, and would have to be listened to."""
+    os.mkfifo(shop.project / "pipe")
+    engine = begin(place("a"))
+    ticket = replace(shop.ticket("1"), sources=[{"path": "pipe"}])
+    engine.submit(ticket)
+    engine.answer(ticket.id)
+    assert engine.outcome().state == "succeeded"

@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -53,7 +54,9 @@ class Ray(Elsewhere):
     def _join(self) -> None:
         import ray
 
-        if not ray.is_initialized():
+        if ray.is_initialized():
+            self._same_cluster()
+        else:
             self._ours = True
             # A cluster of our own sends no statistics, unless the user wants it.
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -64,6 +67,14 @@ class Ray(Elsewhere):
         here = self._at(ray.get_runtime_context().get_node_id())
         self._board = ray.remote(num_cpus=0, max_restarts=0)(staying.Board).options(**here).remote()
         threading.Thread(target=self._listen, name="jupyter-pipelines-ray", daemon=True).start()
+
+    def _same_cluster(self) -> None:
+        """See to it that the cluster that this process is connected to is the one that was meant."""
+        import ray
+
+        found = ray.get_runtime_context().gcs_address
+        if self._where not in ("", "auto", found) and not set(_known_as(self._where)) & set(_known_as(found)):
+            raise ValueError(f"this process is connected to another one already, {found}")
 
     def _listen(self) -> None:
         """Read what nodes tell, again and again; what is over is said after all that it has told."""
@@ -83,6 +94,8 @@ class Ray(Elsewhere):
     def _look(self) -> list[Place]:
         import ray
 
+        # Without its head Ray would not answer for a minute, and end this process then.
+        socket.create_connection(_head(), timeout=PATIENCE).close()
         nodes = ray.nodes()  # type: ignore[no-untyped-call]
         return [staying.place(node) for node in nodes if node["Alive"]]
 
@@ -148,6 +161,23 @@ class Ray(Elsewhere):
         if self._ours:
             with contextlib.suppress(Exception):
                 ray.shutdown()
+
+
+def _head() -> tuple[str, int]:
+    """Return where the head of the cluster is that this process is connected to."""
+    import ray
+
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _known_as(address: str) -> list[Any]:
+    """Return all addresses that a name stands for, with the port; none if nobody knows the name."""
+    host, _, port = address.rpartition(":")
+    try:
+        return [one[4][:2] for one in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)]
+    except OSError:
+        return []
 
 
 def _settings(where: str, threads: int) -> dict[str, Any]:
