@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from jupyter_pipelines.errors import PluginError
 from jupyter_pipelines.running.elsewhere.on_ray import Ray
-from jupyter_pipelines.running.executors import Executor
+from jupyter_pipelines.running.executors import Executor, Need
 from jupyter_pipelines.testing import ExecutorContract
 from tests.running.rays import Rays, rays
 
@@ -33,3 +35,10 @@ class TestRay(ExecutorContract):
 
     def executor(self, jobs: int) -> Executor:
         return Ray(jobs, self.address)
+
+    def test_another_cluster_than_the_one_of_this_process_is_refused(self) -> None:
+        """Ray has one for a process: a step would run in the wrong place."""
+        with closing(Ray(1, "127.0.0.1:1")) as other, pytest.raises(PluginError) as caught:
+            other.survey([Need(step="fit")])
+        assert caught.value.faults[0].code == "JP607"
+        assert self.address in str(caught.value)

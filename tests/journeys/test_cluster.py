@@ -11,39 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.journeys.book import Book
+from tests.journeys.distant import HOLD, children, commands, held, wait_for, with_words
 from tests.running.clusters import Cluster, cluster
 
 pytestmark = pytest.mark.kernel
 PLAIN = "--nthreads 1 --resources CPU=2"
 LARGE = "--nthreads 1 --resources CPU=4,GPU=1"
 FLIGHTS = Path(__file__).parents[2] / "notebooks" / "flights.ipynb"
-CELLS = (
-    "%%params\nfactor: int = 3",
-    "from counting.words import count\nimport settings",
-    (
-        "%%step load -i raw=data/words.txt more=data/parts -o words\n"
-        "import os\nwords = raw.read_text().split() + [one.read_text() for one in sorted(more.iterdir())]\n"
-        "assert os.path.exists('data/words.txt')"
-    ),
-    (
-        "%%step measure -i words -p factor -o sizes table:file tree:folder\n"
-        "sizes = {one: count(one) * factor + settings.OFFSET for one in words}\n"
-        "table.write_text(str(sizes))\n(tree / 'a').mkdir()\n(tree / 'a' / 'b').write_text('b')"
-    ),
-    (
-        "%%step where -i sizes table tree --gpus 1 -o seen\n"
-        "seen = [sorted(sizes), table.read_text(), (tree / 'a' / 'b').read_text()]"
-    ),
-    "%%step last -i seen -o n\nprint('counted')\nn = len(seen)",
-)
-HOLD = (
-    (
-        "%%step hold -o x\nimport pathlib, time\n"
-        "with open({folder!r} + '/started', 'a') as f: f.write('x')\n"
-        "while not pathlib.Path({folder!r}, 'go').exists(): time.sleep(0.01)\nx = 1"
-    ),
-    "%%step after -i x -o y\ny = x + 1",
-)
 
 
 @pytest.fixture(scope="module")
@@ -64,33 +38,7 @@ def own(tmp_path: Path) -> Iterator[Cluster]:
 @pytest.fixture
 def words(book: Book) -> Book:
     """A notebook with modules and data of its own, below the project's folder."""
-    book.folder /= "analysis"
-    for path, text in {
-        "counting/__init__.py": "",
-        "counting/words.py": "from counting.more import plus\n\ndef count(word):\n    return len(word) + plus\n",
-        "counting/more.py": "plus = 1\n",
-        "settings.py": "OFFSET = 100\n",
-        "data/words.txt": "one two three",
-        "data/parts/1": "four",
-        "data/parts/2": "five",
-    }.items():
-        (book.folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (book.folder / path).write_text(text)
-    return book.write(*CELLS)
-
-
-def held(book: Book, tmp_path: Path, *more: str) -> Path:
-    folder = tmp_path / "held"
-    folder.mkdir()
-    book.write(*(cell.replace("{folder!r}", repr(str(folder))) for cell in HOLD), *more)
-    return folder
-
-
-def wait_for(path: Path, text: str) -> None:
-    end = time.monotonic() + 120
-    while not (path.exists() and path.read_text() == text):
-        assert time.monotonic() < end
-        time.sleep(0.02)  # another process writes it
+    return with_words(book)
 
 
 def test_the_results_are_those_of_a_local_run(words: Book, four: Cluster, tmp_path: Path) -> None:
@@ -216,7 +164,7 @@ def test_a_worker_is_killed_while_it_runs_a_step(book: Book, own: Cluster, tmp_p
     running = book.start("run", "--json", "--on", f"dask:{own.address}")
     wait_for(folder / "started", "x")
     victim = next(
-        worker for worker in own.workers if _children(worker.pid)
+        worker for worker in own.workers if children(worker.pid)
     )  # the one that has started processes for the step
     victim.send_signal(signal.SIGKILL)
     if retries:
@@ -256,7 +204,7 @@ def test_a_cancelled_run_ends_what_its_steps_have_started_there(book: Book, own:
     running.send_signal(signal.SIGINT)
     _out, err = running.communicate(timeout=120)
     assert running.returncode == 130, err
-    assert not [one for one in _commands() if "987654" in one]
+    assert not [one for one in commands() if "987654" in one]
 
 
 def test_what_a_killed_run_has_left_there_ends(book: Book, own: Cluster, tmp_path: Path) -> None:
@@ -268,7 +216,7 @@ def test_what_a_killed_run_has_left_there_ends(book: Book, own: Cluster, tmp_pat
     running.kill()
     running.communicate(timeout=120)
     end = time.monotonic() + 60
-    while [one for one in _commands() if "876543" in one]:
+    while [one for one in commands() if "876543" in one]:
         assert time.monotonic() < end
         time.sleep(0.05)  # the worker notices by itself
     (folder / "go").touch()
@@ -292,17 +240,3 @@ def test_a_secret_has_to_be_where_the_workers_are(book: Book, four: Cluster) -> 
     assert {fault["code"] for fault in answer.document["faults"]} == {"JP608"}
     assert "`HERE_ONLY` is not set" in answer.err
     assert "hush-hush" not in answer.err + answer.out
-
-
-def _children(pid: int) -> list[str]:
-    import psutil
-
-    return [str(one.pid) for one in psutil.Process(pid).children(recursive=True)]
-
-
-def _commands() -> Iterator[str]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            yield (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue

@@ -7,6 +7,7 @@ engine runs several tasks in one. So its tasks hand parcels to the workers that 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import shutil
@@ -25,6 +26,7 @@ from jupyter_pipelines.running.ticket import Given, Outcome, Progress, Publish, 
 from jupyter_pipelines.storing.blobs import Incoming
 from jupyter_pipelines.storing.store import Store
 
+logger = logging.getLogger(__name__)
 Tell = Callable[[dict[str, Any]], None]
 _PACE = 0.05
 _LOOK = 0.5
@@ -149,7 +151,7 @@ class Agent:
         if job is None:
             return
         if isinstance(news, Progress):
-            job.tell({"progress": news.to_dict()})
+            _say(job, {"progress": news.to_dict()})
         else:
             del self._jobs[news.ticket]
             job.done.put(news)
@@ -253,7 +255,14 @@ def _tell_log(job: _Job) -> None:
         return
     if piece:
         job.said += len(piece)
-        job.tell({"log": piece.decode("utf-8", "surrogateescape"), "ticket": job.ticket.id})
+        _say(job, {"log": piece.decode("utf-8", "surrogateescape"), "ticket": job.ticket.id})
+
+
+def _say(job: _Job, news: dict[str, Any]) -> None:
+    try:
+        job.tell(news)
+    except Exception as error:  # noqa: BLE001 - whatever a connection can fail with; the outcome takes another way
+        logger.info("nobody hears of ticket %s: %s", job.ticket.id, error)
 
 
 def broken(ticket: Mapping[str, Any], error: PipelinesError) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def questions(needs: Sequence[Need]) -> dict[str, Any]:
 def differences(needs: Sequence[Need], answer: Any) -> list[str]:
     """Return why a worker cannot run steps whose keys name another environment; nothing when it can."""
     if not isinstance(answer, Mapping):
-        return [f"jupyter-pipelines does not answer there: {answer}"]
+        return [f"no jupyter-pipelines that answers: {answer}"]
     found: dict[str, None] = {}
     for need in needs:
         if need.python and need.python != answer["python"]:

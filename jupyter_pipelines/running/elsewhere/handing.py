@@ -14,6 +14,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ from jupyter_pipelines.errors import ExecutorLost, Fault, PipelinesError, Plugin
 from jupyter_pipelines.pipeline.step import Resources
 from jupyter_pipelines.running.elsewhere import asking
 from jupyter_pipelines.running.elsewhere.packing import Parcel, pack, unpack
-from jupyter_pipelines.running.elsewhere.placing import Place, Places
+from jupyter_pipelines.running.elsewhere.placing import Place, Places, at_least
 from jupyter_pipelines.running.executors import Need, Room, lacking
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
 from jupyter_pipelines.running.worker import lost
@@ -138,7 +139,9 @@ class Elsewhere(ABC):
         if not self._fit:
             return [replace(doubt, severity="error") for doubt in doubts]
         offers = [place for place in self._workers().values() if place.name in self._fit]
-        refused = [fault for need in needs for fault in lacking(need, [place.offer for place in offers])]
+        self._places.renew(offers)
+        taking = [replace(need, demand=at_least(need.demand)) for need in needs]
+        refused = [fault for need in taking for fault in lacking(need, [place.offer for place in offers])]
         said = tuple(f"worker {place}" for place in offers[:8])
         return [*(replace(fault, notes=said) for fault in refused), *doubts]
 
@@ -247,13 +250,21 @@ class Elsewhere(ABC):
         while (chosen := self._places.next()) is not None:
             ticket, worker = chosen
             try:
-                parcel = pack(ticket, self._store(ticket.store))
-                future = self._send(ticket, parcel, worker)
+                future = self._sent(ticket, pack(ticket, self._store(ticket.store)), worker)
             except PipelinesError as error:
                 self._news.put(("outcome", Outcome(ticket=ticket.id, state="failed", fault=error.faults[0])))
                 continue
             self._futures[ticket.id] = (future, worker)
             future.add_done_callback(lambda done, ticket=ticket.id: self._announce(ticket, done))
+
+    def _sent(self, ticket: Ticket, parcel: Parcel, worker: str) -> Any:
+        """Return the future of a parcel; what the engine does not take has failed at once."""
+        try:
+            return self._send(ticket, parcel, worker)
+        except Exception as error:  # noqa: BLE001 - whatever an engine can refuse it with
+            failed: Future[Any] = Future()
+            failed.set_exception(error)
+            return failed
 
     def _announce(self, ticket: str, future: Any) -> None:
         """Say that a parcel is over."""
@@ -310,17 +321,27 @@ class Elsewhere(ABC):
             if not self._answers():
                 return self._on_gone(str(error) or type(error).__name__)
             worker = self._futures[name][1]
-            self._known().pop(worker, None)
+            self._places.shun(worker)
             return [lost(ticket, f"the {self.ENGINE} worker {worker} fails", (f"{type(error).__name__}: {error}",))]
 
     def _on_workers(self, places: Mapping[str, Place]) -> Sequence[Outcome]:
-        found = []
-        for name in self._places.renew(places.values()):
-            ticket = self._tickets.get(name)
-            if ticket is not None:
-                worker = self._futures[name][1]
-                found.append(lost(ticket, f"the {self.ENGINE} worker {worker} is gone"))
-        return found
+        # Somebody may have looked before it was known who can take part.
+        fit = [place for name, place in places.items() if self._fit is None or name in self._fit]
+        gone = [name for name in self._places.renew(fit) if name in self._tickets and name in self._futures]
+        found = [
+            lost(self._tickets[name], f"the {self.ENGINE} worker {self._futures[name][1]} is gone") for name in gone
+        ]
+        return [*found, *(self._left_alone(ticket) for ticket in self._places.withdraw_hopeless())]
+
+    def _left_alone(self, ticket: Ticket) -> Outcome:
+        """Return what becomes of a ticket for which there was a worker, and is none any more."""
+        fault = Fault(
+            code="JP308",
+            message=f"no worker is left in the {self.ENGINE} cluster that has what step `{ticket.step}` asks for",
+            suggestion="start some, and run again: what is done already is reused",
+            step=ticket.step,
+        )
+        return Outcome(ticket=ticket.id, state="died", fault=fault)
 
     def _on_gone(self, why: str) -> Sequence[Outcome]:
         self._gone = why

@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,6 +22,7 @@ from jupyter_pipelines.running.elsewhere.placing import Place
 from jupyter_pipelines.running.executors.local import cores
 from jupyter_pipelines.running.ticket import Ticket
 
+logger = logging.getLogger(__name__)
 _START = 60.0
 """Seconds for the first process of a node to start and answer."""
 _PACE = 0.05
@@ -47,18 +49,32 @@ class Ray(Elsewhere):
         self._ours = False
         self._board: Any = None
         self._ended: queue.Queue[tuple[str, Any]] = queue.Queue()
+        self._quiet = contextlib.ExitStack()
 
     def _join(self) -> None:
         import ray
 
-        if not ray.is_initialized():
+        if ray.is_initialized():
+            self._same_cluster()
+        else:
             self._ours = True
             # A cluster of our own sends no statistics, unless the user wants it.
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             with _own_signals():
                 ray.init(**_settings(self._where, max(cores(), self._threads)))
-        self._board = ray.remote(num_cpus=0, max_restarts=0)(staying.Board).remote()
+        self._quiet.enter_context(_own_output())
+        # Nowhere else: a node that dies would take what all others have to say with it.
+        here = self._at(ray.get_runtime_context().get_node_id())
+        self._board = ray.remote(num_cpus=0, max_restarts=0)(staying.Board).options(**here).remote()
         threading.Thread(target=self._listen, name="jupyter-pipelines-ray", daemon=True).start()
+
+    def _same_cluster(self) -> None:
+        """See to it that the cluster that this process is connected to is the one that was meant."""
+        import ray
+
+        found = ray.get_runtime_context().gcs_address
+        if self._where not in ("", "auto", found) and not set(_known_as(self._where)) & set(_known_as(found)):
+            raise ValueError(f"this process is connected to another one already, {found}")
 
     def _listen(self) -> None:
         """Read what nodes tell, again and again; what is over is said after all that it has told."""
@@ -78,6 +94,8 @@ class Ray(Elsewhere):
     def _look(self) -> list[Place]:
         import ray
 
+        # Without its head Ray would not answer for a minute, and end this process then.
+        socket.create_connection(_head(), timeout=PATIENCE).close()
         nodes = ray.nodes()  # type: ignore[no-untyped-call]
         return [staying.place(node) for node in nodes if node["Alive"]]
 
@@ -96,16 +114,21 @@ class Ray(Elsewhere):
     def _on(self, name: str, **demand: Any) -> Any:
         """Return what starts a function as a task on a node, once."""
         import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        there = NodeAffinitySchedulingStrategy(staying.node_of(name), soft=False)
 
         def start(function: Any, *arguments: Any) -> Any:
             # Ray would end a process after each task with a GPU: its warm kernels stay for the next one.
             task = ray.remote(max_calls=0)(function)
-            return task.options(max_retries=0, scheduling_strategy=there, **demand).remote(*arguments)
+            there = self._at(staying.node_of(name))
+            return task.options(max_retries=0, **there, **demand).remote(*arguments)
 
         return start
+
+    @staticmethod
+    def _at(node: str) -> dict[str, Any]:
+        """Return what makes Ray start something on a node, and on no other."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
     def _send(self, ticket: Ticket, parcel: Parcel, worker: str) -> Any:
         demand = self._places.demand(ticket.step)
@@ -134,9 +157,27 @@ class Ray(Elsewhere):
 
         with contextlib.suppress(Exception):
             ray.kill(self._board)
+        self._quiet.close()
         if self._ours:
             with contextlib.suppress(Exception):
                 ray.shutdown()
+
+
+def _head() -> tuple[str, int]:
+    """Return where the head of the cluster is that this process is connected to."""
+    import ray
+
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _known_as(address: str) -> list[Any]:
+    """Return all addresses that a name stands for, with the port; none if nobody knows the name."""
+    host, _, port = address.rpartition(":")
+    try:
+        return [one[4][:2] for one in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)]
+    except OSError:
+        return []
 
 
 def _settings(where: str, threads: int) -> dict[str, Any]:
@@ -157,3 +198,21 @@ def _own_signals() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _own_output() -> Iterator[None]:
+    """Keep what nodes complain of out of the answers of a command: Ray prints it among them, whatever it is told."""
+    from ray._private import worker
+
+    name = "print_to_stdstream"
+    before = getattr(worker, name, None)
+    setattr(worker, name, _note)
+    try:
+        yield
+    finally:
+        setattr(worker, name, before)
+
+
+def _note(data: Mapping[str, Any], **_: Any) -> None:
+    logger.info("Ray says: %s", " ".join(map(str, data.get("lines", ()))))

@@ -97,8 +97,12 @@ class _Packing:
         if "text" in source:
             self._texts[within] = source["text"]
             self._module(path, source.get("name", path.stem))
-        elif path.exists():
-            self._put(path, within)
+            return
+        try:
+            if path.is_file() or path.is_dir():
+                self._put(path, within)
+        except OSError as error:
+            raise StepFailed(_gone("", path, self._ticket.step, error)) from error
 
     def _module(self, path: Path, name: str) -> None:
         """Note where a module is imported from, and take along the packages that it is in."""
@@ -166,9 +170,10 @@ def _place(store: Store, digest: str, target: Path) -> None:
 
 
 def _gone(name: str, path: Path, step: str, error: OSError) -> Fault:
+    what = f"the input `{name}`" if name else "a file"
     return Fault(
         code="JP310",
-        message=f"the input `{name}` of step `{step}` cannot be taken along: {path}: {error.strerror or error}",
+        message=f"{what} of step `{step}` cannot be taken along: {path}: {error.strerror or error}",
         suggestion="put the file back, and run again",
         step=step,
     )

@@ -7,8 +7,8 @@ let one ticket wait behind another that wants something else.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from jupyter_pipelines.pipeline.step import Resources
 from jupyter_pipelines.running.executors import KINDS, amount
@@ -40,6 +40,10 @@ class Place:
             _wanted(kind, demand) <= self.free(kind) for kind in KINDS if _wanted(kind, demand)
         )
 
+    def could(self, demand: Resources) -> bool:
+        """Tell whether there is room for a ticket when nothing else is here."""
+        return replace(self, taken={}).fits(demand)
+
     def free(self, kind: str) -> float:
         """Return how much is left of something."""
         most = getattr(self.offer, kind)
@@ -66,6 +70,7 @@ class Places:
         self._places: dict[str, Place] = {}
         self._waiting: deque[Ticket] = deque()
         self._demands: Mapping[str, Resources] = {}
+        self._shunned: set[str] = set()
 
     def expect(self, demands: Mapping[str, Resources]) -> None:
         """Learn what the tickets of each step will ask for."""
@@ -101,6 +106,22 @@ class Places:
         self._waiting.clear()
         return found
 
+    def withdraw_hopeless(self) -> list[Ticket]:
+        """Take the tickets back that wait for what no worker has, even when it has nothing else to do."""
+        demands = {self.demand(ticket.step) for ticket in self._waiting}
+        hopeless = {one for one in demands if not any(place.could(one) for place in self._open())}
+        found = [ticket for ticket in self._waiting if self.demand(ticket.step) in hopeless]
+        if found:
+            self._waiting = deque(ticket for ticket in self._waiting if self.demand(ticket.step) not in hopeless)
+        return found
+
+    def shun(self, name: str) -> None:
+        """Give a worker nothing more; what it has it may finish."""
+        self._shunned.add(name)
+
+    def _open(self) -> Iterator[Place]:
+        return (place for name, place in self._places.items() if name not in self._shunned)
+
     def leave(self, ticket: str) -> None:
         """Note that a ticket is over."""
         for place in self._places.values():
@@ -123,7 +144,7 @@ class Places:
 
     def _best(self, demand: Resources) -> Place | None:
         """Return the worker with room that has least of what is rare, and most of what is left."""
-        fitting = [place for place in self._places.values() if place.fits(demand)]
+        fitting = [place for place in self._open() if place.fits(demand)]
         return min(fitting, key=lambda one: (one.offer.gpus or 0, len(one.taken) / one.slots, one.name), default=None)
 
 
@@ -132,3 +153,8 @@ def _wanted(kind: str, demand: Resources) -> int:
     if wanted is None:
         return 1 if kind == "cpus" else 0
     return int(wanted)
+
+
+def at_least(demand: Resources) -> Resources:
+    """Return what a ticket takes that asks for this: a core, if it says nothing of cores."""
+    return replace(demand, cpus=_wanted("cpus", demand))

@@ -11,6 +11,7 @@ from jupyter_pipelines.pipeline.step import Resources
 from jupyter_pipelines.running.elsewhere.placing import Place
 
 _ANSWER = 10.0
+_SELECTORS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 class Board:
@@ -50,6 +51,8 @@ def perform(parcel: Mapping[str, Any], board: Any) -> dict[str, Any]:
     def wanted() -> bool:
         try:
             wish = ray.get(board.wished.remote(ticket["id"]), timeout=_ANSWER)
+        except ray.exceptions.GetTimeoutError:
+            return True  # a busy machine; Ray itself ends the tasks of a run that is gone
         except ray.exceptions.RayError:
             return False
         if wish is not None and wish not in heard:
@@ -57,15 +60,24 @@ def perform(parcel: Mapping[str, Any], board: Any) -> dict[str, Any]:
             here.cancel(ticket["id"], hard=wish)
         return True
 
-    # The processes that kernels are forked from may be older than Ray's choice of GPUs for this task.
-    gpus = {name: value for name, value in os.environ.items() if name == "CUDA_VISIBLE_DEVICES"}
-    meant = {**parcel, "ticket": {**ticket, "late": {**ticket.get("late", {}), **gpus}}}
+    meant = {**parcel, "ticket": {**ticket, "late": {**ticket.get("late", {}), **_gpus()}}}
     try:
         return here.run(meant, board.tell.remote, wanted)
     except PipelinesError as error:
         return agent.broken(ticket, error)
     finally:
         wanted()  # what was told before has arrived when the board answers
+
+
+def _gpus() -> dict[str, str]:
+    """Return what a step has to be told, so that it sees the GPUs that Ray chose for this task, and no others."""
+    import ray
+
+    # Ray says nothing to a task without any, which would see them all; and the processes that kernels are forked from
+    # may be older than this task.
+    if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
+        return dict.fromkeys(_SELECTORS, "")
+    return {name: os.environ[name] for name in _SELECTORS if name in os.environ}
 
 
 def place(node: Mapping[str, Any]) -> Place:

@@ -1,0 +1,148 @@
+"""A pipeline on a real Ray cluster: two nodes of two kinds, which share nothing with the run but the store."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.book import Book
+from tests.journeys.distant import commands, held, wait_for, with_words
+from tests.running.rays import Rays, rays
+
+pytestmark = pytest.mark.kernel
+PLAIN = "--num-cpus 2"
+LARGE = "--num-cpus 4 --num-gpus 2"
+SEES = "%%step {name} {options} -o {name}\nimport os\n{name} = os.environ.get('CUDA_VISIBLE_DEVICES')"
+MEET = (
+    "%%step {name} --gpus 1 -o {name}\nimport os, pathlib, time\nfolder = pathlib.Path({folder!r})\n"
+    "(folder / '{name}').touch()\nend = time.monotonic() + 60\n"
+    "while not (folder / '{other}').exists():\n    assert time.monotonic() < end\n    time.sleep(0.01)\n"
+    "{name} = os.environ.get('CUDA_VISIBLE_DEVICES')"
+)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rays]:
+    """A plain node, with the head, and a large one."""
+    with rays(tmp_path_factory.mktemp("rays"), PLAIN, LARGE) as made:
+        yield made
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Rays]:
+    """A cluster to be harmed."""
+    (tmp_path / "rays").mkdir()
+    with rays(tmp_path / "rays", PLAIN) as made:
+        yield made
+
+
+def on(cluster: Rays, book: Book) -> str:
+    """Give a notebook what it needs to be let in; return the option that leads there."""
+    book.environment |= cluster.environment
+    return f"--on=ray:{cluster.address}"
+
+
+def test_the_results_are_those_of_a_local_run(book: Book, two: Rays, tmp_path: Path) -> None:
+    where, words = on(two, book), with_words(book)
+    here = words.run("--store", str(tmp_path / "here"))
+    assert here.code == 0, here.err
+    there = words.run("--store", str(tmp_path / "there"), where)
+    assert there.code == 0, there.err
+    assert there.steps("outputs") == here.steps("outputs")
+    assert there.steps("key") == here.steps("key")
+    for notebook in map(Path, there.steps("notebook").values()):
+        text = notebook.read_text()
+        assert '"completed"' in text
+        assert ".parcel" not in text
+    assert "counted" in notebook.with_suffix(".log").read_text()
+    again = words.run("--store", str(tmp_path / "there"), where)
+    assert set(again.steps("state").values()) == {"reused"}
+
+
+def test_steps_see_the_gpus_that_were_chosen_for_them_and_no_others(book: Book, two: Rays, tmp_path: Path) -> None:
+    """Two at once see different ones; what runs after them in the same processes sees none."""
+    pairs = (("one", "other"), ("other", "one"))
+    after = {"a": "-i one other --cpus 4", "b": "-i one other --cpus 4", "plain": "-i a b", "both": "--gpus 2"}
+    book.write(
+        *(MEET.format(name=name, other=other, folder=str(tmp_path)) for name, other in pairs),
+        *(SEES.format(name=name, options=options) for name, options in after.items()),
+    )
+    answer = book.run(on(two, book))
+    assert answer.code == 0, answer.err
+    seen = {name: book.value(f"{name}.{name}") for name in ("one", "other", *after)}
+    assert {seen["one"], seen["other"]} == {"0", "1"}
+    assert sorted(seen["both"].split(",")) == ["0", "1"]
+    assert (seen["a"], seen["b"], seen["plain"]) == ("", "", "")
+
+
+def test_a_demand_that_no_node_meets_is_refused_with_what_they_offer(book: Book, two: Rays) -> None:
+    book.write("%%step a --gpus 9 -o x\nx = 1", "%%step b --cpus 5 -o y\ny = 1")
+    answer = book.run(on(two, book))
+    assert answer.code == 2
+    faults = [one["message"] for one in answer.document["faults"] if one["code"] == "JP604"]
+    assert "step `a` asks for 9 gpus, and there are 2 gpus" in faults
+    assert "step `b` asks for 5 cpus, and there are 4 cpus" in faults
+    assert "4 cpus, 2 gpus" in answer.err
+    assert not (book.folder / ".pipelines" / "runs").exists()
+
+
+def test_one_step_goes_there_and_the_others_stay(book: Book, two: Rays) -> None:
+    where = on(two, book).removeprefix("--on=")
+    book.write(
+        "%%step a -o x\nimport os\nx = os.getcwd()",
+        f"%%step b -i x --on {where} --cpus 4 -o y\nimport os\ny = os.getcwd()",
+    )
+    answer = book.run()
+    assert answer.code == 0, answer.err
+    assert book.value("a.x") == str(book.folder)
+    assert book.value("b.y") != str(book.folder)
+
+
+def test_a_node_is_killed_while_it_runs_a_step(book: Book, two: Rays, tmp_path: Path) -> None:
+    """The step asks for one GPU: the node that is added has least of what is rare, and gets it."""
+    folder, where = held(book, tmp_path), on(two, book)
+    book.edit("%%step hold", "%%step hold --gpus 1")
+    victim = two.add("--num-cpus 1 --num-gpus 1")
+    running = book.start("run", "--json", where)
+    wait_for(folder / "started", "x")
+    two.kill(victim)
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 1, err
+    assert "JP308" in out
+    assert "the Ray worker" in err
+    assert "Traceback" not in err
+    (folder / "go").touch()
+    again = book.run(where)
+    assert again.code == 0, again.err
+    assert book.value("after.y") == 2
+    assert (folder / "started").read_text() == "xx"
+    assert len(list((book.folder / ".pipelines" / "records").rglob("*.json"))) == 2
+
+
+def test_a_cancelled_run_ends_what_its_steps_have_started_there(book: Book, two: Rays, tmp_path: Path) -> None:
+    folder = held(book, tmp_path)
+    book.edit("with open", "import subprocess; subprocess.Popen(['sleep', '765432'])\nwith open")
+    running = book.start("run", "--json", on(two, book))
+    wait_for(folder / "started", "x")
+    running.send_signal(signal.SIGINT)
+    _out, err = running.communicate(timeout=120)
+    assert running.returncode == 130, err
+    assert not [one for one in commands() if "765432" in one]
+
+
+def test_the_head_is_killed_while_a_step_runs(book: Book, own: Rays, tmp_path: Path) -> None:
+    folder = held(book, tmp_path)
+    running = book.start("run", "--json", on(own, book))
+    wait_for(folder / "started", "x")
+    own.kill(own.nodes[0])
+    _out, err = running.communicate(timeout=120)
+    assert running.returncode == 1, err
+    assert f"the Ray scheduler {own.address} is gone" in err
+    assert "Traceback" not in err
+    (folder / "go").touch()
+    again = book.run()
+    assert again.code == 0, again.err
+    assert book.value("after.y") == 2
