@@ -104,5 +104,8 @@ def _value(word: Word) -> Scalar:
     if word.shown[-1:] in ("'", '"'):
         return text
     if _INT.fullmatch(text):
+        plain = str(int(text))
+        if len(text.lstrip("+-")) > len(plain.lstrip("-")):
+            raise Unreadable(f"`{text}` may be a number or a text", f"write `{plain}`, or `'{text}'` in quotes", word)
         return int(text)
     return float(text) if _FLOAT.fullmatch(text) else _WORDS.get(text, text)

@@ -61,6 +61,7 @@ def test_several_names_make_a_grid_however_they_are_written() -> None:
         ("--foreach 2,4", "JP101", "has no name"),
         ("--foreach depth=", "JP101", "lacks its values"),
         ("--foreach depth=2,b", "JP101", "several types"),
+        ("--foreach depth=01,02", "JP101", "`01` may be a number or a text"),
         ("--foreach depth=2 --foreach depth=3", "JP106", "stands twice"),
         ("--foreach depth=2 --at-once 0", "JP604", "at least 1"),
         ("--foreach depth=2 --allow-failed 1.5", "JP604", "percent"),
