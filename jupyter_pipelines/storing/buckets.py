@@ -28,6 +28,7 @@ from jupyter_pipelines.storing.signing import Trust
 from jupyter_pipelines.storing.store import FORMAT, MARK, Store, mark, version_of
 
 logger = logging.getLogger(__name__)
+_RETRIES = 2
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "abfs": "adlfs", "az": "adlfs", "gs": "gcsfs", "gcs": "gcsfs"}
 
 
@@ -243,6 +244,9 @@ def _opened(url: str) -> tuple[Any, str]:
         files, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
     except (ImportError, ValueError) as error:
         raise StoreError(_no_package(scheme, error)) from error
+    if isinstance(getattr(files, "retries", None), int):
+        # For each of these the library below asks several times as well, and waits each time.
+        files.retries = min(files.retries, _RETRIES)
     return files, str(root).rstrip("/")
 
 

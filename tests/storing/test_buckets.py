@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -279,6 +282,36 @@ def test_credentials_that_have_run_out_are_not_taken_for_a_missing_right(
     with pytest.raises(StoreError, match="expired") as caught:
         store.blobs.put_bytes(b"value")
     assert caught.value.faults[0].code == "JP402"
+
+
+def test_a_server_that_says_nothing_is_not_asked_again_and_again(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two libraries have their own idea of how often; together they would take minutes for each question."""
+    from s3fs import S3FileSystem
+
+    monkeypatch.setattr(S3FileSystem, "read_timeout", 0.2)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    bucket.ada.sits_down(monkeypatch)
+    asked: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        listening = threading.Thread(target=_listen, args=(silent, asked), daemon=True)
+        listening.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(StoreError) as caught:
+            Store.open(f"{bucket.url}/silent")
+        silent.shutdown(socket.SHUT_RDWR)
+        listening.join()
+    for one in asked:
+        one.close()
+    assert caught.value.faults[0].code == "JP401"
+    assert 1 <= len(asked) <= 2
+
+
+def _listen(silent: socket.socket, asked: list[socket.socket]) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            asked.append(silent.accept()[0])
 
 
 @pytest.mark.kernel
