@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,3 +105,29 @@ def test_a_database_that_is_not_there_is_told_before_anything_runs(team: list[Bo
     assert [fault["code"] for fault in answer.document["faults"]] == ["JP415"]
     assert "secret-word" not in answer.out + answer.err
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_database_that_goes_away_in_the_middle_of_a_run_stops_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    book = Book(folder)
+    hold = (
+        f"%%step hold -o x\nimport pathlib, time\npathlib.Path({str(tmp_path)!r}, 'started').touch()\n"
+        f"while not pathlib.Path({str(tmp_path)!r}, 'go').exists(): time.sleep(0.01)\nx = 1"
+    )
+    book.write(hold, "%%step after -i x -o y\ny = x + 1")
+    (folder / "pyproject.toml").write_text("")
+    with postgres() as server:
+        book.environment["JUPYTER_PIPELINES_INDEX"] = server.make("team")
+        running = book.start("run", "--json")
+        end = time.monotonic() + 60
+        while not (tmp_path / "started").exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)  # another process makes it
+        server.stop()
+        (tmp_path / "go").touch()
+        out, err = running.communicate(timeout=240)
+    assert running.returncode == 0, err
+    assert json.loads(out)["state"] == "succeeded"
+    assert book.call("run", "--json").document["faults"][0]["code"] == "JP415"
+    del book.environment["JUPYTER_PIPELINES_INDEX"]
+    assert book.value("after.y") == 2

@@ -73,7 +73,7 @@ def two(database: str, tmp_path: Path) -> tuple[Store, Store]:
 
     for store in machines:
         there = Database.open(database)
-        store.index.listing = TeamListing(there, "s3://team/store")
+        store.index.listing = TeamListing(there, "s3://team/store", forgets=False)
         store.leases = claims.ClaimedLeases(store.door, TeamClaims(there, "s3://team/store"))
     return machines
 
@@ -228,3 +228,11 @@ def test_what_one_machine_recorded_another_finds(two: tuple[Store, Store]) -> No
     assert other.index.keys_of("train", "n.ipynb") == ("b" * 64, KEY)
     assert other.index.latest_keys(["train", "none"], None) == {"train": "b" * 64}
     assert other.records.latest("train") is None, "what is listed and not there is not used"
+
+
+def test_what_one_does_not_use_stays_listed_for_others(two: tuple[Store, Store]) -> None:
+    one, other = two
+    one.records.put(IndexContract.record(KEY, "2026-01-01"))
+    assert other.records.latest("train") is None
+    other.index.drop_record(KEY)
+    assert one.index.keys_of("train", None) == other.index.keys_of("train", None) == (KEY,)

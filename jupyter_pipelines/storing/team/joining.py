@@ -26,7 +26,7 @@ def join(store: Store, url: str) -> None:
     """
     database = Database.open(url)
     name = name_of(store.url)
-    store.index.listing = TeamListing(database, name)
+    store.index.listing = TeamListing(database, name, forgets=store.own)
     store.leases = ClaimedLeases(store.door, TeamClaims(database, name))
 
 

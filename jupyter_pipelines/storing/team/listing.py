@@ -32,11 +32,14 @@ class TeamListing:
         Where they are listed.
     store : str
         What the database calls the store.
+    forgets : bool
+        Whether a record that is not used here is there for nobody: not where each has a front, and people to trust.
     """
 
-    def __init__(self, database: Database, store: str) -> None:
+    def __init__(self, database: Database, store: str, *, forgets: bool) -> None:
         self._database = database
         self._store = store
+        self._forgets = forgets
 
     def add(self, records: Sequence[StepRecord]) -> None:
         """Note that there are these records."""
@@ -49,7 +52,8 @@ class TeamListing:
 
     def drop(self, key: str) -> None:
         """Note that there is no record of `key` any more."""
-        self._ask(_DROP, {"store": self._store, "key": key})
+        if self._forgets:
+            self._ask(_DROP, {"store": self._store, "key": key})
 
     def find(self, steps: Sequence[str], notebook: str | None) -> list[tuple[str, str, str]]:
         """Return step, key and time of the records of `steps`, of any notebook when none is given."""
