@@ -35,10 +35,10 @@ class TestDask(ExecutorContract):
     def test_a_gpu_that_another_run_uses_is_waited_for(self, tmp_path: Path) -> None:
         """And what wants none goes by."""
         needs = [Need(step="step", demand=Resources(gpus=1)), Need(step="plain")]
-        hold = "import pathlib, time\npathlib.Path('first').touch()\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)"
+        hold = "pathlib.Path('first').touch()\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)"
         with closing(self.executor(2)) as one, closing(self.executor(2)) as other:
             assert not [*one.survey(needs), *other.survey(needs)]
-            one.submit(self.ticket(tmp_path, f"import os\nos.chdir({str(tmp_path)!r})\n{hold}"))
+            one.submit(self.ticket(tmp_path, f"import os, pathlib, time\nos.chdir({str(tmp_path)!r})\n{hold}"))
             while not (tmp_path / "first").exists():
                 one.poll(0.05)
             waiting = self.ticket(tmp_path, f"import pathlib\npathlib.Path({str(tmp_path / 'second')!r}).touch()")
