@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.book import Book
+from tests.journeys.book import Answer, Book
 from tests.journeys.distant import HOLD, children, commands, held, wait_for, with_words
 from tests.running.clusters import Cluster, cluster
 
@@ -179,6 +179,22 @@ def test_a_worker_is_killed_while_it_runs_a_step(book: Book, own: Cluster, tmp_p
     assert book.value("after.y") == 2
     assert len((folder / "started").read_text()) == 2
     assert len(list((book.folder / ".pipelines" / "records").rglob("*.json"))) == 2
+
+
+def test_all_workers_are_killed_and_another_one_comes(book: Book, own: Cluster, tmp_path: Path) -> None:
+    """It takes over what they had, and what had to wait."""
+    folder = held(book, tmp_path)
+    book.edit("%%step hold", "%%step hold --retries 1")
+    running = book.start("run", "--json", "--on", f"dask:{own.address}")
+    wait_for(folder / "started", "x")
+    for worker in own.workers:
+        worker.kill()
+    own.add(PLAIN)
+    wait_for(folder / "started", "xx")
+    (folder / "go").touch()
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 0, err
+    assert Answer(0, out, err).steps("attempts") == {"hold": 2, "after": 1}
 
 
 def test_the_scheduler_is_killed_while_a_step_runs(book: Book, own: Cluster, tmp_path: Path) -> None:

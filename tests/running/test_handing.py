@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import replace
@@ -16,7 +16,7 @@ import pytest
 from jupyter_pipelines.errors import StepFailed
 from jupyter_pipelines.pipeline.step import Resources
 from jupyter_pipelines.planning import packages
-from jupyter_pipelines.running.elsewhere import asking
+from jupyter_pipelines.running.elsewhere import asking, handing
 from jupyter_pipelines.running.elsewhere.handing import Elsewhere
 from jupyter_pipelines.running.elsewhere.packing import Parcel, pack
 from jupyter_pipelines.running.elsewhere.placing import Place
@@ -46,10 +46,10 @@ class Hands(Elsewhere):
         self.looks.release()
         return [replace(worker, taken={}) for worker in self.workers.values()]
 
-    def _ask(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _ask(self, asked: Mapping[str, Any], workers: Sequence[str]) -> Mapping[str, Any]:
         for _ in range(self.looks_first):
             self.looks.acquire(timeout=60)
-        return {name: {**asking.describe(asked), **self.others.get(name, {})} for name in self.workers}
+        return {name: {**asking.describe(asked), **self.others.get(name, {})} for name in workers}
 
     def _send(self, ticket: Ticket, parcel: Parcel, worker: str) -> Future[Any]:
         self.refuse(worker)
@@ -92,7 +92,8 @@ def begin() -> Iterator[Callable[..., Hands]]:
 
     def start(*workers: Place) -> Hands:
         made.append(Hands(*workers))
-        plain, large = Need(step="fit"), Need(step="large", demand=Resources(gpus=1))
+        plain = Need(step="fit", python=packages.python())
+        large = Need(step="large", demand=Resources(gpus=1))
         needs = [plain, large] if any(worker.offer.gpus for worker in workers) else [plain]
         assert not made[-1].survey(needs)
         return made[-1]
@@ -111,8 +112,11 @@ def until_sent(engine: Hands, count: int) -> None:
         engine.poll(0.01)
 
 
-def test_who_waits_is_told_when_the_last_worker_is_gone(shop: Workshop, begin: Callable[..., Hands]) -> None:
-    """Nobody who could run it will come any more: a worker that comes later was not asked what it has."""
+def test_who_waits_is_told_when_the_last_worker_is_gone(
+    shop: Workshop, begin: Callable[..., Hands], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody comes who could run it."""
+    monkeypatch.setattr(handing, "GRACE", 0.0)
     engine = begin(place("a"))
     tickets = [shop.ticket("1"), shop.ticket("2")]
     for ticket in tickets:
@@ -127,7 +131,10 @@ def test_who_waits_is_told_when_the_last_worker_is_gone(shop: Workshop, begin: C
     assert "no worker is left" in str(faults[1])
 
 
-def test_who_waits_for_a_gpu_is_told_when_the_last_one_is_gone(shop: Workshop, begin: Callable[..., Hands]) -> None:
+def test_who_waits_for_a_gpu_is_told_when_the_last_one_is_gone(
+    shop: Workshop, begin: Callable[..., Hands], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handing, "GRACE", 0.0)
     engine = begin(place("a"), place("b", gpus=1))
     large = [replace(shop.ticket(str(number)), step="large") for number in range(2)]
     plain = shop.ticket("x = 1")
@@ -137,6 +144,24 @@ def test_who_waits_for_a_gpu_is_told_when_the_last_one_is_gone(shop: Workshop, b
     del engine.workers["b"]
     assert {engine.outcome().ticket, engine.outcome().ticket} == {ticket.id for ticket in large}
     engine.answer(plain.id)
+    assert engine.outcome().state == "succeeded"
+
+
+def test_a_worker_that_comes_in_the_place_of_a_lost_one_gets_what_waits(
+    shop: Workshop, begin: Callable[..., Hands]
+) -> None:
+    """It is asked what it has first: one that differs gets nothing."""
+    engine = begin(place("a"))
+    tickets = [shop.ticket("1"), shop.ticket("2")]
+    for ticket in tickets:
+        engine.submit(ticket)
+    until_sent(engine, 1)
+    engine.others = {"b": {"python": "2.7"}}
+    engine.workers = {"b": place("b", gpus=1), "c": place("c", gpus=2)}
+    assert engine.outcome().ticket == tickets[0].id
+    until_sent(engine, 2)
+    assert engine.sent[tickets[1].id][0] == "c"
+    engine.answer(tickets[1].id)
     assert engine.outcome().state == "succeeded"
 
 

@@ -36,6 +36,8 @@ LOOK = 0.5
 """Seconds between two looks at which workers there are."""
 PATIENCE = 10.0
 """Seconds without an answer of the scheduler after which it counts as gone."""
+GRACE = 30.0
+"""Seconds for which steps wait for a worker with what none has any more: one that was lost is often started again."""
 Message = tuple[str, Any]
 
 
@@ -67,6 +69,9 @@ class Elsewhere(ABC):
         self._futures: dict[str, Any] = {}
         self._stores: dict[str, Store] = {}
         self._fit: dict[str, str] | None = None
+        self._needs: Sequence[Need] = ()
+        self._met: set[str] = set()
+        self._alone: float | None = None
         self._joined = False
         self._gone = ""
         self._over = threading.Event()
@@ -82,8 +87,8 @@ class Elsewhere(ABC):
         """Return the workers there are."""
 
     @abstractmethod
-    def _ask(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what every worker answers to :func:`asking.describe`, or why it does not."""
+    def _ask(self, asked: Mapping[str, Any], workers: Sequence[str]) -> Mapping[str, Any]:
+        """Return what each of the workers answers to :func:`asking.describe`, or why it does not."""
 
     @abstractmethod
     def _send(self, ticket: Ticket, parcel: Parcel, worker: str) -> Any:
@@ -131,10 +136,9 @@ class Elsewhere(ABC):
         workers = self._workers()
         if not workers:
             raise PluginError(self._unreachable("it has no workers", "start some"))
-        answers = self._ask(asking.questions(needs))
-        strange = {name: asking.differences(needs, answers.get(name)) for name in workers}
+        self._needs = needs
+        strange, self._fit = self._meet(list(workers))
         self.jobs = min(self.jobs, sum(place.slots for place in workers.values()))
-        self._fit = {name: answers[name]["process"] for name in workers if not strange[name]}
         doubts = [asking.strange(name, found) for name, found in strange.items() if found]
         if not self._fit:
             return [replace(doubt, severity="error") for doubt in doubts]
@@ -146,8 +150,25 @@ class Elsewhere(ABC):
         return [*(replace(fault, notes=said) for fault in refused), *doubts]
 
     def _workers(self) -> dict[str, Place]:
-        # A worker that came later was not asked what it has: it gets steps in the next run.
         return {place.name: place for place in self._look() if self._fit is None or place.name in self._fit}
+
+    def _meet(self, workers: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+        """Ask workers what they have; return how each differs, and what tells the processes of those that do not."""
+        answers = self._ask(asking.questions(self._needs), workers)
+        strange = {name: asking.differences(self._needs, answers.get(name)) for name in workers}
+        self._met |= set(workers)
+        return strange, {name: answers[name]["process"] for name in workers if not strange[name]}
+
+    def _look_again(self) -> dict[str, Place]:
+        """Return the workers there are; those that have come since are asked what they have."""
+        found = {place.name: place for place in self._look()}
+        new = [name for name in found if name not in self._met]
+        if self._fit is not None and new:
+            strange, fit = self._meet(new)
+            self._fit = {**self._fit, **fit}
+            for name in strange.keys() - fit.keys():
+                logger.info("the worker %s gets no steps: it has %s", name, strange[name][0])
+        return found
 
     # Tickets
 
@@ -229,7 +250,7 @@ class Elsewhere(ABC):
         answered = time.monotonic()
         while not self._over.wait(LOOK):
             try:
-                self._news.put(("workers", self._workers()))
+                self._news.put(("workers", self._look_again()))
                 answered = time.monotonic()
             except Exception as error:  # noqa: BLE001 - whatever a connection can fail with
                 logger.info("the %s scheduler does not answer: %s", self.ENGINE, error)
@@ -273,8 +294,7 @@ class Elsewhere(ABC):
     def _known(self) -> dict[str, str]:
         """Return the workers that may get tickets, with what tells their processes from any other."""
         if self._fit is None:
-            answers = self._ask(asking.questions(()))
-            self._fit = {name: one["process"] for name, one in answers.items() if isinstance(one, Mapping)}
+            _, self._fit = self._meet([place.name for place in self._look()])
         return self._fit
 
     def _store(self, url: str) -> Store:
@@ -331,7 +351,16 @@ class Elsewhere(ABC):
         found = [
             lost(self._tickets[name], f"the {self.ENGINE} worker {self._futures[name][1]} is gone") for name in gone
         ]
-        return [*found, *(self._left_alone(ticket) for ticket in self._places.withdraw_hopeless())]
+        return [*found, *map(self._left_alone, self._hopeless())]
+
+    def _hopeless(self) -> Sequence[Ticket]:
+        """Take the tickets back that have waited long enough for a worker with what none has any more."""
+        if not self._places.hopeless():
+            self._alone = None
+            return ()
+        now = time.monotonic()
+        self._alone = self._alone or now
+        return self._places.withdraw_hopeless() if now - self._alone >= GRACE else ()
 
     def _left_alone(self, ticket: Ticket) -> Outcome:
         """Return what becomes of a ticket for which there was a worker, and is none any more."""

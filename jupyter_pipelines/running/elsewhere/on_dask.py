@@ -6,7 +6,7 @@ import contextlib
 import logging
 import secrets
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Dask(Elsewhere):
         self._topic = f"jupyter-pipelines-{secrets.token_hex(8)}"
         self._client: Any = None
         self._cluster: Any = None
+        self._shared: Mapping[str, Sequence[str]] = {}
 
     def _join(self) -> None:
         from distributed import Client, LocalCluster
@@ -59,17 +60,20 @@ class Dask(Elsewhere):
 
     def _look(self) -> list[Place]:
         found = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=PATIENCE)
+        self._shared = {address: visiting.shared(about) for address, about in found["workers"].items()}
         return [visiting.place(address, about) for address, about in found["workers"].items()]
 
-    def _ask(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._client.run(asking.describe, asked, on_error="return")
+    def _ask(self, asked: Mapping[str, Any], workers: Sequence[str]) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._client.run(asking.describe, asked, workers=workers, on_error="return")
         return found
 
     def _send(self, ticket: Ticket, parcel: Parcel, worker: str) -> Any:
+        # Dask counts what other runs take of it, too.
+        taking = visiting.taking(self._places.demand(ticket.step), self._shared.get(worker, ()))
         return self._client.submit(
             visiting.perform, parcel, self._known()[worker], self._topic,
             key=f"{self._topic}-{ticket.id}", workers=[worker], allow_other_workers=False,
-            pure=False, retries=0,
+            resources=taking, pure=False, retries=0,
         )  # fmt: skip
 
     def _stop(self, ticket: str, worker: str, *, hard: bool, wait: bool) -> None:

@@ -12,7 +12,7 @@ import queue
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jupyter_pipelines.running.elsewhere import asking, staying
@@ -99,10 +99,10 @@ class Ray(Elsewhere):
         nodes = ray.nodes()  # type: ignore[no-untyped-call]
         return [staying.place(node) for node in nodes if node["Alive"]]
 
-    def _ask(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _ask(self, asked: Mapping[str, Any], workers: Sequence[str]) -> Mapping[str, Any]:
         import ray
 
-        answers = {place.name: self._on(place.name, num_cpus=0)(asking.describe, asked) for place in self._look()}
+        answers = {name: self._on(name, num_cpus=0)(asking.describe, asked) for name in workers}
         found: dict[str, Any] = {}
         for name, answer in answers.items():
             try:

@@ -106,10 +106,14 @@ class Places:
         self._waiting.clear()
         return found
 
-    def withdraw_hopeless(self) -> list[Ticket]:
-        """Take the tickets back that wait for what no worker has, even when it has nothing else to do."""
+    def hopeless(self) -> set[Resources]:
+        """Return what tickets wait for and no worker has, even when it has nothing else to do."""
         demands = {self.demand(ticket.step) for ticket in self._waiting}
-        hopeless = {one for one in demands if not any(place.could(one) for place in self._open())}
+        return {one for one in demands if not any(place.could(one) for place in self._open())}
+
+    def withdraw_hopeless(self) -> list[Ticket]:
+        """Take the tickets back that wait for what no worker has."""
+        hopeless = self.hopeless()
         found = [ticket for ticket in self._waiting if self.demand(ticket.step) in hopeless]
         if found:
             self._waiting = deque(ticket for ticket in self._waiting if self.demand(ticket.step) not in hopeless)

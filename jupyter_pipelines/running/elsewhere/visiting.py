@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jupyter_pipelines.errors import PipelinesError
@@ -10,6 +10,9 @@ from jupyter_pipelines.pipeline.step import Resources
 from jupyter_pipelines.running.elsewhere.placing import Place
 from jupyter_pipelines.running.executors.local import cores
 from jupyter_pipelines.storing.owners import Owner
+
+_SCARCE = {"GPU": "gpus", "MEMORY": "memory"}
+"""What Dask calls them. Cores are left out: whoever waits for some would hold up who waits for a GPU."""
 
 
 def perform(parcel: Mapping[str, Any], process: str, topic: str) -> dict[str, Any]:
@@ -57,6 +60,17 @@ def place(address: str, about: Mapping[str, Any]) -> Place:
             memory=int(memory) if memory else None,
         ),
     )
+
+
+def shared(about: Mapping[str, Any]) -> Sequence[str]:
+    """Return what a worker has that two runs must not have at once, as far as Dask knows of it."""
+    return [name for name in _SCARCE if name in (about.get("resources") or {})]
+
+
+def taking(demand: Resources, names: Sequence[str]) -> dict[str, int]:
+    """Return how much of it a ticket takes, as Dask counts it."""
+    amounts = {name: getattr(demand, _SCARCE[name]) for name in names}
+    return {name: amount for name, amount in amounts.items() if amount}
 
 
 def own_cluster(threads: int) -> dict[str, Any]:
