@@ -36,6 +36,9 @@ class Rays:
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_raylet_start_wait_time_s": "120",  # a busy machine takes longer than its 30 s
+            "RAY_prestart_worker_first_driver": "0",  # a process for each core, whether needed or not
+            "RAY_enable_worker_prestart": "0",
+            "RAY_health_check_period_ms": "500",  # a node that is killed is missed sooner
         }
         self._port = _free_port()
         self.address = ""
