@@ -14,6 +14,9 @@ endif
 # Without byte code every kernel and every command would compile its imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Tests wait for kernels and browsers now and then: one more than there are cores keeps these busy.
+SPREAD := --numprocesses=$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist=worksteal
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -34,15 +37,15 @@ front: $(VENV)/.dev labextension/node_modules/axe-core/axe.min.js ## Build the f
 	cd labextension && $(NPM_PATH) npm run typecheck
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 
-test: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system ## Install what the tests need and run them all, one process per core (ARGS="-k name" for some)
-	$(BIN)/python -m pytest --numprocesses=logical $(ARGS)
+test: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system ## Install what the tests need and run them all, a process more than there are cores (ARGS="-k name" for some)
+	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 # Who is root stays root; anybody else is given a network of their own, and is themselves again in it.
 offline: SYSTEM_PACKAGES += iproute2
 offline: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system ## Run the tests where no network can be reached (ARGS as for test)
 	if [ "$$(id -u)" = 0 ]; then apart="--net"; back=; else apart="--user --map-root-user --net"; \
 	  back="unshare --user --map-user=$$(id -u) --map-group=$$(id -g)"; fi; \
-	unshare $$apart sh -c 'ip link set lo up && exec "$$@"' offline $$back $(BIN)/python -m pytest --numprocesses=logical $(ARGS)
+	unshare $$apart sh -c 'ip link set lo up && exec "$$@"' offline $$back $(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 fuzz: $(VENV)/.dev ## Feed readers with anything at all, ten minutes (SECONDS=60 for each of six targets)
 	$(BIN)/python -m pip install --quiet atheris

@@ -31,14 +31,6 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rays]:
         yield made
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Rays]:
-    """A cluster to be harmed."""
-    (tmp_path / "rays").mkdir()
-    with rays(tmp_path / "rays", PLAIN) as made:
-        yield made
-
-
 def on(cluster: Rays, book: Book) -> str:
     """Give a notebook what it needs to be let in; return the option that leads there."""
     book.environment |= cluster.environment
@@ -89,18 +81,6 @@ def test_a_demand_that_no_node_meets_is_refused_with_what_they_offer(book: Book,
     assert not (book.folder / ".pipelines" / "runs").exists()
 
 
-def test_one_step_goes_there_and_the_others_stay(book: Book, two: Rays) -> None:
-    where = on(two, book).removeprefix("--on=")
-    book.write(
-        "%%step a -o x\nimport os\nx = os.getcwd()",
-        f"%%step b -i x --on {where} --cpus 4 -o y\nimport os\ny = os.getcwd()",
-    )
-    answer = book.run()
-    assert answer.code == 0, answer.err
-    assert book.value("a.x") == str(book.folder)
-    assert book.value("b.y") != str(book.folder)
-
-
 def test_a_node_is_killed_while_it_runs_a_step(book: Book, two: Rays, tmp_path: Path) -> None:
     """The step asks for one GPU: the node that is added has least of what is rare, and gets it."""
     folder, where = held(book, tmp_path), on(two, book)
@@ -133,14 +113,15 @@ def test_a_cancelled_run_ends_what_its_steps_have_started_there(book: Book, two:
     assert not [one for one in commands() if "765432" in one]
 
 
-def test_the_head_is_killed_while_a_step_runs(book: Book, own: Rays, tmp_path: Path) -> None:
+def test_the_head_is_killed_while_a_step_runs(book: Book, two: Rays, tmp_path: Path) -> None:
+    """The last one: it leaves no cluster to the others."""
     folder = held(book, tmp_path)
-    running = book.start("run", "--json", on(own, book))
+    running = book.start("run", "--json", on(two, book))
     wait_for(folder / "started", "x")
-    own.kill(own.nodes[0])
+    two.kill(two.nodes[0])
     _out, err = running.communicate(timeout=120)
     assert running.returncode == 1, err
-    assert f"the Ray scheduler {own.address} is gone" in err
+    assert f"the Ray scheduler {two.address} is gone" in err
     assert "Traceback" not in err
     (folder / "go").touch()
     again = book.run()

@@ -372,6 +372,7 @@ def test_a_node_that_is_killed_takes_its_own_along_and_no_others(tree: Tree) -> 
     branch.kill()
     assert inner.wait(60) == -signal.SIGKILL
     assert outer.poll() is None
+    wait_gone(branch)  # while it ends it may still be given a request, which is refused then
     again = tree.fork(package)
     assert tree.branch_of(again) == tree.branch_of(outer)
     for one in (again, outer):
