@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.journeys.book import Book
-from tests.journeys.distant import commands, held, wait_for, with_words
+from tests.journeys.distant import held, wait_for, with_words
 from tests.running.rays import Rays, rays
 
 pytestmark = pytest.mark.kernel
@@ -100,17 +99,6 @@ def test_a_node_is_killed_while_it_runs_a_step(book: Book, two: Rays, tmp_path: 
     assert book.value("after.y") == 2
     assert (folder / "started").read_text() == "xx"
     assert len(list((book.folder / ".pipelines" / "records").rglob("*.json"))) == 2
-
-
-def test_a_cancelled_run_ends_what_its_steps_have_started_there(book: Book, two: Rays, tmp_path: Path) -> None:
-    folder = held(book, tmp_path)
-    book.edit("with open", "import subprocess; subprocess.Popen(['sleep', '765432'])\nwith open")
-    running = book.start("run", "--json", on(two, book))
-    wait_for(folder / "started", "x")
-    running.send_signal(signal.SIGINT)
-    _out, err = running.communicate(timeout=120)
-    assert running.returncode == 130, err
-    assert not [one for one in commands() if "765432" in one]
 
 
 def test_the_head_is_killed_while_a_step_runs(book: Book, two: Rays, tmp_path: Path) -> None:
