@@ -22,18 +22,24 @@ GATE = "import pathlib, time\ndef wait(name):\n    while not pathlib.Path(name).
 
 
 class Stream:
-    """Jupyter's own stream of events, as JupyterLab listens to it."""
+    """Jupyter's own stream of events, as JupyterLab listens to it; it puts together what each tells as a difference."""
 
     def __init__(self, served: Place) -> None:
         address = f"ws://127.0.0.1:{served.port}/api/events/subscribe?token={TOKEN}"
         self._socket = websocket.create_connection(address, timeout=60)
+        self._told: dict[str, dict[str, Any]] = {}
 
     def next(self) -> dict[str, Any]:
         """Wait for the next event of ours."""
         while True:
             event = json.loads(self._socket.recv())
             if event["schema_id"] == EVENT_SCHEMA:
+                self._told.setdefault(event["run"], {}).update(event["statuses"])
                 return event
+
+    def told(self, run: str, step: str) -> dict[str, Any]:
+        """Return what was told of a step last, by whichever event; nothing is empty."""
+        return self._told.get(run, {}).get(step, {})
 
     def until(self, run: str, state: str) -> list[dict[str, Any]]:
         """Wait until a run is told to have a state; return all that was told of it."""
@@ -72,13 +78,11 @@ def test_a_run_is_told_of_while_it_goes_on(gated: Book, tmp_path: Path) -> None:
         reply = served.ask("POST", f"{at}/runs", {})
         assert reply.status == 202
         run = reply.document["run"]
-        told: dict[str, Any] = {}
-        while told.get("train", {}).get("text") != "waiting now":
+        while stream.told(run, "train").get("text") != "waiting now":
             event = stream.next()
-            told |= event["statuses"]
-        assert told["load"]["state"] == "succeeded"
-        assert told["train"]["state"] == "running"
-        assert told["train"]["since"]
+        assert stream.told(run, "load")["state"] == "succeeded"
+        assert stream.told(run, "train")["state"] == "running"
+        assert stream.told(run, "train")["since"]
         assert (event["path"], event["notebook"]) == ("book.ipynb", at.partition("/")[2])
         assert (event["finished"], event["total"]) == (1, 2)
         assert served.ask("POST", f"{at}/graph", {}).document["active"] == [run]
@@ -86,7 +90,7 @@ def test_a_run_is_told_of_while_it_goes_on(gated: Book, tmp_path: Path) -> None:
         assert ("waiting now" in log["text"], log["ended"]) == (True, False)
         (gated.folder / "go").touch()
         last = stream.until(run, "succeeded")[-1]
-        assert last["statuses"]["train"]["state"] == "succeeded"
+        assert stream.told(run, "train")["state"] == "succeeded"
         assert last["finished"] == 2
         assert served.ask("POST", f"{at}/graph", {}).document["active"] == []
 
@@ -105,8 +109,8 @@ def test_a_run_outlives_its_server_and_the_next_one_shows_it(gated: Book, tmp_pa
     with place(gated.folder, tmp_path / "first") as served, listening(served) as stream:
         at = served.meet()
         run = served.ask("POST", f"{at}/runs", {}).document["run"]
-        while "train" not in stream.next()["statuses"]:
-            pass
+        while not stream.told(run, "train"):
+            stream.next()
         served.kill()
     with place(gated.folder, tmp_path / "second") as served, listening(served) as stream:
         assert served.ask("POST", f"{at}/graph", {}).codes == ["JP801"]
@@ -126,14 +130,14 @@ def test_a_run_is_stopped_from_the_next_server(gated: Book, tmp_path: Path) -> N
     with place(gated.folder, tmp_path / "first") as served, listening(served) as stream:
         at = served.meet()
         run = served.ask("POST", f"{at}/runs", {}).document["run"]
-        while stream.next()["statuses"].get("train", {}).get("state") != "running":
-            pass
+        while stream.told(run, "train").get("state") != "running":
+            stream.next()
         served.kill()
     with place(gated.folder, tmp_path / "second") as served, listening(served) as stream:
         at = served.meet()
         assert served.ask("POST", f"{at}/runs/{run}/cancel", {"now": True}).document == {"state": "cancelling"}
-        last = stream.until(run, "cancelled")[-1]
-        assert last["statuses"]["train"]["state"] == "cancelled"
+        stream.until(run, "cancelled")
+        assert stream.told(run, "train")["state"] == "cancelled"
         assert served.ask("POST", f"{at}/runs/{run}/cancel", {}).document == {"state": "cancelled"}
 
 
