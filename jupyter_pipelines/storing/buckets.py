@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ class Bucket:
                     self._files.pipe_file(self._at(MARK), mark())
             return
         except Exception as error:
+            _connected.cache_clear()
             way = f"look at its address and at your credentials, {ELSEWHERE}"
             raise unopenable(self.url, _said(error), way) from error
         self._check(found)
@@ -187,6 +189,7 @@ class Bucket:
         except StoreError:
             raise
         except Exception as error:
+            _connected.cache_clear()
             raise StoreError(_unwritable(self.url, what, error)) from error
 
 
@@ -237,6 +240,14 @@ def _reading() -> Iterator[None]:
 
 
 def _opened(url: str) -> tuple[Any, str]:
+    """Return the file system of a place and the path there; a process that opens it for every step connects once."""
+    return _connected(url, os.getpid(), frozenset(os.environ.items()))
+
+
+@lru_cache(maxsize=4)
+def _connected(url: str, process: int, environment: frozenset[tuple[str, str]]) -> tuple[Any, str]:  # noqa: ARG001
+    # A connection does not outlive a fork, and the environment says who asks whom. Files may say so, too: after an
+    # error, when they have perhaps been mended, everything is read again.
     scheme = url.partition(":")[0]
     try:
         from fsspec.core import url_to_fs

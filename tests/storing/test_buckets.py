@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec.core
 import pytest
 
 from jupyter_pipelines.errors import StoreError
@@ -92,6 +93,22 @@ def test_what_one_has_computed_the_other_has(bucket: Bucket) -> None:
     assert other.root != store.root
     assert other.records.get(KEY) == made
     assert other.load(made.outputs["x"]) == b"value"
+
+
+def test_a_process_connects_once_and_again_after_an_error(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    connected: list[str] = []
+    really = fsspec.core.url_to_fs
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url, **more: connected.append(url) or really(url, **more))
+    for _ in range(3):
+        bucket.store_of(bucket.ada).close()
+    assert len(connected) == 1
+    monkeypatch.setenv("AWS_PROFILE_NAME_OF_NOBODY", "another")
+    bucket.store_of(bucket.ada).close()
+    assert len(connected) == 2
+    with pytest.raises(StoreError):
+        Store.open("s3://nobody-has-made-it/x")
+    bucket.store_of(bucket.ada).close()
+    assert connected[2:] == ["s3://nobody-has-made-it/x", f"{bucket.url}/results"]
 
 
 def test_a_record_comes_after_all_that_it_names(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
