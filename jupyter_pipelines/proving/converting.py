@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import Fault, NotebookError
 from jupyter_pipelines.notebook.converting.conversion import Conversion, Wishes
@@ -14,8 +14,10 @@ from jupyter_pipelines.notebook.converting.converter import convert
 from jupyter_pipelines.notebook.converting.refusing import refusals
 from jupyter_pipelines.notebook.document import Document, read_document
 from jupyter_pipelines.notebook.rendering import NAMESPACE
-from jupyter_pipelines.proving.proof import Runner, prove
 from jupyter_pipelines.proving.results import CellResult, Result
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.proving.proof import Runner
 
 SUFFIX = ".pipeline.ipynb"
 _RAISING = "raises-exception"
@@ -77,6 +79,8 @@ def carry_out(order: Order, run: Runner) -> Result:
 
 
 def _proved(document: Document, order: Order, run: Runner) -> Result:
+    from jupyter_pipelines.proving.proof import prove  # brings what runs notebooks
+
     return prove(
         document,
         folder=order.source.resolve().parent,

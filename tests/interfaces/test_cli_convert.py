@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,22 @@ def test_files_that_are_not_its_own_are_never_written_to(book: Book) -> None:
         assert "JP702" in answer.err
     assert Book(book.folder, source.name).call("convert", "--static").code == 1
     assert Book(book.folder, source.name).call("convert", "--static").code == 1  # its own it may write again
+
+
+@pytest.mark.parametrize(
+    ("options", "heavy"),
+    [(["--static"], {"nbclient", "nbformat"}), (["--dry-run"], {"rfc3987_syntax.syntax_helpers"})],
+)
+def test_what_is_not_needed_is_not_imported(book: Book, options: list[str], heavy: set[str]) -> None:
+    """What runs notebooks; and a grammar that jsonschema compiles for more than a second."""
+    source = explore(book.folder, *CELLS)
+    arguments = ["convert", source.name, *options]
+    script = f"import sys; from jupyter_pipelines.interfaces import cli; cli.call({arguments!r})\n"
+    script += "print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=book.folder, capture_output=True, text=True, check=True)
+    imported = done.stdout.splitlines()[-1].split()
+    assert "jupyter_pipelines.proving.converting" in imported
+    assert not heavy & set(imported)
 
 
 def test_what_is_no_notebook_and_no_file_of_steps_is_told(book: Book) -> None:

@@ -68,6 +68,10 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         found.local.close()
 
 
+# Where only a fork could make a difference: what another process has drawn, imported or started threads for.
+forked = pytest.mark.parametrize("place", ["1"], ids=["forked"], indirect=True)
+
+
 def test_kernels_are_started_as_this_module_believes(place: Place) -> None:
     parent = place.run("import os\nparent = open(f'/proc/{os.getppid()}/cmdline').read()", outputs="parent")
     assert ("zygote" in parent) is place.forks
@@ -180,6 +184,7 @@ seeded = [random.random(), np.random.rand(), default_rng(1).random()]
 """
 
 
+@forked
 def test_random_numbers_differ_unless_they_are_seeded(place: Place) -> None:
     warm = {"shared": (*PACKAGES, "sklearn.ensemble"), "own": ()}
     runs = [place.run(RANDOM, outputs="found seeded") for _ in range(2)]
@@ -368,6 +373,7 @@ WORKS = {
 }  # fmt: skip
 
 
+@forked
 @pytest.mark.parametrize("way", WORKS)
 def test_a_step_may_work_in_parallel(place: Place, way: str) -> None:
     assert place.run(WORKS[way], outputs="found") == [1, 2]
@@ -528,6 +534,7 @@ COMPUTE = {
 }
 
 
+@forked
 @pytest.mark.parametrize("package", COMPUTE)
 def test_packages_compute_the_same_however_they_are_imported(place: Place, package: str) -> None:
     pytest.importorskip(package)

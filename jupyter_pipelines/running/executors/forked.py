@@ -23,9 +23,9 @@ _PREPARED = """
 def prepare() -> None:
     """Import what a worker needs; called once, in the process that is then forked."""
     from jupyter_pipelines.running import engine
-    from jupyter_pipelines.running.executors.process import leave_out_what_is_slow
+    from jupyter_pipelines.running.lean import SLOW, leave_out
 
-    leave_out_what_is_slow()
+    leave_out(*SLOW)
     for name in _PREPARED:
         importlib.import_module(name)
     engine.register()

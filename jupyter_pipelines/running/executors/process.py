@@ -22,6 +22,7 @@ from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.running.forking.owner import is_ahead
 from jupyter_pipelines.running.kernels.ahead import Ahead, Sort
 from jupyter_pipelines.running.kernels.processes import adopt_orphans
+from jupyter_pipelines.running.lean import SLOW, leave_out
 from jupyter_pipelines.running.ticket import Outcome, Progress, Ticket
 from jupyter_pipelines.running.worker import Workplace, execute, sort_of
 
@@ -150,17 +151,6 @@ def _broken(ticket: Ticket, error: Exception) -> Outcome:
     return Outcome(ticket=ticket.id, state="failed", fault=fault, log=ticket.publish["log"])
 
 
-def leave_out_what_is_slow() -> None:
-    """Keep papermill's imports from bringing along what no worker uses.
-
-    While nbformat is imported, jsonschema compiles a grammar of web addresses for more than a second, where that
-    package is installed; no notebook's schema speaks of them, and a worker checks nothing else. Papermill imports
-    pyarrow, and its threads, for paths on HDFS; a worker gives it files of its own.
-    """
-    for name in ("rfc3987_syntax", "pyarrow"):
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
-
-
 def main(forks: str | None = None) -> None:
     """Run a worker on the standard streams; what anything else writes there goes to stderr.
 
@@ -170,7 +160,7 @@ def main(forks: str | None = None) -> None:
         Socket of a tree of processes from which kernels are forked.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    leave_out_what_is_slow()
+    leave_out(*SLOW)
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     source = os.fdopen(os.dup(0), "rb", buffering=0)
