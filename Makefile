@@ -47,10 +47,10 @@ offline: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system ## 
 	  back="unshare --user --map-user=$$(id -u) --map-group=$$(id -g)"; fi; \
 	unshare $$apart sh -c 'ip link set lo up && exec "$$@"' offline $$back $(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
-fuzz: $(VENV)/.dev ## Feed readers with anything at all, ten minutes (SECONDS=60 for each of six targets)
+fuzz: $(VENV)/.dev ## Feed readers with anything at all, ten minutes (SECONDS=60 for each of seven targets)
 	$(BIN)/python -m pip install --quiet atheris
-	for target in notebook_file notebook_cells header parameter_value parameter_file record; do \
-	  $(BIN)/python -m tests.fuzz $$target $(or $(SECONDS),100) build/fuzz || exit 1; done
+	for target in notebook_file notebook_cells header parameter_value parameter_file record manifest; do \
+	  $(BIN)/python -m tests.fuzz $$target $(or $(SECONDS),85) build/fuzz || exit 1; done
 
 lint: $(VENV)/.dev ## Check style, and who imports whom
 	$(BIN)/ruff check

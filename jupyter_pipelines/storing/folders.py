@@ -106,7 +106,7 @@ def decode(content: bytes) -> tuple[Entry, ...]:
         if document["schema"] != SCHEMA:
             raise ValueError(f"its format is {document['schema']!r}, not {SCHEMA!r}")
         return tuple(_entry(*row) for row in document["files"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not the manifest of a folder: {error!r}") from error
 
 

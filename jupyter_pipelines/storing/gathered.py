@@ -86,7 +86,7 @@ def contents(store: Store, digest: str) -> Contents:
         with store.blobs.open(entries[_INDEX]) as file:
             index = json.loads(file.read())
         return _decoded(index)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise damaged(f"the gathered output {digest}", (repr(error),)) from error
 
 

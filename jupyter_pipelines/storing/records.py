@@ -96,7 +96,7 @@ class StepRecord:
         """
         try:
             return _read(cls, document)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"not a record: {error!r}") from error
 
 
@@ -135,7 +135,7 @@ def path_of(key: str) -> str:
 def encode(record: StepRecord) -> bytes:
     """Return the bytes of a record's file: its checksum, then the record, then the signature if it has one."""
     document = record.to_dict()
-    whole: dict[str, Any] = {"sha256": _checksum(document), "record": document}
+    whole: dict[str, Any] = {"sha256": checksum_of(document), "record": document}
     if record.signature is not None:
         whole["signature"] = record.signature.to_dict()
     return json.dumps(whole, indent=1).encode()
@@ -152,7 +152,7 @@ def decode(content: bytes, key: str) -> StepRecord:
     document = json.loads(content)
     if not isinstance(document, dict) or not isinstance(document.get("record"), dict):
         raise ValueError("it is not a record")
-    if document.get("sha256") != _checksum(document["record"]):
+    if document.get("sha256") != checksum_of(document["record"]):
         raise ValueError("its checksum does not fit")
     record = StepRecord.from_dict(document["record"])
     if record.key != key:
@@ -161,7 +161,8 @@ def decode(content: bytes, key: str) -> StepRecord:
     return record if signature is None else replace(record, signature=Signature.from_dict(signature))
 
 
-def _checksum(document: Mapping[str, Any]) -> str:
+def checksum_of(document: Mapping[str, Any]) -> str:
+    """Return what stands before a record in its file, so that damage is seen."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

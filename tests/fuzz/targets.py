@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,26 @@ from jupyter_pipelines.notebook.editing.completing import complete
 from jupyter_pipelines.notebook.editing.spelling import said_by
 from jupyter_pipelines.notebook.headers import split_cell
 from jupyter_pipelines.notebook.reading import read
+from jupyter_pipelines.pipeline.data import Artifact
 from jupyter_pipelines.pipeline.parameters import Parameter, Unfit
-from jupyter_pipelines.storing.records import StepRecord
+from jupyter_pipelines.storing import folders
+from jupyter_pipelines.storing.records import StepRecord, checksum_of, decode, encode
+from jupyter_pipelines.storing.signing import Signature
 
 PLACE = Path(tempfile.gettempdir())
+KEY = "ab" * 32
+RECORD = StepRecord(
+    key=KEY,
+    step="fit",
+    notebook="book.ipynb",
+    parts={"code": "1"},
+    outputs={"x": Artifact(format="json", digest="sha256:" + "0" * 64, bytes=1)},
+    run="r",
+    created="2026-01-01T00:00:00Z",
+    seconds=1.0,
+    warnings=("one",),
+    signature=Signature(version=1, key="k", value=b"v"),
+)
 KINDS = ("int", "float", "number", "str", "bool", "list", "dict", "any", "secret")
 
 
@@ -82,18 +98,62 @@ def parameter_file(data: bytes) -> None:
 
 
 def record(data: bytes) -> None:
-    """A record of the store, as far as it is JSON."""
-    try:
-        document: Any = json.loads(data)
-    except (ValueError, RecursionError):
-        return
-    if isinstance(document, dict):
+    """The file of a record: as it comes, and a right one in which something is replaced and the checksum fits again."""
+    for content in (data, _replaced(data)):
         try:
-            StepRecord.from_dict(document)
-        except (ValueError, KeyError, TypeError, AttributeError, PipelinesError):
-            return  # the store treats these as a damaged record
+            decode(content, KEY)
+        except (ValueError, RecursionError):
+            continue  # what the store takes for damaged
+
+
+def manifest(data: bytes) -> None:
+    """The manifest of a folder: as it comes, and with one row of anything."""
+    row = json.dumps({"schema": folders.SCHEMA, "files": []}).encode().replace(b"[]", b"[[" + data + b"]]")
+    for content in (data, row):
+        try:
+            entries = folders.decode(content)
+        except ValueError:
+            continue
+        assert not [one for one in entries if one.path.startswith("/") or ".." in Path(one.path).parts]
+
+
+def _replaced(data: bytes) -> bytes:
+    """Put JSON in one place of a record, which the first byte says; what is none is put there as text."""
+    try:
+        value: Any = json.loads(data[1:])
+        checksum_of(value)
+    except (ValueError, RecursionError):
+        value = data[1:].decode("utf-8", "replace")
+    whole = json.loads(encode(RECORD))
+    places = [(node, name) for node in _nodes(whole) for name in node]
+    node, name = places[data[0] % len(places)] if data else places[0]
+    node[name] = value
+    if isinstance(whole["record"], dict) and name != "sha256":
+        whole["sha256"] = checksum_of(whole["record"])
+    return json.dumps(whole).encode()
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+        for one in tree.values():
+            yield from _nodes(one)
 
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
-    one.__name__: one for one in (notebook_file, notebook_cells, header, parameter_value, parameter_file, record)
+    one.__name__: one
+    for one in (notebook_file, notebook_cells, header, parameter_value, parameter_file, record, manifest)
 }
+"""By name."""
+_VALUES = (b"1e999", b"-1", b"null", b"[]", b"{}", b'"text"', b'"\\ud800"', b'{"digest": [1]}', b"9" * 400)
+SEEDS: Mapping[str, Iterable[bytes]] = {
+    "record": [encode(RECORD), *(bytes([place]) + value for place in range(20) for value in _VALUES)],
+    "manifest": [b'"a","",0,false', b'"a/b","sha256:' + b"0" * 64 + b'",1,true', b'"../a","",0,0', *_VALUES],
+    "parameter_value": [bytes([kind]) + value for kind in range(len(KINDS)) for value in _VALUES],
+    "parameter_file": [b'{"a": 1, "b": [1.5, null]}', b"a: 1\nb: [x, 2026-01-01]\nc: &d {e: f}\ng: *d\n"],
+    "header": [
+        b"fit -i X y=a.b -o model:joblib --foreach n=1,2 --retries 2 --on dask",
+        b"a -p b: int = 3 --timeout 1m",
+    ],
+}
+"""What the fuzzer begins with, for targets that it would not find a way into."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sqlite3
@@ -17,7 +18,7 @@ import pytest
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.pipeline.data import Artifact
 from jupyter_pipelines.storing import disks
-from jupyter_pipelines.storing.records import StepRecord, encode
+from jupyter_pipelines.storing.records import StepRecord, checksum_of, encode
 from jupyter_pipelines.storing.store import Store
 
 KEY = "ab" + "0" * 62
@@ -79,9 +80,7 @@ def _edited(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
     def harm(path: Path) -> None:
         document = record().to_dict()
         change(document)
-        from jupyter_pipelines.storing.records import _checksum
-
-        path.write_text(json.dumps({"sha256": _checksum(document), "record": document}))
+        path.write_text(json.dumps({"sha256": checksum_of(document), "record": document}))
 
     return harm
 
@@ -119,6 +118,9 @@ def _link(path: Path) -> None:
         pytest.param(_edited(lambda document: document.pop("outputs")), id="field-missing"),
         pytest.param(_edited(lambda document: document.update(outputs=3)), id="field-of-another-type"),
         pytest.param(_edited(lambda document: document["outputs"]["model"].update(digest="../x")), id="no-digest"),
+        pytest.param(_edited(lambda document: document.update(attempts=math.inf)), id="endless"),
+        pytest.param(_edited(lambda document: document.update(seconds=10**400)), id="huge"),
+        pytest.param(_edited(lambda document: document["outputs"]["model"].update(bytes=math.inf)), id="vast"),
         pytest.param(_in_the_way, id="a-folder"),
         pytest.param(_link, id="a-link"),
     ],
