@@ -148,8 +148,19 @@ class Archive(Reader):
             raise PlanError(no_output(pipeline, step, output))
         record = self._history(pipeline).last_record(step)
         if record is None or output not in record.outputs:
+            self._require_item(pipeline, step)
             raise StoreError(not_stored(pipeline, name))
         return record.outputs[output], record
+
+    def _require_item(self, pipeline: Pipeline, step: str) -> None:
+        """Raise the error for an item that a run would not have either, as far as that can be told."""
+        if "[" not in step:
+            return
+        try:
+            names = [one.name for one in self.plan(pipeline)]
+        except PlanError:  # it takes parameters that are not given here
+            return
+        require_name(step, names)
 
     def preview(
         self, pipeline: Pipeline, name: str, *, run: str | None = None, unpickle: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import Fault, StoreError, closest
@@ -126,6 +127,6 @@ def not_stored(pipeline: Pipeline, name: str) -> Fault:
     return Fault(
         code="JP405",
         message=f"`{name}` is not in the store",
-        suggestion=f"run it first: jupyter pipelines run {pipeline.notebook or 'NOTEBOOK'} --to {step}",
+        suggestion=f"run it first: jupyter pipelines run {pipeline.notebook or 'NOTEBOOK'} --to {quote(step)}",
         step=step,
     )

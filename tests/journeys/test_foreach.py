@@ -60,6 +60,11 @@ def test_each_item_is_computed_once_and_gathered_in_order(book: Book) -> None:
     assert book.call("why", "--json", "fit[depth=8]").reasons == {"fit[depth=8]": "unchanged"}
     unknown = book.call("why", "fit[depth=3]")
     assert (unknown.code, "JP603" in unknown.err) == (2, True)
+    unknown = book.call("output", "fit[depth=3].model")
+    assert (unknown.code, "JP603" in unknown.err, "write `fit[depth=" in unknown.err) == (2, True, True)
+    book.edit("16,8,2", "16,8,2,3")
+    absent = book.call("output", "fit[depth=3].model")
+    assert (absent.code, "JP405" in absent.err, "--to 'fit[depth=3]'" in absent.err) == (2, True, True)
 
 
 def test_files_of_a_folder_count_one_by_one(book: Book) -> None:
