@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_pipelines.pipeline.step import Resources
+from jupyter_pipelines.running.elsewhere import asking
 from jupyter_pipelines.running.elsewhere.on_dask import Dask
 from jupyter_pipelines.running.executors import Need
 from jupyter_pipelines.testing import ExecutorContract
@@ -21,6 +23,19 @@ def two_threads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A scheduler, and a worker that runs two tickets at once, one of them with a GPU."""
     with cluster(tmp_path_factory.mktemp("cluster"), "--nthreads 2 --resources CPU=2,GPU=1") as made:
         yield made
+
+
+@pytest.mark.kernel
+def test_a_worker_that_hangs_gets_no_steps_and_the_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "ANSWER", 5.0)
+    with (
+        cluster(tmp_path, "--nthreads 1", "--nthreads 1 --no-nanny") as made,
+        closing(Dask(2, made.address)) as executor,
+    ):
+        made.workers[1].send_signal(signal.SIGSTOP)
+        (doubt,) = executor.survey([Need(step="step")])
+        assert (doubt.code, doubt.severity) == ("JP608", "warning")
+        assert "it has not answered for 5 s" in doubt.message
 
 
 @pytest.mark.kernel

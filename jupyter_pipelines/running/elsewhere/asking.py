@@ -9,6 +9,9 @@ from jupyter_pipelines.errors import Fault
 from jupyter_pipelines.running.executors import Need
 from jupyter_pipelines.storing.owners import Owner
 
+ANSWER = 60.0
+"""Seconds that a worker is given to answer: it has to import a few things first."""
+
 
 def describe(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a worker has of what is asked for: its Python, versions of packages, secrets."""
@@ -33,6 +36,8 @@ def questions(needs: Sequence[Need]) -> dict[str, Any]:
 
 def differences(needs: Sequence[Need], answer: Any) -> list[str]:
     """Return why a worker cannot run steps whose keys name another environment; nothing when it can."""
+    if isinstance(answer, TimeoutError):
+        return [f"not answered for {ANSWER:g} s"]
     if not isinstance(answer, Mapping):
         return [f"no jupyter-pipelines that answers: {answer}"]
     found: dict[str, None] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import secrets
@@ -64,8 +65,15 @@ class Dask(Elsewhere):
         return [visiting.place(address, about) for address, about in found["workers"].items()]
 
     def _ask(self, asked: Mapping[str, Any], workers: Sequence[str]) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._client.run(asking.describe, asked, workers=workers, on_error="return")
+        found: Mapping[str, Any] = self._client.sync(self._ask_each, asked, workers)
         return found
+
+    async def _ask_each(self, asked: Mapping[str, Any], workers: Sequence[str]) -> dict[str, Any]:
+        """Ask each by itself: one that hangs does not keep what the others say."""
+        limited = {"on_error": "return", "asynchronous": True, "callback_timeout": asking.ANSWER}
+        asks = [self._client.run(asking.describe, asked, workers=[worker], **limited) for worker in workers]
+        found = await asyncio.gather(*asks, return_exceptions=True)
+        return {name: one[name] if isinstance(one, dict) else one for name, one in zip(workers, found, strict=True)}
 
     def _send(self, ticket: Ticket, parcel: Parcel, worker: str) -> Any:
         # Dask counts what other runs take of it, too.
