@@ -270,16 +270,17 @@ class Store:
         self.door.sweep()
 
     def _exists(self) -> bool:
+        # One look, since somebody else may be making it right now.
         try:
-            if self.root.is_dir():
-                os.listdir(self.root)
-                return True
-            taken = os.path.lexists(self.root)
+            os.listdir(self.root)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            gone = isinstance(error, FileNotFoundError) and not self.root.is_symlink()
+            if gone or not os.path.lexists(self.root):
+                return False
+            raise unopenable(self.root, "there is a file of that name", f"move the file away, {ELSEWHERE}") from error
         except OSError as error:
             raise unopenable(self.root, _why(error), f"make the folder readable for you, {ELSEWHERE}") from error
-        if taken:
-            raise unopenable(self.root, "there is a file of that name", f"move the file away, {ELSEWHERE}")
-        return False
+        return True
 
     def _make(self) -> None:
         try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.pages import Opened, open_notebook, write_notebook
 
@@ -50,12 +52,12 @@ def begin(page: Opened, command: str) -> None:
 def test_badges_say_what_is_known_and_follow_edits(either: Place, context: BrowserContext) -> None:
     page = opened(context, either, "badges.ipynb", *CELLS)
     wait_for_state(page, "load", "never run")
-    assert badge(page, "fit").inner_text() == "fit: never run"
+    expect(badge(page, "fit")).to_have_text("fit: never run")
     page.command("jupyter-pipelines:run")
     wait_for_state(page, "fit", "succeeded")
     page.set_source(3, LOAD.replace("3]", "3, 4]"))
     wait_for_state(page, "load", "stale")
-    assert "cell 3 changed" in badge(page, "load").get_attribute("title")
+    expect(badge(page, "load")).to_have_attribute("title", re.compile("cell 3 changed"))
     assert not list(either.folder.glob(".pipelines/live/*"))  # nothing was executed by looking
     page.set_source(3, LOAD)
     wait_for_state(page, "load", "succeeded")
@@ -69,8 +71,7 @@ def test_badges_come_in_long_notebooks(lab: Place, context: BrowserContext) -> N
     steps = [f"%%step s{number} -o x{number}\nx{number} = {number}" for number in range(300)]
     page = opened(context, lab, "long.ipynb", *steps)
     page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.scrollToItem(280, 'smart')")
-    badge(page, "s280").wait_for()
-    assert badge(page, "s280").inner_text() == "s280: never run"
+    expect(badge(page, "s280")).to_have_text("s280: never run")
 
 
 def test_the_form_makes_a_step_and_undo_takes_it_back(either: Place, context: BrowserContext) -> None:
@@ -78,8 +79,7 @@ def test_the_form_makes_a_step_and_undo_takes_it_back(either: Place, context: Br
     activate(page, 6)
     begin(page, "jupyter-pipelines:mark-step")
     form = page.page.locator(".jpc-form")
-    form.wait_for()
-    assert form.get_by_label("Name").input_value() == "report"
+    expect(form.get_by_label("Name")).to_have_value("report")
     form.locator("pre", has_text="%%step report").wait_for()
     form.get_by_label("write down inputs").check()
     form.locator("pre", has_text="-i model").wait_for()
@@ -97,7 +97,7 @@ def test_the_form_works_from_the_keyboard_and_tells_what_is_wrong(lab: Place, co
     page = opened(context, lab, "keyboard.ipynb", *CELLS)
     activate(page, 6)
     begin(page, "jupyter-pipelines:mark-step")
-    page.page.locator(".jpc-form").wait_for()
+    expect(page.page.locator(".jpc-form").get_by_label("Name")).to_be_focused()
     page.page.keyboard.press("Control+a")
     page.page.keyboard.type("load me")
     page.page.locator(".jpc-wrong", has_text="JP103").wait_for()
@@ -156,7 +156,7 @@ def test_the_menu_of_a_badge_runs_up_to_its_step(lab: Place, context: BrowserCon
     badge(page, "load").click()
     page.page.get_by_text("Run Pipeline to Step").click()
     wait_for_state(page, "load", "succeeded")
-    assert badge(page, "fit").get_attribute("data-state") == "never run"
+    expect(badge(page, "fit")).to_have_attribute("data-state", "never run")
 
 
 def axe(page: Opened, script: Path, *, inside: str) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import screenshot
 from tests.browser.panels import Panel, gated, open_panel
@@ -50,7 +51,7 @@ def test_the_panel_works_from_the_keyboard(lab: Place, context: BrowserContext) 
     keyboard.press("ArrowDown")
     second = focused(panel)
     assert second not in ("", "load")
-    assert panel.row(second).get_attribute("aria-selected") == "true"
+    expect(panel.row(second)).to_have_attribute("aria-selected", "true")
     keyboard.press("End")
     assert focused(panel) == "join"
     for key in ("a", "b", "x", "m"):

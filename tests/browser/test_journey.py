@@ -5,11 +5,13 @@ Leaves the screenshots that the documentation shows; ``make pictures`` takes the
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import screenshot
 from tests.browser.panels import Panel, open_panel
@@ -57,7 +59,7 @@ def _see_and_run(panel: Panel) -> None:
     for step in STEPS:
         await_badge(panel, step, "never run")
     panel.press("Run")
-    panel.await_state("load", "running")
+    panel.box.locator('.jpg-row[data-state="running"]').first.wait_for()  # whichever is seen: each is short
     panel.await_state("report", "succeeded")
     await_badge(panel, "report", "succeeded")
     panel.opened.command("jupyter-pipelines:open-graph")
@@ -108,7 +110,8 @@ def _mend(panel: Panel) -> None:
     # The same forest comes out, to the byte: what follows is not computed again either.
     for step in ("load", "split", "linear", "evaluate", "report"):
         panel.await_state(step, "reused")
-        assert "run " in (panel.page.locator(f'.jpc-badge[data-step="{step}"]').get_attribute("title") or "")
+        badge = panel.page.locator(f'.jpc-badge[data-step="{step}"]')
+        expect(badge).to_have_attribute("title", re.compile("run "))
     picture(panel, "lab-reused")
 
 
@@ -133,7 +136,7 @@ def _extend(panel: Panel) -> None:
 def _go_and_come_back(panel: Panel, place: Place, context: BrowserContext) -> None:
     panel.opened.command("docmanager:save")
     panel.press("Run")
-    panel.await_state("best", "running")
+    panel.page.wait_for_selector('.jpg-row[data-id="best"]:is([data-state="running"], [data-state="succeeded"])')
     panel.page.close()
     again = open_panel(context, place, "quickstart.ipynb")
     again.await_state("best", "succeeded")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.panels import WAIT, gated, open_panel
 
@@ -31,7 +32,7 @@ def test_a_pipeline_is_run_broken_mended_and_reused_from_the_panel(either: Place
     go = gated(either, name, *cells(name))
     panel = open_panel(context, either, name)
     panel.await_state("summary", "never run")
-    assert panel.box.locator(".jpp-state").inner_text() == "3 to run"
+    expect(panel.box.locator(".jpp-state")).to_have_text("3 to run")
     panel.press("Run")
     panel.await_state("gate", "running")
     panel.await_state("summary", "waiting")
@@ -47,8 +48,8 @@ def test_a_pipeline_is_run_broken_mended_and_reused_from_the_panel(either: Place
     panel.press("Run")
     panel.await_state("summary", "failed")
     pane = panel.select("summary")
-    assert "IndexError" in pane.get_by_role("alert").inner_text()
-    assert "cell 4, line 2" in pane.get_by_role("alert").inner_text()
+    expect(pane.get_by_role("alert")).to_contain_text("IndexError")
+    expect(pane.get_by_role("alert")).to_contain_text("cell 4, line 2")
     panel.await_state("numbers", "reused")
     panel.opened.set_source(4, "%%step summary -i passed -o text\ntext = '; '.join(passed)")
     panel.await_state("summary", "stale")
@@ -83,8 +84,8 @@ def test_faults_are_listed_and_the_last_good_graph_stays(lab: Place, context: Br
     panel.opened.set_source(4, "%%step summary -i passed -o text\ntext = (")
     panel.box.locator(".jpp-problem", has_text="JP107").wait_for()
     panel.box.locator(".jpp-note", has_text="the last one that they made").wait_for()
-    assert panel.row("summary").count() == 1
-    assert panel.box.get_by_role("button", name="Run", exact=True).is_disabled()
+    expect(panel.row("summary")).to_have_count(1)
+    expect(panel.box.get_by_role("button", name="Run", exact=True)).to_be_disabled()
     panel.box.locator(".jpp-problem").first.click()
     panel.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.content.activeCellIndex === 3")
     panel.opened.set_source(4, "%%step summary -i passed -o text\ntext = ''")
@@ -120,4 +121,5 @@ def test_parameters_are_given_in_the_panel(lab: Place, context: BrowserContext) 
     panel.await_state("summary", "succeeded")
     pane = panel.select("summary")
     pane.get_by_role("button", name="Look at text").click()
+    expect(pane.locator(".jpg-preview pre")).to_contain_text("given")
     assert "given, given" not in pane.locator(".jpg-preview pre").inner_text()

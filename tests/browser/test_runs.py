@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.pages import Opened
 from tests.browser.panels import WAIT, gated, open_panel
-from tests.browser.places import free_port, place
+from tests.browser.places import place
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +60,7 @@ def test_a_run_is_cancelled_and_what_was_done_is_kept(lab: Place, context: Brows
     panel.press("Cancel")
     panel.await_state("gate", "cancelled")
     panel.box.get_by_role("button", name="Run", exact=True).wait_for()
-    assert panel.row("first").get_attribute("data-state") in ("succeeded", "reused")
+    expect(panel.row("first")).to_have_attribute("data-state", re.compile("succeeded|reused"))
 
 
 def test_runs_are_listed_looked_into_and_compared(lab: Place, context: BrowserContext) -> None:
@@ -110,7 +113,7 @@ def test_two_runs_at_once_do_not_take_turns_in_what_is_shown(lab: Place, context
     start_another(panel.opened)
     panel.box.locator(".jpp-state", has_text="1 more at work").wait_for()
     assert running(panel.opened) == shown
-    assert panel.row("gate", "running").count() == 1
+    expect(panel.row("gate", "running")).to_have_count(1)
     go.touch()
     panel.box.get_by_role("button", name="Run", exact=True).wait_for()
     panel.box.locator(".jpp-state", has_text="all 2 steps up to date").wait_for()

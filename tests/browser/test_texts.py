@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import expect
 
 from tests import payloads
 from tests.browser.pages import Opened, write_notebook
@@ -70,12 +72,12 @@ def test_what_is_written_into_the_form_is_text(lab: Place, context: BrowserConte
     begin(opened, "jupyter-pipelines:mark-step")
     form = opened.page.locator(".jpc-form")
     form.wait_for()
-    assert PICTURE in form.get_by_label("Inputs", exact=True).input_value()
+    expect(form.get_by_label("Inputs", exact=True)).to_have_value(re.compile(re.escape(PICTURE)))
     harmless(opened)
     for number, text in enumerate((*LINES[:3], PICTURE, DRAWING)):
         form.get_by_label("Name", exact=True).fill(f"{text} {number}")
         form.locator(".jpc-preview", has_text=f"{text} {number}").wait_for()
-        assert "JP103" in form.locator(".jpc-wrong").inner_text()
+        expect(form.locator(".jpc-wrong")).to_contain_text("JP103")
         harmless(opened)
 
 
@@ -121,7 +123,7 @@ def test_paths_are_text(lab: Place, context: BrowserContext) -> None:
     begin(opened, "jupyter-pipelines:convert")
     dialog = opened.page.locator(".jp-Dialog-body")
     dialog.wait_for()
-    assert dialog.locator("input[type=text]").input_value() == f"{PICTURE}.pipeline.ipynb"
+    expect(dialog.locator("input[type=text]")).to_have_value(f"{PICTURE}.pipeline.ipynb")
     harmless(opened)
     dialog.locator("input[type=checkbox]").check()
     opened.page.get_by_role("button", name="Convert", exact=True).click()
@@ -136,6 +138,7 @@ def test_what_a_store_says_of_runs_is_text(lab: Place, context: BrowserContext) 
     """S02: records of runs whose texts, states and names somebody else has written, and two of them compared."""
     write_notebook(lab.folder / "runs.ipynb", "%%params\np: str = ''", "%%step one -p p -o x\nx = p")
     panel = open_panel(context, lab, "runs.ipynb")
+    panel.open_section("Parameters")
     for text in (PICTURE, DRAWING):
         run_with(panel, text)
     for record in sorted((lab.folder / ".pipelines" / "runs").glob("*/run.json")):
@@ -166,9 +169,8 @@ def open_first_at(context: BrowserContext, place: Place, path: str) -> Opened:
 
 def run_with(panel: Panel, text: str) -> None:
     """Run with a parameter, and wait for the end."""
-    if not panel.box.get_by_label("p", exact=True).is_visible():
-        panel.open_section("Parameters")
     panel.box.get_by_label("p", exact=True).fill(text)
+    panel.box.locator(".jpp-state", has_text="1 to run").wait_for()
     panel.press("Run")
     panel.await_state("one", "succeeded")
     panel.box.locator(".jpp-state", has_text="up to date").wait_for()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.pages import Opened, open_notebook, write_notebook
 
@@ -55,8 +56,12 @@ def shell(place: Place, *arguments: str) -> str:
     return done.stdout
 
 
-def press(opened: Opened, button: str) -> None:
-    opened.page.locator(".jp-OutputArea").get_by_role("button", name=button, exact=True).locator("visible=true").click()
+def button(opened: Opened, name: str) -> Locator:
+    return opened.page.locator(".jp-OutputArea").get_by_role("button", name=name, exact=True).locator("visible=true")
+
+
+def press(opened: Opened, name: str) -> None:
+    button(opened, name).click()
 
 
 def show(opened: Opened) -> None:
@@ -99,6 +104,7 @@ def test_a_run_of_a_shell_is_shown_and_cancelled_by_the_button(lab: Place, conte
     node(opened, "slow", "running").wait_for()
     press(opened, "Cancel")
     node(opened, "slow", "cancelled").wait_for()
+    expect(button(opened, "Run")).to_be_enabled()  # the run is over, and not only its step
     assert "cancelled" in shell(lab, "runs", "shell.ipynb")
 
 
@@ -119,10 +125,12 @@ def test_a_run_in_the_kernel_is_live_and_what_is_saved_is_how_it_ended(lab: Plac
     go.touch()
     node(opened, "after", "succeeded").wait_for()
     opened.page.wait_for_function(
-        """() => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.toJSON())
-          .includes('"state":"succeeded"')"""
+        """() => {
+          const saved = JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.toJSON());
+          return saved.includes('"state":"succeeded"') && !saved.includes('"state":"running"');
+        }"""
     )
-    assert opened.page.locator('[data-id="after"]').locator("visible=true").count() == 1
+    expect(opened.page.locator('[data-id="after"]').locator("visible=true")).to_have_count(1)
     opened.save()
     saved = (lab.folder / "inside.ipynb").read_text()
     assert '"state": "succeeded"' in saved

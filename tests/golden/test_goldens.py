@@ -61,7 +61,8 @@ def texts(cell: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    text = re.sub(r"[^\n]*± [^\n]*|(CPU times|Wall time)[^\n]*", "timed", text)
+    # On a busy machine %timeit warns before it tells.
+    text = re.sub(r"(The slowest run took [^\n]*\n)?[^\n]*± [^\n]*|(CPU times|Wall time)[^\n]*", "timed", text)
     text = re.sub(r"/\S*ipykernel_\d+/\d+\.py:\d+", "cell", re.sub(r"0x[0-9a-f]+", "0x", text))
     return "\n".join(line.rpartition("\r")[2] for line in text.strip().split("\n"))
 

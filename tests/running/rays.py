@@ -6,13 +6,14 @@ import contextlib
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.ports import free_port
 
 RAY = Path(sys.executable).with_name("ray")
 
@@ -40,7 +41,7 @@ class Rays:
             "RAY_enable_worker_prestart": "0",
             "RAY_health_check_period_ms": "500",  # a node that is killed is missed sooner
         }
-        self._port = _free_port()
+        self._port = free_port()
         self.address = ""
         self.nodes: list[subprocess.Popen[bytes]] = []
 
@@ -97,9 +98,3 @@ def rays(folder: Path, *nodes: str) -> Iterator[Rays]:
         yield made
     finally:
         made.end()
-
-
-def _free_port() -> int:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return int(door.getsockname()[1])

@@ -14,7 +14,8 @@ import pytest
 
 from jupyter_pipelines.interfaces.server.views import VIEWS, View
 from tests.journeys.book import Book
-from tests.server.places import TOKEN, Place, Reply, await_server, end, environment, free_port
+from tests.ports import free_port
+from tests.server.places import TOKEN, Place, Reply, await_server, end, environment
 
 pytestmark = pytest.mark.kernel
 ROOT = "/jupyter-pipelines"

@@ -8,8 +8,11 @@ import os
 import resource
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -109,6 +112,25 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     text = refused(tmp_path / "store", "JP401", tmp_path / "store")
     assert "there is a file of that name" in text
     assert (tmp_path / "store").read_text() == "precious"
+
+
+def test_many_may_make_it_at_once(tmp_path: Path) -> None:
+    """Whoever comes while somebody else makes the folder finds a store, or makes it; never something in the way."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for number in range(100):
+                together = Barrier(4)
+
+                def open_it(url: Path = tmp_path / f"store{number}", together: Barrier = together) -> Store:
+                    together.wait()
+                    return Store.open(url)
+
+                for one in [pool.submit(open_it) for _ in range(4)]:
+                    one.result().close()
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_a_file_above_the_folder(tmp_path: Path) -> None:
