@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -270,17 +271,24 @@ class Store:
         self.door.sweep()
 
     def _exists(self) -> bool:
-        # One look, since somebody else may be making it right now.
         try:
-            os.listdir(self.root)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            gone = isinstance(error, FileNotFoundError) and not self.root.is_symlink()
-            if gone or not os.path.lexists(self.root):
-                return False
-            raise unopenable(self.root, "there is a file of that name", f"move the file away, {ELSEWHERE}") from error
+            # One look, since somebody else may be making it right now.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                os.listdir(self.root)
+                return True
+            taken = self._is_in_the_way()
         except OSError as error:
             raise unopenable(self.root, _why(error), f"make the folder readable for you, {ELSEWHERE}") from error
-        return True
+        if taken:
+            raise unopenable(self.root, "there is a file of that name", f"move the file away, {ELSEWHERE}")
+        return False
+
+    def _is_in_the_way(self) -> bool:
+        """Tell whether there is something that is no folder: a file, or a link that leads nowhere."""
+        try:
+            return not stat.S_ISDIR(os.lstat(self.root).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def _make(self) -> None:
         try:

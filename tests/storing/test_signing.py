@@ -14,7 +14,7 @@ import pytest
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.pipeline.data import Artifact
 from jupyter_pipelines.storing.countersigning import countersign
-from jupyter_pipelines.storing.records import StepRecord, _checksum, decode, encode, path_of
+from jupyter_pipelines.storing.records import StepRecord, checksum_of, decode, encode, path_of
 from jupyter_pipelines.storing.signing import Signature, Trust, signed
 from jupyter_pipelines.storing.store import Store
 from tests.storing.people import KEY, OTHER_KEY, Person, person, record
@@ -128,7 +128,7 @@ def test_s07_a_signature_of_another_format_is_not_trusted(mine: StepRecord, vers
 def test_s07_a_record_of_another_format_is_none(mine: StepRecord, schema: str) -> None:
     document = json.loads(encode(mine))
     document["record"]["schema"] = schema
-    document["sha256"] = _checksum(document["record"])
+    document["sha256"] = checksum_of(document["record"])
     with pytest.raises(ValueError, match="its format is"):
         decode(json.dumps(document).encode(), KEY)
 
