@@ -11,11 +11,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+HERE = Path(__file__).parent
 # Examples run while kernels come and go: how long one took says nothing. In CI the same examples come each time, so
 # that a red run can be repeated.
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
-HERE = Path(__file__).parent
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
