@@ -14,9 +14,8 @@ endif
 # Without byte code every kernel and every command would compile its imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests wait for kernels and browsers now and then: one more than there are cores keeps these busy. Those that share
-# a server or a cluster stay together (tests/conftest.py).
-SPREAD := --numprocesses=$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist=loadgroup
+# Tests wait for kernels and browsers now and then: one more than there are cores keeps these busy.
+SPREAD := --numprocesses=$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist=worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -11,23 +11,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-HERE = Path(__file__).parent
 # Examples run while kernels come and go: how long one took says nothing. In CI the same examples come each time, so
 # that a red run can be repeated.
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests together that share what their file starts once: a cluster, a database, a JupyterLab.
-
-    Groups are handed out first, the largest before the others; what can be run by anybody fills the rest of the time.
-    """
-    for item in items:
-        known = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
-        if any(definitions[-1].scope in ("module", "class") for definitions in known.values()):
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(HERE).as_posix()))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,7 @@ from jupyter_pipelines.errors import Fault, PlanError
 from jupyter_pipelines.interfaces.cli_options import read_values
 from jupyter_pipelines.interfaces.desk import Desk, command, tell, write, write_file
 from jupyter_pipelines.notebook.amounts import is_step_name
-from jupyter_pipelines.running.lean import GRAMMAR, leave_out
+from jupyter_pipelines.running.lean import FORMATS, leave_out
 
 
 @command(
@@ -42,7 +42,7 @@ def convert(
     when every stable output is the same, 1 when one differs or nothing was proved, 2 when the notebook or an option
     cannot be read.
     """
-    leave_out(GRAMMAR)
+    leave_out(*FORMATS)
     result = desk.project.convert(
         desk.notebook,
         target,

@@ -21,9 +21,9 @@ def main(folder: Path) -> None:
     """Carry out the order in `folder`, and leave the result there."""
     from jupyter_pipelines.errors import PipelinesError
     from jupyter_pipelines.interfaces.desk import strict
-    from jupyter_pipelines.running.lean import GRAMMAR, leave_out
+    from jupyter_pipelines.running.lean import FORMATS, leave_out
 
-    leave_out(GRAMMAR)
+    leave_out(*FORMATS)
     order = json.loads((folder / ORDER).read_text("utf-8"))
     with (folder / SAID).open("a", encoding="utf-8") as said:
         try:

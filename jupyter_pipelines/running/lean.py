@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
-GRAMMAR = "rfc3987_syntax"
-"""While nbformat is imported, jsonschema compiles this grammar of web addresses, where it is installed, for more than a
-second; no notebook's schema speaks of them."""
-SLOW = (GRAMMAR, "pyarrow")
-"""What no worker uses. Papermill imports pyarrow, and its threads, for paths on HDFS; a worker gives it files."""
+FORMATS = ("rfc3987_syntax", "rfc3986_validator", "isoduration")
+"""While nbformat is imported, jsonschema prepares to check web addresses and durations, where these are installed: the
+first compiles a grammar for more than a second. No notebook's schema speaks of them."""
+SLOW = (*FORMATS, "pyarrow", "boto3")
+"""What no worker uses. Papermill imports the last two, and the threads of one, for paths on HDFS and S3; a worker gives
+it files."""
 
 
 def leave_out(*names: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -22,7 +23,9 @@ def two_cores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rays]:
             patch.setenv(name, value)
         import ray
 
+        before = signal.getsignal(signal.SIGTERM)
         ray.init(address=made.address, log_to_driver=False, configure_logging=False)
+        signal.signal(signal.SIGTERM, before)  # other tests in this process send it to themselves
         yield made
         ray.shutdown()
 

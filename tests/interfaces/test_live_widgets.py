@@ -80,6 +80,11 @@ def opened(book: Book) -> Iterator[tuple[Book, Live]]:
     kernel.close()
 
 
+def over(book: Book) -> dict[str, Any]:
+    """Wait until the last run is over, and not only its steps; return its document."""
+    return book.call("attach", "--json").document
+
+
 def shown(live: Live) -> Front:
     return Front(live, live.ask("%pipeline show").displays[-1])
 
@@ -98,10 +103,12 @@ def test_the_buttons(opened: tuple[Book, Live]) -> None:
     found = front.ask("notebook", step="after")
     assert Path(found["path"]).is_file()
     assert (book.folder / found["relative"]).is_file()
-    document = book.call("runs", "--json").document["runs"][0]
+    document = over(book)
     assert (document["run"], document["state"], document["parameters"]) == (run, "succeeded", {"count": 4})
+    (book.folder / "go").unlink()
     front.ask("force", step="slow")
     front.listen(lambda: front.state("slow") == "running")
+    (book.folder / "go").touch()
     front.listen(lambda: front.state("after") in ("reused", "succeeded"))
     assert len(book.call("runs", "--json").document["runs"]) == 2
 
@@ -113,6 +120,7 @@ def test_what_failed_says_why_and_is_taken_apart_in_the_kernel(opened: tuple[Boo
     front.ask("run", parameters={"count": "9"})
     front.listen(lambda: front.state("after") == "failed")
     assert front.states["after"]["error"]["type"] == "ValueError"
+    over(book)
     assert "too many" in front.ask("error", step="after")["error"]["message"]
     assert front.ask("debug", step="after")["loaded"] == ["slow"]
     assert live.value("len(slow)") == 9
@@ -144,6 +152,7 @@ def test_the_result_of_a_run_stays_until_something_else_happens(opened: tuple[Bo
     front = shown(live)
     front.ask("run", parameters={"count": "9"})
     front.listen(lambda: front.state("after") == "failed")
+    over(book)
     assert front.ask("log", step="after")
     assert front.state("after") == "failed"
     live.send(CELLS[1], "c1")
@@ -156,7 +165,7 @@ def test_run_to_here_runs_no_further(opened: tuple[Book, Live]) -> None:
     front = shown(live)
     front.ask("to", step="slow")
     front.listen(lambda: front.state("slow") in ("succeeded", "reused"))
-    steps = {one["name"]: one["state"] for one in book.call("runs", "--json").document["runs"][0]["steps"]}
+    steps = {one["name"]: one["state"] for one in over(book)["steps"]}
     assert steps == {"slow": "succeeded", "after": "skipped"}
 
 
