@@ -73,7 +73,7 @@ class Dask(Elsewhere):
         limited = {"on_error": "return", "asynchronous": True, "callback_timeout": asking.ANSWER}
         asks = [self._client.run(asking.describe, asked, workers=[worker], **limited) for worker in workers]
         found = await asyncio.gather(*asks, return_exceptions=True)
-        return {name: one[name] if isinstance(one, dict) else one for name, one in zip(workers, found, strict=True)}
+        return {name: one.get(name) if isinstance(one, dict) else one for name, one in zip(workers, found, strict=True)}
 
     def _send(self, ticket: Ticket, parcel: Parcel, worker: str) -> Any:
         # Dask counts what other runs take of it, too.
