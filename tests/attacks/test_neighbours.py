@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.journeys.book import Book
@@ -50,7 +51,7 @@ def book() -> Iterator[Book]:
     folder.chmod(0o755)
     (folder / "pyproject.toml").write_text("")
     yield Book(folder)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def sockets() -> set[str]:
@@ -101,6 +102,9 @@ def test_s22_a_run_that_is_killed_leaves_nothing_that_others_can_read(book: Book
     process = book.write("import time", f"%%step load -o rows\n{wait}").start("run")
     while not (book.folder / "there").exists():
         assert process.poll() is None
+    others = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()
     assert tried(set(), private)[1] == []
+    psutil.wait_procs(others, timeout=60)  # they notice that their runner is gone, and clear up
+    assert list(private.iterdir()) == []

@@ -125,7 +125,7 @@ def shop() -> Iterator[Shop]:
     made = Shop(folder)
     assert made.keys("new").code == 0
     yield made
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
