@@ -3,89 +3,109 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from posixpath import dirname
+from typing import Literal, NamedTuple
 
 from jupyter_pipelines.notebook.code import parse_code
+from jupyter_pipelines.notebook.texts import Texts, called, is_path, joined, texts_of
 from jupyter_pipelines.notebook.trees import every_node
+from jupyter_pipelines.pipeline.templates import JOINT, names_in, path_of
 
 # Functions that read the file their first argument names, whatever library they are of: `read_csv`, `np.loadtxt`, …
 _READING = frozenset("load loadtxt genfromtxt fromfile imread open_dataset open_rasterio scan_csv scan_parquet".split())
+_MAYBE_READING = frozenset({"open", "File", "ZipFile"})  # their second argument is a mode
 _PATH_READING = frozenset({"read_text", "read_bytes", "open"})
+_LISTING = frozenset("glob iglob rglob iterdir listdir scandir walk".split())
 _WRITING = frozenset("savetxt save savez savez_compressed savefig imwrite imsave".split())
 _ADDING = frozenset({"to_hdf", "to_sql", "to_zarr"})
 _PATH_WRITING = frozenset({"write_text", "write_bytes"})
+_MAKING = frozenset({"mkdir", "makedirs"})
+_FIRST = frozenset("filepath_or_buffer path_or_buf path io file fname filename source".split())
 _ANEW = frozenset({"w", "x", "+w", "+x"})
 _CERTAIN = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.With)
 _REPEATING = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-_LONGEST = 1000
+Kind = Literal["reads", "lists", "writes", "touches", "fills"]
 
 
-def files_read(sources: Iterable[str]) -> tuple[str, ...]:
-    """Return the paths that pieces of code, which run one after the other, read by a name written in them.
-
-    A name may stand in a constant of its own (``DATA = "data.csv"``). Paths are returned as written; URLs are left out,
-    and so is what the code itself has certainly written before.
-    """
-    found: dict[str, None] = {}
-    known: dict[str, str] = {}
-    own: set[str] = set()
-    for source in sources:
-        constants, uses = _facts(source)
-        known |= constants
-        for use in uses:
-            path = _resolved(use, known)
-            if use.writes:
-                own.add(path)
-            elif _is_path(path) and path not in own:
-                found[path] = None
-    return tuple(found)
-
-
-class Use(NamedTuple):
-    """A file that code uses.
+class Files(NamedTuple):
+    """Files that code reads.
 
     Parameters
     ----------
-    text : str
-        Its path, or the name that stands for it.
-    is_name : bool
-        It is a name.
-    writes : bool
-        The file is made anew, whatever was there before.
+    paths : tuple of str
+        Their paths as written; folders and patterns of those that are listed.
+    templates : tuple of str
+        Paths that depend on parameters; see :mod:`jupyter_pipelines.pipeline.templates`.
     """
 
-    text: str
-    is_name: bool
-    writes: bool = False
+    paths: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
 
 
-def _resolved(use: Use, known: Mapping[str, str]) -> str:
-    return known.get(use.text, "") if use.is_name else use.text
+def files_read(sources: Iterable[str], parameters: Collection[str] = ()) -> Files:
+    """Return the files that pieces of code, which run one after the other, read by a name written in them.
+
+    A name may stand in a constant (``DATA = "data.csv"``), be handed to a function, or be joined of several. Of what is
+    listed (``glob("data/*.csv")``, ``os.listdir("data")``) all that may be found counts. URLs are left out, and so is
+    what the code itself has certainly written before, and folders that it puts something into.
+    """
+    sources = list(sources)
+    uses = [use for source in sources for use in _uses(source)]
+    if not any(use.kind in ("reads", "lists") for use in uses):
+        return Files()
+    texts = Texts(sources, parameters)
+    known = [(use.kind, list(dict.fromkeys(one for text in use.texts for one in texts.of(text)))) for use in uses]
+    filled = {one for kind, found in known for one in (found if kind == "fills" else ())}
+    touched = (text for use in uses if use.kind == "touches" for text in use.texts)
+    filled |= {dirname(one.replace(JOINT, "/")) for text in touched for one in texts.like(text)}
+    read: dict[str, None] = {}
+    own: set[str] = set()
+    for kind, found in known:
+        if kind == "writes":
+            own |= set(found) if len(found) == 1 else set()
+        elif kind == "reads":
+            read |= dict.fromkeys(one for one in found if one not in own)
+        elif kind == "lists":
+            read |= dict.fromkeys(one for one in found if not _is_filled(one, filled))
+    paths = (path_of(one) for one in read if not names_in(one))
+    return Files(tuple(dict.fromkeys(filter(None, paths))), tuple(one for one in read if names_in(one)))
 
 
-def _is_path(text: str) -> bool:
-    return 0 < len(text) < _LONGEST and "://" not in text and "\n" not in text and "\0" not in text
+def _is_filled(listed: str, filled: Collection[str]) -> bool:
+    """Tell whether a folder or pattern may hold what the code itself puts there."""
+    text = listed.replace(JOINT, "/")
+    return any(text == one or text.startswith(f"{one}/") or one.startswith(f"{text}/") for one in filled if one)
+
+
+class Use(NamedTuple):
+    """A file or folder that code uses.
+
+    Parameters
+    ----------
+    kind : {"reads", "lists", "writes", "touches", "fills"}
+        Reads it, looks for files in it or like it, certainly makes it anew whatever was there before, may make it, or
+        makes it as a folder.
+    texts : tuple of str
+        Templates of what its path may be.
+    """
+
+    kind: Kind
+    texts: tuple[str, ...]
 
 
 @lru_cache(maxsize=8192)
-def _facts(source: str) -> tuple[Mapping[str, str], tuple[Use, ...]]:
-    """Return texts that are given a name, and which files are used, in the order of the statements."""
+def _uses(source: str) -> tuple[Use, ...]:
+    """Return which files a piece of code uses, in the order of the statements."""
     tree = parse_code(source).tree
-    constants: dict[str, str] = {}
     uses: list[Use] = []
     for statement in tree.body if tree else ():
-        nodes = every_node(statement)
-        for node in nodes:
-            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-                text = _text(node.value)
-                if text is not None and not text[1]:
-                    constants[node.targets[0].id] = text[0]
-        calls = [node for node in nodes if isinstance(node, ast.Call)]
-        uses += [Use(*one) for call in calls for one in _read_by(call)]
-        uses += [Use(*one, writes=True) for call in _certain_calls(statement) for one in _written_by(call)]
-    return constants, tuple(uses)
+        calls = [node for node in every_node(statement) if isinstance(node, ast.Call)]
+        uses += [use for call in calls for use in (_read_by(call), _listed_by(call), _filled_by(call)) if use]
+        uses += [use._replace(kind="touches") for call in calls if (use := _written_by(call))]
+        uses += [use for call in _certain_calls(statement) if (use := _written_by(call))]
+    return tuple(uses)
 
 
 def _certain_calls(statement: ast.stmt) -> Iterator[ast.Call]:
@@ -102,21 +122,35 @@ def _certain_calls(statement: ast.stmt) -> Iterator[ast.Call]:
         waiting.extend(() if isinstance(node, _REPEATING) else ast.iter_child_nodes(node))
 
 
-def _written_by(call: ast.Call) -> Iterator[tuple[str, bool]]:
-    """Yield the file that `call` makes anew: its first argument, or the path whose method it is."""
-    function = call.func
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    own = _text(function.value) if isinstance(function, ast.Attribute) and _path_of(function.value) else None
-    if own is not None and (name in _PATH_WRITING or (name == "open" and _mode(call, 0) in _ANEW)):
-        yield own
+def _use(kind: Kind, texts: Iterable[str]) -> Use | None:
+    found = tuple(texts)
+    return Use(kind, found) if found else None
+
+
+def _written_by(call: ast.Call) -> Use | None:
+    """Return the file that `call` makes anew: its first argument, or the path whose method it is."""
+    name, owner = called(call), _owner(call)
+    if owner is not None and (name in _PATH_WRITING or (name == "open" and _mode(call, 0) in _ANEW)):
+        return _use("writes", texts_of(owner))
     anew = (
         name in _WRITING
         or (name.startswith("to_") and name not in _ADDING)
         or (name == "open" and _mode(call, 1) in _ANEW)
     )
-    first = _text(call.args[0]) if own is None and anew and call.args else None
-    if first is not None and not any(word.arg == "mode" and name != "open" for word in call.keywords):
-        yield first
+    if not anew or any(word.arg == "mode" and name != "open" for word in call.keywords):
+        return None
+    return _use("writes", _first(call))
+
+
+def _owner(call: ast.Call) -> ast.expr | None:
+    """Return what may be a path whose method is called."""
+    return call.func.value if isinstance(call.func, ast.Attribute) else None
+
+
+def _first(call: ast.Call) -> tuple[str, ...]:
+    """Return what the first argument may be, by whatever word it is given."""
+    words = [one.value for one in call.keywords if one.arg in _FIRST]
+    return texts_of(next(iter([*call.args, *words]), None))
 
 
 def _mode(call: ast.Call, at: int) -> str:
@@ -126,20 +160,37 @@ def _mode(call: ast.Call, at: int) -> str:
     return "".join(sorted(set(str(mode)) - set("bt")))
 
 
-def _read_by(call: ast.Call) -> Iterator[tuple[str, bool]]:
-    """Yield what `call` reads: of a function its first argument, of a method of a path the path."""
-    function = call.func
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    if isinstance(function, ast.Attribute) and name in _PATH_READING and (name != "open" or not _writes(call, 0)):
-        own = _text(function.value)
-        if own is not None and (own[1] or _path_of(function.value) is not None):
-            yield own
-    if isinstance(function, ast.Attribute) and _path_of(function.value) is not None:
-        return
-    reading = name in _READING or name.startswith("read_") or (name == "open" and not _writes(call, 1))
-    first = _text(call.args[0]) if reading and call.args else None
-    if first is not None:
-        yield first
+def _read_by(call: ast.Call) -> Use | None:
+    """Return what `call` reads: of a function its first argument, of a method of a path the path."""
+    name, owner = called(call), _owner(call)
+    own: tuple[str, ...] = ()
+    if owner is not None and name in _PATH_READING and not isinstance(owner, ast.Constant):
+        own = texts_of(owner) if name != "open" or not _writes(call, 0) else ()
+    reading = name in _READING or name.startswith("read_") or (name in _MAYBE_READING and not _writes(call, 1))
+    if owner is not None and is_path(owner):
+        return _use("reads", own)
+    return _use("reads", (*own, *(_first(call) if reading else ())))
+
+
+def _listed_by(call: ast.Call) -> Use | None:
+    """Return the folder or pattern in which `call` looks for files."""
+    name, owner = called(call), _owner(call)
+    if name not in _LISTING:
+        return None
+    of_path = owner is not None and not (isinstance(owner, ast.Name) and owner.id in ("glob", "os"))
+    if not of_path:
+        return _use("lists", _first(call))
+    if name in ("glob", "rglob") and call.args:
+        middle = [ast.Constant("**")] if name == "rglob" else []
+        return _use("lists", joined(owner, *middle, call.args[0]))  # type: ignore[arg-type]
+    return _use("lists", texts_of(owner)) if name in ("iterdir", "walk") and not call.args else None
+
+
+def _filled_by(call: ast.Call) -> Use | None:
+    """Return the folder that `call` makes: what is in it is the code's own."""
+    if called(call) not in _MAKING:
+        return None
+    return _use("fills", _first(call) or texts_of(_owner(call)))
 
 
 def _writes(call: ast.Call, at: int) -> bool:
@@ -147,21 +198,3 @@ def _writes(call: ast.Call, at: int) -> bool:
     modes = [one.value for one in call.keywords if one.arg == "mode"] + call.args[at : at + 1]
     mode = modes[0].value if modes and isinstance(modes[0], ast.Constant) else "r"
     return bool(set(str(mode)) & set("wax+")) or (bool(modes) and not isinstance(modes[0], ast.Constant))
-
-
-def _text(node: ast.expr) -> tuple[str, bool] | None:
-    """Return the text that `node` is, or the name that may stand for one and True."""
-    if isinstance(node, ast.Constant):
-        return (node.value, False) if isinstance(node.value, str) else None
-    if isinstance(node, ast.Name):
-        return node.id, True
-    path = _path_of(node)
-    return _text(path) if path is not None else None
-
-
-def _path_of(node: ast.AST) -> ast.expr | None:
-    """Return what a path is made of: ``Path("data.csv")``."""
-    if not isinstance(node, ast.Call) or len(node.args) != 1:
-        return None
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    return node.args[0] if name in ("Path", "PurePath") else None

@@ -229,6 +229,14 @@ def step_of(face: Interface) -> Step:
     """Return the step that an interface describes."""
     draft = face.draft
     values = {name: _first(draft.headers, name) for name in _VALUES}
+    files = files_read(
+        [
+            *(one.source for one in face.reached.modules),
+            *(one.code.source for one in face.reach.definitions),
+            *(cell.body for cell in draft.cells),
+        ],
+        [*face.parameters, *draft.axes],
+    )
     return Step(
         name=draft.name,
         cells=tuple(draft.cells),
@@ -240,13 +248,8 @@ def step_of(face: Interface) -> Step:
         shared=tuple(one.code for one in face.reach.definitions),
         modules=face.reached.modules,
         packages=face.reached.packages,
-        files=files_read(
-            [
-                *(one.source for one in face.reached.modules),
-                *(one.code.source for one in face.reach.definitions),
-                *(cell.body for cell in draft.cells),
-            ]
-        ),
+        files=files.paths,
+        templates=files.templates,
         unknown=face.unknown,
         resources=Resources(cpus=values["cpus"], gpus=values["gpus"], memory=values["memory"]),
         retries=values["retries"] or 0,

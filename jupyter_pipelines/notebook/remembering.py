@@ -205,6 +205,7 @@ _FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "after": tuple,
     "packages": tuple,
     "files": tuple,
+    "templates": tuple,
     "unknown": tuple,
     "resources": _maker(Resources),
     "place": _place,

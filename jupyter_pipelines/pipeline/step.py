@@ -126,7 +126,11 @@ class Step:
     packages : tuple of str
         Top-level names of the third-party packages it imports, directly or through shared code and modules.
     files : tuple of str
-        Files that its code reads under a name written in it, without declaring them; their content counts.
+        Files that its code reads under a name written in it, without declaring them; their content counts. Folders
+        and patterns are those in which it looks for files.
+    templates : tuple of str
+        The same of names that depend on parameters; see :mod:`jupyter_pipelines.pipeline.templates`. A step in a plan
+        has none.
     unknown : tuple of str
         What the analysis could not resolve, one sentence each; not empty means that the step is never reused.
     resources : Resources
@@ -162,6 +166,7 @@ class Step:
     modules: tuple[Module, ...] = ()
     packages: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
     retries: int = 0

@@ -20,6 +20,7 @@ from jupyter_pipelines.pipeline.data import FileSource, Input, Output, Upstream
 from jupyter_pipelines.pipeline.foreach import FORMAT, Axis, Foreach, Gathering, Item, Scalar, names_of
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Resources, Step
+from jupyter_pipelines.planning.reading import files_like, reading
 
 MOST = 10_000
 _SCALARS = (bool, int, float, str)
@@ -33,7 +34,7 @@ class _Expanded(NamedTuple):
 
 
 def expand(pipeline: Pipeline, values: Mapping[str, Any]) -> Pipeline:
-    """Return `pipeline` with a step for each item of every step over many items.
+    """Return `pipeline` with a step for each item of every step over many items, and with the files that are read.
 
     Parameters
     ----------
@@ -47,12 +48,12 @@ def expand(pipeline: Pipeline, values: Mapping[str, Any]) -> Pipeline:
     PlanError
         Items cannot be told (JP219), or there are no files (JP210); all faults at once.
     """
-    if not any(step.foreach for step in pipeline):
+    if not any(step.foreach or step.templates for step in pipeline):
         return pipeline
     found = _expand(pipeline, values)
     if found.faults:
         raise PlanError(*found.faults)
-    return replace(pipeline, steps=tuple(found.steps))
+    return replace(pipeline, steps=tuple([reading(step, values) for step in found.steps]))
 
 
 def faults_of_items(pipeline: Pipeline, values: Mapping[str, Any]) -> tuple[Fault, ...]:
@@ -135,9 +136,7 @@ class _Values:
 
 def _files(folder: Path, source: str) -> list[str]:
     """Return the files of a folder, or those that fit a pattern, by name; hidden ones are left out."""
-    pattern = source if glob.has_magic(source) else f"{glob.escape(source.rstrip('/'))}/*"
-    found = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 - takes absolute patterns, too
-    return sorted(Path(name).as_posix() for name in found if (folder / name).is_file())
+    return files_like(folder, source if glob.has_magic(source) else f"{glob.escape(source.rstrip('/'))}/*")
 
 
 def _is_file(folder: Path, name: str) -> bool:

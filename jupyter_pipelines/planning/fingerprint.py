@@ -12,8 +12,8 @@ part                          value
 ``module:DOTTED.NAME``        canonical code of one of the project's own modules
 ``parameter:NAME``            the value as Python writes it, cut and with a digest when it is long
 ``input:NAME``                digest and format of the artifact, or ``missing``
-``file:NAME``                 digest of the content of a file or folder, or ``missing``; NAME is the path of a file that
-                              the code reads by a name written in it, without declaring it
+``file:NAME``                 digest of the content of a file or folder, or ``missing``; NAME is the path of a file, or
+                              a pattern of files, that the code reads without declaring it
 ``file-name:NAME``            the file's own name: its ending decides how it is read; of an item its path as found
 ``package:NAME``              version of the package
 ``gathers``                   of a step over many items, which items there are, in order
@@ -25,8 +25,8 @@ step an input comes from, retries, timeouts and resources. To spread a step over
 shows at its end is part of what the step does.
 
 Not in it, and knowingly a hole: what a package imports itself, the patch version of Python, the machine, environment
-variables, files that a step reads under a name made when it runs. Docstrings count where a
-piece of the step's code reads docstrings, and every character where one reads source.
+variables, files that a step reads under a name that only what it computes tells. Docstrings count where a piece of the
+step's code reads docstrings, and every character where one reads source.
 """
 
 from __future__ import annotations

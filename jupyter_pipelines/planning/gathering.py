@@ -14,6 +14,7 @@ from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.deciding import Decision, Reason
 from jupyter_pipelines.planning.fingerprint import MISSING, artifact_part, read_name
+from jupyter_pipelines.planning.reading import digest_of
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storing.records import StepRecord
@@ -147,6 +148,7 @@ class Gatherer:
         self._view = view
         self._left_out_by = left_out_by
         self._digests: dict[str, str | OSError | StoreError] = {}
+        self._read: dict[str, str] = {}
 
     def gather(self, step: Step, standings: Mapping[str, Standing], *, selected: bool) -> Gathered:
         """Return what is known of the inputs of `step`.
@@ -171,8 +173,7 @@ class Gatherer:
             else:
                 self._look_at(step, one, one.source, found)
         for path in step.files:
-            digest = self.digest(FileSource(path=path))
-            found.known[read_name(path)] = digest if isinstance(digest, str) else MISSING
+            found.known[read_name(path)] = self.read(path)
         _wait(step, standings, found, selected=selected)
         if step.gathering and not found.open:
             found.lacking += _too_few(step, step.gathering, found)
@@ -186,6 +187,15 @@ class Gatherer:
             except (OSError, StoreError) as error:
                 self._digests[source.path] = error
         return self._digests[source.path]
+
+    def read(self, path: str) -> str:
+        """Return the digest of what code reads without declaring it; ``missing`` if there is nothing to be read."""
+        if path not in self._read:
+            try:
+                self._read[path] = digest_of(self._pipeline, path, self._view.digest)
+            except (OSError, StoreError):
+                self._read[path] = MISSING
+        return self._read[path]
 
     def _take(
         self, step: Step, one: Input, source: Upstream, standing: Standing | None, found: Gathered, *, selected: bool

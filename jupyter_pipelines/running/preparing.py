@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_pipelines.pipeline.data import Artifact, Input, Upstream
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.planning.reading import files_at
 from jupyter_pipelines.running.commands import Task
 from jupyter_pipelines.running.executors import Need
 from jupyter_pipelines.running.ticket import Given, Publish, Source, Ticket, Wanted, Warm
@@ -102,17 +103,17 @@ def ticket_for(
         timeout=step.timeout,
         kernel=step.kernel,
         root=str(pipeline.root),
-        sources=_sources(step),
+        sources=_sources(pipeline, step),
         warm=foreseen[0],
         following=foreseen[1:],
         publish=Publish(notebook=str(folder / f"{step.name}.ipynb"), log=str(folder / f"{step.name}.log")),
     )
 
 
-def _sources(step: Step) -> list[Source]:
+def _sources(pipeline: Pipeline, step: Step) -> list[Source]:
     """Return the files that the code of a step reaches: the project's own modules, and what it reads by name."""
     modules = [Source(path=module.path, text=module.source, name=module.name) for module in step.modules]
-    return [*modules, *(Source(path=path) for path in step.files)]
+    return [*modules, *(Source(path=one) for path in step.files for one in files_at(pipeline, path))]
 
 
 def secrets_of(pipeline: Pipeline, step: Step, values: Mapping[str, Any]) -> dict[str, str]:

@@ -50,6 +50,22 @@ def test_it_converts_proves_and_the_pipeline_is_reused(book: Book) -> None:
 
 
 @pytest.mark.kernel
+def test_a_file_whose_name_became_a_parameter_counts(book: Book) -> None:
+    explore(book.folder, "# Load", "DATA = 'data.txt'", "text = open(DATA).read()", "# Count", "print(len(text))")
+    data = book.folder / "data.txt"
+    data.write_text("one")
+    answer = Book(book.folder, "explore.ipynb").call("convert", "-o", str(book.folder / "out.ipynb"), "--json")
+    assert answer.code == 0, answer.err
+    made = Book(book.folder, "out.ipynb")
+    assert "DATA: str = 'data.txt'" in "".join(text for cell in made.read()["cells"] for text in cell["source"])
+    assert made.run().code == 0
+    assert set(made.run().steps("state").values()) == {"reused"}
+    data.write_text("another")
+    assert made.plan().reasons["load"] == "input"
+    assert set(made.run().steps("state").values()) == {"succeeded"}
+
+
+@pytest.mark.kernel
 def test_a_notebook_that_fails_is_not_converted(book: Book) -> None:
     source = explore(book.folder, "x = 1", "undefined_name + x")
     answer = Book(book.folder, source.name).call("convert", "--json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.journeys.book import Book
@@ -36,3 +38,80 @@ def test_two_notebooks_with_files_of_one_name_do_not_share_results(book: Book) -
         assert other.run().code == 0
         values.append(other.value("a.x"))
     assert values == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = open(path).read()",
+        "x = load(path)",
+        "x = [file.read_text() for file in sorted(Path(folder).glob('*.txt'))]",
+        "x = [open(os.path.join(folder, name)).read() for name in sorted(os.listdir(folder))]",
+        "x = open(f'{folder}/{number}.txt').read()",
+        "x = {name: (Path('data') / f'{name}.txt').read_text() for name in names}",
+    ],
+)
+def test_a_file_that_a_parameter_names_counts(book: Book, code: str) -> None:
+    """Its content, whatever the code makes of the name; another file of that name is another result."""
+    book.write(
+        "%%params\npath: str = 'data/1.txt'\nfolder: str = 'data'\nnumber: int = 1\nnames: list = ['1']",
+        "import os\nfrom pathlib import Path",
+        "def load(file):\n    with open(file) as opened:\n        return opened.read()",
+        f"%%step a -o x\n{code}",
+    )
+    file = book.folder / "data" / "1.txt"
+    file.parent.mkdir()
+    values = []
+    for text in ("one", "two"):
+        file.write_text(text)
+        assert book.run().steps("state") == {"a": "succeeded"}
+        assert book.run().steps("state") == {"a": "reused"}
+        values.append(json.dumps(book.value("a.x")))
+    assert [text in value for text, value in zip(("one", "two"), values, strict=True)] == [True, True]
+    file.write_text("one")
+    assert book.plan().steps("decision") == {"a": "reuse"}
+    file.unlink()
+    assert book.plan().reasons == {"a": "input"}
+
+
+def test_a_file_that_comes_into_a_folder_counts_where_it_is_looked_for(book: Book) -> None:
+    book.write(
+        "import glob, os",
+        "%%step some -o x\nx = sorted(glob.glob('data/*.csv'))",
+        "%%step all -o y\ny = sorted(os.listdir('data'))",
+        "%%step here -o z\nz = len(os.listdir('.'))",
+        "%%step made -o w\nos.makedirs('out', exist_ok=True)\nopen('out/a', 'w').close()\nw = os.listdir('out')",
+    )
+    (book.folder / "data").mkdir()
+    (book.folder / "data" / "a.csv").touch()
+    assert book.run().code == 0
+    assert set(book.run().steps("state").values()) == {"reused"}
+    (book.folder / "data" / "notes.txt").touch()
+    assert [name for name, decision in book.plan().steps("decision").items() if decision == "run"] == ["all"]
+    (book.folder / "data" / "b.csv").touch()
+    assert [name for name, decision in book.plan().steps("decision").items() if decision == "run"] == ["some", "all"]
+    assert book.run().code == 0
+    assert book.value("some.x") == ["data/a.csv", "data/b.csv"]
+
+
+def test_items_read_the_files_that_they_name(book: Book) -> None:
+    book.write("%%step a --foreach year=2020,2021 -o x\nx = open(f'data/{year}.txt').read()")
+    (book.folder / "data").mkdir()
+    for year in ("2020", "2021"):
+        (book.folder / "data" / f"{year}.txt").write_text(year)
+    assert book.run().code == 0
+    (book.folder / "data" / "2021.txt").write_text("another")
+    decisions = book.plan().steps("decision")
+    assert (decisions["a[year=2020]"], decisions["a[year=2021]"]) == ("reuse", "run")
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(book: Book) -> None:
+    """Nobody knows which of the two the step has seen, so that its result stands for neither."""
+    code = "from pathlib import Path\nx = Path(path).read_text()\nPath(path).open('r+').write('2')"
+    book.write("%%params\npath: str = 'data.txt'", f"%%step a -o x\n{code}")
+    (book.folder / "data.txt").write_text("1")
+    first = book.run()
+    assert first.steps("state") == {"a": "succeeded"}
+    assert "data.txt" in first.err
+    (book.folder / "data.txt").write_text("1")
+    assert book.plan().steps("decision") == {"a": "run"}

@@ -73,7 +73,7 @@ class Files:
     def read_by(self, part: Part) -> Mapping[str, str] | None:
         """Return the files that have to be declared, by the names for them; None when they cannot be."""
         texts = [chunk.text for unit in part.units for chunk in unit.rest]
-        plain = {str(PurePosixPath(path)) for path in files_read([*self._shared, *texts])}
+        plain = {str(PurePosixPath(path)) for path in files_read([*self._shared, *texts]).paths}
         found = sorted({path for unit in part.units for path in unit.observed.given} - plain)
         paths = _together([path for path in found if PurePosixPath(path).name not in self._written])
         if paths is None or not all(_PLAIN.fullmatch(path) for path in paths):

@@ -1,0 +1,268 @@
+"""Texts that expressions may come to, as far as code shows it: literals, names, and what joins them as paths.
+
+A text is a template (:mod:`jupyter_pipelines.pipeline.templates`) with the names that it is made of. A name stands for
+whatever is bound to it anywhere: by an assignment, a loop, a default, or a call of the function whose argument it is.
+That is more than it can be at one place, and never less than what is written out.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain, islice, product
+from typing import Any, NamedTuple
+
+from jupyter_pipelines.notebook.code import parse_code
+from jupyter_pipelines.notebook.trees import every_node
+from jupyter_pipelines.pipeline.templates import JOINT, MOST, filled, names_in, quoted, slot
+
+_SAME = frozenset("absolute as_posix abspath expanduser fspath normpath realpath resolve str".split())
+_ALL = frozenset("enumerate items keys list reversed set sorted tuple values zip".split())
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_ROUNDS = 8
+"""How many functions may hand a text on to each other."""
+Bound = Mapping[str, tuple[str, ...]]
+
+
+class Call(NamedTuple):
+    """Texts that a function is called with."""
+
+    function: str
+    texts: tuple[tuple[str, ...], ...]
+    named: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class Bindings(NamedTuple):
+    """What a piece of code binds to names, which arguments its functions have, and how it calls functions."""
+
+    names: Bound
+    arguments: Bound
+    calls: tuple[Call, ...]
+
+
+class Texts:
+    """What names stand for in pieces of code that belong together.
+
+    Parameters
+    ----------
+    sources : iterable of str
+        The pieces.
+    parameters : collection of str
+        Names of parameters: they stand for their values, too, and stay in the templates.
+    """
+
+    def __init__(self, sources: Iterable[str], parameters: Collection[str]) -> None:
+        found = [bindings(source) for source in sources]
+        self._names: dict[str, tuple[str, ...]] = defaultdict(tuple)
+        self._parameters = frozenset(parameters)
+        self._known: dict[str, tuple[str, ...]] = {name: (slot(name),) for name in parameters}
+        arguments = {name: known for one in found for name, known in one.arguments.items()}
+        passed = (pair for one in found for call in one.calls for pair in _passed(call, arguments))
+        for name, templates in chain((pair for one in found for pair in one.names.items()), passed):
+            self._names[name] += templates
+
+    def of(self, template: str) -> Iterator[str]:
+        """Yield what a template may come to; of names, only those of parameters are left in it."""
+        needed = self._needed(template)
+        for _ in range(_ROUNDS):  # names are known in the order in which they are bound, but for those of arguments
+            before = len(self._known), sum(len(self._known.get(name, ())) for name in needed)
+            for name in needed:
+                self._known[name] = self._standing_for(name)
+            if before == (len(self._known), sum(len(self._known[name]) for name in needed)):
+                break
+        yield from filled(template, self._choices)
+
+    def like(self, template: str) -> Iterator[str]:
+        """Yield what a template may come to, with nothing in the place of what is not known."""
+        list(self.of(template))
+        yield from filled(template, lambda name: self._choices(name) or ("",))
+
+    def _choices(self, name: str) -> Sequence[str]:
+        return self._known.get(name, ())
+
+    def _needed(self, template: str) -> list[str]:
+        """Return the names that a template is made of, and those that they are made of, in the order of binding."""
+        found: dict[str, None] = {}
+        waiting = [template]
+        while waiting:
+            fresh = [name for name in names_in(waiting.pop()) if name not in found and name in self._names]
+            found |= dict.fromkeys(fresh)
+            waiting += [one for name in fresh for one in self._names[name]]
+        return [name for name in self._names if name in found]
+
+    def _standing_for(self, name: str) -> tuple[str, ...]:
+        own = (slot(name),) if name in self._parameters else ()
+        found = (text for one in self._names[name] for text in filled(one, self._choices))
+        return tuple(dict.fromkeys((*own, *islice(found, MOST))))
+
+
+def _passed(call: Call, arguments: Bound) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield what arguments of a function stand for when it is called."""
+    known = arguments.get(call.function)
+    if known is not None:
+        yield from zip(known, call.texts, strict=False)
+        yield from ((name, texts) for name, texts in call.named if name in known)
+
+
+@lru_cache(maxsize=8192)
+def bindings(source: str) -> Bindings:
+    """Return which texts a piece of code binds to names."""
+    tree = parse_code(source).tree
+    names: dict[str, tuple[str, ...]] = defaultdict(tuple)
+    arguments: dict[str, tuple[str, ...]] = {}
+    calls = []
+    for node in every_node(tree) if tree else ():
+        for name, texts in _bound(node):
+            names[name] += texts
+        if isinstance(node, _FUNCTIONS):
+            arguments[node.name] = _arguments(node)
+        elif isinstance(node, ast.ClassDef):
+            made = [one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]
+            arguments[node.name] = _arguments(made[0]) if made else ()
+        elif isinstance(node, ast.Call):
+            calls.append(_call(node))
+    return Bindings(dict(names), arguments, tuple(one for one in calls if any(one.texts) or one.named))
+
+
+def _arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[str, ...]:
+    names = [one.arg for one in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
+    return tuple(names[1:] if names[:1] in (["self"], ["cls"]) else names)
+
+
+def _call(node: ast.Call) -> Call:
+    texts = tuple(() if isinstance(one, ast.Starred) else texts_of(one) for one in node.args)
+    named = tuple((one.arg, texts_of(one.value)) for one in node.keywords if one.arg)
+    return Call(called(node), texts, tuple(one for one in named if one[1]))
+
+
+def called(node: ast.Call) -> str:
+    """Return the last name of the function that is called; empty when it has none."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def _bound(node: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield names that a node binds, and the texts that they stand for then."""
+    pairs: Iterable[tuple[ast.expr, ast.expr]] = ()
+    if isinstance(node, ast.Assign):
+        pairs = [pair for target in node.targets for pair in _pairs(target, node.value)]
+    elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value is not None:
+        pairs = [(node.target, node.value)]
+    elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
+        pairs = [(node.target, node.iter)]
+    elif isinstance(node, _FUNCTIONS):
+        yield from _bound_by_function(node)
+    for target, value in pairs:
+        texts = texts_of(value)
+        yield from ((name, texts) for name in _names(target) if texts)
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    several = isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Tuple | ast.List)
+    if several and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
+        yield from zip(target.elts, value.elts, strict=True)  # type: ignore[attr-defined]
+    else:
+        yield target, value
+
+
+def _bound_by_function(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[str, tuple[str, ...]]]:
+    positional = [*node.args.posonlyargs, *node.args.args]
+    defaults = node.args.defaults
+    with_defaults = zip(positional[len(positional) - len(defaults) :], defaults, strict=True)
+    for argument, default in (*with_defaults, *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)):
+        if default is not None:
+            yield argument.arg, texts_of(default)
+    for one in every_node(node):
+        if isinstance(one, ast.Return) and one.value is not None:
+            yield node.name, texts_of(one.value)
+
+
+def _names(target: ast.expr) -> Iterator[str]:
+    if isinstance(target, ast.Name):
+        yield target.id
+    elif isinstance(target, ast.Attribute):
+        yield target.attr
+    elif isinstance(target, ast.Tuple | ast.List):
+        yield from (name for one in target.elts for name in _names(one))
+
+
+# What expressions are
+
+
+def texts_of(node: ast.expr | None) -> tuple[str, ...]:
+    """Return the templates of all texts that an expression may come to; a collection is all that is in it."""
+    reader = _READERS.get(type(node)) if node else None
+    return tuple(islice(dict.fromkeys(reader(node)), MOST)) if reader else ()
+
+
+def is_path(node: ast.AST) -> bool:
+    """Tell whether an expression certainly is a path: ``Path(…)``, or one that is joined with ``/``."""
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.Div)
+    return isinstance(node, ast.Call) and called(node) in ("Path", "PurePath", "joinpath")
+
+
+def joined(*nodes: ast.expr) -> Iterator[str]:
+    """Yield the templates of paths whose parts the nodes are."""
+    yield from map(JOINT.join, product(*map(texts_of, nodes)))
+
+
+def _constant(node: ast.Constant) -> Iterable[str]:
+    if type(node.value) not in (str, int):
+        return ()
+    text = str(node.value)
+    return (quoted(text),) if 0 < len(text) < MOST and text.isprintable() else ()
+
+
+def _formatted(node: ast.JoinedStr) -> Iterable[str]:
+    parts = [one.value if isinstance(one, ast.FormattedValue) and not one.format_spec else one for one in node.values]
+    return map("".join, product(*map(texts_of, parts)))
+
+
+def _operation(node: ast.BinOp) -> Iterable[str]:
+    if isinstance(node.op, ast.Div):
+        return joined(node.left, node.right)
+    sides = (texts_of(node.left), texts_of(node.right)) if isinstance(node.op, ast.Add) else ((), ())
+    return chain(*sides) if _is_list(node.left) or _is_list(node.right) else map("".join, product(*sides))
+
+
+def _is_list(node: ast.expr) -> bool:
+    return isinstance(node, ast.List | ast.Tuple | ast.ListComp)
+
+
+def _of_call(node: ast.Call) -> Iterable[str]:
+    name, method = called(node), isinstance(node.func, ast.Attribute)
+    if name in ("Path", "PurePath"):
+        return joined(*node.args) if node.args else (".",)
+    if name == "joinpath" or (name == "join" and method and not isinstance(node.func.value, ast.Constant)):  # type: ignore[attr-defined]
+        return joined(*([node.func.value] if name == "joinpath" else []), *node.args)  # type: ignore[attr-defined]
+    if name in _SAME | _ALL:
+        return _several(node.args or ([node.func.value] if method else []))  # type: ignore[attr-defined]
+    return (slot(name),) if name else ()
+
+
+def _several(nodes: Iterable[ast.expr | None]) -> Iterable[str]:
+    return chain.from_iterable(map(texts_of, nodes))
+
+
+_READERS: Mapping[type[ast.expr], Callable[[Any], Iterable[str]]] = {
+    ast.Constant: _constant,
+    ast.Name: lambda node: (slot(node.id),),
+    ast.Attribute: lambda node: (slot(node.attr),),
+    ast.JoinedStr: _formatted,
+    ast.BinOp: _operation,
+    ast.Call: _of_call,
+    ast.List: lambda node: _several(node.elts),
+    ast.Tuple: lambda node: _several(node.elts),
+    ast.Set: lambda node: _several(node.elts),
+    ast.Dict: lambda node: _several([*node.keys, *node.values]),
+    ast.ListComp: lambda node: texts_of(node.elt),
+    ast.GeneratorExp: lambda node: texts_of(node.elt),
+    ast.Subscript: lambda node: texts_of(node.value),
+    ast.IfExp: lambda node: _several([node.body, node.orelse]),
+    ast.BoolOp: lambda node: _several(node.values),
+    ast.NamedExpr: lambda node: texts_of(node.value),
+    ast.Starred: lambda node: texts_of(node.value),
+    ast.Await: lambda node: texts_of(node.value),
+}

@@ -1,0 +1,46 @@
+"""Paths that depend on parameters: templates of :meth:`str.format`, which become paths when the values are known.
+
+``{folder}␟{year}.csv`` is the file of a year in a folder. Between parts that are joined as paths stands the separator
+that ASCII has for it, as only the values tell whether a later part is absolute.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, product
+from string import Formatter
+
+JOINT = "\x1f"
+MOST = 1000
+"""How many texts a name may stand for, and the longest path; what is beyond is no name of a file that code reads."""
+_parse = Formatter().parse
+
+
+def quoted(text: str) -> str:
+    """Return the template that is `text`, whatever its value."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def slot(name: str) -> str:
+    """Return the template that is what `name` stands for."""
+    return f"{{{name}}}"
+
+
+def filled(template: str, choices: Callable[[str], Sequence[str]]) -> Iterator[str]:
+    """Yield what a template becomes with every choice of templates for its names; nothing when one has none."""
+    parts: list[Sequence[str]] = []
+    for text, name, *_ in _parse(template):
+        parts += [(quoted(text),)] if name is None else [(quoted(text),), choices(name)]
+    yield from islice(map("".join, product(*parts)), MOST)
+
+
+def names_in(template: str) -> list[str]:
+    """Return the names that are left in a template."""
+    return [name for _, name, *_ in _parse(template) if name is not None]
+
+
+def path_of(template: str) -> str:
+    """Return the path that a template without names is; empty when it is none, or one of another machine."""
+    text = posixpath.join(*"".join(text for text, *_ in _parse(template)).split(JOINT))
+    return text if 0 < len(text) < MOST and "://" not in text and text.isprintable() else ""

@@ -1,0 +1,75 @@
+"""Files that code reads without declaring them: which they are once parameters have values, and what is in them."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.pipeline.templates import MOST, filled, path_of, quoted
+
+
+def reading(step: Step, values: Mapping[str, Any]) -> Step:
+    """Return `step` with the files that it reads when its parameters have `values`; of an item also its own."""
+    if not step.templates:
+        return step
+    known = {**values, **step.item.parameters} if step.item else values
+    found = (path_of(text) for one in step.templates for text in filled(one, lambda name: _texts(known.get(name))))
+    files = dict.fromkeys((*step.files, *filter(None, islice(found, MOST))))
+    return replace(step, files=tuple(files), templates=())
+
+
+def _texts(value: Any) -> Sequence[str]:
+    """Return templates of everything in a value that may be part of a path."""
+    return [quoted(text) for text in islice(dict.fromkeys(_plain(value)), MOST)]
+
+
+def _plain(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from (text for pair in value.items() for one in pair for text in _plain(one))
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from (text for one in value for text in _plain(one))
+    elif value is not None:
+        yield str(value)
+
+
+def files_like(folder: Path, pattern: str) -> list[str]:
+    """Return the files that fit a pattern, relative to `folder`, by name; hidden ones are left out."""
+    found = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 - takes absolute patterns, too
+    return sorted(Path(name).as_posix() for name in found if (folder / name).is_file())
+
+
+def files_at(pipeline: Pipeline, path: str) -> list[str]:
+    """Return the files and folders that code means by a path: what fits it, if that is a pattern, else itself.
+
+    The notebook itself and the folder that it is in are left out: they change with every edit.
+    """
+    whole = pipeline.folder / path
+    if glob.has_magic(path) and not whole.exists():
+        return [name for name in files_like(pipeline.folder, path) if pipeline.folder / name != pipeline.notebook]
+    around = Path(os.path.normpath(whole))
+    return [] if pipeline.folder.is_relative_to(around) else [path]
+
+
+def digest_of(pipeline: Pipeline, path: str, digest: Callable[[Path], str]) -> str:
+    """Return the digest of what code reads that names `path`, given what tells that of a file or folder.
+
+    Raises
+    ------
+    OSError, StoreError
+        It is not there (`FileNotFoundError`), or cannot be read.
+    """
+    found = files_at(pipeline, path)
+    if found == [path]:
+        return digest(pipeline.folder / path)
+    if not found:
+        raise FileNotFoundError(path)
+    lines = [f"{name} {digest(pipeline.folder / name)}" for name in found]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
