@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from posixpath import dirname
@@ -13,8 +14,12 @@ from jupyter_pipelines.notebook.texts import Texts, called, is_path, joined, tex
 from jupyter_pipelines.notebook.trees import every_node
 from jupyter_pipelines.pipeline.templates import JOINT, names_in, path_of
 
-# Functions that read the file their first argument names, whatever library they are of: `read_csv`, `np.loadtxt`, …
-_READING = frozenset("load loadtxt genfromtxt fromfile imread open_dataset open_rasterio scan_csv scan_parquet".split())
+# Functions that read the file their first argument names, whatever library they are of: `read_csv`, `load_workbook`, …
+_READING = ("read", "load", "open_", "scan_", "from_")
+_ALSO_READING = frozenset("genfromtxt fromfile imread parse ParquetFile ParquetDataset ImageFolder".split())
+_DATABASES = frozenset({"sqlite3", "duckdb"})
+_CHANGING = frozenset({"to_sql", "commit", "executemany", "executescript"})
+_CHANGES = re.compile(r"\s*(?:alter|copy|create|delete|drop|insert|replace|update)\b", re.IGNORECASE)
 _MAYBE_READING = frozenset({"open", "File", "ZipFile"})  # their second argument is a mode
 _PATH_READING = frozenset({"read_text", "read_bytes", "open"})
 _LISTING = frozenset("glob iglob rglob iterdir listdir scandir walk".split())
@@ -22,11 +27,11 @@ _WRITING = frozenset("savetxt save savez savez_compressed savefig imwrite imsave
 _ADDING = frozenset({"to_hdf", "to_sql", "to_zarr"})
 _PATH_WRITING = frozenset({"write_text", "write_bytes"})
 _MAKING = frozenset({"mkdir", "makedirs"})
-_FIRST = frozenset("filepath_or_buffer path_or_buf path io file fname filename source".split())
+_FIRST = frozenset("database filepath_or_buffer path_or_buf path io file fname filename source".split())
 _ANEW = frozenset({"w", "x", "+w", "+x"})
 _CERTAIN = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.With)
 _REPEATING = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-Kind = Literal["reads", "lists", "writes", "touches", "fills"]
+Kind = Literal["reads", "lists", "writes", "touches", "fills", "asks", "changes"]
 
 
 class Files(NamedTuple):
@@ -49,10 +54,12 @@ def files_read(sources: Iterable[str], parameters: Collection[str] = ()) -> File
 
     A name may stand in a constant (``DATA = "data.csv"``), be handed to a function, or be joined of several. Of what is
     listed (``glob("data/*.csv")``, ``os.listdir("data")``) all that may be found counts. URLs are left out, and so is
-    what the code itself has certainly written before, and folders that it puts something into.
+    what the code itself has certainly written before, and folders and databases that it puts something into.
     """
     sources = list(sources)
     uses = [use for source in sources for use in _uses(source)]
+    changes = any(use.kind == "changes" for use in uses)
+    uses = [use._replace(kind="reads") if use.kind == "asks" and not changes else use for use in uses]
     if not any(use.kind in ("reads", "lists") for use in uses):
         return Files()
     texts = Texts(sources, parameters)
@@ -84,9 +91,9 @@ class Use(NamedTuple):
 
     Parameters
     ----------
-    kind : {"reads", "lists", "writes", "touches", "fills"}
-        Reads it, looks for files in it or like it, certainly makes it anew whatever was there before, may make it, or
-        makes it as a folder.
+    kind : {"reads", "lists", "writes", "touches", "fills", "asks", "changes"}
+        Reads it, looks for files in it or like it, certainly makes it anew whatever was there before, may make it,
+        makes it as a folder, asks it as a database, or changes one, whichever it is.
     texts : tuple of str
         Templates of what its path may be.
     """
@@ -102,7 +109,8 @@ def _uses(source: str) -> tuple[Use, ...]:
     uses: list[Use] = []
     for statement in tree.body if tree else ():
         calls = [node for node in every_node(statement) if isinstance(node, ast.Call)]
-        uses += [use for call in calls for use in (_read_by(call), _listed_by(call), _filled_by(call)) if use]
+        looks = (_read_by, _listed_by, _filled_by, _asked_by)
+        uses += [use for call in calls for look in looks if (use := look(call))]
         uses += [use._replace(kind="touches") for call in calls if (use := _written_by(call))]
         uses += [use for call in _certain_calls(statement) if (use := _written_by(call))]
     return tuple(uses)
@@ -166,7 +174,7 @@ def _read_by(call: ast.Call) -> Use | None:
     own: tuple[str, ...] = ()
     if owner is not None and name in _PATH_READING and not isinstance(owner, ast.Constant):
         own = texts_of(owner) if name != "open" or not _writes(call, 0) else ()
-    reading = name in _READING or name.startswith("read_") or (name in _MAYBE_READING and not _writes(call, 1))
+    reading = name.startswith(_READING) or name in _ALSO_READING or (name in _MAYBE_READING and not _writes(call, 1))
     if owner is not None and is_path(owner):
         return _use("reads", own)
     return _use("reads", (*own, *(_first(call) if reading else ())))
@@ -184,6 +192,16 @@ def _listed_by(call: ast.Call) -> Use | None:
         middle = [ast.Constant("**")] if name == "rglob" else []
         return _use("lists", joined(owner, *middle, call.args[0]))  # type: ignore[arg-type]
     return _use("lists", texts_of(owner)) if name in ("iterdir", "walk") and not call.args else None
+
+
+def _asked_by(call: ast.Call) -> Use | None:
+    """Return the database that `call` opens, or that it changes one."""
+    name, owner = called(call), _owner(call)
+    if name == "connect" and isinstance(owner, ast.Name) and owner.id in _DATABASES:
+        return _use("asks", _first(call))
+    statement = call.args[0] if name == "execute" and call.args else None
+    text = str(statement.value) if isinstance(statement, ast.Constant) else ""
+    return Use("changes", ()) if name in _CHANGING or _CHANGES.match(text) else None
 
 
 def _filled_by(call: ast.Call) -> Use | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -115,3 +117,21 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(book: Book) -> None:
     assert "data.txt" in first.err
     (book.folder / "data.txt").write_text("1")
     assert book.plan().steps("decision") == {"a": "run"}
+
+
+def test_a_database_counts_for_those_who_ask_it(book: Book) -> None:
+    fill = "    shop.execute('CREATE TABLE sold (what TEXT)')\n    shop.execute(\"INSERT INTO sold VALUES ('tea')\")"
+    ask = (
+        "rows = sqlite3.connect('shop.db').execute('SELECT what FROM sold').fetchall()\nsold = [row[0] for row in rows]"
+    )
+    book.write(
+        "import sqlite3",
+        f"%%step fill -o n\nwith sqlite3.connect('shop.db') as shop:\n{fill}\nn = 1",
+        f"%%step ask --after fill -o sold\n{ask}",
+    )
+    assert book.run().code == 0
+    assert set(book.run().steps("state").values()) == {"reused"}
+    with closing(sqlite3.connect(book.folder / "shop.db")) as shop, shop:
+        shop.execute("INSERT INTO sold VALUES ('milk')")
+    assert book.run().steps("state") == {"fill": "reused", "ask": "succeeded"}
+    assert book.value("ask.sold") == ["tea", "milk"]

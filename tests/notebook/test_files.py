@@ -22,6 +22,12 @@ READ = (
     "x = [pd.read_json(one) for one in ()] + [pd.read_csv('a.csv')]",
     "pd.read_csv(filepath_or_buffer='a.csv')",
     "zipfile.ZipFile('a.csv')",
+    "openpyxl.load_workbook('a.csv')",
+    "settings = ConfigParser()\nsettings.read('a.csv')",
+    "ElementTree.parse('a.csv')",
+    "xr.open_dataset('a.csv')",
+    "with sqlite3.connect('a.csv') as base:\n    base.execute('select 1')",
+    "duckdb.connect(database='a.csv').sql('select 1')",
     "DATA: str = 'a.csv'\nx = pd.read_csv(DATA)",
     "x = pd.read_csv(DATA := 'a.csv')",
     "pd.read_csv(str(Path('a.csv').resolve()))",
@@ -143,6 +149,9 @@ def test_a_name_may_stand_in_another_piece() -> None:
         "pd.read_csv('https://example.org/a.csv')",
         "pd.read_csv(raw)",
         "figure.savefig('a.csv')",
+        "with sqlite3.connect('a.csv') as base:\n    base.execute('INSERT INTO people VALUES (1)')",
+        "base = sqlite3.connect('a.csv')\nrows.to_sql('people', base)",
+        "smtp.connect('a.csv')",
     ],
 )
 def test_what_is_written_printed_or_far_away_is_not(code: str) -> None:
