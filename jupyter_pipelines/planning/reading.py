@@ -5,15 +5,17 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.pipeline.templates import MOST, filled, path_of, quoted
+from jupyter_pipelines.planning.fingerprint import MISSING
 
 
 def reading(step: Step, values: Mapping[str, Any]) -> Step:
@@ -66,10 +68,30 @@ def digest_of(pipeline: Pipeline, path: str, digest: Callable[[Path], str]) -> s
     OSError, StoreError
         It is not there (`FileNotFoundError`), or cannot be read.
     """
-    found = files_at(pipeline, path)
-    if found == [path]:
-        return digest(pipeline.folder / path)
+    found, folder = files_at(pipeline, path), pipeline.folder
     if not found:
         raise FileNotFoundError(path)
-    lines = [f"{name} {digest(pipeline.folder / name)}" for name in found]
+    if found != [path]:
+        return _digest(f"{name} {digest(folder / name)}" for name in found)
+    try:
+        return digest(folder / path)
+    except (OSError, StoreError):
+        if not (folder / path).is_dir():
+            raise
+        return _digest(_one_by_one(folder / path, digest))
+
+
+def _one_by_one(folder: Path, digest: Callable[[Path], str]) -> Iterator[str]:
+    """Yield what is in a folder that has no digest as a whole: some of it leads nowhere or back, or cannot be read."""
+    for around, folders, names in os.walk(folder):
+        folders.sort()
+        for path in (Path(around, name) for name in sorted([*folders, *names])):
+            where = f"{path.relative_to(folder).as_posix()} {path.readlink() if path.is_symlink() else ''}"
+            try:
+                yield f"{where} {digest(path)}" if path.is_file() else where
+            except (OSError, StoreError):
+                yield f"{where} {MISSING}"
+
+
+def _digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

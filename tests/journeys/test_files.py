@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from contextlib import closing
 
@@ -94,6 +95,23 @@ def test_a_file_that_comes_into_a_folder_counts_where_it_is_looked_for(book: Boo
     assert [name for name, decision in book.plan().steps("decision").items() if decision == "run"] == ["some", "all"]
     assert book.run().code == 0
     assert book.value("some.x") == ["data/a.csv", "data/b.csv"]
+
+
+def test_a_folder_with_links_that_lead_nowhere_counts(book: Book) -> None:
+    book.write("import os", "%%step a -o x\nx = [open('data/a').read(), *sorted(os.listdir('data'))]")
+    (book.folder / "data").mkdir()
+    (book.folder / "data" / "a").write_text("1")
+    (book.folder / "data" / "gone").symlink_to("/nowhere")
+    (book.folder / "data" / "back").symlink_to("..")
+    os.mkfifo(book.folder / "data" / "pipe")
+    assert book.run().code == 0
+    assert book.run().steps("state") == {"a": "reused"}
+    (book.folder / "data" / "more").touch()
+    assert book.plan().reasons == {"a": "input"}
+    (book.folder / "data" / "more").unlink()
+    assert book.plan().steps("decision") == {"a": "reuse"}
+    (book.folder / "data" / "gone").unlink()
+    assert book.plan().reasons == {"a": "input"}
 
 
 def test_items_read_the_files_that_they_name(book: Book) -> None:

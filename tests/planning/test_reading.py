@@ -90,3 +90,21 @@ def test_of_a_pattern_names_and_contents_count(pipeline: Pipeline) -> None:
     assert len({before, renamed, digest()}) == 3
     with pytest.raises(FileNotFoundError):
         digest_of(pipeline, "*.parquet", Path.read_text)
+
+
+def test_of_a_folder_that_cannot_be_read_as_a_whole_each_part_counts(pipeline: Pipeline) -> None:
+    def digest(path: Path) -> str:
+        if path.is_dir() or path.name == "a.csv":
+            raise PermissionError(path)
+        return path.read_text()
+
+    found = [digest_of(pipeline, "data", digest)]
+    (pipeline.folder / "data" / "sub").mkdir()
+    found.append(digest_of(pipeline, "data", digest))
+    (pipeline.folder / "data" / "sub" / "b.csv").write_text("1")
+    found.append(digest_of(pipeline, "data", digest))
+    (pipeline.folder / "data" / "sub" / "b.csv").write_text("2")
+    found.append(digest_of(pipeline, "data", digest))
+    assert len(set(found)) == len(found)
+    with pytest.raises(PermissionError):
+        digest_of(pipeline, "a.csv", digest)
