@@ -14,6 +14,7 @@ from string import Formatter
 JOINT = "\x1f"
 MOST = 1000
 """How many texts a name may stand for, and the longest path; what is beyond is no name of a file that code reads."""
+_SYSTEM = ("/dev/", "/proc/", "/sys/")  # what is asked there changes all the time, as the clock does
 _parse = Formatter().parse
 
 
@@ -41,6 +42,7 @@ def names_in(template: str) -> list[str]:
 
 
 def path_of(template: str) -> str:
-    """Return the path that a template without names is; empty when it is none, or one of another machine."""
+    """Return the path that a template without names is; empty when it is none, of another machine, or of the system."""
     text = posixpath.join(*"".join(text for text, *_ in _parse(template)).split(JOINT))
-    return text if 0 < len(text) < MOST and "://" not in text and text.isprintable() else ""
+    known = 0 < len(text) < MOST and "://" not in text and not text.startswith(_SYSTEM)
+    return text if known and text.isprintable() else ""

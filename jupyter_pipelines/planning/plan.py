@@ -222,8 +222,6 @@ class Planner:
         files = [(one.name, one.source) for one in step.inputs if isinstance(one.source, FileSource)]
         known = {name: planned.parts.get(f"file:{name}") for name, _ in files}
         changed = [name for name, source in files if known[name] not in (None, "missing", look.digest(source))]
-        read = {path: planned.parts.get(f"file:{path}") for path in step.files}
-        changed += [path for path, digest in read.items() if digest not in (None, "missing", look.read(path))]
         return (*modules, *(f"input file `{name}`" for name in changed))
 
     def _knowing(self, outdated: dict[str, Cause]) -> Planner:

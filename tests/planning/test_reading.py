@@ -34,6 +34,7 @@ def pipeline(tmp_path: Path) -> Pipeline:
         ("{x}", "{y}", ["{y}"]),
         ("{x}", "s3://bucket/a.csv", []),
         ("{x}", "a\0b", []),
+        ("{x}", "/proc/meminfo", []),
         ("{x}", "", []),
         ("{{x}}/{x}", "a", ["{x}/a"]),
         (f"{{x}}{JOINT}a.csv", "data/", ["data/a.csv"]),
