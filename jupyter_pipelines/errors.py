@@ -1,4 +1,4 @@
-"""Every error of the package, and the form in which each one is told.
+"""Every error of the package, and the form in which it is reported.
 
 The tree::
 
@@ -14,7 +14,7 @@ The tree::
     │   └── Cancelled        the user stopped it
     ├── StoreError           the store cannot be read or written
     │   ├── NotStorable      a value has no serializer
-    │   └── Corrupt          stored bytes are not the ones that were stored
+    │   └── Corrupt          stored bytes are not those that were stored
     └── PluginError          an executor, serializer or store of a third party cannot be used
 
 A :class:`Fault` is data: what, where, why and what to do next. The text is made from its fields, by one function, so
@@ -44,7 +44,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP108": "a step contains a cell magic of another language",
         # JP2xx: what goes into a step and what comes out
         "JP201": "a step uses a name that is neither an input nor defined",
-        "JP202": "an input is made by nobody",
+        "JP202": "an input has no producer",
         "JP203": "a declared output is never assigned",
         "JP204": "a step finished without setting an output",
         "JP205": "an output cannot be stored",
@@ -61,7 +61,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP216": "a parameter is declared and assigned by a step",
         "JP217": "a setting is made where a step does not see it",
         "JP218": "an exploratory cell changes what passes between two steps",
-        "JP219": "the items of a step cannot be told",
+        "JP219": "the items of a step cannot be determined",
         # JP3xx: running
         "JP300": "the code of a step raised an exception",
         "JP301": "the kernel of a step was killed by a signal",
@@ -99,7 +99,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP507": "a parameter is not used by any step",
         "JP508": "a file of parameters cannot be read",
         "JP509": "a parameter looks like a secret",
-        "JP510": "a secret cannot be had",
+        "JP510": "a secret is not found",
         "JP511": "an output contains a secret",
         # JP6xx: plug-ins, options and commands
         "JP601": "a plug-in cannot be loaded",
@@ -153,7 +153,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing that is wrong, as data.
+    """A diagnostic as data: what is wrong, where, and what to do next.
 
     Parameters
     ----------
@@ -225,8 +225,8 @@ class Fault:
 
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the name in `known` that `name` was probably meant to be."""
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return found[0] if found else None
+    close_names = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return close_names[0] if close_names else None
 
 
 class PipelinesError(Exception):
@@ -258,7 +258,7 @@ class PipelinesError(Exception):
         return str(self).splitlines()
 
     def within(self, notebook: str) -> PipelinesError:
-        """Return the same error with the notebook's path in every fault that lacks one."""
+        """Return the same error with the notebook's path in every fault that lacks it."""
         return type(self)(*(replace(fault, notebook=fault.notebook or notebook) for fault in self.faults))
 
 
@@ -307,7 +307,7 @@ class NotStorable(StoreError):
 
 
 class Corrupt(StoreError):
-    """Stored bytes are not the ones that were stored."""
+    """Stored bytes have changed since they were stored."""
 
 
 class PluginError(PipelinesError):

@@ -1,7 +1,7 @@
-"""Kind and name -> class: the only place that knows entry points.
+"""Plug-ins: look up a class by kind and name; the only module that reads entry points.
 
-Built-ins stand in a table of dotted names; strangers announce themselves as entry points in the group
-``jupyter_pipelines.<kind>``. Only the one that is asked for is imported, so a broken stranger hurts nobody else.
+Built-ins stand in a table of dotted names; other packages register entry points in the group
+``jupyter_pipelines.<kind>``. Only the requested plug-in is imported, so a broken plug-in does not affect the others.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ def load(kind: Kind, name: str) -> Any:
     if dotted is not None:
         module, _, attribute = dotted.partition(":")
         return getattr(import_module(_ROOM + module), attribute)
-    stranger = _strangers(kind).get(name)
-    if stranger is None:
+    entry_point = _strangers(kind).get(name)
+    if entry_point is None:
         raise PluginError(_unknown(kind, name))
     try:
-        return stranger.load()
+        return entry_point.load()
     except Exception as error:
-        raise PluginError(_broken(kind, stranger, error)) from error
+        raise PluginError(_broken(kind, entry_point, error)) from error
 
 
 def _strangers(kind: Kind) -> dict[str, EntryPoint]:

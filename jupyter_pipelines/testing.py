@@ -1,4 +1,4 @@
-"""Contracts: what every plug-in must do, as tests that its author inherits.
+"""Contracts for plug-ins: abstract test classes that the author of a plug-in inherits.
 
 A serializer, for instance, is tested by pytest with no more than this::
 
@@ -61,19 +61,19 @@ class SerializerContract(ABC):
         """Return values that it must not take, since they would not come back as they were."""
         return ()
 
-    def same(self, one: Any, other: Any) -> bool:
+    def same(self, left: Any, right: Any) -> bool:
         """Tell whether two values are the same for every purpose."""
-        return type(one) is type(other) and bool(one == other)
+        return type(left) is type(right) and bool(left == right)
 
     repeatable = True
     """Whether equal values give equal bytes. Where they do not, steps run again though nothing has changed."""
 
     def test_it_has_a_name_and_a_suffix(self) -> None:
         """The name can stand behind a colon in a header, the suffix at the end of a file."""
-        one = self.serializer()
-        assert one.name.isidentifier()
-        assert one.suffix.startswith(".")
-        assert one.suffix[1:].replace(".", "").isalnum()
+        serializer = self.serializer()
+        assert serializer.name.isidentifier()
+        assert serializer.suffix.startswith(".")
+        assert serializer.suffix[1:].replace(".", "").isalnum()
 
     def test_its_values_come_back_as_they_were(self, tmp_path: Path) -> None:
         """Reading gives what was written, and writing leaves the value alone."""
@@ -81,15 +81,15 @@ class SerializerContract(ABC):
             before = copy.deepcopy(value)
             path = self._written(value, tmp_path / str(number))
             assert self.same(before, value), f"writing has changed {before!r} into {value!r}"
-            found = self.serializer().read(path)
-            assert self.same(value, found), f"{value!r} has come back as {found!r}"
+            restored = self.serializer().read(path)
+            assert self.same(value, restored), f"{value!r} has come back as {restored!r}"
 
     def test_equal_values_give_equal_bytes(self, tmp_path: Path) -> None:
         """Early cut-off depends on it."""
         for number, value in enumerate(self.values()):
             first = self._written(value, tmp_path / f"{number}-1")
-            again = self._written(copy.deepcopy(value), tmp_path / f"{number}-2")
-            assert not self.repeatable or first.read_bytes() == again.read_bytes(), f"bytes differ: {value!r}"
+            second = self._written(copy.deepcopy(value), tmp_path / f"{number}-2")
+            assert not self.repeatable or first.read_bytes() == second.read_bytes(), f"bytes differ: {value!r}"
 
     def test_what_does_not_fit_is_refused_before_a_byte_is_written(self) -> None:
         """Either by ``accepts``, or by ``Unsuitable`` with a reason."""
@@ -103,7 +103,7 @@ class SerializerContract(ABC):
             assert file.getvalue() == b"", f"something was written before {value!r} was refused"
 
     def test_it_accepts_anything_without_an_error(self) -> None:
-        """Values of strangers are asked about, too."""
+        """``accepts`` is called with values of any type."""
         for value in (None, 1, "text", b"bytes", [], {}, (), object(), type, len, self):
             assert self.serializer().accepts(value) in (True, False)
 
@@ -125,7 +125,7 @@ class StoreContract(ABC):
 
     @abstractmethod
     def open(self, tmp_path: Path) -> Store:
-        """Return the store that belongs to `tmp_path`: made when it is opened first, the same one from then on."""
+        """Return the store that belongs to `tmp_path`: made when it is opened first, the same store from then on."""
 
     @abstractmethod
     def damage(self, store: Store, digest: str) -> None:
@@ -187,15 +187,15 @@ class StoreContract(ABC):
         """By key, and by step and notebook."""
         store = self.open(tmp_path)
         older, newer = self._record("a" * 64, "2026-01-01"), self._record("b" * 64, "2026-01-02")
-        for one in (newer, older):
-            store.records.put(one)
-        again = self.open(tmp_path)
-        assert again.records.get(older.key) == older
-        assert again.records.for_step("train") == (newer, older)
-        assert again.records.latest("train", "n.ipynb") == newer
-        assert again.records.latest("train", "other.ipynb") is None
-        again.records.forget(newer.key)
-        assert again.records.latest("train") == older
+        for record in (newer, older):
+            store.records.put(record)
+        reopened = self.open(tmp_path)
+        assert reopened.records.get(older.key) == older
+        assert reopened.records.for_step("train") == (newer, older)
+        assert reopened.records.latest("train", "n.ipynb") == newer
+        assert reopened.records.latest("train", "other.ipynb") is None
+        reopened.records.forget(newer.key)
+        assert reopened.records.latest("train") == older
 
     def test_runs_come_back(self, tmp_path: Path) -> None:
         """Their documents and their events."""
@@ -206,13 +206,13 @@ class StoreContract(ABC):
         assert store.runs.is_live(run)
         store.runs.append(run, {"kind": "begun"})
         store.runs.write(run, {"run": run, "state": "succeeded", "steps": []})
-        again = self.open(tmp_path)
-        assert again.runs.ids() == (run,)
-        assert again.runs.read(run)["state"] == "succeeded"
-        assert again.runs.events(run) == [{"kind": "begun"}]
+        reopened = self.open(tmp_path)
+        assert reopened.runs.ids() == (run,)
+        assert reopened.runs.read(run)["state"] == "succeeded"
+        assert reopened.runs.events(run) == [{"kind": "begun"}]
 
     def test_one_at_a_time_computes_a_key(self, tmp_path: Path) -> None:
-        """Leases exclude each other, whoever opened the store."""
+        """Leases exclude each other, also between two instances of the store."""
         store, other = self.open(tmp_path), self.open(tmp_path)
         with store.leases.lease(self.KEY):
             assert other.leases.try_acquire(self.KEY) is None
@@ -248,7 +248,7 @@ class IndexContract(ABC):
 
     @abstractmethod
     def open(self, tmp_path: Path) -> Store:
-        """Return a store with the index; every call opens the same one."""
+        """Return a store with the index; every call opens the same store."""
 
     def test_the_newest_come_first(self, tmp_path: Path) -> None:
         """Of a step, and of a step of one notebook."""
@@ -275,12 +275,12 @@ class IndexContract(ABC):
 
     def test_whoever_opens_it_sees_the_same(self, tmp_path: Path) -> None:
         """At once, and after it was closed."""
-        one, other = self.open(tmp_path), self.open(tmp_path)
-        one.records.put(self.record(self.KEY, "2026-01-01"))
-        assert other.index.keys_of("train", None) == (self.KEY,)
-        one.close()
-        assert one.index.keys_of("train", None) == (self.KEY,)
-        assert other.records.latest("train") == one.records.get(self.KEY)
+        store, other_store = self.open(tmp_path), self.open(tmp_path)
+        store.records.put(self.record(self.KEY, "2026-01-01"))
+        assert other_store.index.keys_of("train", None) == (self.KEY,)
+        store.close()
+        assert store.index.keys_of("train", None) == (self.KEY,)
+        assert other_store.records.latest("train") == store.records.get(self.KEY)
 
     @staticmethod
     def record(key: str, created: str, notebook: str = "n.ipynb") -> StepRecord:
@@ -308,8 +308,8 @@ class ExecutorContract(ABC):
         from jupyter_pipelines.storing.store import Store
 
         key = secrets.token_hex(4)
-        made = tuple(Output(name=name) for name in outputs)
-        step = Step(name="step", cells=(StepCell(number=1, id=None, text=code, body=code),), outputs=made)
+        step_outputs = tuple(Output(name=name) for name in outputs)
+        step = Step(name="step", cells=(StepCell(number=1, id=None, text=code, body=code),), outputs=step_outputs)
         pipeline = Pipeline(notebook=None, folder=folder, root=folder, steps=(step,))
         path = folder / "run" / key
         return Ticket(
@@ -342,14 +342,14 @@ class ExecutorContract(ABC):
         assert Path(ticket.publish["log"]).is_file()
 
     def test_more_tickets_than_jobs_wait_for_their_turn(self, tmp_path: Path) -> None:
-        """And each of them gets one outcome."""
+        """And each of them gets a single outcome."""
         tickets = [self.ticket(tmp_path, f"x = {number}", "x") for number in range(3)]
         with closing(self.executor(2)) as executor:
             for ticket in tickets:
                 executor.submit(ticket)
             outcomes = self._outcomes(executor, 3)
-        assert sorted(one.ticket for one in outcomes) == sorted(one.id for one in tickets)
-        assert {one.state for one in outcomes} == {"succeeded"}
+        assert sorted(outcome.ticket for outcome in outcomes) == sorted(ticket.id for ticket in tickets)
+        assert {outcome.state for outcome in outcomes} == {"succeeded"}
 
     def test_jobs_run_at_the_same_time(self, tmp_path: Path) -> None:
         """Each of the two waits for the other."""
@@ -357,42 +357,47 @@ class ExecutorContract(ABC):
             "import pathlib, time\npathlib.Path({!r}).touch()\nend = time.monotonic() + 60\n"
             "while not pathlib.Path({!r}).exists():\n    assert time.monotonic() < end\n    time.sleep(0.01)"
         )
-        one, other = str(tmp_path / "a"), str(tmp_path / "b")
+        first, second = str(tmp_path / "a"), str(tmp_path / "b")
         with closing(self.executor(2)) as executor:
-            for names in ((one, other), (other, one)):
+            for names in ((first, second), (second, first)):
                 executor.submit(self.ticket(tmp_path, code.format(*names)))
-            assert [one.fault for one in self._outcomes(executor, 2)] == [None, None]
+            assert [outcome.fault for outcome in self._outcomes(executor, 2)] == [None, None]
 
     def test_failures_and_deaths_are_outcomes_and_it_goes_on(self, tmp_path: Path) -> None:
         """Polling never raises, and nothing that ends early is a success."""
         with closing(self.executor(1)) as executor:
-            found = []
+            outcomes = []
             for code in ("1 / 0", "import os; os._exit(0)", "import sys; sys.exit(0)", "x = 1"):
                 executor.submit(self.ticket(tmp_path, code, "x"))
-                found += self._outcomes(executor, 1)
-        assert [one.state for one in found] == ["failed", "died", "failed", "succeeded"]
-        assert [one.fault.code if one.fault else None for one in found] == ["JP300", "JP302", "JP303", None]
+                outcomes += self._outcomes(executor, 1)
+        assert [outcome.state for outcome in outcomes] == ["failed", "died", "failed", "succeeded"]
+        assert [outcome.fault.code if outcome.fault else None for outcome in outcomes] == [
+            "JP300",
+            "JP302",
+            "JP303",
+            None,
+        ]
 
     def test_progress_comes_before_the_outcome(self, tmp_path: Path) -> None:
         """And both name the ticket."""
         ticket = self.ticket(tmp_path, "print('hello')")
         with closing(self.executor(1)) as executor:
             executor.submit(ticket)
-            news = list(self._until_outcome(executor))
-        assert {one.ticket for one in news} == {ticket.id}
-        assert [one.cell for one in news[:-1] if isinstance(one, Progress) and one.cell]
+            messages = list(self._until_outcome(executor))
+        assert {message.ticket for message in messages} == {ticket.id}
+        assert [message.cell for message in messages[:-1] if isinstance(message, Progress) and message.cell]
 
     @pytest.mark.parametrize("hard", [False, True])
     def test_what_is_cancelled_has_an_outcome(self, tmp_path: Path, hard: bool) -> None:
-        """Asking twice, or for what nobody knows, changes nothing."""
+        """Cancelling twice, or an unknown ticket, changes nothing."""
         ticket = self.ticket(tmp_path, self.HANG)
         with closing(self.executor(1)) as executor:
             executor.submit(ticket)
-            while not any(isinstance(one, Progress) and one.text == "hanging" for one in executor.poll(5)):
+            while not any(isinstance(message, Progress) and message.text == "hanging" for message in executor.poll(5)):
                 pass
-            for name in (ticket.id, ticket.id, "nobody knows"):
+            for name in (ticket.id, ticket.id, "unknown"):
                 executor.cancel(name, hard=hard)
-            assert [one.state for one in self._outcomes(executor, 1)] == ["cancelled"]
+            assert [outcome.state for outcome in self._outcomes(executor, 1)] == ["cancelled"]
             executor.cancel(ticket.id)
             assert list(executor.poll(0)) == []
 
@@ -404,21 +409,23 @@ class ExecutorContract(ABC):
             executor.submit(hanging)
             executor.submit(waiting)
             executor.cancel(waiting.id)
-            assert [(one.ticket, one.state) for one in self._outcomes(executor, 1)] == [(waiting.id, "cancelled")]
+            assert [(outcome.ticket, outcome.state) for outcome in self._outcomes(executor, 1)] == [
+                (waiting.id, "cancelled")
+            ]
         assert not (tmp_path / "ran").exists()
 
     def test_a_timeout_is_an_outcome(self, tmp_path: Path) -> None:
-        """Whoever runs a ticket keeps its time."""
+        """The executor enforces the timeout of a ticket."""
         with closing(self.executor(1)) as executor:
             executor.submit(self.ticket(tmp_path, self.HANG, timeout=0.5))
-            assert [one.state for one in self._outcomes(executor, 1)] == ["timed-out"]
+            assert [outcome.state for outcome in self._outcomes(executor, 1)] == ["timed-out"]
 
     def test_it_says_what_there_is(self) -> None:
         """Without starting anything."""
         with closing(self.executor(3)) as executor:
             assert executor.jobs == 3
             capacity = executor.capacity()
-            assert all(one is None or one >= 0 for one in (capacity.cpus, capacity.gpus, capacity.memory))
+            assert all(amount is None or amount >= 0 for amount in (capacity.cpus, capacity.gpus, capacity.memory))
             assert list(executor.poll(0)) == []
 
     def test_it_can_be_closed_at_any_time_and_twice(self, tmp_path: Path) -> None:
@@ -430,15 +437,15 @@ class ExecutorContract(ABC):
         assert list((tmp_path / "store" / "tmp").glob("*")) == []
 
     def _until_outcome(self, executor: Executor) -> Iterator[Progress | Outcome]:
-        """Yield all there is to tell up to the next outcome; a time limit of the test ends a hang."""
+        """Yield all messages up to the next outcome; a time limit of the test ends a hang."""
         while True:
-            for one in executor.poll(5):
-                yield one
-                if isinstance(one, Outcome):
+            for message in executor.poll(5):
+                yield message
+                if isinstance(message, Outcome):
                     return
 
     def _outcomes(self, executor: Executor, count: int) -> list[Outcome]:
-        found: list[Outcome] = []
-        while len(found) < count:
-            found += [one for one in executor.poll(5) if isinstance(one, Outcome)]
-        return found
+        outcomes: list[Outcome] = []
+        while len(outcomes) < count:
+            outcomes += [message for message in executor.poll(5) if isinstance(message, Outcome)]
+        return outcomes

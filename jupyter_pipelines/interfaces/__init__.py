@@ -1,1 +1,1 @@
-"""The doors: magics, command line. They parse, call the project and show; they decide nothing."""
+"""The user interfaces: command line, magics, widgets, server. They parse, call the project and show its results."""

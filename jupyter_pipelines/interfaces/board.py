@@ -59,5 +59,5 @@ class RunBoard(Board):
 
 
 def _is_news(event: Event) -> bool:
-    """Tell whether somebody waits for an event: many steps may be reused in the time that one picture takes."""
+    """Tell whether an event is shown at once: many steps may be reused in the time that drawing one picture takes."""
     return isinstance(event, StepStarted) or (isinstance(event, StepFinished) and event.state != "reused")

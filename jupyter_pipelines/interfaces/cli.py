@@ -95,7 +95,7 @@ def commands(ctx: click.Context) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Work on a command line and leave with its exit code."""
-    # A process that ends soon makes much and throws little away: looking for rubbish as often as usual finds none.
+    # A short-lived process allocates much and frees little: garbage collections at the usual rate would find nothing.
     gc.set_threshold(_RUBBISH)
     code = call(sys.argv[1:] if arguments is None else arguments)
     gc.freeze()  # what is left goes with the process
@@ -130,7 +130,7 @@ def _guarded(arguments: list[str]) -> int:
 
 
 def _refused(arguments: Sequence[str], faults: Sequence[Fault], code: int) -> int:
-    """Tell what is wrong: to people on standard error, to programs on standard output."""
+    """Report faults: as text on standard error, and with ``--json`` as a document on standard output."""
     from jupyter_pipelines.interfaces.desk import as_json, check_document, tell, write
 
     if os.environ.get(_DEBUG):
@@ -143,7 +143,7 @@ def _refused(arguments: Sequence[str], faults: Sequence[Fault], code: int) -> in
 
 @contextlib.contextmanager
 def _ended_gently() -> Iterator[list[int]]:
-    """Treat a wish that the process ends like Ctrl-C: a run is cancelled and told of before the process goes."""
+    """Treat SIGTERM and SIGHUP like Ctrl-C: the run is cancelled and reported before the process ends."""
     ended: list[int] = []
 
     def end(number: int, _frame: FrameType | None) -> None:
@@ -151,7 +151,7 @@ def _ended_gently() -> Iterator[list[int]]:
         signal.raise_signal(signal.SIGINT)
 
     before: dict[Any, Any] = {}
-    with contextlib.suppress(ValueError):  # not in the main thread, where nobody may touch signals
+    with contextlib.suppress(ValueError):  # only the main thread may set signal handlers
         for name in _ENDING:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) == signal.SIG_DFL:

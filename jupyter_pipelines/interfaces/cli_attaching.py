@@ -1,4 +1,4 @@
-"""The commands ``attach`` and ``cancel``: runs that somebody else started, or that were left alone."""
+"""The commands ``attach`` and ``cancel``, for runs of other processes and detached runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OVER = "is over already: "
 def attach(desk: Desk, *, run: str) -> int:
     """Show how a run of NOTEBOOK gets on, from its beginning to its end, and answer as `run` does.
 
-    RUN is an id as `runs` lists it, the beginning of one, or `last`, which is meant when it is left out. It may be of
+    RUN is an id as `runs` lists it, the beginning of an id, or `last`, which is meant when it is left out. It may be of
     any process, and may be over. Ctrl-C ends the showing; the run goes on.
     """
     from jupyter_pipelines.reporting.wording import short_run
@@ -37,11 +37,11 @@ def attach(desk: Desk, *, run: str) -> int:
         write(f"run {name} goes on; `jupyter pipelines cancel {desk.notebook} {short_run(name)}` ends it", sys.stderr)
         return EXIT["cancelled"]
     document = desk.project.run_document(home, name)
-    done = Run.from_dict(document)
-    tell(done.warnings)
-    tell_failures(done)
+    finished = Run.from_dict(document)
+    tell(finished.warnings)
+    tell_failures(finished)
     desk.answer(document, lambda: _told(desk, document))
-    return EXIT.get(done.state, 1)
+    return EXIT.get(finished.state, 1)
 
 
 @command(examples="cancel churn.ipynb\ncancel churn.ipynb 3f2a91 --step train\ncancel churn.ipynb --now")
@@ -49,7 +49,7 @@ def attach(desk: Desk, *, run: str) -> int:
 @click.option("--step", metavar="STEP", help="Only this step, and what cannot do without it.")
 @click.option("--now", is_flag=True, help="Do not wait for running steps to clean up.")
 def cancel(desk: Desk, *, run: str, step: str | None, now: bool) -> None:
-    """Ask a run of NOTEBOOK to stop, whoever started it: in a shell, in a notebook, or detached.
+    """Ask a run of NOTEBOOK to stop, no matter where it was started: in a shell, in a notebook, or detached.
 
     RUN is as for `attach`. What is finished is kept. Asking again changes nothing; of what is over already, it is said
     how it ended.

@@ -36,11 +36,11 @@ def convert(
     drop_display: bool,
     page: str | None,
 ) -> int:
-    """Make a pipeline of NOTEBOOK, an exploratory one, and prove that it shows the same.
+    """Make a pipeline of NOTEBOOK, an exploratory notebook, and prove that it shows the same.
 
     Both are run in fresh kernels and compared cell by cell. NOTEBOOK itself is never written to. The exit code is 0
-    when every stable output is the same, 1 when one differs or nothing was proved, 2 when the notebook or an option
-    cannot be read.
+    when every stable output is the same, 1 when an output differs or nothing was proved, 2 when the notebook or an
+    option cannot be read.
     """
     leave_out(*FORMATS)
     result = desk.project.convert(
@@ -64,18 +64,20 @@ def convert(
 
 
 def _starts(path: Path) -> dict[str, int]:
-    """Return the cell that each step begins with; a list of cells gives its first one."""
+    """Return the cell that each step begins with; a list of cells gives its first cell."""
     try:
-        found = read_values(path)
+        cells_by_step = read_values(path)
     except PlanError as error:
         fault = error.faults[0]
         raise PlanError(
             replace(fault, message=fault.message.replace("parameters", "steps"), suggestion=_HELP)
         ) from error
-    starts = {str(name): min(cells) if isinstance(cells, list) and cells else cells for name, cells in found.items()}
+    starts = {
+        str(name): min(cells) if isinstance(cells, list) and cells else cells for name, cells in cells_by_step.items()
+    }
     wrong = next((name for name, cell in starts.items() if type(cell) is not int or not is_step_name(name)), None)
     if wrong is not None:
-        message = f"the file of steps `{path}` cannot be used: `{wrong}: {found[wrong]}`"
+        message = f"the file of steps `{path}` cannot be used: `{wrong}: {cells_by_step[wrong]}`"
         raise PlanError(Fault(code="JP508", message=message, suggestion=_HELP))
     return starts
 

@@ -23,34 +23,37 @@ def fsck(desk: Desk, *, repair: bool) -> int:
 
     Nothing has to be repaired for a run to be right: what is damaged is noticed and computed again wherever it is met.
     The exit code is 0 when all is well, else the sum of 1 (something is damaged), 2 (something may have been written
-    by somebody else) and 4 (something cannot be checked here), without what has been repaired.
+    by another user) and 4 (something cannot be checked here), without what has been repaired.
     """
-    found = desk.project.examine(desk.home(), repair=repair)
-    desk.answer(found.to_dict(), lambda: _told(found, repair))
-    return found.code
+    report = desk.project.examine(desk.home(), repair=repair)
+    desk.answer(report.to_dict(), lambda: _told(report, repair))
+    return report.code
 
 
-def _told(found: Examined, repair: bool) -> str:
+def _told(report: Examined, repair: bool) -> str:
     from jupyter_pipelines.reporting.visible import clean
     from jupyter_pipelines.reporting.wording import plural
 
     lines = [
-        clean(f"{'repaired' if one.repaired else one.kind}: {one.path or found.store}: {one.why}", _WIDTH)
-        for one in found.findings[:_SHOWN]
+        clean(
+            f"{'repaired' if finding.repaired else finding.kind}: {finding.path or report.store}: {finding.why}", _WIDTH
+        )
+        for finding in report.findings[:_SHOWN]
     ]
-    if len(found.findings) > _SHOWN:
-        lines.append(f"... and {len(found.findings) - _SHOWN} more (all of them: --json)")
-    looked = f"{plural(found.blobs, 'output')}, {plural(found.records, 'record')} and {plural(found.runs, 'run')}"
-    left = sum(not one.repaired for one in found.findings)
+    if len(report.findings) > _SHOWN:
+        lines.append(f"... and {len(report.findings) - _SHOWN} more (all of them: --json)")
+    examined = f"{plural(report.blobs, 'output')}, {plural(report.records, 'record')} and {plural(report.runs, 'run')}"
+    unrepaired = sum(not finding.repaired for finding in report.findings)
     lines.append(
-        f"{looked} looked at: " + (f"{plural(left, 'thing')} wrong ({_kinds(found)})" if left else "all is well")
+        f"{examined} looked at: "
+        + (f"{plural(unrepaired, 'thing')} wrong ({_kinds(report)})" if unrepaired else "all is well")
     )
-    if left and not repair:
+    if unrepaired and not repair:
         lines.append("what is damaged is computed again when it is needed; `fsck --repair` puts it aside now")
     return "\n".join(lines)
 
 
-def _kinds(found: Examined) -> str:
+def _kinds(report: Examined) -> str:
     """Return how many things are wrong in which way."""
-    left = Counter(one.kind for one in found.findings if not one.repaired)
-    return ", ".join(f"{number} {kind}" for kind, number in left.items())
+    unrepaired = Counter(finding.kind for finding in report.findings if not finding.repaired)
+    return ", ".join(f"{number} {kind}" for kind, number in unrepaired.items())

@@ -12,7 +12,7 @@ from jupyter_pipelines.interfaces.desk import CONTEXT, as_json, write
 @click.option("--json", "as_document", is_flag=True, help="One JSON document on stdout.")
 def explain(code: str, *, as_document: bool) -> None:
     """Say what the error CODE means, and what to do about it."""
-    from jupyter_pipelines.reporting.explaining import explain as found
+    from jupyter_pipelines.reporting.explaining import explain as explain_code
 
-    explanation = found(code)
+    explanation = explain_code(code)
     write(as_json(explanation.to_dict()) if as_document else str(explanation))

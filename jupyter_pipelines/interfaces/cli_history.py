@@ -36,11 +36,11 @@ def runs(desk: Desk) -> None:
 def diff(desk: Desk, *, first: str, second: str) -> None:
     """Compare two runs of NOTEBOOK: parameters, code, inputs, outputs, durations.
 
-    FIRST and SECOND are ids as `runs` lists them, the beginning of an id, `last`, or `last~1` for the one before.
+    FIRST and SECOND are ids as `runs` lists them, the beginning of an id, `last`, or `last~1` for the run before.
     SECOND is the last run when it is left out.
     """
-    found = desk.project.diff(desk.home(), first, second)
-    desk.answer(found.to_dict(), lambda: str(found))
+    difference = desk.project.diff(desk.home(), first, second)
+    desk.answer(difference.to_dict(), lambda: str(difference))
 
 
 @command(

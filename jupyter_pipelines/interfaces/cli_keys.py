@@ -37,19 +37,19 @@ def _subcommand(work: Callable[..., Any]) -> click.Command:
 @_subcommand
 def new(*, as_document: bool) -> None:
     """Make the key that your results are signed with from now on."""
-    from jupyter_pipelines.project import keys as found
+    from jupyter_pipelines.project import keys as signing_keys
 
-    made = found.new()
-    said = f"made in {found.folder()}; give the others this line, and trust theirs:\n{made.text}"
-    write(_document([made]) if as_document else said)
+    new_key = signing_keys.new()
+    notice = f"made in {signing_keys.folder()}; give the others this line, and trust theirs:\n{new_key.text}"
+    write(_document([new_key]) if as_document else notice)
 
 
 @_subcommand
 def show(*, as_document: bool) -> None:
     """Print your public key, to give to others: they trust it with `keys trust`."""
-    from jupyter_pipelines.project import keys as found
+    from jupyter_pipelines.project import keys as signing_keys
 
-    mine = found.show()
+    mine = signing_keys.show()
     write(_document([mine]) if as_document else mine.text)
 
 
@@ -58,30 +58,34 @@ def show(*, as_document: bool) -> None:
 @click.argument("key")
 def trust(name: str, key: str, *, as_document: bool) -> None:
     """Use what KEY has signed, and call it NAME; KEY is what `keys show` printed, or a file with it."""
-    from jupyter_pipelines.project import keys as found
+    from jupyter_pipelines.project import keys as signing_keys
 
-    made = found.trust(name, key)
-    write(_document([made]) if as_document else f"results signed by {made.name} ({made.id}) are used from now on")
+    trusted_key = signing_keys.trust(name, key)
+    write(
+        _document([trusted_key])
+        if as_document
+        else f"results signed by {trusted_key.name} ({trusted_key.id}) are used from now on"
+    )
 
 
 @_subcommand
 @click.argument("name")
 def distrust(name: str, *, as_document: bool) -> None:
     """Use no longer what the key called NAME has signed; what came from it is forgotten."""
-    from jupyter_pipelines.project import keys as found
+    from jupyter_pipelines.project import keys as signing_keys
 
-    found.distrust(name)
-    write(_document(found.known()) if as_document else f"results signed by {name} are used no longer")
+    signing_keys.distrust(name)
+    write(_document(signing_keys.known()) if as_document else f"results signed by {name} are used no longer")
 
 
 @_subcommand
 def list(*, as_document: bool) -> None:  # noqa: A001 - the name of the command
     """List your key and those that you trust."""
-    from jupyter_pipelines.project import keys as found
+    from jupyter_pipelines.project import keys as signing_keys
 
-    known = found.known()
-    lines = [f"{one.name:<16} {one.id}  {one.text}" for one in known]
-    write(_document(known) if as_document else "\n".join(lines) or f"no keys in {found.folder()}")
+    known_keys = signing_keys.known()
+    lines = [f"{key.name:<16} {key.id}  {key.text}" for key in known_keys]
+    write(_document(known_keys) if as_document else "\n".join(lines) or f"no keys in {signing_keys.folder()}")
 
 
 @command(examples="keys sign churn.ipynb")
@@ -89,14 +93,16 @@ def sign(desk: Desk) -> None:
     """Sign what is in the store of NOTEBOOK already, if it is a store of your own, so that it can be shared."""
     from jupyter_pipelines.reporting.wording import plural
 
-    done = desk.project.countersign(desk.home())
-    said = f"{plural(done.signed, 'record')} signed, {done.already} signed before"
-    left = f", {plural(done.left_out, 'record')} left out: outputs are missing or damaged" if done.left_out else ""
-    desk.answer(done.to_dict(), said + left)
+    report = desk.project.countersign(desk.home())
+    summary = f"{plural(report.signed, 'record')} signed, {report.already} signed before"
+    skipped = (
+        f", {plural(report.left_out, 'record')} left out: outputs are missing or damaged" if report.left_out else ""
+    )
+    desk.answer(report.to_dict(), summary + skipped)
 
 
 keys.add_command(sign)
 
 
-def _document(known: Iterable[KnownKey]) -> str:
-    return as_json({"schema": "jupyter-pipelines/keys/1", "keys": [one.to_dict() for one in known]})
+def _document(known_keys: Iterable[KnownKey]) -> str:
+    return as_json({"schema": "jupyter-pipelines/keys/1", "keys": [key.to_dict() for key in known_keys]})

@@ -40,8 +40,8 @@ def check(desk: Desk, *, pairs: Sequence[str], files: Sequence[str]) -> int:
 
     The exit code is 0 when there are at most warnings, else 2.
     """
-    given = values(pairs, files)
-    faults = desk.project.check(desk.notebook, given["parameters"], given["texts"])
+    parameters = values(pairs, files)
+    faults = desk.project.check(desk.notebook, parameters["parameters"], parameters["texts"])
     errors = sum(fault.severity == "error" for fault in faults)
     desk.answer(check_document(faults), lambda: _listed(faults, errors))
     return 2 if errors else 0
@@ -86,7 +86,7 @@ def _listed(faults: Sequence[Fault], errors: int) -> str:
 
 
 def _statuses(desk: Desk, pipeline: Pipeline) -> Mapping[str, Status]:
-    """Return what a run would do, if there is a store; showing a notebook does not make one."""
+    """Return what a run would do, if there is a store; showing a notebook does not create a store."""
     from jupyter_pipelines.project import STORE_FOLDER, STORE_VARIABLE
     from jupyter_pipelines.reporting.statuses import of_plan
 

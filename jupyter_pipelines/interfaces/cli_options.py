@@ -13,7 +13,7 @@ from jupyter_pipelines.errors import Fault, PlanError
 
 _DEEPEST = 64
 MOST_BYTES = 1_000_000
-"""Size of a file of parameters; a greater one is not what it is meant to be."""
+"""Greatest size of a file of parameters; a larger file is refused."""
 
 PARAMETER = click.option(
     "-p", "pairs", multiple=True, metavar="NAME=VALUE", help="Value of a parameter; may be repeated."
@@ -66,7 +66,7 @@ def selection(*, to: Iterable[str], start: Iterable[str], only: Iterable[str], f
 
 
 def texts_of(pairs: Iterable[str]) -> dict[str, str]:
-    """Return values by name from ``NAME=VALUE``; the last one counts.
+    """Return values by name from ``NAME=VALUE``; the last value of a name counts.
 
     Raises
     ------
@@ -90,14 +90,14 @@ def read_values(path: Path) -> Mapping[str, Any]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise PlanError(_unreadable(path, f"it is larger than {MOST_BYTES:,} bytes"))
-        found = _parsed(path.read_text(encoding="utf-8-sig"), path)
+        parsed = _parsed(path.read_text(encoding="utf-8-sig"), path)
     except OSError as error:
         raise PlanError(_unreadable(path, (error.strerror or str(error)).lower())) from error
     except (ValueError, RecursionError) as error:
         raise PlanError(_unreadable(path, str(error).splitlines()[0])) from error
-    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+    if not isinstance(parsed, dict) or not all(isinstance(name, str) for name in parsed):
         raise PlanError(_unreadable(path, "it does not hold names and values"))
-    return found
+    return parsed
 
 
 def _parsed(text: str, path: Path) -> Any:
@@ -121,13 +121,13 @@ def _yaml(text: str) -> Any:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _DEEPEST:
                 raise ValueError(f"it is nested more than {_DEEPEST} deep")
-        return yaml.load(text, loader) or {}  # noqa: S506 - a safe one
+        return yaml.load(text, loader) or {}  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
 
 
-def _names(given: Iterable[str]) -> list[str]:
-    return [name for text in given for name in text.replace(",", " ").split()]
+def _names(texts: Iterable[str]) -> list[str]:
+    return [name for text in texts for name in text.replace(",", " ").split()]
 
 
 def _no_value(pair: str) -> Fault:

@@ -38,21 +38,21 @@ def run(desk: Desk, *, detach: bool, **options: Any) -> int:
     """Run the pipeline of NOTEBOOK; what is stored already is reused.
 
     Every step runs in a kernel of its own. Progress goes to stderr, the result to stdout. Ctrl-C cancels what is
-    running and keeps what is finished; a second one does not wait for it.
+    running and keeps what is finished; a second Ctrl-C does not wait for it.
     """
     return _detached(desk, **options) if detach else _attended(desk, **options)
 
 
 def _detached(desk: Desk, *, pairs: Sequence[str], files: Sequence[str], **options: Any) -> int:
-    """Start a run that goes on when this process has ended, and say how to come back to it."""
+    """Start a run that outlives this process, and print the command that attaches to it."""
     from jupyter_pipelines.reporting.wording import short_run
 
-    manner = {name: options.pop(name) for name in _MANNER}
+    run_options = {name: options.pop(name) for name in _MANNER}
     desk.pipeline()
-    name = desk.project.detach(desk.notebook, **values(pairs, files), **selection(**options), **manner)
+    name = desk.project.detach(desk.notebook, **values(pairs, files), **selection(**options), **run_options)
     document = desk.project.run_document(desk.home(), name)
-    again = f"jupyter pipelines attach {desk.notebook} {short_run(name)}"
-    desk.answer(document, f"run {name} goes on by itself; `{again}` shows it")
+    attach_command = f"jupyter pipelines attach {desk.notebook} {short_run(name)}"
+    desk.answer(document, f"run {name} goes on by itself; `{attach_command}` shows it")
     return 0
 
 
@@ -64,12 +64,12 @@ def _attended(desk: Desk, *, jobs: int | None, on: str, keep_going: bool, **opti
 
     plan = _plan(desk, **options).require()
     with watching(plan.to_dict(), sys.stderr, keep=desk.as_json or not sys.stdout.isatty()) as observer:
-        done = desk.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
-    document = done.to_dict()
-    tell(done.warnings)
-    tell_failures(done)
+        finished = desk.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
+    document = finished.to_dict()
+    tell(finished.warnings)
+    tell_failures(finished)
     desk.answer(document, lambda: summary(plan.pipeline, document))
-    return EXIT.get(done.state, 1)
+    return EXIT.get(finished.state, 1)
 
 
 @command(examples="plan churn.ipynb\nplan churn.ipynb -p trees=300 --from features")
@@ -77,9 +77,9 @@ def _attended(desk: Desk, *, jobs: int | None, on: str, keep_going: bool, **opti
 @with_selection
 def plan(desk: Desk, **options: Any) -> None:
     """Say for every step of NOTEBOOK what a run would do, and why; nothing runs."""
-    found = _plan(desk, **options)
-    document = found.to_dict()
-    desk.answer(document, lambda: _planned(found, document))
+    plan = _plan(desk, **options)
+    document = plan.to_dict()
+    desk.answer(document, lambda: _planned(plan, document))
 
 
 @command(examples="why churn.ipynb train\nwhy churn.ipynb train -p trees=300")
@@ -92,9 +92,9 @@ def why(desk: Desk, *, step: str, pairs: Sequence[str], files: Sequence[str]) ->
     pipeline = desk.pipeline()
     require_step(pipeline, step)
     document = desk.project.plan(pipeline, **values(pairs, files)).to_dict()
-    require_name(step, [one["name"] for one in document["steps"]])
-    one = next(one for one in document["steps"] if one["name"] == step)
-    desk.answer({**document, "steps": [one]}, lambda: _cause(one))
+    require_name(step, [planned_step["name"] for planned_step in document["steps"]])
+    decision = next(planned_step for planned_step in document["steps"] if planned_step["name"] == step)
+    desk.answer({**document, "steps": [decision]}, lambda: _cause(decision))
 
 
 def _plan(desk: Desk, *, pairs: Sequence[str], files: Sequence[str], **options: Any) -> Plan:
@@ -129,9 +129,9 @@ def _cause(step: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *([f"  from {source}"] if source else [])])
 
 
-def tell_failures(done: Run) -> None:
-    """Tell what went wrong, and where it can be looked at."""
-    for step in done.steps.values():
+def tell_failures(finished: Run) -> None:
+    """Report the faults of failed steps, with the paths of notebook and log."""
+    for step in finished.steps.values():
         if step.state == "failed" and step.fault:
             paths = {"executed notebook": step.notebook, "log": step.log}
             where = tuple(f"{what}: {_from_here(path)}" for what, path in paths.items() if path)

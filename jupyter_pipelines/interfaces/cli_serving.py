@@ -14,7 +14,7 @@ from jupyter_pipelines.interfaces.desk import CONTEXT
     epilog="\b\nExamples:\n  jupyter pipelines serve\n  jupyter pipelines serve notebooks --port 9000 --no-browser",
 )
 @click.argument("folder", default=".", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--port", type=click.IntRange(1, 65535), help="Listen here. [default: the first free one from 8888 on]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Listen here. [default: the first free port from 8888 on]")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option("--allow-root", is_flag=True, help="Serve even if you are root, as in some containers.")
 def serve(*, folder: Path, port: int | None, no_browser: bool, allow_root: bool) -> int:

@@ -31,15 +31,17 @@ def test(desk: Desk, *, update: bool) -> int:
     path = file_of(Path(desk.notebook))
     recorded = _record(desk) if update or not path.exists() else None
     for name in without_test(desk.pipeline(), Path(desk.notebook)) if recorded is None else ():
-        write(f"the step {name} has no test yet: --update records one", sys.stderr)
-    done = subprocess.run(
+        write(f"the step {name} has no test yet: --update records a test", sys.stderr)
+    pytest_run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--rootdir", str(path.parent), str(path)],
         stdout=sys.stderr,
         check=False,
     )
-    document = {"schema": SCHEMA, "file": str(path), "recorded": recorded, "passed": done.returncode == 0}
-    desk.answer(document, f"{path}: {'every step makes what is recorded' if done.returncode == 0 else 'see above'}")
-    return 1 if done.returncode else 0
+    document = {"schema": SCHEMA, "file": str(path), "recorded": recorded, "passed": pytest_run.returncode == 0}
+    desk.answer(
+        document, f"{path}: {'every step makes what is recorded' if pytest_run.returncode == 0 else 'see above'}"
+    )
+    return 1 if pytest_run.returncode else 0
 
 
 def _record(desk: Desk) -> dict[str, Any]:
@@ -47,10 +49,10 @@ def _record(desk: Desk) -> dict[str, Any]:
 
     pipeline = desk.pipeline()
     run = desk.project.run(desk.project.plan(pipeline).require()).raise_for_state()
-    found = record(pipeline, run, desk.project.store_for(pipeline), Path(desk.notebook))
-    for name, reason in found.left_out.items():
+    cases = record(pipeline, run, desk.project.store_for(pipeline), Path(desk.notebook))
+    for name, reason in cases.left_out.items():
         write(f"no test of the step {name}: {reason}", sys.stderr)
-    return as_document(found)
+    return as_document(cases)
 
 
 def _no_pytest() -> Fault:

@@ -1,7 +1,7 @@
-"""The door that nobody stands at, for conversions: ``python -m jupyter_pipelines.interfaces.converter FOLDER``.
+"""Entry point of a conversion process: ``python -m jupyter_pipelines.interfaces.converter FOLDER``.
 
-The folder holds an order; what is said meanwhile and the result go there, too. The process forks at once, and its first
-half ends when the second has noted who it is: whoever started it then knows whom to look for.
+The folder holds an order; progress messages and the result are written there, too. The process forks at once, and the
+parent ends when the child has written its identity: the caller then knows which process to look for.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ def main(folder: Path) -> None:
 
     leave_out(*FORMATS)
     order = json.loads((folder / ORDER).read_text("utf-8"))
-    with (folder / SAID).open("a", encoding="utf-8") as said:
+    with (folder / SAID).open("a", encoding="utf-8") as log:
         try:
-            found = _converted(order, said)
+            outcome = _converted(order, log)
         except PipelinesError as error:
             faults = [fault.to_dict() for fault in error.faults]
-            found = {"state": "failed", "result": None, "page": None, "faults": faults}
-    _leave(folder / RESULT, json.dumps(strict(found), default=str))
+            outcome = {"state": "failed", "result": None, "page": None, "faults": faults}
+    _leave(folder / RESULT, json.dumps(strict(outcome), default=str))
 
 
-def _converted(order: Mapping[str, Any], said: IO[str]) -> dict[str, Any]:
+def _converted(order: Mapping[str, Any], log: IO[str]) -> dict[str, Any]:
     from jupyter_pipelines.project import Project
     from jupyter_pipelines.proving.page import side_by_side
 
     def tell(line: str) -> None:
-        said.write(f"{line}\n")
-        said.flush()
+        log.write(f"{line}\n")
+        log.flush()
 
     source = Path(order["source"])
     target = source.with_name(order["target"]) if order["target"] else None
@@ -49,30 +49,30 @@ def _converted(order: Mapping[str, Any], said: IO[str]) -> dict[str, Any]:
 
 
 def _leave(path: Path, content: str) -> None:
-    """Let a file appear whole."""
+    """Write a file atomically."""
     half = path.with_suffix(".half")
     half.write_text(content, "utf-8")
     half.replace(path)
 
 
 def _introduce(folder: Path) -> None:
-    """Note who works on the order."""
+    """Write the identity of this process into the folder of the order."""
     from jupyter_pipelines.storing.owners import Owner
 
     _leave(folder / OWNER, json.dumps(Owner.current().to_dict()))
 
 
 def _in_the_background(folder: Path) -> None:
-    """Go on as a child of nobody; whoever started us goes on once it is known who we are."""
-    mine, theirs = os.pipe()
+    """Fork, so that init adopts this process; the caller waits until the identity of the child is written."""
+    read_end, write_end = os.pipe()
     if os.fork():
-        os.close(theirs)
-        with os.fdopen(mine, "rb") as known:
-            os._exit(0 if known.read() else 1)
-    os.close(mine)
+        os.close(write_end)
+        with os.fdopen(read_end, "rb") as pipe:
+            os._exit(0 if pipe.read() else 1)
+    os.close(read_end)
     _introduce(folder)
-    with os.fdopen(theirs, "wb") as known:
-        known.write(b"\n")
+    with os.fdopen(write_end, "wb") as pipe:
+        pipe.write(b"\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A failed step, taken apart in a live kernel: the inputs that it had, under their names."""
+"""Loads the inputs of a failed step into a live kernel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jupyter_pipelines.project.reader import Whose
 
 
 class Whence(Protocol):
-    """A notebook: a session, or what is on show of one."""
+    """A notebook whose steps are debugged: a session, or the context of its widgets."""
 
     @property
     def project(self) -> Project:
@@ -28,36 +28,36 @@ class Whence(Protocol):
         """Returns its pipeline as it stands now."""
 
 
-def load_for_debugging(whence: Whence, step: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
+def load_for_debugging(context: Whence, step: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
     """Load the inputs that a step had when it failed last, and return what is known of that.
 
     Returns
     -------
     dict
-        ``loaded``, the names; ``notebook``, the executed one; ``error``, as in the ``run`` document.
+        ``loaded``, the names; ``notebook``, the path of the executed notebook; ``error``, as in the ``run`` document.
 
     Raises
     ------
     PlanError
         There is no such step, or it has not failed.
     """
-    pipeline = whence.read()
+    pipeline = context.read()
     require_step(pipeline, step)
-    failed = _last_failure(whence, step)
-    for one in pipeline[step].inputs:
-        if isinstance(one.source, Upstream):
-            names[one.name] = whence.project.load(pipeline, str(one.source))
+    failed = _last_failure(context, step)
+    for step_input in pipeline[step].inputs:
+        if isinstance(step_input.source, Upstream):
+            names[step_input.name] = context.project.load(pipeline, str(step_input.source))
         else:
-            names[one.name] = pipeline.folder / one.source.path
-    loaded = [one.name for one in pipeline[step].inputs]
+            names[step_input.name] = pipeline.folder / step_input.source.path
+    loaded = [step_input.name for step_input in pipeline[step].inputs]
     return {"loaded": loaded, "notebook": failed["notebook"], "error": failed["error"]}
 
 
-def _last_failure(whence: Whence, step: str) -> dict[str, Any]:
-    for document in whence.project.runs(whence.home()):
-        for one in document["steps"]:
-            if one["name"] == step and one["state"] == "failed":
-                return dict(one)
+def _last_failure(context: Whence, step: str) -> dict[str, Any]:
+    for document in context.project.runs(context.home()):
+        for step_run in document["steps"]:
+            if step_run["name"] == step and step_run["state"] == "failed":
+                return dict(step_run)
     raise PlanError(_never_failed(step))
 
 

@@ -1,4 +1,4 @@
-"""What every command of the shell needs: the notebook, the project, and where its answer goes."""
+"""Shared base of the CLI commands: notebook, project and output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """Where one command is worked on.
+    """The context of one CLI command.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ class Desk:
         NotebookError, PipelineError
             It cannot be read; its steps do not make a pipeline.
         """
-        found = self.project.read(self.notebook)
-        tell(found.warnings if warn else ())
-        return found
+        pipeline = self.project.read(self.notebook)
+        tell(pipeline.warnings if warn else ())
+        return pipeline
 
     def home(self) -> Home:
         """Return where the notebook belongs: enough for commands that look at runs, whatever its cells say now.
@@ -81,7 +81,7 @@ class Desk:
 
 
 def command(*, examples: str) -> Callable[[Callable[..., int | None]], click.Command]:
-    """Make a command of a function that takes a desk and its own options, and returns an exit code; None is 0.
+    """Make a command of a function that takes a command context and options, and returns an exit code; None is 0.
 
     Parameters
     ----------
@@ -100,9 +100,9 @@ def command(*, examples: str) -> Callable[[Callable[..., int | None]], click.Com
                 raise error.within(notebook) from error
 
         update_wrapper(call, work)
-        shown = click.argument("notebook")(_STORE(_JSON(call)))
+        decorated = click.argument("notebook")(_STORE(_JSON(call)))
         epilog = "\b\nExamples:\n" + "\n".join(f"  jupyter pipelines {line}" for line in examples.splitlines())
-        return click.command(cls=Command, context_settings=CONTEXT, epilog=epilog)(shown)
+        return click.command(cls=Command, context_settings=CONTEXT, epilog=epilog)(decorated)
 
     return make
 
@@ -123,7 +123,7 @@ class Command(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            error.ctx = error.ctx or ctx  # click's parser leaves it out for some mistakes
+            error.ctx = error.ctx or ctx  # click's parser leaves it out for some errors
             raise
 
 
@@ -136,7 +136,7 @@ def _kept(args: list[str]) -> list[tuple[int, str]]:
 def _value(args: list[str], position: int) -> str:
     """Return the step behind the ``--force`` at `position`; empty when a notebook, an option or nothing is there.
 
-    A step's name has no dot and no slash; a notebook's path always has one.
+    A step's name has no dot and no slash; a notebook's path always has a dot.
     """
     following = args[position + 1] if position + 1 < len(args) else "-"
     is_step = not following.startswith("-") and not set(following) & set("./\\")
@@ -180,9 +180,9 @@ def strict(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     if isinstance(value, Mapping):
-        return {str(key): strict(one) for key, one in value.items()}
+        return {str(key): strict(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return [strict(one) for one in value]
+        return [strict(element) for element in value]
     return value
 
 
@@ -202,10 +202,12 @@ def shown(fault: Fault, stream: TextIO) -> str:
     from jupyter_pipelines.reporting.visible import clean
 
     first, *others = (clean(line, 1000) for line in str(fault).splitlines())
-    head, colon, rest = first.partition(": ")
+    head, colon, message = first.partition(": ")
     tone = "red" if fault.severity == "error" else "yellow"
     bold = (
-        click.style(head, fg=tone, bold=True) + colon + click.style(rest, bold=True) if is_colourful(stream) else first
+        click.style(head, fg=tone, bold=True) + colon + click.style(message, bold=True)
+        if is_colourful(stream)
+        else first
     )
     return "\n".join([bold, *others])
 

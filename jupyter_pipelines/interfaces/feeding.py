@@ -1,6 +1,6 @@
-"""From the events of a run to the widgets that show it: changed entries, at most ten times a second.
+"""Send the events of a run to the widgets that show it: changed statuses, at most ten times a second.
 
-Whoever runs the pipeline only notes events. A thread looks at them and sends, so that no front end holds up a run.
+The thread that runs the pipeline only records events. Another thread sends them, so that no front end holds up a run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BLOCK = 4096
 
 
 class Feed:
-    """Follows one run, and brings what happens to widgets; it is an observer of the run.
+    """Observes one run, and sends what changes to widgets.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Feed:
         self._thread = threading.Thread(target=self._work, name="jupyter-pipelines-feed", daemon=True)
 
     def __call__(self, *, event: Event) -> None:
-        """Take notice of an event; the last one is shown before this returns."""
+        """Record an event; the last event of a run is shown before this returns."""
         self._note(event)
         if self.run is None:
             self.run = event.run
@@ -74,7 +74,7 @@ class Feed:
             self._thread.join()
 
     def read_logs(self) -> None:
-        """Take the last lines of what running steps have printed from their logs: events do not tell them."""
+        """Read the last lines that running steps have printed from their logs: events do not contain them."""
         with self._lock:
             running = {step: self._logs[step] for step in self._following.running if step in self._logs}
         for step, log in running.items():
@@ -94,20 +94,20 @@ class Feed:
     def push(self) -> None:
         """Send what has changed since the last time."""
         with self._lock:
-            told, more = self._following, dict(self._particulars.more)
-            words = f"{told.finished} of {told.total} steps finished"
-            document = status_document(told.statuses(), run=self.run, running=True, headline=words, more=more)
-        news = {name: _news(entry) for name, entry in document["steps"].items()}
-        changed = [name for name, entry in news.items() if entry != self._sent.get(name)]
-        whole = time.monotonic() - self._whole_at > WHOLE * (1 + len(news) / _STEPS)
+            following, more = self._following, dict(self._particulars.more)
+            words = f"{following.finished} of {following.total} steps finished"
+            document = status_document(following.statuses(), run=self.run, running=True, headline=words, more=more)
+        comparable = {name: _news(status) for name, status in document["steps"].items()}
+        changed = [name for name, status in comparable.items() if status != self._sent.get(name)]
+        resend_all = time.monotonic() - self._whole_at > WHOLE * (1 + len(comparable) / _STEPS)
         # What was made or drawn meanwhile shows what was true before this run.
         drawn = {widget: widget.drawn for widget in self._widgets()}
         late = [widget for widget, times in drawn.items() if self._met.get(widget.model_id) != times]
         self._met.update({widget.model_id: times for widget, times in drawn.items()})
         if changed:
-            self._sent = news
+            self._sent = comparable
             self._send({**document, "steps": {name: document["steps"][name] for name in changed}})
-        if changed and whole:
+        if changed and resend_all:
             self._whole_at = time.monotonic()
             late = list(self._widgets())
         for widget in late:
@@ -140,7 +140,7 @@ def last_line(log: str) -> str:
     return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
 
-def _news(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return what makes an entry worth sending: seconds that go by are counted by whoever shows them."""
-    running = entry.get("state") == "running"
-    return {name: value for name, value in entry.items() if not (running and name == "seconds")}
+def _news(status: dict[str, Any]) -> dict[str, Any]:
+    """Return a status without the seconds of a running step: the front end counts them."""
+    running = status.get("state") == "running"
+    return {name: value for name, value in status.items() if not (running and name == "seconds")}

@@ -33,6 +33,6 @@ def as_list(pipeline: Pipeline, step: Step, value: Any, names: Mapping[str, Any]
 def _first(pipeline: Pipeline, step: Step, names: Mapping[str, Any]) -> tuple[Item, int]:
     from jupyter_pipelines.planning.expanding import items_of
 
-    values = {one.name: names.get(one.name, one.default) for one in pipeline.parameters}
+    values = {parameter.name: names.get(parameter.name, parameter.default) for parameter in pipeline.parameters}
     items = items_of(pipeline, step, values)
     return items[0], len(items)

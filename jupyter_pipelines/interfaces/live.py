@@ -21,7 +21,7 @@ _UNDONE = frozenset({"never run", "stale", "run", "maybe"})
 
 
 class Said(NamedTuple):
-    """What is said of the steps of a pipeline: their states, and their particulars."""
+    """The states of the steps of a pipeline, and their details."""
 
     statuses: Mapping[str, Status]
     more: Mapping[str, Mapping[str, Any]]
@@ -30,47 +30,53 @@ class Said(NamedTuple):
 def say(session: Session, pipeline: Pipeline) -> Said:
     """Return what to say of every step to the user of a live notebook."""
     planned = session.project.plan(pipeline)
-    said = Said(statuses(session, pipeline, planned), particulars.of_plan(planned.to_dict()))
-    return with_failures(session.project, session.home(), planned, said)
+    states = Said(statuses(session, pipeline, planned), particulars.of_plan(planned.to_dict()))
+    return with_failures(session.project, session.home(), planned, states)
 
 
-def with_failures(project: Project, home: Whose, planned: Plan, said: Said) -> Said:
+def with_failures(project: Project, home: Whose, planned: Plan, states: Said) -> Said:
     """Add what failed in the newest run, as far as it would fail again: nothing it depends on has changed since."""
-    found, more = dict(said.statuses), dict(said.more)
-    for one in _newest(project, home).get("steps", ()):
-        name = one["name"]
-        if one["state"] not in ("failed", "cancelled", "lost") or name not in found:
+    by_step, more = dict(states.statuses), dict(states.more)
+    for step in _newest(project, home).get("steps", ()):
+        name = step["name"]
+        if step["state"] not in ("failed", "cancelled", "lost") or name not in by_step:
             continue
-        if found[name].state in _UNDONE and one["key"] is not None and planned[name].key == one["key"]:
-            found[name] = of_step_run(one)
-            more[name] = {**more.get(name, {}), **particulars.of_step_run(one)}
-    return Said(found, more)
+        if by_step[name].state in _UNDONE and step["key"] is not None and planned[name].key == step["key"]:
+            by_step[name] = of_step_run(step)
+            more[name] = {**more.get(name, {}), **particulars.of_step_run(step)}
+    return Said(by_step, more)
 
 
 def _newest(project: Project, home: Whose) -> Mapping[str, Any]:
-    """Return the document of the newest run; an empty one if there is none."""
-    found = (project.find_run(home, run) for run in reversed(project.run_names(home)))
-    return next((document for document in found if document is not None), {})
+    """Return the document of the newest run; an empty document if there is no run."""
+    documents = (project.find_run(home, run) for run in reversed(project.run_names(home)))
+    return next((document for document in documents if document is not None), {})
 
 
 def statuses(session: Session, pipeline: Pipeline, plan: Plan) -> Mapping[str, Status]:
     """Return what to say of every step: what happened in this session first, else what a run would do."""
     planned = of_plan(plan.to_dict())
-    found: dict[str, Status] = {}
+    by_step: dict[str, Status] = {}
     for name in pipeline.order():
-        found[name] = _here(session, pipeline, name, found) or _stored(planned[name], plan[name].reason.code)
-    return found
+        by_step[name] = _here(session, pipeline, name, by_step) or _stored(planned[name], plan[name].reason.code)
+    return by_step
 
 
-def _here(session: Session, pipeline: Pipeline, name: str, found: Mapping[str, Status]) -> Status | None:
+def _here(session: Session, pipeline: Pipeline, name: str, by_step: Mapping[str, Status]) -> Status | None:
     outcome = session.outcome(pipeline[name])
     if outcome in (None, "running", "failed"):
         return Status(state=outcome, detail="in this session") if outcome else None
     if outcome == "edited":
         return Status(state="edited", detail="edited since it was executed here")
     before = pipeline.before(name)
-    moved = [one for one in before if _later(session, pipeline, one, name) or found[one].state == "stale"]
-    moved += [one for one in before if found[one].state in ("edited", "failed") and one not in moved]
+    moved = [
+        upstream
+        for upstream in before
+        if _later(session, pipeline, upstream, name) or by_step[upstream].state == "stale"
+    ]
+    moved += [
+        upstream for upstream in before if by_step[upstream].state in ("edited", "failed") and upstream not in moved
+    ]
     if moved:
         return Status(state="stale", detail=f"follows `{moved[0]}`, which is newer")
     return Status(state="fresh", detail="executed in this session")

@@ -1,4 +1,4 @@
-"""Commands that cannot be read, told in the same form as every other fault."""
+"""Usage errors of click, as faults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNKNOWN_COMMAND = re.compile(r"No such command ['\"](.*)['\"]\.")
 
 
 def as_fault(error: click.ClickException) -> Fault:
-    """Return what click found wrong with a command, with what to write instead."""
+    """Return a usage error of click as a fault, with what to write instead."""
     context = getattr(error, "ctx", None)
     if isinstance(error, click.NoSuchOption):
         return _unknown(f"there is no option `{error.option_name}`", error.option_name, _options(context), context)
@@ -37,7 +37,11 @@ def _unknown(message: str, name: str, known: Iterable[str], context: click.Conte
 def _options(context: click.Context | None) -> list[str]:
     if context is None:
         return []
-    options = [one for one in context.command.get_params(context) if isinstance(one, click.Option) and not one.hidden]
+    options = [
+        parameter
+        for parameter in context.command.get_params(context)
+        if isinstance(parameter, click.Option) and not parameter.hidden
+    ]
     return [option.opts[-1] for option in options]
 
 

@@ -39,11 +39,11 @@ def pipeline() -> None:
 @click.pass_obj
 def show(session: Session) -> None:
     """Show the graph; it is updated while cells and runs change the state of its steps."""
-    found = _read(session)
+    pipeline = _read(session)
     if showing.can_show_widgets(session.shell):
-        showing.show(session, found)
+        showing.show(session, pipeline)
         return
-    board = Board(found)
+    board = Board(pipeline)
     _draw(session, board)
     session.watch(partial(_draw, session, board))
 
@@ -57,40 +57,40 @@ def show(session: Session) -> None:
 @click.option("--continue", "keep_going", is_flag=True, help="After a failure, go on with what does not depend on it.")
 @click.option("--detach", is_flag=True, help="Run it in a process that outlives this kernel, and do not wait.")
 @click.pass_obj
-def run(session: Session, /, detach: bool, **how: Any) -> None:
+def run(session: Session, /, detach: bool, **options: Any) -> None:
     """Run the pipeline, or the part of it up to these steps; an interrupt of the kernel cancels it."""
-    (_detached if detach else _attended)(session, **how)
+    (_detached if detach else _attended)(session, **options)
 
 
 def _detached(
-    session: Session, *, steps: tuple[str, ...], jobs: int | None, on: str, keep_going: bool, **how: Any
+    session: Session, *, steps: tuple[str, ...], jobs: int | None, on: str, keep_going: bool, **options: Any
 ) -> None:
-    found = _read(session)
-    about = {"to": steps, "jobs": jobs, "on": on, "keep_going": keep_going, **_how(**how)}
+    pipeline = _read(session)
+    about = {"to": steps, "jobs": jobs, "on": on, "keep_going": keep_going, **_how(**options)}
     name = session.project.detach(session.source(), cells=session.newer_texts(), **about)
     if showing.can_show_widgets(session.shell):
-        showing.show_detached(session, found, name)
+        showing.show_detached(session, pipeline, name)
     print(f"run {name} goes on by itself, whatever becomes of this kernel; `%pipeline attach` shows it")
 
 
 def _attended(
-    session: Session, *, steps: tuple[str, ...], jobs: int | None, on: str, keep_going: bool, **how: Any
+    session: Session, *, steps: tuple[str, ...], jobs: int | None, on: str, keep_going: bool, **options: Any
 ) -> None:
-    found = _read(session)
-    plan = session.project.plan(found, to=steps, **_how(**how)).require()
-    with _shown(session, found) as observer:
-        done = session.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
+    pipeline = _read(session)
+    plan = session.project.plan(pipeline, to=steps, **_how(**options)).require()
+    with _shown(session, pipeline) as observer:
+        finished = session.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
     session.redraw()
-    done.raise_for_state()
+    finished.raise_for_state()
 
 
 @contextmanager
-def _shown(session: Session, found: Pipeline) -> Iterator[Observer]:
+def _shown(session: Session, pipeline: Pipeline) -> Iterator[Observer]:
     """Return an observer that shows a run as the front end can show it."""
     if not showing.can_show_widgets(session.shell):
-        yield RunBoard(found)
+        yield RunBoard(pipeline)
         return
-    observer, exhibit = showing.show_run(session, found)
+    observer, exhibit = showing.show_run(session, pipeline)
     try:
         yield observer
     finally:
@@ -111,9 +111,9 @@ def attach(session: Session, run: str) -> None:
     except KeyboardInterrupt:
         print(f"run {name} goes on; `%pipeline cancel` ends it")
         return
-    done = Run.from_dict(session.project.run_document(home, name))
+    finished = Run.from_dict(session.project.run_document(home, name))
     session.redraw()
-    done.raise_for_state()
+    finished.raise_for_state()
 
 
 @pipeline.command()
@@ -122,7 +122,7 @@ def attach(session: Session, run: str) -> None:
 @click.option("--now", is_flag=True, help="Do not wait for running steps to clean up.")
 @click.pass_obj
 def cancel(session: Session, run: str, step: str | None, now: bool) -> None:
-    """Ask a run of this notebook to stop, whoever started it; what is finished is kept."""
+    """Ask a run of this notebook to stop, no matter where it was started; what is finished is kept."""
     home = session.home()
     name = str(session.project.run_document(home, run)["run"])
     state = session.project.cancel(home, name, step=step, now=now)
@@ -135,9 +135,9 @@ def cancel(session: Session, run: str, step: str | None, now: bool) -> None:
 @PARAMETER
 @FORCE
 @click.pass_obj
-def plan(session: Session, /, steps: tuple[str, ...], **how: Any) -> None:
+def plan(session: Session, /, steps: tuple[str, ...], **options: Any) -> None:
     """Say for every step what a run would do, and why; nothing runs."""
-    print(session.project.plan(_read(session), to=steps, **_how(**how)))
+    print(session.project.plan(_read(session), to=steps, **_how(**options)))
 
 
 @pipeline.command()
@@ -146,8 +146,8 @@ def plan(session: Session, /, steps: tuple[str, ...], **how: Any) -> None:
 @click.pass_obj
 def why(session: Session, step: str, parameters: tuple[str, ...]) -> None:
     """Say why STEP would run or be reused, with old and new."""
-    found = session.project.why(_read(session), step, texts=texts_of(parameters))
-    print(f"{found.name}: {found.decision}", found.reason.text, *found.reason.details, sep="\n  ")
+    decision = session.project.why(_read(session), step, texts=texts_of(parameters))
+    print(f"{decision.name}: {decision.decision}", decision.reason.text, *decision.reason.details, sep="\n  ")
 
 
 @pipeline.command()
@@ -164,11 +164,11 @@ def check(session: Session, parameters: tuple[str, ...]) -> None:
 @click.pass_obj
 def load(session: Session, name: str) -> None:
     """Load the output STEP.NAME, as the last run left it, into the namespace."""
-    found = _read(session)
-    value = session.project.load(found, name)
+    pipeline = _read(session)
+    value = session.project.load(pipeline, name)
     variable = name.rpartition(".")[2]
     session.shell.user_ns[variable] = value
-    outdated = session.project.outdated(found, name.rpartition(".")[0] or name)
+    outdated = session.project.outdated(pipeline, name.rpartition(".")[0] or name)
     print(f"`{variable}` loaded: {type(value).__name__}" + (f" (out of date: {outdated})" if outdated else ""))
 
 
@@ -178,10 +178,10 @@ def load(session: Session, name: str) -> None:
 def debug(session: Session, step: str) -> None:
     """Load the inputs that STEP had when it failed last, and name its executed notebook."""
     _read(session)
-    found = load_for_debugging(session, step, session.shell.user_ns)
-    print(f"error[{found['error']['code']}]: {found['error']['message']}")
-    print(f"  executed notebook: {found['notebook']}")
-    print(f"  loaded: {', '.join(found['loaded']) or 'nothing, it takes no inputs'}")
+    failure = load_for_debugging(session, step, session.shell.user_ns)
+    print(f"error[{failure['error']['code']}]: {failure['error']['message']}")
+    print(f"  executed notebook: {failure['notebook']}")
+    print(f"  loaded: {', '.join(failure['loaded']) or 'nothing, it takes no inputs'}")
 
 
 @pipeline.command()
@@ -206,9 +206,9 @@ def diff(session: Session, first: str, second: str) -> None:
 @click.argument("code")
 def explain(code: str) -> None:
     """Say what the error CODE means, and what to do about it."""
-    from jupyter_pipelines.reporting.explaining import explain as found
+    from jupyter_pipelines.reporting.explaining import explain as explain_code
 
-    print(found(code))
+    print(explain_code(code))
 
 
 @pipeline.command()
@@ -229,7 +229,7 @@ def freeze(session: Session) -> None:
 @click.option("--drop-display", is_flag=True, help="Leave cells that only show something out of the steps.")
 @click.pass_obj
 def convert(session: Session, target: str | None, static: bool, dry_run: bool, drop_display: bool) -> None:
-    """Make a pipeline of the saved notebook, an exploratory one, and prove that it shows the same."""
+    """Make a pipeline of the saved, exploratory notebook, and prove that it shows the same."""
     from jupyter_pipelines.proving.telling import in_words
 
     if session.notebook is None:
@@ -241,13 +241,13 @@ def convert(session: Session, target: str | None, static: bool, dry_run: bool, d
 
 
 def _read(session: Session) -> Pipeline:
-    """Return the pipeline, and say which cells count in a newer form than the saved one."""
-    found = session.read()
+    """Return the pipeline, and say which cells count in a newer form than the saved notebook has."""
+    pipeline = session.read()
     unsaved = session.unsaved()
-    names = dict.fromkeys(step.name for step in found for cell in step.cells if (cell.id or "") in unsaved)
+    names = dict.fromkeys(step.name for step in pipeline for cell in step.cells if (cell.id or "") in unsaved)
     if names:
         print(f"note: executed since the notebook was saved, and counted as executed: {', '.join(names)}")
-    return found
+    return pipeline
 
 
 def _draw(session: Session, board: Board) -> None:

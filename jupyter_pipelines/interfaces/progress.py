@@ -1,4 +1,4 @@
-"""What a terminal shows while a run goes on: lines that move, or one line for each change where nothing can move."""
+"""Progress of a run on a terminal: a live display, or one line for each change where the stream is no terminal."""
 
 from __future__ import annotations
 
@@ -65,8 +65,12 @@ def watching(plan: Mapping[str, Any], stream: TextIO, *, keep: bool = True, late
 
 def _expected(plan: Mapping[str, Any]) -> dict[str, float]:
     """Return for every step how long it took when it ran last."""
-    known = {step["name"]: step.get("previous") or step.get("origin") for step in plan["steps"]}
-    return {name: float(one["seconds"]) for name, one in known.items() if one and one.get("seconds")}
+    previous_runs = {step["name"]: step.get("previous") or step.get("origin") for step in plan["steps"]}
+    return {
+        name: float(previous["seconds"])
+        for name, previous in previous_runs.items()
+        if previous and previous.get("seconds")
+    }
 
 
 class Lines:
@@ -90,8 +94,8 @@ class Lines:
             case RunStarted():
                 self._write(f"run {event.run}: {plural(len(event.steps), 'step')}, {event.jobs} at a time")
             case StepStarted():
-                again = f", attempt {event.attempt}" if event.attempt > 1 else ""
-                self._say(event.step, "running", again)
+                attempt = f", attempt {event.attempt}" if event.attempt > 1 else ""
+                self._say(event.step, "running", attempt)
             case StepWaiting():
                 self._say(event.step, "waiting", ", another run is computing it")
             case StepRetried():
@@ -108,9 +112,9 @@ class Lines:
         self._say(event.step, status.state, took + (f", {more}" if more else ""))
 
     def _say(self, step: str, state: str, more: str) -> None:
-        shown = look(state)
+        style = look(state)
         count = f"[{self._following.finished}/{self._following.total}]"
-        self._write(f"{count} {shown.plain if self._plain else shown.sign} {clean(step)} {shown.word}{more}")
+        self._write(f"{count} {style.plain if self._plain else style.sign} {clean(step)} {style.word}{more}")
 
     def _write(self, text: str) -> None:
         write("\n".join(clean(line, 500) for line in text.split("\n")), self._stream)
@@ -130,7 +134,7 @@ class Screen:
     clock : callable
         Returns seconds that only ever grow.
     late : bool
-        Events may be told long after they happened.
+        Events may be reported long after they happened.
     """
 
     def __init__(
@@ -166,30 +170,30 @@ class Screen:
         from rich.text import Text
 
         rows = Table.grid(padding=(0, 2, 0, 0))
-        for one in list(self._following.running.values()):
-            rows.add_row(*self._row(one))
+        for running in list(self._following.running.values()):
+            rows.add_row(*self._row(running))
         return Group(*list(self._over), rows, Text(self._total(), style="dim"))
 
-    def _row(self, one: Running) -> tuple[RenderableType, ...]:
+    def _row(self, running: Running) -> tuple[RenderableType, ...]:
         from rich.progress_bar import ProgressBar
         from rich.text import Text
 
-        elapsed = self._following.clock() - one.since
-        done, total = self._share(one, elapsed)
+        elapsed = self._following.clock() - running.since
+        done, total = self._share(running, elapsed)
         bar = ProgressBar(total=total, completed=done, width=_BAR, pulse=total is None, style="bright_black")
-        name = Text(f"{look('running').sign} {clean(one.step, 40)}", style=look("running").colour)
-        took = in_words(elapsed) + self._usual(one.step, elapsed)
-        again = f"attempt {one.attempt}" if one.attempt > 1 else ""
-        said = ", ".join(part for part in (again, one.place, clean(one.text.strip(), _TEXT)) if part)
-        return name, bar, Text(took), Text(said, style="dim", no_wrap=True, overflow="ellipsis")
+        name = Text(f"{look('running').sign} {clean(running.step, 40)}", style=look("running").colour)
+        took = in_words(elapsed) + self._usual(running.step, elapsed)
+        attempt = f"attempt {running.attempt}" if running.attempt > 1 else ""
+        note = ", ".join(part for part in (attempt, running.place, clean(running.text.strip(), _TEXT)) if part)
+        return name, bar, Text(took), Text(note, style="dim", no_wrap=True, overflow="ellipsis")
 
-    def _share(self, one: Running, elapsed: float) -> tuple[float, float | None]:
+    def _share(self, running: Running, elapsed: float) -> tuple[float, float | None]:
         """Return how much of a step is done, out of how much: by its last duration, else by its cells."""
-        usual = self._expected.get(one.step)
+        usual = self._expected.get(running.step)
         if usual and usual > 1:
             return min(elapsed, 0.97 * usual), usual
-        if one.cell and one.cells:
-            return one.cell - 1, one.cells
+        if running.cell and running.cells:
+            return running.cell - 1, running.cells
         return 0, None
 
     def _usual(self, step: str, elapsed: float) -> str:
@@ -199,10 +203,10 @@ class Screen:
         return f" of about {in_words(usual)}" if elapsed < usual else f", usually {in_words(usual)}"
 
     def _total(self) -> str:
-        told = self._following
-        parts = [f"{told.finished} of {plural(told.total, 'step')} finished"]
-        parts += [f"{told.reused} reused"] if told.reused else []
-        parts += [f"about {in_words(told.saved)} saved"] if told.saved >= 0.05 else []
+        following = self._following
+        parts = [f"{following.finished} of {plural(following.total, 'step')} finished"]
+        parts += [f"{following.reused} reused"] if following.reused else []
+        parts += [f"about {in_words(following.saved)} saved"] if following.saved >= 0.05 else []
         return ", ".join(parts)
 
     def _finished(self, event: StepFinished) -> None:
@@ -213,8 +217,8 @@ class Screen:
     def _print(self, step: str, state: str, more: str) -> None:
         from rich.text import Text
 
-        shown = look(state)
-        line = Text(f"{shown.sign} {clean(step)} {shown.word}", style=shown.colour)
+        style = look(state)
+        line = Text(f"{style.sign} {clean(step)} {style.word}", style=style.colour)
         line.append(f"  {clean(more, 300)}", style="dim")
         if self._keep:
             self.console.print(line)

@@ -1,8 +1,8 @@
-"""The door that nobody stands at: ``python -m jupyter_pipelines.interfaces.runner STORE RUN`` carries out an order.
+"""Entry point of a detached run: ``python -m jupyter_pipelines.interfaces.runner STORE RUN`` carries out an order.
 
-Started by :meth:`jupyter_pipelines.project.Project.detach`. The process forks at once and its first half ends, so that
-what runs the pipeline is a child of nobody. It says one line on its standard output: that the run has begun, or why
-not.
+Started by :meth:`jupyter_pipelines.project.Project.detach`. The process forks at once and the parent ends, so that
+init adopts the process that runs the pipeline. It writes one line to its standard output: that the run has begun, or
+why not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 
 
 def main(store: str, run: str) -> None:
-    """Carry out the order for a run, and tell on standard output how it begins.
+    """Carry out the order for a run, and report its start on standard output.
 
     Parameters
     ----------
@@ -25,10 +25,10 @@ def main(store: str, run: str) -> None:
     from jupyter_pipelines.errors import PipelinesError
     from jupyter_pipelines.project import Project
 
-    said = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    report_stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        Project(store).carry_out(run, said)
+        Project(store).carry_out(run, report_stream)
     except PipelinesError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from error

@@ -128,7 +128,7 @@ class Session:
         return {key: cell.text for key, cell in self.executed.items() if cell.when > saved}
 
     def unsaved(self) -> frozenset[str]:
-        """Return the ids of cells whose executed text counts although the notebook was saved with another one."""
+        """Return the ids of cells whose executed text counts although the notebook was saved with another text."""
         if self.notebook is None:
             return frozenset()
         saved = {cell.id: cell.source for cell in read_document(self.notebook).cells}
@@ -145,9 +145,9 @@ class Session:
         if path is None:
             return Home(notebook=None, root=project_root(Path.cwd()))
         # Asked for every second while something is on show, and a notebook may be large.
-        mark = (path, path.stat().st_mtime_ns)
-        if self._home is None or self._home[0] != mark:
-            self._home = mark, self.project.home(path)
+        signature = (path, path.stat().st_mtime_ns)
+        if self._home is None or self._home[0] != signature:
+            self._home = signature, self.project.home(path)
         return self._home[1]
 
     def read(self) -> Pipeline:
@@ -165,28 +165,28 @@ class Session:
         ran = self._cells(step)
         if len(ran) < len(step.cells):
             return None
-        if any(one.text != cell.text for one, cell in zip(ran, step.cells, strict=True)):
+        if any(executed.text != cell.text for executed, cell in zip(ran, step.cells, strict=True)):
             return "edited"
-        return next((one.outcome for one in ran if one.outcome != "done"), "done")
+        return next((executed.outcome for executed in ran if executed.outcome != "done"), "done")
 
     def when(self, step: Step) -> float | None:
         """Return when `step` was executed in this session last, in seconds since the epoch."""
         return max((cell.when for cell in self._cells(step)), default=None)
 
     def _cells(self, step: Step) -> list[Executed]:
-        found = [self.executed.get(cell.id or "") or self.executed.get(f"step:{step.name}") for cell in step.cells]
-        return [cell for cell in found if cell is not None]
+        executed = [self.executed.get(cell.id or "") or self.executed.get(f"step:{step.name}") for cell in step.cells]
+        return [cell for cell in executed if cell is not None]
 
     def _bind_interface(self, name: str) -> None:
         try:
             pipeline = self.read()
         except PipelinesError:
-            return  # the cell itself is fine; what is wrong elsewhere is told by `%pipeline check`
+            return  # the cell itself is fine; faults elsewhere are reported by `%pipeline check`
         if name not in pipeline:
             return
         step = pipeline[name]
-        for one in step.inputs:
-            self._bind_input(pipeline, one)
+        for step_input in step.inputs:
+            self._bind_input(pipeline, step_input)
         if step.foreach:
             bind_first(pipeline, step, self.shell.user_ns)
         for output in step.outputs:
@@ -194,7 +194,7 @@ class Session:
                 self._bind_path(pipeline, step.name, output.name, folder=output.kind == "folder")
 
     def _reveal_secrets(self, text: str) -> None:
-        """Put secrets in the place of what says where they are, as steps get them."""
+        """Replace references to secrets by their values, as steps get them."""
         if "Secret" not in text:
             return
         names = self.shell.user_ns
@@ -206,46 +206,46 @@ class Session:
                 except NoSecret as error:
                     print(f"the secret `{parameter.name}` cannot be had: {error.why}; {error.instead}")
 
-    def _bind_input(self, pipeline: Pipeline, one: Input) -> None:
+    def _bind_input(self, pipeline: Pipeline, step_input: Input) -> None:
         names = self.shell.user_ns
-        if isinstance(one.source, FileSource):
-            names[one.name] = pipeline.folder / one.source.path
-        elif pipeline[one.source.step].foreach and not isinstance(names.get(one.name), Gathered):
-            self._bind_list(pipeline, one, one.source)
-        elif self._renamed_here(pipeline, one, one.source):
-            names[one.name] = names[one.source.output]
-        elif one.name not in names:
-            self._load(pipeline, one, one.source)
+        if isinstance(step_input.source, FileSource):
+            names[step_input.name] = pipeline.folder / step_input.source.path
+        elif pipeline[step_input.source.step].foreach and not isinstance(names.get(step_input.name), Gathered):
+            self._bind_list(pipeline, step_input, step_input.source)
+        elif self._renamed_here(pipeline, step_input, step_input.source):
+            names[step_input.name] = names[step_input.source.output]
+        elif step_input.name not in names:
+            self._load(pipeline, step_input, step_input.source)
 
-    def _bind_list(self, pipeline: Pipeline, one: Input, source: Upstream) -> None:
-        """Bind what a step over many items made: what is stored of all, else what the one made that ran here."""
+    def _bind_list(self, pipeline: Pipeline, step_input: Input, source: Upstream) -> None:
+        """Bind the output of a step over many items: the stored list, else the output of the item that ran here."""
         names, step = self.shell.user_ns, pipeline[source.step]
         try:
-            names[one.name] = self.project.load(pipeline, str(source))
+            names[step_input.name] = self.project.load(pipeline, str(source))
         except PipelinesError:
             if source.output not in names or self.outcome(step) != "done":
-                self._load(pipeline, one, source)
+                self._load(pipeline, step_input, source)
                 return
-            names[one.name] = as_list(pipeline, step, names[source.output], names)
-            print(f"`{one.name}` is a list of the one item that ran here; all: %pipeline run {step.name}")
+            names[step_input.name] = as_list(pipeline, step, names[source.output], names)
+            print(f"`{step_input.name}` is a list of the one item that ran here; all: %pipeline run {step.name}")
         else:
-            print(f"`{one.name}` loaded from the store (all items of step `{step.name}`)")
+            print(f"`{step_input.name}` loaded from the store (all items of step `{step.name}`)")
 
-    def _renamed_here(self, pipeline: Pipeline, one: Input, source: Upstream) -> bool:
-        if one.name == source.output or source.output not in self.shell.user_ns:
+    def _renamed_here(self, pipeline: Pipeline, step_input: Input, source: Upstream) -> bool:
+        if step_input.name == source.output or source.output not in self.shell.user_ns:
             return False
         return self.outcome(pipeline[source.step]) == "done"
 
-    def _load(self, pipeline: Pipeline, one: Input, source: Upstream) -> None:
+    def _load(self, pipeline: Pipeline, step_input: Input, source: Upstream) -> None:
         try:
-            self.shell.user_ns[one.name] = self.project.load(pipeline, str(source))
+            self.shell.user_ns[step_input.name] = self.project.load(pipeline, str(source))
         except PipelinesError as error:
-            if one.optional:
-                self.shell.user_ns[one.name] = None
+            if step_input.optional:
+                self.shell.user_ns[step_input.name] = None
             else:
-                print(f"`{one.name}` is not loaded: {error.faults[0].message}")
+                print(f"`{step_input.name}` is not loaded: {error.faults[0].message}")
         else:
-            print(f"`{one.name}` loaded from the store (output of step `{source.step}`)")
+            print(f"`{step_input.name}` loaded from the store (output of step `{source.step}`)")
 
     def _bind_path(self, pipeline: Pipeline, step: str, output: str, *, folder: bool) -> None:
         path = self.project.store_for(pipeline).root / LIVE_FOLDER / step / output

@@ -57,7 +57,7 @@ class Exhibit:
 
 
 def can_show_widgets(shell: Any) -> bool:
-    """Tell whether a front end may be able to show widgets; where one never can, say why, once."""
+    """Tell whether a front end may be able to show widgets; if no front end can, say why, once."""
     if getattr(shell, "kernel", None) is None or os.environ.get(VARIABLE) == "0" or _is_alone(shell):
         return False
     if find_spec("anywidget") is None:
@@ -68,9 +68,9 @@ def can_show_widgets(shell: Any) -> bool:
 
 
 def _is_alone(shell: Any) -> bool:
-    """Tell whether nobody sits at the front end: nbclient and papermill ask for no input, and draw nothing.
+    """Tell whether no user is at the front end: nbclient and papermill ask for no input, and draw nothing.
 
-    What they write is converted and read where widgets cannot be had; a picture can be had everywhere.
+    Their output is converted and read where widgets are not available; a picture is available everywhere.
     """
     parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
     return (parent.get("content") or {}).get("allow_stdin") is False
@@ -94,7 +94,7 @@ def stage_of(session: Session) -> Stage:
             home=session.home,
             read=session.read,
             say=partial(say, session),
-            detach=lambda **how: session.project.detach(session.source(), cells=session.newer_texts(), **how),
+            detach=lambda **options: session.project.detach(session.source(), cells=session.newer_texts(), **options),
             names=session.shell.user_ns,
         )
         session.stage = Stage(subject, answer, session.redraw)
@@ -105,8 +105,8 @@ def show(session: Session, pipeline: Pipeline) -> Exhibit:
     """Show the pipeline of a session, and keep it true from now on."""
     stage = stage_of(session)
     widget = stage.widget(pipeline)
-    said = say(session, pipeline)
-    widget.draw(pipeline, said.statuses, more=said.more)
+    states = say(session, pipeline)
+    widget.draw(pipeline, states.statuses, more=states.more)
     exhibit = Exhibit(widget)
     exhibit.show()
     stage.look_out()
@@ -126,7 +126,7 @@ def show_run(session: Session, pipeline: Pipeline) -> tuple[Observer, Exhibit]:
 
 
 def show_detached(session: Session, pipeline: Pipeline, run: str) -> None:
-    """Show a run of another process; nobody waits for it."""
+    """Show a run of another process, without waiting for it."""
     from jupyter_pipelines.interfaces.stage import Stage
     from jupyter_pipelines.interfaces.steering import answer
 
@@ -143,39 +143,39 @@ def show_detached(session: Session, pipeline: Pipeline, run: str) -> None:
 def register(shell: Any) -> None:
     """Have pipelines, plans and runs shown as graphs when they are the value of a cell."""
     formatter = shell.display_formatter.mimebundle_formatter
-    for (module, name), shown in _SHOWN.items():
-        formatter.for_type_by_name(module, name, partial(_bundle, shell, shown))
+    for (module, name), kind in _SHOWN.items():
+        formatter.for_type_by_name(module, name, partial(_bundle, shell, kind))
 
 
 def unregister(shell: Any) -> None:
     """Undo :func:`register`."""
     formatter = shell.display_formatter.mimebundle_formatter
     for module, name in _SHOWN:
-        kind = getattr(sys.modules.get(module), name, None)
+        value_type = getattr(sys.modules.get(module), name, None)
         formatter.deferred_printers.pop((module, name), None)
-        formatter.type_printers.pop(kind, None)
+        formatter.type_printers.pop(value_type, None)
 
 
-def _bundle(shell: Any, shown: str, value: Any) -> Any:
+def _bundle(shell: Any, kind: str, value: Any) -> Any:
     if not can_show_widgets(shell):
-        return _PICTURES[shown](value)
-    widget = _WIDGETS[shown](value)
+        return _PICTURES[kind](value)
+    widget = _WIDGETS[kind](value)
     if widget is None:
         return None
     data, metadata = widget._repr_mimebundle_()
-    return {**data, **_texts(shown, value)}, metadata
+    return {**data, **_texts(kind, value)}, metadata
 
 
-def _texts(shown: str, value: Any) -> dict[str, str]:
+def _texts(kind: str, value: Any) -> dict[str, str]:
     """Return what is printed where nothing can be drawn."""
-    return {} if shown == "of_pipeline" else {"text/plain": str(value)}
+    return {} if kind == "of_pipeline" else {"text/plain": str(value)}
 
 
 def _of_pipeline(pipeline: Pipeline) -> PipelineWidget:
     stage = _stage_of(pipeline)
     widget = stage.widget(pipeline)
-    said = stage.subject.say(pipeline)
-    widget.draw(pipeline, said.statuses, more=said.more)
+    states = stage.subject.say(pipeline)
+    widget.draw(pipeline, states.statuses, more=states.more)
     stage.look_out()
     return widget
 
@@ -225,17 +225,17 @@ def _stage_of(pipeline: Pipeline, *, alone: bool = False) -> Stage:
             home=lambda: pipeline,
             read=lambda: project.read(pipeline.notebook) if pipeline.notebook else pipeline,
             say=partial(_planned, project),
-            detach=lambda **how: project.detach(_file_of(pipeline), **how),
+            detach=lambda **options: project.detach(_file_of(pipeline), **options),
         )
-        made = Stage(subject, answer)
+        stage = Stage(subject, answer)
         if alone:
-            return made
-        _stages[key] = made
+            return stage
+        _stages[key] = stage
     return _stages[key]
 
 
 def _planned(project: Any, pipeline: Pipeline) -> Said:
-    """Return what a run would do, if there is a store: showing a notebook does not make one."""
+    """Return what a run would do, if there is a store: showing a notebook does not create a store."""
     from jupyter_pipelines.errors import PipelinesError
     from jupyter_pipelines.reporting import particulars, statuses
 
@@ -246,8 +246,8 @@ def _planned(project: Any, pipeline: Pipeline) -> Said:
     except PipelinesError:  # a parameter has no value yet: there is no plan, but there is a graph
         return Said({}, {})
     document = planned.to_dict()
-    said = Said(statuses.of_plan(document), particulars.of_plan(document))
-    return with_failures(project, pipeline, planned, said)
+    states = Said(statuses.of_plan(document), particulars.of_plan(document))
+    return with_failures(project, pipeline, planned, states)
 
 
 def _file_of(pipeline: Pipeline) -> Path:

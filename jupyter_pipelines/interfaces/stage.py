@@ -1,4 +1,4 @@
-"""What is on show of one notebook: its widgets, and the runs that they follow, whoever started them.
+"""The widgets of one notebook, and the runs that they follow, no matter which process started them.
 
 A thread looks for runs that begin elsewhere, in a shell, in JupyterLab's panel or by a button, and follows them. What
 is shown after a run is read anew: the store and the cells decide, never what was sent before.
@@ -33,7 +33,7 @@ _TURNS_BETWEEN_LOGS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A notebook, as those need it who show it.
+    """A notebook and the functions that its widgets need.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Subject:
     read : callable
         Returns its pipeline as it stands now.
     say : callable
-        Returns what is to be said of the steps of a pipeline now.
+        Returns the current states of the steps of a pipeline.
     detach : callable
         Starts a run that outlives this kernel, and returns its id; takes ``to``, ``force`` and ``texts``.
     names : MutableMapping or None
@@ -76,7 +76,7 @@ class Stage:
     run : str or None
         The run that was seen last.
     pinned : str or None
-        The only run that is spoken of; None for the newest one.
+        The only run that is shown; None for the newest run.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class Stage:
 
     def widget(self, pipeline: Pipeline) -> PipelineWidget:
         """Make another widget; it shows what happens from now on."""
-        made = PipelineWidget(pipeline, lambda widget, request: self._answer(self, widget, request))
-        self._widgets.append(made)
+        widget = PipelineWidget(pipeline, lambda widget, request: self._answer(self, widget, request))
+        self._widgets.append(widget)
         while len(self._widgets) > MOST:
             self._widgets.pop(0).close()
-        return made
+        return widget
 
     def look_out(self) -> None:
         """Follow the runs of the notebook that go on, and those that will begin elsewhere."""
@@ -118,7 +118,7 @@ class Stage:
             self._looking.start()
 
     def refresh(self) -> None:
-        """Show what is true now; a notebook that is faulty at the moment keeps what was true last.
+        """Show what is true now; a notebook that is faulty at the moment keeps the last state.
 
         While a run goes on it is what is shown, and its result stays until something else happens.
         """
@@ -127,9 +127,9 @@ class Stage:
             return
         with suppress(PipelinesError):
             pipeline = self.subject.read()
-            said = self.subject.say(pipeline)
+            states = self.subject.say(pipeline)
             for widget in self.widgets:
-                widget.draw(pipeline, said.statuses, more=said.more)
+                widget.draw(pipeline, states.statuses, more=states.more)
 
     def feed(self, guest: Stage) -> Callable[..., None]:
         """Return an observer for a run in this kernel.
@@ -137,7 +137,7 @@ class Stage:
         Parameters
         ----------
         guest : Stage
-            Shows this run and no other; it is fed along with this one.
+            Shows this run and no other; it gets the same events.
         """
         feed = Feed(lambda: [*self.widgets, *guest.widgets])
 
@@ -213,11 +213,11 @@ class Stage:
         return project.run_names(home) if project.has_store(home) else ()
 
     def _take_up(self, run: str, begun: bool) -> None:
-        """Follow a run that goes on; of one that is over already, show what it has left."""
-        found = self.subject.project.find_run(self.subject.home(), run)
-        if found is None:
+        """Follow a run that goes on; of a finished run, show the results."""
+        document = self.subject.project.find_run(self.subject.home(), run)
+        if document is None:
             return  # of another notebook; or its document is not there yet
-        if found["state"] == "running":
+        if document["state"] == "running":
             self.follow(run)
             return
         self._seen.add(run)

@@ -1,4 +1,4 @@
-"""What the buttons of a widget do: every request gets an answer, and none holds up the kernel for long."""
+"""Actions of a widget's buttons: every request gets an answer, and none blocks the kernel for long."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ Answer = dict[str, Any]
 
 
 def answer(stage: Stage, widget: PipelineWidget, request: Request) -> None:
-    """Do what a front end asks for, and tell it what came of it.
+    """Carry out a request of a front end, and reply with its result.
 
-    What takes long, or goes on by itself, is done in a thread; what touches the user's values is not.
+    Actions that take long or start a run are executed in a thread; actions that change the user's namespace are not.
     """
-    deed = _DEEDS.get(str(request.get("do")))
-    if deed is None:
+    action = _DEEDS.get(str(request.get("do")))
+    if action is None:
         return
-    if deed in _ALONE:
-        threading.Thread(target=_reply, args=(deed, stage, widget, request), daemon=True).start()
+    if action in _ALONE:
+        threading.Thread(target=_reply, args=(action, stage, widget, request), daemon=True).start()
     else:
-        _reply(deed, stage, widget, request)
+        _reply(action, stage, widget, request)
 
 
-def _reply(deed: Callable[[Stage, Request], Answer], stage: Stage, widget: PipelineWidget, request: Request) -> None:
+def _reply(action: Callable[[Stage, Request], Answer], stage: Stage, widget: PipelineWidget, request: Request) -> None:
     try:
-        found = deed(stage, request)
+        reply = action(stage, request)
     except PipelinesError as error:
-        found = {"message": str(error), "faults": [fault.to_dict() for fault in error.faults]}
+        reply = {"message": str(error), "faults": [fault.to_dict() for fault in error.faults]}
     except Exception as error:  # noqa: BLE001 - a front end that waits for an answer would wait for ever
-        found = {"message": f"{type(error).__name__}: {error}", "faults": []}
-    widget.reply(request, found)
+        reply = {"message": f"{type(error).__name__}: {error}", "faults": []}
+    widget.reply(request, reply)
 
 
 def _run(stage: Stage, request: Request) -> Answer:
@@ -77,14 +77,14 @@ def _preview(stage: Stage, request: Request) -> Answer:
 
 
 def _log(stage: Stage, request: Request) -> Answer:
-    found = _of_step(stage, request)
-    path = found.get("log")
-    return {"text": _end_of(path) if path else "", "path": path, "run": found["run"]}
+    step_run = _of_step(stage, request)
+    path = step_run.get("log")
+    return {"text": _end_of(path) if path else "", "path": path, "run": step_run["run"]}
 
 
 def _error(stage: Stage, request: Request) -> Answer:
-    found = _of_step(stage, request)
-    return {"error": found.get("error"), "run": found["run"]}
+    step_run = _of_step(stage, request)
+    return {"error": step_run.get("error"), "run": step_run["run"]}
 
 
 def _notebook(stage: Stage, request: Request) -> Answer:
@@ -98,10 +98,10 @@ def _debug(stage: Stage, request: Request) -> Answer:
     names = stage.subject.names
     if names is None:
         raise PlanError(_no_namespace())
-    found = load_for_debugging(stage.subject, _step(request), names)
+    failure = load_for_debugging(stage.subject, _step(request), names)
     return {
-        **found,
-        "message": f"loaded into the kernel: {', '.join(found['loaded']) or 'nothing, it takes no inputs'}",
+        **failure,
+        "message": f"loaded into the kernel: {', '.join(failure['loaded']) or 'nothing, it takes no inputs'}",
     }
 
 
@@ -124,14 +124,14 @@ def _step(request: Request) -> str:
 
 
 def _of_step(stage: Stage, request: Request) -> dict[str, Any]:
-    """Return what the newest run in which a step has begun says of it."""
+    """Return a step as the newest run in which it started has recorded it."""
     subject, step = stage.subject, _step(request)
     home = subject.home()
     documents = [subject.project.run_document(home, stage.pinned)] if stage.pinned else subject.project.runs(home)
     for document in documents:
-        for one in document["steps"]:
-            if one["name"] == step and one["state"] not in ("pending", "skipped", "blocked", "ready"):
-                return {**_begun(subject, document, one), "run": document["run"]}
+        for step_run in document["steps"]:
+            if step_run["name"] == step and step_run["state"] not in ("pending", "skipped", "blocked", "ready"):
+                return {**_begun(subject, document, step_run), "run": document["run"]}
     raise PlanError(_never_ran(step))
 
 

@@ -17,7 +17,7 @@ class HeaderTransformer:
     """Lines of a cell in, lines without header out; pure, and the same when applied to its own result."""
 
     # IPython leaves such transformers out when it only asks whether a cell is complete, and a fault in a header must
-    # not be raised while somebody is still typing it.
+    # not be raised while the user is still typing it.
     has_side_effects = True
 
     def __call__(self, lines: list[str]) -> list[str]:
@@ -44,4 +44,4 @@ def install(shell: Any) -> None:
 def remove(shell: Any) -> None:
     """Take the transformer away again."""
     transformers = shell.input_transformers_cleanup
-    transformers[:] = [one for one in transformers if not isinstance(one, HeaderTransformer)]
+    transformers[:] = [transformer for transformer in transformers if not isinstance(transformer, HeaderTransformer)]

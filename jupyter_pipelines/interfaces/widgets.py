@@ -55,7 +55,7 @@ class PipelineWidget(anywidget.AnyWidget):
     result : Mapping or None
         The document of the run that this comes from.
     drawn : int
-        How often it was drawn. Whoever keeps it up to date from another thread sees that somebody drew meanwhile.
+        How often it was drawn. A thread that updates it sees by this number that another thread drew it meanwhile.
     """
 
     _esm = traitlets.Unicode().tag(sync=True)
@@ -100,7 +100,7 @@ class PipelineWidget(anywidget.AnyWidget):
             self.pipeline = pipeline
             self.graph = graph_document(pipeline)
         self.known = {name: status for name, status in statuses.items() if name in pipeline}
-        self.more = {name: one for name, one in (more or {}).items() if name in pipeline}
+        self.more = {name: details for name, details in (more or {}).items() if name in pipeline}
         self.result = result
         about: dict[str, Any] = {"critical": critical_path(pipeline, self.known), "more": self.more}
         if result is not None:
@@ -114,17 +114,17 @@ class PipelineWidget(anywidget.AnyWidget):
 
     def reply(self, request: Request, answer: Mapping[str, Any]) -> None:
         """Answer a request."""
-        asked = {name: request[name] for name in ("do", "step", "output") if name in request}
-        self.send({"detail": {**asked, **answer}})
+        echo = {name: request[name] for name in ("do", "step", "output") if name in request}
+        self.send({"detail": {**echo, **answer}})
 
     def static(self) -> dict[str, Any]:
         """Return the graph as it is now in every form that needs no kernel."""
         if len(self.pipeline.steps) > PICTURED:
-            shown: dict[str, Any] = {"text/plain": f"{self.pipeline.name}\n{write(self.pipeline, self.known)}"}
+            mimebundle: dict[str, Any] = {"text/plain": f"{self.pipeline.name}\n{write(self.pipeline, self.known)}"}
         else:
-            shown = dict(bundle(self.pipeline, run=self.result, statuses=self.known))
-        shown[MIME] = {"graph": self.graph, "statuses": self.statuses}
-        return bounded(shown)
+            mimebundle = dict(bundle(self.pipeline, run=self.result, statuses=self.known))
+        mimebundle[MIME] = {"graph": self.graph, "statuses": self.statuses}
+        return bounded(mimebundle)
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
@@ -135,12 +135,12 @@ class PipelineWidget(anywidget.AnyWidget):
             self._answer(self, content)
 
 
-def bounded(shown: Mapping[str, Any]) -> dict[str, Any]:
+def bounded(mimebundle: Mapping[str, Any]) -> dict[str, Any]:
     """Return as much of a bundle as one output may write into a notebook; its text is always there."""
-    kept = dict(shown)
-    sizes = {mime: len(json.dumps(data)) for mime, data in shown.items()}
+    kept = dict(mimebundle)
+    sizes = {mime: len(json.dumps(data)) for mime, data in mimebundle.items()}
     for mime in _LEFT_OUT:
-        if sum(sizes[one] for one in kept) > LARGEST:
+        if sum(sizes[mime_type] for mime_type in kept) > LARGEST:
             kept.pop(mime, None)
     kept["text/plain"] = str(kept.get("text/plain", ""))[:LARGEST]
     return kept

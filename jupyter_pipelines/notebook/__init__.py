@@ -1,1 +1,1 @@
-"""Notebook <-> pipeline: the only room that knows what a notebook file looks like."""
+"""Notebook <-> pipeline: the only package that knows what a notebook file looks like."""

@@ -39,7 +39,9 @@ def identifier(text: str) -> str | None:
 
 def propose_identifier(text: str) -> str:
     """Return the Python name that comes closest to `text`."""
-    fitting = (one if f"_{one}".isidentifier() else "_" for one in unicodedata.normalize("NFKC", text))
+    fitting = (
+        character if f"_{character}".isidentifier() else "_" for character in unicodedata.normalize("NFKC", text)
+    )
     name = re.sub("_+", "_", "".join(fitting)).strip("_") or "name"
     return name if identifier(name) else (f"{name}_" if keyword.iskeyword(name) else f"_{name}")
 
@@ -62,8 +64,8 @@ def duration(text: str) -> float | None:
 def size(text: str) -> int | None:
     """Return the bytes that ``512M``, ``8G`` or ``2GiB`` mean, or None; never 0.
 
-    A unit is a power of 1024, with or without ``i`` and ``B``. Without a unit a size says nothing: nobody asks for
-    eight bytes.
+    A unit is a power of 1024, with or without ``i`` and ``B``. A size without a unit is refused: a step never
+    needs as little as eight bytes.
     """
     match = _SIZE.fullmatch(text.lower())
     return int(float(match[1]) * 1024 ** _POWERS[match[2]]) or None if match else None

@@ -1,4 +1,4 @@
-"""The names of cells, and of single statements."""
+"""Which names cells and single statements read, bind and change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REMEMBERED = 1 << 14
 TOO_DEEP = "the code is nested too deeply to be followed"
 
 
-def analyse(codes: Sequence[Code], star_names: StarNames = lambda _found: None) -> Names:
+def analyse(codes: Sequence[Code], star_names: StarNames = lambda _star_import: None) -> Names:
     """Return what cells that run one after the other do to names.
 
     Parameters
@@ -33,19 +33,19 @@ def analyse(codes: Sequence[Code], star_names: StarNames = lambda _found: None) 
 def _without_stars(trees: tuple[ast.Module | None, ...]) -> Names | None:
     """Return what cells do to names; None where that depends on more than the cells.
 
-    Whoever edits one cell has all others analysed again each time: the trees of equal cells are the same objects.
+    Each edit of one cell analyses all others again, so results are cached: equal cells share one tree object.
     """
-    asked: list[Import] = []
-    names = analyse_bodies(_bodies(trees), asked.append)
+    star_imports: list[Import] = []
+    names = analyse_bodies(_bodies(trees), star_imports.append)
     deep = any(sentence == TOO_DEEP for _, sentence in names.unknown)  # how deep is too deep depends on the caller
-    return None if asked or deep else names
+    return None if star_imports or deep else names
 
 
 def _bodies(trees: Sequence[ast.Module | None]) -> list[list[ast.stmt]]:
     return [tree.body if tree else [] for tree in trees]
 
 
-def analyse_bodies(bodies: Sequence[list[ast.stmt]], star_names: StarNames = lambda _found: None) -> Names:
+def analyse_bodies(bodies: Sequence[list[ast.stmt]], star_names: StarNames = lambda _star_import: None) -> Names:
     """Return what lists of statements that run one after the other do to names."""
     walker = Walker(star_names)
     try:

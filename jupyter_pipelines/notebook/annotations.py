@@ -1,4 +1,4 @@
-"""Annotations of parameters, read without running anything: the values that one admits."""
+"""Annotations of parameters, read without running anything: which values a parameter may have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KNOWN = "`int`, `float`, `str`, `bool`, `Secret`, `list[…]`, `dict[str, …]`,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What an annotation admits; the fields are those of a parameter."""
+    """The values that an annotation admits; the fields are those of a parameter."""
 
     kind: Kind = "any"
     nullable: bool = False
@@ -108,14 +108,16 @@ def _alternatives(node: ast.expr) -> Iterator[ast.expr]:
 
 
 def _union(node: ast.expr, alternatives: Iterable[ast.expr]) -> Shape:
-    shapes = [shape_of(one) for one in alternatives]
-    nullable = any(one.nullable for one in shapes)
-    some = [one for one in shapes if one != Shape(nullable=True)]
-    if len(some) == 1:
-        return replace(some[0], nullable=nullable)
-    if {one.kind for one in some} <= {"int", "float", "number"} and not any(one.limits or one.choices for one in some):
+    shapes = [shape_of(alternative) for alternative in alternatives]
+    nullable = any(shape.nullable for shape in shapes)
+    not_none = [shape for shape in shapes if shape != Shape(nullable=True)]
+    if len(not_none) == 1:
+        return replace(not_none[0], nullable=nullable)
+    if {shape.kind for shape in not_none} <= {"int", "float", "number"} and not any(
+        shape.limits or shape.choices for shape in not_none
+    ):
         return Shape(kind="number", nullable=nullable)
-    if any(one.limits or one.choices for one in some):
+    if any(shape.limits or shape.choices for shape in not_none):
         message = f"`{_text(node)}` mixes types with limits or choices of their own"
         raise Unreadable(node, message, "use one type, and `Annotated[…]` or `Literal[…]` around it")
     return Shape(nullable=nullable)
@@ -127,7 +129,7 @@ def _optional(node: ast.Subscript, arguments: list[ast.expr]) -> Shape:
 
 def _literal(node: ast.Subscript, arguments: list[ast.expr]) -> Shape:
     try:
-        values = [literal(one) for one in arguments]
+        values = [literal(argument) for argument in arguments]
     except NotLiteral as error:
         message = f"`{_text(error.node)}` in `Literal[…]` is no literal"
         raise Unreadable(error.node, message, 'write texts, numbers or `None`: `Literal["a", "b"]`') from None
@@ -142,9 +144,11 @@ def _literal(node: ast.Subscript, arguments: list[ast.expr]) -> Shape:
 
 
 def _list(_: ast.Subscript, arguments: list[ast.expr]) -> Shape:
-    inner = [one for one in arguments if not (isinstance(one, ast.Constant) and one.value is ...)]
-    shapes = [shape_of(one) for one in inner]
-    kinds = {one.kind for one in shapes}
+    element_nodes = [
+        argument for argument in arguments if not (isinstance(argument, ast.Constant) and argument.value is ...)
+    ]
+    shapes = [shape_of(element_node) for element_node in element_nodes]
+    kinds = {shape.kind for shape in shapes}
     return Shape(kind="list", items=kinds.pop() if len(kinds) == 1 and not _narrow(shapes) else "any")
 
 
@@ -165,8 +169,8 @@ def _narrow(shapes: Iterable[Shape]) -> bool:
 
 def _annotated(_: ast.Subscript, arguments: list[ast.expr]) -> Shape:
     shape = shape_of(arguments[0])
-    for one in arguments[1:]:
-        shape = _refined(shape, one)
+    for metadata in arguments[1:]:
+        shape = _refined(shape, metadata)
     return shape
 
 
@@ -179,17 +183,17 @@ def _refined(shape: Shape, node: ast.expr) -> Shape:
     name = _name(node.func)
     if name == "Field":
         return _field(shape, node)
-    found = _made(name, node)
-    if found is None:
+    limits = _made(name, node)
+    if limits is None:
         return _doubtful(shape, node)
-    return replace(shape, limits={**shape.limits, **found})
+    return replace(shape, limits={**shape.limits, **limits})
 
 
 def _field(shape: Shape, node: ast.Call) -> Shape:
     """Read pydantic's ``Field``, whose limits have the same names."""
-    given = {one.arg: one.value for one in node.keywords if one.arg in (*LIMITS, "description")}
+    expressions = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg in (*LIMITS, "description")}
     try:
-        known = {name: literal(value) for name, value in given.items()}
+        known = {name: literal(value) for name, value in expressions.items()}
     except NotLiteral:
         raise Unreadable(node, f"`{_text(node)}` cannot be read", "write literals for its limits") from None
     description = str(known.pop("description", ""))
@@ -197,20 +201,23 @@ def _field(shape: Shape, node: ast.Call) -> Shape:
 
 
 def _made(name: str, node: ast.Call) -> dict[str, Any] | None:
-    """Return the limits of ``Interval(ge=1)`` and its kin, or None when annotated-types has no `name`."""
+    """Return the limits of ``Interval(ge=1)`` and the like, or None when annotated-types has no `name`."""
     import annotated_types
 
     kind = getattr(annotated_types, name, None)
     if name not in _LIMITING or kind is None:
         return None
     try:
-        made = kind(*map(literal, node.args), **{one.arg: literal(one.value) for one in node.keywords if one.arg})
-        parts = list(made) if isinstance(made, annotated_types.GroupedMetadata) else [made]
+        constraint = kind(
+            *map(literal, node.args),
+            **{keyword.arg: literal(keyword.value) for keyword in node.keywords if keyword.arg},
+        )
+        parts = list(constraint) if isinstance(constraint, annotated_types.GroupedMetadata) else [constraint]
     except (NotLiteral, TypeError, ValueError):
         usage = _LIMITING[name]
         raise Unreadable(node, f"`{_text(node)}` cannot be read", f"write it like `{usage}`, with literals") from None
-    found = {limit: getattr(part, limit) for part in parts for limit in LIMITS if hasattr(part, limit)}
-    return {limit: bound for limit, bound in found.items() if bound is not None}
+    limits = {limit: getattr(part, limit) for part in parts for limit in LIMITS if hasattr(part, limit)}
+    return {limit: bound for limit, bound in limits.items() if bound is not None}
 
 
 def _doubtful(shape: Shape, node: ast.expr) -> Shape:

@@ -20,7 +20,7 @@ _WORDS: dict[str, Scalar] = {"True": True, "true": True, "False": False, "false"
 
 @dataclass(slots=True)
 class Written:
-    """One ``name=value`` with the words behind it that have no ``=``."""
+    """A ``name=value`` with the words behind it that have no ``=``."""
 
     name: str
     first: Word
@@ -28,7 +28,7 @@ class Written:
 
 
 class Unreadable(ValueError):
-    """Why no axis can be made of some words."""
+    """The words behind ``--foreach`` make no axis."""
 
     def __init__(self, message: str, suggestion: str, word: Word) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class Unreadable(ValueError):
 
 
 def share(text: str) -> str | None:
-    """Return ``3`` or ``10%`` as it stands, or None for what says neither."""
+    """Return ``3`` or ``10%`` as it stands, or None for any other text."""
     return text if _SHARE.fullmatch(text) and text not in ("100%",) else None
 
 
@@ -63,7 +63,7 @@ def written(words: Sequence[Word]) -> Iterator[Written]:
         yield current
 
 
-def axis(one: Written) -> Axis:
+def axis(raw_axis: Written) -> Axis:
     """Return what the words mean: the name of a parameter, files, or values.
 
     Raises
@@ -71,32 +71,32 @@ def axis(one: Written) -> Axis:
     Unreadable
         They mean nothing, or values of several types.
     """
-    values = [word for word in one.values if word.text]
+    values = [word for word in raw_axis.values if word.text]
     if not values:
-        raise Unreadable(f"`{one.first.shown}` lacks its values", f"write it like {EXAMPLE}", one.first)
-    only = values[0] if len(values) == 1 else None
-    if only is not None:
-        quoted = only.shown[-1:] in ("'", '"')
-        if amounts.identifier(only.text) and only.text not in _WORDS and not quoted:
-            return Axis(name=one.name, kind="parameter", source=only.text, place=one.first.place)
-        if _PATTERN.search(only.text) or "/" in only.text:
-            return Axis(name=one.name, kind="files", source=only.text, place=one.first.place)
-    return Axis(name=one.name, kind="values", values=_alike(one, values), place=one.first.place)
+        raise Unreadable(f"`{raw_axis.first.shown}` lacks its values", f"write it like {EXAMPLE}", raw_axis.first)
+    single = values[0] if len(values) == 1 else None
+    if single is not None:
+        quoted = single.shown[-1:] in ("'", '"')
+        if amounts.identifier(single.text) and single.text not in _WORDS and not quoted:
+            return Axis(name=raw_axis.name, kind="parameter", source=single.text, place=raw_axis.first.place)
+        if _PATTERN.search(single.text) or "/" in single.text:
+            return Axis(name=raw_axis.name, kind="files", source=single.text, place=raw_axis.first.place)
+    return Axis(name=raw_axis.name, kind="values", values=_alike(raw_axis, values), place=raw_axis.first.place)
 
 
-def _alike(one: Written, words: Sequence[Word]) -> tuple[Scalar, ...]:
-    found = [_value(word) for word in words]
-    kinds = {type(value) for value in found}
+def _alike(raw_axis: Written, words: Sequence[Word]) -> tuple[Scalar, ...]:
+    values = [_value(word) for word in words]
+    kinds = {type(value) for value in values}
     if kinds == {int, float}:
-        return tuple(float(value) for value in found)
+        return tuple(float(value) for value in values)
     if len(kinds) > 1:
-        odd = next(word for word, value in zip(words, found, strict=True) if type(value) is not type(found[0]))
+        odd = next(word for word, value in zip(words, values, strict=True) if type(value) is not type(values[0]))
         raise Unreadable(
-            f"the values of `{one.name}` are of several types: `{words[0].shown}` and `{odd.shown}`",
+            f"the values of `{raw_axis.name}` are of several types: `{words[0].shown}` and `{odd.shown}`",
             "write values of one type; a text that looks like a number needs quotes",
             odd,
         )
-    return tuple(found)
+    return tuple(values)
 
 
 def _value(word: Word) -> Scalar:

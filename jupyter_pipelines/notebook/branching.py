@@ -176,11 +176,11 @@ def captured(walker: Walker, node: ast.MatchAs | ast.MatchStar | ast.MatchMappin
 def _is_guard(node: Any) -> bool:
     """Return whether a ``try`` asks if a name exists."""
     caught = {
-        one.id
+        name_node.id
         for handler in node.handlers
         if handler.type
-        for one in every_node(handler.type)
-        if isinstance(one, ast.Name)
+        for name_node in every_node(handler.type)
+        if isinstance(name_node, ast.Name)
     }
     asks = len(node.body) == 1 and isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Name)
     return bool(caught & _CATCHING) or asks

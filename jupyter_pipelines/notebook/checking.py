@@ -1,4 +1,4 @@
-"""Everything that is wrong with the steps of a notebook, all at once, before anything runs."""
+"""Semantic checks of the steps of a notebook: every fault at once, before anything runs."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _SECRETS = re.compile(
 
 
 class Checker:
-    """Looks at interfaces.
+    """Checks the interfaces of all steps.
 
     Parameters
     ----------
-    faces : Mapping of str to Interface
+    interfaces : Mapping of str to Interface
         All steps, in notebook order.
     makers : Makers
-        Who makes what.
+        Which step produces which name.
     index : Index
         The shared code.
     parameters : sequence of Parameter
@@ -43,12 +43,12 @@ class Checker:
     folder : Path
         What relative paths are relative to.
     witness : Witness
-        Looks at the files.
+        Queries the file system and the installed plugins.
     """
 
     def __init__(
         self,
-        faces: Mapping[str, Interface],
+        interfaces: Mapping[str, Interface],
         makers: Makers,
         index: Index,
         *,
@@ -56,19 +56,19 @@ class Checker:
         folder: Path,
         witness: Witness,
     ) -> None:
-        self._faces = faces
+        self._faces = interfaces
         self._makers = makers
         self._index = index
-        self._parameters = {one.name: one for one in parameters}
+        self._parameters = {parameter.name: parameter for parameter in parameters}
         self._folder = folder
         self._witness = witness
-        self._users = _users(faces.values())
+        self._users = _users(interfaces.values())
 
     def faults(self) -> Iterator[Fault]:
         """Yield every fault, in no order."""
-        for face in self._faces.values():
+        for interface in self._faces.values():
             for look in _LOOKS:
-                yield from look(self, face)
+                yield from look(self, interface)
         yield from order_faults(self._faces)
         yield from exploration_faults(self._faces, self._index)
         yield from foreach_faults(self._faces, self._parameters)
@@ -77,18 +77,18 @@ class Checker:
 
     # Inputs
 
-    def _lost(self, face: Interface) -> Iterator[Fault]:
-        for lost in face.lost:
-            yield _LOST[lost.reason](self, face, lost.item)
+    def _lost(self, interface: Interface) -> Iterator[Fault]:
+        for lost in interface.lost:
+            yield _LOST[lost.reason](self, interface, lost.item)
 
-    def _nobody(self, face: Interface, item: Item) -> Fault:
-        draft, name = face.draft, item.name
+    def _nobody(self, interface: Interface, item: Item) -> Fault:
+        draft, name = interface.draft, item.name
         message = f"step `{draft.name}` takes `{name}`, which no step makes"
-        return fault(draft, "JP202", message, self._instead(face, name), item.place, label="made by nobody")
+        return fault(draft, "JP202", message, self._instead(interface, name), item.place, label="no step produces it")
 
-    def _instead(self, face: Interface, name: str) -> str:
+    def _instead(self, interface: Interface, name: str) -> str:
         """Return what to do about an input that no step makes."""
-        draft = face.draft
+        draft = interface.draft
         making = self._makers.binder(name, draft, draft.first) or self._makers.later_binder(name, draft, draft.first)
         if name in self._parameters:
             return f"`{name}` is a parameter: write `-p {name}` instead"
@@ -99,29 +99,31 @@ class Checker:
             return f"leave it out: `{name}` is shared code (cell {entry.cell}), and a step has what it uses of that"
         if isinstance(entry, Computed):
             return f"begin cell {entry.cell}, which computes it, with `%%step NAME -o {name}`"
-        near = closest(name, self._made_by_others(face))
+        near = closest(name, self._made_by_others(interface))
         return (
             f"write `{near}`"
             if near
             else f"add `-o {name}` to the step that makes it, or name a file: `-i {name}=PATH`"
         )
 
-    def _made_by_others(self, face: Interface) -> set[str]:
-        return {name for other in self._faces.values() if other is not face for name in other.outputs}
+    def _made_by_others(self, interface: Interface) -> set[str]:
+        return {name for other in self._faces.values() if other is not interface for name in other.outputs}
 
-    def _no_step(self, face: Interface, item: Item) -> Fault:
+    def _no_step(self, interface: Interface, item: Item) -> Fault:
         step, _, output = (item.locator or "").partition(".")
         near = closest(step, self._faces)
-        near = near or next((one.draft.name for one in self._faces.values() if output in one.outputs), None)
+        near = near or next(
+            (interface.draft.name for interface in self._faces.values() if output in interface.outputs), None
+        )
         suggestion = (
             f"write `{item.name}={near}.{output}`"
             if near
             else f"put the file there, or write `{item.name}=STEP.{output}`"
         )
         message = f"there is no step `{step}`, nor a file `{item.locator}`"
-        return fault(face.draft, "JP202", message, suggestion, item.place)
+        return fault(interface.draft, "JP202", message, suggestion, item.place)
 
-    def _no_output(self, face: Interface, item: Item) -> Fault:
+    def _no_output(self, interface: Interface, item: Item) -> Fault:
         step, _, output = (item.locator or "").partition(".")
         other = self._faces[step]
         binds = output in other.draft.names.binds
@@ -129,108 +131,114 @@ class Checker:
         suggestion = f"add `-o {output}` to `{step}`" if binds or not near else f"write `{item.name}={step}.{near}`"
         notes = (f"outputs of `{step}`: {', '.join(list(other.outputs)[:_SHOWN]) or 'none'}",)
         return fault(
-            face.draft, "JP202", f"step `{step}` has no output `{output}`", suggestion, item.place, notes=notes
+            interface.draft, "JP202", f"step `{step}` has no output `{output}`", suggestion, item.place, notes=notes
         )
 
-    def _itself(self, face: Interface, item: Item) -> Fault:
-        message = f"step `{face.draft.name}` takes `{item.name}`, which only it makes itself"
+    def _itself(self, interface: Interface, item: Item) -> Fault:
+        message = f"step `{interface.draft.name}` takes `{item.name}`, which only it makes itself"
         suggestion = f"take `{item.name}` out of `-i`, or make it in a step before"
-        return fault(face.draft, "JP209", message, suggestion, item.place, label="waits for itself")
+        return fault(interface.draft, "JP209", message, suggestion, item.place, label="waits for itself")
 
-    def _own_output(self, face: Interface) -> Iterator[Fault]:
-        for one in face.inputs.values():
-            if isinstance(one.source, Upstream) and one.source.step == face.draft.name:
-                message = f"step `{face.draft.name}` takes its own output `{one.source.output}`"
-                yield fault(
-                    face.draft, "JP209", message, f"take `{one.name}` out of `-i`", one.place, label="waits for itself"
-                )
+    def _own_output(self, interface: Interface) -> Iterator[Fault]:
+        for step_input in interface.inputs.values():
+            if isinstance(step_input.source, Upstream) and step_input.source.step == interface.draft.name:
+                message = f"step `{interface.draft.name}` takes its own output `{step_input.source.output}`"
+                suggestion = f"take `{step_input.name}` out of `-i`"
+                yield fault(interface.draft, "JP209", message, suggestion, step_input.place, label="waits for itself")
 
-    def _files(self, face: Interface) -> Iterator[Fault]:
+    def _files(self, interface: Interface) -> Iterator[Fault]:
         """Yield input files that are missing; what a step before writes may be missing still."""
-        draft = face.draft
+        draft = interface.draft
         if draft.after or any(header.always for header in draft.headers):
             return
-        for one in face.inputs.values():
-            if isinstance(one.source, FileSource) and not one.optional and not self._is_there(one.source):
-                message = f"the input file `{one.source.path}` of step `{draft.name}` is missing"
-                notes = (f"looked for: {self._folder / one.source.path}",)
-                yield fault(draft, "JP210", message, self._near_file(one.name, one.source.path), one.place, notes=notes)
+        for step_input in interface.inputs.values():
+            source = step_input.source
+            if isinstance(source, FileSource) and not step_input.optional and not self._is_there(source):
+                message = f"the input file `{source.path}` of step `{draft.name}` is missing"
+                suggestion = self._near_file(step_input.name, source.path)
+                notes = (f"looked for: {self._folder / source.path}",)
+                yield fault(draft, "JP210", message, suggestion, step_input.place, notes=notes)
 
     def _is_there(self, source: FileSource) -> bool:
         return self._witness.exists(self._folder / source.path)
 
     def _near_file(self, name: str, path: str) -> str:
-        made = next((one.draft.name for one in self._faces.values() if path in one.outputs), None)
-        if made:
-            return f"write `{name}={made}.{path}` for the output of step `{made}`"
+        producer = next((interface.draft.name for interface in self._faces.values() if path in interface.outputs), None)
+        if producer:
+            return f"write `{name}={producer}.{path}` for the output of step `{producer}`"
         if "://" in path:
             return "inputs are files or folders on this machine: download it in a step"
-        beside = (self._folder / path).parent
-        near = closest(Path(path).name, [one.name for one in beside.iterdir()]) if beside.is_dir() else None
+        folder = (self._folder / path).parent
+        near = closest(Path(path).name, [sibling.name for sibling in folder.iterdir()]) if folder.is_dir() else None
         if near:
             return f"write `{name}={Path(path).with_name(near).as_posix()}`"
         start = "relative ones start at the notebook's folder"
         return f"put it there, or correct the path ({start}), or write `--optional {name}` if it may be missing"
 
-    def _optional(self, face: Interface) -> Iterator[Fault]:
-        for item in face.draft.optional:
-            if item.name not in face.inputs and all(lost.item.name != item.name for lost in face.lost):
-                near = closest(item.name, face.inputs)
-                message = f"`{item.name}` is not an input of step `{face.draft.name}`"
+    def _optional(self, interface: Interface) -> Iterator[Fault]:
+        for item in interface.draft.optional:
+            if item.name not in interface.inputs and all(lost.item.name != item.name for lost in interface.lost):
+                near = closest(item.name, interface.inputs)
+                message = f"`{item.name}` is not an input of step `{interface.draft.name}`"
                 yield fault(
-                    face.draft, "JP202", message, f"write `{near}`" if near else f"add `-i {item.name}`", item.place
+                    interface.draft,
+                    "JP202",
+                    message,
+                    f"write `{near}`" if near else f"add `-i {item.name}`",
+                    item.place,
                 )
 
-    def _unused(self, face: Interface) -> Iterator[Fault]:
-        """Yield what is declared and does not occur; who reads names by text may use it all the same.
+    def _unused(self, interface: Interface) -> Iterator[Fault]:
+        """Yield what is declared and does not occur; code that reads names by text may use it all the same.
 
         A file may be declared only because its content counts: the code may find it in a way that cannot be followed.
         """
-        draft = face.draft
+        draft = interface.draft
         if draft.dynamic:
             return
         magics = "\n".join(magic for code in draft.codes for magic in code.magics)
-        lost = {one.item.name for one in face.lost}
+        lost_names = {missing.item.name for missing in interface.lost}
+        used = interface.reach.used | lost_names | interface.outputs.keys()
         sections: tuple[tuple[Section, str], ...] = (("inputs", "input"), ("parameters", "parameter"))
         for section, what in sections:
             for item in draft.items(section) or ():
-                known = _is_value(face, item.name) if what == "input" else item.name in self._parameters
-                if known and item.name not in face.reach.used | lost | face.outputs.keys() and item.name not in magics:
+                known = _is_value(interface, item.name) if what == "input" else item.name in self._parameters
+                if known and item.name not in used and item.name not in magics:
                     message = f"step `{draft.name}` does not use its {what} `{item.name}`"
                     suggestion = "take it out: every change of it runs the step again"
                     yield fault(draft, "JP207", message, suggestion, item.place, severity="warning", label="not used")
 
     # Outputs
 
-    def _outputs(self, face: Interface) -> Iterator[Fault]:
-        draft = face.draft
+    def _outputs(self, interface: Interface) -> Iterator[Fault]:
+        draft = interface.draft
         if draft.dynamic:
             return
         for item in draft.items("outputs") or ():
             if item.format in PATHS:
-                yield from self._never_written(face, item)
+                yield from self._never_written(interface, item)
             else:
-                yield from self._never_assigned(face, item)
+                yield from self._never_assigned(interface, item)
 
-    def _never_written(self, face: Interface, item: Item) -> Iterator[Fault]:
-        if item.name not in face.reach.used:
-            message = f"step `{face.draft.name}` never writes to its output {item.format} `{item.name}`"
+    def _never_written(self, interface: Interface, item: Item) -> Iterator[Fault]:
+        if item.name not in interface.reach.used:
+            message = f"step `{interface.draft.name}` never writes to its output {item.format} `{item.name}`"
             suggestion = f"write to the path that the step is given in the variable `{item.name}`"
-            yield fault(face.draft, "JP203", message, suggestion, item.place, label="never written to")
+            yield fault(interface.draft, "JP203", message, suggestion, item.place, label="never written to")
 
-    def _never_assigned(self, face: Interface, item: Item) -> Iterator[Fault]:
-        draft, name = face.draft, item.name
+    def _never_assigned(self, interface: Interface, item: Item) -> Iterator[Fault]:
+        draft, name = interface.draft, item.name
         bind = draft.names.binds.get(name)
         if bind is not None and bind.kind == "import":
             message = f"the output `{name}` of step `{draft.name}` is a module"
             suggestion = "take it out of `-o`, and move the import into a cell without a header"
             yield fault(draft, "JP205", message, suggestion, item.place, label="cannot be stored")
-        elif bind is None and name not in face.inputs and not self._is_shared(face, name):
+        elif bind is None and name not in interface.inputs and not self._is_shared(interface, name):
             yield self._missing_output(draft, item)
 
-    def _is_shared(self, face: Interface, name: str) -> bool:
+    def _is_shared(self, interface: Interface, name: str) -> bool:
         """Return whether shared code binds `name` in the step, so that it has a value at the end."""
-        return any(name in one.binds for one in face.reach.definitions)
+        return any(name in definition.binds for definition in interface.reach.definitions)
 
     def _missing_output(self, draft: Draft, item: Item) -> Fault:
         name, binds = item.name, draft.names.binds
@@ -243,55 +251,58 @@ class Checker:
         message = f"step `{draft.name}` declares the output `{name}` and {what}"
         return fault(draft, "JP203", message, suggestion, item.place, label="never assigned", notes=notes)
 
-    def _targets(self, face: Interface) -> Iterator[Fault]:
-        for header in face.draft.headers:
+    def _targets(self, interface: Interface) -> Iterator[Fault]:
+        for header in interface.draft.headers:
             name = (header.on or "").partition(":")[0]
             if name and name not in plugins.BUILT_IN["executors"] and name not in self._witness.plugins("executors"):
                 known = self._witness.plugins("executors")
                 near = closest(name, known)
                 suggestion = f"write `--on {near}`" if near else f"use one of: {', '.join(known)}"
-                yield fault(face.draft, "JP602", f"there is no executor `{name}`", suggestion, header.place)
+                yield fault(interface.draft, "JP602", f"there is no executor `{name}`", suggestion, header.place)
 
-    def _formats(self, face: Interface) -> Iterator[Fault]:
+    def _formats(self, interface: Interface) -> Iterator[Fault]:
         sections: tuple[Section, ...] = ("inputs", "outputs")
         for section in sections:
-            for item in face.draft.items(section) or ():
+            for item in interface.draft.items(section) or ():
                 if item.format is None or item.format in PATHS or item.format in plugins.BUILT_IN["serializers"]:
                     continue
                 known = (*self._witness.plugins("serializers"), *PATHS)
                 if item.format not in known:
                     near = closest(item.format, known)
                     suggestion = f"write `{item.name}:{near}`" if near else f"use one of: {', '.join(known)}"
-                    yield fault(face.draft, "JP602", f"there is no format `{item.format}`", suggestion, item.place)
+                    yield fault(interface.draft, "JP602", f"there is no format `{item.format}`", suggestion, item.place)
 
     # Changes
 
-    def _changes(self, face: Interface) -> Iterator[Fault]:
-        draft = face.draft
+    def _changes(self, interface: Interface) -> Iterator[Fault]:
+        draft = interface.draft
         if draft.items("outputs") is None:
             return
         for name, change in draft.mutates.items():
-            one = face.inputs.get(name)
-            if one is None or name in face.outputs or not change.sure or not isinstance(one.source, Upstream):
+            step_input = interface.inputs.get(name)
+            if step_input is None or not isinstance(step_input.source, Upstream):
+                continue
+            if name in interface.outputs or not change.sure:
                 continue
             message = f"step `{draft.name}` changes its input `{name}` without declaring it as an output"
             suggestion = f"write `-o {name}` to pass the change on, or work on a copy: `{name} = {name}.copy()`"
             yield fault(draft, "JP212", message, suggestion, draft.where(change.spot), label=f"changed by {change.how}")
 
-    def _rebound(self, face: Interface) -> Iterator[Fault]:
+    def _rebound(self, interface: Interface) -> Iterator[Fault]:
         """Yield inputs that a step in between binds again for itself: the live notebook goes on with those."""
-        for name, one in face.inputs.items():
-            making = rebound_by(face, name, self._makers)
+        for name, step_input in interface.inputs.items():
+            making = rebound_by(interface, name, self._makers)
             if making is None:
                 continue
             other = making.draft
-            step = face.draft.name
-            message = f"step `{step}` takes `{one.source}`, but step `{other.name}` binds `{name}` again in between"
+            step = interface.draft.name
+            source = step_input.source
+            message = f"step `{step}` takes `{source}`, but step `{other.name}` binds `{name}` again in between"
             suggestion = f"add `-o {name}` to `{other.name}` if `{step}` should go on with that, or use another name"
             place = other.where(other.names.binds[name].spot)
-            note = f"run cell by cell, `{step}` gets what `{other.name}` binds; as a pipeline, `{one.source}`"
+            note = f"run cell by cell, `{step}` gets what `{other.name}` binds; as a pipeline, `{source}`"
             yield fault(
-                face.draft,
+                interface.draft,
                 "JP212",
                 message,
                 suggestion,
@@ -301,32 +312,33 @@ class Checker:
                 label="bound again here",
             )
 
-    def _shared_state(self, face: Interface) -> Iterator[Fault]:
+    def _shared_state(self, interface: Interface) -> Iterator[Fault]:
         """Yield shared objects that a step changes and a later step uses: each step starts with them as written."""
-        for name, (how, place, own) in _changed_state(face).items():
-            if name in face.outputs:
+        for name, (how, place, own) in _changed_state(interface).items():
+            if name in interface.outputs:
                 continue
             for user in self._users.get(name, ()):
-                if user.draft.order > face.draft.order and name not in user.inputs and _sees(user, name):
+                if user.draft.order > interface.draft.order and name not in user.inputs and _sees(user, name):
                     sure = own and name in user.draft.names.reads
-                    yield self._lost_change(face, user, name, how, place, sure=sure)
+                    yield self._lost_change(interface, user, name, how, place, sure=sure)
                     break
 
-    def _lost_change(self, face: Interface, user: Interface, name: str, how: str, place: Place, *, sure: bool) -> Fault:
-        message = f"step `{face.draft.name}` changes `{name}` ({how}), and step `{user.draft.name}` does not see that"
-        suggestion = (
-            f"make it an output of `{face.draft.name}` and an input of `{user.draft.name}`: `-o {name}`, `-i {name}`"
-        )
+    def _lost_change(
+        self, interface: Interface, user: Interface, name: str, how: str, place: Place, *, sure: bool
+    ) -> Fault:
+        step, reader = interface.draft.name, user.draft.name
+        message = f"step `{step}` changes `{name}` ({how}), and step `{reader}` does not see that"
+        suggestion = f"make it an output of `{step}` and an input of `{reader}`: `-o {name}`, `-i {name}`"
         notes = (f"`{name}` is shared code: every step begins with it as it is written there",)
         return fault(
-            face.draft, "JP212", message, suggestion, place, severity="error" if sure else "warning", notes=notes,
+            interface.draft, "JP212", message, suggestion, place, severity="error" if sure else "warning", notes=notes,
             label="changed here",
         )  # fmt: skip
 
     # Parameters
 
-    def _declared_parameters(self, face: Interface) -> Iterator[Fault]:
-        draft = face.draft
+    def _declared_parameters(self, interface: Interface) -> Iterator[Fault]:
+        draft = interface.draft
         declared = draft.items("parameters")
         for item in declared or ():
             if item.name not in self._parameters and item.name not in draft.axes:
@@ -334,30 +346,30 @@ class Checker:
                 suggestion = f"write `{near}`" if near else f"declare it in a `%%params` cell: `{item.name} = …`"
                 yield fault(draft, "JP501", f"there is no parameter `{item.name}`", suggestion, item.place)
         names = [item.name for item in declared or ()]
-        for name, need in face.reach.parameters.items() if declared is not None else ():
+        for name, need in interface.reach.parameters.items() if declared is not None else ():
             if name not in names and need.sure and not (need.via and need.via.kind == "setup"):
                 through = f" through `{need.via.code.name}` (cell {need.via.cell})" if need.via else ""
                 message = f"step `{draft.name}` uses the parameter `{name}`{through} without declaring it"
                 place = draft.where(need.spot) if need.via is None else draft.place
                 yield fault(draft, "JP201", message, f"write `-p {' '.join([*names, name])}`", place, label="used here")
 
-    def _assigned_parameters(self, face: Interface) -> Iterator[Fault]:
-        draft = face.draft
-        made = {item.name: item.place for item in draft.items("outputs") or ()}
+    def _assigned_parameters(self, interface: Interface) -> Iterator[Fault]:
+        draft = interface.draft
+        output_places = {item.name: item.place for item in draft.items("outputs") or ()}
         for name in self._parameters:
             bind = draft.names.binds.get(name)
-            if bind is None and name not in made:
+            if bind is None and name not in output_places:
                 continue
-            place = draft.where(bind.spot) if bind else made[name]
-            found = self._assigned(face, name, is_output=name in made)
-            if found is not None:
-                message, severity = found
+            place = draft.where(bind.spot) if bind else output_places[name]
+            problem = self._assigned(interface, name, is_output=name in output_places)
+            if problem is not None:
+                message, severity = problem
                 suggestion = f"use another name in the step, or take `{name}` out of the parameters"
                 yield fault(draft, "JP216", message, suggestion, place, severity=severity, label="assigned here")
 
-    def _assigned(self, face: Interface, name: str, *, is_output: bool) -> tuple[str, str] | None:
+    def _assigned(self, interface: Interface, name: str, *, is_output: bool) -> tuple[str, str] | None:
         """Return what is wrong with a step that assigns a parameter, and how bad it is."""
-        draft = face.draft
+        draft = interface.draft
         if is_output:
             return f"step `{draft.name}` makes an output `{name}`, which is the name of a parameter", "error"
         reads = name in draft.names.reads
@@ -376,72 +388,74 @@ class Checker:
         return message, "error" if declared else "warning"
 
     def _open_secrets(self) -> Iterator[Fault]:
-        for one in self._parameters.values():
-            if one.kind in ("str", "any") and _SECRETS.search(one.name):
+        for parameter in self._parameters.values():
+            if parameter.kind in ("str", "any") and _SECRETS.search(parameter.name):
                 yield Fault(
                     code="JP509",
                     severity="warning",
-                    message=f"the parameter `{one.name}` looks like a secret, and is written down as it is",
-                    suggestion=f'declare it as `{one.name}: Secret = "env:{one.name.upper()}"`',
-                    place=one.place,
+                    message=f"the parameter `{parameter.name}` looks like a secret, and is written down as it is",
+                    suggestion=f'declare it as `{parameter.name}: Secret = "env:{parameter.name.upper()}"`',
+                    place=parameter.place,
                     notes=("its value stands in notebooks of steps, in records and in reports",),
                 )
 
     def _unused_parameters(self) -> Iterator[Fault]:
-        if any(face.draft.dynamic for face in self._faces.values()) or not self._faces:
+        if any(interface.draft.dynamic for interface in self._faces.values()) or not self._faces:
             return
-        used = {name for face in self._faces.values() for name in face.parameters}
-        used |= {axis.source for face in self._faces.values() for axis in face.draft.axes.values()}
-        for one in self._parameters.values():
-            if one.name not in used:
+        used = {name for interface in self._faces.values() for name in interface.parameters}
+        used |= {axis.source for interface in self._faces.values() for axis in interface.draft.axes.values()}
+        for parameter in self._parameters.values():
+            if parameter.name not in used:
                 yield Fault(
                     code="JP507",
                     severity="warning",
-                    message=f"no step uses the parameter `{one.name}`",
+                    message=f"no step uses the parameter `{parameter.name}`",
                     suggestion="take it out, or use it in a step",
-                    place=one.place,
+                    place=parameter.place,
                 )
 
 
-def _users(faces: Iterable[Interface]) -> dict[str, list[Interface]]:
+def _users(interfaces: Iterable[Interface]) -> dict[str, list[Interface]]:
     users: dict[str, list[Interface]] = {}
-    for face in faces:
-        for name in face.reach.used | set(face.parameters):
-            users.setdefault(name, []).append(face)
+    for interface in interfaces:
+        for name in interface.reach.used | set(interface.parameters):
+            users.setdefault(name, []).append(interface)
     return users
 
 
-def _changed_state(face: Interface) -> dict[str, tuple[str, Place, bool]]:
+def _changed_state(interface: Interface) -> dict[str, tuple[str, Place, bool]]:
     """Return the shared objects that a step changes: how, where, and whether in its own code."""
-    draft = face.draft
-    shared = {name for one in face.reach.definitions for name in one.binds if one.kind != "import"}
-    found = {
+    draft = interface.draft
+    shared = {
+        name for definition in interface.reach.definitions for name in definition.binds if definition.kind != "import"
+    }
+    changed = {
         name: (change.how, draft.where(change.spot), change.sure)
         for name, change in draft.mutates.items()
-        if name in shared and name not in face.inputs
+        if name in shared and name not in interface.inputs
     }
-    for one in face.reach.definitions:
-        for name in _changed_by(one) & shared:
-            found.setdefault(name, (f"through `{one.code.name}`, cell {one.cell}", draft.place, False))
-    return found
+    for definition in interface.reach.definitions:
+        for name in _changed_by(definition) & shared:
+            changed.setdefault(name, (f"through `{definition.code.name}`, cell {definition.cell}", draft.place, False))
+    return changed
 
 
-def _changed_by(one: Definition) -> set[str]:
+def _changed_by(definition: Definition) -> set[str]:
     """Return the names that the functions of a definition change or bind outside themselves."""
-    return {name for later in one.names.functions.values() for name in (*later.mutates, *later.binds)}
+    return {name for later in definition.names.functions.values() for name in (*later.mutates, *later.binds)}
 
 
 def _sees(user: Interface, name: str) -> bool:
     """Return whether a step uses a shared object by more than the functions that change it, as a cache is used."""
     if name in user.draft.names.reads:
         return True
-    readers = [one for one in user.reach.definitions if _reads(one, name)]
-    return any(name not in _changed_by(one) for one in readers)
+    readers = [definition for definition in user.reach.definitions if _reads(definition, name)]
+    return any(name not in _changed_by(reader) for reader in readers)
 
 
-def _reads(one: Definition, name: str) -> bool:
-    functions = one.names.functions.values()
-    return name in one.names.reads or name in one.names.later.reads or any(name in later.reads for later in functions)
+def _reads(definition: Definition, name: str) -> bool:
+    names = definition.names
+    return name in {*names.reads, *names.later.reads} or any(name in later.reads for later in names.functions.values())
 
 
 _LOST: Mapping[str, Callable[[Checker, Interface, Item], Fault]] = {
@@ -467,6 +481,6 @@ _LOOKS: Sequence[Callable[[Checker, Interface], Iterator[Fault]]] = (
 )
 
 
-def _is_value(face: Interface, name: str) -> bool:
+def _is_value(interface: Interface, name: str) -> bool:
     """Return whether a step takes a value under a name, not a file."""
-    return name in face.inputs and not isinstance(face.inputs[name].source, FileSource)
+    return name in interface.inputs and not isinstance(interface.inputs[name].source, FileSource)

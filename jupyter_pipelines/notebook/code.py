@@ -1,4 +1,4 @@
-"""The Python in a cell."""
+"""The Python of a cell, parsed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Code:
     Parameters
     ----------
     tree : ast.Module or None
-        None when the cell is in another language or has a syntax error. It is shared: nobody may change it.
+        None when the cell is in another language or has a syntax error. It is shared and must not be changed.
     source : str
         The Python text that was parsed, with as many lines as the body of the cell.
     magics : tuple of str
         What is IPython's own and may matter, verbatim.
     unknown : tuple of str
-        What of that can do anything, one sentence each.
+        Which of that can do anything, a sentence for each.
     opaque : str or None
         Name of the cell magic when the whole cell is in another language.
     fault : Fault or None
@@ -66,37 +66,37 @@ def parse_code(body: str, number: int = 0, offset: int = 0) -> Code:
 @lru_cache(maxsize=_REMEMBERED)
 def _parse(body: str) -> Code:
     lines, indent = _dedented(body.removeprefix("\ufeff").split("\n"))
-    found = top_magics(lines)
-    if found.opaque:
-        sentence = f"`%%{found.opaque}` is not Python; what it reads, changes and binds is not known"
-        return Code(tree=None, source="", magics=(body,), unknown=(sentence,), opaque=found.opaque)
+    translated = top_magics(lines)
+    if translated.opaque:
+        sentence = f"`%%{translated.opaque}` is not Python; what it reads, changes and binds is not known"
+        return Code(tree=None, source="", magics=(body,), unknown=(sentence,), opaque=translated.opaque)
     try:
-        tree = _tree("\n".join(found.lines))
+        tree = _tree("\n".join(translated.lines))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return _second_try(found, indent, error)
-    return _code(tree, found, indent)
+        return _second_try(translated, indent, error)
+    return _code(tree, translated, indent)
 
 
-def _second_try(found: Escapes, indent: int, error: Exception) -> Code:
+def _second_try(translated: Escapes, indent: int, error: Exception) -> Code:
     """Parse again without IPython's own lines; only a cell that Python refuses can have any."""
-    original = list(found.lines)
-    if replace_escapes(found):
+    original = list(translated.lines)
+    if replace_escapes(translated):
         try:
-            return _code(_tree("\n".join(found.lines)), found, indent)
+            return _code(_tree("\n".join(translated.lines)), translated, indent)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as second:
             error = second
-    code = _code(None, found, indent)
+    code = _code(None, translated, indent)
     return replace(code, fault=_fault(error, original, indent))
 
 
-def _code(tree: ast.Module | None, found: Escapes, indent: int) -> Code:
-    if tree is not None and found.timed:
+def _code(tree: ast.Module | None, translated: Escapes, indent: int) -> Code:
+    if tree is not None and translated.timed:
         tree = _inside_function(tree)
     return Code(
         tree=tree,
-        source="\n".join(found.lines),
-        magics=tuple(found.magics),
-        unknown=tuple(dict.fromkeys(found.unknown)),
+        source="\n".join(translated.lines),
+        magics=tuple(translated.magics),
+        unknown=tuple(dict.fromkeys(translated.unknown)),
         indent=indent,
     )
 
@@ -112,7 +112,11 @@ def _tree(source: str) -> ast.Module:
 
 def _without_future(tree: ast.Module) -> ast.Module:
     """Return `tree` without what Python wants at the top of a file: IPython takes it anywhere in a cell."""
-    kept = [one for one in tree.body if not (isinstance(one, ast.ImportFrom) and one.module == "__future__")]
+    kept = [
+        statement
+        for statement in tree.body
+        if not (isinstance(statement, ast.ImportFrom) and statement.module == "__future__")
+    ]
     return tree if len(kept) == len(tree.body) else ast.Module(body=kept, type_ignores=[])
 
 
@@ -130,8 +134,8 @@ def _inside_function(tree: ast.Module) -> ast.Module:
     arguments = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
     function = ast.FunctionDef(name="_timed_", args=arguments, body=tree.body, decorator_list=[], returns=None)
     call = ast.Expr(value=ast.Call(func=ast.Name(id="_timed_", ctx=ast.Load()), args=[], keywords=[]))
-    made = ast.Module(body=[function, call], type_ignores=[])
-    return ast.fix_missing_locations(made)
+    module = ast.Module(body=[function, call], type_ignores=[])
+    return ast.fix_missing_locations(module)
 
 
 def _fault(error: Exception, lines: list[str], indent: int) -> Fault:

@@ -1,4 +1,4 @@
-"""What is told about names that a step needs and cannot have."""
+"""Faults about names that a step needs and that cannot be resolved."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SHOWN = 5
 
 
 class Complaints:
-    """Turns problems into faults.
+    """Turns unresolved names into faults.
 
     Parameters
     ----------
-    faces : Mapping of str to Interface
+    interfaces : Mapping of str to Interface
         All steps.
     makers : Makers
-        Who makes what.
+        Which step produces which name.
     index : Index
         The shared code.
     parameters : frozenset of str
@@ -34,12 +34,12 @@ class Complaints:
     texts : Mapping of int to list of str
         The lines of every cell, by its number.
     faulty : str
-        The text of all cells that could not be parsed: nobody knows what they bind.
+        The text of all cells that could not be parsed: what they bind is not known.
     """
 
     def __init__(
         self,
-        faces: Mapping[str, Interface],
+        interfaces: Mapping[str, Interface],
         makers: Makers,
         index: Index,
         *,
@@ -47,7 +47,7 @@ class Complaints:
         texts: Mapping[int, list[str]],
         faulty: str,
     ) -> None:
-        self._faces = faces
+        self._faces = interfaces
         self._makers = makers
         self._index = index
         self._parameters = parameters
@@ -55,14 +55,14 @@ class Complaints:
         self._faulty = faulty
 
     def all(self) -> list[Fault]:
-        """Return what is told about all steps; what is the same for several steps only once, with their names."""
-        told: dict[object, tuple[Fault, list[str]]] = {}
-        for face in self._faces.values():
-            for problem in face.reach.problems:
-                fault = _TELLERS[problem.kind](self, face, problem)
+        """Return the faults of all steps; a fault of several steps only once, with their names."""
+        faults_by_cause: dict[object, tuple[Fault, list[str]]] = {}
+        for interface in self._faces.values():
+            for problem in interface.reach.problems:
+                fault = _TELLERS[problem.kind](self, interface, problem)
                 if fault is not None:
-                    told.setdefault(_cause(problem, fault), (fault, []))[1].append(face.draft.name)
-        return [_for_all(fault, steps) for fault, steps in told.values()]
+                    faults_by_cause.setdefault(_cause(problem, fault), (fault, []))[1].append(interface.draft.name)
+        return [_for_all(fault, steps) for fault, steps in faults_by_cause.values()]
 
     # Where, and through what
 
@@ -80,94 +80,96 @@ class Complaints:
         column = max(text.find(computed.name), 0)
         return Place(cell=computed.cell, line=computed.line, column=column, length=len(computed.name), text=text[:200])
 
-    def _fault(self, face: Interface, need: Need, code: str, message: str, suggestion: str, **more: Any) -> Fault:
-        place = more.pop("place", None) or self._where(face.draft, need)
+    def _fault(self, interface: Interface, need: Need, code: str, message: str, suggestion: str, **more: Any) -> Fault:
+        place = more.pop("place", None) or self._where(interface.draft, need)
         more.setdefault("label", "used here")
-        return fault(face.draft, code, message, suggestion, place, **more)
+        return fault(interface.draft, code, message, suggestion, place, **more)
 
-    # One kind of problem each
+    # A method for each kind of problem
 
-    def _undefined(self, face: Interface, problem: Problem) -> Fault | None:
-        need, draft = problem.need, face.draft
+    def _undefined(self, interface: Interface, problem: Problem) -> Fault | None:
+        need, draft = problem.need, interface.draft
         if not need.sure or need.name in self._faulty:
             return None
-        near = closest(need.name, self._known(face))
+        near = closest(need.name, self._known(interface))
         if near:
             suggestion = f"write `{near}` if that is meant, or assign `{need.name}` in the step"
         else:
             suggestion = f"assign `{need.name}` in the step, or make it an output of a step before it"
         if need.via is not None:
             message = f"{_named(need.via)}, which step `{draft.name}` uses, needs `{need.name}`, and nothing binds that"
-            return self._fault(face, need, "JP201", message, suggestion, severity="warning")
+            return self._fault(interface, need, "JP201", message, suggestion, severity="warning")
         message = f"step `{draft.name}` uses `{need.name}`, which is neither an input nor defined"
-        return self._fault(face, need, "JP201", message, suggestion)
+        return self._fault(interface, need, "JP201", message, suggestion)
 
-    def _known(self, face: Interface) -> list[str]:
-        own = [*face.inputs, *face.draft.names.binds, *face.outputs]
+    def _known(self, interface: Interface) -> list[str]:
+        own = [*interface.inputs, *interface.draft.names.binds, *interface.outputs]
         return list(dict.fromkeys([*own, *self._makers.known(), *self._parameters, *self._index.known()]))
 
-    def _undeclared(self, face: Interface, problem: Problem) -> Fault | None:
-        need, draft = problem.need, face.draft
+    def _undeclared(self, interface: Interface, problem: Problem) -> Fault | None:
+        need, draft = problem.need, interface.draft
         if problem.making is None:
             return None
-        message = f"{_uses(face, need)}, which is not among its inputs"
+        message = f"{_uses(interface, need)}, which is not among its inputs"
         names = _with(draft, need.name)
         note = f"`{need.name}` is an output of step `{problem.making.draft.name}` (cell {problem.making.cell})"
-        return self._fault(face, need, "JP201", message, f"write `-i {names}`", notes=(note,))
+        return self._fault(interface, need, "JP201", message, f"write `-i {names}`", notes=(note,))
 
-    def _kept(self, face: Interface, problem: Problem) -> Fault | None:
+    def _kept(self, interface: Interface, problem: Problem) -> Fault | None:
         need, making = problem.need, problem.making
         if making is None or not need.sure:
             return None
         other = making.draft
-        message = f"{_uses(face, need)}, which step `{other.name}` binds and keeps for itself"
+        message = f"{_uses(interface, need)}, which step `{other.name}` binds and keeps for itself"
         suggestion = f"add `-o {need.name}` to `{other.name}`"
-        if face.draft.items("inputs") is not None:
-            suggestion += f" and `-i {need.name}` to `{face.draft.name}`"
+        if interface.draft.items("inputs") is not None:
+            suggestion += f" and `-i {need.name}` to `{interface.draft.name}`"
         suggestion += ", or use another name in one of them"
         place = other.where(other.names.binds[need.name].spot)
         notes = (f"cell {place.cell}, line {place.line}: {place.text.strip()[:_LONGEST]}",)
-        return self._fault(face, need, "JP201", message, suggestion, notes=notes)
+        return self._fault(interface, need, "JP201", message, suggestion, notes=notes)
 
-    def _below(self, face: Interface, problem: Problem) -> Fault | None:
+    def _below(self, interface: Interface, problem: Problem) -> Fault | None:
         need, making = problem.need, problem.making
         if making is None or not need.sure:
             return None
         other = making.draft
-        message = f"{_uses(face, need)}, which step `{other.name}` makes further down"
-        names = _with(face.draft, need.name)
+        message = f"{_uses(interface, need)}, which step `{other.name}` makes further down"
+        names = _with(interface.draft, need.name)
         suggestion = (
             f"move `{other.name}` (cell {making.cell}) above it, or take it from there all the same: `-i {names}`"
         )
-        return self._fault(face, need, "JP201", message, suggestion)
+        return self._fault(interface, need, "JP201", message, suggestion)
 
-    def _setup_below(self, face: Interface, problem: Problem) -> Fault | None:
+    def _setup_below(self, interface: Interface, problem: Problem) -> Fault | None:
         need, entry = problem.need, problem.entry
         if entry is None or not need.sure:
             return None
-        message = f"{_uses(face, need)}, which the `%%setup` cell {entry.cell} binds further down"
+        message = f"{_uses(interface, need)}, which the `%%setup` cell {entry.cell} binds further down"
         suggestion = f"move cell {entry.cell} above it: setup runs in the steps that follow it"
-        return self._fault(face, need, "JP201", message, suggestion)
+        return self._fault(interface, need, "JP201", message, suggestion)
 
-    def _computed(self, face: Interface, problem: Problem) -> Fault | None:
+    def _computed(self, interface: Interface, problem: Problem) -> Fault | None:
         need, computed = problem.need, problem.entry
         if not isinstance(computed, Computed) or (not need.sure and need.via is not None):
             return None
-        draft, name = face.draft, need.name
+        draft, name = interface.draft, need.name
         place, used = self._line(computed), self._where(draft, need)
         what = "deletes" if computed.deleted else "computes"
         line = f"cell {computed.cell}, line {computed.line}"
         message = f"step `{draft.name}` needs `{name}`{_through(need)}, which only exploration {what} ({line})"
         note = f"`{name}` is used in cell {used.cell}, line {used.line}: {used.text.strip()[:_LONGEST]}"
         return self._fault(
-            face, need, "JP208", message, self._way_out(computed, draft), place=place, label="not part of the pipeline",
-            notes=(note,), severity="error" if need.sure else "warning",
+            interface, need, "JP208", message, self._way_out(computed, draft), place=place,
+            label="not part of the pipeline", notes=(note,), severity="error" if need.sure else "warning",
         )  # fmt: skip
 
     def _way_out(self, computed: Computed, draft: Draft) -> str:
         """Return what to do about an exploratory line: a setting belongs to setup, what comes from a step to a step."""
         name, cell = computed.name, computed.cell
-        from_steps = [one for one in computed.reads if self._makers.binder(one, draft, cell) is not None]
+        from_steps = [
+            read_name for read_name in computed.reads if self._makers.binder(read_name, draft, cell) is not None
+        ]
         if computed.deleted:
             return f"take the `del` away, or bind `{name}` in the step"
         if from_steps:
@@ -177,17 +179,17 @@ class Complaints:
             f"follows (paths, loggers, styles); if it is work to be stored, make it a step: `%%step NAME -o {name}`"
         )
 
-    def _changed(self, face: Interface, problem: Problem) -> Fault | None:
+    def _changed(self, interface: Interface, problem: Problem) -> Fault | None:
         need, changed = problem.need, problem.entry
         if not isinstance(changed, Computed):
             return None
-        draft, name = face.draft, need.name
+        draft, name = interface.draft, need.name
         line = f"cell {changed.cell}, line {changed.line}"
         message = f"step `{draft.name}` needs `{name}`{_through(need)}, which exploration changes ({line})"
         suggestion = f"write `{name}` whole where it is bound, or begin both cells with `%%setup`"
         note = f"changed by {changed.how}; no step would see that"
         return self._fault(
-            face,
+            interface,
             need,
             "JP208",
             message,
@@ -197,13 +199,13 @@ class Complaints:
             notes=(note,),
         )
 
-    def _early(self, face: Interface, problem: Problem) -> Fault | None:
+    def _early(self, interface: Interface, problem: Problem) -> Fault | None:
         need, making = problem.need, problem.making
         if need.via is None or not need.sure:
             return None
-        step, shared, name = face.draft.name, need.via, f"`{need.name}`"
+        step, shared, name = interface.draft.name, need.via, f"`{need.name}`"
         source = f"output of step `{making.draft.name}`" if making else f"input of step `{step}`"
-        if making and making.draft is face.draft:
+        if making and making.draft is interface.draft:
             source = "own variable of the step"
         if shared.kind == "setup":
             message = f"the `%%setup` cell {shared.cell} uses {name}, an {source}, and runs before inputs are there"
@@ -215,9 +217,9 @@ class Complaints:
         else:
             message = f"{_named(shared)} uses {name}, an {source}, when it is defined: before inputs are there"
             suggestion = f"hand {name} over as an argument"
-        return self._fault(face, need, "JP208", message, suggestion)
+        return self._fault(interface, need, "JP208", message, suggestion)
 
-    def _defined(self, face: Interface, problem: Problem) -> Fault | None:
+    def _defined(self, interface: Interface, problem: Problem) -> Fault | None:
         need, making = problem.need, problem.making
         if making is None or not need.sure:
             return None
@@ -225,15 +227,15 @@ class Complaints:
         bind = other.names.binds[name]
         what = {"import": "imports", "function": "defines", "class": "defines"}.get(bind.kind, "binds")
         place = other.where(bind.spot)
-        message = f"{_uses(face, need)}, which step `{other.name}` {what} for itself"
+        message = f"{_uses(interface, need)}, which step `{other.name}` {what} for itself"
         noun = "import" if bind.kind == "import" else "definition"
         line = f"cell {place.cell}, line {place.line}"
         suggestion = f"move the {noun} of `{name}` ({line}) into a cell without a header: it is shared code there"
-        return self._fault(face, need, "JP215", message, suggestion)
+        return self._fault(interface, need, "JP215", message, suggestion)
 
 
 def _cause(problem: Problem, fault: Fault) -> object:
-    """Return what a problem is about: what needs one remedy is one."""
+    """Return the key of what causes a problem: problems with the same remedy have the same key."""
     if problem.kind in ("computed", "changed"):
         return problem.kind, problem.need.name, id(problem.entry), fault.severity
     if problem.kind in ("defined", "kept") and problem.making:
@@ -250,17 +252,21 @@ def _for_all(fault: Fault, steps: list[str]) -> Fault:
 
 
 def _with(draft: Draft, name: str) -> str:
-    """Return the declared inputs of a step as they are written, and one more."""
+    """Return the declared inputs of a step as they are written, with `name` behind them."""
     items = draft.items("inputs") or ()
     return " ".join([*(f"{item.name}={item.locator}" if item.locator else item.name for item in items), name])
 
 
-def _uses(face: Interface, need: Need) -> str:
-    return f"step `{face.draft.name}` uses `{need.name}`{_through(need)}"
+def _uses(interface: Interface, need: Need) -> str:
+    return f"step `{interface.draft.name}` uses `{need.name}`{_through(need)}"
 
 
-def _named(one: Definition) -> str:
-    return f"`{one.code.name}` (cell {one.cell})" if one.kind != "setup" else f"the `%%setup` cell {one.cell}"
+def _named(definition: Definition) -> str:
+    return (
+        f"`{definition.code.name}` (cell {definition.cell})"
+        if definition.kind != "setup"
+        else f"the `%%setup` cell {definition.cell}"
+    )
 
 
 def _through(need: Need) -> str:

@@ -29,7 +29,7 @@ _DEFINING = frozenset("namedtuple NamedTuple NewType ParamSpec TypedDict TypeVar
 def is_constant(node: ast.expr) -> bool:
     """Return whether `node` is known from its text alone, given that the names in it are.
 
-    What is used up by looking at it, such as a generator, is none.
+    An iterator, such as a generator, is not: reading it uses it up.
     """
     if isinstance(node, ast.GeneratorExp) or (isinstance(node, ast.Call) and _called(node) in _ITERATORS):
         return False
@@ -75,14 +75,16 @@ def _call(node: ast.Call) -> bool:
 
 def _comprehension(node: Any) -> bool:
     parts = [getattr(node, name, None) for name in ("key", "value", "elt")]
-    return _all(parts) and all(not one.is_async and _is_constant(one.iter) and _all(one.ifs) for one in node.generators)
+    return _all(parts) and all(
+        not generator.is_async and _is_constant(generator.iter) and _all(generator.ifs) for generator in node.generators
+    )
 
 
 _CHECKS: Mapping[type[ast.expr], Callable[[Any], bool]] = {
     ast.Constant: lambda node: True,
     ast.Name: lambda node: True,
     ast.Attribute: lambda node: isinstance(node.value, ast.Name | ast.Attribute) and _is_constant(node.value),
-    ast.Lambda: lambda node: _all([*node.args.defaults, *(one for one in node.args.kw_defaults if one)]),
+    ast.Lambda: lambda node: _all([*node.args.defaults, *(default for default in node.args.kw_defaults if default)]),
     ast.Call: _call,
     ast.ListComp: _comprehension,
     ast.SetComp: _comprehension,

@@ -25,10 +25,10 @@ _TYPED = re.compile(r"type:\s*(\S+)\s*")
 def declare(cell: Cell, source_body: str) -> tuple[tuple[Parameter, ...], tuple[Fault, ...]]:
     """Return the parameters that a cell declares, and what is wrong with their declarations.
 
-    ``name: type = default`` declares one, ``name: type`` one without a default, ``name = default`` one of the type of
-    its default (a number of either kind for a number). A comment behind it describes it. Imports, texts and magics
-    beside them are left alone. A cell that cannot be parsed declares nothing: its syntax error is told where all cells
-    are parsed.
+    ``name: type = default`` declares a parameter, ``name: type`` a parameter without a default, ``name = default`` a
+    parameter of the type of its default (a number of either kind for a number). A comment behind it describes it.
+    Imports, texts and magics beside them are ignored. A cell that cannot be parsed declares nothing: its syntax error
+    is reported where all cells are parsed.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def declared_by(text: str) -> tuple[Parameter, ...]:
 
 
 class _Reader:
-    """Reads one cell, statement by statement."""
+    """Reads a cell that declares parameters, statement by statement."""
 
     def __init__(self, cell: Cell, text: str) -> None:
         self.cell = cell
@@ -94,7 +94,7 @@ class _Reader:
         shape, comment = self._described(statement, annotation)
         required = annotation is not None and (value is None or _is_ellipsis(value))
         default = None if required or value is None else self._default(target.id, value)
-        # What is faulty is declared all the same, so that nobody is told that a name does not exist.
+        # A faulty parameter is declared all the same: its uses would be reported as unknown names otherwise.
         required = required or default is _NOTHING
         if annotation is None and shape == Shape():
             shape = Shape(kind=_kind_of(default))
@@ -103,17 +103,17 @@ class _Reader:
     def _add(
         self, target: ast.Name, value: ast.expr | None, default: Any, bare: Parameter, annotation: ast.expr | None
     ) -> None:
-        written = ast.get_source_segment(self.text, annotation) if annotation else None
-        text: dict[str, Any] = {"annotation": written or "", "place": self._place(target)}
+        annotation_text = ast.get_source_segment(self.text, annotation) if annotation else None
+        fields: dict[str, Any] = {"annotation": annotation_text or "", "place": self._place(target)}
         if bare.required:
-            self.found[target.id] = replace(bare, **text)
+            self.found[target.id] = replace(bare, **fields)
             return
         try:
             fit = bare.fit(default)
         except Unfit as error:
             self._unfit(target.id, value or target, error, bare)
             fit = default
-        self.found[target.id] = replace(bare, **text, default=fit)
+        self.found[target.id] = replace(bare, **fields, default=fit)
 
     def _is_new(self, target: ast.Name) -> bool:
         if target.id in RESERVED:
@@ -167,8 +167,8 @@ class _Reader:
     def _comment(self, statement: ast.stmt) -> str:
         """Return the comment that stands behind `statement`, without what it says to other tools."""
         line = self.lines[(statement.end_lineno or 1) - 1]
-        rest = line.encode()[statement.end_col_offset or 0 :].decode(errors="ignore").strip(" \t;")
-        return _PRAGMA.sub("", rest.lstrip("#").strip()) if rest.startswith("#") else ""
+        tail = line.encode()[statement.end_col_offset or 0 :].decode(errors="ignore").strip(" \t;")
+        return _PRAGMA.sub("", tail.lstrip("#").strip()) if tail.startswith("#") else ""
 
     def _unfit(self, name: str, node: ast.expr, error: Unfit, parameter: Parameter) -> None:
         if parameter.kind == "secret":
@@ -185,8 +185,8 @@ class _Reader:
     def _fault(
         self, code: str, message: str, suggestion: str, node: ast.stmt | ast.expr, *notes: str, **more: Any
     ) -> None:
-        kept = tuple(note for note in notes if note)
-        fault = Fault(code=code, message=message, suggestion=suggestion, place=self._place(node), notes=kept, **more)
+        shown = tuple(note for note in notes if note)
+        fault = Fault(code=code, message=message, suggestion=suggestion, place=self._place(node), notes=shown, **more)
         self.faults.append(fault)
 
     def _place(self, node: ast.stmt | ast.expr) -> Place:
@@ -203,10 +203,10 @@ _NOTHING = object()
 def _written_secret(name: str, place: Place) -> Fault:
     return Fault(
         code="JP502",
-        message=f"the default of the secret `{name}` is no reference to one: it may be the secret itself",
+        message=f"the default of the secret `{name}` is no reference to a secret: it may be the secret itself",
         suggestion=f'write where it is, such as `{name}: Secret = "env:{name.upper()}"`, and change a secret that was '
         "written down",
-        place=replace(place, text="", length=0),  # nobody is to read it once more
+        place=replace(place, text="", length=0),  # it may be the secret, which is not to be printed again
     )
 
 
@@ -233,7 +233,7 @@ def _is_ellipsis(value: ast.expr) -> bool:
 
 
 def _kind_of(default: Any) -> Kind:
-    """Return the type of a parameter that only has a default; one that is a number takes any number."""
+    """Return the type of a parameter that only has a default; a default that is a number admits any number."""
     kinds: dict[type, Kind] = {
         bool: "bool", int: "number", float: "number", str: "str", list: "list", tuple: "list", dict: "dict",
     }  # fmt: skip

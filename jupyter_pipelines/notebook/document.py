@@ -31,7 +31,7 @@ class Cell:
     number : int
         Counted from 1 over all cells of the notebook.
     id : str or None
-        Its id, if the file gives it one of its own.
+        Its id, if the file has one for it.
     kind : {"code", "markdown", "raw"}
         What it is; headings of old notebooks are Markdown.
     source : str
@@ -98,7 +98,7 @@ class Document:
 
 
 def read_document(path: str | Path) -> Document:
-    """Read a notebook (nbformat 2 to 4.5), or a script or Markdown file that jupytext reads as one.
+    """Read a notebook (nbformat 2 to 4.5), or a script or Markdown file that jupytext reads as a notebook.
 
     Raises
     ------
@@ -124,17 +124,17 @@ def load_json(text: str, path: Path) -> dict[str, Any]:
         It is not JSON, or not a notebook.
     """
     try:
-        found = json.loads(text)
+        content = json.loads(text)
     except json.JSONDecodeError as error:
         raise _no_json(path, text, error) from None
     except (RecursionError, ValueError):
         raise _unreadable(path, "its JSON is nested too deeply or holds a number too long", _SAVE_AGAIN) from None
-    if not isinstance(found, dict) or not isinstance(found.get("nbformat"), int):
+    if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
         raise _unreadable(path, "it is JSON, but not a notebook: `nbformat` is missing", _SAVE_AGAIN)
-    if not OLDEST_FORMAT <= found["nbformat"] <= NEWEST_FORMAT:
-        message = f"its format is {found['nbformat']}, and formats {OLDEST_FORMAT} to {NEWEST_FORMAT} are read"
+    if not OLDEST_FORMAT <= content["nbformat"] <= NEWEST_FORMAT:
+        message = f"its format is {content['nbformat']}, and formats {OLDEST_FORMAT} to {NEWEST_FORMAT} are read"
         raise _unreadable(path, message, f"save it as nbformat {NEWEST_FORMAT}: File, Save and Export Notebook As")
-    return found
+    return content
 
 
 def raw_cells(content: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
@@ -188,8 +188,8 @@ def _cell(cell: Mapping[str, Any], number: int, path: Path) -> Cell:
         raise _broken_cell(path, number, "has a source that is no text")
     if half := _HALF_CHARACTER.search(source):
         raise _broken_cell(path, number, f"holds half a character, U+{ord(half[0]):X}, which cannot be stored")
-    found = cell.get("id")
-    key = found if isinstance(found, str) and found else None
+    cell_id = cell.get("id")
+    key = cell_id if isinstance(cell_id, str) and cell_id else None
     return Cell(number=number, id=key, kind=kind, source=plain_lines(source), tags=_tags(cell.get("metadata")))
 
 
@@ -212,7 +212,7 @@ def _part(metadata: Any, key: str) -> Mapping[str, Any]:
 
 
 def _with_unique_ids(cells: Iterable[Cell]) -> tuple[Cell, ...]:
-    """Take the id away from cells that repeat one: it no longer says which cell is meant."""
+    """Take the id away from cells that repeat the id of another: it no longer identifies a cell."""
     seen: set[str] = set()
     kept = []
     for cell in cells:
@@ -237,11 +237,11 @@ def of_script(text: str, path: Path) -> Document:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise _unreadable(path, f"jupytext cannot read it: {reason}", "mend its YAML header and cell marks") from error
     document = of_json(content, path)
-    # jupytext makes ids up, other ones each time it reads.
+    # jupytext makes ids up, different ids each time it reads.
     return replace(document, cells=tuple(replace(cell, id=None) for cell in document.cells))
 
 
-# What is told when a file cannot be read
+# Errors of files that cannot be read
 
 _SAVE_AGAIN = "open it in Jupyter and save it again, or take an earlier version of the file"
 

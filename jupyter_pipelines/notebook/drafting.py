@@ -28,7 +28,7 @@ class Draft:
     order : int
         How many steps begin before it.
     headers : list of Header
-        One a cell.
+        The header of each cell.
     cells : list of StepCell
         Its cells.
     codes : list of Code
@@ -98,11 +98,11 @@ class Draft:
 
     @property
     def axes(self) -> Mapping[str, Axis]:
-        """What it runs over, by name."""
-        found: dict[str, Axis] = {}
+        """Its ``--foreach`` axes, by name."""
+        axes: dict[str, Axis] = {}
         for axis in (axis for header in self.headers for axis in header.foreach):
-            found.setdefault(axis.name, axis)
-        return found
+            axes.setdefault(axis.name, axis)
+        return axes
 
     def cell_of(self, spot: Spot) -> int:
         """Return the number of the cell in which something stands."""

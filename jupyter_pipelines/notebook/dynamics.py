@@ -22,7 +22,7 @@ _QUERIED = re.compile(r"@(\w+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What a call does to names beside what is written.
+    """What a call does to names beyond what its code shows.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ _NOTHING = Effect()
 
 
 def effect_of(call: ast.Call, *, local: bool) -> Effect:
-    """Return what `call` does beside what is written; `local` says that it stands in a function."""
+    """Return what `call` does beyond what its code shows; `local` says that it stands in a function."""
     function = call.func
     if isinstance(function, ast.Name):
         return _of_function(call, function.id, local=local)
@@ -80,7 +80,7 @@ def _of_function(call: ast.Call, name: str, *, local: bool) -> Effect:
 
 
 def _running(call: ast.Call, name: str) -> Effect:
-    """Return what ``eval`` or ``exec`` of a text does; one that is written out is read like other code."""
+    """Return what ``eval`` or ``exec`` of a text does; a text that is written out is read like other code."""
     text = _text(call.args[0]) if call.args else None
     if text is not None and name == "eval":
         try:
@@ -120,9 +120,13 @@ def hidden_imports(tree: ast.AST) -> Iterator[str]:
             yield f"`{name}` runs code that is not written here"
         elif isinstance(node, ast.ImportFrom):
             renamed = [
-                one for one in node.names if one.name in _IMPORTING | _LOADING and one.asname not in (None, one.name)
+                alias
+                for alias in node.names
+                if alias.name in _IMPORTING | _LOADING and alias.asname not in (None, alias.name)
             ]
-            yield from (f"`{one.name}` is called `{one.asname}`: what it imports is not followed" for one in renamed)
+            yield from (
+                f"`{alias.name}` is called `{alias.asname}`: what it imports is not followed" for alias in renamed
+            )
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr" and node.args:
             first = node.args[0]
             if isinstance(first, ast.Name) and first.id in ("importlib", "builtins", "runpy"):
@@ -187,6 +191,6 @@ def _text(node: ast.expr) -> str | None:
 
 
 def _texts(node: ast.expr) -> Iterator[str]:
-    for one in every_node(node):
-        if isinstance(one, ast.Constant) and isinstance(one.value, str):
-            yield one.value
+    for child in every_node(node):
+        if isinstance(child, ast.Constant) and isinstance(child.value, str):
+            yield child.value

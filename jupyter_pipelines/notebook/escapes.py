@@ -1,7 +1,7 @@
 """Lines that are IPython's and not Python's: ``%magic``, ``!command``, ``name?``.
 
 They are found as IPython finds them: at the beginning of a logical line, so that nothing inside a string or a bracket
-is taken for one. Each is replaced by Python that reads and binds the same names, and keeps its line.
+is taken for such a line. Each is replaced by Python that reads and binds the same names, and keeps its line.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Escapes:
     magics : list of str
         What was taken out and may matter, verbatim.
     unknown : list of str
-        What of it can do anything, one sentence each.
+        Which of it can do anything, a sentence for each.
     opaque : str or None
         Name of the cell magic when the cell is in another language.
     timed : bool
@@ -69,51 +69,51 @@ class Escapes:
 
 def top_magics(lines: list[str]) -> Escapes:
     """Take the cell magics off the top; all other lines stay as they are."""
-    found = Escapes(list(lines), [], [])
-    for at, line in enumerate(lines):
+    translated = Escapes(list(lines), [], [])
+    for index, line in enumerate(lines):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = _CELL_MAGIC.match(line)
         if match is None:
             break
         if match[1] not in PYTHON_MAGICS:
-            found.opaque = match[1]
+            translated.opaque = match[1]
             break
-        found.lines[at] = _python_magic(match[1], match[2].strip(), found)
-    return found
+        translated.lines[index] = _python_magic(match[1], match[2].strip(), translated)
+    return translated
 
 
-def _python_magic(name: str, rest: str, found: Escapes) -> str:
+def _python_magic(name: str, arguments: str, translated: Escapes) -> str:
     """Return the Python that stands for a cell magic whose cell is Python."""
     if name == "timeit":
-        found.timed = True
-        found.magics.append(f"%%{name} {rest}".rstrip())
-        return _OPTIONS.sub("", rest, count=1).strip()
-    words = [word for word in rest.split() if not word.startswith("-")]
+        translated.timed = True
+        translated.magics.append(f"%%{name} {arguments}".rstrip())
+        return _OPTIONS.sub("", arguments, count=1).strip()
+    words = [word for word in arguments.split() if not word.startswith("-")]
     if name == "capture" and words and words[0].isidentifier():
-        found.magics.append(f"%%{name} {rest}")
+        translated.magics.append(f"%%{name} {arguments}")
         return f"{words[0]} = ..."
     return f"# %%{name}"
 
 
-def replace_escapes(found: Escapes) -> bool:
-    """Replace IPython's lines in `found` by Python, and say whether there were any."""
-    lines = found.lines
-    before = len(found.magics) + len(found.unknown)
+def replace_escapes(translated: Escapes) -> bool:
+    """Replace IPython's lines in `translated` by Python, and return whether there were any."""
+    lines = translated.lines
+    before = len(translated.magics) + len(translated.unknown)
     changed = False
-    for at in list(_logical_starts(lines)):
-        if _is_escape(lines[at]):
+    for index in list(_logical_starts(lines)):
+        if _is_escape(lines[index]):
             changed = True
-            _replace(found, at)
-    return changed or len(found.magics) + len(found.unknown) > before or _replace_only_line(found)
+            _replace(translated, index)
+    return changed or len(translated.magics) + len(translated.unknown) > before or _replace_only_line(translated)
 
 
 def _logical_starts(lines: list[str]) -> Iterator[int]:
     """Yield the lines at which a logical line begins; lines that are IPython's are not looked into."""
     scanner = _Scanner()
-    for at, line in enumerate(lines):
+    for index, line in enumerate(lines):
         if scanner.between:
-            yield at
+            yield index
             if _is_escape(line):
                 scanner.continued = line.rstrip().endswith("\\")
                 scanner.escaped = scanner.continued
@@ -122,7 +122,7 @@ def _logical_starts(lines: list[str]) -> Iterator[int]:
 
 
 class _Scanner:
-    """Knows, line by line, whether a string or bracket is open."""
+    """Tracks, line by line, whether a string or bracket is open."""
 
     def __init__(self) -> None:
         self.depth = 0
@@ -136,23 +136,23 @@ class _Scanner:
         return not (self.depth or self.quote or self.continued)
 
     def read(self, line: str) -> None:
-        """Take in one line."""
-        at = 0
+        """Read the next line."""
+        position = 0
         if not self.escaped:
-            while at < len(line):
-                at = self._in_string(line, at) if self.quote else self._piece(line, at)
+            while position < len(line):
+                position = self._in_string(line, position) if self.quote else self._piece(line, position)
         self.continued = not self.quote and line.endswith("\\")
         self.escaped = self.escaped and self.continued
 
-    def _in_string(self, line: str, at: int) -> int:
-        end = _ENDS[self.quote].match(line, at)
+    def _in_string(self, line: str, position: int) -> int:
+        end = _ENDS[self.quote].match(line, position)
         if end is None:
             return len(line)
         self.quote = ""
         return end.end()
 
-    def _piece(self, line: str, at: int) -> int:
-        match = _PIECE.match(line, at)
+    def _piece(self, line: str, position: int) -> int:
+        match = _PIECE.match(line, position)
         if match is None:
             return len(line)
         if match.lastgroup == "long":
@@ -175,29 +175,31 @@ def _is_escape(line: str) -> bool:
     return _ASSIGNED.fullmatch(text) is not None
 
 
-def _replace(found: Escapes, at: int) -> None:
+def _replace(translated: Escapes, start: int) -> None:
     """Replace the escape that begins in line `at`, with the lines that it goes on in."""
-    lines = found.lines
-    indent = _SPACE.match(lines[at])[0]  # type: ignore[index]
-    end = at
+    lines = translated.lines
+    indent = _SPACE.match(lines[start])[0]  # type: ignore[index]
+    end = start
     while lines[end].rstrip().endswith("\\") and end + 1 < len(lines):
         end += 1
-    whole = " ".join(line.strip().rstrip("\\").rstrip() for line in lines[at : end + 1]).strip()
-    lines[at] = indent + _python_of(whole, found)
-    lines[at + 1 : end + 1] = [""] * (end - at)
+    command = " ".join(line.strip().rstrip("\\").rstrip() for line in lines[start : end + 1]).strip()
+    lines[start] = indent + _python_of(command, translated)
+    lines[start + 1 : end + 1] = [""] * (end - start)
 
 
-def _replace_only_line(found: Escapes) -> bool:
+def _replace_only_line(translated: Escapes) -> bool:
     """Replace ``pip install x`` and the like, which IPython takes for a magic when they are all that a cell says."""
-    said = [at for at, line in enumerate(found.lines) if line.strip() and not line.lstrip().startswith("#")]
-    match = _AUTOMATIC.match(found.lines[said[0]].strip()) if len(said) == 1 else None
+    code_lines = [
+        index for index, line in enumerate(translated.lines) if line.strip() and not line.lstrip().startswith("#")
+    ]
+    match = _AUTOMATIC.match(translated.lines[code_lines[0]].strip()) if len(code_lines) == 1 else None
     if match is None or match[1] not in _WITHOUT_PERCENT:
         return False
-    found.lines[said[0]] = _python_of(f"%{found.lines[said[0]].strip()}", found)
+    translated.lines[code_lines[0]] = _python_of(f"%{translated.lines[code_lines[0]].strip()}", translated)
     return True
 
 
-def _python_of(text: str, found: Escapes) -> str:
+def _python_of(text: str, translated: Escapes) -> str:
     """Return the Python that stands for an escape, and take note of what it may do."""
     assigned = _ASSIGNED.fullmatch(text) if text[0] not in "%!?,;/" else None
     escape = assigned["escape"] if assigned else text
@@ -206,10 +208,10 @@ def _python_of(text: str, found: Escapes) -> str:
         return "pass"
     name = _magic_name(escape)
     if name in _TIMED:
-        return _timed(escape, name, target, found)
-    found.magics.append(text)
+        return _timed(escape, name, target, translated)
+    translated.magics.append(text)
     if name not in HARMLESS or (assigned and name not in ("env", "pwd")):
-        found.unknown.append(_sentence(escape))
+        translated.unknown.append(_sentence(escape))
     return target + (_expanded(escape) or "...") if target else _expanded(escape) or "pass"
 
 
@@ -218,16 +220,16 @@ def _magic_name(escape: str) -> str:
     return match[1] if match else ""
 
 
-def _timed(escape: str, name: str, target: str, found: Escapes) -> str:
+def _timed(escape: str, name: str, target: str, translated: Escapes) -> str:
     """Return the statement that a magic only measures; what ``%timeit`` runs binds nothing outside."""
-    rest = _MAGIC_NAME.sub("", escape, count=1)
-    statement = rest if name == "time" else _OPTIONS.sub("", rest, count=1)
+    arguments = _MAGIC_NAME.sub("", escape, count=1)
+    statement = arguments if name == "time" else _OPTIONS.sub("", arguments, count=1)
     statement = statement.rstrip(" ;")
     if not statement or not _parses(statement):
         return f"{target}..." if target else "pass"
     if name in ("time", "prun"):
         return target + statement
-    found.magics.append(escape)
+    translated.magics.append(escape)
     if not target and not _parses(statement, "eval"):
         return f"def _timed_(): {statement}"
     return f"{target}({statement},)" if _parses(statement, "eval") else f"{target}..."

@@ -1,4 +1,4 @@
-"""Exploration between two steps that changes what passes between them: the notebook sees it, the pipeline does not."""
+"""Exploratory cells that change a value on its way between two steps: the pipeline does not see the change."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from jupyter_pipelines.notebook.shared import Computed, Entry, Index
 from jupyter_pipelines.pipeline.data import Upstream
 
 
-def exploration_faults(faces: Mapping[str, Interface], index: Index) -> Iterator[Fault]:
+def exploration_faults(interfaces: Mapping[str, Interface], index: Index) -> Iterator[Fault]:
     """Yield a warning for every exploratory line that binds or changes an input on its way to a step."""
-    told: set[tuple[str, int, int]] = set()
-    for face in faces.values():
-        for one in face.inputs.values():
-            if not isinstance(one.source, Upstream) or one.source.step not in faces:
+    reported: set[tuple[str, int, int]] = set()
+    for interface in interfaces.values():
+        for step_input in interface.inputs.values():
+            if not isinstance(step_input.source, Upstream) or step_input.source.step not in interfaces:
                 continue
-            name = one.source.output
-            between = (faces[one.source.step].draft.last + 1, 0), (face.draft.first, 0)
-            found = next(iter(index.bound_between(name, *between)), None) or index.changed_between(name, *between)
-            if found is not None and (name, *found.position) not in told:
-                told.add((name, *found.position))
-                yield _unseen(face, one.source, found)
+            name = step_input.source.output
+            between = (interfaces[step_input.source.step].draft.last + 1, 0), (interface.draft.first, 0)
+            change = next(iter(index.bound_between(name, *between)), None) or index.changed_between(name, *between)
+            if change is not None and (name, *change.position) not in reported:
+                reported.add((name, *change.position))
+                yield _unseen(interface, step_input.source, change)
 
 
-def _unseen(face: Interface, source: Upstream, found: Entry) -> Fault:
+def _unseen(interface: Interface, source: Upstream, change: Entry) -> Fault:
     name = source.output
-    text = found.text if isinstance(found, Computed) else found.code.source.partition("\n")[0]
-    message = f"cell {found.cell} changes `{name}` on its way from step `{source.step}` to step `{face.draft.name}`"
-    help_text = f"begin cell {found.cell} with `%%step NAME -i {name} -o {name}`, or let it work under another name"
+    text = change.text if isinstance(change, Computed) else change.code.source.partition("\n")[0]
+    message = (
+        f"cell {change.cell} changes `{name}` on its way from step `{source.step}` to step `{interface.draft.name}`"
+    )
+    help_text = f"begin cell {change.cell} with `%%step NAME -i {name} -o {name}`, or let it work under another name"
     notes = (
-        f"cell {found.cell}, line {found.line}: {text[:80]}",
+        f"cell {change.cell}, line {change.line}: {text[:80]}",
         "an exploratory cell is no part of the pipeline: steps get what the step before made",
     )
-    place = face.draft.headers[0].place
-    return fault(face.draft, "JP218", message, help_text, place, severity="warning", notes=notes)
+    place = interface.draft.headers[0].place
+    return fault(interface.draft, "JP218", message, help_text, place, severity="warning", notes=notes)

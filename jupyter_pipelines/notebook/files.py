@@ -50,7 +50,7 @@ class Files(NamedTuple):
 
 
 def files_read(sources: Iterable[str], parameters: Collection[str] = ()) -> Files:
-    """Return the files that pieces of code, which run one after the other, read by a name written in them.
+    """Return the files that pieces of code, run in this order, read by a name written in them.
 
     A name may stand in a constant (``DATA = "data.csv"``), be handed to a function, or be joined of several. Of what is
     listed (``glob("data/*.csv")``, ``os.listdir("data")``) all that may be found counts. URLs are left out, and so is
@@ -63,27 +63,29 @@ def files_read(sources: Iterable[str], parameters: Collection[str] = ()) -> File
     if not any(use.kind in ("reads", "lists") for use in uses):
         return Files()
     texts = Texts(sources, parameters)
-    known = [(use.kind, list(dict.fromkeys(one for text in use.texts for one in texts.of(text)))) for use in uses]
-    filled = {one for kind, found in known for one in (found if kind == "fills" else ())}
+    known = [(use.kind, list(dict.fromkeys(path for text in use.texts for path in texts.of(text)))) for use in uses]
+    filled = {path for kind, candidates in known for path in (candidates if kind == "fills" else ())}
     touched = (text for use in uses if use.kind == "touches" for text in use.texts)
-    filled |= {dirname(one.replace(JOINT, "/")) for text in touched for one in texts.like(text)}
+    filled |= {dirname(path.replace(JOINT, "/")) for text in touched for path in texts.like(text)}
     read: dict[str, None] = {}
     own: set[str] = set()
-    for kind, found in known:
+    for kind, candidates in known:
         if kind == "writes":
-            own |= set(found) if len(found) == 1 else set()
+            own |= set(candidates) if len(candidates) == 1 else set()
         elif kind == "reads":
-            read |= dict.fromkeys(one for one in found if one not in own)
+            read |= dict.fromkeys(path for path in candidates if path not in own)
         elif kind == "lists":
-            read |= dict.fromkeys(one for one in found if not _is_filled(one, filled))
-    paths = (path_of(one) for one in read if not names_in(one))
-    return Files(tuple(dict.fromkeys(filter(None, paths))), tuple(one for one in read if names_in(one)))
+            read |= dict.fromkeys(path for path in candidates if not _is_filled(path, filled))
+    paths = (path_of(path) for path in read if not names_in(path))
+    return Files(tuple(dict.fromkeys(filter(None, paths))), tuple(path for path in read if names_in(path)))
 
 
 def _is_filled(listed: str, filled: Collection[str]) -> bool:
-    """Tell whether a folder or pattern may hold what the code itself puts there."""
+    """Return whether a folder or pattern may hold what the code itself puts there."""
     text = listed.replace(JOINT, "/")
-    return any(text == one or text.startswith(f"{one}/") or one.startswith(f"{text}/") for one in filled if one)
+    return any(
+        text == folder or text.startswith(f"{folder}/") or folder.startswith(f"{text}/") for folder in filled if folder
+    )
 
 
 class Use(NamedTuple):
@@ -93,7 +95,7 @@ class Use(NamedTuple):
     ----------
     kind : {"reads", "lists", "writes", "touches", "fills", "asks", "changes"}
         Reads it, looks for files in it or like it, certainly makes it anew whatever was there before, may make it,
-        makes it as a folder, asks it as a database, or changes one, whichever it is.
+        makes it as a folder, queries it as a database, or changes some database.
     texts : tuple of str
         Templates of what its path may be.
     """
@@ -131,8 +133,8 @@ def _certain_calls(statement: ast.stmt) -> Iterator[ast.Call]:
 
 
 def _use(kind: Kind, texts: Iterable[str]) -> Use | None:
-    found = tuple(texts)
-    return Use(kind, found) if found else None
+    templates = tuple(texts)
+    return Use(kind, templates) if templates else None
 
 
 def _written_by(call: ast.Call) -> Use | None:
@@ -157,13 +159,13 @@ def _owner(call: ast.Call) -> ast.expr | None:
 
 def _first(call: ast.Call) -> tuple[str, ...]:
     """Return what the first argument may be, by whatever word it is given."""
-    words = [one.value for one in call.keywords if one.arg in _FIRST]
+    words = [keyword.value for keyword in call.keywords if keyword.arg in _FIRST]
     return texts_of(next(iter([*call.args, *words]), None))
 
 
-def _mode(call: ast.Call, at: int) -> str:
+def _mode(call: ast.Call, position: int) -> str:
     """Return the mode that ``open`` is called with; empty when it is not written out."""
-    modes = [one.value for one in call.keywords if one.arg == "mode"] + call.args[at : at + 1]
+    modes = [keyword.value for keyword in call.keywords if keyword.arg == "mode"] + call.args[position : position + 1]
     mode = modes[0].value if modes and isinstance(modes[0], ast.Constant) else ""
     return "".join(sorted(set(str(mode)) - set("bt")))
 
@@ -195,7 +197,7 @@ def _listed_by(call: ast.Call) -> Use | None:
 
 
 def _asked_by(call: ast.Call) -> Use | None:
-    """Return the database that `call` opens, or that it changes one."""
+    """Return the database that `call` opens, or the use ``changes`` when it changes some database."""
     name, owner = called(call), _owner(call)
     if name == "connect" and isinstance(owner, ast.Name) and owner.id in _DATABASES:
         return _use("asks", _first(call))
@@ -211,8 +213,8 @@ def _filled_by(call: ast.Call) -> Use | None:
     return _use("fills", _first(call) or texts_of(_owner(call)))
 
 
-def _writes(call: ast.Call, at: int) -> bool:
+def _writes(call: ast.Call, position: int) -> bool:
     """Return whether ``open`` is asked for anything but reading."""
-    modes = [one.value for one in call.keywords if one.arg == "mode"] + call.args[at : at + 1]
+    modes = [keyword.value for keyword in call.keywords if keyword.arg == "mode"] + call.args[position : position + 1]
     mode = modes[0].value if modes and isinstance(modes[0], ast.Constant) else "r"
     return bool(set(str(mode)) & set("wax+")) or (bool(modes) and not isinstance(modes[0], ast.Constant))

@@ -1,4 +1,4 @@
-"""The top level of code, followed along its branches: what is bound where, and under which names an object goes."""
+"""Dataflow of top-level code along its branches: which names are bound where, and which names share an object."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class State:
     dead: bool = False
 
     def copy(self) -> State:
-        """Return the same, to be changed apart."""
+        """Return an independent copy."""
         return State(set(self.definite), set(self.possible), dict(self.aliases), self.dead)
 
 
 def merged(states: Iterable[State]) -> State:
     """Return what is known where several ways meet; those that lead nowhere do not count."""
-    every = list(states)
-    alive = [state for state in every if not state.dead]
+    all_states = list(states)
+    alive = [state for state in all_states if not state.dead]
     if not alive:
-        return every[0]
+        return all_states[0]
     if len(alive) == 1:
         return alive[0]
     definite = set.intersection(*(state.definite for state in alive))
@@ -52,10 +52,10 @@ def merged(states: Iterable[State]) -> State:
 
 
 def _merged_roots(name: str, states: list[State]) -> Roots:
-    found = [_roots(state, name) for state in states]
-    if all(roots == found[0] for roots in found):
-        return found[0]
-    return {root: False for roots in found for root in roots}
+    root_sets = [_roots(state, name) for state in states]
+    if all(roots == root_sets[0] for roots in root_sets):
+        return root_sets[0]
+    return {root: False for roots in root_sets for root in roots}
 
 
 def _roots(state: State, name: str) -> Roots:
@@ -72,7 +72,7 @@ class Ways(NamedTuple):
 
 
 class Flow:
-    """The scope of the top level."""
+    """The scope of the top level, with the state at the current point of the code."""
 
     def __init__(self) -> None:
         self.state = State()
@@ -154,7 +154,7 @@ class Flow:
         self.calls.append(call)
 
     def declare(self, names: list[str]) -> None:
-        """Nothing: at the top level, ``global`` means nothing."""
+        """Do nothing: at the top level, ``global`` has no effect."""
 
     # Functions: what they do counts once their name is used
 
@@ -177,9 +177,9 @@ class Flow:
     def _fire(self, later: Later) -> None:
         waiting = [later]
         while waiting:
-            one = waiting.pop()
-            self._happen(one)
-            waiting += [self.pending.pop(name) for name in one.reads if name in self.pending]
+            usage = waiting.pop()
+            self._happen(usage)
+            waiting += [self.pending.pop(name) for name in usage.reads if name in self.pending]
 
     def _happen(self, later: Later) -> None:
         for name, read in later.reads.items():
@@ -196,7 +196,7 @@ class Flow:
 
     def _outside(self, call: Call) -> Call:
         """Return a call out of a function with those arguments that mean names outside here."""
-        kept = tuple((at, root) for at, name in call.arguments for root in self.roots(name))
+        kept = tuple((index, root) for index, name in call.arguments for root in self.roots(name))
         return call._replace(arguments=kept)
 
     # Branches
@@ -231,7 +231,7 @@ class Flow:
     # The end
 
     def finish(self) -> None:
-        """Settle what depends on the whole of the code."""
+        """Resolve what depends on all of the code."""
         for name, read in self._fired:
             # The function may well have been called only after what binds the name further down.
             sure = read.sure and name not in self.ever
@@ -241,9 +241,9 @@ class Flow:
             self.unused.merge(later)
 
     def aliases(self) -> dict[str, str]:
-        """Return the names that at the end certainly stand for the object of one outside name."""
-        found = self.state.aliases.items()
-        return {name: root for name, roots in found if len(roots) == 1 for root, sure in roots.items() if sure}
+        """Return the names that at the end certainly stand for the object of a single outside name."""
+        aliases = self.state.aliases.items()
+        return {name: root for name, roots in aliases if len(roots) == 1 for root, sure in roots.items() if sure}
 
     def bound(self) -> dict[str, Bind]:
         """Return what is bound at the end."""

@@ -1,4 +1,4 @@
-"""Inferred interfaces written into the headers of a notebook."""
+"""Write inferred interfaces into the headers of a notebook."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def freeze(path: str | Path, pipeline: Pipeline) -> list[int]:
     Raises
     ------
     NotebookError
-        It cannot be read, or is another one by now (JP104).
+        It cannot be read, or has changed since it was read (JP104).
     """
     path = Path(path)
     cells = {cell.number: cell for cell in read_document(path).cells}
@@ -62,16 +62,20 @@ def inferred_options(step: Step) -> dict[str, str]:
     """Return, by option name, the items of `step` that were inferred, as a header spells them; none that are empty."""
     spelled: dict[Section, Iterable[str]] = {
         "inputs": map(_spelled_input, step.inputs),
-        "outputs": (one.name if one.format is None else f"{one.name}:{one.format}" for one in step.outputs),
+        "outputs": (
+            output.name if output.format is None else f"{output.name}:{output.format}" for output in step.outputs
+        ),
         "parameters": step.parameters,
     }
-    found = {_SECTIONS[section].name: " ".join(spelled[section]) for section in _SECTIONS if section in step.inferred}
-    return {name: items for name, items in found.items() if items}
+    items_by_option = {
+        _SECTIONS[section].name: " ".join(spelled[section]) for section in _SECTIONS if section in step.inferred
+    }
+    return {name: items for name, items in items_by_option.items() if items}
 
 
-def _spelled_input(one: Input) -> str:
-    same = isinstance(one.source, Upstream) and one.source.output == one.name
-    return one.name if same else f"{one.name}={one.source}"
+def _spelled_input(step_input: Input) -> str:
+    same = isinstance(step_input.source, Upstream) and step_input.source.output == step_input.name
+    return step_input.name if same else f"{step_input.name}={step_input.source}"
 
 
 def _heads(cell: Cell, step: Step) -> bool:
@@ -97,7 +101,7 @@ def with_options(cell: Cell, step: Step, options: Mapping[str, str]) -> str:
 
 
 def _joined(texts: list[str], width: int) -> str:
-    """Return options that go to one place, in further lines where one gets too long."""
+    """Return options that go to one place, in further lines where a line gets too long."""
     joined = ""
     for text in texts:
         width += len(text)

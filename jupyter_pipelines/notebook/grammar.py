@@ -1,4 +1,4 @@
-"""The grammar of a header: words in, a :class:`Header` and every fault out."""
+"""The parser of headers: words in, a :class:`Header` and every fault out."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _position(fault: Fault) -> tuple[int, int]:
 
 
 class _Parser:
-    """Reads one header."""
+    """Parses a header."""
 
     def __init__(self, mark: Mark) -> None:
         self.mark = mark
@@ -121,10 +121,10 @@ class _Parser:
         name = self._name()
         for option, values in self._groups():
             self._read(option, values)
-        found: dict[str, Any] = {_FIELDS[key]: tuple(items) for key, items in self.items.items()}
-        found |= {key.replace("-", "_"): value for key, value in self.values.items()}
+        fields: dict[str, Any] = {_FIELDS[key]: tuple(items) for key, items in self.items.items()}
+        fields |= {key.replace("-", "_"): value for key, value in self.values.items()}
         return Header(
-            kind="step", name=name, place=self.mark.place, form=self.mark.form, foreach=tuple(self.axes), **found
+            kind="step", name=name, place=self.mark.place, form=self.mark.form, foreach=tuple(self.axes), **fields
         )
 
     def fault(
@@ -151,11 +151,11 @@ class _Parser:
         words = [] if any(map(_is_key, self.words)) else [word.shown for word in self.words]
         message = "the step has no name"
         if name:
-            message = f"the name of the step comes first; here `{name.shown}` was taken for one more item"
+            message = f"the name of the step comes first; here `{name.shown}` was taken for another item"
         elif words:
             message = "the name of the step comes first, and here is none"
-        whole = _written(self.mark.form, " ".join([name.shown if name else "NAME", *words]))
-        self.fault(message, f"write `{whole}`", name)
+        header = _written(self.mark.form, " ".join([name.shown if name else "NAME", *words]))
+        self.fault(message, f"write `{header}`", name)
         return name.text if name else ""
 
     def _swallowed(self) -> int:
@@ -167,7 +167,7 @@ class _Parser:
         return last if len(values) > (0 if _takes_nothing(option) else 1) else 0
 
     def _not_expected(self, word: Word, leading: list[Word]) -> None:
-        joined = amounts.propose_step_name("_".join(one.text for one in leading))
+        joined = amounts.propose_step_name("_".join(leading_word.text for leading_word in leading))
         form = self.mark.form
         self.fault(
             f"`{word.shown}` is not expected behind the name of the step",
@@ -280,13 +280,13 @@ class _Parser:
         if not values:
             self._lacking(option)
         try:
-            for one in axes.written(values):
-                self._axis(option, axes.axis(one))
+            for raw_axis in axes.written(values):
+                self._axis(option, axes.axis(raw_axis))
         except axes.Unreadable as error:
             self.fault(error.message, error.suggestion, error.word)
 
     def _axis(self, option: Option, axis: Axis) -> None:
-        if any(one.name == axis.name for one in self.axes):
+        if any(earlier.name == axis.name for earlier in self.axes):
             spelt = _spelling(option, self.mark.form)
             message = f"`{axis.name}` stands twice behind `{spelt}`"
             suggestion = f"write all its values behind one `{axis.name}=`"
@@ -312,25 +312,25 @@ class _Parser:
             self._item(option, word)
 
     def _whole(self, values: list[Word]) -> Iterator[Word]:
-        """Yield the words that are whole items; those torn apart by spaces around ``=`` are one fault."""
-        rest = list(values)
-        while rest:
-            word = rest.pop(0)
-            torn = 0 if word.shown.partition("=")[2] else 2 if rest and rest[0].shown == "=" else 1
-            if torn and (word.shown.endswith("=") or (rest and rest[0].shown.startswith("="))):
-                self._torn([word, *rest[:torn]])
-                del rest[:torn]
+        """Yield the words that are whole items; an item torn apart by spaces around ``=`` is a single fault."""
+        remaining = list(values)
+        while remaining:
+            word = remaining.pop(0)
+            torn = 0 if word.shown.partition("=")[2] else 2 if remaining and remaining[0].shown == "=" else 1
+            if torn and (word.shown.endswith("=") or (remaining and remaining[0].shown.startswith("="))):
+                self._torn([word, *remaining[:torn]])
+                del remaining[:torn]
             else:
                 yield word
 
     def _torn(self, words: list[Word]) -> None:
-        whole = "".join(word.shown for word in words)
-        if whole.startswith("=") or whole.endswith("="):
+        joined = "".join(word.shown for word in words)
+        if joined.startswith("=") or joined.endswith("="):
             self._unfinished(words[0], "=")
             return
         self.fault(
             f"`{words[0].shown}` and what belongs to it are apart: an item has no spaces around `=`",
-            f"write `{whole}`",
+            f"write `{joined}`",
             words[0],
         )
 
@@ -388,7 +388,7 @@ class _Parser:
 
     def _add(self, option: Option, item: Item) -> None:
         items = self.items.setdefault(option.name, [])
-        if any(one.name == item.name for one in items):
+        if any(earlier.name == item.name for earlier in items):
             self.faults.append(
                 Fault(
                     code="JP106",
@@ -431,8 +431,8 @@ def _spelling(option: Option, form: Form) -> str:
     return f"#| {option.name}:" if form == "comment" else option.short or option.long
 
 
-def _written(form: Form, rest: str) -> str:
-    return f"#| step: {rest}" if form == "comment" else f"%%step {rest}"
+def _written(form: Form, arguments: str) -> str:
+    return f"#| step: {arguments}" if form == "comment" else f"%%step {arguments}"
 
 
 def _short(text: str) -> str:

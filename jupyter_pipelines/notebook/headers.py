@@ -31,7 +31,7 @@ class Split:
     header : Header or None
         What the cell says about itself, as far as it can be read; None when it says nothing.
     body : str
-        What a kernel runs. Without a header, the cell itself. With one, its lines are comments, and magics such as
+        What a kernel runs. Without a header, the cell itself. With a header, its lines are comments, and magics such as
         ``%%time`` stand first, so that it has as many lines as the cell and code keeps its line numbers. Only above
         the magic of another language, whose cell must not get our comments, the top is dropped.
     offset : int
@@ -69,18 +69,18 @@ def split_cell(source: str, number: int = 0, tags: tuple[str, ...] = ()) -> Spli
         return _tagged(source, number, tags, tuple(layout.faults))
     first, *others = layout.marks
     header, faults = parse(first)
-    found = [*layout.faults, *faults, *(second_header(mark.place, first) for mark in others)]
+    all_faults = [*layout.faults, *faults, *(second_header(mark.place, first) for mark in others)]
     body, offset = _body(layout, first)
-    return Split(header=header, body=body, offset=offset, faults=tuple(sorted(found, key=_position)))
+    return Split(header=header, body=body, offset=offset, faults=tuple(sorted(all_faults, key=_position)))
 
 
 def _position(fault: Fault) -> tuple[int, int]:
     return (fault.place.line, fault.place.column) if fault.place else (0, 0)
 
 
-def _tagged(source: str, number: int, tags: tuple[str, ...], found: tuple[Fault, ...]) -> Split:
+def _tagged(source: str, number: int, tags: tuple[str, ...], layout_faults: tuple[Fault, ...]) -> Split:
     header, faults = header_of_tags(tags, number) if tags else (None, ())
-    return Split(header=header, body=source, faults=(*found, *faults))
+    return Split(header=header, body=source, faults=(*layout_faults, *faults))
 
 
 def _body(layout: Layout, first: Mark) -> tuple[str, int]:
@@ -97,7 +97,7 @@ def _body(layout: Layout, first: Mark) -> tuple[str, int]:
 
 
 def _silent(line: Line, role: Role, first: Mark) -> str:
-    """Return a line of the top as a comment; ``#|`` lines of a header of their own are one already."""
+    """Return a line of the top as a comment; ``#|`` lines that make a header of their own are comments already."""
     if role == "header" or (role == "option" and first.form == "magic"):
         return f"{_indent(line.text)}# {line.text.lstrip()}".rstrip()
     return line.text

@@ -1,4 +1,4 @@
-"""Interfaces: what each step takes and makes, as declared or as its code and the other steps tell."""
+"""Interface of each step: its inputs, outputs and parameters, as declared or inferred from code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Reason = Literal["nobody", "step", "output", "itself"]
 
 
 class Lost(NamedTuple):
-    """A declared input that cannot be had: nobody makes the name, or there is no such step or output."""
+    """A declared input that is not found: no step produces the name, or the named step or output does not exist."""
 
     item: Item
     reason: Reason
@@ -37,7 +37,7 @@ class Lost(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Interface:
-    """What a step takes, makes and reaches.
+    """Inputs, outputs, parameters and dependencies of a step.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Interface:
     reached : Reached
         The modules and packages it reaches.
     lost : list of Lost
-        Declared inputs that cannot be had.
+        Declared inputs that are not found.
     """
 
     draft: Draft
@@ -67,7 +67,7 @@ class Interface:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """What cannot be known of it, one sentence each."""
+        """What cannot be determined about it: a list of sentences."""
         return tuple(dict.fromkeys([*self.reach.unknown, *self.reached.unknown]))
 
 
@@ -80,7 +80,7 @@ def infer(
     folder: Path,
     witness: Witness,
 ) -> tuple[Mapping[str, Interface], Makers]:
-    """Return the interfaces of all steps by name, and who makes what.
+    """Return the interfaces of all steps by name, and the index of the steps that produce names.
 
     Parameters
     ----------
@@ -107,64 +107,66 @@ class _Inference:
     """The interfaces of all steps of a notebook."""
 
     def __init__(
-        self, drafts: Sequence[Draft], around: Surroundings, modules: Modules, folder: Path, witness: Witness
+        self, drafts: Sequence[Draft], context: Surroundings, modules: Modules, folder: Path, witness: Witness
     ) -> None:
         self.faces = {draft.name: Interface(draft) for draft in drafts}
-        self.around = around
-        self.makers = around.makers
+        self.around = context
+        self.makers = context.makers
         self.modules = modules
         self.folder = folder
         self.witness = witness
 
     def run(self) -> None:
-        for face in self.faces.values():
-            for item in face.draft.items("outputs") or ():
-                face.outputs[item.name] = _declared_output(item)
-        for face in self.faces.values():
-            face.reach = reach(face.draft, self.around)
-            face.reached = self.modules.reach(face.reach.imports)
-            self._take(face)
-        for face in self.faces.values():
-            self._settle_outputs(face)
-            face.parameters = _parameters(face, self.around.parameters)
+        for interface in self.faces.values():
+            for item in interface.draft.items("outputs") or ():
+                interface.outputs[item.name] = _declared_output(item)
+        for interface in self.faces.values():
+            interface.reach = reach(interface.draft, self.around)
+            interface.reached = self.modules.reach(interface.reach.imports)
+            self._take(interface)
+        for interface in self.faces.values():
+            self._settle_outputs(interface)
+            interface.parameters = _parameters(interface, self.around.parameters)
 
     # Inputs
 
-    def _take(self, face: Interface) -> None:
-        optional = {item.name for item in face.draft.optional}
-        for item in face.draft.items("inputs") or ():
-            source = self._source(item, face) if item.name.isidentifier() else None
+    def _take(self, interface: Interface) -> None:
+        optional = {item.name for item in interface.draft.optional}
+        for item in interface.draft.items("inputs") or ():
+            source = self._source(item, interface) if item.name.isidentifier() else None
             if source is not None:
                 is_optional = item.name in optional
-                face.inputs[item.name] = Input(name=item.name, source=source, optional=is_optional, place=item.place)
-        for name, (making, _need) in face.reach.taken.items():
+                interface.inputs[item.name] = Input(
+                    name=item.name, source=source, optional=is_optional, place=item.place
+                )
+        for name, (making, _need) in interface.reach.taken.items():
             source = self._from(making.draft, name)
-            face.inputs[name] = Input(name=name, source=source, optional=name in optional)
+            interface.inputs[name] = Input(name=name, source=source, optional=name in optional)
 
-    def _source(self, item: Item, face: Interface) -> Upstream | FileSource | None:
+    def _source(self, item: Item, interface: Interface) -> Upstream | FileSource | None:
         if item.locator is None:
-            return self._by_name(item, face)
+            return self._by_name(item, interface)
         match = _UPSTREAM.fullmatch(item.locator)
         if match is None:
             return FileSource(path=item.locator)
-        return self._by_locator(item, match[1], match[2], face)
+        return self._by_locator(item, match[1], match[2], interface)
 
-    def _by_name(self, item: Item, face: Interface) -> Upstream | None:
-        draft, cell = face.draft, item.place.cell
+    def _by_name(self, item: Item, interface: Interface) -> Upstream | None:
+        draft, cell = interface.draft, item.place.cell
         making = self.makers.maker(item.name, draft, cell) or self.makers.later_maker(item.name, draft, cell)
         if making is None:
-            face.lost.append(Lost(item, "itself" if self.makers.makes(draft, item.name) else "nobody"))
+            interface.lost.append(Lost(item, "itself" if self.makers.makes(draft, item.name) else "nobody"))
             return None
         return self._from(making.draft, item.name)
 
-    def _by_locator(self, item: Item, step: str, output: str, face: Interface) -> Upstream | FileSource | None:
+    def _by_locator(self, item: Item, step: str, output: str, interface: Interface) -> Upstream | FileSource | None:
         other = self.faces.get(step)
         if other is not None and self.makers.makes(other.draft, output):
             return self._from(other.draft, output)
         path = f"{step}.{output}"
         if self.witness.exists(self.folder / path) or (output.lower() in _ENDINGS and other is None):
             return FileSource(path=path)
-        face.lost.append(Lost(item, "step" if other is None else "output"))
+        interface.lost.append(Lost(item, "step" if other is None else "output"))
         return None
 
     def _from(self, maker: Draft, name: str) -> Upstream:
@@ -173,16 +175,16 @@ class _Inference:
 
     # Outputs and parameters
 
-    def _settle_outputs(self, face: Interface) -> None:
+    def _settle_outputs(self, interface: Interface) -> None:
         """Add inputs that the step changes to inferred outputs, and put these in the order of the code."""
-        draft = face.draft
+        draft = interface.draft
         if draft.items("outputs") is not None:
             return
         for name in draft.mutates:
-            if name in face.inputs and isinstance(face.inputs[name].source, Upstream):
-                face.outputs.setdefault(name, Output(name=name))
-        rank = {name: at for at, name in enumerate(draft.names.binds)}
-        face.outputs = dict(sorted(face.outputs.items(), key=lambda pair: rank.get(pair[0], -1)))
+            if name in interface.inputs and isinstance(interface.inputs[name].source, Upstream):
+                interface.outputs.setdefault(name, Output(name=name))
+        rank = {name: position for position, name in enumerate(draft.names.binds)}
+        interface.outputs = dict(sorted(interface.outputs.items(), key=lambda pair: rank.get(pair[0], -1)))
 
 
 def _declared_output(item: Item) -> Output:
@@ -192,27 +194,27 @@ def _declared_output(item: Item) -> Output:
     return Output(name=item.name, format=item.format, place=item.place)
 
 
-def _parameters(face: Interface, known: frozenset[str]) -> tuple[str, ...]:
+def _parameters(interface: Interface, known: frozenset[str]) -> tuple[str, ...]:
     """Return the parameters that a step declares or uses.
 
-    Those that only a ``%%setup`` cell uses are added to the declared ones: nobody can be asked to name them in the
-    header of every step.
+    Parameters that only a ``%%setup`` cell uses are added to the declared parameters: the headers of all steps would
+    have to name them otherwise.
     """
-    declared = [item.name for item in face.draft.items("parameters") or () if item.name in known]
-    return tuple(dict.fromkeys([*declared, *face.reach.parameters]))
+    declared = [item.name for item in interface.draft.items("parameters") or () if item.name in known]
+    return tuple(dict.fromkeys([*declared, *interface.reach.parameters]))
 
 
-def rebound_by(face: Interface, name: str, makers: Makers) -> Making | None:
-    """Return a step that binds an input of `face` again between the step that makes it and `face`, but keeps it.
+def rebound_by(interface: Interface, name: str, makers: Makers) -> Making | None:
+    """Return a step between the producer of an input and its user that binds the name again, but not as an output.
 
-    In the live notebook `face` would see that value.
+    In the live notebook the user would see that value.
     """
-    one = face.inputs[name]
-    source = one.source
+    step_input = interface.inputs[name]
+    source = step_input.source
     if not isinstance(source, Upstream) or source.output != name:
         return None
-    cell = face.draft.first
-    binding, making = makers.binder(name, face.draft, cell), makers.maker(name, face.draft, cell)
+    cell = interface.draft.first
+    binding, making = makers.binder(name, interface.draft, cell), makers.maker(name, interface.draft, cell)
     if binding is None or making is None or making.draft.name != source.step or binding.draft is making.draft:
         return None
     return binding if binding.cell > making.cell else None

@@ -34,7 +34,7 @@ class Item:
 
 
 def is_format(text: str) -> bool:
-    """Return whether `text` may name a format; nothing says that there is one of that name."""
+    """Return whether `text` may name a format; whether such a format exists is not checked."""
     return _FORMAT.fullmatch(text) is not None
 
 

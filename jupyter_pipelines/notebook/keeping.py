@@ -1,8 +1,8 @@
-"""What was found out about notebooks, kept for the next process: small JSON files in the user's own cache folder.
+"""Cache of analysis results between processes: small JSON files in the user's own cache folder.
 
-Not in the store and not beside the notebook: a project folder may come from somebody else, and what stands here is
-believed. Nothing here is needed: what cannot be written or read, or was written by other code or another Python, is
-found out anew. ``JUPYTER_PIPELINES_CACHE`` names another folder; ``0`` keeps nothing.
+Not in the store and not beside the notebook: a project folder may come from another user, and the content of these
+files is trusted. The cache is optional: an entry that cannot be written or read, or was written by another version of
+this package or of Python, is computed again. ``JUPYTER_PIPELINES_CACHE`` names another folder; ``0`` turns it off.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from jupyter_pipelines import __version__
 
 VARIABLE = "JUPYTER_PIPELINES_CACHE"
 MOST = 256
-"""Files that are kept; the oldest go."""
+"""Largest number of files; the oldest are removed."""
 _ROOMS = (".", "notebook", "pipeline", "planning")
 _OTHERS_MAY_WRITE = 0o022
 _NO_MATTER = (OSError, TypeError, ValueError, LookupError, RuntimeError)
 
 
 def load(kind: str, about: str) -> Any:
-    """Return what was kept of a kind about a thing, or None."""
+    """Return the content saved for `kind` and `about`, or None."""
     with contextlib.suppress(*_NO_MATTER):
         with open(_path(kind, about), "rb", opener=_opener) as file:
             if not _is_ours(os.fstat(file.fileno())):
@@ -39,7 +39,7 @@ def load(kind: str, about: str) -> Any:
 
 
 def save(kind: str, about: str, content: Any) -> None:
-    """Keep something for :func:`load`; nothing happens if that is not possible."""
+    """Save `content` for :func:`load`; do nothing if that is not possible."""
     with contextlib.suppress(*_NO_MATTER):
         path = _path(kind, about)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -53,12 +53,12 @@ def save(kind: str, about: str, content: Any) -> None:
 
 
 def folder() -> Path:
-    """Return where things are kept.
+    """Return the cache folder.
 
     Raises
     ------
     FileNotFoundError
-        Nothing is to be kept.
+        The cache is turned off.
     """
     chosen = os.environ.get(VARIABLE)
     if chosen == "0":
@@ -67,7 +67,7 @@ def folder() -> Path:
 
 
 def _usual() -> Path:
-    """Return where the programs of a user keep what can be made anew."""
+    """Return the folder for caches of all programs of the user."""
     if os.name == "nt":
         return Path(os.environ["LOCALAPPDATA"]) if "LOCALAPPDATA" in os.environ else Path.home() / "AppData" / "Local"
     if sys.platform == "darwin":
@@ -81,7 +81,7 @@ def _path(kind: str, about: str) -> Path:
 
 
 def _head(content: bytes) -> bytes:
-    """Return the first line of a file: who made it, and a checksum of the rest."""
+    """Return the first line of a file: the fingerprint of the code that wrote it, and a checksum of the content."""
     return f"{MAKER} {hashlib.sha256(content).hexdigest()}".encode("ascii")
 
 
@@ -90,13 +90,13 @@ def _opener(path: str, flags: int) -> int:
 
 
 def _is_ours(status: os.stat_result) -> bool:
-    """Tell whether nobody but the user can have written a file."""
+    """Return whether only the user can have written a file."""
     mine = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
     return stat.S_ISREG(status.st_mode) and mine and not status.st_mode & _OTHERS_MAY_WRITE
 
 
 def _make_room(place: Path) -> None:
-    """Remove the oldest files, so that one more can come."""
+    """Remove the oldest files, so that another file fits."""
     files = sorted((entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(place))
     for _, path in files[: max(0, len(files) + 1 - MOST)]:
         with contextlib.suppress(OSError):
@@ -104,18 +104,18 @@ def _make_room(place: Path) -> None:
 
 
 def _maker() -> str:
-    """Return what tells our code and this Python from any other, also while somebody works on our code."""
+    """Return a fingerprint of this package and this Python; it changes with every edit of the package's files, too."""
     marks = [sys.version, sys.implementation.name, __version__]
     package = Path(__file__).parents[1]
     try:
-        for room in _ROOMS:
-            entries = sorted(os.scandir(package / room), key=lambda entry: entry.name)
+        for subpackage in _ROOMS:
+            entries = sorted(os.scandir(package / subpackage), key=lambda entry: entry.name)
             files = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".py")]
-            marks += [f"{room}/{name} {status.st_size} {status.st_mtime_ns}" for name, status in files]
+            marks += [f"{subpackage}/{name} {status.st_size} {status.st_mtime_ns}" for name, status in files]
     except OSError:
-        return ""  # not in files: nothing is kept, and nothing believed
+        return ""  # not in files: nothing is saved, and nothing loaded
     return hashlib.sha256("\n".join(marks).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-# Found out before more of our code is imported: what an update brings meanwhile is not mistaken for what runs here.
+# Computed before more modules are imported: an update in the meantime must not pass for the code that runs here.
 MAKER = _maker()

@@ -1,4 +1,4 @@
-"""The top of a cell: which of its lines are header, magic or comment, and whether a header stands where it must not.
+"""Roles of the lines at the top of a cell (header, magic, comment), and headers in places where they are not allowed.
 
 The top is made of blank lines, comments, ``#|`` lines, headers with the lines they go on in, and cell magics; it ends
 with the first line that is anything else, or behind a magic whose cell is not Python.
@@ -66,7 +66,7 @@ class Mark:
 
 @dataclass(slots=True)
 class Layout:
-    """The lines of a cell, and what the top ones are.
+    """The lines of a cell, and the roles of its top lines.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class _Entry:
 
 
 def lay_out(source: str, cell: int) -> Layout:
-    """Return what the lines at the top of a cell are."""
+    """Return the layout of a cell: the roles of the lines at its top."""
     reader = _Top(Layout(lines_of(source, cell)))
     reader.read()
     _find_strays(reader.layout, source)
@@ -124,7 +124,7 @@ class _Top:
         return self.layout.lines[len(self.layout.roles)]
 
     def _take(self, line: Line) -> bool:
-        """Take note of `line`, and say whether the top goes on behind it."""
+        """Record the role of `line`, and return whether the top continues below it."""
         if header := _HEADER.match(line.text):
             return self._header(line, header)
         if magic := _MAGIC.match(line.text):
@@ -203,13 +203,15 @@ class _Top:
     def _join_entries(self) -> None:
         """Turn the ``#|`` lines into headers of their own, or into a part of the magic's."""
         heads = [entry for entry in self.entries if _head_kind(entry)]
-        ours = [entry for entry in self.entries if entry not in heads and not _is_foreign(entry)]
+        own_entries = [entry for entry in self.entries if entry not in heads and not _is_foreign(entry)]
         self.layout.marks.extend(_comment_mark(entry) for entry in heads)
         self.layout.marks.sort(key=lambda mark: (mark.place.line, mark.place.column))
         if self.layout.marks:
-            self._extend_mark(heads + ours, [word for entry in ours for word in _as_option(entry)])
+            self._extend_mark(heads + own_entries, [word for entry in own_entries for word in _as_option(entry)])
         else:
-            self.layout.faults.extend(_nameless(e) for e in ours[:1] if {one.key.text for one in ours} & _CERTAIN)
+            self.layout.faults.extend(
+                _nameless(first) for first in own_entries[:1] if {entry.key.text for entry in own_entries} & _CERTAIN
+            )
 
     def _extend_mark(self, entries: list[_Entry], words: list[Word]) -> None:
         mark = self.layout.marks[0]
@@ -223,7 +225,7 @@ _CERTAIN = frozenset({"in", "out", "param", "retries", "optional"})
 
 
 def _head_kind(entry: _Entry) -> Kind | None:
-    """Return which header the line is, if it is one; ``#| params: x`` is not, ``#| params`` is."""
+    """Return the kind of header that the line is, or None: ``#| params: x`` is no header, ``#| params`` is."""
     key, words = entry.key.text, [word.text for word in entry.words]
     if key == "step":
         return "step"
@@ -257,14 +259,14 @@ def _as_option(entry: _Entry) -> Iterator[Word]:
 
 
 def _find_strays(layout: Layout, source: str) -> None:
-    """Complain about headers below the top, unless they stand in a string."""
+    """Report headers below the top, unless they stand in a string."""
     if layout.opaque:
         return
     top = sum(len(line.text) + len(line.end) for line in layout.lines[: len(layout.roles)])
-    found = list(_STRAY.finditer(source, top))
-    ends = {match.start(): match.end() for match in _STRINGS.finditer(source, top)} if found else {}
+    matches = list(_STRAY.finditer(source, top))
+    ends = {match.start(): match.end() for match in _STRINGS.finditer(source, top)} if matches else {}
     starts = list(ends)
-    for match in found:
+    for match in matches:
         before = bisect_left(starts, match.start(1))
         if not before or ends[starts[before - 1]] <= match.start(1):
             layout.faults.append(_stray(layout, source, match))
@@ -278,7 +280,7 @@ def _stray(layout: Layout, source: str, match: re.Match[str]) -> Fault:
         return second_header(place, layout.marks[0])
     return Fault(
         code="JP101",
-        message="a header stands at the top of its cell; this one has code above it",
+        message="a header stands at the top of its cell; this header has code above it",
         suggestion="move it to the first line of the cell, or split the cell here",
         place=place,
         label="line 1 is where it belongs",
@@ -286,10 +288,10 @@ def _stray(layout: Layout, source: str, match: re.Match[str]) -> Fault:
 
 
 def second_header(place: Place, first: Mark) -> Fault:
-    """Return the fault for one header too many."""
+    """Return the fault for a second header in a cell."""
     return Fault(
         code="JP101",
-        message="a cell has one header; this is a second one",
+        message="a cell has one header; this is a second header",
         suggestion="split the cell here, or take one of the headers away",
         place=place,
         label=f"the first is in line {first.place.line}",

@@ -1,4 +1,4 @@
-"""Values that a text can say, read without running anything: literals, and arithmetic of numbers."""
+"""Values of literal expressions, and of arithmetic of numbers, without running any code."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def _unary(node: ast.UnaryOp) -> Any:
 def _binary(node: ast.BinOp) -> Any:
     left, right = literal(node.left), literal(node.right)
     known = type(left) in (int, float) and type(right) in (int, float) and type(node.op) in _BINARY
-    # A power may be larger than memory; nobody writes such a default but to do harm.
+    # A power may be larger than memory.
     if not known or (isinstance(node.op, ast.Pow) and (abs(right) > _LARGEST_POWER or abs(left) > _LARGEST_POWER)):
         raise NotLiteral(node)
     return _BINARY[type(node.op)](left, right)
 
 
 def _call(node: ast.Call) -> Any:
-    """Read ``float("nan")`` and its kin, which have no literal of their own."""
+    """Evaluate ``float("nan")`` and ``float("inf")``, which have no literals."""
     known = isinstance(node.func, ast.Name) and node.func.id == "float" and len(node.args) == 1 and not node.keywords
     value = literal(node.args[0]) if known else None
     if not isinstance(value, str | int | float):
@@ -85,9 +85,9 @@ def _call(node: ast.Call) -> Any:
 
 _READERS: Mapping[type[ast.expr], Callable[[Any], Any]] = {
     ast.Constant: lambda node: node.value,
-    ast.List: lambda node: [literal(one) for one in node.elts],
-    ast.Tuple: lambda node: tuple(literal(one) for one in node.elts),
-    ast.Set: lambda node: {literal(one) for one in node.elts},
+    ast.List: lambda node: [literal(element) for element in node.elts],
+    ast.Tuple: lambda node: tuple(literal(element) for element in node.elts),
+    ast.Set: lambda node: {literal(element) for element in node.elts},
     ast.Dict: _dict,
     ast.UnaryOp: _unary,
     ast.BinOp: _binary,

@@ -1,4 +1,4 @@
-"""Which steps make a name, bind it for themselves, or define it."""
+"""Index of the steps that produce a name as an output, bind it, or define it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jupyter_pipelines.notebook.shared import Definition, Index
 
 
 class Making(NamedTuple):
-    """A step, and the cell from which on it has made a name."""
+    """A step that produces a name, and the cell where it has produced it."""
 
     cell: int
     draft: Draft
@@ -21,32 +21,32 @@ class Making(NamedTuple):
 
 @dataclass(slots=True)
 class _Row:
-    """Steps in the order in which they make one name."""
+    """The steps that produce the same name, in notebook order."""
 
     cells: list[int] = field(default_factory=list)
     drafts: list[Draft] = field(default_factory=list)
 
     def add(self, cell: int, draft: Draft) -> None:
-        at = bisect_left(self.cells, cell)
-        self.cells.insert(at, cell)
-        self.drafts.insert(at, draft)
+        index = bisect_left(self.cells, cell)
+        self.cells.insert(index, cell)
+        self.drafts.insert(index, draft)
 
     def before(self, cell: int, but: Draft) -> Making | None:
-        """Return the nearest step before `cell`, apart from one."""
-        at = bisect_left(self.cells, cell)
-        while at:
-            at -= 1
-            if self.drafts[at] is not but:
-                return Making(self.cells[at], self.drafts[at])
+        """Return the nearest step before `cell` other than `but`."""
+        index = bisect_left(self.cells, cell)
+        while index:
+            index -= 1
+            if self.drafts[index] is not but:
+                return Making(self.cells[index], self.drafts[index])
         return None
 
     def after(self, cell: int, but: Draft) -> Making | None:
-        """Return the first step in or behind `cell`, apart from one."""
-        at = bisect_left(self.cells, cell)
-        while at < len(self.cells):
-            if self.drafts[at] is not but:
-                return Making(self.cells[at], self.drafts[at])
-            at += 1
+        """Return the first step in or behind `cell` other than `but`."""
+        index = bisect_left(self.cells, cell)
+        while index < len(self.cells):
+            if self.drafts[index] is not but:
+                return Making(self.cells[index], self.drafts[index])
+            index += 1
         return None
 
 
@@ -54,7 +54,7 @@ _EMPTY = _Row()
 
 
 class Makers:
-    """Looks up steps by the names they make.
+    """Looks up steps by the names they produce.
 
     Parameters
     ----------
@@ -116,15 +116,15 @@ class Makers:
                 item.name: draft.cell_of(binds[item.name].spot) if item.name in binds else draft.last
                 for item in declared
             }
-        found = {name: draft.cell_of(bind.spot) for name, bind in binds.items() if bind.kind == "value"}
+        cells = {name: draft.cell_of(bind.spot) for name, bind in binds.items() if bind.kind == "value"}
         for name, mutation in draft.mutates.items():
             cell = draft.cell_of(mutation.spot)
             if name not in binds and self._is_object(name, draft, cell):
-                found[name] = cell
-        return found
+                cells[name] = cell
+        return cells
 
     def _is_object(self, name: str, draft: Draft, cell: int) -> bool:
-        """Return whether `name` stands for an object that steps can hand on, no module or function."""
+        """Return whether `name` stands for an object that steps can pass on, not a module or function."""
         entry = self._index.find(name, (cell, 0))
         if isinstance(entry, Definition) and not entry.is_value(name):
             return False
@@ -133,13 +133,13 @@ class Makers:
     # Changes through functions
 
     def _mutations(self, draft: Draft) -> Mapping[str, Mutation]:
-        found: dict[str, Mutation] = {}
+        mutations: dict[str, Mutation] = {}
         for call in draft.names.calls:
             later = self._function(draft, call.function)
             changed = _changed(later, lambda name: self._function(draft, name), set()) if later else set()
             for name in _handed(call, later, changed):
-                found.setdefault(name, Mutation(call.spot, sure=False, how=f"`{call.function}()`"))
-        return {**found, **draft.names.mutates}
+                mutations.setdefault(name, Mutation(call.spot, sure=False, how=f"`{call.function}()`"))
+        return {**mutations, **draft.names.mutates}
 
     def _function(self, draft: Draft, name: str) -> Later | None:
         """Return what the function called `name` does in a step."""
@@ -160,21 +160,21 @@ def _takes(draft: Draft, name: str) -> bool:
 def _changed(later: Later, function: Callable[[str], Later | None], seen: set[int]) -> set[str]:
     """Return the parameters whose objects a function changes, also through functions that it calls."""
     seen.add(id(later))
-    found = set(later.changes)
+    changed_parameters = set(later.changes)
     for call in later.inner:
         callee = function(call.function)
         if callee is not None and id(callee) not in seen:
-            found |= set(_handed(call, callee, _changed(callee, function, seen)))
-    return found
+            changed_parameters |= set(_handed(call, callee, _changed(callee, function, seen)))
+    return changed_parameters
 
 
 def _handed(call: Call, callee: Later | None, changed: set[str]) -> list[str]:
-    """Return the names that a call hands over to parameters whose objects are changed."""
+    """Return the names that a call passes to parameters whose objects the callee changes."""
     if callee is None or not changed:
         return []
     positional = callee.parameters
     return [
         name
-        for at, name in call.arguments
-        if (at if isinstance(at, str) else positional[at] if at < len(positional) else "") in changed
+        for key, name in call.arguments
+        if (key if isinstance(key, str) else positional[key] if key < len(positional) else "") in changed
     ]

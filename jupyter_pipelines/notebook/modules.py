@@ -1,4 +1,4 @@
-"""The project's own modules that code reaches, found and read without importing anything."""
+"""Resolution of imports of the project's own modules, which are read but not imported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jupyter_pipelines.pipeline.step import Module
 _REMEMBERED = 1 << 12
 PATH = "what it adds to `sys.path` is known only when it runs"
 _COMPILED = (".so", ".pyd")
-# Their names are known by looking at them; importing one of these does nothing else.
+# Imported to list their names; importing these modules has no other effect.
 _LOOKED_AT = frozenset(
     "abc cmath collections dataclasses datetime decimal enum fractions functools itertools json math operator os "
     "os.path pathlib random re statistics string time typing".split()
@@ -32,7 +32,7 @@ _LOOKED_AT = frozenset(
 
 
 class Reached(NamedTuple):
-    """What imports lead to.
+    """Modules and packages that code imports, directly and through other modules.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Reached(NamedTuple):
     packages : tuple of str
         Top-level names of everything that is neither the project's nor Python's, by name.
     unknown : tuple of str
-        What cannot be followed, one sentence each.
+        What cannot be determined: a list of sentences.
     """
 
     modules: tuple[Module, ...]
@@ -51,7 +51,7 @@ class Reached(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Facts:
-    """What a module's text says about modules."""
+    """Imports and changes of the search path in the source of a module."""
 
     imports: tuple[Import, ...] = ()
     paths: tuple[str | None, ...] = ()
@@ -69,7 +69,7 @@ class _Found:
 
 @dataclass(slots=True)
 class _Journey:
-    """A way through modules."""
+    """State of a walk over imports of imports."""
 
     modules: dict[str, Module] = field(default_factory=dict)
     packages: set[str] = field(default_factory=set)
@@ -96,15 +96,17 @@ class Modules:
         self._folder = folder
         self._witness = witness
         self._near = [folder]
-        self._far = [one for one in dict.fromkeys([root, root / "src"]) if one != folder]
+        self._far = [path for path in dict.fromkeys([root, root / "src"]) if path != folder]
         self._found: dict[str, _Found | None] = {}
         self._reached: dict[frozenset[Import], Reached] = {}
         self._being_read: set[str] = set()
 
     def look_in(self, folders: Iterable[str]) -> bool:
-        """Look for modules in more folders, relative to the notebook's; return whether one of them is new."""
+        """Look for modules in more folders, relative to the notebook's; return whether any of them is new."""
         new = [
-            path for path in (Path(os.path.normpath(self._folder / one)) for one in folders) if path not in self._near
+            path
+            for path in (Path(os.path.normpath(self._folder / folder)) for folder in folders)
+            if path not in self._near
         ]
         if new:
             self._near += dict.fromkeys(new)
@@ -119,17 +121,17 @@ class Modules:
             self._reached[start] = self._reach(start)
         return self._reached[start]
 
-    def star_names(self, found: Import, package: str = "") -> tuple[str, ...] | None:
+    def star_names(self, import_: Import, package: str = "") -> tuple[str, ...] | None:
         """Return the names that ``from … import *`` binds; None when that is not known."""
-        dotted = _absolute(found, package)
-        own = self._find(dotted)
-        if own is None or own.compiled:
+        dotted = _absolute(import_, package)
+        module = self._find(dotted)
+        if module is None or module.compiled:
             return None if dotted not in _LOOKED_AT else _public(importlib.import_module(dotted))
         if dotted in self._being_read:
             return ()
         self._being_read.add(dotted)
         try:
-            return self._names_of(own)
+            return self._names_of(module)
         finally:
             self._being_read.discard(dotted)
 
@@ -146,9 +148,9 @@ class Modules:
             return None
         standard = parts[0] in sys.stdlib_module_names
         for folder in self._near if standard else [*self._near, *self._far]:
-            found = self._in_folder(folder.joinpath(*parts[:-1]), parts[-1], dotted)
-            if found is not None:
-                return found
+            module = self._in_folder(folder.joinpath(*parts[:-1]), parts[-1], dotted)
+            if module is not None:
+                return module
         return None
 
     def _in_folder(self, folder: Path, name: str, dotted: str) -> _Found | None:
@@ -170,81 +172,79 @@ class Modules:
     # Following
 
     def _reach(self, start: frozenset[Import]) -> Reached:
-        journey = _Journey(waiting=[(one, "") for one in start])
-        while journey.waiting:
-            step = journey.waiting.pop()
-            if step not in journey.seen:
-                journey.seen.add(step)
-                self._follow(*step, journey)
-        if self.look_in(journey.paths):
+        walk = _Journey(waiting=[(import_, "") for import_ in start])
+        while walk.waiting:
+            pending = walk.waiting.pop()
+            if pending not in walk.seen:
+                walk.seen.add(pending)
+                self._follow(*pending, walk)
+        if self.look_in(walk.paths):
             return self._reach(start)
-        modules = tuple(journey.modules[name] for name in sorted(journey.modules))
-        return Reached(modules, tuple(sorted(journey.packages)), tuple(sorted(journey.unknown)))
+        modules = tuple(walk.modules[name] for name in sorted(walk.modules))
+        return Reached(modules, tuple(sorted(walk.packages)), tuple(sorted(walk.unknown)))
 
-    def _follow(self, one: Import, package: str, journey: _Journey) -> None:
-        dotted = _absolute(one, package)
+    def _follow(self, import_: Import, package: str, walk: _Journey) -> None:
+        dotted = _absolute(import_, package)
         top = dotted.partition(".")[0]
-        found = [own for own in map(self._find, _names(dotted, one)) if own is not None]
-        if (not found or not self._is_near(found[0])) and top and top not in sys.stdlib_module_names:
-            journey.packages.add(top)
-        for own in found:
-            self._enter(own, one, journey)
+        modules = [module for module in map(self._find, _names(dotted, import_)) if module is not None]
+        if (not modules or not self._is_near(modules[0])) and top and top not in sys.stdlib_module_names:
+            walk.packages.add(top)
+        for module in modules:
+            self._enter(module, import_, walk)
 
-    def _is_near(self, found: _Found) -> bool:
+    def _is_near(self, module: _Found) -> bool:
         """Return whether Python finds the module here before it looks among the packages that are installed."""
-        path = Path(found.module.path)
+        path = Path(module.module.path)
         return (path.parent.parent if path.name == "__init__.py" else path.parent) == self._folder
 
-    def _enter(self, own: _Found, one: Import, journey: _Journey) -> None:
-        module = own.module
-        if own.compiled:
-            journey.unknown.setdefault(
-                f"`{module.name}` is a compiled module of the project; what is in it is not known"
-            )
+    def _enter(self, project_module: _Found, import_: Import, walk: _Journey) -> None:
+        module = project_module.module
+        if project_module.compiled:
+            walk.unknown.setdefault(f"`{module.name}` is a compiled module of the project; what is in it is not known")
             return
         facts = _facts(module.source, module.path)
-        if one.names == ("*",) and own.package == module.name:
-            journey.waiting += [(Import(f"{module.name}.{name}"), "") for name in _listed(module.source) or ()]
-        if module.name in journey.modules:
+        if import_.names == ("*",) and project_module.package == module.name:
+            walk.waiting += [(Import(f"{module.name}.{name}"), "") for name in _listed(module.source) or ()]
+        if module.name in walk.modules:
             return
-        journey.modules[module.name] = module
-        journey.waiting += [(inner, own.package) for inner in facts.imports]
+        walk.modules[module.name] = module
+        walk.waiting += [(inner, project_module.package) for inner in facts.imports]
         for path in facts.paths:
             if path is None:
-                journey.unknown.setdefault(f"module `{module.name}`: {PATH}")
+                walk.unknown.setdefault(f"module `{module.name}`: {PATH}")
             else:
-                journey.paths.setdefault(path)
+                walk.paths.setdefault(path)
         for sentence in facts.unknown:
-            journey.unknown.setdefault(f"module `{module.name}`: {sentence}")
+            walk.unknown.setdefault(f"module `{module.name}`: {sentence}")
 
-    def _names_of(self, own: _Found) -> tuple[str, ...] | None:
-        listed = _listed(own.module.source)
+    def _names_of(self, module: _Found) -> tuple[str, ...] | None:
+        listed = _listed(module.module.source)
         if listed is not None:
             return listed
-        code = parse_code(own.module.source)
+        code = parse_code(module.module.source)
         if code.tree is None:
             return None
-        names = analyse_bodies([code.tree.body], lambda inner: self.star_names(inner, own.package))
+        names = analyse_bodies([code.tree.body], lambda inner: self.star_names(inner, module.package))
         return None if names.stars or names.dynamic else tuple(name for name in names.binds if not name.startswith("_"))
 
 
-def _names(dotted: str, one: Import) -> Iterator[str]:
+def _names(dotted: str, import_: Import) -> Iterator[str]:
     """Yield every module that an import may run: the packages around it, itself, and what is taken from it."""
     parts = dotted.split(".") if dotted else []
     for end in range(1, len(parts) + 1):
         yield ".".join(parts[:end])
-    for name in one.names:
+    for name in import_.names:
         if name != "*":
             yield f"{dotted}.{name}" if dotted else name
 
 
-def _absolute(one: Import, package: str) -> str:
-    """Return the dotted name of the module that `one` means in a module of `package`."""
-    if not one.level:
-        return one.module
+def _absolute(import_: Import, package: str) -> str:
+    """Return the dotted name of the module that `import_` means in a module of `package`."""
+    if not import_.level:
+        return import_.module
     parts = package.split(".") if package else []
-    kept = parts[: len(parts) - one.level + 1]
-    return ".".join([*kept, *([one.module] if one.module else [])])
+    kept = parts[: len(parts) - import_.level + 1]
+    return ".".join([*kept, *([import_.module] if import_.module else [])])
 
 
 def _public(module: object) -> tuple[str, ...]:
@@ -252,7 +252,7 @@ def _public(module: object) -> tuple[str, ...]:
     return tuple(names)
 
 
-# What a module's text says
+# Facts from the source of a module
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -296,7 +296,7 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _listed(source: str) -> tuple[str, ...] | None:
-    """Return what ``__all__`` lists, if it is a list of texts."""
+    """Return the names in ``__all__``, if it is a list of strings."""
     tree = parse_code(source).tree
     for statement in tree.body if tree else ():
         targets = statement.targets if isinstance(statement, ast.Assign) else []

@@ -1,7 +1,7 @@
 """Which calls change an object in place, as far as code shows it.
 
-What is meant by a method depends on the type, which nobody knows here. So a call is *sure* to change something only
-where hardly any type does otherwise; whatever is missed is found when the step runs, by comparing its inputs.
+What a method does depends on the type, which is not known here. So a call is *sure* to change something only where
+hardly any type does otherwise; a change that is missed is found when the step runs, by comparing its inputs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# They return nothing worth having, so a call whose value is used is of another type, whose method returns a copy.
+# In-place methods return None, so a call whose value is used belongs to another type, whose method returns a copy.
 _FOR_EFFECT = frozenset(
     "add append appendleft clear difference_update discard extend extendleft fill insert intersection_update itemset "
     "load_state_dict move_to_end put remove resize reverse rotate setfield setflags sort symmetric_difference_update "
@@ -18,7 +18,7 @@ _FOR_EFFECT = frozenset(
 )
 # They change something and return something, or return what they changed.
 _TAKING = frozenset("pop popitem popleft setdefault".split())
-# Most estimators change themselves; of some libraries' the value is what counts.
+# Most estimators change in place; with some libraries, only the returned value matters.
 _FITTING = frozenset("fit fit_predict fit_transform partial_fit set_params".split())
 _FIRST_ARGUMENT = frozenset(
     "copyto fill_diagonal heapify heappop heappush heappushpop heapreplace insort insort_left insort_right putmask "
@@ -63,7 +63,7 @@ def changes_of(call: ast.Call, *, discarded: bool, last: bool) -> Iterator[Chang
 
 def _by_method(call: ast.Call, method: ast.Attribute, *, discarded: bool, last: bool) -> Iterator[Change]:
     target, how = method.value, f"`.{method.attr}()`"
-    in_place = next((one.value for one in call.keywords if one.arg == "inplace"), None)
+    in_place = next((keyword.value for keyword in call.keywords if keyword.arg == "inplace"), None)
     if in_place is not None and not _is_false(in_place):
         yield Change(target, isinstance(target, ast.Name) and _is_true(in_place), f"`.{method.attr}(inplace=True)`")
     elif method.attr in _TAKING or _is_trailing(method.attr):

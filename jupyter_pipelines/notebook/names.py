@@ -1,4 +1,4 @@
-"""What a piece of code does to names: which it reads, binds and changes, and what of it cannot be known.
+"""How a piece of code uses names: which names it reads, binds and mutates, and what cannot be determined.
 
 Code is followed statement by statement, branch by branch. A read counts where no earlier binding is certain; it is
 *sure* where none is possible. What a function reads counts from the moment on in which its name is used.
@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 Kind = Literal["value", "import", "function", "class"]
 
-# What a kernel's namespace has without anybody's doing.
+# Names that a kernel's namespace has from the start.
 BUILTINS = frozenset(dir(builtins)) | frozenset(
     "__annotations__ __builtins__ __class__ __doc__ __file__ __loader__ __module__ __name__ __package__ __qualname__ "
     "__spec__ display exit get_ipython quit".split()
@@ -28,7 +28,7 @@ def is_history(name: str) -> bool:
 
 
 class Spot(NamedTuple):
-    """Where something stands.
+    """Location of a name or expression in code.
 
     Parameters
     ----------
@@ -83,14 +83,14 @@ class Mutation(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A call of a function or method, with the outside names that are handed over as they are.
+    """A call of a function or method, with the outside names that are passed to it as they are.
 
     Parameters
     ----------
     function : str
-        Its name; with a dot before it for a method, which is handed its object first.
+        Its name; with a dot before it for a method, whose first argument is its object.
     arguments : tuple of (int or str, str)
-        Position or keyword, and the name handed over.
+        Position or keyword, and the name passed.
     spot : Spot
         Where.
     """
@@ -101,7 +101,7 @@ class Call(NamedTuple):
 
     def without(self, names: frozenset[str]) -> Call:
         """Return the call without the arguments that are among `names`."""
-        return self._replace(arguments=tuple(one for one in self.arguments if one[1] not in names))
+        return self._replace(arguments=tuple(argument for argument in self.arguments if argument[1] not in names))
 
 
 class Import(NamedTuple):
@@ -124,7 +124,7 @@ class Import(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Later:
-    """What happens when a function is called.
+    """How a function uses names when it is called.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ class Later:
         """Return what is left when `names` are bound around it."""
         return Later(
             reads={name: read for name, read in self.reads.items() if name not in names},
-            mutates={name: one for name, one in self.mutates.items() if name not in names},
+            mutates={name: mutation for name, mutation in self.mutates.items() if name not in names},
             binds=self.binds,
             calls=[call.without(names) for call in self.calls if call.function not in names],
             inner=self.inner,
@@ -182,12 +182,12 @@ class Later:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """What a piece of code does to names.
+    """How a piece of code uses names.
 
     Parameters
     ----------
     reads : Mapping of str to Read
-        Names needed from outside while it runs, built-in ones included.
+        Names needed from outside while it runs, built-in names included.
     later : Later
         What its functions do that are not used in it.
     binds : Mapping of str to Bind
@@ -213,7 +213,7 @@ class Names:
     stars : tuple of (Import, Spot)
         Star imports whose names are not known.
     unknown : tuple of (int, str)
-        What cannot be known, one sentence each, and in which of the texts.
+        What cannot be determined: a sentence, and the number of the text it is about.
     dynamic : bool
         It may bind names that are not in `binds`.
     """

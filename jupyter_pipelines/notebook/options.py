@@ -1,4 +1,4 @@
-"""What a header may say: one table for parsing, completion, help and documentation."""
+"""The options of a header: the same table serves parsing, completion, help and documentation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS: tuple[Kind, ...] = ("step", "params", "setup")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option of ``%%step``.
+    """An option of ``%%step``.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ class Option:
     @property
     def usage(self) -> str:
         """The option with its short form and what follows it."""
-        both = f"{self.short}/{self.long}" if self.short else self.long
-        return f"{both} {self.metavar}".rstrip()
+        spellings = f"{self.short}/{self.long}" if self.short else self.long
+        return f"{spellings} {self.metavar}".rstrip()
 
     @property
     def many(self) -> bool:
@@ -91,7 +91,7 @@ BY_SPELLING: Mapping[str, Option] = MappingProxyType(
 USAGE = ", ".join(option.usage for option in OPTIONS)
 
 # Words after `#|` that belong to Quarto, nbdev and other tools: a step may carry them, and they mean nothing to us.
-# `cache` is Quarto's as well, but who writes `#| cache: false` into a step means the step.
+# `cache` is Quarto's as well, but `#| cache: false` in a step is about the step.
 FOREIGN = frozenset(
     "align asis_output classes column default_exp echo eval export exporti exports filter_stream hide hide_input "
     "hide_line hide_output id include input label layout lst-cap lst-label message notest output output-location "
@@ -110,7 +110,7 @@ _MEANT: Mapping[str, str] = {
 
 
 def nearest(text: str) -> Option | None:
-    """Return the option that `text` was probably meant to be."""
+    """Return the option that `text` is probably a misspelling of."""
     key = text.lstrip("-").lower().replace("_", "-")
     meant = _MEANT.get(key) or closest(key, [option.name for option in OPTIONS])
     short = next((option for option in OPTIONS if option.short and text.lower().startswith(option.short)), None)

@@ -1,4 +1,4 @@
-"""What is wrong with the order of steps: who waits for whom, and who makes what."""
+"""Checks of the order of steps: dependencies between steps, and steps that produce the same name."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ Faces = Mapping[str, Interface]
 _SHOWN = 8
 
 
-def order_faults(faces: Faces) -> Iterator[Fault]:
-    """Yield everything that is wrong with the order of steps and the names they make."""
-    for face in faces.values():
-        yield from _after(faces, face)
-    yield from _two_makers(faces)
-    yield from _cycle(faces)
-    yield from _same_but_for_case(faces)
-    yield from _twins(faces)
+def order_faults(interfaces: Faces) -> Iterator[Fault]:
+    """Yield a fault for everything that is wrong with the order of steps and the names they produce."""
+    for interface in interfaces.values():
+        yield from _after(interfaces, interface)
+    yield from _two_makers(interfaces)
+    yield from _cycle(interfaces)
+    yield from _same_but_for_case(interfaces)
+    yield from _twins(interfaces)
 
 
-def _after(faces: Faces, face: Interface) -> Iterator[Fault]:
-    draft = face.draft
+def _after(interfaces: Faces, interface: Interface) -> Iterator[Fault]:
+    draft = interface.draft
     for item in draft.after:
         if item.name == draft.name:
             message = f"step `{draft.name}` waits for itself"
             yield fault(draft, "JP209", message, "take it out of `--after`", item.place)
-        elif item.name not in faces:
-            near = closest(item.name, faces)
-            known = ", ".join([name for name in faces if name != draft.name][:_SHOWN])
+        elif item.name not in interfaces:
+            near = closest(item.name, interfaces)
+            known = ", ".join([name for name in interfaces if name != draft.name][:_SHOWN])
             suggestion = f"write `{near}`" if near else f"use one of: {known}" if known else "take it out of `--after`"
             yield fault(
                 draft,
@@ -43,98 +43,112 @@ def _after(faces: Faces, face: Interface) -> Iterator[Fault]:
             )
 
 
-def _cycle(faces: Faces) -> Iterator[Fault]:
-    before = {name: _before(faces, face) for name, face in faces.items()}
-    circle = list(find_cycle(before))
-    if not circle:
+def _cycle(interfaces: Faces) -> Iterator[Fault]:
+    before = {name: _before(interfaces, interface) for name, interface in interfaces.items()}
+    cycle = list(find_cycle(before))
+    if not cycle:
         return
-    rank = min(range(len(circle)), key=lambda at: faces[circle[at]].draft.order)
-    circle = circle[rank:] + circle[:rank]
-    shown = [f"{name} (cell {faces[name].draft.first})" for name in circle]
-    notes = [_waits(faces[name], faces[other]) for name, other in zip(circle, [*circle[1:], circle[0]], strict=True)]
-    first = faces[circle[0]].draft
+    rank = min(range(len(cycle)), key=lambda index: interfaces[cycle[index]].draft.order)
+    cycle = cycle[rank:] + cycle[:rank]
+    shown = [f"{name} (cell {interfaces[name].draft.first})" for name in cycle]
+    notes = [
+        _waits(interfaces[name], interfaces[other]) for name, other in zip(cycle, [*cycle[1:], cycle[0]], strict=True)
+    ]
+    first = interfaces[cycle[0]].draft
     yield fault(
-        first, "JP102", f"steps wait for each other: {' -> '.join([*shown, circle[0]])}",
+        first, "JP102", f"steps wait for each other: {' -> '.join([*shown, cycle[0]])}",
         "move the line that makes what two of them need into a step of its own", first.place, notes=tuple(notes),
     )  # fmt: skip
 
 
-def _before(faces: Faces, face: Interface) -> list[str]:
-    """Return the steps that a step waits for, apart from itself: that is a fault of its own."""
-    sources = [one.source.step for one in face.inputs.values() if isinstance(one.source, Upstream)]
-    after = [item.name for item in face.draft.after if item.name in faces]
-    return [name for name in dict.fromkeys([*sources, *after]) if name != face.draft.name]
+def _before(interfaces: Faces, interface: Interface) -> list[str]:
+    """Return the steps that a step waits for, without itself: waiting for itself is a fault of its own."""
+    sources = [
+        step_input.source.step for step_input in interface.inputs.values() if isinstance(step_input.source, Upstream)
+    ]
+    after = [item.name for item in interface.draft.after if item.name in interfaces]
+    return [name for name in dict.fromkeys([*sources, *after]) if name != interface.draft.name]
 
 
-def _waits(face: Interface, other: Interface) -> str:
+def _waits(interface: Interface, other: Interface) -> str:
     names = [
-        one.source.output
-        for one in face.inputs.values()
-        if isinstance(one.source, Upstream) and one.source.step == other.draft.name
+        step_input.source.output
+        for step_input in interface.inputs.values()
+        if isinstance(step_input.source, Upstream) and step_input.source.step == other.draft.name
     ]
     if names:
-        return f"`{face.draft.name}` needs {', '.join(f'`{name}`' for name in names)}, made by `{other.draft.name}`"
-    return f"`{face.draft.name}` has `--after {other.draft.name}`"
+        return (
+            f"`{interface.draft.name}` needs {', '.join(f'`{name}`' for name in names)}, made by `{other.draft.name}`"
+        )
+    return f"`{interface.draft.name}` has `--after {other.draft.name}`"
 
 
-def _two_makers(faces: Faces) -> Iterator[Fault]:
-    made: dict[str, Draft] = {}
-    for face in faces.values():
-        for name, output in face.outputs.items():
-            before = made.get(name)
-            made[name] = face.draft
-            if before is None or _takes(face, name):
+def _two_makers(interfaces: Faces) -> Iterator[Fault]:
+    makers: dict[str, Draft] = {}
+    for interface in interfaces.values():
+        for name, output in interface.outputs.items():
+            before = makers.get(name)
+            makers[name] = interface.draft
+            if before is None or _takes(interface, name):
                 continue
-            bind = face.draft.names.binds.get(name)
-            place = output.place or (face.draft.where(bind.spot) if bind else None)
-            message = f"steps `{before.name}` and `{face.draft.name}` both make `{name}`"
-            suggestion = f"rename one of the two, or let `{face.draft.name}` take the other's: `-i {name} -o {name}`"
+            bind = interface.draft.names.binds.get(name)
+            place = output.place or (interface.draft.where(bind.spot) if bind else None)
+            message = f"steps `{before.name}` and `{interface.draft.name}` both make `{name}`"
+            suggestion = (
+                f"rename one of the two, or let `{interface.draft.name}` take the other's: `-i {name} -o {name}`"
+            )
             notes = (f"`{before.name}` stands in cell {before.first}",)
-            yield fault(face.draft, "JP206", message, suggestion, place, notes=notes, label="made again here")
+            yield fault(interface.draft, "JP206", message, suggestion, place, notes=notes, label="made again here")
 
 
-def _same_but_for_case(faces: Faces) -> Iterator[Fault]:
+def _same_but_for_case(interfaces: Faces) -> Iterator[Fault]:
     seen: dict[str, Draft] = {}
-    for face in faces.values():
-        before = seen.setdefault(face.draft.name.lower(), face.draft)
-        if before is not face.draft:
-            message = f"the steps `{before.name}` (cell {before.first}) and `{face.draft.name}` differ only in case"
+    for interface in interfaces.values():
+        before = seen.setdefault(interface.draft.name.lower(), interface.draft)
+        if before is not interface.draft:
+            message = (
+                f"the steps `{before.name}` (cell {before.first}) and `{interface.draft.name}` differ only in case"
+            )
             suggestion = f"write `{before.name}` if the step goes on here, or give it another name"
-            yield fault(face.draft, "JP106", message, suggestion, face.draft.place)
+            yield fault(interface.draft, "JP106", message, suggestion, interface.draft.place)
 
 
-def _takes(face: Interface, name: str) -> bool:
-    sources = (one.source for one in face.inputs.values())
-    return name in face.inputs or any(isinstance(one, Upstream) and one.output == name for one in sources)
+def _takes(interface: Interface, name: str) -> bool:
+    sources = (step_input.source for step_input in interface.inputs.values())
+    return name in interface.inputs or any(isinstance(source, Upstream) and source.output == name for source in sources)
 
 
-def _twins(faces: Faces) -> Iterator[Fault]:
-    """Yield names that are one object in the live notebook and two here, where a step changes one of them."""
-    for face in faces.values():
-        for name, root in face.draft.names.aliases.items():
-            if name in face.outputs and isinstance(face.inputs.get(root, _NO_INPUT).source, Upstream):
+def _twins(interfaces: Faces) -> Iterator[Fault]:
+    """Yield a fault for two names that are a single object only in the live notebook, if a step changes it."""
+    for interface in interfaces.values():
+        for name, root in interface.draft.names.aliases.items():
+            if name in interface.outputs and isinstance(interface.inputs.get(root, _NO_INPUT).source, Upstream):
                 for changed, other in ((name, root), (root, name)):
-                    found = _change_unseen(faces, face, changed, other)
-                    if found is not None:
-                        yield _one_object(face, name, root, *found)
+                    change_and_use = _change_unseen(interfaces, interface, changed, other)
+                    if change_and_use is not None:
+                        yield _one_object(interface, name, root, *change_and_use)
 
 
 _NO_INPUT = Input(name="", source=FileSource(path=""))
 
 
-def _change_unseen(faces: Faces, face: Interface, changed: str, other: str) -> tuple[Interface, Interface] | None:
-    """Return a step that changes one of two names for the same object, and one after it that uses the other."""
-    behind = [one for one in faces.values() if one.draft.order > face.draft.order]
-    changing = next((one for one in behind if changed in one.draft.mutates and changed in one.inputs), None)
+def _change_unseen(
+    interfaces: Faces, interface: Interface, changed: str, other: str
+) -> tuple[Interface, Interface] | None:
+    """Return a step that changes an object through `changed`, and a step behind it that uses the name `other`."""
+    later_steps = [later for later in interfaces.values() if later.draft.order > interface.draft.order]
+    changing = next(
+        (later for later in later_steps if changed in later.draft.mutates and changed in later.inputs), None
+    )
     if changing is None:
         return None
-    using = (one for one in behind if one.draft.order > changing.draft.order and other in one.inputs)
+    using = (later for later in later_steps if later.draft.order > changing.draft.order and other in later.inputs)
     user = next(using, None)
     return (changing, user) if user else None
 
 
-def _one_object(face: Interface, name: str, root: str, changing: Interface, user: Interface) -> Fault:
-    draft = face.draft
+def _one_object(interface: Interface, name: str, root: str, changing: Interface, user: Interface) -> Fault:
+    draft = interface.draft
     message = f"`{name}` and `{root}` are one object in step `{draft.name}`, and two in the steps behind it"
     suggestion = f"write `{name} = {root}.copy()` if they are meant to be two, else use one name"
     note = f"`{changing.draft.name}` changes one of them; cell by cell, `{user.draft.name}` would see that in the other"

@@ -1,4 +1,4 @@
-"""New texts of cells written into a notebook's file; whatever else the file holds keeps every byte."""
+"""Replace the sources of cells in a notebook's file; every other byte of the file stays as it is."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write_sources(path: Path, texts: Mapping[int, str]) -> None:
 
 
 def _replace(path: Path, content: str) -> None:
-    """Give `path` another content, whole or not at all, with the permissions it had."""
+    """Replace the content of `path` atomically, and keep its permissions."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -88,14 +88,14 @@ def _cell_spans(content: str, start: int) -> Iterator[int]:
 
 def _members(content: str, start: int) -> dict[str, tuple[int, int]]:
     """Return where the value of each key of the object at `start` begins and ends."""
-    found: dict[str, tuple[int, int]] = {}
+    spans: dict[str, tuple[int, int]] = {}
     position = _skip(content, start + 1)
     while content[position] != "}":
         key, position = _DECODER.raw_decode(content, position)
         value = _skip(content, _skip(content, position) + 1)
-        found[key] = (value, _DECODER.raw_decode(content, value)[1])
-        position = _next(content, found[key][1])
-    return found
+        spans[key] = (value, _DECODER.raw_decode(content, value)[1])
+        position = _next(content, spans[key][1])
+    return spans
 
 
 def _elements(content: str, start: int) -> Iterator[tuple[int, int]]:
@@ -118,7 +118,7 @@ def _skip(content: str, position: int) -> int:
 
 
 def _source(old: str, text: str, *, ascii_only: bool) -> str:
-    """Return `text` as JSON in the form of `old`: one string, or a list with the same spaces between its lines."""
+    """Return `text` as JSON in the form of `old`: a string, or a list with the same spaces between its lines."""
     if "\\r\\n" in old:
         text = text.replace("\n", "\r\n")
     if not old.startswith("["):
@@ -146,11 +146,11 @@ def patched_script(content: str, texts: Mapping[int, str], path: Path) -> str:
 
 
 def _patched_cell(content: str, number: int, text: str, path: Path) -> str:
-    """Change one cell: where its lines stand is tried out, and kept where jupytext then reads what it should."""
+    """Change a cell: try each place where its lines may stand, until jupytext reads the expected cells."""
     document = of_script(content, path)
-    wanted = [(c.kind, text if c.number == number else c.source, c.tags) for c in document.cells]
+    expected = [(c.kind, text if c.number == number else c.source, c.tags) for c in document.cells]
     for candidate in _candidates(content, document.cells[number - 1].source, text):
-        if [(c.kind, c.source, c.tags) for c in of_script(candidate, path).cells] == wanted:
+        if [(c.kind, c.source, c.tags) for c in of_script(candidate, path).cells] == expected:
             return candidate
     raise NotebookError(_unplaced(path, number))
 
@@ -169,11 +169,11 @@ def _candidates(content: str, old: str, new: str) -> Iterator[str]:
 
 
 def _difference(old: list[str], new: list[str]) -> tuple[list[str], list[str]]:
-    """Return the lines that differ, with the one above, or else the one below, to know them by."""
+    """Return the lines that differ, with the line above, or else the line below, for context."""
     pairs = zip(old, new, strict=False)
     head = max(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)) - 1, 0)
-    rest = zip(reversed(old[head:]), reversed(new[head:]), strict=False)
-    tail = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], rest))
+    ending_pairs = zip(reversed(old[head:]), reversed(new[head:]), strict=False)
+    tail = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ending_pairs))
     tail = min(tail, len(old) - head - 1, len(new) - head - 1)
     return old[head : len(old) - tail], new[head : len(new) - tail]
 
@@ -183,10 +183,10 @@ def _plain(line: str) -> str:
     return line.removeprefix("#").strip() if not line.startswith("#|") else line.strip()
 
 
-def _as_found(lines: list[str], found: Mapping[str, str]) -> list[str]:
-    """Return `lines` as the file writes them: those it has as they are, others as comments if it has magics so."""
-    is_comment = any(raw.startswith("#") and not line.startswith("#") for line, raw in found.items())
-    return [found.get(line) or (f"# {line}" if is_comment and line[:1] != "#" else line) for line in lines]
+def _as_found(lines: list[str], raw_lines: Mapping[str, str]) -> list[str]:
+    """Return `lines` as the file writes them: known lines as they are, others as comments if it has magics so."""
+    is_comment = any(raw.startswith("#") and not line.startswith("#") for line, raw in raw_lines.items())
+    return [raw_lines.get(line) or (f"# {line}" if is_comment and line[:1] != "#" else line) for line in lines]
 
 
 def _unplaced(path: Path, number: int) -> Fault:

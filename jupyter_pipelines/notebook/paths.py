@@ -1,4 +1,4 @@
-"""What code adds to the module search path, as far as it is written out."""
+"""Folders that code adds to the module search path, as far as its text shows them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SAME = frozenset("Path absolute as_posix expanduser resolve".split())
 
 
 def path_changes(node: ast.AST, known: Mapping[str, str]) -> Iterator[str | None]:
-    """Yield the folders that a call or assignment adds to the module search path; None for one that is not known.
+    """Yield the folders that a call or assignment adds to the module search path; None for an unknown folder.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def _is_path(node: ast.expr) -> bool:
 
 def _several(node: ast.expr, known: Mapping[str, str]) -> Iterator[str | None]:
     if isinstance(node, ast.List | ast.Tuple):
-        for one in node.elts:
-            yield from _several(one, known)
+        for element in node.elts:
+            yield from _several(element, known)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         yield from _several(node.left, known)
         yield from _several(node.right, known)
@@ -90,7 +90,7 @@ def _of_function(node: ast.Call, known: Mapping[str, str]) -> str | None:
 
 
 def _joined(nodes: list[ast.expr], known: Mapping[str, str]) -> str | None:
-    parts = [folder_of(one, known) for one in nodes]
+    parts = [folder_of(node, known) for node in nodes]
     return str(PurePath(*(part for part in parts if part is not None))) if None not in parts else None
 
 

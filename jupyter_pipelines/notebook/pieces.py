@@ -1,4 +1,4 @@
-"""The statements at the top level of a cell: definitions that other cells share, and what is only explored."""
+"""The statements at the top level of a cell: shared definitions and exploration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHIELDS = frozenset({"suppress", "catch_warnings"})
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Piece:
-    """A statement, or one of the names that an import statement imports.
+    """A statement at the top level of a cell, or a single name of an import statement.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Piece:
     @property
     def is_future(self) -> bool:
         """Whether it changes how everything behind it is compiled."""
-        return any(one.module == "__future__" for one in self.names.imports)
+        return any(import_.module == "__future__" for import_ in self.names.imports)
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -64,13 +64,13 @@ def pieces_of(body: str) -> tuple[Piece, ...]:
 
 
 def setup_piece(body: str, star_names: StarNames) -> Piece:
-    """Return a ``%%setup`` cell as one piece."""
+    """Return a whole ``%%setup`` cell as a piece."""
     names = analyse([parse_code(body)], star_names)
     return Piece(kind="setup", source=body, line=1, names=names)
 
 
 class _Cell:
-    """The text of a cell, to cut pieces from."""
+    """Splits the text of a cell into pieces."""
 
     def __init__(self, code: Code) -> None:
         self.lines = code.source.split("\n")
@@ -84,20 +84,22 @@ class _Cell:
     def _imports(self, statement: ast.Import | ast.ImportFrom) -> Iterator[Piece]:
         """Yield a piece for each name, so that a step gets only those imports that it reaches."""
         for alias in statement.names:
-            one = _alone(statement, alias)
-            text = self._text(statement) if len(statement.names) == 1 else ast.unparse(one)
+            single_import = _alone(statement, alias)
+            text = self._text(statement) if len(statement.names) == 1 else ast.unparse(single_import)
             star = None
             if alias.name == "*" and isinstance(statement, ast.ImportFrom):
                 star = Import(statement.module or "", ("*",), statement.level)
             kind: PieceKind = "star" if star else "import"
-            yield Piece(kind=kind, source=text, line=statement.lineno, names=analyse_bodies([[one]]), star=star)
+            yield Piece(
+                kind=kind, source=text, line=statement.lineno, names=analyse_bodies([[single_import]]), star=star
+            )
 
     def _piece(self, kind: PieceKind, statement: ast.stmt) -> Piece:
         names = analyse_bodies([[statement]])
         return Piece(kind=kind, source=self._text(statement), line=_first_line(statement), names=names)
 
     def _text(self, statement: ast.stmt) -> str:
-        """Return the text of a statement: whole lines, unless it shares one with another statement."""
+        """Return the text of a statement: whole lines, unless it shares a line with another statement."""
         first, last = _first_line(statement), statement.end_lineno or statement.lineno
         before = _cut(self.lines[statement.lineno - 1], 0, statement.col_offset)
         after = _cut(self.lines[last - 1], statement.end_col_offset or 0, None).strip()
@@ -108,17 +110,17 @@ class _Cell:
 
 
 def _alone(statement: ast.Import | ast.ImportFrom, alias: ast.alias) -> ast.stmt:
-    """Return a statement that imports one of the names alone."""
+    """Return a statement that imports only `alias`."""
     if isinstance(statement, ast.Import):
-        made: ast.stmt = ast.Import(names=[alias])
+        single_import: ast.stmt = ast.Import(names=[alias])
     else:
-        made = ast.ImportFrom(module=statement.module, names=[alias], level=statement.level)
-    return ast.copy_location(made, statement)
+        single_import = ast.ImportFrom(module=statement.module, names=[alias], level=statement.level)
+    return ast.copy_location(single_import, statement)
 
 
 def _first_line(statement: ast.stmt) -> int:
     decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
-    return min([statement.lineno, *(one.lineno for one in decorators)])
+    return min([statement.lineno, *(decorator.lineno for decorator in decorators)])
 
 
 def _segment(lines: Sequence[str], statement: ast.stmt) -> str:
@@ -159,7 +161,7 @@ def _kind_of_assignment(statement: ast.Assign | ast.AnnAssign | ast.AugAssign) -
 
 def _is_names(target: ast.expr) -> bool:
     if isinstance(target, ast.Tuple | ast.List):
-        return all(_is_names(one) for one in target.elts)
+        return all(_is_names(element) for element in target.elts)
     return isinstance(target, ast.Name)
 
 
@@ -169,8 +171,8 @@ def _is_block(statement: ast.If | ast.Try | ast.With) -> bool:
         return False
     if isinstance(statement, ast.With) and not all(_is_shield(item.context_expr) for item in statement.items):
         return False
-    inside = list(_statements(statement))
-    return all(_defines(one) for one in inside) and any(kind_of(one) for one in inside)
+    body = list(_statements(statement))
+    return all(_defines(child) for child in body) and any(kind_of(child) for child in body)
 
 
 def _statements(statement: ast.stmt) -> Iterator[ast.stmt]:
@@ -189,8 +191,12 @@ def _defines(statement: ast.stmt) -> bool:
 
 
 def _is_note(node: ast.expr) -> bool:
-    """Return whether an expression only tells somebody something: ``print("not installed")``."""
-    return isinstance(node, ast.Call) and _name(node.func) in _NOTED and all(is_constant(one) for one in node.args)
+    """Return whether an expression only shows a message: ``print("not installed")``."""
+    return (
+        isinstance(node, ast.Call)
+        and _name(node.func) in _NOTED
+        and all(is_constant(argument) for argument in node.args)
+    )
 
 
 def _is_shield(node: ast.expr) -> bool:

@@ -1,4 +1,4 @@
-"""Everything that a step reaches: parameters, outputs of other steps, shared code and what that reaches in turn."""
+"""Transitive dependencies of a step: parameters, outputs of other steps, shared code and what that needs in turn."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from jupyter_pipelines.notebook.shared import Computed, Definition, Entry, Index
 Kind = Literal[
     "undefined", "undeclared", "kept", "below", "computed", "changed", "early", "defined", "setup-below",
 ]  # fmt: skip
-"""What is wrong with a name that is needed.
+"""Why a name that is needed is unresolved.
 
-``undefined``: nobody binds it; ``undeclared``: a step before makes it, but it is not among the declared inputs;
+``undefined``: no code binds it; ``undeclared``: a step before makes it, but it is not among the declared inputs;
 ``kept``: a step before binds it and does not make it an output; ``below``: a step behind makes it; ``computed``,
 ``changed``: exploration does that; ``early``: shared code needs it before inputs are there; ``defined``: a step imports
 or defines it; ``setup-below``: a ``%%setup`` cell behind the step binds it.
@@ -26,7 +26,7 @@ or defines it; ``setup-below``: a ``%%setup`` cell behind the step binds it.
 
 
 class Need(NamedTuple):
-    """A name that something needs.
+    """A reference to a name, from a step or from shared code.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Need(NamedTuple):
     via : Definition or None
         The shared code that reads it; None for the step itself.
     at_once : bool
-        It is read when `via` runs, not when somebody calls it.
+        It is read when `via` runs, not when a function of `via` is called.
     order : int
         How many names the step has bound before it uses what leads there.
     """
@@ -66,7 +66,7 @@ class Need(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """A name that is needed and not to be had like this; `making` or `entry` says who has to do with it."""
+    """A name that is needed and cannot be resolved; `making` or `entry` is the step or code it is about."""
 
     kind: Kind
     need: Need
@@ -76,7 +76,7 @@ class Problem(NamedTuple):
 
 @dataclass(slots=True)
 class Reach:
-    """What a step reaches.
+    """The dependencies of a step.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Reach:
     imports : list of Import
         Everything that it and its shared code import.
     unknown : list of str
-        What cannot be known, one sentence each.
+        What cannot be determined: a list of sentences.
     """
 
     definitions: list[Definition] = field(default_factory=list)
@@ -106,31 +106,31 @@ class Reach:
 
 
 class Surroundings(NamedTuple):
-    """What stands around a step: shared code, steps, and the names of parameters."""
+    """What a step can depend on: shared code, other steps, and the names of parameters."""
 
     shared: Index
     makers: Makers
     parameters: frozenset[str]
 
 
-def reach(draft: Draft, around: Surroundings) -> Reach:
-    """Follow everything that a step needs."""
-    reacher = _Reacher(draft, around)
+def reach(draft: Draft, context: Surroundings) -> Reach:
+    """Return the transitive dependencies of a step."""
+    reacher = _Reacher(draft, context)
     reacher.follow()
     return reacher.finish()
 
 
 class _Reacher:
-    """Follows the needs of one step."""
+    """Resolves the dependencies of a step."""
 
-    def __init__(self, draft: Draft, around: Surroundings) -> None:
+    def __init__(self, draft: Draft, context: Surroundings) -> None:
         self.draft = draft
-        self.index, self.makers, self.parameters = around
+        self.index, self.makers, self.parameters = context
         outputs = draft.items("outputs") or ()
         self.given = {item.name for item in draft.items("inputs") or ()}
         self.given |= {item.name for item in outputs if item.format in PATHS}
-        # What is declared as a parameter and is none has been told; nothing more has to be said about it.
-        self.given |= {item.name for item in draft.items("parameters") or ()} - around.parameters
+        # A declared parameter that does not exist has been reported already.
+        self.given |= {item.name for item in draft.items("parameters") or ()} - context.parameters
         self.given |= draft.axes.keys()
         self.inferring = draft.items("inputs") is None
         self.found = Reach(imports=list(draft.names.imports))
@@ -145,19 +145,19 @@ class _Reacher:
     def follow(self) -> None:
         """Follow every need to its end."""
         draft = self.draft
-        for one in self.index.futures:
-            if one.position < (draft.first, 0):
-                self._include(one, draft.first, 0)
-        for one in self.index.setups:
-            if one.position < (draft.first, 0):
-                self._include(one, draft.first, 0)
+        for definition in self.index.futures:
+            if definition.position < (draft.first, 0):
+                self._include(definition, draft.first, 0)
+        for definition in self.index.setups:
+            if definition.position < (draft.first, 0):
+                self._include(definition, draft.first, 0)
         self._follow_waiting()
         reads = [(read, name, read.sure) for name, read in draft.names.reads.items()]
         reads += [
             (read, name, False) for name, read in draft.names.later.reads.items() if name not in draft.names.binds
         ]
         # Whatever leads somewhere first is followed to its end first: what the step has bound by then counts.
-        for read, name, sure in sorted(reads, key=lambda one: one[0].order):
+        for read, name, sure in sorted(reads, key=lambda triple: triple[0].order):
             self.waiting.append(Need(name, read.spot, sure, draft.cell_of(read.spot), order=read.order))
             self._follow_waiting()
 
@@ -170,7 +170,7 @@ class _Reacher:
                 self._meet(need)
 
     def finish(self) -> Reach:
-        """Settle what depends on everything that was found."""
+        """Complete what depends on all references, and return the dependencies."""
         self._include_stars()
         if not self.dynamic:
             self.found.problems += [self._unmet(need) for need in self.open]
@@ -178,7 +178,7 @@ class _Reacher:
         self.found.unknown = list(dict.fromkeys([*self._own_sentences(), *self.found.unknown]))
         return self.found
 
-    # One need
+    # A single reference
 
     def _meet(self, need: Need) -> None:
         name = need.name
@@ -207,7 +207,7 @@ class _Reacher:
             self.open.append(need)
 
     def _early(self, need: Need, making: Making | None) -> bool:
-        """Take note of an input that shared code needs before inputs are there, and return whether it is one."""
+        """Report a name that shared code needs before inputs are there; return whether `need` is such a name."""
         if need.via is not None and need.at_once:
             self.found.problems.append(Problem("early", need, making=making))
             return True
@@ -222,19 +222,19 @@ class _Reacher:
             self.found.problems.append(Problem("undeclared", need, making=making))
 
     def _share(self, need: Need, entry: Definition) -> None:
-        """Take in the shared code that binds a name, unless something between it and the step stands against it."""
+        """Include the shared code that binds a name, unless the name changes between it and the step."""
         name, end = need.name, need.position
-        against = self._against(need, entry) if entry.position < end else None
-        if against is not None:
-            self.found.problems.append(against)
+        conflict = self._against(need, entry) if entry.position < end else None
+        if conflict is not None:
+            self.found.problems.append(conflict)
             return
         if need.via is None and self._is_bound_again(name, entry):
             self.found.unknown.append(f"`{name}` is bound again between the cells of the step")
         self._include(entry, need.cell, need.order)
         if need.via is not None and need.at_once:
             self.first_of.setdefault(id(need.via), set()).add(id(entry))
-        for one in self.index.modules(name, end) if entry.kind == "import" else ():
-            self._include(one, need.cell, need.order)
+        for definition in self.index.modules(name, end) if entry.kind == "import" else ():
+            self._include(definition, need.cell, need.order)
 
     def _against(self, need: Need, entry: Definition) -> Problem | None:
         """Return what happens to a name between the shared code that binds it and the step, where no step sees it."""
@@ -250,9 +250,9 @@ class _Reacher:
         """Return whether exploration binds a name to something else between the cells of the step."""
         start, end = (self.draft.first, 0), (self.draft.last, 0)
         return any(
-            not (isinstance(one, Definition) and one.code.source == entry.code.source)
-            for one in self.index.bound_between(name, max(start, entry.position), end)
-            if one is not entry
+            not (isinstance(binding, Definition) and binding.code.source == entry.code.source)
+            for binding in self.index.bound_between(name, max(start, entry.position), end)
+            if binding is not entry
         )
 
     def _rival(self, need: Need, entry: Definition) -> Making | None:
@@ -269,11 +269,11 @@ class _Reacher:
         return making if making and entry.cell < making.cell < need.cell else None
 
     def _unmet(self, need: Need) -> Problem:
-        """Return what is wrong with a name that no shared code and no earlier output is called by."""
+        """Return why a name is unresolved that neither shared code nor an earlier output has."""
         name, draft, makers = need.name, self.draft, self.makers
         if need.via is not None and need.at_once:
-            own = draft.names.binds.get(name)
-            making = Making(draft.cell_of(own.spot), draft) if own else makers.maker(name, draft, need.cell)
+            bind = draft.names.binds.get(name)
+            making = Making(draft.cell_of(bind.spot), draft) if bind else makers.maker(name, draft, need.cell)
             if making is not None:
                 return Problem("early", need, making=making)
         making = makers.definer(name, draft, need.cell)
@@ -290,44 +290,44 @@ class _Reacher:
 
     # Shared code
 
-    def _include(self, one: Definition, cell: int, order: int) -> None:
-        if id(one) in self.chosen:
+    def _include(self, definition: Definition, cell: int, order: int) -> None:
+        if id(definition) in self.chosen:
             return
-        self.chosen[id(one)] = one
-        names = one.names
+        self.chosen[id(definition)] = definition
+        names = definition.names
         self.found.imports += names.imports
         self.dynamic = self.dynamic or names.dynamic
-        self.found.unknown += _sentences(one)
+        self.found.unknown += _sentences(definition)
         for name, read in names.reads.items():
-            self.waiting.append(Need(name, read.spot, read.sure, cell, one, at_once=True, order=order))
+            self.waiting.append(Need(name, read.spot, read.sure, cell, definition, at_once=True, order=order))
         for later in (names.later, *names.functions.values()):
             for name, read in later.reads.items():
                 if name not in names.binds and not self._is_bound(name, order):
                     sure = read.sure and name not in self.draft.names.binds
-                    self.waiting.append(Need(name, read.spot, sure, cell, one, order=order))
+                    self.waiting.append(Need(name, read.spot, sure, cell, definition, order=order))
 
     def _is_bound(self, name: str, order: int) -> bool:
         """Return whether the step itself has bound `name` before it uses what leads there."""
         return self.draft.names.since.get(name, order + 1) <= order
 
     def _include_stars(self) -> None:
-        """Take in star imports whose names are not known, where they may bring a name that is needed."""
-        before = [one for one in self.index.stars if one.position < (self.draft.last, 0)]
-        if before and (self.open or self.built_in):
-            for one in before:
-                self._include(one, self.draft.last, 0)
+        """Include star imports whose names are not known, where they may bind a name that is needed."""
+        star_imports = [star_import for star_import in self.index.stars if star_import.position < (self.draft.last, 0)]
+        if star_imports and (self.open or self.built_in):
+            for star_import in star_imports:
+                self._include(star_import, self.draft.last, 0)
             self.dynamic = True
 
     def _in_order(self) -> list[Definition]:
         """Return the shared code in notebook order, save that what is needed at once comes before."""
         ordered: dict[int, Definition] = {}
-        for one in sorted(self.chosen.values(), key=lambda one: one.position):
-            self._put(one, ordered)
+        for definition in sorted(self.chosen.values(), key=lambda definition: definition.position):
+            self._put(definition, ordered)
         return list(ordered.values())
 
-    def _put(self, one: Definition, ordered: dict[int, Definition]) -> None:
+    def _put(self, definition: Definition, ordered: dict[int, Definition]) -> None:
         """Put a definition behind all that it needs at once; those that need each other keep their order."""
-        stack, entered = [(one, False)], set()
+        stack, entered = [(definition, False)], set()
         while stack:
             current, ready = stack.pop()
             if id(current) in ordered:
@@ -348,7 +348,7 @@ class _Reacher:
 
 
 def _overrules(entry: Entry | None, making: Making, need: Need) -> bool:
-    """Return whether shared code wins over a step that makes the name: what is defined between it and this step does.
+    """Return whether shared code takes precedence over a step that makes the name: it stands between the two steps.
 
     A constant does not, unless a ``%%setup`` cell binds it: exploration may well use the same name for something else.
     """
@@ -358,13 +358,17 @@ def _overrules(entry: Entry | None, making: Making, need: Need) -> bool:
 
 
 def _only_behind(need: Need, entry: Definition) -> bool:
-    """Return whether a built-in name is bound by shared code only further down: until then it is the built-in one."""
+    """Return whether shared code binds a built-in name only further down: until then the name means the built-in."""
     return need.name in BUILTINS and entry.position > need.position
 
 
-def _sentences(one: Definition) -> Iterator[str]:
-    where = f"`{one.code.name}` (cell {one.cell})" if one.kind != "setup" else f"cell {one.cell}"
-    yield from _sentences_of(one.names, lambda _part: f"{where}: ")
+def _sentences(definition: Definition) -> Iterator[str]:
+    where = (
+        f"`{definition.code.name}` (cell {definition.cell})"
+        if definition.kind != "setup"
+        else f"cell {definition.cell}"
+    )
+    yield from _sentences_of(definition.names, lambda _part: f"{where}: ")
 
 
 def _sentences_of(names: Names, prefix: Callable[[int], str]) -> Iterator[str]:

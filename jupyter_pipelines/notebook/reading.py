@@ -1,4 +1,4 @@
-"""A notebook read into a pipeline; nothing of it is executed."""
+"""Read a notebook into a pipeline, without executing it."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def read(
     source : str, Path or Document
         The notebook.
     texts : Mapping of str to str
-        Texts that count instead of the saved ones, by cell id.
+        Texts that count instead of the saved texts, by cell id.
     witness : Witness or None
-        Looks at the files around the notebook; knows afterwards what was asked.
+        Looks at the files around the notebook, and records its queries with their answers.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def read(
 
 @contextlib.contextmanager
 def _without_tidying() -> Iterator[None]:
-    """Let nobody look for rubbish meanwhile: among the nodes of thousands of cells it takes longer than reading."""
+    """Pause garbage collection: among the nodes of thousands of cells it takes longer than reading."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -85,7 +85,7 @@ class _Sorted:
 
 
 class _Reader:
-    """Reads one notebook."""
+    """Reads a notebook into a pipeline."""
 
     def __init__(self, document: Document, witness: Witness) -> None:
         self.document = document
@@ -136,13 +136,13 @@ class _Reader:
         self.sorted.declaring.append((cell, split))
         parameters, faults = declare(cell, split.body)
         self.faults += faults
-        for one in parameters:
-            before = self.parameters.setdefault(one.name, one)
-            if before is not one:
-                self.faults.append(_declared_twice(one, before))
+        for parameter in parameters:
+            before = self.parameters.setdefault(parameter.name, parameter)
+            if before is not parameter:
+                self.faults.append(_declared_twice(parameter, before))
 
     def _step(self, cell: Cell, split: Split, header: Header, code: Code) -> None:
-        wrong = any(one.code == "JP103" and one.place == header.place for one in split.faults)
+        wrong = any(diagnostic.code == "JP103" and diagnostic.place == header.place for diagnostic in split.faults)
         if not header.name or wrong:
             self.faulty.append(cell.source)
             return
@@ -174,8 +174,8 @@ class _Reader:
             self.faces, makers, index, parameters=names, texts=self._texts(), faulty="\n".join(self.faulty)
         )
         self.faults += complaints.all()
-        for face in self.faces.values():
-            self.faults += [_unknowable(face)] if face.unknown and face.draft.cached else []
+        for interface in self.faces.values():
+            self.faults += [_unknowable(interface)] if interface.unknown and interface.draft.cached else []
         self.faults += Settings(self.faces, index, self._texts()).faults()
 
     def _analyse(self, drafts: Sequence[Draft], modules: Modules) -> None:
@@ -186,12 +186,12 @@ class _Reader:
 
     def _index(self, modules: Modules) -> Index:
         index = Index(modules.star_names)
-        kinds = [
+        additions = [
             *((cell, split, index.add) for cell, split in self.sorted.plain),
             *((cell, split, index.add_setup) for cell, split in self.sorted.setups),
             *((cell, split, index.add_parameters) for cell, split in self.sorted.declaring),
         ]
-        for cell, split, add in sorted(kinds, key=lambda one: one[0].number):
+        for cell, split, add in sorted(additions, key=lambda addition: addition[0].number):
             add(cell.number, split.body)
         return index
 
@@ -202,55 +202,58 @@ class _Reader:
 
     def result(self) -> Reading:
         """Return what was read."""
-        if not self.sorted.steps and not any(one.severity == "error" for one in self.faults):
+        if not self.sorted.steps and not any(diagnostic.severity == "error" for diagnostic in self.faults):
             self.faults.append(_no_steps())
         faults = self._told()
-        failed = any(one.severity == "error" for one in faults)
+        failed = any(diagnostic.severity == "error" for diagnostic in faults)
         return Reading(document=self.document, pipeline=None if failed else self._pipeline(faults), faults=faults)
 
     def _told(self) -> tuple[Fault, ...]:
         name = str(self.document.path) if self.document.path else None
-        placed = sorted(self.faults, key=lambda one: (one.place.cell, one.place.line) if one.place else (0, 0))
-        return tuple(dict.fromkeys(replace(one, notebook=one.notebook or name) for one in placed))
+        placed = sorted(
+            self.faults,
+            key=lambda diagnostic: (diagnostic.place.cell, diagnostic.place.line) if diagnostic.place else (0, 0),
+        )
+        return tuple(dict.fromkeys(replace(diagnostic, notebook=diagnostic.notebook or name) for diagnostic in placed))
 
     def _pipeline(self, warnings: tuple[Fault, ...]) -> Pipeline:
         return Pipeline(
             notebook=self.document.path,
             folder=self.folder,
             root=self.root,
-            steps=tuple(step_of(face) for face in self.faces.values()),
+            steps=tuple(step_of(interface) for interface in self.faces.values()),
             parameters=tuple(self.parameters.values()),
             kernel=self.document.kernel,
             warnings=warnings,
         )
 
 
-def step_of(face: Interface) -> Step:
+def step_of(interface: Interface) -> Step:
     """Return the step that an interface describes."""
-    draft = face.draft
+    draft = interface.draft
     values = {name: _first(draft.headers, name) for name in _VALUES}
     files = files_read(
         [
-            *(one.source for one in face.reached.modules),
-            *(one.code.source for one in face.reach.definitions),
+            *(module.source for module in interface.reached.modules),
+            *(definition.code.source for definition in interface.reach.definitions),
             *(cell.body for cell in draft.cells),
         ],
-        [*face.parameters, *draft.axes],
+        [*interface.parameters, *draft.axes],
     )
     return Step(
         name=draft.name,
         cells=tuple(draft.cells),
-        inputs=tuple(face.inputs.values()),
-        outputs=tuple(face.outputs.values()),
-        parameters=face.parameters,
+        inputs=tuple(interface.inputs.values()),
+        outputs=tuple(interface.outputs.values()),
+        parameters=interface.parameters,
         inferred=frozenset(section for section in _SECTIONS if draft.items(section) is None),
         after=tuple(dict.fromkeys(item.name for item in draft.after)),
-        shared=tuple(one.code for one in face.reach.definitions),
-        modules=face.reached.modules,
-        packages=face.reached.packages,
+        shared=tuple(definition.code for definition in interface.reach.definitions),
+        modules=interface.reached.modules,
+        packages=interface.reached.packages,
         files=files.paths,
         templates=files.templates,
-        unknown=face.unknown,
+        unknown=interface.unknown,
         resources=Resources(cpus=values["cpus"], gpus=values["gpus"], memory=values["memory"]),
         retries=values["retries"] or 0,
         timeout=values["timeout"],
@@ -276,7 +279,7 @@ def _first(headers: Sequence[Header], name: str) -> Any:
 
 
 def _contradictions(draft: Draft, header: Header) -> Iterator[Fault]:
-    """Yield options that two cells of a step give two values."""
+    """Yield a fault for each option to which two cells of a step give different values."""
     for name in _VALUES:
         before, now = _first(draft.headers, name), getattr(header, name)
         if before is not None and now is not None and before != now:
@@ -292,13 +295,13 @@ def _contradictions(draft: Draft, header: Header) -> Iterator[Fault]:
                 yield fault(draft, "JP106", message, "keep one of the two", item.place)
 
 
-def _declared_twice(one: Parameter, before: Parameter) -> Fault:
+def _declared_twice(parameter: Parameter, before: Parameter) -> Fault:
     cell = before.place.cell if before.place else 0
     return Fault(
         code="JP106",
-        message=f"parameter `{one.name}` is declared twice",
-        suggestion="take one away",
-        place=one.place,
+        message=f"parameter `{parameter.name}` is declared twice",
+        suggestion="take one of the declarations away",
+        place=parameter.place,
         notes=(f"the first declaration is in cell {cell}",),
     )
 
@@ -306,9 +309,11 @@ def _declared_twice(one: Parameter, before: Parameter) -> Fault:
 def _other_language(draft: Draft | None, cell: Cell, name: str) -> Fault:
     what = f"step `{draft.name}`" if draft else "the `%%setup` cell"
     lines = cell.source.split("\n")
-    at = next((number for number, line in enumerate(lines, start=1) if line.strip().startswith(f"%%{name}")), 1)
-    column = max(lines[at - 1].find("%%"), 0)
-    place = Place(cell=cell.number, line=at, column=column, length=len(name) + 2, text=lines[at - 1])
+    line_number = next(
+        (number for number, line in enumerate(lines, start=1) if line.strip().startswith(f"%%{name}")), 1
+    )
+    column = max(lines[line_number - 1].find("%%"), 0)
+    place = Place(cell=cell.number, line=line_number, column=column, length=len(name) + 2, text=lines[line_number - 1])
     message = f"{what} contains `%%{name}`, which is not Python: what it reads and makes cannot be seen"
     return Fault(
         code="JP108",
@@ -335,7 +340,9 @@ def _no_steps() -> Fault:
     )
 
 
-def _unknowable(face: Interface) -> Fault:
-    message = f"step `{face.draft.name}` cannot be known completely, so it runs every time and is never reused"
+def _unknowable(interface: Interface) -> Fault:
+    message = f"step `{interface.draft.name}` cannot be known completely, so it runs every time and is never reused"
     suggestion = "write it so that it can be read, or say `--no-cache`: then this is not told again"
-    return fault(face.draft, "JP214", message, suggestion, None, notes=face.unknown[:_TOLD], severity="warning")
+    return fault(
+        interface.draft, "JP214", message, suggestion, None, notes=interface.unknown[:_TOLD], severity="warning"
+    )

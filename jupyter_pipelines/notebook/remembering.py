@@ -1,8 +1,8 @@
-"""A notebook that has not changed is not read again: what was found is kept, with what it was found from.
+"""On-disk cache of readings: a notebook that has not changed is not read again.
 
 A reading depends on the text of the notebook's cells, on what it asked of the files around (see :mod:`.witness`), on
-our own code and on the Python that reads. All of it is compared before a reading is used again, and nothing is taken on
-trust but bytes: no time of a file counts. Readings with errors are not kept.
+our own code and on the Python that reads. All of it is compared before a reading is used again, files by their
+bytes, not by their times. Readings with errors are not saved.
 """
 
 from __future__ import annotations
@@ -36,36 +36,36 @@ _LOCK = threading.Lock()
 
 
 def read(source: str | Path | Document, *, texts: Mapping[str, str] | None = None) -> Reading:
-    """Read a notebook, or return what was found when it was read last; see :func:`.reading.read`."""
+    """Read a notebook, or return its saved reading; see :func:`.reading.read`."""
     document = source if isinstance(source, Document) else read_document(source)
     document = document.with_texts(texts) if texts else document
     return recall(document) or _read_and_keep(document)
 
 
 def glance(document: Document) -> Reading:
-    """Return what :func:`read` returns, of texts that change with every keystroke: kept in memory only."""
+    """Read a notebook whose texts change with every keystroke: like :func:`read`, but saved in memory only."""
     key = (about(document), digest_of(document))
     with _LOCK:
         recent = _RECENT.get(key)
     if recent is not None and Witness().agrees(recent[1]):
         return recent[0]
-    found = recall(document)
-    if found is not None:
-        return found
+    reading = recall(document)
+    if reading is not None:
+        return reading
     from jupyter_pipelines.notebook.reading import read as read_anew  # takes long to import
 
     witness = Witness()
-    found = read_anew(document, witness=witness)
+    reading = read_anew(document, witness=witness)
     with _LOCK:
-        _RECENT[key] = (found, witness.answers)
+        _RECENT[key] = (reading, witness.answers)
         _RECENT.move_to_end(key)
         while len(_RECENT) > _GLANCES:
             _RECENT.popitem(last=False)
-    return found
+    return reading
 
 
 def recall(document: Document) -> Reading | None:
-    """Return what was found when `document` was read last, if nothing of it can be different now."""
+    """Return the saved reading of `document`, if it is still valid."""
     kept = keeping.load(KIND, about(document))
     try:
         if kept is None or kept["document"] != digest_of(document) or not Witness().agrees(kept["answers"]):
@@ -76,7 +76,7 @@ def recall(document: Document) -> Reading | None:
 
 
 def about(document: Document) -> str:
-    """Return what a reading is kept under: where the notebook is."""
+    """Return the name under which a reading is saved: the path of the notebook, its folder and project root."""
     folder = folder_of(document)
     return json.dumps([str(document.path), str(folder), str(project_root(folder))])
 
@@ -101,29 +101,29 @@ def _read_and_keep(document: Document) -> Reading:
 def _keep(reading: Reading, pipeline: Pipeline, witness: Witness) -> None:
     kept = _encoded(reading, pipeline)
     if _comes_back(kept, reading):
-        stated = {"document": digest_of(reading.document), "answers": witness.answers}
-        keeping.save(KIND, about(reading.document), stated | kept)
+        checked = {"document": digest_of(reading.document), "answers": witness.answers}
+        keeping.save(KIND, about(reading.document), checked | kept)
 
 
 def _comes_back(kept: Mapping[str, Any], reading: Reading) -> bool:
-    """Tell whether a reading is made of JSON again exactly as it was: defaults of parameters may be anything."""
+    """Return whether a reading survives JSON unchanged: defaults of parameters may be any object."""
     try:
         return _decoded(json.loads(json.dumps(kept)), reading.document) == reading
     except (TypeError, ValueError):
         return False
 
 
-# To JSON: the fields of a thing in their order. Shared code and modules, which many steps have, stand there once.
+# To JSON: the fields of a dataclass in their order. Shared code and modules, which many steps have, stand there once.
 
 
 def _encoded(reading: Reading, pipeline: Pipeline) -> dict[str, Any]:
-    shared = {one: None for step in pipeline for one in step.shared}
-    modules = {one: None for step in pipeline for one in step.modules}
-    at = {one: number for table in (shared, modules) for number, one in enumerate(table)}
+    shared = {code: None for step in pipeline for code in step.shared}
+    modules = {module: None for step in pipeline for module in step.modules}
+    row_numbers = {code_or_module: number for table in (shared, modules) for number, code_or_module in enumerate(table)}
     steps = [_plain(step) for step in pipeline]
     for row, step in zip(steps, pipeline, strict=True):
-        row[_STEP.index("shared")] = [at[one] for one in step.shared]
-        row[_STEP.index("modules")] = [at[one] for one in step.modules]
+        row[_STEP.index("shared")] = [row_numbers[code] for code in step.shared]
+        row[_STEP.index("modules")] = [row_numbers[module] for module in step.modules]
     return {
         "shared": _plain(tuple(shared)),
         "modules": _plain(tuple(modules)),
@@ -138,11 +138,11 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return [_plain(getattr(value, name)) for name in _names(type(value))]
     if isinstance(value, tuple | frozenset):
-        return [_plain(one) for one in (sorted(value) if isinstance(value, frozenset) else value)]
+        return [_plain(member) for member in (sorted(value) if isinstance(value, frozenset) else value)]
     return value
 
 
-# And back
+# From JSON
 
 
 def _decoded(kept: Mapping[str, Any], document: Document) -> Reading:
@@ -167,14 +167,14 @@ def _names(kind: type) -> tuple[str, ...]:
 
 
 def _maker(kind: Callable[..., Any], **changes: Callable[[Any], Any]) -> Callable[[Row], Any]:
-    """Return what makes a `kind` of its row; some fields are made of what stands there."""
+    """Return a function that decodes a row into a `kind`; `changes` decode some of its fields."""
     names = _names(kind)
 
     def make(row: Row) -> Any:
-        found = dict(zip(names, row, strict=True))
+        values = dict(zip(names, row, strict=True))
         for name, change in changes.items():
-            found[name] = change(found[name])
-        return kind(**found)
+            values[name] = change(values[name])
+        return kind(**values)
 
     return make
 
@@ -224,6 +224,6 @@ _any_step = _maker(Step, **_FIELDS)
 def _step(row: Row, shared: Sequence[SharedCode], modules: Sequence[Module]) -> Step:
     row = list(row)
     for name, table in (("shared", shared), ("modules", modules)):
-        row[_STEP.index(name)] = tuple([table[at] for at in row[_STEP.index(name)]])
+        row[_STEP.index(name)] = tuple([table[number] for number in row[_STEP.index(name)]])
     step: Step = _any_step(row)
     return step

@@ -1,4 +1,4 @@
-"""A step as a notebook of its own, which papermill runs and a person can run.
+"""Render a step as a notebook of its own, which papermill runs and users can run.
 
 Its cells, in order: the parameters, what connects it with its inputs (``_step``), the shared code it reaches, its
 inputs, its own cells as their author wrote them, its outputs.
@@ -42,7 +42,7 @@ def render(pipeline: Pipeline, step: Step, *, values: Mapping[str, object], tick
     values : Mapping
         A value for each of the step's parameters; others are left out.
     ticket : str
-        The file that will tell the step where its inputs are.
+        The file with the locations of the step's inputs.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def render(pipeline: Pipeline, step: Step, *, values: Mapping[str, object], tick
         *_shared_cells(step.shared),
         *_optional(_cell("inputs", "inputs", "\n".join(_taking(step)))),
         *(_own(cell) for cell in step.cells),
-        _cell("outputs", "outputs", _call("", "outputs", [one.name for one in step.outputs])),
+        _cell("outputs", "outputs", _call("", "outputs", [output.name for output in step.outputs])),
     ]
     return {"cells": cells, "metadata": _metadata(pipeline, step), "nbformat": 4, "nbformat_minor": 5}
 
@@ -66,8 +66,8 @@ def encode_literal(value: object) -> str:
     Raises
     ------
     TypeError
-        There is none: only None, bool, int, float, str, bytes, and lists, tuples and dicts of them have one, themselves
-        and not subclasses, nested no deeper than Python parses.
+        It has no literal: only None, bool, int, float, str, bytes, and lists, tuples and dicts of them do (no
+        subclasses), nested no deeper than Python parses.
     """
     return _encode(value, 0)
 
@@ -94,16 +94,16 @@ def _float(value: float, _: int) -> str:
     return _SPECIAL.get(repr(value), repr(value))
 
 
-def _list(value: list[Any], depth: int) -> str:
-    return f"[{', '.join(_encode(one, depth) for one in value)}]"
+def _list(elements: list[Any], depth: int) -> str:
+    return f"[{', '.join(_encode(element, depth) for element in elements)}]"
 
 
-def _tuple(value: tuple[Any, ...], depth: int) -> str:
-    return f"({', '.join(_encode(one, depth) for one in value)}{',' if len(value) == 1 else ''})"
+def _tuple(elements: tuple[Any, ...], depth: int) -> str:
+    return f"({', '.join(_encode(element, depth) for element in elements)}{',' if len(elements) == 1 else ''})"
 
 
-def _dict(value: dict[Any, Any], depth: int) -> str:
-    return f"{{{', '.join(f'{_encode(key, depth)}: {_encode(one, depth)}' for key, one in value.items())}}}"
+def _dict(mapping: dict[Any, Any], depth: int) -> str:
+    return f"{{{', '.join(f'{_encode(key, depth)}: {_encode(value, depth)}' for key, value in mapping.items())}}}"
 
 
 _ENCODERS: Mapping[type, Any] = {int: _int, float: _float, list: _list, tuple: _tuple, dict: _dict}
@@ -135,15 +135,15 @@ def _opening(ticket: str) -> str:
 
 
 def _secrets(pipeline: Pipeline, step: Step, values: Mapping[str, object]) -> Iterator[str]:
-    """Yield the lines that put secrets in the place of what says where they are."""
-    kinds = {one.name: one.kind for one in pipeline.parameters}
+    """Yield the lines that replace references to secrets by their values."""
+    kinds = {parameter.name: parameter.kind for parameter in pipeline.parameters}
     for name in step.parameters:
         if kinds.get(name) == "secret" and values[name] is not None:
             yield f"{name} = {STEP}.secret({name})"
 
 
 def _shared_cells(shared: Iterable[SharedCode]) -> Iterator[dict[str, Any]]:
-    """Yield a cell for each ``%%setup`` cell, and one for all pieces between two of them."""
+    """Yield a cell for each ``%%setup`` cell, and a cell for all pieces between two ``%%setup`` cells."""
     for number, (own, pieces) in enumerate(groupby(shared, key=_cell_of_its_own), start=1):
         yield _shared_cell(f"shared-{number}", list(pieces), setup=own is not None)
 
@@ -172,7 +172,7 @@ def _body(piece: SharedCode) -> str:
 
 
 def _gap(piece: SharedCode, following: SharedCode) -> int:
-    """Return how many line feeds part two pieces: as people write them."""
+    """Return the number of line feeds between two pieces, as PEP 8 has them."""
     kinds = {piece.kind, following.kind}
     if kinds & {"function", "class"}:
         return 3
@@ -181,7 +181,7 @@ def _gap(piece: SharedCode, following: SharedCode) -> int:
 
 def _taking(step: Step) -> Iterator[str]:
     """Yield the lines that bind inputs, and the paths that outputs are written to."""
-    names = [one.name for one in step.inputs]
+    names = [step_input.name for step_input in step.inputs]
     if names:
         yield _call(", ".join(names), "inputs" if len(names) > 1 else "input", names)
     for output in step.outputs:

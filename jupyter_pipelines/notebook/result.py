@@ -1,4 +1,4 @@
-"""What reading a notebook gives, and where the notebook belongs; knows nothing of how it is read."""
+"""Result of reading a notebook, and the project that a notebook belongs to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jupyter_pipelines.pipeline.graph import Pipeline
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What reading a notebook gave.
+    """Result of reading a notebook.
 
     Parameters
     ----------
@@ -30,21 +30,21 @@ class Reading:
 
 
 def folder_of(document: Document) -> Path:
-    """Return the folder that steps run in: the notebook's own or the one it names, without links on the way."""
+    """Return the folder that steps run in: the notebook's own or the folder it names, with symbolic links resolved."""
     return Path(document.path.parent if document.path else "", document.folder or "").resolve()
 
 
 def project_root(folder: Path) -> Path:
     """Return the nearest folder upward with a ``pyproject.toml`` or ``.git``, else `folder`."""
-    for one in (folder, *folder.parents):
-        if (one / "pyproject.toml").exists() or (one / ".git").exists():
-            return one
+    for candidate in (folder, *folder.parents):
+        if (candidate / "pyproject.toml").exists() or (candidate / ".git").exists():
+            return candidate
     return folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
-    """Where a notebook belongs, whatever may be wrong with its cells.
+    """Project that a notebook belongs to, known also when its cells have errors.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Scopes inside the top level: functions, classes, comprehensions, by Python's own rules."""
+"""Scopes below the module level: functions, classes and comprehensions, by Python's rules."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Scope(Protocol):
         """Take note that the objects of `roots` are changed in place."""
 
     def call(self, call: Call) -> None:
-        """Take note of a call that hands over outside names."""
+        """Take note of a call that passes outside names."""
 
     def later(self, name: str | None, later: Later) -> None:
         """Take note of what a function does when it is called; without a name it is called at once."""
@@ -62,8 +62,8 @@ class FunctionScope:
 
     def __init__(self, local: frozenset[str], arguments: ast.arguments) -> None:
         self.local = local
-        positional = tuple(one.arg for one in (*arguments.posonlyargs, *arguments.args))
-        self.parameters = frozenset(positional).union(one.arg for one in arguments.kwonlyargs)
+        positional = tuple(argument.arg for argument in (*arguments.posonlyargs, *arguments.args))
+        self.parameters = frozenset(positional).union(argument.arg for argument in arguments.kwonlyargs)
         self.globals: set[str] = set()
         self.aliases: dict[str, Roots] = {}
         self.found = Later(parameters=positional)
@@ -107,9 +107,11 @@ class FunctionScope:
                 self.found.mutates.setdefault(name, mutation)
 
     def call(self, call: Call) -> None:
-        """Take note of a call that hands over outside names."""
+        """Take note of a call that passes outside names."""
         if call.function not in self.local:
-            self.found.inner.append(call.without(frozenset(at[1] for at in call.arguments) - self.parameters))
+            self.found.inner.append(
+                call.without(frozenset(argument[1] for argument in call.arguments) - self.parameters)
+            )
             self.found.calls.append(call.without(self.local))
 
     def later(self, name: str | None, later: Later) -> None:  # noqa: ARG002 - as every scope has it
@@ -123,7 +125,7 @@ class FunctionScope:
 
 
 class InnerScope:
-    """A comprehension, or the type parameters of a function or class: a few names of its own, all else outside."""
+    """A comprehension, or the type parameters of a function or class: a few local names, all others outside."""
 
     def __init__(self, outer: Scope, local: frozenset[str]) -> None:
         self.outer = outer
@@ -160,7 +162,7 @@ class InnerScope:
         self.outer.mutate(roots, mutation)
 
     def call(self, call: Call) -> None:
-        """Take note of a call that hands over outside names."""
+        """Take note of a call that passes outside names."""
         if call.function not in self.local:
             self.outer.call(call)
 
@@ -217,7 +219,7 @@ class ClassScope:
         self.outer.mutate(roots, mutation)
 
     def call(self, call: Call) -> None:
-        """Take note of a call that hands over outside names."""
+        """Take note of a call that passes outside names."""
         self.outer.call(call)
 
     def later(self, name: str | None, later: Later) -> None:
@@ -230,10 +232,10 @@ class ClassScope:
     @property
     def methods(self) -> Later:
         """What its functions do that are not used in it."""
-        found = Later()
+        deferred = Later()
         for later in self.functions.values():
-            found.merge(later)
-        return found
+            deferred.merge(later)
+        return deferred
 
     def declare(self, names: list[str]) -> None:
         """Take note of ``global``."""
@@ -246,7 +248,7 @@ _NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 def local_names(body: list[ast.stmt] | ast.expr, arguments: ast.arguments) -> frozenset[str]:
     """Return the names that are local to a function: its arguments, and what its body binds."""
-    found = {argument.arg for argument in arguments_of(arguments)}
+    names = {argument.arg for argument in arguments_of(arguments)}
     outer: set[str] = set()
     stack: list[ast.AST] = list(body) if isinstance(body, list) else [body]
     while stack:
@@ -254,9 +256,9 @@ def local_names(body: list[ast.stmt] | ast.expr, arguments: ast.arguments) -> fr
         if isinstance(node, ast.Global | ast.Nonlocal):
             outer.update(node.names)
         else:
-            found.update(bound_by(node))
+            names.update(bound_by(node))
             stack.extend(_same_scope(node))
-    return frozenset(found - outer)
+    return frozenset(names - outer)
 
 
 def bound_by(node: ast.AST) -> list[str]:
@@ -274,7 +276,7 @@ def _same_scope(node: ast.AST) -> list[ast.AST]:
     """Return the parts of `node` that are evaluated in the scope it stands in."""
     if isinstance(node, FUNCTIONS):
         outer: list[ast.AST] = [*getattr(node, "decorator_list", []), *node.args.defaults]
-        return outer + [one for one in node.args.kw_defaults if one is not None]
+        return outer + [default for default in node.args.kw_defaults if default is not None]
     if isinstance(node, ast.ClassDef):
         return [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)]
     if isinstance(node, ast.comprehension):
@@ -284,5 +286,5 @@ def _same_scope(node: ast.AST) -> list[ast.AST]:
 
 def arguments_of(arguments: ast.arguments) -> list[ast.arg]:
     """Return every argument of a signature."""
-    found = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-    return found + [one for one in (arguments.vararg, arguments.kwarg) if one is not None]
+    named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return named + [variadic for variadic in (arguments.vararg, arguments.kwarg) if variadic is not None]

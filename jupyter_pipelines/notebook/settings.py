@@ -1,7 +1,7 @@
-"""Settings of a whole program that are made where steps do not see them: seeds, styles, search paths.
+"""Check for global settings of a process that steps do not see: seeds, styles, search paths.
 
-A step has a kernel of its own. What exploration or another step sets in theirs is lost, and nothing would say so: the
-names are all there, only what is behind them behaves differently.
+A step has a kernel of its own. Settings that exploration or another step makes in another kernel are lost without an
+error: all names exist, but their objects behave differently.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class _Kind(NamedTuple):
     pattern : re.Pattern
         What sets it, fully named.
     module : str
-        Steps that reach this module feel it; empty when every step does.
+        Steps that import this module are affected; empty when every step is.
     draws : re.Pattern or None
-        What feels it when a step before has set it; None where only exploration is looked at.
+        Names that are affected when an earlier step has set it; None where only exploration is checked.
     """
 
     pattern: re.Pattern[str]
@@ -70,7 +70,7 @@ _KINDS = (
 
 
 class _Act(NamedTuple):
-    """Something that may be a setting: the name it begins with, the rest, and where it stands."""
+    """A call or assignment that may be a setting: its first name, the rest, and its location."""
 
     root: str
     rest: str
@@ -80,11 +80,11 @@ class _Act(NamedTuple):
 
 
 class Settings:
-    """Looks for settings that are lost.
+    """Finds global settings that steps do not see.
 
     Parameters
     ----------
-    faces : Mapping of str to Interface
+    interfaces : Mapping of str to Interface
         All steps.
     index : Index
         The shared code.
@@ -92,16 +92,16 @@ class Settings:
         The lines of every cell, by its number.
     """
 
-    def __init__(self, faces: Mapping[str, Interface], index: Index, texts: Mapping[int, list[str]]) -> None:
-        self._faces = faces
+    def __init__(self, interfaces: Mapping[str, Interface], index: Index, texts: Mapping[int, list[str]]) -> None:
+        self._faces = interfaces
         self._index = index
         self._texts = texts
 
     def faults(self) -> Iterator[Fault]:
         """Yield a warning for every setting that a step would need and does not see."""
         yield from self._explored()
-        for face in self._faces.values():
-            yield from self._in_step(face)
+        for interface in self._faces.values():
+            yield from self._in_step(interface)
 
     def _explored(self) -> Iterator[Fault]:
         for cell, piece in self._index.explored:
@@ -114,8 +114,8 @@ class Settings:
     def _who_feels(self, kind: _Kind, cell: int) -> list[str]:
         return [
             name
-            for name, face in self._faces.items()
-            if face.draft.last > cell and (not kind.module or kind.module in _tops(face.reach.imports))
+            for name, interface in self._faces.items()
+            if interface.draft.last > cell and (not kind.module or kind.module in _tops(interface.reach.imports))
         ]
 
     def _full_name(self, act: _Act, cell: int) -> str:
@@ -136,9 +136,9 @@ class Settings:
             notes=(f"steps that may need it: {shown}",),
         )
 
-    def _in_step(self, face: Interface) -> Iterator[Fault]:
+    def _in_step(self, interface: Interface) -> Iterator[Fault]:
         """Yield settings that a step makes for itself and a later step would have in the live notebook."""
-        draft = face.draft
+        draft = interface.draft
         if not any(word in cell.body for cell in draft.cells for word in ("seed", "state", "context", "locale")):
             return
         for part, act, name in _settings_of(draft, self._index):
@@ -150,12 +150,12 @@ class Settings:
                 yield self._kept(draft, part, act, user)
 
     def _first_user(self, draft: Draft, sets: re.Pattern[str], draws: re.Pattern[str]) -> Draft | None:
-        """Return the first step behind `draft` that feels a setting and does not make it itself."""
-        for face in self._faces.values():
-            other = face.draft
+        """Return the first step behind `draft` that a setting affects and that does not make it itself."""
+        for interface in self._faces.values():
+            other = interface.draft
             if other.order <= draft.order:
                 continue
-            names = list(_used_names(other, face, self._index))
+            names = list(_used_names(other, interface, self._index))
             if not any(map(sets.match, names)) and any(map(draws.match, names)):
                 return other
         return None
@@ -177,7 +177,7 @@ def _kind_of(name: str) -> _Kind | None:
 
 
 def _tops(imports: Iterable[Import]) -> set[str]:
-    return {one.module.partition(".")[0] for one in imports}
+    return {import_.module.partition(".")[0] for import_ in imports}
 
 
 def _imported(entry: Definition, name: str) -> str:
@@ -187,35 +187,35 @@ def _imported(entry: Definition, name: str) -> str:
     return _full(entry.names.imports[0], name)
 
 
-def _full(one: Import, name: str) -> str:
-    if one.names:
-        return f"{one.module}.{one.names[0]}"
-    return name if one.module.partition(".")[0] == name else one.module
+def _full(import_: Import, name: str) -> str:
+    if import_.names:
+        return f"{import_.module}.{import_.names[0]}"
+    return name if import_.module.partition(".")[0] == name else import_.module
 
 
 def _settings_of(draft: Draft, index: Index) -> Iterator[tuple[int, _Act, str]]:
     for part, cell in enumerate(draft.cells):
-        own = _own_imports(cell.body)
+        own_imports = _own_imports(cell.body)
         for act in _acts_of(cell.body):
-            yield part, act, _resolved(act.root, own, index, cell.number) + act.rest
+            yield part, act, _resolved(act.root, own_imports, index, cell.number) + act.rest
 
 
-def _resolved(root: str, own: Mapping[str, str], index: Index, cell: int) -> str:
-    if root in own:
-        return own[root]
+def _resolved(root: str, own_imports: Mapping[str, str], index: Index, cell: int) -> str:
+    if root in own_imports:
+        return own_imports[root]
     entry = index.find(root, (cell, 0))
     return _imported(entry, root) if isinstance(entry, Definition) else root
 
 
-def _used_names(draft: Draft, face: Interface, index: Index) -> Iterator[str]:
+def _used_names(draft: Draft, interface: Interface, index: Index) -> Iterator[str]:
     """Yield the full names of everything that a step and its shared code use."""
     for cell in draft.cells:
-        own = _own_imports(cell.body)
+        own_imports = _own_imports(cell.body)
         for root, rest in _chains_of(cell.body):
-            yield _resolved(root, own, index, cell.number) + rest
-    for one in face.reach.definitions:
-        if one.kind != "import":
-            for root, rest in _chains_of(one.code.source):
+            yield _resolved(root, own_imports, index, cell.number) + rest
+    for definition in interface.reach.definitions:
+        if definition.kind != "import":
+            for root, rest in _chains_of(definition.code.source):
                 yield _resolved(root, {}, index, draft.last) + rest
 
 
@@ -223,15 +223,15 @@ def _used_names(draft: Draft, face: Interface, index: Index) -> Iterator[str]:
 def _acts_of(body: str) -> tuple[_Act, ...]:
     """Return the calls for effect and the assignments to parts of something, outside functions."""
     tree = parse_code(body).tree
-    found: list[_Act] = []
+    acts: list[_Act] = []
     stack: list[ast.AST] = list(tree.body) if tree else []
     while stack:
         node = stack.pop()
         if isinstance(node, _FUNCTIONS):
             continue
         stack += [child for child in children(node) if isinstance(child, ast.stmt | ast.ExceptHandler)]
-        found += [act for target in _targets(node) if (act := _act(target)) is not None]
-    return tuple(sorted(found, key=lambda act: act.line))
+        acts += [act for target in _targets(node) if (act := _act(target)) is not None]
+    return tuple(sorted(acts, key=lambda act: act.line))
 
 
 def _targets(node: ast.AST) -> list[ast.expr]:
@@ -286,13 +286,13 @@ def _chains_of(body: str) -> frozenset[tuple[str, str]]:
 def _own_imports(body: str) -> Mapping[str, str]:
     """Return the names that imports in a cell bind, each with what it stands for."""
     tree = parse_code(body).tree
-    found: dict[str, str] = {}
+    imports: dict[str, str] = {}
     for node in every_node(tree) if tree else ():
         if isinstance(node, ast.Import):
             for alias in node.names:
-                found[alias.asname or alias.name.partition(".")[0]] = (
+                imports[alias.asname or alias.name.partition(".")[0]] = (
                     alias.name if alias.asname else alias.name.partition(".")[0]
                 )
         elif isinstance(node, ast.ImportFrom):
-            found.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
-    return found
+            imports.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
+    return imports

@@ -1,4 +1,4 @@
-"""Shared code: what cells that are no steps define, by name, and what they only compute."""
+"""Index of the code in cells without a step: shared definitions and exploratory names."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ Entry = Definition | Computed
 
 @dataclass(slots=True)
 class _Timeline:
-    """What happens to one name, in notebook order."""
+    """Definitions or changes of the same name, in notebook order."""
 
     positions: list[Position] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
@@ -130,24 +130,24 @@ class Index:
 
     def add(self, cell: int, body: str) -> None:
         """Take in a cell without a header."""
-        for at, piece in enumerate(pieces_of(body), start=1):
+        for number, piece in enumerate(pieces_of(body), start=1):
             if piece.kind == "computed":
-                self._add_computed(cell, at, piece)
+                self._add_computed(cell, number, piece)
             else:
-                self._add_piece(cell, at, piece)
+                self._add_piece(cell, number, piece)
 
     def add_parameters(self, cell: int, body: str) -> None:
         """Take in the imports and definitions of a cell that declares parameters."""
-        for at, piece in enumerate(pieces_of(body), start=1):
+        for number, piece in enumerate(pieces_of(body), start=1):
             if piece.kind not in ("computed", "constant"):
-                self._add_piece(cell, at, piece)
+                self._add_piece(cell, number, piece)
 
     def add_setup(self, cell: int, body: str) -> None:
         """Take in a ``%%setup`` cell."""
         piece = setup_piece(body, self._star_names)
-        one = _definition(piece, cell, 1, f"cell {cell}")
-        self.setups.append(one)
-        self._bind(one)
+        definition = _definition(piece, cell, 1, f"cell {cell}")
+        self.setups.append(definition)
+        self._bind(definition)
 
     def known(self) -> Iterator[str]:
         """Yield every name that is bound somewhere."""
@@ -161,16 +161,16 @@ class Index:
         timeline = self._names.get(name)
         if timeline is None:
             return None
-        at = bisect_left(timeline.positions, position)
-        if at:
-            return timeline.entries[at - 1]
+        index = bisect_left(timeline.positions, position)
+        if index:
+            return timeline.entries[index - 1]
         return next((entry for entry in timeline.entries if not _is_setup(entry)), None)
 
     def setup_below(self, name: str, position: Position) -> Definition | None:
         """Return the first ``%%setup`` cell behind `position` that binds `name`."""
         entries = self._names[name].entries if name in self._names else []
-        found = (one for one in entries if isinstance(one, Definition) and _is_setup(one))
-        return next((one for one in found if one.position > position), None)
+        setups = (entry for entry in entries if isinstance(entry, Definition) and _is_setup(entry))
+        return next((setup for setup in setups if setup.position > position), None)
 
     def bound_between(self, name: str, start: Position, end: Position) -> list[Entry]:
         """Return what binds `name` from `start` on and before `end`."""
@@ -182,47 +182,51 @@ class Index:
         timeline = self._changes.get(name)
         if timeline is None:
             return None
-        at = bisect_left(timeline.positions, start)
-        found = timeline.entries[at] if at < len(timeline.positions) and timeline.positions[at] < end else None
-        return found if isinstance(found, Computed) else None
+        index = bisect_left(timeline.positions, start)
+        change = (
+            timeline.entries[index] if index < len(timeline.positions) and timeline.positions[index] < end else None
+        )
+        return change if isinstance(change, Computed) else None
 
     def modules(self, name: str, position: Position) -> list[Definition]:
         """Return every ``import name.…`` before `position`: each makes another submodule known."""
-        return [one for one in self._modules.get(name, ()) if one.position < position]
+        return [definition for definition in self._modules.get(name, ()) if definition.position < position]
 
-    def _add_piece(self, cell: int, at: int, piece: Piece) -> None:
+    def _add_piece(self, cell: int, number: int, piece: Piece) -> None:
         if piece.star is not None:
-            self._add_star(cell, at, piece, piece.star)
+            self._add_star(cell, number, piece, piece.star)
             return
         name = next(iter(piece.names.binds), f"cell {cell}, line {piece.line}")
-        one = _definition(piece, cell, at, name)
+        definition = _definition(piece, cell, number, name)
         if piece.is_future:
-            self.futures.append(one)
-        self._bind(one)
-        for found in piece.names.imports:
-            if piece.kind == "import" and not found.names and name == found.module.partition(".")[0]:
-                self._modules.setdefault(name, []).append(one)
+            self.futures.append(definition)
+        self._bind(definition)
+        for import_ in piece.names.imports:
+            if piece.kind == "import" and not import_.names and name == import_.module.partition(".")[0]:
+                self._modules.setdefault(name, []).append(definition)
 
-    def _add_star(self, cell: int, at: int, piece: Piece, star: Import) -> None:
+    def _add_star(self, cell: int, number: int, piece: Piece, star: Import) -> None:
         """Take in ``from … import *`` as an import of every single name, where the names are known."""
         names = self._star_names(star)
         if names is None:
-            self.stars.append(_definition(piece, cell, at, piece.source))
+            self.stars.append(_definition(piece, cell, number, piece.source))
             return
         for name in names:
             text = f"from {'.' * star.level}{star.module} import {name}"
             spot = Spot(0, 1, 0, len(name))
             single = Names(imports=(star._replace(names=(name,)),), binds={name: _import_of(spot)})
-            self._bind(_definition(Piece(kind="import", source=text, line=piece.line, names=single), cell, at, name))
+            self._bind(
+                _definition(Piece(kind="import", source=text, line=piece.line, names=single), cell, number, name)
+            )
 
-    def _add_computed(self, cell: int, at: int, piece: Piece) -> None:
+    def _add_computed(self, cell: int, number: int, piece: Piece) -> None:
         self.explored.append((cell, piece))
         reads = frozenset(piece.names.reads)
         lines = piece.source.split("\n")
 
         def computed(name: str, spot: Spot, *, how: str = "", deleted: bool = False) -> Computed:
             text = lines[spot.line - piece.line] if 0 <= spot.line - piece.line < len(lines) else lines[0]
-            where: Any = {"cell": cell, "line": spot.line, "position": (cell, at)}
+            where: Any = {"cell": cell, "line": spot.line, "position": (cell, number)}
             return Computed(name=name, text=text.strip(), reads=reads, how=how, deleted=deleted, **where)
 
         for name, bind in piece.names.binds.items():
@@ -233,11 +237,11 @@ class Index:
         for name, mutation in piece.names.mutates.items():
             self._timeline(self._changes, name).add(computed(name, mutation.spot, how=mutation.how))
 
-    def _bind(self, one: Definition) -> None:
-        for name, method in one.names.methods.items():
+    def _bind(self, definition: Definition) -> None:
+        for name, method in definition.names.methods.items():
             self.methods.setdefault(name, method)
-        for name in one.binds:
-            self._timeline(self._names, name).add(one)
+        for name in definition.binds:
+            self._timeline(self._names, name).add(definition)
 
     @staticmethod
     def _timeline(timelines: dict[str, _Timeline], name: str) -> _Timeline:
@@ -252,7 +256,7 @@ def _import_of(spot: Spot) -> Bind:
     return Bind(spot, "import", sure=True)
 
 
-def _definition(piece: Piece, cell: int, at: int, name: str) -> Definition:
+def _definition(piece: Piece, cell: int, number: int, name: str) -> Definition:
     kinds = {kind: kind for kind in get_args(SharedKind)}
     return Definition(
         code=SharedCode(
@@ -260,7 +264,7 @@ def _definition(piece: Piece, cell: int, at: int, name: str) -> Definition:
         ),
         binds=tuple(piece.names.binds),
         names=piece.names,
-        position=(cell, at),
+        position=(cell, number),
         line=piece.line,
         is_future=piece.is_future,
     )

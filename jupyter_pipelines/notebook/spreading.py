@@ -1,4 +1,4 @@
-"""What is wrong with steps over many items, as far as their headers tell."""
+"""Checks of ``--foreach`` and of the options that go with it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from jupyter_pipelines.pipeline.parameters import Parameter
 _LISTS = ("list", "any")
 
 
-def foreach_faults(faces: Mapping[str, Interface], parameters: Mapping[str, Parameter]) -> Iterator[Fault]:
-    """Yield what is wrong with ``--foreach`` and the options that go with it."""
-    for face in faces.values():
-        draft = face.draft
+def foreach_faults(interfaces: Mapping[str, Interface], parameters: Mapping[str, Parameter]) -> Iterator[Fault]:
+    """Yield a fault for everything wrong with ``--foreach`` and the options that go with it."""
+    for interface in interfaces.values():
+        draft = interface.draft
         if not draft.axes:
             yield from _without(draft)
             continue
         for axis in draft.axes.values():
-            yield from _taken(face, axis, parameters)
+            yield from _taken(interface, axis, parameters)
             yield from _source(draft, axis, parameters)
             yield from _assigned(draft, axis)
-            yield from _unused(face, axis)
-        yield from _made_again(face)
+            yield from _unused(interface, axis)
+        yield from _made_again(interface)
 
 
 def _without(draft: Draft) -> Iterator[Fault]:
@@ -36,8 +36,8 @@ def _without(draft: Draft) -> Iterator[Fault]:
                 yield fault(draft, "JP604", message, f"take `--{option}` away, or add `--foreach`", header.place)
 
 
-def _taken(face: Interface, axis: Axis, parameters: Mapping[str, Parameter]) -> Iterator[Fault]:
-    draft, name = face.draft, axis.name
+def _taken(interface: Interface, axis: Axis, parameters: Mapping[str, Parameter]) -> Iterator[Fault]:
+    draft, name = interface.draft, axis.name
     inputs = {item.name for item in draft.items("inputs") or ()}
     outputs = {item.name for item in draft.items("outputs") or ()}
     kinds = (("a parameter", parameters), ("an input", inputs), ("an output", outputs))
@@ -76,9 +76,9 @@ def _assigned(draft: Draft, axis: Axis) -> Iterator[Fault]:
         yield fault(draft, "JP216", message, "use another name in the step", draft.where(bind.spot))
 
 
-def _unused(face: Interface, axis: Axis) -> Iterator[Fault]:
-    draft = face.draft
-    if draft.dynamic or axis.name in face.reach.used or axis.name in draft.names.binds:
+def _unused(interface: Interface, axis: Axis) -> Iterator[Fault]:
+    draft = interface.draft
+    if draft.dynamic or axis.name in interface.reach.used or axis.name in draft.names.binds:
         return
     if any(axis.name in magic for code in draft.codes for magic in code.magics):
         return
@@ -87,13 +87,13 @@ def _unused(face: Interface, axis: Axis) -> Iterator[Fault]:
     yield fault(draft, "JP207", message, suggestion, axis.place, severity="warning", label="not used")
 
 
-def _made_again(face: Interface) -> Iterator[Fault]:
-    draft = face.draft
-    for name in face.inputs.keys() & face.outputs.keys():
+def _made_again(interface: Interface) -> Iterator[Fault]:
+    draft = interface.draft
+    for name in interface.inputs.keys() & interface.outputs.keys():
         message = f"step `{draft.name}` runs over many items and makes its input `{name}` again"
         suggestion = (
             f"give the output another name, or work on a copy: what later steps get is a list, and no item sees "
             f"what another made of `{name}`"
         )
-        place = face.outputs[name].place or face.inputs[name].place
+        place = interface.outputs[name].place or interface.inputs[name].place
         yield fault(draft, "JP206", message, suggestion, place)

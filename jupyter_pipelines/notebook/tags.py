@@ -13,7 +13,7 @@ _BEFORE = "prev:"
 
 
 def header_of_tags(tags: tuple[str, ...], number: int) -> tuple[Header | None, tuple[Fault, ...]]:
-    """Return the header that the tags of a cell mean, if they mean one, and what is wrong with it.
+    """Return the header that the tags of a cell mean, or None, and its faults.
 
     ``step:x`` (``block:x`` in older notebooks) makes a step, ``prev:y`` beside it is ``--after y``, ``parameters`` and
     ``pipeline-parameters`` declare parameters. Kale's ``imports``, ``functions`` and ``skip`` need no header: imports
@@ -38,6 +38,6 @@ def header_of_tags(tags: tuple[str, ...], number: int) -> tuple[Header | None, t
 
 
 def _values(tags: tuple[str, ...], *prefixes: str) -> list[str]:
-    """Return, once each, what stands behind one of `prefixes`."""
-    found = (tag.removeprefix(prefix).strip() for tag in tags for prefix in prefixes if tag.startswith(prefix))
-    return list(dict.fromkeys(value for value in found if value))
+    """Return the values of tags with any of `prefixes`, without duplicates."""
+    values = (tag.removeprefix(prefix).strip() for tag in tags for prefix in prefixes if tag.startswith(prefix))
+    return list(dict.fromkeys(value for value in values if value))

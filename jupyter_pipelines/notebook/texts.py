@@ -1,4 +1,4 @@
-"""Texts that expressions may come to, as far as code shows it: literals, names, and what joins them as paths.
+"""Strings that expressions may evaluate to, as far as code shows it: literals, names, and paths joined of them.
 
 A text is a template (:mod:`jupyter_pipelines.pipeline.templates`) with the names that it is made of. A name stands for
 whatever is bound to it anywhere: by an assignment, a loop, a default, or a call of the function whose argument it is.
@@ -22,7 +22,7 @@ _SAME = frozenset("absolute as_posix abspath expanduser fspath normpath realpath
 _ALL = frozenset("enumerate items keys list reversed set sorted tuple values zip".split())
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _ROUNDS = 8
-"""How many functions may hand a text on to each other."""
+"""How many functions may pass a text on to each other."""
 Bound = Mapping[str, tuple[str, ...]]
 
 
@@ -43,7 +43,7 @@ class Bindings(NamedTuple):
 
 
 class Texts:
-    """What names stand for in pieces of code that belong together.
+    """Possible string values of names in pieces of code that belong together.
 
     Parameters
     ----------
@@ -54,17 +54,17 @@ class Texts:
     """
 
     def __init__(self, sources: Iterable[str], parameters: Collection[str]) -> None:
-        found = [bindings(source) for source in sources]
+        piece_bindings = [bindings(source) for source in sources]
         self._names: dict[str, tuple[str, ...]] = defaultdict(tuple)
         self._parameters = frozenset(parameters)
         self._known: dict[str, tuple[str, ...]] = {name: (slot(name),) for name in parameters}
-        arguments = {name: known for one in found for name, known in one.arguments.items()}
-        passed = (pair for one in found for call in one.calls for pair in _passed(call, arguments))
-        for name, templates in chain((pair for one in found for pair in one.names.items()), passed):
+        arguments = {name: known for piece in piece_bindings for name, known in piece.arguments.items()}
+        passed = (pair for piece in piece_bindings for call in piece.calls for pair in _passed(call, arguments))
+        for name, templates in chain((pair for piece in piece_bindings for pair in piece.names.items()), passed):
             self._names[name] += templates
 
     def of(self, template: str) -> Iterator[str]:
-        """Yield what a template may come to; of names, only those of parameters are left in it."""
+        """Yield the values of a template; of names, only parameters are left in them."""
         needed = self._needed(template)
         for _ in range(_ROUNDS):  # names are known in the order in which they are bound, but for those of arguments
             before = len(self._known), sum(len(self._known.get(name, ())) for name in needed)
@@ -75,7 +75,7 @@ class Texts:
         yield from filled(template, self._choices)
 
     def like(self, template: str) -> Iterator[str]:
-        """Yield what a template may come to, with nothing in the place of what is not known."""
+        """Yield the values of a template, with an empty string for each unknown name."""
         list(self.of(template))
         yield from filled(template, lambda name: self._choices(name) or ("",))
 
@@ -84,18 +84,18 @@ class Texts:
 
     def _needed(self, template: str) -> list[str]:
         """Return the names that a template is made of, and those that they are made of, in the order of binding."""
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         waiting = [template]
         while waiting:
-            fresh = [name for name in names_in(waiting.pop()) if name not in found and name in self._names]
-            found |= dict.fromkeys(fresh)
-            waiting += [one for name in fresh for one in self._names[name]]
-        return [name for name in self._names if name in found]
+            fresh = [name for name in names_in(waiting.pop()) if name not in names and name in self._names]
+            names |= dict.fromkeys(fresh)
+            waiting += [template for name in fresh for template in self._names[name]]
+        return [name for name in self._names if name in names]
 
     def _standing_for(self, name: str) -> tuple[str, ...]:
         own = (slot(name),) if name in self._parameters else ()
-        found = (text for one in self._names[name] for text in filled(one, self._choices))
-        return tuple(dict.fromkeys((*own, *islice(found, MOST))))
+        texts = (text for template in self._names[name] for text in filled(template, self._choices))
+        return tuple(dict.fromkeys((*own, *islice(texts, MOST))))
 
 
 def _passed(call: Call, arguments: Bound) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -119,22 +119,26 @@ def bindings(source: str) -> Bindings:
         if isinstance(node, _FUNCTIONS):
             arguments[node.name] = _arguments(node)
         elif isinstance(node, ast.ClassDef):
-            made = [one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]
-            arguments[node.name] = _arguments(made[0]) if made else ()
+            initializers = [
+                statement
+                for statement in node.body
+                if isinstance(statement, ast.FunctionDef) and statement.name == "__init__"
+            ]
+            arguments[node.name] = _arguments(initializers[0]) if initializers else ()
         elif isinstance(node, ast.Call):
             calls.append(_call(node))
-    return Bindings(dict(names), arguments, tuple(one for one in calls if any(one.texts) or one.named))
+    return Bindings(dict(names), arguments, tuple(call for call in calls if any(call.texts) or call.named))
 
 
 def _arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[str, ...]:
-    names = [one.arg for one in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
+    names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
     return tuple(names[1:] if names[:1] in (["self"], ["cls"]) else names)
 
 
 def _call(node: ast.Call) -> Call:
-    texts = tuple(() if isinstance(one, ast.Starred) else texts_of(one) for one in node.args)
-    named = tuple((one.arg, texts_of(one.value)) for one in node.keywords if one.arg)
-    return Call(called(node), texts, tuple(one for one in named if one[1]))
+    texts = tuple(() if isinstance(argument, ast.Starred) else texts_of(argument) for argument in node.args)
+    named = tuple((keyword.arg, texts_of(keyword.value)) for keyword in node.keywords if keyword.arg)
+    return Call(called(node), texts, tuple(pair for pair in named if pair[1]))
 
 
 def called(node: ast.Call) -> str:
@@ -159,8 +163,8 @@ def _bound(node: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
-    several = isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Tuple | ast.List)
-    if several and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
+    is_unpacking = isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Tuple | ast.List)
+    if is_unpacking and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
         yield from zip(target.elts, value.elts, strict=True)  # type: ignore[attr-defined]
     else:
         yield target, value
@@ -173,9 +177,9 @@ def _bound_by_function(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator
     for argument, default in (*with_defaults, *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)):
         if default is not None:
             yield argument.arg, texts_of(default)
-    for one in every_node(node):
-        if isinstance(one, ast.Return) and one.value is not None:
-            yield node.name, texts_of(one.value)
+    for descendant in every_node(node):
+        if isinstance(descendant, ast.Return) and descendant.value is not None:
+            yield node.name, texts_of(descendant.value)
 
 
 def _names(target: ast.expr) -> Iterator[str]:
@@ -184,7 +188,7 @@ def _names(target: ast.expr) -> Iterator[str]:
     elif isinstance(target, ast.Attribute):
         yield target.attr
     elif isinstance(target, ast.Tuple | ast.List):
-        yield from (name for one in target.elts for name in _names(one))
+        yield from (name for element in target.elts for name in _names(element))
 
 
 # What expressions are
@@ -197,7 +201,7 @@ def texts_of(node: ast.expr | None) -> tuple[str, ...]:
 
 
 def is_path(node: ast.AST) -> bool:
-    """Tell whether an expression certainly is a path: ``Path(…)``, or one that is joined with ``/``."""
+    """Return whether an expression certainly is a path: ``Path(…)``, or parts joined with ``/``."""
     if isinstance(node, ast.BinOp):
         return isinstance(node.op, ast.Div)
     return isinstance(node, ast.Call) and called(node) in ("Path", "PurePath", "joinpath")
@@ -216,7 +220,9 @@ def _constant(node: ast.Constant) -> Iterable[str]:
 
 
 def _formatted(node: ast.JoinedStr) -> Iterable[str]:
-    parts = [one.value if isinstance(one, ast.FormattedValue) and not one.format_spec else one for one in node.values]
+    parts = [
+        part.value if isinstance(part, ast.FormattedValue) and not part.format_spec else part for part in node.values
+    ]
     return map("".join, product(*map(texts_of, parts)))
 
 

@@ -1,4 +1,4 @@
-"""A walk over code in the order in which Python runs it."""
+"""Visitor of syntax trees, in the order in which Python runs the code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LEAVING = frozenset({"exit", "quit"})
 
 
 class Walker:
-    """Walks over statements, and tells a flow what happens to names.
+    """Visits statements, and reports reads, bindings and mutations of names to a flow.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Walker:
         self.part = part
         self._last = body[-1] if body else None
         self.visit_all(body)
-        for sentence in (one for statement in body for one in hidden_imports(statement)):
+        for sentence in (sentence for statement in body for sentence in hidden_imports(statement)):
             self._cannot(sentence, binds=False)
 
     def visit_all(self, nodes: Iterable[ast.AST | None]) -> None:
@@ -111,8 +111,8 @@ class Walker:
         if isinstance(node, ast.NamedExpr):
             return self.roots(node.value)
         if isinstance(node, ast.IfExp | ast.BoolOp):
-            several = [node.body, node.orelse] if isinstance(node, ast.IfExp) else node.values
-            return {root: False for one in several for root in self.roots(one)}
+            branches = [node.body, node.orelse] if isinstance(node, ast.IfExp) else node.values
+            return {root: False for branch in branches for root in self.roots(branch)}
         return NONE
 
     def element_roots(self, node: ast.expr) -> Roots:
@@ -121,15 +121,15 @@ class Walker:
             return self.scope.roots(node.id)
         if isinstance(node, ast.List | ast.Tuple | ast.Set | ast.Dict):
             parts = node.values if isinstance(node, ast.Dict) else node.elts
-            return {root: sure for one in parts for root, sure in self.roots(one).items()}
+            return {root: sure for part in parts for root, sure in self.roots(part).items()}
         return self._passed_on(node) if isinstance(node, ast.Call) else NONE
 
     def _passed_on(self, node: ast.Call) -> Roots:
-        """Return the outside names whose elements a call hands on one by one, as ``enumerate`` does."""
+        """Return the outside names over whose elements the value of a call iterates, as ``enumerate`` does."""
         if isinstance(node.func, ast.Attribute) and node.func.attr in ("items", "values") and not node.args:
             return self.element_roots(node.func.value)
         if isinstance(node.func, ast.Name) and node.func.id in _PASSING:
-            return {root: sure for one in node.args for root, sure in self.element_roots(one).items()}
+            return {root: sure for argument in node.args for root, sure in self.element_roots(argument).items()}
         return NONE
 
     def changed(self, target: ast.expr, node: ast.AST, how: str, *, sure: bool = True) -> None:
@@ -146,8 +146,8 @@ class Walker:
             self.scope.bind(target.id, self.spot(target), roots=roots)
         elif isinstance(target, ast.Tuple | ast.List):
             values = value.elts if isinstance(value, ast.Tuple | ast.List) and _pairs(target, value) else []
-            for at, one in enumerate(target.elts):
-                self.store(one, self.roots(values[at]) if values else NONE, values[at] if values else None)
+            for index, element in enumerate(target.elts):
+                self.store(element, self.roots(values[index]) if values else NONE, values[index] if values else None)
         elif isinstance(target, ast.Starred):
             self.store(target.value)
         else:
@@ -165,8 +165,10 @@ class Walker:
         """Walk over an assignment."""
         first = node.targets[0]
         self._note_folder(node, first)
-        # A pair of names swapped gets the objects from before, so all are looked up before one is bound.
-        several = [self.roots(one) for one in node.value.elts] if isinstance(node.value, ast.Tuple | ast.List) else []
+        # In `a, b = b, a` the names get the objects from before, so all are looked up before any is bound.
+        element_roots = (
+            [self.roots(element) for element in node.value.elts] if isinstance(node.value, ast.Tuple | ast.List) else []
+        )
         roots = self.roots(node.value)
         if isinstance(node.value, ast.Lambda) and isinstance(first, ast.Name):
             self._function(node.value, first.id)
@@ -174,9 +176,9 @@ class Walker:
             return
         self.visit(node.value)
         for target in node.targets:
-            if several and isinstance(target, ast.Tuple | ast.List) and _pairs(target, node.value):
-                for one, given in zip(target.elts, several, strict=True):
-                    self.store(one, given)
+            if element_roots and isinstance(target, ast.Tuple | ast.List) and _pairs(target, node.value):
+                for element, roots_of_element in zip(target.elts, element_roots, strict=True):
+                    self.store(element, roots_of_element)
             else:
                 self.store(target, roots)
 
@@ -227,8 +229,8 @@ class Walker:
 
     def _delete(self, target: ast.expr) -> None:
         if isinstance(target, ast.Tuple | ast.List):
-            for one in target.elts:
-                self._delete(one)
+            for element in target.elts:
+                self._delete(element)
             return
         self.visit(target)
         if not isinstance(target, ast.Name):
@@ -247,11 +249,11 @@ class Walker:
             name = alias.asname or alias.name.partition(".")[0]
             self.scope.bind(name, self.spot(alias, name), "import")
 
-    def _star(self, found: Import, node: ast.AST) -> None:
-        self.imports.append(found)
-        names = self._star_names(found)
+    def _star(self, import_: Import, node: ast.AST) -> None:
+        self.imports.append(import_)
+        names = self._star_names(import_)
         if names is None:
-            self.stars.append((found, self.spot(node)))
+            self.stars.append((import_, self.spot(node)))
             self.flow.opaque = True
         for name in names or ():
             self.scope.bind(name, self.spot(node), "import")
@@ -288,7 +290,7 @@ class Walker:
         self._handed_over(node)
 
     def _beside(self, node: ast.Call) -> None:
-        """Take note of what a call does that is not written."""
+        """Take note of the implicit effects of a call, such as reads by `globals()` or imports by name."""
         self.paths += path_changes(node, self._folders)
         effect = effect_of(node, local=self._depth > 0)
         self.imports += effect.imports
@@ -305,9 +307,9 @@ class Walker:
             name, values = function.id, node.args
         else:
             return
-        given: list[tuple[int | str, ast.expr]] = list(enumerate(values))
-        given += [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
-        arguments = tuple((at, root) for at, one in given for root in self.roots(one))
+        passed: list[tuple[int | str, ast.expr]] = list(enumerate(values))
+        passed += [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
+        arguments = tuple((key, root) for key, argument in passed for root in self.roots(argument))
         if arguments:
             self.scope.call(Call(name, arguments, self.spot(node)))
 
@@ -332,9 +334,9 @@ class Walker:
         if node is None:
             return
         self.hints += 1
-        for one in every_node(node):
-            if isinstance(one, ast.Constant) and isinstance(one.value, str):
-                self._text_annotation(one)
+        for part in every_node(node):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                self._text_annotation(part)
         self.visit(node)
         self.hints -= 1
 
@@ -343,9 +345,9 @@ class Walker:
             tree = ast.parse(str(node.value).strip(), mode="eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return
-        for one in every_node(tree):
-            if isinstance(one, ast.Name):
-                self.scope.read(one.id, self.spot(node), sure=False)
+        for part in every_node(tree):
+            if isinstance(part, ast.Name):
+                self.scope.read(part.id, self.spot(node), sure=False)
 
     # Functions, classes, comprehensions
 
@@ -367,9 +369,9 @@ class Walker:
         """Enter the scope of type parameters (Python 3.12 and later), if there are any."""
         parameters = getattr(node, "type_params", [])
         if parameters:
-            self.scope = InnerScope(self.scope, frozenset(one.name for one in parameters))
-            for one in parameters:
-                self._annotation(getattr(one, "bound", None))
+            self.scope = InnerScope(self.scope, frozenset(type_parameter.name for type_parameter in parameters))
+            for type_parameter in parameters:
+                self._annotation(getattr(type_parameter, "bound", None))
 
     def lambda_(self, node: ast.Lambda) -> None:
         """Walk over a lambda."""
@@ -378,9 +380,15 @@ class Walker:
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, name: str | None) -> None:
         arguments = node.args
         self.visit_all([*arguments.defaults, *arguments.kw_defaults])
-        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-        for one in every:
-            self._annotation(one.annotation if one else None)
+        all_arguments = [
+            *arguments.posonlyargs,
+            *arguments.args,
+            *arguments.kwonlyargs,
+            arguments.vararg,
+            arguments.kwarg,
+        ]
+        for argument in all_arguments:
+            self._annotation(argument.annotation if argument else None)
         self._annotation(getattr(node, "returns", None))
         inner = FunctionScope(local_names(node.body, arguments), arguments)
         self._depth += 1
@@ -404,7 +412,7 @@ class Walker:
         self.scope.bind(node.name, self.spot(node, node.name), "class")
 
     def type_alias(self, node: Any) -> None:
-        """``type X[T] = …`` (Python 3.12 and later): the value is evaluated when somebody asks for it."""
+        """Walk over ``type X[T] = …`` (Python 3.12 and later), whose value is evaluated only on demand."""
         outer = self.scope
         self._type_parameters(node)
         self._annotation(node.value)
@@ -415,24 +423,26 @@ class Walker:
         """Walk over a comprehension."""
         generators: list[ast.comprehension] = node.generators
         self.visit(generators[0].iter)
-        local = frozenset(name for one in generators for target in every_node(one.target) for name in bound_by(target))
+        local = frozenset(
+            name for generator in generators for target in every_node(generator.target) for name in bound_by(target)
+        )
         outer = self.scope
         inner = InnerScope(outer.outer if isinstance(outer, ClassScope) else outer, local)
-        elements = [self.element_roots(one.iter) for one in generators[:1]]
+        elements = [self.element_roots(generator.iter) for generator in generators[:1]]
         self.scope = inner
-        for at, one in enumerate(generators):
-            if at:
-                self.visit(one.iter)
-            self.bind_targets(one.target, elements[0] if at == 0 else self.element_roots(one.iter))
-            self.visit_all(one.ifs)
+        for index, generator in enumerate(generators):
+            if index:
+                self.visit(generator.iter)
+            self.bind_targets(generator.target, elements[0] if index == 0 else self.element_roots(generator.iter))
+            self.visit_all(generator.ifs)
         self.visit_all([getattr(node, name, None) for name in ("key", "value", "elt")])
         self.scope = outer
 
     def bind_targets(self, target: ast.expr, roots: Roots) -> None:
         """Bind the target of a loop, each of its names to parts of what is looped over."""
         if isinstance(target, ast.Tuple | ast.List):
-            for one in target.elts:
-                self.bind_targets(one, roots)
+            for element in target.elts:
+                self.bind_targets(element, roots)
         elif isinstance(target, ast.Starred):
             self.bind_targets(target.value, roots)
         else:
@@ -468,7 +478,7 @@ def _pairs(target: ast.expr, value: ast.expr | None) -> bool:
     """Return whether every part of `target` gets the part of `value` in the same place."""
     if not isinstance(target, ast.Tuple | ast.List) or not isinstance(value, ast.Tuple | ast.List):
         return False
-    starred = any(isinstance(one, ast.Starred) for one in (*target.elts, *value.elts))
+    starred = any(isinstance(element, ast.Starred) for element in (*target.elts, *value.elts))
     return len(target.elts) == len(value.elts) and not starred
 
 

@@ -1,4 +1,4 @@
-"""What reading a notebook asks of the world around it, with the answers: while they are the same, so is the reading.
+"""File-system queries of reading a notebook, recorded with their answers to validate the cache of readings.
 
 Everything that reading looks at besides the notebook goes through here. So what was read can be used again later: the
 same questions are asked, and only the same answers will do. Files are compared by their bytes, never by their times.
@@ -18,11 +18,11 @@ from jupyter_pipelines.plugins import Kind
 from jupyter_pipelines.plugins import names as names_of
 
 Answer = tuple[str, str, str, Any]
-"""Kind of question, what it is about, name, and what was found."""
+"""Kind of query, path or kind of plug-in it is about, name, and the answer."""
 
 
 class Witness:
-    """Asks, each question once, and remembers the answers."""
+    """Queries files and plug-ins, each query once, and records the answers."""
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str, str], Any] = {}
@@ -45,7 +45,7 @@ class Witness:
         return self._ask("named", str(folder), name)  # type: ignore[no-any-return]
 
     def exists(self, path: Path) -> bool:
-        """Tell whether there is anything at `path`; what cannot be a path does not exist."""
+        """Return whether `path` exists; a text that cannot be a path does not."""
         return bool(self._ask("exists", str(path)))
 
     def text(self, path: Path) -> str:
@@ -54,11 +54,11 @@ class Witness:
         return self._texts[str(path)]
 
     def plugins(self, kind: Kind) -> list[str]:
-        """Return the names that plug-ins and ourselves give to a kind of thing."""
+        """Return the names of all implementations of a kind, from plug-ins and from this package."""
         return self._ask("plugins", kind)  # type: ignore[no-any-return]
 
     def agrees(self, answers: Sequence[Sequence[Any]]) -> bool:
-        """Ask questions again, and tell whether every answer is what it was."""
+        """Repeat recorded queries, and return whether every answer is the same."""
         return all(self._ask(kind, path, name) == answer for kind, path, name, answer in answers)
 
     def _ask(self, kind: str, path: str, name: str = "") -> Any:

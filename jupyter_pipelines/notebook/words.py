@@ -1,8 +1,8 @@
-"""The lines of a cell, and the words of a header, each with the place where it stands.
+"""Lexer of headers: the lines of a cell and the words of a header, with their places.
 
 Words are separated by white space or commas. Quotes are taken away as a POSIX shell does. Nothing is ever expanded. A
 backslash is an ordinary character (paths of Windows), except before a quote, a space, a comma or a ``#``, and at the
-end of a line, where the header goes on in the next one. An unquoted ``#`` in front of a word starts a comment.
+end of a line, where the header goes on in the next line. An unquoted ``#`` in front of a word starts a comment.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The words of one line, and whether the header goes on in the next."""
+    """The words of a line, and whether the header continues in the next line."""
 
     words: tuple[Word, ...]
     faults: tuple[Fault, ...]
@@ -95,9 +95,9 @@ _PIECE = re.compile(
 
 def lines_of(source: str, cell: int) -> list[Line]:
     """Split a cell into lines; joined again, texts and ends give the cell."""
-    found = [Line(cell, number, *match.groups()) for number, match in enumerate(_LINE.finditer(source), start=1)]
+    lines = [Line(cell, number, *match.groups()) for number, match in enumerate(_LINE.finditer(source), start=1)]
     # The expression matches once more, emptily, behind a last line that has no end.
-    return found[:-1] if len(found) > 1 and not found[-2].end else found
+    return lines[:-1] if len(lines) > 1 and not lines[-2].end else lines
 
 
 def read_words(line: Line, start: int) -> Stretch:
@@ -108,7 +108,7 @@ def read_words(line: Line, start: int) -> Stretch:
 
 
 class _Reader:
-    """Reads one line, piece by piece."""
+    """Splits a line of a header into words."""
 
     def __init__(self, line: Line, start: int) -> None:
         self.line = line

@@ -1,1 +1,1 @@
-"""The nouns: frozen dataclasses that every later room speaks of."""
+"""The domain model: frozen dataclasses that every higher package uses."""

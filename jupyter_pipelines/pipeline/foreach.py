@@ -1,4 +1,4 @@
-"""A step over many items: what ``--foreach`` says, the items it comes to, and what later steps get of them."""
+"""Steps over many items: the ``--foreach`` option, its items, and the gathered results for later steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEXDIGITS = (8, 16, 64)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """One name that has another value in each item.
+    """A name that has another value in each item.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreach:
-    """What makes a step one over many items.
+    """The ``--foreach`` option of a step.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Foreach:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """What is particular to one item of a step.
+    """An item of a step: its values.
 
     Parameters
     ----------
@@ -112,12 +112,12 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathering:
-    """What makes a step one that only gathers what the items of another made.
+    """Marks a step that only gathers the results of the items of another step.
 
     Parameters
     ----------
     items : tuple of str
-        The steps, one an item, in their order.
+        The steps, one for each item, in their order.
     keys : tuple of tuple of (str, value)
         Names and values of each.
     may_fail : int
@@ -129,8 +129,8 @@ class Gathering:
     may_fail: int = 0
 
 
-class Gathered(list):  # type: ignore[type-arg]  # a plain list for whoever gets it
-    """What a later step gets of a step over many items: a list of their results, in order, that knows which is which.
+class Gathered(list):  # type: ignore[type-arg]  # a plain list for the step that gets it
+    """The results of a step over many items, as a later step gets them: a list, in order, with their keys.
 
     Parameters
     ----------
@@ -157,14 +157,14 @@ class Gathered(list):  # type: ignore[type-arg]  # a plain list for whoever gets
         failed: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(values)
-        self.keys = [dict(one) for one in keys]
-        self.failed = [dict(one) for one in failed]
+        self.keys = [dict(key) for key in keys]
+        self.failed = [dict(key) for key in failed]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Gathered, (list(self), self.keys, self.failed)
 
     def of(self, **values: Any) -> Any:
-        """Return the one result whose item has these values.
+        """Return the only result whose item has these values.
 
         Raises
         ------
@@ -173,25 +173,27 @@ class Gathered(list):  # type: ignore[type-arg]  # a plain list for whoever gets
         ValueError
             Results were added or taken away.
         """
-        found = self._places(values)
-        if len(found) == 1:
-            return self[found[0]]
+        positions = self._places(values)
+        if len(positions) == 1:
+            return self[positions[0]]
         if any(values.items() <= key.items() for key in self.failed):
             raise KeyError(f"the item with {values} failed")
-        raise KeyError(f"{len(found) or 'no'} items have {values}; see `.keys`")
+        raise KeyError(f"{len(positions) or 'no'} items have {values}; see `.keys`")
 
     def where(self, **values: Any) -> Gathered:
         """Return the results whose items have these values."""
-        found = self._places(values)
+        positions = self._places(values)
         left = [key for key in self.failed if values.items() <= key.items()]
-        return Gathered([self[at] for at in found], [self.keys[at] for at in found], left)
+        return Gathered(
+            [self[position] for position in positions], [self.keys[position] for position in positions], left
+        )
 
     def items(self) -> list[tuple[Any, Any]]:
         """Return each key with its result: the value itself with one name, a tuple of them with several."""
-        keys = [self.keys[at] for at in self._places({})]
+        keys = [self.keys[position] for position in self._places({})]
         return [
-            (next(iter(key.values())) if len(key) == 1 else tuple(key.values()), one)
-            for key, one in zip(keys, self, strict=True)
+            (next(iter(key.values())) if len(key) == 1 else tuple(key.values()), result)
+            for key, result in zip(keys, self, strict=True)
         ]
 
     def reverse(self) -> None:
@@ -202,16 +204,16 @@ class Gathered(list):  # type: ignore[type-arg]  # a plain list for whoever gets
     def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
         """Sort the results, and the keys with them."""
         by = key or _itself
-        order = sorted(self._places({}), key=lambda at: by(self[at]), reverse=reverse)
-        self[:] = [self[at] for at in order]
-        self.keys[:] = [self.keys[at] for at in order]
+        order = sorted(self._places({}), key=lambda position: by(self[position]), reverse=reverse)
+        self[:] = [self[position] for position in order]
+        self.keys[:] = [self.keys[position] for position in order]
 
     def _places(self, values: Mapping[str, Any]) -> list[int]:
         """Return where the results are whose items have these values."""
         if len(self) != len(self.keys):
             message = f"{len(self)} results have {len(self.keys)} keys: the list was changed; change a `list(…)` of it"
             raise ValueError(message)
-        return [at for at, key in enumerate(self.keys) if values.items() <= key.items()]
+        return [position for position, key in enumerate(self.keys) if values.items() <= key.items()]
 
 
 def _itself(value: Any) -> Any:
@@ -219,7 +221,7 @@ def _itself(value: Any) -> Any:
 
 
 def names_of(keys: Sequence[Sequence[tuple[str, Scalar]]]) -> list[str]:
-    """Return what tells the items of a step from each other: ``depth=2,rate=0.1``.
+    """Return distinct names for the items of a step: ``depth=2,rate=0.1``.
 
     Short, safe as part of a file's name, and unique where the case of letters does not count; a digest stands behind
     what is cut or has other characters, and would be the same as another.
@@ -227,7 +229,7 @@ def names_of(keys: Sequence[Sequence[tuple[str, Scalar]]]) -> list[str]:
     labels = [",".join(f"{name}={_shown(value)}" for name, value in key) for key in keys]
     seen = Counter(label.casefold() for label in labels)
     names: list[str] = []
-    for digits in _HEXDIGITS:  # two items of one name would be one step
+    for digits in _HEXDIGITS:  # two items of the same name would be the same step
         names = [
             label if seen[label.casefold()] == 1 and len(label) <= _LONGEST else f"{label[:_LONGEST]}~{digest[:digits]}"
             for label, digest in zip(labels, map(_digest, keys), strict=True)

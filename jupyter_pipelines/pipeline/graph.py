@@ -19,7 +19,7 @@ SCHEMA = "jupyter-pipelines/pipeline/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """What one step waits for another for.
+    """A dependency between two steps.
 
     Parameters
     ----------
@@ -134,16 +134,16 @@ class Pipeline:
             "notebook": str(self.notebook) if self.notebook else None,
             "parameters": [parameter.to_dict() for parameter in self.parameters],
             "steps": [step_to_dict(step) for step in self.steps],
-            "edges": [{"from": e.source, "to": e.target, "names": list(e.names)} for e in self.edges],
+            "edges": [{"from": edge.source, "to": edge.target, "names": list(edge.names)} for edge in self.edges],
         }
 
 
 def edges_into(step: Step) -> tuple[Edge, ...]:
     """Return the edges that end in `step`."""
     taken: dict[str, list[str]] = {}
-    for one in step.inputs:
-        if isinstance(one.source, Upstream):
-            taken.setdefault(one.source.step, []).append(one.source.output)
+    for step_input in step.inputs:
+        if isinstance(step_input.source, Upstream):
+            taken.setdefault(step_input.source.step, []).append(step_input.source.output)
     for name in step.after:
         taken.setdefault(name, [])
     return tuple(
@@ -165,7 +165,7 @@ def ordered(before: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
 
 
 def find_cycle(before: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
-    """Return the names along one shortest cycle through the first step found in one, or nothing.
+    """Return the names along a shortest cycle through the first step that is part of a cycle, or nothing.
 
     The first name is not repeated at the end. Linear in steps and edges but for the last part, which is linear once.
     """
@@ -179,12 +179,12 @@ def find_cycle(before: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     queue = deque([start])
     while queue:
         name = queue.popleft()
-        for one in before.get(name, ()):
-            if one == start:
+        for predecessor in before.get(name, ()):
+            if predecessor == start:
                 return _path_back(previous, start, name)
-            if one not in previous:
-                previous[one] = name
-                queue.append(one)
+            if predecessor not in previous:
+                previous[predecessor] = name
+                queue.append(predecessor)
     return ()
 
 
@@ -198,7 +198,7 @@ def _path_back(previous: Mapping[str, str], start: str, name: str) -> tuple[str,
 def reach(names: Iterable[str], following: Any) -> frozenset[str]:
     """Return everything that can be reached from `names` through `following`, without `names` unless on a way back."""
     seen: set[str] = set()
-    stack = [one for name in names for one in following(name)]
+    stack = [successor for name in names for successor in following(name)]
     while stack:
         name = stack.pop()
         if name not in seen:
@@ -211,8 +211,8 @@ def step_to_dict(step: Step) -> dict[str, Any]:
     """Return a step as the ``show`` document describes it."""
     return {
         "name": step.name,
-        "inputs": [_input_to_dict(one) for one in step.inputs],
-        "outputs": [_output_to_dict(one) for one in step.outputs],
+        "inputs": [_input_to_dict(step_input) for step_input in step.inputs],
+        "outputs": [_output_to_dict(output) for output in step.outputs],
         "parameters": list(step.parameters),
         "inferred": sorted(step.inferred),
         "after": list(step.after),
@@ -230,10 +230,10 @@ def step_to_dict(step: Step) -> dict[str, Any]:
     }
 
 
-def _input_to_dict(one: Input) -> dict[str, Any]:
-    kind = "step" if isinstance(one.source, Upstream) else "file"
-    return {"name": one.name, "from": str(one.source), "kind": kind, "optional": one.optional}
+def _input_to_dict(step_input: Input) -> dict[str, Any]:
+    kind = "step" if isinstance(step_input.source, Upstream) else "file"
+    return {"name": step_input.name, "from": str(step_input.source), "kind": kind, "optional": step_input.optional}
 
 
-def _output_to_dict(one: Output) -> dict[str, Any]:
-    return {"name": one.name, "kind": one.kind, "format": one.format}
+def _output_to_dict(output: Output) -> dict[str, Any]:
+    return {"name": output.name, "kind": output.kind, "format": output.format}

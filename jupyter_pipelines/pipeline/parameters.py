@@ -44,8 +44,8 @@ class Parameter:
     name : str
         A Python identifier.
     kind : str
-        Its type; ``number`` takes integers and floats, ``any`` takes whatever JSON can say, ``secret`` says where a
-        text is that nobody may see.
+        Its type; ``number`` takes integers and floats, ``any`` takes whatever JSON can say, ``secret`` is a
+        reference to a secret text.
     default : object
         Its default; ignored when `required`.
     required : bool
@@ -108,7 +108,7 @@ class Parameter:
         if self.nullable and text in ("None", "null") and self.kind != "str":
             return None
         if self.choices:
-            return next((one for one in self.choices if str(one) == text), text)
+            return next((choice for choice in self.choices if str(choice) == text), text)
         return _PARSERS[self.kind](text, self.expected())
 
     def expected(self) -> str:
@@ -136,7 +136,7 @@ class Parameter:
         }
 
     def _check_choice(self, value: Any) -> None:
-        if self.choices and not any(value == one and type(value) is type(one) for one in self.choices):
+        if self.choices and not any(value == choice and type(value) is type(choice) for choice in self.choices):
             raise Unfit("choice", f"expected {self.expected()}, got {value!r}")
 
 
@@ -169,11 +169,11 @@ def _plain(value: Any, expected: str) -> Any:
     if type(value).__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         value = value.item()
     if isinstance(value, tuple | list):
-        return [_plain(one, expected) for one in value]
+        return [_plain(element, expected) for element in value]
     if isinstance(value, dict):
         if not all(type(key) is str for key in value):
             raise Unfit("type", f"expected {expected}, got a dict with keys that are not text")
-        return {key: _plain(one, expected) for key, one in value.items()}
+        return {key: _plain(element, expected) for key, element in value.items()}
     if value is None or type(value) in (bool, int, float, str):
         return value
     raise Unfit("type", f"expected {expected}, got {type(value).__name__}")
@@ -194,8 +194,8 @@ def _with_items(value: Any, items: Kind, expected: str) -> Any:
     if items == "any" or not isinstance(value, list | dict):
         return value
     if isinstance(value, list):
-        return [_of_kind(one, items, expected) for one in value]
-    return {key: _of_kind(one, items, expected) for key, one in value.items()}
+        return [_of_kind(element, items, expected) for element in value]
+    return {key: _of_kind(element, items, expected) for key, element in value.items()}
 
 
 _LIMITS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {

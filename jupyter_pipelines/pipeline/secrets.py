@@ -16,7 +16,7 @@ LARGEST = 65_536
 
 
 class Secret(str):
-    """Annotation of a parameter whose value nobody may see: ``token: Secret = "env:API_TOKEN"``."""
+    """Annotation of a parameter whose value stays hidden: ``token: Secret = "env:API_TOKEN"``."""
 
     __slots__ = ()
 
@@ -64,10 +64,10 @@ def reveal(reference: str, folder: str | Path, environment: Mapping[str, str] | 
         There is nothing, or it is empty.
     """
     kind, _, place = reference.partition(":")
-    found = _variable(place, environment) if kind == "env" else _text(Path(folder, Path(place).expanduser()))
-    if not found:
+    secret = _variable(place, environment) if kind == "env" else _text(Path(folder, Path(place).expanduser()))
+    if not secret:
         raise NoSecret(f"`{reference}` is empty", "put the secret there")
-    return found
+    return secret
 
 
 def _variable(name: str, environment: Mapping[str, str] | None) -> str:
@@ -82,12 +82,12 @@ def _variable(name: str, environment: Mapping[str, str] | None) -> str:
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            found = file.read(LARGEST + 1)
-        if len(found) > LARGEST:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
             raise NoSecret(
                 f"the file `{path}` is too large to be a secret", "give the file that holds the secret alone"
             )
-        return found.decode("utf-8").rstrip("\r\n")
+        return content.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
         raise NoSecret(f"the file `{path}` is no text", "give a file of UTF-8 text") from None
     except OSError as error:

@@ -65,7 +65,7 @@ class SharedCode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
-    """One of the project's own modules that a step reaches.
+    """A module of the project itself that a step reaches.
 
     Parameters
     ----------
@@ -148,11 +148,11 @@ class Step:
     place : Place or None
         Where its first header stands.
     foreach : Foreach or None
-        Over what it runs once each, of a step as it is written.
+        The ``--foreach`` option, of a step as it is written.
     item : Item or None
-        Which item it is, of a step that is one of many in a plan.
+        Its item, of a step in a plan that runs a single item.
     gathering : Gathering or None
-        What it gathers, of a step in a plan that stands for all its items.
+        What it gathers, of a step in a plan that stands for all items.
     """
 
     name: str
@@ -182,7 +182,7 @@ class Step:
 
     @property
     def items(self) -> dict[str, Any]:
-        """What documents say of a step that is one of many items, or stands for them; nothing for any other."""
+        """Fields in documents for a step that runs an item, or stands for all items; empty for any other."""
         if self.item:
             return {"item": {"of": self.item.group, "values": dict(self.item.values)}}
         return {"items": len(self.gathering.items)} if self.gathering else {}

@@ -29,7 +29,7 @@ def slot(name: str) -> str:
 
 
 def filled(template: str, choices: Callable[[str], Sequence[str]]) -> Iterator[str]:
-    """Yield what a template becomes with every choice of templates for its names; nothing when one has none."""
+    """Yield what a template becomes with every choice of templates for its names."""
     parts: list[Sequence[str]] = []
     for text, name, *_ in _parse(template):
         parts += [(quoted(text),)] if name is None else [(quoted(text),), choices(name)]

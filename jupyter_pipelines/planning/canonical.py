@@ -5,8 +5,9 @@ implicit concatenation), the docstrings of modules, classes and functions, which
 Everything else counts: names, the type and exact value of every constant, the order of statements.
 
 Python's own forms will not do: ``ast.dump``, ``ast.unparse``, tokens and byte code differ between 3.11, 3.12 and 3.13
-for most files of the standard library. This one drops what differs (positions, contexts, ``None`` and empty fields, how
-an f-string is cut up) and sorts the fields of a node, so that a field added by a later Python changes nothing.
+for most files of the standard library. The canonical form drops what differs (positions, contexts, ``None`` and empty
+fields, how an f-string is cut up) and sorts the fields of a node, so that a field added by a later Python changes
+nothing.
 
 Nothing but the standard library is imported, so that another interpreter can load this file alone.
 """
@@ -58,11 +59,11 @@ def form_of(tree: ast.AST, *, docstrings: bool = False) -> str:
     parts: list[str] = []
     stack: list[Any] = [tree]
     while stack:
-        item = stack.pop()
-        if isinstance(item, str):
-            parts.append(item)
+        part = stack.pop()
+        if isinstance(part, str):
+            parts.append(part)
         else:
-            stack.extend(reversed(_pieces(item, docstrings)))
+            stack.extend(reversed(_pieces(part, docstrings)))
     return "".join(parts)
 
 
@@ -85,15 +86,15 @@ def _digest(form: str) -> str:
     return hashlib.sha256(form.encode("ascii")).hexdigest()
 
 
-def _pieces(item: Any, docstrings: bool) -> list[Any]:
-    """Return texts, nodes and lists that `item` consists of, one level down."""
-    if isinstance(item, list):
-        return ["[", *(piece for one in item for piece in (_ABSENT if one is None else _piece(one), ",")), "]"]
-    if isinstance(item, ast.Constant):
-        return [_constant(item.value)]
-    pieces: list[Any] = [type(item).__name__, "("]
-    for name in _fields(type(item)):
-        value = getattr(item, name, None) if docstrings and name == "body" else _field(item, name)
+def _pieces(part: Any, docstrings: bool) -> list[Any]:
+    """Return the texts, nodes and lists that `part` consists of, a level down."""
+    if isinstance(part, list):
+        return ["[", *(piece for child in part for piece in (_ABSENT if child is None else _piece(child), ",")), "]"]
+    if isinstance(part, ast.Constant):
+        return [_constant(part.value)]
+    pieces: list[Any] = [type(part).__name__, "("]
+    for name in _fields(type(part)):
+        value = getattr(part, name, None) if docstrings and name == "body" else _field(part, name)
         if value is not None and value != []:
             pieces += [name, "=", _piece(value), ","]
     return [*pieces, ")"]
@@ -133,27 +134,27 @@ def _is_text(statement: ast.stmt) -> bool:
 
 def _unpacked(targets: Iterable[ast.expr]) -> list[ast.expr]:
     """Return the targets of a ``del`` without the parentheses around them, which formatters add and remove."""
-    found: list[ast.expr] = []
+    flattened: list[ast.expr] = []
     stack = list(targets)[::-1]
     while stack:
         target = stack.pop()
         if isinstance(target, ast.Tuple):
             stack.extend(reversed(target.elts))
         else:
-            found.append(target)
-    return found
+            flattened.append(target)
+    return flattened
 
 
 def _joined(values: Iterable[ast.expr]) -> list[ast.expr]:
-    """Return the pieces of an f-string, neighbouring texts joined and empty ones left out: Pythons cut differently."""
-    found: list[ast.expr] = []
+    """Return the pieces of an f-string, neighbouring texts joined and empty texts left out: Pythons cut differently."""
+    joined: list[ast.expr] = []
     for is_text, pieces in groupby(values, key=lambda value: isinstance(value, ast.Constant)):
         if is_text:
             text = "".join(str(piece.value) for piece in pieces if isinstance(piece, ast.Constant))
-            found += [ast.Constant(text)] if text else []
+            joined += [ast.Constant(text)] if text else []
         else:
-            found += pieces
-    return found
+            joined += pieces
+    return joined
 
 
 def _constant(value: Any) -> str:
@@ -177,6 +178,6 @@ _CONSTANTS: Mapping[type, Callable[[Any], str]] = {
     bool: str,
     type(None): str,
     type(...): str,
-    tuple: lambda value: f"({','.join(_constant(one) for one in value)})",
-    frozenset: lambda value: f"{{{','.join(sorted(_constant(one) for one in value))}}}",
+    tuple: lambda value: f"({','.join(_constant(element) for element in value)})",
+    frozenset: lambda value: f"{{{','.join(sorted(_constant(element) for element in value))}}}",
 }

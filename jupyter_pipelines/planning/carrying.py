@@ -1,8 +1,8 @@
-"""Whose code comes along with an input: objects are stored with the names of their classes, not with their code.
+"""Code dependencies that come with an input: objects are stored with the names of their classes, not with their code.
 
 A pickle of an object of `models.Model` says ``models.Model``; what its methods do is read from `models` when they are
-called. A step that takes such an object depends on the modules and packages of the step that made it, and on those of
-the steps that this one took such objects from, however many there are between.
+called. A step that takes such an object depends on the modules and packages of its producer, and on those of the
+steps that the producer took such objects from, transitively.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ OutputsOf = Callable[[str], Mapping[str, Artifact]]
 
 
 class Carrier:
-    """Knows what comes along with the outputs of steps; looks at each step once.
+    """Modules and packages that pickled outputs of steps depend on; each step is examined once.
 
     Parameters
     ----------
     pipeline : Pipeline
         Holds the steps.
     outputs_of : callable
-        Takes the name of a step and returns what there is of it, which must not change any more for the steps before
-        one that is asked about. What is not there is taken to name code.
+        Takes the name of a step and returns its known outputs. For the steps before a step that is asked about, these
+        must not change any more. An output that is not known is taken to name code.
     """
 
     def __init__(self, pipeline: Pipeline, outputs_of: OutputsOf) -> None:
@@ -47,17 +47,17 @@ class Carrier:
         known : container of str
             Names of the inputs that are there.
         """
-        makers = self._makers(one for one in step.inputs if one.name in known)
-        return _joined(step, [self._bringing(name) for name in makers])
+        producers = self._makers(step_input for step_input in step.inputs if step_input.name in known)
+        return _joined(step, [self._bringing(name) for name in producers])
 
     def _makers(self, inputs: Iterable[Input]) -> list[str]:
         """Return the steps that inputs come from which may name code."""
-        sources = (source for one in inputs for source in self._sources(one))
+        sources = (source for step_input in inputs for source in self._sources(step_input))
         return list(dict.fromkeys(source.step for source in sources if self._names_code(source)))
 
-    def _sources(self, one: Input) -> Iterator[Upstream]:
+    def _sources(self, step_input: Input) -> Iterator[Upstream]:
         """Yield what an input comes from: of what was gathered, what each item made."""
-        source = one.source
+        source = step_input.source
         if not isinstance(source, Upstream) or source.step not in self._pipeline:
             return
         step = self._pipeline[source.step]
@@ -72,20 +72,20 @@ class Carrier:
 
     def _bringing(self, name: str) -> Step:
         """Return a step with all that comes along with its outputs, from however far."""
-        left = [name] if name not in self._brought else []
-        while left:
-            step = self._pipeline[left[-1]]
-            makers = self._makers(step.inputs)
-            waiting = [maker for maker in makers if maker not in self._brought]
-            left += waiting
+        pending = [name] if name not in self._brought else []
+        while pending:
+            step = self._pipeline[pending[-1]]
+            producers = self._makers(step.inputs)
+            waiting = [producer for producer in producers if producer not in self._brought]
+            pending += waiting
             if not waiting:
-                self._brought[left.pop()] = _joined(step, [self._brought[maker] for maker in makers])
+                self._brought[pending.pop()] = _joined(step, [self._brought[producer] for producer in producers])
         return self._brought[name]
 
 
-def _joined(step: Step, makers: Sequence[Step]) -> Step:
-    if not any(maker.modules or maker.packages for maker in makers):
+def _joined(step: Step, producers: Sequence[Step]) -> Step:
+    if not any(producer.modules or producer.packages for producer in producers):
         return step
-    modules = {module.name: module for one in (*makers, step) for module in one.modules}
-    packages = dict.fromkeys(name for one in (step, *makers) for name in one.packages)
+    modules = {module.name: module for provider in (*producers, step) for module in provider.modules}
+    packages = dict.fromkeys(name for provider in (step, *producers) for name in provider.packages)
     return replace(step, modules=tuple(modules.values()), packages=tuple(packages))

@@ -1,7 +1,7 @@
-"""Digests of code, each worked out once: in this process, and for the next one, too.
+"""Digests of code, each computed once: in this process, and for later processes, too.
 
-They follow from the text alone, so a digest is remembered by the text's own: another text has another one. What is kept
-for the next process is what a pipeline uses, see :mod:`jupyter_pipelines.notebook.keeping`.
+A digest follows from the text alone, so the digest of the text is the key under which it is cached. What is kept
+for later processes is what a pipeline uses, see :mod:`jupyter_pipelines.notebook.keeping`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REMEMBERED = 1 << 16
 
 
 class _Memory:
-    """What is known in this process, and what earlier ones kept."""
+    """Digests computed in this process, and those that earlier processes kept."""
 
     def __init__(self) -> None:
         self.codes: dict[tuple[str, str, int], str] = {}
@@ -32,7 +32,7 @@ class _Memory:
         self.learnt = False
 
     def make_room(self) -> None:
-        """Forget everything when it has become much."""
+        """Empty the cache when it has reached its limit."""
         if len(self.codes) + len(self.orders) + len(self.kept) + len(self.kept_orders) > _REMEMBERED:
             self.__init__()  # type: ignore[misc]
 
@@ -41,7 +41,7 @@ _MEMORY = _Memory()
 
 
 def code_of(text: str, level: Reads = Reads.NOTHING) -> str:
-    """Return the digest of the canonical code of a cell, or of a piece of one; IPython's own lines count verbatim.
+    """Return the digest of the canonical code of a cell, or of a piece of a cell; IPython's own lines count verbatim.
 
     Parameters
     ----------
@@ -62,16 +62,16 @@ def order_of(pieces: Sequence[Piece]) -> tuple[str, ...]:
     """Return which of a step's pieces of shared code must not change places; see :mod:`.sequence`."""
     if len(pieces) < 2:
         return ()
-    wanted = tuple(pieces)
-    found = _MEMORY.orders.get(wanted)
-    if found is None:
-        kept = _MEMORY.kept_orders.get(_mark_of_order(wanted))
-        found = _MEMORY.orders[wanted] = _worked_out_order(wanted) if kept is None else tuple(kept)
-    return found
+    memo_key = tuple(pieces)
+    order = _MEMORY.orders.get(memo_key)
+    if order is None:
+        kept = _MEMORY.kept_orders.get(_mark_of_order(memo_key))
+        order = _MEMORY.orders[memo_key] = _worked_out_order(memo_key) if kept is None else tuple(kept)
+    return order
 
 
 def recall(pipeline: Pipeline) -> None:
-    """Take up what was kept about the code of `pipeline`."""
+    """Load what was kept about the code of `pipeline`."""
     kept = keeping.load(KIND, _about(pipeline))
     if isinstance(kept, dict) and kept.keys() == {"codes", "orders"}:
         _MEMORY.make_room()
@@ -80,12 +80,12 @@ def recall(pipeline: Pipeline) -> None:
 
 
 def keep(pipeline: Pipeline) -> None:
-    """Keep what is known about the code of `pipeline`, if something had to be worked out since that was done last."""
+    """Keep what is known about the code of `pipeline`, if something was computed since the last time."""
     if not _MEMORY.learnt:
         return
     _MEMORY.learnt = False
     texts = set(_texts(pipeline))
-    codes = {_mark(*one): digest for one, digest in _MEMORY.codes.items() if one[1] in texts}
+    codes = {_mark(*memo_key): digest for memo_key, digest in _MEMORY.codes.items() if memo_key[1] in texts}
     orders = {
         _mark_of_order(pieces): order
         for pieces, order in _MEMORY.orders.items()
@@ -95,11 +95,11 @@ def keep(pipeline: Pipeline) -> None:
 
 
 def _digest(kind: str, text: str, level: Reads) -> str:
-    wanted = (kind, text, int(level))
-    found = _MEMORY.codes.get(wanted)
-    if found is None:
-        found = _MEMORY.codes[wanted] = _MEMORY.kept.get(_mark(*wanted)) or _worked_out(kind, text, level)
-    return found
+    memo_key = (kind, text, int(level))
+    digest = _MEMORY.codes.get(memo_key)
+    if digest is None:
+        digest = _MEMORY.codes[memo_key] = _MEMORY.kept.get(_mark(*memo_key)) or _worked_out(kind, text, level)
+    return digest
 
 
 def _worked_out(kind: str, text: str, level: Reads) -> str:
@@ -133,8 +133,8 @@ def _texts(pipeline: Pipeline) -> Iterator[str]:
     yield ""
     for step in pipeline:
         yield from (cell.body for cell in step.cells)
-        yield from (one.source for one in step.shared)
-        yield from (one.source for one in step.modules)
+        yield from (piece.source for piece in step.shared)
+        yield from (module.source for module in step.modules)
 
 
 def _mark(kind: str, text: str, level: int) -> str:

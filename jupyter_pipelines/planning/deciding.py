@@ -41,7 +41,7 @@ _ALGORITHMS = ("sha256", "blake3")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why a step is decided on as it is.
+    """The reason for the decision on a step.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Reason:
 
 
 class Change(NamedTuple):
-    """One thing that is not as it was.
+    """A difference between the parts of two fingerprints.
 
     Parameters
     ----------
@@ -88,26 +88,26 @@ def why(now: Parts, before: Parts, step: Step) -> Reason | None:
     now, before : Mapping of str to str
         See :func:`jupyter_pipelines.planning.fingerprint.parts`.
     step : Step
-        The step as it is now: says which cell, which file and which maker.
+        The step as it is now; names the cells, files and producers.
     """
     groups = [(code, list(find(now, before, step))) for code, find in _GROUPS]
-    found = [(code, changes) for code, changes in groups if changes]
-    if not found:
+    changed_groups = [(code, changes) for code, changes in groups if changes]
+    if not changed_groups:
         return None
-    (code, first), *others = found
-    said = [change.text for change in first[:_SAID_AT_ONCE]]
+    (code, first), *others = changed_groups
+    phrases = [change.text for change in first[:_SAID_AT_ONCE]]
     more = [f"and {len(first) - _SAID_AT_ONCE} more"] if len(first) > _SAID_AT_ONCE else []
     details = [change.evidence for change in first[:_SAID_AT_ONCE] if change.evidence]
     details += [_full(change) for change in first[_SAID_AT_ONCE:]]
     details += [_full(change) for _, changes in others for change in changes]
-    return Reason(code=code, text=", ".join([*said, *more]), details=tuple(details))
+    return Reason(code=code, text=", ".join([*phrases, *more]), details=tuple(details))
 
 
 def short(value: str) -> str:
-    """Return a part's value with its digests cut to what a person compares."""
-    algorithm, colon, rest = value.partition(":")
+    """Return a part's value with its digests shortened for reading."""
+    algorithm, colon, digest_text = value.partition(":")
     if colon and algorithm in _ALGORITHMS:
-        digits, *words = rest.split(" ")
+        digits, *words = digest_text.split(" ")
         return " ".join([algorithm, f"{digits[:_HEXDIGITS]}…", *words])
     return value
 
@@ -132,20 +132,20 @@ def _outputs(now: Parts, before: Parts) -> Change:
 
 
 def _shared(now: Parts, before: Parts, step: Step) -> Iterator[Change]:
-    cells = {name: one.cell for name, one in shared_by_name(step)}
-    found = []
+    cells = {name: piece.cell for name, piece in shared_by_name(step)}
+    changes = []
     for name, new, old in _differing(now, before, "shared"):
         where = f" (cell {cells[name]})" if cells.get(name) else ""
-        found.append(Change(f"shared code `{name}`{where} {_what_happened(new, old)}"))
-    setups = [one.cell for one in setups_of(step)]
-    found += _sequence(_values(now, "setup"), _values(before, "setup"), setups, "setup in cell")
-    if not found and now.get("shared-order") != before.get("shared-order"):
-        found.append(_order(now, before))
-    yield from found
+        changes.append(Change(f"shared code `{name}`{where} {_what_happened(new, old)}"))
+    setups = [setup.cell for setup in setups_of(step)]
+    changes += _sequence(_values(now, "setup"), _values(before, "setup"), setups, "setup in cell")
+    if not changes and now.get("shared-order") != before.get("shared-order"):
+        changes.append(_order(now, before))
+    yield from changes
 
 
 def _order(now: Parts, before: Parts) -> Change:
-    """Return what says that shared code runs in another order: of the rest nothing changed."""
+    """Return the change that shared code runs in another order; reported only when no piece of it changed."""
     new, old = now.get("shared-order", "in any order"), before.get("shared-order", "in any order")
     return Change("its shared code runs in another order", f"order of shared code: {old} -> {new}")
 
@@ -165,15 +165,15 @@ def _parameters(now: Parts, before: Parts, _: Step) -> Iterator[Change]:
 
 
 def _inputs(now: Parts, before: Parts, step: Step) -> Iterator[Change]:
-    makers = {one.name: one.source for one in step.inputs}
+    sources = {step_input.name: step_input.source for step_input in step.inputs}
     if "gathers" in now and now["gathers"] != before.get("gathers"):
         yield Change("its items changed", _from_to("items", now["gathers"], before.get("gathers")))
     for name, new, old in _differing(now, before, "input"):
-        maker = makers.get(name)
-        by = f" (made by `{maker.step}`)" if isinstance(maker, Upstream) else ""
+        source = sources.get(name)
+        by = f" (made by `{source.step}`)" if isinstance(source, Upstream) else ""
         yield Change(f"input `{name}` {_came(new, old)}", _from_to(f"input {name}", new, old, by))
     for name, new, old in _differing(now, before, "file"):
-        path = f" ({makers[name]})" if name in makers else ""
+        path = f" ({sources[name]})" if name in sources else ""
         yield Change(f"input file `{name}`{path} {_came(new, old)}", _from_to(f"input {name}", new, old))
     for name, new, old in _differing(now, before, "file-name"):
         if new is not None and old is not None:
@@ -218,9 +218,9 @@ def _differing(now: Parts, before: Parts, kind: str) -> Iterator[tuple[str, str 
             yield part.removeprefix(start), now.get(part), before.get(part)
 
 
-def _values(found: Parts, kind: str) -> list[str]:
-    numbers = sorted(int(part.partition(":")[2]) for part in found if part.startswith(f"{kind}:"))
-    return [found[f"{kind}:{number}"] for number in numbers]
+def _values(parts: Parts, kind: str) -> list[str]:
+    numbers = sorted(int(part.partition(":")[2]) for part in parts if part.startswith(f"{kind}:"))
+    return [parts[f"{kind}:{number}"] for number in numbers]
 
 
 def _sequence(now: Sequence[str], before: Sequence[str], numbers: Sequence[int], where: str) -> Iterator[Change]:
@@ -233,10 +233,10 @@ def _sequence(now: Sequence[str], before: Sequence[str], numbers: Sequence[int],
             yield Change(_in_cells(where, numbers[first:last], *words))
 
 
-def _in_cells(where: str, numbers: Sequence[int], one: str, several: str) -> str:
+def _in_cells(where: str, numbers: Sequence[int], singular: str, plural: str) -> str:
     if len(numbers) == 1:
-        return f"{where} {numbers[0]} {one}"
-    return f"{where}s {', '.join(map(str, numbers[:-1]))} and {numbers[-1]} {several}"
+        return f"{where} {numbers[0]} {singular}"
+    return f"{where}s {', '.join(map(str, numbers[:-1]))} and {numbers[-1]} {plural}"
 
 
 def _taken_out(where: str, count: int) -> str:

@@ -14,16 +14,16 @@ _SECONDS = 60
 
 
 class Findings(NamedTuple):
-    """What a look at a Python found: its minor version, and versions by import name."""
+    """What was read from a Python: its minor version, and package versions by import name."""
 
     python: str
     versions: Mapping[str, str]
 
 
 class Environment:
-    """One Python, looked at when something is asked of it, and at each package at most once.
+    """A Python whose packages are looked up on demand, each at most once.
 
-    Make a new one for every plan: packages come and go while a notebook is open.
+    Make a new environment for every plan: packages come and go while a notebook is open.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Environment:
 
     @classmethod
     def of(cls, executable: str | Path, folder: str | Path | None = None) -> Environment:
-        """Return another Python; it is started when it is asked something, for about 0.1 s.
+        """Return another Python; each look-up starts it for about 0.1 s.
 
         Parameters
         ----------
@@ -56,7 +56,7 @@ class Environment:
 
     @classmethod
     def fixed(cls, python: str, versions: Mapping[str, str] | None = None) -> Environment:
-        """Return an environment that is what it is said to be; what is not said is not installed."""
+        """Return an environment with the given `versions`; a package without a version is not installed."""
         known = dict(versions or {})
         return cls(lambda names: Findings(python, {name: known.get(name, packages.MISSING) for name in names}))
 
@@ -74,7 +74,7 @@ class Environment:
         return str(self._python)
 
     def version(self, name: str) -> str:
-        """Return the version of what ``import name`` gets, and whatever else tells two installations of it apart.
+        """Return the version of what ``import name`` gets, and whatever else distinguishes two installations of it.
 
         Raises
         ------
@@ -86,7 +86,7 @@ class Environment:
         return self._versions[name]
 
     def prepare(self, names: Iterable[str]) -> None:
-        """Look at many packages at once, which takes hardly longer than to look at one.
+        """Look up many packages at once, which takes hardly longer than to look up a single package.
 
         Raises
         ------
@@ -98,9 +98,9 @@ class Environment:
             self._find(tuple(new))
 
     def _find(self, names: tuple[str, ...]) -> None:
-        found = self._look(names)
-        self._python = found.python
-        self._versions.update(found.versions)
+        probe = self._look(names)
+        self._python = probe.python
+        self._versions.update(probe.versions)
 
 
 def _ask(executable: str, folder: str | Path | None, names: tuple[str, ...]) -> Findings:
@@ -108,7 +108,7 @@ def _ask(executable: str, folder: str | Path | None, names: tuple[str, ...]) -> 
 
     script = Path(packages.__file__).read_text(encoding="utf-8")
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             [executable, "-c", script, *names],
             cwd=folder,
             capture_output=True,
@@ -120,10 +120,10 @@ def _ask(executable: str, folder: str | Path | None, names: tuple[str, ...]) -> 
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PlanError(_silent(executable, str(error))) from error
     try:
-        answer: dict[str, Any] = json.loads(done.stdout)
+        answer: dict[str, Any] = json.loads(completed.stdout)
         return Findings(str(answer["python"]), answer["versions"])
     except (ValueError, KeyError, TypeError) as error:
-        raise PlanError(_silent(executable, (done.stderr.strip() or repr(error)).splitlines()[-1])) from error
+        raise PlanError(_silent(executable, (completed.stderr.strip() or repr(error)).splitlines()[-1])) from error
 
 
 def _silent(executable: str, why: str) -> Fault:

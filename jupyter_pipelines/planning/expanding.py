@@ -1,8 +1,8 @@
-"""Steps over many items made into one step for each item, and one that gathers what these come to.
+"""Steps over many items expanded into a step for each item, and a step that gathers their results.
 
-Everything behind this sees steps as any others. An item is called ``fit[depth=2]``: its value is a parameter, or an
+All code after this treats them as ordinary steps. An item is called ``fit[depth=2]``: its value is a parameter, or an
 input file, and so it has a key, a record and a notebook of its own. The step ``fit`` itself remains and takes what all
-items made; its result names theirs, so that the key of whoever takes it is made of exactly what it gets.
+items made; its result names theirs, so that the key of a step that takes it is made of exactly what that step gets.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def expand(pipeline: Pipeline, values: Mapping[str, Any]) -> Pipeline:
     Raises
     ------
     PlanError
-        Items cannot be told (JP219), or there are no files (JP210); all faults at once.
+        Items cannot be determined (JP219), or there are no files (JP210); all faults at once.
     """
     if not any(step.foreach or step.templates for step in pipeline):
         return pipeline
-    found = _expand(pipeline, values)
-    if found.faults:
-        raise PlanError(*found.faults)
-    return replace(pipeline, steps=tuple([reading(step, values) for step in found.steps]))
+    expanded = _expand(pipeline, values)
+    if expanded.faults:
+        raise PlanError(*expanded.faults)
+    return replace(pipeline, steps=tuple([reading(step, values) for step in expanded.steps]))
 
 
 def faults_of_items(pipeline: Pipeline, values: Mapping[str, Any]) -> tuple[Fault, ...]:
@@ -64,24 +64,24 @@ def faults_of_items(pipeline: Pipeline, values: Mapping[str, Any]) -> tuple[Faul
 def items_of(pipeline: Pipeline, step: Step, values: Mapping[str, Any]) -> list[Item]:
     """Return the items of one step; see :func:`expand`."""
     steps = expand(replace(pipeline, steps=(step,)), values)
-    return [one.item for one in steps if one.item is not None]
+    return [step.item for step in steps if step.item is not None]
 
 
 def _expand(pipeline: Pipeline, values: Mapping[str, Any]) -> _Expanded:
-    found = _Expanded([], [])
+    expanded = _Expanded([], [])
     for step in pipeline:
         if step.foreach is None:
-            found.steps.append(step)
+            expanded.steps.append(step)
             continue
         axes = [_Values(step, axis, pipeline.folder, values) for axis in step.foreach.axes]
-        faults = [fault for one in axes for fault in one.faults()] or list(_too_many(step, axes))
-        found.faults.extend(faults)
-        found.steps.extend([step] if faults else _spread(step, step.foreach, axes))
-    return found
+        faults = [fault for axis in axes for fault in axis.faults()] or list(_too_many(step, axes))
+        expanded.faults.extend(faults)
+        expanded.steps.extend([step] if faults else _spread(step, step.foreach, axes))
+    return expanded
 
 
 class _Values:
-    """The values that a name has, one after the other."""
+    """The values over which one name of ``--foreach`` runs."""
 
     def __init__(self, step: Step, axis: Axis, folder: Path, values: Mapping[str, Any]) -> None:
         self._step = step
@@ -96,37 +96,37 @@ class _Values:
             self.found = _files(folder, axis.source)
 
     def faults(self) -> Iterator[Fault]:
-        """Yield what is wrong with them."""
+        """Yield what is wrong with the values."""
         what = f"step `{self._step.name}` runs over `{self._axis}`"
         if not isinstance(self.found, list | tuple):
             yield self._fault(f"{what}, which is no list", f"give `{self._axis.source}` a list: `[2, 4, 8]`")
         elif self.is_files and not self.found:
-            there = "put files there, or name another folder or pattern; it is relative to the notebook's folder"
-            yield self._fault(f"{what}, where there are no files", there, code="JP210")
+            suggestion = "put files there, or name another folder or pattern; it is relative to the notebook's folder"
+            yield self._fault(f"{what}, where there are no files", suggestion, code="JP210")
         elif not self.found:
             yield self._fault(f"{what}, which is empty", "give it at least one value")
         else:
             yield from self._unfit(what, self.found)
 
     def named_files(self) -> Iterator[str]:
-        """Yield those of the values that are texts and name a file there is, as code may open them."""
+        """Yield the values that are texts and name an existing file, as code may open them."""
         if not self.is_files:
-            yield from (one for one in self.found if isinstance(one, str) and _is_file(self._folder, one))
+            yield from (value for value in self.found if isinstance(value, str) and _is_file(self._folder, value))
 
-    def _unfit(self, what: str, found: Sequence[Any]) -> Iterator[Fault]:
-        odd = next((value for value in found if type(value) not in _SCALARS), None)
-        if odd is not None or any(value is None for value in found):
-            message = f"{what}, in which `{_short(odd)}` is neither a number nor a text, true or false"
+    def _unfit(self, what: str, values: Sequence[Any]) -> Iterator[Fault]:
+        non_scalar = next((value for value in values if type(value) not in _SCALARS), None)
+        if non_scalar is not None or any(value is None for value in values):
+            message = f"{what}, in which `{_short(non_scalar)}` is neither a number nor a text, true or false"
             yield self._fault(message, "write plain values, and look up what belongs to them in the step")
             return
-        kinds = {type(value) for value in found}
+        kinds = {type(value) for value in values}
         if len(kinds) > 1 and kinds != {int, float}:
             names = " and ".join(sorted(kind.__name__ for kind in kinds))
             yield self._fault(f"{what}, which holds values of several types: {names}", "write values of one type")
             return
-        twice = [value for value, count in Counter(map(repr, found)).items() if count > 1]
-        if twice or len(set(found)) < len(found):
-            shown = ", ".join(twice[:_SHOWN]) or "a number"
+        repeated = [value for value, count in Counter(map(repr, values)).items() if count > 1]
+        if repeated or len(set(values)) < len(values):
+            shown = ", ".join(repeated[:_SHOWN]) or "a number"
             yield self._fault(f"{what}, which holds `{shown}` more than once", "write every value once")
 
     def _fault(self, message: str, suggestion: str, code: str = "JP219") -> Fault:
@@ -135,7 +135,7 @@ class _Values:
 
 
 def _files(folder: Path, source: str) -> list[str]:
-    """Return the files of a folder, or those that fit a pattern, by name; hidden ones are left out."""
+    """Return the files of a folder, or those that fit a pattern, by name; hidden files are left out."""
     return files_like(folder, source if glob.has_magic(source) else f"{glob.escape(source.rstrip('/'))}/*")
 
 
@@ -161,8 +161,10 @@ def _too_many(step: Step, axes: Sequence[_Values]) -> Iterator[Fault]:
 
 
 def _spread(step: Step, foreach: Foreach, axes: Sequence[_Values]) -> Iterator[Step]:
-    """Yield a step for each item, and the one that gathers."""
-    keys: list[Key] = [tuple(zip(foreach.names, one, strict=True)) for one in product(*(axis.found for axis in axes))]
+    """Yield a step for each item, and the step that gathers them."""
+    keys: list[Key] = [
+        tuple(zip(foreach.names, combination, strict=True)) for combination in product(*(axis.found for axis in axes))
+    ]
     files = frozenset(axis.name for axis in axes if axis.is_files)
     labels = names_of(keys)
     names = [f"{step.name}[{label}]" for label in labels]
@@ -177,10 +179,12 @@ def _spread(step: Step, foreach: Foreach, axes: Sequence[_Values]) -> Iterator[S
 def _one(step: Step, name: str, item: Item, named: Collection[Scalar]) -> Step:
     """Return the step of one item; texts that name files stay texts, and the contents of these count."""
     files = tuple(
-        Input(name=one, source=FileSource(path=str(value))) for one, value in item.values if one in item.files
+        Input(name=axis_name, source=FileSource(path=str(value)))
+        for axis_name, value in item.values
+        if axis_name in item.files
     )
     parameters = (*step.parameters, *item.parameters)
-    read = dict.fromkeys((*step.files, *(str(value) for value in item.parameters.values() if value in named)))
+    paths = dict.fromkeys((*step.files, *(str(value) for value in item.parameters.values() if value in named)))
     return replace(
         step,
         name=name,
@@ -188,7 +192,7 @@ def _one(step: Step, name: str, item: Item, named: Collection[Scalar]) -> Step:
         item=item,
         inputs=(*step.inputs, *files),
         parameters=parameters,
-        files=tuple(read),
+        files=tuple(paths),
     )
 
 
@@ -206,7 +210,7 @@ def _gatherer(step: Step, gathering: Gathering, labels: Sequence[str]) -> Step:
     return replace(
         step,
         inputs=inputs,
-        outputs=tuple(Output(name=one.name, format=FORMAT, place=one.place) for one in step.outputs),
+        outputs=tuple(Output(name=output.name, format=FORMAT, place=output.place) for output in step.outputs),
         after=gathering.items if not inputs else (),
         gathering=gathering,
         resources=Resources(),

@@ -21,12 +21,12 @@ part                          value
 ============================  ==========================================================================
 
 Not in it, on purpose: the step's name, the notebook's path, cell numbers and ids, the folder a file lies in, which
-step an input comes from, retries, timeouts and resources. To spread a step over one cell more does count: what a cell
+step an input comes from, retries, timeouts and resources. To spread a step over another cell does count: what a cell
 shows at its end is part of what the step does.
 
 Not in it, and knowingly a hole: what a package imports itself, the patch version of Python, the machine, environment
-variables, files that a step reads under a name that only what it computes tells. Docstrings count where a piece of the
-step's code reads docstrings, and every character where one reads source.
+variables, files that a step reads under a name that it computes. Docstrings count where a piece of the
+step's code reads docstrings, and every character where a piece reads source.
 """
 
 from __future__ import annotations
@@ -69,23 +69,23 @@ def parts(
     environment : Environment
         The Python it will run in.
     """
-    found = code_parts(step)
+    fingerprint = code_parts(step)
     for name in step.parameters:
-        found[f"parameter:{name}"] = in_words(values[name])
-    for one in step.inputs:
-        if one.name in inputs:
-            found.update(_input_parts(step, one, inputs[one.name]))
+        fingerprint[f"parameter:{name}"] = in_words(values[name])
+    for step_input in step.inputs:
+        if step_input.name in inputs:
+            fingerprint.update(_input_parts(step, step_input, inputs[step_input.name]))
     for path in step.files:
         if read_name(path) in inputs:
-            found[f"file:{path}"] = inputs[read_name(path)]
+            fingerprint[f"file:{path}"] = inputs[read_name(path)]
     if step.gathering:
-        found["gathers"] = in_words(step.gathering.keys)
+        fingerprint["gathers"] = in_words(step.gathering.keys)
     for name in step.packages:
-        found[f"package:{name}"] = environment.version(name)
-    found["python"] = environment.python
+        fingerprint[f"package:{name}"] = environment.version(name)
+    fingerprint["python"] = environment.python
     if step.kernel:
-        found["kernel"] = step.kernel
-    return found
+        fingerprint["kernel"] = step.kernel
+    return fingerprint
 
 
 def read_name(path: str) -> str:
@@ -93,9 +93,9 @@ def read_name(path: str) -> str:
     return f"read {path}"  # no name of an input has a space
 
 
-def key(found: Mapping[str, str]) -> str:
-    """Return the digest over all `found` parts: 64 hexadecimal digits."""
-    document = _ENCODER.encode({"format": FORMAT, "parts": dict(found)})
+def key(fingerprint: Mapping[str, str]) -> str:
+    """Return the digest over all parts of a `fingerprint`: 64 hexadecimal digits."""
+    document = _ENCODER.encode({"format": FORMAT, "parts": dict(fingerprint)})
     return hashlib.sha256(document.encode("ascii")).hexdigest()
 
 
@@ -103,24 +103,24 @@ def code_parts(step: Step) -> dict[str, str]:
     """Return the parts that are made of code: own cells, interface, shared code and modules."""
     level = _what_it_reads(step)
     codes = _counted("code", [code_of(cell.body, level) for cell in cells_that_count(step)])
-    setups = _counted("setup", [code_of(one.source, level) for one in setups_of(step)])
-    found = {**codes, "outputs": " ".join(sorted(_output(one) for one in step.outputs))}
+    setups = _counted("setup", [code_of(setup.source, level) for setup in setups_of(step)])
+    fingerprint = {**codes, "outputs": " ".join(sorted(_output(output) for output in step.outputs))}
     if step.unknown:
-        found["unknown"] = _digest("\n".join(step.unknown))
-    for name, one in shared_by_name(step):
-        found[f"shared:{name}"] = code_of(one.source, level)
-    found.update(setups)
+        fingerprint["unknown"] = _digest("\n".join(step.unknown))
+    for name, piece in shared_by_name(step):
+        fingerprint[f"shared:{name}"] = code_of(piece.source, level)
+    fingerprint.update(setups)
     order = order_of(_in_running_order(step)) if len(step.shared) > 1 else ()
     if order:
-        found["shared-order"] = _cut(", ".join(order))
+        fingerprint["shared-order"] = _cut(", ".join(order))
     for module in step.modules:
-        found[f"module:{module.name}"] = module_code(module.source, level)
-    return found
+        fingerprint[f"module:{module.name}"] = module_code(module.source, level)
+    return fingerprint
 
 
 def _what_it_reads(step: Step) -> Reads:
-    """Return what the code of a step reads of code; who reads is not told apart from who is read."""
-    shared, modules = (one.source for one in step.shared), (one.source for one in step.modules)
+    """Return what the code of a step reads of code, without distinguishing which piece reads which."""
+    shared, modules = (piece.source for piece in step.shared), (module.source for module in step.modules)
     texts = (*(cell.body for cell in step.cells), *shared, *modules)
     return max(map(reads, texts), default=Reads.NOTHING)
 
@@ -132,23 +132,23 @@ def cells_that_count(step: Step) -> list[StepCell]:
 
 def setups_of(step: Step) -> list[SharedCode]:
     """Return the ``%%setup`` cells that a step runs first."""
-    return [one for one in step.shared if one.kind == "setup"]
+    return [piece for piece in step.shared if piece.kind == "setup"]
 
 
 def shared_by_name(step: Step) -> Iterator[tuple[str, SharedCode]]:
     """Yield the shared code of a step that is reached by name, a number behind a name that is bound again."""
     seen: dict[str, int] = {}
-    for one in step.shared:
-        if one.kind != "setup":
-            count = seen[one.name] = seen.get(one.name, 0) + 1
-            yield (one.name if count == 1 else f"{one.name}#{count}"), one
+    for piece in step.shared:
+        if piece.kind != "setup":
+            count = seen[piece.name] = seen.get(piece.name, 0) + 1
+            yield (piece.name if count == 1 else f"{piece.name}#{count}"), piece
 
 
 def _in_running_order(step: Step) -> list[tuple[str, SharedKind, str]]:
     """Return label, kind and source of the shared code of a step."""
-    names = {id(one): name for name, one in shared_by_name(step)}
-    names |= {id(one): f"setup {number}" for number, one in enumerate(setups_of(step), start=1)}
-    return [(names[id(one)], one.kind, one.source) for one in step.shared]
+    names = {id(piece): name for name, piece in shared_by_name(step)}
+    names |= {id(setup): f"setup {number}" for number, setup in enumerate(setups_of(step), start=1)}
+    return [(names[id(piece)], piece.kind, piece.source) for piece in step.shared]
 
 
 def artifact_part(digest: str, kind: str) -> str:
@@ -157,25 +157,27 @@ def artifact_part(digest: str, kind: str) -> str:
 
 
 def in_words(value: Any) -> str:
-    """Return a plain value as Python writes it; a long one cut, with a digest so that it stays what it is."""
+    """Return a plain value as Python writes it; a long value is cut and gets a digest, so that it stays distinct."""
     return _cut(repr(value))
 
 
-def _input_parts(step: Step, one: Input, found: str) -> dict[str, str]:
-    if not isinstance(one.source, FileSource):
-        return {f"input:{one.name}": found}
-    path = one.source.path
+def _input_parts(step: Step, step_input: Input, part: str) -> dict[str, str]:
+    if not isinstance(step_input.source, FileSource):
+        return {f"input:{step_input.name}": part}
+    path = step_input.source.path
     # Items may differ in nothing but their folder (`data/*/sales.csv`), which their code can ask the path for.
-    is_item = step.item is not None and one.name in step.item.files
-    return {f"file:{one.name}": found, f"file-name:{one.name}": path if is_item else PurePath(path).name}
+    is_item = step.item is not None and step_input.name in step.item.files
+    return {f"file:{step_input.name}": part, f"file-name:{step_input.name}": path if is_item else PurePath(path).name}
 
 
-def _counted(kind: str, found: Sequence[str]) -> dict[str, str]:
-    return {f"{kind}:{number}": one for number, one in enumerate(found, start=1)}
+def _counted(kind: str, digests: Sequence[str]) -> dict[str, str]:
+    return {f"{kind}:{number}": digest for number, digest in enumerate(digests, start=1)}
 
 
-def _output(one: Output) -> str:
-    return ":".join([one.name, *([one.kind] if one.kind != "value" else []), *([one.format] if one.format else [])])
+def _output(output: Output) -> str:
+    return ":".join(
+        [output.name, *([output.kind] if output.kind != "value" else []), *([output.format] if output.format else [])]
+    )
 
 
 def _cut(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a step would get as its inputs, as far as it is known before anything has run."""
+"""Inputs of a step, as far as they are known before anything has run."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Glance(Protocol):
-    """What planning may ask of a store, on behalf of one notebook."""
+    """Read access to a store for planning, on behalf of one notebook."""
 
     def record(self, key: str) -> StepRecord | None:
         """Return what is stored under `key`."""
 
     def damaged(self, key: str) -> bool:
-        """Tell whether something was stored under `key` that is damaged, so that it has been put aside."""
+        """Tell whether something was stored under `key` that is damaged, so that it has been quarantined."""
 
     def refused(self, key: str) -> str:
         """Return why what is stored under `key` is not used; empty if nothing is, or it is used."""
@@ -52,15 +52,15 @@ class Glance(Protocol):
 
 
 class View(Glance, Protocol):
-    """The same, whenever it is asked; and for a moment at what there is of many steps."""
+    """Read access to a store that can also be frozen for many steps at once."""
 
     def at_once(self, steps: Iterable[str]) -> Glance:
-        """Return what answers as the store is now, also about what is asked a little later."""
+        """Return a snapshot of the store: it answers later queries from the present state, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """The first thing that makes steps run.
+    """The first step whose run makes later steps run.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What those that come after a step have to know of it.
+    """What the steps after a step have to know of it.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class Standing:
     cause: Cause | None = None
 
     def opens(self, *, selected: bool) -> Cause | None:
-        """Return why a step after it cannot know what it gets; a step that is left out gives what is stored of it."""
+        """Return why a step after it cannot know its inputs yet; None if its stored outputs are taken."""
         return None if selected and self.decision == "skip" else self.cause
 
 
@@ -131,7 +131,7 @@ class Gathered:
 
 
 class Gatherer:
-    """Looks for the inputs of steps; every file is looked at once.
+    """Determines the inputs of steps; every file is read once.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class Gatherer:
         self._digests: dict[str, str | OSError | StoreError] = {}
         self._read: dict[str, str] = {}
 
-    def gather(self, step: Step, standings: Mapping[str, Standing], *, selected: bool) -> Gathered:
+    def gather(self, step: Step, statuses: Mapping[str, Standing], *, selected: bool) -> Gathered:
         """Return what is known of the inputs of `step`.
 
         Parameters
@@ -158,26 +158,28 @@ class Gatherer:
         step : Step
             The step.
         standings : Mapping of str to Standing
-            The steps it waits for; one that is not there has no outputs.
+            The steps it waits for; a step that is not in it has no outputs.
         selected : bool
-            Whether the step is asked for. Steps that are not are never taken as they are: what would be is told.
+            Whether the step is asked for. For a step that is not, the decision is made as if all steps were asked for.
         """
-        found = Gathered()
+        inputs = Gathered()
         for name in self._pipeline.before(step.name):
-            cause = standings[name].opens(selected=selected) if name in standings else None
+            cause = statuses[name].opens(selected=selected) if name in statuses else None
             if cause is not None:
-                found.causes.setdefault(cause.step, cause)
-        for one in step.inputs:
-            if isinstance(one.source, Upstream):
-                self._take(step, one, one.source, standings.get(one.source.step), found, selected=selected)
+                inputs.causes.setdefault(cause.step, cause)
+        for step_input in step.inputs:
+            if isinstance(step_input.source, Upstream):
+                self._take(
+                    step, step_input, step_input.source, statuses.get(step_input.source.step), inputs, selected=selected
+                )
             else:
-                self._look_at(step, one, one.source, found)
+                self._look_at(step, step_input, step_input.source, inputs)
         for path in step.files:
-            found.known[read_name(path)] = self.read(path)
-        _wait(step, standings, found, selected=selected)
-        if step.gathering and not found.open:
-            found.lacking += _too_few(step, step.gathering, found)
-        return found
+            inputs.known[read_name(path)] = self.read(path)
+        _wait(step, statuses, inputs, selected=selected)
+        if step.gathering and not inputs.open:
+            inputs.lacking += _too_few(step, step.gathering, inputs)
+        return inputs
 
     def digest(self, source: FileSource) -> str | OSError | StoreError:
         """Return the digest of a file of the user's, or why there is none."""
@@ -198,31 +200,38 @@ class Gatherer:
         return self._read[path]
 
     def _take(
-        self, step: Step, one: Input, source: Upstream, standing: Standing | None, found: Gathered, *, selected: bool
+        self,
+        step: Step,
+        step_input: Input,
+        source: Upstream,
+        status: Standing | None,
+        inputs: Gathered,
+        *,
+        selected: bool,
     ) -> None:
         """Take an input from the step that makes it."""
-        if standing and standing.opens(selected=selected):
-            found.open.add(one.name)
+        if status and status.opens(selected=selected):
+            inputs.open.add(step_input.name)
             return
-        artifact, condition = self._stored(source, standing)
+        artifact, condition = self._stored(source, status)
         if artifact and condition == "ok":
-            found.known[one.name] = artifact_part(artifact.digest, artifact.format)
-            found.notes += _outdated(source, standing)
-        elif step.always or (one.optional and not _never_tried(step, standing)):
-            found.known[one.name] = MISSING
+            inputs.known[step_input.name] = artifact_part(artifact.digest, artifact.format)
+            inputs.notes += _outdated(source, status)
+        elif step.always or (step_input.optional and not _never_tried(step, status)):
+            inputs.known[step_input.name] = MISSING
         else:
-            found.lacking.append(self._absent(source, standing, condition, artifact))
+            inputs.lacking.append(self._absent(source, status, condition, artifact))
 
-    def _stored(self, source: Upstream, standing: Standing | None) -> tuple[Artifact | None, str]:
-        artifact = standing.outputs.get(source.output) if standing else None
+    def _stored(self, source: Upstream, status: Standing | None) -> tuple[Artifact | None, str]:
+        artifact = status.outputs.get(source.output) if status else None
         if artifact is None:
             return None, "missing"
         # What was reused has been checked already, and what ran has just been written.
-        checked = standing is None or standing.decision != "skip"
+        checked = status is None or status.decision != "skip"
         return artifact, "ok" if checked else self._view.intact(artifact)
 
-    def _absent(self, source: Upstream, standing: Standing | None, condition: str, artifact: Artifact | None) -> Reason:
-        if standing and standing.decision == "blocked":
+    def _absent(self, source: Upstream, status: Standing | None, condition: str, artifact: Artifact | None) -> Reason:
+        if status and status.decision == "blocked":
             return _waits(source.step)
         left_out = f", and `{source.step}` is left out by `{self._left_out_by}`" if self._left_out_by else ""
         if condition == "corrupt":
@@ -232,50 +241,56 @@ class Gatherer:
             return Reason(code="output-missing", text=f"`{source}` {words}{left_out}")
         return Reason(code="output-missing", text=f"`{source}` is not in the store{left_out}")
 
-    def _look_at(self, step: Step, one: Input, source: FileSource, found: Gathered) -> None:
+    def _look_at(self, step: Step, step_input: Input, source: FileSource, inputs: Gathered) -> None:
         """Take an input that is a file of the user's."""
         digest = self.digest(source)
         absent = isinstance(digest, FileNotFoundError | NotADirectoryError)
         if isinstance(digest, str):
-            found.known[one.name] = digest
-        elif absent and (one.optional or step.always):
-            found.known[one.name] = MISSING
-        elif absent and found.causes:
-            found.open.add(one.name)  # what runs before may write it
+            inputs.known[step_input.name] = digest
+        elif absent and (step_input.optional or step.always):
+            inputs.known[step_input.name] = MISSING
+        elif absent and inputs.causes:
+            inputs.open.add(step_input.name)  # what runs before may write it
         else:
-            found.lacking.append(_unreadable(source, digest))
+            inputs.lacking.append(_unreadable(source, digest))
 
 
-def _wait(step: Step, standings: Mapping[str, Standing], found: Gathered, *, selected: bool) -> None:
-    """Take into account the steps before it that give it nothing: one that runs may be what writes its files."""
-    files = {one.name for one in step.inputs if isinstance(one.source, FileSource)}
-    for standing, name in ((standings[name], name) for name in step.after if name in standings):
-        if standing.decision == "blocked" and not step.always:
-            found.lacking.append(_waits(name))
-        if standing.opens(selected=selected):
-            found.open |= files
-            found.known = {one: digest for one, digest in found.known.items() if one not in files}
+def _wait(step: Step, statuses: Mapping[str, Standing], inputs: Gathered, *, selected: bool) -> None:
+    """Take into account the steps of ``--after``: such a step may write the files that this step reads."""
+    files = {step_input.name for step_input in step.inputs if isinstance(step_input.source, FileSource)}
+    for status, name in ((statuses[name], name) for name in step.after if name in statuses):
+        if status.decision == "blocked" and not step.always:
+            inputs.lacking.append(_waits(name))
+        if status.opens(selected=selected):
+            inputs.open |= files
+            inputs.known = {
+                input_name: digest for input_name, digest in inputs.known.items() if input_name not in files
+            }
 
 
-def _too_few(step: Step, gathering: Gathering, found: Gathered) -> Iterator[Reason]:
+def _too_few(step: Step, gathering: Gathering, inputs: Gathered) -> Iterator[Reason]:
     """Yield why a step over many items has no result: more of them failed than may."""
-    sources = {one.source.step for one in step.inputs if isinstance(one.source, Upstream) and _is_gone(one, found)}
+    sources = {
+        step_input.source.step
+        for step_input in step.inputs
+        if isinstance(step_input.source, Upstream) and _is_gone(step_input, inputs)
+    }
     if len(sources) > gathering.may_fail or len(sources) == len(gathering.items):
-        few = f"{len(sources)} of {len(gathering.items)} items failed, and {gathering.may_fail} may"
-        yield Reason(code="upstream", text=few)
+        message = f"{len(sources)} of {len(gathering.items)} items failed, and {gathering.may_fail} may"
+        yield Reason(code="upstream", text=message)
 
 
-def _never_tried(step: Step, standing: Standing | None) -> bool:
-    """Tell whether an item lacks for another reason than that it failed: no list is made without such items."""
-    return step.gathering is not None and standing is not None and standing.decision in ("skip", "blocked")
+def _never_tried(step: Step, status: Standing | None) -> bool:
+    """Tell whether an item is missing for another reason than a failure: nothing is gathered without such items."""
+    return step.gathering is not None and status is not None and status.decision in ("skip", "blocked")
 
 
-def _is_gone(one: Input, found: Gathered) -> bool:
-    return found.known.get(one.name) == MISSING
+def _is_gone(step_input: Input, inputs: Gathered) -> bool:
+    return inputs.known.get(step_input.name) == MISSING
 
 
 def stored_with(algorithm: str) -> str:
-    """Return what is to be said of an output that cannot be checked here."""
+    """Return the words for an output that cannot be checked here."""
     return f"was stored with {algorithm}, which is not installed here"
 
 
@@ -283,10 +298,10 @@ def _waits(name: str) -> Reason:
     return Reason(code="upstream", text=f"`{name}`, which it waits for, is blocked")
 
 
-def _outdated(source: Upstream, standing: Standing | None) -> list[str]:
-    if standing is None or standing.cause is None:
+def _outdated(source: Upstream, status: Standing | None) -> list[str]:
+    if status is None or status.cause is None:
         return []
-    return [f"`{source}` is taken as it is stored, and may be out of date: {standing.cause}"]
+    return [f"`{source}` is taken as it is stored, and may be out of date: {status.cause}"]
 
 
 def _unreadable(source: FileSource, error: OSError | StoreError) -> Reason:

@@ -24,16 +24,16 @@ class Reads(IntEnum):
 
 @lru_cache(maxsize=_REMEMBERED)
 def reads(text: str) -> Reads:
-    """Return what a piece of code reads of code, as far as names in it tell."""
+    """Return what a piece of code reads of code, as far as its names show."""
     if not _IN_TEXT.search(text):
         return Reads.NOTHING
     import ast
 
-    from jupyter_pipelines.notebook.code import parse_code  # hardly any code names one of these
+    from jupyter_pipelines.notebook.code import parse_code  # a slow import, and hardly any code has such names
     from jupyter_pipelines.planning.canonical import form_of
 
     tree = parse_code(text, 0).tree
-    found = list(_IN_FORM.finditer(form_of(tree if tree is not None else ast.Constant(text))))
-    if any(match[2] for match in found):
+    matches = list(_IN_FORM.finditer(form_of(tree if tree is not None else ast.Constant(text))))
+    if any(match[2] for match in matches):
         return Reads.SOURCE
-    return Reads.DOCSTRINGS if found else Reads.NOTHING
+    return Reads.DOCSTRINGS if matches else Reads.NOTHING

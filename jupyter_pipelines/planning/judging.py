@@ -1,4 +1,4 @@
-"""One step: is it reused, does it run, and why. What is before it has been decided already."""
+"""The decision on one step: reuse or run, and why. The steps before it have been decided already."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ class PlannedStep:
 
 
 class Verdict(NamedTuple):
-    """A decision, and what those that come after have to know of it."""
+    """A decision on a step, and what the steps after it have to know of it."""
 
     planned: PlannedStep
     standing: Standing
 
 
 class Judge:
-    """Decides on the steps of a pipeline, one after the other.
+    """Decides on the steps of a pipeline, in order.
 
     Parameters
     ----------
@@ -102,9 +102,9 @@ class Judge:
     view : Glance
         What is stored.
     carrier : Carrier
-        Knows what comes along with the outputs of the steps before.
+        The code dependencies that come with the outputs of the steps before.
     keying : Keying
-        Knows what the results of steps depend on.
+        Computes the parts and keys of steps.
     forced : frozenset of str
         Steps to compute again.
     left_out_by : str
@@ -128,7 +128,7 @@ class Judge:
         self._left_out_by = left_out_by
         self._gatherer = Gatherer(pipeline, view, left_out_by)
 
-    def judge(self, step: Step, standings: Mapping[str, Standing], *, selected: bool = True) -> Verdict:
+    def judge(self, step: Step, statuses: Mapping[str, Standing], *, selected: bool = True) -> Verdict:
         """Decide on `step`.
 
         Parameters
@@ -136,41 +136,41 @@ class Judge:
         step : Step
             The step.
         standings : Mapping of str to Standing
-            The steps it waits for; one that is not there has no outputs.
+            The steps it waits for; a step that is not in it has no outputs.
         selected : bool
-            False for a step that is left out: it is skipped, and it is said what would be otherwise.
+            False for a step that is left out: it is skipped, and the reason says what would happen otherwise.
         """
-        found = self._gatherer.gather(step, standings, selected=selected)
-        step = self._carrier.widened(step, {name for name, value in found.known.items() if value != MISSING})
-        keyed = self._keying.of(step, found.known)
-        key = keyed.key if found.complete else None
+        inputs = self._gatherer.gather(step, statuses, selected=selected)
+        step = self._carrier.widened(step, {name for name, value in inputs.known.items() if value != MISSING})
+        keyed = self._keying.of(step, inputs.known)
+        key = keyed.key if inputs.complete else None
         draft = PlannedStep(
             name=step.name, decision="run", reason=_NEVER_RUN, key=key, parts=keyed.parts, items=step.items
         )
-        planned = self._decided(step, found, draft, forced=selected and step.name in self._forced)
-        cause = _first_cause(planned, found)
+        planned = self._decided(step, inputs, draft, forced=selected and step.name in self._forced)
+        cause = _first_cause(planned, inputs)
         if not selected:
             planned = self._left_out(step, planned)
-        elif found.notes:
-            planned = replace(planned, reason=_with_details(planned.reason, found.notes))
+        elif inputs.notes:
+            planned = replace(planned, reason=_with_details(planned.reason, inputs.notes))
         return Verdict(planned, Standing(decision=planned.decision, outputs=planned.outputs, cause=cause))
 
-    def _decided(self, step: Step, found: Gathered, draft: PlannedStep, *, forced: bool) -> PlannedStep:
-        if found.lacking:
-            others = [reason.text for reason in found.lacking[1:]]
-            return replace(draft, decision="blocked", reason=_with_details(found.lacking[0], others))
-        must = _FORCED if forced else _never_reused(step)
-        if must is not None:
-            return replace(draft, reason=must, previous=self._view.latest(step.name))
-        return self._with_open_inputs(step, found, draft) if found.open else self._by_key(step, draft)
+    def _decided(self, step: Step, inputs: Gathered, draft: PlannedStep, *, forced: bool) -> PlannedStep:
+        if inputs.lacking:
+            others = [reason.text for reason in inputs.lacking[1:]]
+            return replace(draft, decision="blocked", reason=_with_details(inputs.lacking[0], others))
+        rerun_reason = _FORCED if forced else _never_reused(step)
+        if rerun_reason is not None:
+            return replace(draft, reason=rerun_reason, previous=self._view.latest(step.name))
+        return self._with_open_inputs(step, inputs, draft) if inputs.open else self._by_key(step, draft)
 
-    def _with_open_inputs(self, step: Step, found: Gathered, draft: PlannedStep) -> PlannedStep:
+    def _with_open_inputs(self, step: Step, inputs: Gathered, draft: PlannedStep) -> PlannedStep:
         """Decide while something before the step is still to run: if something of its own changed, it runs, too."""
         latest = self._view.latest(step.name)
-        own = _NEVER_RUN if latest is None else why(draft.parts, _without(latest.parts, found.open, draft.parts), step)
+        own = _NEVER_RUN if latest is None else why(draft.parts, _without(latest.parts, inputs.open, draft.parts), step)
         if own is not None:
             return replace(draft, reason=own, previous=latest)
-        return replace(draft, decision="maybe", reason=_follows(found.causes), previous=latest)
+        return replace(draft, decision="maybe", reason=_follows(inputs.causes), previous=latest)
 
     def _by_key(self, step: Step, draft: PlannedStep) -> PlannedStep:
         record = self._view.record(str(draft.key))
@@ -201,18 +201,18 @@ class Judge:
         return _NEVER_RUN if latest is None else why(draft.parts, latest.parts, step) or _OTHER_KEYS
 
     def _damage(self, step: Step, record: StepRecord) -> Reason | None:
-        """Return what is wrong with the stored outputs; what has to be put aside before what is just not there."""
-        said: dict[str, list[Reason]] = {condition: [] for condition in _DAMAGED}
+        """Return what is wrong with the stored outputs; damaged outputs come before missing outputs."""
+        reasons_by_condition: dict[str, list[Reason]] = {condition: [] for condition in _DAMAGED}
         for output in step.outputs:
             artifact = record.outputs.get(output.name)
             condition = "missing" if artifact is None else self._view.intact(artifact)
             if condition != "ok":
-                said[condition].append(_damaged(output.name, condition, artifact))
-        reasons = [reason for found in said.values() for reason in found]
+                reasons_by_condition[condition].append(_damaged(output.name, condition, artifact))
+        reasons = [reason for group in reasons_by_condition.values() for reason in group]
         return _with_details(reasons[0], [reason.text for reason in reasons[1:]]) if reasons else None
 
     def _left_out(self, step: Step, planned: PlannedStep) -> PlannedStep:
-        """Turn what would be without the selection into what is: the step is taken from the store as it is."""
+        """Turn the decision without the selection into a skip: the stored outputs are taken as they are."""
         record = planned.origin or planned.previous or self._view.latest(step.name)
         return replace(
             planned,
@@ -236,10 +236,10 @@ def _never_reused(step: Step) -> Reason | None:
     return None
 
 
-def _first_cause(planned: PlannedStep, found: Gathered) -> Cause | None:
+def _first_cause(planned: PlannedStep, inputs: Gathered) -> Cause | None:
     if planned.decision == "run":
         return Cause(step=planned.name, reason=planned.reason)
-    return next(iter(found.causes.values()), None) if planned.decision == "maybe" else None
+    return next(iter(inputs.causes.values()), None) if planned.decision == "maybe" else None
 
 
 def _follows(causes: Mapping[str, Cause]) -> Reason:
@@ -248,11 +248,11 @@ def _follows(causes: Mapping[str, Cause]) -> Reason:
     return Reason(code="upstream", text=f"follows {first}", details=details)
 
 
-def _without(found: Parts, inputs: set[str], now: Parts) -> Parts:
+def _without(recorded: Parts, inputs: set[str], now: Parts) -> Parts:
     """Return parts of an earlier step run without those of `inputs`, which are not known now, and of code they name."""
     dropped = {f"{kind}:{name}" for kind in _INPUTS for name in inputs}
-    carried = {name for name in found if name.startswith(("module:", "package:")) and name not in now}
-    return {name: part for name, part in found.items() if name not in dropped | carried}
+    carried = {name for name in recorded if name.startswith(("module:", "package:")) and name not in now}
+    return {name: part for name, part in recorded.items() if name not in dropped | carried}
 
 
 def _unchanged(step: Step, record: StepRecord) -> Reason:
@@ -262,7 +262,7 @@ def _unchanged(step: Step, record: StepRecord) -> Reason:
 
 
 def _declared(step: Step, record: StepRecord) -> dict[str, Artifact]:
-    return {one.name: record.outputs[one.name] for one in step.outputs if one.name in record.outputs}
+    return {output.name: record.outputs[output.name] for output in step.outputs if output.name in record.outputs}
 
 
 def _damaged(output: str, condition: str, artifact: Artifact | None) -> Reason:
@@ -274,8 +274,8 @@ def _damaged(output: str, condition: str, artifact: Artifact | None) -> Reason:
     return Reason(code="output-missing", text=f"its output `{output}` is no longer in the store")
 
 
-def _untrusted(why: str) -> Reason:
-    return Reason(code="untrusted", text="its stored result is not signed by anybody you trust", details=(why,))
+def _untrusted(refusal: str) -> Reason:
+    return Reason(code="untrusted", text="its stored result is not signed by a key you trust", details=(refusal,))
 
 
 def _with_details(reason: Reason, details: list[str]) -> Reason:

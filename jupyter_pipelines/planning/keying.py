@@ -19,7 +19,7 @@ class Keyed(NamedTuple):
 
 
 class Keying:
-    """Knows what the results of steps depend on.
+    """Computes the parts and keys of steps, each once.
 
     Parameters
     ----------
@@ -50,29 +50,30 @@ class Keying:
         Parameters
         ----------
         step : Step
-            A step of the pipeline, with what comes along with its inputs.
+            A step of the pipeline, with the code dependencies that come with its inputs.
         known : Mapping of str to str
             Its inputs, see :func:`jupyter_pipelines.planning.fingerprint.parts`.
         """
-        made = self._made.get(step.name)
-        # An equal step is nearly always the same one, and comparing that takes no time.
-        if made is not None and made[1] == known and (made[0] is step or made[0] == step):
-            return made[2]
+        cached = self._made.get(step.name)
+        # An equal step is nearly always the same object, and comparing identity takes no time.
+        if cached is not None and cached[1] == known and (cached[0] is step or cached[0] == step):
+            return cached[2]
         environment = self._environment_of(step)
         values = {**self._values, **step.item.parameters} if step.item else self._values
-        found = parts(step, values=values, inputs=known, environment=environment)
-        keyed = Keyed(found, key(found))
+        fingerprint = parts(step, values=values, inputs=known, environment=environment)
+        keyed = Keyed(fingerprint, key(fingerprint))
         self._made[step.name] = (step, dict(known), keyed)
         return keyed
 
     def _environment_of(self, step: Step) -> Environment:
         """Return the Python of a step; all packages that matter are looked at the first time."""
         if step.kernel not in self._environments:
-            found = self._find_environment
-            found = found if isinstance(found, Environment) else found(step.kernel)
-            found.prepare(name for one in self._pipeline if one.kernel == step.kernel for name in one.packages)
-            self._environments[step.kernel] = found
+            provided = self._find_environment
+            environment = provided if isinstance(provided, Environment) else provided(step.kernel)
+            users = (other for other in self._pipeline if other.kernel == step.kernel)
+            environment.prepare(name for user in users for name in user.packages)
+            self._environments[step.kernel] = environment
         environment = self._environments[step.kernel]
-        if step is not self._pipeline[step.name]:  # more than its own code comes along
+        if step is not self._pipeline[step.name]:  # its inputs bring further packages
             environment.prepare(step.packages)
         return environment

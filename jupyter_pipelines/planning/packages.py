@@ -6,8 +6,8 @@ and then:
 - the file belongs to an installed distribution (its ``RECORD`` lists it): the version is enough, unless it was
   installed from a folder, an archive or a repository, where the same version may mean other files: then their
   checksums count, too;
-- nobody owns the file (an editable install, ``PYTHONPATH``, a file put there by hand): its sources count, and those of
-  whatever else without an owner it imports;
+- no distribution owns the file (an editable install, ``PYTHONPATH``, a file put there by hand): its sources count, and
+  the sources of everything else without an owner that it imports;
 - it is not there: ``not installed``.
 
 ``importlib.metadata.packages_distributions`` reads every distribution with an e-mail parser (0.12 s for 170 of them)
@@ -50,7 +50,7 @@ class Distribution(NamedTuple):
     name : str
         Its name, as its folder spells it.
     folder : Path
-        Its ``.dist-info`` or ``.egg-info``, or the file that stands for one.
+        Its ``.dist-info`` or ``.egg-info``, or the file in place of such a folder.
     """
 
     name: str
@@ -58,15 +58,15 @@ class Distribution(NamedTuple):
 
     @property
     def version(self) -> str:
-        """Its version as its metadata say it."""
+        """Its version, from its metadata."""
         for name in ("METADATA", "PKG-INFO", ""):
-            found = _FIELD.search(self.read(name))
-            if found:
-                return found.group(1).decode("utf-8", "replace").strip()
+            match = _FIELD.search(self.read(name))
+            if match:
+                return match.group(1).decode("utf-8", "replace").strip()
         return "of unknown version"
 
     def read(self, name: str) -> bytes:
-        """Return the content of one of its files, or nothing."""
+        """Return the content of a file of its metadata; empty if there is none."""
         with contextlib.suppress(OSError):
             return (self.folder / name).read_bytes()
         return b""
@@ -87,14 +87,14 @@ class Source(NamedTuple):
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """Return for every import name what its package is, as this Python would import it now."""
+    """Return the version of the package of every import name, as this Python would import it now."""
     importlib.invalidate_caches()
     search = _Search()
     return {name: search.describe(name) for name in names}
 
 
 class _Search:
-    """One look at what is installed; every folder and file is read once."""
+    """A search in the installed distributions; every folder and file is read once."""
 
     def __init__(self) -> None:
         self._shelves: dict[Path, list[tuple[Distribution, bytes]]] = {}
@@ -119,48 +119,58 @@ class _Search:
         return self._sources[name]
 
     def _owners(self, name: str) -> list[Distribution] | None:
-        """Return the distributions that `name` belongs to; None when a part of it belongs to nobody."""
-        found: dict[Path, Distribution] = {}
+        """Return the distributions that `name` belongs to; None when a part of it belongs to no distribution."""
+        owners_by_folder: dict[Path, Distribution] = {}
         for source in self._locate(name):
             owners = self._recorded(source) or (self._named(name, source) if _is_site(source.base) else [])
             if not owners:
                 return None
-            found.update((owner.folder, owner) for owner in owners)
-        return list(found.values())
+            owners_by_folder.update((owner.folder, owner) for owner in owners)
+        return list(owners_by_folder.values())
 
     def _recorded(self, source: Source) -> list[Distribution]:
-        wanted = _record_line(source)
-        return [one for one, record in self._shelf(source.base) if wanted in record]
+        record_line = _record_line(source)
+        return [distribution for distribution, record in self._shelf(source.base) if record_line in record]
 
     def _named(self, name: str, source: Source) -> list[Distribution]:
-        shelf = [one for one, _ in self._shelf(source.base)]
-        by_content = [one for one in shelf if name in one.read("top_level.txt").decode("utf-8", "replace").split()]
-        return by_content or [one for one in shelf if _plain(one.name) == _plain(name)]
+        shelf = [distribution for distribution, _ in self._shelf(source.base)]
+        by_content = [
+            distribution
+            for distribution in shelf
+            if name in distribution.read("top_level.txt").decode("utf-8", "replace").split()
+        ]
+        return by_content or [distribution for distribution in shelf if _plain(distribution.name) == _plain(name)]
 
     def _shelf(self, base: Path) -> list[tuple[Distribution, bytes]]:
         if base not in self._shelves:
-            self._shelves[base] = [(one, b"\n" + one.read("RECORD")) for one in _distributions(base)]
+            self._shelves[base] = [
+                (distribution, b"\n" + distribution.read("RECORD")) for distribution in _distributions(base)
+            ]
         return self._shelves[base]
 
     def _unowned(self, name: str) -> str:
-        named = {one.folder: one for source in self._locate(name) for one in self._named(name, source)}
+        named = {
+            distribution.folder: distribution
+            for source in self._locate(name)
+            for distribution in self._named(name, source)
+        }
         sources = f"sources {_short(self._closure(name))}"
-        return f"{', '.join(one.version for one in named.values())} ({sources})" if named else sources
+        return f"{', '.join(distribution.version for distribution in named.values())} ({sources})" if named else sources
 
     def _closure(self, name: str) -> list[str]:
         """Return checksums of `name` and of all it imports, however far, until something installed is reached."""
-        found: dict[str, str] = {}
-        waiting = [name]
-        while waiting:
-            one = waiting.pop()
-            if one in found or is_standard(one):
+        contents: dict[str, str] = {}
+        pending = [name]
+        while pending:
+            module = pending.pop()
+            if module in contents or is_standard(module):
                 continue
-            if self._locate(one) and self._owners(one) is None:
-                found[one], imported = _read(self._locate(one))
-                waiting.extend(imported)
+            if self._locate(module) and self._owners(module) is None:
+                contents[module], imported = _read(self._locate(module))
+                pending.extend(imported)
             else:
-                found[one] = self.describe(one)
-        return [f"{one} {content}" for one, content in sorted(found.items())]
+                contents[module] = self.describe(module)
+        return [f"{module} {content}" for module, content in sorted(contents.items())]
 
 
 def is_standard(name: str) -> bool:
@@ -190,7 +200,7 @@ def _source(path: Path) -> Source:
 
 
 def _spec(name: str) -> Any:
-    """Return where a fresh interpreter would find `name`, whatever this one has loaded under it."""
+    """Return where a fresh interpreter would find `name`, whatever this interpreter has loaded under it."""
     for finder in sys.meta_path:
         with contextlib.suppress(ImportError, AttributeError, ValueError, OSError):
             spec = finder.find_spec(name, None)
@@ -207,8 +217,8 @@ def _record_line(source: Source) -> bytes:
 def _distributions(base: Path) -> list[Distribution]:
     with contextlib.suppress(OSError):
         paths = sorted(base.iterdir())
-        found = [Distribution(_stem(path), path) for path in paths if path.name.endswith(_ENDINGS)]
-        return found + [Distribution(_stem(base), path) for path in paths if path.name == "EGG-INFO"]
+        distributions = [Distribution(_stem(path), path) for path in paths if path.name.endswith(_ENDINGS)]
+        return distributions + [Distribution(_stem(base), path) for path in paths if path.name == "EGG-INFO"]
     return []
 
 
@@ -276,10 +286,10 @@ def _mark(path: Path, content: bytes | None) -> str:
 
 def _imports(content: bytes) -> Iterator[str]:
     for source, listed in _IMPORT.findall(content):
-        for one in (source or listed).decode("utf-8", "replace").split(","):
-            name = _NAME.match(one.strip())
-            if name:
-                yield name.group()
+        for clause in (source or listed).decode("utf-8", "replace").split(","):
+            match = _NAME.match(clause.strip())
+            if match:
+                yield match.group()
 
 
 def _short(lines: Sequence[str]) -> str:
@@ -287,7 +297,7 @@ def _short(lines: Sequence[str]) -> str:
 
 
 def answer(names: Sequence[str]) -> Mapping[str, Any]:
-    """Return what another interpreter wants to know of this one."""
+    """Return the document that another interpreter reads: minor version and package versions."""
     return {"python": python(), "versions": versions(names)}
 
 

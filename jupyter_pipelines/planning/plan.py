@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Why steps that are asked for cannot run, one fault for each; consequences are not told."""
+        """Why steps that are asked for cannot run, one fault for each; steps blocked only by these are left out."""
         return tuple(
             _blocked(self, step) for step in self.steps if step.decision == "blocked" and step.reason.code in _BLOCKED
         )
@@ -152,7 +152,7 @@ class Planner:
         self._carrying: tuple[Upstreams, Carrier] | None = None
         forced = tuple(dict.fromkeys(forced))
         _refuse(unknown_steps(pipeline, forced, "--force"))
-        self._forced = tuple(dict.fromkeys(one for name in forced for one in pipeline.named(name)))
+        self._forced = tuple(dict.fromkeys(step_name for name in forced for step_name in pipeline.named(name)))
 
     def plan(self, *, to: Sequence[str] = (), start: Sequence[str] = (), only: Sequence[str] = ()) -> Plan:
         """Decide on every step.
@@ -170,16 +170,16 @@ class Planner:
         selection = Selection(to=tuple(to), start=tuple(start), only=tuple(only))
         _refuse(selection.faults(self._pipeline))
         chosen = selection.steps(self._pipeline)
-        standings: dict[str, Standing] = {}
+        statuses: dict[str, Standing] = {}
         codes.recall(self._pipeline)
-        glance = self._view.at_once(step.name for step in self._pipeline)
-        judge = self._judge(glance, Carrier(self._pipeline, lambda name: standings[name].outputs), str(selection))
+        snapshot = self._view.at_once(step.name for step in self._pipeline)
+        judge = self._judge(snapshot, Carrier(self._pipeline, lambda name: statuses[name].outputs), str(selection))
         planned: list[PlannedStep] = []
         for name in self._pipeline.order():
-            one, standings[name] = judge.judge(self._pipeline[name], standings, selected=name in chosen)
-            planned.append(one)
+            step, statuses[name] = judge.judge(self._pipeline[name], statuses, selected=name in chosen)
+            planned.append(step)
         codes.keep(self._pipeline)
-        causes = {name: one.cause for name, one in standings.items() if one.decision == "skip"}
+        causes = {name: status.cause for name, status in statuses.items() if status.decision == "skip"}
         return Plan(
             pipeline=self._pipeline,
             values=self._values,
@@ -201,14 +201,14 @@ class Planner:
             come into it, but what is in it stays as it is.
         """
         step = self._pipeline[name]
-        before = [one for one in self._pipeline.before(name) if one in upstream]
-        standings = {one: self._standing(one, upstream[one]) for one in before}
-        return self._judge(self._view, self._carrier(upstream)).judge(step, standings).planned
+        before = [earlier for earlier in self._pipeline.before(name) if earlier in upstream]
+        statuses = {earlier: self._standing(earlier, upstream[earlier]) for earlier in before}
+        return self._judge(self._view, self._carrier(upstream)).judge(step, statuses).planned
 
     def drift(self, planned: PlannedStep) -> tuple[str, ...]:
         """Return what of a step's own modules and input files is no longer what it was when it was decided on.
 
-        A step that ran meanwhile may have seen the one or the other: its result must not be stored under the key.
+        A step that ran meanwhile may have seen the old or the new text: its result must not be stored under the key.
 
         Parameters
         ----------
@@ -216,16 +216,20 @@ class Planner:
             The decision under which the step ran.
         """
         step = self._pipeline[planned.name]
-        look = Gatherer(self._pipeline, self._view)
+        resolver = Gatherer(self._pipeline, self._view)
         named = [part.removeprefix("module:") for part in planned.parts if part.startswith("module:")]
         modules = [f"module `{name}`" for name in named if _edited(self._module(name), planned.parts[f"module:{name}"])]
-        files = [(one.name, one.source) for one in step.inputs if isinstance(one.source, FileSource)]
+        files = [
+            (step_input.name, step_input.source)
+            for step_input in step.inputs
+            if isinstance(step_input.source, FileSource)
+        ]
         known = {name: planned.parts.get(f"file:{name}") for name, _ in files}
-        changed = [name for name, source in files if known[name] not in (None, "missing", look.digest(source))]
+        changed = [name for name, source in files if known[name] not in (None, "missing", resolver.digest(source))]
         return (*modules, *(f"input file `{name}`" for name in changed))
 
     def _knowing(self, outdated: dict[str, Cause]) -> Planner:
-        """Return a planner that knows what of a plan is taken from the store though it is out of date."""
+        """Return a planner that knows which outputs a plan takes from the store though they are out of date."""
         other = copy(self)
         other.__dict__["_outdated"] = outdated
         return other
@@ -241,7 +245,7 @@ class Planner:
         return self._modules.get(name)
 
     def _carrier(self, upstream: Upstreams) -> Carrier:
-        """Return what knows which code comes along; the same one as long as there is more of the same."""
+        """Return the code dependencies of pickles; the same object as long as `upstream` is the same mapping."""
         if self._carrying is None or self._carrying[0] is not upstream:
             self._carrying = (upstream, Carrier(self._pipeline, lambda name: upstream.get(name, {})))
         return self._carrying[1]
@@ -282,12 +286,12 @@ def _no_step(name: str, known: Sequence[str]) -> str:
 
 def _blocked(plan: Plan, step: PlannedStep) -> Fault:
     selection = str(plan.selection)
-    outside = f"run it without `{selection}`: what comes before is run or reused then" if selection else ""
-    declared = "put it there, or say in `--optional` that the step can do without it"
+    without_selection = f"run it without `{selection}`: what comes before is run or reused then" if selection else ""
+    provide_file = "put it there, or say in `--optional` that the step can do without it"
     return Fault(
         code=_BLOCKED[step.reason.code],
         message=f"step `{step.name}` cannot run: {step.reason.text}",
-        suggestion=declared if step.reason.code == "input" else outside or "run the whole pipeline again",
+        suggestion=provide_file if step.reason.code == "input" else without_selection or "run the whole pipeline again",
         step=step.name,
         place=plan.pipeline[step.name].place,
         notes=step.reason.details,

@@ -23,8 +23,10 @@ def reading(step: Step, values: Mapping[str, Any]) -> Step:
     if not step.templates:
         return step
     known = {**values, **step.item.parameters} if step.item else values
-    found = (path_of(text) for one in step.templates for text in filled(one, lambda name: _texts(known.get(name))))
-    files = dict.fromkeys((*step.files, *filter(None, islice(found, MOST))))
+    paths = (
+        path_of(text) for template in step.templates for text in filled(template, lambda name: _texts(known.get(name)))
+    )
+    files = dict.fromkeys((*step.files, *filter(None, islice(paths, MOST))))
     return replace(step, files=tuple(files), templates=())
 
 
@@ -35,17 +37,17 @@ def _texts(value: Any) -> Sequence[str]:
 
 def _plain(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
-        yield from (text for pair in value.items() for one in pair for text in _plain(one))
+        yield from (text for pair in value.items() for member in pair for text in _plain(member))
     elif isinstance(value, list | tuple | set | frozenset):
-        yield from (text for one in value for text in _plain(one))
+        yield from (text for element in value for text in _plain(element))
     elif value is not None:
         yield str(value)
 
 
 def files_like(folder: Path, pattern: str) -> list[str]:
-    """Return the files that fit a pattern, relative to `folder`, by name; hidden ones are left out."""
-    found = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 - takes absolute patterns, too
-    return sorted(Path(name).as_posix() for name in found if (folder / name).is_file())
+    """Return the files that fit a pattern, relative to `folder`, by name; hidden files are left out."""
+    names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 - takes absolute patterns, too
+    return sorted(Path(name).as_posix() for name in names if (folder / name).is_file())
 
 
 def files_at(pipeline: Pipeline, path: str) -> list[str]:
@@ -53,26 +55,26 @@ def files_at(pipeline: Pipeline, path: str) -> list[str]:
 
     The notebook itself and the folder that it is in are left out: they change with every edit.
     """
-    whole = pipeline.folder / path
-    if glob.has_magic(path) and not whole.exists():
+    absolute = pipeline.folder / path
+    if glob.has_magic(path) and not absolute.exists():
         return [name for name in files_like(pipeline.folder, path) if pipeline.folder / name != pipeline.notebook]
-    around = Path(os.path.normpath(whole))
+    around = Path(os.path.normpath(absolute))
     return [] if pipeline.folder.is_relative_to(around) else [path]
 
 
 def digest_of(pipeline: Pipeline, path: str, digest: Callable[[Path], str]) -> str:
-    """Return the digest of what code reads that names `path`, given what tells that of a file or folder.
+    """Return the digest of what code reads under `path`; `digest` computes that of a file or folder.
 
     Raises
     ------
     OSError, StoreError
         It is not there (`FileNotFoundError`), or cannot be read.
     """
-    found, folder = files_at(pipeline, path), pipeline.folder
-    if not found:
+    paths, folder = files_at(pipeline, path), pipeline.folder
+    if not paths:
         raise FileNotFoundError(path)
-    if found != [path]:
-        return _digest(f"{name} {digest(folder / name)}" for name in found)
+    if paths != [path]:
+        return _digest(f"{name} {digest(folder / name)}" for name in paths)
     try:
         return digest(folder / path)
     except (OSError, StoreError):

@@ -80,12 +80,12 @@ def _unknown(pipeline: Pipeline, names: Iterable[str]) -> Iterator[Fault]:
         if name in known:
             continue
         near = closest(name, known)
-        found = next((one for one in pipeline.parameters if one.name == near), None)
+        suggested = next((parameter for parameter in pipeline.parameters if parameter.name == near), None)
         yield Fault(
             code="JP501",
             message=f"there is no parameter `{name}`",
             suggestion=f"write `{near}`" if near else _instead(known),
-            place=found.place if found else None,
+            place=suggested.place if suggested else None,
             notes=(f"parameters: {', '.join(known)}",) if known else (),
         )
 

@@ -16,7 +16,7 @@ from jupyter_pipelines.pipeline.graph import Pipeline
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Part of a pipeline; everything when nothing is said.
+    """Part of a pipeline; the whole pipeline when no option is given.
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ class Selection:
 
     def faults(self, pipeline: Pipeline) -> list[Fault]:
         """Return what is wrong with it: steps that do not exist (JP603), options that leave nothing (JP604)."""
-        found = [fault for option, names in self._options() for fault in unknown_steps(pipeline, names, option)]
+        faults = [fault for option, names in self._options() for fault in unknown_steps(pipeline, names, option)]
         if self.only and (self.to or self.start):
-            found.append(_contradiction(self))
-        if not found and str(self) and not self.steps(pipeline):
-            found.append(_empty(self))
-        return found
+            faults.append(_contradiction(self))
+        if not faults and str(self) and not self.steps(pipeline):
+            faults.append(_empty(self))
+        return faults
 
     def to_dict(self) -> dict[str, Any]:
         """Return the selection as the ``plan`` document shows it."""
@@ -66,11 +66,11 @@ class Selection:
 
 def _meant(pipeline: Pipeline, names: Iterable[str]) -> list[str]:
     """Return the steps of `names`; a step over many items stands for all of these."""
-    return [one for name in names for one in pipeline.named(name)]
+    return [step for name in names for step in pipeline.named(name)]
 
 
 def unknown_steps(pipeline: Pipeline, names: Iterable[str], option: str) -> list[Fault]:
-    """Return a fault (JP603) for every one of `names`, given to `option`, that is no step."""
+    """Return a fault (JP603) for every name in `names`, given to `option`, that is no step."""
     return [_unknown(pipeline, name, option) for name in names if name not in pipeline]
 
 

@@ -1,10 +1,10 @@
 """Which pieces of a step's shared code must not change places: the pairs whose order can make a difference.
 
-Two pieces may stand in either order unless they bind the same name, or one of them uses at once, while it defines, a
-name that the other binds, directly or through what it calls; or both do at once what may have effects: calls,
+Two pieces may stand in either order unless they bind the same name, or the first uses at once, while it defines, a
+name that the second binds, directly or through what it calls; or both do at once what may have effects: calls,
 decorators, base classes, ``%%setup``. The latter may prepare anything, so its order to imports counts as well.
 
-What is not told apart is taken to depend on order. Moving imports and plain functions about stays without consequence.
+What cannot be determined is taken to depend on order. Moving imports and plain functions about has no consequence.
 """
 
 from __future__ import annotations
@@ -62,16 +62,16 @@ def order_that_counts(pieces: Sequence[tuple[str, SharedKind, str]]) -> list[str
     pieces : sequence of (str, str, str)
         Label, kind and source of each piece, in the order in which they run.
     """
-    doings = [doing(source) for _, _, source in pieces]
-    setups = [at for at, (_, kind, _) in enumerate(pieces) if kind == "setup"]
-    pairs = {*_by_name(doings), *_by_effect(doings), *_by_setup(doings, setups)}
+    effects_of_pieces = [doing(source) for _, _, source in pieces]
+    setups = [index for index, (_, kind, _) in enumerate(pieces) if kind == "setup"]
+    pairs = {*_by_name(effects_of_pieces), *_by_effect(effects_of_pieces), *_by_setup(effects_of_pieces, setups)}
     return sorted(f"{pieces[min(pair)][0]} < {pieces[max(pair)][0]}" for pair in pairs if min(pair) != max(pair))
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def doing(source: str) -> Doing:
     """Return what a piece of shared code does."""
-    from jupyter_pipelines.notebook.code import parse_code  # whoever only speaks of reasons need not know notebooks
+    from jupyter_pipelines.notebook.code import parse_code  # a slow import that plain reasons do not need
 
     code = parse_code(source, 0)
     if code.tree is None:
@@ -87,44 +87,44 @@ def doing(source: str) -> Doing:
     )
 
 
-def _by_name(doings: Sequence[Doing]) -> Iterator[_Pair]:
-    """Yield pairs of which one binds what the other binds, too, or needs at once."""
+def _by_name(effects_of_pieces: Sequence[Doing]) -> Iterator[_Pair]:
+    """Yield pairs of pieces that bind the same name, or of which the first needs at once what the second binds."""
     binders: dict[str, list[int]] = {}
-    for at, one in enumerate(doings):
-        for name in one.binds:
-            binders.setdefault(name, []).append(at)
-    uses = _uses_by_name(doings)
-    for at, one in enumerate(doings):
-        for name in one.binds | _reached(one.at_once, uses):
-            yield from (frozenset({at, other}) for other in binders.get(name, ()))
+    for index, effects in enumerate(effects_of_pieces):
+        for name in effects.binds:
+            binders.setdefault(name, []).append(index)
+    uses = _uses_by_name(effects_of_pieces)
+    for index, effects in enumerate(effects_of_pieces):
+        for name in effects.binds | _reached(effects.at_once, uses):
+            yield from (frozenset({index, other}) for other in binders.get(name, ()))
 
 
-def _by_effect(doings: Sequence[Doing]) -> Iterator[_Pair]:
-    """Yield each piece that may have effects with the next one: that tells the order of them all."""
-    acting = [at for at, one in enumerate(doings) if one.acts]
+def _by_effect(effects_of_pieces: Sequence[Doing]) -> Iterator[_Pair]:
+    """Yield each piece that may have effects with the next such piece, which fixes the order of all of them."""
+    acting = [index for index, effects in enumerate(effects_of_pieces) if effects.acts]
     yield from (frozenset(pair) for pair in pairwise(acting))
 
 
-def _by_setup(doings: Sequence[Doing], setups: Iterable[int]) -> Iterator[_Pair]:
-    importing = [at for at, one in enumerate(doings) if one.imports]
-    yield from (frozenset({at, other}) for at in setups for other in importing)
+def _by_setup(effects_of_pieces: Sequence[Doing], setups: Iterable[int]) -> Iterator[_Pair]:
+    importing = [index for index, effects in enumerate(effects_of_pieces) if effects.imports]
+    yield from (frozenset({setup, other}) for setup in setups for other in importing)
 
 
-def _uses_by_name(doings: Iterable[Doing]) -> dict[str, set[str]]:
+def _uses_by_name(effects_of_pieces: Iterable[Doing]) -> dict[str, set[str]]:
     uses: dict[str, set[str]] = {}
-    for one in doings:
-        for name in one.binds:
-            uses.setdefault(name, set()).update(one.uses)
+    for effects in effects_of_pieces:
+        for name in effects.binds:
+            uses.setdefault(name, set()).update(effects.uses)
     return uses
 
 
 def _reached(names: frozenset[str], uses: Mapping[str, set[str]]) -> frozenset[str]:
-    found, left = set(names), list(names)
-    while left:
-        new = uses.get(left.pop(), set()) - found
-        found |= new
-        left.extend(new)
-    return frozenset(found)
+    reached, pending = set(names), list(names)
+    while pending:
+        new = uses.get(pending.pop(), set()) - reached
+        reached |= new
+        pending.extend(new)
+    return frozenset(reached)
 
 
 def _at_once(statements: Iterable[ast.stmt], *, classes: bool = True) -> Iterator[ast.AST]:

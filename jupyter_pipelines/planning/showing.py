@@ -29,8 +29,12 @@ _CELL = "text-align:left;vertical-align:top;padding:2px 12px 2px 0"
 def headline(name: str, steps: Sequence[PlannedStep]) -> str:
     """Return in a sentence what a run would do."""
     count = Counter(step.decision for step in steps)
-    said = [f"{count[which]} {one if count[which] == 1 else more}" for which, one, more in _COUNTED if count[which]]
-    return f"{name}: {', '.join(said) or 'no steps'}"
+    phrases = [
+        f"{count[decision]} {singular if count[decision] == 1 else plural}"
+        for decision, singular, plural in _COUNTED
+        if count[decision]
+    ]
+    return f"{name}: {', '.join(phrases) or 'no steps'}"
 
 
 def as_text(name: str, steps: Sequence[PlannedStep]) -> str:
@@ -68,7 +72,7 @@ def _line(name: str, old: PlannedStep | None, new: PlannedStep | None) -> str:
 
 
 def _details(step: PlannedStep) -> Iterator[str]:
-    """Yield what is worth a line: where a reused result comes from, its first detail, is told by reports."""
+    """Yield the details for the table, without the first detail of a reused step: the origin of its result."""
     yield from step.reason.details[1 if step.decision == "reuse" else 0 :]
 
 

@@ -1,4 +1,4 @@
-"""Secrets in keys: another secret is another key, and no key says which."""
+"""Secrets in keys: another secret makes another key, and no key reveals the secret."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def marked(pipeline: Pipeline, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return `values` with a mark in place of each secret's reference: equal for equal secrets of this user.
 
     The mark is an HMAC under a key that lies in the user's own cache folder and nowhere near a project or a store, so
-    that a mark in a record cannot be tried out by those who read the record.
+    that a mark in a record cannot be tried out by readers of the record.
     """
     return {**values, **dict(_marks(pipeline, values))}
 
@@ -60,7 +60,7 @@ def _mark(reference: str, folder: Path) -> str:
 
 @cache
 def _key() -> bytes:
-    """Return the user's key; where none can be kept, one for this process, and nothing is reused by another."""
+    """Return the user's key; where it cannot be kept, a key for this process: no other process reuses its results."""
     with contextlib.suppress(OSError, RuntimeError):
         return _kept(cache_folder() / FILE)
     return secrets.token_bytes(_BYTES)
@@ -68,22 +68,22 @@ def _key() -> bytes:
 
 def _kept(path: Path) -> bytes:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
+    temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
     if not path.exists():
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
             file.write(secrets.token_bytes(_BYTES))
         with contextlib.suppress(FileExistsError):
-            path.hardlink_to(part)  # the first of several processes wins
-        part.unlink()
+            path.hardlink_to(temporary)  # the first of several processes wins
+        temporary.unlink()
     status = path.lstat()
     mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
     if not stat.S_ISREG(status.st_mode) or not mine or (os.name == "posix" and status.st_mode & 0o077):
         raise PermissionError(f"{path} can be read by others")
-    found = path.read_bytes()
-    if len(found) != _BYTES:
+    secret_key = path.read_bytes()
+    if len(secret_key) != _BYTES:
         raise OSError(f"{path} is damaged")
-    return found
+    return secret_key
 
 
 def _missing(parameter: Parameter, error: NoSecret) -> Fault:

@@ -1,6 +1,6 @@
 """The façade: read, plan, run and look back, over one store and one configuration.
 
-Every door (magics, command line, Python) goes through here, so that they cannot differ in what they do.
+Every interface (magics, command line, Python) goes through here, so that they cannot differ in what they do.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
     "try_out",
 ]
 RUNNER = "jupyter_pipelines.interfaces.runner"
-"""The module that a process of nobody runs; it stands above this one."""
+"""The module that a detached run's process executes; it stands above this package."""
 
 
 class Project(Archive):
@@ -86,7 +86,7 @@ class Project(Archive):
         stop : Stop or None
             Through which another thread can cancel the run, or one step of it.
         run : str or None
-            The id of the run, where it has got one already.
+            The id of the run, if it has an id already.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class Project(Archive):
         cells : Mapping of str to str
             Texts that count instead of the saved ones, by cell id; they are never written to the notebook.
         run : str or None
-            The id of the run, where it has got one already.
+            The id of the run, if it has an id already.
 
         Raises
         ------
@@ -148,10 +148,10 @@ class Project(Archive):
         document = document.with_texts(cells) if cells else document
         planned = self.plan(self.read(document), parameters, texts=texts, to=to, start=start, only=only, force=force)
         _executor(planned, on, jobs).close()
-        given = {name: planned.values[name] for name in (*(parameters or ()), *(texts or ()))}
+        values = {name: planned.values[name] for name in (*(parameters or ()), *(texts or ()))}
         order = detaching.Order(
             document=document,
-            parameters=given,
+            parameters=values,
             to=tuple(to),
             start=tuple(start),
             only=tuple(only),
@@ -162,15 +162,15 @@ class Project(Archive):
         )
         return detaching.start(RUNNER, order, self.store_for(planned.pipeline), run=run)
 
-    def carry_out(self, run: str, said: IO[str]) -> Run:
-        """Do what :meth:`detach` was asked for, in the process that it started.
+    def carry_out(self, run: str, report: IO[str]) -> Run:
+        """Carry out the run that :meth:`detach` requested, in the process that it started.
 
         Parameters
         ----------
         run : str
             The id of the run.
-        said : text file
-            Takes one line: that the run has begun, or why not.
+        report : text file
+            Receives one line: that the run has begun, or why not.
 
         Raises
         ------
@@ -180,7 +180,7 @@ class Project(Archive):
         from jupyter_pipelines.running.detaching import Herald, read_order
 
         store = self._store(str(self._url))
-        herald = Herald(store.runs.folder(run), said)
+        herald = Herald(store.runs.folder(run), report)
         try:
             order = read_order(store, run)
             planned = self.plan(self.read(order.document), order.parameters, **order.selection())
@@ -223,7 +223,7 @@ class Project(Archive):
         drop_display : bool
             Leave out cells that only show something.
         tell : callable
-            Hears what is being done.
+            Called with a line for each stage of the work.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What a project finds in its store: runs of every state and origin, and what they left."""
+"""Run history of a project, and maintenance of its store."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Archive(Reader):
-    """The runs of notebooks, whoever started them, and what is stored of them.
+    """The runs of notebooks, also those that other processes started, and what is stored of them.
 
     Of a notebook whose cells do not make a pipeline at the moment, runs are found by its home.
     """
@@ -45,14 +45,14 @@ class Archive(Reader):
         Raises
         ------
         StoreError
-            There is none, or more than one.
+            There is no such run, or there are several.
         """
         return self._history(pipeline).pick(name)
 
     def run_names(self, pipeline: Whose) -> tuple[str, ...]:
         """Return the ids of all runs in the store of a notebook, also of other notebooks, oldest first.
 
-        No document is read: whoever watches for new runs asks often.
+        No document is read: watchers for new runs call this often.
         """
         return self.store_for(pipeline).runs.names()
 
@@ -68,7 +68,7 @@ class Archive(Reader):
         return compare(*documents, record=self.store_for(pipeline).records.get)
 
     def watch(self, pipeline: Whose, run: str) -> Watch:
-        """Return what tells the events of a run as they come, without waiting for any.
+        """Return a follower that gives the events of a run as they come, without waiting.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class Archive(Reader):
     def follow(self, pipeline: Whose, run: str) -> Iterator[dict[str, Any]]:
         """Yield the events of a run from its beginning, until it is over or its process is gone.
 
-        Any run of this notebook will do, whoever started it and whether or not it is over.
+        Works for any run of this notebook, also of another process, and whether or not it is over.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class Archive(Reader):
         return listen(self.store_for(pipeline), self.run_document(pipeline, run)["run"])
 
     def cancel(self, pipeline: Whose, run: str, *, step: str | None = None, now: bool = False) -> str:
-        """Ask a run, or one step of it, to stop, whoever started it; asking again changes nothing.
+        """Request that a run, also of another process, or one step of it stops; repeating it changes nothing.
 
         Parameters
         ----------
@@ -123,13 +123,13 @@ class Archive(Reader):
         PlanError
             The run has no such step.
         StoreError
-            There is no such run, or the wish cannot be written down.
+            There is no such run, or the request cannot be written.
         """
         from jupyter_pipelines.running.attaching import cancel
 
         document = self.run_document(pipeline, run)
         if step is not None:
-            require_name(step, [one["name"] for one in document["steps"]])
+            require_name(step, [step_document["name"] for step_document in document["steps"]])
         return cancel(self.store_for(pipeline), document, step=step, now=now)
 
     def artifact(self, pipeline: Pipeline, name: str) -> tuple[Artifact, StepRecord]:
@@ -144,7 +144,7 @@ class Archive(Reader):
 
         step, output = parted(name)
         require_step(pipeline, step)
-        if output not in {one.name for one in pipeline[step.partition("[")[0]].outputs}:
+        if output not in {step_output.name for step_output in pipeline[step.partition("[")[0]].outputs}:
             raise PlanError(no_output(pipeline, step, output))
         record = self._history(pipeline).last_record(step)
         if record is None or output not in record.outputs:
@@ -153,11 +153,11 @@ class Archive(Reader):
         return record.outputs[output], record
 
     def _require_item(self, pipeline: Pipeline, step: str) -> None:
-        """Raise the error for an item that a run would not have either, as far as that can be told."""
+        """Raise the error for an item that a run would not have either, as far as that can be determined."""
         if "[" not in step:
             return
         try:
-            names = [one.name for one in self.plan(pipeline)]
+            names = [planned.name for planned in self.plan(pipeline)]
         except PlanError:  # it takes parameters that are not given here
             return
         require_name(step, names)
@@ -174,9 +174,9 @@ class Archive(Reader):
         name : str
             The output.
         run : str or None
-            The run that made or reused it, as :meth:`run_document` takes it; the last one that did by default.
+            The run that made or reused it, as :meth:`run_document` takes it; the last such run by default.
         unpickle : bool
-            Load pickles; that executes code of whoever made them.
+            Load pickles; that executes code of their authors.
 
         Raises
         ------
@@ -191,22 +191,25 @@ class Archive(Reader):
         if run is None:
             artifact, outdated = self.artifact(pipeline, name)[0], self.outdated(pipeline, step)
         else:
-            made = {one["name"]: one["outputs"] for one in self.run_document(pipeline, run)["steps"]}
-            if output not in made.get(step, {}):
+            outputs = {
+                step_document["name"]: step_document["outputs"]
+                for step_document in self.run_document(pipeline, run)["steps"]
+            }
+            if output not in outputs.get(step, {}):
                 raise StoreError(not_stored(pipeline, name))
-            artifact, outdated = Artifact.from_dict(made[step][output]), ""
+            artifact, outdated = Artifact.from_dict(outputs[step][output]), ""
         return preview(self.store_for(pipeline), artifact, name, outdated=outdated, unpickle=unpickle)
 
     def outdated(self, pipeline: Pipeline, step: str) -> str:
         """Return why a run with the same parameters would compute `step` again; empty when it would not."""
         _, document = next(self._history(pipeline).finished(step), (None, {}))
-        known = {one.name for one in pipeline.parameters}
+        known = {parameter.name for parameter in pipeline.parameters}
         values = {name: value for name, value in document.get("parameters", {}).items() if name in known}
         try:
-            found = self.why(pipeline, step, parameters=values)
+            planned = self.why(pipeline, step, parameters=values)
         except PlanError as error:  # the parameters have changed since
             return error.faults[0].message
-        return "" if found.decision == "reuse" else found.reason.text
+        return "" if planned.decision == "reuse" else planned.reason.text
 
     def load(self, pipeline: Pipeline, name: str) -> Any:
         """Return the value of ``STEP.NAME`` as the last run left it, verified.
@@ -236,14 +239,14 @@ class Archive(Reader):
         return collect(self.store_for(pipeline), older_than=older_than, dry_run=dry_run)
 
     def examine(self, pipeline: Whose, *, repair: bool = False) -> Examined:
-        """Read everything in the store of `pipeline` and tell what is not as it should be.
+        """Read everything in the store of `pipeline` and report what is corrupt or suspect.
 
         Parameters
         ----------
         pipeline : Pipeline
             Says which store; it is not made if there is none.
         repair : bool
-            Put aside what is damaged or may have been written by somebody else: it is computed again when needed.
+            Quarantine what is corrupt or may have been written by another user: it is computed again when needed.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The keys of the user, as commands see them: no notebook and no store is asked for."""
+"""The signing keys of the user, for the `keys` commands; they need no notebook and no store."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def folder() -> Path:
 
 
 def known() -> tuple[KnownKey, ...]:
-    """Return the user's own key, if there is one, and those that they trust.
+    """Return the user's own key, if there is one, and the keys that the user trusts.
 
     Raises
     ------
@@ -85,14 +85,14 @@ def show() -> KnownKey:
     return _known(YOU, own.public)
 
 
-def trust(name: str, given: str) -> KnownKey:
+def trust(name: str, text: str) -> KnownKey:
     """Use from now on what a key has signed.
 
     Parameters
     ----------
     name : str
         What to call it.
-    given : str
+    text : str
         The key, as `keys show` prints it, or a file that holds it.
 
     Raises
@@ -103,10 +103,10 @@ def trust(name: str, given: str) -> KnownKey:
         The list of keys cannot be used (JP412) or written (JP402).
     """
     try:
-        key = PublicKey.parse(_text(given))
+        key = PublicKey.parse(_text(text))
         Keyring.of_user().trust(name, key)
     except (ValueError, OSError) as error:
-        raise PlanError(_refused(name, given, error)) from error
+        raise PlanError(_refused(name, text, error)) from error
     return _known(name, key)
 
 
@@ -132,18 +132,18 @@ def _known(name: str, key: PublicKey) -> KnownKey:
     return KnownKey(name=name, id=key.id, text=str(key))
 
 
-def _text(given: str) -> str:
-    if given.startswith("ed25519:"):
-        return given
-    with Path(given).open(encoding="utf-8", errors="replace") as file:
+def _text(text: str) -> str:
+    if text.startswith("ed25519:"):
+        return text
+    with Path(text).open(encoding="utf-8", errors="replace") as file:
         return file.read(_LARGEST)
 
 
-def _refused(name: str, given: str, error: Exception) -> Fault:
+def _refused(name: str, text: str, error: Exception) -> Fault:
     why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
     return Fault(
         code="JP604",
         message=f"the key `{name}` cannot be trusted: {why}",
-        suggestion="give what the other one's `jupyter pipelines keys show` prints, or a file with it",
-        notes=(f"given: {given[:80]}",),
+        suggestion="give what `jupyter pipelines keys show` prints for the other user, or a file with it",
+        notes=(f"given: {text[:80]}",),
     )

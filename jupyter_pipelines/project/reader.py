@@ -1,4 +1,4 @@
-"""What a project reads: notebooks into pipelines, and pipelines against a store into plans."""
+"""Reading and planning: notebooks into pipelines, and pipelines with a store into plans."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ class Reader:
         """
         require_step(pipeline, step)
         planned = self.plan(pipeline, **options)
-        require_name(step, [one.name for one in planned])
+        require_name(step, [planned_step.name for planned_step in planned])
         return planned[step]
 
 
@@ -233,7 +233,7 @@ def require_name(name: str, names: Sequence[str]) -> None:
 
 
 def _environment(folder: Path, kernel: str | None) -> Environment:
-    """Return the Python that steps with ``--kernel`` run in; without it, the one that this is."""
+    """Return the Python that steps with ``--kernel`` run in; without it, of this Python."""
     from jupyter_pipelines.planning.environment import Environment
 
     if kernel is None:

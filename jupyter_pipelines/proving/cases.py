@@ -1,4 +1,4 @@
-"""Unit tests of steps: what a step took and made once, recorded, and compared with what it makes now.
+"""Unit tests of steps: recorded inputs and outputs of a step, compared with what it makes now.
 
 A test needs no other step and no store: its inputs lie in a folder of their own, small enough to be kept with the code.
 """
@@ -67,7 +67,7 @@ def folder_of(notebook: Path) -> Path:
 def without_test(pipeline: Pipeline, notebook: Path) -> list[str]:
     """Return the steps that a file of tests does not speak of."""
     text = file_of(notebook).read_text("utf-8")
-    return [one.name for one in pipeline if f"{one.name!r})" not in text and f" step {one.name}: " not in text]
+    return [step.name for step in pipeline if f"{step.name!r})" not in text and f" step {step.name}: " not in text]
 
 
 def record(pipeline: Pipeline, run: Run, store: Store, notebook: Path) -> Recorded:
@@ -96,10 +96,13 @@ def record(pipeline: Pipeline, run: Run, store: Store, notebook: Path) -> Record
 
 
 def _artifacts(step: Step, run: Run) -> Iterator[tuple[str, str, Artifact]]:
-    """Yield what a step was given and made: which of both, the name, and the artifact."""
-    for one in step.inputs:
-        if isinstance(one.source, Upstream) and one.source.output in run.steps[one.source.step].artifacts:
-            yield "inputs", one.name, run.steps[one.source.step].artifacts[one.source.output]
+    """Yield the inputs and outputs of a step: ``inputs`` or ``outputs``, the name, and the artifact."""
+    for step_input in step.inputs:
+        if (
+            isinstance(step_input.source, Upstream)
+            and step_input.source.output in run.steps[step_input.source.step].artifacts
+        ):
+            yield "inputs", step_input.name, run.steps[step_input.source.step].artifacts[step_input.source.output]
     for name, artifact in run.steps[step.name].artifacts.items():
         yield "outputs", name, artifact
 
@@ -165,12 +168,12 @@ def check_step(notebook: str | Path, step: str) -> None:
     pipeline = read(notebook).pipeline
     if pipeline is None:
         raise AssertionError(f"{notebook.name} cannot be read: jupyter pipelines check {notebook.name}")
-    _require(step in {one.name for one in pipeline}, f"there is no step `{step}` any more")
+    _require(step in {known_step.name for known_step in pipeline}, f"there is no step `{step}` any more")
     folder = folder_of(notebook) / step
     case = json.loads((folder / CASE).read_text("utf-8"))
-    with tempfile.TemporaryDirectory(prefix="jp-case-") as place:
-        store = Store.open(Path(place, "store"))
-        outcome = worker.execute(_ticket(pipeline, step, case, folder, store, Path(place)))
+    with tempfile.TemporaryDirectory(prefix="jp-case-") as folder_name:
+        store = Store.open(Path(folder_name, "store"))
+        outcome = worker.execute(_ticket(pipeline, step, case, folder, store, Path(folder_name)))
         _require(outcome.fault is None, str(outcome.fault))
         _compare(outcome, case, folder, store)
         store.close()
@@ -183,8 +186,8 @@ def _require(condition: bool, message: str) -> None:
 
 def _ticket(pipeline: Pipeline, name: str, case: Mapping[str, Any], folder: Path, store: Store, place: Path) -> Ticket:
     step = pipeline[name]
-    defaults = {one.name: one.default for one in pipeline.parameters if not one.required}
-    values = {one: case["parameters"].get(one, defaults.get(one)) for one in step.parameters}
+    defaults = {parameter.name: parameter.default for parameter in pipeline.parameters if not parameter.required}
+    values = {parameter: case["parameters"].get(parameter, defaults.get(parameter)) for parameter in step.parameters}
     path = str(place / "ticket.json")
     return Ticket(
         id=f"{_ID}.{name}.1",
@@ -197,7 +200,7 @@ def _ticket(pipeline: Pipeline, name: str, case: Mapping[str, Any], folder: Path
         parameters=values,
         secrets=secrets_of(pipeline, step, values),
         inputs=dict(_inputs(step, case, folder, store)),
-        outputs={one.name: Wanted(kind=one.kind, format=one.format) for one in step.outputs},
+        outputs={output.name: Wanted(kind=output.kind, format=output.format) for output in step.outputs},
         timeout=step.timeout,
         kernel=step.kernel,
         publish=Publish(notebook=str(place / "step.ipynb"), log=str(place / "step.log")),
@@ -205,22 +208,22 @@ def _ticket(pipeline: Pipeline, name: str, case: Mapping[str, Any], folder: Path
 
 
 def _inputs(step: Step, case: Mapping[str, Any], folder: Path, store: Store) -> Iterator[tuple[str, Given]]:
-    for one in step.inputs:
-        if isinstance(one.source, FileSource):
-            yield one.name, Given(kind="file", path=one.source.path, digest="")
-        elif one.name in case["inputs"]:
-            about = case["inputs"][one.name]
-            store.blobs.put_file(folder / f"inputs.{one.name}", move=False)
-            yield one.name, Given(kind="artifact", digest=about["digest"], format=about["format"])
+    for step_input in step.inputs:
+        if isinstance(step_input.source, FileSource):
+            yield step_input.name, Given(kind="file", path=step_input.source.path, digest="")
+        elif step_input.name in case["inputs"]:
+            recorded = case["inputs"][step_input.name]
+            store.blobs.put_file(folder / f"inputs.{step_input.name}", move=False)
+            yield step_input.name, Given(kind="artifact", digest=recorded["digest"], format=recorded["format"])
         else:
-            yield one.name, Given(kind="missing")
+            yield step_input.name, Given(kind="missing")
 
 
 def _compare(outcome: Outcome, case: Mapping[str, Any], folder: Path, store: Store) -> None:
-    made, wanted = set(outcome.outputs), set(case["outputs"])
-    _require(made == wanted, f"the step makes {sorted(made)}, and recorded is {sorted(wanted)}")
-    for name, about in case["outputs"].items():
-        recorded = Artifact.from_dict(about)
+    made, expected = set(outcome.outputs), set(case["outputs"])
+    _require(made == expected, f"the step makes {sorted(made)}, and recorded is {sorted(expected)}")
+    for name, document in case["outputs"].items():
+        recorded = Artifact.from_dict(document)
         if outcome.outputs[name].digest != recorded.digest:
             store.blobs.put_file(folder / f"outputs.{name}", move=False)
             before, now = store.load(recorded), store.load(outcome.outputs[name])
@@ -232,9 +235,9 @@ def same(first: Any, second: Any) -> bool:
     if type(first) is not type(second):
         return False
     for compare in (_as_frames, _as_arrays, _as_containers):
-        found = compare(first, second)
-        if found is not None:
-            return found
+        verdict = compare(first, second)
+        if verdict is not None:
+            return verdict
     try:
         if bool(first == second):
             return True
@@ -272,9 +275,9 @@ def _as_arrays(first: Any, second: Any) -> bool | None:
 
 def _as_containers(first: Any, second: Any) -> bool | None:
     if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(one, second[key]) for key, one in first.items())
+        return first.keys() == second.keys() and all(same(value, second[key]) for key, value in first.items())
     if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(same(one, other) for one, other in zip(first, second, strict=True))
+        return len(first) == len(second) and all(same(left, right) for left, right in zip(first, second, strict=True))
     return None
 
 

@@ -1,4 +1,4 @@
-"""A notebook converted on request: read, proved or only analysed, and written to a file of its own."""
+"""The `convert` command: a notebook is read, verified or only analysed, and written to a file of its own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Order:
     source : Path
         The notebook.
     target : Path or None
-        The file to write; None for one beside the notebook.
+        The file to write; None for a file beside the notebook.
     static : bool
         Execute nothing.
     dry_run : bool
@@ -40,7 +40,7 @@ class Order:
     wishes : Wishes
         Names, cuts, and whether cells that only show something stay.
     tell : callable
-        Hears what is being done.
+        Called with a line for each stage of the work.
     """
 
     source: Path
@@ -94,9 +94,9 @@ def _proved(document: Document, order: Order, run: Runner) -> Result:
 
 def _unproven(document: Document, order: Order) -> Result:
     raises = _expected_errors(document, order.source)
-    made = convert(document, raises=raises, wishes=order.wishes)
+    conversion = convert(document, raises=raises, wishes=order.wishes)
     cells = tuple(CellResult(cell=cell.number, state="unproven") for cell in document.cells if cell.kind == "code")
-    return Result(state="unproven", conversion=made, cells=cells, faults=(_nobody_looked(),))
+    return Result(state="unproven", conversion=conversion, cells=cells, faults=(_nobody_looked(),))
 
 
 def _expected_errors(document: Document, path: Path) -> frozenset[int]:
@@ -114,12 +114,12 @@ def _saved_errors(path: Path) -> list[int]:
     return [
         number
         for number, cell in enumerate(cells, start=1)
-        if any(one.get("output_type") in ("error", "pyerr") for one in cell.get("outputs", ()))
+        if any(output.get("output_type") in ("error", "pyerr") for output in cell.get("outputs", ()))
     ]
 
 
 def _installed(kernel: str | None) -> str | None:
-    """Return the kernel a notebook asks for, if there is one of that name; else IPython's of this interpreter."""
+    """Return the kernel a notebook asks for, if it is installed; None, for the kernel of this interpreter, if not."""
     from jupyter_pipelines.running.kernels.launching import installed
 
     return kernel if kernel in installed() else None
@@ -129,7 +129,7 @@ def _installed(kernel: str | None) -> str | None:
 
 
 def _check_target(order: Order) -> None:
-    """Refuse a target that is the original, or somebody else's notebook."""
+    """Refuse a target that is the original, or a notebook that `convert` has not written."""
     path = order.path
     if order.dry_run:
         return
@@ -145,14 +145,14 @@ def _check_target(order: Order) -> None:
 
 def _is_ours(path: Path) -> bool:
     try:
-        about: Any = json.loads(path.read_text("utf-8"))["metadata"][NAMESPACE]
-        return "converted" in about
+        metadata: Any = json.loads(path.read_text("utf-8"))["metadata"][NAMESPACE]
+        return "converted" in metadata
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _write(order: Order, made: Conversion, verdict: str) -> None:
-    content = _finished(order, made, verdict)
+def _write(order: Order, conversion: Conversion, verdict: str) -> None:
+    content = _finished(order, conversion, verdict)
     temporary = order.path.with_name(f".{order.path.name}.new")
     try:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -161,13 +161,13 @@ def _write(order: Order, made: Conversion, verdict: str) -> None:
         raise NotebookError(_bad_target(order.path, (error.strerror or str(error)).lower())) from error
 
 
-def _finished(order: Order, made: Conversion, verdict: str) -> Mapping[str, Any]:
+def _finished(order: Order, conversion: Conversion, verdict: str) -> Mapping[str, Any]:
     """Return the notebook with the note of where it comes from and, in another folder, where its steps run."""
-    about: dict[str, Any] = {"converted": {"from": order.source.name, "verdict": verdict}}
+    metadata: dict[str, Any] = {"converted": {"from": order.source.name, "verdict": verdict}}
     home, here = order.source.resolve().parent, order.path.resolve().parent
     if home != here:
-        about["folder"] = str(home)
-    return {**made.notebook, "metadata": {**made.notebook["metadata"], NAMESPACE: about}}
+        metadata["folder"] = str(home)
+    return {**conversion.notebook, "metadata": {**conversion.notebook["metadata"], NAMESPACE: metadata}}
 
 
 def _bad_target(path: Path, why: str) -> Fault:

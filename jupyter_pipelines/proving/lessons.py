@@ -1,4 +1,4 @@
-"""What a failed proof teaches: which steps to join, or what a step has to make as well."""
+"""Repair of a pipeline that differs from its original: steps to join, or outputs to add."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME = re.compile(r"`([^`]+)`")
 
 
 def learn_from_difference(made: Conversion, cell: int, lessons: Lessons) -> Learnt:
-    """Return what a cell that shows something else teaches: its step is joined with the one it takes from."""
+    """Return the repair for a cell that shows something else: join its step with the step it takes from."""
     step = made.step_of(cell)
     if cell not in lessons.spoken and (step is None or cell in made.shared or cell in made.settings):
         return learn_from_warnings(frozenset({cell}), lessons)
@@ -27,8 +27,8 @@ def learn_from_difference(made: Conversion, cell: int, lessons: Lessons) -> Lear
 
 
 def learn_from_failure(made: Conversion, failed: Any, lessons: Lessons) -> Learnt:
-    """Return what a step that failed teaches."""
-    step = next(one for one in made.steps if one.name == failed.name)
+    """Return the repair for a step that failed."""
+    step = next(candidate for candidate in made.steps if candidate.name == failed.name)
     fault: Fault | None = failed.fault
     message = fault.message if fault else ""
     names = _NAME.findall(message)
@@ -38,7 +38,7 @@ def learn_from_failure(made: Conversion, failed: Any, lessons: Lessons) -> Learn
             forced = {**lessons.forced, step.cells[0]: lessons.forced.get(step.cells[0], frozenset()) | {changed}}
             return replace(lessons, forced=forced), f"step `{step.name}` changes `{changed}`"
     if fault is not None and fault.code == "JP205":
-        users = [one for one in made.steps if step.name in one.sources.values() and set(names) & set(one.sources)]
+        users = [user for user in made.steps if step.name in user.sources.values() and set(names) & set(user.sources)]
         if users:
             return _joined(step, users[-1], lessons, f"`{names[0]}` cannot be stored")
     if not lessons.imports_everywhere and failed.error_type in (
@@ -52,36 +52,38 @@ def learn_from_failure(made: Conversion, failed: Any, lessons: Lessons) -> Learn
 
 
 def learn_from_warnings(cells: frozenset[int], lessons: Lessons) -> Learnt:
-    """Return what warnings teach that are shown where shared code runs: the imports of their cells stay in the step."""
+    """Return the repair for warnings shown where shared code runs: the imports of their cells stay in the step."""
     if not cells:
         return None
-    which = ", ".join(map(str, sorted(cells)))
-    return replace(lessons, spoken=lessons.spoken | cells), f"what imports and settings say in cell {which} stays there"
+    numbers = ", ".join(map(str, sorted(cells)))
+    return replace(
+        lessons, spoken=lessons.spoken | cells
+    ), f"what imports and settings say in cell {numbers} stays there"
 
 
 def learn_from_fault(made: Conversion, faults: Sequence[Fault], lessons: Lessons) -> Learnt:
-    """Return what a pipeline that cannot be read teaches: the steps that are named are joined."""
+    """Return the repair for a pipeline that cannot be read: join the steps that its faults name."""
     for fault in faults:
-        step = next((one for one in made.steps if one.name == fault.step), None)
+        step = next((candidate for candidate in made.steps if candidate.name == fault.step), None)
         if step is None:
             continue
-        named = [one for one in made.steps if one.name in _NAME.findall(fault.message) and one is not step]
+        named = [other for other in made.steps if other.name in _NAME.findall(fault.message) and other is not step]
         why = f"step `{step.name}`: {fault.message}"[:200]
         return _joined(step, named[0], lessons, why) if named else _join(made, step, lessons, why)
     return None
 
 
 def _join(made: Conversion, step: Made, lessons: Lessons, why: str) -> Learnt:
-    """Join a step with the nearest that it takes something from, else with the one before it."""
-    at = made.steps.index(step)
+    """Join a step with the nearest producer of its inputs, else with the step before it."""
+    index = made.steps.index(step)
     if len(made.steps) == 1:
         return None
-    taken = [made.steps.index(one) for one in made.steps if one.name in step.sources.values()]
-    other = max(taken) if taken else at - 1 if at else 1
+    taken = [made.steps.index(producer) for producer in made.steps if producer.name in step.sources.values()]
+    other = max(taken) if taken else index - 1 if index else 1
     return _joined(made.steps[other], step, lessons, why)
 
 
-def _joined(one: Made, other: Made, lessons: Lessons, why: str) -> Learnt:
-    cells = sorted([one.cells[0], one.cells[-1], other.cells[0], other.cells[-1]])
+def _joined(first: Made, second: Made, lessons: Lessons, why: str) -> Learnt:
+    cells = sorted([first.cells[0], first.cells[-1], second.cells[0], second.cells[-1]])
     join = (cells[0], cells[-1], why)
-    return replace(lessons, joins=(*lessons.joins, join)), f"{why}: `{one.name}` and `{other.name}` are joined"
+    return replace(lessons, joins=(*lessons.joins, join)), f"{why}: `{first.name}` and `{second.name}` are joined"

@@ -1,4 +1,4 @@
-"""What cells show, made comparable: without addresses, times, temporary names and progress bars."""
+"""Outputs of cells, normalised for comparison: without addresses, times, temporary names and progress bars."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _TAIL = 8_000
 _LEFT_OUT = "\n… "
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _EXACT: Sequence[tuple[re.Pattern[str], str]] = tuple(
-    (re.compile(pattern), to)
-    for pattern, to in (
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
         (r"0x[0-9a-fA-F]{4,}", "0x…"),
         (r"(?<!\S)\S*/ipykernel_\d+/\d+\.py(:\d+)?", "<cell>"),
         (r"<(ipython|timed|magic)[\w -]*-\S*>(:\d+)?", "<cell>"),
@@ -44,8 +44,8 @@ _EXACT: Sequence[tuple[re.Pattern[str], str]] = tuple(
     )
 )
 _LOOSE: Sequence[tuple[re.Pattern[str], str]] = tuple(
-    (re.compile(pattern), to)
-    for pattern, to in (
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
         (r"\b\d{1,2}:\d\d(:\d\d(\.\d+)?)?\b", "<time>"),
         (r"\b\d+(\.\d+)?(e[-+]?\d+)? ?(seconds?|secs?|s|ms|µs|us|ns|minutes?|min)\b", "<seconds>"),
     )
@@ -120,8 +120,8 @@ def _plain(text: str, folders: Mapping[str, str], *, loose: bool) -> str:
     text = _ESCAPES.sub("", text)
     for folder, name in folders.items():
         text = text.replace(folder, name)
-    for pattern, to in (*_EXACT, *(_LOOSE if loose else ())):
-        text = pattern.sub(to, text)
+    for pattern, replacement in (*_EXACT, *(_LOOSE if loose else ())):
+        text = pattern.sub(replacement, text)
     return "\n".join(line.rstrip() for line in text.strip().split("\n"))
 
 
@@ -138,9 +138,9 @@ def _pixels(text: str) -> str:
 
 def _png(content: bytes) -> list[tuple[bytes, bytes]]:
     """Return the chunks of a PNG file."""
-    found, at = [], 8
-    while at + 8 <= len(content):
-        size = int.from_bytes(content[at : at + 4], "big")
-        found.append((content[at + 4 : at + 8], content[at + 8 : at + 8 + size]))
-        at += size + 12
-    return found
+    chunks, position = [], 8
+    while position + 8 <= len(content):
+        size = int.from_bytes(content[position : position + 4], "big")
+        chunks.append((content[position + 4 : position + 8], content[position + 8 : position + 8 + size]))
+        position += size + 12
+    return chunks

@@ -46,13 +46,15 @@ def side_by_side(result: Result, notebook: Path) -> str:
 
 def _why(result: Result) -> str:
     steps = result.conversion.steps if result.conversion else ()
-    said = [f"{step.name}: {why}" for step in steps for why in step.why] + list(result.joined)
-    said += [fault.message for fault in result.faults]
-    return "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in dict.fromkeys(said)) + "</ul>" if said else ""
+    reasons = [f"{step.name}: {why}" for step in steps for why in step.why] + list(result.joined)
+    reasons += [fault.message for fault in result.faults]
+    return (
+        "<ul>" + "".join(f"<li>{escape(reason)}</li>" for reason in dict.fromkeys(reasons)) + "</ul>" if reasons else ""
+    )
 
 
 def _rows(result: Result, made: Conversion) -> Iterator[str]:
-    states = {one.cell: one for one in result.cells}
+    states = {cell.cell: cell for cell in result.cells}
     waiting: list[dict[str, Any]] = []
     cells = list(made.notebook["cells"])
     for original in result.original.cells if result.original else ():
@@ -65,12 +67,12 @@ def _rows(result: Result, made: Conversion) -> Iterator[str]:
 
 
 def _row(number: int, source: str, cells: list[dict[str, Any]], state: CellResult | None) -> str:
-    about = f"{number or ''} {state.state if state else ''}".strip()
+    label = f"{number or ''} {state.state if state else ''}".strip()
     after = "".join(_cell(cell) for cell in cells)
     shown = f"<p>shows:</p><pre>{escape(state.before)}</pre>" if state and state.state == "differs" else ""
     other = f"<p>shows:</p><pre>{escape(state.after)}</pre>" if state and state.state == "differs" else ""
     kind = state.state if state else ""
-    return f'<tr class="{kind}"><td>{about}</td><td><pre>{escape(source)}</pre>{shown}</td><td>{after}{other}</td></tr>'
+    return f'<tr class="{kind}"><td>{label}</td><td><pre>{escape(source)}</pre>{shown}</td><td>{after}{other}</td></tr>'
 
 
 def _cell(cell: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The proof: original and pipeline run in fresh kernels, compared, and joined where they differ until they do not."""
+"""The verification loop: original and pipeline run in fresh kernels; steps are joined until they agree."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Outputs = Mapping[int, Sequence[Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What running a pipeline came to.
+    """The outcome of running a pipeline.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def prove(
     wishes : Wishes
         What the user wants.
     tell : callable
-        Hears what is being done.
+        Called with a line for each stage of the work.
     """
     proof = _Proof(document, folder, run, raises, kernel, wishes or Wishes(), tell)
     with ExitStack() as stack:
@@ -113,18 +113,18 @@ class _Proof:
         self.tell("running the original, plain and observed")
         plain, observed = all_at_once([partial(self._rehearse, observe=observe) for observe in (False, True)])
         self.plain.append(plain)
-        for one in (plain, observed):
-            if one.stopped is not None:
-                return self._refused(*one.stopped)
+        for rehearsal in (plain, observed):
+            if rehearsal.stopped is not None:
+                return self._refused(*rehearsal.stopped)
         self.raises = frozenset(plain.errors)
         self.looks.append(observed.seen)
         self.restless = self._differ(plain, observed)
-        self.seen = {one["cell"]: self._observed(one, plain, observed) for one in observed.seen}
+        self.seen = {trace["cell"]: self._observed(trace, plain, observed) for trace in observed.seen}
         store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jp-proof-")))
         return self._settle(store)
 
     def _observed(self, document: Mapping[str, Any], *runs: Rehearsal) -> Observed:
-        shows = any(one.outputs.get(document["cell"]) for one in runs)
+        shows = any(rehearsal.outputs.get(document["cell"]) for rehearsal in runs)
         return Observed.from_dict(document, shows=shows, given=files_given(document["read"], self.folder))
 
     def _rehearse(self, *, observe: bool) -> Rehearsal:
@@ -134,7 +134,7 @@ class _Proof:
             self.folders[str(place)] = str(self.folder)
             done = rehearse(cells, folder=place, kernel=self.kernel, observe=observe, errors_expected=self.raises)
         self.seconds["observed" if observe else "original"] = time.monotonic() - started
-        return replace(done, seen=tuple(_renamed(one, str(place), str(self.folder)) for one in done.seen))
+        return replace(done, seen=tuple(_renamed(trace, str(place), str(self.folder)) for trace in done.seen))
 
     # Trying
 
@@ -169,22 +169,22 @@ class _Proof:
             return result, learn_from_failure(made, failed, lessons)
         cells = self._compare(made, outputs)
         result = Result(state="identical", conversion=made, cells=cells)
-        wrong = [one for one in cells if one.state == "differs"]
-        if not wrong:
+        differing = [cell for cell in cells if cell.state == "differs"]
+        if not differing:
             return result, learn_from_warnings(frozenset(self.told) - lessons.spoken, lessons)
-        return replace(result, state="differs"), learn_from_difference(made, wrong[0].cell, lessons)
+        return replace(result, state="differs"), learn_from_difference(made, differing[0].cell, lessons)
 
     def _run_beside(self, made: Conversion, store: Path) -> Tried:
         """Run a pipeline, and beside it the original once more when it is known to differ by itself."""
         tried: list[Tried] = []
-        works: list[Callable[[], None]] = [lambda: tried.append(self._run(made, store))]
+        actions: list[Callable[[], None]] = [lambda: tried.append(self._run(made, store))]
         if self.restless and len(self.plain) == 1:
-            works.append(self._play_again)
-        all_at_once(works) if len(works) > 1 else works[0]()
+            actions.append(self._play_again)
+        all_at_once(actions) if len(actions) > 1 else actions[0]()
         return tried[0]
 
     def _run(self, made: Conversion, store: Path) -> Tried:
-        """Run a pipeline in a copy of the folder; its notebook is not there, as who looks around would see it."""
+        """Run a pipeline in a copy of the folder; its notebook lies elsewhere, since code may list the folder."""
         with stage(self.folder) as place, tempfile.TemporaryDirectory(prefix="jp-proof-") as private:
             self.folders[str(place)] = str(self.folder)
             path = Path(private, "pipeline-on-trial.ipynb")
@@ -199,29 +199,29 @@ class _Proof:
     # Comparing
 
     def _compare(self, made: Conversion, outputs: Outputs) -> tuple[CellResult, ...]:
-        """Compare all cells; both run once more as long as that may tell more."""
+        """Compare all cells; run both once more as long as that may change the result."""
         trials = [outputs]
         while True:
             self.told = []
             judged = {cell.number: self._judge(made, cell.number, trials) for cell in self._code()}
-            works = self._to_do(made, set(judged.values()), trials)
-            if not works:
+            actions = self._to_do(made, set(judged.values()), trials)
+            if not actions:
                 return tuple(self._result(number, state, outputs) for number, state in judged.items())
             self.tell("running once more: which cells differ by themselves")
-            all_at_once(works)
+            all_at_once(actions)
 
     def _code(self) -> list[Cell]:
         return [cell for cell in self.document.cells if cell.kind == "code"]
 
     def _to_do(self, made: Conversion, states: set[str], trials: list[Outputs]) -> list[Callable[[], None]]:
-        """Return what has to run to know what to say."""
-        wanted = MOST_ORIGINALS if "doubtful" in states else 2 if "differs" in states else 1
-        found: list[Callable[[], None]] = []
-        if len(self.plain) < wanted:
-            found.append(self._play_again)
+        """Return the runs that are still needed for a judgement."""
+        originals_needed = MOST_ORIGINALS if "doubtful" in states else 2 if "differs" in states else 1
+        actions: list[Callable[[], None]] = []
+        if len(self.plain) < originals_needed:
+            actions.append(self._play_again)
         if "doubtful" in states and len(trials) < MOST_TRIALS:
-            found.append(lambda: trials.append(self._run_afresh(made)))
-        return found
+            actions.append(lambda: trials.append(self._run_afresh(made)))
+        return actions
 
     def _play_again(self) -> None:
         """Run the original once more; after two plain runs, what its names hold is of interest, too."""
@@ -233,13 +233,15 @@ class _Proof:
     def _judge(self, made: Conversion, number: int, trials: Sequence[Outputs]) -> str:
         if number in made.dropped:
             return "left-out"
-        originals = [one.outputs.get(number, []) for one in self.plain]
-        found = judge(originals, [one.get(number, []) for one in trials], self.folders, doubt=self._doubt(number))
+        originals = [rehearsal.outputs.get(number, []) for rehearsal in self.plain]
+        judgement = judge(
+            originals, [trial.get(number, []) for trial in trials], self.folders, doubt=self._doubt(number)
+        )
         after = trials[0]
-        if found == "differs" and self._is_told_elsewhere(originals, after.get(number, []), after.get(-number, [])):
+        if judgement == "differs" and self._is_told_elsewhere(originals, after.get(number, []), after.get(-number, [])):
             self.told.append(number)
             return "identical"
-        return found
+        return judgement
 
     def _doubt(self, number: int) -> Doubt:
         if not self._wavers():
@@ -250,10 +252,12 @@ class _Proof:
     def _wavers(self) -> bool:
         """Return whether any cell differs by itself."""
         first, *others = self.plain
-        return any(self._differ(first, one) for one in others)
+        return any(self._differ(first, rehearsal) for rehearsal in others)
 
     def _differ(self, first: Rehearsal, other: Rehearsal) -> bool:
-        return any(self._shown(first.outputs.get(at, [])) != self._shown(shown) for at, shown in other.outputs.items())
+        return any(
+            self._shown(first.outputs.get(number, [])) != self._shown(shown) for number, shown in other.outputs.items()
+        )
 
     def _result(self, number: int, state: Any, outputs: Outputs) -> CellResult:
         if state not in ("differs", "doubtful"):
@@ -263,12 +267,16 @@ class _Proof:
         return CellResult(cell=number, state="differs", before=_told(before), after=_told(after))
 
     def _is_told_elsewhere(self, originals: Sequence[Any], outputs: Sequence[Any], shared: Sequence[Any]) -> bool:
-        """Return whether all that is missing are warnings of imports, which are told where the shared code runs."""
+        """Return whether only warnings of imports are missing, which are shown where the shared code runs."""
         before, after = self._shown(originals[0]), self._shown(outputs)
-        said = {line for kind, text in self._shown(shared) if kind == "stderr" for line in text.split("\n")}
+        shared_lines = {line for kind, text in self._shown(shared) if kind == "stderr" for line in text.split("\n")}
         differing = set(before) ^ set(after)
         missing = {line for kind, text in before for line in text.split("\n") if (kind, text) in differing}
-        return bool(said) and {kind for kind, _ in differing} == {"stderr"} and missing <= said | _lines_of(after)
+        return (
+            bool(shared_lines)
+            and {kind for kind, _ in differing} == {"stderr"}
+            and missing <= shared_lines | _lines_of(after)
+        )
 
     def _shown(self, outputs: Sequence[Mapping[str, Any]]) -> Shown:
         return shown(outputs, folders=self.folders)
@@ -285,8 +293,8 @@ class _Proof:
         return Result(state="refused", faults=(fault,), seconds=self._seconds())
 
     def _unreadable(self, made: Conversion, faults: tuple[Fault, ...]) -> Result:
-        said = "the pipeline cannot be read"
-        left = tuple(CellResult(cell=cell.number, state="differs", after=said) for cell in self._code())
+        reason = "the pipeline cannot be read"
+        left = tuple(CellResult(cell=cell.number, state="differs", after=reason) for cell in self._code())
         return Result(state="differs", conversion=made, cells=left, faults=faults)
 
     def _seconds(self) -> dict[str, float]:
@@ -331,12 +339,14 @@ def refusal(cell: int, why: str) -> Fault:
 
 def _renamed(document: Mapping[str, Any], place: str, folder: str) -> dict[str, Any]:
     """Return what was observed with paths as they are in the notebook's own folder."""
-    found: dict[str, Any] = json.loads(json.dumps(document).replace(json.dumps(place)[1:-1], json.dumps(folder)[1:-1]))
-    return found
+    renamed: dict[str, Any] = json.loads(
+        json.dumps(document).replace(json.dumps(place)[1:-1], json.dumps(folder)[1:-1])
+    )
+    return renamed
 
 
 def _rank(result: Result) -> int:
-    return sum(one.state == "differs" for one in result.cells)
+    return sum(cell.state == "differs" for cell in result.cells)
 
 
 def _faults(step: Any) -> tuple[Fault, ...]:
@@ -345,14 +355,14 @@ def _faults(step: Any) -> tuple[Fault, ...]:
 
 def _outputs(made: Conversion, tried: Tried, kept: dict[str, dict[int, list[Any]]]) -> Outputs:
     """Return what the cells of the original show in the pipeline; of steps that are reused, what is kept."""
-    found: dict[int, list[Any]] = {}
+    outputs_by_cell: dict[int, list[Any]] = {}
     for step in tried.run.steps.values() if tried.run else ():
         key = str(step.key)
         if step.notebook and step.state != "reused":
             kept[key] = _shown_by(made, Path(step.notebook))
         for number, outputs in kept.get(key, {}).items():
-            found.setdefault(number, []).extend(outputs)
-    return found
+            outputs_by_cell.setdefault(number, []).extend(outputs)
+    return outputs_by_cell
 
 
 def _shown_by(made: Conversion, path: Path) -> dict[int, list[Any]]:
@@ -361,22 +371,24 @@ def _shown_by(made: Conversion, path: Path) -> dict[int, list[Any]]:
         cells = json.loads(path.read_text("utf-8"))["cells"]
     except (OSError, ValueError):
         return {}
-    found: dict[int, list[Any]] = {}
+    outputs_by_cell: dict[int, list[Any]] = {}
     for cell in cells:
-        about = cell["metadata"].get("jupyter_pipelines", {})
-        for number in _origins(made, about):
-            found.setdefault(number, []).extend(cell.get("outputs", []))
-    return found
+        metadata = cell["metadata"].get("jupyter_pipelines", {})
+        for number in _origins(made, metadata):
+            outputs_by_cell.setdefault(number, []).extend(cell.get("outputs", []))
+    return outputs_by_cell
 
 
-def _origins(made: Conversion, about: Mapping[str, Any]) -> list[int]:
+def _origins(made: Conversion, metadata: Mapping[str, Any]) -> list[int]:
     """Return the original cells of a cell of a step's notebook: of shared code, the negative number of each."""
     cells = made.notebook["cells"]
-    if about.get("role") == "step":
-        origin = cells[about["cell"] - 1]["metadata"]["jupyter_pipelines"]["origin"]
+    if metadata.get("role") == "step":
+        origin = cells[metadata["cell"] - 1]["metadata"]["jupyter_pipelines"]["origin"]
         return [origin] if origin is not None else []
-    found = [cells[one["cell"] - 1]["metadata"]["jupyter_pipelines"]["origin"] for one in about.get("origins", ())]
-    return [-number for number in dict.fromkeys(found) if number]
+    numbers = [
+        cells[origin["cell"] - 1]["metadata"]["jupyter_pipelines"]["origin"] for origin in metadata.get("origins", ())
+    ]
+    return [-number for number in dict.fromkeys(numbers) if number]
 
 
 def _lines_of(shown_pieces: Shown) -> set[str]:

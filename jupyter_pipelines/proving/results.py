@@ -1,4 +1,4 @@
-"""What a conversion came to: a verdict, and for every cell how it was reached."""
+"""The result of a conversion: a verdict, and the state of every cell."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CellResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a conversion came to.
+    """The result of a conversion.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Result:
     cells : tuple of CellResult
         Every code cell.
     joined : tuple of str
-        What trying it has taught: why steps were joined after a first proof.
+        Why steps were joined after a trial run.
     faults : tuple of Fault
         Why it was refused, or what to look at.
     rounds : int
@@ -75,12 +75,12 @@ class Result:
     @property
     def unstable(self) -> int:
         """How many cells differ by themselves."""
-        return sum(one.state == "unstable" for one in self.cells)
+        return sum(cell.state == "unstable" for cell in self.cells)
 
     @property
     def cut(self) -> int:
         """How many cells print more than the notebook of a step keeps."""
-        return sum(one.state == "cut" for one in self.cells)
+        return sum(cell.state == "cut" for cell in self.cells)
 
     @property
     def verdict(self) -> str:
@@ -90,10 +90,15 @@ class Result:
         if self.state == "unproven":
             return "not proven: nothing was executed"
         if self.state == "differs":
-            cells = [str(one.cell) for one in self.cells if one.state == "differs"]
+            cells = [str(cell.cell) for cell in self.cells if cell.state == "differs"]
             return f"differs: cell{'s' * (len(cells) != 1)} {', '.join(cells)}"
-        apart = [_counted(self.unstable, "unstable cell"), _counted(self.cut, "text that is cut", "texts that are cut")]
-        return " but for ".join(["identical", " and ".join(filter(None, apart))]) if any(apart) else "identical"
+        exceptions = [
+            _counted(self.unstable, "unstable cell"),
+            _counted(self.cut, "text that is cut", "texts that are cut"),
+        ]
+        return (
+            " but for ".join(["identical", " and ".join(filter(None, exceptions))]) if any(exceptions) else "identical"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ``convert`` document."""
@@ -104,13 +109,13 @@ class Result:
             "verdict": self.verdict,
             "unstable": self.unstable,
             "written": self.written,
-            "steps": [_step(one) for one in made.steps] if made else [],
+            "steps": [_step(step) for step in made.steps] if made else [],
             "parameters": [{"name": name, "value": value, "cell": cell} for name, value, cell in made.parameters]
             if made
             else [],
             "shared": [{"cell": cell, "names": list(names)} for cell, names in made.shared.items()] if made else [],
             "setup": list(made.settings) if made else [],
-            "cells": [self._cell(one) for one in self.cells],
+            "cells": [self._cell(cell) for cell in self.cells],
             "joined": list(self.joined),
             "names": {"passed": made.passed, "bound": made.bound} if made else {"passed": 0, "bound": 0},
             "rounds": self.rounds,
@@ -118,21 +123,21 @@ class Result:
             "faults": [fault.to_dict() for fault in self.faults],
         }
 
-    def _cell(self, one: CellResult) -> dict[str, Any]:
-        step = self.conversion.step_of(one.cell) if self.conversion else None
-        found: dict[str, Any] = {"cell": one.cell, "state": one.state, "step": step.name if step else None}
-        return found | ({"original": one.before, "pipeline": one.after} if one.state == "differs" else {})
+    def _cell(self, cell: CellResult) -> dict[str, Any]:
+        step = self.conversion.step_of(cell.cell) if self.conversion else None
+        document: dict[str, Any] = {"cell": cell.cell, "state": cell.state, "step": step.name if step else None}
+        return document | ({"original": cell.before, "pipeline": cell.after} if cell.state == "differs" else {})
 
 
-def _counted(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}" if count else ""
+def _counted(count: int, singular: str, plural: str = "") -> str:
+    return f"{count} {singular if count == 1 else plural or singular + 's'}" if count else ""
 
 
-def _step(one: Any) -> dict[str, Any]:
+def _step(step: Any) -> dict[str, Any]:
     return {
-        "name": one.name,
-        "cells": list(one.cells),
-        "inputs": list(one.inputs),
-        "outputs": list(one.outputs),
-        "why": list(one.why),
+        "name": step.name,
+        "cells": list(step.cells),
+        "inputs": list(step.inputs),
+        "outputs": list(step.outputs),
+        "why": list(step.why),
     }

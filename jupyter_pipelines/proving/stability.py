@@ -41,14 +41,14 @@ def judge(
         Whether runs of the original may agree by ``chance``, as other cells differ by themselves, or the cell even
         ``depends`` on what differs.
     """
-    exact, results = [[shown(one, folders=folders) for one in runs] for runs in (originals, trials)]
+    exact, results = [[shown(outputs, folders=folders) for outputs in runs] for runs in (originals, trials)]
     if results[0] in exact:
         return "identical"
     if len(set(exact)) == 1:
         if doubt != "none" and not _enough(originals, trials):
             return "doubtful"
         return "unstable" if doubt == "depends" and len(set(results)) > 1 else "differs"
-    loose, late = [[shown(one, folders=folders, loose=True) for one in runs] for runs in (originals, trials)]
+    loose, late = [[shown(outputs, folders=folders, loose=True) for outputs in runs] for runs in (originals, trials)]
     if len(set(loose)) == 1 and late[0] in loose:
         return "identical"
     if all(_agree(*aspect) for aspect in _aspects(loose, late)):
@@ -99,12 +99,12 @@ def _agree(before: Sequence[Any], after: Sequence[Any]) -> bool:
 
 def _aspects(originals: Sequence[Shown], trials: Sequence[Shown]) -> Iterator[tuple[list[Any], list[Any]]]:
     """Yield what may be the same in all runs though they differ: kinds of pieces, words, whole lines."""
-    yield [_kinds(one) for one in originals], [_kinds(one) for one in trials]
-    if len({_kinds(one) for one in (*originals, *trials)}) > 1:
+    yield [_kinds(pieces) for pieces in originals], [_kinds(pieces) for pieces in trials]
+    if len({_kinds(pieces) for pieces in (*originals, *trials)}) > 1:
         return
-    for at, kind in enumerate(_kinds(trials[0])):
+    for position, kind in enumerate(_kinds(trials[0])):
         if kind in _TEXTS:
-            before, after = [[one[at][1] for one in runs] for runs in (originals, trials)]
+            before, after = [[pieces[position][1] for pieces in runs] for runs in (originals, trials)]
             yield [_worded(text) for text in before], [_worded(text) for text in after]
             yield from _lines(before, after)
 
@@ -121,6 +121,6 @@ def _worded(text: str) -> str:
 def _lines(before: Sequence[str], after: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
     """Yield what stands in each line, where all runs have as many."""
     lines = [text.split("\n") for text in (*before, *after)]
-    if len({len(one) for one in lines}) == 1:
-        for one in zip(*lines, strict=True):
-            yield list(one[: len(before)]), list(one[len(before) :])
+    if len({len(split_lines) for split_lines in lines}) == 1:
+        for versions in zip(*lines, strict=True):
+            yield list(versions[: len(before)]), list(versions[len(before) :])

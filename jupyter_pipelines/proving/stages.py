@@ -1,4 +1,4 @@
-"""Copies of a notebook's folder to run in: what a run writes there harms nobody, and the next run starts afresh."""
+"""Sandbox copies of a notebook's folder: a run writes to a copy, and the next run starts afresh."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEFT_OUT = frozenset(
 def stage(folder: Path) -> Iterator[Path]:
     """Give a copy of `folder`, beside it, so that paths that lead out of it still lead to the same place.
 
-    Where there is no room for one, the folder itself is given.
+    Where no copy can be made, the folder itself is given.
     """
     try:
         copy = Path(tempfile.mkdtemp(prefix=f".{folder.name}.convert-", dir=folder.parent))
@@ -38,12 +38,12 @@ def stage(folder: Path) -> Iterator[Path]:
 
 
 def _copy(folder: Path, copy: Path) -> None:
-    room = MOST_FILES
+    files_left = MOST_FILES
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in _LEFT_OUT]
         target = copy / Path(root).relative_to(folder)
-        room -= len(files) + len(folders)
-        if room < 0 and target != copy:
+        files_left -= len(files) + len(folders)
+        if files_left < 0 and target != copy:
             target.rmdir()
             target.symlink_to(root, target_is_directory=True)
             folders.clear()
@@ -64,7 +64,7 @@ def _copy_file(source: Path, target: Path) -> None:
 def files_given(paths: Iterable[str], folder: Path) -> frozenset[str]:
     """Return those of absolute paths that are files around a folder, as seen from it; modules apart, which are code.
 
-    What lies farther away belongs to the machine, and is elsewhere on another one.
+    What lies farther away belongs to the machine, and may lie elsewhere on another machine.
     """
     there = (path for path in paths if not path.endswith(".py") and Path(path).is_file())
     seen = (Path(os.path.relpath(path, folder)) for path in there)

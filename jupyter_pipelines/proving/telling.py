@@ -1,4 +1,4 @@
-"""A conversion told in words: what became what, why steps were joined, and what the proof says."""
+"""Summary text of a conversion: what became what, why steps were joined, and the verdict."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ _SHOWN = 12
 
 
 def in_words(result: Result) -> str:
-    """Return what a conversion came to, for a terminal."""
+    """Return the summary of a conversion, for a terminal."""
     lines = [result.verdict]
     if result.conversion is not None:
         lines += ["", *_made(result.conversion)]
     if result.joined:
-        lines += ["", "joined after a trial:", *(f"  {one}" for one in result.joined)]
+        lines += ["", "joined after a trial:", *(f"  {reason}" for reason in result.joined)]
     lines += [
-        line for one in result.cells if one.state == "differs" for line in _difference(one.cell, one.before, one.after)
+        line
+        for cell in result.cells
+        if cell.state == "differs"
+        for line in _difference(cell.cell, cell.before, cell.after)
     ]
     if result.written:
         lines += ["", f"{result.written} written"]
@@ -32,7 +35,7 @@ def _made(made: Conversion) -> Iterator[str]:
     if made.parameters:
         yield "parameters: " + ", ".join(f"{name} = {value!r} (cell {cell})" for name, value, cell in made.parameters)
     if made.shared:
-        names = [name for some in made.shared.values() for name in some]
+        names = [name for cell_names in made.shared.values() for name in cell_names]
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         yield f"shared code: {', '.join(names[:_SHOWN])}{more}"
     if made.settings:

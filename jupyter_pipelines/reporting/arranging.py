@@ -42,30 +42,30 @@ def place(pipeline: Pipeline, *, breadth: float, height: float, detailed: bool) 
 def files_of(step: Step) -> dict[str, list[str]]:
     """Return the files that `step` takes, with the names it gives them."""
     taken: dict[str, list[str]] = {}
-    for one in step.inputs:
-        if isinstance(one.source, FileSource):
-            taken.setdefault(one.source.path, []).append(one.name)
+    for step_input in step.inputs:
+        if isinstance(step_input.source, FileSource):
+            taken.setdefault(step_input.source.path, []).append(step_input.name)
     return taken
 
 
 def shape_of(route: Route) -> str:
     """Return a line as the path of an SVG, in one piece."""
     (x, y), *others = route.points
-    found = [f"M{x:g} {y:g}"]
+    commands = [f"M{x:g} {y:g}"]
     for to_x, to_y in others:
         half = (to_x - x) / 2
         if to_y != y:
-            found.append(f"c{half:g} 0 {half:g} {to_y - y:g} {2 * half:g} {to_y - y:g}")
-        elif found[-1][0] == "H":
-            found[-1] = f"H{to_x:g}"
+            commands.append(f"c{half:g} 0 {half:g} {to_y - y:g} {2 * half:g} {to_y - y:g}")
+        elif commands[-1][0] == "H":
+            commands[-1] = f"H{to_x:g}"
         else:
-            found.append(f"H{to_x:g}")
+            commands.append(f"H{to_x:g}")
         x, y = to_x, to_y
-    return "".join(found)
+    return "".join(commands)
 
 
 def pieces(route: Route) -> Iterator[str]:
-    """Yield the pieces of a line; lines of one trunk have their first ones in common."""
+    """Yield the pieces of a line; lines of one trunk have their first pieces in common."""
     for (x, y), (to_x, to_y) in zip(route.points, route.points[1:], strict=False):
         half = (to_x - x) / 2
         yield (
@@ -91,7 +91,7 @@ def _links(pipeline: Pipeline, *, detailed: bool) -> Iterator[Link]:
         yield _link(edge.source, edge.target, edge.names)
     taken = {(edge.source, name) for edge in edges for name in edge.names}
     for step in pipeline if detailed else ():
-        names = [one.name for one in step.outputs if (step.name, one.name) not in taken]
+        names = [output.name for output in step.outputs if (step.name, output.name) not in taken]
         if names:
             yield _link(step.name, None, names)
 

@@ -41,14 +41,14 @@ def bundle(
         What to say of its steps instead.
     """
     document = _document(run)
-    said = statuses if statuses is not None else _statuses(plan, document)
+    by_step = statuses if statuses is not None else _statuses(plan, document)
     heading = heading_of(pipeline, document)
-    svg, text = draw(pipeline, said, heading=heading), write(pipeline, said)
-    shown = {"text/plain": f"{clean(heading.title)}  {clean(heading.summary)}".rstrip() + f"\n{text}"}
-    shown["text/html"] = _html(svg, describe(pipeline, said), text)
+    svg, text = draw(pipeline, by_step, heading=heading), write(pipeline, by_step)
+    mimebundle = {"text/plain": f"{clean(heading.title)}  {clean(heading.summary)}".rstrip() + f"\n{text}"}
+    mimebundle["text/html"] = _html(svg, describe(pipeline, by_step), text)
     if len(pipeline.steps) <= DETAILED:
-        shown["image/svg+xml"] = svg
-    return shown
+        mimebundle["image/svg+xml"] = svg
+    return mimebundle
 
 
 def heading_of(pipeline: Pipeline, run: Mapping[str, Any] | None = None) -> Heading:
@@ -63,10 +63,10 @@ def _statuses(plan: Any, run: Mapping[str, Any] | None) -> Mapping[str, Status]:
     return {**planned, **(of_run(run) if run is not None else {})}
 
 
-def _document(given: Any) -> dict[str, Any] | None:
-    if given is None or isinstance(given, dict):
-        return given
-    return dict(given.to_dict())
+def _document(plan_or_run: Any) -> dict[str, Any] | None:
+    if plan_or_run is None or isinstance(plan_or_run, dict):
+        return plan_or_run
+    return dict(plan_or_run.to_dict())
 
 
 def _html(svg: str, description: str, text: str) -> str:

@@ -100,9 +100,9 @@ def _hints(step: Step, status: Status | None, where: str) -> Iterator[str]:
     if status:
         yield ": ".join(part for part in (look(status.state).word, clean(status.detail, 1000)) if part)
         yield from (clean(note, 300) for note in status.notes[:8])
-    for verb, names in (("takes", step.inputs), ("makes", step.outputs)):
-        if names:
-            yield f"{verb} {listed((one.name for one in names), 12)}"
+    for verb, ports in (("takes", step.inputs), ("makes", step.outputs)):
+        if ports:
+            yield f"{verb} {listed((port.name for port in ports), 12)}"
     if step.parameters:
         yield f"parameters {listed(step.parameters, 12)}"
 
@@ -122,11 +122,11 @@ def file_svg(name: str, box: Box) -> str:
     """Return a file as it stands in `box`."""
     x, y = box.x, box.y + (box.height - 26) / 2
     sheet = f"M{x + 10:g} {y + 6:g}h6l4 4v10h-10zM{x + 16:g} {y + 6:g}v4h4"
-    shown = fit(clean(name), box.width - 34, SMALL)
+    fitted = fit(clean(name), box.width - 34, SMALL)
     return (
         f"<g><title>{escape(f'file {clean(name)}')}</title>\n"
         + rect(box.x, box.y, box.width, box.height, paint(fill="file", stroke="rim"), radius=5)
         + path(sheet, paint(stroke="soft"), ' fill="none" stroke-linejoin="round"')
-        + text(x + 26, y + 17, shown, SMALL, "soft")
+        + text(x + 26, y + 17, fitted, SMALL, "soft")
         + "</g>\n"
     )

@@ -36,7 +36,7 @@ class Change:
     kind : str
         That of a part of a step's key (``code``, ``shared``, ``parameter``, ``package`` …), or ``output``.
     name : str
-        Which one; empty where there is but one.
+        Name of the part; empty where the kind has a single part.
     first, second : object
         What it was in either run; None where it was not there.
     """
@@ -84,7 +84,7 @@ class StepDifference:
     @property
     def same(self) -> bool:
         """Whether both runs have the step, made of the same, with the same outputs."""
-        keys = [one.get("key") for one in (self.first, self.second) if one is not None]
+        keys = [step_run.get("key") for step_run in (self.first, self.second) if step_run is not None]
         return len(keys) == 2 and keys[0] == keys[1] and not self.changes
 
     def to_dict(self) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def _causes(
     if first.get("key") == second.get("key"):
         return
     records = [record(step["key"]) if step.get("key") else None for step in (first, second)]
-    parts = [one.parts for one in records if one is not None]
+    parts = [step_record.parts for step_record in records if step_record is not None]
     if len(parts) == 2:
         for change in _changes("", *parts):
             kind, _, name = change.name.partition(":")

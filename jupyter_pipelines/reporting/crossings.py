@@ -49,12 +49,14 @@ def untangle(rows: Rows, before: Neighbours, after: Neighbours) -> Rows:
             break
         best = sorted([*best, _attempt(start, before, after, range(_TRIAL))], key=_crossings)[:_FINALISTS]
     more = range(_TRIAL, _TRIAL + _SWEEPS)
-    best += [_attempt(found, before, after, more) for found, crossings in best[: max(1, most // 2)] if crossings]
+    best += [
+        _attempt(candidate, before, after, more) for candidate, crossings in best[: max(1, most // 2)] if crossings
+    ]
     return min(best, key=_crossings)[0]
 
 
-def _crossings(found: tuple[Rows, int]) -> int:
-    return found[1]
+def _crossings(candidate: tuple[Rows, int]) -> int:
+    return candidate[1]
 
 
 def _starts(rows: Rows, before: Neighbours, after: Neighbours) -> Iterator[Rows]:
@@ -110,7 +112,7 @@ def _crossings_behind(row: Sequence[int], place: Sequence[int], after: Neighbour
     crossings = 0
     ends: list[int] = []
     for node in row:
-        targets = [place[one] for one in after[node]]
+        targets = [place[successor] for successor in after[node]]
         crossings += sum(len(ends) - bisect_right(ends, target) for target in targets)
         ends += targets
         ends.sort()
@@ -125,10 +127,10 @@ def _sweep(rows: Rows, place: list[int], before: Neighbours, after: Neighbours, 
         joined = [node for node in row if fixed[node]]
         if turn % 4 < 2:
             joined.reverse()  # ties would never change their order otherwise
-        wishes = {node: middle([place[one] for one in fixed[node]]) for node in joined}
-        joined.sort(key=wishes.__getitem__)
-        sorted_ones = iter(joined)
-        row[:] = [next(sorted_ones) if fixed[node] else node for node in row]
+        averages = {node: middle([place[neighbour] for neighbour in fixed[node]]) for node in joined}
+        joined.sort(key=averages.__getitem__)
+        in_order = iter(joined)
+        row[:] = [next(in_order) if fixed[node] else node for node in row]
         _renumber(row, place)
 
 
@@ -137,7 +139,7 @@ def _mean(places: list[int]) -> float:
 
 
 def _median(places: list[int]) -> float:
-    """Return the median; of an even number, the one in the middle that is nearer to where most of the others are."""
+    """Return the median; of an even number, weight the two in the middle by how close the others are on their sides."""
     places.sort()
     half = len(places) // 2
     if len(places) % 2:
@@ -152,8 +154,8 @@ def _exchange(rows: Rows, place: list[int], before: Neighbours, after: Neighbour
     """Exchange neighbours until that helps no more; `ties`, also those where it changes nothing."""
     waiting, helped = set(range(len(rows))), True
     while helped:
-        helped, looked, waiting = False, sorted(waiting), set()
-        for layer in looked:
+        helped, layers, waiting = False, sorted(waiting), set()
+        for layer in layers:
             exchanged, gain = _exchange_in(rows[layer], place, before, after, ties=ties)
             helped = helped or gain > 0
             if exchanged:
@@ -166,10 +168,10 @@ def _exchange_in(
     exchanged, gained = False, 0
     for left in range(len(row) - 1):
         first, second = row[left], row[left + 1]
-        gone, come = _change(place, before[first], before[second])
-        gone_after, come_after = _change(place, after[first], after[second])
-        gain = gone + gone_after - come - come_after
-        if gain > 0 or (ties and not gain and gone + gone_after):
+        removed, added = _change(place, before[first], before[second])
+        removed_after, added_after = _change(place, after[first], after[second])
+        gain = removed + removed_after - added - added_after
+        if gain > 0 or (ties and not gain and removed + removed_after):
             row[left], row[left + 1] = second, first
             place[first], place[second] = left + 1, left
             exchanged = True
@@ -179,20 +181,20 @@ def _exchange_in(
 
 def _change(place: Sequence[int], first: Sequence[int], second: Sequence[int]) -> tuple[int, int]:
     """Return how many crossings go and come when two neighbours, joined to `first` and `second`, change places."""
-    gone = come = 0
+    removed = added = 0
     if len(first) * len(second) <= _SMALL:
         ends = [place[node] for node in second]
         for node in first:
             mine = place[node]
             for end in ends:
-                gone += mine > end
-                come += mine < end
-        return gone, come
+                removed += mine > end
+                added += mine < end
+        return removed, added
     ends = sorted([place[node] for node in second])
     for node in first:
-        gone += bisect_left(ends, place[node])
-        come += len(ends) - bisect_right(ends, place[node])
-    return gone, come
+        removed += bisect_left(ends, place[node])
+        added += len(ends) - bisect_right(ends, place[node])
+    return removed, added
 
 
 def _places(rows: Rows, count: int) -> list[int]:

@@ -70,7 +70,7 @@ def fitting(breadth: float) -> str:
 
 
 def describe(pipeline: Pipeline, statuses: Mapping[str, Status]) -> str:
-    """Return in one text what the picture shows, for those who cannot see it."""
+    """Return what the picture shows as one text, for screen readers."""
     return " ".join(f"{_described(step, statuses.get(step.name))}." for step in pipeline)
 
 
@@ -78,13 +78,13 @@ def _described(step: Step, status: Status | None) -> str:
     words = [clean(step.name)]
     if status:
         words.append(look(status.state).word + (f" ({clean(status.detail)})" if status.detail else ""))
-    takes = listed(one.name for one in step.inputs)
-    makes = listed(one.name for one in step.outputs)
+    takes = listed(step_input.name for step_input in step.inputs)
+    makes = listed(output.name for output in step.outputs)
     return ", ".join([*words, *([f"takes {takes}"] if takes else []), *([f"makes {makes}"] if makes else [])])
 
 
 class _Picture:
-    """One drawing in the making."""
+    """Builds one drawing."""
 
     def __init__(self, pipeline: Pipeline, statuses: Mapping[str, Status], heading: Heading) -> None:
         self.pipeline = pipeline
@@ -128,8 +128,8 @@ class _Picture:
     def _graph(self) -> Iterator[str]:
         yield from self._lines()
         for tag in self.layout.tags:
-            shown = cut(tag.label, LABEL_ROOM, SMALL)
-            yield text(tag.x + 6, tag.y - 4, shown, SMALL, "soft", hint=tag.label if shown != tag.label else "")
+            fitted = cut(tag.label, LABEL_ROOM, SMALL)
+            yield text(tag.x + 6, tag.y - 4, fitted, SMALL, "soft", hint=tag.label if fitted != tag.label else "")
         for box in self.layout.boxes:
             yield (
                 self.cards[box.name].svg(box) if box.name in self.cards else file_svg(box.name.removeprefix(FILE), box)
@@ -138,7 +138,7 @@ class _Picture:
     def _lines(self) -> Iterator[str]:
         """Yield the lines; those that only keep an order are dashed."""
         for dash in ("", ' stroke-dasharray="4 4"'):
-            routes = [one for one in self.layout.routes if bool(one.label) != bool(dash)]
+            routes = [route for route in self.layout.routes if bool(route.label) != bool(dash)]
             shape = "".join(dict.fromkeys(piece for route in routes for piece in pieces(route)))
             if shape:
                 yield path(shape, paint(stroke="line"), f' fill="none" stroke-width="1.5"{dash}')

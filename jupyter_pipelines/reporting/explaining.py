@@ -56,18 +56,18 @@ def explain(code: str) -> Explanation:
     PlanError
         There is no such code.
     """
-    wanted = code.strip().strip("[]").upper()
-    wanted = wanted if wanted.startswith("JP") else f"JP{wanted}"
-    if wanted not in CODES:
-        raise PlanError(_no_code(code, wanted))
-    section = sections()[wanted]
-    text, _, rest = section.partition("\n```text\n")
-    words = " ".join(text.replace(f"**{wanted}**", "").split())
+    full_code = code.strip().strip("[]").upper()
+    full_code = full_code if full_code.startswith("JP") else f"JP{full_code}"
+    if full_code not in CODES:
+        raise PlanError(_no_code(code, full_code))
+    section = sections()[full_code]
+    text, _, remainder = section.partition("\n```text\n")
+    words = " ".join(text.replace(f"**{full_code}**", "").split())
     return Explanation(
-        code=wanted,
-        title=CODES[wanted],
+        code=full_code,
+        title=CODES[full_code],
         text=_LINK.sub(r"the page \1 of the documentation", words),
-        example=rest.partition("\n```")[0],
+        example=remainder.partition("\n```")[0],
     )
 
 
@@ -83,10 +83,10 @@ def _indented(text: str) -> str:
     return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
 
 
-def _no_code(given: str, wanted: str) -> Fault:
-    near = closest(wanted, CODES) or next(iter(CODES))
+def _no_code(code: str, full_code: str) -> Fault:
+    near = closest(full_code, CODES) or next(iter(CODES))
     return Fault(
         code="JP604",
-        message=f"there is no error code `{given}`",
+        message=f"there is no error code `{code}`",
         suggestion=f"write it as an error shows it, for instance `{near}`",
     )

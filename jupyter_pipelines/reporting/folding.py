@@ -34,5 +34,5 @@ def _shown(pipeline: Pipeline, step: Step) -> Step:
         return step
     first = pipeline[items[0]]
     files = first.item.files if first.item else frozenset()
-    inputs = tuple(one for one in first.inputs if one.name not in files)
+    inputs = tuple(step_input for step_input in first.inputs if step_input.name not in files)
     return replace(step, inputs=inputs, after=first.after)

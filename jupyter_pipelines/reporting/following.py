@@ -1,4 +1,4 @@
-"""What can be said of every step while a run goes on, gathered from its events."""
+"""The live status of every step of a run, from its events."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class Running:
 
 
 class Following:
-    """An observer that remembers what it was told.
+    """An observer that keeps the current status of every step.
 
     Parameters
     ----------
     clock : callable
         Returns seconds that only ever grow.
     late : bool
-        Events may be told long after they happened: what runs has run since the time that they name.
+        Events may arrive long after they happened: a running step has run since the time in its event.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, late: bool = False) -> None:
@@ -98,13 +98,13 @@ class Following:
         """Return what to say of every step now."""
         now = self.clock()
         running = {
-            name: replace(self._statuses[name], detail=one.place, seconds=now - one.since)
-            for name, one in self.running.items()
+            name: replace(self._statuses[name], detail=step.place, seconds=now - step.since)
+            for name, step in self.running.items()
         }
         return {**self._statuses, **running}
 
     def status(self, step: str) -> Status:
-        """Return what was last told of one step."""
+        """Return the last status of one step."""
         return self._statuses[step]
 
     def _on_start(self, event: RunStarted) -> None:
@@ -133,11 +133,11 @@ class Following:
             return 0.0
 
     def _on_progress(self, event: StepProgress) -> None:
-        one = self.running.get(event.step)
-        if one is not None:
-            text = event.text or one.text
-            cell, cells = event.cell or one.cell, event.cells or one.cells
-            self.running[event.step] = replace(one, cell=cell, cells=cells, text=text)
+        running = self.running.get(event.step)
+        if running is not None:
+            text = event.text or running.text
+            cell, cells = event.cell or running.cell, event.cells or running.cells
+            self.running[event.step] = replace(running, cell=cell, cells=cells, text=text)
 
     def _on_retry(self, event: StepRetried) -> None:
         self.running.pop(event.step, None)

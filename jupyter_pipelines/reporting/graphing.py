@@ -1,4 +1,4 @@
-"""A pipeline as a document from which every front end draws the same graph, and one for what is said of its steps.
+"""A pipeline as a document from which every front end draws the same graph, and a document for the states of its steps.
 
 The first holds what stays while a pipeline runs: places, names, interfaces. The second is small and changes often.
 """
@@ -61,7 +61,7 @@ def graph_document(pipeline: Pipeline, *, title: str | None = None) -> dict[str,
         "rails": lanes({name: pipeline.before(name) for name in pipeline.order()}),
         "groups": [{"id": name, "name": name, "steps": list(steps)} for name, steps in groups.items()],
         "overview": overview(pipeline, groups) if groups else None,
-        "parameters": [_parameter(one) for one in pipeline.parameters],
+        "parameters": [_parameter(parameter) for parameter in pipeline.parameters],
         "looks": {state: _look(state) for state in LOOKS},
     }
 
@@ -75,7 +75,7 @@ def status_document(
     more: Mapping[str, Mapping[str, Any]] | None = None,
     critical: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return what is said of steps as the ``statuses`` document.
+    """Return the states of steps as the ``statuses`` document.
 
     Parameters
     ----------
@@ -105,8 +105,8 @@ def status_document(
 
 
 def said(status: Status, more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is said of one step; what is not known is left out."""
-    found = {
+    """Return the fields of one step in the ``statuses`` document; unknown fields are left out."""
+    fields = {
         "state": status.state,
         "detail": clean(status.detail, _LONGEST),
         "seconds": _rounded(status.seconds),
@@ -114,7 +114,7 @@ def said(status: Status, more: Mapping[str, Any]) -> dict[str, Any]:
         "notes": [clean(note, _LONGEST) for note in status.notes[:8]],
         **more,
     }
-    return {name: value for name, value in found.items() if value is not None and value not in ("", [])}
+    return {name: value for name, value in fields.items() if value is not None and value not in ("", [])}
 
 
 def critical_path(pipeline: Pipeline, statuses: Mapping[str, Status]) -> list[str]:
@@ -123,14 +123,14 @@ def critical_path(pipeline: Pipeline, statuses: Mapping[str, Status]) -> list[st
     for name in pipeline.order():
         status = statuses.get(name)
         own = 0.0 if status is None else status.seconds or status.saved or 0.0
-        before = max(pipeline.before(name), key=lambda one: longest[one][0], default=None)
+        before = max(pipeline.before(name), key=lambda step: longest[step][0], default=None)
         longest[name] = (own + (longest[before][0] if before else 0.0), before)
-    last = max(longest, key=lambda one: longest[one][0], default=None)
-    found: list[str] = []
+    last = max(longest, key=lambda step: longest[step][0], default=None)
+    path: list[str] = []
     while last is not None and longest[last][0] > 0:
-        found.append(last)
+        path.append(last)
         last = longest[last][1]
-    return found[::-1]
+    return path[::-1]
 
 
 def _nodes(pipeline: Pipeline, layout: Layout, groups: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
@@ -151,12 +151,16 @@ def _about(step: Step, order: int) -> dict[str, Any]:
     return {
         "cells": [{"id": cell.id, "number": cell.number} for cell in step.cells],
         "inputs": [
-            {"name": one.name, "from": _source(one.source), **({"optional": True} if one.optional else {})}
-            for one in step.inputs
+            {
+                "name": step_input.name,
+                "from": _source(step_input.source),
+                **({"optional": True} if step_input.optional else {}),
+            }
+            for step_input in step.inputs
         ],
         "outputs": [
-            {"name": one.name, "kind": one.kind, **({"format": one.format} if one.format else {})}
-            for one in step.outputs
+            {"name": output.name, "kind": output.kind, **({"format": output.format} if output.format else {})}
+            for output in step.outputs
         ],
         "parameters": list(step.parameters),
         "resources": _resources(step),
@@ -169,10 +173,10 @@ def _source(source: Upstream | FileSource) -> str:
 
 
 def _resources(step: Step) -> dict[str, Any]:
-    asked = {name: getattr(step.resources, name, None) for name in ("cpus", "gpus", "memory")}
-    asked |= {"on": step.on, "kernel": step.kernel, "retries": step.retries, "timeout": step.timeout}
-    asked |= {"always": step.always, "no-cache": not step.cache}
-    return {name: value for name, value in asked.items() if value}
+    requested = {name: getattr(step.resources, name, None) for name in ("cpus", "gpus", "memory")}
+    requested |= {"on": step.on, "kernel": step.kernel, "retries": step.retries, "timeout": step.timeout}
+    requested |= {"always": step.always, "no-cache": not step.cache}
+    return {name: value for name, value in requested.items() if value}
 
 
 def _edges(pipeline: Pipeline, layout: Layout) -> Iterator[dict[str, Any]]:
@@ -194,9 +198,9 @@ def _box(box: Box) -> dict[str, float]:
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    found = parameter.to_dict()
+    document = parameter.to_dict()
     kept = ("name", "type", "default", "required", "nullable", "choices", "limits", "description", "annotation", "cell")
-    return {name: found[name] for name in kept}
+    return {name: document[name] for name in kept}
 
 
 def _look(state: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Large pipelines in groups: what is shown first of a graph that no one could read whole."""
+"""Large pipelines in groups: what is shown first of a graph that is too large to read."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ _COUNTED = re.compile(r"[-_]?\d+$")
 
 
 def groups_of(pipeline: Pipeline) -> dict[str, list[str]]:
-    """Return the steps of a large pipeline in groups, by name; nothing for one that is not large.
+    """Return the steps of a large pipeline in groups, by name; nothing for a smaller pipeline.
 
-    Steps belong together whose names begin alike: ``fit_1``, ``fit_2``. Where that makes too many groups or one that is
-    too large, those that stand in neighbouring columns of the graph belong together: no two groups wait for each other.
+    Steps belong together whose names begin alike: ``fit_1``, ``fit_2``. Where that makes too many groups or a group
+    that is too large, steps that stand in neighbouring columns of the graph belong together: no two groups wait for
+    each other.
     """
     if len(pipeline.steps) <= FEW:
         return {}
@@ -48,7 +49,7 @@ def overview(pipeline: Pipeline, groups: Mapping[str, Sequence[str]]) -> dict[st
              "height": round(box.height), "count": len(groups[box.name])}
             for box in layout.boxes
         ],
-        "edges": [{"from": one.source, "to": one.target, "path": shape_of(one)} for one in layout.routes],
+        "edges": [{"from": route.source, "to": route.target, "path": shape_of(route)} for route in layout.routes],
     }  # fmt: skip
 
 
@@ -67,32 +68,32 @@ def _is_acyclic(pipeline: Pipeline, groups: Mapping[str, Sequence[str]]) -> bool
     for target, sources in waiting.items():
         for source in sources:
             after.setdefault(source, []).append(target)
-    done = 0
+    visited = 0
     while free:
         name = free.pop()
-        done += 1
+        visited += 1
         for target in after.get(name, ()):
             waiting[target].discard(name)
             if not waiting[target]:
                 free.append(target)
-    return done == len(waiting)
+    return visited == len(waiting)
 
 
 def _by_depth(pipeline: Pipeline) -> dict[str, list[str]]:
     """Cut the pipeline across, in pieces of neighbouring columns, and each column in pieces that are not too large."""
     depths: dict[str, int] = {}
     for name in pipeline.order():
-        depths[name] = 1 + max((depths[one] for one in pipeline.before(name)), default=-1)
-    found: dict[str, list[str]] = {}
+        depths[name] = 1 + max((depths[predecessor] for predecessor in pipeline.before(name)), default=-1)
+    groups: dict[str, list[str]] = {}
     members: list[str] = []
-    for name in sorted(depths, key=lambda one: depths[one]):
+    for name in sorted(depths, key=lambda step: depths[step]):
         members.append(name)
         if len(members) == MOST:
-            found[_title(members)] = members
+            groups[_title(members)] = members
             members = []
     if members:
-        found[_title(members)] = members
-    return found
+        groups[_title(members)] = members
+    return groups
 
 
 def _title(members: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""How high nodes stand in their columns: near what they are joined to, in the order given, without touching."""
+"""Vertical coordinates of nodes: near the nodes that they are joined to, in the given order, without overlap."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def heights(
 ) -> list[float]:
     """Return the centre of every node.
 
-    Each column in turn takes the positions nearest to the ones its nodes wish for (weighted least squares under the
-    minimal distances, which pooling of adjacent violators solves in one walk through the column).
+    Each column in turn takes the positions nearest to the desired positions of its nodes (weighted least squares under
+    the minimal distances, which pooling of adjacent violators solves in one walk through the column).
 
     Parameters
     ----------
     rows : sequence of sequences of int
         The nodes of every layer, from top to bottom.
     sizes, weights : sequences of float
-        The room that every node takes up, in pixels; how much its wish counts.
+        The height that every node takes up, in pixels; the weight of its desired position.
     before, after : sequences of sequences of (int, float)
         What every node is joined to on either side.
     """
@@ -39,10 +39,10 @@ def heights(
     offsets = [_offsets(row, sizes) for row in rows]
     for row, offset in zip(rows, offsets, strict=True):
         middle = offset[-1] / 2 if offset else 0.0
-        for node, one in zip(row, offset, strict=True):
-            centres[node] = one - middle
+        for node, distance in zip(row, offset, strict=True):
+            centres[node] = distance - middle
     columns = list(zip(rows, offsets, strict=True))
-    around = [[*one, *other] for one, other in zip(before, after, strict=True)]
+    around = [[*left, *right] for left, right in zip(before, after, strict=True)]
     for joints, walk in [*[(before, columns), (after, columns[::-1])] * _ROUNDS, *[(around, columns)] * _ROUNDS]:
         for row, offset in walk:
             _settle(row, offset, [_wish(centres, node, joints[node] or around[node]) for node in row], weights, centres)
@@ -53,17 +53,17 @@ def heights(
 
 def _nearly(centres: Sequence[float], node: int, joints: Sequence[Joint]) -> float:
     """Return where a line of `node` that is almost straight would be so."""
-    wishes = [centres[one] + higher for one, higher in joints]
-    nearest = min(wishes, key=lambda wish: abs(wish - centres[node]), default=centres[node])
+    desired = [centres[neighbour] + higher for neighbour, higher in joints]
+    nearest = min(desired, key=lambda height: abs(height - centres[node]), default=centres[node])
     return nearest if abs(nearest - centres[node]) < _ALMOST else centres[node]
 
 
 def _wish(centres: Sequence[float], node: int, joints: Sequence[Joint]) -> float:
     """Return where the lines of `node` are shortest: at their median, or as near as it is where that is a range."""
-    wishes = sorted([centres[one] + higher for one, higher in joints])
-    if not wishes:
+    desired = sorted([centres[neighbour] + higher for neighbour, higher in joints])
+    if not desired:
         return centres[node]
-    low, high = wishes[(len(wishes) - 1) // 2], wishes[len(wishes) // 2]
+    low, high = desired[(len(desired) - 1) // 2], desired[len(desired) // 2]
     return min(max(centres[node], low), high)
 
 
@@ -79,18 +79,18 @@ def _offsets(row: Sequence[int], sizes: Sequence[float]) -> list[float]:
 def _settle(
     row: Sequence[int],
     offsets: Sequence[float],
-    wishes: Sequence[float],
+    desired: Sequence[float],
     weights: Sequence[float],
     centres: list[float],
 ) -> None:
-    """Put the nodes of a column as near to their wishes as their order and the gaps between them allow."""
+    """Put the nodes of a column as near to their desired positions as their order and the gaps between them allow."""
     blocks: list[tuple[float, float, int]] = []  # mean position, weight, number of nodes
-    for node, wish, offset in zip(row, wishes, offsets, strict=True):
-        mean, weight, count = wish - offset, weights[node], 1
+    for node, height, offset in zip(row, desired, offsets, strict=True):
+        mean, weight, count = height - offset, weights[node], 1
         while blocks and blocks[-1][0] >= mean:
-            other, heavy, more = blocks.pop()
-            mean = (mean * weight + other * heavy) / (weight + heavy)
-            weight, count = weight + heavy, count + more
+            other, other_weight, other_count = blocks.pop()
+            mean = (mean * weight + other * other_weight) / (weight + other_weight)
+            weight, count = weight + other_weight, count + other_count
         blocks.append((mean, weight, count))
     position = 0
     for mean, _, count in blocks:
@@ -105,7 +105,7 @@ def level(
     centres: list[float],
     chains: Iterable[tuple[float, list[int]]],
 ) -> None:
-    """Give all nodes of a chain one height where there is room for it.
+    """Give all nodes of a chain one height where there is space for it.
 
     Parameters
     ----------
@@ -117,14 +117,14 @@ def level(
         The height at which a chain would best be, and its nodes.
     """
     place = {node: (row, position) for row in rows for position, node in enumerate(row)}
-    for wish, chain in chains:
+    for height, chain in chains:
         low, high = -inf, inf
         for node in chain:
             above, below = _room(*place[node], sizes, centres)
             low, high = max(low, above), min(high, below)
         if low <= high:
             for node in chain:
-                centres[node] = min(max(wish, low), high)
+                centres[node] = min(max(height, low), high)
 
 
 def straighten(
@@ -133,7 +133,7 @@ def straighten(
     centres: list[float],
     joints: Sequence[Sequence[Joint]],
 ) -> None:
-    """Move every node a little where more of its lines become straight by it, and there is room.
+    """Move every node a little where more of its lines become straight by it, and there is space.
 
     Parameters
     ----------
@@ -144,14 +144,14 @@ def straighten(
     """
     for row in rows:
         for position, node in enumerate(row):
-            wishes = [centres[one] + higher for one, higher in joints[node]]
+            desired = [centres[neighbour] + higher for neighbour, higher in joints[node]]
             low, high = _room(row, position, sizes, centres)
-            near = [wish for wish in wishes if low <= wish <= high and abs(wish - centres[node]) < _ALMOST]
-            centres[node] = max([centres[node], *near], key=partial(_straight, wishes))
+            near = [height for height in desired if low <= height <= high and abs(height - centres[node]) < _ALMOST]
+            centres[node] = max([centres[node], *near], key=partial(_straight, desired))
 
 
-def _straight(wishes: Sequence[float], height: float) -> int:
-    return sum(abs(wish - height) < 0.5 for wish in wishes)
+def _straight(desired: Sequence[float], height: float) -> int:
+    return sum(abs(straight_height - height) < 0.5 for straight_height in desired)
 
 
 def _room(row: Sequence[int], position: int, sizes: Sequence[float], centres: Sequence[float]) -> tuple[float, float]:

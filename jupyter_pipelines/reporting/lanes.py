@@ -10,7 +10,7 @@ Lanes = list[str | None]
 
 
 def lanes(before: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """Return a row for every step: a lane leads from each step to the last one that waits for it.
+    """Return a row for every step: a lane leads from each step to the last step that waits for it.
 
     Parameters
     ----------
@@ -21,18 +21,18 @@ def lanes(before: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     -------
     list of dict
         ``id``; ``lane`` of the step; ``through``, the lanes that pass by; ``from``, the lanes that reach the step from
-        above; ``ends``, those of them that end there; ``to``, its own lane if one begins.
+        above; ``ends``, those of them that end there; ``to``, its own lane if it begins there.
     """
-    left = Counter(one for befores in before.values() for one in set(befores))
+    remaining = Counter(source for befores in before.values() for source in set(befores))
     open_lanes: Lanes = []
-    return [_row(name, set(befores), open_lanes, left) for name, befores in before.items()]
+    return [_row(name, set(befores), open_lanes, remaining) for name, befores in before.items()]
 
 
-def _row(name: str, sources: set[str], open_lanes: Lanes, left: Counter[str]) -> dict[str, Any]:
+def _row(name: str, sources: set[str], open_lanes: Lanes, remaining: Counter[str]) -> dict[str, Any]:
     joined = [lane for lane, source in enumerate(open_lanes) if source in sources]
     for lane in joined:
-        left[str(open_lanes[lane])] -= 1
-    ending = [lane for lane in joined if not left[str(open_lanes[lane])]]
+        remaining[str(open_lanes[lane])] -= 1
+    ending = [lane for lane in joined if not remaining[str(open_lanes[lane])]]
     own = min(ending, default=open_lanes.index(None) if None in open_lanes else len(open_lanes))
     through = [
         lane for lane, source in enumerate(open_lanes) if source is not None and lane not in ending and lane != own
@@ -40,7 +40,7 @@ def _row(name: str, sources: set[str], open_lanes: Lanes, left: Counter[str]) ->
     for lane in ending:
         open_lanes[lane] = None
     open_lanes += [None] * (own + 1 - len(open_lanes))
-    open_lanes[own] = name if left[name] else None
+    open_lanes[own] = name if remaining[name] else None
     while open_lanes and open_lanes[-1] is None:
         open_lanes.pop()
     return {
@@ -49,5 +49,5 @@ def _row(name: str, sources: set[str], open_lanes: Lanes, left: Counter[str]) ->
         "through": through,
         "from": joined,
         "ends": ending,
-        "to": [own] if left[name] else [],
+        "to": [own] if remaining[name] else [],
     }

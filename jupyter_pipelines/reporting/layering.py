@@ -8,7 +8,7 @@ _ROUNDS = 6
 
 
 def layers_of(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> list[int]:
-    """Return a layer for every node, counted from 0, such that every edge leads to a higher one.
+    """Return a layer for every node, counted from 0, such that every edge leads to a higher layer.
 
     First every node goes as far left as it can; then those that have more edges on their right side go there.
 
@@ -47,7 +47,7 @@ def _topological(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]
 def _leftmost(order: Sequence[int], before: Sequence[Sequence[int]]) -> list[int]:
     layer = [0] * len(order)
     for node in order:
-        layer[node] = max((layer[one] + 1 for one in before[node]), default=0)
+        layer[node] = max((layer[predecessor] + 1 for predecessor in before[node]), default=0)
     return layer
 
 
@@ -57,7 +57,9 @@ def _costs_of_moving_right(
     """Return how many edges grow when a node moves right; those to nodes that would follow it do not."""
     costs = [0] * len(order)
     for node in order:
-        costs[node] = sum(min(1, costs[one]) if len(after[one]) == 1 else 1 for one in before[node])
+        costs[node] = sum(
+            min(1, costs[predecessor]) if len(after[predecessor]) == 1 else 1 for predecessor in before[node]
+        )
     return costs
 
 
@@ -70,12 +72,12 @@ def _pull(
     moved = False
     for node in reversed(order):
         if len(after[node]) > costs[node]:
-            limit = min(layer[one] for one in after[node]) - 1
+            limit = min(layer[successor] for successor in after[node]) - 1
             moved = moved or limit > layer[node]
             layer[node] = limit
     return moved
 
 
 def _without_gaps(layer: Sequence[int]) -> list[int]:
-    rank = {one: position for position, one in enumerate(sorted(set(layer)))}
-    return [rank[one] for one in layer]
+    rank = {number: position for position, number in enumerate(sorted(set(layer)))}
+    return [rank[number] for number in layer]

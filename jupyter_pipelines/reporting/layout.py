@@ -24,7 +24,7 @@ LEAD = 9.0
 """Straight pieces that a line has at its start and, under the arrowhead, at its end, in pixels."""
 LABEL_MARGIN = 12.0
 TRUNK = 14.0
-"""Room that a line takes where it passes a column, in pixels."""
+"""Height that a line takes where it passes a column, in pixels."""
 TRUNK_WEIGHT = 6.0
 
 Point = tuple[float, float]
@@ -48,7 +48,7 @@ class Link:
     source : str
         Where it starts.
     target : str or None
-        Where it ends; None for one that leaves the graph.
+        Where it ends; None for a line that leaves the graph.
     label : str
         What it carries; lines with the same source and label start together.
     room : float
@@ -137,7 +137,7 @@ def arrange(nodes: Sequence[Node], links: Iterable[Link]) -> Layout:
 
 @dataclass(slots=True)
 class _Trunk:
-    """The common start of lines: one way point in every layer up to the one before the last target's."""
+    """The common start of lines: one way point in every layer up to the layer before the last target's."""
 
     source: int
     label: str
@@ -147,7 +147,7 @@ class _Trunk:
 
 
 class _Sketch:
-    """A layout in the making; nodes are numbers, those after the given ones are way points of trunks."""
+    """Builds a layout; nodes are numbers, and the numbers after the given nodes are way points of trunks."""
 
     def __init__(self, nodes: Sequence[Node], links: Sequence[Link]) -> None:
         self.nodes = nodes
@@ -227,7 +227,7 @@ class _Sketch:
         leaving: dict[int, list[tuple[float, str]]] = {}
         arriving: dict[int, list[tuple[int, int, str]]] = {}
         for (source, label), trunk in self.trunks.items():
-            first = [place[one] for one in self._first_hops(trunk)]
+            first = [place[hop] for hop in self._first_hops(trunk)]
             leaving.setdefault(source, []).append((sum(first) / len(first) if first else float("inf"), label))
             for point, target in self._last_hops(trunk):
                 arriving.setdefault(target, []).append((place[point], point, label))
@@ -238,7 +238,7 @@ class _Sketch:
         self._stand()
 
     def _first_hops(self, trunk: _Trunk) -> list[int]:
-        near = [one for one in trunk.targets if self.layer[one] == self.layer[trunk.source] + 1]
+        near = [target for target in trunk.targets if self.layer[target] == self.layer[trunk.source] + 1]
         return near + trunk.way[1:2]
 
     def _last_hops(self, trunk: _Trunk) -> list[tuple[int, int]]:
@@ -309,7 +309,7 @@ class _Sketch:
             stubs[layer] = max(stubs[layer], trunk.room + LABEL_MARGIN)
         for point, targets in enumerate(self.after):
             layer = self.layer[point]
-            falls[layer] = max([falls[layer], *(abs(self.centres[one] - self.centres[point]) for one in targets)])
+            falls[layer] = max([falls[layer], *(abs(self.centres[target] - self.centres[point]) for target in targets)])
         columns, x = [], MARGIN
         for width, stub, fall in zip(widths, stubs, falls, strict=True):
             columns.append((x, x + width, x + width + stub))

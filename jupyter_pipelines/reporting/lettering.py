@@ -1,4 +1,4 @@
-"""How wide a text will be, as far as one can know without a font."""
+"""Estimated widths of texts, without a font."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ def write_mermaid(pipeline: Pipeline, statuses: Mapping[str, Status] | None = No
 def _lines(pipeline: Pipeline, statuses: Mapping[str, Status]) -> Iterator[str]:
     # Ids are made up: a step called `end` or `graph` would break the chart.
     ids = {step.name: f"s{number}" for number, step in enumerate(pipeline, 1)}
-    for name, one in ids.items():
-        yield f'  {one}["{_label(name, statuses.get(name))}"]{_class(statuses.get(name))}'
+    for name, node_id in ids.items():
+        yield f'  {node_id}["{_label(name, statuses.get(name))}"]{_class(statuses.get(name))}'
     yield from _files(pipeline, ids)
     for edge in pipeline.edges:
         arrow = f'-->|"{_safe(listed(edge.names, 6))}"|' if edge.names else "-.->"
@@ -48,10 +48,11 @@ def _lines(pipeline: Pipeline, statuses: Mapping[str, Status]) -> Iterator[str]:
 def _files(pipeline: Pipeline, ids: Mapping[str, str]) -> Iterator[str]:
     numbers: dict[str, str] = {}
     for step in pipeline:
-        for one in step.inputs:
-            if isinstance(one.source, FileSource):
-                number = numbers.setdefault(one.source.path, f"f{len(numbers) + 1}")
-                yield f'  {number}[/"{_safe(one.source.path)}"/] -->|"{_safe(one.name)}"| {ids[step.name]}'
+        for step_input in step.inputs:
+            source = step_input.source
+            if isinstance(source, FileSource):
+                number = numbers.setdefault(source.path, f"f{len(numbers) + 1}")
+                yield f'  {number}[/"{_safe(source.path)}"/] -->|"{_safe(step_input.name)}"| {ids[step.name]}'
 
 
 def _label(name: str, status: Status | None) -> str:

@@ -99,19 +99,23 @@ def _said(status: Status | None) -> Iterator[str]:
 
 
 def _marked(step: Step, section: str, items: Iterable[str]) -> str:
-    shown = " ".join(items)
-    return f"{shown} <small>inferred</small>" if shown and section in step.inferred else shown
+    names = " ".join(items)
+    return f"{names} <small>inferred</small>" if names and section in step.inferred else names
 
 
-def _input(one: Input) -> str:
-    source = "" if str(one.source).rpartition(".")[2] == one.name else f" <span>from {escape(clean(one.source))}</span>"
-    kind = " <span>(file)</span>" if isinstance(one.source, FileSource) else ""
-    return _code(one.name) + source + kind + (" <span>(optional)</span>" if one.optional else "")
+def _input(step_input: Input) -> str:
+    source = (
+        ""
+        if str(step_input.source).rpartition(".")[2] == step_input.name
+        else f" <span>from {escape(clean(step_input.source))}</span>"
+    )
+    kind = " <span>(file)</span>" if isinstance(step_input.source, FileSource) else ""
+    return _code(step_input.name) + source + kind + (" <span>(optional)</span>" if step_input.optional else "")
 
 
-def _output(one: Output) -> str:
-    kind = one.format or (one.kind if one.kind != "value" else "")
-    return _code(one.name) + (f" <span>({escape(clean(kind))})</span>" if kind else "")
+def _output(output: Output) -> str:
+    kind = output.format or (output.kind if output.kind != "value" else "")
+    return _code(output.name) + (f" <span>({escape(clean(kind))})</span>" if kind else "")
 
 
 def _code(text: object) -> str:
@@ -121,7 +125,7 @@ def _code(text: object) -> str:
 def _parameters(pipeline: Pipeline, values: Mapping[str, Any]) -> str:
     if not pipeline.parameters:
         return ""
-    rows = ([_code(one.name), _value(one, values), *_about(one)] for one in pipeline.parameters)
+    rows = ([_code(parameter.name), _value(parameter, values), *_about(parameter)] for parameter in pipeline.parameters)
     return f"<h2>Parameters</h2>{_table(['name', 'value', 'takes', 'meaning'], rows)}"
 
 
@@ -142,9 +146,9 @@ def _about(parameter: Parameter) -> Iterator[str]:
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
     """Return a table; its cells are HTML already, and columns in which nothing stands are left out."""
     filled = list(rows)
-    shown = [column for column in range(len(heads)) if any(row[column] for row in filled)]
-    marks = {column: ' class="number"' if column in set(numbers) else "" for column in shown}
-    head = "".join(f'<th scope="col"{marks[column]}>{heads[column]}</th>' for column in shown)
-    lines = ("".join(f"<td{marks[column]}>{row[column]}</td>" for column in shown) for row in filled)
+    visible = [column for column in range(len(heads)) if any(row[column] for row in filled)]
+    marks = {column: ' class="number"' if column in set(numbers) else "" for column in visible}
+    head = "".join(f'<th scope="col"{marks[column]}>{heads[column]}</th>' for column in visible)
+    lines = ("".join(f"<td{marks[column]}>{row[column]}</td>" for column in visible) for row in filled)
     body = "".join(f"<tr>{line}</tr>\n" for line in lines)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'

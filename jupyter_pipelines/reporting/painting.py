@@ -65,9 +65,9 @@ def style(states: Iterable[str]) -> str:
     """Return the style sheet of a picture in which `states` appear."""
     light, dark = dict(LIGHT), dict(DARK)
     for state in sorted(set(states)):
-        shown = look(state)
-        light |= {ink(state): shown.light[0], tint(state): shown.light[1]}
-        dark |= {ink(state): shown.dark[0], tint(state): shown.dark[1]}
+        state_style = look(state)
+        light |= {ink(state): state_style.light[0], tint(state): state_style.light[1]}
+        dark |= {ink(state): state_style.dark[0], tint(state): state_style.dark[1]}
     uses = "".join(f".jpipe-f-{name}{{fill:var(--jpipe-{name})}}" for name in light)
     uses += "".join(f".jpipe-s-{name}{{stroke:var(--jpipe-{name})}}" for name in light)
     return (

@@ -1,4 +1,4 @@
-"""What is said of steps beyond their states: decisions, reasons, origins, errors, progress."""
+"""Details of steps beyond their states: decisions, reasons, origins, errors, progress."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Particulars:
             case StepStarted():
                 self._add(event.step, since=event.at, attempt=event.attempt)
             case StepProgress():
-                told = {"cell": event.cell, "cells": event.cells, "text": event.text}
-                self._add(event.step, **{name: value for name, value in told.items() if value})
+                fields = {"cell": event.cell, "cells": event.cells, "text": event.text}
+                self._add(event.step, **{name: value for name, value in fields.items() if value})
             case StepRetried():
                 self._drop(event.step)
             case StepFinished():
@@ -52,19 +52,19 @@ _WHILE_IT_RUNS = frozenset({"since", "cell", "cells", "text", "attempt"})
 
 def of_plan(document: Mapping[str, Any]) -> More:
     """Return the particulars that a ``plan`` document has."""
-    return {one["name"]: _planned(one) for one in document["steps"]}
+    return {step["name"]: _planned(step) for step in document["steps"]}
 
 
 def of_run(document: Mapping[str, Any]) -> More:
     """Return the particulars that a ``run`` document has."""
-    return {one["name"]: of_step_run(one) for one in document["steps"]}
+    return {step["name"]: of_step_run(step) for step in document["steps"]}
 
 
 def of_step_run(step: Mapping[str, Any]) -> dict[str, Any]:
     """Return the particulars of one step in a ``run`` document."""
     error = step.get("error")
     attempts = int(step.get("attempts") or 0)
-    found = {
+    fields = {
         "decision": step.get("decision"),
         "key": step.get("key"),
         "reason": step.get("reason"),
@@ -73,13 +73,13 @@ def of_step_run(step: Mapping[str, Any]) -> dict[str, Any]:
         "error": {name: error.get(name) for name in ("code", "message", "type", "cell", "line")} if error else None,
         "attempt": attempts if attempts > 1 else None,
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _planned(step: Mapping[str, Any]) -> dict[str, Any]:
     about = {name: step.get(name) for name in ("decision", "key", "reason")}
-    found = {**about, "origin": _origin(step.get("origin"))}
-    return {name: value for name, value in found.items() if value is not None}
+    fields = {**about, "origin": _origin(step.get("origin"))}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _origin(origin: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
-"""A look at a stored output: what it is, how large, and how it begins; never all of it.
+"""Preview of a stored output: its type, its size and its beginning; never all of it.
 
 Everything here is bounded, in what is read and in what is returned, and nothing raises: an output that cannot be shown
-says so. Nothing is unpickled unless whoever asks says that it may be, because that executes code.
+says so. Nothing is unpickled unless the caller allows it, because that executes code.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ _DAMAGED = {
 def preview(
     store: Store, artifact: Artifact, name: str, *, outdated: str = "", unpickle: bool = False
 ) -> dict[str, Any]:
-    """Return what can be said of a stored output.
+    """Return the preview of a stored output.
 
     Parameters
     ----------
     store : Store
         Where it is.
     artifact : Artifact
-        Which one.
+        The output.
     name : str
         What it is called.
     outdated : str
         Why it would be computed again; empty if it would not.
     unpickle : bool
-        Load pickles, if they are not large. That executes code of whoever made them.
+        Load pickles, if they are not large. That executes code that the pickle contains.
 
     Returns
     -------
@@ -68,10 +68,10 @@ def preview(
     nothing = dict.fromkeys(("type", "shape", "columns", "head", "text", "image"))
     try:
         state = store.intact(artifact)
-        found = {"text": _DAMAGED[state]} if state in _DAMAGED else _look(store, artifact, unpickle)
+        contents = {"text": _DAMAGED[state]} if state in _DAMAGED else _look(store, artifact, unpickle)
     except Exception as error:  # noqa: BLE001 - values of every kind, of any library
-        found = {"text": clean(f"it cannot be shown: {type(error).__name__}: {error}", TEXT)}
-    return {**nothing, **found, **known}
+        contents = {"text": clean(f"it cannot be shown: {type(error).__name__}: {error}", TEXT)}
+    return {**nothing, **contents, **known}
 
 
 def _look(store: Store, artifact: Artifact, unpickle: bool) -> dict[str, Any]:
@@ -95,17 +95,17 @@ def _look(store: Store, artifact: Artifact, unpickle: bool) -> dict[str, Any]:
 
 def describe(value: Any) -> dict[str, Any]:
     """Return type, shape, columns, head, text and picture of a value, as far as it has them; may raise anything."""
-    found = {"type": _type(value)}
-    for is_one, look in _KINDS:
-        if is_one(value):
-            return found | look(value)
-    return found | {"text": clip(_SHORT.repr(value), TEXT)}
+    description = {"type": _type(value)}
+    for is_kind, look in _KINDS:
+        if is_kind(value):
+            return description | look(value)
+    return description | {"text": clip(_SHORT.repr(value), TEXT)}
 
 
 def _type(value: Any) -> str:
-    one = type(value)
-    room = one.__module__.partition(".")[0]
-    return one.__qualname__ if room == "builtins" else f"{room}.{one.__qualname__}"
+    value_type = type(value)
+    package = value_type.__module__.partition(".")[0]
+    return value_type.__qualname__ if package == "builtins" else f"{package}.{value_type.__qualname__}"
 
 
 def _frame(value: Any) -> dict[str, Any]:
@@ -114,18 +114,21 @@ def _frame(value: Any) -> dict[str, Any]:
     dtypes = list(head.dtypes)[:COLUMNS]
     rows = [row[1 : COLUMNS + 1] for row in head.itertuples()] if hasattr(head, "itertuples") else head.rows()
     return {
-        "shape": [int(one) for one in value.shape],
+        "shape": [int(length) for length in value.shape],
         "columns": [_column(name, dtype) for name, dtype in zip(names, dtypes, strict=True)],
-        "head": [[_cell(one) for one in row] for row in rows],
+        "head": [[_cell(cell) for cell in row] for row in rows],
     }
 
 
 def _array(value: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {"shape": [int(one) for one in value.shape], "text": f"dtype {_cell(str(value.dtype))}"}
+    description: dict[str, Any] = {
+        "shape": [int(length) for length in value.shape],
+        "text": f"dtype {_cell(str(value.dtype))}",
+    }
     if value.ndim in (1, 2):
         rows = value[:ROWS] if value.ndim == 2 else value[:ROWS].reshape(-1, 1)
-        found["head"] = [[_cell(one) for one in row[:COLUMNS].tolist()] for row in rows]
-    return found | {"image": _picture_of(value)}
+        description["head"] = [[_cell(cell) for cell in row[:COLUMNS].tolist()] for row in rows]
+    return description | {"image": _picture_of(value)}
 
 
 def _items(value: Any) -> dict[str, Any]:
@@ -134,7 +137,7 @@ def _items(value: Any) -> dict[str, Any]:
 
 def _figure(value: Any) -> dict[str, Any]:
     target = io.BytesIO()
-    width, height = (float(one) for one in value.get_size_inches())
+    width, height = (float(inches) for inches in value.get_size_inches())
     value.savefig(target, format="png", dpi=max(10.0, min(100.0, 2 * _PIXELS / max(width, height, 0.1))))
     return {"image": _uri(target.getvalue(), "png")}
 
@@ -190,7 +193,7 @@ def _table(schema: Any, rows: int, batches: Sequence[Any]) -> dict[str, Any]:
     spec = json.loads((schema.metadata or {}).get(_ARROW, b"{}"))
     fields = [schema.field(number) for number in range(min(len(schema.names), COLUMNS))]
     columns = [batch.slice(0, ROWS) for batch in batches]
-    values = [[_cell(one) for one in batch.column(n).to_pylist()] for batch in columns for n in range(len(fields))]
+    values = [[_cell(cell) for cell in batch.column(n).to_pylist()] for batch in columns for n in range(len(fields))]
     return {
         "type": f"{spec.get('library', 'pyarrow')}.{spec.get('type', 'Table')}",
         "shape": [rows, len(schema.names)],
@@ -220,7 +223,7 @@ def _bytes(path: Path) -> dict[str, Any]:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    """Return a picture, if it is one that every browser shows, else the text it begins with."""
+    """Return a picture, if it has a format that every browser shows, else the text it begins with."""
     begin = _beginning(path)
     kind = next((kind for magic, kind in _MAGIC.items() if begin.startswith(magic)), None)
     if kind is not None:

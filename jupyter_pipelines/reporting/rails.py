@@ -22,29 +22,29 @@ def rails(before: Mapping[str, Sequence[str]], *, plain: bool = False) -> dict[s
     plain : bool
         ASCII only.
     """
-    left = Counter(one for befores in before.values() for one in set(befores))
+    remaining = Counter(source for befores in before.values() for source in set(befores))
     lanes: Lanes = []
     rows: dict[str, str] = {}
     for name, befores in before.items():
-        rows[name] = _row(name, set(befores), lanes, left)
+        rows[name] = _row(name, set(befores), lanes, remaining)
         if len(lanes) > MOST_LANES:
             return dict.fromkeys(before, "*" if plain else "●")
     breadth = max(map(len, rows.values()), default=0)
     return {name: (row.translate(_PLAIN) if plain else row).ljust(breadth) for name, row in rows.items()}
 
 
-def _row(name: str, sources: set[str], lanes: Lanes, left: Counter[str]) -> str:
+def _row(name: str, sources: set[str], lanes: Lanes, remaining: Counter[str]) -> str:
     """Draw the row of a step, and let the lanes end that it is the last to wait for."""
     joined = {lane: str(source) for lane, source in enumerate(lanes) if source in sources}
     for source in joined.values():
-        left[source] -= 1
-    ending = {lane for lane, source in joined.items() if not left[source]}
+        remaining[source] -= 1
+    ending = {lane for lane, source in joined.items() if not remaining[source]}
     own = min(ending, default=_free(lanes))
     row = _drawn(own, joined.keys() | {own}, ending, lanes)
     for lane in ending:
         lanes[lane] = None
     lanes += [None] * (own + 1 - len(lanes))
-    lanes[own] = name if left[name] else None
+    lanes[own] = name if remaining[name] else None
     while lanes and lanes[-1] is None:
         lanes.pop()
     return row

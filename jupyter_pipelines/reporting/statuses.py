@@ -1,4 +1,4 @@
-"""What can be said of a step, and how each of it looks: one table for every kind of report."""
+"""The status of a step, and the style of each state: one table for every kind of report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Look:
     word : str
         What it is called.
     sign, plain : str
-        One character for terminals, and one for terminals that know ASCII only.
+        A character for terminals, and another for terminals that know ASCII only.
     colour : str
         Name of a terminal's colour.
     light, dark : tuple of (str, str)
@@ -110,7 +110,7 @@ def look(state: str) -> Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What a report says of one step.
+    """The status of one step.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class Status:
     saved : float or None
         How long it would have run, had it not been reused.
     notes : tuple of str
-        More, for those who ask.
+        Further details, shown on request.
     """
 
     state: str
@@ -135,12 +135,12 @@ class Status:
 
 def of_plan(document: Mapping[str, Any], *, now: datetime | None = None) -> dict[str, Status]:
     """Return the status of every step in a ``plan`` document."""
-    return _with_items(document["steps"], {one["name"]: _planned(one, now) for one in document["steps"]})
+    return _with_items(document["steps"], {step["name"]: _planned(step, now) for step in document["steps"]})
 
 
 def of_run(document: Mapping[str, Any], *, now: datetime | None = None) -> dict[str, Status]:
     """Return the status of every step in a ``run`` document."""
-    return _with_items(document["steps"], {one["name"]: of_step_run(one, now=now) for one in document["steps"]})
+    return _with_items(document["steps"], {step["name"]: of_step_run(step, now=now) for step in document["steps"]})
 
 
 def of_step_run(step: Mapping[str, Any], *, now: datetime | None = None) -> Status:
@@ -192,7 +192,7 @@ def _reason(step: Mapping[str, Any]) -> str:
 
 
 def _details(step: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(str(one) for one in (step.get("reason") or {}).get("details") or ())
+    return tuple(str(detail) for detail in (step.get("reason") or {}).get("details") or ())
 
 
 def _attempts(step: Mapping[str, Any]) -> str:
@@ -200,31 +200,31 @@ def _attempts(step: Mapping[str, Any]) -> str:
     return f"{attempts} attempts" if attempts > 1 else ""
 
 
-def _with_items(steps: Sequence[Mapping[str, Any]], found: Mapping[str, Status]) -> dict[str, Status]:
-    """Return the statuses `found`, in which steps over many items say how these are.
+def _with_items(steps: Sequence[Mapping[str, Any]], statuses: Mapping[str, Status]) -> dict[str, Status]:
+    """Return `statuses`, in which the detail of a step over many items counts the states of its items.
 
     Parameters
     ----------
     steps : sequence of Mapping
         The steps of a ``plan`` or ``run`` document.
-    found : Mapping of str to Status
-        What is said of each by itself.
+    statuses : Mapping of str to Status
+        The status of each step by itself.
     """
     items: dict[str, list[Status]] = {}
     for step in steps:
         if "item" in step:
-            items.setdefault(step["item"]["of"], []).append(found[step["name"]])
-    return {name: _summed(one, items[name]) if name in items else one for name, one in found.items()}
+            items.setdefault(step["item"]["of"], []).append(statuses[step["name"]])
+    return {name: _summed(status, items[name]) if name in items else status for name, status in statuses.items()}
 
 
 def _summed(status: Status, items: Sequence[Status]) -> Status:
-    states = [one.state for one in items]
+    states = [item_status.state for item_status in items]
     words = Counter(look(state).word for state in states)
-    told = ", ".join(f"{count if len(words) > 1 else 'all'} {word}" for word, count in words.items())
-    detail = f"{plural(len(states), 'item')}: {told}"
+    counts = ", ".join(f"{count if len(words) > 1 else 'all'} {word}" for word, count in words.items())
+    detail = f"{plural(len(states), 'item')}: {counts}"
     if status.state in _SAYING and status.detail:
         detail = f"{status.detail}; {detail}"
-    saved = sum(one.saved or 0.0 for one in items) if status.saved is not None else None
+    saved = sum(item_status.saved or 0.0 for item_status in items) if status.saved is not None else None
     return replace(status, state=_state(status.state, states), detail=detail, saved=saved)
 
 

@@ -60,7 +60,7 @@ def summarise(
     width: int = 0,
     now: datetime | None = None,
 ) -> str:
-    """Return what became of a run: a line for each step, and one for all of it.
+    """Return what became of a run: a line for each step, and a line for the run.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def summarise(
         What ages count from.
     """
     graph = write(pipeline, of_run(document, now=now), plain=plain, paint=paint, width=width)
-    shown = look(document["state"])
-    word = paint(shown.colour, f"{shown.plain if plain else shown.sign} {document['state']}")
+    style = look(document["state"])
+    word = paint(style.colour, f"{style.plain if plain else style.sign} {document['state']}")
     return f"{graph}\n\n{word}  run {short_run(document['run'])}: {headline(document)}"
 
 

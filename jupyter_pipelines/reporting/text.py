@@ -60,11 +60,11 @@ class _Row:
     """The line of one step."""
 
     def __init__(self, step: Step, status: Status | None, rail: str, plain: bool) -> None:
-        shown = look(status.state) if status else None
-        word = f"{shown.plain if plain else shown.sign} {shown.word}" if shown else ""
+        style = look(status.state) if status else None
+        word = f"{style.plain if plain else style.sign} {style.word}" if style else ""
         time = in_words(status.seconds) if status and status.seconds is not None else ""
         self.rail = rail
-        self.colour = shown.colour if shown else ""
+        self.colour = style.colour if style else ""
         self.cells = clean(step.name, 60), word, time
         self.end = detail(status) if status else interface(step, plain=plain)
 
@@ -85,8 +85,8 @@ def detail(status: Status) -> str:
 
 def interface(step: Step, *, plain: bool = False) -> str:
     """Return what a step takes and makes: ``rows -> X, y``."""
-    takes = listed((_taken(one.name, one.source) for one in step.inputs), 6)
-    makes = listed((one.name for one in step.outputs), 6)
+    takes = listed((_taken(step_input.name, step_input.source) for step_input in step.inputs), 6)
+    makes = listed((output.name for output in step.outputs), 6)
     arrow = "->" if plain else "→"
     return " ".join(part for part in (takes, arrow if makes else "", makes) if part)
 
@@ -100,6 +100,7 @@ def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:
     spans = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     aligned = [">" if column in set(right) else "<" for column in range(len(spans))]
     lines = (
-        "  ".join(f"{cell:{way}{span}}" for cell, way, span in zip(row, aligned, spans, strict=True)) for row in rows
+        "  ".join(f"{cell:{alignment}{span}}" for cell, alignment, span in zip(row, aligned, spans, strict=True))
+        for row in rows
     )
     return "\n".join(line.rstrip() for line in lines)

@@ -1,4 +1,4 @@
-"""Texts of others, so written that they can do nothing but be read."""
+"""Untrusted texts, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def clean(text: object, limit: int = NAME_LIMIT) -> str:
     Names, reasons and messages come from notebooks that others wrote: nothing in them may move a terminal's cursor,
     reverse what stands beside it or fill the screen.
     """
-    whole = str(text)
-    shown = whole if whole.isprintable() else "".join(map(_visible, whole[: limit + 1]))
-    return clip(shown, limit)
+    characters = str(text)
+    printable = characters if characters.isprintable() else "".join(map(_visible, characters[: limit + 1]))
+    return clip(printable, limit)
 
 
 def _visible(character: str) -> str:

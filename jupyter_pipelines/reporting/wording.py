@@ -1,4 +1,4 @@
-"""How reports write amounts and times."""
+"""Formats of amounts and times in reports."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _DAY = 86_400
 
 
 def listed(names: Iterable[object], limit: int = 4) -> str:
-    """Return names separated by commas, the later ones counted only."""
-    shown = [clean(name) for name in names]
-    more = len(shown) - limit
-    return ", ".join(shown[:limit]) + (f" and {more} more" if more > 0 else "")
+    """Return names separated by commas; names after the first `limit` are only counted."""
+    cleaned = [clean(name) for name in names]
+    more = len(cleaned) - limit
+    return ", ".join(cleaned[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def plural(count: int, noun: str) -> str:
@@ -45,10 +45,10 @@ def short_run(run: object) -> str:
 def moment(text: object) -> datetime | None:
     """Return the time that an ISO 8601 text says; None when it says none."""
     try:
-        found = datetime.fromisoformat(str(text))
+        time = datetime.fromisoformat(str(text))
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def ago(text: object, now: datetime | None = None) -> str:

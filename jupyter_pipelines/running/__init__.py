@@ -1,1 +1,1 @@
-"""PLAN -> RUN: events and a pure machine, one impure loop around it, and workers that turn tickets into outcomes."""
+"""PLAN -> RUN: a scheduler that is a pure state machine, an impure loop around it, and workers that run tickets."""

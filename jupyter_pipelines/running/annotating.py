@@ -1,4 +1,4 @@
-"""The executed notebook as people will open it: it says what happened, and it is there whole or not at all."""
+"""Metadata of the executed notebook: what became of the step; the file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from jupyter_pipelines.running.ticket import Ticket
 
 
 def annotate(conduct: Conduct, ticket: Ticket, verdict: Verdict | None) -> None:
-    """Write into the notebook of `conduct` what became of the step."""
+    """Record in the metadata of the notebook of `conduct` what became of the step."""
     nb = conduct.notebook
-    about = nb.metadata.setdefault("papermill", {})
-    about |= {
+    metadata = nb.metadata.setdefault("papermill", {})
+    metadata |= {
         "parameters": dict(ticket.parameters),
         "input_path": None,
         "output_path": ticket.publish["notebook"],
@@ -37,7 +37,7 @@ def annotate(conduct: Conduct, ticket: Ticket, verdict: Verdict | None) -> None:
 
 
 def _explain(cell: Any, verdict: Verdict) -> None:
-    """Show the reason where the kernel could not show it any more."""
+    """Add the fault as an error output to the cell, because the kernel could not send one any more."""
     if any(output.get("ename") == verdict.fault.code for output in cell.outputs):
         return
     text = str(verdict.fault).splitlines()
@@ -61,6 +61,6 @@ def publish(nb: Any, path: Path) -> str:
 
 
 def make_durable(path: Path) -> None:
-    """See to it that a file outlasts a power cut, if it is there and can."""
+    """Flush a file to the disk, so that it outlasts a power cut; a file that is missing is ignored."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""What the items of a step came to, put together: no kernel is needed for that."""
+"""Gather the results of all items of a step into its outputs; this needs no kernel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 5
 
 
 def ticket_of(pipeline: Pipeline, step: Step, run: str, attempt: int, store: str) -> Ticket:
-    """Return what stands for the attempt: it goes to no worker, and leaves no notebook."""
+    """Return the ticket of a gathering step: it goes to no worker, and leaves no notebook."""
     return Ticket(
         id=f"{run}.{step.name}.{attempt}",
         run=run,
@@ -37,13 +37,19 @@ def ticket_of(pipeline: Pipeline, step: Step, run: str, attempt: int, store: str
 
 
 def assemble(store: Store, step: Step, gathering: Gathering, known: Known, ticket: Ticket) -> Outcome:
-    """Store what names the results of all items; of those that failed there is nothing."""
+    """Store the gathered outputs, which name the results of all items; items that failed have none."""
     started = now()
-    there = [known.get(name, {}) for name in gathering.items]
+    item_outputs = [known.get(name, {}) for name in gathering.items]
     try:
         outputs = {
-            one.name: put(store, [(key, made.get(one.name)) for key, made in zip(gathering.keys, there, strict=True)])
-            for one in step.outputs
+            output.name: put(
+                store,
+                [
+                    (key, artifacts.get(output.name))
+                    for key, artifacts in zip(gathering.keys, item_outputs, strict=True)
+                ],
+            )
+            for output in step.outputs
         }
     except StoreError as error:
         return Outcome(ticket=ticket.id, state="failed", fault=error.faults[0], started=started)
@@ -51,7 +57,7 @@ def assemble(store: Store, step: Step, gathering: Gathering, known: Known, ticke
 
 
 def without(step: Step, gathering: Gathering, known: Known) -> Fault | None:
-    """Return what is to be said of items that failed, as it is allowed; None when all are there."""
+    """Return the warning about items that were allowed to fail and did; None when all results are there."""
     failed = [name for name in gathering.items if name not in known]
     if not failed:
         return None

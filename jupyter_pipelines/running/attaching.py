@@ -1,7 +1,7 @@
-"""Runs of other processes, seen through their folders: what happens in them, and how one asks them to stop.
+"""Follow and cancel runs of other processes through the folders of these runs.
 
-Everything is read from the disk each time. Whether a run goes on is told by its process, known by pid, start time and
-boot; it may have died a moment ago, and then its document says ``running`` for nobody.
+Everything is read from the disk each time. A run goes on as long as its process lives, which is identified by pid,
+start time and boot; after the death of the process its document may still say ``running``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OVER = "run-finished"
 
 
 class Tail:
-    """Reads what is added to the events of a run.
+    """Reads the events that are appended to the event file of a run.
 
     Parameters
     ----------
@@ -57,15 +57,15 @@ class Tail:
                 content = file.read()
         except OSError:
             return []
-        whole = content[: content.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        events = [event for event in map(_parsed, whole.splitlines()) if event is not None]
+        complete_lines = content[: content.rfind(b"\n") + 1]
+        self._offset += len(complete_lines)
+        events = [event for event in map(_parsed, complete_lines.splitlines()) if event is not None]
         self.count += len(events)
         return events
 
 
 class Watch:
-    """A run, followed without ever waiting.
+    """Follows a run of another process without ever waiting.
 
     Parameters
     ----------
@@ -101,11 +101,11 @@ class Watch:
 
     def listen(self) -> list[Event]:
         """Return what :meth:`read` returns as the run's own observers got it; the last one has the whole run."""
-        found = [event for event in map(heard, self.read()) if event is not None]
-        return [_completed(self._store, event) for event in found]
+        events = [event for event in map(heard, self.read()) if event is not None]
+        return [_completed(self._store, event) for event in events]
 
     def _last_words(self) -> list[dict[str, Any]]:
-        """Return what there is to say when nothing is heard: nothing as long as the run goes on."""
+        """Return the last events when no new ones come: none as long as the run goes on."""
         document = read_document(self._runs, self._run)
         if document.get("state") == RUNNING:
             return []
@@ -117,7 +117,7 @@ class Watch:
 
 
 def read_document(runs: Any, run: str) -> dict[str, Any]:
-    """Return the document of a run; of one that was removed, that it is lost."""
+    """Return the document of a run; for a run that was removed, a document with the state ``lost``."""
     try:
         document: dict[str, Any] = runs.read(run)
     except StoreError:
@@ -174,14 +174,14 @@ def cancel(store: Store, document: Mapping[str, Any], *, step: str | None = None
     Raises
     ------
     StoreError
-        The wish cannot be written down (JP402, JP403).
+        The request cannot be written (JP402, JP403).
     """
-    known = {one["name"]: str(one["state"]) for one in document["steps"]}
-    state = str(document["state"]) if step is None else known.get(step, RUNNING)
+    states = {step_document["name"]: str(step_document["state"]) for step_document in document["steps"]}
+    state = str(document["state"]) if step is None else states.get(step, RUNNING)
     if document["state"] != RUNNING or state in _ENDS:
         return state
     run = str(document["run"])
-    with writing(store.root, f"the wish to stop the run {run}"):
+    with writing(store.root, f"the request to stop the run {run}"):
         wishing.leave(store.runs.folder(run), step=step, now=now)
     return CANCELLING
 
@@ -190,13 +190,13 @@ _ENDS = frozenset({"succeeded", "reused", "failed", "blocked", "skipped", "cance
 
 
 def _end(run: str, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the last event of a run that could not write it."""
-    about = {
+    """Return the last event of a run that could not write it itself."""
+    fields = {
         "state": document.get("state"),
         "seconds": document.get("seconds", 0.0),
         "saved": document.get("saved", 0.0),
     }
-    return {"event": _OVER, "run": run, "at": document.get("finished") or "", **about}
+    return {"event": _OVER, "run": run, "at": document.get("finished") or "", **fields}
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The books of a run: what is known of each step, told to observers and written down as it changes."""
+"""State of a run: the state of each step, reported to observers and written to disk as it changes."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ _OVER = _THERE | {"failed", "blocked", "cancelled"}
 
 
 class Books:
-    """What is known of a run while it goes on.
+    """Tracks the state of a run while it goes on.
 
     Responsibilities
     ----------------
     - the state of every step as a :class:`StepRun`, and of the whole as a :class:`Run`;
-    - an event to every observer for every change; an observer that raises is told no more, and hurts nobody;
+    - an event to every observer for every change; an observer that raises is removed, and the run goes on;
     - the run's document and its events on disk.
 
     Parameters
@@ -131,7 +131,7 @@ class Books:
         self.journal.open()
         decisions = {planned.name: str(planned.decision) for planned in self._plan.steps}
         folder = str(self.journal.folder) if self.journal.folder else None
-        # A run that has nothing to do is over before anybody could look at a document that says it goes on.
+        # A run that has nothing to do is over before another process could read a document that says it goes on.
         if not _IDLE.issuperset(decisions.values()):
             self._write_first()
         self._say(
@@ -161,8 +161,8 @@ class Books:
         if not reused:
             self._write_first()
         if not same:
-            about: dict[str, Any] = {"decision": planned.decision, "reason": planned.reason, "key": planned.key}
-            self._say(StepDecided, step=planned.name, **about)
+            details: dict[str, Any] = {"decision": planned.decision, "reason": planned.reason, "key": planned.key}
+            self._say(StepDecided, step=planned.name, **details)
 
     def waiting(self, step: str) -> None:
         """Note that another run computes the step."""
@@ -176,11 +176,11 @@ class Books:
         self._say(StepStarted, step=ticket.step, attempt=ticket.attempt, log=ticket.publish["log"])
 
     def progressed(self, step: str, progress: Progress) -> None:
-        """Pass on a sign of life; written down is only which cell runs."""
+        """Report progress to the observers; only the number of the running cell is written to the event file."""
         is_news = progress.cell is not None and progress.cell != self._cells.get(step)
         self._cells[step] = progress.cell or self._cells.get(step)
-        about: dict[str, Any] = {"cell": progress.cell, "cells": progress.cells, "text": progress.text}
-        self._say(StepProgress, step=step, written=is_news, **about)
+        details: dict[str, Any] = {"cell": progress.cell, "cells": progress.cells, "text": progress.text}
+        self._say(StepProgress, step=step, written=is_news, **details)
 
     def attempted(self, step: str, outcome: Outcome, fault: Fault | None) -> None:
         """Note that an attempt is over; `fault` says why it is no success."""
@@ -198,24 +198,24 @@ class Books:
         for warning in outcome.warnings:
             self._say(Warned, step=step, fault=warning)
 
-    def retrying(self, step: str, *, pause: float, left: tuple[str | None, str | None]) -> None:
+    def retrying(self, step: str, *, pause: float, kept_paths: tuple[str | None, str | None]) -> None:
         """Note that another attempt follows; `left` is what the failed one left behind."""
-        one = self._steps[step]
-        self._note(step, state="retrying", notebook=left[0], log=left[1])
-        about: dict[str, Any] = {
-            "attempt": one.attempts,
+        step_run = self._steps[step]
+        self._note(step, state="retrying", notebook=kept_paths[0], log=kept_paths[1])
+        details: dict[str, Any] = {
+            "attempt": step_run.attempts,
             "pause": pause,
-            "fault": one.fault,
+            "fault": step_run.fault,
             "seconds": self._last.get(step, 0.0),
         }
-        self._say(StepRetried, step=step, notebook=left[0], log=left[1], **about)
+        self._say(StepRetried, step=step, notebook=kept_paths[0], log=kept_paths[1], **details)
 
     def failed(self, step: str, fault: Fault) -> None:
         """Note why a step fails without having run."""
         self._note(step, fault=fault)
 
     def settled(self, step: str, state: FinalState, cause: str | None) -> None:
-        """Note that a step is over."""
+        """Note that a step is finished."""
         changes: dict[str, Any] = {"state": state}
         if cause is not None and state in ("blocked", "skipped"):
             changes |= {"decision": "blocked" if state == "blocked" else "skip", "reason": self._because(cause, state)}
@@ -268,15 +268,15 @@ class Books:
         self._written = self._clock()
 
     def _first(self, planned: PlannedStep) -> StepRun:
-        there = planned.decision == "skip"
+        is_skipped = planned.decision == "skip"
         return StepRun(
             name=planned.name,
             state="pending",
             key=planned.key,
             decision=planned.decision,
             reason=planned.reason,
-            artifacts=dict(planned.outputs) if there else {},
-            origin=_origin(planned.origin) if there else None,
+            artifacts=dict(planned.outputs) if is_skipped else {},
+            origin=_origin(planned.origin) if is_skipped else None,
             previous=_origin(planned.previous),
             store=self._store,
             items=planned.items,
@@ -310,8 +310,8 @@ class Books:
                 self._folders[run] = None
         return self._folders[run]
 
-    def _say(self, kind: Callable[..., Event], *, written: bool = True, **about: Any) -> None:
-        event = kind(run=self.id, at=now(), **about)
+    def _say(self, kind: Callable[..., Event], *, written: bool = True, **details: Any) -> None:
+        event = kind(run=self.id, at=now(), **details)
         if written:
             self.journal.append(event.to_dict())
             if self._clock() - self._written > _LATEST:
@@ -337,9 +337,9 @@ class Books:
 
 
 def _changed(step: StepRun, changes: Mapping[str, Any]) -> StepRun:
-    """Do what `replace` does in half the time: it is done three times for every step."""
-    known: dict[str, Any] = {name: getattr(step, name) for name in _FIELDS}
-    return StepRun(**{**known, **changes})
+    """Return `step` with `changes`, as `replace` does, in half the time: it is called three times for every step."""
+    values: dict[str, Any] = {name: getattr(step, name) for name in _FIELDS}
+    return StepRun(**{**values, **changes})
 
 
 def _origin(record: StepRecord | None) -> Origin | None:

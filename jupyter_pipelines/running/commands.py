@@ -1,4 +1,4 @@
-"""What the machine is told, and what it orders: the two vocabularies between :mod:`.machine` and :mod:`.loop`."""
+"""Messages that the scheduler gets and commands that it returns, between :mod:`.machine` and :mod:`.loop`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RunState = Literal["succeeded", "failed", "cancelled"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What the machine has to know of a step.
+    """What the scheduler has to know of a step.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Task:
     seconds : float
         How long it is expected to take; decides who goes first, nothing else.
     room : str
-        Where it runs; empty for the usual place.
+        The resource pool in which it runs; empty for the default pool.
     planned : {"go", "skip", "blocked"}
         Whether the plan lets it start at all.
     spare : int or None
@@ -71,7 +71,7 @@ class Task:
     at_once: int | None = None
 
 
-# What the machine is told -------------------------------------------------------------------------------------------
+# Messages to the scheduler ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +84,14 @@ class Decided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseBusy:
-    """Somebody else is computing the same step; the loop goes on asking until :class:`LeaseGranted`."""
+    """Another run is computing the same step; the loop asks again and again until :class:`LeaseGranted`."""
 
     step: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseGranted:
-    """Nobody else computes the step now."""
+    """The lease of the step is held; no other run computes the step."""
 
     step: str
 
@@ -127,7 +127,7 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRequested:
-    """Somebody wants a step, or with None the whole run, to stop; asked twice, at once."""
+    """A request to stop a step, or with None the whole run; the second request stops it at once."""
 
     step: str | None = None
 
@@ -135,7 +135,7 @@ class StopRequested:
 Message = Decided | LeaseBusy | LeaseGranted | Finished | TimerFired | StopRequested
 
 
-# What the machine orders --------------------------------------------------------------------------------------------
+# Commands of the scheduler ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,14 +147,14 @@ class Decide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcquireLease:
-    """Make sure that nobody else computes the same step."""
+    """Acquire the lease of the step, so that no other run computes it meanwhile."""
 
     step: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseLease:
-    """The lease came too late."""
+    """Give back a lease that was granted too late."""
 
     step: str
 
@@ -185,7 +185,7 @@ class CancelStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
-    """The step is over: give back its lease, tell everybody.
+    """The step is finished: give back its lease, and report it to the observers.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Runs that outlive whoever asks for them: the order they are given, and the process that carries it out.
+"""Detached runs, which outlive the process that starts them: the order of a run, and how its process is started.
 
-The order is a document in the folder of the run. The process belongs to nobody: it has a session of its own, no parent
-but the system's first process, no terminal and no input, and what it says goes into the folder of the run. So it lives
-on when its caller ends, is killed with its process group, or loses its terminal.
+The order is a document in the folder of the run. The process is detached from its caller: it has a session of its own,
+no parent but the system's first process, no terminal and no input, and what it prints goes into the folder of the run.
+So it lives on when its caller ends, is killed with its process group, or loses its terminal.
 
 One line comes back through a pipe: that the run's document is there, or what was wrong. Only then is it known, and only
 then does :func:`start` return.
@@ -34,7 +34,7 @@ ORDER = "order.json"
 OUTPUT = "runner.log"
 _SCHEMA = "jupyter-pipelines/order/1"
 _LAST = 3
-# What says to whom the caller belongs; the run belongs to nobody.
+# Variables that tie the caller to its parent; a detached run has no parent.
 _PRIVATE = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "JPY_INTERRUPT_EVENT", "JUPYTER_PIPELINES_ATTEMPT")
 
 
@@ -75,13 +75,13 @@ class Order:
         return {"to": self.to, "start": self.start, "only": self.only, "force": self.force}
 
     def manner(self) -> dict[str, Any]:
-        """Return how it is to be run, as a project takes it."""
+        """Return the options of the run, as a project takes them."""
         return {"jobs": self.jobs, "on": self.on, "keep_going": self.keep_going}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the order as its file holds it."""
-        what = {"document": self.document.to_dict(), "parameters": dict(self.parameters)}
-        return {"schema": _SCHEMA, **what, **self.selection(), **self.manner()}
+        contents = {"document": self.document.to_dict(), "parameters": dict(self.parameters)}
+        return {"schema": _SCHEMA, **contents, **self.selection(), **self.manner()}
 
     @classmethod
     def from_dict(cls, order: Mapping[str, Any]) -> Order:
@@ -107,7 +107,7 @@ class Order:
 
 
 def start(module: str, order: Order, store: Store, *, run: str | None = None) -> str:
-    """Start a run in a process that belongs to nobody, and return its id once its document is there.
+    """Start a run in a detached process, and return its id once its document is there.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def start(module: str, order: Order, store: Store, *, run: str | None = None) ->
     store : Store
         Where the run is written down.
     run : str or None
-        Its id, where it has got one already.
+        Its id, if it has one already.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def read_order(store: Store, run: str) -> Order:
 
 
 class Herald:
-    """Tells the caller through a pipe that the run is there; an observer of it.
+    """Reports to the caller through a pipe that the run has started; an observer of the run.
 
     Parameters
     ----------
@@ -174,12 +174,12 @@ class Herald:
         self._pipe = pipe
 
     def __call__(self, *, event: Event) -> None:  # noqa: ARG002 - any event will do
-        """Look whether the document is there."""
+        """Report the start once the document of the run is there."""
         if not self._pipe.closed and self._document.exists():
             self._say(_READY)
 
     def refuse(self, error: PipelinesError) -> None:
-        """Tell why there is no run."""
+        """Report why the run did not start."""
         faults = [error_to_dict(fault) for fault in error.faults]
         self._say(json.dumps({"error": type(error).__name__, "faults": faults}))
 
@@ -199,7 +199,7 @@ def _first_line(command: Sequence[str], folder: Path) -> str:
     with os.fdopen(mine) as answer:
         with _log(folder) as log:
             try:
-                # It forks and ends at once: what goes on is nobody's child.
+                # It forks and ends at once: the process that goes on is not our child.
                 process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -226,9 +226,9 @@ def _log(folder: Path) -> Iterator[int]:
 def _refused(line: str, folder: Path) -> PipelinesError:
     if not line:
         return ExecutorLost(_died(folder))
-    said = json.loads(line)
-    kind: type[PipelinesError] = getattr(errors, said["error"], PipelinesError)
-    return kind(*(error_from_dict(fault) for fault in said["faults"]))
+    answer = json.loads(line)
+    kind: type[PipelinesError] = getattr(errors, answer["error"], PipelinesError)
+    return kind(*(error_from_dict(fault) for fault in answer["faults"]))
 
 
 def _died(folder: Path) -> Fault:

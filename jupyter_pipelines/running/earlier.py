@@ -1,4 +1,4 @@
-"""What earlier runs left: a run by the names that people give it, and what is said when something is not there."""
+"""History of runs: find a run by its id, a part of its id or ``last~N``, and the faults for what is not found."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class History:
 
     def pick(self, name: str) -> dict[str, Any]:
         """Return the document of the run called `name`; see :func:`pick`."""
-        whole = self.find(name) if is_run(name) else None
-        return whole or pick(list(self.documents()), name)
+        document = self.find(name) if is_run(name) else None
+        return document or pick(list(self.documents()), name)
 
     def find(self, run: str) -> dict[str, Any] | None:
         """Return the document of the run with exactly this id; None if there is none, or it is of another notebook."""
@@ -53,18 +53,18 @@ class History:
         return document if document.get("notebook") == self._notebook else None
 
     def finished(self, step: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        """Yield what runs say of a step that they made or reused, and the document of the run, newest first."""
+        """Yield the entry of a step in each run that computed or reused it, and the run's document, newest first."""
         for document in self.documents():
-            for one in document.get("steps", ()):
-                if one["name"] == step and one["state"] in ("succeeded", "reused"):
-                    yield one, document
+            for step_document in document.get("steps", ()):
+                if step_document["name"] == step and step_document["state"] in ("succeeded", "reused"):
+                    yield step_document, document
 
     def last_record(self, step: str) -> StepRecord | None:
         """Return the record that the last run used for `step`.
 
         The newest record would not do: a run may have reused an older one since.
         """
-        key = next((found["key"] for found, _ in self.finished(step)), None)
+        key = next((step_document["key"] for step_document, _ in self.finished(step)), None)
         records = self._store.records
         return (records.get(key) if key else None) or records.latest(step, self._notebook)
 
@@ -77,22 +77,24 @@ def pick(documents: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     documents : sequence of Mapping
         Documents of runs, newest first.
     name : str
-        An id, its start, its last part (as tables show it), ``last``, or ``last~N`` for the one N before it.
+        An id, its start, its last part (as tables show it), ``last``, or ``last~N`` for the Nth run before it.
 
     Raises
     ------
     StoreError
         There is none of that name, or more than one (JP405).
     """
-    back = _BACK.fullmatch(name)
-    if back:
-        start = int(back[1] or 0)
-        found = list(documents[start : start + 1])
+    match = _BACK.fullmatch(name)
+    if match:
+        start = int(match[1] or 0)
+        candidates = list(documents[start : start + 1])
     else:
-        found = [one for one in documents if _is_called(str(one["run"]), name)]
-    if len(found) != 1:
-        raise StoreError(_which(name, [str(one["run"]) for one in found or documents], ambiguous=bool(found)))
-    return dict(found[0])
+        candidates = [document for document in documents if _is_called(str(document["run"]), name)]
+    if len(candidates) != 1:
+        raise StoreError(
+            _which(name, [str(document["run"]) for document in candidates or documents], ambiguous=bool(candidates))
+        )
+    return dict(candidates[0])
 
 
 def _is_called(run: str, name: str) -> bool:
@@ -110,7 +112,7 @@ def _which(name: str, runs: Sequence[str], *, ambiguous: bool) -> Fault:
 
 def no_output(pipeline: Pipeline, step: str, output: str) -> Fault:
     """Return the fault for an output that a step does not have."""
-    names = [one.name for one in pipeline[step.partition("[")[0]].outputs]
+    names = [step_output.name for step_output in pipeline[step.partition("[")[0]].outputs]
     near = closest(output, names)
     return Fault(
         code="JP405",

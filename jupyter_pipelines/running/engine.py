@@ -1,4 +1,4 @@
-"""The papermill engine ``jupyter_pipelines``: runs the notebook of a step and tells truly how each cell ended.
+"""The papermill engine ``jupyter_pipelines``: runs the notebook of a step and records how each cell really ended.
 
 Papermill loads every engine while it is itself being imported, and an engine that imports papermill then would break
 it. So nothing heavy is imported here; the work is done in :mod:`jupyter_pipelines.running.executing`.

@@ -1,7 +1,7 @@
-"""What a run tells those who watch it.
+"""Events that a run emits to its observers.
 
 Observers are callables that get every event as the keyword argument ``event``, one at a time, in the thread that runs
-the loop. They may be slow only at the run's expense, and they cannot hurt it: one that raises is told no more.
+the loop. A slow observer slows the run down, but none can break it: an observer that raises gets no further events.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from jupyter_pipelines.running.run import Run, StepRun, error_from_dict, error_t
 
 
 class Observer(Protocol):
-    """Anything that wants to know how a run gets on."""
+    """A callable that gets every event of a run."""
 
     def __call__(self, *, event: Event) -> None:
-        """Take notice of `event`."""
+        """Handle `event`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Said:
-    """What every event has.
+    """The fields that every event has.
 
     Parameters
     ----------
@@ -305,7 +305,7 @@ Event = (
 
 
 def heard(document: Mapping[str, Any]) -> Event | None:
-    """Return the event that a line of ``events.jsonl`` tells; None where it tells none that is known here.
+    """Return the event that a line of ``events.jsonl`` describes; None for an unknown kind of event.
 
     The result of a :class:`RunFinished` has no steps: they are in the run's document.
     """
@@ -320,40 +320,40 @@ def _pick(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: document[name] for name in names}
 
 
-def _started(document: Mapping[str, Any], **said: Any) -> Event:
-    about = _pick(document, "notebook", "parameters", "decisions", "jobs", "folder")
-    return RunStarted(**said, **about)
+def _started(document: Mapping[str, Any], **header: Any) -> Event:
+    fields = _pick(document, "notebook", "parameters", "decisions", "jobs", "folder")
+    return RunStarted(**header, **fields)
 
 
-def _decided(document: Mapping[str, Any], **said: Any) -> Event:
-    given = document["reason"]
-    reason = Reason(code=given["code"], text=given["text"], details=tuple(given["details"]))
-    return StepDecided(**said, reason=reason, **_pick(document, "step", "decision", "key"))
+def _decided(document: Mapping[str, Any], **header: Any) -> Event:
+    reason_fields = document["reason"]
+    reason = Reason(code=reason_fields["code"], text=reason_fields["text"], details=tuple(reason_fields["details"]))
+    return StepDecided(**header, reason=reason, **_pick(document, "step", "decision", "key"))
 
 
-def _retried(document: Mapping[str, Any], **said: Any) -> Event:
-    about = _pick(document, "step", "attempt", "pause", "seconds", "notebook", "log")
+def _retried(document: Mapping[str, Any], **header: Any) -> Event:
+    fields = _pick(document, "step", "attempt", "pause", "seconds", "notebook", "log")
     fault = error_from_dict(document["fault"]) if document["fault"] else None
-    return StepRetried(**said, fault=fault, **about)
+    return StepRetried(**header, fault=fault, **fields)
 
 
-def _finished(document: Mapping[str, Any], **said: Any) -> Event:
+def _finished(document: Mapping[str, Any], **header: Any) -> Event:
     state, seconds = str(document["state"]), float(document["seconds"])
-    return RunFinished(**said, result=Run(id=said["run"], state=state, seconds=seconds, parameters={}, steps={}))
+    return RunFinished(**header, result=Run(id=header["run"], state=state, seconds=seconds, parameters={}, steps={}))
 
 
 _KINDS: Mapping[str, Callable[..., Event]] = {
     RunStarted.kind: _started,
     StepDecided.kind: _decided,
-    StepWaiting.kind: lambda document, **said: StepWaiting(**said, **_pick(document, "step")),
-    StepStarted.kind: lambda document, **said: StepStarted(**said, **_pick(document, "step", "attempt", "log")),
-    StepProgress.kind: lambda document, **said: StepProgress(
-        **said, **_pick(document, "step", "cell", "cells", "text")
+    StepWaiting.kind: lambda document, **header: StepWaiting(**header, **_pick(document, "step")),
+    StepStarted.kind: lambda document, **header: StepStarted(**header, **_pick(document, "step", "attempt", "log")),
+    StepProgress.kind: lambda document, **header: StepProgress(
+        **header, **_pick(document, "step", "cell", "cells", "text")
     ),
     StepRetried.kind: _retried,
-    StepFinished.kind: lambda document, **said: StepFinished(**said, result=StepRun.from_dict(document)),
-    Warned.kind: lambda document, **said: Warned(
-        **said, step=document["step"], fault=error_from_dict(document["fault"])
+    StepFinished.kind: lambda document, **header: StepFinished(**header, result=StepRun.from_dict(document)),
+    Warned.kind: lambda document, **header: Warned(
+        **header, step=document["step"], fault=error_from_dict(document["fault"])
     ),
     RunFinished.kind: _finished,
 }

@@ -1,4 +1,4 @@
-"""The notebook of a step, cell by cell: papermill's client and its record, corrected where they say what is not so.
+"""Execute the notebook of a step cell by cell: papermill's client and its record, corrected where they are wrong.
 
 Papermill notes ``completed`` for a cell whose kernel died and for every cell after it. Here a cell is ``completed``
 when it ran to its end, ``failed`` when it did not, and ``pending`` when it was never reached.
@@ -32,15 +32,15 @@ _DRAIN = 0.1
 
 
 class Steps(Protocol):
-    """What hears of cells."""
+    """A callable that is notified of each cell."""
 
     def __call__(self, cell: int, cells: int) -> None:
-        """Hear that a code cell starts, counted from 1, of how many."""
+        """Handle the start of code cell number `cell`, counted from 1, of `cells`."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Conduct:
-    """How a step's notebook is run, and what came of it.
+    """With what a step's notebook is executed, and how the execution ended.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Conduct:
     watch : Watch
         Watches it; not started yet.
     report : callable
-        Hears of each cell.
+        Notified of each cell.
     keep : callable
         Called now and then with the notebook as far as it has come.
 
@@ -119,13 +119,13 @@ class Record(NotebookExecutionManager):  # type: ignore[misc]
     def notebook_complete(self, **_: Any) -> None:
         """Note the end; cells that were never reached stay pending."""
         self.end_time = self.now()
-        about = self.nb.metadata.papermill
-        about["end_time"] = self.end_time.isoformat()
-        about["duration"] = (self.end_time - self.start_time).total_seconds()
+        metadata = self.nb.metadata.papermill
+        metadata["end_time"] = self.end_time.isoformat()
+        metadata["duration"] = (self.end_time - self.start_time).total_seconds()
 
 
 class Client(PapermillNotebookClient):  # type: ignore[misc]
-    """Papermill's client, on a kernel that somebody else starts, watches and ends."""
+    """Papermill's client, on a kernel that the worker starts, watches and ends."""
 
     conduct: Conduct
 

@@ -1,4 +1,4 @@
-"""Why a step did not succeed: what its kernel left behind, told as one fault that names the user's own cell."""
+"""Diagnose why a step did not succeed: from what its kernel left behind to a fault that names the user's own cell."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _AGAIN = "then run again: what is done already is reused"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is known about the end of a step.
+    """What is known about how a step ended.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The end of a step that did not succeed."""
+    """The diagnosis of a step that did not succeed: its state, and the fault to show."""
 
     state: State
     fault: Fault
@@ -77,7 +77,7 @@ class Verdict:
 
 
 def timed_out(evidence: Evidence) -> Verdict:
-    """Return the verdict on a step that took too long."""
+    """Return the diagnosis of a step that took too long."""
     fault = Fault(
         code="JP304",
         message=f"step `{evidence.step}` took longer than {evidence.ticket.timeout:g} s and was stopped",
@@ -89,7 +89,7 @@ def timed_out(evidence: Evidence) -> Verdict:
 
 
 def cancelled(evidence: Evidence) -> Verdict:
-    """Return the verdict on a step that was no longer wanted."""
+    """Return the diagnosis of a step that was cancelled."""
     fault = Fault(
         code="JP306",
         message=f"step `{evidence.step}` was cancelled",
@@ -100,7 +100,7 @@ def cancelled(evidence: Evidence) -> Verdict:
 
 
 def died(evidence: Evidence) -> Verdict:
-    """Return the verdict on a step whose kernel ended before it did."""
+    """Return the diagnosis of a step whose kernel ended before it did."""
     from jupyter_pipelines.running.kernels.processes import signal_name
 
     code = evidence.exit_code or 0
@@ -126,7 +126,7 @@ def died(evidence: Evidence) -> Verdict:
 
 
 def not_started(evidence: Evidence, why: str, known: tuple[str, ...] = ()) -> Verdict:
-    """Return the verdict on a step whose kernel did not start.
+    """Return the diagnosis of a step whose kernel did not start.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def not_started(evidence: Evidence, why: str, known: tuple[str, ...] = ()) -> Ve
 
 
 def raised(evidence: Evidence, reply: Mapping[str, Any]) -> Verdict:
-    """Return the verdict on a step that raised an exception, left early or asked for input.
+    """Return the diagnosis of a step that raised an exception, left early or asked for input.
 
     Parameters
     ----------
@@ -187,8 +187,8 @@ def readable_stack(evidence: Evidence) -> str:
 
 
 def _raised(evidence: Evidence, error: Mapping[str, Any], frames: tuple[str, ...]) -> Fault:
-    first, _, rest = str(error["message"]).strip().partition("\n")
-    more = [line.strip() for line in rest.splitlines() if line.strip()][:2]
+    first, _, other_lines = str(error["message"]).strip().partition("\n")
+    continuation = [line.strip() for line in other_lines.splitlines() if line.strip()][:2]
     cause = [f"caused by {str(error['cause']).splitlines()[0][:200]}"] if error.get("cause") else []
     where = list(frames[-_FRAMES:]) if len(frames) > 1 else []
     return Fault(
@@ -196,7 +196,7 @@ def _raised(evidence: Evidence, error: Mapping[str, Any], frames: tuple[str, ...
         message=f"step `{evidence.step}` raised {error['type']}{': ' if first else ''}{first[:300]}",
         suggestion=f"look into it with `%pipeline debug {evidence.step}`, mend it, {_AGAIN}",
         step=evidence.step,
-        notes=(*more, *where, *cause)[:7],
+        notes=(*continuation, *where, *cause)[:7],
     )
 
 
@@ -214,7 +214,7 @@ def _left_early(evidence: Evidence, error: Mapping[str, Any], frames: tuple[str,
 def _asked(evidence: Evidence, _: Mapping[str, Any], frames: tuple[str, ...]) -> Fault:
     return Fault(
         code="JP309",
-        message=f"step `{evidence.step}` asked for input, and nobody watches while a pipeline runs",
+        message=f"step `{evidence.step}` asked for input, and no user can answer while a pipeline runs",
         suggestion="make it a parameter: put it into the `%%params` cell and set it with `-p NAME=VALUE`",
         step=evidence.step,
         notes=frames[-_FRAMES:] if len(frames) > 1 else (),
@@ -223,7 +223,7 @@ def _asked(evidence: Evidence, _: Mapping[str, Any], frames: tuple[str, ...]) ->
 
 def _told(documents: Sequence[Mapping[str, Any]], evidence: Evidence) -> Fault:
     """Return the first of the faults that the step's own notebook found, with the others in its notes."""
-    first, *others = [fault_from_dict(one) for one in documents]
+    first, *others = [fault_from_dict(document) for document in documents]
     notes = (*first.notes, *(other.message for other in others))
     return replace(first, step=first.step or evidence.step, notes=notes)
 
@@ -276,9 +276,9 @@ def _stack(folder: Path) -> list[dict[str, Any]]:
         return []
     last = text[text.rfind("most recent call first") :] if "most recent call first" in text else text
     names = _cell_names(folder)
-    found = (_STACK_LINE.match(line) for line in last.splitlines())
-    frames = ((one, place_of(one["file"], int(one["line"]), names)) for one in found if one)
-    return [place | {"function": one["function"]} for one, place in frames if place]
+    matches = (_STACK_LINE.match(line) for line in last.splitlines())
+    frames = ((match, place_of(match["file"], int(match["line"]), names)) for match in matches if match)
+    return [place | {"function": match["function"]} for match, place in frames if place]
 
 
 def _cell_names(folder: Path) -> dict[str, tuple[int, int]]:
@@ -310,24 +310,26 @@ def _place(count: int, line: int, evidence: Evidence) -> Place | None:
     if not 0 < count <= len(evidence.cells):
         return None
     cell = evidence.cells[count - 1]
-    about = cell["metadata"].get("jupyter_pipelines", {})
-    if about.get("cell") is None:
+    metadata = cell["metadata"].get("jupyter_pipelines", {})
+    if metadata.get("cell") is None:
         return None
-    return Place(cell=int(about["cell"]), line=max(line, 1) + int(about.get("offset") or 0), text=_text_of(cell, line))
+    return Place(
+        cell=int(metadata["cell"]), line=max(line, 1) + int(metadata.get("offset") or 0), text=_text_of(cell, line)
+    )
 
 
 def _shared_frame(frame: Mapping[str, Any], function: str, evidence: Evidence) -> tuple[Place | None, str]:
     """Return a frame in shared code: in which of the user's cells it stands, and if that is known, in which line."""
     cell = evidence.cells[min(frame["cell"], len(evidence.cells)) - 1]
     origins = cell["metadata"].get("jupyter_pipelines", {}).get("origins", ())
-    before = [one for one in origins if one["line"] <= frame["line"]]
+    preceding = [origin for origin in origins if origin["line"] <= frame["line"]]
     text = _text_of(cell, frame["line"])
-    if not before:
+    if not preceding:
         return None, f"the step's own notebook{function}: {text.strip()}"
-    origin = before[-1]
-    if "start" not in origin:
-        return None, f"cell {origin['cell']}{function}: {text.strip()}"
-    place = Place(cell=origin["cell"], line=origin["start"] + frame["line"] - origin["line"], text=text)
+    last_origin = preceding[-1]
+    if "start" not in last_origin:
+        return None, f"cell {last_origin['cell']}{function}: {text.strip()}"
+    place = Place(cell=last_origin["cell"], line=last_origin["start"] + frame["line"] - last_origin["line"], text=text)
     return place, f"cell {place.cell}, line {place.line}{function}: {text.strip()}"
 
 

@@ -34,7 +34,7 @@ _RESTLESS = frozenset({"matplotlib", "plotly", "bokeh"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """What an input looked like: its fingerprint, in which `regions` are told by their place, and how to load it."""
+    """What an input looked like: its fingerprint, in which `regions` stand by their addresses, and how to load it."""
 
     value: Callable[[], Any]
     print: bytes
@@ -43,7 +43,7 @@ class _Known:
 
 
 class Guard:
-    """Remembers what inputs looked like when they were loaded.
+    """Detects inputs that changed since they were loaded.
 
     It holds on to a value only where Python cannot refer to one weakly: an input that the step has dropped costs no
     memory.
@@ -52,20 +52,20 @@ class Guard:
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
 
-    def remember(self, name: str, value: Any, again: Callable[[], Any] | None = None) -> None:
-        """Remember `value`, if it can be changed at all; `again` loads it once more."""
+    def remember(self, name: str, value: Any, reload: Callable[[], Any] | None = None) -> None:
+        """Remember `value`, if it can be changed at all; `reload` loads it once more."""
         if isinstance(value, _SCALARS):
             return
-        ink = _Ink(_regions() if again else ())
-        found = _written(ink, value)
-        if found is not None:
+        ink = _Ink(_regions() if reload else ())
+        digest = _written(ink, value)
+        if digest is not None:
             regions = tuple(ink.met)
-            self._known[name] = _Known(value=_reference(value), print=found, regions=regions, again=again)
+            self._known[name] = _Known(value=_reference(value), print=digest, regions=regions, again=reload)
 
     def changed(self) -> dict[str, bool]:
-        """Return the names of those that look different now, and for each whether that is sure to be a change.
+        """Return the names of inputs that look different now, and for each whether that is sure to be a change.
 
-        It is not where a library that we know nothing of may have filled a cache of its own.
+        It is not sure where an unknown library may have filled a cache of its own.
         """
         now = {name: (known.value(), known) for name, known in self._known.items()}
         return {name: _is_known(value) for name, (value, known) in now.items() if _differs(value, known)}
@@ -85,17 +85,17 @@ def _written(ink: _Ink, value: Any) -> bytes | None:
 
 
 class _Ink:
-    """What fingerprints are written with: it takes bytes, or the place of memory that it knows to hold still.
+    """Hashes a value: it takes bytes, or the address of mapped memory that is known not to change.
 
     Parameters
     ----------
     regions : tuple of Region
-        Memory that is told by its place.
+        Memory that is hashed by its address.
 
     Attributes
     ----------
     met : dict of Region to None
-        What of it there was.
+        The regions that were met.
     """
 
     def __init__(self, regions: tuple[Any, ...] = ()) -> None:
@@ -109,8 +109,8 @@ class _Ink:
         self._hash.update(large(data).digest() if large else data)
 
     def place(self, address: int, size: int) -> bool:
-        """Take memory by its place, if that is all there is to know of it."""
-        region = next((one for one in self.regions if one.holds(address, size)), None)
+        """Take memory by its address, if it lies in one of the regions; tell whether it does."""
+        region = next((candidate for candidate in self.regions if candidate.holds(address, size)), None)
         if region is not None:
             self.met[region] = None
             self._hash.update(f"at {address} {size}\0".encode())
@@ -137,7 +137,7 @@ def _regions() -> tuple[Any, ...]:
 
 
 def _is_known(value: Any) -> bool:
-    """Tell whether a value is of Python, of a library whose objects hold still, or of a class of the user's own."""
+    """Tell whether a value is of Python, of a library without caches in its objects, or of a class of the user."""
     name = type(value).__module__
     file = getattr(sys.modules.get(name), "__file__", None) or ""
     return name.partition(".")[0] in _STILL or "site-packages" not in file
@@ -164,11 +164,11 @@ def _differs(value: Any, known: _Known) -> bool:
     return _is_another(value, known.again)
 
 
-def _is_another(value: Any, again: Callable[[], Any] | None) -> bool:
+def _is_another(value: Any, reload: Callable[[], Any] | None) -> bool:
     """Compare a value with what is stored."""
     try:
-        stored = fingerprint(again()) if again else None
-    except Exception:  # noqa: BLE001 - whoever laid it out checks that it is still there
+        stored = fingerprint(reload()) if reload else None
+    except Exception:  # noqa: BLE001 - the worker that staged it checks that it is still there
         return False
     return stored is not None and fingerprint(value) not in (None, stored)
 
@@ -217,8 +217,8 @@ def _feed_array(ink: _Ink, value: Any, depth: int) -> None:
 
 def _feed_memory(ink: _Ink, value: Any) -> None:
     numpy = sys.modules["numpy"]
-    whole = value.size and (value.flags.c_contiguous or value.flags.f_contiguous)
-    if ink.regions and whole and ink.place(value.__array_interface__["data"][0], value.nbytes):
+    is_contiguous = value.size and (value.flags.c_contiguous or value.flags.f_contiguous)
+    if ink.regions and is_contiguous and ink.place(value.__array_interface__["data"][0], value.nbytes):
         ink(f"{value.strides}\0".encode())
     else:
         # As bytes, because moments have no buffers.
@@ -294,7 +294,7 @@ def _feed_tree(ink: _Ink, value: Any, depth: int) -> None:
 
 
 def _feed_polars(ink: _Ink, value: Any, depth: int) -> None:
-    _feed(ink, [str(one) for one in value.schema.items()], depth + 1)
+    _feed(ink, [str(column) for column in value.schema.items()], depth + 1)
     _feed_array(ink, value.hash_rows(seed=0).to_numpy(), depth)
 
 
@@ -366,7 +366,7 @@ def _is_cache(kind: type, name: str) -> bool:
 def _without(reduced: Any, names: set[str]) -> Any:
     if not isinstance(reduced, tuple) or len(reduced) < 3 or not isinstance(reduced[2], dict):
         return reduced
-    state = {name: one for name, one in reduced[2].items() if name not in names}
+    state = {name: attribute for name, attribute in reduced[2].items() if name not in names}
     return (*reduced[:2], state, *reduced[3:])
 
 
@@ -389,4 +389,4 @@ _PLAIN: tuple[tuple[str, str, Any], ...] = (
     ("builtins", "frozenset", _feed_set),
 )
 _FEEDERS = (*_PLAIN, *_LIBRARIES)
-_INSIDE_OBJECTS = tuple(one for one in _LIBRARIES if one[1] != "ndarray")
+_INSIDE_OBJECTS = tuple(feeder for feeder in _LIBRARIES if feeder[1] != "ndarray")

@@ -1,4 +1,4 @@
-"""What a step's notebook calls: it hands the step its inputs and takes its outputs.
+"""The API that a step's notebook calls: load the inputs of the step, and save its outputs.
 
 Runs in the kernel of every step, and in whatever kernel a step's notebook is opened by hand. Importing it costs next to
 nothing; what reads and writes values is imported when there is a value.
@@ -88,7 +88,7 @@ def _go_home(cwd: str) -> None:
 
 
 class Inside:
-    """A step, seen from inside its kernel.
+    """The inputs and outputs of a step, in its kernel.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class Inside:
         from jupyter_pipelines.running.veiling import hide
 
         try:
-            found = reveal(reference, self._ticket["cwd"])
+            secret = reveal(reference, self._ticket["cwd"])
         except NoSecret as error:
             raise StepFailed(
                 Fault(
@@ -135,8 +135,8 @@ class Inside:
                     step=self._step,
                 )
             ) from None
-        hide(found)
-        return found
+        hide(secret)
+        return secret
 
     def inputs(self, *names: str) -> tuple[Any, ...]:
         """Return the inputs called `names`: values, or paths for files.
@@ -156,15 +156,15 @@ class Inside:
         StepFailed
             It cannot be loaded (JP310).
         """
-        given = self._ticket["inputs"].get(name)
-        if given is None:
+        spec = self._ticket["inputs"].get(name)
+        if spec is None:
             raise StepFailed(self._no_input(name))
-        if given["kind"] == "missing":
+        if spec["kind"] == "missing":
             return None
-        if given["kind"] == "file":
-            return Path(self._ticket["cwd"], given["path"])
+        if spec["kind"] == "file":
+            return Path(self._ticket["cwd"], spec["path"])
         try:
-            return self._load(name, given)
+            return self._load(name, spec)
         except Exception as error:
             raise StepFailed(self._unloadable(name, error)) from error
 
@@ -195,70 +195,74 @@ class Inside:
             raise StepFailed(*errors)
         warnings = [*faults, *self._twins(names, namespace)]
         saved = {name: self._save_one(name, namespace, warnings) for name in names}
-        about = {"warnings": [asdict(one) for one in warnings], "unfinished": lingering.unfinished(namespace)}
-        self._write_manifest({"outputs": saved, **about})
+        status = {"warnings": [asdict(warning) for warning in warnings], "unfinished": lingering.unfinished(namespace)}
+        self._write_manifest({"outputs": saved, **status})
 
     def _save_one(self, name: str, namespace: Mapping[str, Any], warnings: list[Fault]) -> dict[str, Any]:
-        wanted = self._wanted(name)
-        if wanted["kind"] != "value":
-            return {"kind": wanted["kind"], "path": str(self._written(name))}
+        spec = self._wanted(name)
+        if spec["kind"] != "value":
+            return {"kind": spec["kind"], "path": str(self._written(name))}
         from jupyter_pipelines.running.veiling import HERE, contained
         from jupyter_pipelines.storing import serializers
 
         path = self._folder / "outputs" / name / "value"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        saved = serializers.save(namespace[name], path, wanted["format"], name=name)
+        saved = serializers.save(namespace[name], path, spec["format"], name=name)
         if HERE and HERE.is_in(path):
             path.unlink()
             raise StepFailed(contained(self._step, name))
         warnings.extend(self._noted(note) for note in saved.notes)
         return {"kind": "value", "path": str(path), "mark": saved.mark.to_list()} | saved.artifact.to_dict()
 
-    def _load(self, name: str, given: Mapping[str, Any]) -> Any:
-        value = self._read(name, given)
+    def _load(self, name: str, spec: Mapping[str, Any]) -> Any:
+        value = self._read(name, spec)
         if name not in self._ticket["outputs"] and not isinstance(value, Path):
-            self._guard.remember(name, value, lambda: self._read(name, given))
+            self._guard.remember(name, value, lambda: self._read(name, spec))
         return value
 
-    def _read(self, name: str, given: Mapping[str, Any]) -> Any:
-        if given["kind"] == "gathered":
+    def _read(self, name: str, spec: Mapping[str, Any]) -> Any:
+        if spec["kind"] == "gathered":
             from jupyter_pipelines.pipeline.foreach import Gathered
 
-            values = [self._read(f"{name}/{number}", one) for number, one in enumerate(given["items"])]
-            return Gathered(values, given["keys"], given["failed"])
-        path = Path(given["path"])
-        if given["format"] == "file":
+            values = [self._read(f"{name}/{number}", item_spec) for number, item_spec in enumerate(spec["items"])]
+            return Gathered(values, spec["keys"], spec["failed"])
+        path = Path(spec["path"])
+        if spec["format"] == "file":
             return path
-        if given["format"] == "folder":
-            return self._folder_of(name, given)
+        if spec["format"] == "folder":
+            return self._folder_of(name, spec)
         from jupyter_pipelines.storing import serializers
 
-        return serializers.load(path, given["format"])
+        return serializers.load(path, spec["format"])
 
-    def _folder_of(self, name: str, given: Mapping[str, Any]) -> Path:
+    def _folder_of(self, name: str, spec: Mapping[str, Any]) -> Path:
         """Return the folder that the worker laid out, or lay it out when the notebook is run by hand."""
-        path = Path(given["path"])
+        path = Path(spec["path"])
         if path.is_dir():
             return path
         from jupyter_pipelines.storing.store import Store
 
         target = self._folder / "inputs" / name
         if not target.exists():
-            Store.open(self._ticket["store"], create=False).blobs.materialise(given["digest"], target)
+            Store.open(self._ticket["store"], create=False).blobs.materialise(spec["digest"], target)
         return target
 
     def _wanted(self, name: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._ticket["outputs"].get(name, {"kind": "value", "format": None})
-        return found
+        spec: Mapping[str, Any] = self._ticket["outputs"].get(name, {"kind": "value", "format": None})
+        return spec
 
     def _written(self, name: str) -> Path | None:
         """Return the file or folder that the step wrote; many libraries add an ending of their own to the name."""
         path = self.path(name)
         if self._wanted(name)["kind"] == "folder":
             return path if path.is_dir() else None
-        found = [path] if path.is_file() else [one for one in path.parent.glob(f"{name}.*") if one.is_file()]
-        return found[0] if len(found) == 1 else None
+        paths = (
+            [path]
+            if path.is_file()
+            else [candidate for candidate in path.parent.glob(f"{name}.*") if candidate.is_file()]
+        )
+        return paths[0] if len(paths) == 1 else None
 
     def _missing(self, names: Mapping[str, None], namespace: Mapping[str, Any]) -> Iterator[Fault]:
         for name in names:
@@ -323,7 +327,7 @@ class Inside:
         )
 
     def _not_set(self, name: str, namespace: Mapping[str, Any]) -> Fault:
-        near = closest(name, [one for one in namespace if not one.startswith("_")])
+        near = closest(name, [variable for variable in namespace if not variable.startswith("_")])
         return Fault(
             code="JP204",
             message=f"step `{self._step}` finished without setting its output `{name}`",
@@ -336,7 +340,7 @@ class Inside:
 
     def _not_written(self, name: str) -> Fault:
         kind = self._wanted(name)["kind"]
-        beside = sorted(one.name for one in self.path(name).parent.iterdir() if one.name != name)
+        beside = sorted(file.name for file in self.path(name).parent.iterdir() if file.name != name)
         return Fault(
             code="JP204",
             message=f"step `{self._step}` finished without writing its output {kind} `{name}`",

@@ -1,4 +1,4 @@
-"""What is written about a run while it goes on. A store that cannot be written silences it, and never stops the run."""
+"""Write the document and the events of a run while it goes on; a store that cannot be written never stops the run."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Journal:
         self._try(make)
 
     def reserve(self) -> None:
-        """Keep space for the last document: twice that of the one that is there."""
+        """Keep space for the last document: twice the size of the present document."""
 
         def keep() -> None:
             if self.folder is not None:

@@ -1,4 +1,4 @@
-"""What processes of our own leave out of imports, because it is slow and they do not use it."""
+"""Block optional imports that are slow and that the processes of this package do not use."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ it files."""
 
 
 def leave_out(*names: str) -> None:
-    """Let every import of modules fail that have not been imported yet, as if they were not installed."""
+    """Make imports of the modules `names` fail, as if they were not installed, unless they are imported already."""
     for name in names:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What code in a kernel has left unfinished: while there is nothing of that kind, the kernel need not be waited for.
+"""Detect pending work in a kernel (threads, open files, exit handlers): without any, the kernel can be killed at once.
 
 A kernel that holds nothing which could still change the world is not asked to end: it is ended, while the next step
 runs. In doubt something counts as unfinished. Runs inside the kernel, so it imports the standard library only.
@@ -29,7 +29,7 @@ _HARMLESS = ("anon_inode:", "/memfd:", "/dev/null", "/dev/urandom")
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What there was before the first cell."""
+    """The pending work that a kernel has before the first cell runs."""
 
     files: frozenset[str]
     threads: frozenset[int]
@@ -39,7 +39,7 @@ class Baseline:
 
     @classmethod
     def now(cls) -> Baseline:
-        """Return what there is."""
+        """Return the pending work at this moment."""
         return cls(
             files=frozenset(_files()),
             threads=frozenset(thread.ident or 0 for thread in threading.enumerate()),
@@ -57,7 +57,7 @@ class Baseline:
             The names of the user's code.
         """
         now = Baseline.now()
-        found = {
+        leftovers = {
             "open files": now.files - self.files,
             "threads": now.threads - self.threads,
             "callbacks at exit": now.callbacks > self.callbacks or bool(now.finalizers - self.finalizers),
@@ -65,20 +65,20 @@ class Baseline:
             "processes": _children(),
             "objects that end by themselves": _ends_by_itself(namespace),
         }
-        return [what for what, there in found.items() if there]
+        return [what for what, present in leftovers.items() if present]
 
 
 _KNOWN: list[Baseline] = []
 
 
 def remember() -> None:
-    """Take what there is now for what a kernel always has."""
+    """Record the present state as the baseline of this kernel."""
     _KNOWN[:] = [Baseline.now()]
 
 
 def unfinished(namespace: Mapping[str, Any]) -> list[str]:
     """Return what the cells have left unfinished; see :meth:`Baseline.unfinished`."""
-    return _KNOWN[0].unfinished(namespace) if _KNOWN else ["nobody has looked before"]
+    return _KNOWN[0].unfinished(namespace) if _KNOWN else ["no baseline was recorded"]
 
 
 def _files() -> Iterator[str]:
@@ -127,8 +127,8 @@ def _of_thread(name: str) -> bool:
 def _callbacks() -> int:
     """Return how many functions run at the exit; those of :mod:`threading` are not counted by :mod:`atexit`."""
     counted = getattr(atexit, "_ncallbacks", None)
-    waiting: Iterable[Any] = getattr(threading, "_threading_atexits", ())
-    return (counted() if counted else sys.maxsize) + len(list(waiting))
+    registered: Iterable[Any] = getattr(threading, "_threading_atexits", ())
+    return (counted() if counted else sys.maxsize) + len(list(registered))
 
 
 def _finalizers() -> frozenset[Any]:
@@ -144,13 +144,13 @@ def _ends_by_itself(namespace: Mapping[str, Any]) -> bool:
     seen: set[int] = set()
     level = [value for name, value in namespace.items() if name not in _OF_THE_SHELL]
     for _ in range(_DEEPEST):
-        level = [one for one in level if id(one) not in seen and not isinstance(one, _SHARED)]
+        level = [value for value in level if id(value) not in seen and not isinstance(value, _SHARED)]
         if not level:
             return False
         seen.update(map(id, level))
         if len(seen) > _MOST or any(map(_has_end, level)):
             return True
-        level = [one for one in gc.get_referents(*level) if gc.is_tracked(one)]
+        level = [referent for referent in gc.get_referents(*level) if gc.is_tracked(referent)]
     return True
 
 

@@ -1,8 +1,8 @@
-"""The one impure part: obeys the machine, with a store, an executor and a clock, and tells it what came of it.
+"""The impure loop around the scheduler: executes its commands with a store, an executor and a clock, and answers.
 
 The loop lives in the thread that calls :func:`run_plan` and nowhere else. What it may wait for (the executor, leases of
-other runs, pauses before retries) it asks for in turns of at most :data:`TURN` seconds, so that a wish to stop is never
-heard later than that.
+other runs, pauses before retries) it asks for in turns of at most :data:`TURN` seconds, so that a request to
+stop is noticed within that time.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def run_plan(
     clock : Clock or None
         Another time than the real one.
     run : str or None
-        The id of the run, where it has got one already.
+        The id of the run, if it has one already.
 
     Returns
     -------
@@ -153,9 +153,9 @@ class _Loop:
         self._stop = stop
         self._mailbox: Mailbox | None = None
         self._clock = clock
-        rooms = executor.rooms if isinstance(executor, Divided) else None
+        pools = executor.rooms if isinstance(executor, Divided) else None
         self._machine = Machine(
-            tasks_of(plan), jobs=executor.jobs, capacity=executor.capacity(), rooms=rooms, keep_going=keep_going
+            tasks_of(plan), jobs=executor.jobs, capacity=executor.capacity(), pools=pools, keep_going=keep_going
         )
         self._orders: deque[Command] = deque()
         self._planned: dict[str, PlannedStep] = {}
@@ -249,7 +249,7 @@ class _Loop:
         if drift:
             self._books.warned(changed(ticket.step, drift), ticket.step)
             planned = replace(planned, key=None)
-        found = publish(
+        record_or_fault = publish(
             self._store,
             self._plan.pipeline[ticket.step],
             planned,
@@ -258,13 +258,13 @@ class _Loop:
             notebook=self._books.notebook,
             attempts=ticket.attempt,
         )
-        if isinstance(found, StepRecord):
-            self._unsettled.append(found)
+        if isinstance(record_or_fault, StepRecord):
+            self._unsettled.append(record_or_fault)
             return None
-        return found
+        return record_or_fault
 
     def _settle(self) -> None:
-        """See to it that results outlast a power cut; one wait for the disk does for many of them."""
+        """Flush records to the disk, so that they outlast a power cut; many records share one wait for the disk."""
         records, self._unsettled = self._unsettled, []
         self._settled_at = self._clock.now()
         try:
@@ -292,7 +292,7 @@ class _Loop:
             self._tell(TimerFired(step=step))
 
     def _ask_for_leases(self) -> None:
-        """Ask again for what others have, for as long as a turn; the next one begins with those that are left."""
+        """Try again to acquire leases that other runs hold, for as long as a turn; the next turn tries the others."""
         end = self._clock.now() + TURN
         for step, key in tuple(self._wanted.items()):
             if self._clock.now() < end and self._wanted.pop(step, ""):
@@ -304,25 +304,25 @@ class _Loop:
     def _hear_wishes(self) -> None:
         if self._mailbox is not None and self._clock.now() - self._looked_at >= TURN:
             self._looked_at = self._clock.now()
-            for wish in self._mailbox.take():
-                self._stop.request(wish)
-        for wish in self._stop.take():
-            self._asked.setdefault(wish, self._clock.now())
-            self._tell(StopRequested(step=wish))
+            for step in self._mailbox.take():
+                self._stop.request(step)
+        for step in self._stop.take():
+            self._asked.setdefault(step, self._clock.now())
+            self._tell(StopRequested(step=step))
 
     def _insist(self) -> None:
-        """End at once what does not end when asked, and do without what does not even end then."""
+        """Kill steps that do not end when asked, and give up waiting for those that do not even end then."""
         now = self._clock.now()
-        for wish, at in tuple(self._asked.items()):
-            if now - at > PATIENCE and wish not in self._insisted:
-                self._insisted.add(wish)
-                self._tell(StopRequested(step=wish))
-            if now - at > GIVE_UP:
-                self._do_without(wish)
+        for step, asked_at in tuple(self._asked.items()):
+            if now - asked_at > PATIENCE and step not in self._insisted:
+                self._insisted.add(step)
+                self._tell(StopRequested(step=step))
+            if now - asked_at > GIVE_UP:
+                self._do_without(step)
 
-    def _do_without(self, wish: str | None) -> None:
+    def _do_without(self, step: str | None) -> None:
         for ticket in tuple(self._tickets.values()):
-            if wish in (None, ticket.step):
+            if step in (None, ticket.step):
                 del self._tickets[ticket.id]
                 self._tell(Finished(step=ticket.step, attempt=ticket.attempt, state="cancelled"))
 
@@ -340,32 +340,32 @@ class _Loop:
         self._obey(self._machine.handle(message))
 
     def _obey(self, commands: Sequence[Command]) -> None:
-        # Whoever is already obeying goes on with what is added here: first come, first served.
+        # Commands added during the execution of another command are executed by the outer call, in order.
         idle = not self._orders
         self._orders.extend(commands)
         while idle and self._orders:
-            order = self._orders[0]
-            self._handlers[type(order)](order)
+            command = self._orders[0]
+            self._handlers[type(command)](command)
             self._orders.popleft()
             self._hear_wishes()
 
-    def _on_decide(self, order: Decide) -> None:
-        if self._machine.state(order.step) != "deciding":
+    def _on_decide(self, command: Decide) -> None:
+        if self._machine.state(command.step) != "deciding":
             return
         try:
             with self._stop.interruptible():
-                planned = self._plan.planner.decide(order.step, self._books.known())
+                planned = self._plan.planner.decide(command.step, self._books.known())
         except KeyboardInterrupt:
-            logger.debug("interrupted while deciding on %s; the wish is heard next", order.step)
+            logger.debug("interrupted while deciding on %s; the request is handled next", command.step)
         except PipelinesError as error:
-            self._fail(order.step, error)
-            self._tell(Decided(step=order.step, decision="failed"))
+            self._fail(command.step, error)
+            self._tell(Decided(step=command.step, decision="failed"))
         else:
             self._decided(planned)
 
     def _decided(self, planned: PlannedStep) -> None:
         name, before = planned.name, self._planned.get(planned.name)
-        # Decided on again under the lease: what was damaged has been put aside meanwhile, and reads as missing.
+        # Decided on again under the lease: what was corrupt has been quarantined meanwhile, and reads as missing.
         healed = before is not None and before.reason.code == "output-corrupt" and before.key == planned.key
         if before is not None and healed and planned.decision == "run":
             planned = replace(planned, reason=before.reason)
@@ -382,14 +382,14 @@ class _Loop:
             self._books.warned(fault, name)
         self._tell(Decided(step=name, decision="run"))
 
-    def _on_acquire_lease(self, order: AcquireLease) -> None:
-        key = self._planned[order.step].key
-        if key is None or not self._plan.pipeline[order.step].cache or self._lease(order.step, key):
-            self._tell(LeaseGranted(step=order.step))
+    def _on_acquire_lease(self, command: AcquireLease) -> None:
+        key = self._planned[command.step].key
+        if key is None or not self._plan.pipeline[command.step].cache or self._lease(command.step, key):
+            self._tell(LeaseGranted(step=command.step))
         else:
-            self._wanted[order.step] = key
-            self._books.waiting(order.step)
-            self._tell(LeaseBusy(step=order.step))
+            self._wanted[command.step] = key
+            self._books.waiting(command.step)
+            self._tell(LeaseBusy(step=command.step))
 
     def _lease(self, step: str, key: str) -> bool:
         try:
@@ -403,34 +403,34 @@ class _Loop:
         self._leases[step] = lease
         return True
 
-    def _on_release_lease(self, order: ReleaseLease) -> None:
-        self._wanted.pop(order.step, None)
-        if lease := self._leases.pop(order.step, None):
+    def _on_release_lease(self, command: ReleaseLease) -> None:
+        self._wanted.pop(command.step, None)
+        if lease := self._leases.pop(command.step, None):
             lease.release()
 
-    def _on_submit(self, order: Submit) -> None:
-        gathering = self._plan.pipeline[order.step].gathering
+    def _on_submit(self, command: Submit) -> None:
+        gathering = self._plan.pipeline[command.step].gathering
         if gathering is not None:
-            self._assemble(order, gathering)
+            self._assemble(command, gathering)
             return
         try:
-            ticket = self._ticket(order)
+            ticket = self._ticket(command)
             self._executor.submit(ticket)
         except PipelinesError as error:
-            self._fail(order.step, error)
-            self._tell(Finished(step=order.step, attempt=order.attempt, state="failed", final=True))
+            self._fail(command.step, error)
+            self._tell(Finished(step=command.step, attempt=command.attempt, state="failed", final=True))
         else:
             self._tickets[ticket.id] = self._current[ticket.step] = ticket
             self._books.submitted(ticket)
 
-    def _assemble(self, order: Submit, gathering: Gathering) -> None:
-        """Put together what the items of a step came to."""
-        step = self._plan.pipeline[order.step]
-        ticket = ticket_of(self._plan.pipeline, step, self._books.id, order.attempt, self._store.url)
+    def _assemble(self, command: Submit, gathering: Gathering) -> None:
+        """Gather the results of the items of a step."""
+        step = self._plan.pipeline[command.step]
+        ticket = ticket_of(self._plan.pipeline, step, self._books.id, command.attempt, self._store.url)
         self._books.submitted(ticket)
         self._finish_attempt(ticket, assemble(self._store, step, gathering, self._books.known(), ticket))
 
-    def _ticket(self, order: Submit) -> Ticket:
+    def _ticket(self, command: Submit) -> Ticket:
         """Write the ticket, unless it is clear already that its result could not be stored."""
         journal = self._books.journal
         journal.open()
@@ -441,13 +441,13 @@ class _Loop:
             self._checked_at = self._clock.now()
         return ticket_for(
             self._plan,
-            self._planned[order.step],
+            self._planned[command.step],
             self._books.known(),
             run=self._books.id,
-            attempt=order.attempt,
+            attempt=command.attempt,
             folder=journal.folder,
             store=self._store.url,
-            foreseen=self._foresee().get(order.step, [NOTHING]),
+            foreseen=self._foresee().get(command.step, [NOTHING]),
         )
 
     def _foresee(self) -> Mapping[str, Sequence[Warm]]:
@@ -456,22 +456,22 @@ class _Loop:
             self._foreseen = foresee(self._plan)
         return self._foreseen
 
-    def _on_start_timer(self, order: StartTimer) -> None:
-        left = keep_attempt(self._current[order.step])
-        self._books.retrying(order.step, pause=order.seconds, left=left)
-        heapq.heappush(self._timers, (self._clock.now() + order.seconds, order.step))
+    def _on_start_timer(self, command: StartTimer) -> None:
+        kept_paths = keep_attempt(self._current[command.step])
+        self._books.retrying(command.step, pause=command.seconds, kept_paths=kept_paths)
+        heapq.heappush(self._timers, (self._clock.now() + command.seconds, command.step))
 
-    def _on_cancel_step(self, order: CancelStep) -> None:
-        if ticket := self._current.get(order.step):
-            self._executor.cancel(ticket.id, hard=order.hard)
+    def _on_cancel_step(self, command: CancelStep) -> None:
+        if ticket := self._current.get(command.step):
+            self._executor.cancel(ticket.id, hard=command.hard)
 
-    def _on_settle(self, order: Settle) -> None:
-        self._on_release_lease(ReleaseLease(step=order.step))
-        self._books.settled(order.step, order.state, order.cause)
+    def _on_settle(self, command: Settle) -> None:
+        self._on_release_lease(ReleaseLease(step=command.step))
+        self._books.settled(command.step, command.state, command.cause)
 
-    def _on_finish(self, order: Finish) -> None:
+    def _on_finish(self, command: Finish) -> None:
         self._settle()
-        self._books.finish(order.state)
+        self._books.finish(command.state)
 
     def _fail(self, step: str, error: PipelinesError) -> None:
         fault = self._in_place(error.faults[0], step)

@@ -1,4 +1,4 @@
-"""The scheduler as arithmetic: messages in, commands out; no input or output, no clock, no threads.
+"""The scheduler, a pure state machine: messages in, commands out; no input or output, no clock, no threads.
 
 The way of a step::
 
@@ -11,7 +11,7 @@ The way of a step::
                                          │
                                          └──> succeeded | failed | cancelled
 
-It is decided twice: before the lease, so that a reused step needs none, and under it, because somebody else may have
+It is decided twice: before the lease, so that a reused step needs none, and under it, because another run may have
 computed the step meanwhile. A step that waits for a lease holds no place; a step that holds a lease never waits for
 another. So two runs cannot wait for each other.
 
@@ -19,7 +19,7 @@ After a failure
 ---------------
 Nothing new starts, unless `keep_going`; what is running may finish, because its result is stored and reused by the
 next run. A step that could still be reused is reused. ``--always`` steps run. A failure that reaches later steps only
-through optional inputs stops nobody: the author said that the step may be missing.
+through optional inputs stops no step: the author said that the step may be missing.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ OVER = frozenset({"succeeded", "reused", "failed", "blocked", "skipped", "cancel
 
 
 class Machine:
-    """The state of a run.
+    """Schedules the steps of a run.
 
     Responsibilities
     ----------------
@@ -75,8 +75,8 @@ class Machine:
         How many may run at once.
     capacity : Resources
         What there is; None is not limited. A task that asks for more gets all of it.
-    rooms : Mapping of str to (int, Resources) or None
-        The same apart for tasks that say so, by what they say.
+    pools : Mapping of str to (int, Resources) or None
+        Jobs and capacity of each resource pool, by its name; ``""`` is the default pool. None for a single pool.
     keep_going : bool
         After a failure, go on with what does not depend on it.
     """
@@ -87,7 +87,7 @@ class Machine:
         *,
         jobs: int,
         capacity: Resources | None = None,
-        rooms: Mapping[str, tuple[int, Resources]] | None = None,
+        pools: Mapping[str, tuple[int, Resources]] | None = None,
         keep_going: bool = False,
     ) -> None:
         self._tasks = {task.name: task for task in tasks}
@@ -98,7 +98,7 @@ class Machine:
         self._attempts = dict.fromkeys(self._tasks, 0)
         self._causes: dict[str, str] = {}
         self._leased: set[str] = set()
-        self._places = _Rooms(self._tasks, rooms or {"": (jobs, capacity or Resources())})
+        self._places = _Rooms(self._tasks, pools or {"": (jobs, capacity or Resources())})
         self._queue = _Queue(tasks, self._after, backwards)
         self._tolerated = _tolerated(self._tasks, self._after, backwards)
         self._keep_going = keep_going
@@ -258,13 +258,13 @@ class Machine:
                 self._settle(name, "failed" if self._attempts[name] else "skipped", self._culprit)
 
     def _settle(self, name: str, state: FinalState, cause: str | None = None) -> None:
-        """End a step, and with it the steps that cannot do without it."""
+        """Finish a step, and with it the steps that cannot do without it."""
         ends: deque[tuple[str, FinalState, str | None]] = deque([(name, state, cause)])
         while ends:
-            one, how, why = ends.popleft()
-            if self._states[one] not in OVER:
-                self._end(one, how, why)
-                ends.extend(self._consequences(one))
+            step, end_state, end_cause = ends.popleft()
+            if self._states[step] not in OVER:
+                self._end(step, end_state, end_cause)
+                ends.extend(self._consequences(step))
 
     def _end(self, name: str, state: FinalState, cause: str | None) -> None:
         self._states[name] = state
@@ -298,8 +298,8 @@ class Machine:
         return sum(self._states[name] == "failed" for name in task.before)
 
     def _is_spared(self, name: str) -> bool:
-        """Tell whether no more tasks failed than whatever gathers them allows."""
-        later = (self._tasks[one] for one in self._after[name] if one in self._spared)
+        """Tell whether no more tasks failed than the steps that gather them allow."""
+        later = (self._tasks[successor] for successor in self._after[name] if successor in self._spared)
         return all(self._failed_before(task) <= (task.spare or 0) for task in later)
 
     def _consequence(self, name: str) -> FinalState:
@@ -342,21 +342,21 @@ class Machine:
 
     def _is_done_without(self, name: str) -> bool:
         """Tell whether a task failed and its results were gathered without it, as it was allowed."""
-        later = [one for one in self._after[name] if one in self._spared]
+        later = [successor for successor in self._after[name] if successor in self._spared]
         return self._states[name] == "failed" and bool(later) and all(map(self._is_there, later))
 
 
 class _Rooms:
-    """The places of several rooms; a task that names none of them belongs to the usual one."""
+    """Resource pools by name; a task that names none of them belongs to the default pool."""
 
-    def __init__(self, tasks: Mapping[str, Task], rooms: Mapping[str, tuple[int, Resources]]) -> None:
-        self._every = {room: _Places(tasks, *size) for room, size in rooms.items()}
-        usual = self._every[""]
-        self._of = {name: self._every.get(task.room, usual) for name, task in tasks.items()}
+    def __init__(self, tasks: Mapping[str, Task], pools: Mapping[str, tuple[int, Resources]]) -> None:
+        self._every = {pool: _Places(tasks, *size) for pool, size in pools.items()}
+        default_pool = self._every[""]
+        self._of = {name: self._every.get(task.room, default_pool) for name, task in tasks.items()}
 
     @property
     def full(self) -> bool:
-        return all(one.full for one in self._every.values())
+        return all(pool.full for pool in self._every.values())
 
     def has(self, name: str) -> bool:
         return self._of[name].has(name)
@@ -372,12 +372,12 @@ class _Rooms:
 
 
 class _Places:
-    """Who occupies what: at most `jobs` tasks, at most `capacity` in all."""
+    """The free slots and resources of a pool: at most `jobs` tasks, at most `capacity` in all."""
 
     def __init__(self, tasks: Mapping[str, Task], jobs: int, capacity: Resources) -> None:
-        # More jobs than cores is a wish to be respected: a task that does not say what it needs counts as one core.
+        # More jobs than cores is a request to be respected: a task that does not say what it needs counts as one core.
         cores = None if capacity.cpus is None else max(capacity.cpus, jobs)
-        self._free = [jobs, *(_infinite(one) for one in (cores, capacity.gpus, capacity.memory))]
+        self._free = [jobs, *(_infinite(limit) for limit in (cores, capacity.gpus, capacity.memory))]
         self._costs = {name: _cost(task.demand, self._free) for name, task in tasks.items()}
         self._taken: set[str] = set()
         self._lanes = {name: task.lane for name, task in tasks.items() if task.at_once is not None}
@@ -410,7 +410,7 @@ class _Places:
 
 
 class _Queue:
-    """The tasks that may start, the one with the longest way to the end first."""
+    """The tasks that may start, longest remaining path first."""
 
     def __init__(self, tasks: Sequence[Task], after: Mapping[str, Sequence[str]], backwards: Sequence[str]) -> None:
         tails = _tails(tasks, after, backwards)
@@ -440,8 +440,8 @@ def _infinite(amount: int | None) -> float:
 
 
 def _cost(demand: Resources, free: Sequence[float]) -> tuple[float, ...]:
-    wanted = (1, 1 if demand.cpus is None else demand.cpus, demand.gpus or 0, demand.memory or 0)
-    return tuple(min(one, most) for one, most in zip(wanted, free, strict=True))
+    requested = (1, 1 if demand.cpus is None else demand.cpus, demand.gpus or 0, demand.memory or 0)
+    return tuple(min(amount, limit) for amount, limit in zip(requested, free, strict=True))
 
 
 def _successors(tasks: Sequence[Task]) -> dict[str, list[str]]:
@@ -479,8 +479,12 @@ def _tolerated(
     tasks: Mapping[str, Task], after: Mapping[str, Sequence[str]], backwards: Sequence[str]
 ) -> dict[str, bool]:
     """Return for each task whether every way on from it leads through an optional input."""
-    result: dict[str, bool] = {}
+    tolerated: dict[str, bool] = {}
     for name in backwards:
-        later = [one for one in after[name] if tasks[one].planned == "go" and not tasks[one].always]
-        result[name] = bool(later) and all(name in tasks[one].optional or result[one] for one in later)
-    return result
+        later = [
+            successor for successor in after[name] if tasks[successor].planned == "go" and not tasks[successor].always
+        ]
+        tolerated[name] = bool(later) and all(
+            name in tasks[successor].optional or tolerated[successor] for successor in later
+        )
+    return tolerated

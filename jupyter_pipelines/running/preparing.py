@@ -1,4 +1,4 @@
-"""PLAN -> MACHINE AND TICKETS: what the machine has to know of each step, and what a worker gets to run one."""
+"""PLAN -> TASKS AND TICKETS: what the scheduler has to know of each step, and what a worker gets to run it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _AHEAD = 2
 
 
 def tasks_of(plan: Plan) -> list[Task]:
-    """Return what the machine has to know of each step."""
+    """Return the tasks of the scheduler, one for each step."""
     return [_task(plan.pipeline, planned) for planned in plan.steps]
 
 
 def needs_of(plan: Plan) -> list[Need]:
     """Return what every step that may run needs of the place where it runs."""
-    may_run = [one for one in plan.steps if one.decision in ("run", "maybe")]
-    return [_need(plan, plan.pipeline[one.name], one.parts) for one in may_run]
+    may_run = [planned for planned in plan.steps if planned.decision in ("run", "maybe")]
+    return [_need(plan, plan.pipeline[planned.name], planned.parts) for planned in may_run]
 
 
 def _need(plan: Plan, step: Step, parts: Mapping[str, str]) -> Need:
@@ -98,8 +98,8 @@ def ticket_for(
         store=store,
         parameters={name: values[name] for name in step.parameters},
         secrets=secrets_of(pipeline, step, values),
-        inputs={one.name: _given(one, planned, known, pipeline.folder) for one in step.inputs},
-        outputs={one.name: Wanted(kind=one.kind, format=one.format) for one in step.outputs},
+        inputs={step_input.name: _given(step_input, planned, known, pipeline.folder) for step_input in step.inputs},
+        outputs={output.name: Wanted(kind=output.kind, format=output.format) for output in step.outputs},
         timeout=step.timeout,
         kernel=step.kernel,
         root=str(pipeline.root),
@@ -113,12 +113,12 @@ def ticket_for(
 def _sources(pipeline: Pipeline, step: Step) -> list[Source]:
     """Return the files that the code of a step reaches: the project's own modules, and what it reads by name."""
     modules = [Source(path=module.path, text=module.source, name=module.name) for module in step.modules]
-    return [*modules, *(Source(path=one) for path in step.files for one in files_at(pipeline, path))]
+    return [*modules, *(Source(path=file) for path in step.files for file in files_at(pipeline, path))]
 
 
 def secrets_of(pipeline: Pipeline, step: Step, values: Mapping[str, Any]) -> dict[str, str]:
     """Return where the secrets are that `step` takes."""
-    kinds = {one.name: one.kind for one in pipeline.parameters}
+    kinds = {parameter.name: parameter.kind for parameter in pipeline.parameters}
     return {name: values[name] for name in step.parameters if kinds.get(name) == "secret" and values[name] is not None}
 
 
@@ -126,11 +126,11 @@ def foresee(plan: Plan) -> dict[str, list[Warm]]:
     """Return what the kernel of each step that may run can have imported, and those of the steps after it."""
     from jupyter_pipelines.running.warming import warm_up
 
-    may_run = [one.name for one in plan.steps if one.decision in ("run", "maybe")]
+    may_run = [planned.name for planned in plan.steps if planned.decision in ("run", "maybe")]
     names = [name for name in may_run if not plan.pipeline[name].gathering]
     warm = warm_up(plan.pipeline[name] for name in names)
-    known = [warm[name] for name in names]
-    return {name: known[place : place + 1 + _AHEAD] for place, name in enumerate(names)}
+    preimports = [warm[name] for name in names]
+    return {name: preimports[index : index + 1 + _AHEAD] for index, name in enumerate(names)}
 
 
 def keep_attempt(ticket: Ticket) -> tuple[str | None, str | None]:
@@ -171,17 +171,21 @@ def _optional(step: Step) -> frozenset[str]:
     """Return the steps of which only optional inputs are taken; items that may fail."""
     if step.gathering:
         return frozenset(step.gathering.items if step.gathering.may_fail else ())
-    taken = [(one.source.step, one.optional) for one in step.inputs if isinstance(one.source, Upstream)]
-    needed = {name for name, optional in taken if not optional} | set(step.after)
-    return frozenset(name for name, _ in taken) - needed
+    sources = [
+        (step_input.source.step, step_input.optional)
+        for step_input in step.inputs
+        if isinstance(step_input.source, Upstream)
+    ]
+    needed = {name for name, optional in sources if not optional} | set(step.after)
+    return frozenset(name for name, _ in sources) - needed
 
 
-def _given(one: Input, planned: PlannedStep, known: Known, folder: Path) -> Given:
-    if isinstance(one.source, Upstream):
-        artifact = known.get(one.source.step, {}).get(one.source.output)
+def _given(step_input: Input, planned: PlannedStep, known: Known, folder: Path) -> Given:
+    if isinstance(step_input.source, Upstream):
+        artifact = known.get(step_input.source.step, {}).get(step_input.source.output)
         if artifact is None:
             return Given(kind="missing")
         return Given(kind="artifact", digest=artifact.digest, format=artifact.format)
-    if one.optional and not (folder / one.source.path).exists():
+    if step_input.optional and not (folder / step_input.source.path).exists():
         return Given(kind="missing")
-    return Given(kind="file", path=one.source.path, digest=planned.parts.get(f"file:{one.name}", ""))
+    return Given(kind="file", path=step_input.source.path, digest=planned.parts.get(f"file:{step_input.name}", ""))

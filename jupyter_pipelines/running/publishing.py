@@ -32,7 +32,7 @@ def publish(
 ) -> StepRecord | Fault | None:
     """Make the result of a successful outcome reusable, and return the record; or return why it is no success.
 
-    The record outlasts the end of this process from now on, and a power cut once the store has settled it. Without a
+    The record outlasts the end of this process from now on, and a power cut once the store has flushed it. Without a
     key nothing is recorded, and None is returned.
 
     Parameters
@@ -75,7 +75,7 @@ def publish(
 
 
 def heal(store: Store, planned: PlannedStep) -> Iterator[Fault]:
-    """Put damaged outputs of an earlier run of the step aside, and yield a warning for each; for its record, too."""
+    """Quarantine corrupt outputs of an earlier run of the step, and yield a warning for each; for its record, too."""
     if planned.reason.code != "output-corrupt" or planned.key is None:
         return
     record = store.records.get(planned.key)

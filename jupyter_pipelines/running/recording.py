@@ -1,4 +1,4 @@
-"""What the kernel of a step records for its worker: the log, where it is, and how a cell ended.
+"""Record in the kernel of a step, for its worker: the log, which cell runs, and how a cell ended.
 
 Runs inside the kernel, so it imports the standard library only. Messages of a kernel get lost when there are many of
 them; files do not. So all that a step prints goes to its log, and only the beginning and the end of it into the
@@ -54,7 +54,7 @@ def begin() -> None:
     Raises
     ------
     KeyError, OSError
-        No worker stands behind this kernel.
+        The kernel was not started by a worker.
     """
     folder = Path(os.environ[ATTEMPT])
     document = json.loads((folder / DOCUMENT).read_text("utf-8"))
@@ -119,7 +119,7 @@ def _forget_what_was_shown(shell: Any) -> None:
 
 
 class Tamed:
-    """A stream of a kernel that writes everything to a log and shows the beginning and the end.
+    """A stream of a kernel that writes all text to a log and sends its beginning and its end to the notebook.
 
     Parameters
     ----------
@@ -139,18 +139,18 @@ class Tamed:
         stream.write, stream.flush = self.write, self.flush
 
     def write(self, text: str) -> int:
-        """Write to the log, and to the notebook while there is room."""
+        """Write to the log, and up to the limit also to the notebook."""
         if self._stream.closed or not hasattr(text, "encode"):
             return int(self._write(text) or 0)
         text = HERE.text(text)
         self._to_log(text)
-        room = max(0, HEAD - self._shown)
+        space = max(0, HEAD - self._shown)
         self._shown += len(text)
-        if len(text) <= room:
+        if len(text) <= space:
             return int(self._write(text) or 0)
-        if room:
-            self._write(text[:room])
-        self._keep(text[room:])
+        if space:
+            self._write(text[:space])
+        self._keep(text[space:])
         return len(text)
 
     def flush(self) -> None:
@@ -283,10 +283,10 @@ class Recorder:
             file.write(f"{self._count}\t{offset}\t{name}\n")
 
 
-def _offset(whole: str, text: str) -> int:
+def _offset(cell_text: str, text: str) -> int:
     """Return how many lines of a cell stand before the code that is run of it; IPython drops blank ones at the top."""
-    start = whole.rstrip().rfind(text.strip())
-    return whole.count("\n", 0, start) if start > 0 else 0
+    start = cell_text.rstrip().rfind(text.strip())
+    return cell_text.count("\n", 0, start) if start > 0 else 0
 
 
 def describe(error: BaseException, cells: Cells) -> dict[str, Any]:
@@ -323,10 +323,10 @@ def _cause(error: BaseException) -> str | None:
 
 def _frames(error: BaseException, cells: Cells) -> Iterator[dict[str, Any]]:
     for frame, line in walk_tb(error.__traceback__):
-        if found := place_of(frame.f_code.co_filename, line, cells):
-            yield found | {"function": frame.f_code.co_name}
-    if isinstance(error, SyntaxError) and (found := place_of(error.filename or "", error.lineno or 1, cells)):
-        yield found | {"function": "<module>"}
+        if location := place_of(frame.f_code.co_filename, line, cells):
+            yield location | {"function": frame.f_code.co_name}
+    if isinstance(error, SyntaxError) and (location := place_of(error.filename or "", error.lineno or 1, cells)):
+        yield location | {"function": "<module>"}
 
 
 def place_of(file: str, line: int, cells: Cells) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""A notebook run from top to bottom in a fresh kernel, as its author would: to see what it shows and what it does.
+"""Run a notebook from top to bottom in a fresh kernel, as its author would, and record what it shows and does.
 
 Nothing of it is stored, and its file is not touched.
 """
@@ -30,7 +30,7 @@ _UNWANTED = ("PYTEST_CURRENT_TEST",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """What came of running a notebook.
+    """The outcome of running a notebook.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def rehearse(
 
 
 def all_at_once(works: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Do pieces of work that talk to kernels at the same time, each in a thread with an event loop of its own."""
+    """Call functions that use kernels concurrently, each in a thread with an event loop of its own."""
     with ThreadPoolExecutor(len(works)) as pool:
         return [job.result() for job in [pool.submit(_in_loop, work) for work in works]]
 
@@ -112,17 +112,17 @@ def _in_loop(work: Callable[[], Result]) -> Result:
 
 def _environment() -> dict[str, str]:
     """Return the environment that steps get: sets of texts have the same order in every run."""
-    given = {"PYTHONHASHSEED": "0", **os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return {name: value for name, value in given.items() if name not in _UNWANTED}
+    variables = {"PYTHONHASHSEED": "0", **os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    return {name: value for name, value in variables.items() if name not in _UNWANTED}
 
 
 def _call(function: str, *arguments: Any) -> str:
-    given = ", ".join(map(repr, arguments))
-    return f"__import__({MODULE!r}, fromlist=['x']).{function}({given})"
+    argument_list = ", ".join(map(repr, arguments))
+    return f"__import__({MODULE!r}, fromlist=['x']).{function}({argument_list})"
 
 
 class _Stage:
-    """One run."""
+    """Executes the cells of a notebook in one kernel, and collects their outputs and errors."""
 
     def __init__(
         self, kernel: StepKernel, *, observe: bool, errors_expected: frozenset[int], timeout: float | None
@@ -137,8 +137,8 @@ class _Stage:
         self._played: list[tuple[int, int]] = []
 
     def play(self, cells: Sequence[tuple[int, str]]) -> None:
-        made = [new_code_cell(text) for _, text in cells]  # type: ignore[no-untyped-call]
-        client = _Client(new_notebook(cells=made), self.kernel, self.timeout)  # type: ignore[no-untyped-call]
+        code_cells = [new_code_cell(text) for _, text in cells]  # type: ignore[no-untyped-call]
+        client = _Client(new_notebook(cells=code_cells), self.kernel, self.timeout)  # type: ignore[no-untyped-call]
         for index, (number, text) in enumerate(cells):
             if text.strip():
                 self._play_one(client, index, number)
@@ -146,7 +146,7 @@ class _Stage:
                 break
         # a cell may change what an earlier one shows, so that outputs are taken when all is over
         for index, number in self._played:
-            self.outputs[number] = [dict(one) for one in client.nb.cells[index].outputs]
+            self.outputs[number] = [dict(output) for output in client.nb.cells[index].outputs]
 
     def _play_one(self, client: _Client, index: int, number: int) -> None:
         cell = client.nb.cells[index]
@@ -170,7 +170,7 @@ class _Stage:
 
 
 class _Client(NotebookClient):
-    """nbclient's client, on a kernel that somebody else starts and ends."""
+    """nbclient's client, on a kernel that its caller starts and ends."""
 
     def __init__(self, notebook: Any, kernel: StepKernel, timeout: float | None) -> None:
         super().__init__(

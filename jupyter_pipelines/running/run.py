@@ -1,4 +1,4 @@
-"""What became of a run: a value that can be printed, compared, stored as a document and asked for its outputs."""
+"""Result of a run: a value that can be printed, compared, stored as a document and asked for its outputs."""
 
 from __future__ import annotations
 
@@ -198,12 +198,12 @@ class StepRun:
             **{name: document[name] for name in same},
             reason=_reason(document["reason"]),
             log=document.get("log"),
-            artifacts={name: Artifact.from_dict(one) for name, one in document["outputs"].items()},
+            artifacts={name: Artifact.from_dict(artifact) for name, artifact in document["outputs"].items()},
             fault=error_from_dict(error) if error else None,
             error_type=error["type"] if error else None,
             origin=_origin(document.get("origin")),
             previous=_origin(document.get("previous")),
-            warnings=tuple(error_from_dict(one) for one in document.get("warnings", ())),
+            warnings=tuple(error_from_dict(warning) for warning in document.get("warnings", ())),
             store=store,
             items={name: document[name] for name in ("item", "items") if name in document},
         )
@@ -321,7 +321,7 @@ class Run:
         """
         if document.get("schema") != SCHEMA:
             raise ValueError(f"expected a document of format {SCHEMA}, got {document.get('schema')!r}")
-        steps = [StepRun.from_dict(one, store) for one in document["steps"]]
+        steps = [StepRun.from_dict(step, store) for step in document["steps"]]
         return cls(
             id=document["run"],
             state=document["state"],
@@ -331,7 +331,7 @@ class Run:
             notebook=document.get("notebook"),
             started=document.get("started") or "",
             finished=document.get("finished") or "",
-            warnings=tuple(error_from_dict(one) for one in document.get("warnings", ())),
+            warnings=tuple(error_from_dict(warning) for warning in document.get("warnings", ())),
         )
 
     def __str__(self) -> str:
@@ -349,11 +349,11 @@ def in_words(seconds: float) -> str:
     """Return a duration as people say it: ``0.4 s``, ``12 s``, ``4 min 12 s``, ``2 h 5 min``."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min"
 
@@ -399,10 +399,10 @@ def _origin(document: Mapping[str, Any] | None) -> Origin | None:
 
 
 def _cancelled(run: Run) -> Fault:
-    left = [step.name for step in run.steps.values() if step.state == "cancelled"]
+    unfinished = [step.name for step in run.steps.values() if step.state == "cancelled"]
     return Fault(
         code="JP306",
-        message=f"the run was cancelled; not finished: {', '.join(left)}",
+        message=f"the run was cancelled; not finished: {', '.join(unfinished)}",
         suggestion="run it again: what was finished is reused",
         notebook=run.notebook,
     )

@@ -1,4 +1,4 @@
-"""Between the store and a step's folder: inputs are laid out before the step, outputs are taken after it."""
+"""Stage the inputs of a step from the store into its folder, and its outputs back into the store."""
 
 from __future__ import annotations
 
@@ -19,12 +19,10 @@ from jupyter_pipelines.storing.gathered import contents
 from jupyter_pipelines.storing.serializers.mapped import is_mapped
 from jupyter_pipelines.storing.store import Store
 
-__all__ = ["Given", "Taken", "lay_out", "nothing_unfinished", "take"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What a step left in its folder.
+    """The outputs that a step left in its folder, staged into the store.
 
     Parameters
     ----------
@@ -51,37 +49,37 @@ def lay_out(ticket: Ticket, store: Store, folder: Path) -> dict[str, Given]:
     StoreError
         A folder cannot be laid out.
     """
-    return {name: _lay_out_one(name, given, ticket, store, folder) for name, given in ticket.inputs.items()}
+    return {name: _lay_out_one(name, spec, ticket, store, folder) for name, spec in ticket.inputs.items()}
 
 
-def _lay_out_one(name: str, given: Given, ticket: Ticket, store: Store, folder: Path) -> Given:
-    if given["kind"] != "artifact":
-        return given
-    artifact = Artifact(digest=given["digest"], format=given["format"], bytes=0)
+def _lay_out_one(name: str, spec: Given, ticket: Ticket, store: Store, folder: Path) -> Given:
+    if spec["kind"] != "artifact":
+        return spec
+    artifact = Artifact(digest=spec["digest"], format=spec["format"], bytes=0)
     condition = store.intact(artifact)
     if condition != "ok":
         raise StepFailed(_not_intact(name, condition, artifact, ticket))
     if artifact.format == GATHERED:
-        return _lay_out_items(name, given, ticket, store, folder)
+        return _lay_out_items(name, spec, ticket, store, folder)
     if artifact.format == "folder":
         path = folder / "inputs" / name
         store.blobs.materialise(artifact.digest, path)
     else:
         path = store.blobs.path(artifact.digest)
-    return {**given, "path": str(path)}
+    return {**spec, "path": str(path)}
 
 
-def _lay_out_items(name: str, given: Given, ticket: Ticket, store: Store, folder: Path) -> Given:
-    found = contents(store, given["digest"])
+def _lay_out_items(name: str, spec: Given, ticket: Ticket, store: Store, folder: Path) -> Given:
+    gathered = contents(store, spec["digest"])
     return {
-        **given,
+        **spec,
         "kind": "gathered",
         "items": [
-            _lay_out_one(f"{name}/{number}", one, ticket, store, folder)
-            for number, one in enumerate(map(_given, found.artifacts))
+            _lay_out_one(f"{name}/{number}", item_spec, ticket, store, folder)
+            for number, item_spec in enumerate(map(_given, gathered.artifacts))
         ],
-        "keys": [dict(key) for key in found.keys],
-        "failed": [dict(key) for key in found.failed],
+        "keys": [dict(key) for key in gathered.keys],
+        "failed": [dict(key) for key in gathered.failed],
     }
 
 
@@ -95,12 +93,12 @@ def nothing_unfinished(folder: Path) -> bool:
 
 
 def take(ticket: Ticket, store: Store, folder: Path) -> Taken:
-    """Put what a step left in its folder into the store; nothing less than every declared output counts."""
+    """Stage the outputs of a step into the store; a step without every declared output yields a fault."""
     manifest = _manifest(folder)
     fault = next(_faults(ticket, store, manifest["outputs"]), None)
     if fault is not None:
         return Taken(fault=fault)
-    warnings = tuple(fault_from_dict(one) for one in manifest["warnings"])
+    warnings = tuple(fault_from_dict(warning) for warning in manifest["warnings"])
     try:
         return Taken(
             outputs=_put(store, {name: manifest["outputs"][name] for name in ticket.outputs}), warnings=warnings
@@ -120,24 +118,26 @@ def _faults(ticket: Ticket, store: Store, saved: Mapping[str, Any]) -> Iterator[
     for name in ticket.outputs:
         if name not in saved:
             yield _not_saved(name, ticket)
-    for name, given in ticket.inputs.items():
-        if _changed(given, ticket, store):
-            yield _file_changed(name, given, ticket)
+    for name, spec in ticket.inputs.items():
+        if _changed(spec, ticket, store):
+            yield _file_changed(name, spec, ticket)
 
 
 def _put(store: Store, saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Artifact]:
-    """Put outputs into the store; their files are used up. Whoever records them settles them."""
-    files = {name: _incoming(one) for name, one in saved.items() if one["kind"] != "folder"}
+    """Move outputs into the store; they are flushed to the disk with the record that names them."""
+    files = {name: _incoming(output) for name, output in saved.items() if output["kind"] != "folder"}
     stored = dict(zip(files, store.blobs.put_files(files.values(), settled=False), strict=True))
-    stored |= {name: store.blobs.put_folder(Path(one["path"]), move=True) for name, one in _folders(saved)}
+    stored |= {name: store.blobs.put_folder(Path(output["path"]), move=True) for name, output in _folders(saved)}
     return {
-        name: Artifact(digest=stored[name].digest, format=one.get("format") or one["kind"], bytes=stored[name].size)
-        for name, one in saved.items()
+        name: Artifact(
+            digest=stored[name].digest, format=output.get("format") or output["kind"], bytes=stored[name].size
+        )
+        for name, output in saved.items()
     }
 
 
 def _folders(saved: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    return ((name, one) for name, one in saved.items() if one["kind"] == "folder")
+    return ((name, output) for name, output in saved.items() if output["kind"] == "folder")
 
 
 def _incoming(saved: Mapping[str, Any]) -> Incoming:
@@ -145,27 +145,27 @@ def _incoming(saved: Mapping[str, Any]) -> Incoming:
     return Incoming(path=Path(saved["path"]), digest=saved.get("digest"), mark=mark)
 
 
-def _changed(given: Given, ticket: Ticket, store: Store) -> bool:
+def _changed(spec: Given, ticket: Ticket, store: Store) -> bool:
     """Tell whether what the step had before it is not what it was: it may have been written to."""
-    if given.get("format") == GATHERED:
-        return any(_changed(_given(one), ticket, store) for one in contents(store, given["digest"]).artifacts)
-    if given["kind"] == "artifact":
-        return _is_seen(given, store) and store.blobs.verify(given["digest"]) != "ok"
-    if given["kind"] == "missing" or not given.get("digest"):
+    if spec.get("format") == GATHERED:
+        return any(_changed(_given(artifact), ticket, store) for artifact in contents(store, spec["digest"]).artifacts)
+    if spec["kind"] == "artifact":
+        return _is_seen(spec, store) and store.blobs.verify(spec["digest"]) != "ok"
+    if spec["kind"] == "missing" or not spec.get("digest"):
         return False
     try:
-        found = store.digest(Path(ticket.cwd, given["path"]))
+        digest = store.digest(Path(ticket.cwd, spec["path"]))
     except OSError:
         return True
-    return found != given["digest"] and algorithm_of(found) == algorithm_of(given["digest"])
+    return digest != spec["digest"] and algorithm_of(digest) == algorithm_of(spec["digest"])
 
 
-def _is_seen(given: Given, store: Store) -> bool:
+def _is_seen(spec: Given, store: Store) -> bool:
     """Tell whether the step has seen the stored file itself: it got its path, or the file was its memory."""
-    if given["format"] in ("file", "folder"):
-        return given["format"] == "file"
+    if spec["format"] in ("file", "folder"):
+        return spec["format"] == "file"
     try:
-        return is_mapped(store.blobs.path(given["digest"]).stat())
+        return is_mapped(store.blobs.path(spec["digest"]).stat())
     except OSError:
         return True
 
@@ -193,8 +193,8 @@ def _not_saved(name: str, ticket: Ticket) -> Fault:
     )
 
 
-def _file_changed(name: str, given: Given, ticket: Ticket) -> Fault:
-    what = given.get("path") or "what is stored of an earlier step"
+def _file_changed(name: str, spec: Given, ticket: Ticket) -> Fault:
+    what = spec.get("path") or "what is stored of an earlier step"
     return Fault(
         code="JP307",
         message=f"the input file `{name}` of step `{ticket.step}` ({what}) changed while the step ran",

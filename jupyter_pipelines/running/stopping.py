@@ -1,4 +1,4 @@
-"""How a run is asked to stop: from another thread, by a signal, once or twice."""
+"""Stop token of a run: requests to stop from other threads and from signals."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _ENDING = ("SIGTERM", "SIGHUP")
 
 
 class Stop:
-    """The wish that a run, or one step of it, stops. Any thread may utter it, as often as it likes.
+    """Collects requests to stop a run, or a step of it, from any thread and from signals.
 
-    The first wish cancels and lets running steps clean up; the second one ends them at once. Signals only note the
-    wish: nothing is torn in the middle of a write, and no traceback appears. Inside :meth:`interruptible` they raise
-    ``KeyboardInterrupt``, because what happens there may take long and may be torn.
+    The first request cancels and lets running steps clean up; the second request ends them at once. Signals only note
+    the request: no write is interrupted, and no traceback appears. Inside :meth:`interruptible` they raise
+    ``KeyboardInterrupt``, because what happens there may take long and may be interrupted.
     """
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class Stop:
         self._wishes.append(step)
 
     def take(self) -> list[str | None]:
-        """Return the wishes uttered since the last call: names of steps, None for the whole run."""
-        wishes = []
+        """Return the requests made since the last call: names of steps, None for the whole run."""
+        requests = []
         while self._wishes:
-            wishes.append(self._wishes.popleft())
-        return wishes
+            requests.append(self._wishes.popleft())
+        return requests
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -45,7 +45,7 @@ class Stop:
         Raises
         ------
         KeyboardInterrupt
-            A signal came, or had come before; the wish is noted all the same.
+            A signal came, or had come before; the request is noted all the same.
         """
         self._interruptible = True
         try:
@@ -57,7 +57,7 @@ class Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Turn signals into wishes while the block lasts; only the main thread can.
+        """Turn signals into stop requests while the block lasts; does so in the main thread only.
 
         An interrupt (Ctrl-C) always counts. What asks the process to end counts where it would end it: the run is
         cancelled first, and then the signal does what it was sent for.
@@ -86,4 +86,4 @@ class Stop:
 
 def _signals() -> list[Any]:
     ending = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
-    return [signal.SIGINT, *(one for one in ending if signal.getsignal(one) == signal.SIG_DFL)]
+    return [signal.SIGINT, *(number for number in ending if signal.getsignal(number) == signal.SIG_DFL)]

@@ -19,7 +19,7 @@ State = Literal["succeeded", "failed", "timed-out", "died", "cancelled"]
 
 
 class Given(TypedDict):
-    """Where the kernel finds one input.
+    """Where the kernel finds an input.
 
     ``artifact`` has `digest` and `format`; ``file`` (or folder) has `path`, absolute or relative to the ticket's `cwd`,
     and `digest`; ``missing`` has nothing and binds the name to ``None``. ``gathered`` has what each of many items
@@ -36,7 +36,7 @@ class Given(TypedDict):
 
 
 class Wanted(TypedDict):
-    """What one output is to be stored as."""
+    """What an output is to be stored as."""
 
     kind: OutputKind
     format: str | None
@@ -45,7 +45,7 @@ class Wanted(TypedDict):
 class Source(TypedDict):
     """A file that a step's code reaches: what a worker elsewhere has to have, at the same place in the project.
 
-    ``text`` and ``name`` are those of one of the project's own modules; without them it is a file that code reads.
+    ``text`` and ``name`` are given for one of the project's own modules; without them it is a file that code reads.
     """
 
     path: str
@@ -68,7 +68,7 @@ NOTHING: Warm = {"shared": (), "own": ()}
 
 
 class Publish(TypedDict):
-    """Where people look for what a step run leaves behind."""
+    """The paths at which the executed notebook and the log of a step run are published."""
 
     notebook: str
     log: str
@@ -104,7 +104,7 @@ class Ticket:
     timeout : float or None
         Seconds that the step's code may take; None for no limit.
     kernel : str or None
-        Name of the kernelspec; None for the one of the interpreter that runs the worker.
+        Name of the kernelspec; None for the kernel of the interpreter that runs the worker.
     environment : Mapping of str to str
         Added to the kernel's environment.
     start : str
@@ -220,15 +220,15 @@ class Outcome:
             The document is something else, or of another format version.
         """
         _require(document, OUTCOME)
-        artifacts = {name: Artifact.from_dict(one) for name, one in document["outputs"].items()}
+        artifacts = {name: Artifact.from_dict(artifact) for name, artifact in document["outputs"].items()}
         fault = fault_from_dict(document["fault"]) if document["fault"] else None
-        warnings = tuple(fault_from_dict(one) for one in document["warnings"])
+        warnings = tuple(fault_from_dict(warning) for warning in document["warnings"])
         return cls(**_known(cls, document) | {"outputs": artifacts, "fault": fault, "warnings": warnings})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """A sign of life of a running ticket.
+    """A progress report of a running ticket.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ def fault_from_dict(document: Mapping[str, Any]) -> Fault:
 
 
 def _values(document: Any, left_out: set[str]) -> dict[str, Any]:
-    names = (one.name for one in fields(document) if one.name not in left_out)
+    names = (attribute.name for attribute in fields(document) if attribute.name not in left_out)
     return {name: _plain(getattr(document, name)) for name in names}
 
 
@@ -274,8 +274,8 @@ def _plain(value: Any) -> Any:
 
 
 def _known(cls: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what a newer version of the same format may have added."""
-    names = {one.name for one in fields(cls)}
+    """Return the fields of `document` that `cls` has; a newer version of the format may have added others."""
+    names = {attribute.name for attribute in fields(cls)}
     return {name: value for name, value in document.items() if name in names}
 
 

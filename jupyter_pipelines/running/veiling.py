@@ -1,7 +1,7 @@
-"""Secrets are made unreadable in all that a step shows: in its kernel where it is shown, and once more by its worker.
+"""Redact secrets in all that a step shows: in its kernel before it is sent, and once more in its worker.
 
 Runs inside the kernel, too, so it imports the standard library only. A secret is found as it is, as Python or JSON
-writes it, and as a URL does. Whoever takes a secret apart can show the parts: nothing can prevent that.
+writes it, and as a URL does. Code that takes a secret apart can show the parts: nothing can prevent that.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _PIECE = 1 << 20
 
 
 class Veil:
-    """Makes some texts unreadable.
+    """Replaces secrets in texts, values, notebooks and files.
 
     Parameters
     ----------
     secrets : iterable of str
-        These texts.
+        The texts to redact.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._forms: tuple[str, ...] = ()
-        for one in secrets:
-            self.add(one)
+        for secret in secrets:
+            self.add(secret)
 
     def add(self, secret: str) -> None:
-        """Make one more text unreadable."""
+        """Redact one more text."""
         if len(secret) >= SHORTEST:
             self._forms = tuple(sorted({*self._forms, *_forms(secret)}, key=len, reverse=True))
 
@@ -57,9 +57,9 @@ class Veil:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {self.value(name): self.value(one) for name, one in value.items()}
+            return {self.value(name): self.value(member) for name, member in value.items()}
         if isinstance(value, list | tuple):
-            return [self.value(one) for one in value]
+            return [self.value(element) for element in value]
         return value
 
     def fault(self, fault: Fault) -> Fault:
@@ -73,7 +73,7 @@ class Veil:
         """Take the secrets out of what the cells of a notebook show."""
         if self:
             for cell in notebook.cells:
-                cell.get("outputs", [])[:] = [type(one)(self.value(one)) for one in cell.get("outputs", ())]
+                cell.get("outputs", [])[:] = [type(output)(self.value(output)) for output in cell.get("outputs", ())]
 
     def file(self, path: Path) -> None:
         """Take the secrets out of a file of text, if there are any: what programs print that a step starts."""
@@ -88,13 +88,13 @@ class Veil:
         """Tell whether a secret stands in a file, wherever in it."""
         forms = [form.encode("utf-8", "surrogateescape") for form in self._forms]
         longest = max(map(len, forms), default=1)
-        rest = b""
+        tail = b""
         with path.open("rb") as file:
             while piece := file.read(_PIECE):
-                whole = rest + piece
-                if any(form in whole for form in forms):
+                window = tail + piece
+                if any(form in window for form in forms):
                     return True
-                rest = whole[-longest:]
+                tail = window[-longest:]
         return False
 
 
@@ -106,7 +106,7 @@ def _forms(secret: str) -> set[str]:
 
 
 def veil_of(references: Mapping[str, str], folder: str, environment: Mapping[str, str]) -> Veil:
-    """Return what hides the secrets that `references` lead to; one that is not there cannot be shown either."""
+    """Return a redactor for the secrets that `references` lead to; a secret that is missing cannot be shown either."""
     veil = Veil()
     for reference in references.values():
         try:
@@ -129,18 +129,18 @@ def contained(step: str, output: str) -> Fault:
 # In a step's kernel
 
 HERE = Veil()
-"""What is hidden in this process."""
+"""The redactor of this process."""
 
 
 def hide(secret: str) -> None:
-    """Hide a text in all that this kernel sends from now on."""
+    """Redact a text in all that this kernel sends from now on."""
     if not HERE:
         _watch_messages()
     HERE.add(secret)
 
 
 def _watch_messages() -> None:
-    """Let every message of the kernel pass through the veil: streams, results, errors and replies."""
+    """Redact every message of the kernel: streams, results, errors and replies."""
     module = sys.modules.get("IPython.core.getipython")
     shell = module.get_ipython() if module else None
     session = getattr(getattr(shell, "kernel", None), "session", None)

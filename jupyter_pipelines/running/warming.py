@@ -1,4 +1,4 @@
-"""What the kernels of steps may import ahead of time, found in the text of the steps; nothing is executed.
+"""Determine what the kernels of steps may import ahead of time, from the source of the steps; nothing is executed.
 
 A kernel never has a package loaded that its step does not import itself. Steps that change what an import sees or does
 (the environment, the search path) import everything by themselves.
@@ -49,7 +49,9 @@ def warm_up(steps: Iterable[Step]) -> dict[str, Warm]:
 def imports_of(step: Step) -> Iterator[str]:
     """Yield the installed packages and modules of them that a step imports whenever it runs, each once."""
     texts = (
-        [one.source for one in step.shared] + [one.body for one in step.cells] + [one.source for one in step.modules]
+        [shared_code.source for shared_code in step.shared]
+        + [cell.body for cell in step.cells]
+        + [module.source for module in step.modules]
     )
     if step.kernel is not None or any(_MEDDLING.search(text) for text in texts):
         return
@@ -62,7 +64,7 @@ def _beginnings(names: Sequence[str]) -> Iterable[tuple[str, ...]]:
 
 
 def _split(names: tuple[str, ...], beginnings: Mapping[tuple[str, ...], int]) -> Warm:
-    shared = max((len(one) for one in _beginnings(names) if beginnings[one] > 1), default=0)
+    shared = max((len(beginning) for beginning in _beginnings(names) if beginnings[beginning] > 1), default=0)
     return Warm(shared=list(names[:shared]), own=list(names[shared:]))
 
 
@@ -78,7 +80,7 @@ def _names(node: ast.stmt) -> Iterator[str]:
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
         yield node.module
-        yield from (f"{node.module}.{one.name}" for one in node.names if _is_module(node.module, one.name))
+        yield from (f"{node.module}.{alias.name}" for alias in node.names if _is_module(node.module, alias.name))
 
 
 @lru_cache(maxsize=4096)

@@ -1,7 +1,7 @@
-"""Wishes that a run stops, left in its folder by anybody who may write there, in any process.
+"""Requests to stop a run, written to a file in its folder by any process that may write there.
 
-Nothing is sent to a process: a pid may belong to somebody else by now, and the run may live on another machine. A wish
-is a line in a file beside the run's document; the loop looks at that file in every turn.
+Nothing is sent to a process: a pid may belong to another process by now, and the run may live on another machine. A
+request is a line in a file beside the run's document; the loop looks at that file in every turn.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def leave(folder: Path, *, step: str | None = None, now: bool = False) -> None:
 
 
 class Mailbox:
-    """The wishes for one run, as the run itself reads them.
+    """Reads the stop requests of a run; the run itself does so.
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ class Mailbox:
         self._known: set[tuple[str | None, bool]] = set()
 
     def take(self) -> list[str | None]:
-        """Return the wishes that have come since the last call: names of steps, None for the whole run.
+        """Return the requests that have come since the last call: names of steps, None for the whole run.
 
-        A wish that is not to be waited for stands there twice, as if it had been uttered again at once.
+        A request that says ``now`` is returned twice, as if it had been made again at once.
         """
         try:
             if self._path.stat().st_size <= self._read:
@@ -70,18 +70,18 @@ class Mailbox:
                 content = file.read()
         except OSError:
             return []
-        whole = content[: content.rfind(b"\n") + 1]
-        self._read += len(whole)
-        return [wish for line in whole.splitlines() for wish in self._heard(line)]
+        complete_lines = content[: content.rfind(b"\n") + 1]
+        self._read += len(complete_lines)
+        return [step for line in complete_lines.splitlines() for step in self._heard(line)]
 
     def _heard(self, line: bytes) -> list[str | None]:
         try:
-            wish: Mapping[str, Any] = json.loads(line)
-            step, now = wish["step"], bool(wish["now"])
+            request: Mapping[str, Any] = json.loads(line)
+            step, now = request["step"], bool(request["now"])
         except (ValueError, TypeError, KeyError):
             return []
         if not isinstance(step, str | None) or (step, now) in self._known:
             return []
-        again = now and (step, False) in self._known
+        is_repeated = now and (step, False) in self._known
         self._known |= {(step, now), (step, False)}
-        return [step] if again or not now else [step, step]
+        return [step] if is_repeated or not now else [step, step]

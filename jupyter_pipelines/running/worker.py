@@ -1,4 +1,4 @@
-"""TICKET -> OUTCOME: the same function everywhere, whoever calls it.
+"""TICKET -> OUTCOME: :func:`execute`, which every executor calls.
 
 One ticket at a time in a process: papermill's working directory belongs to the whole process. Nothing here writes a
 record; blobs, the executed notebook and the log are all that an attempt leaves behind.
@@ -27,8 +27,8 @@ from jupyter_pipelines.running.kernels.launching import Forks, NotStarted, StepK
 from jupyter_pipelines.running.kernels.surroundings import step_environment
 from jupyter_pipelines.running.kernels.watching import Cancel, Watch
 from jupyter_pipelines.running.publishing import now
-from jupyter_pipelines.running.settling import Given, Taken, lay_out, nothing_unfinished, take
-from jupyter_pipelines.running.ticket import NOTHING, Outcome, Progress, Ticket, Warm
+from jupyter_pipelines.running.settling import Taken, lay_out, nothing_unfinished, take
+from jupyter_pipelines.running.ticket import NOTHING, Given, Outcome, Progress, Ticket, Warm
 from jupyter_pipelines.running.veiling import veil_of
 from jupyter_pipelines.storing.faults import writing
 from jupyter_pipelines.storing.store import Store
@@ -45,7 +45,7 @@ EXIT_PATIENCE = 5.0
 
 @dataclass(slots=True, kw_only=True)
 class Workplace:
-    """What an attempt holds while it runs; whoever has to end it in a hurry looks here.
+    """The resources that an attempt holds while it runs, so that they can be released at once.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Workplace:
     later : ExitStack
         What is left to do when an outcome is known already.
     changed : callable
-        Called when one of them changed.
+        Called when the kernel has been launched.
     """
 
     cancel: Cancel = field(default_factory=Cancel)
@@ -89,10 +89,10 @@ class Workplace:
         kernel, ahead = self.kernel, self.ahead
         pid = kernel.pid if kernel is not None else 0
         others = (pid, ahead.pid if ahead is not None else 0)
-        found = processes.descendants() if self.alone else []
+        candidates = processes.descendants() if self.alone else []
         if self.forks is not None or not self.alone:
-            found += processes.marked(ATTEMPT, self.mark, session=pid)
-        return [one for one in found if one.pid not in others]
+            candidates += processes.marked(ATTEMPT, self.mark, session=pid)
+        return [process for process in candidates if process.pid not in others]
 
     def remove(self, folder: Path) -> None:
         """Remove a folder of the attempt."""
@@ -115,16 +115,16 @@ def execute(
     ticket : Ticket
         What to run.
     progress : callable
-        Hears of every cell, and of the last line printed now and then; from any thread.
+        Called for every cell, and now and then with the last line printed; from any thread.
     workplace : Workplace or None
-        Through it the attempt can be cancelled; whoever gives it does what is in its ``later``.
+        Through it the attempt can be cancelled; a caller that passes it also closes its ``later``.
     """
     if workplace is None:
-        place = Workplace()
+        own_workplace = Workplace()
         try:
-            return execute(ticket, progress=progress, workplace=place)
+            return execute(ticket, progress=progress, workplace=own_workplace)
         finally:
-            place.later.close()
+            own_workplace.later.close()
     started, clock = now(), time.monotonic()
     try:
         outcome = _attempt(ticket, progress, workplace)
@@ -155,7 +155,7 @@ class Attempt:
     folder : Path
         Private to the attempt.
     progress : callable
-        Hears how it goes.
+        Called with progress reports.
     workplace : Workplace
         What it holds meanwhile.
     stack : ExitStack
@@ -185,9 +185,9 @@ class Attempt:
 
     def run(self) -> Outcome:
         """Run it; what its kernel started has ended when this returns."""
-        given = lay_out(self._ticket, self._store, self._folder)
+        input_specs = lay_out(self._ticket, self._store, self._folder)
         with writing(self._store.root, f"the ticket of step `{self._ticket.step}`"):
-            self._prepare(given)
+            self._prepare(input_specs)
         try:
             kernel = self._stack.enter_context(self._kernel())
         except NotStarted as error:
@@ -201,11 +201,11 @@ class Attempt:
             kernel.shut_down(EXIT_PATIENCE)
         return self._conclude(conduct, self._verdict(conduct))
 
-    def _prepare(self, given: Mapping[str, Given]) -> None:
+    def _prepare(self, input_specs: Mapping[str, Given]) -> None:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.write_bytes(b"")
         # The kernel may be of another Python, which cannot open every store: what it needs is in this folder already.
-        document = self._ticket.to_dict(notebook=False) | {"inputs": dict(given), "store": str(self._store.root)}
+        document = self._ticket.to_dict(notebook=False) | {"inputs": dict(input_specs), "store": str(self._store.root)}
         _write(Path(self._ticket.path), document)
         _write(self._folder / DOCUMENT, {"ticket": self._ticket.path, "log": str(self._log)})
         _write(self._folder / "step.ipynb", self._ticket.notebook)
@@ -213,39 +213,39 @@ class Attempt:
     @contextmanager
     def _kernel(self) -> Iterator[StepKernel]:
         """Start a kernel, and leave nothing of it or of what it started."""
-        ticket, place = self._ticket, self._workplace
+        ticket, workplace = self._ticket, self._workplace
         if not Path(ticket.cwd).is_dir():
             raise NotStarted(f"the folder `{ticket.cwd}` does not exist")
         kernel = self._new_kernel()
-        place.kernel = kernel
-        place.folders.append(kernel.folder)
+        workplace.kernel = kernel
+        workplace.folders.append(kernel.folder)
         try:
-            if place.cancel.asked:
+            if workplace.cancel.asked:
                 raise NotStarted("it is no longer wanted")
             self._report(text="starting the kernel")
             if kernel.process is None:
-                kernel.launch(lambda: place.cancel.asked)
-            place.changed()
+                kernel.launch(lambda: workplace.cancel.asked)
+            workplace.changed()
             _import_papermill()
             if kernel.client is None:
-                kernel.connect(START_TIMEOUT, lambda: place.cancel.asked)
+                kernel.connect(START_TIMEOUT, lambda: workplace.cancel.asked)
             kernel.evaluate(begin({**ticket.late, ATTEMPT: str(self._folder)}, ticket.cwd), START_TIMEOUT)
             yield kernel
         finally:
             kernel.close()
-            processes.end_all(place.strays)
-            place.folders.remove(kernel.folder)
-            place.kernel = None
+            processes.end_all(workplace.strays)
+            workplace.folders.remove(kernel.folder)
+            workplace.kernel = None
 
     def _new_kernel(self) -> StepKernel:
-        """Return a kernel: one that was made ready ahead of time, or one that is yet to be started."""
-        ticket, place = self._ticket, self._workplace
-        sort = sort_of(ticket.kernel, ticket.start or ticket.cwd, ticket.environment, ticket.warm, place.forks)
-        kernel = place.ahead.take(sort, self._log) if place.ahead is not None else None
+        """Return a kernel: a prestarted kernel, or a new one that is yet to be started."""
+        ticket, workplace = self._ticket, self._workplace
+        config = sort_of(ticket.kernel, ticket.start or ticket.cwd, ticket.environment, ticket.warm, workplace.forks)
+        kernel = workplace.ahead.take(config, self._log) if workplace.ahead is not None else None
         if kernel is not None:
             return kernel
-        marked = {**sort.environment, ATTEMPT: str(self._folder)}
-        return StepKernel(name=sort.name, cwd=sort.cwd, environment=marked, log=self._log, forks=sort.forks)
+        marked = {**config.environment, ATTEMPT: str(self._folder)}
+        return StepKernel(name=config.name, cwd=config.cwd, environment=marked, log=self._log, forks=config.forks)
 
     def _conduct(self, kernel: StepKernel) -> Conduct:
         from jupyter_pipelines.running.executing import Conduct
@@ -255,7 +255,7 @@ class Attempt:
         return Conduct(kernel=kernel, watch=watch, report=self._cell, keep=self._keep)
 
     def _keep(self, notebook: Any) -> None:
-        """Put the notebook where people look, as far as it has come."""
+        """Publish the notebook as far as it has been executed."""
         from jupyter_pipelines.running.annotating import publish
 
         self._veil.cells(notebook)
@@ -353,7 +353,7 @@ class Attempt:
         self._report(cell=cell, cells=cells, text=text)
 
     def _tail(self) -> None:
-        """Report the last line printed, if it is another one."""
+        """Report the last line printed, if it has changed."""
         lines = explaining.last_lines(self._log, 1)
         if lines and lines[0] != self._last.text:
             self._report(text=lines[0])
@@ -364,7 +364,7 @@ class Attempt:
 
 
 def sort_of(name: str | None, cwd: str, environment: Mapping[str, str], warm: Warm | None, forks: str | None) -> Sort:
-    """Return what sort of kernel a step needs; forked, if it finds the environment in which packages were imported.
+    """Return the configuration of the kernel that a step needs; forked, if its environment is the fork server's.
 
     Parameters
     ----------
@@ -375,8 +375,8 @@ def sort_of(name: str | None, cwd: str, environment: Mapping[str, str], warm: Wa
     """
     source = None
     if forks is not None and name is None and not environment:
-        known = warm or NOTHING
-        source = Forks(path=forks, shared=tuple(known["shared"]), own=tuple(known["own"]))
+        preimports = warm or NOTHING
+        source = Forks(path=forks, shared=tuple(preimports["shared"]), own=tuple(preimports["own"]))
     return Sort(name=name, cwd=cwd, environment={**step_environment(os.environ), **environment}, forks=source)
 
 

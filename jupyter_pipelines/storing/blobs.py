@@ -43,7 +43,7 @@ that is as good as missing."""
 
 
 class Stored(NamedTuple):
-    """What a put came to: the digest, and the size in bytes."""
+    """Digest and size in bytes of a stored blob."""
 
     digest: str
     size: int
@@ -62,7 +62,7 @@ class Incoming:
     digest : str or None
         Its digest, where it was computed while the file was written; it is not computed again.
     mark : Mark or None
-        What the file looked like then: one that has been changed since is refused.
+        What the file looked like then: a file that has been changed since is refused.
     """
 
     path: Path
@@ -135,19 +135,19 @@ class Blobs:
         OSError
             A file cannot be read.
         """
-        ready: list[Ready] = []
+        staged_blobs: list[Ready] = []
         files = list(files)
         try:
-            ready.extend(map(self._ready, files))
-            self._publish(ready, settled=settled)
+            staged_blobs.extend(map(self._ready, files))
+            self._publish(staged_blobs, settled=settled)
         finally:
-            for file, one in zip(files, ready, strict=False):
-                if one.path != file.path:
-                    remove(one.path)
+            for file, staged in zip(files, staged_blobs, strict=False):
+                if staged.path != file.path:
+                    remove(staged.path)
         for file in files:
             if file.move:
                 remove(file.path)
-        return [Stored(one.digest, one.size) for one in ready]
+        return [Stored(staged.digest, staged.size) for staged in staged_blobs]
 
     def put_bytes(self, content: bytes) -> Stored:
         """Store `content`; see :meth:`put_file`."""
@@ -174,7 +174,7 @@ class Blobs:
         Raises
         ------
         Corrupt
-            Its bytes are not the ones that were stored (JP404); it is put aside.
+            Its bytes have changed since they were stored (JP404); it is quarantined.
         StoreError
             The store does not hold it, or it cannot be checked here (JP405).
         """
@@ -188,7 +188,7 @@ class Blobs:
             file.close()
             raise unknown(f"the output {digest}", algorithm_of(digest))
         try:
-            found = self._digest(digest, file, self._memo)
+            actual_digest = self._digest(digest, file, self._memo)
             file.seek(0)
         except OSError as error:
             file.close()
@@ -196,7 +196,7 @@ class Blobs:
         except BaseException:
             file.close()
             raise
-        if found != digest:
+        if actual_digest != digest:
             file.close()
             raise self._corrupt(digest)
         return file
@@ -225,19 +225,19 @@ class Blobs:
             return "unknown" if is_passing(error) else "corrupt"
 
     def verify_many(self, digests: Iterable[str]) -> dict[str, Condition]:
-        """Tell the same of many blobs: those that were checked before cost one look at the file and no more."""
+        """Tell the same of many blobs; for those checked before, only the status of the file is read."""
         names = {digest: self._name(digest) for digest in digests}
         marks = self._door.marks(names.values())
         later = Later(self._memo)
         known = later.digests(marks)
-        found: dict[str, Condition] = {
+        conditions: dict[str, Condition] = {
             digest: "ok"
             if known.get(name) == digest and is_known(algorithm_of(digest))
             else self._verify(digest, later)
             for digest, name in names.items()
         }
         later.finish()
-        return found
+        return conditions
 
     def verify_folder(self, digest: str) -> Condition:
         """Tell the same of a folder: of its manifest, and of every file in it."""
@@ -248,11 +248,11 @@ class Blobs:
             members = {entry.digest for entry in self.manifest(digest) if entry.digest}
         except StoreError:
             return "corrupt"
-        found = set(self.verify_many(members).values())
-        return next((one for one in _WORST if one in found), "ok")
+        conditions = set(self.verify_many(members).values())
+        return next((worst for worst in _WORST if worst in conditions), "ok")
 
     def quarantine(self, digest: str) -> None:
-        """Put the blob of `digest` aside, unless somebody has healed it meanwhile; never fails."""
+        """Quarantine the blob of `digest`, unless it has been repaired meanwhile; never fails."""
         if self._condition(digest, self._memo) == "corrupt":
             self._door.set_aside(path_of(digest), "its bytes do not have its digest")
 
@@ -266,8 +266,8 @@ class Blobs:
         """
         temporary = self._door.temporary()
         path = self.path(digest)
-        # Taken away first and looked at then: who puts the same bytes meanwhile either finds the blob and touches it,
-        # which is seen here, or finds none and writes it anew.
+        # Renamed first and checked then: a process that puts the same bytes meanwhile either finds the blob and touches
+        # it, which is seen here, or finds none and writes it anew.
         with writing(self._door.root, f"`{path.name}`"), contextlib.suppress(FileNotFoundError):
             os.rename(path, temporary)
             if grace and age(temporary) < grace:
@@ -285,7 +285,7 @@ class Blobs:
         os.utime(self.path(digest), follow_symlinks=False)
 
     def put_folder(self, path: Path, *, move: bool = False) -> Stored:
-        """Store a folder: one blob for each file, and a manifest that names them.
+        """Store a folder: a blob for each file, and a manifest that names them.
 
         Parameters
         ----------
@@ -363,7 +363,7 @@ class Blobs:
         return self._digests(self._door.ls)
 
     def every_digest(self) -> Iterator[str]:
-        """Yield the same for who must not miss one.
+        """Yield the digest of every blob, for callers that must not miss any.
 
         Raises
         ------
@@ -380,7 +380,7 @@ class Blobs:
                     yield digest
 
     def _ready(self, file: Incoming) -> Ready:
-        """Find out what a file's digest is, and copy it if it must not be renamed."""
+        """Compute the digest of a file, and copy the file if it must not be renamed."""
         ready = self._ready_as_it_is(file) if file.move else None
         if ready is not None:
             return ready
@@ -401,7 +401,7 @@ class Blobs:
         return Ready(temporary, writer.digest, writer.size, sure=True)
 
     def _ready_as_it_is(self, file: Incoming) -> Ready | None:
-        """Return the file if it may become a blob by renaming, and holds still."""
+        """Return the file if it may become a blob by renaming, and does not change meanwhile."""
         before = self._movable(file.path)
         if before is None:
             return None
@@ -413,13 +413,13 @@ class Blobs:
         return Ready(file.path, digest, before.st_size, sure=True) if Mark.of(file.path.lstat()) == mark else None
 
     def _publish(self, files: Sequence[Ready], *, settled: bool = True) -> None:
-        """Put files under their digests, unless an unharmed blob is there already: recomputing heals."""
-        fresh = {one.digest: one for one in files}
-        fresh = {digest: one for digest, one in fresh.items() if not self._is_there(digest)}
-        paths = [(one.path, path_of(digest)) for digest, one in fresh.items()]
+        """Put files under their digests, unless an unharmed blob is there already: recomputing repairs."""
+        fresh = {staged.digest: staged for staged in files}
+        fresh = {digest: staged for digest, staged in fresh.items() if not self._is_there(digest)}
+        paths = [(staged.path, path_of(digest)) for digest, staged in fresh.items()]
         self._door.put_all(paths, mode=BLOB_MODE, named=settled)
-        for digest, one in fresh.items():
-            if one.sure and one.size >= LARGE:
+        for digest, staged in fresh.items():
+            if staged.sure and staged.size >= LARGE:
                 self._remember(digest)
 
     def _is_there(self, digest: str) -> bool:
@@ -436,7 +436,7 @@ class Blobs:
         return False
 
     def _remember(self, digest: str) -> None:
-        """Remember that the blob has this digest: its bytes are known and durable, and nobody may write to it."""
+        """Remember that the blob has this digest: its bytes are known and durable, and it is read-only."""
         name = self._name(digest)
         with contextlib.suppress(OSError):
             status = os.lstat(name)
@@ -444,7 +444,7 @@ class Blobs:
                 self._memo.remember(name, Mark.of(status), digest, durable=True)
 
     def _movable(self, path: Path) -> os.stat_result | None:
-        """Return the status of a file that may become a blob by renaming: nobody else has a name for it or holds it."""
+        """Return the status of a file that may become a blob by renaming: no other name and no open writer."""
         try:
             status = path.lstat()
             if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:

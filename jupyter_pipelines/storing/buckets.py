@@ -1,4 +1,4 @@
-"""A bucket as the back of a shared store: S3, Azure, Google Cloud or any other place that fsspec knows.
+"""A bucket as the backend of a shared store: S3, Azure, Google Cloud or any other file system that fsspec knows.
 
 What is in a bucket is immutable: blobs stand under their digests, records under their keys, and a record is put after
 all that it names. Lists are never asked for what there is. Nothing that comes from there is believed: records need a
@@ -34,7 +34,7 @@ _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "abfs": "adlfs", "az": "adlfs", "gs": 
 
 
 class Bucket:
-    """Records and blobs behind a URL; see :class:`jupyter_pipelines.storing.sharing.Back`.
+    """Records and blobs in a bucket; see :class:`jupyter_pipelines.storing.sharing.Back`.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Bucket:
         self._writable: bool | None = None
 
     def prepare(self, *, make: bool) -> None:
-        """Find out whether there is a store, or begin one.
+        """Check whether there is a store, or create it.
 
         Raises
         ------
@@ -62,7 +62,7 @@ class Bucket:
             It cannot be reached or read (JP401), not be written (JP402), or was written by a newer version (JP406).
         """
         try:
-            found = self._files.cat_file(self._at(MARK))
+            content = self._files.cat_file(self._at(MARK))
         except FileNotFoundError:
             if make:
                 with self._putting("a store"):
@@ -70,13 +70,13 @@ class Bucket:
             return
         except Exception as error:
             _connected.cache_clear()
-            way = f"look at its address and at your credentials, {ELSEWHERE}"
-            raise unopenable(self.url, _said(error), way) from error
-        self._check(found)
+            suggestion = f"look at its address and at your credentials, {ELSEWHERE}"
+            raise unopenable(self.url, _said(error), suggestion) from error
+        self._check(content)
 
-    def _check(self, found: bytes) -> None:
+    def _check(self, content: bytes) -> None:
         try:
-            newer = version_of(json.loads(found)["schema"]) > FORMAT
+            newer = version_of(json.loads(content)["schema"]) > FORMAT
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise unopenable(self.url, f"its `{MARK}` is none", f"look at what is there, {ELSEWHERE}") from None
         if newer:
@@ -143,7 +143,7 @@ class Bucket:
         self._put.clear()
 
     def put_blob(self, digest: str, path: Path) -> None:
-        """Make a copy of the file `path` appear as the blob of `digest`, unless an unharmed one is there.
+        """Make a copy of the file `path` appear as the blob of `digest`, unless it is there, unharmed.
 
         Raises
         ------
@@ -159,11 +159,11 @@ class Bucket:
         self._put.add(digest)
 
     def leases(self, door: Folder) -> ClaimedLeases:
-        """Return what lets one process at a time compute a key, on whichever machine it is."""
+        """Return the leases, which let one process at a time compute a key, across machines."""
         return ClaimedLeases(door, Claims(self._files, self._at("leases")))
 
     def _may_put(self) -> bool:
-        """Ask for the right to make what is there already: nothing changes by that."""
+        """Tell whether the user may write, by creating exclusively what is there already: nothing changes by that."""
         try:
             self._files.pipe_file(self._at(MARK), mark(), mode="create")
         except Exception as error:  # noqa: BLE001 - it exists, or whatever the library of a place raises
@@ -194,7 +194,7 @@ class Bucket:
 
 
 class BucketStore(Shared):
-    """A store of the user's own in front of a bucket; fsspec finds out by its scheme where that is."""
+    """A local store in front of a bucket; fsspec chooses its file system by the scheme of the URL."""
 
     @classmethod
     def open(cls, url: str | Path, *, create: bool = True, guarded: bool = True) -> BucketStore:  # noqa: ARG003
@@ -205,7 +205,7 @@ class BucketStore(Shared):
         url : str
             For instance ``s3://bucket/prefix``.
         create : bool
-            Begin a store when there is none.
+            Create the store when there is none.
         guarded : bool
             Nothing is loaded from the bucket in either case.
 
@@ -230,7 +230,7 @@ class BucketStore(Shared):
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """Let whatever a library of a cloud raises be an OSError."""
+    """Turn all that a library of a cloud raises into an OSError."""
     try:
         yield
     except OSError:
@@ -246,8 +246,8 @@ def _opened(url: str) -> tuple[Any, str]:
 
 @lru_cache(maxsize=4)
 def _connected(url: str, process: int, environment: frozenset[tuple[str, str]]) -> tuple[Any, str]:  # noqa: ARG001
-    # A connection does not outlive a fork, and the environment says who asks whom. Files may say so, too: after an
-    # error, when they have perhaps been mended, everything is read again.
+    # A connection does not outlive a fork, and the environment holds credentials and addresses. Files may hold them,
+    # too: after an error, when they have perhaps been corrected, everything is read again.
     scheme = url.partition(":")[0]
     try:
         from fsspec.core import url_to_fs
@@ -262,7 +262,7 @@ def _connected(url: str, process: int, environment: frozenset[tuple[str, str]]) 
 
 
 def _said(error: BaseException) -> str:
-    """Return what an error says, in one line and without what it was caused by."""
+    """Return the message of an error, in a single line and without its cause."""
     with contextlib.suppress(IndexError):
         return str(error).strip().splitlines()[0][:300].rstrip(".")
     return type(error).__name__
@@ -277,11 +277,13 @@ def _is_forbidden(error: Exception) -> bool:
 
 def _no_package(scheme: str, error: Exception) -> Fault:
     package = _PACKAGES.get(scheme)
-    way = f"install it: pip install 'jupyter-pipelines[remote]' {package}" if package else f"look at it, {ELSEWHERE}"
+    suggestion = (
+        f"install it: pip install 'jupyter-pipelines[remote]' {package}" if package else f"look at it, {ELSEWHERE}"
+    )
     return Fault(
         code="JP414",
         message=f"stores at `{scheme}:` cannot be opened: {_said(error)}",
-        suggestion=way,
+        suggestion=suggestion,
     )
 
 

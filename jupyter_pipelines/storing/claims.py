@@ -1,9 +1,9 @@
-"""Leases that machines take from each other: objects that only one of them can make.
+"""Leases across machines: numbered objects in a bucket, each of which only one process can create.
 
-The right to compute a key is an object with a number, and whoever makes the one with the next number has it: the place
-lets one succeed, however many try. It says until when it counts, and its holder says so again and again. A holder that
-is silent for too long has lost it: the next number may be made, and a result is recorded only by whoever has the
-greatest. Where a place cannot make an object for one only, everybody computes: that is slower, and never wrong.
+The right to compute a key is an object with a number, and the process that creates the next number has it: the bucket
+lets one creation succeed, however many try. The object says until when it is valid, and its holder renews it. A holder
+that does not renew it for too long has lost it: the next number may be created, and a result is recorded only by the
+process with the greatest number. Where a bucket has no exclusive creation, every process computes: slower, never wrong.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from jupyter_pipelines.storing.owners import Owner
 
 logger = logging.getLogger(__name__)
 COUNTS = 60.0
-"""Seconds that a claim counts after its holder was last heard of."""
+"""Seconds that a claim is valid after its holder last renewed it."""
 _AGAIN = 15.0
 _MOST_BYTES = 4096
 
 
 class Claims:
-    """The claims in one place.
+    """The claims (leases as numbered objects) of one bucket.
 
     Parameters
     ----------
     files : fsspec file system
-        The place.
+        The file system of the bucket.
     root : str
         Where in it.
     """
@@ -46,7 +46,7 @@ class Claims:
         self._seen: dict[str, tuple[int, bytes, float]] = {}
 
     def claim(self, key: str) -> int | None:
-        """Return the number of a claim of `key`; None if somebody else has it, 0 where nobody can have one."""
+        """Return the number of a claim of `key`; None if another process has it, 0 where claims are impossible."""
         try:
             numbers = self._numbers(key)
         except Exception as error:  # noqa: BLE001 - whatever the library of a place raises
@@ -60,7 +60,7 @@ class Claims:
         except FileExistsError:
             return None
         except Exception as error:  # noqa: BLE001 - whatever the library of a place raises
-            # Places have words of their own for: somebody was faster.
+            # Libraries raise errors of their own when another process was faster.
             if self.last(key) > last:
                 return None
             logger.info("no claim of %s: %s", key, error)
@@ -72,12 +72,12 @@ class Claims:
         return last + 1
 
     def renew(self, key: str, number: int) -> None:
-        """Say that a claim still counts."""
+        """Renew a claim."""
         with contextlib.suppress(Exception):
             self._files.pipe_file(self._path(key, number), _document())
 
     def leave(self, key: str, number: int) -> None:
-        """Say that a claim counts no more."""
+        """Give up a claim."""
         with contextlib.suppress(Exception):
             self._files.pipe_file(self._path(key, number), json.dumps({"until": 0}).encode())
 
@@ -100,18 +100,18 @@ class Claims:
             content = bytes(self._files.cat_file(self._path(key, number), end=_MOST_BYTES))
         except FileNotFoundError:
             return False
-        except Exception:  # noqa: BLE001 - what cannot be read is taken for somebody's
+        except Exception:  # noqa: BLE001 - what cannot be read counts as claimed
             content = b""
         return _until(content) > time.time() and not self._is_silent(key, number, content)
 
     def _is_silent(self, key: str, number: int, content: bytes) -> bool:
-        """Tell whether a claim has said the same for too long, by the clock of this machine."""
+        """Tell whether a claim was not renewed for too long, by the clock of this machine."""
         now = time.monotonic()
-        before = self._seen.get(key)
-        if before is None or before[:2] != (number, content):
+        last_seen = self._seen.get(key)
+        if last_seen is None or last_seen[:2] != (number, content):
             self._seen[key] = (number, content, now)
             return False
-        return now - before[2] > COUNTS
+        return now - last_seen[2] > COUNTS
 
     def _forget(self, key: str, number: int) -> None:
         with contextlib.suppress(Exception):
@@ -140,7 +140,7 @@ class ClaimedLease(Lease):
         self._inner = inner
         self._claims = claims
         self._over = threading.Event()
-        # What is said last has to be that it is over.
+        # The last write has to be the release.
         self._saying = threading.Lock()
         if number:
             threading.Thread(target=self._renew, name="jupyter-pipelines-claim", daemon=True).start()
@@ -152,11 +152,11 @@ class ClaimedLease(Lease):
 
     @property
     def valid(self) -> bool:
-        """Whether nobody has been given the lease since, here or on another machine."""
+        """Whether no other process has been granted the lease since, here or on another machine."""
         return self._inner.valid and (not self.number or self._claims.last(self.key) == self.number)
 
     def release(self) -> None:
-        """Let the next one have it; more than once does no harm."""
+        """Release the lease for the next process; calling it again does no harm."""
         try:
             with self._saying:
                 if self.number and not self._over.is_set():
@@ -179,7 +179,7 @@ class ClaimedLease(Lease):
 
 
 class ClaimedLeases(Leases):
-    """The leases of a store whose back is reached from several machines."""
+    """The leases of a store whose shared backend is reached from several machines."""
 
     def __init__(self, door: Folder, claims: Claims) -> None:
         super().__init__(door)
@@ -200,7 +200,7 @@ class ClaimedLeases(Leases):
                 return ClaimedLease(inner, self._claims, number)
             inner.release()
             if end is not None and time.monotonic() >= end:
-                raise TimeoutError(f"somebody else computes {key}")
+                raise TimeoutError(f"another process computes {key}")
             time.sleep(0.2)
 
 

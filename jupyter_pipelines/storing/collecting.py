@@ -1,9 +1,9 @@
-"""Garbage collection: what no kept run and no step needs goes, once it is old enough.
+"""Garbage collection: remove what no kept run and no step needs, once it is old enough.
 
 Reachability: kept are the runs younger than the age asked for and those still running; the records these name, and the
-newest record of every step of every notebook; the blobs these name, the members of folders included. Whatever is
-younger than the grace period stays in any case: somebody may be about to name it. While a run is live or a key is being
-computed, records and blobs are left alone altogether.
+newest record of every step of every notebook; the blobs these name, the members of folders included. What is
+younger than the grace period stays in any case: another process may be about to name it. While a run is live or a key
+is being computed, records and blobs are left alone altogether.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ GRACE = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """What a collection removed, or would remove.
+    """Report of a garbage collection: what it removed, or would remove.
 
     Parameters
     ----------
     runs, records, blobs : tuple of str
         Ids, keys and digests.
     aside : tuple of str
-        Damaged things that had been put aside.
+        Damaged files that had been quarantined.
     bytes : int
         Size of it all.
     dry_run : bool
@@ -97,14 +97,14 @@ def collect(store: Store, *, older_than: float, grace: float | None = None, dry_
     if busy:
         keys, digests = (), ()
     aside = tuple(name for name in store.door.ls(ASIDE) if age(store.root / ASIDE / name) >= older_than)
-    found = [*(f"{runs.FOLDER}/{run}" for run in sorted(old)), *map(records.path_of, keys)]
-    found += [*map(blobs.path_of, digests), *(f"{ASIDE}/{name}" for name in aside)]
+    removed_paths = [*(f"{runs.FOLDER}/{run}" for run in sorted(old)), *map(records.path_of, keys)]
+    removed_paths += [*map(blobs.path_of, digests), *(f"{ASIDE}/{name}" for name in aside)]
     collected = Collected(
         runs=tuple(sorted(old)),
         records=keys,
         blobs=digests,
         aside=aside,
-        bytes=sum(_size(store.root / path) for path in found),
+        bytes=sum(_size(store.root / path) for path in removed_paths),
         dry_run=dry_run,
         notes=busy,
     )
@@ -137,7 +137,7 @@ def _busy(store: Store) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """All that is kept, read once: what cannot be read at the moment must not look as if nobody needed anything."""
+    """All records and run documents, read once: what cannot be read now must not look as if nothing were needed."""
 
     documents: tuple[dict[str, Any], ...]
     records: Mapping[str, records.StepRecord]
@@ -145,8 +145,8 @@ class _Seen:
 
 def _look(store: Store, old: set[str]) -> _Seen:
     documents = tuple(document for run, document in store.runs.every_document() if run not in old)
-    found = {key: store.records.read(key) for key in store.records.every_key()}
-    return _Seen(documents=documents, records={key: record for key, record in found.items() if record})
+    records_by_key = {key: store.records.read(key) for key in store.records.every_key()}
+    return _Seen(documents=documents, records={key: record for key, record in records_by_key.items() if record})
 
 
 def _unneeded_records(store: Store, seen: _Seen, grace: float) -> Iterator[str]:
@@ -159,17 +159,17 @@ def _unneeded_records(store: Store, seen: _Seen, grace: float) -> Iterator[str]:
 
 def _newest(seen: _Seen) -> set[str]:
     """Return the key of the newest record of every step of every notebook."""
-    found: dict[tuple[str, str | None], records.StepRecord] = {}
+    newest: dict[tuple[str, str | None], records.StepRecord] = {}
     for record in seen.records.values():
         place = (record.step, record.notebook)
-        if place not in found or found[place].created < record.created:
-            found[place] = record
-    return {record.key for record in found.values()}
+        if place not in newest or newest[place].created < record.created:
+            newest[place] = record
+    return {record.key for record in newest.values()}
 
 
-def _unneeded_blobs(store: Store, seen: _Seen, gone: set[str], grace: float) -> Iterator[str]:
-    kept = [record for key, record in seen.records.items() if key not in gone]
-    needed = {artifact.digest for record in kept for artifact in record.outputs.values()}
+def _unneeded_blobs(store: Store, seen: _Seen, removed_keys: set[str], grace: float) -> Iterator[str]:
+    kept_records = [record for key, record in seen.records.items() if key not in removed_keys]
+    needed = {artifact.digest for record in kept_records for artifact in record.outputs.values()}
     needed |= {digest for document in seen.documents for digest in _digests_in(document)}
     needed |= {member for digest in tuple(needed) for member in _members(store, digest)}
     for digest in store.blobs.digests():
@@ -178,11 +178,11 @@ def _unneeded_blobs(store: Store, seen: _Seen, gone: set[str], grace: float) -> 
 
 
 def _members(store: Store, digest: str) -> set[str]:
-    """Return what the folder `digest` names, if it is one; manifests are recognised by how they begin."""
+    """Return what the folder `digest` names, if it is a folder; manifests are recognised by how they begin."""
     try:
         with store.door.open(blobs.path_of(digest)) as file:
             head = file.read(len(_MANIFEST))
-            # Unchecked: a damaged one may keep a blob too many, and what cannot be checked here keeps its own.
+            # Unchecked: a damaged manifest may keep a blob too many, and what cannot be checked here keeps its own.
             entries = folders.decode(head + file.read()) if head == _MANIFEST else ()
     except FileNotFoundError:
         return set()

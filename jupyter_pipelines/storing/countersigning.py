@@ -1,4 +1,4 @@
-"""Signing what is stored already, so that it can be shared."""
+"""Sign records that are stored already, so that they can be shared."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jupyter_pipelines.storing.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Countersigned:
-    """What signing came to.
+    """How many records were signed.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class Countersigned:
     already : int
         Records that had a signature before.
     left_out : int
-        Records whose outputs are missing or damaged: nobody should vouch for these.
+        Records whose outputs are missing or damaged: these must not be signed.
     """
 
     signed: int = 0
@@ -41,7 +41,7 @@ def countersign(store: Store) -> Countersigned:
     Raises
     ------
     StoreError
-        The store is not the user's own (JP413), there is no key or no usable one (JP412), `cryptography` is missing
+        The store is not the user's own (JP413), there is no usable key (JP412), `cryptography` is missing
         (JP411), or the store cannot be read (JP401) or written (JP402, JP403).
     """
     if not store.own:
@@ -54,7 +54,7 @@ def countersign(store: Store) -> Countersigned:
 
 def _countersigned(store: Store, key: str) -> str:
     record = store.records.read(key)
-    if record is None or any(one != "ok" for one in store.intact_many(record.outputs.values()).values()):
+    if record is None or any(condition != "ok" for condition in store.intact_many(record.outputs.values()).values()):
         return "left_out"
     if record.signature is not None:
         return "already"

@@ -1,4 +1,4 @@
-"""Digests of files and folders, and when a remembered one may be believed.
+"""Digests of files and folders, and when a cached digest is valid.
 
 A digest begins with the name of its algorithm. Small contents have SHA-256 everywhere; large ones have BLAKE3 where the
 package of that name is installed, which is several times as fast. What was digested in one way is checked in that way,
@@ -57,16 +57,16 @@ class Mark:
         inode, size, mtime_ns, ctime_ns = map(int, numbers)
         return cls(inode=inode, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
 
-    def settled(self, horizon: Horizon) -> bool:
-        """Tell whether a change after the moment of `horizon` is sure to change the mark.
+    def settled(self, cutoff: Horizon) -> bool:
+        """Tell whether a change after the moment of `cutoff` is sure to change the mark.
 
         Clocks of file systems are coarse (two seconds on some): a file changed just before its bytes were read might
         be changed once more without its times moving.
         """
-        if horizon.before_ns > horizon.coarse_ns and self.ctime_ns % 1_000_000:
-            return horizon.is_past(self.ctime_ns)
-        now_ns = horizon.coarse_ns + disks.UNSETTLED_NS
-        return horizon.is_past(self.ctime_ns) and abs(self.mtime_ns - now_ns) >= disks.UNSETTLED_NS
+        if cutoff.before_ns > cutoff.coarse_ns and self.ctime_ns % 1_000_000:
+            return cutoff.is_past(self.ctime_ns)
+        now_ns = cutoff.coarse_ns + disks.UNSETTLED_NS
+        return cutoff.is_past(self.ctime_ns) and abs(self.mtime_ns - now_ns) >= disks.UNSETTLED_NS
 
 
 class Memo(Protocol):
@@ -81,12 +81,12 @@ class Memo(Protocol):
     def remember(self, path: str, mark: Mark, digest: str, *, durable: bool = False) -> None:
         """Remember the digest of `path`; beyond the next start of the machine only if its bytes are on the disk."""
 
-    def remember_all(self, these: Iterable[tuple[str, Mark, str, bool]]) -> None:
-        """Do the same with many files at once: path, mark, digest, and whether it is durable."""
+    def remember_all(self, digests: Iterable[tuple[str, Mark, str, bool]]) -> None:
+        """Remember the digests of many files at once: path, mark, digest, and whether it is durable."""
 
 
 class Later:
-    """Asks a memo at once, and tells it at the end, which takes less time for many files.
+    """Reads a digest cache at once, and writes to it in one batch at the end, which is faster for many files.
 
     Parameters
     ----------
@@ -99,37 +99,37 @@ class Later:
         self._told: list[tuple[str, Mark, str, bool]] = []
 
     def digest(self, path: str, mark: Mark) -> str | None:
-        """Return what the memo has."""
+        """Return what the memo has remembered."""
         return self._memo.digest(path, mark) if self._memo else None
 
     def digests(self, marks: Mapping[str, Mark]) -> Mapping[str, str]:
-        """Return what the memo has."""
+        """Return what the memo has remembered."""
         return self._memo.digests(marks) if self._memo else {}
 
     def remember(self, path: str, mark: Mark, digest: str, *, durable: bool = False) -> None:
         """Keep it for the end."""
         self._told.append((path, mark, digest, durable))
 
-    def remember_all(self, these: Iterable[tuple[str, Mark, str, bool]]) -> None:
+    def remember_all(self, digests: Iterable[tuple[str, Mark, str, bool]]) -> None:
         """Keep them for the end."""
-        self._told.extend(these)
+        self._told.extend(digests)
 
     def finish(self) -> None:
-        """Tell the memo."""
+        """Write the collected digests to the memo."""
         if self._memo and self._told:
             self._memo.remember_all(self._told)
             self._told = []
 
 
 class Hash:
-    """A digest in the making. Which algorithm it is shows when the content turns out to be large.
+    """An incremental hash that chooses its algorithm by the size of the content.
 
     Parameters
     ----------
     algorithm : str or None
-        The one to use; None lets the size decide.
+        The algorithm to use; None lets the size decide.
     threads : bool
-        Large pieces may be shared among processors; for small ones that takes longer than it saves.
+        Large pieces may be shared among processors; for small pieces that takes longer than it saves.
     """
 
     def __init__(self, algorithm: str | None = None, *, threads: bool = False) -> None:
@@ -169,14 +169,14 @@ class HashingWriter:
     file : BinaryIO
         Where the bytes go.
     pace : Pace or None
-        Keeps the disk busy meanwhile; whoever gives one finishes it.
+        Keeps the disk busy meanwhile; the caller finishes it.
 
     Attributes
     ----------
     size : int
         How many bytes were written.
     error : OSError or None
-        What the operating system said when a write failed; whoever wraps errors of writing loses it otherwise.
+        What the operating system said when a write failed; callers that wrap errors of writing lose it otherwise.
     """
 
     closed = False
@@ -236,7 +236,7 @@ class HashingWriter:
         return False
 
     def close(self) -> None:
-        """Do nothing: who opened the file closes it."""
+        """Do nothing: the opener of the file closes it."""
 
     @property
     def digest(self) -> str:
@@ -300,7 +300,7 @@ def digest_file(path: Path, memo: Memo | None = None) -> str:
     path : Path
         The file.
     memo : Memo or None
-        Where digests are remembered. One is believed while inode, size, mtime and ctime are the same, and was only
+        Where digests are remembered. A digest is valid while inode, size, mtime and ctime are the same, and was only
         remembered if a later change was sure to show in them.
 
     Raises
@@ -314,14 +314,14 @@ def digest_file(path: Path, memo: Memo | None = None) -> str:
 
 def remembered(paths: Iterable[Path], memo: Memo | None) -> dict[Path, str]:
     """Return the digests of those files that need not be read again, all of them asked about at once."""
-    found = {}
+    candidates = {}
     for path in paths if memo else ():
         with contextlib.suppress(OSError):
             status = path.stat()
             if stat.S_ISREG(status.st_mode):
-                found[path] = (os.path.abspath(path), Mark.of(status))
-    known = memo.digests(dict(found.values())) if memo else {}
-    return {path: known[name] for path, (name, mark) in found.items() if _serves(known.get(name), mark, None)}
+                candidates[path] = (os.path.abspath(path), Mark.of(status))
+    known = memo.digests(dict(candidates.values())) if memo else {}
+    return {path: known[name] for path, (name, mark) in candidates.items() if _serves(known.get(name), mark, None)}
 
 
 def digest_open(
@@ -338,18 +338,18 @@ def digest_open(
     memo : Memo or None
         Where digests are remembered.
     algorithm : str or None
-        The one to use; None lets the size decide.
+        The algorithm to use; None lets the size decide.
     sealed : bool
-        Nobody may change the file: if it is large, it is remembered beyond the next start of the machine.
+        The file is read-only: if it is large, it is remembered beyond the next start of the machine.
     """
     status = os.fstat(file.fileno())
     mark = Mark.of(status)
     known = memo.digest(name, mark) if memo else None
     if _serves(known, mark, algorithm):
         return str(known)
-    horizon = disks.horizon(status.st_dev)
+    cutoff = disks.horizon(status.st_dev)
     digest = _hash(file, algorithm or for_size(mark.size), mark.size)
-    if memo and mark.settled(horizon) and Mark.of(os.fstat(file.fileno())) == mark:
+    if memo and mark.settled(cutoff) and Mark.of(os.fstat(file.fileno())) == mark:
         memo.remember(name, mark, digest, durable=sealed and mark.size >= LARGE and _is_on_disk(file))
     return digest
 
@@ -383,15 +383,15 @@ def _blocks(file: BinaryIO, size: int) -> Iterator[memoryview]:
 
 
 def _ahead(file: BinaryIO) -> Iterator[memoryview]:
-    """Yield a large file block by block, while another thread reads the next one."""
+    """Yield a large file block by block, while another thread reads the next block."""
     from concurrent.futures import ThreadPoolExecutor
 
     read = file.readinto  # type: ignore[attr-defined]
-    this, other = memoryview(bytearray(_BLOCK_IN_PARALLEL)), memoryview(bytearray(_BLOCK_IN_PARALLEL))
+    current, following = memoryview(bytearray(_BLOCK_IN_PARALLEL)), memoryview(bytearray(_BLOCK_IN_PARALLEL))
     with ThreadPoolExecutor(1) as reader:
-        size = read(this)
+        size = read(current)
         while size:
-            coming = reader.submit(read, other)
-            yield this[:size]
-            size = coming.result()
-            this, other = other, this
+            next_read = reader.submit(read, following)
+            yield current[:size]
+            size = next_read.result()
+            current, following = following, current

@@ -1,6 +1,6 @@
-"""What is known of the disk that a file lies on: when its clock tells two changes apart, and how to write to it fast.
+"""Features of the file system of a file: granularity of its times, reservation of space, shared blocks.
 
-What is not known is taken for the worst: a disk somewhere in the network, with a clock of its own that counts in
+An unknown file system is taken for the worst: a disk somewhere in the network, with a clock of its own that counts in
 seconds.
 """
 
@@ -19,14 +19,14 @@ from typing import Any, BinaryIO, NamedTuple
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _LOCAL = frozenset({"bcachefs", "btrfs", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
-"""They take the time of a change from this kernel, in nanoseconds."""
+"""File systems that take the time of a change from this kernel, in nanoseconds."""
 
 _FINE = frozenset({"btrfs", "ext4", "tmpfs", "xfs"})
 _FINE_SINCE = (6, 13)
-"""From here on a change gets a time of its own when somebody has asked for the time of the one before."""
+"""Linux version from which a change gets a new time when the time of the previous change was read."""
 
 _RESERVING = frozenset({"ext4", "xfs"})
-"""Room is reserved at once there; the C library makes up for it elsewhere by writing to every block."""
+"""File systems that reserve space at once; elsewhere the C library writes to every block instead."""
 
 UNSETTLED_NS = 2_000_000_000
 _COARSE_CLOCK = 5
@@ -38,7 +38,7 @@ _BLOCK = 1 << 20
 
 
 class Horizon(NamedTuple):
-    """Before when a file must have changed last, so that its next change is sure to be seen.
+    """The time before which a file must have changed last, so that its next change is sure to be seen.
 
     Parameters
     ----------
@@ -52,16 +52,16 @@ class Horizon(NamedTuple):
     coarse_ns: int
 
     def is_past(self, time_ns: int) -> bool:
-        """Tell whether a file lies behind it whose last change has this time; one without nanoseconds is coarse."""
+        """Tell whether a file whose last change has this time is safe; a time without nanoseconds is coarse."""
         return time_ns < (self.before_ns if time_ns % 1_000_000 else self.coarse_ns)
 
 
 def horizon(device: int) -> Horizon:
-    """Return the horizon of this moment for files on `device`; to be asked for before a file is read.
+    """Return the cutoff of this moment for files on `device`; to be asked for before a file is read.
 
     The kernel gives a change the time of its last tick (4 ms ago at most on most machines), and that very clock can be
     read: what changed before its reading can only change again with a later time. Since Linux 6.13 nothing has to be
-    waited for at all, because files whose time was looked at get a finer one.
+    waited for at all, because files whose time was read get a finer time.
     """
     kind = kind_of(device)
     coarse = time.time_ns() - UNSETTLED_NS
@@ -73,14 +73,14 @@ def horizon(device: int) -> Horizon:
 
 
 def next_tick(status: os.stat_result) -> Horizon:
-    """Return the horizon for a file that has just changed, after a wait for the kernel's next tick if need be."""
-    found = horizon(status.st_dev)
+    """Return the cutoff for a file that has just changed, after a wait for the kernel's next tick if need be."""
+    cutoff = horizon(status.st_dev)
     for _ in range(_TICKS):
-        if not found.coarse_ns < found.before_ns <= status.st_ctime_ns:
+        if not cutoff.coarse_ns < cutoff.before_ns <= status.st_ctime_ns:
             break
         time.sleep(0.001)
-        found = horizon(status.st_dev)
-    return found
+        cutoff = horizon(status.st_dev)
+    return cutoff
 
 
 def is_local(device: int) -> bool:
@@ -93,24 +93,24 @@ def kind_of(device: int) -> str:
     number = (os.major(device), os.minor(device))
     second = int(time.monotonic())
     # What is mounted is looked up once a second, and when it is not there.
-    found = _mounted(_MOUNTS, second).get(number)
-    if found is None:
+    kind = _mounted(_MOUNTS, second).get(number)
+    if kind is None:
         _mounted.cache_clear()
-        found = _mounted(_MOUNTS, second).get(number)
-    return found or ""
+        kind = _mounted(_MOUNTS, second).get(number)
+    return kind or ""
 
 
 @functools.lru_cache(maxsize=1)
 def _mounted(path: Path, second: int) -> Mapping[tuple[int, int], str]:  # noqa: ARG001 - only to forget it then
-    found = {}
+    mounts = {}
     try:
         text = path.read_text("utf-8", "surrogateescape")
     except OSError:
         return {}
     for line in text.splitlines():
         major, _, minor = line.split(" ", 3)[2].partition(":")
-        found[(int(major), int(minor))] = line.rpartition(" - ")[2].partition(" ")[0]
-    return found
+        mounts[(int(major), int(minor))] = line.rpartition(" - ")[2].partition(" ")[0]
+    return mounts
 
 
 @functools.cache
@@ -120,9 +120,9 @@ def _kernel() -> tuple[int, ...]:
 
 
 class Pace:
-    """Lets a disk keep up with a file that is being written: its room is reserved, and writing begins at once.
+    """Starts the write-back of a file while it is being written, and reserves its space.
 
-    Without it the whole file waits in memory until somebody waits for it, and then takes as long once more.
+    Without it the whole file stays in memory until it is flushed, which then takes as long once more.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class Pace:
             os.posix_fallocate(self._handle, start, _RESERVED)
             self._end = start + _RESERVED
         except OSError:
-            # There may be room for the rest of the file, just not for that much; what is written will tell.
+            # There may be space for the rest of the file, just not for that much; the next write will show.
             self._end = self._end or -1
 
 
@@ -171,7 +171,7 @@ def _begin_writing(handle: int, start: int, size: int) -> None:
 
 @functools.cache
 def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
-    """Return a function of the C library that Python has no word for; None where there is none."""
+    """Return ``sync_file_range`` of the C library, which Python lacks; None where there is none."""
     if platform.system() != "Linux":
         return None
     import ctypes
@@ -183,7 +183,7 @@ def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
 
 
 def is_open_for_writing(handle: int) -> bool:
-    """Tell whether anybody has the file open for writing, or mapped; False where that cannot be known.
+    """Tell whether any process has the file open for writing, or mapped; False where that is unknown.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def is_open_for_writing(handle: int) -> bool:
         import fcntl
         import signal
 
-        # Should somebody open it meanwhile, the kernel sends this, which does nothing.
+        # When another process opens it meanwhile, the kernel sends this, which does nothing.
         fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)  # type: ignore[attr-defined, unused-ignore]
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # type: ignore[attr-defined, unused-ignore]
     except BlockingIOError:

@@ -1,6 +1,6 @@
-"""The door of a store: a folder reached by relative paths only.
+"""The file system of a store: a folder reached by relative paths only.
 
-:class:`Door` has the shape of fsspec's file systems, so that a store in a bucket can stand behind it one day.
+:class:`Door` has the shape of fsspec's file systems, so that a store in a bucket can implement it one day.
 :class:`Folder` is the local one. Nothing appears under its final name before every byte of it is on the disk: it is
 written to ``tmp/``, flushed, renamed, and the folder that holds the name is flushed, too.
 """
@@ -33,11 +33,11 @@ _FILE_MODE = 0o600
 _AT_ONCE = 16
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0)
-"""For a pipe that stands where a file belongs, and that nobody writes to."""
+"""For a pipe that stands where a file belongs, and that has no writer."""
 
 
 class Door(Protocol):
-    """What a store asks of the place it lives in; paths are relative, with ``/``."""
+    """The file operations that a store needs; paths are relative, with ``/``."""
 
     def open(self, path: str) -> BinaryIO:
         """Open the file at `path` for reading."""
@@ -59,7 +59,7 @@ class Door(Protocol):
 
 
 class Folder:
-    """A local folder as a door.
+    """A local folder as the file system of a store.
 
     Parameters
     ----------
@@ -124,15 +124,15 @@ class Folder:
     def marks(self, names: Iterable[str]) -> dict[str, Mark]:
         """Return :meth:`mark` of many files, without those that have none; each folder is looked at once."""
         plain: dict[str, bool] = {}
-        found = {}
+        marks = {}
         for name in names:
             folder = name.rpartition("/")[0]
             if folder not in plain:
                 plain[folder] = _is(stat.S_ISDIR, folder) is not None
             status = _is(stat.S_ISREG, name) if plain[folder] else None
             if status is not None:
-                found[name] = Mark.of(status)
-        return found
+                marks[name] = Mark.of(status)
+        return marks
 
     def ls(self, path: str) -> list[str]:
         """Return the names in the folder `path`, sorted; nothing when it cannot be read."""
@@ -142,7 +142,7 @@ class Folder:
             return []
 
     def names(self, path: str) -> list[str]:
-        """Return the same for who is going to remove what is not among them.
+        """Return the names in the folder `path`, for callers that remove what is not among them.
 
         Raises
         ------
@@ -187,7 +187,7 @@ class Folder:
         self.put_all([(local, path)], mode=mode)
 
     def put_all(self, files: Sequence[tuple[Path, str]], *, mode: int = _FILE_MODE, named: bool = True) -> None:
-        """Do the same with several files; none has its name before the bytes of all are on the disk.
+        """Make several files appear; none has its name before the bytes of all are on the disk.
 
         Parameters
         ----------
@@ -222,9 +222,9 @@ class Folder:
         StoreError
             The disk refuses.
         """
-        shelves = {self.locate(path).parent for path in paths}
-        with writing(self.root, f"{len(shelves)} folders"):
-            at_once(sync_folder, list({*shelves, *(shelf.parent for shelf in shelves), self.root}))
+        folders = {self.locate(path).parent for path in paths}
+        with writing(self.root, f"{len(folders)} folders"):
+            at_once(sync_folder, list({*folders, *(folder.parent for folder in folders), self.root}))
 
     def mv(self, source: str, target: str) -> None:
         """Rename `source` to `target`."""
@@ -240,20 +240,20 @@ class Folder:
             if not target.is_dir() or target.is_symlink():
                 target.unlink(missing_ok=True)
                 return
-            # Renamed first, so that nobody sees half a folder.
-            doomed = self.temporary()
-            os.rename(target, doomed)
-        remove(doomed)
+            # Renamed first, so that no process sees half a folder.
+            trash = self.temporary()
+            os.rename(target, trash)
+        remove(trash)
 
     def temporary(self, suffix: str = "") -> Path:
-        """Return a path in ``tmp/`` that nobody else uses, marked with its owner; its folder exists."""
+        """Return a unique path in ``tmp/``, marked with its owner; its folder exists."""
         folder = self.locate(f"{TEMPORARY}/x").parent
         with writing(self.root, "a temporary file"):
             make_folder(folder)
         return folder / f"{Owner.current().token()}.{secrets.token_hex(8)}{suffix}"
 
     def set_aside(self, path: str, why: str) -> None:
-        """Move what is at `path` out of the way, without ever failing."""
+        """Quarantine what is at `path`, without ever failing."""
         name = f"{path.rpartition('/')[2]}.{time.time_ns()}.{secrets.token_hex(4)}"
         logger.info("put aside %s of the store %s: %s", path, self.root, why)
         with contextlib.suppress(StoreError):
@@ -272,7 +272,7 @@ class Folder:
 
 
 def create(path: Path) -> BinaryIO:
-    """Create the file `path`, which must not exist, readable for nobody else, and open it for writing."""
+    """Create the file `path`, which must not exist, readable for its owner only, and open it for writing."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS, _FILE_MODE)
     return os.fdopen(handle, "wb")
 
@@ -289,7 +289,7 @@ def settle(paths: Sequence[Path], mode: int) -> None:
 
 
 def at_once(act: Callable[[Path], None], paths: Sequence[Path]) -> None:
-    """Wait for the disk with several paths at once: it writes them down together, in the time that one takes."""
+    """Call `act` with several paths in parallel: the disk flushes them together, in the time of a single flush."""
     if len(paths) < 2:
         for path in paths:
             act(path)
@@ -310,12 +310,12 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder `path` and those above it, open to nobody else, and wait until their names are on the disk."""
+    """Make the folder `path` and those above it, closed to other users, and wait until their names are on the disk."""
     make_folders([path])
 
 
 def make_folders(paths: Iterable[Path], *, named: bool = True) -> None:
-    """Do the same for several folders; wait only if `named`."""
+    """Make several folders and those above them; wait for their names only if `named`."""
     changed: dict[Path, None] = {}
     for path in dict.fromkeys(paths):
         _make_folder(path, changed)

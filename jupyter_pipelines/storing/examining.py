@@ -1,7 +1,7 @@
-"""Examining a store: every byte is read, whatever is remembered of it, and what is not as it should be is told.
+"""Check a store (fsck): read every byte, whatever is cached of it, and report what is damaged or untrusted.
 
-Nothing depends on it: a damaged entry is a miss wherever it is met. It finds damage before anybody meets it, and
-damage that file systems do not show: bits that changed on the disk while size and times stayed what they were.
+Nothing depends on it: a damaged entry is a miss wherever it is read. It finds damage before a run does, and damage
+that file systems do not show: bits that changed on the disk while size and times stayed what they were.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _ROOMS = (blobs.FOLDER, records.FOLDER, runs.FOLDER)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something in a store that is not as it should be.
+    """A problem with a file or folder of a store.
 
     Parameters
     ----------
     kind : {"damaged", "untrusted", "unchecked"}
-        Other bytes than were stored, or none; written by somebody else, perhaps; not to be known here.
+        Other bytes than were stored, or none; perhaps written by another user; cannot be checked here.
     path : str
         Where it is, relative to the store.
     why : str
@@ -62,7 +62,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """What an examination came to.
+    """Report of a check of a store.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Examined:
     blobs, records, runs : int
         How many were looked at.
     shared : bool
-        It is a store that several people write to: signatures decide what is used.
+        It is a store that several users write to: signatures decide what is used.
     """
 
     store: str
@@ -86,7 +86,7 @@ class Examined:
     @property
     def code(self) -> int:
         """The exit code: 1 damaged, 2 untrusted, 4 cannot be checked, and sums of these; without what is repaired."""
-        return sum({BITS[one.kind] for one in self.findings if not one.repaired})
+        return sum({BITS[finding.kind] for finding in self.findings if not finding.repaired})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as a document."""
@@ -96,22 +96,22 @@ class Examined:
             "code": self.code,
             "shared": self.shared,
             "looked_at": {"blobs": self.blobs, "records": self.records, "runs": self.runs},
-            "counts": {kind: sum(one.kind == kind for one in self.findings) for kind in BITS},
-            "findings": [one.to_dict() for one in self.findings],
+            "counts": {kind: sum(finding.kind == kind for finding in self.findings) for kind in BITS},
+            "findings": [finding.to_dict() for finding in self.findings],
         }
 
 
 def examine(url: str | Path, *, repair: bool = False) -> Examined:
-    """Read everything in a store and tell what is not as it should be.
+    """Read everything in a store and report what is damaged, untrusted or cannot be checked.
 
     Parameters
     ----------
     url : str or Path
         The store; it is not made if there is none.
     repair : bool
-        Put aside what is damaged, and records that somebody else may have written; close folders to others. In a
-        shared store folders stay open, and of records only those go that nobody trusted has signed: what the others
-        name stays.
+        Quarantine what is damaged, and records that another user may have written; close folders to others. In a
+        shared store folders stay open, and only records without a trusted signature are quarantined: what the other
+        records name stays.
 
     Raises
     ------
@@ -132,9 +132,9 @@ def examine(url: str | Path, *, repair: bool = False) -> Examined:
 
 
 def _looked_at(store: Store) -> tuple[Store, Trust | None, bool]:
-    """Return the store to look at, whose records may be in it where several people write to it, and if it is a front.
+    """Return the store to check, the trust policy of a shared store, and whether it is a local cache.
 
-    What a front lacks may be behind it.
+    What a local cache lacks may be in the backend.
     """
     if isinstance(store, Shared):
         if isinstance(store.back, Shelves):
@@ -145,7 +145,7 @@ def _looked_at(store: Store) -> tuple[Store, Trust | None, bool]:
 
 
 class _Examination:
-    """One look at a store."""
+    """A single check of a store."""
 
     def __init__(self, store: Store, trust: Trust | None, is_front: bool, *, repair: bool) -> None:
         self._store = store
@@ -165,7 +165,7 @@ class _Examination:
         findings += [*self._records(keys), *self._strange(records.FOLDER, keys, records.path_of)]
         names = self._store.runs.names()
         findings += self._runs(names)
-        if any(one.repaired for one in findings):
+        if any(finding.repaired for finding in findings):
             self._forget_index()
         return Examined(
             store=str(self._store.root),
@@ -211,12 +211,12 @@ class _Examination:
                 self._bad.add(digest)
                 yield self._damaged(blobs.path_of(digest), "its bytes do not have the digest they are named by")
 
-    def _strange(self, room: str, names: Iterable[str], path_of: Any) -> Iterator[Finding]:
-        """Yield what is in a room and does not belong there."""
+    def _strange(self, top_folder: str, names: Iterable[str], path_of: Any) -> Iterator[Finding]:
+        """Yield the files of a top-level folder that do not belong there."""
         known = {path_of(name) for name in names}
-        for shelf in self._store.door.ls(room):
-            for name in self._store.door.ls(f"{room}/{shelf}"):
-                path = f"{room}/{shelf}/{name}"
+        for shelf in self._store.door.ls(top_folder):
+            for name in self._store.door.ls(f"{top_folder}/{shelf}"):
+                path = f"{top_folder}/{shelf}/{name}"
                 if path not in known:
                     yield self._damaged(path, "no such file belongs into a store")
 
@@ -258,8 +258,8 @@ class _Examination:
         members = self._members(digest) if is_folder else ()
         if members is None:
             return "corrupt"
-        found = {self._condition(member, False) for member in members}
-        return next((one for one in ("corrupt", "missing") if one in found), "unknown")
+        conditions = {self._condition(member, False) for member in members}
+        return next((condition for condition in ("corrupt", "missing") if condition in conditions), "unknown")
 
     def _members(self, digest: str) -> tuple[str, ...] | None:
         try:
@@ -288,14 +288,14 @@ class _Examination:
         return self._put_aside(Finding(kind="damaged", path=path, why=why))
 
     def _put_aside(self, finding: Finding) -> Finding:
-        """Put aside what was found, where that was asked for."""
+        """Quarantine the file of a finding, where a repair was requested."""
         if not self._repair:
             return finding
         self._store.door.set_aside(finding.path, finding.why)
         return replace(finding, repaired=not self._store.door.exists(finding.path))
 
     def _forget_index(self) -> None:
-        """Remove the index: it may remember what is no longer there, and is made anew by whoever asks it next."""
+        """Remove the index: it may remember what is no longer there, and is made anew at the next query."""
         self._store.index.close()
         for ending in ("", "-wal", "-shm", "-journal"):
             remove(self._store.root / f"{index.NAME}{ending}")
@@ -305,13 +305,17 @@ def _folders(store: Store) -> Iterator[str]:
     """Yield the folders of a store whose content is believed; first the store itself, as the empty path."""
     if os.path.isdir(store.root):
         yield ""
-    for room in filter(lambda room: os.path.isdir(store.root / room), _ROOMS):
-        yield room
-        yield from (f"{room}/{name}" for name in store.door.ls(room) if os.path.isdir(store.root / room / name))
+    for top_folder in filter(lambda top_folder: os.path.isdir(store.root / top_folder), _ROOMS):
+        yield top_folder
+        yield from (
+            f"{top_folder}/{name}"
+            for name in store.door.ls(top_folder)
+            if os.path.isdir(store.root / top_folder / name)
+        )
 
 
 def _writable(path: Path) -> str:
-    """Return why somebody else may have written to a folder; empty if nobody can have."""
+    """Return why another user may have written to a folder; empty if that is impossible."""
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
         return "it is a link to somewhere else"
@@ -324,5 +328,5 @@ def _foreign(path: Path) -> str:
         owner = path.lstat().st_uid
     except OSError:
         return ""
-    mine = os.geteuid() if hasattr(os, "geteuid") else owner
-    return "" if owner == mine else f"it belongs to another user: uid {owner}"
+    own_uid = os.geteuid() if hasattr(os, "geteuid") else owner
+    return "" if owner == own_uid else f"it belongs to another user: uid {owner}"

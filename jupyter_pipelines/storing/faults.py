@@ -1,4 +1,4 @@
-"""What the operating system says, told as what the user can do about it."""
+"""Turn errors of the operating system into error messages that say what the user can do."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def unwritable(error: OSError, root: Path, what: str) -> StoreError:
 
 
 def unopenable(root: Path | str, why: str, suggestion: str, notes: tuple[str, ...] = ()) -> StoreError:
-    """Return the error to raise when there is no store to be had at `root`."""
+    """Return the error to raise when the store at `root` cannot be opened."""
     message = f"the store `{root}` cannot be opened: {why}"
     return StoreError(Fault(code="JP401", message=message, suggestion=suggestion, notes=notes))
 
 
 def unreadable(error: OSError, root: Path, what: str) -> StoreError:
-    """Return the error to raise when it matters what `what` in the store holds, and it cannot be read."""
+    """Return the error to raise when `what` in the store is needed and cannot be read."""
     return StoreError(
         Fault(
             code="JP401",
@@ -107,7 +107,7 @@ def unknown(what: str, algorithm: str) -> StoreError:
 
 
 def damaged(what: str, notes: tuple[str, ...] = ()) -> Corrupt:
-    """Return the error to raise when stored bytes are not the ones that were stored."""
+    """Return the error to raise when stored bytes have changed since they were stored."""
     return Corrupt(
         Fault(
             code="JP404",
@@ -126,7 +126,9 @@ def reason(error: OSError) -> str:
 
 def _store_of(folder: Path) -> Path:
     """Return the store that `folder` is part of, or `folder` itself."""
-    return next((one for one in (folder, *folder.parents) if os.path.isfile(one / "format.json")), folder)
+    return next(
+        (directory for directory in (folder, *folder.parents) if os.path.isfile(directory / "format.json")), folder
+    )
 
 
 def _too_large(error: OSError, root: Path, what: str) -> Fault:

@@ -19,7 +19,7 @@ SCHEMA = "jupyter-pipelines/folder/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Something in a folder.
+    """A file or an empty folder in a manifest.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def walk(folder: Path) -> Iterator[Entry]:
 
 
 def digest_folder(folder: Path, memo: Memo | None = None) -> str:
-    """Return the digest of `folder`: the one that it has as an output, too.
+    """Return the digest of `folder`, which it has as an output, too.
 
     Raises
     ------

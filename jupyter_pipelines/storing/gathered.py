@@ -1,7 +1,7 @@
-"""What a step over many items came to, as one artifact that names the artifacts of all items.
+"""The results of a ``--foreach`` step as a single artifact that names the artifacts of all items.
 
-It is kept as a folder is: a manifest of digests, with one entry more that says which item is which. Whatever checks,
-keeps or removes folders and what is in them does so with these, too.
+It is kept as a folder is: a manifest of digests, with an additional entry that says which item is which. All code that
+checks, keeps or removes folders and their files treats gathered artifacts alike.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Key = Sequence[tuple[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a gathered artifact names.
+    """The contents of a gathered artifact.
 
     Parameters
     ----------
@@ -44,26 +44,26 @@ class Contents:
 
 
 def put(store: Store, items: Sequence[tuple[Key, Artifact | None]]) -> Artifact:
-    """Store what names the artifacts of `items`, in their order; None for one that failed.
+    """Store the artifact that names the artifacts of `items`, in their order; None for an item that failed.
 
     Raises
     ------
     StoreError
         The store is full (JP403) or cannot be written (JP402), or an item's folder is not there (JP405).
     """
-    found = [(key, artifact) for key, artifact in items if artifact is not None]
+    succeeded = [(key, artifact) for key, artifact in items if artifact is not None]
     index = {
         "schema": SCHEMA,
-        "items": [{"key": [list(pair) for pair in key], **artifact.to_dict()} for key, artifact in found],
+        "items": [{"key": [list(pair) for pair in key], **artifact.to_dict()} for key, artifact in succeeded],
         "failed": [[list(pair) for pair in key] for key, artifact in items if artifact is None],
     }
     content = json.dumps(index, separators=(",", ":")).encode()
     stored = store.blobs.put_bytes(content)
     entries = [folders.Entry(path=_INDEX, digest=stored.digest, size=len(content))]
-    for number, (_, artifact) in enumerate(found):
+    for number, (_, artifact) in enumerate(succeeded):
         entries += _entries(store, f"{number:06}", artifact)
     manifest = store.blobs.put_bytes(folders.encode(entries))
-    return Artifact(digest=manifest.digest, format=FORMAT, bytes=sum(artifact.bytes for _, artifact in found))
+    return Artifact(digest=manifest.digest, format=FORMAT, bytes=sum(artifact.bytes for _, artifact in succeeded))
 
 
 def _entries(store: Store, name: str, artifact: Artifact) -> list[folders.Entry]:
@@ -94,9 +94,9 @@ def _decoded(index: Mapping[str, Any]) -> Contents:
     if index["schema"] != SCHEMA:
         raise ValueError(f"its format is {index['schema']!r}, not {SCHEMA!r}")
     return Contents(
-        keys=tuple(_key(one["key"]) for one in index["items"]),
-        artifacts=tuple(Artifact.from_dict(one) for one in index["items"]),
-        failed=tuple(_key(one) for one in index["failed"]),
+        keys=tuple(_key(item["key"]) for item in index["items"]),
+        artifacts=tuple(Artifact.from_dict(item) for item in index["items"]),
+        failed=tuple(_key(pairs) for pairs in index["failed"]),
     )
 
 
@@ -108,8 +108,12 @@ def load(store: Store, digest: str) -> Gathered:
     StoreError
         Something is not there (JP405), damaged (JP404) or cannot be read back (JP405).
     """
-    found = contents(store, digest)
-    return Gathered([store.load(artifact) for artifact in found.artifacts], found.keys, found.failed)
+    gathered_contents = contents(store, digest)
+    return Gathered(
+        [store.load(artifact) for artifact in gathered_contents.artifacts],
+        gathered_contents.keys,
+        gathered_contents.failed,
+    )
 
 
 def _key(pairs: Sequence[Sequence[Any]]) -> dict[str, Any]:

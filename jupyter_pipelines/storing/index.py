@@ -1,7 +1,8 @@
 """The index: finds records by step and remembers digests. It can be deleted at any time.
 
-Files are the truth. The index knows, for every shelf of records, the mark the shelf had when it was last read; a shelf
-that looks different is read again. A damaged index is made anew; where none can be written, one in memory does.
+Files are the source of truth. The index knows, for every shelf (sub-folder of records), the time of change it had when
+it was last read; a shelf that has changed is read again. A damaged index is made anew; where no file can be written, an
+index in memory is used.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ CREATE TABLE IF NOT EXISTS digests (
 
 
 class Listing(Protocol):
-    """What others list beside the index of this machine. A hint as well: none of its methods raises."""
+    """A list of records beside the index of this machine. A hint as well: none of its methods raises."""
 
     def add(self, records: Sequence[StepRecord]) -> None:
         """Note that there are these records."""
@@ -99,13 +100,13 @@ class Index:
         """Return the digests remembered for those paths that still have these marks."""
         paths = {_text(path): path for path in marks}
         boots = ("", Owner.current().boot)
-        found = {}
+        known = {}
         for row in self._ask_in("SELECT * FROM digests WHERE path IN ({})", list(paths)):
             path, inode, size, mtime_ns, ctime_ns, digest, boot = row
             mark = Mark(inode=int(inode), size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
             if boot in boots and marks[paths[path]] == mark:
-                found[paths[path]] = str(digest)
-        return found
+                known[paths[path]] = str(digest)
+        return known
 
     def remember(self, path: str, mark: Mark, digest: str, *, durable: bool = False) -> None:
         """Remember the digest of `path`; see :meth:`Mark.settled` for when that is right.
@@ -114,23 +115,23 @@ class Index:
         """
         self.remember_all([(path, mark, digest, durable)])
 
-    def remember_all(self, these: Iterable[tuple[str, Mark, str, bool]]) -> None:
-        """Do the same with many files at once: path, mark, digest, and whether it is durable."""
-        here = Owner.current().boot
+    def remember_all(self, digests: Iterable[tuple[str, Mark, str, bool]]) -> None:
+        """Remember the digests of many files at once: path, mark, digest, and whether it is durable."""
+        boot = Owner.current().boot
         self._tell(
             *(
                 (
                     "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (_text(path), *map(str, mark.to_list()), digest, "" if durable else here),
+                    (_text(path), *map(str, mark.to_list()), digest, "" if durable else boot),
                 )
-                for path, mark, digest, durable in these
+                for path, mark, digest, durable in digests
             )
         )
 
     def prune(self) -> None:
         """Forget the digests of files that are no more."""
-        gone = [(path,) for (path,) in self._ask("SELECT path FROM digests", ()) if not os.path.exists(path)]
-        self._tell(*(("DELETE FROM digests WHERE path = ?", row) for row in gone))
+        vanished = [(path,) for (path,) in self._ask("SELECT path FROM digests", ()) if not os.path.exists(path)]
+        self._tell(*(("DELETE FROM digests WHERE path = ?", row) for row in vanished))
 
     # Records -----------------------------------------------------------------------------------------------
 
@@ -142,10 +143,10 @@ class Index:
 
     def keep_records(self, records: Iterable[tuple[StepRecord, Mark]]) -> None:
         """Note what is in the files of records, as long as they have these marks."""
-        these = list(records)
-        self._tell(*(_insert(record, mark) for record, mark in these))
+        pairs = list(records)
+        self._tell(*(_insert(record, mark) for record, mark in pairs))
         if self.listing is not None:
-            self.listing.add([record for record, _ in these])
+            self.listing.add([record for record, _ in pairs])
 
     def kept_records(self, marks: Mapping[str, Mark]) -> dict[str, str]:
         """Return, by key, the text of those records whose files still have these marks."""
@@ -161,21 +162,21 @@ class Index:
 
     def keys_of(self, step: str, notebook: str | None) -> tuple[str, ...]:
         """Return the keys of the records of `step`, newest first."""
-        found = sorted(self._found([step], notebook), key=lambda row: row[1])
-        return tuple(dict.fromkeys(key for _, key, _ in sorted(found, key=lambda row: row[2], reverse=True)))
+        rows = sorted(self._found([step], notebook), key=lambda row: row[1])
+        return tuple(dict.fromkeys(key for _, key, _ in sorted(rows, key=lambda row: row[2], reverse=True)))
 
     def latest_keys(self, steps: Sequence[str], notebook: str | None) -> dict[str, str]:
         """Return the key of the newest record of each step."""
-        found = sorted(self._found(steps, notebook), key=lambda row: row[1], reverse=True)
-        return {step: key for step, key, _ in sorted(found, key=lambda row: row[2])}
+        rows = sorted(self._found(steps, notebook), key=lambda row: row[1], reverse=True)
+        return {step: key for step, key, _ in sorted(rows, key=lambda row: row[2])}
 
     def _found(self, steps: Sequence[str], notebook: str | None) -> list[tuple[str, str, str]]:
-        """Return step, key and time of what is known here or there."""
+        """Return step, key and time of the records in the index and in the list of the team."""
         narrowed = "" if notebook is None else " AND notebook = ?"
         query = f"SELECT step, key, created FROM records WHERE step IN ({{}}){narrowed}"  # noqa: S608
-        here = self._ask_in(query, steps, () if notebook is None else (notebook,))
-        found = [(str(step), str(key), str(created)) for step, key, created in here]
-        return found if self.listing is None else [*found, *self.listing.find(steps, notebook)]
+        local_rows = self._ask_in(query, steps, () if notebook is None else (notebook,))
+        rows = [(str(step), str(key), str(created)) for step, key, created in local_rows]
+        return rows if self.listing is None else [*rows, *self.listing.find(steps, notebook)]
 
     def catch_up(self, door: Folder, read: Callable[[str], StepRecord | None]) -> None:
         """Read the shelves of records that changed since the index last saw them; once in the life of an index."""
@@ -194,13 +195,13 @@ class Index:
                 self._tell(*_clear(shelf))
 
     def _read_shelf(self, door: Folder, shelf: str, mtime_ns: int, read: Callable[[str], StepRecord | None]) -> None:
-        horizon = disks.horizon(door.device())
+        cutoff = disks.horizon(door.device())
         keys = {name[:-5] for name in door.ls(f"{FOLDER}/{shelf}") if name.endswith(".json") and is_key(name[:-5])}
         known = {key for (key,) in self._ask("SELECT key FROM records WHERE shelf = ?", (shelf,))}
-        found = [record for record in map(read, sorted(keys - known)) if record is not None]
-        changes = [_insert(record) for record in found]
+        new_records = [record for record in map(read, sorted(keys - known)) if record is not None]
+        changes = [_insert(record) for record in new_records]
         changes += [("DELETE FROM records WHERE key = ?", (key,)) for key in sorted(known - keys)]
-        if horizon.is_past(mtime_ns):
+        if cutoff.is_past(mtime_ns):
             changes.append(("INSERT OR REPLACE INTO shelves VALUES (?, ?)", (shelf, mtime_ns)))
         self._tell(*changes)
 
@@ -219,21 +220,21 @@ class Index:
             self.listing.close()
 
     def _ask(self, query: str, values: tuple[Any, ...]) -> list[Any]:
-        found: list[Any] = self._use(lambda connection: connection.execute(query, values).fetchall(), [])
-        return found
+        rows: list[Any] = self._use(lambda connection: connection.execute(query, values).fetchall(), [])
+        return rows
 
-    def _ask_in(self, query: str, these: Sequence[str], more: tuple[Any, ...] = ()) -> Iterator[Any]:
-        """Ask about many things at once: `query` has a place for them, and those of one chunk are in no other."""
-        for start in range(0, len(these), _AT_ONCE):
-            chunk = these[start : start + _AT_ONCE]
-            yield from self._ask(query.format(", ".join("?" * len(chunk))), (*chunk, *more))
+    def _ask_in(self, query: str, operands: Sequence[str], more_operands: tuple[Any, ...] = ()) -> Iterator[Any]:
+        """Run `query` with an ``IN ({})`` list of any length, in chunks; no operand stands in two of them."""
+        for start in range(0, len(operands), _AT_ONCE):
+            chunk = operands[start : start + _AT_ONCE]
+            yield from self._ask(query.format(", ".join("?" * len(chunk))), (*chunk, *more_operands))
 
     def _tell(self, *changes: tuple[str, tuple[Any, ...]]) -> None:
         if changes:
             self._use(lambda connection: _write(connection, changes), None)
 
     def _use(self, act: Callable[[sqlite3.Connection], Any], otherwise: Any) -> Any:
-        """Do something with the database; a damaged one is made anew, a locked or full one is done without."""
+        """Call `act` with the database; if damaged it is made anew, if locked or full `otherwise` is returned."""
         import sqlite3
 
         with self._lock:
@@ -250,7 +251,7 @@ class Index:
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is not None and self._file is not None and _identity(self._root / NAME) != self._file:
-            # Somebody has deleted the file: what is written to it now, nobody else would see.
+            # The file has been deleted: other processes would not see what is written to it now.
             self.close()
         if self._connection is None or self._pid != os.getpid():
             # A connection must not be used across a fork, and not be closed there either.
@@ -279,7 +280,7 @@ class Index:
         _delete(self._root / NAME)
 
     def _fall_back(self) -> None:
-        """Go on in memory: the file is locked for longer than anyone may, on a full disk, or gone."""
+        """Go on in memory: the file is locked for too long, on a full disk, or gone."""
         self.close()
         self._pid = os.getpid()
         self._fresh = False
@@ -304,7 +305,7 @@ def _opened(name: str) -> sqlite3.Connection:
 
 
 def _prepare(path: Path) -> None:
-    """Make the file readable for nobody else, and remove a journal that belonged to a deleted one."""
+    """Make the file readable for its owner only, and remove the journal of a deleted file."""
     import sqlite3
 
     try:
@@ -344,8 +345,8 @@ def _write(connection: sqlite3.Connection, changes: tuple[tuple[str, tuple[Any, 
 
 
 def _insert(record: StepRecord, mark: Mark | None = None) -> tuple[str, tuple[Any, ...]]:
-    kept = (_encoded(mark), json.dumps(record.to_dict(), separators=(",", ":"))) if mark else (None, None)
-    row = (record.key, record.key[:2], record.step, record.notebook, record.created, *kept)
+    content = (_encoded(mark), json.dumps(record.to_dict(), separators=(",", ":"))) if mark else (None, None)
+    row = (record.key, record.key[:2], record.step, record.notebook, record.created, *content)
     return "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", row
 
 
@@ -367,7 +368,7 @@ def _delete(path: Path) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Return what tells a file from another one of the same name."""
+    """Return what tells a file from another file of the same name."""
     try:
         status = path.stat()
     except OSError:

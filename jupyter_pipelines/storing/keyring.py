@@ -1,6 +1,6 @@
-"""The keys of a user: one to sign with, and those of others that they trust.
+"""The keys of a user: their own key to sign with, and the public keys that they trust.
 
-Nothing of them lies in a project or a store. The folder is closed to everybody else (0700), and so are the files in it
+Nothing of them lies in a project or a store. The folder is closed to other users (0700), and so are the files in it
 (0600). A key that others could have read signs nothing, and a list of trusted keys that others could have written to
 is not believed.
 """
@@ -27,7 +27,7 @@ VARIABLE = "JUPYTER_PIPELINES_KEYS"
 SCHEMA = "jupyter-pipelines/key/1"
 OWN = "own.key"
 YOU = "you"
-"""What lists call the user's own key; nobody else's can have this name."""
+"""What lists call the user's own key; no other key can have this name."""
 _TRUSTED = "trusted"
 _ENDING = ".pub"
 _BYTES = 32
@@ -87,14 +87,14 @@ class OwnKey:
     public : PublicKey
         What others check signatures with.
     secret : bytes
-        What nobody else may see.
+        The private half; no other user may read it.
     """
 
     public: PublicKey
     secret: bytes
 
     def __repr__(self) -> str:
-        return f"OwnKey({self.public})"
+        return f"{type(self).__name__}({self.public})"
 
 
 class Keyring:
@@ -112,11 +112,11 @@ class Keyring:
     @classmethod
     def of_user(cls) -> Keyring:
         """Return the keys of the user: where ``JUPYTER_PIPELINES_KEYS`` says, else among their settings."""
-        given = os.environ.get(VARIABLE)
-        return cls(Path(os.path.abspath(os.path.expanduser(given))) if given else _settings() / "keys")
+        configured = os.environ.get(VARIABLE)
+        return cls(Path(os.path.abspath(os.path.expanduser(configured))) if configured else _settings() / "keys")
 
     def has_own(self) -> bool:
-        """Tell whether there is a key to sign with, be it one that cannot be used."""
+        """Tell whether there is a key to sign with, even if it cannot be used."""
         return os.path.lexists(self.folder / OWN)
 
     def own(self) -> OwnKey | None:
@@ -162,12 +162,12 @@ class Keyring:
         return ({YOU: own.public} if own else {}) | self.trusted()
 
     def keep(self, own: OwnKey) -> None:
-        """Put the key to sign with into its place; one that is there already stays.
+        """Put the key to sign with into its place; an existing key stays.
 
         Raises
         ------
         FileExistsError
-            There is one.
+            There is a key already.
         StoreError
             The folder lies in a project or a store, or is open to others (JP412), or cannot be written (JP402).
         """
@@ -205,19 +205,19 @@ class Keyring:
         return True
 
     def _names(self) -> Iterator[str]:
-        found = (name.removesuffix(_ENDING) for name in sorted(os.listdir(self.folder / _TRUSTED)) if _is_key(name))
-        return (name for name in found if _NAME.fullmatch(name))
+        names = (name.removesuffix(_ENDING) for name in sorted(os.listdir(self.folder / _TRUSTED)) if _is_key(name))
+        return (name for name in names if _NAME.fullmatch(name))
 
     def _trusted_one(self, name: str) -> PublicKey:
         path = self.folder / _TRUSTED / f"{name}{_ENDING}"
         try:
             return PublicKey.parse(self._read(path))
         except ValueError as error:
-            again = f"take it out and put it in again: jupyter pipelines keys distrust {name}"
-            raise unusable(path, f"it is damaged: {error}", again) from error
+            suggestion = f"take it out and put it in again: jupyter pipelines keys distrust {name}"
+            raise unusable(path, f"it is damaged: {error}", suggestion) from error
 
     def _read(self, path: Path) -> str:
-        """Return a file of the folder, which nobody else can have seen or written."""
+        """Return the text of a file that no other user can have read or written."""
         try:
             handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         except OSError as error:
@@ -229,11 +229,11 @@ class Keyring:
 
     def _check_folder(self) -> None:
         """Refuse keys where others could have put them, or could come to have them."""
-        found = _project_around(self.folder)
-        if found:
+        project = _project_around(self.folder)
+        if project:
             raise unusable(
                 self.folder,
-                f"it lies inside `{found}`, which is a project or a store: it would be shared with it",
+                f"it lies inside `{project}`, which is a project or a store: it would be shared with it",
                 f"keep keys elsewhere: unset {VARIABLE}, or name a folder outside of every project",
             )
         if os.path.lexists(self.folder):
@@ -290,8 +290,8 @@ def _check_closed(path: Path, why: str) -> None:
     try:
         status = path.stat()
     except OSError as error:
-        said = f"it cannot be read: {(error.strerror or str(error)).lower()}"
-        raise unusable(path, said, f"make it readable for you alone: chmod 700 {path}") from error
+        reason = f"it cannot be read: {(error.strerror or str(error)).lower()}"
+        raise unusable(path, reason, f"make it readable for you alone: chmod 700 {path}") from error
     _check_status(path, status, why)
 
 
@@ -303,14 +303,14 @@ def _check_status(path: Path, status: os.stat_result, why: str) -> None:
         raise unusable(path, owner, f"use keys of your own: set {VARIABLE} to a folder of yours")
     if status.st_mode & _OTHERS:
         mode = "700" if stat.S_ISDIR(status.st_mode) else "600"
-        again = "" if stat.S_ISDIR(status.st_mode) else ", and make a new key if somebody may have read it"
-        raise unusable(path, f"{why} (mode {stat.S_IMODE(status.st_mode):o})", f"chmod {mode} {path}{again}")
+        advice = "" if stat.S_ISDIR(status.st_mode) else ", and make a new key if another user may have read it"
+        raise unusable(path, f"{why} (mode {stat.S_IMODE(status.st_mode):o})", f"chmod {mode} {path}{advice}")
 
 
 def _project_around(folder: Path) -> Path | None:
     """Return the project or store that a folder lies in."""
     real = Path(os.path.realpath(folder))
-    return next((one for one in (real, *real.parents) if _is_project(one)), None)
+    return next((directory for directory in (real, *real.parents) if _is_project(directory)), None)
 
 
 def _is_project(folder: Path) -> bool:
@@ -323,9 +323,9 @@ def _is_key(name: str) -> bool:
 
 
 def _settings() -> Path:
-    given = os.environ.get("APPDATA") if os.name == "nt" else os.environ.get("XDG_CONFIG_HOME")
-    if given and os.path.isabs(given):
-        return Path(given, "jupyter-pipelines")
+    configured = os.environ.get("APPDATA") if os.name == "nt" else os.environ.get("XDG_CONFIG_HOME")
+    if configured and os.path.isabs(configured):
+        return Path(configured, "jupyter-pipelines")
     return Path(os.path.expanduser("~"), ".config", "jupyter-pipelines")
 
 

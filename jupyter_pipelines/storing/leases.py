@@ -1,8 +1,9 @@
 """Leases: one process at a time computes a key. A lease dies with its owner.
 
-A lock on a file cannot be held twice, but the file can be taken away under its holder: by somebody who cleans up, by a
-disk that comes back. Then two believe to hold the lease. So every grant has a number greater than all before it, which
-stands beside the lock, and whoever is about to record a result looks whether the number there is still its own.
+A lock on a file cannot be held twice, but the file can be removed while it is locked: by a clean-up, by a disk that is
+mounted again. Then two processes believe to hold the lease. So every grant has a number greater than all before it (a
+fencing token), which stands beside the lock, and before a process records a result it checks that the number there is
+still its own.
 """
 
 from __future__ import annotations
@@ -60,11 +61,11 @@ class Lease:
 
     @property
     def valid(self) -> bool:
-        """Whether nobody has been given the lease since; what cannot be known counts as no."""
+        """Whether no other process has been granted the lease since; what cannot be known counts as no."""
         return self.held and self._granted() == self.number
 
     def release(self) -> None:
-        """Let the next one have it; more than once does no harm."""
+        """Release the lease for the next process; calling it again does no harm."""
         with contextlib.suppress(OSError):
             self._lock.release()
 
@@ -102,7 +103,7 @@ class Leases:
         Raises
         ------
         TimeoutError
-            Someone else held it all the time.
+            Another process held it all the time.
         StoreError
             The store cannot be written (JP402, JP403).
         """
@@ -118,7 +119,7 @@ class Leases:
         return Lease(key, lock, number, partial(self._granted, key))
 
     def try_acquire(self, key: str) -> Lease | None:
-        """Return the lease of `key`, held, or None when someone else has it.
+        """Return the lease of `key`, held, or None when another process has it.
 
         Raises
         ------
@@ -131,7 +132,7 @@ class Leases:
             return None
 
     def holder(self, key: str) -> Owner | None:
-        """Return who holds the lease of `key`; None when nobody does."""
+        """Return the process that holds the lease of `key`; None when it is free."""
         if not self.is_held(key):
             return None
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -139,17 +140,17 @@ class Leases:
         return None
 
     def is_held(self, key: str) -> bool:
-        """Tell whether someone, this process included, holds the lease of `key`."""
+        """Tell whether any process, this one included, holds the lease of `key`."""
         return any(held == key for held in self.held((key,)))
 
     def held(self, keys: tuple[str, ...] | None = None) -> Iterator[str]:
-        """Yield those of `keys`, of all keys by default, whose lease somebody holds."""
+        """Yield those of `keys`, of all keys by default, whose lease is held."""
         for key in self._keys() if keys is None else keys:
             if self._path(key).exists() and not self._free(key):
                 yield key
 
     def discard(self, older_than: float) -> None:
-        """Remove the files of leases that nobody holds and nobody took for `older_than` seconds."""
+        """Remove the files of leases that are free and were not taken for `older_than` seconds."""
         for key in self._keys():
             path = self._path(key)
             if age(path) > older_than:
@@ -193,10 +194,10 @@ class Leases:
         return FileLock(path, mode=0o600, thread_local=False)
 
     def _sign(self, key: str, number: int) -> None:
-        """Write down who holds the lease, and the number of the grant.
+        """Write down which process holds the lease, and the number of the grant.
 
-        Not into the file that is locked: older versions of filelock empty it when somebody else tries. Whole or not at
-        all: others read it at any moment. Where it cannot be written, a result cannot be recorded either.
+        Not into the file that is locked: older versions of filelock empty it when another process tries. Whole or not
+        at all: others read it at any moment. Where it cannot be written, a result cannot be recorded either.
         """
         signature = self._signature(key)
         with contextlib.suppress(OSError, StoreError):

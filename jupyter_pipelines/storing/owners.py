@@ -1,4 +1,4 @@
-"""Who wrote something, told exactly enough to know later whether that process is still there.
+"""Process identity: which process wrote a file, and whether it is still alive.
 
 A process is known by its pid, the moment it started and the boot it lives in: a pid alone is used again. Where the
 answer cannot be known (another machine, another container) it is ``unknown``, never a guess.
@@ -21,7 +21,7 @@ _FIELDS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """A process.
+    """The identity of a process.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Whose a folder is: what is unpickled from a store is code, so that nobody else may write to it."""
+"""Ownership of a store's folder: unpickling runs code, so no other user may write to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHARE = "to share it, each of you makes a key and trusts those of the others: j
 
 
 def doubt(root: Path) -> StoreError | None:
-    """Return why the folder of a store is not the user's own; None if it is: nobody else can write to it.
+    """Return why the folder of a store is not the user's own; None if no other user can write to it.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def doubt(root: Path) -> StoreError | None:
 
 
 def close_if_blank(root: Path, *, sharing: bool) -> bool:
-    """Close an empty folder of the user to others, and tell if so; not one that is for several, if `sharing`."""
+    """Close an empty folder of the user to others, and tell if so; not a group's folder, if `sharing`."""
     try:
         status, names = root.stat(), os.listdir(root)
     except OSError as error:
@@ -62,7 +62,7 @@ def close_if_blank(root: Path, *, sharing: bool) -> bool:
 
 
 def _doubt_about_rooms(root: Path) -> StoreError | None:
-    """Return what is wrong with a store that others cannot write to, but one of whose folders they can."""
+    """Return the error for a store that others cannot write to, but whose sub-folders they can write to."""
     for name in ROOMS:
         with contextlib.suppress(FileNotFoundError):
             status = (root / name).stat()

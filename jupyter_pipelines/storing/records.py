@@ -1,4 +1,4 @@
-"""Records: what a step with a certain key came to. One small file each, and the file is the truth."""
+"""Step records: the outputs of a step under one key. One small file each; the files are the source of truth."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
-    """What a step came to under one key.
+    """The result of a step under one key.
 
     Parameters
     ----------
@@ -52,9 +52,10 @@ class StepRecord:
     attempts : int
         How many attempts it needed.
     warnings : tuple of str
-        What was said while it ran.
+        Warnings of the run.
     signature : Signature or None
-        Who says so; stands beside the document of the record, and makes no difference between two records.
+        Signature of the user who computed it; stands beside the document of the record, and does not count when records
+        are compared.
     """
 
     key: str
@@ -103,8 +104,8 @@ class StepRecord:
 def _read(cls: type[StepRecord], document: Mapping[str, Any]) -> StepRecord:
     if document["schema"] != SCHEMA:
         raise ValueError(f"its format is {document['schema']!r}, not {SCHEMA!r}")
-    outputs = {str(name): Artifact.from_dict(one) for name, one in document["outputs"].items()}
-    if not is_key(document["key"]) or not all(is_digest(one.digest) for one in outputs.values()):
+    outputs = {str(name): Artifact.from_dict(output) for name, output in document["outputs"].items()}
+    if not is_key(document["key"]) or not all(is_digest(artifact.digest) for artifact in outputs.values()):
         raise ValueError("its key or a digest is malformed")
     return cls(
         key=document["key"],
@@ -116,7 +117,7 @@ def _read(cls: type[StepRecord], document: Mapping[str, Any]) -> StepRecord:
         created=str(document["created"]),
         seconds=float(document["seconds"]),
         attempts=int(document["attempts"]),
-        warnings=tuple(str(one) for one in document["warnings"]),
+        warnings=tuple(str(warning) for warning in document["warnings"]),
     )
 
 
@@ -135,10 +136,10 @@ def path_of(key: str) -> str:
 def encode(record: StepRecord) -> bytes:
     """Return the bytes of a record's file: its checksum, then the record, then the signature if it has one."""
     document = record.to_dict()
-    whole: dict[str, Any] = {"sha256": checksum_of(document), "record": document}
+    envelope: dict[str, Any] = {"sha256": checksum_of(document), "record": document}
     if record.signature is not None:
-        whole["signature"] = record.signature.to_dict()
-    return json.dumps(whole, indent=1).encode()
+        envelope["signature"] = record.signature.to_dict()
+    return json.dumps(envelope, indent=1).encode()
 
 
 def decode(content: bytes, key: str) -> StepRecord:
@@ -184,14 +185,14 @@ class Records:
         self._spoilt: set[str] = set()
 
     def get(self, key: str) -> StepRecord | None:
-        """Return the record of `key`; a damaged or foreign one is put aside and is as good as none."""
+        """Return the record of `key`; a damaged or foreign file is quarantined and counts as a miss."""
         try:
             return self.read(key)
         except StoreError:
             return None
 
     def read(self, key: str) -> StepRecord | None:
-        """Return the same for who must know whether there is one.
+        """Return the record of `key`; a file that cannot be read at the moment is an error, not a miss.
 
         Raises
         ------
@@ -211,7 +212,7 @@ class Records:
             return None
 
     def was_damaged(self, key: str) -> bool:
-        """Tell whether there was a record of `key` that has been put aside here, and none since."""
+        """Tell whether a damaged record of `key` was quarantined here, and none was stored since."""
         return key in self._spoilt
 
     def refusal(self, key: str) -> str:  # noqa: ARG002
@@ -223,21 +224,21 @@ class Records:
         places = {key: f"{self._door.root}/{path_of(key)}" for key in keys}
         seen = self._door.marks(places.values())
         marks = {key: seen[place] for key, place in places.items() if place in seen}
-        found = {}
+        records = {}
         for key, text in self._index.kept_records(marks).items():
             with contextlib.suppress(ValueError):
-                found[key] = StepRecord.from_dict(json.loads(text))
-        found |= self._read_all({key: mark for key, mark in marks.items() if key not in found})
-        return {key: found[key] for key in places if key in found}
+                records[key] = StepRecord.from_dict(json.loads(text))
+        records |= self._read_all({key: mark for key, mark in marks.items() if key not in records})
+        return {key: records[key] for key in places if key in records}
 
     def _read_all(self, marks: Mapping[str, Mark]) -> dict[str, StepRecord]:
-        """Read the files of records, and keep in the index what is in those that a change would show in."""
+        """Read the files of records, and cache in the index those whose marks are settled."""
         if not marks:
             return {}
-        horizon = disks.horizon(self._door.device())
-        found = {key: record for key in marks if (record := self.get(key)) is not None}
-        self._index.keep_records((one, marks[key]) for key, one in found.items() if marks[key].settled(horizon))
-        return found
+        cutoff = disks.horizon(self._door.device())
+        records = {key: record for key in marks if (record := self.get(key)) is not None}
+        self._index.keep_records((record, marks[key]) for key, record in records.items() if marks[key].settled(cutoff))
+        return records
 
     def put(self, record: StepRecord, *, settled: bool = True) -> None:
         """Store a record, signed if the user has a key; every blob it names must have been put before.
@@ -247,9 +248,9 @@ class Records:
         record : StepRecord
             What to store.
         settled : bool
-            Wait until it outlasts a power cut; otherwise :meth:`Store.settle` does. A record whose name comes through
-            one while that of a blob does not is a miss, never a wrong result: the bytes of both are on the disk before
-            they have names.
+            Wait until it outlasts a power cut; otherwise :meth:`Store.settle` does. A record whose name survives a
+            power cut while that of a blob does not is a miss, never a wrong result: the bytes of both are on the disk
+            before they have names.
 
         Raises
         ------
@@ -279,10 +280,12 @@ class Records:
         self._index.catch_up(self._door, self.get)
         keys = self._index.latest_keys(list(dict.fromkeys(steps)), notebook)
         records = self.get_many(keys.values())
-        found = {step: records[key] for step, key in keys.items() if key in records and records[key].step == step}
+        newest = {step: records[key] for step, key in keys.items() if key in records and records[key].step == step}
         # The index is only a hint: where it was wrong, the long way is taken.
-        found |= {step: one for step in keys if step not in found and (one := self.latest(step, notebook)) is not None}
-        return found
+        newest |= {
+            step: record for step in keys if step not in newest and (record := self.latest(step, notebook)) is not None
+        }
+        return newest
 
     def for_step(self, step: str, notebook: str | None = None) -> tuple[StepRecord, ...]:
         """Return the records of `step`, newest first."""
@@ -293,7 +296,7 @@ class Records:
         return self._keys(self._door.ls)
 
     def every_key(self) -> tuple[str, ...]:
-        """Return the same for who is going to remove what no record names.
+        """Return the key of every record, for callers that remove what no record names.
 
         Raises
         ------

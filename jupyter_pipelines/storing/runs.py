@@ -1,4 +1,4 @@
-"""Runs: a folder each, with a document that says how it went and the events in their order."""
+"""Runs of a store: a folder each, with the document of the run and its events in their order."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Runs:
         return self._door.locate(f"{FOLDER}/{run}")
 
     def write(self, run: str, document: Mapping[str, Any]) -> None:
-        """Write the document of a run; readers see the old one or the new one, never half of it.
+        """Write the document of a run; readers see the old document or the new document, never half of it.
 
         While its ``state`` is ``running``, the calling process is noted as its ``owner``.
 
@@ -77,13 +77,13 @@ class Runs:
             The store is full (JP403) or cannot be written (JP402).
         """
         self.folder(run)
-        whole = dict(document)
-        if whole.get("state") == RUNNING:
-            whole.setdefault("owner", Owner.current().to_dict())
-        self._door.write(f"{FOLDER}/{run}/{DOCUMENT}", json.dumps(whole, separators=(",", ":")).encode())
+        run_document = dict(document)
+        if run_document.get("state") == RUNNING:
+            run_document.setdefault("owner", Owner.current().to_dict())
+        self._door.write(f"{FOLDER}/{run}/{DOCUMENT}", json.dumps(run_document, separators=(",", ":")).encode())
 
     def read(self, run: str) -> dict[str, Any]:
-        """Return the document of a run; one whose process is gone while it was running reads ``lost``, from now on.
+        """Return the document of a run; a running run whose process is gone reads ``lost``, from now on.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class Runs:
         return tuple(name for name in reversed(self.names()) if self._door.exists(f"{FOLDER}/{name}/{DOCUMENT}"))
 
     def every_document(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield all runs that have a document, for who is going to remove what none of them names.
+        """Yield all runs that have a document, for callers that remove what none of them names.
 
         Raises
         ------
@@ -191,7 +191,7 @@ class Runs:
 
 
 def _append(handle: int, lines: bytes) -> None:
-    """Write lines at once, on lines of their own even where the last one was cut off."""
+    """Write lines at once, on lines of their own even where the last line was cut off."""
     size = os.fstat(handle).st_size
     if size and os.pread(handle, 1, size - 1) != b"\n":
         lines = b"\n" + lines
@@ -206,7 +206,7 @@ def is_run(text: object) -> bool:
 
 def _lost(document: Mapping[str, Any]) -> dict[str, Any]:
     steps = document.get("steps")
-    return {**document, "state": LOST, "steps": [_lost_step(one) for one in steps] if isinstance(steps, list) else []}
+    return {**document, "state": LOST, "steps": [_lost_step(step) for step in steps] if isinstance(steps, list) else []}
 
 
 def _lost_step(step: Any) -> Any:

@@ -1,9 +1,9 @@
-"""Stores that several people write to: what comes from them is used only if somebody trusted has signed it.
+"""Shared stores, which several users write to: their content is used only if a trusted user has signed it.
 
-Nothing is ever loaded, mapped or executed where others could exchange it meanwhile. In front stands a store of the
-user's own; runs, leases and all that is being written are there and nowhere else. A record comes from behind only with
-a signature that is trusted, the bytes that it names only if they have its digests, and both are copied to the front
-before anything looks at them. What the user computes is signed and goes to the front and to the back.
+Nothing is ever loaded, mapped or executed where others could exchange it meanwhile. The user has a local cache, a
+store of their own (the front); runs, leases and all that is being written are there and nowhere else. A record is taken
+from the shared backend only with a trusted signature, the bytes that it names only if they have its digests, and both
+are copied to the local cache before they are used. What the user computes is signed and written to both.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SIGNERS = "signers"
 
 
 class Back(Protocol):
-    """A place that several people write to. Nothing of what it answers is believed."""
+    """The shared backend that several users write to. Nothing that it returns is trusted."""
 
     def record(self, key: str) -> bytes | None:
         """Return the file of the record of `key`; None if there is none.
@@ -66,7 +66,7 @@ class Back(Protocol):
         """
 
     def put_blob(self, digest: str, path: Path) -> None:
-        """Make a copy of the file `path` appear as the blob of `digest`, unless an unharmed one is there.
+        """Make a copy of the file `path` appear as the blob of `digest`, unless it is there, unharmed.
 
         Raises
         ------
@@ -79,16 +79,16 @@ class Back(Protocol):
 
 
 class Shared(Store):
-    """A store of the user's own in front of a place that several people write to.
+    """A local store in front of a shared backend that several users write to.
 
     Parameters
     ----------
     root : Path
-        The front: a folder that nobody else can write to.
+        The local cache: a folder that no other user can write to.
     url : str
         What opens the same store again.
     back : Back
-        What stands behind it.
+        The shared backend.
     trust : Trust
         Whose records are used.
     """
@@ -101,11 +101,11 @@ class Shared(Store):
         self.records = _Records(self.door, self.index, self.blobs, back, trust)
 
     def __repr__(self) -> str:
-        return f"Shared({self._url!r})"
+        return f"{type(self).__name__}({self._url!r})"
 
     @classmethod
     def open(cls, url: str | Path, *, create: bool = True, guarded: bool = True) -> Shared:  # noqa: ARG003
-        """Open the folder at `url` as a store that several people write to, whoever may write to it now.
+        """Open the folder at `url` as a store that several users write to, whatever its permissions are now.
 
         Parameters
         ----------
@@ -147,9 +147,9 @@ class Shared(Store):
 
 
 class _Blobs(Blobs):
-    """The blobs in front; one that is not there is copied from behind, and what is put goes there, too.
+    """The blobs of the local cache; a missing blob is copied from the backend, and a new blob is put there, too.
 
-    At once, and not only when a record names it: a worker on another machine has a front of its own.
+    At once, and not only when a record names it: a worker on another machine has a local cache of its own.
     """
 
     def __init__(self, door: Folder, memo: Memo | None, back: Back) -> None:
@@ -163,7 +163,7 @@ class _Blobs(Blobs):
         return super().open(digest)
 
     def is_here(self, digest: str) -> bool:
-        """Tell whether there is a blob of `digest` in front.
+        """Tell whether there is a blob of `digest` in the local cache.
 
         Raises
         ------
@@ -179,18 +179,18 @@ class _Blobs(Blobs):
         return True
 
     def _verify(self, digest: str, memo: Memo | None) -> Condition:
-        found = super()._verify(digest, memo)
-        if found in ("missing", "corrupt") and self._fetch(digest):
+        condition = super()._verify(digest, memo)
+        if condition in ("missing", "corrupt") and self._fetch(digest):
             return super()._verify(digest, memo)
-        return found
+        return condition
 
     def _publish(self, files: Sequence[Ready], *, settled: bool = True) -> None:
         super()._publish(files, settled=settled)
-        for digest in dict.fromkeys(one.digest for one in files):
+        for digest in dict.fromkeys(blob.digest for blob in files):
             self.share(digest)
 
     def share(self, digest: str) -> None:
-        """See to it that a blob in front is behind, too, as far as the user may write there.
+        """Copy a blob of the local cache to the backend, if the user may write there.
 
         Raises
         ------
@@ -201,7 +201,7 @@ class _Blobs(Blobs):
             self._back.put_blob(digest, self.path(digest))
 
     def _fetch(self, digest: str) -> bool:
-        """Copy a blob from behind and tell whether it has its digest; one that has not is as good as none."""
+        """Copy a blob from the backend and tell whether it has its digest; a blob without it counts as missing."""
         if not is_known(algorithm_of(digest)):
             return False
         temporary = self._door.temporary()
@@ -209,10 +209,10 @@ class _Blobs(Blobs):
             if not self._back.fetch(digest, temporary):
                 return False
             with temporary.open("rb") as file:
-                found = digest_open(file, str(temporary), None, algorithm_of(digest))
-            if found == digest:
+                actual_digest = digest_open(file, str(temporary), None, algorithm_of(digest))
+            if actual_digest == digest:
                 self._front.put_files([Incoming(path=temporary, digest=digest, mark=Mark.of(temporary.lstat()))])
-            return found == digest
+            return actual_digest == digest
         except (OSError, StoreError):
             return False
         finally:
@@ -220,7 +220,7 @@ class _Blobs(Blobs):
 
 
 class _Records(Records):
-    """The records in front; one that is not there is taken from behind if somebody trusted has signed it."""
+    """The records of the local cache; a missing record is taken from the backend if a trusted user has signed it."""
 
     def __init__(self, door: Folder, index: Index, blobs: _Blobs, back: Back, trust: Trust) -> None:
         super().__init__(door, index)
@@ -234,13 +234,13 @@ class _Records(Records):
         return super().read(key) or self._take_in(key)
 
     def refusal(self, key: str) -> str:
-        """Return why a record that is there behind is not used."""
+        """Return why a record of the backend is not used."""
         return self._refused.get(key, "")
 
     def put(self, record: StepRecord, *, settled: bool = True) -> None:
-        """Sign a record and store it behind and in front; see :meth:`Records.put`.
+        """Sign a record and store it in the backend and in the local cache; see :meth:`Records.put`.
 
-        Not in front first: what could not be put behind would be reused here, and nowhere else for ever.
+        The backend first: a record that could not be put there would be reused here, and never be shared.
         """
         record = signed(record, must=True)
         for digest in self._named(record.outputs.values()):
@@ -251,20 +251,20 @@ class _Records(Records):
         super().put(record, settled=settled)
 
     def drop_untrusted(self) -> None:
-        """Forget what was taken in from those who are not trusted any more."""
+        """Drop the cached records of signers that are not trusted any more."""
         ids = set(self._door.ls(_SIGNERS))
-        gone = ids - self._trust.ids
-        if not gone:
+        dropped_signers = ids - self._trust.ids
+        if not dropped_signers:
             return
         for key in self.all_keys():
             record = super().read(key)
             if record is not None and self._trust.why_not(record):
                 self.forget(key)
-        for one in gone:
-            self._door.rm(f"{_SIGNERS}/{one}")
+        for signer in dropped_signers:
+            self._door.rm(f"{_SIGNERS}/{signer}")
 
     def _take_in(self, key: str) -> StepRecord | None:
-        """Return the record of `key` that is behind, if it is to be believed, and keep it in front."""
+        """Return the backend's record of `key`, if it is trusted, and keep it in the local cache."""
         self._refused.pop(key, None)
         try:
             content = self._back.record(key)
@@ -283,13 +283,13 @@ class _Records(Records):
         return record
 
     def _note(self, record: StepRecord) -> None:
-        """Note whose records are in front, before the first of them is."""
+        """Note the signer of a record before its first record is in the local cache."""
         path = f"{_SIGNERS}/{record.signature.key}" if record.signature else ""
         if path and not self._door.exists(path):
             self._door.write(path, b"")
 
     def _named(self, artifacts: Iterable[Artifact]) -> Iterator[str]:
-        """Yield the digests of blobs in front that artifacts are made of, folders after what is in them."""
+        """Yield the digests of cached blobs that artifacts are made of, folders after what is in them."""
         for artifact in artifacts:
             if not self._blobs.is_here(artifact.digest):
                 continue
@@ -299,9 +299,13 @@ class _Records(Records):
 
 
 def front(url: str) -> Path:
-    """Return where what comes from the store at `url` is kept: a folder of the user's own, and made to be so."""
-    given = os.environ.get(VARIABLE)
-    base = Path(os.path.abspath(os.path.expanduser(given))) if given else _data() / "jupyter-pipelines" / "shared"
+    """Make and return the user's own folder that caches the store at `url`."""
+    configured = os.environ.get(VARIABLE)
+    base = (
+        Path(os.path.abspath(os.path.expanduser(configured)))
+        if configured
+        else _data() / "jupyter-pipelines" / "shared"
+    )
     root = base / hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     try:
         make_folder(root)
@@ -311,18 +315,22 @@ def front(url: str) -> Path:
 
 
 def require_own(root: Path, shared: Path | None) -> None:
-    """Refuse a front that others can write to, or that lies in what it stands in front of."""
-    found = doubt(root)
-    if found is not None:
-        raise found
+    """Refuse a local cache that others can write to, or that lies inside the shared folder."""
+    error = doubt(root)
+    if error is not None:
+        raise error
     if shared is not None and Path(os.path.realpath(root)).is_relative_to(shared):
-        elsewhere = f"name a folder of your own, outside of it, in {VARIABLE}, or unset it"
-        raise unopenable(root, f"it lies in `{shared}`, which several people write to", elsewhere)
+        suggestion = f"name a folder of your own, outside of it, in {VARIABLE}, or unset it"
+        raise unopenable(root, f"it lies in `{shared}`, which several people write to", suggestion)
 
 
 def _data() -> Path:
-    given = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_DATA_HOME")
-    return Path(given) if given and os.path.isabs(given) else Path(os.path.expanduser("~"), ".local", "share")
+    configured = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_DATA_HOME")
+    return (
+        Path(configured)
+        if configured and os.path.isabs(configured)
+        else Path(os.path.expanduser("~"), ".local", "share")
+    )
 
 
 def _place(url: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""A folder that several people write to, as the back of a shared store.
+"""A shared folder that several users write to, as the backend of a shared store.
 
 Files are made with the rights that the folder itself gives, so that all who may use the folder may read them. What is
 read may be anything: links, pipes and folders in the place of files are refused, and records of more than a sensible
@@ -21,7 +21,7 @@ from jupyter_pipelines.storing.faults import writing
 from jupyter_pipelines.storing.store import MARK, Store, mark
 
 MOST_BYTES = 64 << 20
-"""Size of a record's file; a greater one is not what it is meant to be."""
+"""Largest size of a record's file; a larger file is not a record."""
 _NEW = 0o2770
 """Rights of a folder that is made: for its group, and what is made in it belongs to the group, too."""
 _FILE_MODE = 0o644
@@ -29,7 +29,7 @@ _SAFELY = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK",
 
 
 class Shelves:
-    """Records and blobs in a folder of several people; see :class:`jupyter_pipelines.storing.sharing.Back`.
+    """Records and blobs in a folder of several users; see :class:`jupyter_pipelines.storing.sharing.Back`.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Shelves:
         self._door = Folder(root)
 
     def prepare(self, *, make: bool) -> None:
-        """Find out whether the folder is a store, or make one of it.
+        """Check that the folder is a store, or make it a store.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class Shelves:
             self._put_bytes(content, records.path_of(key))
 
     def put_blob(self, digest: str, path: Path) -> None:
-        """Make a copy of the file `path` appear as the blob of `digest`, unless an unharmed one is there.
+        """Make a copy of the file `path` appear as the blob of `digest`, unless it is there, unharmed.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class Shelves:
             self._publish(place, blobs.BLOB_MODE, lambda file: disks.copy(source, file))
 
     def _open(self, place: str) -> BinaryIO:
-        """Open a file for reading; what is none (a link, a pipe that nobody writes to) is refused at once."""
+        """Open a file for reading; what is no file (a link, a pipe without a writer) is refused at once."""
         handle = os.open(self._door.locate(place), _SAFELY)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
@@ -130,7 +130,7 @@ class Shelves:
         return os.fdopen(handle, "rb")
 
     def _is_unharmed(self, place: str, digest: str) -> bool:
-        """Read a blob that is there: one that somebody has planted must not stay."""
+        """Tell whether the blob is there with its digest: a planted blob must not stay."""
         try:
             with self._open(place) as file:
                 return digest_open(file, str(self.root / place), None, algorithm_of(digest)) == digest
@@ -165,7 +165,7 @@ class Shelves:
             remove(doomed)
 
     def _part(self) -> Path:
-        """Return a path that nobody else uses; what is left of it goes when its process is gone."""
+        """Return a unique temporary path; what is left of it is removed when its process is gone."""
         self._make(self.root / TEMPORARY)
         return self._door.temporary()
 

@@ -1,4 +1,4 @@
-"""Signatures: who computed a record, so that what somebody has planted in a store of several people is not used.
+"""Signatures of records, so that a record that an attacker planted in a shared store is not used.
 
 A signature is made over the whole content of a record (its key, step, parts, and of every output digest, format and
 size), with the number of this format and the id of the key in front: it fits no other record, no other kind of document
@@ -28,7 +28,7 @@ _DOMAIN = f"jupyter-pipelines/record-signature/{VERSION}\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What stands under a record.
+    """The signature of a record.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Signature:
 
 
 class Trust:
-    """Tells records that may be used from those that may not, wherever they come from.
+    """The set of trusted keys: decides which records may be used.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Trust:
 
     @classmethod
     def of_user(cls) -> Trust:
-        """Return whom the user trusts, themselves included.
+        """Return the keys that the user trusts, their own included.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Trust:
         return frozenset(self._keys)
 
     def why_not(self, record: StepRecord) -> str:
-        """Return why a record must not be used; empty if somebody trusted has signed exactly this one."""
+        """Return why a record must not be used; empty if a trusted key has signed exactly this record."""
         signature = record.signature
         if signature is None:
             return "it is not signed"
@@ -112,14 +112,14 @@ class Trust:
 
 
 def signed(record: StepRecord, *, must: bool = False) -> StepRecord:
-    """Return a record with a signature of the user, if they have a key; one that is signed stays as it is.
+    """Return a record with a signature of the user, if they have a key; a signed record stays as it is.
 
     Parameters
     ----------
     record : StepRecord
         What to sign.
     must : bool
-        Refuse to return one without a signature.
+        Refuse to return a record without a signature.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def signed(record: StepRecord, *, must: bool = False) -> StepRecord:
     except StoreError:
         if must:
             raise
-        # Whoever may use the record only if it is signed will not: nothing is weaker for it.
+        # A user who needs it signed will not use it: nothing is weaker for it.
         logger.warning("a record of `%s` is not signed: the package `cryptography` is missing", record.step)
         return record
 

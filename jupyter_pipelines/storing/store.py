@@ -1,4 +1,4 @@
-"""The store: one folder, and the doors to what is in it."""
+"""The store: a folder with blobs, records, runs, leases and an index, and the interfaces to them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _OURS = frozenset({MARK, ".gitignore", "blobs", "records", "runs", "leases", "se
 
 
 class Store:
-    """Where artifacts, step records and runs outlive the kernel. Get one by :meth:`open`.
+    """Where artifacts, step records and runs outlive the kernel. Get it by :meth:`open`.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Store:
     root : Path
         The folder it lives in.
     door : Folder
-        Reads and writes relative paths.
+        File operations by relative paths.
     blobs, records, runs, leases : Blobs, Records, Runs, Leases
         What is in it.
     index : Index
@@ -86,10 +86,10 @@ class Store:
         url : str or Path
             A folder, or a ``file:`` URL; other schemes are looked up among the plug-ins.
         create : bool
-            Make the folder when there is none; otherwise a missing one is an empty store.
+            Make the folder when there is none; otherwise a missing folder is an empty store.
         guarded : bool
-            One that others can write to is refused, or, where the user has a key, is a shared store; False only for
-            who looks at it and loads nothing.
+            A folder that others can write to is refused, or, where the user has a key, is a shared store; False only
+            for callers that load nothing from it.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class Store:
             There is no store of this scheme (JP602), or its package is broken (JP601).
         """
         store = cls.alone(url, create=create, guarded=guarded)
-        # Who only looks at what is there computes nothing that others could compute, too.
+        # A reader of the store computes nothing that other processes could compute, too.
         if create and (team := os.environ.get(_TEAM)):
             from jupyter_pipelines.storing.team.joining import join
 
@@ -125,7 +125,7 @@ class Store:
 
     @property
     def own(self) -> bool:
-        """Whether nobody but the user can have written what is in it; otherwise signatures decide what is used."""
+        """Whether only the user can have written what is in it; otherwise signatures decide what is used."""
         return True
 
     @property
@@ -134,7 +134,7 @@ class Store:
         return str(self.root)
 
     def scratch(self, suffix: str = "") -> Path:
-        """Make a private folder on the store's disk; whatever is left of it goes when its process is gone.
+        """Make a private folder on the store's disk; what is left of it is removed when its process is gone.
 
         Raises
         ------
@@ -154,9 +154,9 @@ class Store:
         StoreError
             The disk refuses.
         """
-        found = list(records)
-        blobs = [blob_path(artifact.digest) for record in found for artifact in record.outputs.values()]
-        self.door.settle_names([*blobs, *(record_path(record.key) for record in found)])
+        stored_records = list(records)
+        blobs = [blob_path(artifact.digest) for record in stored_records for artifact in record.outputs.values()]
+        self.door.settle_names([*blobs, *(record_path(record.key) for record in stored_records)])
 
     def check_writable(self) -> None:
         """Find out whether the store can be written, before anything is computed for it.
@@ -192,13 +192,13 @@ class Store:
     def digest_many(self, paths: Iterable[Path]) -> dict[Path, str]:
         """Return the digests of many files or folders of the user; those that cannot be read are left out."""
         paths = list(paths)
-        found, later = remembered(paths, self.index), Later(self.index)
+        digests, deferred = remembered(paths, self.index), Later(self.index)
         for path in paths:
-            if path not in found:
+            if path not in digests:
                 with contextlib.suppress(OSError, NotStorable):
-                    found[path] = digest_path(path, later)
-        later.finish()
-        return found
+                    digests[path] = digest_path(path, deferred)
+        deferred.finish()
+        return digests
 
     def intact(self, artifact: Artifact) -> Condition:
         """Tell whether the bytes of `artifact`, for a folder those of every file in it, are there and unharmed.
@@ -210,13 +210,13 @@ class Store:
         return self.blobs.verify(artifact.digest)
 
     def intact_many(self, artifacts: Iterable[Artifact]) -> dict[Artifact, Condition]:
-        """Tell the same of many artifacts; those that were checked before cost one look at each of their files."""
+        """Tell the same of many artifacts; for those checked before, only the status of their files is read."""
         artifacts = list(artifacts)
-        found = self.blobs.verify_many(dict.fromkeys(artifact.digest for artifact in artifacts))
+        conditions = self.blobs.verify_many(dict.fromkeys(artifact.digest for artifact in artifacts))
         return {
             artifact: self.blobs.verify_folder(artifact.digest)
             if artifact.format in MANIFESTS
-            else found[artifact.digest]
+            else conditions[artifact.digest]
             for artifact in artifacts
         }
 
@@ -226,7 +226,7 @@ class Store:
         Raises
         ------
         Corrupt
-            The stored bytes are damaged (JP404); they are put aside.
+            The stored bytes are damaged (JP404); they are quarantined.
         StoreError
             The store does not hold them (JP405), or they cannot be read back (JP405).
         """
@@ -252,14 +252,14 @@ class Store:
 
     def _is_shared(self) -> bool:
         """Tell whether others can write to the store and the user shares stores; refuse it if they do not."""
-        found = doubt(self.root) if self._exists() else None
-        if found is None:
+        error = doubt(self.root) if self._exists() else None
+        if error is None:
             return False
         sharing = Keyring.of_user().has_own()
         if close_if_blank(self.root, sharing=sharing):
             return False
         if not sharing:
-            raise found
+            raise error
         return True
 
     def _prepare(self, make: bool) -> None:
@@ -272,7 +272,7 @@ class Store:
 
     def _exists(self) -> bool:
         try:
-            # One look, since somebody else may be making it right now.
+            # A single look, since another process may be making it right now.
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 os.listdir(self.root)
                 return True
@@ -303,8 +303,8 @@ class Store:
 
     def _check_format(self, make: bool) -> None:
         try:
-            found = json.loads(self.door.read(MARK))
-            version = version_of(found["schema"])
+            document = json.loads(self.door.read(MARK))
+            version = version_of(document["schema"])
         except FileNotFoundError:
             self._adopt(make)
             return
@@ -314,24 +314,24 @@ class Store:
             self._adopt(make)
             return
         if version > FORMAT:
-            raise StoreError(_too_new(self.root, version, found))
+            raise StoreError(_too_new(self.root, version, document))
         if version < FORMAT and make:
             # So that an older version of this package does not take for damaged what it has no word for.
             with contextlib.suppress(StoreError):
                 self._write_mark()
 
     def _adopt(self, make: bool) -> None:
-        """Make a store of a folder without a mark, but only when nothing of anybody else is in it."""
+        """Make a folder without a mark a store, but only when no other files are in it."""
         try:
-            strange = [name for name in sorted(os.listdir(self.root)) if not _is_ours(name)]
+            foreign_names = [name for name in sorted(os.listdir(self.root)) if not _is_ours(name)]
         except OSError as error:
             raise unopenable(self.root, _why(error), f"make the folder readable for you, {ELSEWHERE}") from error
-        if strange:
+        if foreign_names:
             raise unopenable(
                 self.root,
                 "the folder holds other files and is not a store",
                 f"give a folder that is empty or does not exist, for instance --store {self.root / '.pipelines'}",
-                (f"found there: {', '.join(strange[:5])}{' …' if len(strange) > 5 else ''}",),
+                (f"found there: {', '.join(foreign_names[:5])}{' …' if len(foreign_names) > 5 else ''}",),
             )
         if make:
             with contextlib.suppress(OSError):
@@ -349,8 +349,8 @@ def mark() -> bytes:
 
 
 def _scheme(url: str | Path) -> str:
-    found = _SCHEME.match(url) if isinstance(url, str) else None
-    return found.group(1).lower() if found else "file"
+    match = _SCHEME.match(url) if isinstance(url, str) else None
+    return match.group(1).lower() if match else "file"
 
 
 def _folder(url: str | Path) -> Path:
@@ -385,10 +385,10 @@ def _why(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
-def _too_new(root: Path, version: int, found: dict[str, Any]) -> Fault:
+def _too_new(root: Path, version: int, document: dict[str, Any]) -> Fault:
     return Fault(
         code="JP406",
         message=f"the store `{root}` was written by a newer version of jupyter-pipelines",
         suggestion=f"update: pip install -U jupyter-pipelines, {ELSEWHERE}",
-        notes=(f"its format is {version}, this version reads up to {FORMAT}", f"written by {found.get('writer')}"),
+        notes=(f"its format is {version}, this version reads up to {FORMAT}", f"written by {document.get('writer')}"),
     )

@@ -1,4 +1,4 @@
-"""What planning sees of a store: many things at once, and nothing twice that has not changed meanwhile."""
+"""The planner's view of a store: batched look-ups, and no file read twice that has not changed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _Mark = tuple[int, int, int, int, int, int]
 class StoreView:
     """What planning may ask of a store, on behalf of one notebook.
 
-    Whatever is asked, its file is looked at. Only where that shows that it is the very file that was read and checked
-    before is it not read and checked again.
+    The status of a file is looked at each time. Only a file that is unchanged since it was read and checked is not read
+    and checked again.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class StoreView:
         return seen[1] if seen else self.store.records.get(key)
 
     def damaged(self, key: str) -> bool:
-        """Tell whether the record of `key` was damaged, and has been put aside."""
+        """Tell whether the record of `key` was damaged, and has been quarantined."""
         return self.store.records.was_damaged(key)
 
     def refused(self, key: str) -> str:
@@ -53,7 +53,7 @@ class StoreView:
         return self.store.records.refusal(key)
 
     def latest(self, step: str) -> StepRecord | None:
-        """Return the newest record of `step`, of this notebook if it has one."""
+        """Return the newest record of `step`, of this notebook if it has records of it."""
         return self.store.records.latest(step, self.notebook)
 
     def intact(self, artifact: Artifact) -> str:
@@ -86,7 +86,7 @@ class StoreView:
             self._seen[path] = (mark, content)
 
     def _as_it_was(self, path: str) -> tuple[_Mark, StepRecord | None] | None:
-        """Return what is remembered of a file, if it is still the same one."""
+        """Return what is remembered of a file, if it is still the same file."""
         seen = self._seen.get(path)
         return seen if seen is not None and self._mark(path) == seen[0] else None
 
@@ -123,7 +123,7 @@ class Glance:
         return self._records.get(key) or self._view.record(key)
 
     def damaged(self, key: str) -> bool:
-        """Tell whether the record of `key` was damaged, and has been put aside."""
+        """Tell whether the record of `key` was damaged, and has been quarantined."""
         return self._view.damaged(key)
 
     def refused(self, key: str) -> str:

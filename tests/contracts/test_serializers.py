@@ -68,8 +68,8 @@ class TestNpy(SerializerContract):
             np.zeros(1, np.dtype("i4", metadata={"a": 1})),
         ]
 
-    def same(self, one: Any, other: Any) -> bool:
-        return bool(type(one) is type(other) and one.dtype == other.dtype and np.array_equal(one, other))
+    def same(self, left: Any, right: Any) -> bool:
+        return bool(type(left) is type(right) and left.dtype == right.dtype and np.array_equal(left, right))
 
 
 class FrameContract(SerializerContract):
@@ -80,9 +80,9 @@ class FrameContract(SerializerContract):
     def refused(self) -> Iterable[Any]:
         return [1, pd.DataFrame({"a": [1j]}), pd.Series([1, "a"], dtype=object), pd.Timestamp("2026-01-01")]
 
-    def same(self, one: Any, other: Any) -> bool:
-        dtypes = ([*one.dtypes], [*other.dtypes]) if isinstance(one, pd.DataFrame) else (one.dtype, other.dtype)
-        return bool(type(one) is type(other) and one.equals(other) and dtypes[0] == dtypes[1])
+    def same(self, left: Any, right: Any) -> bool:
+        dtypes = ([*left.dtypes], [*right.dtypes]) if isinstance(left, pd.DataFrame) else (left.dtype, right.dtype)
+        return bool(type(left) is type(right) and left.equals(right) and dtypes[0] == dtypes[1])
 
 
 class TestArrow(FrameContract):

@@ -288,7 +288,7 @@ def test_a_result_of_somebody_unknown_is_computed_again_and_says_so(world: World
     plan = world.plan(CHURN)
     assert decisions(plan) == ALL_REUSED | {"clean": "run", "train": "maybe", "score": "maybe"}
     reason = plan["clean"].reason
-    assert (reason.code, reason.text) == ("untrusted", "its stored result is not signed by anybody you trust")
+    assert (reason.code, reason.text) == ("untrusted", "its stored result is not signed by a key you trust")
     assert reason.details == ("it is not signed",)
 
 

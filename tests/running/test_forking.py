@@ -129,7 +129,7 @@ UNFIT = {
     "shell": ("from IPython import get_ipython\nget_ipython().kernel.comm_manager", "cannot be imported"),
     "asks": ("from IPython import get_ipython\nhasattr(get_ipython(), 'user_ns')", "of the shell"),
     "keeps": ("from IPython import get_ipython\nshell = get_ipython()", "keeps the shell"),
-    "sows": ("import random\nrandom.seed(0)", "sows"),
+    "sows": ("import random\nrandom.seed(0)", "seeds"),
     "draws": ("import random\nmine = random.Random()", "random numbers of its own"),
     "fails": ("raise RuntimeError('no')", "RuntimeError"),
     "leaves": ("raise SystemExit", "SystemExit"),

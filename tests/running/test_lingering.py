@@ -58,7 +58,7 @@ def test_nothing_is_unfinished(before: Baseline, tmp_path: Path) -> None:
 def test_without_a_look_before_everything_may_be() -> None:
     known, lingering._KNOWN[:] = list(lingering._KNOWN), []
     try:
-        assert lingering.unfinished({}) == ["nobody has looked before"]
+        assert lingering.unfinished({}) == ["no baseline was recorded"]
     finally:
         lingering._KNOWN[:] = known
 

@@ -1,1 +1,1 @@
-"""The door for front ends: routes over HTTP, and events on Jupyter's own stream."""
+"""The HTTP interface for front ends: routes of a JSON API, HTML pages, and events on Jupyter's event stream."""

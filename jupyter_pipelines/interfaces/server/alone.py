@@ -1,4 +1,4 @@
-"""Our extension in a server of its own, for those who want no JupyterLab."""
+"""The server extension in a standalone server, without JupyterLab."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def serve(folder: Path, *, port: int | None, browser: bool, root: bool = False) 
     folder : Path
         The server's root.
     port : int or None
-        Exactly this port; the first free one from 8888 on by default.
+        Exactly this port; the first free port from 8888 on by default.
     browser : bool
         Open a page in the browser.
     root : bool
@@ -28,7 +28,7 @@ def serve(folder: Path, *, port: int | None, browser: bool, root: bool = False) 
 
 
 def made(folder: Path, *, port: int | None, browser: bool, root: bool = False) -> ServerApp:
-    """Return the server, before it listens to anybody for long; see :func:`serve`."""
+    """Return the initialized server, not yet started; see :func:`serve`."""
     from jupyter_server.serverapp import ServerApp
 
     server: ServerApp = ServerApp.instance(

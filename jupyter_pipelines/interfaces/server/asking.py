@@ -1,7 +1,7 @@
-"""What a route is, and what its function gets; nothing here knows HTTP.
+"""Routes and the requests that their functions get; nothing here depends on HTTP.
 
-A route is one entry in a table and one plain function ``(project, request) -> dict``. Who may ask, and whether what is
-asked has the right shape, is settled before the function is called.
+A route is one entry in a table and one plain function ``(project, request) -> dict``. Permissions and the
+schema of the request are checked before the function is called.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ _NAMED = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked.
+    """A request to a route.
 
     Parameters
     ----------
     known : Known
-        The notebooks that this server was told of.
+        The notebooks that are registered with this server.
     about : Notebook or None
-        The notebook whose id stands in the path; None for routes without one.
+        The notebook whose id stands in the path; None for routes without an id.
     names : Mapping of str to str
-        What else stands in the path, by the names in the route's path. Nobody has looked at these texts yet: they are
-        compared with what exists, and never joined into a path.
+        The other variable parts of the path, by their names in the route's path. They are not validated: compare them
+        with what exists, and never join them into a path.
     body : Mapping
         The body, which has the shape that the route's schema demands.
     query : Mapping
         What stands behind the question mark, likewise.
     key : str
-        The ``Idempotency-Key``; empty without one.
+        The ``Idempotency-Key``; empty without this header.
     may : Mapping of str to bool
         What the user may do; only for routes that are `personal`.
     """
@@ -125,7 +125,7 @@ Work = Callable[[Project, Request], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One thing that can be asked for.
+    """A route of the JSON API.
 
     Parameters
     ----------

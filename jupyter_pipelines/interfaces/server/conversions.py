@@ -50,37 +50,37 @@ def started(project: Project, request: Request) -> dict[str, Any]:
 
 
 def told(project: Project, request: Request) -> dict[str, Any]:
-    """Tell how a conversion gets on, and what has come of it."""
+    """Return the state of a conversion, and its result."""
     name, home = request.names["conversion"], request.home(project)
     if _ID.fullmatch(name) is None or not project.has_store(home):
         raise _no_conversion(name)
     store = project.store_for(home)
     if _read(store, name, ORDER).get("source") != str(request.path):
         raise _no_conversion(name)
-    found = _read(store, name, RESULT) or {
+    outcome = _read(store, name, RESULT) or {
         "state": "running" if _is_alive(store, name) else "failed",
         "result": None,
         "page": None,
         "faults": [],
     }
-    if found["state"] == "failed" and not found["faults"]:
+    if outcome["state"] == "failed" and not outcome["faults"]:
         # It may have ended between the two looks.
-        found = _read(store, name, RESULT) or found | {"faults": [_lost().to_dict()]}
-    return found | {"said": _said(store, name), "path": _written(request, found)}
+        outcome = _read(store, name, RESULT) or outcome | {"faults": [_lost().to_dict()]}
+    return outcome | {"said": _said(store, name), "path": _written(request, outcome)}
 
 
-def _written(request: Request, found: Mapping[str, Any]) -> str | None:
-    path = (found["result"] or {}).get("written")
+def _written(request: Request, outcome: Mapping[str, Any]) -> str | None:
+    path = (outcome["result"] or {}).get("written")
     return request.known.name_of(Path(path)) if path else None
 
 
 def _start(folder: Path) -> None:
-    with (folder / SAID).open("ab") as said:
+    with (folder / SAID).open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "jupyter_pipelines.interfaces.converter", str(folder)],
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=log,
+            stderr=log,
             env={name: value for name, value in os.environ.items() if name not in _PRIVATE},
             start_new_session=True,
         )
@@ -90,10 +90,10 @@ def _start(folder: Path) -> None:
 
 def _read(store: Store, name: str, file: str) -> dict[str, Any]:
     try:
-        found = json.loads(store.door.read(f"{FOLDER}/{name}/{file}"))
+        content = json.loads(store.door.read(f"{FOLDER}/{name}/{file}"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _is_alive(store: Store, name: str) -> bool:
@@ -122,7 +122,9 @@ def _forget_old(store: Store) -> None:
 
 def _no_conversion(name: str) -> StoreError:
     message = f"there is no conversion `{name[:64]}` of this notebook"
-    return StoreError(Fault(code="JP405", message=message, suggestion="start one; results are kept for a week"))
+    return StoreError(
+        Fault(code="JP405", message=message, suggestion="start a conversion; results are kept for a week")
+    )
 
 
 def _lost() -> Fault:

@@ -1,4 +1,4 @@
-"""What Jupyter's server calls when it starts: our routes and our events become part of it."""
+"""The Jupyter server extension: adds our routes and events to a server."""
 
 from __future__ import annotations
 

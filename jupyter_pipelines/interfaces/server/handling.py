@@ -1,6 +1,6 @@
-"""Requests over HTTP: who asks, from where, whether they may, and whether what they ask for has the right shape.
+"""The tornado handler of the JSON API: authentication, origin, permission and schema of each request.
 
-One handler serves every route. What it lets through goes to the route's function, in one of a few threads.
+One handler serves every route. It calls the route's function in a small thread pool.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RESOURCE = "jupyter_pipelines"
-"""What an authorizer is asked about."""
+"""The resource of which an authorizer is asked."""
 PREFIX = "jupyter-pipelines/api"
 LARGEST = 16_000_000
 """Bytes that the body of a request may have."""
@@ -56,7 +56,7 @@ class Office:
     pool : ThreadPoolExecutor
         Where it is done.
     asked : callable
-        Is called after each request that was let through.
+        Called after each request that was answered.
     """
 
     known: Known
@@ -66,7 +66,7 @@ class Office:
 
 
 class Refused(Exception):
-    """A request goes no further.
+    """A request that is refused with an HTTP status.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Door(APIHandler):
         self.office = office
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """Find out who asks, and refuse pages of other sites, whatever they know."""
+        """Authenticate the user, and refuse requests of other sites, even with a valid token."""
         await super().prepare()
         if not self._finished and not is_ours(self):
             raise web.HTTPError(403, "requests from other sites are refused")
@@ -109,10 +109,10 @@ class Door(APIHandler):
         await self._answer(names)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Tell in JSON what Jupyter's own server refuses, and what went wrong."""
+        """Report errors of Jupyter's own server as JSON."""
         error = (kwargs.get("exc_info") or (None, None, None))[1]
-        said = error.log_message if isinstance(error, web.HTTPError) else None
-        message = said or responses.get(status_code, "refused")
+        reason = error.log_message if isinstance(error, web.HTTPError) else None
+        message = reason or responses.get(status_code, "refused")
         faults = [not_allowed(message)] if status_code in (401, 403) else []
         self._tell(status_code, [_bug(error)] if status_code >= 500 else faults, message)
 
@@ -173,8 +173,8 @@ class Door(APIHandler):
 
     def _query(self, route: Route) -> Mapping[str, Any]:
         known: Mapping[str, Mapping[str, Any]] = (route.query or {}).get("properties", {})
-        given = {name: self.get_query_argument(name) for name in known if name in self.request.query_arguments}
-        query = {name: _value(text, known[name]) for name, text in given.items()}
+        texts = {name: self.get_query_argument(name) for name in known if name in self.request.query_arguments}
+        query = {name: _value(text, known[name]) for name, text in texts.items()}
         check(route.query or {}, query)
         return query
 
@@ -192,8 +192,10 @@ class Door(APIHandler):
         self.finish(answer)
 
     def _tell(self, status: int, faults: Iterable[Fault], message: str = "") -> None:
-        listed = [fault.to_dict() for fault in faults]
-        self._send(status, written({"faults": listed, "message": message or (listed[0]["message"] if listed else "")}))
+        documents = [fault.to_dict() for fault in faults]
+        self._send(
+            status, written({"faults": documents, "message": message or (documents[0]["message"] if documents else "")})
+        )
 
 
 def written(document: Mapping[str, Any]) -> str:
@@ -207,7 +209,7 @@ def status_of(error: PipelinesError) -> int:
 
 
 def is_ours(handler: JupyterHandler) -> bool:
-    """Tell whether the page that asks, if it is a page, is one that the server's owner trusts."""
+    """Tell whether a request comes from a page that the server's owner trusts, or from no page."""
     origin = handler.request.headers.get("Origin")
     if origin is None or urlsplit(origin.lower()).netloc == handler.request.headers.get("Host", "").lower():
         return True
@@ -217,9 +219,9 @@ def is_ours(handler: JupyterHandler) -> bool:
 
 
 async def may(handler: JupyterHandler, action: Action) -> bool:
-    """Tell whether whoever asks is allowed to `read`, `write` or `execute` pipelines."""
-    asked = handler.authorizer.is_authorized(handler, handler.current_user, action, RESOURCE)
-    return bool(await ensure_async(asked))
+    """Tell whether the user is allowed to `read`, `write` or `execute` pipelines."""
+    authorized = handler.authorizer.is_authorized(handler, handler.current_user, action, RESOURCE)
+    return bool(await ensure_async(authorized))
 
 
 def doors(routes: Iterable[Route], office: Office, base_url: str) -> list[tuple[str, type[Door], dict[str, Any]]]:
@@ -269,7 +271,7 @@ def _unusable(reason: str) -> Fault:
 
 
 def not_allowed(reason: str) -> Fault:
-    """Return the fault of a request that whoever asks must not make."""
+    """Return the fault of a request that the user may not make."""
     help_text = "log in with the server's token, or ask the owner of the server for the permission"
     return Fault(code="JP803", message=f"the request is not allowed: {reason}", suggestion=help_text)
 

@@ -1,4 +1,4 @@
-"""The notebooks that a server was told of: each has an id, and no other request says where a file is."""
+"""The registry of a server's notebooks: each has an id, and only registering a notebook takes a path."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from jupyter_pipelines.errors import Fault, NotebookError
 from jupyter_pipelines.notebook.document import NOTEBOOK_SUFFIX, SCRIPT_SUFFIXES
 
 MOST = 10_000
-"""How many notebooks are kept in mind; those that nobody has asked about for longest are forgotten."""
+"""How many notebooks stay registered; the least recently requested notebooks are removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notebook:
-    """A notebook that the server was told of.
+    """A notebook that is registered with the server.
 
     Parameters
     ----------
     id : str
-        What requests call it; nobody can guess it, and it means nothing to another server.
+        Its name in requests; it cannot be guessed, and is not valid on another server.
     name : str
         Its path below the server's root, with slashes, as JupyterLab writes it.
     path : Path
@@ -60,7 +60,7 @@ class Known:
         self._notebooks: OrderedDict[str, tuple[Notebook, float]] = OrderedDict()
 
     def meet(self, name: str) -> Notebook:
-        """Return the notebook with this path below the root, from now on known.
+        """Register the notebook with this path below the root, and return it.
 
         Raises
         ------
@@ -83,13 +83,13 @@ class Known:
         Raises
         ------
         NotebookError
-            The server was not told of it since it started (JP801).
+            It was not registered since the server started (JP801).
         """
         with self._lock:
-            found = self._notebooks.get(key)
-            if found is not None:
-                self._touch(found[0])
-                return found[0]
+            registered = self._notebooks.get(key)
+            if registered is not None:
+                self._touch(registered[0])
+                return registered[0]
         raise NotebookError(
             Fault(
                 code="JP801",
@@ -99,7 +99,7 @@ class Known:
         )
 
     def asked_within(self, seconds: float) -> list[Notebook]:
-        """Return the notebooks that somebody asked about in the last `seconds`."""
+        """Return the notebooks that were requested in the last `seconds`."""
         since = self._clock() - seconds
         with self._lock:
             return [notebook for notebook, last in self._notebooks.values() if last >= since]

@@ -1,4 +1,4 @@
-"""Earlier runs, briefly: what is over does not change any more and is read once."""
+"""Cache of the run list: finished runs do not change any more and are read once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUNNING = "running"
 
 
 class Ledger:
-    """What there is to say of each run in a list of runs."""
+    """The summaries of runs, cached once a run is finished."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,14 +52,14 @@ class Ledger:
 
 
 LEDGER = Ledger()
-"""One for all requests."""
+"""The cache that all requests share."""
 
 
 def shown(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a list of runs says of one."""
+    """Return the summary of a run in a list of runs."""
     steps = document.get("steps") or []
     about = {name: document.get(name) for name in ("run", "state", "started", "finished", "seconds", "parameters")}
-    return {**about, "headline": headline(document), "steps": dict(Counter(str(one["state"]) for one in steps))}
+    return {**about, "headline": headline(document), "steps": dict(Counter(str(step["state"]) for step in steps))}
 
 
 def headline(document: Mapping[str, Any]) -> str:

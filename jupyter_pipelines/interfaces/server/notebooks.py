@@ -29,7 +29,7 @@ GIVEN: Mapping[str, Any] = {
 
 
 def met(_: Project, request: Request) -> dict[str, Any]:
-    """Take notice of a notebook, and return the id by which it is called from now on."""
+    """Register a notebook, and return its id."""
     notebook = request.known.meet(request.body["path"])
     return {"id": notebook.id, "path": notebook.name, "name": notebook.path.name}
 
@@ -102,10 +102,10 @@ def _drawn(project: Project, pipeline: Pipeline, texts: Mapping[str, str]) -> tu
     except PipelinesError as error:
         return drawn, error.faults
     document = planned.to_dict()
-    found = of_plan(document)
-    critical = critical_path(pipeline, found)
+    statuses = of_plan(document)
+    critical = critical_path(pipeline, statuses)
     return drawn | {
-        "statuses": status_document(found, more=particulars.of_plan(document), critical=critical)
+        "statuses": status_document(statuses, more=particulars.of_plan(document), critical=critical)
     }, planned.faults
 
 
@@ -130,13 +130,13 @@ def _kind(cell: Cell) -> tuple[str, str | None]:
     if split.header is not None:
         return split.header.kind, split.header.name or None
     pieces = pieces_of(split.body)
-    return ("shared" if pieces and all(one.kind != "computed" for one in pieces) else "exploration"), None
+    return ("shared" if pieces and all(piece.kind != "computed" for piece in pieces) else "exploration"), None
 
 
 def _interface(step: Step) -> dict[str, Any]:
     return {
-        "in": [one.name for one in step.inputs],
-        "out": [one.name for one in step.outputs],
+        "in": [step_input.name for step_input in step.inputs],
+        "out": [output.name for output in step.outputs],
         "params": list(step.parameters),
     }
 

@@ -1,4 +1,4 @@
-"""The same wish, made twice, starts one run: also when the answer was lost, or the server killed meanwhile."""
+"""Idempotency keys: a request sent twice starts one run, also if the answer was lost or the server killed meanwhile."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DAYS = 7
 
 
 class Once:
-    """Remembers in the store which key began which run: before it begins, so that nothing can be lost between."""
+    """Records in the store which key started which run, before the run starts, so that no crash can lose the record."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -48,10 +48,10 @@ class Once:
         digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
         name = f"{FOLDER}/{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()}.json"
         with self._lock:
-            noted = _noted(store, name)
-            if noted.get("asked", digest) != digest:
+            record = _noted(store, name)
+            if record.get("asked", digest) != digest:
                 raise PlanError(_used())
-            run = noted.get("run")
+            run = record.get("run")
             if isinstance(run, str) and _is_there(store, run):
                 return run
             run = store.runs.new_id()
@@ -67,10 +67,10 @@ class Once:
 
 def _noted(store: Store, name: str) -> dict[str, Any]:
     try:
-        noted = json.loads(store.door.read(name))
+        record = json.loads(store.door.read(name))
     except (OSError, ValueError):
         return {}
-    return noted if isinstance(noted, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
 def _is_there(store: Store, run: str) -> bool:

@@ -1,4 +1,4 @@
-"""Plain HTML pages: no script, nothing from anywhere else; whatever others wrote stands in them as text only."""
+"""Plain HTML pages: no script, nothing from anywhere else; texts of users stand in them escaped."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ button{border-radius:4px;background:var(--head);cursor:pointer}:focus-visible{ou
 """
 
 
-def page(title: str, body: Iterable[str], *, nonce: str, above: str = "", again: bool = False) -> str:
+def page(title: str, body: Iterable[str], *, nonce: str, above: str = "", reload: bool = False) -> str:
     """Return a page.
 
     Parameters
@@ -44,11 +44,11 @@ def page(title: str, body: Iterable[str], *, nonce: str, above: str = "", again:
         Allows its style.
     above : str
         Links to other pages, as HTML.
-    again : bool
+    reload : bool
         It is loaded again after some seconds.
     """
     name = text(title)
-    refresh = f'<meta http-equiv="refresh" content="{REFRESH}">' if again else ""
+    refresh = f'<meta http-equiv="refresh" content="{REFRESH}">' if reload else ""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{name}</title>{refresh}\n'
         f'<meta name="viewport" content="width=device-width"><style nonce="{escape(nonce)}">{STYLE}</style></head>\n'
@@ -57,12 +57,12 @@ def page(title: str, body: Iterable[str], *, nonce: str, above: str = "", again:
 
 
 def text(value: object, longest: int = 300) -> str:
-    """Return what somebody wrote, as text that stands in HTML."""
+    """Return a text of a user, cleaned and escaped for HTML."""
     return escape(clean(value, longest))
 
 
 def link(address: str, words: str) -> str:
-    """Return a link; `address` is one of ours."""
+    """Return a link; `address` is an address of this server."""
     return f'<a href="{escape(address)}">{text(words)}</a>'
 
 
@@ -73,7 +73,7 @@ def picture(address: str, words: str) -> str:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table; its cells are HTML."""
-    head = "".join(f'<th scope="col">{escape(one)}</th>' for one in heads)
+    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in heads)
     lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>\n" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{lines}</tbody></table></div>'
 
@@ -84,19 +84,23 @@ def form(address: str, inside: str, button: str, xsrf: str) -> str:
 
 
 def hidden(name: str, value: str) -> str:
-    """Return a field that nobody sees."""
+    """Return a hidden field."""
     return f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
 
 
 def fields_of(parameters: Iterable[Mapping[str, Any]]) -> str:
-    """Return an input for each parameter; an empty one stands for its default."""
-    return "".join(_field(one) for one in parameters)
+    """Return an input for each parameter; an empty input stands for its default."""
+    return "".join(_field(parameter) for parameter in parameters)
 
 
-def _field(one: Mapping[str, Any]) -> str:
-    hint = "to be given" if one.get("required") else repr(one.get("default"))
-    words = " ".join(part for part in (str(one["name"]), f"({one['type']})", str(one.get("description") or "")) if part)
-    name = escape(f"p:{one['name']}")
+def _field(parameter: Mapping[str, Any]) -> str:
+    hint = "to be given" if parameter.get("required") else repr(parameter.get("default"))
+    words = " ".join(
+        part
+        for part in (str(parameter["name"]), f"({parameter['type']})", str(parameter.get("description") or ""))
+        if part
+    )
+    name = escape(f"p:{parameter['name']}")
     return f'<label><span>{text(words)}</span><input name="{name}" placeholder="{text(hint, 80)}"></label>'
 
 
@@ -110,13 +114,13 @@ def runs_table(runs: Iterable[Mapping[str, Any]], below: str) -> str:
     """Return runs as a table; `below` is where their pages are."""
     rows = [
         [
-            link(f"{below}/{one['run']}", short_run(one["run"])),
-            state(str(one["state"])),
-            text(ago(one.get("started"))),
-            text(in_words(one["seconds"])) if one.get("seconds") else "",
-            text(one.get("headline") or ""),
+            link(f"{below}/{run['run']}", short_run(run["run"])),
+            state(str(run["state"])),
+            text(ago(run.get("started"))),
+            text(in_words(run["seconds"])) if run.get("seconds") else "",
+            text(run.get("headline") or ""),
         ]
-        for one in runs
+        for run in runs
     ]
     return table(["run", "state", "when", "took", "what"], rows) if rows else "<p>No runs yet.</p>"
 
@@ -124,15 +128,15 @@ def runs_table(runs: Iterable[Mapping[str, Any]], below: str) -> str:
 def steps_table(statuses: Mapping[str, Mapping[str, Any]], logs: str | None = None) -> str:
     """Return what is said of steps; `logs` is where pages of their logs are."""
     heads = ["step", "state", "why", *(["took", "printed"] if logs else [])]
-    return table(heads, [_step_row(name, one, logs) for name, one in statuses.items()])
+    return table(heads, [_step_row(name, status, logs) for name, status in statuses.items()])
 
 
-def _step_row(name: str, one: Mapping[str, Any], logs: str | None) -> list[str]:
-    error = one.get("error") or {}
-    why = text(one.get("detail") or error.get("message") or (one.get("reason") or {}).get("text") or "", 1_000)
+def _step_row(name: str, status: Mapping[str, Any], logs: str | None) -> list[str]:
+    error = status.get("error") or {}
+    why = text(status.get("detail") or error.get("message") or (status.get("reason") or {}).get("text") or "", 1_000)
     more = f" <code>{text(error['code'])}</code>" if error.get("code") else ""
-    row = [f"<b>{text(name)}</b>", state(str(one["state"])), why + more]
+    row = [f"<b>{text(name)}</b>", state(str(status["state"])), why + more]
     if logs is None:
         return row
-    took = text(in_words(one["seconds"])) if one.get("seconds") else ""
+    took = text(in_words(status["seconds"])) if status.get("seconds") else ""
     return [*row, took, link(f"{logs}/{quote(name, safe='')}/log", "log")]

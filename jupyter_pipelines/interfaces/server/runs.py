@@ -41,8 +41,10 @@ def started(project: Project, request: Request) -> dict[str, Any]:
 
 
 def _detached(project: Project, request: Request, run: str | None) -> str:
-    manner = {name: request.body[name] for name in ("jobs", "on", "keep_going") if request.body.get(name) is not None}
-    return project.detach(request.document(), **given(request.body), **manner, run=run)
+    run_options = {
+        name: request.body[name] for name in ("jobs", "on", "keep_going") if request.body.get(name) is not None
+    }
+    return project.detach(request.document(), **given(request.body), **run_options, run=run)
 
 
 def document(project: Project, request: Request) -> dict[str, Any]:
@@ -52,14 +54,14 @@ def document(project: Project, request: Request) -> dict[str, Any]:
     from jupyter_pipelines.reporting.statuses import of_run
     from jupyter_pipelines.reporting.summary import headline
 
-    found = request.run(project)
+    run = request.run(project)
     pipeline = reading_of(project, request).pipeline
-    events = project.store_for(request.home(project)).runs.events(found["run"])
-    same = pipeline is not None and {step.name for step in pipeline} == {one["name"] for one in found["steps"]}
-    about = {"run": found["run"], "running": found["state"] == RUNNING, "headline": headline(found)}
+    events = project.store_for(request.home(project)).runs.events(run["run"])
+    same = pipeline is not None and {step.name for step in pipeline} == {step["name"] for step in run["steps"]}
+    about = {"run": run["run"], "running": run["state"] == RUNNING, "headline": headline(run)}
     return {
-        **found,
-        "statuses": status_document(of_run(found), **about, more=particulars.of_run(found)),
+        **run,
+        "statuses": status_document(of_run(run), **about, more=particulars.of_run(run)),
         "timeline": timeline(events),
         "graph": graph_document(pipeline) if same and pipeline is not None else None,
     }
@@ -67,23 +69,23 @@ def document(project: Project, request: Request) -> dict[str, Any]:
 
 def events(project: Project, request: Request) -> dict[str, Any]:
     """Return the events of a run behind the first ``after``."""
-    found = request.run(project)
+    run = request.run(project)
     after = request.query.get("after", 0)
-    known = project.store_for(request.home(project)).runs.events(found["run"])
+    known = project.store_for(request.home(project)).runs.events(run["run"])
     part = known[after : after + MOST_EVENTS]
-    ended = found["state"] != RUNNING and after + len(part) >= len(known)
+    ended = run["state"] != RUNNING and after + len(part) >= len(known)
     return {"events": part, "next": after + len(part), "ended": ended}
 
 
 def log(project: Project, request: Request) -> dict[str, Any]:
     """Return part of what a step printed; positions are bytes."""
-    found = request.run(project)
-    step = _step(found, request.names["step"])
+    run = request.run(project)
+    step = _step(run, request.names["step"])
     store = project.store_for(request.home(project))
-    said = step.get("log") or _log_of(store.runs.events(found["run"]), step["name"])
+    log_path = step.get("log") or _log_of(store.runs.events(run["run"]), step["name"])
     ended = step["state"] not in _UNDER_WAY
     try:
-        path = kept(store, said)
+        path = kept(store, log_path)
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
             return _part(file, request.query) | {"ended": ended}
     except OSError:
@@ -106,9 +108,9 @@ def notebook(project: Project, request: Request) -> dict[str, Any]:
 
 def cancelled(project: Project, request: Request) -> dict[str, Any]:
     """Ask a run, or one step of it, to stop; asking again changes nothing."""
-    found = request.run(project)
+    run = request.run(project)
     step, now = request.body.get("step"), request.body.get("now", False)
-    return {"state": project.cancel(request.home(project), found["run"], step=step, now=now)}
+    return {"state": project.cancel(request.home(project), run["run"], step=step, now=now)}
 
 
 def differences(project: Project, request: Request) -> dict[str, Any]:
@@ -154,9 +156,9 @@ def timeline(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     open_bars: dict[str, dict[str, Any]] = {}
     start: datetime | None = None
     for event in events:
-        at = _moment(event)
-        start = start or at
-        seconds = round((at - start).total_seconds(), 3) if at and start else None
+        moment = _moment(event)
+        start = start or moment
+        seconds = round((moment - start).total_seconds(), 3) if moment and start else None
         if event["event"] == "step-started":
             bar = {"step": event["step"], "state": "running", "from": seconds, "to": None, "attempt": event["attempt"]}
             bars.append(bar)
@@ -174,16 +176,16 @@ def _moment(event: Mapping[str, Any]) -> datetime | None:
         return None
 
 
-def _step(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    step: Mapping[str, Any] | None = next((one for one in found["steps"] if one["name"] == name), None)
+def _step(run: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    step: Mapping[str, Any] | None = next((step_run for step_run in run["steps"] if step_run["name"] == name), None)
     if step is None:
-        message = f"the run `{found['run']}` has no step `{name}`"
+        message = f"the run `{run['run']}` has no step `{name}`"
         raise StoreError(Fault(code="JP405", message=message, suggestion="ask for the run, which names its steps"))
     return step
 
 
 def _log_of(events: Iterable[Mapping[str, Any]], step: str) -> object:
-    logs = [one.get("log") for one in events if one.get("event") == "step-started" and one.get("step") == step]
+    logs = [event.get("log") for event in events if event.get("event") == "step-started" and event.get("step") == step]
     return logs[-1] if logs else None
 
 
@@ -213,7 +215,7 @@ ROUTES = (
         method="GET",
         path="notebooks/{id}/runs",
         work=listed,
-        summary="Earlier runs, newest first, whoever started them",
+        summary="Earlier runs, newest first, no matter where they were started",
         query=shapes.fields(limit={"type": "integer", "minimum": 1, "maximum": MOST_RUNS}),
         answer=shapes.has("runs"),
     ),

@@ -1,4 +1,4 @@
-"""Every route there is."""
+"""The table of all routes of the JSON API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jupyter_pipelines.project import Project
 
 
 def me(_: Project, request: Request) -> dict[str, Any]:
-    """Return what whoever asks may do here."""
+    """Return what the user may do on this server."""
     return {**request.may, "version": __version__}
 
 

@@ -1,7 +1,7 @@
-"""Events for front ends: what happens in the runs of known notebooks, whoever started them.
+"""Events for front ends: what happens in the runs of registered notebooks, no matter which process started them.
 
-Everything is read from the folders of the runs. One task looks, in a thread, at most ten times a second; it ends when
-nobody has asked about any notebook for an hour and no run is under way.
+Everything is read from the folders of the runs. One task polls, in a thread, at most ten times a second; it ends when
+no notebook was requested for an hour and no run is under way.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ SCHEMA: Mapping[str, Any] = {
 
 
 class Witnessed:
-    """One run, and what was told of it last."""
+    """A run that is followed, and the statuses that were sent last."""
 
     def __init__(self, notebook: Notebook, run: str, watch: Watch) -> None:
         self.notebook = notebook
@@ -73,7 +73,7 @@ class Witnessed:
         self._told: dict[str, Any] = {}
 
     def news(self) -> dict[str, Any] | None:
-        """Return the data of an event, if there is anything to tell."""
+        """Return the data of an event, if anything has changed."""
         events = self.watch.listen()
         for event in events:
             self._hear(event)
@@ -93,16 +93,16 @@ class Witnessed:
             self._logs[event.step] = event.log
 
     def _read_logs(self) -> bool:
-        """Take what running steps have printed last; events tell only when the next cell begins."""
+        """Read what running steps have printed last; events report it only when the next cell begins."""
         now = time.monotonic()
         if now - self._logs_at < _LOGS:
             return False
         self._logs_at = now
-        for step in [one for one in self._following.running if one in self._logs]:
+        for step in [name for name in self._following.running if name in self._logs]:
             text = last_line(self._logs[step])[:500]
             if text:
-                said = StepProgress(run=self.run, at="", step=step, text=text)
-                self._hear(said)
+                progress = StepProgress(run=self.run, at="", step=step, text=text)
+                self._hear(progress)
         return bool(self._following.running)
 
     def _end(self, event: RunFinished) -> dict[str, Any]:
@@ -113,8 +113,8 @@ class Witnessed:
         return self._event(event.state, self._changed(steps), headline(result))
 
     def _changed(self, steps: Mapping[str, Any]) -> dict[str, Any]:
-        new = {name: _timeless(entry) for name, entry in steps.items()}
-        changed = {name: entry for name, entry in new.items() if self._told.get(name) != entry}
+        new = {name: _timeless(status) for name, status in steps.items()}
+        changed = {name: status for name, status in new.items() if self._told.get(name) != status}
         self._told |= changed
         return changed
 
@@ -132,7 +132,7 @@ class Witnessed:
 
 
 class Teller:
-    """Looks for what is new in the runs of known notebooks.
+    """Polls the runs of registered notebooks for changes.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ class Teller:
 
     @property
     def is_needed(self) -> bool:
-        """Whether anything can happen that somebody wants to hear of."""
+        """Whether any client may wait for events."""
         return self.is_busy or bool(self._known.asked_within(PATIENCE))
 
     def look(self) -> list[dict[str, Any]]:
@@ -178,7 +178,7 @@ class Teller:
         names = self._project.run_names(home)
         if notebook.id not in self._seen:
             self._seen[notebook.id] = set(names)
-            fresh = [one["run"] for one in LEDGER.of(self._project, home) if one["state"] == RUNNING]
+            fresh = [run["run"] for run in LEDGER.of(self._project, home) if run["state"] == RUNNING]
         else:
             fresh = [name for name in names if name not in self._seen[notebook.id]]
             self._seen[notebook.id] = set(names)
@@ -190,24 +190,24 @@ class Teller:
                 del unborn[name]
 
     def _begin(self, notebook: Notebook, home: Home, run: str) -> None:
-        """Watch a run, once its document is there; it may be one of another notebook."""
+        """Watch a run, once its document is there; it may be a run of another notebook."""
         if self._project.find_run(home, run) is not None:
             self._witnessed[notebook.id, run] = Witnessed(notebook, run, self._project.watch(home, run))
 
     def _news(self) -> Iterator[dict[str, Any]]:
-        for key, one in list(self._witnessed.items()):
+        for key, followed_run in list(self._witnessed.items()):
             try:
-                news = one.news()
+                event = followed_run.news()
             except (PipelinesError, OSError):
-                news = None
-            if news is not None:
-                yield news
-            if one.watch.ended:
+                event = None
+            if event is not None:
+                yield event
+            if followed_run.watch.ended:
                 del self._witnessed[key]
 
 
 class Broadcast:
-    """The task that tells what a teller finds.
+    """The task that emits the events that a poller returns.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ class Broadcast:
                     await asyncio.wait_for(self._asked.wait(), CALM)
 
 
-def _timeless(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry without the seconds that go by while a step runs: whoever shows it counts them."""
-    running = entry.get("state") == "running"
-    return {name: value for name, value in entry.items() if not (running and name == "seconds")}
+def _timeless(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry without the seconds that go by while a step runs: the front end counts them."""
+    running = status.get("state") == "running"
+    return {name: value for name, value in status.items() if not (running and name == "seconds")}

@@ -1,4 +1,4 @@
-"""What our own pages show: the pipelines below a folder, one of them, one run of it."""
+"""The HTML pages: the pipelines below a folder, a pipeline, and a run of it."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ class Visit:
         """Where the pages of the notebook are."""
         return f"{self.root}/notebooks/{self.request.notebook.id}"
 
-    def page(self, title: str, *body: str, above: str = "", again: bool = False) -> Shown:
-        """Return a page, with a way back to the first one."""
+    def page(self, title: str, *body: str, above: str = "", reload: bool = False) -> Shown:
+        """Return a page, with a link to the first page."""
         links = " · ".join(part for part in (pages.link(f"{self.root}/", "Pipelines"), above) if part)
-        return Shown(content=pages.page(title, body, nonce=self.nonce, above=links, again=again))
+        return Shown(content=pages.page(title, body, nonce=self.nonce, above=links, reload=reload))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What is answered.
+    """The answer to a request for a page.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One page, or one form.
+    """A route of the HTML pages: a page or a form.
 
     Parameters
     ----------
@@ -110,8 +110,8 @@ class View:
 def first(visit: Visit) -> Shown:
     """Show the pipelines below the folder."""
     rows = [_row(visit, notebook) for notebook in found(visit.request.known)]
-    what = pages.table(["notebook", "steps", "last run", "what"], rows) if rows else _NOTHING
-    return visit.page("Pipelines", f"<p>{pages.text(visit.request.known.root)}</p>", what)
+    content = pages.table(["notebook", "steps", "last run", "what"], rows) if rows else _NOTHING
+    return visit.page("Pipelines", f"<p>{pages.text(visit.request.known.root)}</p>", content)
 
 
 _ALT = "The graph of the pipeline; the table below says the same."
@@ -132,15 +132,15 @@ def _row(visit: Visit, notebook: Notebook) -> list[str]:
 
 
 def about(visit: Visit) -> Shown:
-    """Show a notebook: its graph with what a run would do, a form that starts one, and its runs."""
+    """Show a notebook: its graph with what a run would do, a form that starts a run, and its runs."""
     drawn = notebooks.graph(visit.project, visit.request)
-    listed = runs.listed(visit.project, visit.request)["runs"]
+    run_list = runs.listed(visit.project, visit.request)["runs"]
     body = [_faults(drawn["faults"])]
     if drawn["graph"] is not None:
         body.append(pages.picture(f"{visit.here}/graph.svg", _ALT))
         fields = pages.fields_of(drawn["graph"]["parameters"]) + pages.hidden("key", visit.nonce)
         body.append(f"<h2>Run</h2>{pages.form(f'{visit.here}/run', fields, 'Run', visit.xsrf)}")
-    body.append(f"<h2>Runs</h2>{pages.runs_table(listed, f'{visit.here}/runs')}")
+    body.append(f"<h2>Runs</h2>{pages.runs_table(run_list, f'{visit.here}/runs')}")
     if drawn["statuses"] is not None:
         body.append(f"<h2>What a run would do</h2>{pages.steps_table(drawn['statuses']['steps'])}")
     return visit.page(visit.request.notebook.name, *body)
@@ -159,7 +159,7 @@ def about_run(visit: Visit) -> Shown:
         rows = [[pages.text(name), pages.text(repr(value))] for name, value in run["parameters"].items()]
         body.append(f"<h2>Parameters</h2>{pages.table(['name', 'value'], rows)}")
     above = pages.link(visit.here, visit.request.notebook.name)
-    return visit.page(f"Run {run['run']}", *body, above=above, again=going_on)
+    return visit.page(f"Run {run['run']}", *body, above=above, reload=going_on)
 
 
 def log(visit: Visit) -> Shown:
@@ -204,10 +204,12 @@ def _drawn(pipeline: Any, statuses: Mapping[str, Status]) -> Shown:
 
 def run(visit: Visit) -> Shown:
     """Start a run with the values of the form, and go to its page."""
-    given = {name.removeprefix("p:"): value for name, value in visit.request.body.items() if name.startswith("p:")}
-    wanted = {name: value for name, value in given.items() if value.strip()}
+    fields = {name.removeprefix("p:"): value for name, value in visit.request.body.items() if name.startswith("p:")}
+    parameters = {name: value for name, value in fields.items() if value.strip()}
     # Sent twice, by two clicks or by loading the page again, a form starts one run.
-    request = replace(visit.request, body={"parameters": wanted}, key=visit.request.body.get("key", "")[:LONGEST_KEY])
+    request = replace(
+        visit.request, body={"parameters": parameters}, key=visit.request.body.get("key", "")[:LONGEST_KEY]
+    )
     started = runs.started(visit.project, request)["run"]
     return Shown(content=f"{visit.here}/runs/{started}", kind="elsewhere")
 
@@ -223,10 +225,10 @@ def _faults(faults: list[dict[str, Any]]) -> str:
     return f"<h2>What is wrong</h2><ul>{lines}</ul>" if lines else ""
 
 
-def _fault(one: Mapping[str, Any]) -> str:
-    cell = f", cell {one['cell']}" if one["cell"] else ""
-    what, way_out = pages.text(one["message"] + cell, 2_000), pages.text(one["suggestion"], 2_000)
-    return f"<li><b>{pages.text(one['code'])}</b> {what}<br>{way_out}</li>"
+def _fault(fault: Mapping[str, Any]) -> str:
+    cell = f", cell {fault['cell']}" if fault["cell"] else ""
+    what, way_out = pages.text(fault["message"] + cell, 2_000), pages.text(fault["suggestion"], 2_000)
+    return f"<li><b>{pages.text(fault['code'])}</b> {what}<br>{way_out}</li>"
 
 
 # Finding pipelines
@@ -234,13 +236,13 @@ def _fault(one: Mapping[str, Any]) -> str:
 
 def found(known: Known) -> list[Notebook]:
     """Return the notebooks below the root that have a step, by name."""
-    met = []
+    with_steps = []
     for name in _names(known.root):
         try:
-            met.append(known.meet(name))
+            with_steps.append(known.meet(name))
         except PipelinesError:
             continue
-    return met
+    return with_steps
 
 
 def _names(root: Path) -> Iterator[str]:
@@ -283,4 +285,4 @@ VIEWS: tuple[View, ...] = (
     View(path=f"{_RUN}/steps/{{step}}/log", work=log),
     View(method="POST", path=f"{_RUN}/cancel", work=cancel, action="execute"),
 )
-"""Every page there is."""
+"""The table of all pages."""

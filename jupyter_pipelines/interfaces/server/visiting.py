@@ -1,4 +1,4 @@
-"""Requests of people's browsers for our own pages; the same rules as for programs, and answers that people can read."""
+"""The tornado handler of the HTML pages: the same rules as for the JSON API, and answers as pages."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ class Reception(JupyterHandler):
 
     @cached_property
     def nonce(self) -> str:
-        """Allows the style of the page, and that one only."""
+        """Allows the style of the page, and no other style."""
         return secrets.token_urlsafe(16)
 
     @property
     def content_security_policy(self) -> str:
         """Let nothing be executed or loaded but pictures of ours, and no other site put the page into a frame."""
         style = f"style-src 'nonce-{self.nonce}'"
-        rest = "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-        return f"default-src 'none'; img-src 'self'; {style}; {rest}"
+        targets = "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        return f"default-src 'none'; img-src 'self'; {style}; {targets}"
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """Find out who asks, and refuse pages of other sites."""
+        """Authenticate the user, and refuse requests of other sites."""
         await super().prepare()
         if not self._finished and not is_ours(self):
             raise web.HTTPError(403, "requests from other sites are refused")
@@ -63,10 +63,10 @@ class Reception(JupyterHandler):
         await self._answer(names)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Tell what is wrong on a page."""
+        """Report an error as a page."""
         error = (kwargs.get("exc_info") or (None, None, None))[1]
-        said = error.log_message if isinstance(error, web.HTTPError) else None
-        self._tell(status_code, [said or responses.get(status_code, "refused")])
+        reason = error.log_message if isinstance(error, web.HTTPError) else None
+        self._tell(status_code, [reason or responses.get(status_code, "refused")])
 
     async def _answer(self, names: Mapping[str, str]) -> None:
         view = self.views.get(self.request.method or "")
@@ -76,12 +76,12 @@ class Reception(JupyterHandler):
             raise web.HTTPError(403, f"you may not {view.action} pipelines on this server")
         try:
             visit = self._visit(names)
-            shown = await asyncio.get_running_loop().run_in_executor(self.office.pool, view.work, visit)
+            response = await asyncio.get_running_loop().run_in_executor(self.office.pool, view.work, visit)
         except PipelinesError as error:
             self._tell(status_of(error), [f"{fault.message}. {fault.suggestion}" for fault in error.faults])
         else:
             self.office.asked()
-            self._show(shown)
+            self._show(response)
 
     def _visit(self, names: Mapping[str, str]) -> Visit:
         varying = dict(names)
@@ -96,16 +96,16 @@ class Reception(JupyterHandler):
             raise web.HTTPError(413, "the form is too large")
         return {name: self.get_body_argument(name) for name in self.request.body_arguments}
 
-    def _show(self, shown: Shown) -> None:
+    def _show(self, response: Shown) -> None:
         self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "same-origin")
-        if shown.kind == "elsewhere":
-            self.redirect(shown.content, status=303)
+        if response.kind == "elsewhere":
+            self.redirect(response.content, status=303)
             return
-        self.set_header("Content-Type", f"{_KINDS[shown.kind]}; charset=utf-8")
-        if shown.kind != "html":
+        self.set_header("Content-Type", f"{_KINDS[response.kind]}; charset=utf-8")
+        if response.kind != "html":
             self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
-        self.finish(shown.content)
+        self.finish(response.content)
 
     def _tell(self, status: int, lines: Iterable[str]) -> None:
         self.set_status(status)

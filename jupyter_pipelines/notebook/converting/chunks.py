@@ -1,4 +1,4 @@
-"""A code cell cut into chunks: statements with the comments above them, each with what it is for."""
+"""A code cell split into chunks: statements with the comments above them, each with its kind."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cut:
-    """A cell, cut.
+    """A cell, split into chunks.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Cut:
 
 
 def cut(text: str) -> Cut:
-    """Cut a cell into chunks."""
+    """Split a cell into chunks."""
     code = parse_code(text)
     first = next((line.strip() for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")), "")
     if code.tree is None or code.indent or (first.startswith("%%") and _is_magic(first)):
@@ -80,9 +80,9 @@ def _chunks(text: str, tree: ast.Module) -> Iterator[Chunk]:
         end = last
         yield _chunk("\n".join(lines[start:end]), tuple(statements))
         start = end
-    rest = "\n".join(lines[start:])
-    if rest.strip():
-        yield Chunk(text=rest, kind="computed", names=Names(), body=())
+    trailing = "\n".join(lines[start:])
+    if trailing.strip():
+        yield Chunk(text=trailing, kind="computed", names=Names(), body=())
 
 
 def _runs(body: list[ast.stmt]) -> Iterator[tuple[list[ast.stmt], int]]:
@@ -104,8 +104,8 @@ def _chunk(text: str, body: tuple[ast.stmt, ...]) -> Chunk:
 
 
 def _kind(text: str, body: tuple[ast.stmt, ...]) -> ChunkKind:
-    said = [line.strip() for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")]
-    if said and (said[0][0] in "%!" or said[-1].endswith("?")):
+    lines = [line.strip() for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")]
+    if lines and (lines[0][0] in "%!" or lines[-1].endswith("?")):
         return "magic"
     kinds = {_kind_of(statement) for statement in body}
     return kinds.pop() if len(kinds) == 1 else "computed"

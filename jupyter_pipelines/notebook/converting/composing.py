@@ -40,7 +40,7 @@ class Composer:
     raises : frozenset of int
         Cells whose exceptions are part of what the notebook shows.
     wishes : Wishes
-        What the user wants.
+        What the user asked for.
     imports_everywhere : bool
         Make setup of all imports.
     """
@@ -101,7 +101,7 @@ class Composer:
 
     def _generators(self) -> None:
         carried = {name for part in self.parts for name in part.outputs} & set(GENERATORS.values())
-        lines = [_STATES[one][0] for one, name in GENERATORS.items() if name in carried]
+        lines = [_STATES[generator][0] for generator, name in GENERATORS.items() if name in carried]
         if lines:
             self._add("\n".join(lines))
 
@@ -137,14 +137,14 @@ class Composer:
             self._add(_joined([*named, *comments]), unit.cell.number, "shared")
 
     def _for_effect(self, chunk: Chunk) -> bool:
-        """Return whether an import is there for what importing does: nobody uses its names."""
-        if chunk.kind != "import" or any(one.module == "__future__" for one in chunk.names.imports):
+        """Return whether an import is there for what importing does: no code uses its names."""
+        if chunk.kind != "import" or any(imported.module == "__future__" for imported in chunk.names.imports):
             return False
         return self.imports_everywhere or not any(self._is_used(name) for name in chunk.names.binds)
 
     def _is_used(self, name: str) -> bool:
-        every = (chunk for unit in self.survey.units for chunk in unit.cut.chunks)
-        return any(name in self.survey.needs(chunk.names, chunk.body) for chunk in every)
+        chunks = (chunk for unit in self.survey.units for chunk in unit.cut.chunks)
+        return any(name in self.survey.needs(chunk.names, chunk.body) for chunk in chunks)
 
     # What a step takes and makes
 
@@ -165,16 +165,16 @@ class Composer:
         outputs = [self.versions[part.at].get(name, name) for name in part.outputs]
         words += [f"-i {' '.join(inputs)}"] if inputs else []
         words += [f"-o {' '.join(outputs)}"] if outputs else []
-        after = [self.names[at] for at in self.order.get(part.at, ())]
+        after = [self.names[position] for position in self.order.get(part.at, ())]
         words += [f"--after {' '.join(after)}"] if after else []
         words += ["--no-cache"] if part.at in self.uncached or files is None else []
         return _folded(" ".join(words))
 
     def _input(self, part: Part, name: str) -> str:
         source = part.sources[name]
-        made = self.versions[source].get(name, name)
+        produced_name = self.versions[source].get(name, name)
         nearest = [other.at for other in self.parts[: part.at] if name in self._written_by(other)]
-        return name if nearest[-1:] == [source] else f"{name}={self.names[source]}.{made}"
+        return name if nearest[-1:] == [source] else f"{name}={self.names[source]}.{produced_name}"
 
     def _written_by(self, part: Part) -> list[str]:
         """Return the names of a step's outputs as its header has them."""
@@ -182,8 +182,8 @@ class Composer:
 
     def _entering(self, part: Part) -> list[str]:
         """Return the lines that bring back the state of random generators."""
-        given = [(one, name) for one, name in GENERATORS.items() if name in part.inputs]
-        return [f"{_STATES[one][2]}({name})" for one, name in given]
+        carried = [(generator, name) for generator, name in GENERATORS.items() if name in part.inputs]
+        return [f"{_STATES[generator][2]}({name})" for generator, name in carried]
 
     def _enter(self, part: Part) -> None:
         lines = self._entering(part)
@@ -192,7 +192,7 @@ class Composer:
             self._add(f"{self._full_header(part)}\n{text}")
 
     def _leave(self, part: Part) -> None:
-        lines = [f"{name} = {_STATES[one][1]}" for one, name in GENERATORS.items() if name in part.outputs]
+        lines = [f"{name} = {_STATES[generator][1]}" for generator, name in GENERATORS.items() if name in part.outputs]
         lines += [
             f"{version} = {name}" for name, version in self.versions[part.at].items() if name not in GENERATORS.values()
         ]
@@ -201,41 +201,46 @@ class Composer:
         ]
         if lines:
             self._add(f"%%step {self.names[part.at]}\n" + "\n".join(lines))
-        again = repeated(self.survey, part.units)
-        if again and part.at + 1 < len(self.parts):
+        settings = repeated(self.survey, part.units)
+        if settings and part.at + 1 < len(self.parts):
             self.settings += [unit.cell.number for unit in part.units if repeated(self.survey, [unit])]
             note = f"# settings of the step {self.names[part.at]}, for the steps that follow"
-            self._add("\n".join(["%%setup", note, *again]), role="setup")
+            self._add("\n".join(["%%setup", note, *settings]), role="setup")
 
     def _uncached(self) -> set[int]:
         """Return the steps that run in another folder than the notebook's: their files cannot be followed."""
         moved = False
-        found: set[int] = set()
+        uncached: set[int] = set()
         for unit in self.survey.units:
             chunks = [*unit.moved, *unit.rest]
-            moved = moved or any(changes_folder(one.text, one.body, self.survey.imported) for one in chunks)
+            moved = moved or any(changes_folder(chunk.text, chunk.body, self.survey.imported) for chunk in chunks)
             moved = moved or "folder" in unit.observed.settings
             if moved and unit.at in self.part_of:
-                found.add(self.part_of[unit.at].at)
-        return found
+                uncached.add(self.part_of[unit.at].at)
+        return uncached
 
 
 def _versions(parts: Sequence[Part]) -> dict[int, dict[str, str]]:
     """Return the names under which steps make what an earlier step has made under the same name.
 
-    A step that takes the earlier one may keep its name; another gets a name of its own, so that none is taken for it.
+    A step that takes the earlier value may keep its name; any other value gets a name of its own, so that the two are
+    not confused.
     """
-    every = {name for part in parts for name in (*part.names.binds, *part.names.reads, *part.outputs, *part.needs)}
-    found: dict[int, dict[str, str]] = {part.at: {} for part in parts}
-    made: set[str] = set()
+    names_in_use = {
+        name for part in parts for name in (*part.names.binds, *part.names.reads, *part.outputs, *part.needs)
+    }
+    versions: dict[int, dict[str, str]] = {part.at: {} for part in parts}
+    produced: set[str] = set()
     for part in parts:
         for name in part.outputs:
-            if name in made and name not in part.inputs:
-                number = next(one for one in range(2, len(every) + 3) if f"{name}_{one}" not in every)
-                found[part.at][name] = f"{name}_{number}"
-                every.add(f"{name}_{number}")
-            made.add(name)
-    return found
+            if name in produced and name not in part.inputs:
+                number = next(
+                    suffix for suffix in range(2, len(names_in_use) + 3) if f"{name}_{suffix}" not in names_in_use
+                )
+                versions[part.at][name] = f"{name}_{number}"
+                names_in_use.add(f"{name}_{number}")
+            produced.add(name)
+    return versions
 
 
 def _joined(chunks: Sequence[Chunk]) -> str:

@@ -1,4 +1,4 @@
-"""What a conversion is: wishes in, a pipeline notebook and the reasons for its shape out."""
+"""Options and result of a conversion: the pipeline notebook, with the reasons for its shape."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jupyter_pipelines.notebook.rendering import NAMESPACE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What the user wants.
+    """Options that the user gave.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lessons:
-    """What trying earlier conversions of the same notebook has taught.
+    """What running earlier conversions of the same notebook has shown.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Made:
     sources : Mapping of str to str
         By input: the step that makes it.
     why : tuple of str
-        Why cells were joined that headings part.
+        Why cells were joined that headings separate.
     """
 
     name: str
@@ -119,7 +119,7 @@ class Conversion:
 
 
 def located(notebook: Mapping[str, Any], folder: Path, **about: Any) -> dict[str, Any]:
-    """Return a converted notebook with the note in which folder its steps run.
+    """Return a converted notebook that records in which folder its steps run.
 
     Parameters
     ----------

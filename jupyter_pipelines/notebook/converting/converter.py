@@ -1,4 +1,4 @@
-"""A notebook converted: surveyed, cut, joined where something stands against a cut, and written down."""
+"""Conversion of a notebook: survey its cells, split them into steps, join where a split is impossible, write."""
 
 from __future__ import annotations
 
@@ -41,65 +41,65 @@ def convert(
     raises : frozenset of int
         Cells whose exceptions are part of what the notebook shows.
     wishes : Wishes
-        What the user wants.
+        What the user asked for.
     lessons : Lessons
-        What trying it has taught.
+        What running earlier conversions has shown.
     """
     wishes, lessons = wishes or Wishes(), lessons or Lessons()
-    found = survey(document, seen or {}, keep_whole=lessons.whole | raises, spoken=lessons.spoken)
-    for unit in found.units if wishes.drop_display else ():
-        unit.dropped = unit.cell.number not in raises and only_shows(found, unit)
-    cuts = _wished(found, wishes) if wishes.names else first_cuts(found)
+    cell_survey = survey(document, seen or {}, keep_whole=lessons.whole | raises, spoken=lessons.spoken)
+    for unit in cell_survey.units if wishes.drop_display else ():
+        unit.dropped = unit.cell.number not in raises and only_shows(cell_survey, unit)
+    cuts = _wished(cell_survey, wishes) if wishes.names else first_cuts(cell_survey)
     for first, last, why in lessons.joins:
-        cuts.join(Join(first=_place(found, first), last=_place(found, last), why=why))
-    parts = _stable(found, cuts, lessons)
-    names = _names(found, parts, wishes)
+        cuts.join(Join(first=_place(cell_survey, first), last=_place(cell_survey, last), why=why))
+    parts = _stable(cell_survey, cuts, lessons)
+    names = _names(cell_survey, parts, wishes)
     composer = Composer(
-        found, parts, names, raises=raises, wishes=wishes, imports_everywhere=lessons.imports_everywhere
+        cell_survey, parts, names, raises=raises, wishes=wishes, imports_everywhere=lessons.imports_everywhere
     )
     notebook = {"cells": composer.compose(), "metadata": _metadata(document), "nbformat": 4, "nbformat_minor": 5}
-    return _conversion(found, parts, names, cuts, composer, notebook)
+    return _conversion(cell_survey, parts, names, cuts, composer, notebook)
 
 
-def _place(found: Survey, cell: int) -> int:
-    """Return the place among the code cells of the first one that is `cell` or stands behind it."""
-    return next((unit.at for unit in found.units if unit.cell.number >= cell), len(found.units) - 1)
+def _place(cell_survey: Survey, cell: int) -> int:
+    """Return the place among the code cells of `cell`, or of the first code cell behind it."""
+    return next((unit.at for unit in cell_survey.units if unit.cell.number >= cell), len(cell_survey.units) - 1)
 
 
-def _wished(found: Survey, wishes: Wishes) -> Cuts:
-    return Cuts(at={_place(found, cell) for cell in wishes.names})
+def _wished(cell_survey: Survey, wishes: Wishes) -> Cuts:
+    return Cuts(at={_place(cell_survey, cell) for cell in wishes.names})
 
 
-def _stable(found: Survey, cuts: Cuts, lessons: Lessons) -> list[Part]:
-    """Return the steps, joined until nothing stands against any cut that is left."""
-    forced = {_place(found, cell): names for cell, names in lessons.forced.items()}
+def _stable(cell_survey: Survey, cuts: Cuts, lessons: Lessons) -> list[Part]:
+    """Return the steps, joined until no remaining split has an obstacle."""
+    forced = {_place(cell_survey, cell): names for cell, names in lessons.forced.items()}
     for _ in range(_ROUNDS):
-        for unit in found.units:
+        for unit in cell_survey.units:
             unit.settle()
-        move(found, cuts.groups(found.units))
-        parts = face(found, cuts.groups(found.units), forced=forced)
-        joined = [cuts.join(join) for join in obstacles(found, parts)]
-        if not any(joined) and not _join_idle(found, cuts, parts):
+        move(cell_survey, cuts.groups(cell_survey.units))
+        parts = face(cell_survey, cuts.groups(cell_survey.units), forced=forced)
+        joined = [cuts.join(join) for join in obstacles(cell_survey, parts)]
+        if not any(joined) and not _join_idle(cell_survey, cuts, parts):
             break
     return parts
 
 
-def _join_idle(found: Survey, cuts: Cuts, parts: Sequence[Part]) -> bool:
-    """Join a step that only sets seeds with the one behind it."""
+def _join_idle(cell_survey: Survey, cuts: Cuts, parts: Sequence[Part]) -> bool:
+    """Join a step that only sets seeds with the next step."""
     for part, following in pairwise(parts):
         chunks = [chunk for unit in part.units for chunk in unit.rest if chunk.body]
-        if chunks and all(features.seeds(chunk.body, found.imported) for chunk in chunks):
+        if chunks and all(features.seeds(chunk.body, cell_survey.imported) for chunk in chunks):
             return cuts.join(Join(first=part.first, last=following.first, why="a seed alone is no step"))
     return False
 
 
-def _names(found: Survey, parts: Sequence[Part], wishes: Wishes) -> list[str]:
-    given = {_place(found, cell): name for cell, name in wishes.names.items() if name}
-    names = name_steps(parts, headings(found.document))
+def _names(cell_survey: Survey, parts: Sequence[Part], wishes: Wishes) -> list[str]:
+    names_by_place = {_place(cell_survey, cell): name for cell, name in wishes.names.items() if name}
+    names = name_steps(parts, headings(cell_survey.document))
     for part in parts:
-        begun = [name for place, name in sorted(given.items()) if place <= part.first]
-        fits = begun and begun[-1] not in names[: part.at]
-        names[part.at] = begun[-1] if fits else names[part.at]
+        candidates = [name for place, name in sorted(names_by_place.items()) if place <= part.first]
+        fits = candidates and candidates[-1] not in names[: part.at]
+        names[part.at] = candidates[-1] if fits else names[part.at]
     return names
 
 
@@ -112,20 +112,25 @@ def _metadata(document: Document) -> dict[str, Any]:
 
 
 def _conversion(
-    found: Survey, parts: Sequence[Part], names: Sequence[str], cuts: Cuts, composer: Composer, notebook: dict[str, Any]
+    cell_survey: Survey,
+    parts: Sequence[Part],
+    names: Sequence[str],
+    cuts: Cuts,
+    composer: Composer,
+    notebook: dict[str, Any],
 ) -> Conversion:
     return Conversion(
         notebook=notebook,
         steps=tuple(_made(part, names, cuts) for part in parts),
         parameters=tuple(
             (name, ast_value(chunk), unit.cell.number)
-            for unit in found.units
+            for unit in cell_survey.units
             for chunk in unit.tuned
             for name in chunk.names.binds
         ),
         shared={
             unit.cell.number: tuple(name for chunk in unit.shared for name in chunk.names.binds)
-            for unit in found.units
+            for unit in cell_survey.units
             if unit.shared
         },
         settings=tuple(dict.fromkeys(composer.settings)),

@@ -13,10 +13,12 @@ _LOOKING = frozenset(
 
 
 def only_shows(survey: Survey, unit: Unit) -> bool:
-    """Return whether a cell leaves everything as it was, as far as anybody knows."""
+    """Return whether a cell leaves everything as it was, as far as code or a rehearsal shows."""
     if unit.cut.whole or not unit.is_left or unit.names.binds or unit.names.deletes or unit.names.dynamic:
         return False
-    if any(chunk.kind == "magic" for chunk in unit.rest) or any(one.sure for one in unit.names.mutates.values()):
+    if any(chunk.kind == "magic" for chunk in unit.rest) or any(
+        mutation.sure for mutation in unit.names.mutates.values()
+    ):
         return False
     body = survey.body([unit])
     if features.seeds(body, survey.imported) or features.sets_something("", body, survey.imported):
@@ -25,13 +27,15 @@ def only_shows(survey: Survey, unit: Unit) -> bool:
 
 
 def _left_alone(unit: Unit) -> bool:
-    seen = unit.observed
-    did = seen.bound | seen.changed | seen.deleted | seen.drew | seen.wrote | (seen.unknown & set(unit.names.reads))
-    return not did and not seen.settings and not seen.programs and not seen.figures
+    trace = unit.observed
+    did = (
+        trace.bound | trace.changed | trace.deleted | trace.drew | trace.wrote | (trace.unknown & set(unit.names.reads))
+    )
+    return not did and not trace.settings and not trace.programs and not trace.figures
 
 
 def _looks(node: ast.stmt) -> bool:
-    """Return whether a statement is a name, or looks at one in a way that changes nothing."""
+    """Return whether a statement is a name, or looks at its value in a way that changes nothing."""
     value = node.value if isinstance(node, ast.Expr) else None
     while isinstance(value, ast.Call | ast.Attribute):
         if isinstance(value, ast.Attribute) and value.attr not in _LOOKING:

@@ -1,4 +1,4 @@
-"""What flows from step to step: interfaces as small as can be, and what stands against a cut."""
+"""Interfaces of steps, as small as possible, and the obstacles to splitting cells into steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GENERATORS: Mapping[str, str] = {"numpy": "numpy_random_state", "random": "pytho
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Part:
-    """What becomes one step.
+    """A group of cells that becomes one step.
 
     Parameters
     ----------
@@ -78,20 +78,20 @@ def face(survey: Survey, groups: Sequence[list[Unit]], *, forced: Mapping[int, f
     forced : Mapping of int to frozenset of str
         By place of a code cell: names that its step makes, whatever the code says.
     """
-    parts = [_part(survey, at, units, forced) for at, units in enumerate(groups)]
+    parts = [_part(survey, position, units, forced) for position, units in enumerate(groups)]
     _carry_random_states(survey, parts)
     _limit_to_values(parts)
     _settle(parts)
     return parts
 
 
-def _part(survey: Survey, at: int, units: list[Unit], forced: Mapping[int, frozenset[str]]) -> Part:
+def _part(survey: Survey, position: int, units: list[Unit], forced: Mapping[int, frozenset[str]]) -> Part:
     names = names_of(units)
-    part = Part(at=at, units=units, names=names)
+    part = Part(at=position, units=units, names=names)
     part.needs = survey.needs(names, survey.body(units)) - survey.shared
-    seen = [unit.observed for unit in units]
-    kinds = {name: kind for one in seen for name, kind in one.kinds.items()}
-    bound = {*names.binds, *(name for one in seen for name in one.bound)} - survey.shared
+    traces = [unit.observed for unit in units]
+    kinds = {name: kind for trace in traces for name, kind in trace.kinds.items()}
+    bound = {*names.binds, *(name for trace in traces for name in trace.bound)} - survey.shared
     part.defines = {name for name in bound if _is_code(name, names, kinds)}
     part.binds = bound - part.defines
     part.kills = {name for name in part.binds if name in names.binds and names.binds[name].sure}
@@ -109,19 +109,19 @@ def _is_code(name: str, names: Names, kinds: Mapping[str, str]) -> bool:
 
 
 def _changed(survey: Survey, units: Iterable[Unit], names: Names) -> set[str]:
-    found = {name for name, mutation in names.mutates.items() if mutation.sure or not survey.is_observed}
+    changed = {name for name, mutation in names.mutates.items() if mutation.sure or not survey.is_observed}
     for unit in units:
-        seen = unit.observed
-        found |= {name for name in seen.changed if seen.kinds.get(name) == "value"}
-        found |= {name for name in seen.unknown if name in unit.names.reads}
-    if not survey.is_observed:  # whatever is handed to somebody may be changed there
-        found |= {name for call in names.calls for _, name in call.arguments}
-        found |= survey.needs(names, survey.body(units))
-    return {name for name in found if name not in survey.imported}
+        trace = unit.observed
+        changed |= {name for name in trace.changed if trace.kinds.get(name) == "value"}
+        changed |= {name for name in trace.unknown if name in unit.names.reads}
+    if not survey.is_observed:  # a call may change its arguments
+        changed |= {name for call in names.calls for _, name in call.arguments}
+        changed |= survey.needs(names, survey.body(units))
+    return {name for name in changed if name not in survey.imported}
 
 
 def _limit_to_values(parts: list[Part]) -> None:
-    """Strike out of what steps need whatever no step before them has bound."""
+    """Remove from the needs of steps every name that no earlier step binds."""
     known: set[str] = set()
     for part in parts:
         part.needs = {name for name in part.needs if name in known}
@@ -131,23 +131,23 @@ def _limit_to_values(parts: list[Part]) -> None:
 
 
 def _settle(parts: list[Part]) -> None:
-    """Say what each step takes and makes: only what is needed behind it.
+    """Set the inputs and outputs of each step: only what later steps need.
 
     What a step binds in a branch that may not be taken, it takes as well.
     """
     known = [{name for other in parts[: part.at] for name in other.binds} for part in parts]
     live: set[str] = set()
     for part in reversed(parts):
-        made = part.binds | part.changes
+        produced = part.binds | part.changes
         part.needs |= {name for name in part.binds - part.kills if name in live and name in known[part.at]}
         taken_and_changed = {name for name in part.changes if name in part.needs and name not in part.kills}
-        part.outputs = sorted((made & live) | taken_and_changed)
+        part.outputs = sorted((produced & live) | taken_and_changed)
         live = (live - part.kills) | part.needs
-    maker: dict[str, int] = {}
+    producers: dict[str, int] = {}
     for part in parts:
-        part.sources = {name: maker[name] for name in part.needs if name in maker}
+        part.sources = {name: producers[name] for name in part.needs if name in producers}
         part.inputs = sorted(part.sources)
-        maker |= dict.fromkeys(part.outputs, part.at)
+        producers |= dict.fromkeys(part.outputs, part.at)
 
 
 # Random numbers
@@ -179,12 +179,12 @@ def _draws(survey: Survey, unit: Unit, generator: str) -> bool:
 
 def _seeded_first(survey: Survey, unit: Unit, generator: str) -> bool:
     """Return whether the first thing that a cell does with a generator is to set its state."""
-    wanted = "numpy.random." if generator == "numpy" else "random."
+    prefix = "numpy.random." if generator == "numpy" else "random."
     for chunk in unit.rest:
-        done = [name for name in features.acts(chunk.body, survey.imported) if name]
-        if any(name.startswith(f"{wanted}seed") for name in done) and not _nested(chunk.body):
+        names = [name for name in features.acts(chunk.body, survey.imported) if name]
+        if any(name.startswith(f"{prefix}seed") for name in names) and not _nested(chunk.body):
             return True
-        if any(not name.startswith(("matplotlib.", "warnings.")) for name in done) or chunk.kind == "computed":
+        if any(not name.startswith(("matplotlib.", "warnings.")) for name in names) or chunk.kind == "computed":
             return False
     return False
 
@@ -193,7 +193,7 @@ def _nested(body: tuple[object, ...]) -> bool:
     return any(hasattr(node, "body") for node in body)
 
 
-# What stands against a cut
+# Obstacles to a split
 
 
 def obstacles(survey: Survey, parts: Sequence[Part]) -> Iterator[Join]:
@@ -229,13 +229,13 @@ def _made_at(name: str, part: Part) -> int:
 
 
 def _definitions(survey: Survey, part: Part, parts: Sequence[Part]) -> Iterator[Join]:
-    """Yield what holds functions and classes together with those that use them, where they cannot be shared."""
+    """Yield the stretches from definitions to the steps that use them, where these cannot be shared code."""
     for name in sorted(part.defines):
         last = None
-        for other in parts[part.at + 1 :]:
-            if name in survey.needs(other.names, survey.body(other.units)):
-                last = other
-            if name in other.defines or name in other.kills:
+        for later_part in parts[part.at + 1 :]:
+            if name in survey.needs(later_part.names, survey.body(later_part.units)):
+                last = later_part
+            if name in later_part.defines or name in later_part.kills:
                 break
         if last is not None:
             why = f"`{name}` is defined among what is computed, or more than once"
@@ -253,10 +253,10 @@ def _aliases(survey: Survey, part: Part, parts: Sequence[Part]) -> Iterator[Join
         return
     before = parts[part.at - 1].units[-1]
     for first, second in sorted(before.observed.shared):
-        both = {first, second}
-        if both <= part.changes and both & (set(part.inputs) | set(part.outputs)):
-            start = min(_bound_last(survey, name, part.first) for name in both)
-            start = max(_bound_last(survey, name, part.first) for name in both) if start < 0 else start
+        pair = {first, second}
+        if pair <= part.changes and pair & (set(part.inputs) | set(part.outputs)):
+            start = min(_bound_last(survey, name, part.first) for name in pair)
+            start = max(_bound_last(survey, name, part.first) for name in pair) if start < 0 else start
             yield Join(
                 first=max(start, 0), last=part.first, why=f"`{first}` and `{second}` lead to one object that changes"
             )
@@ -269,7 +269,7 @@ def _bound_last(survey: Survey, name: str, place: int) -> int:
 
 
 def _hidden_state(survey: Survey) -> Iterator[Join]:
-    """Yield what holds cells together through what functions and classes of the notebook remember."""
+    """Yield the stretches of cells between which functions or classes of the notebook keep state."""
     own = {name for unit in survey.units for chunk in unit.cut.chunks for name, bind in chunk.names.binds.items()
            if bind.kind in ("function", "class")}  # fmt: skip
     for name in sorted(own):
@@ -284,15 +284,15 @@ def _files(survey: Survey) -> Iterator[Join]:
     """Yield the cells that write a file and those that read it, write it again or look for it."""
     written: dict[str, int] = {}
     for unit in survey.units:
-        seen = unit.observed
-        for path, name in sorted(_used(written, seen.read | seen.wrote)):
+        trace = unit.observed
+        for path, name in sorted(_used(written, trace.read | trace.wrote)):
             if written[path] < unit.at:
                 yield Join(first=written[path], last=unit.at, why=f"the file `{name}` is written and used again")
-        if seen.programs and written:
+        if trace.programs and written:
             yield Join(first=min(written.values()), last=unit.at, why="a program may read the files that were written")
         if written and features.looks_for_files(survey.body([unit])):
             yield Join(first=min(written.values()), last=unit.at, why="it looks for files after some were written")
-        for path in seen.wrote:
+        for path in trace.wrote:
             written.setdefault(path, unit.at)
 
 
@@ -300,4 +300,8 @@ def _used(written: Iterable[str], paths: Iterable[str]) -> Iterator[tuple[str, s
     """Yield the files that were written and are used again, or whose folder is looked into, with their names."""
     for path in paths:
         inside = path.rstrip("/") + "/"
-        yield from ((one, one.rpartition("/")[2]) for one in written if one == path or one.startswith(inside))
+        yield from (
+            (written_path, written_path.rpartition("/")[2])
+            for written_path in written
+            if written_path == path or written_path.startswith(inside)
+        )

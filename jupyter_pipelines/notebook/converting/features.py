@@ -1,4 +1,4 @@
-"""What a statement is about: a setting of the whole program, a seed, a value that people tune, a name inside a text."""
+"""Features of statements: global settings, seeds, values that users tune, names inside texts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ Imported = Mapping[str, str]
 
 def imported_by(body: tuple[ast.stmt, ...]) -> Iterator[tuple[str, str]]:
     """Yield each name that statements import, with what it is, fully named."""
-    for node in (one for statement in body for one in ast.walk(statement)):
+    for node in (node for statement in body for node in ast.walk(statement)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield (alias.asname, alias.name) if alias.asname else (alias.name.partition(".")[0],) * 2
@@ -66,7 +66,7 @@ def imported_by(body: tuple[ast.stmt, ...]) -> Iterator[tuple[str, str]]:
 
 
 def root(node: ast.expr) -> str:
-    """Return the name with which an expression such as ``shop.route("/")`` begins; empty when it begins with none."""
+    """Return the name with which an expression such as ``shop.route("/")`` begins; empty without such a name."""
     while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
         node = node.func if isinstance(node, ast.Call) else node.value
     return node.id if isinstance(node, ast.Name) else ""
@@ -106,7 +106,7 @@ def _targets(node: ast.AST) -> list[ast.expr]:
     if isinstance(node, ast.Call):
         return [node.func]
     if isinstance(node, ast.Assign | ast.Delete):
-        return [one for one in node.targets if isinstance(one, ast.Attribute | ast.Subscript)]
+        return [target for target in node.targets if isinstance(target, ast.Attribute | ast.Subscript)]
     return [node.target] if isinstance(node, ast.AugAssign | ast.AnnAssign) else []
 
 
@@ -140,15 +140,15 @@ def draws(body: tuple[ast.stmt, ...], imported: Imported) -> bool:
 
 
 def tuned_value(name: str, value: ast.expr) -> object | None:
-    """Return the literal that people would want to set from outside under `name`, or None."""
+    """Return the literal that users would want to set from outside under `name`, or None."""
     try:
-        found = literal(value)
+        constant = literal(value)
     except NotLiteral:
         return None
-    if isinstance(found, str):
-        return found if _PATH.fullmatch(found) or _is_tuned(name) else None
-    if isinstance(found, bool | int | float):
-        return found if name.isupper() or _is_tuned(name) else None
+    if isinstance(constant, str):
+        return constant if _PATH.fullmatch(constant) or _is_tuned(name) else None
+    if isinstance(constant, bool | int | float):
+        return constant if name.isupper() or _is_tuned(name) else None
     return None
 
 
@@ -158,17 +158,17 @@ def _is_tuned(name: str) -> bool:
 
 def names_in_texts(body: tuple[ast.stmt, ...]) -> set[str]:
     """Return every word of texts that are read as code: formulas, queries, what is evaluated."""
-    found: set[str] = set()
-    for node in (one for statement in body for one in ast.walk(statement)):
+    words: set[str] = set()
+    for node in (node for statement in body for node in ast.walk(statement)):
         if isinstance(node, ast.Call) and _called(node) in _FORMULAS:
-            texts = (one.value for one in ast.walk(node) if isinstance(one, ast.Constant))
-            found |= {word for text in texts if isinstance(text, str) for word in _WORD.findall(text.replace("@", " "))}
-    return found
+            texts = (child.value for child in ast.walk(node) if isinstance(child, ast.Constant))
+            words |= {word for text in texts if isinstance(text, str) for word in _WORD.findall(text.replace("@", " "))}
+    return words
 
 
 def looks_for_files(body: tuple[ast.stmt, ...]) -> bool:
     """Return whether statements ask whether files are there, or how large or old they are."""
-    nodes = (one for statement in body for one in ast.walk(statement))
+    nodes = (node for statement in body for node in ast.walk(statement))
     return any(isinstance(node, ast.Call) and _called(node) in _LOOKING for node in nodes)
 
 

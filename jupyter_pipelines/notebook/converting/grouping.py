@@ -1,4 +1,4 @@
-"""Where a notebook is cut into steps: at headings first, else where little flows."""
+"""Split points of a notebook: at headings first, else where few names flow across."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FENCE = re.compile(r"^\s*(```|~~~)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
-    """A heading in a Markdown cell: the level of the first one in it, the text of the last."""
+    """The headings of a Markdown cell, combined: their highest level and the text of the last."""
 
     cell: int
     level: int
@@ -28,7 +28,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
-    """A stretch of code cells that belong into one step.
+    """A range of code cells that belong into one step.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Join:
 
 @dataclass(slots=True)
 class Cuts:
-    """Where steps begin, as places among the code cells.
+    """The positions among the code cells at which steps begin.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Cuts:
     joins: list[Join] = field(default_factory=list)
 
     def join(self, join: Join) -> bool:
-        """Take away the cuts inside a stretch, and return whether there were any."""
+        """Remove the split points inside a range, and return whether there were any."""
         inside = {place for place in self.at if join.first < place <= join.last}
         if inside:
             self.at -= inside
@@ -68,44 +68,49 @@ class Cuts:
 
     def groups(self, units: Sequence[Unit]) -> list[list[Unit]]:
         """Return the cells of each step; cells of which nothing is left for a step belong to none."""
-        found: list[list[Unit]] = []
+        groups: list[list[Unit]] = []
         begun = False
         for unit in units:
             begun = begun or unit.at in self.at
             if unit.is_left:
-                if begun or not found:
-                    found.append([])
-                found[-1].append(unit)
+                if begun or not groups:
+                    groups.append([])
+                groups[-1].append(unit)
                 begun = False
-        return found
+        return groups
 
 
 def headings(document: Document) -> list[Heading]:
     """Return the headings of levels 1 to 3."""
-    return [one for cell in document.cells if cell.kind == "markdown" for one in _headings(cell.number, cell.source)]
+    return [
+        heading for cell in document.cells if cell.kind == "markdown" for heading in _headings(cell.number, cell.source)
+    ]
 
 
 def _headings(number: int, text: str) -> Iterator[Heading]:
-    found = []
+    levels_and_texts = []
     fenced = False
     for line in text.split("\n"):
         fenced = fenced != bool(_FENCE.match(line))
         match = None if fenced else _HEADING.match(line)
         if match:
             level = len(match[1]) if match[1] else int(match[3])
-            found.append((level, match[2] or match[4]))
-    if found:
-        yield Heading(cell=number, level=min(level for level, _ in found), text=found[-1][1])
+            levels_and_texts.append((level, match[2] or match[4]))
+    if levels_and_texts:
+        yield Heading(cell=number, level=min(level for level, _ in levels_and_texts), text=levels_and_texts[-1][1])
 
 
 def first_cuts(survey: Survey) -> Cuts:
-    """Return where to cut, before anything is known of what flows where."""
-    found = headings(survey.document)
-    ways = [Cuts(at={_next(survey, one.cell) for one in found if one.level <= level}) for level in (3, 2, 1)]
-    counts = [len(cuts.groups(survey.units)) for cuts in ways]
-    fitting = [cuts for cuts, count in zip(ways, counts, strict=True) if _FEWEST <= count <= MOST_STEPS]
-    large = [cuts for cuts, count in zip(ways, counts, strict=True) if count > MOST_STEPS]
-    cuts = fitting[0] if fitting else large[-1] if large else ways[0]
+    """Return the first split points, before the data flow is known."""
+    all_headings = headings(survey.document)
+    candidates = [
+        Cuts(at={_next(survey, heading.cell) for heading in all_headings if heading.level <= level})
+        for level in (3, 2, 1)
+    ]
+    counts = [len(cuts.groups(survey.units)) for cuts in candidates]
+    fitting = [cuts for cuts, count in zip(candidates, counts, strict=True) if _FEWEST <= count <= MOST_STEPS]
+    large = [cuts for cuts, count in zip(candidates, counts, strict=True) if count > MOST_STEPS]
+    cuts = fitting[0] if fitting else large[-1] if large else candidates[0]
     if len(cuts.groups(survey.units)) < _FEWEST:
         cuts.at |= by_flow(survey).at
     _limit(cuts, survey.units)
@@ -120,35 +125,37 @@ def _next(survey: Survey, cell: int) -> int:
 def _limit(cuts: Cuts, units: Sequence[Unit]) -> None:
     """Join the smallest neighbours until there are few enough."""
     while len(groups := cuts.groups(units)) > MOST_STEPS:
-        sizes = [len(one) + len(other) for one, other in pairwise(groups)]
-        at = sizes.index(min(sizes))
+        sizes = [len(group) + len(following) for group, following in pairwise(groups)]
+        index = sizes.index(min(sizes))
         cuts.join(
-            Join(first=groups[at][0].at, last=groups[at + 1][-1].at, why="a pipeline of more steps is hard to read")
+            Join(
+                first=groups[index][0].at, last=groups[index + 1][-1].at, why="a pipeline of more steps is hard to read"
+            )
         )
 
 
 def by_flow(survey: Survey) -> Cuts:
     """Return the places where the fewest names flow across, at regular distances."""
-    left = [unit for unit in survey.units if unit.is_left]
-    wanted = min(len(left) // _CELLS_A_STEP, MOST_STEPS - 4)
-    if wanted < 2:
+    remaining = [unit for unit in survey.units if unit.is_left]
+    count = min(len(remaining) // _CELLS_A_STEP, MOST_STEPS - 4)
+    if count < 2:
         return Cuts(at=set())
-    width = len(left) / wanted
-    flows = [_crossing(left, place) for place in range(len(left))]
+    width = len(remaining) / count
+    flows = [_crossing(remaining, place) for place in range(len(remaining))]
     places: set[int] = set()
-    for number in range(1, wanted):
+    for number in range(1, count):
         middle = round(number * width)
-        near = range(max(middle - round(width / 3), 1), min(middle + round(width / 3) + 1, len(left)))
-        places.add(min(near, key=lambda place: (flows[place], abs(place - middle))))
-    return Cuts(at={left[place].at for place in places})
+        nearby = range(max(middle - round(width / 3), 1), min(middle + round(width / 3) + 1, len(remaining)))
+        places.add(min(nearby, key=lambda place: (flows[place], abs(place - middle))))
+    return Cuts(at={remaining[place].at for place in places})
 
 
 def _crossing(units: Sequence[Unit], place: int) -> int:
     """Return how many names that are bound before a place are read behind it before they are bound again."""
     bound = {name for unit in units[:place] for name in unit.names.binds}
     read: set[str] = set()
-    again: set[str] = set()
+    rebound: set[str] = set()
     for unit in units[place:]:
-        read |= {name for name in unit.names.reads if name in bound and name not in again}
-        again |= set(unit.names.binds)
+        read |= {name for name in unit.names.reads if name in bound and name not in rebound}
+        rebound |= set(unit.names.binds)
     return len(read)

@@ -26,28 +26,28 @@ _DOING = (
 
 
 def name_steps(parts: Sequence[Part], headings: Sequence[Heading]) -> list[str]:
-    """Return a name for each step, no two the same."""
-    found: list[str] = []
+    """Return a distinct name for each step."""
+    names: list[str] = []
     for part in parts:
         name = _of_heading(part, parts, headings) or _of_doing(part)
-        found.append(_unused(name, found))
-    return found
+        names.append(_unused(name, names))
+    return names
 
 
 def _unused(name: str, known: Sequence[str]) -> str:
-    taken = {one.lower() for one in known}
+    taken = {known_name.lower() for known_name in known}
     candidates = [name, *(f"{name}_{number}" for number in range(2, len(taken) + 3))]
-    return next(one for one in candidates if one.lower() not in taken)
+    return next(candidate for candidate in candidates if candidate.lower() not in taken)
 
 
 def _of_heading(part: Part, parts: Sequence[Part], headings: Sequence[Heading]) -> str:
     """Return the name that the last heading above a step gives, unless an earlier step stands below it, too."""
     cell = part.units[0].cell.number
     earlier = parts[part.at - 1].units[0].cell.number if part.at else 0
-    above = [one for one in headings if earlier < one.cell < cell]
-    inside = [one for one in headings if cell < one.cell < part.units[-1].cell.number]
-    found = above[-1:] or inside[:1]
-    return short(found[0].text) if found else ""
+    above = [heading for heading in headings if earlier < heading.cell < cell]
+    inside = [heading for heading in headings if cell < heading.cell < part.units[-1].cell.number]
+    nearest = above[-1:] or inside[:1]
+    return short(nearest[0].text) if nearest else ""
 
 
 def short(text: str) -> str:
@@ -67,5 +67,5 @@ def _of_doing(part: Part) -> str:
 
 
 def _calls(body: tuple[ast.stmt, ...]) -> list[str]:
-    calls = [node.func for one in body for node in ast.walk(one) if isinstance(node, ast.Call)]
-    return [one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "") for one in calls]
+    calls = [node.func for statement in body for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    return [function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "") for function in calls]

@@ -1,4 +1,4 @@
-"""What a rehearsal saw of each cell, as the observer in its kernel wrote it down."""
+"""Trace of each cell in a rehearsal, as the observer in its kernel recorded it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ class Observed:
     Parameters
     ----------
     bound, changed, deleted, unknown : frozenset of str
-        Names bound to another object, names whose object is no longer what it was, names that are gone, and names of
-        whose objects nothing can be said.
+        Names bound to another object, names whose object is no longer what it was, names that are deleted, and
+        names whose objects cannot be compared.
     kinds : Mapping of str to str
         Of every name there is after the cell: ``value``, ``function``, ``class`` or ``module``.
     stuck : Mapping of str to str
         Names whose objects cannot be handed to another kernel, with the reason.
     shared : frozenset of (str, str)
-        Pairs of names behind which one object lies that may change.
+        Pairs of names that refer to the same mutable object.
     drew : frozenset of str
         Global random generators that moved on.
     settings : Mapping of str to Mapping
-        Settings that changed, by whose they are.
+        Settings that changed, by the library that owns them.
     figures : int
         How many figures of pyplot are open after the cell.
     read, wrote : frozenset of str
@@ -59,7 +59,7 @@ class Observed:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], *, shows: bool, given: frozenset[str] = frozenset()) -> Observed:
-        """Return what a document of the observer says."""
+        """Return the trace that a document of the observer holds."""
         sets = ("bound", "changed", "deleted", "unknown", "drew", "read", "wrote")
         return cls(
             **{name: frozenset(document[name]) for name in sets},

@@ -1,4 +1,4 @@
-"""What steps have to do with the world outside: files that they read, and an order that no name shows."""
+"""External effects of steps: files that they read, and an order that no name shows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jupyter_pipelines.notebook.converting.survey import Survey, Unit
 from jupyter_pipelines.notebook.files import files_read
 
 MOST_FILES = 12
-"""Files that a header names one by one."""
+"""Most files that a header names individually."""
 
 _PLAIN = re.compile(r"[\w./ ()+@%~#&!-]+")
 _LANGUAGES = frozenset("bash sh script system perl ruby pypy python2 cmd powershell".split())
@@ -23,7 +23,7 @@ def order(parts: Sequence[Part]) -> dict[int, list[int]]:
     A program may read and change anything, so that all before it come before it, and all behind it behind it. A folder
     is made before something is put into it.
     """
-    found: dict[int, list[int]] = {}
+    waits_for: dict[int, list[int]] = {}
     before: dict[int, set[int]] = {}
     last: int | None = None
     for part in parts:
@@ -33,11 +33,11 @@ def order(parts: Sequence[Part]) -> dict[int, list[int]]:
         if _runs_programs(part):
             waits |= set(range(last or 0, part.at))
             last = part.at
-        known = {at for source in part.sources.values() for at in (source, *before[source])}
-        known |= {at for one in waits for at in before[one]}
-        found[part.at] = sorted(waits - known)
-        before[part.at] = known | waits
-    return {at: waits for at, waits in found.items() if waits}
+        implied = {position for source in part.sources.values() for position in (source, *before[source])}
+        implied |= {position for earlier in waits for position in before[earlier]}
+        waits_for[part.at] = sorted(waits - implied)
+        before[part.at] = implied | waits
+    return {position: waits for position, waits in waits_for.items() if waits}
 
 
 def _runs_programs(part: Part) -> bool:
@@ -48,15 +48,15 @@ def _calls_out(unit: Unit) -> bool:
     return bool(unit.cut.code.opaque in _LANGUAGES or any("!" in magic for magic in unit.cut.code.magics))
 
 
-def _makes_room(one: Part, other: Part) -> bool:
-    """Return whether a step makes a folder that another one uses."""
-    made = {f"{path}/" for unit in one.units for path in unit.observed.wrote}
-    used = {path for unit in other.units for path in (*unit.observed.wrote, *unit.observed.read)}
-    return any(path.startswith(folder) for path in used for folder in made)
+def _makes_room(creator: Part, user: Part) -> bool:
+    """Return whether a step makes a folder that another step uses."""
+    created = {f"{path}/" for unit in creator.units for path in unit.observed.wrote}
+    used = {path for unit in user.units for path in (*unit.observed.wrote, *unit.observed.read)}
+    return any(path.startswith(folder) for path in used for folder in created)
 
 
 class Files:
-    """Which files of the user's the steps read under names that their code does not show.
+    """The files that steps read under names that their code does not show.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ class Files:
         """Return the files that have to be declared, by the names for them; None when they cannot be."""
         texts = [chunk.text for unit in part.units for chunk in unit.rest]
         plain = {str(PurePosixPath(path)) for path in files_read([*self._shared, *texts]).paths}
-        found = sorted({path for unit in part.units for path in unit.observed.given} - plain)
-        paths = _together([path for path in found if PurePosixPath(path).name not in self._written])
+        undeclared = sorted({path for unit in part.units for path in unit.observed.given} - plain)
+        paths = _together([path for path in undeclared if PurePosixPath(path).name not in self._written])
         if paths is None or not all(_PLAIN.fullmatch(path) for path in paths):
             return None
         return dict(self._named(paths))
@@ -84,7 +84,9 @@ class Files:
         taken = set(self._names)
         for path in paths:
             start = "file_" + re.sub(r"\W+", "_", PurePosixPath(path).stem).strip("_").lower()
-            name = next(one for one in (start, *(f"{start}_{n}" for n in range(2, 1000))) if one not in taken)
+            name = next(
+                candidate for candidate in (start, *(f"{start}_{n}" for n in range(2, 1000))) if candidate not in taken
+            )
             taken.add(name)
             yield name, path
 

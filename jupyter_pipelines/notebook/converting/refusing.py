@@ -1,4 +1,4 @@
-"""What cannot become a pipeline, told before anything runs, with what to change."""
+"""Preconditions of a conversion: what cannot become a pipeline, reported before anything runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUMBERED = re.compile(r"_i?\d+|In|Out|_[iod]h|_i{1,3}")
 
 
 def refusals(document: Document) -> tuple[Fault, ...]:
-    """Return why a notebook cannot be converted; empty when nothing is known against it."""
+    """Return why a notebook cannot be converted; empty when no obstacle is known."""
     name = str(document.path) if document.path else None
     if document.language not in _PYTHON:
         return (
@@ -54,7 +54,7 @@ def _of_cell(cell: Cell, name: str | None) -> Iterator[Fault]:
             yield _refused(message, "give the value a name where it is computed, and use that", name, place)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "input":
             place = Place(cell=cell.number, line=node.lineno)
-            message = f"cell {cell.number} asks for input, and nobody is there to answer"
+            message = f"cell {cell.number} asks for input, which a run cannot answer"
             yield _refused(message, "give the answer a name: `answer = …`; it becomes a parameter", name, place)
 
 

@@ -1,4 +1,4 @@
-"""Cells that a step cannot hold as they are: other languages, and errors that their author shows on purpose."""
+"""Cells that a step cannot hold as they are: other languages, and errors that the notebook shows on purpose."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def text_of(unit: Unit, *, raises: bool) -> str:
 def _quietened(unit: Unit, text: str) -> str:
     """Return the text so that a value is not shown only because what followed it stands elsewhere now."""
     last = next((chunk for chunk in reversed(unit.cut.chunks) if chunk.body), None)
-    left = [chunk for chunk in unit.rest if chunk.body]
-    if last is None or last in left or not left or not isinstance(left[-1].body[-1], ast.Expr):
+    remaining = [chunk for chunk in unit.rest if chunk.body]
+    if last is None or last in remaining or not remaining or not isinstance(remaining[-1].body[-1], ast.Expr):
         return text
     tree = parse_code(text).tree
     lines = text.split("\n")
@@ -53,13 +53,13 @@ def _quietened(unit: Unit, text: str) -> str:
 
 def _other_language(text: str) -> str:
     lines = text.split("\n")
-    at = next(number for number, line in enumerate(lines) if line.strip().startswith("%%"))
-    name, _, rest = lines[at].strip()[2:].partition(" ")
-    body = "\n".join(lines[at + 1 :])
-    if name in _SHOWN and not rest.strip():
+    index = next(number for number, line in enumerate(lines) if line.strip().startswith("%%"))
+    name, _, arguments = lines[index].strip()[2:].partition(" ")
+    body = "\n".join(lines[index + 1 :])
+    if name in _SHOWN and not arguments.strip():
         kind = _SHOWN[name]
         return f"from IPython.display import {kind}, display\n\ndisplay({kind}({_quoted(body + chr(10))}))"
-    return f"get_ipython().run_cell_magic({name!r}, {rest.strip()!r}, {_quoted(body + chr(10))})"
+    return f"get_ipython().run_cell_magic({name!r}, {arguments.strip()!r}, {_quoted(body + chr(10))})"
 
 
 def _quoted(text: str) -> str:
@@ -83,8 +83,8 @@ def _shielded(text: str) -> str:
 def _inside_texts(text: str) -> set[int]:
     """Return the lines that begin inside a literal of several lines: in front of them, a space would count."""
     tree = parse_code(text).tree
-    found: set[int] = set()
+    lines: set[int] = set()
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.Constant | ast.JoinedStr):
-            found |= set(range(node.lineno + 1, (node.end_lineno or node.lineno) + 1))
-    return found
+            lines |= set(range(node.lineno + 1, (node.end_lineno or node.lineno) + 1))
+    return lines

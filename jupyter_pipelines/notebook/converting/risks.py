@@ -1,4 +1,4 @@
-"""What cannot be handed from kernel to kernel, as far as code shows it: for conversions in which nobody looked."""
+"""What cannot be handed from kernel to kernel, as far as code shows it: for conversions without a rehearsal."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _PASSED_ON = ("may be an open file", "may be a connection", "may be a live figur
 
 def stuck_names(body: Iterable[ast.stmt]) -> dict[str, str]:
     """Return the names that code binds to what probably cannot be handed on, with the reason."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     functions = _generators(body := list(body))
-    for node in (one for statement in body for one in ast.walk(statement)):
+    for node in (node for statement in body for node in ast.walk(statement)):
         if isinstance(node, ast.Assign):
-            why = _why(node.value, found, functions)
+            why = _why(node.value, reasons, functions)
             for target in node.targets if why else ():
-                found |= dict.fromkeys(_names(target), why)
+                reasons |= dict.fromkeys(_names(target), why)
         elif isinstance(node, ast.withitem) and node.optional_vars is not None:
-            found |= dict.fromkeys(_names(node.optional_vars), "may be open only inside `with`")
-    return found
+            reasons |= dict.fromkeys(_names(node.optional_vars), "may be open only inside `with`")
+    return reasons
 
 
 def _generators(body: list[ast.stmt]) -> set[str]:
     """Return the functions that make generators."""
     functions = [node for node in body if isinstance(node, ast.FunctionDef)]
     yields = (ast.Yield, ast.YieldFrom)
-    return {one.name for one in functions if any(isinstance(node, yields) for node in ast.walk(one))}
+    return {function.name for function in functions if any(isinstance(node, yields) for node in ast.walk(function))}
 
 
 def _why(value: ast.expr, known: Mapping[str, str], functions: set[str]) -> str:
@@ -53,7 +53,7 @@ def _why(value: ast.expr, known: Mapping[str, str], functions: set[str]) -> str:
     root = function.value if isinstance(function, ast.Attribute) else None
     if isinstance(root, ast.Name) and known.get(root.id) in _PASSED_ON and name != "read":
         return known[root.id]
-    if any(isinstance(one, ast.Lambda) for one in (*value.args, *(word.value for word in value.keywords))):
+    if any(isinstance(argument, ast.Lambda) for argument in (*value.args, *(word.value for word in value.keywords))):
         return "may hold a function that was made on the spot" if name[:1].isupper() or name == "defaultdict" else ""
     return _MAKING.get(name, "")
 

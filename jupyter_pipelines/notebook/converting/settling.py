@@ -1,4 +1,4 @@
-"""Settings of the whole program: moved to the front where they stand in front, said again for the steps behind else."""
+"""Global settings: moved in front of a step that begins with them, else repeated for the steps behind it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_setting(survey: Survey, chunk: Chunk) -> bool:
 
 
 def _binds_nothing_lasting(survey: Survey, chunk: Chunk) -> bool:
-    """Return whether nobody else uses what a chunk binds: the variable of its loop, or a file name."""
+    """Return whether no other chunk uses what a chunk binds: the variable of its loop, or a file name."""
     others = (other for unit in survey.units for other in unit.cut.chunks if other is not chunk)
     used = {name for other in others for name in other.names.reads}
     return not used & set(chunk.names.binds)
@@ -39,8 +39,8 @@ def move(survey: Survey, groups: Sequence[list[Unit]]) -> None:
 
 def _front(survey: Survey, unit: Unit) -> Iterator[Chunk]:
     """Yield the settings in front of all else in a cell; what shows something stays where it is seen."""
-    alone = all(is_setting(survey, chunk) or not chunk.body for chunk in unit.left)
-    if unit.cut.whole or unit.spoken or (unit.observed.shows and (alone and unit.seen is not None)):
+    only_settings = all(is_setting(survey, chunk) or not chunk.body for chunk in unit.left)
+    if unit.cut.whole or unit.spoken or (unit.observed.shows and (only_settings and unit.seen is not None)):
         return
     for chunk in unit.left:
         if not is_setting(survey, chunk):
@@ -50,25 +50,25 @@ def _front(survey: Survey, unit: Unit) -> Iterator[Chunk]:
 
 def repeated(survey: Survey, units: Sequence[Unit]) -> list[str]:
     """Return the statements that make the settings of a step again, for the steps behind it."""
-    found: list[str] = []
+    statements: list[str] = []
     for unit in units:
         chunks = [chunk for chunk in unit.rest if is_setting(survey, chunk)]
-        found += [chunk.text.strip("\n") for chunk in chunks]
+        statements += [chunk.text.strip("\n") for chunk in chunks]
         if not chunks and not unit.moved and unit.seen is not None:
-            found += said_again(unit.seen.settings)
-    return found
+            statements += said_again(unit.seen.settings)
+    return statements
 
 
 def said_again(changes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return statements that set what was seen to change."""
-    found: list[str] = []
-    for whose, values in changes.items():
-        found += _SAYING[whose](values) if whose in _SAYING else []
-    return found
+    """Return statements that make the settings that a rehearsal saw change."""
+    statements: list[str] = []
+    for owner, values in changes.items():
+        statements += _SAYING[owner](values) if owner in _SAYING else []
+    return statements
 
 
 def _matplotlib(values: Mapping[str, Any]) -> list[str]:
-    lines = "".join(f"    {key!r}: {one},\n" for key, one in values.items() if "<" not in str(one))
+    lines = "".join(f"    {key!r}: {literal},\n" for key, literal in values.items() if "<" not in str(literal))
     start = ["import matplotlib"]
     if "cycler(" in lines:
         start.append("from cycler import cycler")
@@ -76,17 +76,21 @@ def _matplotlib(values: Mapping[str, Any]) -> list[str]:
 
 
 def _pandas(values: Mapping[str, Any]) -> list[str]:
-    plain = {key: one for key, one in values.items() if "<" not in str(one)}
-    return ["import pandas", *(f"pandas.set_option({key!r}, {one})" for key, one in plain.items())] if plain else []
+    plain = {key: literal for key, literal in values.items() if "<" not in str(literal)}
+    return (
+        ["import pandas", *(f"pandas.set_option({key!r}, {literal})" for key, literal in plain.items())]
+        if plain
+        else []
+    )
 
 
 def _numpy(values: Mapping[str, Any]) -> list[str]:
-    plain = ", ".join(f"{key}={one}" for key, one in values.items() if "<" not in str(one))
+    plain = ", ".join(f"{key}={literal}" for key, literal in values.items() if "<" not in str(literal))
     return ["import numpy", f"numpy.set_printoptions({plain})"] if plain else []
 
 
 def _numpy_errors(values: Mapping[str, Any]) -> list[str]:
-    return ["import numpy", f"numpy.seterr({', '.join(f'{key}={one!r}' for key, one in values.items())})"]
+    return ["import numpy", f"numpy.seterr({', '.join(f'{key}={mode!r}' for key, mode in values.items())})"]
 
 
 def _decimal(values: Mapping[str, Any]) -> list[str]:
@@ -99,7 +103,7 @@ def _precision(text: str) -> str:
 
 
 def _environment(values: Mapping[str, Any]) -> list[str]:
-    return ["import os", *(f"os.environ[{key!r}] = {one!r}" for key, one in values.items())]
+    return ["import os", *(f"os.environ[{key!r}] = {value!r}" for key, value in values.items())]
 
 
 _SAYING: Mapping[str, Any] = {

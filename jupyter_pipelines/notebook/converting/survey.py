@@ -32,7 +32,7 @@ class Unit:
     cut : Cut
         Its chunks.
     seen : Observed or None
-        What it did; None when nobody looked.
+        What it did; None without a rehearsal.
     shared : list of Chunk
         What becomes shared code.
     tuned : list of Chunk
@@ -68,7 +68,7 @@ class Unit:
 
     @property
     def observed(self) -> Observed:
-        """What it did, as far as anybody looked."""
+        """What it did; nothing without a rehearsal."""
         return self.seen or _NOTHING
 
     @property
@@ -79,7 +79,7 @@ class Unit:
         return any(chunk.body or chunk.kind == "magic" or self.cut.whole for chunk in self.rest if chunk.text.strip())
 
     def settle(self, moved: Sequence[Chunk] = ()) -> None:
-        """Say what the rest does to names, without the settings that are `moved`."""
+        """Analyse what the rest does to names, without the settings that are `moved`."""
         self.moved = list(moved)
         self.names = analyse_bodies([[node for chunk in self.rest for node in chunk.body]])
 
@@ -110,7 +110,7 @@ class Survey:
 
     @property
     def is_observed(self) -> bool:
-        """Whether anybody looked at what cells do."""
+        """Whether a rehearsal recorded what cells do."""
         return any(unit.seen is not None for unit in self.units)
 
     @property
@@ -126,15 +126,17 @@ class Survey:
         """Return every name that code needs, through the shared code that it uses, too."""
         waiting = [*names.reads, *(name for name in names.later.reads if name not in names.binds)]
         waiting += sorted(features.names_in_texts(body))
-        for method in {node.attr for one in body for node in ast.walk(one) if isinstance(node, ast.Attribute)}:
+        for method in {
+            node.attr for statement in body for node in ast.walk(statement) if isinstance(node, ast.Attribute)
+        }:
             waiting += self.methods.get(method, ())
-        found: set[str] = set()
+        needed: set[str] = set()
         while waiting:
             name = waiting.pop()
-            if name not in found:
-                found.add(name)
+            if name not in needed:
+                needed.add(name)
                 waiting.extend(self.reads_of.get(name, ()))
-        return {name for name in found if not is_history(name)}
+        return {name for name in needed if not is_history(name)}
 
 
 def survey(
@@ -151,27 +153,30 @@ def survey(
     document : Document
         The notebook.
     seen : Mapping of int to Observed
-        What cells did, by their number; empty when nobody looked.
+        What cells did, by their number; empty without a rehearsal.
     keep_whole : frozenset of int
         Numbers of cells of which nothing may be taken out.
     spoken : frozenset of int
         Numbers of cells that show what their imports and settings say.
     """
     cells = [cell for cell in document.cells if cell.kind == "code"]
-    units = [Unit(at=at, cell=cell, cut=cut(cell.source), seen=seen.get(cell.number)) for at, cell in enumerate(cells)]
+    units = [
+        Unit(at=position, cell=cell, cut=cut(cell.source), seen=seen.get(cell.number))
+        for position, cell in enumerate(cells)
+    ]
     for unit in units:
         unit.spoken = unit.cell.number in spoken
     spell_out_stars(units)
-    every = tuple(node for unit in units for chunk in unit.cut.chunks for node in chunk.body)
-    found = Survey(document=document, units=units, imported=dict(features.imported_by(every)))
-    _Sorter(found, keep_whole).sort()
-    return found
+    body = tuple(node for unit in units for chunk in unit.cut.chunks for node in chunk.body)
+    cell_survey = Survey(document=document, units=units, imported=dict(features.imported_by(body)))
+    _Sorter(cell_survey, keep_whole).sort()
+    return cell_survey
 
 
 def spell_out_stars(units: Sequence[Unit]) -> None:
-    """Replace star imports by imports of the names that somebody reads, where a run has shown what they bind."""
-    every = [chunk for unit in units for chunk in unit.cut.chunks]
-    read = {name for chunk in every for name in (*chunk.names.reads, *_read_later(chunk.names))}
+    """Replace star imports by imports of the names that some code reads, where a run has shown what they bind."""
+    all_chunks = [chunk for unit in units for chunk in unit.cut.chunks]
+    read = {name for chunk in all_chunks for name in (*chunk.names.reads, *_read_later(chunk.names))}
     for unit in units:
         if unit.seen is not None and not unit.cut.whole:
             chunks = tuple(_spelled_out(chunk, unit, read) for chunk in unit.cut.chunks)
@@ -193,22 +198,22 @@ def _given_later(chunk: Chunk, unit: Unit) -> set[str]:
     later = unit.cut.chunks[unit.cut.chunks.index(chunk) + 1 :]
     modules = {
         node.module or ""
-        for one in later
-        for node in one.body
-        if isinstance(node, ast.ImportFrom) and one.kind == "star"
+        for following in later
+        for node in following.body
+        if isinstance(node, ast.ImportFrom) and following.kind == "star"
     }
     stars = {name for module in modules for name in unit.observed.stars.get(module, ())}
-    return stars | {name for one in later for name, bind in one.names.binds.items() if bind.sure}
+    return stars | {name for following in later for name, bind in following.names.binds.items() if bind.sure}
 
 
 class _Sorter:
     """Sorts chunks into shared code, parameters and the rest."""
 
-    def __init__(self, found: Survey, keep_whole: frozenset[int]) -> None:
-        self.found = found
+    def __init__(self, cell_survey: Survey, keep_whole: frozenset[int]) -> None:
+        self.found = cell_survey
         self.keep_whole = keep_whole
         self.binders: dict[str, list[tuple[Unit, Chunk]]] = {}
-        for unit in found.units:
+        for unit in cell_survey.units:
             for chunk in unit.cut.chunks:
                 for name in (*chunk.names.binds, *chunk.names.deletes):
                     self.binders.setdefault(name, []).append((unit, chunk))
@@ -232,9 +237,13 @@ class _Sorter:
             unit.settle()
 
     def _know(self, chunk: Chunk) -> None:
-        """Take note of what code needs that uses a piece of shared code."""
+        """Record what code that uses a piece of shared code needs."""
         names = chunk.names
-        needed = {*names.reads, *names.later.reads, *(name for one in names.functions.values() for name in one.reads)}
+        needed = {
+            *names.reads,
+            *names.later.reads,
+            *(name for function in names.functions.values() for name in function.reads),
+        }
         for later in names.methods.values():
             needed |= set(later.reads)
         for name in names.binds:
@@ -245,22 +254,22 @@ class _Sorter:
     # What may be taken out of its cell
 
     def _hoistable(self) -> set[int]:
-        """Return the chunks that mean the same wherever they run, found by striking out until nothing changes."""
+        """Return the chunks that mean the same wherever they run, found by removing until nothing changes."""
         kept = {
             id(chunk): (unit, chunk) for unit in self.found.units for chunk in unit.cut.chunks if self._may(unit, chunk)
         }
         while True:
             names = {name for _, chunk in kept.values() for name in chunk.names.binds}
-            left = {key: one for key, one in kept.items() if self._stands(one[1], names)}
-            if len(left) == len(kept):
-                return self._wanted(left)
-            kept = left
+            remaining = {key: (unit, chunk) for key, (unit, chunk) in kept.items() if self._stands(chunk, names)}
+            if len(remaining) == len(kept):
+                return self._wanted(remaining)
+            kept = remaining
 
     def _may(self, unit: Unit, chunk: Chunk) -> bool:
         if unit.cut.whole or unit.cell.number in self.keep_whole or chunk.kind not in DEFINING:
             return False
         if chunk.kind in ("import", "star") and any(
-            one.module.split(".")[0] in self.written for one in chunk.names.imports
+            imported.module.split(".")[0] in self.written for imported in chunk.names.imports
         ):
             return False
         if chunk.kind == "star":
@@ -272,17 +281,26 @@ class _Sorter:
         return all(self._is_bound_once(name, chunk) for name in chunk.names.binds)
 
     def _has_effect(self, statement: ast.stmt) -> bool:
-        """Return whether a definition does more than define: its decorator may note it down somewhere."""
+        """Return whether a definition does more than define: its decorator may register it somewhere."""
         decorators = [
-            one.func if isinstance(one, ast.Call) else one for one in getattr(statement, "decorator_list", ())
+            decorator.func if isinstance(decorator, ast.Call) else decorator
+            for decorator in getattr(statement, "decorator_list", ())
         ]
-        return any(not self._is_mild(one) for one in decorators if features.root(one) not in self.found.imported)
+        return any(
+            not self._is_mild(decorator)
+            for decorator in decorators
+            if features.root(decorator) not in self.found.imported
+        )
 
     def _is_mild(self, decorator: ast.expr) -> bool:
         """Return whether a decorator is Python's own, or a function here that changes nothing outside itself."""
         name = decorator.id if isinstance(decorator, ast.Name) else ""
-        functions = [one.names.functions[name] for _, one in self.binders.get(name, ()) if name in one.names.functions]
-        return name in BUILTINS or (bool(functions) and not any(one.mutates or one.binds for one in functions))
+        functions = [
+            chunk.names.functions[name] for _, chunk in self.binders.get(name, ()) if name in chunk.names.functions
+        ]
+        return name in BUILTINS or (
+            bool(functions) and not any(function.mutates or function.binds for function in functions)
+        )
 
     def _is_bound_once(self, name: str, chunk: Chunk) -> bool:
         others = [other for _, other in self.binders[name] if other is not chunk]
@@ -301,28 +319,32 @@ class _Sorter:
 
     def _wanted(self, kept: Mapping[int, tuple[Unit, Chunk]]) -> set[int]:
         """Return what is to be shared: constants only where another cell or shared code uses them."""
-        wanted = {key for key, (_, chunk) in kept.items() if chunk.kind != "constant"}
-        constants = {key: one for key, one in kept.items() if chunk_is_plain(one[1])}
+        hoisted = {key for key, (_, chunk) in kept.items() if chunk.kind != "constant"}
+        constants = {key: (unit, chunk) for key, (unit, chunk) in kept.items() if chunk_is_plain(chunk)}
         for key, (unit, chunk) in constants.items():
             users = {user for name in chunk.names.binds for user in self.read_by.get(name, ())}
             if users - {unit.at} or self._is_tuned(unit, chunk):
-                wanted.add(key)
-        return self._closed(wanted, kept)
+                hoisted.add(key)
+        return self._closed(hoisted, kept)
 
-    def _closed(self, wanted: set[int], kept: Mapping[int, tuple[Unit, Chunk]]) -> set[int]:
-        """Return `wanted` with all shared names that its members need."""
+    def _closed(self, hoisted: set[int], kept: Mapping[int, tuple[Unit, Chunk]]) -> set[int]:
+        """Return `hoisted` with all shared chunks that its members need."""
         by_name = {name: key for key, (_, chunk) in kept.items() for name in chunk.names.binds}
-        waiting = list(wanted)
+        waiting = list(hoisted)
         while waiting:
             names = kept[waiting.pop()][1].names
-            needed = {*names.reads, *names.later.reads, *(n for one in names.functions.values() for n in one.reads)}
-            more = {by_name[name] for name in needed if name in by_name} - wanted
-            wanted |= more
+            needed = {
+                *names.reads,
+                *names.later.reads,
+                *(read_name for function in names.functions.values() for read_name in function.reads),
+            }
+            more = {by_name[name] for name in needed if name in by_name} - hoisted
+            hoisted |= more
             waiting += more
-        return wanted
+        return hoisted
 
     def _is_tuned(self, unit: Unit, chunk: Chunk) -> bool:
-        """Return whether a chunk sets one value that people tune."""
+        """Return whether a chunk sets a single value that users tune."""
         if chunk.kind != "constant" or len(chunk.body) != 1 or "parameters" in unit.cell.tags:
             return False
         (statement,) = chunk.body
@@ -342,23 +364,23 @@ class _Sorter:
 
     def _touched(self) -> set[str]:
         """Return the names whose objects something changes, or that are deleted."""
-        found: set[str] = set()
+        touched: set[str] = set()
         for unit in self.found.units:
-            seen = unit.observed
-            found |= seen.changed | seen.deleted
+            trace = unit.observed
+            touched |= trace.changed | trace.deleted
             for chunk in unit.cut.chunks:
-                found |= {*chunk.names.mutates, *chunk.names.deletes, *_done_later(chunk.names)}
-        return found
+                touched |= {*chunk.names.mutates, *chunk.names.deletes, *_done_later(chunk.names)}
+        return touched
 
     def _read_by(self) -> dict[str, set[int]]:
         """Return the cells that read a name, bodies of functions included."""
-        found: dict[str, set[int]] = {}
+        cells_by_name: dict[str, set[int]] = {}
         for unit in self.found.units:
             for chunk in unit.cut.chunks:
                 words = {*chunk.names.reads, *_read_later(chunk.names), *features.names_in_texts(chunk.body)}
                 for name in words:
-                    found.setdefault(name, set()).add(unit.at)
-        return found
+                    cells_by_name.setdefault(name, set()).add(unit.at)
+        return cells_by_name
 
 
 def is_literal(chunk: Chunk) -> bool:
@@ -401,5 +423,5 @@ def is_blank(text: str) -> bool:
 
 
 def names_of(units: Sequence[Unit]) -> Names:
-    """Return what is left of cells does to names, one after the other."""
+    """Return what the rest of several cells does to names, in order."""
     return analyse_bodies([[node for chunk in unit.rest for node in chunk.body] for unit in units])

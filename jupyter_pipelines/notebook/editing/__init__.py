@@ -1,1 +1,1 @@
-"""Headers, written for people: new texts of cells out of old ones. Nothing is written to a file, nothing executed."""
+"""Edits of headers: new texts of cells from old texts. Nothing is written to a file, nothing executed."""

@@ -38,7 +38,7 @@ SUBCOMMANDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """One thing that may stand at the caret."""
+    """A completion: a text that may stand at the caret."""
 
     text: str
     kind: str
@@ -47,7 +47,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What may stand between two columns of a line."""
+    """All completions for the text between two columns of a line."""
 
     start: int
     end: int
@@ -55,11 +55,11 @@ class Completion:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        return asdict(self) | {"matches": [asdict(one) for one in self.matches]}
+        return asdict(self) | {"matches": [asdict(candidate) for candidate in self.matches]}
 
 
 def complete(document: Document, key: str, line: int, column: int) -> Completion:
-    """Return what may stand at the caret.
+    """Return the completions at the caret.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def complete(document: Document, key: str, line: int, column: int) -> Completion
     line, column : int
         Where the caret is, both counted from 0.
     """
-    cell = next((one for one in document.cells if one.id == key), None)
+    cell = next((cell for cell in document.cells if cell.id == key), None)
     lines = cell.source.split("\n") if cell else []
     before = lines[line][:column] if cell and 0 <= line < len(lines) else ""
     word = _WORD.search(before)
@@ -80,23 +80,27 @@ def complete(document: Document, key: str, line: int, column: int) -> Completion
         return Completion(start=start, end=column)
     desk = _Desk(document, cell)
     if before.lstrip().startswith("%pipeline"):
-        found = desk.magic(before[:start])
+        candidates = desk.magic(before[:start])
     elif re.match(r"\s*%%\w*$", before):
-        found = (Match(text=f"%%{kind}", kind="option", help=_KINDS[kind]) for kind in KINDS)
+        candidates = (Match(text=f"%%{kind}", kind="option", help=_KINDS[kind]) for kind in KINDS)
     elif _is_header(lines, line):
-        found = desk.header(_logical(lines, line, before[:start]), part)
+        candidates = desk.header(_logical(lines, line, before[:start]), part)
     else:
         return Completion(start=start, end=column)
-    matches = tuple(dict.fromkeys(one for one in found if one.text.startswith(part) and one.text != part))
+    matches = tuple(
+        dict.fromkeys(
+            candidate for candidate in candidates if candidate.text.startswith(part) and candidate.text != part
+        )
+    )
     return Completion(start=start, end=column, matches=tuple(map(_as_written, matches[:MOST])))
 
 
-def _as_written(match: Match) -> Match:
-    return replace(match, text=quoted(match.text)) if match.kind == "file" else match
+def _as_written(candidate: Match) -> Match:
+    return replace(candidate, text=quoted(candidate.text)) if candidate.kind == "file" else candidate
 
 
 def _is_header(lines: Sequence[str], line: int) -> bool:
-    """Whether the line belongs to a header: begins one, goes on with one, or is a ``#|`` line at the top."""
+    """Return whether the line belongs to a header: its first line, a continuation, or a ``#|`` line at the top."""
     if lines[line].lstrip().startswith("#|"):
         return True
     while line > 0 and lines[line - 1].rstrip().endswith("\\"):
@@ -105,32 +109,34 @@ def _is_header(lines: Sequence[str], line: int) -> bool:
 
 
 def _logical(lines: Sequence[str], line: int, before: str) -> str:
-    """Return all of the header up to the caret, as the magic would say it."""
+    """Return all of the header up to the caret, as the magic would have it."""
     if lines[line].lstrip().startswith("#|"):
-        key, colon, rest = before.partition("#|")[2].partition(":")
+        key, colon, values = before.partition("#|")[2].partition(":")
         name = key.strip()
-        return f"%%step {rest}" if name == "step" and colon else f"%%step x --{name} {rest}" if colon else "%%step x "
+        return (
+            f"%%step {values}" if name == "step" and colon else f"%%step x --{name} {values}" if colon else "%%step x "
+        )
     start = line
     while start > 0 and lines[start - 1].rstrip().endswith("\\"):
         start -= 1
-    return " ".join([*(one.rstrip().rstrip("\\") for one in lines[start:line]), before])
+    return " ".join([*(header_line.rstrip().rstrip("\\") for header_line in lines[start:line]), before])
 
 
 class _Desk:
-    """What is known of the notebook while a header is being written."""
+    """What is known of the notebook while the user edits a header."""
 
     def __init__(self, document: Document, cell: Cell) -> None:
         self.document = document
         self.cell = cell
-        said = said_by(cell.source)
-        self.name = said.name if said else ""
+        header = said_by(cell.source)
+        self.name = header.name if header else ""
         # The header as it stands is half written; without its options the notebook can be read.
-        bare = Said(name=self.name or _TRIAL, form=said.form if said else "magic")
-        texts = {cell.id: with_header(cell.source, bare)} if cell.id and said else {}
+        bare = Said(name=self.name or _TRIAL, form=header.form if header else "magic")
+        texts = {cell.id: with_header(cell.source, bare)} if cell.id and header else {}
         self.pipeline: Pipeline | None = read(document.with_texts(texts)).pipeline
         self.steps = list(_steps(document, self.pipeline))
         self.own: Step | None = next(
-            (one for one in self.pipeline or () if any(part.id == cell.id for part in one.cells)), None
+            (step for step in self.pipeline or () if any(step_cell.id == cell.id for step_cell in step.cells)), None
         )
 
     def header(self, before: str, part: str) -> Iterable[Match]:
@@ -166,8 +172,8 @@ class _Desk:
             "kernel": _kernels,
             "on": _executors,
         }
-        found = table.get(option.name)
-        return found() if found else ()
+        provider = table.get(option.name)
+        return provider() if provider else ()
 
     def _step_names(self, why: str) -> Iterator[Match]:
         for step in self.steps:
@@ -175,14 +181,14 @@ class _Desk:
                 yield Match(text=step.name, kind="step", help=why)
 
     def _inputs(self) -> Iterator[Match]:
-        wanted = {one.name for one in self.own.inputs} if self.own else set()
+        own_inputs = {step_input.name for step_input in self.own.inputs} if self.own else set()
         for step in self.steps:
             if step.cell < self.cell.number:
-                for name in sorted(step.outputs, key=lambda one: one not in wanted):
+                for name in sorted(step.outputs, key=lambda output_name: output_name not in own_inputs):
                     yield Match(text=name, kind="output", help=f"output of step `{step.name}`")
 
     def _outputs(self) -> Iterator[Match]:
-        names = [one.name for one in self.own.outputs] if self.own else []
+        names = [output.name for output in self.own.outputs] if self.own else []
         bound = [name for name in bound_by(self.cell.source) if name not in names]
         for name in (*names, *bound):
             yield Match(
@@ -191,27 +197,31 @@ class _Desk:
 
     def _parameters(self) -> Iterator[Match]:
         known = self.pipeline.parameters if self.pipeline else _parameters(self.document)
-        for one in known:
-            yield Match(text=one.name, kind="parameter", help=one.description or one.annotation or one.kind)
+        for parameter in known:
+            yield Match(
+                text=parameter.name,
+                kind="parameter",
+                help=parameter.description or parameter.annotation or parameter.kind,
+            )
 
     def _axes(self, part: str) -> Iterator[Match]:
-        name, equals, rest = part.partition("=")
+        name, equals, source = part.partition("=")
         if not equals:
             return
-        for one in self.pipeline.parameters if self.pipeline else _parameters(self.document):
-            if one.kind in ("list", "any"):
-                yield Match(text=f"{name}={one.name}", kind="parameter", help="an item for each of its values")
-        for path in _files(self.document.path.parent if self.document.path else None, rest):
+        for parameter in self.pipeline.parameters if self.pipeline else _parameters(self.document):
+            if parameter.kind in ("list", "any"):
+                yield Match(text=f"{name}={parameter.name}", kind="parameter", help="an item for each of its values")
+        for path in _files(self.document.path.parent if self.document.path else None, source):
             if path.endswith("/"):
                 yield Match(text=f"{name}={path}", kind="file", help="an item for each file")
 
     def _locators(self, option: Option, part: str) -> Iterator[Match]:
-        name, _, rest = part.partition("=")
+        name, _, locator = part.partition("=")
         for step in self.steps if option.name == "in" else ():
             if step.name != self.name:
-                for one in step.outputs:
-                    yield Match(text=f"{name}={step.name}.{one}", kind="output", help=f"output of `{step.name}`")
-        for path in _files(self.document.path.parent if self.document.path else None, rest):
+                for output in step.outputs:
+                    yield Match(text=f"{name}={step.name}.{output}", kind="output", help=f"output of `{step.name}`")
+        for path in _files(self.document.path.parent if self.document.path else None, locator):
             yield Match(text=f"{name}={path}", kind="file", help="a file; its content counts")
 
     def _formats(self, part: str) -> Iterator[Match]:
@@ -224,9 +234,14 @@ class _Desk:
         if len(words) <= 1:
             return (Match(text=name, kind="option", help=text) for name, text in SUBCOMMANDS.items())
         if words[1] == "load":
-            return (Match(text=f"{step.name}.{one}", kind="output") for step in self.steps for one in step.outputs)
+            return (
+                Match(text=f"{step.name}.{output}", kind="output") for step in self.steps for output in step.outputs
+            )
         if words[-1] == "-p":
-            return (Match(text=f"{one.text}=", kind=one.kind, help=one.help) for one in self._parameters())
+            return (
+                Match(text=f"{candidate.text}=", kind=candidate.kind, help=candidate.help)
+                for candidate in self._parameters()
+            )
         return self._step_names("")
 
 
@@ -241,12 +256,14 @@ class _Named(NamedTuple):
 def _steps(document: Document, pipeline: Pipeline | None) -> Iterator[_Named]:
     if pipeline is not None:
         for step in pipeline:
-            yield _Named(step.name, [one.name for one in step.outputs], step.cells[0].number)
+            yield _Named(step.name, [output.name for output in step.outputs], step.cells[0].number)
         return
     for cell in document.cells:
-        said = said_by(cell.source) if cell.kind == "code" else None
-        if said is not None and said.name:
-            yield _Named(said.name, [split_item(one)[0] for one in said.options.get("out", ())], cell.number)
+        header = said_by(cell.source) if cell.kind == "code" else None
+        if header is not None and header.name:
+            yield _Named(
+                header.name, [split_item(io_spec)[0] for io_spec in header.options.get("out", ())], cell.number
+            )
 
 
 def _parameters(document: Document) -> Iterator[Parameter]:
@@ -260,10 +277,10 @@ def _files(folder: Path | None, part: str) -> Iterator[str]:
         return
     place, _, start = part.rpartition("/")
     try:
-        found = sorted((folder / place).iterdir())
+        paths = sorted((folder / place).iterdir())
     except OSError:
         return
-    for path in found[:2000]:
+    for path in paths[:2000]:
         if path.name.startswith(start) and not path.name.startswith("."):
             yield (f"{place}/" if place else "") + path.name + ("/" if path.is_dir() else "")
 
@@ -288,12 +305,14 @@ def _kernels() -> Iterator[Match]:
 
 
 def explain(document: Document, key: str, line: int, column: int) -> dict[str, Any]:
-    """Return what is to be said of the word at the caret of a header, and where the word stands."""
-    cell = next((one for one in document.cells if one.id == key), None)
+    """Return the help for the word at the caret of a header, and where the word stands."""
+    cell = next((cell for cell in document.cells if cell.id == key), None)
     lines = cell.source.split("\n") if cell else []
     if cell is None or not 0 <= line < len(lines) or not _is_header(lines, line):
         return {"text": None, "from": column, "to": column}
-    word = next((one for one in re.finditer(r"[^\s,]+", lines[line]) if one.start() <= column <= one.end()), None)
+    word = next(
+        (match for match in re.finditer(r"[^\s,]+", lines[line]) if match.start() <= column <= match.end()), None
+    )
     if word is None:
         return {"text": None, "from": column, "to": column}
     text = _said_of(document, cell, word[0].strip("\"'"))
@@ -310,7 +329,7 @@ def _said_of(document: Document, cell: Cell, word: str) -> str | None:
     if pipeline is None:
         return None
     name = word.partition("=")[0].partition(":")[0]
-    own = next((one for one in pipeline if any(part.id == cell.id for part in one.cells)), None)
+    own = next((step for step in pipeline if any(step_cell.id == cell.id for step_cell in step.cells)), None)
     return (
         _of_input(own, name)
         or _of_output(pipeline, own, name)
@@ -320,9 +339,9 @@ def _said_of(document: Document, cell: Cell, word: str) -> str | None:
 
 
 def _of_input(own: Step | None, name: str) -> str | None:
-    for one in own.inputs if own else ():
-        if one.name == name:
-            source = one.source
+    for step_input in own.inputs if own else ():
+        if step_input.name == name:
+            source = step_input.source
             return (
                 f"input `{name}`: the file {source.path}"
                 if isinstance(source, FileSource)
@@ -332,21 +351,29 @@ def _of_input(own: Step | None, name: str) -> str | None:
 
 
 def _of_output(pipeline: Pipeline, own: Step | None, name: str) -> str | None:
-    if own is None or name not in {one.name for one in own.outputs}:
+    if own is None or name not in {output.name for output in own.outputs}:
         return None
-    takers = [one.name for one in pipeline if any(str(taken.source) == f"{own.name}.{name}" for taken in one.inputs)]
-    return f"output `{name}`, " + (f"taken by {', '.join(takers)}" if takers else "taken by no step")
+    consumers = [
+        step.name
+        for step in pipeline
+        if any(str(step_input.source) == f"{own.name}.{name}" for step_input in step.inputs)
+    ]
+    return f"output `{name}`, " + (f"taken by {', '.join(consumers)}" if consumers else "taken by no step")
 
 
 def _of_parameter(pipeline: Pipeline, name: str) -> str | None:
-    one = next((one for one in pipeline.parameters if one.name == name), None)
-    return f"parameter `{name}`: {one.annotation or one.kind}\n{one.description}".rstrip() if one else None
+    parameter = next((declared for declared in pipeline.parameters if declared.name == name), None)
+    return (
+        f"parameter `{name}`: {parameter.annotation or parameter.kind}\n{parameter.description}".rstrip()
+        if parameter
+        else None
+    )
 
 
 def _of_step(pipeline: Pipeline, name: str) -> str | None:
     if name not in pipeline:
         return None
     step = pipeline[name]
-    takes = ", ".join(one.name for one in step.inputs) or "nothing"
-    makes = ", ".join(one.name for one in step.outputs) or "nothing"
+    takes = ", ".join(step_input.name for step_input in step.inputs) or "nothing"
+    makes = ", ".join(output.name for output in step.outputs) or "nothing"
     return f"step `{name}`\ntakes {takes}\nmakes {makes}"

@@ -1,4 +1,4 @@
-"""An output becomes an input of another step: what dragging one onto the other means."""
+"""Connecting steps: an output becomes an input of another step, as when it is dragged onto the step."""
 
 from __future__ import annotations
 
@@ -27,17 +27,21 @@ def connect(document: Document, source: str, target: str) -> Written:
     reading = read(document)
     if reading.pipeline is None:
         raise PlanError(*(fault for fault in reading.faults if fault.severity == "error"))
-    maker, _, output = source.partition(".")
+    producer, _, output = source.partition(".")
     pipeline = reading.pipeline
-    if maker not in pipeline or target not in pipeline or output not in {one.name for one in pipeline[maker].outputs}:
+    if (
+        producer not in pipeline
+        or target not in pipeline
+        or output not in {declared_output.name for declared_output in pipeline[producer].outputs}
+    ):
         raise PlanError(_unknown(source, target))
-    cell = next((one for one in document.cells if one.id and one.id == pipeline[target].cells[0].id), None)
-    said = said_by(cell.source) if cell else None
-    if cell is None or cell.id is None or said is None:
+    cell = next((cell for cell in document.cells if cell.id and cell.id == pipeline[target].cells[0].id), None)
+    header = said_by(cell.source) if cell else None
+    if cell is None or cell.id is None or header is None:
         raise PlanError(_unwritable(target))
-    item = _item(pipeline, target, maker, output)
-    wanted = replace(said, options={**said.options, "in": [*_inputs(said, pipeline[target]), item]})
-    changes = {cell.id: with_header(cell.source, wanted)}
+    item = _item(pipeline, target, producer, output)
+    new_header = replace(header, options={**header.options, "in": [*_inputs(header, pipeline[target]), item]})
+    changes = {cell.id: with_header(cell.source, new_header)}
     after = read(document.with_texts(changes))
     errors = [fault for fault in after.faults if fault.severity == "error"]
     if errors:
@@ -45,26 +49,26 @@ def connect(document: Document, source: str, target: str) -> Written:
     return Written(cells=changes, faults=after.faults)
 
 
-def _inputs(said: Said, step: Step) -> list[str]:
-    """Return the inputs as a header spells them; those that are inferred would be lost if only one were declared."""
-    if "in" in said.options:
-        return list(said.options["in"])
+def _inputs(header: Said, step: Step) -> list[str]:
+    """Return the inputs as a header spells them; inferred inputs would be lost if only the new input were declared."""
+    if "in" in header.options:
+        return list(header.options["in"])
     return inferred_options(step).get("in", "").split()
 
 
-def _item(pipeline: Pipeline, target: str, maker: str, output: str) -> str:
-    taken = {one.name: one.source for one in pipeline[target].inputs}
-    wanted = Upstream(step=maker, output=output)
-    if wanted in taken.values():
+def _item(pipeline: Pipeline, target: str, producer: str, output: str) -> str:
+    sources = {step_input.name: step_input.source for step_input in pipeline[target].inputs}
+    upstream = Upstream(step=producer, output=output)
+    if upstream in sources.values():
         raise PlanError(
             Fault(
                 code="JP604",
-                message=f"step `{target}` takes `{maker}.{output}` already",
+                message=f"step `{target}` takes `{producer}.{output}` already",
                 suggestion="choose another output or another step",
             )
         )
-    # Said at length where the name alone would mean something else, or nothing yet.
-    return output if output not in taken else f"{maker.replace('-', '_')}_{output}={maker}.{output}"
+    # Written in full where the name alone would mean something else, or nothing yet.
+    return output if output not in sources else f"{producer.replace('-', '_')}_{output}={producer}.{output}"
 
 
 def _unknown(source: str, target: str) -> Fault:

@@ -1,4 +1,4 @@
-"""Another name for a step or an output, wherever it is used; refused where it is not certain what a name means."""
+"""Renaming a step or an output wherever it is used; refused where it is not certain what a name means."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ def rename_output(document: Document, step: str, old: str, new: str) -> Written:
         There is no such output (JP603); it is not certain that a name means it (JP604); the notebook would be faulty.
     """
     pipeline = _pipeline(document)
-    if step not in pipeline or old not in {one.name for one in pipeline[step].outputs}:
+    if step not in pipeline or old not in {output.name for output in pipeline[step].outputs}:
         raise PlanError(_no_step(f"{step}.{old}"))
     if not new.isidentifier():
         raise PlanError(_refused(old, f"`{new}` is no Python name"))
-    concerned = {step, *_takers(pipeline, step, old)}
+    affected = {step, *_takers(pipeline, step, old)}
     changes = {}
     for cell in document.cells:
         header = split_cell(cell.source, cell.number, cell.tags).header
         own = header.name if header and header.kind == "step" else ""
-        edits = list(_output_edits(cell, step, old, new, own in concerned))
-        if own in concerned:
+        edits = list(_output_edits(cell, step, old, new, own in affected))
+        if own in affected:
             edits += _variable_edits(cell, old, new)
         elif cell.kind == "code" and not own and _mentions(cell, old):
             raise PlanError(_refused(old, f"cell {cell.number}, which is no step, uses a name like it"))
@@ -75,9 +75,12 @@ def rename_output(document: Document, step: str, old: str, new: str) -> Written:
 
 def _takers(pipeline: Pipeline, step: str, output: str) -> Iterator[str]:
     """Yield the steps that take the output under its own name."""
-    for one in pipeline:
-        if any(taken.source == Upstream(step=step, output=output) and taken.name == output for taken in one.inputs):
-            yield one.name
+    for consumer in pipeline:
+        if any(
+            step_input.source == Upstream(step=step, output=output) and step_input.name == output
+            for step_input in consumer.inputs
+        ):
+            yield consumer.name
 
 
 # Headers
@@ -128,7 +131,7 @@ def _in_magics(text: str, old: str, new: str) -> str:
     pattern = rf"(?<![\w.-]){re.escape(old)}(?![\w-])"
     lines = text.split("\n")
     return "\n".join(
-        re.sub(pattern, lambda _: new, one) if one.lstrip().startswith("%pipeline ") else one for one in lines
+        re.sub(pattern, lambda _: new, line) if line.lstrip().startswith("%pipeline ") else line for line in lines
     )
 
 
@@ -161,8 +164,8 @@ def _variable_edits(cell: Cell, old: str, new: str) -> list[Edit]:
         if line != as_written and line.lstrip()[:1] != "#" and word.search(as_written):
             raise PlanError(_refused(old, f"a line of cell {cell.number} that is not Python uses it: {as_written}"))
     edits = [_of_name(node, lines, split.offset, new) for node in names if node.id == old]
-    whole = cell.source.split("\n")
-    if any(whole[line - 1][column : column + length] != old for line, column, length, _ in edits):
+    source_lines = cell.source.split("\n")
+    if any(source_lines[line - 1][column : column + length] != old for line, column, length, _ in edits):
         raise PlanError(_refused(old, f"cell {cell.number} has it where it cannot be found again"))
     return edits
 
@@ -174,32 +177,34 @@ def _of_name(node: ast.Name, lines: list[str], offset: int, new: str) -> Edit:
 
 def _bound_otherwise(tree: ast.AST) -> set[str]:
     """Return the names that are bound by something else than an assignment: arguments, functions, imports, patterns."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
-            found.add(node.arg)
+            names.add(node.arg)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found |= {node.name, *_locals(node)}
+            names |= {node.name, *_locals(node)}
         elif isinstance(node, ast.comprehension):
-            found |= {one.id for one in ast.walk(node.target) if isinstance(one, ast.Name)}
+            names |= {child.id for child in ast.walk(node.target) if isinstance(child, ast.Name)}
         elif isinstance(node, ast.alias):
-            found.add((node.asname or node.name).partition(".")[0])
+            names.add((node.asname or node.name).partition(".")[0])
         elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
-            found.add(node.name)
+            names.add(node.name)
         elif isinstance(node, ast.Global | ast.Nonlocal):
-            found |= set(node.names)
-    return found
+            names |= set(node.names)
+    return names
 
 
 def _locals(node: ast.AST) -> Iterator[str]:
-    return (one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store))
+    return (child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store))
 
 
 def _in_texts(tree: ast.AST, name: str) -> bool:
     word = re.compile(rf"\b{re.escape(name)}\b")
     texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
     formatted = (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr))
-    in_formatted = any(isinstance(one, ast.Name) and one.id == name for node in formatted for one in ast.walk(node))
+    in_formatted = any(
+        isinstance(child, ast.Name) and child.id == name for node in formatted for child in ast.walk(node)
+    )
     return in_formatted or any(word.search(text) for text in texts)
 
 

@@ -1,4 +1,4 @@
-"""What a header says, taken apart and spelled again."""
+"""Conversion between the text of a header and its fields."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PLAIN = set("\"'\\ \t,#")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What the header of a step says.
+    """The fields of a step's header.
 
     Parameters
     ----------
@@ -39,17 +39,19 @@ class Said:
 
 
 def said_by(source: str) -> Said | None:
-    """Return what the header of a cell says; None for a cell that is no step."""
+    """Return the fields of the header of a cell; None for a cell that is no step."""
     layout = lay_out(source, 0)
     mark = layout.marks[0] if layout.marks else None
     if mark is None or mark.kind != "step":
         return None
     form: Form = "comment" if mark.form == "comment" else "magic"
     name = mark.words[0].text if mark.words and not mark.words[0].text.startswith("-") else ""
-    found: dict[str, list[str]] = {}
+    options: dict[str, list[str]] = {}
     for option, words in grouped(mark.words[1 if name else 0 :]):
-        found.setdefault(option.name, []).extend(one for word in words for one in _separate(option, word) if one)
-    return Said(name=name, options=found, form=form)
+        options.setdefault(option.name, []).extend(
+            value for word in words for value in _separate(option, word) if value
+        )
+    return Said(name=name, options=options, form=form)
 
 
 def grouped(words: Sequence[Word]) -> Iterator[tuple[Option, list[Word]]]:
@@ -75,13 +77,13 @@ def _separate(option: Option, word: Word) -> list[str]:
     return text.split(",") if option.many and "=" not in text else [text.rstrip(",") if option.many else text]
 
 
-def spelled(said: Said) -> list[str]:
+def spelled(header: Said) -> list[str]:
     """Return the lines of a header."""
-    parts = [(BY_KEY[one.name], said.options[one.name]) for one in OPTIONS if one.name in said.options]
-    if said.form == "comment":
-        lines = [f"#| step: {quoted(said.name)}"]
+    parts = [(BY_KEY[option.name], header.options[option.name]) for option in OPTIONS if option.name in header.options]
+    if header.form == "comment":
+        lines = [f"#| step: {quoted(header.name)}"]
         return lines + [f"#| {option.name}: {_value(option, values)}".rstrip() for option, values in parts]
-    words = [f"%%step {quoted(said.name)}"]
+    words = [f"%%step {quoted(header.name)}"]
     for option, values in parts:
         following = () if option.takes == "nothing" else values
         words.append(" ".join([option.short or option.long, *_words(option, following)]))
@@ -94,15 +96,15 @@ def _value(option: Option, values: Sequence[str]) -> str:
 
 def _words(option: Option, values: Sequence[str]) -> list[str]:
     if option.takes != "axes":
-        return [quoted(one) for one in values]
-    found: list[str] = []
+        return [quoted(value) for value in values]
+    words: list[str] = []
     for value in values:
         text = value if value[-1:] in ("'", '"') else ",".join(map(quoted, value.split(",")))
-        if found and "=" not in value:
-            found[-1] += f",{text}"
+        if words and "=" not in value:
+            words[-1] += f",{text}"
         else:
-            found.append(text)
-    return found
+            words.append(text)
+    return words
 
 
 def _wrapped(words: Sequence[str]) -> list[str]:
@@ -121,9 +123,9 @@ def quoted(text: str) -> str:
     """Return a word as a header has to write it."""
     if text and not set(text) & _PLAIN:
         return text
-    name, equals, rest = text.partition("=")
-    if equals and name.isidentifier() and rest:
-        return f"{name}={_in_quotes(rest)}"
+    name, equals, locator = text.partition("=")
+    if equals and name.isidentifier() and locator:
+        return f"{name}={_in_quotes(locator)}"
     return _in_quotes(text)
 
 
@@ -137,12 +139,12 @@ def bound_by(source: str) -> list[str]:
     """Return the names that the code of a cell binds, as they come; none if it cannot be read."""
     code = parse_code(split_cell(source).body, 0)
     nodes = ast.walk(code.tree) if code.tree is not None else ()
-    names = [one.id for one in nodes if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)]
+    names = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
     return [name for name in dict.fromkeys(names) if not name.startswith("_")]
 
 
-def with_header(source: str, said: Said | None) -> str:
-    """Return a cell with another header in the place of its own; without one for None.
+def with_header(source: str, header: Said | None) -> str:
+    """Return a cell with another header in the place of its own; without a header for None.
 
     What stands above the header, magics such as ``%%time`` and the body stay as they are.
     """
@@ -150,11 +152,11 @@ def with_header(source: str, said: Said | None) -> str:
     texts = [line.text for line in layout.lines]
     own = _own_lines(layout)
     first = min(own, default=max((n + 1 for n, role in enumerate(layout.roles) if role in MAGICS), default=0))
-    if said is not None and said.form == "magic" and not own:
+    if header is not None and header.form == "magic" and not own:
         first = 0  # a cell magic stands first
     kept = [text for number, text in enumerate(texts) if number not in own]
     place = sum(1 for number in range(first) if number not in own)
-    lines = spelled(said) if said is not None else []
+    lines = spelled(header) if header is not None else []
     if not lines and place == 0:
         while kept and not kept[0].strip():
             kept.pop(0)
@@ -162,9 +164,9 @@ def with_header(source: str, said: Said | None) -> str:
 
 
 def _own_lines(layout: Layout) -> set[int]:
-    """Return the indices of the lines that make up the header, those that it goes on in included."""
+    """Return the indices of the lines that make up the header, continuation lines included."""
     if not layout.marks:
         return set()
     mark = layout.marks[0]
-    wanted = "header" if mark.form == "magic" else "option"
-    return {number for number, role in enumerate(layout.roles) if role == wanted}
+    own_role = "header" if mark.form == "magic" else "option"
+    return {number for number, role in enumerate(layout.roles) if role == own_role}

@@ -1,4 +1,4 @@
-"""A header for a cell: written as one wishes, and what is wrong with the notebook then."""
+"""Writing the header of a cell, with the faults that the notebook has afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TRIAL = "a-step-of-this-name-there-is-not"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """Cells with other texts, by id, and every fault that the notebook has then."""
+    """The new texts of cells, by id, and every fault that the notebook has then."""
 
     cells: Mapping[str, str]
     faults: tuple[Fault, ...] = ()
@@ -36,15 +36,15 @@ def cell_called(document: Document, key: str) -> Cell:
     PlanError
         There is none, or it holds no code (JP604).
     """
-    found = next((cell for cell in document.cells if cell.id == key), None)
-    if found is None or found.kind != "code":
-        what = "there is no such cell" if found is None else "only a code cell can be a step"
+    cell = next((cell for cell in document.cells if cell.id == key), None)
+    if cell is None or cell.kind != "code":
+        what = "there is no such cell" if cell is None else "only a code cell can be a step"
         raise PlanError(Fault(code="JP604", message=what, suggestion="choose a code cell of this notebook"))
-    return found
+    return cell
 
 
 def write_header(document: Document, key: str, name: str, options: Mapping[str, Sequence[str] | None]) -> Written:
-    """Make a cell a step, or say something else in the header it has.
+    """Make a cell a step, or change the header it has.
 
     Parameters
     ----------
@@ -66,24 +66,24 @@ def write_header(document: Document, key: str, name: str, options: Mapping[str, 
     _check_words(name, options)
     before = said_by(cell.source)
     form: Form = before.form if before else "magic"
-    given = {one: list(words) for one, words in options.items() if words is not None}
-    text = with_header(cell.source, Said(name=name, options=given, form=form))
+    values_by_option = {option: list(words) for option, words in options.items() if words is not None}
+    text = with_header(cell.source, Said(name=name, options=values_by_option, form=form))
     return _checked(document, {key: text}, cell.number)
 
 
 def _check_words(name: str, options: Mapping[str, Sequence[str] | None]) -> None:
-    unknown = [one for one in options if one not in BY_KEY]
+    unknown = [option for option in options if option not in BY_KEY]
     if unknown:
         message = f"there is no option `{unknown[0]}`"
         raise PlanError(Fault(code="JP604", message=message, suggestion=f"use one of: {', '.join(BY_KEY)}"))
-    words = [name, *(word for given in options.values() for word in given or ())]
+    words = [name, *(word for values in options.values() for word in values or ())]
     if any(not word.isprintable() for word in words):
         message = "a header cannot hold line breaks or characters that are not seen"
         raise PlanError(Fault(code="JP604", message=message, suggestion="write names and paths in one line"))
 
 
 def remove_header(document: Document, key: str) -> Written:
-    """Make a step's cell an ordinary one again."""
+    """Make a step's cell an ordinary cell again."""
     cell = cell_called(document, key)
     return _checked(document, {key: with_header(cell.source, None)}, cell.number)
 
@@ -96,43 +96,47 @@ def freeze(document: Document) -> Written:
     for step in reading.pipeline or ():
         options = inferred_options(step)
         cell = cells.get(step.cells[0].number)
-        said = said_by(cell.source) if cell else None
-        if options and cell and cell.id and said:
+        header = said_by(cell.source) if cell else None
+        if options and cell and cell.id and header:
             more = {name: items.split() for name, items in options.items()}
-            changes[cell.id] = with_header(cell.source, replace(said, options={**said.options, **more}))
+            changes[cell.id] = with_header(cell.source, replace(header, options={**header.options, **more}))
     return Written(cells=changes, faults=reading.faults)
 
 
 def suggest(document: Document, key: str) -> dict[str, Any]:
-    """Return what a form begins with: what the header says, what is inferred, and a name for a cell without one."""
+    """Return the initial content of a form: fields of the header, inferred options, and a default name."""
     cell = cell_called(document, key)
-    said = said_by(cell.source)
-    name = said.name if said else ""
-    bare = Said(name=name or _TRIAL, form=said.form if said else "magic")
+    header = said_by(cell.source)
+    name = header.name if header else ""
+    bare = Said(name=name or _TRIAL, form=header.form if header else "magic")
     reading = read(document.with_texts({key: with_header(cell.source, bare)}))
-    step = next((one for one in reading.pipeline or () if any(part.id == key for part in one.cells)), None)
+    step = next((step for step in reading.pipeline or () if any(step_cell.id == key for step_cell in step.cells)), None)
     return {
         "name": name or _default_name(document, cell, step),
-        "step": said is not None,
-        "options": {one: list(words) for one, words in said.options.items()} if said else {},
+        "step": header is not None,
+        "options": {option: list(words) for option, words in header.options.items()} if header else {},
         "inferred": _interface(step),
-        "steps": [one.name for one in reading.pipeline or () if one.name != bare.name],
+        "steps": [other.name for other in reading.pipeline or () if other.name != bare.name],
     }
 
 
 def _interface(step: Step | None) -> dict[str, list[str]]:
     if step is None:
         return {"in": [], "out": [], "param": []}
-    found = {name: items.split() for name, items in inferred_options(step).items()}
-    return {name: found.get(name, []) for name in ("in", "out", "param")}
+    inferred = {name: items.split() for name, items in inferred_options(step).items()}
+    return {name: inferred.get(name, []) for name in ("in", "out", "param")}
 
 
 def _default_name(document: Document, cell: Cell, step: Step | None) -> str:
-    """Return a name from the heading above, or from what the cell makes; one that no step has yet."""
-    above = [one for one in document.cells if one.number < cell.number and one.kind == "markdown"]
+    """Return a name from the heading above, or from what the cell makes; a name that no step has yet."""
+    above = [
+        markdown_cell
+        for markdown_cell in document.cells
+        if markdown_cell.number < cell.number and markdown_cell.kind == "markdown"
+    ]
     heading = _HEADING.findall(above[-1].source)[-1:] if above and above[-1].number == cell.number - 1 else []
-    made = [one.name for one in step.outputs[:1]] if step else []
-    for text in (*heading, *made, *bound_by(cell.source)[:1], "step"):
+    produced = [output.name for output in step.outputs[:1]] if step else []
+    for text in (*heading, *produced, *bound_by(cell.source)[:1], "step"):
         name = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()[:40]
         if name:
             return _unused(document, name)
@@ -140,11 +144,11 @@ def _default_name(document: Document, cell: Cell, step: Step | None) -> str:
 
 
 def _unused(document: Document, name: str) -> str:
-    taken = {said.name.lower() for cell in document.cells if (said := said_by(cell.source)) is not None}
-    number, found = 2, name
-    while found.lower() in taken:
-        found, number = f"{name}-{number}", number + 1
-    return found
+    taken = {header.name.lower() for cell in document.cells if (header := said_by(cell.source)) is not None}
+    number, candidate = 2, name
+    while candidate.lower() in taken:
+        candidate, number = f"{name}-{number}", number + 1
+    return candidate
 
 
 def _checked(document: Document, cells: Mapping[str, str], number: int) -> Written:
@@ -152,6 +156,6 @@ def _checked(document: Document, cells: Mapping[str, str], number: int) -> Writt
     (text,) = cells.values()
     header = split_cell(text, number).faults
     faults = header or tuple(
-        one for one in read(document.with_texts(cells)).faults if one.place and one.place.cell == number
+        fault for fault in read(document.with_texts(cells)).faults if fault.place and fault.place.cell == number
     )
     return Written(cells=cells, faults=faults)

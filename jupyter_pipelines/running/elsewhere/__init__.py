@@ -1,1 +1,1 @@
-"""Steps on other machines, whatever engine hands them over: packed here, laid out and run there, brought back."""
+"""Executors on clusters: steps are packed here, unpacked and run on a worker, and their outcomes brought back."""

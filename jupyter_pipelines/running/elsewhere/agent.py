@@ -1,4 +1,4 @@
-"""There: a process on another machine that runs parcels, each in a kernel of its own, and tells how it goes.
+"""The agent: a process on a remote worker that runs parcels, each in a kernel of its own, and reports progress.
 
 The engine's own process is not the place for a step: papermill's working directory belongs to a whole process, and an
 engine runs several tasks in one. So its tasks hand parcels to the workers that run steps on any machine.
@@ -67,7 +67,7 @@ class Agent:
 
     @classmethod
     def here(cls, jobs: int) -> Agent:
-        """Return the one of this process."""
+        """Return the agent of this process, made if need be."""
         with _lock:
             if not _current:
                 _current.append(cls(jobs))
@@ -81,9 +81,9 @@ class Agent:
         parcel : Mapping
             See :func:`jupyter_pipelines.running.elsewhere.packing.pack`.
         tell : callable
-            Hears of progress, and of what is printed.
+            Called with progress, and with what is printed.
         wanted : callable
-            Tells whether anybody still waits for the outcome; else the parcel is ended at once.
+            Tells whether the run still waits for the outcome; else the parcel is ended at once.
 
         Raises
         ------
@@ -112,7 +112,7 @@ class Agent:
                     return job.done.get()
 
     def cancel(self, ticket: str, *, hard: bool) -> None:
-        """Ask for the end of a parcel, also of one that is still being laid out."""
+        """Ask for the end of a parcel, also of a parcel that is still being unpacked."""
         self._orders.put(("cancel", (ticket, hard)))
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class Agent:
         self._orders.put(("close", None))
 
     def _work(self) -> None:
-        """Only this thread speaks with the workers."""
+        """Run orders and poll the workers; only this thread uses them."""
         while True:
             try:
                 order, what = self._orders.get(block=not self._jobs)
@@ -187,25 +187,25 @@ def lay_out(parcel: Mapping[str, Any], store: Store, folder: Path) -> Ticket:
         environment={**ticket.environment, **({"PYTHONPATH": ways} if ways else {})},
         warm=_anywhere(ticket.warm),
         # With a path of its own for modules a kernel is good for this parcel only.
-        following=[] if ways else [one for one in map(_anywhere, ticket.following) if one is not None],
+        following=[] if ways else [warm for warm in map(_anywhere, ticket.following) if warm is not None],
         publish=Publish(notebook=f"{here}.ipynb", log=f"{here}.log"),
     )
 
 
 def _anywhere(warm: Warm | None) -> Warm | None:
-    """Leave out what is imported from the project: a kernel that starts elsewhere would not find it, or another one."""
+    """Leave out the project's own modules: a kernel that starts in another folder could import others."""
     return None if warm is None else {**warm, "own": ()}
 
 
 def missing_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
-    """Return the names of those that cannot be had on this machine, each with the reason."""
-    found = {}
+    """Return the names of the secrets that are not available on this machine, each with the reason."""
+    reasons = {}
     for name, reference in secrets.items():
         try:
             reveal(reference, Path.cwd())
         except NoSecret as error:
-            found[name] = error.why
-    return found
+            reasons[name] = error.why
+    return reasons
 
 
 def _made(project: Path, place: str) -> Path:
@@ -223,30 +223,30 @@ def _found(given: Given, project: Path) -> Given:
 
 
 def _moved(notebook: Mapping[str, Any], before: str, now: str) -> dict[str, Any]:
-    """Return a notebook in which a path, as Python and as JSON write it, is another one."""
+    """Return a notebook with a path replaced, as Python and as JSON write it."""
     text = json.dumps(notebook)
     forms = [(json.dumps(json.dumps(path))[1:-1], json.dumps(path)[1:-1]) for path in (before, now)]
     for old, new in zip(*forms, strict=True):
         text = text.replace(old, new)
-    found: dict[str, Any] = json.loads(text)
-    return found
+    document: dict[str, Any] = json.loads(text)
+    return document
 
 
 def _brought(outcome: Outcome, ticket: Ticket, store: Store, parcel: Mapping[str, Any]) -> dict[str, Any]:
     there = parcel["ticket"]["path"]
-    found: dict[str, Any] = {"outcome": outcome.to_dict(), "notebook": None, "log": None}
+    brought: dict[str, Any] = {"outcome": outcome.to_dict(), "notebook": None, "log": None}
     notebook, log = Path(ticket.publish["notebook"]), Path(ticket.publish["log"])
     if notebook.is_file():
         text = json.dumps(_moved(json.loads(notebook.read_text("utf-8")), ticket.path, there), indent=1)
-        found["notebook"] = store.blobs.put_bytes(text.encode()).digest
+        brought["notebook"] = store.blobs.put_bytes(text.encode()).digest
     if log.is_file():
         (stored,) = store.blobs.put_files([Incoming(path=log)])
-        found["log"] = stored.digest
-    return found
+        brought["log"] = stored.digest
+    return brought
 
 
 def _tell_log(job: _Job) -> None:
-    """Tell what has been printed since the last time, a piece at once."""
+    """Send what has been printed since the last call, one piece at a time."""
     try:
         with Path(job.ticket.publish["log"]).open("rb") as file:
             file.seek(job.said)
@@ -262,7 +262,7 @@ def _say(job: _Job, news: dict[str, Any]) -> None:
     try:
         job.tell(news)
     except Exception as error:  # noqa: BLE001 - whatever a connection can fail with; the outcome takes another way
-        logger.info("nobody hears of ticket %s: %s", job.ticket.id, error)
+        logger.info("messages of ticket %s are lost: %s", job.ticket.id, error)
 
 
 def broken(ticket: Mapping[str, Any], error: PipelinesError) -> dict[str, Any]:

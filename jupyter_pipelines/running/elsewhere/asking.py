@@ -1,4 +1,4 @@
-"""What workers elsewhere are asked before a run, and what their answers mean."""
+"""Capabilities of remote workers: what they are asked before a run, and how their answers are judged."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ def differences(needs: Sequence[Need], answer: Any) -> list[str]:
         return [f"not answered for {ANSWER:g} s"]
     if not isinstance(answer, Mapping):
         return [f"no jupyter-pipelines that answers: {answer}"]
-    found: dict[str, None] = {}
+    reasons: dict[str, None] = {}
     for need in needs:
         if need.python and need.python != answer["python"]:
-            found[f"Python {answer['python']}, and the plan is for {need.python}"] = None
+            reasons[f"Python {answer['python']}, and the plan is for {need.python}"] = None
         for name, version in need.packages.items():
             there = answer["versions"].get(name, version)
             if version and there != version:
-                found[f"{name} {there}, and the plan is for {version}"] = None
+                reasons[f"{name} {there}, and the plan is for {version}"] = None
         lacks = {name: answer["secrets"][name] for name in need.secrets if name in answer["secrets"]}
-        found |= {f"no secret `{name}`: {why}": None for name, why in lacks.items()}
-    return list(found)
+        reasons |= {f"no secret `{name}`: {why}": None for name, why in lacks.items()}
+    return list(reasons)
 
 
-def strange(worker: str, found: Sequence[str]) -> Fault:
+def strange(worker: str, reasons: Sequence[str]) -> Fault:
     """Return the warning that a worker takes no part."""
     return Fault(
         code="JP608",
-        message=f"the worker {worker} gets no steps: it has {found[0]}",
+        message=f"the worker {worker} gets no steps: it has {reasons[0]}",
         suggestion="install the same packages there as here, and start it again",
         severity="warning",
-        notes=tuple(f"and {one}" for one in found[1:6]),
+        notes=tuple(f"and {reason}" for reason in reasons[1:6]),
     )

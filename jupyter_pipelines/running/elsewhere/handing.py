@@ -1,4 +1,4 @@
-"""What is the same for every engine that hands tickets to other machines: who gets which, and what becomes of it.
+"""Base of all executors on clusters: which worker gets which ticket, and what becomes of it.
 
 An engine carries parcels and messages, and nothing else: which worker gets which step is decided here, a parcel is
 handed over once, and what a lost worker was doing is a failed attempt like any other.
@@ -37,7 +37,7 @@ LOOK = 0.5
 PATIENCE = 10.0
 """Seconds without an answer of the scheduler after which it counts as gone."""
 GRACE = 30.0
-"""Seconds for which steps wait for a worker with what none has any more: one that was lost is often started again."""
+"""Seconds for which steps wait for a worker with what none has any more: a lost worker is often started again."""
 Message = tuple[str, Any]
 
 
@@ -47,17 +47,17 @@ class Elsewhere(ABC):
     Parameters
     ----------
     jobs : int
-        How many tickets at once, at most; a cluster has room for as many as its workers say.
+        How many tickets at once, at most; a cluster runs as many as its workers have slots.
     where : str
         Where the cluster is; empty for one on this machine, which ends with this executor.
     """
 
     ENGINE: ClassVar[str]
-    """What people call it."""
+    """Name of the engine in messages."""
     EXTRA: ClassVar[str]
     """What has to be installed for it."""
     HINT: ClassVar[str]
-    """What to do when nobody answers."""
+    """What to do when the cluster does not answer."""
 
     def __init__(self, jobs: int, where: str = "") -> None:
         self.jobs = max(1, jobs)
@@ -114,7 +114,7 @@ class Elsewhere(ABC):
 
     @staticmethod
     def usual_jobs() -> int:
-        """Return how many tickets at once when nobody says so: as many as the workers have room for."""
+        """Return how many tickets run at once by default: as many as the workers have slots."""
         return MANY
 
     def capacity(self) -> Resources:
@@ -127,7 +127,7 @@ class Elsewhere(ABC):
         Raises
         ------
         PluginError
-            The package is missing, or nobody answers (JP607).
+            The package is missing, or the cluster does not answer (JP607).
         """
         if not needs:
             return ()
@@ -137,17 +137,17 @@ class Elsewhere(ABC):
         if not workers:
             raise PluginError(self._unreachable("it has no workers", "start some"))
         self._needs = needs
-        strange, self._fit = self._meet(list(workers))
+        mismatches, self._fit = self._meet(list(workers))
         self.jobs = min(self.jobs, sum(place.slots for place in workers.values()))
-        doubts = [asking.strange(name, found) for name, found in strange.items() if found]
+        doubts = [asking.strange(name, reasons) for name, reasons in mismatches.items() if reasons]
         if not self._fit:
             return [replace(doubt, severity="error") for doubt in doubts]
         offers = [place for place in self._workers().values() if place.name in self._fit]
         self._places.renew(offers)
         taking = [replace(need, demand=at_least(need.demand)) for need in needs]
         refused = [fault for need in taking for fault in lacking(need, [place.offer for place in offers])]
-        said = tuple(f"worker {place}" for place in offers[:8])
-        return [*(replace(fault, notes=said) for fault in refused), *doubts]
+        notes = tuple(f"worker {place}" for place in offers[:8])
+        return [*(replace(fault, notes=notes) for fault in refused), *doubts]
 
     def _workers(self) -> dict[str, Place]:
         return {place.name: place for place in self._look() if self._fit is None or place.name in self._fit}
@@ -155,20 +155,20 @@ class Elsewhere(ABC):
     def _meet(self, workers: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
         """Ask workers what they have; return how each differs, and what tells the processes of those that do not."""
         answers = self._ask(asking.questions(self._needs), workers)
-        strange = {name: asking.differences(self._needs, answers.get(name)) for name in workers}
+        mismatches = {name: asking.differences(self._needs, answers.get(name)) for name in workers}
         self._met |= set(workers)
-        return strange, {name: answers[name]["process"] for name in workers if not strange[name]}
+        return mismatches, {name: answers[name]["process"] for name in workers if not mismatches[name]}
 
     def _look_again(self) -> dict[str, Place]:
         """Return the workers there are; those that have come since are asked what they have."""
-        found = {place.name: place for place in self._look()}
-        new = [name for name in found if name not in self._met]
+        places = {place.name: place for place in self._look()}
+        new = [name for name in places if name not in self._met]
         if self._fit is not None and new:
-            strange, fit = self._meet(new)
+            mismatches, fit = self._meet(new)
             self._fit = {**self._fit, **fit}
-            for name in strange.keys() - fit.keys():
-                logger.info("the worker %s gets no steps: it has %s", name, strange[name][0])
-        return found
+            for name in mismatches.keys() - fit.keys():
+                logger.info("the worker %s gets no steps: it has %s", name, mismatches[name][0])
+        return places
 
     # Tickets
 
@@ -190,15 +190,15 @@ class Elsewhere(ABC):
     def poll(self, timeout: float) -> Sequence[Progress | Outcome]:
         """Return everything there is to say, after at most `timeout` seconds of waiting for the first of it."""
         end = time.monotonic() + timeout
-        found: list[Progress | Outcome] = []
-        while not found:
+        messages: list[Progress | Outcome] = []
+        while not messages:
             try:
-                found += self._heard(*self._news.get(timeout=max(0.0, end - time.monotonic())))
+                messages += self._heard(*self._news.get(timeout=max(0.0, end - time.monotonic())))
             except queue.Empty:
-                return found
+                return messages
         while not self._news.empty():
-            found += self._heard(*self._news.get_nowait())
-        return found
+            messages += self._heard(*self._news.get_nowait())
+        return messages
 
     def cancel(self, ticket_id: str, *, hard: bool = False) -> None:
         """Ask for the end of a ticket, at once if `hard`; unknown ones are ignored."""
@@ -246,7 +246,7 @@ class Elsewhere(ABC):
         threading.Thread(target=self._watch, name="jupyter-pipelines-elsewhere", daemon=True).start()
 
     def _watch(self) -> None:
-        """Look which workers there are, now and then: what a lost one had, or a lost scheduler, is told."""
+        """Look which workers there are, now and then: report lost workers, and a lost scheduler."""
         answered = time.monotonic()
         while not self._over.wait(LOOK):
             try:
@@ -303,14 +303,14 @@ class Elsewhere(ABC):
         return self._stores[url]
 
     def _heard(self, kind: str, what: Any) -> list[Progress | Outcome]:
-        """Return what a message means to those outside."""
-        found = list(getattr(self, f"_on_{kind}")(what))
-        for one in found:
-            if isinstance(one, Outcome):
-                self._forget(one.ticket)
+        """Return the progress and outcomes in a message."""
+        messages = list(getattr(self, f"_on_{kind}")(what))
+        for message in messages:
+            if isinstance(message, Outcome):
+                self._forget(message.ticket)
         if kind != "told" and not self._gone:
             self._hand_out()
-        return found
+        return messages
 
     def _on_told(self, what: Mapping[str, Any]) -> Sequence[Progress]:
         if "progress" in what:
@@ -345,16 +345,16 @@ class Elsewhere(ABC):
             return [lost(ticket, f"the {self.ENGINE} worker {worker} fails", (f"{type(error).__name__}: {error}",))]
 
     def _on_workers(self, places: Mapping[str, Place]) -> Sequence[Outcome]:
-        # Somebody may have looked before it was known who can take part.
+        # The look may be older than the survey of which workers can take part.
         fit = [place for name, place in places.items() if self._fit is None or name in self._fit]
         gone = [name for name in self._places.renew(fit) if name in self._tickets and name in self._futures]
-        found = [
+        outcomes = [
             lost(self._tickets[name], f"the {self.ENGINE} worker {self._futures[name][1]} is gone") for name in gone
         ]
-        return [*found, *map(self._left_alone, self._hopeless())]
+        return [*outcomes, *map(self._left_alone, self._hopeless())]
 
     def _hopeless(self) -> Sequence[Ticket]:
-        """Take the tickets back that have waited long enough for a worker with what none has any more."""
+        """Withdraw the tickets that have waited too long for resources that no worker has any more."""
         if not self._places.hopeless():
             self._alone = None
             return ()
@@ -363,7 +363,7 @@ class Elsewhere(ABC):
         return self._places.withdraw_hopeless() if now - self._alone >= GRACE else ()
 
     def _left_alone(self, ticket: Ticket) -> Outcome:
-        """Return what becomes of a ticket for which there was a worker, and is none any more."""
+        """Return the outcome of a ticket whose last suitable worker has gone."""
         fault = Fault(
             code="JP308",
             message=f"no worker is left in the {self.ENGINE} cluster that has what step `{ticket.step}` asks for",

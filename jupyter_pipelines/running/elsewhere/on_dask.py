@@ -28,7 +28,7 @@ class Dask(Elsewhere):
     Parameters
     ----------
     jobs : int
-        How many tickets at once, at most; a cluster has room for as many as its workers have threads.
+        How many tickets at once, at most; a cluster runs as many as its workers have threads.
     where : str
         Address of its scheduler, or the file that its scheduler wrote; empty for a cluster on this machine, which ends
         with this executor.
@@ -52,7 +52,7 @@ class Dask(Elsewhere):
         for name in _NOISY:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if not self._where:
-            with warnings.catch_warnings():  # where there is no network it says so; nobody has to reach this cluster
+            with warnings.catch_warnings():  # it warns without a network; this cluster needs none
                 warnings.simplefilter("ignore", RuntimeWarning)
                 self._cluster = LocalCluster(**visiting.own_cluster(self._threads))  # type: ignore[no-untyped-call]
         address = _address(self._where, self._cluster)
@@ -60,20 +60,23 @@ class Dask(Elsewhere):
         self._client.subscribe_topic(self._topic, lambda event: self._news.put(("told", event[1])))
 
     def _look(self) -> list[Place]:
-        found = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=PATIENCE)
-        self._shared = {address: visiting.shared(about) for address, about in found["workers"].items()}
-        return [visiting.place(address, about) for address, about in found["workers"].items()]
+        identity = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=PATIENCE)
+        self._shared = {address: visiting.shared(about) for address, about in identity["workers"].items()}
+        return [visiting.place(address, about) for address, about in identity["workers"].items()]
 
     def _ask(self, asked: Mapping[str, Any], workers: Sequence[str]) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._client.sync(self._ask_each, asked, workers)
-        return found
+        answers: Mapping[str, Any] = self._client.sync(self._ask_each, asked, workers)
+        return answers
 
     async def _ask_each(self, asked: Mapping[str, Any], workers: Sequence[str]) -> dict[str, Any]:
-        """Ask each by itself: one that hangs does not keep what the others say."""
+        """Ask each worker separately: a worker that hangs does not hold back the answers of the others."""
         limited = {"on_error": "return", "asynchronous": True, "callback_timeout": asking.ANSWER}
         asks = [self._client.run(asking.describe, asked, workers=[worker], **limited) for worker in workers]
-        found = await asyncio.gather(*asks, return_exceptions=True)
-        return {name: one.get(name) if isinstance(one, dict) else one for name, one in zip(workers, found, strict=True)}
+        answers = await asyncio.gather(*asks, return_exceptions=True)
+        return {
+            name: answer.get(name) if isinstance(answer, dict) else answer
+            for name, answer in zip(workers, answers, strict=True)
+        }
 
     def _send(self, ticket: Ticket, parcel: Parcel, worker: str) -> Any:
         # Dask counts what other runs take of it, too.

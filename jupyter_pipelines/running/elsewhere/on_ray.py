@@ -34,9 +34,9 @@ class Ray(Elsewhere):
     Parameters
     ----------
     jobs : int
-        How many tickets at once, at most; a cluster has room for as many as its nodes have cores.
+        How many tickets at once, at most; a cluster runs as many as its nodes have cores.
     where : str
-        Address of the cluster, or ``auto`` for the one of this machine; empty for one that ends with this executor.
+        Address of the cluster, or ``auto`` for this machine's; empty for a cluster that ends with this executor.
     """
 
     ENGINE = "Ray"
@@ -69,15 +69,15 @@ class Ray(Elsewhere):
         threading.Thread(target=self._listen, name="jupyter-pipelines-ray", daemon=True).start()
 
     def _same_cluster(self) -> None:
-        """See to it that the cluster that this process is connected to is the one that was meant."""
+        """Check that this process is connected to the requested cluster."""
         import ray
 
-        found = ray.get_runtime_context().gcs_address
-        if self._where not in ("", "auto", found) and not set(_known_as(self._where)) & set(_known_as(found)):
-            raise ValueError(f"this process is connected to another one already, {found}")
+        address = ray.get_runtime_context().gcs_address
+        if self._where not in ("", "auto", address) and not set(_known_as(self._where)) & set(_known_as(address)):
+            raise ValueError(f"this process is connected to another cluster already, {address}")
 
     def _listen(self) -> None:
-        """Read what nodes tell, again and again; what is over is said after all that it has told."""
+        """Read the messages of nodes, again and again; announce the end of a parcel after all its messages."""
         import ray
 
         while not self._over.wait(_PACE):
@@ -103,13 +103,13 @@ class Ray(Elsewhere):
         import ray
 
         answers = {name: self._on(name, num_cpus=0)(asking.describe, asked) for name in workers}
-        found: dict[str, Any] = {}
+        replies: dict[str, Any] = {}
         for name, answer in answers.items():
             try:
-                found[name] = ray.get(answer, timeout=_START)
+                replies[name] = ray.get(answer, timeout=_START)
             except Exception as error:  # noqa: BLE001 - whatever a node can fail with is its answer
-                found[name] = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return found
+                replies[name] = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return replies
 
     def _on(self, name: str, **demand: Any) -> Any:
         """Return what starts a function as a task on a node, once."""
@@ -145,7 +145,7 @@ class Ray(Elsewhere):
             ray.get(wish, timeout=PATIENCE)
 
     def _release(self, future: Any) -> None:
-        """Ray forgets what nobody refers to."""
+        """Do nothing: Ray forgets a future without references."""
 
     def _is_over(self) -> bool:
         import ray
@@ -172,10 +172,10 @@ def _head() -> tuple[str, int]:
 
 
 def _known_as(address: str) -> list[Any]:
-    """Return all addresses that a name stands for, with the port; none if nobody knows the name."""
+    """Return all addresses that a name stands for, with the port; none if the name cannot be resolved."""
     host, _, port = address.rpartition(":")
     try:
-        return [one[4][:2] for one in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)]
+        return [sockaddr[:2] for *_, sockaddr in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)]
     except OSError:
         return []
 
@@ -202,7 +202,7 @@ def _own_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_output() -> Iterator[None]:
-    """Keep what nodes complain of out of the answers of a command: Ray prints it among them, whatever it is told."""
+    """Keep error output of nodes off this process's output, where Ray prints it regardless of its settings."""
     from ray._private import worker
 
     name = "print_to_stdstream"

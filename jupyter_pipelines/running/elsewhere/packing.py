@@ -1,4 +1,4 @@
-"""Here: what a ticket needs of this machine goes into the store, and what came of it is put where people look.
+"""Parcels: a ticket packed with all that it needs from this machine, and the outcome that comes back.
 
 A worker elsewhere sees nothing of this machine but the store. So the files that a step takes, and the project's own
 modules that it reaches, travel with the ticket and get the places in the project that they have here.
@@ -119,19 +119,19 @@ class _Packing:
     def _within(self, path: Path) -> str | None:
         """Return where a path is in the project; None when it is not."""
         try:
-            found = path.relative_to(self._root).as_posix()
+            relative = path.relative_to(self._root).as_posix()
         except ValueError:
             return None
-        return "" if found == "." else found
+        return "" if relative == "." else relative
 
 
 def unpack(brought: Mapping[str, Any], ticket: Ticket, store: Store) -> Outcome:
-    """Return the outcome that came back, after its notebook and its log were put where people look.
+    """Return the outcome that came back, after its notebook and its log were written to their usual places.
 
     Parameters
     ----------
     brought : Mapping
-        What the place elsewhere answered.
+        What the worker returned.
     ticket : Ticket
         What was to be run.
     store : Store
@@ -143,14 +143,14 @@ def unpack(brought: Mapping[str, Any], ticket: Ticket, store: Store) -> Outcome:
         They are not in the store, or cannot be written.
     """
     outcome = Outcome.from_dict(brought["outcome"])
-    found: dict[str, str | None] = {"notebook": None, "log": None}
+    paths: dict[str, str | None] = {"notebook": None, "log": None}
     for what, target in _targets(ticket):
         digest = brought.get(what)
         if digest:
             with writing(store.root, f"the {what} of step `{ticket.step}`"):
                 _place(store, digest, Path(target))
-            found[what] = target
-    return replace(outcome, notebook=found["notebook"], log=found["log"])
+            paths[what] = target
+    return replace(outcome, notebook=paths["notebook"], log=paths["log"])
 
 
 def _targets(ticket: Ticket) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
-"""Which worker gets which ticket: a queue of our own, so that what one worker lacks holds up nobody else.
+"""Which worker gets which ticket: a queue of our own, so that a ticket that no worker can take holds up no other.
 
-Nothing is handed to a worker that has no room for it. So an engine's own queue is always empty, and its order cannot
-let one ticket wait behind another that wants something else.
+No worker gets a ticket without a free slot for it. So an engine's own queue is always empty, and its order cannot
+let a ticket wait behind another that needs something else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jupyter_pipelines.running.ticket import Ticket
 
 @dataclass(slots=True, kw_only=True)
 class Place:
-    """A worker somewhere.
+    """A remote worker and its slots.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ class Place:
     taken: dict[str, Resources] = field(default_factory=dict)
 
     def fits(self, demand: Resources) -> bool:
-        """Tell whether there is room for another ticket."""
+        """Tell whether a slot and the resources for another ticket are free."""
         return len(self.taken) < self.slots and all(
             _wanted(kind, demand) <= self.free(kind) for kind in KINDS if _wanted(kind, demand)
         )
 
     def could(self, demand: Resources) -> bool:
-        """Tell whether there is room for a ticket when nothing else is here."""
+        """Tell whether a ticket fits when the worker runs nothing else."""
         return replace(self, taken={}).fits(demand)
 
     def free(self, kind: str) -> float:
@@ -49,7 +49,7 @@ class Place:
         most = getattr(self.offer, kind)
         if most is None:
             return float("inf")
-        return float(most - sum(_wanted(kind, one) for one in self.taken.values()))
+        return float(most - sum(_wanted(kind, demand) for demand in self.taken.values()))
 
     def __str__(self) -> str:
         known = [amount(kind, getattr(self.offer, kind)) for kind in KINDS if getattr(self.offer, kind)]
@@ -57,7 +57,7 @@ class Place:
 
 
 class Places:
-    """The workers there are, and the tickets that wait for room.
+    """The known workers, and the queue of tickets that wait for a free slot.
 
     Attributes
     ----------
@@ -81,46 +81,46 @@ class Places:
         return self._demands.get(step, Resources())
 
     def renew(self, places: Iterable[Place]) -> list[str]:
-        """Learn which workers there are now; return the tickets that were given to some that are gone."""
+        """Learn which workers there are now; return the tickets of workers that have gone."""
         now = {place.name: place for place in places}
-        lost = [ticket for name, one in self._places.items() if name not in now for ticket in one.taken]
+        lost = [ticket for name, place in self._places.items() if name not in now for ticket in place.taken]
         for name, place in now.items():
             place.taken = self._places[name].taken if name in self._places else {}
         self._places = now
         return lost
 
     def add(self, ticket: Ticket) -> None:
-        """Let a ticket wait for room."""
+        """Queue a ticket until a slot is free."""
         self._waiting.append(ticket)
 
     def withdraw(self, ticket: str) -> Ticket | None:
-        """Take a ticket back that still waits; None if it does not."""
-        found = next((one for one in self._waiting if one.id == ticket), None)
-        if found is not None:
-            self._waiting.remove(found)
-        return found
+        """Withdraw a queued ticket; None if it is not queued."""
+        withdrawn = next((queued for queued in self._waiting if queued.id == ticket), None)
+        if withdrawn is not None:
+            self._waiting.remove(withdrawn)
+        return withdrawn
 
     def withdraw_all(self) -> list[Ticket]:
-        """Take all tickets back that still wait."""
-        found = list(self._waiting)
+        """Withdraw all queued tickets."""
+        withdrawn = list(self._waiting)
         self._waiting.clear()
-        return found
+        return withdrawn
 
     def hopeless(self) -> set[Resources]:
-        """Return what tickets wait for and no worker has, even when it has nothing else to do."""
+        """Return the demands of queued tickets that no worker can meet, even when idle."""
         demands = {self.demand(ticket.step) for ticket in self._waiting}
-        return {one for one in demands if not any(place.could(one) for place in self._open())}
+        return {demand for demand in demands if not any(place.could(demand) for place in self._open())}
 
     def withdraw_hopeless(self) -> list[Ticket]:
-        """Take the tickets back that wait for what no worker has."""
+        """Withdraw the tickets whose demands no worker can meet."""
         hopeless = self.hopeless()
-        found = [ticket for ticket in self._waiting if self.demand(ticket.step) in hopeless]
-        if found:
+        withdrawn = [ticket for ticket in self._waiting if self.demand(ticket.step) in hopeless]
+        if withdrawn:
             self._waiting = deque(ticket for ticket in self._waiting if self.demand(ticket.step) not in hopeless)
-        return found
+        return withdrawn
 
     def shun(self, name: str) -> None:
-        """Give a worker nothing more; what it has it may finish."""
+        """Give a worker no more tickets; what it runs it may finish."""
         self._shunned.add(name)
 
     def _open(self) -> Iterator[Place]:
@@ -132,7 +132,7 @@ class Places:
             place.taken.pop(ticket, None)
 
     def next(self) -> tuple[Ticket, str] | None:
-        """Return the first ticket that there is room for, and the worker that gets it."""
+        """Return the first ticket that fits a worker, and that worker."""
         if sum(len(place.taken) for place in self._places.values()) >= self.most:
             return None
         refused: set[Resources] = set()
@@ -147,9 +147,11 @@ class Places:
         return None
 
     def _best(self, demand: Resources) -> Place | None:
-        """Return the worker with room that has least of what is rare, and most of what is left."""
+        """Return the worker that fits, with the fewest GPUs and then the most free slots."""
         fitting = [place for place in self._open() if place.fits(demand)]
-        return min(fitting, key=lambda one: (one.offer.gpus or 0, len(one.taken) / one.slots, one.name), default=None)
+        return min(
+            fitting, key=lambda place: (place.offer.gpus or 0, len(place.taken) / place.slots, place.name), default=None
+        )
 
 
 def _wanted(kind: str, demand: Resources) -> int:

@@ -1,4 +1,4 @@
-"""What is called on the nodes of a Ray cluster, and the board through which they and the run speak."""
+"""Tasks on the nodes of a Ray cluster, and the actor through which they and the run exchange messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SELECTORS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 class Board:
-    """What nodes have told and the run has not read, and what the run wishes of them."""
+    """Messages of nodes that the run has not read yet, and requests of the run to end parcels."""
 
     def __init__(self) -> None:
         self._told: list[dict[str, Any]] = []
@@ -26,16 +26,16 @@ class Board:
         self._told.append(message)
 
     def take(self) -> list[dict[str, Any]]:
-        """Return what was told since the last time."""
-        told, self._told = self._told, []
-        return told
+        """Return the messages since the last call."""
+        messages, self._told = self._told, []
+        return messages
 
     def wish(self, ticket: str, hard: bool) -> None:
-        """Ask for the end of a parcel."""
+        """Request the end of a parcel."""
         self._wishes[ticket] = hard
 
     def wished(self, ticket: str) -> bool | None:
-        """Return whether the end of a parcel is wished for at once, or at all: None if not."""
+        """Return the request to end a parcel: True at once, False cleanly, None for no request."""
         return self._wishes.get(ticket)
 
 
@@ -66,11 +66,11 @@ def perform(parcel: Mapping[str, Any], board: Any) -> dict[str, Any]:
     except PipelinesError as error:
         return agent.broken(ticket, error)
     finally:
-        wanted()  # what was told before has arrived when the board answers
+        wanted()  # earlier messages have arrived when the board answers
 
 
 def _gpus() -> dict[str, str]:
-    """Return what a step has to be told, so that it sees the GPUs that Ray chose for this task, and no others."""
+    """Return the environment variables that limit a step to the GPUs that Ray chose for this task."""
     import ray
 
     # Ray says nothing to a task without any, which would see them all; and the processes that kernels are forked from

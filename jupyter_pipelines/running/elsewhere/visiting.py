@@ -1,4 +1,4 @@
-"""What is called on the workers of a Dask cluster, and what their answers mean here."""
+"""Functions that run on the workers of a Dask cluster, and how their answers are read."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from jupyter_pipelines.running.executors.local import cores
 from jupyter_pipelines.storing.owners import Owner
 
 _SCARCE = {"GPU": "gpus", "MEMORY": "memory"}
-"""What Dask calls them. Cores are left out: whoever waits for some would hold up who waits for a GPU."""
+"""What Dask calls them. Cores are left out: a ticket that waits for cores would hold up others that need a GPU."""
 
 
 def perform(parcel: Mapping[str, Any], process: str, topic: str) -> dict[str, Any]:
     """Run a parcel; the task of a Dask worker.
 
-    A task that Dask starts once more, on another worker or on one that came back, does nothing: it was lost already.
+    A task that Dask starts once more, on another worker or on a worker that came back, does nothing: it counts as lost.
     """
     from distributed import get_worker
 
@@ -26,16 +26,16 @@ def perform(parcel: Mapping[str, Any], process: str, topic: str) -> dict[str, An
 
     here = get_worker()
     if process != Owner.current().token():
-        raise RuntimeError(f"the worker at {here.address} is not the one that was meant")
+        raise RuntimeError(f"the worker at {here.address} is not the process that was meant")
     task = here.get_current_task()
 
     def wanted() -> bool:
-        # Dask lets go of the tasks of a client that is gone; it cannot stop one that runs.
+        # Dask lets go of the tasks of a client that is gone; it cannot stop a running task.
         known = here.state.tasks.get(task)
         return known is not None and known.state == "executing"
 
     try:
-        return agent.Agent.here(here.state.nthreads).run(parcel, lambda told: here.log_event(topic, told), wanted)
+        return agent.Agent.here(here.state.nthreads).run(parcel, lambda message: here.log_event(topic, message), wanted)
     except PipelinesError as error:
         return agent.broken(parcel["ticket"], error)
 
@@ -76,7 +76,7 @@ def taking(demand: Resources, names: Sequence[str]) -> dict[str, int]:
 def own_cluster(threads: int) -> dict[str, Any]:
     """Return how a cluster on this machine is made: one worker that offers the machine, with a thread for each job.
 
-    It lives in this process and is reached without any port: whoever reaches a scheduler can run code as its owner.
+    It lives in this process and is reached without any port: any client of a scheduler can run code as its owner.
     """
     return {
         "n_workers": 1,

@@ -16,7 +16,7 @@ class Executor(Protocol):
 
     Nothing is started before the first ticket, or before it is asked what there is.
 
-    One paragraph for authors: call :func:`jupyter_pipelines.running.worker.execute` in a process that runs one ticket
+    For authors: call :func:`jupyter_pipelines.running.worker.execute` in a process that runs one ticket
     at a time, hand its progress and its outcome back from :meth:`poll`, and turn the loss of that process into an
     outcome with :func:`jupyter_pipelines.running.worker.lost`. Announce the class as an entry point in the group
     ``jupyter_pipelines.executors``, and inherit :class:`jupyter_pipelines.testing.ExecutorContract` in a test.
@@ -59,11 +59,11 @@ class Need:
     demand : Resources
         What it asks for.
     python : str
-        Minor version of the Python that its key names; empty for a kernel of another one.
+        Minor version of the Python that its key names; empty for a kernel of another interpreter.
     packages : Mapping of str to str
         Versions of the packages that its key names, by import name.
     secrets : Mapping of str to str
-        Of its parameters that are secrets: where each one is.
+        References of its secret parameters, by name.
     place : Place or None
         Where its header stands.
     """
@@ -77,7 +77,7 @@ class Need:
 
 
 class Room(NamedTuple):
-    """How many tickets at once, and what there is for all of them."""
+    """How many tickets run at once, and the resources for all of them."""
 
     jobs: int
     capacity: Resources
@@ -85,7 +85,7 @@ class Room(NamedTuple):
 
 @runtime_checkable
 class Surveying(Protocol):
-    """An executor whose places differ, or lie elsewhere: it is asked before anything runs."""
+    """An executor whose workers differ or are remote: it is asked before anything runs."""
 
     def survey(self, needs: Sequence[Need]) -> Sequence[Fault]:
         """Return what stands in the way of these steps, as errors, and what is doubtful, as warnings."""
@@ -93,7 +93,7 @@ class Surveying(Protocol):
 
 @runtime_checkable
 class Divided(Protocol):
-    """An executor made of several: what one of them lacks holds up none of the others.
+    """An executor with several pools: a full pool does not hold up the others.
 
     Attributes
     ----------
@@ -117,17 +117,17 @@ KINDS = ("cpus", "gpus", "memory")
 
 def lacking(need: Need, offers: Sequence[Resources]) -> list[Fault]:
     """Return a fault for everything that a step asks for and that not one of `offers` has."""
-    if any(not _beyond(need.demand, one) for one in offers):
+    if any(not _beyond(need.demand, offer) for offer in offers):
         return []
-    found = []
+    faults = []
     for kind in KINDS:
-        most = max((_infinite(getattr(one, kind)) for one in offers), default=0)
-        wanted = getattr(need.demand, kind) or 0
-        if wanted > most:
-            found.append(
-                _refused(need, f"{amount(kind, wanted)}, and there are {amount(kind, int(most))}", kind, int(most))
+        most = max((_infinite(getattr(offer, kind)) for offer in offers), default=0)
+        demanded = getattr(need.demand, kind) or 0
+        if demanded > most:
+            faults.append(
+                _refused(need, f"{amount(kind, demanded)}, and there are {amount(kind, int(most))}", kind, int(most))
             )
-    return found or [_refused(need, "more than any one place has", "cpus", None)]
+    return faults or [_refused(need, "more than any one place has", "cpus", None)]
 
 
 def _beyond(demand: Resources, offer: Resources) -> bool:

@@ -32,12 +32,12 @@ def prepare() -> None:
 
 
 def enter(folder: str, _: Mapping[str, Any]) -> None:
-    """Work in a folder; workers are told where they work when they are handed over."""
+    """Work in a folder; the order to a worker names the folder that it finally works in."""
     os.chdir(folder)
 
 
 def boot(_: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the environment of whoever runs the pipeline; a worker has nothing to start ahead of its time."""
+    """Take the environment of the runner; a worker has nothing to start ahead of time."""
     for name in QUIET:
         os.environ.pop(name, None)
     os.environ.update(settings["environment"])
@@ -45,7 +45,7 @@ def boot(_: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run(order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
-    """Work on tickets until told to end.
+    """Work on tickets until the order to end comes.
 
     Parameters
     ----------

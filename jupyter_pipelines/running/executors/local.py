@@ -33,7 +33,7 @@ _END_PATIENCE = 5.0
 class Local:
     """Runs tickets in processes on this machine; each has a session of its own and ends when this process does.
 
-    A worker that has given an outcome may still have a kernel to end; meanwhile the next ticket goes to another one,
+    A worker that has given an outcome may still have a kernel to end; meanwhile the next ticket goes to another worker,
     where workers are cheap because they are forked.
 
     Parameters
@@ -54,7 +54,7 @@ class Local:
 
     @staticmethod
     def usual_jobs() -> int:
-        """Return how many tickets at once when nobody says so: one for each core."""
+        """Return how many tickets run at once by default: one for each core."""
         return os.cpu_count() or 1
 
     def capacity(self) -> Resources:
@@ -69,22 +69,22 @@ class Local:
     def poll(self, timeout: float) -> Sequence[Progress | Outcome]:
         """Return progress and outcomes, after at most `timeout` seconds of waiting for the first."""
         end = time.monotonic() + timeout
-        found: list[Progress | Outcome] = [*self._early]
+        messages: list[Progress | Outcome] = [*self._early]
         self._early.clear()
-        while not found:
+        while not messages:
             try:
-                found += self._heard(*self._news.get(timeout=max(0.0, end - time.monotonic())))
+                messages += self._heard(*self._news.get(timeout=max(0.0, end - time.monotonic())))
             except queue.Empty:
-                return found
+                return messages
         while not self._news.empty():
-            found += self._heard(*self._news.get_nowait())
-        return found
+            messages += self._heard(*self._news.get_nowait())
+        return messages
 
     def cancel(self, ticket_id: str, *, hard: bool = False) -> None:
-        """Ask for the end of a ticket; one that still waits is over at once."""
-        for ticket in [one for one in self._waiting if one.id == ticket_id]:
-            self._waiting.remove(ticket)
-            self._early.append(_never_started(ticket))
+        """Ask for the end of a ticket; a ticket that still waits is over at once."""
+        for waiting in [ticket for ticket in self._waiting if ticket.id == ticket_id]:
+            self._waiting.remove(waiting)
+            self._early.append(_never_started(waiting))
         for worker in self._workers:
             if worker.ticket is not None and worker.ticket.id == ticket_id:
                 worker.send({"cancel": ticket_id, "hard": hard})
@@ -111,7 +111,7 @@ class Local:
         self._foresee()
 
     def _foresee(self) -> None:
-        """Have free workers make the kernels ready that the next steps need, as far as one can know."""
+        """Have free workers start the kernels that the next steps are likely to need."""
         if self._latest is None or self._waiting or not is_ahead(os.environ):
             return
         ready = [worker.prepared for worker in self._workers if worker.prepared is not None]
@@ -122,7 +122,7 @@ class Local:
                 worker.prepare(warm, self._latest.start or self._latest.cwd)
 
     def _free_worker(self, warm: Warm | None) -> _Worker | None:
-        """Return a worker with such a kernel, else one without any, else a new one, else any that is free."""
+        """Return a free worker with such a kernel, else without any kernel, else a new worker, else any free worker."""
         free = [worker for worker in self._workers if worker.free]
         fitting = [worker for worker in free if warm is not None and worker.prepared == warm]
         bare = [worker for worker in free if worker.prepared is None]
@@ -160,7 +160,7 @@ class Local:
             prepare(path, {"kind": "kernels", **first.warm, "cwd": first.start or first.cwd})
 
     def _heard(self, worker: _Worker, message: Mapping[str, Any] | None) -> list[Progress | Outcome]:
-        """Return what a worker's message means to those outside; None is the message that it has ended."""
+        """Return the progress and outcomes in a worker's message; None means that the worker has ended."""
         if message is None:
             return self._lost(worker)
         if "progress" in message:
@@ -227,12 +227,12 @@ class _Worker:
             )
         except Refused as refused:
             logger.info("no forked worker: %s", refused)
-            for one in (mine_in, mine_out):
-                os.close(one)
+            for descriptor in (mine_in, mine_out):
+                os.close(descriptor)
             return None
         finally:
-            for one in (theirs_in, theirs_out):
-                os.close(one)
+            for descriptor in (theirs_in, theirs_out):
+                os.close(descriptor)
         self._orders, self._answers = os.fdopen(mine_out, "wb"), os.fdopen(mine_in, "rb")
         return process
 
@@ -247,18 +247,18 @@ class _Worker:
         self.send({"prepare": warm, "cwd": cwd})
 
     def send(self, order: Mapping[str, Any]) -> None:
-        """Tell it something; if it is gone, that is noticed elsewhere."""
+        """Send an order; a worker that has gone is noticed elsewhere."""
         with contextlib.suppress(OSError, ValueError):
             self._orders.write(json.dumps(order, default=dict).encode() + b"\n")
             self._orders.flush()
 
     def dismiss(self) -> None:
-        """Close its stdin: it ends what it does and goes."""
+        """Close its stdin: the worker ends what it runs and exits."""
         with contextlib.suppress(OSError):
             self._orders.close()
 
     def end(self, patience: float) -> None:
-        """Wait until it has gone; kill it if it does not go."""
+        """Wait until the worker has ended; kill it after `patience` seconds."""
         try:
             self._process.wait(patience)
         except subprocess.TimeoutExpired:

@@ -32,7 +32,7 @@ _SECOND_LOOK = 0.05
 
 
 class Process:
-    """One worker.
+    """The worker process.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Process:
         self._current = ""
 
     def run(self) -> None:
-        """Run tickets one after the other until told to end."""
+        """Run tickets one after the other until the order to end comes."""
         self._send({"here": os.getpid()})
         threading.Thread(target=self._listen, name="jupyter-pipelines-orders", daemon=True).start()
         while order := self._tickets.get():
@@ -86,7 +86,7 @@ class Process:
                 *lines, buffer = (buffer + block).split(b"\n")
                 for line in lines:
                     self._obey(json.loads(line))
-        except Exception:  # whoever gave the order would wait for ever
+        except Exception:  # the runner would wait for ever
             logger.exception("an order cannot be obeyed")
         self._abandon()
 
@@ -112,7 +112,7 @@ class Process:
             self._tickets.put(None)
 
     def _abandon(self) -> None:
-        """Nobody is there any more who could want an outcome."""
+        """End everything and exit: the runner has gone, and no outcome is needed."""
         self._workplace.cancel.ask(hard=True)
         self._clear()
         time.sleep(_SECOND_LOOK)  # what was just being started when we looked
@@ -125,7 +125,7 @@ class Process:
             self._ahead.close()
 
     def _tell(self) -> None:
-        """Say what has to be ended and removed if this process dies."""
+        """Report what has to be ended and removed if this process dies."""
         folders = [str(folder) for folder in self._workplace.folders]
         kernel = self._workplace.kernel.pid if self._workplace.kernel else 0
         self._send({"holds": {"mark": self._workplace.mark, "kernel": kernel, "folders": folders}})

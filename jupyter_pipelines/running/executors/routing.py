@@ -1,4 +1,4 @@
-"""Several executors behind one door: each step runs where its header says, the others where the run says."""
+"""Several executors behind one interface: a step runs where its header says, else where the run says."""
 
 from __future__ import annotations
 
@@ -34,29 +34,31 @@ class Routed:
         self._targets = dict(targets)
         self._executors = {name: make(name) for name in dict.fromkeys([default, *self._targets.values()])}
         self._under_way: dict[str, Executor] = {}
-        self.jobs = sum(one.jobs for one in self._executors.values())
+        self.jobs = sum(executor.jobs for executor in self._executors.values())
 
     @property
     def rooms(self) -> dict[str, Room]:
-        """How many steps at once, and what there is for them, in each of them."""
+        """Capacity of each executor by its name; the default executor stands under the empty name, too."""
         default = self._executors[self._default]
-        return {"": _room(default), **{name: _room(one) for name, one in self._executors.items()}}
+        return {"": _room(default), **{name: _room(executor) for name, executor in self._executors.items()}}
 
     def survey(self, needs: Sequence[Need]) -> Sequence[Fault]:
         """Return what stands in the way of these steps where they are to run."""
         return [
             fault
-            for name, one in self._executors.items()
-            for fault in survey(one, [need for need in needs if self._targets.get(need.step, self._default) == name])
+            for name, executor in self._executors.items()
+            for fault in survey(
+                executor, [need for need in needs if self._targets.get(need.step, self._default) == name]
+            )
         ]
 
     def capacity(self) -> Resources:
-        """Return the most that any of them has: what not even that one has can never run."""
-        every = [one.capacity() for one in self._executors.values()]
+        """Return the most that any executor has: a step that needs more can never run."""
+        capacities = [executor.capacity() for executor in self._executors.values()]
         return Resources(
-            cpus=_most(one.cpus for one in every),
-            gpus=_most(one.gpus for one in every),
-            memory=_most(one.memory for one in every),
+            cpus=_most(capacity.cpus for capacity in capacities),
+            gpus=_most(capacity.gpus for capacity in capacities),
+            memory=_most(capacity.memory for capacity in capacities),
         )
 
     def submit(self, ticket: Ticket) -> None:
@@ -67,12 +69,12 @@ class Routed:
 
     def poll(self, timeout: float) -> Sequence[Progress | Outcome]:
         """Return everything there is to say, after at most about `timeout` seconds."""
-        # Whoever has work is waited for, a little each, until one of them has something to say.
+        # Every busy executor is polled for a short time in turn, until one of them has news.
         busy = list(dict.fromkeys(self._under_way.values())) or [self._executors[self._default]]
         left = timeout
         while True:
             wait = min(max(left, 0.0), SLICE) if len(busy) > 1 else max(left, 0.0)
-            news = [message for one in busy for message in one.poll(wait / len(busy))]
+            news = [message for executor in busy for message in executor.poll(wait / len(busy))]
             left -= wait
             if news or left <= 0:
                 return [self._heard(message) for message in news]
@@ -90,8 +92,8 @@ class Routed:
 
     def close(self) -> None:
         """End everything."""
-        for one in self._executors.values():
-            one.close()
+        for executor in self._executors.values():
+            executor.close()
 
 
 def _room(executor: Executor) -> Room:
@@ -100,7 +102,7 @@ def _room(executor: Executor) -> Room:
 
 def _most(amounts: Iterator[int | None]) -> int | None:
     known = list(amounts)
-    return None if None in known else max(one for one in known if one is not None)
+    return None if None in known else max(number for number in known if number is not None)
 
 
 def executor_for(pipeline: Pipeline, on: str, jobs: int | None) -> Executor:
@@ -114,10 +116,10 @@ def executor_for(pipeline: Pipeline, on: str, jobs: int | None) -> Executor:
 
     def make(target: str) -> Executor:
         name, colon, where = target.partition(":")
-        of = plugins.load("executors", name)
-        at_once = jobs or getattr(of, "usual_jobs", os.cpu_count)() or 1
-        made: Executor = of(at_once, where) if colon else of(at_once)
-        return made
+        executor_class = plugins.load("executors", name)
+        limit = jobs or getattr(executor_class, "usual_jobs", os.cpu_count)() or 1
+        executor: Executor = executor_class(limit, where) if colon else executor_class(limit)
+        return executor
 
     targets = {step.name: step.on for step in pipeline if step.on is not None and step.on != on}
     return Routed(on, targets, make) if targets else make(on)

@@ -1,1 +1,1 @@
-"""Processes that start in milliseconds: forked from one that has imported what they need, and does nothing else."""
+"""Processes that start in milliseconds: forked from a process that has imported what they need."""

@@ -1,4 +1,4 @@
-"""Asking for a forked process, and holding it like one that was started the usual way."""
+"""Client of the zygote: requests a forked process and handles it like a :class:`subprocess.Popen`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from jupyter_pipelines.running.forking import messages
 _TURN = 0.05
 
 PATIENCE = 90.0
-"""Seconds after which one that has not come is not waited for any more: the tree may be stuck in an import."""
+"""Seconds to wait for a forked process: the tree may be stuck in an import."""
 
 
 class Refused(Exception):
-    """There is no forked process to be had; an ordinary one will do.
+    """No forked process is available; start an ordinary process instead.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Refused(Exception):
 
 
 def prepare(path: str, request: dict[str, Any]) -> None:
-    """Have a process made that waits for such a request as will come next; nobody hears whether that went well.
+    """Have an idle process forked for the next request of this kind; failures are not reported.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def prepare(path: str, request: dict[str, Any]) -> None:
 
 
 class ForkedProcess:
-    """A process that somebody else has forked; has what is used of :class:`subprocess.Popen`.
+    """A process that the zygote has forked, with the used part of the interface of :class:`subprocess.Popen`.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class ForkedProcess:
     Raises
     ------
     Refused
-        Nobody is there to ask.
+        The zygote has ended.
     """
 
     stdin = stdout = stderr = None
@@ -92,14 +92,14 @@ class ForkedProcess:
         Parameters
         ----------
         give_up : callable
-            Says whether nobody wants it any more.
+            Tells whether the process is no longer needed.
         patience : float
             Seconds to wait.
 
         Raises
         ------
         Refused
-            It cannot be had, does not come in time, or is not wanted any more.
+            It cannot be forked, does not come in time, or is no longer needed.
         """
         end = time.monotonic() + patience
         while not self._says_something(_TURN):
@@ -109,7 +109,7 @@ class ForkedProcess:
         message = self._hear()
         if message is None or "refused" in message:
             self.close()
-            raise Refused(message["refused"] if message else "nobody forks any more")
+            raise Refused(message["refused"] if message else "the zygote has ended")
         self.facts = message
 
     def poll(self) -> int | None:
@@ -123,17 +123,17 @@ class ForkedProcess:
         if message is not None and "pid" in message:
             self.facts = message
             return
-        # Without a message whoever forked it is gone, and has taken it along.
+        # Without a message the zygote has gone, and has killed the process.
         self.returncode = int((message or {}).get("ended", -signal.SIGKILL))
         self.close()
 
     def wait(self, timeout: float | None = None) -> int:
-        """Return its exit status, once it has one.
+        """Wait until the process ends, and return its exit status.
 
         Raises
         ------
         subprocess.TimeoutExpired
-            It lives on after `timeout` seconds.
+            It still lives after `timeout` seconds.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while self.poll() is None:
@@ -144,7 +144,7 @@ class ForkedProcess:
         return self.returncode or 0
 
     def fileno(self) -> int:
-        """Return the descriptor that can be read when there is something to hear of it; negative when it has ended."""
+        """Return the descriptor that becomes readable with news of the process; negative when it has ended."""
         return self._connection.fileno()
 
     def send_signal(self, number: int) -> None:

@@ -1,6 +1,6 @@
 """Generators of random numbers that an import makes: processes that are forked afterwards draw different numbers.
 
-One that was given a seed gives the same numbers in every process that imports its package, and keeps its state.
+A generator with a fixed seed gives the same numbers in every process that imports its package, and keeps its state.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 _GIVEN = 2**64
-"""Seeds that somebody has written down are smaller; those that the system gives have 128 bits."""
+"""Seeds written in code are smaller; seeds from the system have 128 bits."""
 
 _HARMLESS = frozenset({"rich.style"})
-"""Modules that draw a number with which they tell their own objects apart."""
+"""Modules that draw random numbers only as ids of their own objects."""
 
 _DRAWN: dict[int, Any] = {}
-"""Of NumPy, with numbers from the system."""
+"""NumPy generators seeded by the system, by their id: every child seeds them again."""
 
 
 _KNOWN: dict[int, Any] = {}
@@ -29,11 +29,11 @@ def _found() -> Mapping[int, Any]:
     numpy = sys.modules.get("numpy.random")
     kinds = (random.Random, *((numpy.BitGenerator,) if numpy else ()))
     # Asking the type alone: some objects answer for others.
-    return {id(one): one for one in gc.get_objects() if issubclass(type(one), kinds)}
+    return {id(generator): generator for generator in gc.get_objects() if issubclass(type(generator), kinds)}
 
 
 def state() -> int:
-    """Return a number that is another one when somebody has sown or drawn what :mod:`random` gives."""
+    """Return a number that changes when the global generator of :mod:`random` is seeded or drawn from."""
     return hash(random.getstate())
 
 
@@ -47,37 +47,37 @@ def moved(before: int, new: Collection[str]) -> str:
     new : collection of str
         The modules that were imported.
     """
-    return "it sows or draws random numbers" if state() != before and _HARMLESS.isdisjoint(new) else ""
+    return "it seeds or draws random numbers" if state() != before and _HARMLESS.isdisjoint(new) else ""
 
 
 def remember() -> None:
-    """Take the generators that there are now for those that there always are."""
+    """Record the existing random generators as the baseline."""
     _KNOWN.update(_found())
 
 
 def note() -> str:
     """Remember the generators that have come since, and return why they cannot be shared; empty when they can."""
-    new = {number: one for number, one in _found().items() if number not in _KNOWN}
-    _KNOWN.update(new)  # held, so that none of those to come is taken for one of them
-    for number, one in new.items():
-        if not isinstance(one, random.Random):
-            _DRAWN[number] = one
-        elif type(one) is not random.SystemRandom and not _names_files(one):
+    new = {number: generator for number, generator in _found().items() if number not in _KNOWN}
+    _KNOWN.update(new)  # held, so that no later generator gets the id of one of them
+    for number, generator in new.items():
+        if not isinstance(generator, random.Random):
+            _DRAWN[number] = generator
+        elif type(generator) is not random.SystemRandom and not _names_files(generator):
             return "it has random numbers of its own"
     return ""
 
 
 def _names_files(generator: random.Random) -> bool:
-    """Tell whether it is one of :mod:`tempfile`, which has another one in every process."""
-    return any(type(one).__name__ == "_RandomNameSequence" for one in gc.get_referrers(generator))
+    """Tell whether a generator belongs to :mod:`tempfile`, which makes a new generator in every process."""
+    return any(type(referrer).__name__ == "_RandomNameSequence" for referrer in gc.get_referrers(generator))
 
 
 def sow() -> None:
-    """Have all of them draw other numbers than those of the siblings of this process."""
-    for one in _DRAWN.values():
-        seed = getattr(one, "_seed_seq", None)  # none where somebody has given a seed the old way
+    """Seed the NumPy generators again, so that they draw other numbers than those of the sibling processes."""
+    for generator in _DRAWN.values():
+        seed = getattr(generator, "_seed_seq", None)  # none where the seed was set through the legacy API
         if seed is not None and not _is_given(getattr(seed, "entropy", None)):
-            one.state = type(one)().state
+            generator.state = type(generator)().state
     _DRAWN.clear()
 
 

@@ -1,4 +1,4 @@
-"""Trees of forked processes that one process keeps for a while: what comes next is likely to need them again."""
+"""A pool of zygotes, kept for a while after their last use: the next run is likely to need them again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from jupyter_pipelines.running.forking.owner import Zygote
 
 IDLE = 300.0
-"""Seconds after which a tree that nobody uses is ended."""
+"""Seconds after which an unused tree is ended."""
 
 Sign = tuple[Any, ...]
 
@@ -33,7 +33,7 @@ class Keeper:
     Parameters
     ----------
     idle : float
-        Seconds that a tree lives on when nobody uses it.
+        Seconds that an unused tree is kept.
     """
 
     idle: float = IDLE
@@ -50,30 +50,30 @@ class Keeper:
         """
         sign = (*sorted(environment.items()), *arguments, *_packages(), *_limits())
         with self._lock:
-            found = self._kept.get(sign)
-            if found is None or not found.zygote.lives():
-                found = self._kept[sign] = _Kept(Zygote(environment, arguments, kinds))
-            if found.timer is not None:
-                found.timer.cancel()
-            found.users += 1
-            return found.zygote
+            kept = self._kept.get(sign)
+            if kept is None or not kept.zygote.lives():
+                kept = self._kept[sign] = _Kept(Zygote(environment, arguments, kinds))
+            if kept.timer is not None:
+                kept.timer.cancel()
+            kept.users += 1
+            return kept.zygote
 
     def release(self, zygote: Zygote) -> None:
-        """Say that a tree is not used any more."""
+        """Give back a tree; it ends when it stays unused."""
         with self._lock:
-            for one in [kept for kept in self._kept.values() if kept.zygote is zygote]:
-                one.users -= 1
-                if one.users == 0:
-                    one.timer = threading.Timer(self.idle, self._end, [one])
-                    one.timer.daemon = True
-                    one.timer.start()
+            for kept in [kept for kept in self._kept.values() if kept.zygote is zygote]:
+                kept.users -= 1
+                if kept.users == 0:
+                    kept.timer = threading.Timer(self.idle, self._end, [kept])
+                    kept.timer.daemon = True
+                    kept.timer.start()
 
     def end_all(self) -> None:
         """End every tree."""
         with self._lock:
-            for one in tuple(self._kept.values()):
-                one.users = 0
-                self._end(one)
+            for kept in tuple(self._kept.values()):
+                kept.users = 0
+                self._end(kept)
 
     def _end(self, kept: _Kept) -> None:
         with self._lock:
@@ -81,18 +81,18 @@ class Keeper:
                 return
             if kept.timer is not None:
                 kept.timer.cancel()
-            self._kept = {sign: one for sign, one in self._kept.items() if one is not kept}
+            self._kept = {sign: other for sign, other in self._kept.items() if other is not kept}
             kept.zygote.close()
 
 
 def _packages() -> tuple[tuple[str, int], ...]:
     """Return when something was last installed or removed."""
-    folders = [Path(one) for one in sys.path if one.endswith("-packages")]
-    return tuple((str(one), one.stat().st_mtime_ns) for one in folders if one.is_dir())
+    folders = [Path(path) for path in sys.path if path.endswith("-packages")]
+    return tuple((str(folder), folder.stat().st_mtime_ns) for folder in folders if folder.is_dir())
 
 
 def _limits() -> tuple[Any, ...]:
-    """Return what processes inherit from the one that starts them."""
+    """Return the limits, umask, priority and cores that a child process inherits."""
     import resource  # there is none on Windows, and no tree
 
     numbers = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}

@@ -1,4 +1,4 @@
-"""What a process of the tree knows: of itself, of its children, of its branches, of whoever asked for a child."""
+"""Records that a process of the tree keeps: its own configuration, children, branches, and requests for children."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Origin:
     folder : Path
         Where its children get folders of their own.
     settings : dict
-        What children are told when they boot.
+        Passed to children when they boot.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Origin:
 
 @dataclass(slots=True, kw_only=True)
 class Work:
-    """What a child is to do.
+    """The task of a child process.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Work:
 
 
 class Forked(BaseException):
-    """Raised in a child; no error, but what takes it out of its parent's loop.
+    """Raised in a child after the fork to leave its parent's loop; not an error.
 
     Parameters
     ----------
@@ -75,26 +75,26 @@ class Forked(BaseException):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Wanted:
-    """A child that somebody asked for."""
+    """A client's request for a child process."""
 
     client: socket.socket
     request: dict[str, Any]
     descriptors: list[int]
 
     def answer(self, document: dict[str, Any]) -> None:
-        """Tell whoever asked, if they are still there."""
+        """Answer the client, if it is still connected."""
         with contextlib.suppress(OSError):
             messages.send(self.client, document)
 
     def drop(self) -> None:
-        """Let go of the files that came with the request."""
+        """Close the files that came with the request."""
         messages.close(self.descriptors)
         self.descriptors = []
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Child:
-    """A process that was forked to become something for somebody; a spare waits for that."""
+    """A forked process that serves a client; an idle child waits for a request."""
 
     pid: int
     link: socket.socket
@@ -104,16 +104,16 @@ class Child:
     wanted: Wanted | None = None
     at_work: bool = False
     doomed: bool = False
-    """It has been killed, or has said why it cannot be what it should."""
+    """It has been killed, or has reported why it cannot start."""
 
     def is_spare(self) -> bool:
-        """Tell whether it waits for somebody."""
+        """Tell whether it waits for a request."""
         return self.wanted is None and not self.at_work and not self.doomed
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Branch:
-    """A process that imports one thing more; until it has, requests wait for it here."""
+    """A node that imports one package more; until it is ready, requests wait here."""
 
     pid: int
     link: socket.socket

@@ -28,19 +28,19 @@ def send(sock: socket.socket, document: dict[str, Any], descriptors: Sequence[in
     Raises
     ------
     OSError
-        Nobody receives it.
+        The receiver has gone.
     """
     data = json.dumps(document).encode()
     frame = len(data).to_bytes(_LENGTH, "big") + bytes([len(descriptors)]) + data
     sent = socket.send_fds(sock, [frame], descriptors) if descriptors else sock.send(frame)
-    if frame[sent:]:  # who has it all may have gone already
+    if frame[sent:]:  # a receiver that has it all may have gone already
         sock.sendall(frame[sent:])
 
 
 def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """Return the next document and the files that came along; None when the other side has gone.
 
-    Where there is no room for the files in this process, there are none.
+    When this process can open no more files, the document comes without them.
 
     Raises
     ------
@@ -64,15 +64,15 @@ def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 
 def close(descriptors: Sequence[int]) -> None:
     """Close files that were received and passed on."""
-    for one in descriptors:
-        os.close(one)
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _exactly(sock: socket.socket, size: int) -> bytes:
-    found = b""
-    while len(found) < size:
-        block = sock.recv(size - len(found))
+    received = b""
+    while len(received) < size:
+        block = sock.recv(size - len(received))
         if not block:
             raise ConnectionResetError("the connection ended in the middle of a document")
-        found += block
-    return found
+        received += block
+    return received

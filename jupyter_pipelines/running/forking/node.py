@@ -1,4 +1,4 @@
-"""One process of the tree: it forks for whoever asks, passes on what concerns a branch, and sees to the dead."""
+"""One process of the tree: it forks on request, passes requests on to its branches, and reaps children."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FAREWELL = 5.0
 _MOMENT = 0.05
 _MOST_SPARES = 2
 _TIDY = ("workers",)
-"""Kinds that notice by themselves that nobody is there, and have something to put away before they end."""
+"""Kinds that notice by themselves that their client has gone, and have to clean up before they end."""
 
 
 class Node:
@@ -33,7 +33,7 @@ class Node:
     origin : Origin
         What it was made with.
     listener : socket.socket or None
-        Where strangers come in; the root's only.
+        Where clients connect; only the root has a listener.
     """
 
     def __init__(self, origin: Origin, listener: socket.socket | None = None) -> None:
@@ -54,7 +54,7 @@ class Node:
             self._watch(listener, partial(self._on_stranger, listener))
 
     def serve(self) -> NoReturn:
-        """Fork for whoever asks.
+        """Serve requests for forks.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class Node:
         """
         while True:
             for key, _ in self._selector.select():
-                # What was heard before in the same turn may have made an end of it.
+                # An earlier event of the same turn may have closed the socket.
                 self._actions.get(key.fileobj, _nothing)()  # type: ignore[call-overload]
 
     def grow(self, name: str) -> Branch:
@@ -103,24 +103,24 @@ class Node:
 
     def _want(self, client: socket.socket, request: dict[str, Any], descriptors: list[int]) -> Wanted:
         client.settimeout(_PATIENCE)
-        wanted = Wanted(client=client, request=request, descriptors=descriptors)
-        self._wanted.add(wanted)
-        return wanted
+        fork_request = Wanted(client=client, request=request, descriptors=descriptors)
+        self._wanted.add(fork_request)
+        return fork_request
 
-    def _dismiss(self, wanted: Wanted) -> None:
-        wanted.drop()
-        self._forget(wanted.client)
-        self._wanted.discard(wanted)
+    def _dismiss(self, fork_request: Wanted) -> None:
+        fork_request.drop()
+        self._forget(fork_request.client)
+        self._wanted.discard(fork_request)
 
-    def _turn_away(self, wanted: Wanted, why: str) -> None:
-        wanted.answer({"refused": why})
-        self._dismiss(wanted)
+    def _turn_away(self, fork_request: Wanted, why: str) -> None:
+        fork_request.answer({"refused": why})
+        self._dismiss(fork_request)
 
     def _on_stranger(self, listener: socket.socket) -> None:
         try:
             client, _ = listener.accept()
         except OSError:
-            time.sleep(_MOMENT)  # too many files are open; whoever knocks waits
+            time.sleep(_MOMENT)  # too many files are open; the client waits
             return
         client.settimeout(_PATIENCE)
         try:
@@ -132,58 +132,58 @@ class Node:
             client.close()
             return
         request, descriptors = message
-        wanted = self._want(client, request, descriptors)
-        self._route([request["kind"], *filter(None, [request.get("cwd")]), *request.get("shared", ())], wanted)
+        fork_request = self._want(client, request, descriptors)
+        self._route([request["kind"], *filter(None, [request.get("cwd")]), *request.get("shared", ())], fork_request)
 
     def _on_uplink(self) -> None:
         message = _hear(self._origin.uplink)
         if message is None:
             self._end()
         document, descriptors = message
-        if descriptors:  # else there was no room for them, and whoever asked hears that the connection is lost
+        if descriptors:  # without them too many files are open, and the client loses its connection
             client, *others = descriptors
             self._route(document["path"], self._want(socket.socket(fileno=client), document["request"], others))
 
-    def _route(self, path: Sequence[str], wanted: Wanted) -> None:
+    def _route(self, path: Sequence[str], fork_request: Wanted) -> None:
         """Hand a request on to the branch that it names, or answer it here."""
         if not path:
-            self._provide(wanted)
+            self._provide(fork_request)
         elif path[0] not in self._refused:
-            self._pass_on(path, wanted)
+            self._pass_on(path, fork_request)
         elif self._origin.kind:
-            self._route(path[1:], wanted)
+            self._route(path[1:], fork_request)
         else:
-            self._turn_away(wanted, self._refused[path[0]])
+            self._turn_away(fork_request, self._refused[path[0]])
 
-    def _pass_on(self, path: Sequence[str], wanted: Wanted) -> None:
-        """Give a request to a branch; one that still imports reads nothing, and may never do so."""
+    def _pass_on(self, path: Sequence[str], fork_request: Wanted) -> None:
+        """Give a request to a branch; while the branch still imports, the request waits here."""
         try:
             branch = self._branches.get(path[0]) or self.grow(path[0])
         except OSError as error:
-            self._turn_away(wanted, str(error))
+            self._turn_away(fork_request, str(error))
             return
         if not branch.ready:
-            branch.waiting.append((path, wanted))
+            branch.waiting.append((path, fork_request))
             return
-        document = {"path": list(path[1:]), "request": wanted.request}
+        document = {"path": list(path[1:]), "request": fork_request.request}
         try:
-            messages.send(branch.link, document, [wanted.client.fileno(), *wanted.descriptors])
+            messages.send(branch.link, document, [fork_request.client.fileno(), *fork_request.descriptors])
         except OSError:  # it has just ended
             self._lose(path[0], branch, "its process ended")
-            self._route(path, wanted)
+            self._route(path, fork_request)
         else:
-            self._dismiss(wanted)
+            self._dismiss(fork_request)
 
     def _on_branch(self, name: str, branch: Branch) -> None:
-        """Hear of a branch: it is ready, it could not grow, or it has ended."""
+        """Read a message of a branch: it is ready, it could not import, or it has ended."""
         message = _hear(branch.link)
         waiting, branch.waiting = branch.waiting, []
         if message is not None and "ready" in message[0]:
             branch.ready = True
         else:
             self._lose(name, branch, message[0]["refused"] if message else "its process ended")
-        for path, wanted in waiting:
-            self._route(path, wanted)
+        for path, fork_request in waiting:
+            self._route(path, fork_request)
 
     def _lose(self, name: str, branch: Branch, why: str) -> None:
         self._refuse(name, why)
@@ -191,41 +191,41 @@ class Node:
         self._forget(branch.link)
 
     def _refuse(self, name: str, why: str) -> None:
-        """Import something in children only, from now on."""
+        """Import `name` in children only, from now on."""
         if name not in self._refused:
             self._refused[name] = why
             _say(f"{name} is not shared: {why}")
 
     # Children
 
-    def _provide(self, wanted: Wanted) -> None:
-        """Find or fork the child that a request asks for; one without an order asks for a spare."""
-        own = tuple(one for one in wanted.request.get("own", ()) if one not in self._refused)
-        if "order" not in wanted.request:
-            self._dismiss(wanted)
+    def _provide(self, fork_request: Wanted) -> None:
+        """Find or fork the child that a request asks for; a request without an order asks for an idle child."""
+        own = tuple(module for module in fork_request.request.get("own", ()) if module not in self._refused)
+        if "order" not in fork_request.request:
+            self._dismiss(fork_request)
             self._prepare(own)
             return
         self._reap()  # a spare may have died
         try:
-            child = next((one for one in self._spares() if one.own == own), None) or self._fork_child(own)
+            child = next((spare for spare in self._spares() if spare.own == own), None) or self._fork_child(own)
         except OSError as error:
-            self._turn_away(wanted, str(error))
+            self._turn_away(fork_request, str(error))
             return
-        child.wanted = wanted
-        self._watch(wanted.client, partial(self._on_client, child))
+        child.wanted = fork_request
+        self._watch(fork_request.client, partial(self._on_client, child))
         self._hand_over(child)
 
     def _spares(self) -> list[Child]:
-        return [one for one in self._children.values() if one.is_spare()]
+        return [child for child in self._children.values() if child.is_spare()]
 
     def _prepare(self, own: tuple[str, ...]) -> None:
-        """Have a spare child, unless there is one; the oldest goes when there are too many."""
+        """Fork an idle child, unless there is one already; end the oldest when there are too many."""
         spares = self._spares()
-        if any(one.own == own for one in spares):
+        if any(spare.own == own for spare in spares):
             return
-        for one in spares[: max(0, len(spares) - _MOST_SPARES + 1)]:
-            self._kill(one)
-        with contextlib.suppress(OSError):  # whoever comes next asks by itself
+        for spare in spares[: max(0, len(spares) - _MOST_SPARES + 1)]:
+            self._kill(spare)
+        with contextlib.suppress(OSError):  # the next request forks its own child
             self._fork_child(own)
 
     def _fork_child(self, own: tuple[str, ...]) -> Child:
@@ -244,7 +244,7 @@ class Node:
         return child
 
     def _on_child(self, child: Child) -> None:
-        """Hear of a child: it is ready, one of its imports is not fit for a spare, or it cannot be what it should."""
+        """Read a message of a child: it is ready, one of its imports must not run ahead of time, or it cannot start."""
         message = _hear(child.link)
         if message is None:
             self._unwatch(child.link)
@@ -259,17 +259,17 @@ class Node:
             self._hand_over(child)
 
     def _hand_over(self, child: Child) -> None:
-        """Bring a child that is ready together with whoever asked for it."""
-        wanted = child.wanted
-        if child.facts is None or wanted is None:
+        """Hand the order of a client to its child, once that is ready."""
+        fork_request = child.wanted
+        if child.facts is None or fork_request is None:
             return
         try:
-            messages.send(child.link, wanted.request["order"], wanted.descriptors)
-        except OSError:  # it has just died; whoever buries it says so
+            messages.send(child.link, fork_request.request["order"], fork_request.descriptors)
+        except OSError:  # it has just died; reaping it reports that
             return
         child.at_work = True
-        wanted.answer({"pid": child.pid, "folder": str(child.folder), **child.facts})
-        wanted.drop()
+        fork_request.answer({"pid": child.pid, "folder": str(child.folder), **child.facts})
+        fork_request.drop()
 
     def _on_client(self, child: Child) -> None:
         """End the child of a client that has gone; clients say nothing else."""
@@ -288,7 +288,7 @@ class Node:
         self._reap()
 
     def _reap(self) -> None:
-        """Take the dead off the system's list, orphans of steps included."""
+        """Reap children that have ended, orphans of steps included."""
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -299,21 +299,21 @@ class Node:
 
     def _bury(self, child: Child, code: int) -> None:
         if child.facts is None and child.link in self._actions:
-            self._on_child(child)  # it may have said why
+            self._on_child(child)  # it may have reported why
         self._forget(child.link)
         shutil.rmtree(child.folder, ignore_errors=True)
         if child.facts is None and not child.doomed:
             for name in child.own:
                 self._refuse(name, f"a process that imported it ended with {code}")
-        wanted = child.wanted
-        if wanted is None:
+        fork_request = child.wanted
+        if fork_request is None:
             return
-        self._unwatch(wanted.client)
+        self._unwatch(fork_request.client)
         if not child.at_work and not self._refused.keys().isdisjoint(child.own):
-            self._provide(wanted)
+            self._provide(fork_request)
             return
-        wanted.answer({"ended": code} if child.at_work else {"refused": f"it ended with {code}"})
-        self._dismiss(wanted)
+        fork_request.answer({"ended": code} if child.at_work else {"refused": f"it ended with {code}"})
+        self._dismiss(fork_request)
 
     # Forking and the end
 
@@ -332,15 +332,15 @@ class Node:
         pid = system.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
-            for wanted in self._wanted:
-                wanted.drop()
-                wanted.client.close()
+            for fork_request in self._wanted:
+                fork_request.drop()
+                fork_request.client.close()
             for sock in (*self._actions, self._waker):
                 sock.close()
         return pid
 
     def _end(self) -> NoReturn:
-        """End all that it forked."""
+        """End this process with all that it forked."""
         for branch in self._branches.values():
             branch.link.close()
         if self._origin.kind not in _TIDY:
@@ -366,7 +366,7 @@ def _hear(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 
 
 def _say(text: str) -> None:
-    """Tell the owner of the tree."""
+    """Write a line to the standard error that the owner of the tree reads."""
     with contextlib.suppress(OSError):
         os.write(2, f"{text}\n".encode())
 

@@ -25,9 +25,9 @@ _BACKLOG = 128
 
 
 def can_fork(environment: Mapping[str, str]) -> bool:
-    """Tell whether processes are to be forked: the system has what it takes, and nobody has said otherwise."""
-    wanted = environment.get(VARIABLE, "1")
-    return sys.platform.startswith("linux") and hasattr(socket, "send_fds") and wanted not in ("0", "ahead")
+    """Tell whether processes are to be forked: the system supports it, and :data:`VARIABLE` does not forbid it."""
+    setting = environment.get(VARIABLE, "1")
+    return sys.platform.startswith("linux") and hasattr(socket, "send_fds") and setting not in ("0", "ahead")
 
 
 def is_ahead(environment: Mapping[str, str]) -> bool:
@@ -70,7 +70,7 @@ class Zygote:
                 start_new_session=True,
             )
         settings = {"environment": self.environment, "arguments": list(arguments), "kinds": list(kinds)}
-        with contextlib.suppress(OSError):  # it has ended; whoever asks it is refused
+        with contextlib.suppress(OSError):  # it has ended; requests are refused
             messages.send(mine, settings | {"folder": str(self.folder)})
 
     def lives(self) -> bool:
@@ -82,7 +82,7 @@ class Zygote:
         return (self.folder / "errors").read_text("utf-8", "replace")
 
     def close(self) -> None:
-        """End it, with all that it has forked; a child of the process that owns it only lets go."""
+        """End the tree with all that it has forked; in a child of the owner, only close the connection."""
         self._link.close()
         if os.getpid() != self._owner:
             return
@@ -96,6 +96,6 @@ class Zygote:
 
 
 def _short() -> str | None:
-    """Return a folder in which paths are short enough for sockets; None for the usual one."""
+    """Return a folder in which paths are short enough for sockets; None for the default folder."""
     usual = tempfile.gettempdir()
     return "/tmp" if len(os.fsencode(usual)) > 40 and Path("/tmp").is_dir() else None  # noqa: S108 - private folders in it

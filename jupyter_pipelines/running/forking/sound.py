@@ -1,4 +1,4 @@
-"""What makes a process fit to be forked: one thread, nothing open, nothing started; and imports that keep it so."""
+"""Fork safety: whether a process may be forked (one thread, nothing open), and imports that keep it so."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class State:
 
     @classmethod
     def now(cls) -> State:
-        """Return how it is."""
+        """Return the state of this process now."""
         return cls(
             descriptors=frozenset(_open_files()),
             handlers=tuple(signal.getsignal(number) for number in sorted(signal.valid_signals())),
-            hooks=tuple(id(one) for one in (sys.stdout, sys.stderr, sys.stdin, sys.excepthook, sys.displayhook)),
+            hooks=tuple(id(hook) for hook in (sys.stdout, sys.stderr, sys.stdin, sys.excepthook, sys.displayhook)),
             folder=_folder(),
         )
 
@@ -97,7 +97,7 @@ def import_soundly(module: str, *, last: bool = False) -> str:
     with _in_time(), _listening() as heard:
         try:
             importlib.import_module(module)
-        except BaseException as error:  # noqa: BLE001 - the step that imports it is the one to hear of it
+        except BaseException as error:  # noqa: BLE001 - the step that imports it reports the error
             return f"it cannot be imported: {type(error).__name__}"
     new = set(sys.modules) - known
     problem = "".join(heard[:1]) or _changed(before) or _foreign(new) or dice.moved(drawn, new)
@@ -106,7 +106,7 @@ def import_soundly(module: str, *, last: bool = False) -> str:
 
 @contextlib.contextmanager
 def _in_time() -> Iterator[None]:
-    """Have the system end this process if this takes too long; Python may not come to it."""
+    """Have the system end this process if an import takes too long; Python may be blocked by it."""
     handler = signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(IMPORT_PATIENCE)
     try:
@@ -152,7 +152,7 @@ def _open_files() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _listening() -> Iterator[list[str]]:
-    """Hear what is written to the standard streams, every warning, and who asks for more than the shell's name."""
+    """Note what is written to the standard streams, every warning, and every use of more than the shell's name."""
     heard: list[str] = []
     shown = warnings.showwarning
     with tempfile.TemporaryFile() as file, streams.replaced(file.fileno(), heard), _stand_in(heard):
@@ -165,7 +165,7 @@ def _listening() -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def _stand_in(heard: list[str]) -> Iterator[None]:
-    """Answer those who ask whether they are imported in a notebook; whoever wants more of the shell waits for it."""
+    """Let packages find a notebook's shell while they are imported; note when they use more of it than its name."""
     interactive = getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None)
     if interactive is None:
         yield

@@ -14,7 +14,7 @@ from types import FunctionType
 from typing import Any, TextIO
 
 _BOUND: list[tuple[Callable[[TextIO, TextIO], None], int, TextIO]] = []
-"""What keeps a stream: how to give it another one for the one it has; which of the two it is; the one it has."""
+"""Holders of a stream: the function that replaces it; 0 for stdout, 1 for stderr; the stream it holds now."""
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def replaced(descriptor: int, heard: list[str]) -> Iterator[None]:
 
 
 def bind() -> None:
-    """Give the streams of this process to what keeps one of those before."""
+    """Give the streams of this process to every holder of an earlier stream."""
     for change, which, old in _BOUND:
         change(old, (sys.stdout, sys.stderr)[which])
     _BOUND.clear()
@@ -64,11 +64,11 @@ def _stream(number: int) -> TextIO:
 
 
 def _references(streams: tuple[TextIO, TextIO]) -> list[int]:
-    return [sys.getrefcount(one) for one in streams]
+    return [sys.getrefcount(stream) for stream in streams]
 
 
 def _note(mine: tuple[TextIO, TextIO], streams: tuple[TextIO, TextIO]) -> None:
-    """Give back the usual streams to handlers of logs and defaults of functions, and remember who has them."""
+    """Give back the usual streams to log handlers and defaults of functions, and remember these holders."""
     for change, old in [*_handlers(), *_functions()]:
         for which, stream in enumerate(mine):
             if old is stream:
@@ -88,16 +88,16 @@ def _change_handler(handler: logging.StreamHandler[TextIO], _: TextIO, new: Text
 
 
 def _functions() -> Iterator[tuple[Callable[[TextIO, TextIO], None], Any]]:
-    for one in gc.get_objects():
-        if type(one) is FunctionType:
-            values = (*(one.__defaults__ or ()), *(one.__kwdefaults__ or {}).values())
+    for function in gc.get_objects():
+        if type(function) is FunctionType:
+            values = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
             for value in values:
-                yield partial(_change_defaults, one), value
+                yield partial(_change_defaults, function), value
 
 
 def _change_defaults(function: FunctionType, old: TextIO, new: TextIO) -> None:
     if function.__defaults__:
-        function.__defaults__ = tuple(new if one is old else one for one in function.__defaults__)
+        function.__defaults__ = tuple(new if default is old else default for default in function.__defaults__)
     if function.__kwdefaults__:
         values = function.__kwdefaults__.items()
-        function.__kwdefaults__ = {name: new if one is old else one for name, one in values}
+        function.__kwdefaults__ = {name: new if default is old else default for name, default in values}

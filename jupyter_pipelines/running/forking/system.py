@@ -1,4 +1,4 @@
-"""What a process of the tree asks of the system: a fork that dies with its parent, the dead, those left behind."""
+"""Calls to the operating system: fork a child that dies with its parent, adopt orphans, reap, kill."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def fork() -> int:
     Raises
     ------
     OSError
-        The system has no room for another process.
+        The system refuses another process.
     """
     parent = os.getpid()
     pid = os.fork()
@@ -29,12 +29,12 @@ def fork() -> int:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of what is left behind by children that end."""
+    """Become the parent of processes whose own parent, a descendant of this process, ends."""
     _control(_SUBREAPER, 1)
 
 
 def children() -> list[int]:
-    """Return the processes that this one has to bury, orphans included."""
+    """Return the children that this process has to reap, adopted orphans included."""
     try:
         return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text("ascii").split()]
     except OSError:
@@ -42,7 +42,7 @@ def children() -> list[int]:
 
 
 def bury_one() -> bool:
-    """Take the dead off the system's list; tell whether there are others that live."""
+    """Reap children that have ended; tell whether others still live."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -52,7 +52,7 @@ def bury_one() -> bool:
 
 
 def kill(pid: int) -> None:
-    """Kill a child, and its group if it leads one by now."""
+    """Kill a child, and its process group if it leads one."""
     for end in (os.killpg, os.kill):
         with contextlib.suppress(OSError):
             end(pid, signal.SIGKILL)

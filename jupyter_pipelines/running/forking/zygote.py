@@ -1,9 +1,9 @@
-"""A tree of processes that import and then only fork; each branch has imported one thing more than the one before it.
+"""The zygote: a tree of processes that import and then only fork; each branch imports one package more.
 
 Started as ``python -m jupyter_pipelines.running.forking.zygote LISTENER`` with a socket as its stdin. The root knows
 the standard library only. Its branches are the kinds of :data:`KINDS`; below a kind there is a branch for each folder
-to work in, since imports look there, too; and below that one for each package that several steps import, in the order
-in which they were asked for. An import that would not survive a fork, or does not come to an end, ends its branch, and
+to work in, since imports look there, too; and below that a branch for each package that several steps import, in the
+order of the requests. An import that would not survive a fork, or does not come to an end, ends its branch, and
 the children above it do without.
 
 A node has one thread, no event loop, and nothing open but its own sockets. When its owner goes, it ends all it forked.
@@ -30,11 +30,11 @@ KINDS = {
     "kernels": "jupyter_pipelines.running.kernels.forked",
     "workers": "jupyter_pipelines.running.executors.forked",
 }
-"""What can be forked: modules with ``prepare``, ``enter``, ``take_stock``, ``boot`` and ``run``, above this room."""
+"""What can be forked: modules with ``prepare``, ``enter``, ``take_stock``, ``boot`` and ``run``, above this package."""
 
 
 def run(node: Node, grow: Sequence[str] = ()) -> None:
-    """Serve; in a child that was forked, do what it is for, once the frames of its parent are gone.
+    """Serve requests; in a forked child, do its task, once the frames of its parent are gone.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def run(node: Node, grow: Sequence[str] = ()) -> None:
 
 
 def _branch_out(origin: Origin) -> None:
-    """Import one thing more, and fork for others; or say why that is not to be."""
+    """Import one package more and serve as a node, or report why that is not possible."""
     system.adopt_orphans()
     problem = _import(origin)
     with contextlib.suppress(OSError):
@@ -86,13 +86,13 @@ def _import(origin: Origin) -> str:
             return problem
         else:
             importlib.import_module(kind).take_stock()
-    except Exception as error:  # noqa: BLE001 - whoever asks hears of it, and does without
+    except Exception as error:  # noqa: BLE001 - reported to the parent, which does without
         return f"{type(error).__name__}: {error}"
     return sound.unfit()
 
 
 def _work(work: Work) -> None:
-    """Become what the parent has prepared for, as soon as somebody wants it."""
+    """Import and boot, and serve the first request that comes."""
     os.setsid()
     kind = importlib.import_module(KINDS[work.origin.kind])
     for module in work.own:
@@ -102,7 +102,7 @@ def _work(work: Work) -> None:
             _leave()
     try:
         messages.send(work.link, {"ready": kind.boot(work.folder, work.origin.settings)})
-    except BaseException:  # noqa: BLE001 - whoever asked does without; its owner reads why
+    except BaseException:  # noqa: BLE001 - the client does without; the owner reads why
         messages.send(work.link, {"broken": traceback.format_exc()})
         os._exit(1)
     message = messages.receive(work.link)

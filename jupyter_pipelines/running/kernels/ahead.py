@@ -1,4 +1,4 @@
-"""A kernel that is ready before a step needs it: it starts, and is spoken to, while another step runs."""
+"""A kernel started and connected to before a step needs it, while another step runs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sort:
-    """What makes one kernel as good as another.
+    """What two kernels must have in common for a step to be able to use either.
 
     Parameters
     ----------
     name : str or None
-        Of an installed kernelspec; None for the one of this interpreter.
+        Of an installed kernelspec; None for the kernel of this interpreter.
     cwd : str
         Where it runs.
     environment : Mapping of str to str
-        All of its environment, but for what tells one attempt from another.
+        All of its environment, but for the variables that differ between attempts.
     forks : Forks or None
-        Where a forked one comes from, and what it has imported.
+        Where a forked kernel comes from, and what it has imported.
     """
 
     name: str | None
@@ -43,11 +43,11 @@ class Ahead:
     @property
     def pid(self) -> int:
         """Number of the process that waits; 0 when there is none."""
-        spare = self._spare
-        return spare[1].pid if spare is not None else 0
+        prestarted = self._spare
+        return prestarted[1].pid if prestarted is not None else 0
 
     def start(self, sort: Sort) -> None:
-        """Make a kernel ready; if that cannot be done, the step that needs one finds out why and says so."""
+        """Make a kernel ready; if that fails, the step that needs a kernel reports why."""
         self.close()
         kernel = StepKernel(name=sort.name, cwd=sort.cwd, environment=sort.environment, forks=sort.forks)
         self._spare = sort, kernel
@@ -69,15 +69,15 @@ class Ahead:
         """
         if self._spare is None:
             return None
-        mine, kernel = self._spare
-        if mine != sort or kernel.exit_code() is not None:
+        spare_sort, kernel = self._spare
+        if spare_sort != sort or kernel.exit_code() is not None:
             return None
         self._spare = None
         kernel.move_in(log)
         return kernel
 
     def close(self) -> None:
-        """End the kernel that nobody has taken."""
+        """End the kernel if no step has taken it."""
         spare, self._spare = self._spare, None
         if spare is not None:
             with contextlib.suppress(OSError):
@@ -85,12 +85,12 @@ class Ahead:
 
 
 def begin(environment: Mapping[str, str], cwd: str) -> str:
-    """Return the expression with which a kernel takes the place of one attempt and begins to record.
+    """Return the expression that gives a kernel the environment of an attempt and begins its log.
 
     Parameters
     ----------
     environment : Mapping of str to str
-        What tells the attempt from others.
+        The variables of this attempt.
     cwd : str
         Where it runs.
     """

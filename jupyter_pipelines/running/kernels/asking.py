@@ -1,4 +1,4 @@
-"""Which kernels there are; asked before anything runs, and only by pipelines that name one."""
+"""Kernelspecs that steps name and that are not installed; checked before anything runs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from jupyter_pipelines.pipeline.graph import Pipeline
 
 def missing_kernels(pipeline: Pipeline) -> tuple[Fault, ...]:
     """Return a fault for every step whose ``--kernel`` is not installed."""
-    wanted = [step for step in pipeline if step.kernel is not None]
-    known = _installed() if wanted else ()
+    steps = [step for step in pipeline if step.kernel is not None]
+    known = _installed() if steps else ()
     return tuple(
         Fault(
             code="JP305",
@@ -20,7 +20,7 @@ def missing_kernels(pipeline: Pipeline) -> tuple[Fault, ...]:
             place=step.place,
             notes=(f"installed: {', '.join(known) or 'none'}",),
         )
-        for step in wanted
+        for step in steps
         if step.kernel not in known
     )
 

@@ -1,4 +1,4 @@
-"""Hearing of the end of a process when it comes, not at the next look."""
+"""Process exits as events: a pidfd becomes readable when the process ends, so that no polling is needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def watching(process: Any) -> Iterator[int | None]:
     Parameters
     ----------
     process : subprocess.Popen or ForkedProcess
-        A child of this process, or one that somebody else has forked for it.
+        A child of this process, or a process that the zygote has forked for it.
     """
     if hasattr(process, "fileno"):
         yield process.fileno()

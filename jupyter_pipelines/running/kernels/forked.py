@@ -1,4 +1,4 @@
-"""An IPython kernel made from a forked process: booted while nobody waits for it, then told where it belongs.
+"""An IPython kernel made from a forked process: booted ahead of time, then handed its folder and streams.
 
 Everything that a kernel started by itself would find is put right here: arguments, environment, folder, standard
 streams, signals, random numbers, threads of numeric libraries.
@@ -47,9 +47,11 @@ def prepare() -> None:
     Raises
     ------
     ImportError
-        There is no kernel to be had.
+        ipykernel is not installed.
     """
-    os.environ.pop("JPY_PARENT_PID", None)  # ipykernel reads it while it is imported: it would watch a stranger
+    os.environ.pop(
+        "JPY_PARENT_PID", None
+    )  # ipykernel reads it while it is imported: it would watch an unrelated process
     importlib.import_module("ipykernel.kernelapp")
     for name in _PREPARED:
         with contextlib.suppress(ImportError):
@@ -58,7 +60,7 @@ def prepare() -> None:
 
 
 def enter(folder: str, settings: Mapping[str, Any]) -> None:
-    """Work in a folder, and find modules where a kernel in it finds them: what is imported from now on may look there.
+    """Change to a folder and set `sys.path` as a kernel in it has it: imports from now on may look there.
 
     Parameters
     ----------
@@ -74,10 +76,10 @@ def enter(folder: str, settings: Mapping[str, Any]) -> None:
     """
     os.chdir(folder)
     before = list(sys.path)
-    if not any("ignore_cwd" in one for one in settings["arguments"]):
+    if not any("ignore_cwd" in argument for argument in settings["arguments"]):
         shellapp = importlib.import_module("IPython.core.shellapp")
         shellapp.InteractiveShellApp.init_path(SimpleNamespace(ignore_cwd=False))
-    _KERNEL["added"] = [one for one in sys.path if one not in before]
+    _KERNEL["added"] = [path for path in sys.path if path not in before]
 
 
 def take_stock() -> None:
@@ -107,14 +109,14 @@ def boot(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     file.write_text(json.dumps(connection))
     file.chmod(0o600)
     launcher = str(importlib.util.find_spec("ipykernel_launcher").origin)  # type: ignore[union-attr]
-    arguments = [one.replace("{folder}", str(folder)) for one in settings["arguments"]]
+    arguments = [argument.replace("{folder}", str(folder)) for argument in settings["arguments"]]
     sys.argv = [launcher, "-f", str(file), *arguments]
     sys.orig_argv[:] = [sys.executable, "-m", "ipykernel_launcher", *sys.argv[1:]]
     from ipykernel.kernelapp import IPKernelApp
 
-    for one in _KERNEL.pop("added", ()):  # the application looks into its settings, and puts it back
-        sys.path.remove(one)
-    # 1 is no process to watch: others see to it that this one ends when nobody needs it.
+    for path in _KERNEL.pop("added", ()):  # the application looks into its settings, and puts it back
+        sys.path.remove(path)
+    # 1 is no process to watch: the zygote ends this process when its client has gone.
     _KERNEL["app"] = app = IPKernelApp.instance(parent_handle=1)
     imported = _filters_since(_KERNEL.pop("filters"))
     before = list(warnings.filters)
@@ -126,7 +128,7 @@ def boot(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run(order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
-    """Take the place that was asked for, and serve.
+    """Take over the requested streams, environment and folder, and serve as a kernel.
 
     Parameters
     ----------
@@ -149,9 +151,9 @@ def run(order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
 
 
 def _greet_nobody(thread: Any) -> None:
-    """Let whoever listens wait for a greeting until the kernel has the key that it signs with."""
+    """Hold back the greeting for clients until the kernel has the key that it signs with."""
     stream = getattr(thread, "_xpub_stream", None)
-    if stream is None:  # older kernels greet nobody
+    if stream is None:  # older kernels send no greeting
         return
     silent = threading.Event()
     for call in (stream.stop_on_recv, silent.set):
@@ -173,13 +175,13 @@ def _filters_since(before: Sequence[Any]) -> list[Any]:
 def _put_first(imported: Sequence[Any], kernel: Sequence[Any]) -> None:
     """Put the filters of packages before those of the kernel: it would have started before they were imported."""
     if imported and kernel:
-        rest = warnings.filters[len(kernel) + len(imported) :]
-        warnings.filters[:] = [*imported, *kernel, *rest]  # type: ignore[index]
+        others = warnings.filters[len(kernel) + len(imported) :]
+        warnings.filters[:] = [*imported, *kernel, *others]  # type: ignore[index]
         warnings._filters_mutated()  # type: ignore[attr-defined] # noqa: SLF001 - there is no public way
 
 
 def _own_streams(folder: Path) -> None:
-    """Write to a file nobody reads until the true streams are known."""
+    """Write to a private file until the true streams are known."""
     descriptor = os.open(folder / "boot.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
@@ -193,16 +195,16 @@ def _same_file(descriptor: int) -> tuple[int, int]:
 
 
 def _take_streams(descriptors: Sequence[int]) -> None:
-    """Put the true streams in place wherever the file stands that was used meanwhile; ipykernel has made copies."""
+    """Replace every descriptor of the boot log, copies by ipykernel included, by the true streams."""
     stdin, stdout, stderr = descriptors
     os.dup2(stdin, 0)
     wrong = _KERNEL.pop("streams")[0]
-    found = [number for number in _open_numbers() if number not in descriptors and _is(number, wrong)]
+    copies = [number for number in _open_numbers() if number not in descriptors and _is(number, wrong)]
     errors = _copy_of(sys.stderr)
-    for number in found:
+    for number in copies:
         os.dup2(stderr if number == errors else stdout, number)
-    for one in descriptors:
-        os.close(one)
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _copy_of(stream: Any) -> int:
@@ -213,9 +215,9 @@ def _open_numbers() -> list[int]:
     return [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - names of descriptors
 
 
-def _is(number: int, wanted: tuple[int, int]) -> bool:
+def _is(number: int, file_identity: tuple[int, int]) -> bool:
     try:
-        return _same_file(number) == wanted
+        return _same_file(number) == file_identity
     except OSError:
         return False
 
@@ -230,12 +232,12 @@ def _own_environment(environment: Mapping[str, str]) -> None:
 
 
 def _take_environment(environment: Mapping[str, str]) -> None:
-    """Have the environment that was asked for, and what imports and the kernel itself have changed in it."""
-    given = _KERNEL.pop("given")
-    changed = {name: value for name, value in os.environ.items() if given.get(name) != value}
-    gone = given.keys() - os.environ.keys()
+    """Set the requested environment, and keep what imports and the kernel itself have changed in it."""
+    before = _KERNEL.pop("given")
+    changed = {name: value for name, value in os.environ.items() if before.get(name) != value}
+    removed = before.keys() - os.environ.keys()
     os.environ.clear()
-    os.environ.update({name: value for name, value in environment.items() if name not in gone} | changed)
+    os.environ.update({name: value for name, value in environment.items() if name not in removed} | changed)
     time.tzset()
 
 

@@ -1,4 +1,4 @@
-"""A kernel for one attempt: started over private sockets, asked whether it is ready, asked to go."""
+"""Start and stop of the kernel of an attempt: launched over private sockets, connected to, shut down."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Forks:
 
 
 class OwnInterpreter(KernelSpecManager):
-    """Knows one kernel: IPython's, in the interpreter that runs this code; forked, if that is to be had."""
+    """Knows one kernel: IPython's, in the interpreter that runs this code; forked, if forking is available."""
 
     forks: Forks | None = None
     given_up: Callable[[], bool] = staticmethod(lambda: False)
@@ -105,7 +105,7 @@ class StepKernel:
     log : Path or None
         Gets what it writes to its standard streams; None until :meth:`move_in` says where that is.
     forks : Forks or None
-        Where a forked one comes from; None to start it the usual way.
+        Where forked kernels come from; None to start the kernel the usual way.
     """
 
     def __init__(
@@ -146,12 +146,12 @@ class StepKernel:
         Parameters
         ----------
         give_up : callable
-            Says whether nobody wants the kernel any more: one that is forked waits for imports.
+            Tells whether the kernel is no longer needed: a forked kernel waits for imports.
 
         Raises
         ------
         NotStarted
-            There is no such kernel, its program cannot be executed, or nobody wants it any more.
+            There is no such kernel, its program cannot be executed, or it is no longer needed.
         """
         self._started = time.monotonic()
         if isinstance(self.manager.kernel_spec_manager, OwnInterpreter):
@@ -183,35 +183,37 @@ class StepKernel:
         timeout : float
             Seconds to wait.
         give_up : callable
-            Says whether nobody wants the kernel any more.
+            Tells whether the kernel is no longer needed.
 
         Raises
         ------
         NotStarted
-            It ended, did not answer in time, or nobody wants it any more.
+            It ended, did not answer in time, or is no longer needed.
         """
-        waiting = Patience(timeout, give_up, self.exit_code)
+        deadline = Patience(timeout, give_up, self.exit_code)
         while not self._listens():
-            waiting.check()
+            deadline.check()
             time.sleep(_POLL)
         self.client = self.manager.client()
         self.client.start_channels()
-        self.language = wait_for(_handshake(self.client, waiting))
+        self.language = wait_for(_handshake(self.client, deadline))
 
     def evaluate(self, expression: str, timeout: float) -> None:
         """Evaluate an expression that leaves no trace in the notebook.
 
-        It is evaluated after a cell without code, not in one: IPython puts the streams of a cell back as they were.
+        It is evaluated after a cell without code, not in a cell: IPython puts the streams of a cell back as they were.
 
         Raises
         ------
         NotStarted
             The kernel ended, did not answer in time, or the expression raised an exception.
         """
-        asked = {"it": expression}
-        request = self.client.execute("", silent=True, store_history=False, user_expressions=asked, allow_stdin=False)
-        patience = Patience(timeout, lambda: False, self.exit_code)
-        content = wait_for(_reply(self.client, request, patience))
+        expressions = {"it": expression}
+        request = self.client.execute(
+            "", silent=True, store_history=False, user_expressions=expressions, allow_stdin=False
+        )
+        deadline = Patience(timeout, lambda: False, self.exit_code)
+        content = wait_for(_reply(self.client, request, deadline))
         answer = content.get("user_expressions", {}).get("it", content)
         if answer.get("status") != "ok":
             raise NotStarted(f"it cannot use jupyter_pipelines: {answer.get('ename')}: {answer.get('evalue')}")
@@ -267,7 +269,7 @@ class StepKernel:
         if "ipykernel_launcher" not in self.manager.kernel_spec.argv:
             return []
         (self._folder / "profile").mkdir(exist_ok=True)
-        return [one.format(folder=self._folder) for one in ARGUMENTS]
+        return [argument.format(folder=self._folder) for argument in ARGUMENTS]
 
     def _listens(self) -> bool:
         """Tell whether every socket is there: a client that comes earlier waits 100 ms before it tries again."""
@@ -277,14 +279,14 @@ class StepKernel:
 
 
 class Patience:
-    """Waiting for a kernel, with an end.
+    """A time limit for waiting for a kernel, which also ends when the kernel does.
 
     Parameters
     ----------
     timeout : float
         Seconds.
     give_up : callable
-        Says whether nobody wants the kernel any more.
+        Tells whether the kernel is no longer needed.
     exit_code : callable
         Returns the exit status of the kernel, or None while it lives.
     """
@@ -296,7 +298,7 @@ class Patience:
         self._exit_code = exit_code
 
     def check(self) -> None:
-        """Raise NotStarted when waiting has become pointless."""
+        """Raise NotStarted when the kernel has ended, is no longer needed, or the time is over."""
         code = self._exit_code()
         if code is not None:
             raise NotStarted(f"its process ended {how_it_ended(code)}")
@@ -360,19 +362,19 @@ def _manager(name: str | None, folder: Path, forks: Forks | None) -> Any:
     return AsyncKernelManager(kernel_name=name or OWN, transport=transport, connection_file=file, **specs)
 
 
-async def _handshake(client: AsyncKernelClient, waiting: Patience) -> dict[str, Any]:
+async def _handshake(client: AsyncKernelClient, deadline: Patience) -> dict[str, Any]:
     """Ask until an answer comes and messages arrive; jupyter_client would then wait 0.2 s for silence."""
     while True:
-        waiting.check()
+        deadline.check()
         client.kernel_info()
         message = await _next(client.shell_channel, 1.0)
         if message and message["msg_type"] == "kernel_info_reply" and await _next(client.iopub_channel, 0.2):
             return dict(message["content"].get("language_info", {}))
 
 
-async def _reply(client: AsyncKernelClient, request: str, waiting: Patience) -> dict[str, Any]:
+async def _reply(client: AsyncKernelClient, request: str, deadline: Patience) -> dict[str, Any]:
     while True:
-        waiting.check()
+        deadline.check()
         message = await _next(client.shell_channel, 0.2)
         if message and message["parent_header"].get("msg_id") == request:
             return dict(message["content"])

@@ -1,4 +1,4 @@
-"""Processes that a step starts: found wherever they went, ended, and told by the name of their signal."""
+"""Processes that a step starts: found wherever they went, and ended; names of signals; memory in use."""
 
 from __future__ import annotations
 
@@ -53,9 +53,13 @@ def marked(name: str, value: str, *, session: int = 0) -> list[psutil.Process]:
     name, value : str
         The mark.
     session : int
-        Those of this session as well, whatever their environment; 0 for none.
+        Processes of this session as well, whatever their environment; 0 for none.
     """
-    return [one for one in psutil.process_iter() if _is_of(one, session) or _environment_of(one).get(name) == value]
+    return [
+        process
+        for process in psutil.process_iter()
+        if _is_of(process, session) or _environment_of(process).get(name) == value
+    ]
 
 
 def _is_of(process: psutil.Process, session: int) -> bool:
@@ -131,15 +135,15 @@ def out_of_memory_kills() -> int | None:
 
 def _memory_events() -> list[Path]:
     """Return where version 2 and version 1 of control groups count."""
-    found = []
+    paths = []
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if not controllers:
-                found.append(Path("/sys/fs/cgroup" + path, "memory.events"))
+                paths.append(Path("/sys/fs/cgroup" + path, "memory.events"))
             elif "memory" in controllers.split(","):
-                found.append(Path("/sys/fs/cgroup/memory" + path, "memory.oom_control"))
-    return found
+                paths.append(Path("/sys/fs/cgroup/memory" + path, "memory.oom_control"))
+    return paths
 
 
 def memory_of(pid: int) -> int:
@@ -159,7 +163,7 @@ def _left(find: Finder, timeout: float) -> list[psutil.Process]:
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Tell whether a process lives; one that is dead and our own child is taken off the system's list."""
+    """Tell whether a process lives; a dead child of this process is reaped."""
     try:
         if process.status() != psutil.STATUS_ZOMBIE:
             return process.is_running()

@@ -5,7 +5,7 @@ Named ``jupyter-pipelines-warm``. A kernelspec asks for it so::
     "metadata": {"kernel_provisioner": {"provisioner_name": "jupyter-pipelines-warm",
                                         "config": {"modules": ["pandas", "sklearn.linear_model"]}}}
 
-Where forking is not to be had, the kernel is started the usual way.
+Where forking is not available, the kernel is started the usual way.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class WarmProvisioner(LocalProvisioner):
     own : sequence of str
         What it imports in addition, ahead of time if it is foreseen.
     zygote : str or None
-        Socket of a tree of processes to ask; by default this process keeps one for all kernels of one environment.
+        Socket of a tree of processes to ask; by default this process keeps a tree for all kernels of an environment.
     given_up : callable
-        Says whether nobody wants the kernel any more, while it is waited for.
+        Tells whether the kernel is no longer needed; called while the kernel starts.
     **options
         What jupyter_client passes to provisioners.
     """
@@ -111,14 +111,14 @@ class WarmProvisioner(LocalProvisioner):
         """Return what clients sign with, before and after a restart; None for a kernel that is never restarted."""
         return None if self._path is not None or self.parent is None else self.parent.session.key.decode()
 
-    def _stable(self, place: str) -> str:
-        """Return where clients find the sockets at `place`: they stay connected when the kernel is restarted."""
+    def _stable(self, base: str) -> str:
+        """Return where clients find the sockets at `base`: they stay connected when the kernel is restarted."""
         if self._folder is None:
             self._folder = private_folder()
         for number in range(1, 6):
             link = self._folder / f"s-{number}"
             link.unlink(missing_ok=True)
-            link.symlink_to(f"{place}-{number}")
+            link.symlink_to(f"{base}-{number}")
         return str(self._folder / "s")
 
     def _keep(self, environment: Mapping[str, str], arguments: Sequence[str]) -> str:
@@ -144,21 +144,21 @@ class WarmProvisioner(LocalProvisioner):
 _KNOWN = frozenset({"env", "cwd", "stdin", "stdout", "stderr", "independent", "kernel_id", "extra_arguments"})
 
 
-def _is_piped(given: Any) -> bool:
-    """Tell whether a stream is to be read by whoever starts the kernel, or to go where another one goes."""
-    return given in (subprocess.PIPE, subprocess.STDOUT)
+def _is_piped(stream: Any) -> bool:
+    """Tell whether a stream is to be read by the process that starts the kernel, or to go where another stream goes."""
+    return stream in (subprocess.PIPE, subprocess.STDOUT)
 
 
 _STREAMS = ("stdin", "stdout", "stderr")
 
 
-def _stream(given: Any, number: int, stack: ExitStack) -> int:
+def _stream(stream: Any, number: int, stack: ExitStack) -> int:
     """Return the descriptor that :class:`subprocess.Popen` would use."""
-    if given == subprocess.DEVNULL or (given is None and number == 0):
+    if stream == subprocess.DEVNULL or (stream is None and number == 0):
         return stack.enter_context(Path(os.devnull).open("r+b", buffering=0)).fileno()
-    if given is None:
+    if stream is None:
         return number
-    return int(given if isinstance(given, int) else given.fileno())
+    return int(stream if isinstance(stream, int) else stream.fileno())
 
 
 def _without_private(environment: Mapping[str, str]) -> dict[str, str]:
@@ -168,8 +168,8 @@ def _without_private(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _arguments(cmd: Sequence[str]) -> list[str]:
     """Return the arguments but for the connection file: a forked kernel makes its own."""
-    given = list(cmd[3:])
-    if "-f" in given:
-        place = given.index("-f")
-        del given[place : place + 2]
-    return given
+    arguments = list(cmd[3:])
+    if "-f" in arguments:
+        index = arguments.index("-f")
+        del arguments[index : index + 2]
+    return arguments

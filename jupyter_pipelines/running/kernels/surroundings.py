@@ -1,4 +1,4 @@
-"""What every kernel of a step finds around it, forked or not."""
+"""Command-line arguments and environment variables of every kernel of a step, forked or not."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ sessions, since no key knows it. ``{folder}`` is private to the kernel."""
 _UNWANTED = ("PYTEST_CURRENT_TEST",)
 
 
-def step_environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which steps run, made from that of whoever runs them.
+def step_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment in which steps run, made from `environment`, that of the process that runs them.
 
     Sets and dicts of text keys have the same order in every run, so that the same step stores the same bytes.
     """
-    fixed = {"PYTHONHASHSEED": "0", **given, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    fixed = {"PYTHONHASHSEED": "0", **environment, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     return {name: value for name, value in fixed.items() if name not in _UNWANTED}

@@ -23,31 +23,31 @@ _STACK = getattr(signal, "SIGUSR1", None)
 
 
 class Cancel:
-    """The wish that an attempt ends, from any thread."""
+    """A request that an attempt ends, which any thread can make."""
 
     def __init__(self) -> None:
         self._soft = threading.Event()
         self._hard = threading.Event()
 
     def ask(self, *, hard: bool = False) -> None:
-        """Ask for the end; `hard` leaves no time to clean up."""
+        """Request the end; `hard` leaves no time to clean up."""
         if hard:
             self._hard.set()
         self._soft.set()
 
     @property
     def asked(self) -> bool:
-        """Whether the end is wanted."""
+        """Whether the end was requested."""
         return self._soft.is_set()
 
     @property
     def hard(self) -> bool:
-        """Whether it is wanted at once."""
+        """Whether the end was requested at once, without time to clean up."""
         return self._hard.is_set()
 
 
 class Watch(threading.Thread):
-    """Ends a kernel that runs too long or is no longer wanted.
+    """Ends a kernel that runs too long or was cancelled.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Watch(threading.Thread):
     timeout : float or None
         Seconds from now.
     cancel : Cancel
-        Says when it is no longer wanted.
+        Tells when the attempt was cancelled.
     report : callable
         Called now and then while cells run.
 
@@ -119,7 +119,7 @@ class Watch(threading.Thread):
                     return
         children = processes.descendants(self._kernel.pid)
         self._kernel.kill()
-        processes.kill_all(lambda: [one for one in children if one.is_running()])
+        processes.kill_all(lambda: [child for child in children if child.is_running()])
 
     def _dump_stack(self) -> None:
         """Have the kernel write down where it is; what runs in it registered the signal."""

@@ -1,1 +1,1 @@
-"""What each cell of a notebook really did, seen from inside its kernel."""
+"""Trace what each cell of a notebook really did, from inside its kernel."""

@@ -1,4 +1,4 @@
-"""Which files a cell opened, by an audit hook: Python cannot open a file without it."""
+"""Record which files a cell opened, with an audit hook: Python cannot open a file without calling it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 @dataclass(slots=True)
 class Opened:
-    """What was opened since the last look.
+    """The files that were opened and the programs that were started since the last :func:`take`.
 
     Parameters
     ----------
@@ -52,12 +52,12 @@ def listen(folder: str, own: str) -> None:
 def take() -> Opened:
     """Return what was opened since this was called last."""
     global _now
-    found, _now = _now, Opened()
-    return found
+    opened, _now = _now, Opened()
+    return opened
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
-    """Take note of an event; what is raised here would be raised where the notebook opens a file."""
+    """Record an audit event; what is raised here would be raised where the notebook opens a file."""
     with contextlib.suppress(Exception):
         _take_note(event, arguments)
 
@@ -78,11 +78,11 @@ def _take_note(event: str, arguments: tuple[Any, ...]) -> None:
 
 def _listed(event: str, path: Any) -> None:
     """Note a folder that was looked into; Python does so, too, to find what is imported."""
-    frame = sys._getframe(3)  # noqa: SLF001 - whoever asked for the list
+    frame = sys._getframe(3)  # noqa: SLF001 - the caller that asked for the list
     if frame.f_code.co_filename.startswith("<frozen importlib"):
         return
-    given = path if isinstance(path, str | bytes | os.PathLike) else "."
-    text = os.fsdecode(given) or "."
+    folder_path = path if isinstance(path, str | bytes | os.PathLike) else "."
+    text = os.fsdecode(folder_path) or "."
     _note(os.path.dirname(text) or "." if event == "glob.glob" else text, _now.read)  # noqa: PTH120 - as below
 
 
@@ -96,9 +96,9 @@ def _note(path: Any, where: list[str]) -> None:
         path = os.fsdecode(path)
     if not isinstance(path, str | os.PathLike) or not os.fspath(path) or str(path) == ":memory:":
         return
-    whole = os.path.abspath(path)  # noqa: PTH100 - called for every file; pathlib would call the hook again
-    if _matters(whole) and whole not in where:
-        where.append(whole)
+    absolute = os.path.abspath(path)  # noqa: PTH100 - called for every file; pathlib would call the hook again
+    if _matters(absolute) and absolute not in where:
+        where.append(absolute)
 
 
 def _matters(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a value is like at one moment, told so that two moments can be compared."""
+"""Fingerprints of values, which show whether a value changed between two moments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ALIVE_SAID = "is alive: a widget, thread, lock or pool"
 
 
 class Print(NamedTuple):
-    """A value at one moment.
+    """The fingerprint of a value at one moment.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Print(NamedTuple):
     kind : str
         What it is.
     digest : str or None
-        Of its content; None where that cannot be told.
+        Digest of its content; None where that cannot be determined.
     stuck : str
         Why it cannot be handed to another kernel; empty when it can.
     """
@@ -64,7 +64,7 @@ class Budget:
 
 
 class _TooLarge(Exception):
-    """More bytes than anybody wants to look at."""
+    """The value has more bytes than are looked at, or the time for it is spent."""
 
 
 class _Hashing(io.RawIOBase):
@@ -156,9 +156,9 @@ def _parts(value: Any) -> Iterator[Any]:
     if pandas is not None and type(value) is getattr(pandas, "DataFrame", None):
         yield value.index
         yield value.columns
-        for at in range(value.shape[1]):
-            yield value.iloc[:, at].to_numpy()
-            yield str(value.dtypes.iloc[at])
+        for position in range(value.shape[1]):
+            yield value.iloc[:, position].to_numpy()
+            yield str(value.dtypes.iloc[position])
     elif pandas is not None and type(value) is getattr(pandas, "Series", None):
         yield from (value.index, value.name, value.to_numpy(), str(value.dtype))
     else:
@@ -168,7 +168,11 @@ def _parts(value: Any) -> Iterator[Any]:
 def _of_code(value: Any) -> str:
     """Return what a function or class keeps from call to call."""
     if isinstance(value, type):
-        kept = {key: one for key, one in vars(value).items() if isinstance(one, (*_PLAIN, list, dict, set, tuple))}
+        kept = {
+            key: attribute
+            for key, attribute in vars(value).items()
+            if isinstance(attribute, (*_PLAIN, list, dict, set, tuple))
+        }
     else:
         kept = {"defaults": getattr(value, "__defaults__", None), "own": getattr(value, "__dict__", None)}
         kept["cells"] = [_content(cell) for cell in getattr(value, "__closure__", None) or ()]
@@ -190,7 +194,7 @@ def _short(value: Any) -> str:
 
 
 def _unpicklable(value: Any, error: Exception) -> str:
-    said = f"{type(error).__name__}: {error}".splitlines()[0][:120]
-    if "lambda" in said or "<locals>" in said:
+    error_text = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+    if "lambda" in error_text or "<locals>" in error_text:
         return "holds a function that was made on the spot"
-    return f"cannot be pickled ({type(value).__name__}, {said})"
+    return f"cannot be pickled ({type(value).__name__}, {error_text})"

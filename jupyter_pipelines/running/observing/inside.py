@@ -22,7 +22,7 @@ from jupyter_pipelines.running.observing.fingerprints import Budget, Print, fing
 from jupyter_pipelines.running.observing.sharing import shared_pairs
 
 SECONDS = 2.0
-"""How long looking at all names may take after one cell; what is left is told to be unknown."""
+"""How long looking at all names may take after one cell; the names that are left are reported as unknown."""
 
 _HISTORY = re.compile(r"_{1,3}|_i{0,3}\d*|_exit_code|_dh|_oh|_ih")
 _STAR = re.compile(r"^[ \t]*from[ \t]+([\w.]+)[ \t]+import[ \t]*\(?[ \t]*\*", re.MULTILINE)
@@ -85,18 +85,24 @@ class Observer:
         state, before = surroundings.State.now(), self._state
         values = dict(self._values())
         budget = Budget(SECONDS)
-        prints = {name: fingerprint(value, budget) for name, value in values.items()}
-        old, self._prints, self._state = self._prints, prints, state
+        snapshots = {name: fingerprint(value, budget) for name, value in values.items()}
+        old, self._prints, self._state = self._prints, snapshots, state
         return {
             "cell": cell,
-            "bound": [name for name, one in prints.items() if name not in old or old[name].id != one.id],
-            "changed": [name for name, one in prints.items() if name in old and _differs(old[name], one)],
-            "unknown": [name for name, one in prints.items() if one.digest is None and not one.stuck],
-            "deleted": [name for name in old if name not in prints],
-            "digests": {name: one.digest for name, one in prints.items() if name not in old or old[name] != one},
-            "kinds": {name: one.kind for name, one in prints.items()},
-            "stuck": {name: one.stuck for name, one in prints.items() if one.stuck},
-            "shared": shared_pairs({name: values[name] for name, one in prints.items() if one.kind == "value"}),
+            "bound": [name for name, snapshot in snapshots.items() if name not in old or old[name].id != snapshot.id],
+            "changed": [name for name, snapshot in snapshots.items() if name in old and _differs(old[name], snapshot)],
+            "unknown": [name for name, snapshot in snapshots.items() if snapshot.digest is None and not snapshot.stuck],
+            "deleted": [name for name in old if name not in snapshots],
+            "digests": {
+                name: snapshot.digest
+                for name, snapshot in snapshots.items()
+                if name not in old or old[name] != snapshot
+            },
+            "kinds": {name: snapshot.kind for name, snapshot in snapshots.items()},
+            "stuck": {name: snapshot.stuck for name, snapshot in snapshots.items() if snapshot.stuck},
+            "shared": shared_pairs(
+                {name: values[name] for name, snapshot in snapshots.items() if snapshot.kind == "value"}
+            ),
             "drew": state.drew(before),
             "states": state.random,
             "settings": state.changes(before),
@@ -111,9 +117,9 @@ class Observer:
         """Yield the modules of which the cell that just ended imports all, with the names that they give."""
         text = (self._namespace.get("In") or [""])[-1]
         for module in _STAR.findall(text) if isinstance(text, str) else ():
-            known = sys.modules.get(module)
-            public = [name for name in vars(known) if not name.startswith("_")] if known is not None else []
-            yield module, [str(name) for name in getattr(known, "__all__", public)]
+            imported = sys.modules.get(module)
+            public = [name for name in vars(imported) if not name.startswith("_")] if imported is not None else []
+            yield module, [str(name) for name in getattr(imported, "__all__", public)]
 
     def _values(self) -> Iterator[tuple[str, Any]]:
         for name, value in list(self._namespace.items()):
@@ -122,8 +128,8 @@ class Observer:
 
 
 def _differs(before: Print, now: Print) -> bool:
-    known = before.digest is not None and now.digest is not None
-    return known and before.id == now.id and before.digest != now.digest
+    are_known = before.digest is not None and now.digest is not None
+    return are_known and before.id == now.id and before.digest != now.digest
 
 
 def _is_history(name: str) -> bool:

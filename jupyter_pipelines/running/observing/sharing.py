@@ -1,4 +1,4 @@
-"""Which names lead to one object that may change: aliases, views, members of the same container."""
+"""Find names that lead to the same mutable object: aliases, views, members of the same container."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PLAIN = (*_DATA, *_CODE)
 
 
 def shared_pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the pairs of names behind which one object lies that may change."""
+    """Return the pairs of names that lead to the same mutable object."""
     holders: dict[int, list[str]] = {}
     for name, value in values.items():
         for key in reachable(value):
@@ -27,18 +27,18 @@ def shared_pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def reachable(value: Any) -> set[int]:
     """Return the ids of the objects that may change and that `value` leads to."""
-    found: set[int] = set()
+    mutable_ids: set[int] = set()
     seen: set[int] = set()
     waiting = [value]
     while waiting and len(seen) < MOST_OBJECTS:
-        one = waiting.pop()
-        if isinstance(one, _PLAIN) or id(one) in seen:
+        node = waiting.pop()
+        if isinstance(node, _PLAIN) or id(node) in seen:
             continue
-        seen.add(id(one))
-        if not isinstance(one, tuple | frozenset):
-            found.add(id(_owner(one)))
-        waiting.extend(_members(one))
-    return found
+        seen.add(id(node))
+        if not isinstance(node, tuple | frozenset):
+            mutable_ids.add(id(_owner(node)))
+        waiting.extend(_members(node))
+    return mutable_ids
 
 
 def _owner(value: Any) -> Any:

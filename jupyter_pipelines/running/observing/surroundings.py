@@ -1,4 +1,4 @@
-"""The state of a process that no name shows: random numbers, settings, environment, working directory."""
+"""Global state of a process, which no name holds: random numbers, settings, environment, working directory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IGNORED = ("backend", "JPY_", "PYDEVD", "PYTEST_", "COLUMNS", "LINES", "KMP_", 
 
 @dataclass(slots=True)
 class State:
-    """The state of the process at one moment.
+    """The global state of the process at one moment.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class State:
     @classmethod
     def now(cls) -> State:
         """Return the state at this moment."""
-        settings = {name: found for name, read in _READERS.items() if (found := _safely(read)) is not None}
+        settings = {name: options for name, read in _READERS.items() if (options := _safely(read)) is not None}
         return cls(random=_random(), settings=settings, figures=_figures())
 
     def drew(self, before: State) -> list[str]:
@@ -48,25 +48,27 @@ class State:
         return [name for name, state in self.random.items() if start.get(name) not in (None, state)]
 
     def changes(self, before: State) -> dict[str, dict[str, Any]]:
-        """Return the settings that have changed since; what just came to be with an import is no change."""
-        found = {}
+        """Return the settings that have changed since; settings that appeared with an import are no change."""
+        changed_settings = {}
         for name, now in self.settings.items():
             old = before.settings.get(name)
-            changed = {} if old is None else {key: one for key, one in now.items() if old.get(key, _NONE) != one}
+            changed = (
+                {} if old is None else {key: setting for key, setting in now.items() if old.get(key, _NONE) != setting}
+            )
             if changed:
-                found[name] = changed
-        return found
+                changed_settings[name] = changed
+        return changed_settings
 
 
 _NONE = object()
 
 
 def _random() -> dict[str, str]:
-    found = {"random": _digest(random.getstate())}
+    digests = {"random": _digest(random.getstate())}
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
-        found["numpy"] = _digest(numpy.get_state())
-    return found
+        digests["numpy"] = _digest(numpy.get_state())
+    return digests
 
 
 def _digest(value: Any) -> str:
@@ -80,17 +82,17 @@ def _figures() -> int:
 
 def _safely(read: Callable[[], Mapping[str, Any] | None]) -> dict[str, Any] | None:
     try:
-        found = read()
+        options = read()
     except Exception:  # noqa: BLE001 - other people's settings; without them there is less to say
         return None
-    if found is None:
+    if options is None:
         return None
-    return {str(key): one for key, one in found.items() if not str(key).startswith(_IGNORED)}
+    return {str(key): option for key, option in options.items() if not str(key).startswith(_IGNORED)}
 
 
 def _matplotlib() -> Mapping[str, Any] | None:
     module = sys.modules.get("matplotlib")
-    return None if module is None else {key: repr(one) for key, one in dict.items(module.rcParams)}
+    return None if module is None else {key: repr(parameter) for key, parameter in dict.items(module.rcParams)}
 
 
 def _pandas() -> Mapping[str, Any] | None:
@@ -99,17 +101,19 @@ def _pandas() -> Mapping[str, Any] | None:
 
 
 def _flat(options: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for key, one in options.items():
-        found += _flat(one, f"{prefix}{key}.") if isinstance(one, dict) else [(f"{prefix}{key}", repr(one))]
-    return found
+    flattened: list[tuple[str, str]] = []
+    for key, option in options.items():
+        flattened += (
+            _flat(option, f"{prefix}{key}.") if isinstance(option, dict) else [(f"{prefix}{key}", repr(option))]
+        )
+    return flattened
 
 
 def _numpy() -> Mapping[str, Any] | None:
     module = sys.modules.get("numpy")
     if module is None or not hasattr(module, "get_printoptions"):
         return None
-    return {key: repr(one) for key, one in module.get_printoptions().items()}
+    return {key: repr(option) for key, option in module.get_printoptions().items()}
 
 
 def _numpy_errors() -> Mapping[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Between values and bytes: which serializer holds a value, saving and loading.
+"""Save and load values: choose the serializer for a value, write it, read it back.
 
 Runs inside the kernel of every step, so nothing here imports more than it needs, and no library is imported that the
 value itself has not brought along.
@@ -21,7 +21,7 @@ from jupyter_pipelines.storing.serializers.fitting import Saved, Serializer, Uns
 
 __all__ = ["Saved", "Serializer", "Unsuitable", "choose", "get", "load", "save"]
 BY_TYPE = ("json", "bytes", "npy", "arrow", "pickle")
-"""Asked in this order; the last one takes whatever can be pickled."""
+"""Tried in this order; the last serializer takes all that can be pickled."""
 
 
 def get(name: str) -> Serializer:
@@ -41,7 +41,7 @@ def choose(value: Any, format: str | None = None) -> Serializer:
     Raises
     ------
     NotStorable
-        The one asked for does not take values of this type (JP205).
+        The requested format does not take values of this type (JP205).
     """
     return next(_candidates(value, format, "value"))
 
@@ -105,7 +105,7 @@ def load(path: Path, format: str) -> Any:
 
 def _candidates(value: Any, format: str | None, name: str) -> Iterator[Serializer]:
     if format is None:
-        yield from (one for one in map(get, BY_TYPE) if one.accepts(value))
+        yield from (candidate for candidate in map(get, BY_TYPE) if candidate.accepts(value))
         return
     serializer = get(format)
     if not serializer.accepts(value):
@@ -143,8 +143,8 @@ def _refused(name: str, format: str, reason: str) -> Fault:
 def _failed(name: str, value: Any, format: str, error: Exception, notes: list[str]) -> Fault:
     from jupyter_pipelines.storing.serializers.tracing import culprit
 
-    path, found = culprit(value, name)
-    holds = "" if path == name else f": `{path}` is a {kind(found)}"
+    path, part = culprit(value, name)
+    holds = "" if path == name else f": `{path}` is a {kind(part)}"
     return Fault(
         code="JP205",
         message=f"the output `{name}` ({kind(value)}) cannot be stored{holds}",

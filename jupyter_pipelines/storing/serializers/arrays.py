@@ -30,7 +30,7 @@ class Npy:
         return type(value).__module__ == "numpy" and type(value).__name__ == "ndarray"
 
     def write(self, value: Any, file: BinaryIO) -> None:
-        """Write the array; one in neither C nor Fortran order is written in C order."""
+        """Write the array; an array in neither C nor Fortran order is written in C order."""
         import numpy as np
 
         _check(value.dtype)
@@ -45,7 +45,7 @@ class Npy:
             file.write(flat.view(np.uint8))
 
     def read(self, path: Path) -> Any:
-        """Return the array in `path`, writable; a large one is mapped, and what is written to it stays in memory."""
+        """Return the array in `path`, writable; a large array is mapped, and what is written to it stays in memory."""
         import numpy as np
 
         with path.open("rb") as file:
@@ -53,7 +53,7 @@ class Npy:
             if version == (1, 0) and mapped.is_mapped(status):
                 shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=_LARGEST_HEADER)
                 return _laid_over(mapped.memory(path), file.tell(), (shape[::-1] if fortran else shape, dtype), fortran)
-        # The limit on headers is for files from strangers; the bytes of this one were checked.
+        # The limit on headers is for files of unknown origin; the bytes of this one were checked.
         return np.load(path, allow_pickle=False, max_header_size=_LARGEST_HEADER)
 
 
@@ -66,7 +66,7 @@ def _write_head(array: Any, file: BinaryIO) -> bool:
     try:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
     except ValueError:
-        # Names of fields that the first version of the format has no letters or no room for.
+        # The names of fields are too long for version 1.0 of the format, or not Latin-1.
         return False
     return True
 
@@ -95,7 +95,7 @@ def _has_gaps(dtype: Any) -> bool:
 
 
 def _gaps_filled(array: Any) -> Any:
-    """Return the array with zeros between its fields, where there would be whatever the memory held before."""
+    """Return the array with zeros between its fields, where arbitrary memory would be otherwise."""
     import numpy as np
 
     dtype = array.dtype

@@ -1,4 +1,4 @@
-"""Columns as a data frame of pandas, without a copy where they lie at equal distances.
+"""Assemble columns into a pandas data frame, without a copy where they lie at equal distances in memory.
 
 pandas keeps columns of one type in one block, a table of two dimensions. Columns that were written one after the other
 into one file lie like the rows of such a table, so a block can be laid over them.
@@ -35,7 +35,7 @@ def _copied(values: list[Any], index: Any, labels: Any) -> Any:
     import pandas as pd
 
     # Numbered first: labels need not be unique, and a dict puts columns of one type side by side.
-    columns = {number: _typed(one, index) for number, one in enumerate(values)}
+    columns = {number: _typed(column, index) for number, column in enumerate(values)}
     frame = pd.DataFrame(columns, index=index, copy=len(values) > _MANY)
     frame.columns = labels
     return frame
@@ -52,16 +52,16 @@ def _blocks(values: list[Any]) -> list[tuple[Any, Any]]:
     """Return blocks, each with the numbers of its columns."""
     import numpy as np
 
-    found = []
+    blocks = []
     by_type: dict[Any, list[int]] = {}
-    for number, one in enumerate(values):
-        if isinstance(one, np.ndarray):
-            by_type.setdefault(one.dtype, []).append(number)
+    for number, column in enumerate(values):
+        if isinstance(column, np.ndarray):
+            by_type.setdefault(column.dtype, []).append(number)
         else:
-            found.append((one, np.array([number])))
+            blocks.append((column, np.array([number])))
     for numbers in by_type.values():
-        found += _blocks_of_one_type([values[number] for number in numbers], numbers)
-    return found
+        blocks += _blocks_of_one_type([values[number] for number in numbers], numbers)
+    return blocks
 
 
 def _blocks_of_one_type(arrays: list[Any], numbers: list[int]) -> list[tuple[Any, Any]]:
@@ -74,17 +74,19 @@ def _blocks_of_one_type(arrays: list[Any], numbers: list[int]) -> list[tuple[Any
 
 
 def _runs(addresses: list[int]) -> list[tuple[int, int]]:
-    """Return stretches, from where to before where, in which each address is as far from the one before."""
+    """Return half-open ranges of positions in which the addresses lie at equal distances."""
     runs: list[tuple[int, int]] = []
     first = 0
-    for at in range(1, len(addresses) + 1):
-        step = addresses[first + 1] - addresses[first] if first + 1 < at else None
-        whole = at < len(addresses) and (
-            addresses[at] > addresses[at - 1] if step is None else addresses[at] - addresses[at - 1] == step
+    for position in range(1, len(addresses) + 1):
+        step = addresses[first + 1] - addresses[first] if first + 1 < position else None
+        continues = position < len(addresses) and (
+            addresses[position] > addresses[position - 1]
+            if step is None
+            else addresses[position] - addresses[position - 1] == step
         )
-        if not whole:
-            runs.append((first, at))
-            first = at
+        if not continues:
+            runs.append((first, position))
+            first = position
     return runs
 
 
@@ -92,15 +94,15 @@ def _laid_over(arrays: list[Any]) -> Any:
     """Return arrays that lie at equal distances in one memory as one of two dimensions."""
     import numpy as np
 
-    one = arrays[0]
+    first = arrays[0]
     if len(arrays) == 1 or not _share(arrays):
-        return one.reshape(1, -1) if len(arrays) == 1 else np.array(arrays)
-    step = arrays[1].__array_interface__["data"][0] - one.__array_interface__["data"][0]
-    return np.lib.stride_tricks.as_strided(one, (len(arrays), len(one)), (step, one.itemsize), writeable=True)
+        return first.reshape(1, -1) if len(arrays) == 1 else np.array(arrays)
+    step = arrays[1].__array_interface__["data"][0] - first.__array_interface__["data"][0]
+    return np.lib.stride_tricks.as_strided(first, (len(arrays), len(first)), (step, first.itemsize), writeable=True)
 
 
 def _share(arrays: list[Any]) -> bool:
-    """Tell whether all arrays lie in the memory of the first one's owner, which outlives them then."""
+    """Tell whether all arrays lie in the memory that owns the first array, which outlives them then."""
     owner = arrays[0].base
     return owner is not None and all(_owner(array) is _owner(arrays[0]) for array in arrays)
 

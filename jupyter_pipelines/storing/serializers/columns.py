@@ -39,12 +39,12 @@ def encode(array: Any) -> tuple[Any, Spec]:
 
 
 class Ground:
-    """Memory that Arrow arrays lie in and that may be written to, though Arrow itself never does.
+    """The writable memory that read-only Arrow arrays lie in.
 
     Parameters
     ----------
     memory : mmap.mmap, bytearray or None
-        None where nobody knows who else looks at it; then what has to be writable is copied.
+        None where other users of the memory are unknown; then what has to be writable is copied.
     """
 
     def __init__(self, memory: Any = None) -> None:
@@ -112,7 +112,7 @@ def _encode_objects(values: Any) -> tuple[Any, Spec]:
     types = set(map(type, values.tolist()))
     null, types = _missing(values, types)
     if len(types) > 1:
-        names = ", ".join(sorted(one.__name__ for one in types)[:3])
+        names = ", ".join(sorted(object_type.__name__ for object_type in types)[:3])
         raise Unsuitable(f"it holds objects of several types ({names})")
     item = next(iter(types)).__name__ if types else "str"
     if types and next(iter(types)) not in _ITEMS:
@@ -124,9 +124,9 @@ def _missing(values: Any, types: set[type]) -> tuple[str, set[type]]:
     """Return which missing value the objects have, and the types of the others."""
     import numpy as np
 
-    floats = [one for one in values.tolist() if type(one) is float] if float in types else []
+    floats = [scalar for scalar in values.tolist() if type(scalar) is float] if float in types else []
     # Only the one object that NumPy calls nan comes back as itself.
-    if floats and type(None) not in types and {id(one) for one in floats} == {id(np.nan)}:
+    if floats and type(None) not in types and {id(number) for number in floats} == {id(np.nan)}:
         return "nan", types - {float}
     return "None", types - {type(None)}
 
@@ -307,8 +307,8 @@ def fold(codes: Any, values: Any) -> Any:
     import pyarrow as pa
 
     codes = np.asarray(codes)
-    gone = codes < 0
-    indices = pa.array(np.where(gone, 0, codes).astype(codes.dtype), mask=gone if gone.any() else None)
+    missing = codes < 0
+    indices = pa.array(np.where(missing, 0, codes).astype(codes.dtype), mask=missing if missing.any() else None)
     return pa.DictionaryArray.from_arrays(indices, values)
 
 

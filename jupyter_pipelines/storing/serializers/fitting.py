@@ -1,4 +1,4 @@
-"""What a serializer is, and what it says when a value does not fit."""
+"""The protocol of serializers, and the error for a value that a serializer does not support."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Serializer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """What saving a value came to.
+    """The result of saving a value.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Saved:
     bytes : int
         How many.
     mark : Mark
-        What the file looked like when it was finished: whoever finds it so knows its digest.
+        What the file looked like when it was finished: a file that still looks so has this digest.
     notes : tuple of str
         What the user should know, such as why a data frame was pickled.
     """
@@ -86,5 +86,9 @@ class Saved:
 
 def kind(value: Any) -> str:
     """Return the type of `value` in words, with its module unless it is built in."""
-    one = type(value)
-    return one.__qualname__ if one.__module__ == "builtins" else f"{one.__module__}.{one.__qualname__}"
+    value_type = type(value)
+    return (
+        value_type.__qualname__
+        if value_type.__module__ == "builtins"
+        else f"{value_type.__module__}.{value_type.__qualname__}"
+    )

@@ -32,7 +32,7 @@ class Arrow:
     suffix = ".arrow"
 
     def accepts(self, value: Any) -> bool:
-        """Tell whether `value` is one of these, and not of a class derived from it."""
+        """Tell whether `value` is of one of these classes, and not of a class derived from it."""
         return _library(value) is not None
 
     def write(self, value: Any, file: BinaryIO) -> None:
@@ -87,9 +87,9 @@ class Parquet:
 
 
 def _library(value: Any) -> str | None:
-    one = type(value)
-    library = one.__module__.partition(".")[0]
-    return library if one.__name__ in _TAKEN.get(library, ()) else None
+    value_type = type(value)
+    library = value_type.__module__.partition(".")[0]
+    return library if value_type.__name__ in _TAKEN.get(library, ()) else None
 
 
 def _table(value: Any) -> Any:
@@ -171,25 +171,25 @@ def _encoded(spec: dict[str, Any]) -> bytes:
 
 
 def _check_same(table: Any, back: Any) -> None:
-    for field, one, other in zip(table.schema, table.columns, back.columns, strict=True):
-        if not _same(whole(one), whole(other)):
+    for field, written, restored in zip(table.schema, table.columns, back.columns, strict=True):
+        if not _same(whole(written), whole(restored)):
             raise Unsuitable(f"Parquet cannot hold the column `{field.name}` ({field.type}) exactly")
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(left: Any, right: Any) -> bool:
     """Compare arrays as bits, since no NaN equals another."""
     import pyarrow as pa
 
-    if one.type != other.type or len(one) != len(other):
+    if left.type != right.type or len(left) != len(right):
         return False
-    if pa.types.is_dictionary(one.type):
-        return _same(one.indices, other.indices) and _same(one.dictionary, other.dictionary)
-    if pa.types.is_floating(one.type):
-        bits = {16: pa.uint16(), 32: pa.uint32(), 64: pa.uint64()}[one.type.bit_width]
-        return bool(one.view(bits).equals(other.view(bits)))
-    if pa.types.is_struct(one.type):
-        return one.is_valid().equals(other.is_valid()) and all(map(_same, one.flatten(), other.flatten()))
-    return bool(one.equals(other))
+    if pa.types.is_dictionary(left.type):
+        return _same(left.indices, right.indices) and _same(left.dictionary, right.dictionary)
+    if pa.types.is_floating(left.type):
+        bits = {16: pa.uint16(), 32: pa.uint32(), 64: pa.uint64()}[left.type.bit_width]
+        return bool(left.view(bits).equals(right.view(bits)))
+    if pa.types.is_struct(left.type):
+        return left.is_valid().equals(right.is_valid()) and all(map(_same, left.flatten(), right.flatten()))
+    return bool(left.equals(right))
 
 
 _ENCODERS: Mapping[str, Callable[[Any], Any]] = {

@@ -34,13 +34,13 @@ def encode_label(label: Any) -> Any:
     if label is None or type(label) in (str, bool, int, float):
         return label
     if type(label) is tuple:
-        return {"tuple": [encode_label(one) for one in label]}
+        return {"tuple": [encode_label(part) for part in label]}
     raise Unsuitable(f"the name {label!r} is of the type {kind(label)}")
 
 
 def decode_label(label: Any) -> Any:
     """Return the label that :func:`encode_label` described."""
-    return tuple(decode_label(one) for one in label["tuple"]) if isinstance(label, dict) else label
+    return tuple(decode_label(part) for part in label["tuple"]) if isinstance(label, dict) else label
 
 
 def encode_column(array: Any) -> tuple[Any, Spec]:
@@ -96,7 +96,7 @@ def decode_index(arrays: Sequence[Any], spec: Spec, ground: Ground) -> Any:
     if spec["index"] == "range":
         return pd.RangeIndex(spec["start"], spec["stop"], spec["step"], name=name)
     if spec["index"] == "labels":
-        return pd.Index(_objects([decode_label(one) for one in spec["values"]]), dtype=object, name=name)
+        return pd.Index(_objects([decode_label(label) for label in spec["values"]]), dtype=object, name=name)
     if spec["index"] == "multi":
         return _decode_multi(arrays, spec, ground)
     values = decode_column(arrays[0], spec["array"], ground)
@@ -105,7 +105,7 @@ def decode_index(arrays: Sequence[Any], spec: Spec, ground: Ground) -> Any:
 
 
 def encode_labels(index: Any) -> tuple[list[Any], Spec]:
-    """Return the names of columns: the same, but objects of several types are no obstacle, since there are few."""
+    """Encode the names of columns like :func:`encode_index`, but allow objects of several types."""
     if type(index).__name__ == "Index" and index.dtype == object:
         return [], {"index": "labels", "values": list(map(encode_label, index)), "name": encode_label(index.name)}
     return encode_index(index)
@@ -116,8 +116,8 @@ def _objects(items: list[Any]) -> Any:
 
     # Filled one by one, since NumPy would make a table of tuples.
     result = np.empty(len(items), dtype=object)
-    for at, item in enumerate(items):
-        result[at] = item
+    for position, item in enumerate(items):
+        result[position] = item
     return result
 
 
@@ -151,7 +151,7 @@ def _encode_multi(index: Any) -> tuple[list[Any], Spec]:
     arrays = [fold(codes, values) for codes, (values, _) in zip(index.codes, levels, strict=True)]
     spec = {
         "index": "multi",
-        "levels": [one for _, one in levels],
+        "levels": [level_spec for _, level_spec in levels],
         "names": [encode_label(name) for name in index.names],
         "sortorder": index.sortorder,
     }

@@ -1,4 +1,4 @@
-"""Stored files as memory: large ones are mapped, so that reading costs nothing until something is looked at.
+"""Stored files as memory: large files are mapped, so that reading costs nothing until a page is accessed.
 
 A map is private: what is written to it stays in this process, page by page, and never reaches the file; so a value in
 it can be changed like any other. The kernel knows which pages were written to, and can be asked.
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from jupyter_pipelines.storing import disks
 
 LEAST = 1 << 20
-"""Bytes from which a file is mapped; smaller ones are read faster."""
+"""Bytes from which a file is mapped; smaller files are read faster."""
 
 _PAGES = Path("/proc/self/smaps")
 _RANGE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ", re.MULTILINE)
@@ -66,7 +66,7 @@ def memory(path: Path) -> Any:
             del content[file.readinto(content) :]
             return content
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    _regions[:] = [one for one in _regions if one.holder() is not None]
+    _regions[:] = [region for region in _regions if region.holder() is not None]
     _regions.append(Region(weakref.ref(mapped), address_of(mapped), len(mapped)))
     return mapped
 
@@ -80,19 +80,21 @@ def address_of(memory: Any) -> int:
 
 def regions() -> tuple[Region, ...]:
     """Return what is mapped now."""
-    return tuple(one for one in _regions if one.holder() is not None)
+    return tuple(region for region in _regions if region.holder() is not None)
 
 
-def untouched(some: Iterable[Region]) -> set[Region]:
-    """Return those of some regions that nothing was written to since they were mapped, as far as the system says."""
+def untouched(candidates: Iterable[Region]) -> set[Region]:
+    """Return those of the candidate regions that the system reports as unwritten since they were mapped."""
     try:
         text = _PAGES.read_bytes()
     except OSError:
         return set()
     starts = list(_RANGE.finditer(text))
-    ends = [one.start() for one in starts[1:]] + [len(text)]
-    pages = [(int(one[1], 16), int(one[2], 16), text[one.end() : end]) for one, end in zip(starts, ends, strict=True)]
-    return {region for region in some if _is_untouched(region, pages)}
+    ends = [match.start() for match in starts[1:]] + [len(text)]
+    pages = [
+        (int(match[1], 16), int(match[2], 16), text[match.end() : end]) for match, end in zip(starts, ends, strict=True)
+    ]
+    return {region for region in candidates if _is_untouched(region, pages)}
 
 
 def _is_untouched(region: Region, pages: list[tuple[int, int, bytes]]) -> bool:

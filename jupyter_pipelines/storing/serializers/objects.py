@@ -1,4 +1,4 @@
-"""Whatever else Python can pickle: the last resort, because reading it runs code.
+"""Pickles: the last resort for values that no other serializer supports, because reading one runs code.
 
 Functions and classes of the notebook are pickled by value, so that a step can read what it has no code for. Pickles are
 made as repeatable as pickling is, so that a step that comes to the same result stores the same bytes: code carries
@@ -6,7 +6,7 @@ neither the file name of the kernel that compiled it nor its first line, and a c
 a random one. Not repeatable are sets of texts (their order depends on PYTHONHASHSEED) and which equal texts are one
 object.
 
-By the id a class is recognised, too: where the reading kernel has the very same class, that one is taken, so that
+By the id a class is recognised, too: where the reading kernel has the same class already, it is used, so that
 ``isinstance`` and members of an ``Enum`` mean what they say.
 """
 
@@ -59,7 +59,7 @@ class Pickle:
 
 
 class Joblib:
-    """The same by joblib, on request: for programs that expect its files."""
+    """Pickles made by joblib, on request: for programs that expect its files."""
 
     name = "joblib"
     suffix = ".joblib"
@@ -72,9 +72,9 @@ class Joblib:
         """Write the pickle, uncompressed."""
         import joblib
 
-        kept = _Kept(file)
-        joblib.dump(value, kept, protocol=PROTOCOL)
-        if kept.names_the_notebook:
+        watched_file = _Kept(file)
+        joblib.dump(value, watched_file, protocol=PROTOCOL)
+        if watched_file.names_the_notebook:
             raise Unsuitable("it has functions or classes of the notebook, which only the default format takes along")
 
     def read(self, path: Path) -> Any:
@@ -85,7 +85,7 @@ class Joblib:
 
 
 class _Kept(io.BufferedIOBase):
-    """Hands bytes on, and notices names of the notebook's own module among them."""
+    """A file that passes bytes on, and notices whether they name the notebook's own module."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -105,7 +105,7 @@ class _Kept(io.BufferedIOBase):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Takes classes that are there already instead of making them anew."""
+    """An unpickler that reuses classes of the notebook that exist already instead of making them anew."""
 
     def __init__(self, file: BinaryIO, buffers: list[memoryview]) -> None:
         super().__init__(file, buffers=buffers)
@@ -113,22 +113,26 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a pickle names; what cloudpickle makes classes with is replaced."""
-        found = super().find_class(module, name)
+        resolved = super().find_class(module, name)
         if module != "cloudpickle.cloudpickle":
-            return found
+            return resolved
         if name in ("_make_skeleton_class", "_make_skeleton_enum"):
-            return lambda *args: self._present_class(args) or found(*args)
+            return lambda *args: self._present_class(args) or resolved(*args)
         if name == "_class_setstate":
-            return lambda one, state: one if one in self._present else found(one, state)
-        return found
+            return lambda cls, state: cls if cls in self._present else resolved(cls, state)
+        return resolved
 
     def _present_class(self, args: tuple[Any, ...]) -> type | None:
         """Return the class that a skeleton with these arguments would become, if the notebook has defined it."""
-        one = getattr(sys.modules.get("__main__"), args[1], None)
-        if not isinstance(one, type) or one.__module__ != "__main__" or _id_of(one) != args[-2]:
+        notebook_class = getattr(sys.modules.get("__main__"), args[1], None)
+        if (
+            not isinstance(notebook_class, type)
+            or notebook_class.__module__ != "__main__"
+            or _id_of(notebook_class) != args[-2]
+        ):
             return None
-        self._present.add(one)
-        return one
+        self._present.add(notebook_class)
+        return notebook_class
 
 
 @functools.cache
@@ -192,33 +196,33 @@ def _tidied(reduced: Any) -> Any:
     return reduced
 
 
-def _give_id(one: type) -> None:
-    """Give a class of the notebook an id made of its content, where cloudpickle would draw a random one."""
+def _give_id(cls: type) -> None:
+    """Give a class of the notebook an id made of its content, where cloudpickle would draw a random id."""
     from cloudpickle import cloudpickle as inner
 
     by_class = getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", None)
     by_id = getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_ID", None)
     by_reference = getattr(inner, "_should_pickle_by_reference", None)
-    if by_class is None or by_id is None or by_reference is None or one in by_class or by_reference(one):
+    if by_class is None or by_id is None or by_reference is None or cls in by_class or by_reference(cls):
         return
     # A class that mentions itself is met again while its content is read; it needs some id by then.
-    by_class[one] = _PLACEHOLDER
+    by_class[cls] = _PLACEHOLDER
     try:
         content = io.BytesIO()
-        _pickler()(content).dump(one)
+        _pickler()(content).dump(cls)
     except BaseException:
-        del by_class[one]
+        del by_class[cls]
         raise
     name = hashlib.sha256(content.getvalue()).hexdigest()[:32]
-    by_class[one] = name
-    by_id.setdefault(name, one)
+    by_class[cls] = name
+    by_id.setdefault(name, cls)
 
 
-def _id_of(one: type) -> str:
+def _id_of(cls: type) -> str:
     from cloudpickle import cloudpickle as inner
 
     try:
-        _give_id(one)
-    except Exception:  # noqa: BLE001 - a class that cannot be pickled is not the one that was
+        _give_id(cls)
+    except Exception:  # noqa: BLE001 - a class that cannot be pickled is not the class that was stored
         return ""
-    return str(getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", {}).get(one, ""))
+    return str(getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", {}).get(cls, ""))

@@ -43,13 +43,16 @@ def encode(value: Any) -> tuple[Any, Spec]:
 
 
 def decode(table: Any, spec: Spec, ground: Ground) -> Any:
-    """Return what :func:`encode` was given; the caller may change it."""
+    """Return the frame, series or index that :func:`encode` was given; the caller may change it."""
     arrays = [whole(column) for column in table.columns]
     levels = width(spec["index"])
     index = decode_index(arrays[:levels], spec["index"], ground)
     if spec["type"] == "Index":
         return index
-    values = [decode_column(array, one, ground) for array, one in zip(arrays[levels:], spec["columns"], strict=True)]
+    values = [
+        decode_column(array, column_spec, ground)
+        for array, column_spec in zip(arrays[levels:], spec["columns"], strict=True)
+    ]
     if spec["type"] == "Series":
         return _decorate(_series(values[0], index, decode_label(spec["name"])), spec)
     labels = decode_index(unpack(table.schema.metadata[COLUMNS]), spec["labels"], Ground())
@@ -59,8 +62,13 @@ def decode(table: Any, spec: Spec, ground: Ground) -> Any:
 def _encode_frame(frame: Any) -> tuple[Any, Spec]:
     levels, index = encode_index(frame.index)
     labels, spec_of_labels = encode_labels(frame.columns)
-    columns = [_encode_at(frame.iloc[:, at], label) for at, label in enumerate(frame.columns)]
-    spec = {"type": "DataFrame", "index": index, "labels": spec_of_labels, "columns": [one for _, one in columns]}
+    columns = [_encode_at(frame.iloc[:, position], label) for position, label in enumerate(frame.columns)]
+    spec = {
+        "type": "DataFrame",
+        "index": index,
+        "labels": spec_of_labels,
+        "columns": [column_spec for _, column_spec in columns],
+    }
     names = [str(label) for label in frame.columns]
     table = _table(levels, [array for array, _ in columns], names)
     return table.replace_schema_metadata({COLUMNS: pack(labels)}), {**spec, **_extras(frame)}
@@ -111,10 +119,10 @@ def _unique(names: list[str]) -> list[str]:
     """Return the names with a number behind those that occur again; they are for people, labels are kept apart."""
     count: Counter[str] = Counter()
     taken = set(names)
-    for at, name in enumerate(names):
+    for position, name in enumerate(names):
         count[name] += 1
-        while count[name] > 1 and names[at] in taken:
-            names[at] = f"{name}.{count[name] - 1}"
-            count[name] += names[at] in taken
-        taken.add(names[at])
+        while count[name] > 1 and names[position] in taken:
+            names[position] = f"{name}.{count[name] - 1}"
+            count[name] += names[position] in taken
+        taken.add(names[position])
     return names

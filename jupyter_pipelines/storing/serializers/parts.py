@@ -1,7 +1,7 @@
-"""Pickles with their large buffers beside them, each where a processor wants it, so that they need not be copied.
+"""Pickles with out-of-band buffers, each aligned in memory, so that they need not be copied.
 
-Such a file begins with a word of its own, then comes whatever is pickled, piece by piece, then a table that says what
-each piece is, then where the table begins. What has no large buffers is a plain pickle.
+Such a file begins with a word of its own, then comes the pickle, piece by piece, then a table that says what each
+piece is, then where the table begins. What has no large buffers is a plain pickle.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STREAM, _BUFFER = 0, 1
 
 
 class Writer:
-    """What a pickler writes to. It is finished by :meth:`finish`.
+    """A file for a pickler that stores large buffers out of band. :meth:`finish` completes it.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Writer:
         return view.nbytes
 
     def take(self, buffer: pickle.PickleBuffer) -> bool:
-        """Take a buffer, or return True for one that the pickle had better hold itself."""
+        """Take a buffer, or return True for a buffer that belongs into the pickle itself."""
         try:
             view = buffer.raw()
         except BufferError:
@@ -134,9 +134,9 @@ class _Pieces(io.RawIOBase):
     def readinto(self, target: Any) -> int:
         if not self._pieces:
             return 0
-        wanted = memoryview(target).cast("B")
-        size = min(wanted.nbytes, self._pieces[0].nbytes)
-        wanted[:size] = self._pieces[0][:size]
+        buffer = memoryview(target).cast("B")
+        size = min(buffer.nbytes, self._pieces[0].nbytes)
+        buffer[:size] = self._pieces[0][:size]
         self._pieces[0] = self._pieces[0][size:]
         if not self._pieces[0].nbytes:
             del self._pieces[0]

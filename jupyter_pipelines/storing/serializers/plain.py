@@ -85,23 +85,23 @@ def is_plain(value: Any) -> bool:
         if not level:
             return True
         deeper: list[Any] = []
-        for one in level:
-            if not _look(one, seen, deeper):
+        for member in level:
+            if not _look(member, seen, deeper):
                 return False
         level = deeper
     return False
 
 
-def _look(one: Any, seen: set[int], deeper: list[Any]) -> bool:
-    """Tell whether `one` is plain by itself, and add what it holds to `deeper`."""
-    what = type(one)
-    if what in _ATOMS:
-        return what is not int or -_LARGEST_INT < one < _LARGEST_INT
-    if (what is not list and what is not dict) or id(one) in seen:
+def _look(value: Any, seen: set[int], deeper: list[Any]) -> bool:
+    """Tell whether `value` is plain by itself, and add what it holds to `deeper`."""
+    value_type = type(value)
+    if value_type in _ATOMS:
+        return value_type is not int or -_LARGEST_INT < value < _LARGEST_INT
+    if (value_type is not list and value_type is not dict) or id(value) in seen:
         return False
-    seen.add(id(one))
-    if what is list:
-        deeper.extend(one)
+    seen.add(id(value))
+    if value_type is list:
+        deeper.extend(value)
         return True
-    deeper.extend(one.values())
-    return all(type(key) is str for key in one)
+    deeper.extend(value.values())
+    return all(type(key) is str for key in value)

@@ -1,4 +1,4 @@
-"""Finds the part of a value that cannot be pickled, and says how one gets there."""
+"""Pickle diagnosis: find the part of a value that cannot be pickled, and the path to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WIDEST = 1000
 
 
 class _Nowhere:
-    """A file that keeps nothing."""
+    """A file that discards what is written to it."""
 
     def write(self, data: Any) -> int:
         return len(data)
@@ -33,29 +33,32 @@ def culprit(value: Any, name: str) -> tuple[str, Any]:
     Returns
     -------
     path : str
-        As one would write it in Python: ``model.callbacks[2].fh``.
+        As it is written in Python: ``model.callbacks[2].fh``.
     part : object
         What is there.
     """
     path, part = name, value
     seen = {id(value)}
     for _ in range(_DEEPEST):
-        found = next(((step, one) for step, one in _parts(part) if id(one) not in seen and not _pickles(one)), None)
-        if found is None:
+        unpicklable_child = next(
+            ((accessor, child) for accessor, child in _parts(part) if id(child) not in seen and not _pickles(child)),
+            None,
+        )
+        if unpicklable_child is None:
             break
-        path, part = path + found[0], found[1]
+        path, part = path + unpicklable_child[0], unpicklable_child[1]
         seen.add(id(part))
     return path, part
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what `value` directly holds, each with how one writes the way there."""
+    """Yield what `value` directly holds, each with the Python expression that leads there."""
     if isinstance(value, dict):
-        yield from _first((f"[{_shown(key)}]", one) for key, one in list(value.items())[:_WIDEST])
+        yield from _first((f"[{_shown(key)}]", member) for key, member in list(value.items())[:_WIDEST])
     elif isinstance(value, list | tuple):
-        yield from ((f"[{number}]", one) for number, one in enumerate(value[:_WIDEST]))
+        yield from ((f"[{number}]", element) for number, element in enumerate(value[:_WIDEST]))
     elif isinstance(value, set | frozenset):
-        yield from _first((f" (its element {_shown(one)})", one) for one in value)
+        yield from _first((f" (its element {_shown(element)})", element) for element in value)
     yield from _attributes(value)
 
 
@@ -65,18 +68,18 @@ def _first(parts: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the attributes that pickling would look at, and the variables that a function holds on to."""
+    """Yield the attributes that pickling reads, and the variables that a function refers to."""
     if isinstance(value, types.FunctionType):
-        yield from ((f" (its variable {name})", one) for name, one in _variables(value).items())
+        yield from ((f" (its variable {name})", variable) for name, variable in _variables(value).items())
     own = getattr(value, "__dict__", None)
     if isinstance(own, dict) and not isinstance(value, type):
-        yield from ((f".{name}", one) for name, one in list(own.items())[:_WIDEST])
+        yield from ((f".{name}", attribute) for name, attribute in list(own.items())[:_WIDEST])
     yield from _slots(value)
 
 
 def _slots(value: Any) -> Iterator[tuple[str, Any]]:
-    for one in type(value).__mro__:
-        slots = one.__dict__.get("__slots__", ())
+    for cls in type(value).__mro__:
+        slots = cls.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else tuple(slots):
             if not name.startswith("__") and hasattr(value, name):
                 yield f".{name}", getattr(value, name)
@@ -85,11 +88,11 @@ def _slots(value: Any) -> Iterator[tuple[str, Any]]:
 def _variables(function: types.FunctionType) -> dict[str, Any]:
     """Return what a function takes from outside itself: pickling it by value takes that along."""
     code, cells = function.__code__, function.__closure__ or ()
-    found = {name: function.__globals__[name] for name in code.co_names if name in function.__globals__}
+    variables = {name: function.__globals__[name] for name in code.co_names if name in function.__globals__}
     for name, cell in zip(code.co_freevars, cells, strict=False):
         with contextlib.suppress(ValueError):  # an empty cell
-            found[name] = cell.cell_contents
-    return found
+            variables[name] = cell.cell_contents
+    return variables
 
 
 def _pickles(value: Any) -> bool:

@@ -1,1 +1,1 @@
-"""Records for a team: who computes what, and what there is, in a PostgreSQL database beside the store."""
+"""A team's leases and list of records in a PostgreSQL database beside the store."""

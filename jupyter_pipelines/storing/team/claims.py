@@ -1,6 +1,6 @@
-"""Who of a team computes what: rows that one of them can take.
+"""Leases of a team: rows of a table, each of which only one process can take.
 
-The clock is the database's: nobody loses a claim because a machine's clock is wrong.
+The clock is the database's: no process loses a claim because a machine's clock is wrong.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jupyter_pipelines.storing.team.database import Database
 
 logger = logging.getLogger(__name__)
 _UNTIL = "clock_timestamp() + make_interval(secs => :counts)"
-# A number is drawn while the row is held: no later grant of a key has a smaller one, even after rows were removed.
+# A number is drawn while the row is held: no later grant of a key has a smaller number, even after rows were removed.
 _CLAIM = f"""
 INSERT INTO jupyter_pipelines_claims AS c VALUES
     (:store, :key, nextval('jupyter_pipelines_grants'), :owner, {_UNTIL})
@@ -45,18 +45,18 @@ class TeamClaims(Claims):
         self._store = store
 
     def claim(self, key: str) -> int | None:
-        """Return the number of a claim of `key`; None if somebody else has it, 0 where nobody can have one."""
+        """Return the number of a claim of `key`; None if another process has it, 0 where claims are impossible."""
         rows = self._ask(_CLAIM, key, owner=json.dumps(Owner.current().to_dict()), counts=COUNTS)
         if rows is None:
             return 0
         return int(rows[0][0]) if rows else None
 
     def renew(self, key: str, number: int) -> None:
-        """Say that a claim still counts; one that somebody else has taken since stays theirs."""
+        """Renew a claim; a claim that another process has taken since stays as it is."""
         self._ask(_RENEW, key, number=number, counts=COUNTS)
 
     def leave(self, key: str, number: int) -> None:
-        """Say that a claim counts no more."""
+        """Give up a claim."""
         self._ask(_LEAVE, key, number=number)
 
     def last(self, key: str) -> int:

@@ -1,4 +1,4 @@
-"""The database of a team: opened, brought up to date, and asked; what goes wrong is said in words for users."""
+"""The database of a team: connections, migrations, queries, and error messages for users."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERSIONS = "jupyter_pipelines_version"
 NEWEST = 1
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _LOCK = 7_240_113_905
-"""Of PostgreSQL's advisory locks the one that is held while tables are made."""
+"""The PostgreSQL advisory lock that is held while tables are made."""
 _CONNECT_SECONDS = 10
 _ANSWER_MS = 30_000
 
@@ -66,7 +66,7 @@ class Database:
         return self._url.set(drivername="postgresql").render_as_string(hide_password=True)
 
     def ask(self, query: str, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Do something in a transaction of its own and return the rows.
+        """Execute a statement in a transaction of its own and return the rows.
 
         Raises
         ------
@@ -76,11 +76,11 @@ class Database:
         from sqlalchemy import text
 
         with self._connected().begin() as connection:
-            found = connection.execute(text(query), values)
-            return list(found.all()) if found.returns_rows else []
+            cursor = connection.execute(text(query), values)
+            return list(cursor.all()) if cursor.returns_rows else []
 
     def prepare(self) -> None:
-        """Make the tables, or bring them up to date; one process at a time does."""
+        """Make the tables, or bring them up to date; only one process at a time does so."""
         with self._connected().begin() as connection:
             if self._version(connection) == NEWEST:
                 return
@@ -88,17 +88,17 @@ class Database:
             from sqlalchemy import text
 
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            # Whoever held the lock before may have done it.
+            # The process that held the lock before may have done it.
             if self._version(connection) < NEWEST:
                 _upgrade(connection)
 
     def unusable(self, error: Exception) -> StoreError:
         """Return the error to raise when the database refuses."""
-        said = str(getattr(error, "orig", None) or error).strip().splitlines()
+        lines = str(getattr(error, "orig", None) or error).strip().splitlines()
         return _fault(
-            f"the database `{self.name}` cannot be used: {said[0] if said else type(error).__name__}",
+            f"the database `{self.name}` cannot be used: {lines[0] if lines else type(error).__name__}",
             f"see that it runs and lets you in, correct {VARIABLE}, or unset it to do without",
-            tuple(said[1:4]),
+            tuple(lines[1:4]),
         )
 
     def close(self) -> None:
@@ -113,10 +113,16 @@ class Database:
 
         if not inspect(connection).has_table(VERSIONS):
             return 0
-        found = connection.execute(text(f"SELECT version_num FROM {VERSIONS}")).scalar()  # noqa: S608
-        version = int(found) if found and str(found).isdigit() else NEWEST + 1 if found else 0
+        stored_version = connection.execute(text(f"SELECT version_num FROM {VERSIONS}")).scalar()  # noqa: S608
+        version = (
+            int(stored_version)
+            if stored_version and str(stored_version).isdigit()
+            else NEWEST + 1
+            if stored_version
+            else 0
+        )
         if version > NEWEST:
-            raise StoreError(_too_new(self.name, str(found)))
+            raise StoreError(_too_new(self.name, str(stored_version)))
         return version
 
     def _connected(self) -> Engine:
@@ -178,10 +184,10 @@ def _fault(message: str, suggestion: str, notes: tuple[str, ...] = ()) -> StoreE
     return StoreError(Fault(code="JP415", message=message, suggestion=suggestion, notes=notes))
 
 
-def _too_new(name: str, found: str) -> Fault:
+def _too_new(name: str, stored_version: str) -> Fault:
     return Fault(
         code="JP406",
         message=f"a newer version of jupyter-pipelines has changed the tables of the database `{name}`",
         suggestion=f"update: pip install -U 'jupyter-pipelines[team]', or unset {VARIABLE} to do without",
-        notes=(f"its tables are of version {found}, this version knows them up to {NEWEST}",),
+        notes=(f"its tables are of version {stored_version}, this version knows them up to {NEWEST}",),
     )

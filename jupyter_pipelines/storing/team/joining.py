@@ -1,4 +1,4 @@
-"""Makes a store part of a team's, where the user names a database."""
+"""Attach a store to the database of a team."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def join(store: Store, url: str) -> None:
-    """Let the database at `url` say who computes what in `store`, and what there is.
+    """Let `store` take its leases and its list of records from the database at `url`.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def join(store: Store, url: str) -> None:
 
 
 def name_of(url: str) -> str:
-    """Return what the database calls the store at `url`: the same on every machine that names it alike."""
+    """Return what the database calls the store at `url`: the same on every machine that uses the same URL."""
     parts = urlsplit(url)
     if parts.scheme in ("", "shared", "file"):
         return os.path.realpath(unquote(parts.path) if parts.scheme else url)

@@ -1,4 +1,4 @@
-"""What a team has computed, listed for everybody."""
+"""The list of a team's records in its database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WHERE store = :store AND step = ANY(:steps) AND (CAST(:notebook AS TEXT) IS NULL
 
 
 class TeamListing:
-    """The records of a store, listed in a database; one that is away is done without.
+    """The records of a store, listed in a database; an unreachable database is ignored.
 
     Parameters
     ----------
@@ -33,7 +33,8 @@ class TeamListing:
     store : str
         What the database calls the store.
     forgets : bool
-        Whether a record that is not used here is there for nobody: not where each has a front, and people to trust.
+        Whether a record that is not used here is of no use to others either: not where each user has a local cache and
+        keys of their own to trust.
     """
 
     def __init__(self, database: Database, store: str, *, forgets: bool) -> None:
@@ -44,8 +45,14 @@ class TeamListing:
     def add(self, records: Sequence[StepRecord]) -> None:
         """Note that there are these records."""
         rows = [
-            {"store": self._store, "key": one.key, "step": one.step, "notebook": one.notebook, "created": one.created}
-            for one in sorted(records, key=lambda one: one.key)
+            {
+                "store": self._store,
+                "key": record.key,
+                "step": record.step,
+                "notebook": record.notebook,
+                "created": record.created,
+            }
+            for record in sorted(records, key=lambda record: record.key)
         ]
         if rows:
             self._ask(_ADD, rows)

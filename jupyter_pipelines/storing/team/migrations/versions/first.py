@@ -1,4 +1,4 @@
-"""The first tables: records, and who computes what."""
+"""The first tables: records and claims."""
 
 from __future__ import annotations
 
