@@ -71,7 +71,7 @@ bench: $(VENV)/.dev ## Measure beside papermill, Ploomber, DVC, Snakemake and Me
 	$(BIN)/python -m benchmarks $(ARGS)
 
 pictures: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system ## Take the screenshots of the documentation afresh, in a real browser
-	JUPYTER_PIPELINES_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/browser/test_journey.py
+	JUPYTER_PIPELINES_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/browser/test_first_session.py
 
 docs: $(VENV)/.dev ## Build the documentation afresh; a warning fails
 	$(BIN)/sphinx-build -W --keep-going --fresh-env -b html docs docs/_build/html

@@ -1,1 +1,1 @@
-"""Measures this project beside its peers, on the same work: ``make bench``."""
+"""Benchmarks: this project and its peers on the same workloads (``make bench``)."""

@@ -1,4 +1,4 @@
-"""A virtual environment per peer, byte-compiled, and what a command sees of the machine."""
+"""A byte-compiled virtual environment per peer, and the environment variables of commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from benchmarks.measuring import run
+from benchmarks.measurement import run
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -27,23 +27,23 @@ _SHARED = (
     *("ipykernel", "ipython", "jupyter_client", "jupyter_core", "matplotlib", "nbclient", "nbformat", "numpy"),
     *("pandas", "papermill", "pyzmq", "scikit-learn", "scipy", "tornado", "traitlets"),
 )
-"""Packages that peers get in the very version that we run with: what differs is the tool."""
+"""Packages that peers get in the same version as our own tool, so that only the tools differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """Another tool, and how to get it.
+class PeerTool:
+    """Another tool, and its installation.
 
     Parameters
     ----------
     name : str
-        What its environment is called.
+        The name of its environment.
     package : str
-        What it is called among packages.
+        The name of its package.
     requirements : tuple of str
-        What is installed.
+        The requirements that are installed.
     warm : str
-        Modules that are imported before anything is timed: the disk is read once, and caches are built.
+        Modules that are imported before the first measurement, to warm the disk cache and the caches of the tool.
     """
 
     name: str
@@ -52,38 +52,38 @@ class Peer:
     warm: str
 
 
-_STEPS = "ipykernel.kernelapp"
-_HEAVY = "pandas, sklearn.linear_model, matplotlib.pyplot"
+_KERNEL_IMPORTS = "ipykernel.kernelapp"
+_HEAVY_IMPORTS = "pandas, sklearn.linear_model, matplotlib.pyplot"
 
 PEERS = {
-    one.name: one
-    for one in (
-        Peer(
+    peer.name: peer
+    for peer in (
+        PeerTool(
             name="papermill",
             package="papermill",
             requirements=("papermill", "ipykernel", "pandas", "scikit-learn", "matplotlib"),
-            warm=f"papermill, {_STEPS}, {_HEAVY}",
+            warm=f"papermill, {_KERNEL_IMPORTS}, {_HEAVY_IMPORTS}",
         ),
-        Peer(
+        PeerTool(
             name="ploomber",
             package="ploomber",
             requirements=("ploomber==0.23.3", "papermill", "ipykernel"),
-            warm=f"ploomber, {_STEPS}",
+            warm=f"ploomber, {_KERNEL_IMPORTS}",
         ),
-        Peer(
+        PeerTool(
             name="dvc",
             package="dvc",
             requirements=("dvc==3.67.1", "papermill", "ipykernel"),
-            warm=f"dvc.repo, dvc.cli, papermill, {_STEPS}",
+            warm=f"dvc.repo, dvc.cli, papermill, {_KERNEL_IMPORTS}",
         ),
-        Peer(name="snakemake", package="snakemake", requirements=("snakemake==9.27.1",), warm="snakemake.cli"),
-        Peer(name="metaflow", package="metaflow", requirements=("metaflow==2.19.39",), warm="metaflow"),
+        PeerTool(name="snakemake", package="snakemake", requirements=("snakemake==9.27.1",), warm="snakemake.cli"),
+        PeerTool(name="metaflow", package="metaflow", requirements=("metaflow==2.19.39",), warm="metaflow"),
     )
 }
 
 
 def python(name: str) -> Path:
-    """Return the interpreter of the environment `name`; ours is the one that runs this."""
+    """Return the interpreter of the environment `name`; our own tool uses the running interpreter."""
     return Path(sys.executable) if name == OURS else FOLDER / name / "bin" / "python"
 
 
@@ -93,7 +93,7 @@ def program(name: str, command: str) -> str:
 
 
 def variables(name: str) -> dict[str, str]:
-    """Return the environment of a command of `name`: a home of its own, nobody's settings, no telemetry."""
+    """Return the environment variables of a command of `name`: an empty home folder, no user settings, no telemetry."""
     home = FOLDER / "home"
     home.mkdir(parents=True, exist_ok=True)
     return {
@@ -109,28 +109,28 @@ def variables(name: str) -> dict[str, str]:
     }
 
 
-def provide(names: Mapping[str, None], say: Callable[[str], None]) -> None:
-    """Make the environments `names`, where they are missing or out of date, and byte-compile all of them.
+def install(names: Mapping[str, None], log: Callable[[str], None]) -> None:
+    """Install the environments `names` where they are missing or outdated, and byte-compile all of them.
 
     Raises
     ------
     BenchmarkFailed
-        Something cannot be installed.
+        A package cannot be installed.
     """
     for name in names:
         if name != OURS and not _is_up_to_date(PEERS[name]):
-            say(f"installing {name} into {FOLDER.relative_to(ROOT)}/{name}")
+            log(f"installing {name} into {FOLDER.relative_to(ROOT)}/{name}")
             _install(PEERS[name])
-        say(f"byte-compiling {name}")
+        log(f"byte-compiling {name}")
         byte_compile(name)
-        modules = PEERS[name].warm if name in PEERS else f"papermill, {_STEPS}, {_HEAVY}"
+        modules = PEERS[name].warm if name in PEERS else f"papermill, {_KERNEL_IMPORTS}, {_HEAVY_IMPORTS}"
         run([str(python(name)), "-c", f"import {modules}"], ROOT, variables(name))
 
 
 def byte_compile(name: str) -> None:
-    """Compile whatever is not compiled: with it missing, every start of every tool would compile it again."""
+    """Compile all modules that are not compiled yet; otherwise each start of a tool would compile them again."""
     library = python(name).parents[1] / "lib"
-    # Some packages ship templates that are no Python; what cannot be compiled is compiled by nobody.
+    # Some packages ship templates that are not Python code: errors are ignored.
     subprocess.run(
         [python(name), "-m", "compileall", "-q", "-j0", library],
         env=variables(name),
@@ -144,13 +144,13 @@ def byte_compile(name: str) -> None:
 
 @cache
 def version(name: str, package: str = "") -> str:
-    """Return the tool of the environment `name`, or another package in it, with its version."""
+    """Return name and version of the tool of the environment `name`, or of another package in it."""
     package = package or (PEERS[name].package if name in PEERS else "jupyter-pipelines")
     code = f"import importlib.metadata as m; print(m.version({package!r}))"
     return f"{package} {run([str(python(name)), '-c', code], ROOT, variables(name)).strip()}"
 
 
-def _specification(peer: Peer) -> str:
+def _specification(peer: PeerTool) -> str:
     return "\n".join((sys.version, *peer.requirements, *_constraints()))
 
 
@@ -162,19 +162,19 @@ def _constraints() -> list[str]:
     return pins
 
 
-def _is_up_to_date(peer: Peer) -> bool:
+def _is_up_to_date(peer: PeerTool) -> bool:
     stamp = FOLDER / peer.name / _STAMP
     return stamp.exists() and stamp.read_text(encoding="utf-8") == _specification(peer)
 
 
-def _install(peer: Peer) -> None:
+def _install(peer: PeerTool) -> None:
     folder = FOLDER / peer.name
     shutil.rmtree(folder, ignore_errors=True)
-    surroundings = {key: value for key, value in os.environ.items() if not re.match("PYTHON|VIRTUAL_ENV", key)}
+    environment = {key: value for key, value in os.environ.items() if not re.match("PYTHON|VIRTUAL_ENV", key)}
     FOLDER.mkdir(parents=True, exist_ok=True)
     pins = FOLDER / "constraints.txt"
     pins.write_text("\n".join(_constraints()), encoding="utf-8")
-    run([sys.executable, "-m", "venv", str(folder)], ROOT, surroundings)
+    run([sys.executable, "-m", "venv", str(folder)], ROOT, environment)
     pip = [str(python(peer.name)), "-m", "pip", "install", "--quiet", "--constraint", str(pins)]
-    run([*pip, *peer.requirements], ROOT, surroundings)
+    run([*pip, *peer.requirements], ROOT, environment)
     (folder / _STAMP).write_text(_specification(peer), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What was measured, as it is kept: the last rounds of every entrant of every workload, and where they come from."""
+"""The saved results: the last rounds of each competitor in each workload, and their origin."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import Measurement
-from benchmarks.workloads import Choice, Column
+from benchmarks.measurement import RunMeasurement
+from benchmarks.workloads import RoundChoice, TimeColumn
 
 FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Where rounds come from.
+class SeriesOrigin:
+    """The origin of a series of rounds.
 
     Parameters
     ----------
     run : str
-        When the bench was started, ISO 8601.
+        When the benchmark run was started, ISO 8601.
     commit : str
-        What was measured; ends with ``+`` when there were changes beyond it.
+        The commit that was measured; ends with ``+`` when there were uncommitted changes.
     version : str
         The tool and its version.
     machine : str
@@ -41,109 +41,114 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """Seconds."""
+class RoundCost:
+    """Wall time and CPU time of a round, in seconds."""
 
     wall: float
     cpu: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """The rounds of one entrant in one workload.
+class RoundSeries:
+    """The rounds of a competitor in a workload.
 
     Parameters
     ----------
-    origin : Origin
+    origin : SeriesOrigin
         Where they come from.
-    rounds : tuple of Measurement
-        Those that went well.
+    rounds : tuple of RunMeasurement
+        The rounds that succeeded.
     failures : int
-        How often a peer failed and was given another try.
+        How often a peer failed and was retried.
     """
 
-    origin: Origin
-    rounds: tuple[Measurement, ...]
+    origin: SeriesOrigin
+    rounds: tuple[RunMeasurement, ...]
     failures: int = 0
 
-    def cost(self, choice: Choice = "median") -> Cost:
-        """Return what one round costs."""
-        return Cost(wall=chosen(self.values("wall"), choice), cpu=chosen(self.values("cpu"), choice))
+    def cost(self, choice: RoundChoice = "median") -> RoundCost:
+        """Return the time of a round."""
+        return RoundCost(wall=select_value(self.values("wall"), choice), cpu=select_value(self.values("cpu"), choice))
 
-    def values(self, column: Column) -> list[float]:
-        """Return one column of every round."""
-        return [getattr(one, column) for one in self.rounds]
+    def values(self, column: TimeColumn) -> list[float]:
+        """Return the values of a column in all rounds."""
+        return [getattr(measurement, column) for measurement in self.rounds]
 
-    def figure(self, name: str, choice: Choice = "median") -> float | None:
-        """Return what the command timed itself under `name`; None where it did not."""
-        found = [one.figures[name] for one in self.rounds if name in one.figures]
-        return chosen(found, choice) if found else None
+    def figure(self, name: str, choice: RoundChoice = "median") -> float | None:
+        """Return the figure `name` that the command measured itself, or None."""
+        figures = [measurement.figures[name] for measurement in self.rounds if name in measurement.figures]
+        return select_value(figures, choice) if figures else None
 
     def foreign(self) -> float | None:
-        """Return the cores that others kept busy, in the median round."""
-        found = [one.foreign for one in self.rounds if one.foreign is not None]
-        return statistics.median(found) if found else None
+        """Return the cores that other programs kept busy, in the median round."""
+        loads = [measurement.foreign for measurement in self.rounds if measurement.foreign is not None]
+        return statistics.median(loads) if loads else None
 
 
 @dataclass(slots=True, kw_only=True)
-class Results:
-    """Series by workload and entrant."""
+class BenchmarkResults:
+    """Series of rounds by workload and competitor."""
 
-    series: dict[str, dict[str, Series]] = field(default_factory=dict)
+    series: dict[str, dict[str, RoundSeries]] = field(default_factory=dict)
 
-    def put(self, workload: str, entrant: str, series: Series) -> None:
-        """Keep the rounds of one entrant, in place of those that were there."""
-        self.series.setdefault(workload, {})[entrant] = series
+    def put(self, workload: str, competitor: str, series: RoundSeries) -> None:
+        """Store the rounds of a competitor, in place of its earlier rounds."""
+        self.series.setdefault(workload, {})[competitor] = series
 
-    def of(self, workload: str) -> Mapping[str, Series]:
-        """Return what is known of a workload."""
+    def of(self, workload: str) -> Mapping[str, RoundSeries]:
+        """Return the series of a workload by competitor."""
         return self.series.get(workload, {})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON holds it."""
+        """Return the results as a JSON document."""
         return {
             "format": FORMAT,
             "workloads": {
-                name: {who: asdict(one) for who, one in every.items()} for name, every in self.series.items()
+                name: {who: asdict(series) for who, series in by_name.items()} for name, by_name in self.series.items()
             },
         }
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Results:
-        """Return what :meth:`to_dict` described.
+    def from_dict(cls, document: Mapping[str, Any]) -> BenchmarkResults:
+        """Return the results of a JSON document that :meth:`to_dict` made.
 
         Raises
         ------
         ValueError
-            It is of another format version.
+            The document has another format version.
         """
         if document.get("format") != FORMAT:
             raise ValueError(f"expected format {FORMAT}, got {document.get('format')!r}")
         return cls(
             series={
-                name: {who: _series(one) for who, one in every.items()} for name, every in document["workloads"].items()
+                name: {who: _series(series) for who, series in by_name.items()}
+                for name, by_name in document["workloads"].items()
             }
         )
 
 
-def chosen(values: Sequence[float], choice: Choice) -> float:
+def select_value(values: Sequence[float], choice: RoundChoice) -> float:
     """Return the median of `values`, or their minimum."""
     return min(values) if choice == "min" else statistics.median(values)
 
 
-def load(path: Path) -> Results:
-    """Return what is kept in the file `path`; nothing when there is none."""
-    return Results.from_dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Results()
+def load(path: Path) -> BenchmarkResults:
+    """Return the results in the file `path`; empty results if it does not exist."""
+    return (
+        BenchmarkResults.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        if path.exists()
+        else BenchmarkResults()
+    )
 
 
-def save(results: Results, path: Path) -> None:
-    """Keep `results` in the file `path`."""
+def save(results: BenchmarkResults, path: Path) -> None:
+    """Save `results` in the file `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
     new.write_text(json.dumps(results.to_dict(), indent=1), encoding="utf-8")
     new.replace(path)
 
 
-def _series(document: Mapping[str, Any]) -> Series:
-    rounds = tuple(Measurement(**one) for one in document["rounds"])
-    return Series(origin=Origin(**document["origin"]), rounds=rounds, failures=document["failures"])
+def _series(document: Mapping[str, Any]) -> RoundSeries:
+    rounds = tuple(RunMeasurement(**measurement) for measurement in document["rounds"])
+    return RoundSeries(origin=SeriesOrigin(**document["origin"]), rounds=rounds, failures=document["failures"])

@@ -1,4 +1,4 @@
-"""What is measured: the workloads by name, who takes part in each, and what is asked of us."""
+"""The workloads by name, with the competitors and the targets of each."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from benchmarks.entrants import Entrant, artifact, cold, forks, idle, live, quickstart, status
-from benchmarks.shapes import BURN, HEAVY, SLEEP, chain, long, wide
-from benchmarks.tools.dvc import Dvc
-from benchmarks.tools.metaflow import Metaflow
-from benchmarks.tools.ours import Ours
-from benchmarks.tools.papermill import Papermill
-from benchmarks.tools.ploomber import Ploomber
-from benchmarks.tools.snakemake import Snakemake
+from benchmarks.competitors import CompetitorSpec, artifact, cold, forks, idle, live, quickstart, status
+from benchmarks.tools.dvc import DvcTool
+from benchmarks.tools.metaflow import MetaflowTool
+from benchmarks.tools.ours import PipelinesTool
+from benchmarks.tools.papermill import PapermillTool
+from benchmarks.tools.ploomber import PloomberTool
+from benchmarks.tools.snakemake import SnakemakeTool
+from benchmarks.workload_data import BURN, HEAVY, SLEEP, chain, long, wide
 
-Column = Literal["wall", "cpu"]
-Choice = Literal["median", "min"]
+TimeColumn = Literal["wall", "cpu"]
+RoundChoice = Literal["median", "min"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
-    """How large the workloads are."""
+class WorkloadSizes:
+    """The sizes of the workloads."""
 
     chain: int = 30
     heavy: int = 10
@@ -35,170 +35,170 @@ class Sizes:
     forks: int = 200
 
 
-FULL = Sizes()
-QUICK = Sizes(
+FULL = WorkloadSizes()
+QUICK = WorkloadSizes(
     chain=4, heavy=3, width=4, few=5, many=20, array=2**20, frame=50_000, trees=3, cells=20, forks=20
-)  # only shows that everything works: the figures mean nothing
+)  # a smoke test: the figures mean nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
-    """One kind of work, the same for everybody who takes part.
+class WorkloadSpec:
+    """A workload, the same for all competitors.
 
     Parameters
     ----------
     name : str
-        What ``--only`` takes.
+        Its name, as ``--only`` takes it.
     title : str
-        What it is, for readers of the table.
-    entrants : tuple of Entrant
-        Who takes part; ours is called ``ours``.
-    asked : Mapping of str to float
-        By peer, how many times as fast we have to be. ``fastest`` stands for the fastest of all peers.
+        Its description in the table.
+    competitors : tuple of CompetitorSpec
+        The competitors; our own tool is called ``ours``.
+    targets : Mapping of str to float
+        By peer, how many times as fast our tool has to be. ``fastest`` stands for the fastest of all peers.
     column : {"wall", "cpu"}
-        In which of the two.
+        Whether the targets are for wall time or CPU time.
     choice : {"median", "min"}
-        What of the rounds counts; the minimum where memory or disk of the machine makes single rounds slow.
+        How the rounds are summarized; by their minimum where memory or disk slow down single rounds.
     more : int
-        Rounds beyond those asked for.
+        The number of additional rounds.
     """
 
     name: str
     title: str
-    entrants: tuple[Entrant, ...]
-    asked: Mapping[str, float] = field(default_factory=dict)
-    column: Column = "wall"
-    choice: Choice = "median"
+    competitors: tuple[CompetitorSpec, ...]
+    targets: Mapping[str, float] = field(default_factory=dict)
+    column: TimeColumn = "wall"
+    choice: RoundChoice = "median"
     more: int = 0
 
 
 FASTEST = "fastest"
 
 
-def workloads(sizes: Sizes = FULL) -> dict[str, Workload]:
-    """Return every workload by name, in the order of the table."""
-    every = (*_chains(sizes), *_wide(sizes), *_idle(sizes), *_values(sizes), *_rest(sizes))
-    return {one.name: one for one in every}
+def workloads(sizes: WorkloadSizes = FULL) -> dict[str, WorkloadSpec]:
+    """Return all workloads by name, in the order of the table."""
+    all_workloads = (*_chains(sizes), *_wide(sizes), *_idle(sizes), *_values(sizes), *_other_workloads(sizes))
+    return {workload.name: workload for workload in all_workloads}
 
 
-def _chains(sizes: Sizes) -> tuple[Workload, ...]:
+def _chains(sizes: WorkloadSizes) -> tuple[WorkloadSpec, ...]:
     trivial, heavy, start = chain(sizes.chain), chain(sizes.heavy, HEAVY), chain(2, HEAVY)
-    peers = (Papermill(), Ploomber(), Dvc(), Metaflow())
+    peers = (PapermillTool(), PloomberTool(), DvcTool(), MetaflowTool())
     return (
-        Workload(
+        WorkloadSpec(
             name="chain-30",
             title=f"chain of {sizes.chain} trivial steps, nothing stored, from the shell",
-            entrants=(*(cold(tool, trivial) for tool in peers), cold(Ours(), trivial)),
-            asked={"papermill": 7, "ploomber": 12, "dvc": 12},
+            competitors=(*(cold(tool, trivial) for tool in peers), cold(PipelinesTool(), trivial)),
+            targets={"papermill": 7, "ploomber": 12, "dvc": 12},
         ),
-        Workload(
+        WorkloadSpec(
             name="chain-2",
             title="the same with 2 steps: what starting costs",
-            entrants=(cold(Papermill(), chain(2)), cold(Ours(), chain(2))),
+            competitors=(cold(PapermillTool(), chain(2)), cold(PipelinesTool(), chain(2))),
         ),
-        Workload(
+        WorkloadSpec(
             name="heavy-10",
             title=f"chain of {sizes.heavy} steps, each imports pandas, scikit-learn and matplotlib",
-            entrants=(cold(Papermill(), heavy), cold(Ours(), heavy)),
-            asked={"papermill": 6},
+            competitors=(cold(PapermillTool(), heavy), cold(PipelinesTool(), heavy)),
+            targets={"papermill": 6},
         ),
-        Workload(
+        WorkloadSpec(
             name="heavy-2",
             title="the same with 2 steps: what starting costs",
-            entrants=(cold(Papermill(), start), cold(Ours(), start)),
+            competitors=(cold(PapermillTool(), start), cold(PipelinesTool(), start)),
         ),
     )
 
 
-def _wide(sizes: Sizes) -> tuple[Workload, ...]:
+def _wide(sizes: WorkloadSizes) -> tuple[WorkloadSpec, ...]:
     sleep, burn = wide(sizes.width, SLEEP), wide(sizes.width, BURN)
-    ours = Ours("--jobs", str(sizes.width))
-    parallel = (Ploomber(0), Ploomber(sizes.width))
+    ours = PipelinesTool("--jobs", str(sizes.width))
+    parallel = (PloomberTool(0), PloomberTool(sizes.width))
     shape = f"1 → {sizes.width} → 1 steps"
     return (
-        Workload(
+        WorkloadSpec(
             name="wide-sleep",
             title=f"{shape} of 0.2 s of sleep, `--jobs {sizes.width}`",
-            entrants=(cold(Papermill(), sleep), *(cold(tool, sleep) for tool in parallel), cold(ours, sleep)),
-            asked={"papermill": 6, "ploomber parallel": 6},
+            competitors=(cold(PapermillTool(), sleep), *(cold(tool, sleep) for tool in parallel), cold(ours, sleep)),
+            targets={"papermill": 6, "ploomber parallel": 6},
         ),
-        Workload(
+        WorkloadSpec(
             name="wide-burn",
             title=f"{shape} of 0.2 s of computing, `--jobs {sizes.width}`",
-            entrants=(*(cold(tool, burn) for tool in parallel), cold(ours, burn)),
-            asked={"ploomber parallel": 4},
+            competitors=(*(cold(tool, burn) for tool in parallel), cold(ours, burn)),
+            targets={"ploomber parallel": 4},
         ),
     )
 
 
-def _idle(sizes: Sizes) -> tuple[Workload, ...]:
+def _idle(sizes: WorkloadSizes) -> tuple[WorkloadSpec, ...]:
     few, many = chain(sizes.few), chain(sizes.many)
-    tools = (Dvc(), Snakemake(), Ploomber(), Ours())
+    tools = (DvcTool(), SnakemakeTool(), PloomberTool(), PipelinesTool())
     return (
-        Workload(
+        WorkloadSpec(
             name="no-op-1",
             title="one step, nothing to do, from the shell: what starting costs",
-            entrants=(idle(Ours(), chain(1)),),
+            competitors=(idle(PipelinesTool(), chain(1)),),
         ),
-        Workload(
+        WorkloadSpec(
             name="no-op-100",
             title=f"{sizes.few:,} steps, nothing to do, from the shell",
-            entrants=tuple(idle(tool, few) for tool in tools),
-            asked={FASTEST: 1.5},
+            competitors=tuple(idle(tool, few) for tool in tools),
+            targets={FASTEST: 1.5},
         ),
-        Workload(
+        WorkloadSpec(
             name="no-op-1000",
             title=f"{sizes.many:,} steps, nothing to do, from the shell",
-            entrants=tuple(idle(tool, many) for tool in tools),
-            asked={FASTEST: 8},
+            competitors=tuple(idle(tool, many) for tool in tools),
+            targets={FASTEST: 8},
         ),
-        Workload(
+        WorkloadSpec(
             name="no-op-live",
             title=f"`%pipeline run` of {sizes.chain} steps in a running kernel, nothing to do",
-            entrants=(live(chain(sizes.chain)),),
+            competitors=(live(chain(sizes.chain)),),
         ),
     )
 
 
-def _values(sizes: Sizes) -> tuple[Workload, ...]:
+def _values(sizes: WorkloadSizes) -> tuple[WorkloadSpec, ...]:
     kinds = (
         ("array", "1 GB float64 array", sizes.array, 2.0),
         ("frame", "900 MB data frame: 9 million rows, 4 columns of integers, 4 of floats, 2 of text", sizes.frame, 3.0),
         ("model", "90 MB random forest", sizes.trees, 1.2),
     )
     return tuple(
-        Workload(
+        WorkloadSpec(
             name=kind,
             title=f"{title}, from step to step: hash, write, verify, read",
-            entrants=(artifact("joblib", kind, size), artifact("ours", kind, size)),
-            asked={"joblib": asked},
+            competitors=(artifact("joblib", kind, size), artifact("ours", kind, size)),
+            targets={"joblib": target},
             choice="min",
             more=2,
         )
-        for kind, title, size, asked in kinds
+        for kind, title, size, target in kinds
     )
 
 
-def _rest(sizes: Sizes) -> tuple[Workload, ...]:
+def _other_workloads(sizes: WorkloadSizes) -> tuple[WorkloadSpec, ...]:
     cells, few = long(sizes.cells), chain(6)
     heavy = "ipykernel.kernelapp,pandas,sklearn.linear_model,matplotlib.pyplot"
     return (
-        Workload(
+        WorkloadSpec(
             name="cells-1000",
             title=f"one step of {sizes.cells:,} cells",
-            entrants=(cold(Papermill(), cells), cold(Ours(), cells)),
-            asked={"papermill": 20},
+            competitors=(cold(PapermillTool(), cells), cold(PipelinesTool(), cells)),
+            targets={"papermill": 20},
             column="cpu",
         ),
-        Workload(
+        WorkloadSpec(
             name="plan",
             title="`jupyter-pipelines plan` on the quickstart, 6 steps stored",
-            entrants=(status(Dvc(), few, "status"), status(Ploomber(), few, "status"), quickstart()),
-            asked={"dvc status": 1, "ploomber status": 1},
+            competitors=(status(DvcTool(), few, "status"), status(PloomberTool(), few, "status"), quickstart()),
+            targets={"dvc status": 1, "ploomber status": 1},
         ),
-        Workload(
+        WorkloadSpec(
             name="floor",
             title="a bare forked child that runs nothing",
-            entrants=(forks("light", "ipykernel.kernelapp", sizes.forks), forks("heavy", heavy, sizes.forks)),
+            competitors=(forks("light", "ipykernel.kernelapp", sizes.forks), forks("heavy", heavy, sizes.forks)),
         ),
     )

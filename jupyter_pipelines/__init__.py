@@ -17,18 +17,18 @@ TYPE_CHECKING = False  # typing takes longer to import than all of this
 if TYPE_CHECKING:
     from typing import Any
 
-    from jupyter_pipelines.errors import Fault, PipelinesError
-    from jupyter_pipelines.pipeline.foreach import Gathered
+    from jupyter_pipelines.errors import Diagnostic, PipelinesError
+    from jupyter_pipelines.execution.runs.result import Run
+    from jupyter_pipelines.pipeline.foreach import GatheredResults
     from jupyter_pipelines.pipeline.graph import Pipeline
     from jupyter_pipelines.pipeline.secrets import Secret
     from jupyter_pipelines.planning.plan import Plan
     from jupyter_pipelines.project import Project, check, plan, read, run
-    from jupyter_pipelines.running.run import Run
 
 __version__ = "0.1.0"
 __all__ = [
-    "Fault",
-    "Gathered",
+    "Diagnostic",
+    "GatheredResults",
     "Pipeline",
     "PipelinesError",
     "Plan",
@@ -41,14 +41,14 @@ __all__ = [
     "run",
 ]
 
-_HOMES = {
-    "Fault": "errors",
-    "Gathered": "pipeline.foreach",
+_EXPORT_MODULES = {
+    "Diagnostic": "errors",
+    "GatheredResults": "pipeline.foreach",
     "PipelinesError": "errors",
     "Pipeline": "pipeline.graph",
     "Plan": "planning.plan",
     "Project": "project",
-    "Run": "running.run",
+    "Run": "execution.runs.result",
     "Secret": "pipeline.secrets",
     "check": "project",
     "plan": "project",
@@ -58,9 +58,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _EXPORT_MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_EXPORT_MODULES[name]}"), name)
     globals()[name] = value
     _show_values()
     return value
@@ -70,7 +70,7 @@ def _show_values() -> None:
     """In a kernel, have pipelines, plans and runs shown as graphs, whether or not the magics are loaded."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if getattr(shell, "kernel", None) is not None:
-        import_module(f"{__name__}.interfaces.showing").register(shell)
+        import_module(f"{__name__}.interfaces.jupyter.display").register(shell)
 
 
 def __dir__() -> list[str]:
@@ -79,12 +79,12 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: Any) -> None:
     """Register the magics; called by ``%load_ext jupyter_pipelines``."""
-    import_module(f"{__name__}.interfaces.magics").register(shell)
+    import_module(f"{__name__}.interfaces.jupyter.magics").register(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
     """Take the magics away again; called by ``%unload_ext jupyter_pipelines``."""
-    import_module(f"{__name__}.interfaces.magics").unregister(shell)
+    import_module(f"{__name__}.interfaces.jupyter.magics").unregister(shell)
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:

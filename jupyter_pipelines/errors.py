@@ -17,8 +17,8 @@ The tree::
     │   └── Corrupt          stored bytes are not those that were stored
     └── PluginError          an executor, serializer or store of a third party cannot be used
 
-A :class:`Fault` is data: what, where, why and what to do next. The text is made from its fields, by one function, so
-that the magic, the shell, the widget and JSON say the same words.
+A :class:`Diagnostic` is data: what, where, why and what to do next. The text is made from its fields, by one function,
+so that the magic, the shell, the widget and JSON say the same words.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ CODES: Mapping[str, str] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class SourceLocation:
     """Where in a notebook something stands.
 
     Parameters
@@ -152,7 +152,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Diagnostic:
     """A diagnostic as data: what is wrong, where, and what to do next.
 
     Parameters
@@ -169,7 +169,7 @@ class Fault:
         Path of the notebook, as the user gave it.
     step : str or None
         The step concerned.
-    place : Place or None
+    place : SourceLocation or None
         Where it stands.
     label : str
         What the caret says.
@@ -183,7 +183,7 @@ class Fault:
     severity: Severity = "error"
     notebook: str | None = None
     step: str | None = None
-    place: Place | None = None
+    place: SourceLocation | None = None
     label: str = ""
     notes: tuple[str, ...] = ()
 
@@ -223,7 +223,7 @@ class Fault:
         return lines
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
+def closest_name(name: str, known: Iterable[str]) -> str | None:
     """Return the name in `known` that `name` was probably meant to be."""
     close_names = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return close_names[0] if close_names else None
@@ -234,11 +234,11 @@ class PipelinesError(Exception):
 
     Parameters
     ----------
-    *faults : Fault
+    *faults : Diagnostic
         What is wrong; at least one.
     """
 
-    def __init__(self, *faults: Fault) -> None:
+    def __init__(self, *faults: Diagnostic) -> None:
         super().__init__(*faults)
         self.faults = faults
 
@@ -294,7 +294,7 @@ class ExecutorLost(RunError):
     """What was running a step went away."""
 
 
-class Cancelled(RunError):
+class RunCancelled(RunError):
     """The user stopped the run."""
 
 
@@ -306,7 +306,7 @@ class NotStorable(StoreError):
     """A value has no serializer that can hold it."""
 
 
-class Corrupt(StoreError):
+class CorruptOutput(StoreError):
     """Stored bytes have changed since they were stored."""
 
 

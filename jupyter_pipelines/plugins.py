@@ -11,35 +11,35 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from jupyter_pipelines.errors import Fault, PluginError, closest
+from jupyter_pipelines.errors import Diagnostic, PluginError, closest_name
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 Kind = Literal["serializers", "executors", "stores"]
 
-_ROOM = "jupyter_pipelines."
+_PACKAGE_PREFIX = "jupyter_pipelines."
 BUILT_IN: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
     {
         "serializers": {
-            "json": "storing.serializers.plain:Json",
-            "text": "storing.serializers.plain:Text",
-            "bytes": "storing.serializers.plain:Bytes",
-            "arrow": "storing.serializers.frames:Arrow",
-            "parquet": "storing.serializers.frames:Parquet",
-            "npy": "storing.serializers.arrays:Npy",
-            "joblib": "storing.serializers.objects:Joblib",
-            "pickle": "storing.serializers.objects:Pickle",
+            "json": "storage.serializers.json_text_bytes:JsonSerializer",
+            "text": "storage.serializers.json_text_bytes:TextSerializer",
+            "bytes": "storage.serializers.json_text_bytes:BytesSerializer",
+            "arrow": "storage.serializers.arrow_frames:ArrowSerializer",
+            "parquet": "storage.serializers.arrow_frames:ParquetSerializer",
+            "npy": "storage.serializers.numpy_arrays:NpySerializer",
+            "joblib": "storage.serializers.pickles:JoblibSerializer",
+            "pickle": "storage.serializers.pickles:PickleSerializer",
         },
         "executors": {
-            "local": "running.executors.local:Local",
-            "dask": "running.elsewhere.on_dask:Dask",
-            "ray": "running.elsewhere.on_ray:Ray",
+            "local": "execution.executors.local:LocalExecutor",
+            "dask": "execution.executors.remote.dask:DaskExecutor",
+            "ray": "execution.executors.remote.ray:RayExecutor",
         },
         "stores": {
-            "file": "storing.store:Store",
-            "shared": "storing.sharing:Shared",
-            **dict.fromkeys(("s3", "abfs", "az", "gs", "memory"), "storing.buckets:BucketStore"),
+            "file": "storage.store:Store",
+            "shared": "storage.shared.shared_store:SharedStore",
+            **dict.fromkeys(("s3", "abfs", "az", "gs", "memory"), "storage.shared.buckets:BucketStore"),
         },
     }
 )
@@ -47,7 +47,7 @@ BUILT_IN: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
 
 def names(kind: Kind) -> tuple[str, ...]:
     """Return the names that `kind` has, built-ins first; nothing is imported."""
-    return (*BUILT_IN[kind], *(name for name in _strangers(kind) if name not in BUILT_IN[kind]))
+    return (*BUILT_IN[kind], *(name for name in _entry_points(kind) if name not in BUILT_IN[kind]))
 
 
 def load(kind: Kind, name: str) -> Any:
@@ -61,8 +61,8 @@ def load(kind: Kind, name: str) -> Any:
     dotted = BUILT_IN[kind].get(name)
     if dotted is not None:
         module, _, attribute = dotted.partition(":")
-        return getattr(import_module(_ROOM + module), attribute)
-    entry_point = _strangers(kind).get(name)
+        return getattr(import_module(_PACKAGE_PREFIX + module), attribute)
+    entry_point = _entry_points(kind).get(name)
     if entry_point is None:
         raise PluginError(_unknown(kind, name))
     try:
@@ -71,25 +71,25 @@ def load(kind: Kind, name: str) -> Any:
         raise PluginError(_broken(kind, entry_point, error)) from error
 
 
-def _strangers(kind: Kind) -> dict[str, EntryPoint]:
+def _entry_points(kind: Kind) -> dict[str, EntryPoint]:
     from importlib.metadata import entry_points  # slow to import, and of no use while built-ins are enough
 
     return {point.name: point for point in entry_points(group=f"jupyter_pipelines.{kind}")}
 
 
-def _unknown(kind: Kind, name: str) -> Fault:
+def _unknown(kind: Kind, name: str) -> Diagnostic:
     known = names(kind)
-    near = closest(name, known)
-    return Fault(
+    near = closest_name(name, known)
+    return Diagnostic(
         code="JP602",
         message=f"there is no {kind[:-1]} called `{name}`",
         suggestion=f"write `{near}`" if near else f"use one of: {', '.join(known)}",
     )
 
 
-def _broken(kind: Kind, point: EntryPoint, error: Exception) -> Fault:
+def _broken(kind: Kind, point: EntryPoint, error: Exception) -> Diagnostic:
     package = point.dist.name if point.dist else point.value
-    return Fault(
+    return Diagnostic(
         code="JP601",
         message=f"the {kind[:-1]} `{point.name}` of `{package}` cannot be loaded: {type(error).__name__}: {error}",
         suggestion=f"repair or remove the package: pip install --force-reinstall {package}",

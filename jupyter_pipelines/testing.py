@@ -29,19 +29,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jupyter_pipelines.errors import Corrupt, StoreError
-from jupyter_pipelines.pipeline.data import Artifact, Output
+from jupyter_pipelines.errors import CorruptOutput, StoreError
+from jupyter_pipelines.execution.ticket import OutputSpec, PublishPaths, StepOutcome, StepTicket, TicketProgress
+from jupyter_pipelines.pipeline.artifacts import Artifact, Output
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step, StepCell
-from jupyter_pipelines.running.ticket import Outcome, Progress, Publish, Ticket, Wanted
-from jupyter_pipelines.storing.digests import HashingWriter, digest_bytes
-from jupyter_pipelines.storing.records import StepRecord
-from jupyter_pipelines.storing.serializers.fitting import Unsuitable
+from jupyter_pipelines.storage.blobs.digests import HashingWriter, digest_bytes
+from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue
+from jupyter_pipelines.storage.step_record import StepRecord
 
 if TYPE_CHECKING:
-    from jupyter_pipelines.running.executors import Executor
-    from jupyter_pipelines.storing.serializers.fitting import Serializer
-    from jupyter_pipelines.storing.store import Store
+    from jupyter_pipelines.execution.executors import StepExecutor
+    from jupyter_pipelines.storage.serializers.protocol import ValueSerializer
+    from jupyter_pipelines.storage.store import Store
 
 __all__ = ["ExecutorContract", "SerializerContract", "StoreContract"]
 
@@ -50,7 +50,7 @@ class SerializerContract(ABC):
     """What every serializer does. Inherit in a class whose name begins with ``Test``, and say what is tested."""
 
     @abstractmethod
-    def serializer(self) -> Serializer:
+    def serializer(self) -> ValueSerializer:
         """Return the serializer."""
 
     @abstractmethod
@@ -92,12 +92,12 @@ class SerializerContract(ABC):
             assert not self.repeatable or first.read_bytes() == second.read_bytes(), f"bytes differ: {value!r}"
 
     def test_what_does_not_fit_is_refused_before_a_byte_is_written(self) -> None:
-        """Either by ``accepts``, or by ``Unsuitable`` with a reason."""
+        """Either by ``accepts``, or by ``UnsupportedValue`` with a reason."""
         for value in self.refused():
             if not self.serializer().accepts(value):
                 continue
             file = io.BytesIO()
-            with pytest.raises(Unsuitable) as caught:
+            with pytest.raises(UnsupportedValue) as caught:
                 self.serializer().write(value, file)
             assert caught.value.reason
             assert file.getvalue() == b"", f"something was written before {value!r} was refused"
@@ -167,7 +167,7 @@ class StoreContract(ABC):
         digest = store.blobs.put_bytes(b"content").digest
         self.damage(store, digest)
         assert store.blobs.verify(digest) == "corrupt"
-        with pytest.raises(Corrupt) as caught:
+        with pytest.raises(CorruptOutput) as caught:
             store.blobs.open(digest).close()
         assert caught.value.code == "JP404"
         store.blobs.put_bytes(b"content")
@@ -273,7 +273,7 @@ class IndexContract(ABC):
         assert index.keys_of("train", None) == ()
         assert index.latest_keys(["train"], None) == {}
 
-    def test_whoever_opens_it_sees_the_same(self, tmp_path: Path) -> None:
+    def test_two_instances_see_the_same(self, tmp_path: Path) -> None:
         """At once, and after it was closed."""
         store, other_store = self.open(tmp_path), self.open(tmp_path)
         store.records.put(self.record(self.KEY, "2026-01-01"))
@@ -299,44 +299,45 @@ class ExecutorContract(ABC):
     HANG = "import time\nprint('hanging', flush=True)\ntime.sleep(600)"
 
     @abstractmethod
-    def executor(self, jobs: int) -> Executor:
+    def executor(self, jobs: int) -> StepExecutor:
         """Return a new executor for `jobs` tickets at once."""
 
-    def ticket(self, folder: Path, code: str, *outputs: str, **more: Any) -> Ticket:
+    def ticket(self, folder: Path, code: str, *outputs: str, **more: Any) -> StepTicket:
         """Return a ticket for a step that runs `code` in `folder`."""
-        from jupyter_pipelines.notebook.rendering import render
-        from jupyter_pipelines.storing.store import Store
+        from jupyter_pipelines.notebook.render import render
+        from jupyter_pipelines.storage.opening import open_store
 
         key = secrets.token_hex(4)
         step_outputs = tuple(Output(name=name) for name in outputs)
         step = Step(name="step", cells=(StepCell(number=1, id=None, text=code, body=code),), outputs=step_outputs)
         pipeline = Pipeline(notebook=None, folder=folder, root=folder, steps=(step,))
         path = folder / "run" / key
-        return Ticket(
+        return StepTicket(
             id=key,
             run="run",
             step="step",
             notebook=render(pipeline, step, values={}, ticket=f"{path}.json"),
             path=f"{path}.json",
             cwd=str(folder),
-            store=Store.open(folder / "store").url,
-            outputs={name: Wanted(kind="value", format=None) for name in outputs},
-            publish=Publish(notebook=f"{path}.ipynb", log=f"{path}.log"),
+            store=open_store(folder / "store").url,
+            outputs={name: OutputSpec(kind="value", format=None) for name in outputs},
+            publish=PublishPaths(notebook=f"{path}.ipynb", log=f"{path}.log"),
             **more,
         )
 
-    def test_a_success_is_in_the_store_and_nobody_has_recorded_it(self, tmp_path: Path) -> None:
+    def test_a_success_is_in_the_store_and_is_not_recorded(self, tmp_path: Path) -> None:
         """Executors return outcomes, and the loop alone writes records."""
-        from jupyter_pipelines.storing.store import Store
+        from jupyter_pipelines.storage.loading import load_value
+        from jupyter_pipelines.storage.opening import open_store
 
         ticket = self.ticket(tmp_path, "x = 40 + 2", "x")
         with closing(self.executor(1)) as executor:
             executor.submit(ticket)
             (outcome,) = self._outcomes(executor, 1)
             assert list(executor.poll(0)) == []
-        store = Store.open(tmp_path / "store")
+        store = open_store(tmp_path / "store")
         assert (outcome.ticket, outcome.state, outcome.fault) == (ticket.id, "succeeded", None)
-        assert store.load(outcome.outputs["x"]) == 42
+        assert load_value(store, outcome.outputs["x"]) == 42
         assert store.records.latest("step") is None
         assert Path(ticket.publish["notebook"]).is_file()
         assert Path(ticket.publish["log"]).is_file()
@@ -385,7 +386,7 @@ class ExecutorContract(ABC):
             executor.submit(ticket)
             messages = list(self._until_outcome(executor))
         assert {message.ticket for message in messages} == {ticket.id}
-        assert [message.cell for message in messages[:-1] if isinstance(message, Progress) and message.cell]
+        assert [message.cell for message in messages[:-1] if isinstance(message, TicketProgress) and message.cell]
 
     @pytest.mark.parametrize("hard", [False, True])
     def test_what_is_cancelled_has_an_outcome(self, tmp_path: Path, hard: bool) -> None:
@@ -393,7 +394,9 @@ class ExecutorContract(ABC):
         ticket = self.ticket(tmp_path, self.HANG)
         with closing(self.executor(1)) as executor:
             executor.submit(ticket)
-            while not any(isinstance(message, Progress) and message.text == "hanging" for message in executor.poll(5)):
+            while not any(
+                isinstance(message, TicketProgress) and message.text == "hanging" for message in executor.poll(5)
+            ):
                 pass
             for name in (ticket.id, ticket.id, "unknown"):
                 executor.cancel(name, hard=hard)
@@ -436,16 +439,16 @@ class ExecutorContract(ABC):
         executor.close()
         assert list((tmp_path / "store" / "tmp").glob("*")) == []
 
-    def _until_outcome(self, executor: Executor) -> Iterator[Progress | Outcome]:
+    def _until_outcome(self, executor: StepExecutor) -> Iterator[TicketProgress | StepOutcome]:
         """Yield all messages up to the next outcome; a time limit of the test ends a hang."""
         while True:
             for message in executor.poll(5):
                 yield message
-                if isinstance(message, Outcome):
+                if isinstance(message, StepOutcome):
                     return
 
-    def _outcomes(self, executor: Executor, count: int) -> list[Outcome]:
-        outcomes: list[Outcome] = []
+    def _outcomes(self, executor: StepExecutor, count: int) -> list[StepOutcome]:
+        outcomes: list[StepOutcome] = []
         while len(outcomes) < count:
-            outcomes += [message for message in executor.poll(5) if isinstance(message, Outcome)]
+            outcomes += [message for message in executor.poll(5) if isinstance(message, StepOutcome)]
         return outcomes

@@ -1,4 +1,4 @@
-"""What every test stands on: nobody's own Jupyter, nobody's own store, and the same examples each time in CI."""
+"""Isolate all tests from the user's Jupyter settings and stores, and fix the hypothesis examples in CI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# Examples run while kernels come and go: how long one took says nothing. In CI the same examples come each time, so
+# Examples run while kernels come and go: their durations say nothing. In CI the same examples come each time, so
 # that a red run can be repeated.
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
@@ -19,8 +19,8 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def alone() -> Iterator[None]:
-    """Keep the settings, kernels and stores of whoever runs the tests out of them, and the tests out of theirs."""
+def isolated_environment() -> Iterator[None]:
+    """Isolate the tests from the settings, kernels and stores of the user who runs them, and the other way round."""
     # Sockets of kernels live here, and a socket's path has at most 107 characters: pytest's own folders are too long.
     home = Path(tempfile.mkdtemp(prefix="jp-"))
     with pytest.MonkeyPatch.context() as patch:

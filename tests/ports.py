@@ -12,17 +12,17 @@ _turns = count(7 * os.getpid() % _EACH)
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, and that nobody else will be given before it is used.
+    """Return a port on which no process listens, and which no other test gets before it is used.
 
-    Each process of the tests has a range of its own, below the one from which the system takes ports for connections.
+    Each process of the tests has a range of its own, below the range from which the system takes ports for connections.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 11
     for turn in _turns:
         port = _FIRST + worker * _EACH + turn % _EACH
-        with socket.socket() as one:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                one.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port

@@ -12,21 +12,21 @@ import pytest
 
 from jupyter_pipelines import plugins
 from jupyter_pipelines.errors import CODES
-from jupyter_pipelines.interfaces.cli import commands as shell
-from jupyter_pipelines.interfaces.magics import PipelineMagics
-from jupyter_pipelines.interfaces.pipeline_magic import pipeline as magic
-from jupyter_pipelines.notebook.options import KINDS, OPTIONS
-from jupyter_pipelines.planning.deciding import Code
-from tests.journeys.book import Book
+from jupyter_pipelines.interfaces.cli.main import commands as shell
+from jupyter_pipelines.interfaces.jupyter.magics import PipelineMagics
+from jupyter_pipelines.interfaces.jupyter.pipeline_magic import pipeline as magic
+from jupyter_pipelines.notebook.headers.options import KINDS, OPTIONS
+from jupyter_pipelines.planning.reasons import Code
+from tests.e2e.notebook_project import NotebookProject
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Book:
+def book(tmp_path: Path) -> NotebookProject:
     (tmp_path / "pyproject.toml").write_text("")
-    return Book(tmp_path)
+    return NotebookProject(tmp_path)
 
 
 def page(name: str) -> str:
@@ -103,19 +103,19 @@ def blocks(text: str, language: str) -> list[str]:
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("source", ["README.md", "docs/tutorial.md"])
-def test_what_the_words_show_works(book: Book, source: str) -> None:
+def test_what_the_words_show_works(book: NotebookProject, source: str) -> None:
     """The cells make a notebook; every ``jupyter pipelines`` line runs; Python blocks run where they are Python."""
     text = (ROOT / source).read_text(encoding="utf-8")
     python = blocks(text, "python")
     cells = [block for block in python if block.startswith("%") and not block.startswith("%pipeline")]
     assert cells
-    prices = Book(book.folder, "prices.ipynb").write(*cells)
+    prices = NotebookProject(book.folder, "prices.ipynb").write(*cells)
     ran = 0
     for line in "".join(blocks(text, "console")).splitlines():
         if not line.startswith("$ jupyter pipelines"):
             continue
         _, _, _, command, notebook, *options = shlex.split(line)
-        answer = Book(book.folder, notebook).call(command, *options)
+        answer = NotebookProject(book.folder, notebook).call(command, *options)
         assert answer.code == 0, answer.err
         ran += 1
     assert ran

@@ -1,4 +1,4 @@
-"""Style, format and types are tests, so that they are the same for whoever runs the suite."""
+"""Test style, format and types, so that every run of the suite checks the same."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ import pytest
 import yaml
 from distributed.cli import dask_scheduler, dask_worker
 
-from jupyter_pipelines.interfaces.cli import commands as shell
-from tests.journeys.book import Book
-from tests.running.clusters import cluster
+from jupyter_pipelines.interfaces.cli.main import commands as shell
+from tests.e2e.notebook_project import NotebookProject
+from tests.execution.dask_cluster import dask_cluster
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "scaling.md"
@@ -33,12 +33,12 @@ Document = dict[str, Any]
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Book:
+def book(tmp_path: Path) -> NotebookProject:
     (tmp_path / "pyproject.toml").write_text("")
-    return Book(tmp_path)
+    return NotebookProject(tmp_path)
 
 
-class Worker(NamedTuple):
+class WorkerSpec(NamedTuple):
     """A class of workers, as one of the files describes it."""
 
     where: str
@@ -55,16 +55,16 @@ def compose() -> Document:
 
 def manifests() -> list[Document]:
     names = ("kubernetes.yaml", "kubernetes-run.yaml")
-    return [one for name in names for one in yaml.safe_load_all((FILES / name).read_text(encoding="utf-8"))]
+    return [manifest for name in names for manifest in yaml.safe_load_all((FILES / name).read_text(encoding="utf-8"))]
 
 
 def pods() -> list[Document]:
-    return [one["spec"]["template"] for one in manifests() if "template" in one["spec"]]
+    return [manifest["spec"]["template"] for manifest in manifests() if "template" in manifest["spec"]]
 
 
 def container(pod: Document) -> Document:
-    (found,) = pod["spec"]["containers"]
-    return dict(found)
+    (only_container,) = pod["spec"]["containers"]
+    return dict(only_container)
 
 
 def bytes_of(text: str) -> int:
@@ -72,29 +72,31 @@ def bytes_of(text: str) -> int:
     return int(number) * UNITS[unit]
 
 
-def composed() -> Iterator[Worker]:
+def composed() -> Iterator[WorkerSpec]:
     for name, service in compose()["services"].items():
         if name.startswith("worker"):
-            room = service["deploy"]["resources"]
-            gpus = sum(len(one["device_ids"]) for one in room.get("reservations", {}).get("devices", ()))
-            limits = room["limits"]
-            yield Worker(name, service["command"], float(limits["cpus"]), gpus, bytes_of(limits["memory"]))
+            resources = service["deploy"]["resources"]
+            gpus = sum(len(device["device_ids"]) for device in resources.get("reservations", {}).get("devices", ()))
+            limits = resources["limits"]
+            yield WorkerSpec(name, service["command"], float(limits["cpus"]), gpus, bytes_of(limits["memory"]))
 
 
-def orchestrated() -> Iterator[Worker]:
+def orchestrated() -> Iterator[WorkerSpec]:
     for pod in pods():
-        one = container(pod)
-        if one["name"] == "worker":
-            room = one["resources"]
-            limits = room["limits"]
-            assert room["requests"].items() <= limits.items(), "what a worker offers is reserved for it"
+        pod_container = container(pod)
+        if pod_container["name"] == "worker":
+            resources = pod_container["resources"]
+            limits = resources["limits"]
+            assert resources["requests"].items() <= limits.items(), "what a worker offers is reserved for it"
             gpus = int(limits.get("nvidia.com/gpu", 0))
-            yield Worker(pod["metadata"]["labels"]["app"], one["args"], float(limits["cpu"]), gpus,
+            yield WorkerSpec(pod["metadata"]["labels"]["app"], pod_container["args"], float(limits["cpu"]), gpus,
                          bytes_of(limits["memory"]))  # fmt: skip
 
 
 WORKERS = {"compose": list(composed()), "kubernetes": list(orchestrated())}
-EVERY = [pytest.param(one, id=f"{name}-{one.where}") for name, found in WORKERS.items() for one in found]
+WORKER_PARAMS = [
+    pytest.param(worker, id=f"{name}-{worker.where}") for name, workers in WORKERS.items() for worker in workers
+]
 
 
 def parsed(command: list[str]) -> Mapping[str, Any]:
@@ -117,14 +119,14 @@ def test_the_compose_file_keeps_the_compose_specification() -> None:
         jsonschema.validate({"services": {"scheduler": {"comand": []}}}, schema)
 
 
-@pytest.mark.parametrize("document", manifests(), ids=lambda one: one["kind"])
+@pytest.mark.parametrize("document", manifests(), ids=lambda manifest: manifest["kind"])
 def test_the_manifests_keep_the_schemas_of_kubernetes(document: Document) -> None:
     kubernetes_validate.validate(document, "1.37", strict=True)
 
 
 def test_what_the_compose_file_names_is_there() -> None:
     document = compose()
-    volumes = {volume.split(":")[0] for one in document["services"].values() for volume in one["volumes"]}
+    volumes = {volume.split(":")[0] for service in document["services"].values() for volume in service["volumes"]}
     assert volumes - {"."} == document["volumes"].keys()
     for service in document["services"].values():
         assert service.get("depends_on", {}).keys() <= document["services"].keys()
@@ -134,23 +136,28 @@ def test_what_the_compose_file_names_is_there() -> None:
 def test_what_the_manifests_name_is_there() -> None:
     every = manifests()
     labels = [pod["metadata"]["labels"] for pod in pods()]
-    claims = {one["metadata"]["name"] for one in every if one["kind"] == "PersistentVolumeClaim"}
-    for one in every:
-        chosen = one["spec"].get("selector", {})
-        for wanted in (chosen.get("matchLabels", chosen), one["spec"].get("podSelector", {}).get("matchLabels", {})):
-            assert any(wanted.items() <= label.items() for label in labels), one["metadata"]
+    claims = {manifest["metadata"]["name"] for manifest in every if manifest["kind"] == "PersistentVolumeClaim"}
+    for manifest in every:
+        chosen = manifest["spec"].get("selector", {})
+        for wanted in (
+            chosen.get("matchLabels", chosen),
+            manifest["spec"].get("podSelector", {}).get("matchLabels", {}),
+        ):
+            assert any(wanted.items() <= label.items() for label in labels), manifest["metadata"]
     for pod in pods():
         volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", ())}
         assert {mount["name"] for mount in container(pod).get("volumeMounts", ())} == volumes.keys()
         taken = [
-            one["persistentVolumeClaim"]["claimName"] for one in volumes.values() if "persistentVolumeClaim" in one
+            volume["persistentVolumeClaim"]["claimName"]
+            for volume in volumes.values()
+            if "persistentVolumeClaim" in volume
         ]
         assert set(taken) <= claims
         assert pod["metadata"]["labels"]["pipelines"] == "member"  # else the network policy shuts it out
 
 
-@pytest.mark.parametrize("worker", EVERY)
-def test_a_worker_offers_what_its_container_has(worker: Worker) -> None:
+@pytest.mark.parametrize("worker", WORKER_PARAMS)
+def test_a_worker_offers_what_its_container_has(worker: WorkerSpec) -> None:
     understood, offered = parsed(worker.arguments), offer(worker.arguments)
     assert understood["nthreads"] == offered["CPU"] == worker.cpus
     assert offered.get("GPU", 0) == worker.gpus
@@ -162,14 +169,14 @@ def test_a_worker_offers_what_its_container_has(worker: Worker) -> None:
 def test_workers_and_clients_meet_their_scheduler() -> None:
     services, every = compose()["services"], manifests()
     address = f"tcp://scheduler:{parsed(services['scheduler']['command'])['port']}"
-    assert {parsed(one.arguments)["scheduler"] for one in WORKERS["compose"]} == {address}
+    assert {parsed(worker.arguments)["scheduler"] for worker in WORKERS["compose"]} == {address}
     assert f"client jupyter pipelines run churn.ipynb --on dask:{address}\n" in (FILES / "compose.yaml").read_text()
-    (service,) = (one for one in every if one["kind"] == "Service")
+    (service,) = (manifest for manifest in every if manifest["kind"] == "Service")
     (port,) = service["spec"]["ports"]
     (scheduler,) = (container(pod) for pod in pods() if container(pod)["name"] == "scheduler")
     assert port["port"] == scheduler["ports"][0]["containerPort"] == int(parsed(scheduler["args"])["port"])
     address = f"tcp://{service['metadata']['name']}:{port['port']}"
-    assert {parsed(one.arguments)["scheduler"] for one in WORKERS["kubernetes"]} == {address}
+    assert {parsed(worker.arguments)["scheduler"] for worker in WORKERS["kubernetes"]} == {address}
     (client,) = (container(pod)["args"] for pod in pods() if container(pod)["name"] == "client")
     assert understood_by_us(client)["on"] == f"dask:{address}"
 
@@ -190,7 +197,7 @@ def understood_by_us(line: list[str]) -> Mapping[str, Any]:
     return command.make_context(line[2], line[3:]).params
 
 
-def said() -> list[list[str]]:
+def shown_commands() -> list[list[str]]:
     """Return every command that the page, and the heads of the files, show."""
     page = PAGE.read_text(encoding="utf-8")
     blocks = re.findall(r"^```console\n(.*?)^```", page, re.M | re.S)
@@ -202,7 +209,7 @@ def said() -> list[list[str]]:
 
 def test_every_command_of_the_page_is_understood() -> None:
     understood = 0
-    for line in said():
+    for line in shown_commands():
         if "dask" in line[:1]:
             understood += bool(parsed([word for word in line if word != "&"]))
         if "jupyter" in line:
@@ -213,16 +220,19 @@ def test_every_command_of_the_page_is_understood() -> None:
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("name", WORKERS)
-def test_the_workers_of_the_files_run_steps(name: str, book: Book, tmp_path: Path) -> None:
+def test_the_workers_of_the_files_run_steps(name: str, book: NotebookProject, tmp_path: Path) -> None:
     """The arguments of the containers, with a scheduler and folders of this machine."""
-    apart = [[one for one in worker.arguments[3:] if "--local-directory" not in one] for worker in WORKERS[name]]
+    apart = [
+        [argument for argument in worker.arguments[3:] if "--local-directory" not in argument]
+        for worker in WORKERS[name]
+    ]
     book.write(
         "%%step plain -o a\na = 1",
         "%%step wide -i a --cpus 4 --memory 14GB -o b\nb = a + 1",
         "%%step quick -i b --gpus 1 --cpus 2 --memory 28GB -o c\nc = b + 1",
     )
     (tmp_path / "cluster").mkdir()
-    with cluster(tmp_path / "cluster", *(" ".join(one) for one in apart)) as made:
+    with dask_cluster(tmp_path / "cluster", *(" ".join(arguments) for arguments in apart)) as made:
         answer = book.run("--on", f"dask:{made.address}")
         assert answer.code == 0, answer.err
         assert book.value("quick.c") == 3

@@ -6,19 +6,19 @@ import json
 from pathlib import Path
 
 from benchmarks.environments import program, variables
-from benchmarks.measuring import run
+from benchmarks.measurement import run
 from benchmarks.notebooks import write_for_papermill
-from benchmarks.shapes import Shape, Step
 from benchmarks.tools import check_values, require, write_values
+from benchmarks.workload_data import PipelineShape, WorkStep
 
 
-class Dvc:
+class DvcTool:
     """``dvc repro``, without Git."""
 
     name = "dvc"
     environment = "dvc"
 
-    def write(self, folder: Path, shape: Shape) -> None:
+    def write(self, folder: Path, shape: PipelineShape) -> None:
         """Write a notebook per step, and the stages as YAML (JSON is YAML)."""
         stages = {step.name: self._stage(folder, step) for step in shape}
         (folder / "dvc.yaml").write_text(json.dumps({"stages": stages}), encoding="utf-8")
@@ -28,20 +28,20 @@ class Dvc:
         """Return the command."""
         return (program(self.environment, "dvc"), "repro")
 
-    def check(self, folder: Path, shape: Shape) -> None:
-        """Look at the values."""
+    def check(self, folder: Path, shape: PipelineShape) -> None:
+        """Check the values."""
         check_values(folder, shape)
 
-    def settle(self, folder: Path, shape: Shape) -> None:
+    def mark_done(self, folder: Path, shape: PipelineShape) -> None:
         """Write the values, and have DVC commit them as they are."""
         write_values(folder, shape)
         self._call(folder, "commit", "--force", "--quiet")
 
     def check_idle(self, text: str) -> None:
-        """Look for stages that ran."""
+        """Check that no stage ran."""
         require("up to date" in text and "Running stage" not in text, text[-2000:])
 
-    def _stage(self, folder: Path, step: Step) -> dict[str, object]:
+    def _stage(self, folder: Path, step: WorkStep) -> dict[str, object]:
         notebook = write_for_papermill(folder, step)
         return {
             "cmd": f"papermill {notebook} {step.name}.out.ipynb -p output {step.name}.json",

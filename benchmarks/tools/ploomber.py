@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environments import program, python, variables
-from benchmarks.measuring import run
+from benchmarks.measurement import run
 from benchmarks.notebooks import write_for_ploomber
-from benchmarks.shapes import Shape
-from benchmarks.tools import INSIDE, check_values, require, write_values
+from benchmarks.tools import PROGRAMS, check_values, require, write_values
+from benchmarks.workload_data import PipelineShape
 
 
-class Ploomber:
+class PloomberTool:
     """``ploomber build``.
 
     Parameters
     ----------
     processes : int or None
-        How many at once; 0 for as many as Ploomber takes by itself, None for one after the other.
+        How many at once; 0 for as many as Ploomber takes by default, None for sequential execution.
     """
 
     environment = "ploomber"
@@ -29,7 +29,7 @@ class Ploomber:
         self.name = "ploomber" if processes is None else f"ploomber parallel{f' {processes}' if processes else ''}"
         self._processes = processes
 
-    def write(self, folder: Path, shape: Shape) -> None:
+    def write(self, folder: Path, shape: PipelineShape) -> None:
         """Write a notebook per step, and the pipeline as YAML (JSON is YAML)."""
         tasks = [
             {
@@ -46,17 +46,21 @@ class Ploomber:
         """Return the command."""
         return (program(self.environment, "ploomber"), "build")
 
-    def check(self, folder: Path, shape: Shape) -> None:
-        """Look at the values."""
+    def check(self, folder: Path, shape: PipelineShape) -> None:
+        """Check the values."""
         check_values(folder, shape)
 
-    def settle(self, folder: Path, shape: Shape) -> None:
+    def mark_done(self, folder: Path, shape: PipelineShape) -> None:
         """Have Ploomber build with tasks that only write their products."""
         write_values(folder, shape)
-        run([str(python(self.environment)), str(INSIDE / "ploomber_settle.py")], folder, variables(self.environment))
+        run(
+            [str(python(self.environment)), str(PROGRAMS / "ploomber_mark_done.py")],
+            folder,
+            variables(self.environment),
+        )
 
     def check_idle(self, text: str) -> None:
-        """Look at the column `Ran?`."""
+        """Check the column `Ran?`."""
         require("False" in text and not re.search(r"\bTrue\b", text), text[-2000:])
 
     def _executor(self) -> object:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.environments import program, variables
-from benchmarks.measuring import run
+from benchmarks.measurement import run
 from benchmarks.notebooks import write_for_papermill
-from benchmarks.shapes import Shape, Step
 from benchmarks.tools import check_values, require, write_values
+from benchmarks.workload_data import PipelineShape, WorkStep
 
 
-class Snakemake:
+class SnakemakeTool:
     """``snakemake --cores 1``, a rule per step."""
 
     name = "snakemake"
     environment = "snakemake"
 
-    def write(self, folder: Path, shape: Shape) -> None:
+    def write(self, folder: Path, shape: PipelineShape) -> None:
         """Write a notebook per step, and the rules."""
         target = f'rule all:\n    input: "{shape[-1].name}.json"\n'
         rules = [_rule(step, write_for_papermill(folder, step)) for step in shape]
@@ -27,21 +27,21 @@ class Snakemake:
         """Return the command."""
         return (program(self.environment, "snakemake"), "--cores", "1")
 
-    def check(self, folder: Path, shape: Shape) -> None:
-        """Look at the values."""
+    def check(self, folder: Path, shape: PipelineShape) -> None:
+        """Check the values."""
         check_values(folder, shape)
 
-    def settle(self, folder: Path, shape: Shape) -> None:
-        """Write the values, and have Snakemake take them for its own."""
+    def mark_done(self, folder: Path, shape: PipelineShape) -> None:
+        """Write the values, and have Snakemake mark them as its outputs."""
         write_values(folder, shape)
         run([*self.argv(), "--touch", "--forceall"], folder, variables(self.environment))
 
     def check_idle(self, text: str) -> None:
-        """Look for what it says then."""
+        """Check that there was nothing to do."""
         require("Nothing to be done" in text, text[-2000:])
 
 
-def _rule(step: Step, notebook: str) -> str:
-    inputs = ", ".join(f'"{name}"' for name in (notebook, *(f"{one}.json" for one in step.needs)))
+def _rule(step: WorkStep, notebook: str) -> str:
+    inputs = ", ".join(f'"{name}"' for name in (notebook, *(f"{need}.json" for need in step.needs)))
     command = f"papermill {notebook} {step.name}.out.ipynb -p output {{output}}"
     return f'rule {step.name}:\n    input: {inputs}\n    output: "{step.name}.json"\n    shell: "{command}"\n'

@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import jupyter_pipelines as jp
-from jupyter_pipelines.reporting.bundling import heading_of
-from jupyter_pipelines.reporting.drawing import draw
-from jupyter_pipelines.reporting.statuses import of_run
+from jupyter_pipelines.reporting.step_status import of_run
+from jupyter_pipelines.reporting.svg.mimebundle import heading_of
+from jupyter_pipelines.reporting.svg.svg import draw
 
 HERE = Path(__file__).parent
 

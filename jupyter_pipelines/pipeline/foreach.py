@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from jupyter_pipelines.errors import Place
+from jupyter_pipelines.errors import SourceLocation
 
 Scalar: TypeAlias = bool | int | float | str
 AxisKind = Literal["values", "parameter", "files"]
 FORMAT = "gathered"
 """Format of the artifact that names the results of all items."""
-_OTHER = re.compile(r"[^A-Za-z0-9_.+-]+")
+_UNSAFE_CHARACTERS = re.compile(r"[^A-Za-z0-9_.+-]+")
 _LONGEST = 60
 _HEXDIGITS = (8, 16, 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
+class ForeachAxis:
     """A name that has another value in each item.
 
     Parameters
@@ -34,7 +34,7 @@ class Axis:
         The values that stand in the header.
     source : str
         Name of the parameter, or the folder or pattern of the files.
-    place : Place or None
+    place : SourceLocation or None
         Where it is declared.
     """
 
@@ -42,19 +42,19 @@ class Axis:
     kind: AxisKind
     values: tuple[Scalar, ...] = ()
     source: str = ""
-    place: Place | None = None
+    place: SourceLocation | None = None
 
     def __str__(self) -> str:
         return f"{self.name}={self.source or ','.join(map(str, self.values))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foreach:
+class ForeachSpec:
     """The ``--foreach`` option of a step.
 
     Parameters
     ----------
-    axes : tuple of Axis
+    axes : tuple of ForeachAxis
         The names; with several, every combination of their values is an item, the last name changes first.
     at_once : int or None
         How many items may run at once.
@@ -62,7 +62,7 @@ class Foreach:
         How many may fail: ``3`` or ``10%``; empty for none.
     """
 
-    axes: tuple[Axis, ...]
+    axes: tuple[ForeachAxis, ...]
     at_once: int | None = None
     allowed: str = ""
 
@@ -84,7 +84,7 @@ class Foreach:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class ForeachItem:
     """An item of a step: its values.
 
     Parameters
@@ -111,7 +111,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gathering:
+class GatherSpec:
     """Marks a step that only gathers the results of the items of another step.
 
     Parameters
@@ -129,7 +129,7 @@ class Gathering:
     may_fail: int = 0
 
 
-class Gathered(list):  # type: ignore[type-arg]  # a plain list for the step that gets it
+class GatheredResults(list):  # type: ignore[type-arg]  # a plain list for the step that gets it
     """The results of a step over many items, as a later step gets them: a list, in order, with their keys.
 
     Parameters
@@ -143,7 +143,7 @@ class Gathered(list):  # type: ignore[type-arg]  # a plain list for the step tha
 
     Examples
     --------
-    >>> models = Gathered(["a", "b"], [{"depth": 2}, {"depth": 4}])
+    >>> models = GatheredResults(["a", "b"], [{"depth": 2}, {"depth": 4}])
     >>> models.of(depth=4)
     'b'
     >>> dict(models.items())
@@ -161,7 +161,7 @@ class Gathered(list):  # type: ignore[type-arg]  # a plain list for the step tha
         self.failed = [dict(key) for key in failed]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Gathered, (list(self), self.keys, self.failed)
+        return GatheredResults, (list(self), self.keys, self.failed)
 
     def of(self, **values: Any) -> Any:
         """Return the only result whose item has these values.
@@ -180,11 +180,11 @@ class Gathered(list):  # type: ignore[type-arg]  # a plain list for the step tha
             raise KeyError(f"the item with {values} failed")
         raise KeyError(f"{len(positions) or 'no'} items have {values}; see `.keys`")
 
-    def where(self, **values: Any) -> Gathered:
+    def where(self, **values: Any) -> GatheredResults:
         """Return the results whose items have these values."""
         positions = self._places(values)
         left = [key for key in self.failed if values.items() <= key.items()]
-        return Gathered(
+        return GatheredResults(
             [self[position] for position in positions], [self.keys[position] for position in positions], left
         )
 
@@ -241,7 +241,7 @@ def names_of(keys: Sequence[Sequence[tuple[str, Scalar]]]) -> list[str]:
 
 def _shown(value: Scalar) -> str:
     text = str(value)
-    return _OTHER.sub("_", text.rpartition("/")[2] or text) or "_"
+    return _UNSAFE_CHARACTERS.sub("_", text.rpartition("/")[2] or text) or "_"
 
 
 def _digest(key: Sequence[tuple[str, Scalar]]) -> str:

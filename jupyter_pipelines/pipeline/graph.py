@@ -9,8 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from jupyter_pipelines.errors import Fault
-from jupyter_pipelines.pipeline.data import Input, Output, Upstream
+from jupyter_pipelines.errors import Diagnostic
+from jupyter_pipelines.pipeline.artifacts import Input, Output, StepOutputRef
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Step
 
@@ -18,7 +18,7 @@ SCHEMA = "jupyter-pipelines/pipeline/1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
+class StepEdge:
     """A dependency between two steps.
 
     Parameters
@@ -52,7 +52,7 @@ class Pipeline:
         In the order of their declaration.
     kernel : str or None
         Name of the kernelspec that the notebook asks for.
-    warnings : tuple of Fault
+    warnings : tuple of Diagnostic
         What is doubtful but stops nothing.
     """
 
@@ -62,7 +62,7 @@ class Pipeline:
     steps: tuple[Step, ...]
     parameters: tuple[Parameter, ...] = ()
     kernel: str | None = None
-    warnings: tuple[Fault, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
     _by_name: Mapping[str, Step] = field(default_factory=dict, init=False, repr=False, compare=False)
     _before: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _order: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -85,7 +85,7 @@ class Pipeline:
         return self.notebook.stem if self.notebook else "session"
 
     @property
-    def edges(self) -> tuple[Edge, ...]:
+    def edges(self) -> tuple[StepEdge, ...]:
         """Every dependency, once a pair of steps, data before mere order."""
         return tuple(edge for step in self.steps for edge in edges_into(step))
 
@@ -138,16 +138,16 @@ class Pipeline:
         }
 
 
-def edges_into(step: Step) -> tuple[Edge, ...]:
+def edges_into(step: Step) -> tuple[StepEdge, ...]:
     """Return the edges that end in `step`."""
     taken: dict[str, list[str]] = {}
     for step_input in step.inputs:
-        if isinstance(step_input.source, Upstream):
+        if isinstance(step_input.source, StepOutputRef):
             taken.setdefault(step_input.source.step, []).append(step_input.source.output)
     for name in step.after:
         taken.setdefault(name, [])
     return tuple(
-        Edge(source=source, target=step.name, names=tuple(dict.fromkeys(names))) for source, names in taken.items()
+        StepEdge(source=source, target=step.name, names=tuple(dict.fromkeys(names))) for source, names in taken.items()
     )
 
 
@@ -231,7 +231,7 @@ def step_to_dict(step: Step) -> dict[str, Any]:
 
 
 def _input_to_dict(step_input: Input) -> dict[str, Any]:
-    kind = "step" if isinstance(step_input.source, Upstream) else "file"
+    kind = "step" if isinstance(step_input.source, StepOutputRef) else "file"
     return {"name": step_input.name, "from": str(step_input.source), "kind": kind, "optional": step_input.optional}
 
 

@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jupyter_pipelines.errors import Place
+from jupyter_pipelines.errors import SourceLocation
 from jupyter_pipelines.pipeline.secrets import is_reference
 
 Kind = Literal["int", "float", "number", "str", "bool", "list", "dict", "any", "secret"]
-Wrong = Literal["type", "range", "choice"]
+MismatchKind = Literal["type", "range", "choice"]
 
 TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})
 
 
-class Unfit(ValueError):
+class ParameterError(ValueError):
     """A value does not fit a parameter.
 
     Parameters
@@ -29,7 +29,7 @@ class Unfit(ValueError):
         What was expected and what came.
     """
 
-    def __init__(self, wrong: Wrong, message: str) -> None:
+    def __init__(self, wrong: MismatchKind, message: str) -> None:
         super().__init__(wrong, message)
         self.wrong = wrong
         self.message = message
@@ -62,7 +62,7 @@ class Parameter:
         The annotation as written; empty when there is none.
     description : str
         The comment behind it.
-    place : Place or None
+    place : SourceLocation or None
         Where it is declared.
     """
 
@@ -76,20 +76,20 @@ class Parameter:
     limits: Mapping[str, Any] = field(default_factory=dict)
     annotation: str = ""
     description: str = ""
-    place: Place | None = None
+    place: SourceLocation | None = None
 
     def fit(self, value: Any) -> Any:
         """Return `value` as the step will get it.
 
         Raises
         ------
-        Unfit
+        ParameterError
             It has the wrong type, is out of range or none of the choices.
         """
         if value is None:
             if self.nullable or self.kind == "any" or None in self.choices:
                 return None
-            raise Unfit("type", f"expected {self.expected()}, got None")
+            raise ParameterError("type", f"expected {self.expected()}, got None")
         value = _of_kind(_plain(value, self.expected()), self.kind, self.expected())
         value = _with_items(value, self.items, self.expected())
         self._check_choice(value)
@@ -102,7 +102,7 @@ class Parameter:
 
         Raises
         ------
-        Unfit
+        ParameterError
             `text` is not a value of this type.
         """
         if self.nullable and text in ("None", "null") and self.kind != "str":
@@ -137,7 +137,7 @@ class Parameter:
 
     def _check_choice(self, value: Any) -> None:
         if self.choices and not any(value == choice and type(value) is type(choice) for choice in self.choices):
-            raise Unfit("choice", f"expected {self.expected()}, got {value!r}")
+            raise ParameterError("choice", f"expected {self.expected()}, got {value!r}")
 
 
 _WORDS: Mapping[Kind, str] = {
@@ -172,21 +172,21 @@ def _plain(value: Any, expected: str) -> Any:
         return [_plain(element, expected) for element in value]
     if isinstance(value, dict):
         if not all(type(key) is str for key in value):
-            raise Unfit("type", f"expected {expected}, got a dict with keys that are not text")
+            raise ParameterError("type", f"expected {expected}, got a dict with keys that are not text")
         return {key: _plain(element, expected) for key, element in value.items()}
     if value is None or type(value) in (bool, int, float, str):
         return value
-    raise Unfit("type", f"expected {expected}, got {type(value).__name__}")
+    raise ParameterError("type", f"expected {expected}, got {type(value).__name__}")
 
 
 def _of_kind(value: Any, kind: Kind, expected: str) -> Any:
     if kind == "secret":  # what came may be the secret itself: it is not repeated
         if not is_reference(value):
-            raise Unfit("type", f"expected {expected}, got something else, perhaps the secret itself")
+            raise ParameterError("type", f"expected {expected}, got something else, perhaps the secret itself")
         return value
     fits = isinstance(value, _TYPES[kind]) and (kind in ("bool", "any") or not isinstance(value, bool))
     if not fits:
-        raise Unfit("type", f"expected {expected}, got {value!r}")
+        raise ParameterError("type", f"expected {expected}, got {value!r}")
     return float(value) if kind == "float" else value
 
 
@@ -217,21 +217,21 @@ def _check_limit(name: str, bound: Any, value: Any) -> None:
     except TypeError:
         fits = False
     if not fits:
-        raise Unfit("range", f"expected a value {words} {bound!r}, got {value!r}")
+        raise ParameterError("range", f"expected a value {words} {bound!r}, got {value!r}")
 
 
 def _parse_int(text: str, expected: str) -> Any:
     try:
         return int(text)
     except ValueError:
-        raise Unfit("type", f"expected {expected}, got {text!r}") from None
+        raise ParameterError("type", f"expected {expected}, got {text!r}") from None
 
 
 def _parse_float(text: str, expected: str) -> Any:
     try:
         return float(text)
     except ValueError:
-        raise Unfit("type", f"expected {expected}, got {text!r}") from None
+        raise ParameterError("type", f"expected {expected}, got {text!r}") from None
 
 
 def _parse_number(text: str, expected: str) -> Any:
@@ -244,14 +244,14 @@ def _parse_number(text: str, expected: str) -> Any:
 def _parse_bool(text: str, expected: str) -> Any:
     if text.lower() in TRUE | FALSE:
         return text.lower() in TRUE
-    raise Unfit("type", f"expected {expected}, got {text!r}")
+    raise ParameterError("type", f"expected {expected}, got {text!r}")
 
 
 def _parse_json(text: str, expected: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise Unfit("type", f"expected {expected} written as JSON, got {text!r}") from None
+        raise ParameterError("type", f"expected {expected} written as JSON, got {text!r}") from None
 
 
 def _parse_any(text: str, _expected: str) -> Any:

@@ -21,7 +21,7 @@ class Secret(str):
     __slots__ = ()
 
 
-class NoSecret(LookupError):
+class SecretNotFound(LookupError):
     """There is no secret where a reference says.
 
     Parameters
@@ -60,20 +60,20 @@ def reveal(reference: str, folder: str | Path, environment: Mapping[str, str] | 
 
     Raises
     ------
-    NoSecret
+    SecretNotFound
         There is nothing, or it is empty.
     """
     kind, _, place = reference.partition(":")
     secret = _variable(place, environment) if kind == "env" else _text(Path(folder, Path(place).expanduser()))
     if not secret:
-        raise NoSecret(f"`{reference}` is empty", "put the secret there")
+        raise SecretNotFound(f"`{reference}` is empty", "put the secret there")
     return secret
 
 
 def _variable(name: str, environment: Mapping[str, str] | None) -> str:
     known = os.environ if environment is None else environment
     if name not in known:
-        raise NoSecret(
+        raise SecretNotFound(
             f"the environment variable `{name}` is not set", f"set `{name}` before Jupyter or the command is started"
         )
     return known[name]
@@ -84,12 +84,12 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
-            raise NoSecret(
+            raise SecretNotFound(
                 f"the file `{path}` is too large to be a secret", "give the file that holds the secret alone"
             )
         return content.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise NoSecret(f"the file `{path}` is no text", "give a file of UTF-8 text") from None
+        raise SecretNotFound(f"the file `{path}` is no text", "give a file of UTF-8 text") from None
     except OSError as error:
         why = (error.strerror or type(error).__name__).lower()
-        raise NoSecret(f"the file `{path}` cannot be read: {why}", "put it there, or correct the path") from None
+        raise SecretNotFound(f"the file `{path}` cannot be read: {why}", "put it there, or correct the path") from None

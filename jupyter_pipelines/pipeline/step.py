@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jupyter_pipelines.errors import Place
-from jupyter_pipelines.pipeline.data import Input, Output
-from jupyter_pipelines.pipeline.foreach import Foreach, Gathering, Item
+from jupyter_pipelines.errors import SourceLocation
+from jupyter_pipelines.pipeline.artifacts import Input, Output
+from jupyter_pipelines.pipeline.foreach import ForeachItem, ForeachSpec, GatherSpec
 
 Section = Literal["inputs", "outputs", "parameters"]
 SharedKind = Literal["import", "function", "class", "constant", "block", "setup"]
@@ -64,7 +64,7 @@ class SharedCode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Module:
+class StepModule:
     """A module of the project itself that a step reaches.
 
     Parameters
@@ -83,7 +83,7 @@ class Module:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
+class ComputeResources:
     """What a step asks for.
 
     Parameters
@@ -121,7 +121,7 @@ class Step:
         Steps that it waits for without taking anything from them.
     shared : tuple of SharedCode
         The shared code it reaches, in the order in which it has to run.
-    modules : tuple of Module
+    modules : tuple of StepModule
         The project's own modules it reaches.
     packages : tuple of str
         Top-level names of the third-party packages it imports, directly or through shared code and modules.
@@ -129,11 +129,11 @@ class Step:
         Files that its code reads under a name written in it, without declaring them; their content counts. Folders
         and patterns are those in which it looks for files.
     templates : tuple of str
-        The same of names that depend on parameters; see :mod:`jupyter_pipelines.pipeline.templates`. A step in a plan
-        has none.
+        The same of names that depend on parameters; see :mod:`jupyter_pipelines.pipeline.path_templates`. A step in a
+        plan has none.
     unknown : tuple of str
         What the analysis could not resolve, one sentence each; not empty means that the step is never reused.
-    resources : Resources
+    resources : ComputeResources
         What it asks for.
     retries : int
         How often it is tried again after a failure.
@@ -145,13 +145,13 @@ class Step:
         True when it runs even if what is before it failed.
     on, kernel : str or None
         Where it runs, and in which kernel.
-    place : Place or None
+    place : SourceLocation or None
         Where its first header stands.
-    foreach : Foreach or None
+    foreach : ForeachSpec or None
         The ``--foreach`` option, of a step as it is written.
-    item : Item or None
+    item : ForeachItem or None
         Its item, of a step in a plan that runs a single item.
-    gathering : Gathering or None
+    gathering : GatherSpec or None
         What it gathers, of a step in a plan that stands for all items.
     """
 
@@ -163,22 +163,22 @@ class Step:
     inferred: frozenset[Section] = frozenset()
     after: tuple[str, ...] = ()
     shared: tuple[SharedCode, ...] = ()
-    modules: tuple[Module, ...] = ()
+    modules: tuple[StepModule, ...] = ()
     packages: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     templates: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
-    resources: Resources = field(default_factory=Resources)
+    resources: ComputeResources = field(default_factory=ComputeResources)
     retries: int = 0
     timeout: float | None = None
     cache: bool = True
     always: bool = False
     on: str | None = None
     kernel: str | None = None
-    place: Place | None = None
-    foreach: Foreach | None = None
-    item: Item | None = None
-    gathering: Gathering | None = None
+    place: SourceLocation | None = None
+    foreach: ForeachSpec | None = None
+    item: ForeachItem | None = None
+    gathering: GatherSpec | None = None
 
     @property
     def items(self) -> dict[str, Any]:

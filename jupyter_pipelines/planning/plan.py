@@ -7,25 +7,26 @@ from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
-from jupyter_pipelines.errors import Fault, PlanError, closest
-from jupyter_pipelines.pipeline.data import Artifact, FileSource
+from jupyter_pipelines.errors import Diagnostic, PlanError, closest_name
+from jupyter_pipelines.pipeline.artifacts import Artifact, FileSource
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.pipeline.step import Module
-from jupyter_pipelines.planning import codes, showing
-from jupyter_pipelines.planning.carrying import Carrier
-from jupyter_pipelines.planning.environment import Environment
-from jupyter_pipelines.planning.gathering import Cause, Gatherer, Glance, Standing, View
-from jupyter_pipelines.planning.introspection import Reads
-from jupyter_pipelines.planning.judging import Judge, PlannedStep
-from jupyter_pipelines.planning.keying import Keying
-from jupyter_pipelines.planning.selection import Selection, unknown_steps
-from jupyter_pipelines.planning.veiled import marked
+from jupyter_pipelines.pipeline.step import StepModule
+from jupyter_pipelines.planning import plan_table
+from jupyter_pipelines.planning.decide import PlannedStep, StepPlanner
+from jupyter_pipelines.planning.keys import code_digests
+from jupyter_pipelines.planning.keys.docstring_use import SourceReads
+from jupyter_pipelines.planning.keys.environment import PythonEnvironment
+from jupyter_pipelines.planning.keys.key_cache import KeyCache
+from jupyter_pipelines.planning.keys.pickle_code import PickleDependencies
+from jupyter_pipelines.planning.keys.secret_marks import with_secret_marks
+from jupyter_pipelines.planning.selection import StepSelection, unknown_steps
+from jupyter_pipelines.planning.step_inputs import InputResolver, PlannerStore, RootCause, StoreReader, UpstreamStatus
 
 SCHEMA = "jupyter-pipelines/plan/1"
 Upstreams = Mapping[str, Mapping[str, Artifact]]
 _BLOCKED = {"output-missing": "JP405", "output-corrupt": "JP404", "input": "JP210"}
 
-__all__ = ["SCHEMA", "Environment", "Plan", "PlannedStep", "Planner", "View"]
+__all__ = ["SCHEMA", "PipelinePlanner", "Plan", "PlannedStep", "PlannerStore", "PythonEnvironment"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +41,20 @@ class Plan:
         The values of its parameters.
     steps : tuple of PlannedStep
         The decisions; each step comes after those it waits for.
-    selection : Selection
+    selection : StepSelection
         The part of the pipeline that was asked for.
     forced : tuple of str
         Steps to compute again.
-    planner : Planner
+    planner : PipelinePlanner
         What made the plan; decides again once a step's inputs are known.
     """
 
     pipeline: Pipeline
     values: Mapping[str, Any]
     steps: tuple[PlannedStep, ...]
-    selection: Selection
+    selection: StepSelection
     forced: tuple[str, ...]
-    planner: Planner = field(repr=False, compare=False)
+    planner: PipelinePlanner = field(repr=False, compare=False)
     _by_name: Mapping[str, PlannedStep] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -71,7 +72,7 @@ class Plan:
         return len(self.steps)
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
+    def faults(self) -> tuple[Diagnostic, ...]:
         """Why steps that are asked for cannot run, one fault for each; steps blocked only by these are left out."""
         return tuple(
             _blocked(self, step) for step in self.steps if step.decision == "blocked" and step.reason.code in _BLOCKED
@@ -91,7 +92,7 @@ class Plan:
 
     def compare(self, earlier: Plan) -> tuple[str, ...]:
         """Return a line for every step on which another decision was made than in `earlier`, or for another reason."""
-        return showing.difference(list(earlier), list(self))
+        return plan_table.difference(list(earlier), list(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ``plan`` document."""
@@ -106,13 +107,13 @@ class Plan:
         }
 
     def __str__(self) -> str:
-        return showing.as_text(self.pipeline.name, self.steps)
+        return plan_table.as_text(self.pipeline.name, self.steps)
 
     def _repr_html_(self) -> str:
-        return showing.as_html(self.pipeline.name, self.steps)
+        return plan_table.as_html(self.pipeline.name, self.steps)
 
 
-class Planner:
+class PipelinePlanner:
     """Decides what a run would do.
 
     Parameters
@@ -120,10 +121,10 @@ class Planner:
     pipeline : Pipeline
         What to plan.
     values : Mapping of str to object
-        The values of its parameters, see :func:`jupyter_pipelines.planning.resolving.resolve`.
-    view : View
+        The values of its parameters, see :func:`jupyter_pipelines.planning.parameter_values.resolve`.
+    view : PlannerStore
         What is stored, and what is in files.
-    environment : Environment or callable
+    environment : PythonEnvironment or callable
         The Python that steps run in; or what returns it for the kernel that a step names, None for the notebook's own.
     forced : iterable of str
         Steps to compute again, whatever is stored.
@@ -139,19 +140,19 @@ class Planner:
         pipeline: Pipeline,
         values: Mapping[str, Any],
         *,
-        view: View,
-        environment: Environment | Callable[[str | None], Environment],
+        view: PlannerStore,
+        environment: PythonEnvironment | Callable[[str | None], PythonEnvironment],
         forced: Iterable[str] = (),
     ) -> None:
         self._pipeline = pipeline
         self._values = values
         self._view = view
-        self._keying = Keying(pipeline, marked(pipeline, values), environment)
-        self._modules: dict[str, Module] = {}
-        self._outdated: dict[str, Cause] = {}
-        self._carrying: tuple[Upstreams, Carrier] | None = None
+        self._keying = KeyCache(pipeline, with_secret_marks(pipeline, values), environment)
+        self._modules: dict[str, StepModule] = {}
+        self._outdated: dict[str, RootCause] = {}
+        self._carrying: tuple[Upstreams, PickleDependencies] | None = None
         forced = tuple(dict.fromkeys(forced))
-        _refuse(unknown_steps(pipeline, forced, "--force"))
+        _raise_faults(unknown_steps(pipeline, forced, "--force"))
         self._forced = tuple(dict.fromkeys(step_name for name in forced for step_name in pipeline.named(name)))
 
     def plan(self, *, to: Sequence[str] = (), start: Sequence[str] = (), only: Sequence[str] = ()) -> Plan:
@@ -160,25 +161,27 @@ class Planner:
         Parameters
         ----------
         to, start, only : sequences of str
-            Part of the pipeline, see :class:`jupyter_pipelines.planning.selection.Selection`.
+            Part of the pipeline, see :class:`jupyter_pipelines.planning.selection.StepSelection`.
 
         Raises
         ------
         PlanError
             A step asked for does not exist (JP603), or the options contradict each other (JP604).
         """
-        selection = Selection(to=tuple(to), start=tuple(start), only=tuple(only))
-        _refuse(selection.faults(self._pipeline))
+        selection = StepSelection(to=tuple(to), start=tuple(start), only=tuple(only))
+        _raise_faults(selection.faults(self._pipeline))
         chosen = selection.steps(self._pipeline)
-        statuses: dict[str, Standing] = {}
-        codes.recall(self._pipeline)
+        statuses: dict[str, UpstreamStatus] = {}
+        code_digests.load_digests(self._pipeline)
         snapshot = self._view.at_once(step.name for step in self._pipeline)
-        judge = self._judge(snapshot, Carrier(self._pipeline, lambda name: statuses[name].outputs), str(selection))
+        judge = self._judge(
+            snapshot, PickleDependencies(self._pipeline, lambda name: statuses[name].outputs), str(selection)
+        )
         planned: list[PlannedStep] = []
         for name in self._pipeline.order():
-            step, statuses[name] = judge.judge(self._pipeline[name], statuses, selected=name in chosen)
+            step, statuses[name] = judge.plan_step(self._pipeline[name], statuses, selected=name in chosen)
             planned.append(step)
-        codes.keep(self._pipeline)
+        code_digests.save_digests(self._pipeline)
         causes = {name: status.cause for name, status in statuses.items() if status.decision == "skip"}
         return Plan(
             pipeline=self._pipeline,
@@ -186,7 +189,7 @@ class Planner:
             steps=tuple(planned),
             selection=selection,
             forced=self._forced,
-            planner=self._knowing({name: cause for name, cause in causes.items() if cause}),
+            planner=self._with_outdated({name: cause for name, cause in causes.items() if cause}),
         )
 
     def decide(self, name: str, upstream: Upstreams) -> PlannedStep:
@@ -203,7 +206,7 @@ class Planner:
         step = self._pipeline[name]
         before = [earlier for earlier in self._pipeline.before(name) if earlier in upstream]
         statuses = {earlier: self._standing(earlier, upstream[earlier]) for earlier in before}
-        return self._judge(self._view, self._carrier(upstream)).judge(step, statuses).planned
+        return self._judge(self._view, self._carrier(upstream)).plan_step(step, statuses).planned
 
     def drift(self, planned: PlannedStep) -> tuple[str, ...]:
         """Return what of a step's own modules and input files is no longer what it was when it was decided on.
@@ -216,7 +219,7 @@ class Planner:
             The decision under which the step ran.
         """
         step = self._pipeline[planned.name]
-        resolver = Gatherer(self._pipeline, self._view)
+        resolver = InputResolver(self._pipeline, self._view)
         named = [part.removeprefix("module:") for part in planned.parts if part.startswith("module:")]
         modules = [f"module `{name}`" for name in named if _edited(self._module(name), planned.parts[f"module:{name}"])]
         files = [
@@ -228,30 +231,30 @@ class Planner:
         changed = [name for name, source in files if known[name] not in (None, "missing", resolver.digest(source))]
         return (*modules, *(f"input file `{name}`" for name in changed))
 
-    def _knowing(self, outdated: dict[str, Cause]) -> Planner:
+    def _with_outdated(self, outdated: dict[str, RootCause]) -> PipelinePlanner:
         """Return a planner that knows which outputs a plan takes from the store though they are out of date."""
         other = copy(self)
         other.__dict__["_outdated"] = outdated
         return other
 
-    def _standing(self, name: str, outputs: Mapping[str, Artifact]) -> Standing:
+    def _standing(self, name: str, outputs: Mapping[str, Artifact]) -> UpstreamStatus:
         cause = self._outdated.get(name)
-        return Standing(decision="skip" if cause else "reuse", outputs=outputs, cause=cause)
+        return UpstreamStatus(decision="skip" if cause else "reuse", outputs=outputs, cause=cause)
 
-    def _module(self, name: str) -> Module | None:
+    def _module(self, name: str) -> StepModule | None:
         """Return the module called `name`, of whichever step reaches it."""
         if not self._modules:
             self._modules = {module.name: module for step in self._pipeline for module in step.modules}
         return self._modules.get(name)
 
-    def _carrier(self, upstream: Upstreams) -> Carrier:
+    def _carrier(self, upstream: Upstreams) -> PickleDependencies:
         """Return the code dependencies of pickles; the same object as long as `upstream` is the same mapping."""
         if self._carrying is None or self._carrying[0] is not upstream:
-            self._carrying = (upstream, Carrier(self._pipeline, lambda name: upstream.get(name, {})))
+            self._carrying = (upstream, PickleDependencies(self._pipeline, lambda name: upstream.get(name, {})))
         return self._carrying[1]
 
-    def _judge(self, view: Glance, carrier: Carrier, left_out_by: str = "") -> Judge:
-        return Judge(
+    def _judge(self, view: StoreReader, carrier: PickleDependencies, left_out_by: str = "") -> StepPlanner:
+        return StepPlanner(
             self._pipeline,
             view=view,
             carrier=carrier,
@@ -261,12 +264,12 @@ class Planner:
         )
 
 
-def _refuse(faults: Sequence[Fault]) -> None:
+def _raise_faults(faults: Sequence[Diagnostic]) -> None:
     if faults:
         raise PlanError(*faults)
 
 
-def _edited(module: Module | None, part: str) -> bool:
+def _edited(module: StepModule | None, part: str) -> bool:
     import tokenize
 
     if module is None:
@@ -274,21 +277,21 @@ def _edited(module: Module | None, part: str) -> bool:
     try:
         with tokenize.open(module.path) as file:
             text = file.read()
-        return part not in {codes.module_code(text, level) for level in Reads}
+        return part not in {code_digests.module_digest(text, level) for level in SourceReads}
     except (OSError, SyntaxError, UnicodeDecodeError):
         return True
 
 
 def _no_step(name: str, known: Sequence[str]) -> str:
-    near = closest(name, known)
+    near = closest_name(name, known)
     return f"there is no step called `{name}`; " + (f"write `{near}`" if near else f"known: {', '.join(known)}")
 
 
-def _blocked(plan: Plan, step: PlannedStep) -> Fault:
+def _blocked(plan: Plan, step: PlannedStep) -> Diagnostic:
     selection = str(plan.selection)
     without_selection = f"run it without `{selection}`: what comes before is run or reused then" if selection else ""
     provide_file = "put it there, or say in `--optional` that the step can do without it"
-    return Fault(
+    return Diagnostic(
         code=_BLOCKED[step.reason.code],
         message=f"step `{step.name}` cannot run: {step.reason.text}",
         suggestion=provide_file if step.reason.code == "input" else without_selection or "run the whole pipeline again",

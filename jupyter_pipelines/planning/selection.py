@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from jupyter_pipelines.errors import Fault, closest
+from jupyter_pipelines.errors import Diagnostic, closest_name
 from jupyter_pipelines.pipeline.graph import Pipeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class StepSelection:
     """Part of a pipeline; the whole pipeline when no option is given.
 
     Parameters
@@ -34,7 +34,7 @@ class Selection:
 
     def steps(self, pipeline: Pipeline) -> frozenset[str]:
         """Return the names of the steps that are asked for."""
-        only, to, start = (_meant(pipeline, names) for names in (self.only, self.to, self.start))
+        only, to, start = (_named_steps(pipeline, names) for names in (self.only, self.to, self.start))
         if only:
             return frozenset(only)
         chosen = frozenset(step.name for step in pipeline)
@@ -44,7 +44,7 @@ class Selection:
             chosen &= pipeline.descendants(*start).union(start)
         return chosen
 
-    def faults(self, pipeline: Pipeline) -> list[Fault]:
+    def faults(self, pipeline: Pipeline) -> list[Diagnostic]:
         """Return what is wrong with it: steps that do not exist (JP603), options that leave nothing (JP604)."""
         faults = [fault for option, names in self._options() for fault in unknown_steps(pipeline, names, option)]
         if self.only and (self.to or self.start):
@@ -64,36 +64,36 @@ class Selection:
         return ("--to", self.to), ("--from", self.start), ("--only", self.only)
 
 
-def _meant(pipeline: Pipeline, names: Iterable[str]) -> list[str]:
+def _named_steps(pipeline: Pipeline, names: Iterable[str]) -> list[str]:
     """Return the steps of `names`; a step over many items stands for all of these."""
     return [step for name in names for step in pipeline.named(name)]
 
 
-def unknown_steps(pipeline: Pipeline, names: Iterable[str], option: str) -> list[Fault]:
+def unknown_steps(pipeline: Pipeline, names: Iterable[str], option: str) -> list[Diagnostic]:
     """Return a fault (JP603) for every name in `names`, given to `option`, that is no step."""
     return [_unknown(pipeline, name, option) for name in names if name not in pipeline]
 
 
-def _unknown(pipeline: Pipeline, name: str, option: str) -> Fault:
+def _unknown(pipeline: Pipeline, name: str, option: str) -> Diagnostic:
     known = [step.name for step in pipeline]
-    near = closest(name, known)
-    return Fault(
+    near = closest_name(name, known)
+    return Diagnostic(
         code="JP603",
         message=f"there is no step `{name}`, which `{option}` names",
         suggestion=f"write `{option} {near}`" if near else f"use one of: {', '.join(known)}",
     )
 
 
-def _contradiction(selection: Selection) -> Fault:
-    return Fault(
+def _contradiction(selection: StepSelection) -> Diagnostic:
+    return Diagnostic(
         code="JP604",
         message=f"`--only` says already which steps are asked for: `{selection}` asks for two things",
         suggestion="leave out `--only`, or leave out `--to` and `--from`",
     )
 
 
-def _empty(selection: Selection) -> Fault:
-    return Fault(
+def _empty(selection: StepSelection) -> Diagnostic:
+    return Diagnostic(
         code="JP604",
         message=f"nothing is selected: no step lies between, as `{selection}` asks",
         suggestion="`--from` names where to begin and `--to` where to end: exchange them, or leave one out",

@@ -7,29 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from jupyter_pipelines.errors import Fault, PipelinesError, PlanError
-from jupyter_pipelines.notebook.document import Document
+from jupyter_pipelines.errors import Diagnostic
+from jupyter_pipelines.notebook.source.document import NotebookDocument
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.project.archive import Archive
-from jupyter_pipelines.project.reader import (
+from jupyter_pipelines.project.planning_api import (
     STORE_FOLDER,
     STORE_VARIABLE,
-    Source,
+    NotebookSource,
     notebook_name,
     require_name,
     require_step,
 )
+from jupyter_pipelines.project.project_runner import ProjectRunner, executor_of
 
 if TYPE_CHECKING:
+    from jupyter_pipelines.execution.runs.events import RunObserver
+    from jupyter_pipelines.execution.runs.result import Run
     from jupyter_pipelines.planning.plan import Plan
-    from jupyter_pipelines.proving.proof import Tried
-    from jupyter_pipelines.proving.results import Result
-    from jupyter_pipelines.running.events import Observer
-    from jupyter_pipelines.running.executors import Executor
-    from jupyter_pipelines.running.run import Run
-    from jupyter_pipelines.running.stopping import Stop
+    from jupyter_pipelines.verification.results import VerificationResult
+    from jupyter_pipelines.verification.verify import TrialRun
 
 __all__ = [
     "STORE_FOLDER",
@@ -44,11 +42,11 @@ __all__ = [
     "run",
     "try_out",
 ]
-RUNNER = "jupyter_pipelines.interfaces.runner"
-"""The module that a detached run's process executes; it stands above this package."""
+RUN_PROCESS = "jupyter_pipelines.project.run_process"
+"""The module that the process of a detached run executes."""
 
 
-class Project(Archive):
+class Project(ProjectRunner):
     """Notebooks, and the store in which their results outlive them.
 
     Parameters
@@ -58,57 +56,9 @@ class Project(Archive):
         project that a notebook belongs to, else beside the notebook.
     """
 
-    def run(
-        self,
-        plan: Plan,
-        *,
-        jobs: int | None = None,
-        on: str = "local",
-        keep_going: bool = False,
-        observers: Sequence[Observer] = (),
-        stop: Stop | None = None,
-        run: str | None = None,
-    ) -> Run:
-        """Run a plan.
-
-        Parameters
-        ----------
-        plan : Plan
-            What :meth:`plan` returned.
-        jobs : int or None
-            How many steps at once; the number of cores by default.
-        on : str
-            The executor.
-        keep_going : bool
-            After a failure, go on with the steps that do not depend on it.
-        observers : sequence of callables
-            Each gets every event, as the keyword argument ``event``.
-        stop : Stop or None
-            Through which another thread can cancel the run, or one step of it.
-        run : str or None
-            The id of the run, if it has an id already.
-
-        Raises
-        ------
-        PlanError, PluginError, StoreError
-            Nothing has run. A step that fails raises nothing here: see :meth:`Run.raise_for_state`.
-        """
-        from jupyter_pipelines.running.loop import run_plan
-
-        return run_plan(
-            plan,
-            executor=_executor(plan, on, jobs),
-            store=self.store_for(plan.pipeline),
-            observers=observers,
-            keep_going=keep_going,
-            notebook=notebook_name(plan.pipeline),
-            stop=stop,
-            run=run,
-        )
-
     def detach(
         self,
-        source: Source,
+        source: NotebookSource,
         parameters: Mapping[str, Any] | None = None,
         *,
         texts: Mapping[str, str] | None = None,
@@ -129,7 +79,7 @@ class Project(Archive):
 
         Parameters
         ----------
-        source : str, Path or Document
+        source : str, Path or NotebookDocument
             The notebook.
         cells : Mapping of str to str
             Texts that count instead of the saved ones, by cell id; they are never written to the notebook.
@@ -141,15 +91,15 @@ class Project(Archive):
         PipelinesError
             Nothing has run, for the same reasons as in :meth:`read`, :meth:`plan` and :meth:`run`.
         """
-        from jupyter_pipelines.notebook.document import read_document
-        from jupyter_pipelines.running import detaching
+        from jupyter_pipelines.execution.runs import detached
+        from jupyter_pipelines.notebook.source.document import read_document
 
-        document = source if isinstance(source, Document) else read_document(source)
+        document = source if isinstance(source, NotebookDocument) else read_document(source)
         document = document.with_texts(cells) if cells else document
         planned = self.plan(self.read(document), parameters, texts=texts, to=to, start=start, only=only, force=force)
-        _executor(planned, on, jobs).close()
+        executor_of(planned, on, jobs).close()
         values = {name: planned.values[name] for name in (*(parameters or ()), *(texts or ()))}
-        order = detaching.Order(
+        order = detached.DetachedOrder(
             document=document,
             parameters=values,
             to=tuple(to),
@@ -160,38 +110,11 @@ class Project(Archive):
             on=on,
             keep_going=keep_going,
         )
-        return detaching.start(RUNNER, order, self.store_for(planned.pipeline), run=run)
-
-    def carry_out(self, run: str, report: IO[str]) -> Run:
-        """Carry out the run that :meth:`detach` requested, in the process that it started.
-
-        Parameters
-        ----------
-        run : str
-            The id of the run.
-        report : text file
-            Receives one line: that the run has begun, or why not.
-
-        Raises
-        ------
-        PipelinesError
-            Nothing has run.
-        """
-        from jupyter_pipelines.running.detaching import Herald, read_order
-
-        store = self._store(str(self._url))
-        herald = Herald(store.runs.folder(run), report)
-        try:
-            order = read_order(store, run)
-            planned = self.plan(self.read(order.document), order.parameters, **order.selection())
-            return self.run(planned, observers=[herald], run=run, **order.manner())
-        except PipelinesError as error:
-            herald.refuse(error)
-            raise
+        return detached.start(RUN_PROCESS, order, self.store_for(planned.pipeline), run=run)
 
     def freeze(self, source: str | Path) -> list[int]:
         """Write inferred interfaces into the headers of a notebook, and return the cells that changed."""
-        from jupyter_pipelines.notebook.freezing import freeze
+        from jupyter_pipelines.notebook.freeze import freeze
 
         return freeze(Path(source), self.read(source))
 
@@ -205,7 +128,7 @@ class Project(Archive):
         steps: Mapping[str, int] | None = None,
         drop_display: bool = False,
         tell: Callable[[str], None] = lambda _: None,
-    ) -> Result:
+    ) -> VerificationResult:
         """Make a pipeline notebook of an exploratory one, and prove that it shows the same.
 
         Parameters
@@ -230,32 +153,34 @@ class Project(Archive):
         NotebookError
             It cannot be read, or the target cannot be written.
         """
-        from jupyter_pipelines.notebook.converting.conversion import Wishes
-        from jupyter_pipelines.proving.converting import Order, carry_out
+        from jupyter_pipelines.notebook.converting.conversion import ConvertOptions
+        from jupyter_pipelines.verification.convert_command import ConvertRequest, convert_on_request
 
-        wishes = Wishes(names={cell: name for name, cell in (steps or {}).items()}, drop_display=drop_display)
+        wishes = ConvertOptions(names={cell: name for name, cell in (steps or {}).items()}, drop_display=drop_display)
         path = Path(target) if target else None
-        order = Order(source=Path(source), target=path, static=static, dry_run=dry_run, wishes=wishes, tell=tell)
-        return carry_out(order, try_out)
+        order = ConvertRequest(
+            source=Path(source), target=path, static=static, dry_run=dry_run, wishes=wishes, tell=tell
+        )
+        return convert_on_request(order, try_out)
 
 
-def try_out(path: Path, store: Path) -> Tried:
+def try_out(path: Path, store: Path) -> TrialRun:
     """Run a pipeline notebook with a store of its own."""
-    from jupyter_pipelines.proving.proof import Tried
+    from jupyter_pipelines.verification.verify import TrialRun
 
     project = Project(store)
     reading = project.inspect(path)
     if reading.pipeline is None:
-        return Tried(faults=tuple(fault for fault in reading.faults if fault.severity == "error"))
-    return Tried(run=project.run(project.plan(reading.pipeline), keep_going=True))
+        return TrialRun(faults=tuple(fault for fault in reading.faults if fault.severity == "error"))
+    return TrialRun(run=project.run(project.plan(reading.pipeline), keep_going=True))
 
 
-def read(source: Source) -> Pipeline:
+def read(source: NotebookSource) -> Pipeline:
     """Read a notebook into a pipeline; see :meth:`Project.read`."""
     return Project().read(source)
 
 
-def check(source: Source, **parameters: Any) -> tuple[Fault, ...]:
+def check(source: NotebookSource, **parameters: Any) -> tuple[Diagnostic, ...]:
     """Return every fault of a notebook; see :meth:`Project.check`."""
     return Project().check(source, parameters)
 
@@ -272,22 +197,10 @@ def run(
     on: str = "local",
     force: bool | Sequence[str] = False,
     keep_going: bool = False,
-    observers: Sequence[Observer] = (),
+    observers: Sequence[RunObserver] = (),
     **parameters: Any,
 ) -> Run:
     """Plan a pipeline and run it; see :meth:`Project.plan` and :meth:`Project.run`."""
     project = Project()
     planned = project.plan(pipeline, parameters, force=force)
     return project.run(planned, jobs=jobs, on=on, keep_going=keep_going, observers=observers)
-
-
-def _executor(plan: Plan, on: str, jobs: int | None) -> Executor:
-    """Return what runs a plan, if nothing stands in its way; nothing is started yet."""
-    from jupyter_pipelines.running.executors.routing import executor_for
-    from jupyter_pipelines.running.kernels.asking import missing_kernels
-
-    plan.require()
-    missing = missing_kernels(plan.pipeline)
-    if missing:
-        raise PlanError(*missing)
-    return executor_for(plan.pipeline, on, jobs)

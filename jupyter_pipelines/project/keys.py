@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jupyter_pipelines.errors import Fault, PlanError, closest
-from jupyter_pipelines.storing.keyring import YOU, Keyring, PublicKey, no_key, unusable
-from jupyter_pipelines.storing.signing import make_key
+from jupyter_pipelines.errors import Diagnostic, PlanError, closest_name
+from jupyter_pipelines.storage.signing.keyring import (
+    OWN_KEY_NAME,
+    PublicKey,
+    UserKeyring,
+    missing_key_error,
+    unusable_key,
+)
+from jupyter_pipelines.storage.signing.signatures import make_key
 
 _LARGEST = 10_000
 
@@ -38,7 +44,7 @@ class KnownKey:
 
 def folder() -> Path:
     """Return where the keys are."""
-    return Keyring.of_user().folder
+    return UserKeyring.of_user().folder
 
 
 def known() -> tuple[KnownKey, ...]:
@@ -49,7 +55,7 @@ def known() -> tuple[KnownKey, ...]:
     StoreError
         A key cannot be used (JP412).
     """
-    return tuple(_known(name, key) for name, key in Keyring.of_user().everybody().items())
+    return tuple(_known(name, key) for name, key in UserKeyring.of_user().verification_keys().items())
 
 
 def new() -> KnownKey:
@@ -61,13 +67,13 @@ def new() -> KnownKey:
         The package `cryptography` is missing (JP411), there is a key already or none can be kept there (JP412), or the
         folder cannot be written (JP402).
     """
-    keyring = Keyring.of_user()
+    keyring = UserKeyring.of_user()
     try:
         keyring.keep(own := make_key())
     except FileExistsError as error:
         instead = "use it, or move the file away first: results that it has signed are not trusted then"
-        raise unusable(keyring.folder / "own.key", "there is a key already", instead) from error
-    return _known(YOU, own.public)
+        raise unusable_key(keyring.folder / "own.key", "there is a key already", instead) from error
+    return _known(OWN_KEY_NAME, own.public)
 
 
 def show() -> KnownKey:
@@ -78,11 +84,11 @@ def show() -> KnownKey:
     StoreError
         There is none, or it cannot be used (JP412).
     """
-    keyring = Keyring.of_user()
+    keyring = UserKeyring.of_user()
     own = keyring.own()
     if own is None:
-        raise no_key(keyring)
-    return _known(YOU, own.public)
+        raise missing_key_error(keyring)
+    return _known(OWN_KEY_NAME, own.public)
 
 
 def trust(name: str, text: str) -> KnownKey:
@@ -104,9 +110,9 @@ def trust(name: str, text: str) -> KnownKey:
     """
     try:
         key = PublicKey.parse(_text(text))
-        Keyring.of_user().trust(name, key)
+        UserKeyring.of_user().trust(name, key)
     except (ValueError, OSError) as error:
-        raise PlanError(_refused(name, text, error)) from error
+        raise PlanError(_untrusted_key_fault(name, text, error)) from error
     return _known(name, key)
 
 
@@ -120,12 +126,12 @@ def distrust(name: str) -> None:
     StoreError
         The list of keys cannot be used (JP412).
     """
-    keyring = Keyring.of_user()
+    keyring = UserKeyring.of_user()
     names = list(keyring.trusted())
     if not keyring.distrust(name):
-        near = closest(name, names)
+        near = closest_name(name, names)
         instead = f"write `{near}`" if near else f"use one of: {', '.join(names) or 'none yet'}"
-        raise PlanError(Fault(code="JP604", message=f"no key called `{name}` is trusted", suggestion=instead))
+        raise PlanError(Diagnostic(code="JP604", message=f"no key called `{name}` is trusted", suggestion=instead))
 
 
 def _known(name: str, key: PublicKey) -> KnownKey:
@@ -139,9 +145,9 @@ def _text(text: str) -> str:
         return file.read(_LARGEST)
 
 
-def _refused(name: str, text: str, error: Exception) -> Fault:
+def _untrusted_key_fault(name: str, text: str, error: Exception) -> Diagnostic:
     why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
-    return Fault(
+    return Diagnostic(
         code="JP604",
         message=f"the key `{name}` cannot be trusted: {why}",
         suggestion="give what `jupyter pipelines keys show` prints for the other user, or a file with it",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from jupyter_pipelines.pipeline.data import FileSource
-from jupyter_pipelines.reporting.folding import folded
-from jupyter_pipelines.reporting.statuses import Status, look
-from jupyter_pipelines.reporting.visible import clean
-from jupyter_pipelines.reporting.wording import in_words, listed
+from jupyter_pipelines.pipeline.artifacts import FileSource
+from jupyter_pipelines.reporting.foreach_folding import fold_items
+from jupyter_pipelines.reporting.format import in_words, listed
+from jupyter_pipelines.reporting.sanitize import clean
+from jupyter_pipelines.reporting.step_status import StepStatus, style_of
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.graph import Pipeline
@@ -18,20 +18,20 @@ _LABEL_LIMIT = 80
 _HARMLESS = frozenset(" _-.,")
 
 
-def write_mermaid(pipeline: Pipeline, statuses: Mapping[str, Status] | None = None) -> str:
+def write_mermaid(pipeline: Pipeline, statuses: Mapping[str, StepStatus] | None = None) -> str:
     """Return the graph of a pipeline as Mermaid text.
 
     Parameters
     ----------
     pipeline : Pipeline
         What to draw.
-    statuses : Mapping of str to Status or None
+    statuses : Mapping of str to StepStatus or None
         What to say of its steps, by name.
     """
-    return "\n".join(["flowchart LR", *_lines(folded(pipeline), statuses or {})]) + "\n"
+    return "\n".join(["flowchart LR", *_lines(fold_items(pipeline), statuses or {})]) + "\n"
 
 
-def _lines(pipeline: Pipeline, statuses: Mapping[str, Status]) -> Iterator[str]:
+def _lines(pipeline: Pipeline, statuses: Mapping[str, StepStatus]) -> Iterator[str]:
     # Ids are made up: a step called `end` or `graph` would break the chart.
     ids = {step.name: f"s{number}" for number, step in enumerate(pipeline, 1)}
     for name, node_id in ids.items():
@@ -41,7 +41,7 @@ def _lines(pipeline: Pipeline, statuses: Mapping[str, Status]) -> Iterator[str]:
         arrow = f'-->|"{_safe(listed(edge.names, 6))}"|' if edge.names else "-.->"
         yield f"  {ids[edge.source]} {arrow} {ids[edge.target]}"
     for state in sorted({status.state for status in statuses.values()}):
-        ink, tint = look(state).light
+        ink, tint = style_of(state).light
         yield f"  classDef {_class_name(state)} fill:{tint},stroke:{ink},color:{ink}"
 
 
@@ -55,15 +55,15 @@ def _files(pipeline: Pipeline, ids: Mapping[str, str]) -> Iterator[str]:
                 yield f'  {number}[/"{_safe(source.path)}"/] -->|"{_safe(step_input.name)}"| {ids[step.name]}'
 
 
-def _label(name: str, status: Status | None) -> str:
+def _label(name: str, status: StepStatus | None) -> str:
     if status is None:
         return _safe(name)
     time = status.saved if status.saved is not None else status.seconds
-    words = [look(status.state).word, *([in_words(time)] if time is not None else [])]
+    words = [style_of(status.state).word, *([in_words(time)] if time is not None else [])]
     return f"{_safe(name)}<br/>{_safe(', '.join(words))}"
 
 
-def _class(status: Status | None) -> str:
+def _class(status: StepStatus | None) -> str:
     return f":::{_class_name(status.state)}" if status else ""
 
 

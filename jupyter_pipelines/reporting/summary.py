@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from jupyter_pipelines.reporting.statuses import look, of_run
-from jupyter_pipelines.reporting.text import Paint, as_is, table, write
-from jupyter_pipelines.reporting.visible import clean
-from jupyter_pipelines.reporting.wording import ago, in_words, listed, plural, short_run
+from jupyter_pipelines.reporting.format import ago, in_words, listed, plural, short_run
+from jupyter_pipelines.reporting.sanitize import clean
+from jupyter_pipelines.reporting.step_status import of_run, style_of
+from jupyter_pipelines.reporting.text import Paint, table, without_colour, write
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.graph import Pipeline
 
-_LEFT = ("failed", "blocked", "skipped", "cancelled", "lost")
+_UNFINISHED_STATES = ("failed", "blocked", "skipped", "cancelled", "lost")
 
 
 def headline(document: Mapping[str, Any]) -> str:
@@ -29,7 +29,7 @@ def headline(document: Mapping[str, Any]) -> str:
     states = Counter(str(step["state"]) for step in document["steps"])
     parts = [_reused(states, len(document["steps"]), saved(document))]
     parts += [_ran(document, states["succeeded"])]
-    parts += [f"{states[state]} {state}" for state in _LEFT if states[state]]
+    parts += [f"{states[state]} {state}" for state in _UNFINISHED_STATES if states[state]]
     return ", ".join(part for part in parts if part) or "no steps"
 
 
@@ -56,7 +56,7 @@ def summarise(
     document: Mapping[str, Any],
     *,
     plain: bool = False,
-    paint: Paint = as_is,
+    paint: Paint = without_colour,
     width: int = 0,
     now: datetime | None = None,
 ) -> str:
@@ -74,7 +74,7 @@ def summarise(
         What ages count from.
     """
     graph = write(pipeline, of_run(document, now=now), plain=plain, paint=paint, width=width)
-    style = look(document["state"])
+    style = style_of(document["state"])
     word = paint(style.colour, f"{style.plain if plain else style.sign} {document['state']}")
     return f"{graph}\n\n{word}  run {short_run(document['run'])}: {headline(document)}"
 
@@ -98,7 +98,7 @@ def runs_table(documents: Sequence[Mapping[str, Any]], *, now: datetime | None =
 
 def _run_row(document: Mapping[str, Any], now: datetime | None) -> tuple[str, ...]:
     states = Counter(str(step["state"]) for step in document["steps"])
-    counts = ", ".join(f"{count} {look(state).word}" for state, count in states.items())
+    counts = ", ".join(f"{count} {style_of(state).word}" for state, count in states.items())
     values = listed((f"{name}={value!r}" for name, value in document["parameters"].items()), 3)
     took = in_words(document["seconds"] or 0.0)
     when = ago(document.get("started"), now)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from jupyter_pipelines.pipeline.data import FileSource
-from jupyter_pipelines.reporting.folding import folded
-from jupyter_pipelines.reporting.rails import rails
-from jupyter_pipelines.reporting.statuses import Status, look
-from jupyter_pipelines.reporting.visible import clean
-from jupyter_pipelines.reporting.wording import in_words, listed
+from jupyter_pipelines.pipeline.artifacts import FileSource
+from jupyter_pipelines.reporting.foreach_folding import fold_items
+from jupyter_pipelines.reporting.format import in_words, listed
+from jupyter_pipelines.reporting.layout.text_lanes import rails
+from jupyter_pipelines.reporting.sanitize import clean
+from jupyter_pipelines.reporting.step_status import StepStatus, style_of
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.graph import Pipeline
@@ -20,17 +20,17 @@ Paint = Callable[[str, str], str]
 """Takes the name of a colour and a text, and returns the text in that colour."""
 
 
-def as_is(_: str, text: str) -> str:
+def without_colour(_: str, text: str) -> str:
     """Return `text` without any colour."""
     return text
 
 
 def write(
     pipeline: Pipeline,
-    statuses: Mapping[str, Status] | None = None,
+    statuses: Mapping[str, StepStatus] | None = None,
     *,
     plain: bool = False,
-    paint: Paint = as_is,
+    paint: Paint = without_colour,
     width: int = 0,
 ) -> str:
     """Return the graph of a pipeline, a line for each step.
@@ -39,7 +39,7 @@ def write(
     ----------
     pipeline : Pipeline
         What to show.
-    statuses : Mapping of str to Status or None
+    statuses : Mapping of str to StepStatus or None
         What to say of its steps; without it, what each takes and makes is shown.
     plain : bool
         ASCII only.
@@ -48,19 +48,19 @@ def write(
     width : int
         Columns of the terminal; what is longer is cut. 0 for no limit.
     """
-    pipeline = folded(pipeline)
+    pipeline = fold_items(pipeline)
     before = {name: pipeline.before(name) for name in pipeline.order()}
     beside = rails(before, plain=plain)
-    rows = [_Row(pipeline[name], (statuses or {}).get(name), beside[name], plain) for name in before]
+    rows = [_StepRow(pipeline[name], (statuses or {}).get(name), beside[name], plain) for name in before]
     spans = [max((len(row.cells[column]) for row in rows), default=0) for column in range(3)]
     return "\n".join(row.line(spans, paint, width) for row in rows)
 
 
-class _Row:
+class _StepRow:
     """The line of one step."""
 
-    def __init__(self, step: Step, status: Status | None, rail: str, plain: bool) -> None:
-        style = look(status.state) if status else None
+    def __init__(self, step: Step, status: StepStatus | None, rail: str, plain: bool) -> None:
+        style = style_of(status.state) if status else None
         word = f"{style.plain if plain else style.sign} {style.word}" if style else ""
         time = in_words(status.seconds) if status and status.seconds is not None else ""
         self.rail = rail
@@ -77,7 +77,7 @@ class _Row:
         return "  ".join(part for part in (self.rail, name, painted, clean(self.end, room)) if part).rstrip()
 
 
-def detail(status: Status) -> str:
+def detail(status: StepStatus) -> str:
     """Return what is to be said of a status beside its word and its time."""
     saved = f"saved {in_words(status.saved)}" if status.saved is not None else ""
     return ", ".join(part for part in (status.detail, saved) if part)
@@ -85,13 +85,13 @@ def detail(status: Status) -> str:
 
 def interface(step: Step, *, plain: bool = False) -> str:
     """Return what a step takes and makes: ``rows -> X, y``."""
-    takes = listed((_taken(step_input.name, step_input.source) for step_input in step.inputs), 6)
+    takes = listed((_input_text(step_input.name, step_input.source) for step_input in step.inputs), 6)
     makes = listed((output.name for output in step.outputs), 6)
     arrow = "->" if plain else "→"
     return " ".join(part for part in (takes, arrow if makes else "", makes) if part)
 
 
-def _taken(name: str, source: object) -> str:
+def _input_text(name: str, source: object) -> str:
     return f"{name} ({source})" if isinstance(source, FileSource) else name
 
 

@@ -1,15 +1,15 @@
-// What the server is asked, and what it tells by itself. Paths go in once, and come back as an id.
+// Client of the server's REST API and of its run events. The server gives each notebook path an id, which is cached here.
 
 import { URLExt } from "@jupyterlab/coreutils";
 import type { Event } from "@jupyterlab/services";
 import { ServerConnection } from "@jupyterlab/services";
-import type { Graph, Preview, Statuses, StepStatus } from "./graph/types";
+import type { GraphDocument, OutputPreview, StatusDocument, StepStatus } from "./graph/documents";
 
 const PREFIX = "jupyter-pipelines/api";
 const UNKNOWN_NOTEBOOK = "JP801";
 export const RUN_EVENTS = "urn:jupyter-pipelines:event:run";
 
-export interface Fault {
+export interface PipelineDiagnostic {
   code: string;
   severity: "error" | "warning";
   message: string;
@@ -28,17 +28,17 @@ export interface CellText {
   tags?: string[];
 }
 
-export interface CellAbout {
+export interface CellRole {
   step: string | null;
   kind: string;
   inferred: { in: string[]; out: string[]; params: string[] } | null;
 }
 
-export interface Looked {
-  graph: Graph | null;
-  statuses: Statuses | null;
-  faults: Fault[];
-  cells: Record<string, CellAbout>;
+export interface GraphResponse {
+  graph: GraphDocument | null;
+  statuses: StatusDocument | null;
+  faults: PipelineDiagnostic[];
+  cells: Record<string, CellRole>;
   last: string | null;
   active: string[];
 }
@@ -53,7 +53,7 @@ export interface RunSummary {
   steps?: Record<string, number>;
 }
 
-export interface Bar {
+export interface TimelineBar {
   step: string;
   state: string;
   from: number | null;
@@ -66,12 +66,12 @@ export interface RunDocument {
   state: string;
   seconds?: number | null;
   started?: string;
-  statuses: Statuses;
-  timeline: Bar[];
-  graph: Graph | null;
+  statuses: StatusDocument;
+  timeline: TimelineBar[];
+  graph: GraphDocument | null;
 }
 
-export interface RunTold {
+export interface RunEvent {
   notebook: string;
   path: string;
   run: string;
@@ -82,7 +82,7 @@ export interface RunTold {
   total: number;
 }
 
-export interface Order {
+export interface RunRequest {
   parameters?: Record<string, string>;
   to?: string[];
   from?: string[];
@@ -90,31 +90,31 @@ export interface Order {
   force?: boolean | string[];
 }
 
-export interface Match {
+export interface CompletionItem {
   text: string;
   kind: string;
   help: string;
 }
 
-// An answer that says no, with every fault.
-export class Refusal extends Error {
+// An error response of the server, with its diagnostics.
+export class ApiError extends Error {
   constructor(
     message: string,
     readonly status: number,
-    readonly faults: Fault[],
+    readonly faults: PipelineDiagnostic[],
   ) {
     super(message);
   }
 }
 
-type Query = Record<string, string | number | undefined>;
+type QueryParameters = Record<string, string | number | undefined>;
 
-export class Api {
+export class ApiClient {
   private readonly ids = new Map<string, Promise<string>>();
 
   constructor(private readonly settings: ServerConnection.ISettings) {}
 
-  async ask<T>(method: string, route: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
+  async request<T>(method: string, route: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
     const url = URLExt.join(this.settings.baseUrl, PREFIX, route);
     const init: RequestInit = { method, headers: { "Content-Type": "application/json", ...headers } };
     if (body !== undefined) {
@@ -122,102 +122,102 @@ export class Api {
     }
     const response = await ServerConnection.makeRequest(url, init, this.settings);
     const text = await response.text();
-    const answer: unknown = text ? parsed(text) : {};
+    const answer: unknown = text ? parseJson(text) : {};
     if (!response.ok) {
-      const said = answer as { message?: string; faults?: Fault[] };
-      throw new Refusal(said.message || said.faults?.[0]?.message || `${response.status} ${response.statusText}`, response.status, said.faults ?? []);
+      const errorBody = answer as { message?: string; faults?: PipelineDiagnostic[] };
+      throw new ApiError(errorBody.message || errorBody.faults?.[0]?.message || `${response.status} ${response.statusText}`, response.status, errorBody.faults ?? []);
     }
     return answer as T;
   }
 
-  private idOf(path: string): Promise<string> {
+  private notebookId(path: string): Promise<string> {
     let id = this.ids.get(path);
     if (!id) {
-      id = this.ask<{ id: string }>("POST", "notebooks", { path }).then((answer) => answer.id);
+      id = this.request<{ id: string }>("POST", "notebooks", { path }).then((answer) => answer.id);
       id.catch(() => this.ids.delete(path));
       this.ids.set(path, id);
     }
     return id;
   }
 
-  // Asks about a notebook; a server that has started anew is told of it again.
-  async of<T>(path: string, method: string, route: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
+  // Sends a request about a notebook; registers the notebook again if the server has restarted meanwhile.
+  async notebookRequest<T>(path: string, method: string, route: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
     try {
-      return await this.ask<T>(method, URLExt.join("notebooks", await this.idOf(path), route), body, headers);
+      return await this.request<T>(method, URLExt.join("notebooks", await this.notebookId(path), route), body, headers);
     } catch (error) {
-      if (!(error instanceof Refusal) || error.faults[0]?.code !== UNKNOWN_NOTEBOOK || !this.ids.delete(path)) {
+      if (!(error instanceof ApiError) || error.faults[0]?.code !== UNKNOWN_NOTEBOOK || !this.ids.delete(path)) {
         throw error;
       }
-      return this.ask<T>(method, URLExt.join("notebooks", await this.idOf(path), route), body, headers);
+      return this.request<T>(method, URLExt.join("notebooks", await this.notebookId(path), route), body, headers);
     }
   }
 
-  look(path: string, cells: CellText[] | null, parameters: Record<string, string>): Promise<Looked> {
-    return this.of(path, "POST", "graph", { cells, parameters });
+  readGraph(path: string, cells: CellText[] | null, parameters: Record<string, string>): Promise<GraphResponse> {
+    return this.notebookRequest(path, "POST", "graph", { cells, parameters });
   }
 
-  start(path: string, cells: CellText[] | null, order: Order, more: { jobs?: number; keep_going?: boolean } = {}): Promise<{ run: string }> {
+  start(path: string, cells: CellText[] | null, order: RunRequest, more: { jobs?: number; keep_going?: boolean } = {}): Promise<{ run: string }> {
     const key = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
-    return this.of(path, "POST", "runs", { cells, ...order, ...more }, { "Idempotency-Key": key });
+    return this.notebookRequest(path, "POST", "runs", { cells, ...order, ...more }, { "Idempotency-Key": key });
   }
 
   cancel(path: string, run: string, step: string | null = null): Promise<{ state: string }> {
-    return this.of(path, "POST", `runs/${encodeURIComponent(run)}/cancel`, { step, now: false });
+    return this.notebookRequest(path, "POST", `runs/${encodeURIComponent(run)}/cancel`, { step, now: false });
   }
 
   async runs(path: string): Promise<RunSummary[]> {
-    return (await this.of<{ runs: RunSummary[] }>(path, "GET", "runs")).runs;
+    return (await this.notebookRequest<{ runs: RunSummary[] }>(path, "GET", "runs")).runs;
   }
 
   run(path: string, run: string): Promise<RunDocument> {
-    return this.of(path, "GET", `runs/${encodeURIComponent(run)}`);
+    return this.notebookRequest(path, "GET", `runs/${encodeURIComponent(run)}`);
   }
 
   async log(path: string, run: string, step: string): Promise<string> {
-    const route = `runs/${encodeURIComponent(run)}/steps/${encodeURIComponent(step)}/log${query({ tail: 20000 })}`;
-    return (await this.of<{ text: string }>(path, "GET", route)).text;
+    const route = `runs/${encodeURIComponent(run)}/steps/${encodeURIComponent(step)}/log${queryString({ tail: 20000 })}`;
+    return (await this.notebookRequest<{ text: string }>(path, "GET", route)).text;
   }
 
   executed(path: string, run: string, step: string): Promise<{ path: string | null; notebook: unknown }> {
-    return this.of(path, "GET", `runs/${encodeURIComponent(run)}/steps/${encodeURIComponent(step)}/notebook`);
+    return this.notebookRequest(path, "GET", `runs/${encodeURIComponent(run)}/steps/${encodeURIComponent(step)}/notebook`);
   }
 
   diff(path: string, first: string, second: string): Promise<{ text: string }> {
-    return this.of(path, "GET", `runs/${encodeURIComponent(first)}/diff/${encodeURIComponent(second)}`);
+    return this.notebookRequest(path, "GET", `runs/${encodeURIComponent(first)}/diff/${encodeURIComponent(second)}`);
   }
 
-  preview(path: string, step: string, output: string): Promise<Preview> {
-    return this.of(path, "GET", `outputs/${encodeURIComponent(step)}/${encodeURIComponent(output)}`);
+  preview(path: string, step: string, output: string): Promise<OutputPreview> {
+    return this.notebookRequest(path, "GET", `outputs/${encodeURIComponent(step)}/${encodeURIComponent(output)}`);
   }
 
-  edit<T>(path: string, what: string, body: Record<string, unknown>): Promise<T> {
-    return this.of(path, "POST", what, body);
+  post<T>(path: string, route: string, body: Record<string, unknown>): Promise<T> {
+    return this.notebookRequest(path, "POST", route, body);
   }
 }
 
-function parsed(text: string): unknown {
+function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text, bare);
+    return JSON.parse(text, withoutPrototype);
   } catch {
     return { message: text.slice(0, 300) };
   }
 }
 
-function query(values: Query): string {
-  const given = Object.entries(values).filter(([, value]) => value !== undefined);
-  return given.length ? `?${given.map(([name, value]) => `${name}=${encodeURIComponent(String(value))}`).join("&")}` : "";
+function queryString(values: QueryParameters): string {
+  const present = Object.entries(values).filter(([, value]) => value !== undefined);
+  return present.length ? `?${present.map(([name, value]) => `${name}=${encodeURIComponent(String(value))}`).join("&")}` : "";
 }
 
-// Calls back for everything that happens to runs; the server's own event stream carries it.
-export function followRuns(events: Event.IManager, told: (event: RunTold) => void): void {
+// Calls the listener for each run event of the server's event stream.
+export function followRuns(events: Event.IManager, listener: (event: RunEvent) => void): void {
   events.stream.connect((_, emission) => {
     if (String(emission.schema_id).startsWith(RUN_EVENTS)) {
-      told(emission as unknown as RunTold);
+      listener(emission as unknown as RunEvent);
     }
   });
 }
 
-// Names of steps are keys in what the server answers, and "constructor" is a name as good as any.
-function bare(_: string, value: unknown): unknown {
+// Parses objects without a prototype: step names are keys in responses, and a step may be named "constructor".
+function withoutPrototype(_: string, value: unknown): unknown {
   return value && typeof value === "object" && !Array.isArray(value) ? Object.assign(Object.create(null), value) : value;
 }

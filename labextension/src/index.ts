@@ -1,6 +1,6 @@
-// What JupyterLab and Jupyter Notebook load.
-import { cells } from "./cells/plugin";
-import { panel } from "./panel/plugin";
-import { renderer } from "./renderer";
+// The plugins that JupyterLab and Jupyter Notebook load.
+import { cells } from "./cells/cellsPlugin";
+import { panel } from "./panel/panelPlugin";
+import { renderer } from "./outputRenderer";
 
 export default [panel, cells, renderer];

@@ -1,9 +1,9 @@
-// The widget in an output cell: what anywidget loads. It brings documents to the board, and wishes to the kernel.
+// The widget in an output cell, as anywidget loads it. It passes documents to the graph panel, and actions to the kernel.
 
-import { Board } from "./graph/board";
-import type { Graph, Preview, Source, Statuses } from "./graph/types";
+import { GraphPanel } from "./graph/graphPanel";
+import type { GraphDocument, OutputPreview, DetailsSource, StatusDocument } from "./graph/documents";
 
-interface Model {
+interface WidgetModel {
   get(name: string): unknown;
   set(name: string, value: unknown): void;
   save_changes(): void;
@@ -13,75 +13,75 @@ interface Model {
   widget_manager?: { kernel?: { status?: string } | null };
 }
 
-interface Message {
-  statuses?: Statuses;
+interface WidgetMessage {
+  statuses?: StatusDocument;
   detail?: { do: string; step?: string; output?: string; message?: string } & Record<string, unknown>;
 }
 
-type Waiting = { key: string; patience: number; settle: (detail: Record<string, unknown>) => void; fail: (error: Error) => void };
+type PendingRequest = { key: string; timer: number; resolve: (detail: Record<string, unknown>) => void; reject: (error: Error) => void };
 
-const PATIENCE = 20_000;
-const ALONE = "no kernel: run the cell again to steer the pipeline from here";
+const TIMEOUT = 20_000;
+const NO_KERNEL = "no kernel: run the cell again to steer the pipeline from here";
 
-function tellPage(name: string, detail: Record<string, unknown>): void {
+function dispatchPageEvent(name: string, detail: Record<string, unknown>): void {
   document.dispatchEvent(new CustomEvent(`jupyter-pipelines:${name}`, { detail }));
 }
 
-class Conversation implements Source {
-  private waiting: Waiting[] = [];
+class KernelSource implements DetailsSource {
+  private pendingRequests: PendingRequest[] = [];
 
   constructor(
-    private readonly model: Model,
-    private readonly graph: () => Graph,
-    private readonly refuse: (why: string) => void,
+    private readonly model: WidgetModel,
+    private readonly graph: () => GraphDocument,
+    private readonly showError: (reason: string) => void,
   ) {}
 
-  ask(what: string, more: Record<string, unknown> = {}): Promise<Record<string, unknown>> {
+  request(what: string, more: Record<string, unknown> = {}): Promise<Record<string, unknown>> {
     const key = [what, more.step ?? "", more.output ?? ""].join("\n");
-    return new Promise((settle, fail) => {
-      const patience = window.setTimeout(() => {
-        this.waiting = this.waiting.filter((one) => one.patience !== patience);
-        fail(new Error("the kernel does not answer: it is busy or has ended"));
-      }, PATIENCE);
-      this.waiting.push({ key, patience, settle, fail });
+    return new Promise((resolve, reject) => {
+      const timer = window.setTimeout(() => {
+        this.pendingRequests = this.pendingRequests.filter((request) => request.timer !== timer);
+        reject(new Error("the kernel does not answer: it is busy or has ended"));
+      }, TIMEOUT);
+      this.pendingRequests.push({ key, timer, resolve, reject });
       try {
         this.model.send({ do: what, ...more });
       } catch {
-        this.waiting = this.waiting.filter((one) => one.patience !== patience);
-        window.clearTimeout(patience);
-        fail(new Error(ALONE));
+        this.pendingRequests = this.pendingRequests.filter((request) => request.timer !== timer);
+        window.clearTimeout(timer);
+        reject(new Error(NO_KERNEL));
       }
     });
   }
 
-  // Tells whether somebody had asked for it.
-  answered(detail: NonNullable<Message["detail"]>): boolean {
+  // Resolves the requests that the message answers; returns whether there were any.
+  handleAnswer(detail: NonNullable<WidgetMessage["detail"]>): boolean {
     const key = [detail.do, detail.step ?? "", detail.output ?? ""].join("\n");
-    const mine = this.waiting.filter((one) => one.key === key);
-    this.waiting = this.waiting.filter((one) => one.key !== key);
-    mine.forEach((one) => window.clearTimeout(one.patience));
-    mine.forEach((one) => (detail.message && detail.faults ? one.fail(new Error(detail.message)) : one.settle(detail)));
-    return mine.length > 0;
+    const matching = this.pendingRequests.filter((request) => request.key === key);
+    this.pendingRequests = this.pendingRequests.filter((request) => request.key !== key);
+    matching.forEach((request) => window.clearTimeout(request.timer));
+    matching.forEach((request) => (detail.message && detail.faults ? request.reject(new Error(detail.message)) : request.resolve(detail)));
+    return matching.length > 0;
   }
 
-  async preview(step: string, output: string): Promise<Preview> {
-    const answer = await this.ask("preview", { step, output });
-    return (answer.preview ?? answer) as Preview;
+  async preview(step: string, output: string): Promise<OutputPreview> {
+    const answer = await this.request("preview", { step, output });
+    return (answer.preview ?? answer) as OutputPreview;
   }
 
   async log(step: string): Promise<string> {
-    return String((await this.ask("log", { step })).text ?? "");
+    return String((await this.request("log", { step })).text ?? "");
   }
 
   openCell(step: string): void {
-    const cell = this.graph().nodes.find((one) => one.id === step)?.cells?.[0];
-    tellPage("open-step", { step, cell: cell?.id ?? null });
+    const cell = this.graph().nodes.find((node) => node.id === step)?.cells?.[0];
+    dispatchPageEvent("open-step", { step, cell: cell?.id ?? null });
   }
 
   openNotebook(step: string): void {
-    this.ask("notebook", { step }).then(
-      (answer) => tellPage("open-notebook", { step, path: answer.path }),
-      (error: Error) => this.refuse(error.message),
+    this.request("notebook", { step }).then(
+      (answer) => dispatchPageEvent("open-notebook", { step, path: answer.path }),
+      (error: Error) => this.showError(error.message),
     );
   }
 
@@ -90,67 +90,67 @@ class Conversation implements Source {
   }
 
   dispose(): void {
-    this.waiting.forEach((one) => window.clearTimeout(one.patience));
-    this.waiting = [];
+    this.pendingRequests.forEach((request) => window.clearTimeout(request.timer));
+    this.pendingRequests = [];
   }
 }
 
-function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
-  const graph = () => model.get("graph") as Graph;
-  const talk = new Conversation(model, graph, (why) => board.refuse(why));
-  const wish = (what: string, more: Record<string, unknown> = {}) => {
+function render({ model, el }: { model: WidgetModel; el: HTMLElement }): () => void {
+  const graph = () => model.get("graph") as GraphDocument;
+  const source = new KernelSource(model, graph, (reason) => graphPanel.showError(reason));
+  const sendAction = (what: string, more: Record<string, unknown> = {}) => {
     try {
       model.send({ do: what, ...more });
     } catch {
-      board.bar(ALONE);
+      graphPanel.setDisabledReason(NO_KERNEL);
     }
   };
   const actions = {
-    run: () => wish("run"),
-    runTo: (step: string) => wish("to", { step }),
-    force: (step: string) => wish("force", { step }),
+    run: () => sendAction("run"),
+    runTo: (step: string) => sendAction("to", { step }),
+    force: (step: string) => sendAction("force", { step }),
     cancel: () => {
-      // A kernel that runs the pipeline itself hears nothing meanwhile: whoever reaches the run otherwise may help.
-      tellPage("cancel", { run: (model.get("statuses") as Statuses).run ?? null });
-      wish("cancel");
+      // A kernel that executes the pipeline itself handles no messages meanwhile: the JupyterLab extension cancels the run through the server.
+      dispatchPageEvent("cancel", { run: (model.get("statuses") as StatusDocument).run ?? null });
+      sendAction("cancel");
     },
   };
-  const board = new Board(el, talk, actions, (id) => {
+  const graphPanel = new GraphPanel(el, source, actions, (id) => {
     model.set("selected", id);
     model.save_changes();
-    tellPage("select-step", { step: id });
+    dispatchPageEvent("select-step", { step: id });
   });
-  board.setGraph(graph());
-  board.setStatuses(model.get("statuses") as Statuses);
-  const onGraph = () => board.setGraph(graph());
-  const onStatuses = () => board.setStatuses(model.get("statuses") as Statuses);
-  const onSelected = () => board.select(String(model.get("selected") ?? ""));
-  // Managers that know of their kernel have the property, with nothing in it where there is no kernel.
+  graphPanel.setGraph(graph());
+  graphPanel.setStatuses(model.get("statuses") as StatusDocument);
+  const onGraph = () => graphPanel.setGraph(graph());
+  const onStatuses = () => graphPanel.setStatuses(model.get("statuses") as StatusDocument);
+  const onSelected = () => graphPanel.select(String(model.get("selected") ?? ""));
+  // Widget managers that know their kernel have the property `kernel`, which is empty where there is no kernel.
   const managed = model.widget_manager;
-  const alone = () => Boolean(managed && "kernel" in managed && (!managed.kernel || managed.kernel.status === "dead"));
-  const onMessage = (message: Message) => {
-    board.bar("");
+  const hasNoKernel = () => Boolean(managed && "kernel" in managed && (!managed.kernel || managed.kernel.status === "dead"));
+  const onMessage = (message: WidgetMessage) => {
+    graphPanel.setDisabledReason("");
     if (message.statuses) {
-      board.setStatuses(message.statuses);
+      graphPanel.setStatuses(message.statuses);
     }
-    if (message.detail && !talk.answered(message.detail) && message.detail.message) {
-      board.refuse(message.detail.message);
+    if (message.detail && !source.handleAnswer(message.detail) && message.detail.message) {
+      graphPanel.showError(message.detail.message);
     }
   };
   const listeners: [string, (...values: never[]) => void][] = [
     ["change:graph", onGraph],
     ["change:statuses", onStatuses],
     ["change:selected", onSelected],
-    ["comm_live_update", () => board.bar(ALONE)],
+    ["comm_live_update", () => graphPanel.setDisabledReason(NO_KERNEL)],
     ["msg:custom", onMessage as (...values: never[]) => void],
   ];
   listeners.forEach(([name, listener]) => model.on(name, listener));
-  board.bar(alone() ? ALONE : "");
-  wish("here");
+  graphPanel.setDisabledReason(hasNoKernel() ? NO_KERNEL : "");
+  sendAction("here");
   return () => {
     listeners.forEach(([name, listener]) => model.off(name, listener));
-    talk.dispose();
-    board.dispose();
+    source.dispose();
+    graphPanel.dispose();
   };
 }
 

@@ -14,20 +14,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.journeys.book import Book
+from tests.e2e.notebook_project import NotebookProject
 
 pytestmark = pytest.mark.kernel
 
-NOBODY = 65534
 TRY = """
 import json, os, socket, sys
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 sockets, folder = json.load(sys.stdin)
 reached, read = [], []
 for path in sockets:
-    one = socket.socket(socket.AF_UNIX)
+    connection = socket.socket(socket.AF_UNIX)
     try:
-        one.connect(path.replace("@", "\\0", 1) if path.startswith("@") else path)
+        connection.connect(path.replace("@", "\\0", 1) if path.startswith("@") else path)
         reached.append(path)
     except OSError:
         pass
@@ -43,14 +42,14 @@ print(json.dumps([reached, read]))
 
 
 @pytest.fixture
-def book() -> Iterator[Book]:
-    """A notebook in a folder that everybody can look into."""
+def book() -> Iterator[NotebookProject]:
+    """A notebook in a folder that all users can read."""
     if os.getuid() != 0:
         pytest.skip("only root can become another user")
     folder = Path(tempfile.mkdtemp(prefix="open-to-all-"))
     folder.chmod(0o755)
     (folder / "pyproject.toml").write_text("")
-    yield Book(folder)
+    yield NotebookProject(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -60,17 +59,17 @@ def sockets() -> set[str]:
     return {line.split()[-1] for line in lines if len(line.split()) == 8}
 
 
-def tried(found: set[str], folder: Path) -> tuple[list[str], list[str]]:
+def try_as_nobody(sockets_of_run: set[str], folder: Path) -> tuple[list[str], list[str]]:
     done = subprocess.run(
-        [sys.executable, "-c", TRY], input=json.dumps([sorted(found), str(folder)]), capture_output=True, text=True,
-        check=True, cwd="/",
+        [sys.executable, "-c", TRY], input=json.dumps([sorted(sockets_of_run), str(folder)]), capture_output=True,
+        text=True, check=True, cwd="/",
     )  # fmt: skip
     reached, read = json.loads(done.stdout)
     return reached, read
 
 
 @pytest.mark.parametrize("warm", ["fork", "0"])
-def test_s21_s22_nobody_reaches_kernels_or_reads_results(book: Book, warm: str) -> None:
+def test_s21_s22_nobody_reaches_kernels_or_reads_results(book: NotebookProject, warm: str) -> None:
     os.umask(0o022)
     if warm == "0":
         book.environment["JUPYTER_PIPELINES_WARM"] = "0"
@@ -84,17 +83,17 @@ def test_s21_s22_nobody_reaches_kernels_or_reads_results(book: Book, warm: str) 
             assert process.poll() is None
         mine = sockets() - before
         assert mine
-        reached, read = tried(mine, book.folder / ".pipelines")
+        reached, read = try_as_nobody(mine, book.folder / ".pipelines")
         assert (reached, read) == ([], [])
         (book.folder / "go").touch()
         assert process.wait(60) == 0
     finally:
         process.kill()
         process.communicate()
-    assert tried(set(), book.folder / ".pipelines")[1] == []
+    assert try_as_nobody(set(), book.folder / ".pipelines")[1] == []
 
 
-def test_s22_a_run_that_is_killed_leaves_nothing_that_others_can_read(book: Book) -> None:
+def test_s22_a_run_that_is_killed_leaves_nothing_that_others_can_read(book: NotebookProject) -> None:
     private = book.folder / "tmp"
     private.mkdir(mode=0o755)
     book.environment["TMPDIR"] = str(private)
@@ -105,6 +104,6 @@ def test_s22_a_run_that_is_killed_leaves_nothing_that_others_can_read(book: Book
     others = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()
-    assert tried(set(), private)[1] == []
+    assert try_as_nobody(set(), private)[1] == []
     psutil.wait_procs(others, timeout=60)  # they notice that their runner is gone, and clear up
     assert list(private.iterdir()) == []

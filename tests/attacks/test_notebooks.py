@@ -1,4 +1,4 @@
-"""A notebook of somebody else is looked at in every way there is, and nothing of it is executed."""
+"""Test that no command that only reads a foreign notebook executes any of its code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.book import Book
+from tests.e2e.notebook_project import NotebookProject
 
 EVIL = "open('CANARY', 'a').write('x')"
 SOUND = (
@@ -39,7 +39,7 @@ LOOKS = (
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Book:
+def book(tmp_path: Path) -> NotebookProject:
     (tmp_path / "pyproject.toml").write_text("")
     for name in ("evil", "sitecustomize", "nbformat", "click", "yaml", "ipython_config", "jupyter_config", "random"):
         (tmp_path / f"{name}.py").write_text(f"{EVIL}\n")
@@ -47,19 +47,21 @@ def book(tmp_path: Path) -> Book:
     kernel.mkdir(parents=True)
     program = {"argv": ["touch", str(tmp_path / "CANARY")], "display_name": "evil", "language": "python"}
     (kernel / "kernel.json").write_text(json.dumps(program))
-    return Book(tmp_path)
+    return NotebookProject(tmp_path)
 
 
 @pytest.mark.parametrize("cells", [SOUND, FAULTY], ids=["sound", "faulty"])
 @pytest.mark.parametrize("look", LOOKS, ids=" ".join)
-def test_s01_s15_s16_s23_looking_executes_nothing(book: Book, cells: tuple[str, ...], look: tuple[str, ...]) -> None:
+def test_s01_s15_s16_s23_looking_executes_nothing(
+    book: NotebookProject, cells: tuple[str, ...], look: tuple[str, ...]
+) -> None:
     answer = book.write(*cells).call(*look)
     assert "Traceback" not in answer.err
     assert answer.code in (0, 1, 2)
     assert not (book.folder / "CANARY").exists()
 
 
-def test_s01_the_canary_can_sing(book: Book) -> None:
+def test_s01_the_canary_can_sing(book: NotebookProject) -> None:
     """What is not executed above is executed by a run: the test would notice."""
     book.write("import evil", "%%step load -o rows\nrows = [evil.__name__]").run()
     assert (book.folder / "CANARY").exists()
@@ -67,10 +69,10 @@ def test_s01_the_canary_can_sing(book: Book) -> None:
 
 @pytest.fixture
 def trap() -> Iterator[tuple[str, list[str]]]:
-    """A web server that nobody is to ask."""
+    """A web server that must receive no requests."""
     asked: list[str] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class RequestRecorder(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
             self.send_response(200)
@@ -81,7 +83,7 @@ def trap() -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    server = http.server.HTTPServer(("127.0.0.1", 0), RequestRecorder)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}", asked
@@ -90,7 +92,7 @@ def trap() -> Iterator[tuple[str, list[str]]]:
     server.server_close()
 
 
-def test_s17_addresses_are_no_files_and_nobody_is_asked(book: Book, trap: tuple[str, list[str]]) -> None:
+def test_s17_addresses_are_no_files_and_no_server_is_asked(book: NotebookProject, trap: tuple[str, list[str]]) -> None:
     address, asked = trap
     step = f"%%step load -i raw={address}/rows.csv -o rows\nrows = raw.read_text()"
     refused = [
@@ -99,7 +101,7 @@ def test_s17_addresses_are_no_files_and_nobody_is_asked(book: Book, trap: tuple[
         book.write("%%step load -o rows\nrows = 1").call("run", "--store", f"{address}/store"),
         book.call("run", "--params-file", f"{address}/values.json"),
         book.call("convert", "-o", f"{address}/book.ipynb"),
-        Book(book.folder, f"{address}/book.ipynb").call("check"),
+        NotebookProject(book.folder, f"{address}/book.ipynb").call("check"),
     ]
     assert [answer.code for answer in refused] == [2] * len(refused)
     assert asked == []
@@ -116,7 +118,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_s18_files_of_parameters_that_explode(book: Book, name: str) -> None:
+def test_s18_files_of_parameters_that_explode(book: NotebookProject, name: str) -> None:
     (book.folder / name).write_text(BOMBS[name])
     book.write("%%params\nrows: list = []", "%%step load -p rows -o n\nn = len(rows)")
     answer = book.call("plan", "--params-file", name)
@@ -144,7 +146,7 @@ EXPLODING = {
 
 
 @pytest.mark.parametrize("text", EXPLODING.values(), ids=EXPLODING)
-def test_s19_s27_notebooks_that_explode(book: Book, text: str) -> None:
+def test_s19_s27_notebooks_that_explode(book: NotebookProject, text: str) -> None:
     book.path.write_text(text)
     for command in ("check", "plan", "show"):
         answer = book.call(command)

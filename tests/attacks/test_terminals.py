@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.book import Book
+from tests.e2e.notebook_project import NotebookProject
 
 pytestmark = pytest.mark.kernel
 
@@ -17,22 +17,26 @@ STEERING = [
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Book:
+def book(tmp_path: Path) -> NotebookProject:
     (tmp_path / "pyproject.toml").write_text("")
-    return Book(tmp_path)
+    return NotebookProject(tmp_path)
 
 
-def test_s26_texts_of_a_step_come_out_harmless(book: Book) -> None:
+def test_s26_texts_of_a_step_come_out_harmless(book: NotebookProject) -> None:
     body = f"evil = {STEERING!r}\nfor one in evil:\n    print(one, flush=True)\nraise ValueError(''.join(evil))"
     book.write(f"%%step speak -o nothing\nnothing = 1\n{body}")
     answers = [book.call("run"), book.call("runs"), book.call("show"), book.call("plan"), book.call("why", "speak")]
     for answer in answers:
         shown = answer.out + answer.err
-        assert not [one for one in shown if (ord(one) < 32 and one != "\n") or 127 <= ord(one) < 160 or one == "\u202e"]
+        assert not [
+            character
+            for character in shown
+            if (ord(character) < 32 and character != "\n") or 127 <= ord(character) < 160 or character == "\u202e"
+        ]
         assert "Traceback" not in shown
 
 
-def test_s04_names_and_parameters_come_out_harmless(book: Book) -> None:
+def test_s04_names_and_parameters_come_out_harmless(book: NotebookProject) -> None:
     book.write('%%params\nname: str = "a\\x1b[2Jb\\u202ec"', "%%step speak -p name -o size\nsize = len(name)")
     assert book.run().code == 0
     for look in (("runs",), ("show",), ("diff", "last", "last"), ("show", "--format", "html")):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.places import BROWSER, SWITCHES, Place, place
+from tests.browser.jupyter_apps import BROWSER, SWITCHES, FrontEndServer, front_end_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
@@ -28,9 +28,9 @@ def browser() -> Iterator[Browser]:
 
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=BROWSER, args=SWITCHES)
-        yield found
-        found.close()
+        chromium = playwright.chromium.launch(executable_path=BROWSER, args=SWITCHES)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
@@ -46,13 +46,13 @@ def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Browse
 
 
 @pytest.fixture(scope="module", params=["lab", "notebook"])
-def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontEndServer]:
     """JupyterLab, and then Notebook 7: for what has to work in both."""
     yield from _start(request.param, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontEndServer]:
     """JupyterLab, started once for each file of tests."""
     yield from _start("lab", tmp_path_factory)
 
@@ -84,10 +84,10 @@ def _slug(name: str) -> str:
     return re.sub(r"[^\w-]+", "-", name)[:80]
 
 
-def _start(app: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def _start(app: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontEndServer]:
     folder, private = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("private")
     (folder / "pyproject.toml").write_text("")
-    with place(app, folder, private) as started:
+    with front_end_server(app, folder, private) as started:
         yield started
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.pages import Opened, open_notebook, write_notebook
+from tests.browser.notebook_page import OpenNotebook, open_notebook, write_notebook
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import BrowserContext, Locator
 
-    from tests.browser.places import Place
+    from tests.browser.jupyter_apps import FrontEndServer
 
 pytestmark = pytest.mark.kernel
 
@@ -25,31 +25,31 @@ FIT = "%%step fit -i rows -p trees -o model\nmodel = sum(rows) * trees"
 CELLS = ("%load_ext jupyter_pipelines", PARAMS, LOAD, FIT, "# Report", "text = f'{model}'\nprint(text)")
 
 
-def opened(context: BrowserContext, place: Place, name: str, *cells: str) -> Opened:
-    write_notebook(place.folder / name, *cells)
-    found = open_notebook(context, place, name)
-    found.page.wait_for_selector(".jpc-badge")
-    return found
+def opened(context: BrowserContext, server: FrontEndServer, name: str, *cells: str) -> OpenNotebook:
+    write_notebook(server.folder / name, *cells)
+    page = open_notebook(context, server, name)
+    page.page.wait_for_selector(".jpc-badge")
+    return page
 
 
-def badge(page: Opened, step: str) -> Locator:
+def badge(page: OpenNotebook, step: str) -> Locator:
     return page.page.locator(f'.jpc-badge[data-step="{step}"]')
 
 
-def wait_for_state(page: Opened, step: str, state: str) -> None:
+def wait_for_state(page: OpenNotebook, step: str, state: str) -> None:
     page.page.wait_for_selector(f'.jpc-badge[data-step="{step}"][data-state="{state}"]')
 
 
-def activate(page: Opened, number: int) -> None:
+def activate(page: OpenNotebook, number: int) -> None:
     page.page.evaluate("i => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = i }", number - 1)
 
 
-def begin(page: Opened, command: str) -> None:
+def begin(page: OpenNotebook, command: str) -> None:
     """Start a command that waits for a dialog."""
     page.page.evaluate("name => { void window.jupyterapp.commands.execute(name) }", command)
 
 
-def test_badges_say_what_is_known_and_follow_edits(either: Place, context: BrowserContext) -> None:
+def test_badges_say_what_is_known_and_follow_edits(either: FrontEndServer, context: BrowserContext) -> None:
     page = opened(context, either, "badges.ipynb", *CELLS)
     wait_for_state(page, "load", "never run")
     expect(badge(page, "fit")).to_have_text("fit: never run")
@@ -67,14 +67,14 @@ def test_badges_say_what_is_known_and_follow_edits(either: Place, context: Brows
     assert page.outside == []
 
 
-def test_badges_come_in_long_notebooks(lab: Place, context: BrowserContext) -> None:
+def test_badges_come_in_long_notebooks(lab: FrontEndServer, context: BrowserContext) -> None:
     steps = [f"%%step s{number} -o x{number}\nx{number} = {number}" for number in range(300)]
     page = opened(context, lab, "long.ipynb", *steps)
     page.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.scrollToItem(280, 'smart')")
     expect(badge(page, "s280")).to_have_text("s280: never run")
 
 
-def test_the_form_makes_a_step_and_undo_takes_it_back(either: Place, context: BrowserContext) -> None:
+def test_the_form_makes_a_step_and_undo_takes_it_back(either: FrontEndServer, context: BrowserContext) -> None:
     page = opened(context, either, "form.ipynb", *CELLS)
     activate(page, 6)
     begin(page, "jupyter-pipelines:mark-step")
@@ -93,7 +93,7 @@ def test_the_form_makes_a_step_and_undo_takes_it_back(either: Place, context: Br
     assert page.problems == []
 
 
-def test_the_form_works_from_the_keyboard_and_tells_what_is_wrong(lab: Place, context: BrowserContext) -> None:
+def test_the_form_works_from_the_keyboard_and_tells_what_is_wrong(lab: FrontEndServer, context: BrowserContext) -> None:
     page = opened(context, lab, "keyboard.ipynb", *CELLS)
     activate(page, 6)
     begin(page, "jupyter-pipelines:mark-step")
@@ -109,7 +109,7 @@ def test_the_form_works_from_the_keyboard_and_tells_what_is_wrong(lab: Place, co
     assert page.source(6).startswith("%%step tell\n")
 
 
-def test_a_step_is_renamed_everywhere(lab: Place, context: BrowserContext) -> None:
+def test_a_step_is_renamed_everywhere(lab: FrontEndServer, context: BrowserContext) -> None:
     page = opened(context, lab, "rename.ipynb", *CELLS, "%%step use -i m=fit.model --after load\nprint(m)")
     activate(page, 4)
     begin(page, "jupyter-pipelines:rename-step")
@@ -120,7 +120,7 @@ def test_a_step_is_renamed_everywhere(lab: Place, context: BrowserContext) -> No
     assert page.source(7) == "%%step use -i m=train.model --after load\nprint(m)"
 
 
-def test_completion_and_help_inside_of_a_header(lab: Place, context: BrowserContext) -> None:
+def test_completion_and_help_inside_of_a_header(lab: FrontEndServer, context: BrowserContext) -> None:
     page = opened(context, lab, "words.ipynb", *CELLS)
     page.set_source(6, "%%step report -i mo\nprint(model)")
     editor = page.page.locator(".jp-Notebook-cell").nth(5).locator(".cm-content")
@@ -135,7 +135,7 @@ def test_completion_and_help_inside_of_a_header(lab: Place, context: BrowserCont
     page.page.locator(".jpc-hover", has_text="inputs in, outputs out").wait_for()
 
 
-def test_an_output_is_dropped_onto_a_step(lab: Place, context: BrowserContext) -> None:
+def test_an_output_is_dropped_onto_a_step(lab: FrontEndServer, context: BrowserContext) -> None:
     page = opened(context, lab, "drop.ipynb", *CELLS, "%%step more -o n\nn = 1")
     page.page.evaluate(
         """() => {
@@ -151,7 +151,7 @@ def test_an_output_is_dropped_onto_a_step(lab: Place, context: BrowserContext) -
     assert page.source(7) == "%%step more -i model -o n\nn = 1"
 
 
-def test_the_menu_of_a_badge_runs_up_to_its_step(lab: Place, context: BrowserContext) -> None:
+def test_the_menu_of_a_badge_runs_up_to_its_step(lab: FrontEndServer, context: BrowserContext) -> None:
     page = opened(context, lab, "menu.ipynb", *CELLS)
     badge(page, "load").click()
     page.page.get_by_text("Run Pipeline to Step").click()
@@ -159,14 +159,20 @@ def test_the_menu_of_a_badge_runs_up_to_its_step(lab: Place, context: BrowserCon
     expect(badge(page, "fit")).to_have_attribute("data-state", "never run")
 
 
-def axe(page: Opened, script: Path, *, inside: str) -> list[str]:
+def axe(page: OpenNotebook, script: Path, *, inside: str) -> list[str]:
     page.page.add_script_tag(path=script)
-    found = page.page.evaluate("where => axe.run(where, {resultTypes: ['violations']})", inside)
-    return [f"{one['id']}: {one['help']}" for one in found["violations"] if one["impact"] in ("serious", "critical")]
+    report = page.page.evaluate("where => axe.run(where, {resultTypes: ['violations']})", inside)
+    return [
+        f"{violation['id']}: {violation['help']}"
+        for violation in report["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_form_and_badges_are_accessible(lab: Place, context: BrowserContext, theme: str, axe_script: Path) -> None:
+def test_form_and_badges_are_accessible(
+    lab: FrontEndServer, context: BrowserContext, theme: str, axe_script: Path
+) -> None:
     page = opened(context, lab, f"axe-{theme[-5:].strip()}.ipynb", *CELLS, "%%step bad -i nope -o x\nx = nope")
     page.command("apputils:change-theme", {"theme": theme})
     page.page.locator(".jpc-fault").first.wait_for()

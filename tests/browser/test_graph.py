@@ -1,4 +1,4 @@
-"""The graph and the panel without a mouse, and for those who do not see them."""
+"""Test the graph and the panel with the keyboard, and their accessibility."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import screenshot
-from tests.browser.panels import Panel, gated, open_panel
+from tests.browser.side_panel import SidePanel, gated, open_panel
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
-    from tests.browser.places import Place
+    from tests.browser.jupyter_apps import FrontEndServer
 
 pytestmark = pytest.mark.kernel
 AXE = Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
@@ -34,11 +34,11 @@ def cells(mark: str) -> tuple[str, ...]:
     )
 
 
-def focused(panel: Panel) -> str:
+def focused(panel: SidePanel) -> str:
     return str(panel.page.evaluate(ACTIVE))
 
 
-def test_the_panel_works_from_the_keyboard(lab: Place, context: BrowserContext) -> None:
+def test_the_panel_works_from_the_keyboard(lab: FrontEndServer, context: BrowserContext) -> None:
     gated(lab, "keys.ipynb", *cells("keys"))
     panel = open_panel(context, lab, "keys.ipynb")
     panel.await_state("join", "never run")
@@ -61,7 +61,7 @@ def test_the_panel_works_from_the_keyboard(lab: Place, context: BrowserContext) 
     panel.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.content.activeCellIndex === 5")
 
 
-def test_the_graph_works_from_the_keyboard(lab: Place, context: BrowserContext) -> None:
+def test_the_graph_works_from_the_keyboard(lab: FrontEndServer, context: BrowserContext) -> None:
     gated(lab, "arrows.ipynb", *cells("arrows"))
     panel = open_panel(context, lab, "arrows.ipynb")
     panel.opened.run_all()
@@ -86,7 +86,7 @@ def test_the_graph_works_from_the_keyboard(lab: Place, context: BrowserContext) 
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_a_machine_that_looks_for_barriers_finds_none(lab: Place, context: BrowserContext, theme: str) -> None:
+def test_a_machine_that_looks_for_barriers_finds_none(lab: FrontEndServer, context: BrowserContext, theme: str) -> None:
     if not AXE.exists():
         pytest.skip("axe-core comes with `npm ci` in labextension/")
     name = f"barriers-{theme}.ipynb"
@@ -109,15 +109,15 @@ def test_a_machine_that_looks_for_barriers_finds_none(lab: Place, context: Brows
     assert violations(panel) == []
 
 
-def violations(panel: Panel) -> list[Any]:
+def violations(panel: SidePanel) -> list[Any]:
     panel.page.add_script_tag(path=AXE)
     return list(
         panel.page.evaluate(
             """async () => {
               const places = [['#jupyter-pipelines-panel'], ['.jp-OutputArea .jpg']];
               const {violations} = await window.axe.run({include: places});
-              return violations.filter(one => ['serious', 'critical'].includes(one.impact))
-                .map(one => [one.id, one.nodes.slice(0, 3).map(node => `${node.html} ${node.failureSummary}`)]);
+              return violations.filter(violation => ['serious', 'critical'].includes(violation.impact))
+                .map(({id, nodes}) => [id, nodes.slice(0, 3).map(node => `${node.html} ${node.failureSummary}`)]);
             }"""
         )
     )

@@ -1,4 +1,4 @@
-"""Outputs that say they are graphs, in notebooks of strangers: drawn as far as they are graphs, else told."""
+"""Test outputs of foreign notebooks that claim to be graphs: valid parts are drawn, the rest is reported."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jupyter_pipelines.reporting.graphing import MIME
-from tests.browser.pages import open_notebook, write_notebook
+from jupyter_pipelines.reporting.graph_json import MIME
+from tests.browser.notebook_page import open_notebook, write_notebook
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import BrowserContext
 
-    from tests.browser.places import Place
+    from tests.browser.jupyter_apps import FrontEndServer
 
 pytestmark = pytest.mark.kernel
 _BOX = {"id": "a", "kind": "step", "name": "a", "x": 10, "y": 10, "width": 180, "height": 70}
@@ -44,7 +44,7 @@ GRAPHS: tuple[Any, ...] = (
 )
 
 
-def foreign(path: Path) -> None:
+def write_foreign_outputs(path: Path) -> None:
     """Write a notebook of which each cell has one of the outputs."""
     write_notebook(path, *(f"{number}" for number in range(len(NO_GRAPH) + len(GRAPHS))))
     document = json.loads(path.read_text())
@@ -53,8 +53,8 @@ def foreign(path: Path) -> None:
     path.write_text(json.dumps(document))
 
 
-def test_odd_outputs_are_told_or_drawn_and_colour_nothing_else(either: Place, context: BrowserContext) -> None:
-    foreign(either.folder / "odd.ipynb")
+def test_odd_outputs_are_told_or_drawn_and_colour_nothing_else(either: FrontEndServer, context: BrowserContext) -> None:
+    write_foreign_outputs(either.folder / "odd.ipynb")
     opened = open_notebook(context, either, "odd.ipynb")
     for number in range(len(NO_GRAPH)):
         cell = opened.page.locator(".jp-Notebook .jp-Cell").nth(number)
@@ -65,7 +65,7 @@ def test_odd_outputs_are_told_or_drawn_and_colour_nothing_else(either: Place, co
         node.scroll_into_view_if_needed()
         node.click()
     colours = opened.page.locator(".jp-OutputArea .jpg-is-succeeded:not(.jpg-badge)").evaluate_all(
-        "all => all.map(one => getComputedStyle(one).color)"
+        "all => all.map(label => getComputedStyle(label).color)"
     )
     assert colours[:2] == ["rgb(255, 0, 0)", "rgb(0, 0, 255)"]
     assert opened.problems == []

@@ -1,4 +1,4 @@
-"""The graph widget by itself in a browser, with a kernel that is played: keys, focus, fingers, sizes, odd names."""
+"""Test the graph widget alone in a browser, with a simulated kernel: keys, focus, touch, sizes, odd names."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import jupyter_pipelines as jp
-from jupyter_pipelines.interfaces.widgets import SCRIPT
-from jupyter_pipelines.reporting.graphing import graph_document
-from tests.browser.pages import write_notebook
+from jupyter_pipelines.interfaces.jupyter.widgets import SCRIPT
+from jupyter_pipelines.reporting.graph_json import graph_document
+from tests.browser.notebook_page import write_notebook
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -33,7 +33,7 @@ START = """async ([script, graph, kernel]) => {
     send(content) { window.sent.push(content); },
     widget_manager: {kernel: kernel ? {status: 'idle'} : null},
   };
-  window.fire = (name, value) => (listeners[name] ?? []).forEach(one => one(value));
+  window.fire = (name, value) => (listeners[name] ?? []).forEach(listener => listener(value));
   window.give = graph => { values.graph = graph; window.fire('change:graph'); };
   window.tell = steps => window.fire('msg:custom', {statuses: {steps, ...window.more}});
   const home = document.createElement('div');
@@ -42,8 +42,8 @@ START = """async ([script, graph, kernel]) => {
 }"""
 
 
-class Shown:
-    """A page with one widget."""
+class WidgetPage:
+    """Browser page that shows a single widget."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -67,8 +67,8 @@ class Shown:
 
     def stops(self) -> list[str]:
         """Return the boxes that Tab reaches and that can be seen."""
-        found = "all => all.filter(one => one.getAttribute('display') !== 'none').map(one => one.dataset.id)"
-        return list(self.page.locator('.jpg-node[tabindex="0"]').evaluate_all(found))
+        visible_ids = "all => all.filter(box => box.getAttribute('display') !== 'none').map(box => box.dataset.id)"
+        return list(self.page.locator('.jpg-node[tabindex="0"]').evaluate_all(visible_ids))
 
     def button(self, name: str) -> Any:
         return self.page.get_by_role("button", name=name, exact=True)
@@ -79,10 +79,10 @@ class Shown:
 
 
 @pytest.fixture
-def shown(context: BrowserContext) -> Iterator[Shown]:
-    one = Shown(context.new_page())
-    yield one
-    assert one.errors == []
+def shown(context: BrowserContext) -> Iterator[WidgetPage]:
+    widget_page = WidgetPage(context.new_page())
+    yield widget_page
+    assert widget_page.errors == []
 
 
 @pytest.fixture
@@ -100,13 +100,17 @@ def drawn(folder: Path, *cells: str) -> dict[str, Any]:
     return graph_document(jp.read(write_notebook(folder / "one.ipynb", *cells)))
 
 
-def many(folder: Path, count: int) -> dict[str, Any]:
+def chained_steps(folder: Path, count: int) -> dict[str, Any]:
     return drawn(
-        folder, *(f"%%step s{one}{f' -i v{one - 9}' if one > 8 else ''} -o v{one}\nv{one} = 1" for one in range(count))
+        folder,
+        *(
+            f"%%step s{number}{f' -i v{number - 9}' if number > 8 else ''} -o v{number}\nv{number} = 1"
+            for number in range(count)
+        ),
     )
 
 
-def test_keys_walk_along_lines(shown: Shown, graph: dict[str, Any]) -> None:
+def test_keys_walk_along_lines(shown: WidgetPage, graph: dict[str, Any]) -> None:
     shown.start(graph)
     shown.node("load").focus()
     assert shown.press("ArrowRight") in ("left", "right")
@@ -116,7 +120,7 @@ def test_keys_walk_along_lines(shown: Shown, graph: dict[str, Any]) -> None:
     assert shown.press("+", "-", "0") == "join"
 
 
-def test_escape_lets_go_of_the_step_everywhere(shown: Shown, graph: dict[str, Any]) -> None:
+def test_escape_lets_go_of_the_step_everywhere(shown: WidgetPage, graph: dict[str, Any]) -> None:
     shown.start(graph)
     shown.node("left").click()
     shown.page.locator(".jpg-detailpane h3", has_text="left").wait_for()
@@ -128,13 +132,13 @@ def test_escape_lets_go_of_the_step_everywhere(shown: Shown, graph: dict[str, An
     assert shown.stops() == ["left"]
 
 
-def test_focus_outlives_a_new_graph(shown: Shown, graph: dict[str, Any]) -> None:
+def test_focus_outlives_a_new_graph(shown: WidgetPage, graph: dict[str, Any]) -> None:
     shown.start(graph)
     shown.node("left").click()
     shown.page.evaluate("graph => window.give({...graph, title: 'again'})", graph)
     assert shown.active == "left"
-    fewer = {**graph, "nodes": [one for one in graph["nodes"] if one["id"] != "left"]}
-    fewer["edges"] = [one for one in graph["edges"] if "left" not in (one["from"], one["to"])]
+    fewer = {**graph, "nodes": [node for node in graph["nodes"] if node["id"] != "left"]}
+    fewer["edges"] = [edge for edge in graph["edges"] if "left" not in (edge["from"], edge["to"])]
     shown.page.evaluate("graph => window.give(graph)", fewer)
     assert shown.active == "load"
     assert shown.stops() == ["load"]
@@ -142,8 +146,8 @@ def test_focus_outlives_a_new_graph(shown: Shown, graph: dict[str, Any]) -> None
     assert shown.page.evaluate("() => window.values.selected") == ""
 
 
-def test_tab_reaches_a_large_graph_whatever_is_seen_of_it(shown: Shown, tmp_path: Path) -> None:
-    shown.start(many(tmp_path, 400))
+def test_tab_reaches_a_large_graph_whatever_is_seen_of_it(shown: WidgetPage, tmp_path: Path) -> None:
+    shown.start(chained_steps(tmp_path, 400))
     assert len(shown.stops()) == 1
     shown.button("Groups").click()
     assert len(shown.stops()) == 1
@@ -163,7 +167,7 @@ def test_tab_reaches_a_large_graph_whatever_is_seen_of_it(shown: Shown, tmp_path
     assert len(shown.stops()) == 1
 
 
-def test_without_a_kernel_it_says_so(shown: Shown, graph: dict[str, Any]) -> None:
+def test_without_a_kernel_it_says_so(shown: WidgetPage, graph: dict[str, Any]) -> None:
     shown.start(graph, kernel=False)
     assert "no kernel" in shown.page.locator(".jpg-headline").inner_text()
     shown.node("left").click()
@@ -171,7 +175,7 @@ def test_without_a_kernel_it_says_so(shown: Shown, graph: dict[str, Any]) -> Non
         assert shown.button(name).is_disabled()
 
 
-def test_a_kernel_that_ends_is_told_and_one_that_answers_counts_again(shown: Shown, graph: dict[str, Any]) -> None:
+def test_a_kernel_that_ends_is_told_and_one_that_answers_counts_again(shown: WidgetPage, graph: dict[str, Any]) -> None:
     shown.start(graph)
     assert shown.button("Run").is_enabled()
     shown.page.evaluate("() => window.fire('comm_live_update')")
@@ -181,7 +185,7 @@ def test_a_kernel_that_ends_is_told_and_one_that_answers_counts_again(shown: Sho
     assert "no kernel" not in shown.page.locator(".jpg-headline").inner_text()
 
 
-def test_a_kernel_that_never_answers_is_told_once_asked(shown: Shown, graph: dict[str, Any]) -> None:
+def test_a_kernel_that_never_answers_is_told_once_asked(shown: WidgetPage, graph: dict[str, Any]) -> None:
     shown.page.clock.install()
     shown.start(graph)
     shown.tell(left={"state": "failed", "notebook": "x.ipynb", "error": {"message": "no"}})
@@ -194,7 +198,7 @@ def test_a_kernel_that_never_answers_is_told_once_asked(shown: Shown, graph: dic
     assert shown.page.locator(".jpg").count() == 0
 
 
-def test_two_fingers_zoom(shown: Shown, graph: dict[str, Any]) -> None:
+def test_two_fingers_zoom(shown: WidgetPage, graph: dict[str, Any]) -> None:
     shown.start(graph)
     scales = shown.page.evaluate(
         """() => {
@@ -217,7 +221,7 @@ def test_two_fingers_zoom(shown: Shown, graph: dict[str, Any]) -> None:
     assert scales[1] / scales[0] == pytest.approx(1.5, rel=0.01)
 
 
-def test_what_a_step_asks_for_stays_and_progress_is_a_bar(shown: Shown, graph: dict[str, Any]) -> None:
+def test_what_a_step_asks_for_stays_and_progress_is_a_bar(shown: WidgetPage, graph: dict[str, Any]) -> None:
     shown.start(graph)
     shown.tell(load={"state": "running", "cell": 3, "cells": 4, "since": "2026-01-01T00:00:00+00:00"})
     whole = shown.node("load").locator(".jpg-box").bounding_box()["width"]
@@ -229,7 +233,7 @@ def test_what_a_step_asks_for_stays_and_progress_is_a_bar(shown: Shown, graph: d
     assert shown.node("load").locator(".jpg-progress").count() == 0
 
 
-def test_steps_may_be_called_like_what_objects_have(shown: Shown, tmp_path: Path) -> None:
+def test_steps_may_be_called_like_what_objects_have(shown: WidgetPage, tmp_path: Path) -> None:
     shown.start(drawn(tmp_path, "%%step constructor -o a\na = 1", "%%step toString -i a\nprint(a)"))
     shown.tell(constructor={"state": "succeeded"})
     shown.tell(toString={"state": "valueOf"})
@@ -237,9 +241,9 @@ def test_steps_may_be_called_like_what_objects_have(shown: Shown, tmp_path: Path
     shown.page.locator(".jpg-detailpane h3", has_text="toString").wait_for()
 
 
-def test_height_follows_the_width(shown: Shown, tmp_path: Path) -> None:
+def test_height_follows_the_width(shown: WidgetPage, tmp_path: Path) -> None:
     shown.page.set_viewport_size({"width": 1200, "height": 800})
-    shown.start(many(tmp_path, 60))
+    shown.start(chained_steps(tmp_path, 60))
     height = "() => document.querySelector('.jpg-canvas').clientHeight"
     shown.page.set_viewport_size({"width": 420, "height": 800})
     shown.page.wait_for_function("wide => document.querySelector('.jpg-svg').clientWidth < 420", arg=0)
@@ -248,7 +252,7 @@ def test_height_follows_the_width(shown: Shown, tmp_path: Path) -> None:
     assert shown.page.evaluate(height) >= 120
 
 
-def test_the_picture_needs_nothing_else(shown: Shown, graph: dict[str, Any]) -> None:
+def test_the_picture_needs_nothing_else(shown: WidgetPage, graph: dict[str, Any]) -> None:
     shown.start(graph)
     shown.tell(left={"state": "succeeded", "seconds": 1, "detail": "a \x01 & <b>"})
     with shown.page.expect_download() as waiting:
@@ -258,6 +262,6 @@ def test_the_picture_needs_nothing_else(shown: Shown, graph: dict[str, Any]) -> 
     tree = ET.fromstring(text)
     assert "var(" not in text
     assert "class=" not in text
-    texts = {one.text for one in tree.iter("{http://www.w3.org/2000/svg}text")}
+    texts = {element.text for element in tree.iter("{http://www.w3.org/2000/svg}text")}
     assert {"load", "left", "right", "join"} <= texts
-    assert all(one.get("fill") for one in tree.iter("{http://www.w3.org/2000/svg}text"))
+    assert all(element.get("fill") for element in tree.iter("{http://www.w3.org/2000/svg}text"))

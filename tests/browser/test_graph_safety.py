@@ -1,4 +1,4 @@
-"""Texts of others in panel, widget and saved output: shown as they stand, and never taken for anything else."""
+"""Test that foreign texts in panel, widget and saved output are shown as text, and never interpreted."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 from playwright.sync_api import expect
 
 from tests import payloads
-from tests.browser.pages import Opened, write_notebook
-from tests.browser.panels import Panel, open_first, open_panel
+from tests.browser.notebook_page import OpenNotebook, write_notebook
+from tests.browser.side_panel import SidePanel, open_first, open_panel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import BrowserContext
 
-    from tests.browser.places import Place
+    from tests.browser.jupyter_apps import FrontEndServer
 
 pytestmark = pytest.mark.kernel
 STRANGE = """() => {
@@ -26,13 +26,13 @@ STRANGE = """() => {
   const kinds = ['script', 'iframe', 'object', 'embed', 'link', 'meta', 'base', 'form', 'template', 'marquee',
     'video', 'math', 'foreignobject', 'animate', 'use', 'a', 'input[autofocus]'].join();
   const addresses = ['href', 'src', 'xlink:href', 'action', 'srcdoc'];
-  for (const one of roots.flatMap(root => [...root.querySelectorAll('*')])) {
-    if (one.matches(kinds)) {
-      found.push(one.outerHTML.slice(0, 200));
+  for (const element of roots.flatMap(root => [...root.querySelectorAll('*')])) {
+    if (element.matches(kinds)) {
+      found.push(element.outerHTML.slice(0, 200));
     }
-    for (const {name, value} of one.attributes) {
+    for (const {name, value} of element.attributes) {
       if (/^on/i.test(name) || (addresses.includes(name) && !value.startsWith('data:image/png'))) {
-        found.push(`${one.tagName} ${name}=${value}`.slice(0, 200));
+        found.push(`${element.tagName} ${name}=${value}`.slice(0, 200));
       }
     }
   }
@@ -40,7 +40,7 @@ STRANGE = """() => {
 }"""
 
 
-def written(path: Path) -> None:
+def write_payload_notebook(path: Path) -> None:
     """Write a notebook that has every payload in every text that a user can write."""
     described = [text for text in payloads.ALL if text.isprintable()]
     parameters = "\n".join(f"p{number}: str = {text!r}  # {text}" for number, text in enumerate(described))
@@ -57,14 +57,14 @@ def written(path: Path) -> None:
     )
 
 
-def harmless(opened: Opened) -> None:
+def assert_harmless(opened: OpenNotebook) -> None:
     assert opened.dialogs == []
     assert opened.outside == []
     assert opened.page.evaluate(STRANGE) == {"found": [], "hit": None}
 
 
-def test_no_text_becomes_markup_anywhere(either: Place, context: BrowserContext) -> None:
-    written(either.folder / "texts.ipynb")
+def test_no_text_becomes_markup_anywhere(either: FrontEndServer, context: BrowserContext) -> None:
+    write_payload_notebook(either.folder / "texts.ipynb")
     panel = open_panel(context, either, "texts.ipynb")
     panel.await_state("wrong", "never run")
     panel.open_section("Parameters")
@@ -78,14 +78,14 @@ def test_no_text_becomes_markup_anywhere(either: Place, context: BrowserContext)
     pane.locator("pre", has_text="onerror=alert(1)").first.wait_for()
     pane.get_by_role("button", name="Look at texts").click()
     pane.locator(".jpg-preview").wait_for()
-    harmless(panel.opened)
+    assert_harmless(panel.opened)
     panel.select("framed").get_by_role("button", name="Look at frame").click()
     pane.locator(".jpg-table").wait_for()
-    harmless(panel.opened)
-    in_the_widget(panel)
+    assert_harmless(panel.opened)
+    check_widget(panel)
 
 
-def in_the_widget(panel: Panel) -> None:
+def check_widget(panel: SidePanel) -> None:
     opened = panel.opened
     opened.page.evaluate(
         """async () => {
@@ -99,18 +99,20 @@ def in_the_widget(panel: Panel) -> None:
     output = opened.page.locator(".jp-OutputArea .jpg")
     output.locator('[data-id="wrong"]').locator("visible=true").first.click()
     output.locator(".jpg-detailpane").locator("visible=true").wait_for()
-    harmless(opened)
+    assert_harmless(opened)
     opened.save()
-    saved = (panel.opened.place.folder / "texts.ipynb").read_text()
+    saved = (panel.opened.server.folder / "texts.ipynb").read_text()
     assert len(saved) < 400_000
     opened.page.close()
-    again = open_first(panel.page.context, opened.place, "texts.ipynb")
+    again = open_first(panel.page.context, opened.server, "texts.ipynb")
     again.page.locator('.jp-OutputArea [data-id="wrong"]').locator("visible=true").first.wait_for()
-    harmless(again)
+    assert_harmless(again)
 
 
-def test_what_is_saved_is_a_graph_whoever_opens_it(either: Place, context: BrowserContext) -> None:
-    """Reopened without a kernel's memory of the widget, and in a notebook that nobody trusts."""
+def test_a_saved_graph_is_shown_without_a_kernel_and_without_trust(
+    either: FrontEndServer, context: BrowserContext
+) -> None:
+    """Reopened without a kernel's memory of the widget, and in a notebook that is not trusted."""
     path = write_notebook(
         either.folder / "saved.ipynb",
         "%load_ext jupyter_pipelines",
@@ -127,7 +129,7 @@ def test_what_is_saved_is_a_graph_whoever_opens_it(either: Place, context: Brows
     assert len(path.read_text()) < 60_000
     assert "widgets" not in document["metadata"]
     trusted = open_first(context, either, "saved.ipynb")
-    shown(trusted)
+    assert_shown(trusted)
     trusted.page.close()
     for cell in document["cells"]:
         cell["metadata"].pop("trusted", None)
@@ -135,10 +137,10 @@ def test_what_is_saved_is_a_graph_whoever_opens_it(either: Place, context: Brows
     foreign = either.folder / "foreign.ipynb"
     document["cells"][1]["source"] = "%%step one -o a\na = 'foreign'"
     foreign.write_text(json.dumps(document))
-    shown(open_first(context, either, "foreign.ipynb"))
+    assert_shown(open_first(context, either, "foreign.ipynb"))
 
 
-def shown(opened: Opened) -> None:
+def assert_shown(opened: OpenNotebook) -> None:
     opened.page.locator('.jp-OutputArea [data-id="two"]').locator("visible=true").first.wait_for()
     assert "model not found" not in opened.page.locator(".jp-Notebook").locator("visible=true").first.inner_text()
     assert opened.outside == []

@@ -1,4 +1,4 @@
-"""The front end is there, in both applications, and asks nobody outside."""
+"""Test that both applications load the front end, and that it sends no requests to other hosts."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.pages import open_notebook, write_notebook
+from tests.browser.notebook_page import open_notebook, write_notebook
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
-    from tests.browser.places import Place
+    from tests.browser.jupyter_apps import FrontEndServer
 
 pytestmark = pytest.mark.kernel
 
 
-def test_extension_is_loaded_and_stays_at_home(either: Place, context: BrowserContext) -> None:
+def test_extension_is_loaded_and_stays_at_home(either: FrontEndServer, context: BrowserContext) -> None:
     write_notebook(either.folder / "plain.ipynb", "1 + 1")
     opened = open_notebook(context, either, "plain.ipynb")
     plugins = opened.page.evaluate("() => window.jupyterapp.listPlugins()")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.panels import WAIT, gated, open_panel
+from tests.browser.side_panel import WAIT, gated, open_panel
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
-    from tests.browser.places import Place
+    from tests.browser.jupyter_apps import FrontEndServer
 
 pytestmark = pytest.mark.kernel
 
@@ -27,7 +27,9 @@ def cells(mark: str) -> list[str]:
     ]
 
 
-def test_a_pipeline_is_run_broken_mended_and_reused_from_the_panel(either: Place, context: BrowserContext) -> None:
+def test_a_pipeline_is_run_broken_mended_and_reused_from_the_panel(
+    either: FrontEndServer, context: BrowserContext
+) -> None:
     name = f"journey-{either.app}.ipynb"
     go = gated(either, name, *cells(name))
     panel = open_panel(context, either, name)
@@ -64,7 +66,7 @@ def test_a_pipeline_is_run_broken_mended_and_reused_from_the_panel(either: Place
     assert panel.opened.outside == []
 
 
-def test_names_that_every_object_has_are_names_of_steps(lab: Place, context: BrowserContext) -> None:
+def test_names_that_every_object_has_are_names_of_steps(lab: FrontEndServer, context: BrowserContext) -> None:
     steps = ("%%step constructor -o a\na = 1", "%%step toString -i a -o b\nb = a", "%%step valueOf -i b\nb")
     gated(lab, "odd.ipynb", *steps)
     panel = open_panel(context, lab, "odd.ipynb")
@@ -77,7 +79,7 @@ def test_names_that_every_object_has_are_names_of_steps(lab: Place, context: Bro
     assert panel.opened.problems == []
 
 
-def test_faults_are_listed_and_the_last_good_graph_stays(lab: Place, context: BrowserContext) -> None:
+def test_faults_are_listed_and_the_last_good_graph_stays(lab: FrontEndServer, context: BrowserContext) -> None:
     gated(lab, "faults.ipynb", *cells("faults"))
     panel = open_panel(context, lab, "faults.ipynb")
     panel.await_state("summary", "never run")
@@ -92,7 +94,7 @@ def test_faults_are_listed_and_the_last_good_graph_stays(lab: Place, context: Br
     panel.box.locator(".jpp-note").wait_for(state="hidden")
 
 
-def test_texts_that_are_written_are_taken_back_by_one_undo(lab: Place, context: BrowserContext) -> None:
+def test_texts_that_are_written_are_taken_back_by_one_undo(lab: FrontEndServer, context: BrowserContext) -> None:
     gated(lab, "undo.ipynb", "%%step numbers\nnumbers = [1]", "%%step total\ntotal = sum(numbers)")
     panel = open_panel(context, lab, "undo.ipynb")
     panel.await_state("total", "never run")
@@ -106,7 +108,7 @@ def test_texts_that_are_written_are_taken_back_by_one_undo(lab: Place, context: 
     assert [panel.opened.source(1), panel.opened.source(2)] == before
 
 
-def test_parameters_are_given_in_the_panel(lab: Place, context: BrowserContext) -> None:
+def test_parameters_are_given_in_the_panel(lab: FrontEndServer, context: BrowserContext) -> None:
     go = gated(lab, "given.ipynb", *cells("given"))
     go.touch()
     panel = open_panel(context, lab, "given.ipynb")

@@ -1,4 +1,4 @@
-"""Commands, shortcuts and settings of the front end are in the docs, and nothing else is."""
+"""Commands, shortcuts and settings of the front end are in the docs, and the docs name no others."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ def test_every_command_is_in_the_docs_and_exists() -> None:
 
 
 def test_every_shortcut_is_in_the_docs_and_exists() -> None:
-    told = dict(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|$", part("Shortcuts"), re.M))
-    assert told == {" ".join(one["keys"]): one["command"] for one in SCHEMA["jupyter.lab.shortcuts"]}
+    documented = dict(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|$", part("Shortcuts"), re.M))
+    assert documented == {
+        " ".join(shortcut["keys"]): shortcut["command"] for shortcut in SCHEMA["jupyter.lab.shortcuts"]
+    }
 
 
 def test_every_setting_is_in_the_docs_with_its_default() -> None:
-    told = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", part("Settings"), re.M))
-    assert told == {name: json.dumps(one["default"]) for name, one in SCHEMA["properties"].items()}
+    documented = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", part("Settings"), re.M))
+    assert documented == {name: json.dumps(setting["default"]) for name, setting in SCHEMA["properties"].items()}
 
 
 def test_menus_name_commands_that_exist() -> None:
-    entries = [one["command"] for one in SCHEMA["jupyter.lab.menus"]["context"]]
+    entries = [entry["command"] for entry in SCHEMA["jupyter.lab.menus"]["context"]]
     assert set(entries) <= commands()

@@ -1,4 +1,4 @@
-"""The widget and the runs it shows, in a real browser: buttons, other people's runs, reloaded pages."""
+"""The widget and the runs it shows, in a real browser: buttons, runs of other processes, reloaded pages."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.pages import Opened, open_notebook, write_notebook
+from tests.browser.notebook_page import OpenNotebook, open_notebook, write_notebook
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Locator
 
-    from tests.browser.places import Place
+    from tests.browser.jupyter_apps import FrontEndServer
 
 pytestmark = pytest.mark.kernel
 COMMAND = Path(sys.executable).with_name("jupyter-pipelines")
@@ -29,42 +29,42 @@ CELLS = (
 )
 
 
-def written(place: Place, name: str, *cells: str) -> Path:
+def written(server: FrontEndServer, name: str, *cells: str) -> Path:
     """Write a notebook, and return the file that its first step waits for."""
-    go = place.folder / f"go-{name}"
-    write_notebook(place.folder / name, *(cell.replace("GO", go.name) for cell in CELLS), *cells)
+    go = server.folder / f"go-{name}"
+    write_notebook(server.folder / name, *(cell.replace("GO", go.name) for cell in CELLS), *cells)
     return go
 
 
-def open_it(context: BrowserContext, place: Place, name: str) -> Opened:
+def open_it(context: BrowserContext, server: FrontEndServer, name: str) -> OpenNotebook:
     """Open a notebook; what was open in another page before comes back first."""
-    opened = open_notebook(context, place, name)
+    opened = open_notebook(context, server, name)
     opened.page.wait_for_function("name => window.jupyterapp.shell.currentWidget.context.path === name", arg=name)
     opened.wait_until_ready()
     return opened
 
 
-def node(opened: Opened, step: str, state: str) -> Locator:
+def node(opened: OpenNotebook, step: str, state: str) -> Locator:
     # What is saved is drawn at once, and hidden when the widget is there.
     return opened.page.locator(f'[data-id="{step}"][data-state="{state}"]').locator("visible=true").first
 
 
-def shell(place: Place, *arguments: str) -> str:
+def shell(server: FrontEndServer, *arguments: str) -> str:
     done = subprocess.run(
-        [str(COMMAND), *arguments], cwd=place.folder, env=os.environ, capture_output=True, text=True, check=True
+        [str(COMMAND), *arguments], cwd=server.folder, env=os.environ, capture_output=True, text=True, check=True
     )
     return done.stdout
 
 
-def button(opened: Opened, name: str) -> Locator:
+def button(opened: OpenNotebook, name: str) -> Locator:
     return opened.page.locator(".jp-OutputArea").get_by_role("button", name=name, exact=True).locator("visible=true")
 
 
-def press(opened: Opened, name: str) -> None:
+def press(opened: OpenNotebook, name: str) -> None:
     button(opened, name).click()
 
 
-def show(opened: Opened) -> None:
+def show(opened: OpenNotebook) -> None:
     """Execute the first and the last cell only: the steps are left to runs."""
     opened.page.evaluate(
         """async () => {
@@ -77,7 +77,7 @@ def show(opened: Opened) -> None:
     )
 
 
-def test_a_run_is_started_watched_and_found_again(either: Place, context: BrowserContext) -> None:
+def test_a_run_is_started_watched_and_found_again(either: FrontEndServer, context: BrowserContext) -> None:
     """R72."""
     go = written(either, "watched.ipynb", "%pipeline show")
     opened = open_it(context, either, "watched.ipynb")
@@ -95,7 +95,7 @@ def test_a_run_is_started_watched_and_found_again(either: Place, context: Browse
     assert opened.outside == []
 
 
-def test_a_run_of_a_shell_is_shown_and_cancelled_by_the_button(lab: Place, context: BrowserContext) -> None:
+def test_a_run_of_a_shell_is_shown_and_cancelled_by_the_button(lab: FrontEndServer, context: BrowserContext) -> None:
     written(lab, "shell.ipynb", "%pipeline show")
     opened = open_it(context, lab, "shell.ipynb")
     show(opened)
@@ -108,7 +108,9 @@ def test_a_run_of_a_shell_is_shown_and_cancelled_by_the_button(lab: Place, conte
     assert "cancelled" in shell(lab, "runs", "shell.ipynb")
 
 
-def test_a_run_in_the_kernel_is_live_and_what_is_saved_is_how_it_ended(lab: Place, context: BrowserContext) -> None:
+def test_a_run_in_the_kernel_is_live_and_what_is_saved_is_how_it_ended(
+    lab: FrontEndServer, context: BrowserContext
+) -> None:
     go = written(lab, "inside.ipynb", "%pipeline run")
     opened = open_it(context, lab, "inside.ipynb")
     opened.page.evaluate(

@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jupyter_pipelines.storing.serializers.arrays import Npy
-from jupyter_pipelines.storing.serializers.fitting import Serializer
-from jupyter_pipelines.storing.serializers.frames import Arrow, Parquet
-from jupyter_pipelines.storing.serializers.objects import Joblib, Pickle
-from jupyter_pipelines.storing.serializers.plain import Bytes, Json, Text
+from jupyter_pipelines.storage.serializers.arrow_frames import ArrowSerializer, ParquetSerializer
+from jupyter_pipelines.storage.serializers.json_text_bytes import BytesSerializer, JsonSerializer, TextSerializer
+from jupyter_pipelines.storage.serializers.numpy_arrays import NpySerializer
+from jupyter_pipelines.storage.serializers.pickles import JoblibSerializer, PickleSerializer
+from jupyter_pipelines.storage.serializers.protocol import ValueSerializer
 from jupyter_pipelines.testing import SerializerContract
 
 
 class TestJson(SerializerContract):
-    def serializer(self) -> Serializer:
-        return Json()
+    def serializer(self) -> ValueSerializer:
+        return JsonSerializer()
 
     def values(self) -> Iterable[Any]:
         return [None, 1, -0.5, "ä\ud800", [1, [2]], {"b": 1, "a": {}}]
@@ -31,8 +31,8 @@ class TestJson(SerializerContract):
 
 
 class TestText(SerializerContract):
-    def serializer(self) -> Serializer:
-        return Text()
+    def serializer(self) -> ValueSerializer:
+        return TextSerializer()
 
     def values(self) -> Iterable[Any]:
         return ["", "a\r\nä"]
@@ -42,8 +42,8 @@ class TestText(SerializerContract):
 
 
 class TestBytes(SerializerContract):
-    def serializer(self) -> Serializer:
-        return Bytes()
+    def serializer(self) -> ValueSerializer:
+        return BytesSerializer()
 
     def values(self) -> Iterable[Any]:
         return [b"", b"\0\xff"]
@@ -53,8 +53,8 @@ class TestBytes(SerializerContract):
 
 
 class TestNpy(SerializerContract):
-    def serializer(self) -> Serializer:
-        return Npy()
+    def serializer(self) -> ValueSerializer:
+        return NpySerializer()
 
     def values(self) -> Iterable[Any]:
         return [np.arange(6).reshape(2, 3), np.array(1.5), np.array(["a"]), np.zeros((0, 2))]
@@ -86,27 +86,27 @@ class FrameContract(SerializerContract):
 
 
 class TestArrow(FrameContract):
-    def serializer(self) -> Serializer:
-        return Arrow()
+    def serializer(self) -> ValueSerializer:
+        return ArrowSerializer()
 
 
 class TestParquet(FrameContract):
-    def serializer(self) -> Serializer:
-        return Parquet()
+    def serializer(self) -> ValueSerializer:
+        return ParquetSerializer()
 
 
 class TestPickle(SerializerContract):
-    def serializer(self) -> Serializer:
-        return Pickle()
+    def serializer(self) -> ValueSerializer:
+        return PickleSerializer()
 
     def values(self) -> Iterable[Any]:
         return [(1, "a"), {1: {2}}, len, 1j, Path("a")]
 
 
 class TestJoblib(SerializerContract):
-    def serializer(self) -> Serializer:
+    def serializer(self) -> ValueSerializer:
         pytest.importorskip("joblib")
-        return Joblib()
+        return JoblibSerializer()
 
     def values(self) -> Iterable[Any]:
         return [(1, "a"), {1: {2}}]
@@ -115,8 +115,8 @@ class TestJoblib(SerializerContract):
 # The contract itself can be broken
 
 
-class Careless:
-    """Takes lists, forgets one of their items, and never says no."""
+class CarelessSerializer:
+    """A serializer that takes lists, loses an item, and refuses nothing."""
 
     name = "careless"
     suffix = ".txt"
@@ -131,9 +131,9 @@ class Careless:
         return []
 
 
-class Broken(SerializerContract):
-    def serializer(self) -> Serializer:
-        return Careless()
+class BrokenContract(SerializerContract):
+    def serializer(self) -> ValueSerializer:
+        return CarelessSerializer()
 
     def values(self) -> Iterable[Any]:
         return [[1, 2]]
@@ -143,7 +143,7 @@ class Broken(SerializerContract):
 
 
 def test_a_careless_serializer_breaks_the_contract(tmp_path: Path) -> None:
-    contract = Broken()
+    contract = BrokenContract()
     with pytest.raises(AssertionError, match="has come back as"):
         contract.test_its_values_come_back_as_they_were(tmp_path)
     (tmp_path / "again").mkdir()

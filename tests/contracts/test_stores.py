@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_pipelines.storing.blobs import path_of
-from jupyter_pipelines.storing.store import Store
+from jupyter_pipelines.storage.blobs.blobs import path_of
+from jupyter_pipelines.storage.opening import open_store
+from jupyter_pipelines.storage.store import Store
 from jupyter_pipelines.testing import StoreContract
-from tests.storing.people import person
+from tests.storage.users import new_user
 
 
-class TestStore(StoreContract):
+class TestFolderStore(StoreContract):
     def open(self, tmp_path: Path) -> Store:
-        return Store.open(tmp_path / "store")
+        return open_store(tmp_path / "store")
 
     def damage(self, store: Store, digest: str) -> None:
         path = store.blobs.path(digest)
@@ -22,20 +23,20 @@ class TestStore(StoreContract):
         path.write_bytes(path.read_bytes()[:-1] + b"?")
 
 
-class TestStoreByUrl(TestStore):
+class TestStoreByUrl(TestFolderStore):
     def open(self, tmp_path: Path) -> Store:
-        return Store.open((tmp_path / "a store").as_uri())
+        return open_store((tmp_path / "a store").as_uri())
 
 
-class TestShared(TestStore):
-    """A folder that several people write to keeps the same contract."""
+class TestSharedStore(TestFolderStore):
+    """A folder that several users write to keeps the same contract."""
 
     @pytest.fixture(autouse=True)
     def ada(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        person("ada", tmp_path).sits_down(monkeypatch)
+        new_user("ada", tmp_path).activate(monkeypatch)
 
     def open(self, tmp_path: Path) -> Store:
-        return Store.open(f"shared://{tmp_path}/team")
+        return open_store(f"shared://{tmp_path}/team")
 
     def damage(self, store: Store, digest: str) -> None:
         super().damage(store, digest)
@@ -46,15 +47,15 @@ class TestShared(TestStore):
 
 
 def shared_folder_of(store: Store) -> Path:
-    """Return the folder that is shared."""
+    """Return the shared folder of a store."""
     return Path(store.url.removeprefix("shared://"))
 
 
-class Harmless(TestStore):
+class UndamagedStore(TestFolderStore):
     def damage(self, store: Store, digest: str) -> None:
-        """Leave the blob alone: then it cannot be found out."""
+        """Leave the blob as it is, so that there is no damage to detect."""
 
 
 def test_a_store_that_notices_no_damage_breaks_the_contract(tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
-        Harmless().test_damaged_bytes_are_never_served_and_heal_when_they_are_put_again(tmp_path)
+        UndamagedStore().test_damaged_bytes_are_never_served_and_heal_when_they_are_put_again(tmp_path)

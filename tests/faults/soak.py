@@ -1,4 +1,4 @@
-"""Kills runners, kernels, workers and collectors of one pipeline at random: ``make soak``, ten minutes by default.
+"""Kill runners, kernels, workers and collectors of one pipeline at random: ``make soak``, ten minutes by default.
 
 ``ARGS="--minutes 2 --seed 7"``. It ends with 0 if no wrong bytes were served, nothing was stuck and nothing was left.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.journeys.book import Book
+from tests.e2e.notebook_project import NotebookProject
 
 STEPS = 12
 SETTLED = 30.0
@@ -27,9 +27,9 @@ def cells(token: int) -> list[str]:
     """Return a pipeline of twelve steps in a diamond of diamonds; `token` makes it compute anew."""
     made = [f"%%step s0 -o v0\nv0 = [{token}] * 1000"]
     for number in range(1, STEPS):
-        above = sorted({(number - 1) // 2, number - 1})
-        inputs = " ".join(f"v{one}" for one in above)
-        total = " + ".join(f"sum(v{one}[:50])" for one in above)
+        producers = sorted({(number - 1) // 2, number - 1})
+        inputs = " ".join(f"v{producer}" for producer in producers)
+        total = " + ".join(f"sum(v{producer}[:50])" for producer in producers)
         made.append(f"%%step s{number} -i {inputs} -o v{number}\nv{number} = [({total}) % 9973] * 1000")
     return made
 
@@ -38,44 +38,44 @@ def expected(token: int) -> int:
     """Return what the last step comes to."""
     values = [token]
     for number in range(1, STEPS):
-        values.append(sum(50 * values[one] for one in {(number - 1) // 2, number - 1}) % 9973)
+        values.append(sum(50 * values[producer] for producer in {(number - 1) // 2, number - 1}) % 9973)
     return values[-1]
 
 
-def ours(mark: str) -> list[psutil.Process]:
-    """Return the processes of this soak, whoever started them."""
-    found = []
+def soak_processes(mark: str) -> list[psutil.Process]:
+    """Return all processes of this soak, also those that other processes started."""
+    processes = []
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and process.environ().get(MARK) == mark:
-                found.append(process)
+                processes.append(process)
         except psutil.Error:
             continue
-    return found
+    return processes
 
 
-def disturb(mark: str, chance: random.Random) -> str:
+def kill_at_random(mark: str, chance: random.Random) -> str:
     """Kill one of them; return what it was."""
-    there = ours(mark)
-    if not there:
+    candidates = soak_processes(mark)
+    if not candidates:
         return ""
-    one = chance.choice(there)
+    victim = chance.choice(candidates)
     try:
-        words = " ".join(one.cmdline())
-        one.send_signal(signal.SIGKILL)
+        words = " ".join(victim.cmdline())
+        victim.send_signal(signal.SIGKILL)
     except psutil.Error:
         return ""
     return next((word for word in ("gc", "run", "process", "zygote", "kernel") if word in words), "other")
 
 
-def cycle(book: Book, token: int, mark: str, chance: random.Random, killed: dict[str, int]) -> list[str]:
+def cycle(book: NotebookProject, token: int, mark: str, chance: random.Random, killed: dict[str, int]) -> list[str]:
     """Run and collect while things are killed, then run in peace; return what was wrong."""
     book.write(*cells(token))
     started = [book.start("run", "--json"), book.start("gc", "--older-than", "0", "--json")]
     deadline = time.monotonic() + 60
     while started[0].poll() is None and time.monotonic() < deadline:
         time.sleep(chance.uniform(0.05, 1.5))
-        what = disturb(mark, chance)
+        what = kill_at_random(mark, chance)
         killed[what] = killed.get(what, 0) + 1
     wrong = []
     for process in started:
@@ -93,15 +93,15 @@ def cycle(book: Book, token: int, mark: str, chance: random.Random, killed: dict
     return wrong + (["stuck: a run still reads running"] if "running" in states else [])
 
 
-def left(book: Book, mark: str) -> list[str]:
-    """Return what is left when nobody works any more."""
+def leftovers(book: NotebookProject, mark: str) -> list[str]:
+    """Return what is left when no process works any more."""
     deadline = time.monotonic() + SETTLED
-    while ours(mark) and time.monotonic() < deadline:
+    while soak_processes(mark) and time.monotonic() < deadline:
         time.sleep(0.2)
-    wrong = [f"left: {process}" for process in ours(mark)]
-    found = book.call("fsck")  # opening sweeps; it runs as one of ours and is gone when it answers
+    wrong = [f"left: {process}" for process in soak_processes(mark)]
+    report = book.call("fsck")  # opening sweeps; it runs as a process of the soak and is gone when it answers
     wrong += [f"left: {path}" for path in (book.folder / ".pipelines" / "tmp").rglob("*") if path.is_file()]
-    return wrong + ([] if found.code == 0 else [f"wrong bytes: {found.out}"])
+    return wrong + ([] if report.code == 0 else [f"wrong bytes: {report.out}"])
 
 
 def main() -> int:
@@ -114,16 +114,16 @@ def main() -> int:
     end = time.monotonic() + 60 * chosen.minutes
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "pyproject.toml").touch()
-        book = Book(Path(folder), environment={MARK: mark})
+        book = NotebookProject(Path(folder), environment={MARK: mark})
         while time.monotonic() < end:
             wrong += cycle(book, chosen.seed + cycles, mark, chance, killed)
             cycles += 1
-        wrong += left(book, mark)
+        wrong += leftovers(book, mark)
     killed.pop("", None)
     kinds = ("wrong bytes", "stuck", "left")
-    counts = ", ".join(f"{kind} {sum(one.startswith(kind) for one in wrong)}" for kind in kinds)
+    counts = ", ".join(f"{kind} {sum(violation.startswith(kind) for violation in wrong)}" for kind in kinds)
     sys.stdout.write(f"seed {chosen.seed}: {cycles} pipelines, {sum(killed.values())} kills {killed}: {counts}\n")
-    sys.stdout.writelines(f"{one}\n" for one in wrong)
+    sys.stdout.writelines(f"{violation}\n" for violation in wrong)
     return bool(wrong)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.book import Book
+from tests.e2e.notebook_project import NotebookProject
 
 pytestmark = pytest.mark.kernel
 CELLS = (
@@ -25,7 +25,7 @@ CELLS = (
 )
 
 
-class Malicious:
+class MaliciousPickle:
     """Executes code when it is unpickled."""
 
     def __init__(self, canary: Path) -> None:
@@ -35,16 +35,16 @@ class Malicious:
         return (open, (str(self.canary), "w"))
 
 
-class Target:
+class AttackedStore:
     """A store with results, and the files of the output that is attacked."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: NotebookProject) -> None:
         self.canary = book.folder / "canary"
         self.store = book.folder / ".pipelines"
         documents = self.store.glob("records/*/*.json")
-        found = sorted((json.loads(path.read_text())["record"]["created"], path) for path in documents)
+        by_age = sorted((json.loads(path.read_text())["record"]["created"], path) for path in documents)
         self.records = {"old": [], "make": [], "other": [], "use": []}
-        for _, path in found:
+        for _, path in by_age:
             self.records[json.loads(path.read_text())["record"]["step"]].append(path)
         self.old, self.record = self.records["make"]
         self.blob = self.blob_of(self.record, "model")
@@ -58,36 +58,36 @@ class Target:
         self.blob.write_bytes(content)
 
 
-def truncated(target: Target) -> None:
+def truncated(target: AttackedStore) -> None:
     target.write(target.blob.read_bytes()[:-10])
 
 
-def flipped(target: Target) -> None:
+def flipped(target: AttackedStore) -> None:
     """One bit, so that the file still loads: 200 becomes another number."""
     content = target.blob.read_bytes()
     at = content.index(b"weight") + 8
     target.write(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
 
 
-def malicious(target: Target) -> None:
-    target.write(pickle.dumps(Malicious(target.canary)))
+def malicious(target: AttackedStore) -> None:
+    target.write(pickle.dumps(MaliciousPickle(target.canary)))
 
 
-def swapped(target: Target) -> None:
+def swapped(target: AttackedStore) -> None:
     """The bytes of another valid entry."""
     target.write(target.blob_of(target.records["other"][0], "thing").read_bytes())
 
 
-def rolled_back(target: Target) -> None:
-    """The valid record of an earlier run with another parameter, in the place of the one of this run."""
+def rolled_back(target: AttackedStore) -> None:
+    """The valid record of an earlier run with another parameter, in the place of the record of this run."""
     target.record.write_bytes(target.old.read_bytes())
 
 
-def stripped(target: Target) -> None:
+def stripped(target: AttackedStore) -> None:
     """Another output under a record whose checksum has been taken away."""
     document = json.loads(target.record.read_text())["record"]
-    thing = json.loads(target.records["other"][0].read_text())["record"]["outputs"]["thing"]
-    target.record.write_text(json.dumps({"record": {**document, "outputs": {"model": thing}}}))
+    output = json.loads(target.records["other"][0].read_text())["record"]["outputs"]["thing"]
+    target.record.write_text(json.dumps({"record": {**document, "outputs": {"model": output}}}))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stored") / "project"
     folder.mkdir()
     (folder / "pyproject.toml").touch()
-    book = Book(folder).write(*CELLS)
+    book = NotebookProject(folder).write(*CELLS)
     for seed in ("1", "2"):
         answer = book.run("-p", f"seed={seed}")
         assert answer.code == 0, answer.err
@@ -105,12 +105,12 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("attack", [truncated, flipped, malicious, swapped, rolled_back, stripped])
 def test_an_attacked_entry_is_a_miss_that_heals_itself(
-    attack: Callable[[Target], None], stored: Path, tmp_path: Path
+    attack: Callable[[AttackedStore], None], stored: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(stored, tmp_path / "project")
-    book = Book(tmp_path / "project")
+    book = NotebookProject(tmp_path / "project")
     clean = json.loads(book.path.read_text())
-    target = Target(book)
+    target = AttackedStore(book)
     attack(target)
     # The step behind is forced, so that the attacked entry is not only looked up but loaded.
     answer = book.run("-p", "seed=2", "--force", "use")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.book import Book
+from tests.e2e.notebook_project import NotebookProject
 
 pytestmark = pytest.mark.kernel
 HERE = Path(__file__).with_name("killing")
@@ -17,31 +17,31 @@ CELLS = (
     "%%step c -i y -o z\nz = sum(y)",
 )
 RUNNER = [
-    "storing.records:Records.put:before",
-    "storing.records:Records.put:after",
-    "storing.runs:Runs.write:before",
-    "storing.runs:Runs.write:after",
-    "storing.runs:Runs.append:after",
-    "storing.store:Store.settle:before",
-    "running.publishing:publish:before",
-    "running.publishing:publish:after",
+    "storage.records.records:RecordStore.put:before",
+    "storage.records.records:RecordStore.put:after",
+    "storage.records.runs:RunStore.write:before",
+    "storage.records.runs:RunStore.write:after",
+    "storage.records.runs:RunStore.append:after",
+    "storage.store:Store.settle:before",
+    "execution.scheduler.publish:publish:before",
+    "execution.scheduler.publish:publish:after",
 ]
 OTHERS = [
-    "storing.blobs:Blobs.put_files:before",
-    "storing.blobs:Blobs.put_files:after",
-    "running.worker:execute:before",
-    "running.worker:execute:after",
-    "running.forking.node:_hear:after",
-    "running.inside:Inside._load:before",
-    "running.inside:Inside._save_one:before",
-    "running.inside:Inside._write_manifest:after",
+    "storage.blobs.blobs:BlobStore.put_files:before",
+    "storage.blobs.blobs:BlobStore.put_files:after",
+    "execution.worker.worker:execute:before",
+    "execution.worker.worker:execute:after",
+    "execution.prefork.fork_server:_receive:after",
+    "execution.kernel_side.step_io:StepIO._load:before",
+    "execution.kernel_side.step_io:StepIO._save_one:before",
+    "execution.kernel_side.step_io:StepIO._write_manifest:after",
 ]
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """The outputs when nothing goes wrong."""
-    book = Book(tmp_path_factory.mktemp("clean")).write(*CELLS)
+    book = NotebookProject(tmp_path_factory.mktemp("clean")).write(*CELLS)
     answer = book.run("--store", "s")
     assert answer.code == 0, answer.err
     return answer.steps("outputs")
@@ -49,7 +49,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 @pytest.mark.parametrize("point", [*RUNNER, *OTHERS])
 def test_killed_at_a_named_point(point: str, clean: dict, tmp_path: Path) -> None:
-    """R02 R30 R31: whoever comes to the point first is killed; what it was doing is done again by the next run."""
+    """R02 R30 R31: the first process at the point is killed; what it was doing is done again by the next run."""
     killed = tmp_path / "killed"
     environment = {
         "PYTHONPATH": str(HERE),
@@ -58,11 +58,11 @@ def test_killed_at_a_named_point(point: str, clean: dict, tmp_path: Path) -> Non
     }
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "pyproject.toml").touch()
-    book = Book(tmp_path / "project", environment=environment).write(*CELLS)
+    book = NotebookProject(tmp_path / "project", environment=environment).write(*CELLS)
     before = book.path.read_bytes()
     first = book.run()
     assert killed.exists(), first.err
-    if first.code == 0:  # the death was noticed, and the work done by somebody else
+    if first.code == 0:  # the death was noticed, and the work done by another process
         assert first.steps("outputs") == clean
     elif point in RUNNER:
         assert first.code == -9, first.err
@@ -84,12 +84,12 @@ def test_killed_at_a_named_point(point: str, clean: dict, tmp_path: Path) -> Non
 
 def living(killed: Path) -> list[int]:
     """Return the processes that were started for the first run and are still there."""
-    found = []
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             environment = (folder / "environ").read_bytes()
         except OSError:
             continue
         if f"JP_TEST_KILLED={killed}".encode() in environment.split(b"\0") and int(folder.name) != os.getpid():
-            found.append(int(folder.name))
-    return found
+            pids.append(int(folder.name))
+    return pids

@@ -1,6 +1,6 @@
 """R30 R31 R38 R40 R42 R44: several processes at one store, killed, told the wrong time, and given damaged files.
 
-What is read is what was computed last, or nothing; nobody waits for the dead; in the end nothing is left of them.
+What is read is what was computed last, or nothing; no process waits for a dead one; in the end nothing is left.
 """
 
 from __future__ import annotations
@@ -12,80 +12,80 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from jupyter_pipelines.storing.door import remove
-from tests.faults.acting import BUSY, DIED, Actor
+from jupyter_pipelines.storage.files.local_folder import remove
+from tests.faults.store_process import BUSY, DIED, StoreProcess
 
-ACTORS = st.integers(0, 2)
+PROCESSES = st.integers(0, 2)
 KEYS = st.integers(0, 2).map(lambda number: f"{number:064x}")
 DAY = 86_400.0
 
 
-class Processes(RuleBasedStateMachine):
+class ProcessStateMachine(RuleBasedStateMachine):
     """Three processes, and what each key may read."""
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp()) / "store"
-        self.actors = [Actor(self.folder) for _ in range(3)]
+        self.processes = [StoreProcess(self.folder) for _ in range(3)]
         self.may: dict[str, list[list[bytes] | None]] = {}
         self.holders: dict[str, int] = {}
         self.turn = 0
 
     def teardown(self) -> None:
-        for actor in self.actors:
-            actor.kill()
-        last = Actor(self.folder)
+        for process in self.processes:
+            process.kill()
+        last = StoreProcess(self.folder)
         last.do("open_again")
         for key in (f"{number:064x}" for number in range(3)):
-            assert last.do("hold", key), "somebody who is dead keeps others waiting"
-            self._look(last, key)
+            assert last.do("hold", key), "a dead process keeps others waiting"
+            self._check_read(last, key)
         assert [path for path in (self.folder / "tmp").rglob("*") if path.is_file()] == []
         last.kill()
         remove(self.folder.parent)
 
-    def _look(self, actor: Actor, key: str) -> None:
-        assert actor.do("read", key) in self.may.get(key, [None])
+    def _check_read(self, process: StoreProcess, key: str) -> None:
+        assert process.do("read", key) in self.may.get(key, [None])
 
     def _replace(self, who: int) -> None:
-        self.actors[who].kill()
-        self.actors[who] = Actor(self.folder)
+        self.processes[who].kill()
+        self.processes[who] = StoreProcess(self.folder)
         self.holders = {key: holder for key, holder in self.holders.items() if holder != who}
 
-    @rule(who=ACTORS, key=KEYS, shared=st.booleans(), deadly=st.one_of(st.just(0), st.integers(1, 30)))
+    @rule(who=PROCESSES, key=KEYS, shared=st.booleans(), deadly=st.one_of(st.just(0), st.integers(1, 30)))
     def compute(self, who: int, key: str, shared: bool, deadly: int) -> None:
-        """Half of the outputs are the same whoever computes; the other half is new each time."""
+        """Half of the outputs are the same in every process; the other half is new each time."""
         self.turn += 1
         contents = [b"same" if shared else str(self.turn).encode(), key.encode()]
-        found = self.actors[who].do("compute", key, f"step {key[-1]}", contents, deadly)
-        assert (found == BUSY) == (self.holders.get(key, who) != who)
-        if found == DIED:
+        answer = self.processes[who].do("compute", key, f"step {key[-1]}", contents, deadly)
+        assert (answer == BUSY) == (self.holders.get(key, who) != who)
+        if answer == DIED:
             self.may[key] = [*self.may.get(key, [None]), contents]
             self._replace(who)
-        elif found != BUSY:
+        elif answer != BUSY:
             self.may[key] = [contents]
             self.holders.pop(key, None)
 
-    @rule(who=ACTORS, key=KEYS)
+    @rule(who=PROCESSES, key=KEYS)
     def begin(self, who: int, key: str) -> None:
-        assert self.actors[who].do("hold", key) == (key not in self.holders)
+        assert self.processes[who].do("hold", key) == (key not in self.holders)
         self.holders.setdefault(key, who)
 
-    @rule(who=ACTORS)
+    @rule(who=PROCESSES)
     def kill(self, who: int) -> None:
         self._replace(who)
 
-    @rule(who=ACTORS, seconds=st.sampled_from([-400 * DAY, -DAY, -1.0, 1.0, DAY, 400 * DAY]))
+    @rule(who=PROCESSES, seconds=st.sampled_from([-400 * DAY, -DAY, -1.0, 1.0, DAY, 400 * DAY]))
     def jump(self, who: int, seconds: float) -> None:
-        self.actors[who].do("jump", seconds)
+        self.processes[who].do("jump", seconds)
 
-    @rule(who=ACTORS)
+    @rule(who=PROCESSES)
     def open_again(self, who: int) -> None:
         self._replace(who)
 
-    @rule(who=ACTORS, older_than=st.sampled_from([0.0, DAY, 30 * DAY]))
+    @rule(who=PROCESSES, older_than=st.sampled_from([0.0, DAY, 30 * DAY]))
     def collect(self, who: int, older_than: float) -> None:
         """The newest record of every step stays, whatever time it is."""
-        assert self.actors[who].do("collect", older_than) == ()
+        assert self.processes[who].do("collect", older_than) == ()
 
     @rule(
         kind=st.sampled_from(["blobs", "records"]),
@@ -108,10 +108,10 @@ class Processes(RuleBasedStateMachine):
     @invariant()
     def what_is_read_was_computed(self) -> None:
         for key in self.may:
-            self._look(self.actors[self.turn % 3], key)
+            self._check_read(self.processes[self.turn % 3], key)
 
 
-TestProcesses = Processes.TestCase
+TestProcesses = ProcessStateMachine.TestCase
 TestProcesses.settings = settings(
     max_examples=30,
     stateful_step_count=20,

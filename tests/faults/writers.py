@@ -1,6 +1,6 @@
-"""Writers to try the harness on: two that are wrong, which it has to find, and the one that the store has.
+"""Writers to try the harness on: two that are wrong, which it has to find, and the writer of the store.
 
-Who reads what they wrote believes it: nothing but the way of writing keeps torn bytes from being seen.
+The reader checks nothing: only the way of writing keeps torn bytes from being seen.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from jupyter_pipelines.storing.door import Folder, make_folder
-from jupyter_pipelines.storing.store import Store
+from jupyter_pipelines.storage.files.local_folder import LocalFolder, make_folder
+from jupyter_pipelines.storage.opening import open_store
 
 OLD, NEW = b"old" * 3000, b"new" * 4000
 Writer = Callable[[Path, bytes], None]
 
 
 def in_place(path: Path, content: bytes) -> None:
-    """Not atomic: who looks while it writes, or after it died, sees half of it."""
+    """Not atomic: a reader sees half of it while it is written, or after the writer died."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -26,19 +26,19 @@ def in_place(path: Path, content: bytes) -> None:
 
 
 def without_fsync(path: Path, content: bytes) -> None:
-    """Atomic for who looks; after a power cut the name may be there before the bytes are."""
+    """Atomic for readers; after a power cut the name may be there before the bytes are."""
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         file.write(content)
     part.replace(path)
 
 
-def by_the_door(path: Path, content: bytes) -> None:
-    """The way of the store."""
-    Folder(path.parent).write(path.name, content)
+def by_local_folder(path: Path, content: bytes) -> None:
+    """Write as the store does."""
+    LocalFolder(path.parent).write(path.name, content)
 
 
-def working(writer: Writer, root: Path) -> dict[str, str]:
+def write_twice(writer: Writer, root: Path) -> dict[str, str]:
     """Write a file, and then something else in its place."""
     make_folder(root)
     for content in (OLD, NEW):
@@ -46,16 +46,16 @@ def working(writer: Writer, root: Path) -> dict[str, str]:
     return {"value": hashlib.sha256((root / "value").read_bytes()).hexdigest()}
 
 
-def believed(root: Path, *, harmed: bool = False, dead: bool = True) -> list[str]:
-    """Return what a reader would take for whole that is not."""
+def torn_bytes(root: Path, *, harmed: bool = False, dead: bool = True) -> list[str]:
+    """Return the torn content that a reader would take for whole."""
     path = root / "value"
-    found = path.read_bytes() if path.exists() else OLD
-    return [] if found in (OLD, NEW) else [f"I2: {len(found)} torn bytes would be served"]
+    content = path.read_bytes() if path.exists() else OLD
+    return [] if content in (OLD, NEW) else [f"I2: {len(content)} torn bytes would be served"]
 
 
-def served(root: Path, *, harmed: bool = False, dead: bool = True) -> list[str]:
+def wrongly_served(root: Path, *, harmed: bool = False, dead: bool = True) -> list[str]:
     """Return what a store would serve that is not what was stored; what is missing or damaged is a miss."""
-    store = Store.open(root)
+    store = open_store(root)
     wrong = []
     for key in store.records.all_keys():
         record = store.records.get(key)
@@ -74,11 +74,11 @@ def served(root: Path, *, harmed: bool = False, dead: bool = True) -> list[str]:
     return wrong
 
 
-def lost(root: Path, expected: dict[str, str]) -> list[str]:
-    """Return what is gone although whoever wrote it had been told that it would last."""
+def lost_results(root: Path, expected: dict[str, str]) -> list[str]:
+    """Return what is gone although the write was reported as durable."""
     if "value" in expected:
-        return [] if believed(root) == [] and (root / "value").exists() else ["I3: what was to last is gone"]
-    store = Store.open(root)
+        return [] if torn_bytes(root) == [] and (root / "value").exists() else ["I3: what was to last is gone"]
+    store = open_store(root)
     gone = [name for name, digest in expected.items() if store.blobs.verify(digest) != "ok"]
     records = store.records.all_keys() or not expected
     runs = [store.runs.read(run)["state"] for run in store.runs.ids()]

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz TARGET SECONDS FOLDER``: one target under atheris, which looks for ways not gone yet."""
+"""``python -m tests.fuzz TARGET SECONDS FOLDER``: one target under atheris, which looks for paths not taken yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is fed with anything at all. Each takes bytes, and raises nothing but errors that have a code."""
+"""Functions that read any input: each takes bytes, and raises nothing but errors that have a code."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import PipelinesError
-from jupyter_pipelines.interfaces.cli_options import read_values
-from jupyter_pipelines.notebook.document import of_json, read_document
-from jupyter_pipelines.notebook.editing.completing import complete
-from jupyter_pipelines.notebook.editing.spelling import said_by
-from jupyter_pipelines.notebook.headers import split_cell
-from jupyter_pipelines.notebook.reading import read
-from jupyter_pipelines.pipeline.data import Artifact
-from jupyter_pipelines.pipeline.parameters import Parameter, Unfit
-from jupyter_pipelines.storing import folders
-from jupyter_pipelines.storing.records import StepRecord, checksum_of, decode, encode
-from jupyter_pipelines.storing.signing import Signature
+from jupyter_pipelines.interfaces.common_options import read_values
+from jupyter_pipelines.notebook.editing.completion import complete
+from jupyter_pipelines.notebook.editing.header_text import header_fields
+from jupyter_pipelines.notebook.headers.split import split_cell
+from jupyter_pipelines.notebook.reader import read
+from jupyter_pipelines.notebook.source.document import document_from_json, read_document
+from jupyter_pipelines.pipeline.artifacts import Artifact
+from jupyter_pipelines.pipeline.parameters import Parameter, ParameterError
+from jupyter_pipelines.storage.blobs import manifests
+from jupyter_pipelines.storage.step_record import RecordSignature, StepRecord, checksum_of, decode, encode
 
-PLACE = Path(tempfile.gettempdir())
+FOLDER = Path(tempfile.gettempdir())
 KEY = "ab" * 32
 RECORD = StepRecord(
     key=KEY,
@@ -33,7 +32,7 @@ RECORD = StepRecord(
     created="2026-01-01T00:00:00Z",
     seconds=1.0,
     warnings=("one",),
-    signature=Signature(version=1, key="k", value=b"v"),
+    signature=RecordSignature(version=1, key="k", value=b"v"),
 )
 KINDS = ("int", "float", "number", "str", "bool", "list", "dict", "any", "secret")
 
@@ -43,12 +42,12 @@ def notebook_file(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "book.ipynb"
         path.write_bytes(data)
-        said = ""
+        message = ""
         try:
             read(read_document(path))
         except PipelinesError as error:
-            said = str(error)
-        assert len(said) < 20_000
+            message = str(error)
+        assert len(message) < 20_000
 
 
 def notebook_cells(data: bytes) -> None:
@@ -56,7 +55,9 @@ def notebook_cells(data: bytes) -> None:
     texts = data.decode("utf-8", "replace").split("\x1e")
     cells = [{"cell_type": "code", "source": text, "metadata": {}, "outputs": []} for text in texts]
     try:
-        document = of_json({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": cells}, PLACE / "book.ipynb")
+        document = document_from_json(
+            {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": cells}, FOLDER / "book.ipynb"
+        )
         read(document)
         for cell in document.cells[:3]:
             complete(document, cell.id or "", 0, 5)
@@ -70,19 +71,19 @@ def header(data: bytes) -> None:
     for source in (text, f"%%step {text}", f"#| step: a\n#| {text}"):
         split = split_cell(source, 1)
         assert split_cell(split.body, 1).body == split.body
-        said_by(source)
+        header_fields(source)
 
 
 def parameter_value(data: bytes) -> None:
     """A value of a parameter, as a command line gives it."""
     kind, text = KINDS[data[0] % len(KINDS)] if data else "int", data[1:].decode("utf-8", "replace")
     parameter = Parameter(name="x", kind=kind, limits={"ge": 1})
-    said = ""
+    message = ""
     try:
         parameter.fit(parameter.parse(text))
-    except Unfit as unfit:
-        said = unfit.message
-    assert kind != "secret" or len(text) < 12 or text not in said
+    except ParameterError as unfit:
+        message = unfit.message
+    assert kind != "secret" or len(text) < 12 or text not in message
 
 
 def parameter_file(data: bytes) -> None:
@@ -98,7 +99,7 @@ def parameter_file(data: bytes) -> None:
 
 
 def record(data: bytes) -> None:
-    """The file of a record: as it comes, and a right one in which something is replaced and the checksum fits again."""
+    """The file of a record: as it comes, and a valid record with a replaced field and a fitting checksum."""
     for content in (data, _replaced(data)):
         try:
             decode(content, KEY)
@@ -108,25 +109,25 @@ def record(data: bytes) -> None:
 
 def manifest(data: bytes) -> None:
     """The manifest of a folder: as it comes, and with one row of anything."""
-    row = json.dumps({"schema": folders.SCHEMA, "files": []}).encode().replace(b"[]", b"[[" + data + b"]]")
+    row = json.dumps({"schema": manifests.SCHEMA, "files": []}).encode().replace(b"[]", b"[[" + data + b"]]")
     for content in (data, row):
         try:
-            entries = folders.decode(content)
+            entries = manifests.decode(content)
         except ValueError:
             continue
-        assert not [one for one in entries if one.path.startswith("/") or ".." in Path(one.path).parts]
+        assert not [member for member in entries if member.path.startswith("/") or ".." in Path(member.path).parts]
 
 
 def _replaced(data: bytes) -> bytes:
-    """Put JSON in one place of a record, which the first byte says; what is none is put there as text."""
+    """Put JSON in a field of a record, which the first byte chooses; what is no JSON is put there as text."""
     try:
         value: Any = json.loads(data[1:])
         checksum_of(value)
     except (ValueError, RecursionError):
         value = data[1:].decode("utf-8", "replace")
     whole = json.loads(encode(RECORD))
-    places = [(node, name) for node in _nodes(whole) for name in node]
-    node, name = places[data[0] % len(places)] if data else places[0]
+    fields = [(node, name) for node in _nodes(whole) for name in node]
+    node, name = fields[data[0] % len(fields)] if data else fields[0]
     node[name] = value
     if isinstance(whole["record"], dict) and name != "sha256":
         whole["sha256"] = checksum_of(whole["record"])
@@ -136,18 +137,18 @@ def _replaced(data: bytes) -> bytes:
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
     if isinstance(tree, dict):
         yield tree
-        for one in tree.values():
-            yield from _nodes(one)
+        for child in tree.values():
+            yield from _nodes(child)
 
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
-    one.__name__: one
-    for one in (notebook_file, notebook_cells, header, parameter_value, parameter_file, record, manifest)
+    target.__name__: target
+    for target in (notebook_file, notebook_cells, header, parameter_value, parameter_file, record, manifest)
 }
 """By name."""
 _VALUES = (b"1e999", b"-1", b"null", b"[]", b"{}", b'"text"', b'"\\ud800"', b'{"digest": [1]}', b"9" * 400)
 SEEDS: Mapping[str, Iterable[bytes]] = {
-    "record": [encode(RECORD), *(bytes([place]) + value for place in range(20) for value in _VALUES)],
+    "record": [encode(RECORD), *(bytes([position]) + value for position in range(20) for value in _VALUES)],
     "manifest": [b'"a","",0,false', b'"a/b","sha256:' + b"0" * 64 + b'",1,true', b'"../a","",0,0', *_VALUES],
     "parameter_value": [bytes([kind]) + value for kind in range(len(KINDS)) for value in _VALUES],
     "parameter_file": [b'{"a": 1, "b": [1.5, null]}', b"a: 1\nb: [x, 2026-01-01]\nc: &d {e: f}\ng: *d\n"],

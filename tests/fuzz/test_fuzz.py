@@ -50,9 +50,9 @@ NOTEBOOKS = st.fixed_dictionaries(
 BYTES = st.one_of(
     st.binary(max_size=200),
     TEXTS.map(lambda text: text.encode("utf-8", "surrogatepass")),
-    JSON.map(lambda one: json.dumps(one).encode()),
+    JSON.map(lambda document: json.dumps(document).encode()),
 )
-FORMS = st.one_of(BYTES, NOTEBOOKS.map(lambda one: json.dumps(one).encode()))
+FORMS = st.one_of(BYTES, NOTEBOOKS.map(lambda notebook: json.dumps(notebook).encode()))
 
 
 @pytest.mark.parametrize("name", TARGETS)

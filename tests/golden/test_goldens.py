@@ -16,20 +16,20 @@ from typing import Any
 import pytest
 
 from jupyter_pipelines.project import try_out
-from jupyter_pipelines.proving.converting import Order, carry_out
-from jupyter_pipelines.proving.proof import Tried
+from jupyter_pipelines.verification.convert_command import ConvertRequest, convert_on_request
+from jupyter_pipelines.verification.verify import TrialRun
 
 HERE = Path(__file__).parent
 GOLDENS = sorted(path.stem for path in HERE.glob("*.ipynb"))
 
 
 @dataclass
-class Kept:
-    """Runs pipelines and keeps what the last one showed, by the number of the original cell."""
+class OutputRecorder:
+    """Run pipelines, and record the outputs of the last run by the number of the original cell."""
 
     shown: dict[int, list[str]] = field(default_factory=dict)
 
-    def __call__(self, path: Path, store: Path) -> Tried:
+    def __call__(self, path: Path, store: Path) -> TrialRun:
         tried = try_out(path, store)
         cells = json.loads(path.read_text("utf-8"))["cells"]
         if tried.run is not None:
@@ -73,9 +73,9 @@ def test_the_pipeline_shows_the_same(name: str, tmp_path: Path) -> None:
     source = tmp_path / f"{name}.ipynb"
     shutil.copy(HERE / source.name, source)
     original = json.loads(source.read_text("utf-8"))
-    kept = Kept()
+    recorder = OutputRecorder()
 
-    result = carry_out(Order(source=source), kept)
+    result = convert_on_request(ConvertRequest(source=source), recorder)
 
     expected = original["metadata"]["golden"]["expected"]
     assert source.read_bytes() == (HERE / source.name).read_bytes()
@@ -85,10 +85,10 @@ def test_the_pipeline_shows_the_same(name: str, tmp_path: Path) -> None:
         return
     assert result.state == "identical", result.verdict
     assert bool(result.unstable) == (expected == "unstable")
-    unstable = {one.cell for one in result.cells if one.state == "unstable"}
+    unstable = {cell.cell for cell in result.cells if cell.state == "unstable"}
     for number, cell in enumerate(original["cells"], start=1):
         if cell["cell_type"] == "code" and number not in unstable:
-            assert kept.shown.get(number, []) == texts(cell), number
+            assert recorder.shown.get(number, []) == texts(cell), number
 
 
 def test_there_is_a_notebook_for_every_hazard() -> None:

@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.journeys.conftest import book
+from tests.e2e.conftest import book
 
 __all__ = ["book"]

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.book import Book
+from tests.e2e.notebook_project import NotebookProject
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Book:
+def book(tmp_path: Path) -> NotebookProject:
     (tmp_path / "pyproject.toml").write_text("")
-    return Book(tmp_path)
+    return NotebookProject(tmp_path)
 
 
 def explore(folder: Path, *cells: str) -> Path:
@@ -33,30 +33,32 @@ CELLS = ("# Load", "rows = sorted([3, 1, 2])", "# Sum", "total = sum(rows)\ntota
 
 
 @pytest.mark.kernel
-def test_it_converts_proves_and_the_pipeline_is_reused(book: Book) -> None:
+def test_it_converts_proves_and_the_pipeline_is_reused(book: NotebookProject) -> None:
     source = explore(book.folder, *CELLS)
     before = source.read_bytes()
-    answer = Book(book.folder, source.name).call("convert", "-o", str(book.folder / "out.ipynb"), "--json")
+    answer = NotebookProject(book.folder, source.name).call("convert", "-o", str(book.folder / "out.ipynb"), "--json")
     document = json.loads(answer.out)
     assert (answer.code, document["verdict"], document["state"]) == (0, "identical", "identical")
     assert [step["name"] for step in document["steps"]] == ["load", "sum", "show"]
-    assert {one["state"] for one in document["cells"]} == {"identical"}
+    assert {cell["state"] for cell in document["cells"]} == {"identical"}
     assert document["names"] == {"passed": 2, "bound": 2}
     assert source.read_bytes() == before
-    made = Book(book.folder, "out.ipynb")
+    made = NotebookProject(book.folder, "out.ipynb")
     assert set(made.run().steps("state").values()) == {"succeeded"}
     assert set(made.run().steps("state").values()) == {"reused"}
     assert sorted(path.name for path in book.folder.glob("*.ipynb")) == ["explore.ipynb", "out.ipynb"]
 
 
 @pytest.mark.kernel
-def test_a_file_whose_name_became_a_parameter_counts(book: Book) -> None:
+def test_a_file_whose_name_became_a_parameter_counts(book: NotebookProject) -> None:
     explore(book.folder, "# Load", "DATA = 'data.txt'", "text = open(DATA).read()", "# Count", "print(len(text))")
     data = book.folder / "data.txt"
     data.write_text("one")
-    answer = Book(book.folder, "explore.ipynb").call("convert", "-o", str(book.folder / "out.ipynb"), "--json")
+    answer = NotebookProject(book.folder, "explore.ipynb").call(
+        "convert", "-o", str(book.folder / "out.ipynb"), "--json"
+    )
     assert answer.code == 0, answer.err
-    made = Book(book.folder, "out.ipynb")
+    made = NotebookProject(book.folder, "out.ipynb")
     assert "DATA: str = 'data.txt'" in "".join(text for cell in made.read()["cells"] for text in cell["source"])
     assert made.run().code == 0
     assert set(made.run().steps("state").values()) == {"reused"}
@@ -66,9 +68,9 @@ def test_a_file_whose_name_became_a_parameter_counts(book: Book) -> None:
 
 
 @pytest.mark.kernel
-def test_a_notebook_that_fails_is_not_converted(book: Book) -> None:
+def test_a_notebook_that_fails_is_not_converted(book: NotebookProject) -> None:
     source = explore(book.folder, "x = 1", "undefined_name + x")
-    answer = Book(book.folder, source.name).call("convert", "--json")
+    answer = NotebookProject(book.folder, source.name).call("convert", "--json")
     document = json.loads(answer.out)
     assert answer.code == 1
     assert document["state"] == "refused"
@@ -76,9 +78,9 @@ def test_a_notebook_that_fails_is_not_converted(book: Book) -> None:
     assert not (book.folder / "explore.pipeline.ipynb").exists()
 
 
-def test_static_executes_nothing_and_says_so(book: Book) -> None:
+def test_static_executes_nothing_and_says_so(book: NotebookProject) -> None:
     source = explore(book.folder, *CELLS, "# Touch", "open('touched', 'w').close()")
-    answer = Book(book.folder, source.name).call("convert", "--static")
+    answer = NotebookProject(book.folder, source.name).call("convert", "--static")
     assert answer.code == 1
     assert "not proven" in answer.out
     assert "JP703" in answer.err
@@ -86,61 +88,63 @@ def test_static_executes_nothing_and_says_so(book: Book) -> None:
     assert not (book.folder / "touched").exists()
 
 
-def test_a_dry_run_writes_no_notebook_but_the_page_asked_for(book: Book) -> None:
+def test_a_dry_run_writes_no_notebook_but_the_page_asked_for(book: NotebookProject) -> None:
     source = explore(book.folder, *CELLS)
     steps = book.folder / "steps.yaml"
     steps.write_text("all_of_it: 2\nend: [6]\n")
     page = book.folder / "page.html"
     options = ("--static", "--dry-run", "--steps", str(steps), "--html", str(page), "--drop-display")
-    answer = Book(book.folder, source.name).call("convert", *options)
+    answer = NotebookProject(book.folder, source.name).call("convert", *options)
     assert "all_of_it (cells 2-4)" in answer.out
     assert not (book.folder / "explore.pipeline.ipynb").exists()
     assert "%%step all_of_it" in page.read_text("utf-8")
 
 
-def test_files_that_are_not_its_own_are_never_written_to(book: Book) -> None:
+def test_files_that_are_not_its_own_are_never_written_to(book: NotebookProject) -> None:
     source = explore(book.folder, *CELLS)
     other = book.folder / "other.ipynb"
     other.write_text(source.read_text())
     for target in (str(source), str(other), str(book.folder / "no" / "out.ipynb"), "out.txt"):
-        answer = Book(book.folder, source.name).call("convert", "--static", "-o", target)
+        answer = NotebookProject(book.folder, source.name).call("convert", "--static", "-o", target)
         assert answer.code == 2
         assert "JP702" in answer.err
-    assert Book(book.folder, source.name).call("convert", "--static").code == 1
-    assert Book(book.folder, source.name).call("convert", "--static").code == 1  # its own it may write again
+    assert NotebookProject(book.folder, source.name).call("convert", "--static").code == 1
+    assert NotebookProject(book.folder, source.name).call("convert", "--static").code == 1  # its own it may write again
 
 
 @pytest.mark.parametrize(
     ("options", "heavy"),
     [(["--static"], {"nbclient", "nbformat"}), (["--dry-run"], {"rfc3987_syntax.syntax_helpers"})],
 )
-def test_what_is_not_needed_is_not_imported(book: Book, options: list[str], heavy: set[str]) -> None:
+def test_what_is_not_needed_is_not_imported(book: NotebookProject, options: list[str], heavy: set[str]) -> None:
     """What runs notebooks; and a grammar that jsonschema compiles for more than a second."""
     source = explore(book.folder, *CELLS)
     arguments = ["convert", source.name, *options]
-    script = f"import sys; from jupyter_pipelines.interfaces import cli; cli.call({arguments!r})\n"
+    script = f"import sys; from jupyter_pipelines.interfaces.cli import main; main.call({arguments!r})\n"
     script += "print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=book.folder, capture_output=True, text=True, check=True)
     imported = done.stdout.splitlines()[-1].split()
-    assert "jupyter_pipelines.proving.converting" in imported
+    assert "jupyter_pipelines.verification.convert_command" in imported
     assert not heavy & set(imported)
 
 
-def test_what_is_no_notebook_and_no_file_of_steps_is_told(book: Book) -> None:
+def test_what_is_no_notebook_and_no_file_of_steps_is_told(book: NotebookProject) -> None:
     (book.folder / "broken.ipynb").write_text("{")
-    answer = Book(book.folder, "broken.ipynb").call("convert", "--static")
+    answer = NotebookProject(book.folder, "broken.ipynb").call("convert", "--static")
     assert (answer.code, "JP104" in answer.err) == (2, True)
     source = explore(book.folder, *CELLS)
     (book.folder / "steps.json").write_text('{"a": "two"}')
-    answer = Book(book.folder, source.name).call("convert", "--static", "--steps", str(book.folder / "steps.json"))
+    answer = NotebookProject(book.folder, source.name).call(
+        "convert", "--static", "--steps", str(book.folder / "steps.json")
+    )
     assert (answer.code, "JP508" in answer.err) == (2, True)
 
 
-def test_in_another_folder_steps_run_where_the_original_is(book: Book) -> None:
+def test_in_another_folder_steps_run_where_the_original_is(book: NotebookProject) -> None:
     source = explore(book.folder, "# A", "text = open('data.txt').read()", "# B", "print(text)")
     (book.folder / "data.txt").write_text("hello")
     target = book.folder / "elsewhere" / "out.ipynb"
     target.parent.mkdir()
-    assert Book(book.folder, source.name).call("convert", "--static", "-o", str(target)).code == 1
+    assert NotebookProject(book.folder, source.name).call("convert", "--static", "-o", str(target)).code == 1
     about = json.loads(target.read_text("utf-8"))["metadata"]["jupyter_pipelines"]
     assert about["folder"] == str(book.folder)

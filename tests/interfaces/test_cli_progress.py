@@ -1,4 +1,4 @@
-"""What a terminal, or a file in its place, is told while a run goes on."""
+"""Test the progress display during a run, in a terminal and in a file."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from jupyter_pipelines.errors import Fault
-from jupyter_pipelines.interfaces.progress import Lines, Screen, watching
-from jupyter_pipelines.planning.deciding import Reason
-from jupyter_pipelines.running.events import (
+from jupyter_pipelines.errors import Diagnostic
+from jupyter_pipelines.execution.runs.events import (
     Event,
     RunStarted,
     StepFinished,
@@ -19,40 +17,48 @@ from jupyter_pipelines.running.events import (
     StepRetried,
     StepStarted,
     StepWaiting,
-    Warned,
+    WarningIssued,
 )
-from jupyter_pipelines.running.run import Origin, StepRun
+from jupyter_pipelines.execution.runs.result import ResultOrigin, StepRun
+from jupyter_pipelines.interfaces.cli.progress import LineProgress, LiveProgress, progress_observer
+from jupyter_pipelines.planning.reasons import DecisionReason
 
-SAID = {"run": "20261122-101500-000000-3f2a91", "at": "2026-11-22T12:00:00+00:00"}
-FAULT = Fault(code="JP304", message="took too\x1b[2J long", suggestion="wait")
+EVENT_FIELDS = {"run": "20261122-101500-000000-3f2a91", "at": "2026-11-22T12:00:00+00:00"}
+DIAGNOSTIC = Diagnostic(code="JP304", message="took too\x1b[2J long", suggestion="wait")
 
 
 def finished(name: str, state: str, **more: Any) -> StepFinished:
-    reason = Reason(code="code", text="its code changed")
-    return StepFinished(**SAID, result=StepRun(name=name, state=state, key=None, decision="run", reason=reason, **more))
+    reason = DecisionReason(code="code", text="its code changed")
+    return StepFinished(
+        **EVENT_FIELDS, result=StepRun(name=name, state=state, key=None, decision="run", reason=reason, **more)
+    )
 
 
 def events() -> list[Event]:
-    origin = Origin(run="20261120-080000-000000-0b5e77", created="2026-11-20T08:00:00+00:00", seconds=60.0)
+    origin = ResultOrigin(run="20261120-080000-000000-0b5e77", created="2026-11-20T08:00:00+00:00", seconds=60.0)
     decisions = {"load": "reuse", "train": "run", "plot": "maybe"}
     return [
-        RunStarted(**SAID, notebook="a.ipynb", parameters={}, decisions=decisions, jobs=2, folder=None),
+        RunStarted(**EVENT_FIELDS, notebook="a.ipynb", parameters={}, decisions=decisions, jobs=2, folder=None),
         finished("load", "reused", origin=origin),
-        StepWaiting(**SAID, step="plot"),
-        StepStarted(**SAID, step="train", attempt=1, log="train.log"),
-        StepProgress(**SAID, step="train", cell=2, cells=4, text="epoch 1\x1b[2J"),
-        StepRetried(**SAID, step="train", attempt=1, pause=0.0, fault=FAULT),
-        Warned(**SAID, fault=FAULT, step="train"),
-        StepStarted(**SAID, step="train", attempt=2, log="train.log"),
-        StepProgress(**SAID, step="train", cell=2, cells=4, text="epoch 2"),
+        StepWaiting(**EVENT_FIELDS, step="plot"),
+        StepStarted(**EVENT_FIELDS, step="train", attempt=1, log="train.log"),
+        StepProgress(**EVENT_FIELDS, step="train", cell=2, cells=4, text="epoch 1\x1b[2J"),
+        StepRetried(**EVENT_FIELDS, step="train", attempt=1, pause=0.0, fault=DIAGNOSTIC),
+        WarningIssued(**EVENT_FIELDS, fault=DIAGNOSTIC, step="train"),
+        StepStarted(**EVENT_FIELDS, step="train", attempt=2, log="train.log"),
+        StepProgress(**EVENT_FIELDS, step="train", cell=2, cells=4, text="epoch 2"),
     ]
 
 
 def test_a_file_gets_a_line_for_each_change() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    with watching({"steps": []}, stream) as observer:
-        assert isinstance(observer, Lines)
-        for event in [*events(), finished("train", "succeeded", seconds=3.0), finished("plot", "failed", fault=FAULT)]:
+    with progress_observer({"steps": []}, stream) as observer:
+        assert isinstance(observer, LineProgress)
+        for event in [
+            *events(),
+            finished("train", "succeeded", seconds=3.0),
+            finished("plot", "failed", fault=DIAGNOSTIC),
+        ]:
             observer(event=event)
     stream.seek(0)
     lines = stream.read().splitlines()
@@ -71,7 +77,7 @@ def test_a_file_gets_a_line_for_each_change() -> None:
 
 def test_a_file_that_knows_only_ascii_gets_ascii() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    lines = Lines(stream)
+    lines = LineProgress(stream)
     for event in events():
         lines(event=event)
     stream.seek(0)
@@ -83,18 +89,18 @@ def terminal() -> Console:
 
 
 @pytest.fixture
-def screen() -> Screen:
-    return Screen(terminal(), {"train": 30.0}, keep=True)
+def screen() -> LiveProgress:
+    return LiveProgress(terminal(), {"train": 30.0}, keep=True)
 
 
-def shown(screen: Screen) -> list[str]:
+def shown(screen: LiveProgress) -> list[str]:
     stream = screen.console.file
     assert isinstance(stream, io.StringIO)
     text = stream.getvalue()
     return [line.rstrip() for line in text.splitlines()]
 
 
-def test_a_terminal_shows_what_runs_right_now(screen: Screen) -> None:
+def test_a_terminal_shows_what_runs_right_now(screen: LiveProgress) -> None:
     for event in events():
         screen(event=event)
     before = len(shown(screen))
@@ -106,7 +112,7 @@ def test_a_terminal_shows_what_runs_right_now(screen: Screen) -> None:
     assert total == "1 of 3 steps finished, 1 reused, about 1 min 0 s saved"
 
 
-def test_a_terminal_keeps_what_is_over(screen: Screen) -> None:
+def test_a_terminal_keeps_what_is_over(screen: LiveProgress) -> None:
     for event in [*events(), finished("train", "succeeded", seconds=3.0)]:
         screen(event=event)
     lines = shown(screen)
@@ -119,7 +125,7 @@ def test_a_terminal_keeps_what_is_over(screen: Screen) -> None:
 
 
 def test_what_is_over_moves_through_the_picture_where_a_summary_follows() -> None:
-    screen = Screen(terminal(), {"train": 30.0}, keep=False)
+    screen = LiveProgress(terminal(), {"train": 30.0}, keep=False)
     for event in [*events(), *(finished(f"s{number}", "succeeded", seconds=3.0) for number in range(20))]:
         screen(event=event)
     screen.console.print(screen.picture())
@@ -131,7 +137,7 @@ def test_what_is_over_moves_through_the_picture_where_a_summary_follows() -> Non
 
 def test_a_step_that_takes_longer_than_it_used_to_is_told() -> None:
     now = [0.0]
-    screen = Screen(terminal(), {"train": 30.0}, keep=True, clock=lambda: now[0])
+    screen = LiveProgress(terminal(), {"train": 30.0}, keep=True, clock=lambda: now[0])
     for event in events():
         screen(event=event)
     now[0] = 45.0

@@ -1,4 +1,4 @@
-"""The magics in a real kernel, driven as a front end drives it."""
+"""Test the magics in a real kernel, driven as a front end drives it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.book import Book
+from tests.e2e.notebook_project import NotebookProject
 from tests.kernels import kernel_manager
 
 pytestmark = pytest.mark.kernel
 
 
-class Live:
-    """A kernel, and what a front end sees of it."""
+class LiveKernel:
+    """Running kernel, with the messages that a front end receives from it."""
 
     def __init__(self, folder: Path, notebook: Path | None = None) -> None:
         self.manager = kernel_manager()
@@ -38,8 +38,8 @@ class Live:
         self.client.shell_channel.send(message)
         return message["header"]["msg_id"]
 
-    def answer(self, sent: str) -> Answer:
-        answer = Answer()
+    def answer(self, sent: str) -> CellReply:
+        answer = CellReply()
         while True:
             message = self.client.get_iopub_msg(timeout=120)
             if message["parent_header"].get("msg_id") != sent:
@@ -52,7 +52,7 @@ class Live:
                 answer.status = reply["content"]["status"]
                 return answer
 
-    def ask(self, code: str, cell_id: str | None = None) -> Answer:
+    def ask(self, code: str, cell_id: str | None = None) -> CellReply:
         return self.answer(self.send(code, cell_id))
 
     def value(self, expression: str) -> Any:
@@ -71,8 +71,8 @@ def environment_with(more: dict[str, str]) -> dict[str, str]:
     return {**os.environ, **more}
 
 
-class Answer:
-    """Everything that came back for one cell."""
+class CellReply:
+    """All messages that a kernel sent for an executed cell."""
 
     def __init__(self) -> None:
         self.status = ""
@@ -80,7 +80,7 @@ class Answer:
         self.error = ""
         self.result: dict[str, Any] = {}
         self.displays: list[dict[str, Any]] = []
-        self.told: list[dict[str, Any]] = []
+        self.comm_messages: list[dict[str, Any]] = []
 
     def take(self, kind: str, content: dict[str, Any]) -> bool:
         if kind == "stream":
@@ -92,14 +92,14 @@ class Answer:
         elif kind in ("display_data", "update_display_data"):
             self.displays.append(content["data"])
         elif kind in ("comm_open", "comm_msg"):
-            self.told.append(content["data"])
+            self.comm_messages.append(content["data"])
         return kind == "status" and content["execution_state"] == "idle"
 
 
 @pytest.fixture
-def live(tmp_path: Path) -> Iterator[Live]:
+def live(tmp_path: Path) -> Iterator[LiveKernel]:
     """A kernel without a notebook, as a console has."""
-    kernel = Live(tmp_path)
+    kernel = LiveKernel(tmp_path)
     yield kernel
     kernel.close()
 
@@ -113,20 +113,20 @@ PIPELINE = (
 
 
 @pytest.fixture
-def opened(book: Book) -> Iterator[tuple[Book, Live]]:
+def opened(book: NotebookProject) -> Iterator[tuple[NotebookProject, LiveKernel]]:
     """A saved notebook, and a kernel that knows it."""
     book.write(*PIPELINE)
-    kernel = Live(book.folder, book.path)
+    kernel = LiveKernel(book.folder, book.path)
     yield book, kernel
     kernel.close()
 
 
-def test_a_body_runs_as_if_there_were_no_header(live: Live) -> None:
+def test_a_body_runs_as_if_there_were_no_header(live: LiveKernel) -> None:
     answer = live.ask("%%step one -o x\nx = 20\nx + 1")
     assert (answer.status, answer.result["text/plain"], live.value("x")) == ("ok", "21", 20)
 
 
-def test_errors_fail_the_cell_and_have_the_line_numbers_the_user_sees(live: Live) -> None:
+def test_errors_fail_the_cell_and_have_the_line_numbers_the_user_sees(live: LiveKernel) -> None:
     answer = live.ask("%%step one -o x\nx = 1\n\n1 / 0")
     assert answer.status == "error"
     assert "ZeroDivisionError" in answer.error
@@ -134,7 +134,7 @@ def test_errors_fail_the_cell_and_have_the_line_numbers_the_user_sees(live: Live
     assert "jupyter_pipelines" not in answer.error
 
 
-def test_await_works(live: Live) -> None:
+def test_await_works(live: LiveKernel) -> None:
     assert live.ask("%%step one -o x\nimport asyncio\nx = await asyncio.sleep(0, 5)").status == "ok"
     assert live.value("x") == 5
 
@@ -151,7 +151,7 @@ def test_await_works(live: Live) -> None:
     "%%params\nx: Annotated[int, Interval(ge=1)] = 7",
     "%%params\nx: Literal[7, 8] | None = 7",
 ], ids=range(10))  # fmt: skip
-def test_headers_in_every_form(live: Live, code: str) -> None:
+def test_headers_in_every_form(live: LiveKernel, code: str) -> None:
     live.ask("a = b = 1")
     answer = live.ask(code)
     assert answer.status == "ok", answer.error
@@ -159,7 +159,7 @@ def test_headers_in_every_form(live: Live, code: str) -> None:
 
 
 @pytest.mark.parametrize("item", ["{a}", "$a", "${{parent.inputs.x}}"])
-def test_nothing_in_a_header_is_expanded(live: Live, item: str) -> None:
+def test_nothing_in_a_header_is_expanded(live: LiveKernel, item: str) -> None:
     live.ask("a = 'boom'")
     answer = live.ask(f"%%step one -i {item}\nx = 1")
     assert answer.status == "error"
@@ -167,7 +167,7 @@ def test_nothing_in_a_header_is_expanded(live: Live, item: str) -> None:
     assert "boom" not in answer.error
 
 
-def test_a_name_that_was_swallowed_is_told(live: Live) -> None:
+def test_a_name_that_was_swallowed_is_told(live: LiveKernel) -> None:
     answer = live.ask("%%step -i a b -o m train\nm = 1")
     assert answer.status == "error"
     assert "error[JP101]" in answer.error
@@ -175,7 +175,7 @@ def test_a_name_that_was_swallowed_is_told(live: Live) -> None:
     assert "Traceback" not in answer.error
 
 
-def test_help_shows_examples(live: Live) -> None:
+def test_help_shows_examples(live: LiveKernel) -> None:
     sent = live.send("%%step?")
     content = None
     while content is None:
@@ -185,7 +185,7 @@ def test_help_shows_examples(live: Live) -> None:
     assert "%%step train" in json.dumps(content["payload"])
 
 
-def test_a_session_without_a_notebook_is_the_pipeline(live: Live) -> None:
+def test_a_session_without_a_notebook_is_the_pipeline(live: LiveKernel) -> None:
     for cell in PIPELINE[1:]:
         assert live.ask(cell).status == "ok"
     answer = live.ask("%pipeline run -p count=5")
@@ -194,7 +194,7 @@ def test_a_session_without_a_notebook_is_the_pipeline(live: Live) -> None:
     assert live.value("doubled") == [0, 2, 4, 6, 8]
 
 
-def test_what_a_step_lacks_is_loaded_from_the_store(opened: tuple[Book, Live]) -> None:
+def test_what_a_step_lacks_is_loaded_from_the_store(opened: tuple[NotebookProject, LiveKernel]) -> None:
     book, live = opened
     assert book.run().code == 0
     answer = live.ask(PIPELINE[3], "c3")
@@ -203,7 +203,7 @@ def test_what_a_step_lacks_is_loaded_from_the_store(opened: tuple[Book, Live]) -
     assert live.value("doubled") == [0, 2, 4]
 
 
-def test_the_text_executed_last_counts_and_the_user_is_told(opened: tuple[Book, Live]) -> None:
+def test_the_text_executed_last_counts_and_the_user_is_told(opened: tuple[NotebookProject, LiveKernel]) -> None:
     _, live = opened
     live.ask(PIPELINE[1], "c1")
     live.ask(PIPELINE[2].replace("range(count)", "range(10, 10 + count)"), "c2")
@@ -214,19 +214,21 @@ def test_the_text_executed_last_counts_and_the_user_is_told(opened: tuple[Book, 
     assert live.value("doubled") == [20, 22, 24]
 
 
-def test_show_has_a_picture_and_a_text_and_follows_the_cells(opened: tuple[Book, Live]) -> None:
+def test_show_has_a_picture_and_a_text_and_follows_the_cells(opened: tuple[NotebookProject, LiveKernel]) -> None:
     _, live = opened
     shown = live.ask("%pipeline show").displays[-1]
     assert {"text/plain", "text/html"} <= shown.keys()
     assert "never run" in shown["text/plain"]
     assert "<script" not in shown["text/html"]
     live.ask(PIPELINE[1], "c1")
-    told = live.ask(PIPELINE[2], "c2").told
-    states = [one["state"]["statuses"]["steps"] for one in told if "statuses" in one.get("state", {})]
-    assert {name: one["state"] for name, one in states[-1].items()} == {"make": "fresh", "double": "never run"}
+    comm_messages = live.ask(PIPELINE[2], "c2").comm_messages
+    states = [
+        message["state"]["statuses"]["steps"] for message in comm_messages if "statuses" in message.get("state", {})
+    ]
+    assert {name: status["state"] for name, status in states[-1].items()} == {"make": "fresh", "double": "never run"}
 
 
-def test_where_no_widget_can_be_the_picture_follows_the_cells(opened: tuple[Book, Live]) -> None:
+def test_where_no_widget_can_be_the_picture_follows_the_cells(opened: tuple[NotebookProject, LiveKernel]) -> None:
     _, live = opened
     live.ask("%env JUPYTER_PIPELINES_WIDGET=0")
     shown = live.ask("%pipeline show").displays[-1]
@@ -236,9 +238,9 @@ def test_where_no_widget_can_be_the_picture_follows_the_cells(opened: tuple[Book
     assert "fresh" in after["text/plain"]
 
 
-def test_a_failed_run_fails_the_cell_and_can_be_debugged(book: Book) -> None:
+def test_a_failed_run_fails_the_cell_and_can_be_debugged(book: NotebookProject) -> None:
     book.write(*PIPELINE[:3], "%%step broken -i numbers\nnumbers[99]")
-    live = Live(book.folder, book.path)
+    live = LiveKernel(book.folder, book.path)
     answer = live.ask("%pipeline run")
     assert answer.status == "error"
     assert "error[JP300]" in answer.error
@@ -251,7 +253,7 @@ def test_a_failed_run_fails_the_cell_and_can_be_debugged(book: Book) -> None:
     live.close()
 
 
-def test_the_words_of_the_shell_work_in_the_notebook(opened: tuple[Book, Live]) -> None:
+def test_the_words_of_the_shell_work_in_the_notebook(opened: tuple[NotebookProject, LiveKernel]) -> None:
     book, live = opened
     assert "never run" in live.ask("%pipeline plan").text.lower()
     assert live.ask("%pipeline check").text.strip() == "no faults"
@@ -272,9 +274,9 @@ def test_the_words_of_the_shell_work_in_the_notebook(opened: tuple[Book, Live]) 
     assert book.path.read_bytes() == saved  # everything is declared
 
 
-def test_an_interrupt_cancels_the_run_and_the_kernel_goes_on(book: Book) -> None:
+def test_an_interrupt_cancels_the_run_and_the_kernel_goes_on(book: NotebookProject) -> None:
     book.write("%%step slow -o x\nopen('begun', 'w').close()\nimport time\ntime.sleep(600)\nx = 1")
-    live = Live(book.folder, book.path)
+    live = LiveKernel(book.folder, book.path)
     sent = live.send("%pipeline run")
     while not (book.folder / "begun").exists():
         time.sleep(0.02)
@@ -288,7 +290,7 @@ def test_an_interrupt_cancels_the_run_and_the_kernel_goes_on(book: Book) -> None
     live.close()
 
 
-def test_a_secret_is_there_under_its_name(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_there_under_its_name(live: LiveKernel, monkeypatch: pytest.MonkeyPatch) -> None:
     live.ask("import os; os.environ['SHOP_TOKEN'] = 'not-to-be-seen'")
     assert live.ask('%%params\ntoken: Secret = "env:SHOP_TOKEN"').status == "ok"
     assert live.value("token") == "not-to-be-seen"
@@ -302,15 +304,15 @@ def test_a_step_over_many_items_runs_for_the_first_and_later_steps_get_a_list(tm
         "%%step fit --foreach depth=depths -o model\nmodel = depth * 10",
         "%%step best -i model -o top\ntop = sum(model)",
     )
-    book = Book(tmp_path).write(*cells)
-    live = Live(tmp_path, book.path)
+    book = NotebookProject(tmp_path).write(*cells)
+    live = LiveKernel(tmp_path, book.path)
     try:
         live.ask(cells[0])
         first = live.ask(cells[1])
         assert "for the first of 2 items: depth=2" in first.text
         assert live.value("model") == 20
-        one = live.ask(cells[2])
-        assert "a list of the one item that ran here" in one.text
+        single = live.ask(cells[2])
+        assert "a list of the one item that ran here" in single.text
         assert live.value("[top, model, model.keys]") == [20, [20], [{"depth": 2}]]
         assert live.ask("%pipeline run fit").status == "ok"
         every = live.ask(cells[2])

@@ -1,4 +1,4 @@
-"""Widgets in a real kernel, spoken to as a front end does: what buttons do, and what is shown of other runs."""
+"""Test widgets in a real kernel, with the messages of a front end: buttons, and the display of other runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from jupyter_pipelines.interfaces.widgets import SCRIPT, VIEW
-from tests.interfaces.test_live_kernel import Live
-from tests.journeys.book import Book
+from jupyter_pipelines.interfaces.jupyter.widgets import SCRIPT, VIEW
+from tests.e2e.notebook_project import NotebookProject
+from tests.interfaces.test_live_kernel import LiveKernel
 
 pytestmark = [
     pytest.mark.kernel,
@@ -28,10 +28,10 @@ CELLS = (
 )
 
 
-class Front:
-    """A front end with one widget."""
+class WidgetClient:
+    """Front end of a single widget."""
 
-    def __init__(self, live: Live, data: dict[str, Any]) -> None:
+    def __init__(self, live: LiveKernel, data: dict[str, Any]) -> None:
         self.live = live
         self.model = data[VIEW]["model_id"]
         self.states: dict[str, dict[str, Any]] = {}
@@ -72,26 +72,26 @@ class Front:
 
 
 @pytest.fixture
-def opened(book: Book) -> Iterator[tuple[Book, Live]]:
+def opened(book: NotebookProject) -> Iterator[tuple[NotebookProject, LiveKernel]]:
     book.write(*CELLS)
-    kernel = Live(book.folder, book.path)
+    kernel = LiveKernel(book.folder, book.path)
     yield book, kernel
     (book.folder / "go").touch()
     kernel.close()
 
 
-def over(book: Book) -> dict[str, Any]:
+def wait_for_run(book: NotebookProject) -> dict[str, Any]:
     """Wait until the last run is over, and not only its steps; return its document."""
     return book.call("attach", "--json").document
 
 
-def shown(live: Live) -> Front:
-    return Front(live, live.ask("%pipeline show").displays[-1])
+def show_pipeline(live: LiveKernel) -> WidgetClient:
+    return WidgetClient(live, live.ask("%pipeline show").displays[-1])
 
 
-def test_the_buttons(opened: tuple[Book, Live]) -> None:
+def test_the_buttons(opened: tuple[NotebookProject, LiveKernel]) -> None:
     book, live = opened
-    front = shown(live)
+    front = show_pipeline(live)
     run = front.ask("run", parameters={"count": "4"})["run"]
     front.listen(lambda: front.state("slow") == "running" and front.states["slow"].get("text") == "begun")
     assert front.ask("log", step="slow")["text"].strip() == "begun"
@@ -100,10 +100,10 @@ def test_the_buttons(opened: tuple[Book, Live]) -> None:
     front.listen(lambda: front.state("after") in ("succeeded", "reused"))
     preview = front.ask("preview", step="slow", output="slow")["preview"]
     assert (preview["type"], preview["shape"], preview["text"]) == ("list", [4], "[0, 1, 2, 3]")
-    found = front.ask("notebook", step="after")
-    assert Path(found["path"]).is_file()
-    assert (book.folder / found["relative"]).is_file()
-    document = over(book)
+    executed = front.ask("notebook", step="after")
+    assert Path(executed["path"]).is_file()
+    assert (book.folder / executed["relative"]).is_file()
+    document = wait_for_run(book)
     assert (document["run"], document["state"], document["parameters"]) == (run, "succeeded", {"count": 4})
     (book.folder / "go").unlink()
     front.ask("force", step="slow")
@@ -113,65 +113,65 @@ def test_the_buttons(opened: tuple[Book, Live]) -> None:
     assert len(book.call("runs", "--json").document["runs"]) == 2
 
 
-def test_what_failed_says_why_and_is_taken_apart_in_the_kernel(opened: tuple[Book, Live]) -> None:
+def test_what_failed_says_why_and_is_taken_apart_in_the_kernel(opened: tuple[NotebookProject, LiveKernel]) -> None:
     book, live = opened
     (book.folder / "go").touch()
-    front = shown(live)
+    front = show_pipeline(live)
     front.ask("run", parameters={"count": "9"})
     front.listen(lambda: front.state("after") == "failed")
     assert front.states["after"]["error"]["type"] == "ValueError"
-    over(book)
+    wait_for_run(book)
     assert "too many" in front.ask("error", step="after")["error"]["message"]
     assert front.ask("debug", step="after")["loaded"] == ["slow"]
     assert live.value("len(slow)") == 9
     assert front.ask("debug", step="slow")["faults"][0]["code"] == "JP405"
 
 
-def test_what_has_failed_is_shown_as_failed_until_something_changes(opened: tuple[Book, Live]) -> None:
+def test_what_has_failed_is_shown_as_failed_until_something_changes(opened: tuple[NotebookProject, LiveKernel]) -> None:
     book, live = opened
     (book.folder / "go").touch()
     book.edit("count: int = 3", "count: int = 9")
     assert live.ask("%pipeline run").status == "error"
-    front = shown(live)
+    front = show_pipeline(live)
     front.press("log", step="after")
     front.listen(lambda: front.details)
-    told = live.ask("%pipeline show").displays[-1]["application/vnd.jupyter-pipelines.graph.v1+json"]["statuses"][
-        "steps"
-    ]
-    assert (told["after"]["state"], told["after"]["error"]["type"]) == ("failed", "ValueError")
+    step_statuses = live.ask("%pipeline show").displays[-1]["application/vnd.jupyter-pipelines.graph.v1+json"][
+        "statuses"
+    ]["steps"]
+    assert (step_statuses["after"]["state"], step_statuses["after"]["error"]["type"]) == ("failed", "ValueError")
     book.edit("> 5", "> 50")
-    told = live.ask("%pipeline show").displays[-1]["application/vnd.jupyter-pipelines.graph.v1+json"]["statuses"][
-        "steps"
-    ]
-    assert told["after"]["state"] != "failed"
+    step_statuses = live.ask("%pipeline show").displays[-1]["application/vnd.jupyter-pipelines.graph.v1+json"][
+        "statuses"
+    ]["steps"]
+    assert step_statuses["after"]["state"] != "failed"
 
 
-def test_the_result_of_a_run_stays_until_something_else_happens(opened: tuple[Book, Live]) -> None:
+def test_the_result_of_a_run_stays_until_something_else_happens(opened: tuple[NotebookProject, LiveKernel]) -> None:
     book, live = opened
     (book.folder / "go").touch()
-    front = shown(live)
+    front = show_pipeline(live)
     front.ask("run", parameters={"count": "9"})
     front.listen(lambda: front.state("after") == "failed")
-    over(book)
+    wait_for_run(book)
     assert front.ask("log", step="after")
     assert front.state("after") == "failed"
     live.send(CELLS[1], "c1")
     front.listen(lambda: front.state("after") != "failed")
 
 
-def test_run_to_here_runs_no_further(opened: tuple[Book, Live]) -> None:
+def test_run_to_here_runs_no_further(opened: tuple[NotebookProject, LiveKernel]) -> None:
     book, live = opened
     (book.folder / "go").touch()
-    front = shown(live)
+    front = show_pipeline(live)
     front.ask("to", step="slow")
     front.listen(lambda: front.state("slow") in ("succeeded", "reused"))
-    steps = {one["name"]: one["state"] for one in over(book)["steps"]}
+    steps = {step["name"]: step["state"] for step in wait_for_run(book)["steps"]}
     assert steps == {"slow": "succeeded", "after": "skipped"}
 
 
-def test_what_is_wrong_is_answered(opened: tuple[Book, Live]) -> None:
+def test_what_is_wrong_is_answered(opened: tuple[NotebookProject, LiveKernel]) -> None:
     book, live = opened
-    front = shown(live)
+    front = show_pipeline(live)
     refused = front.ask("run", parameters={"count": "many"})
     assert refused["faults"][0]["code"] == "JP502"
     assert "count" in refused["message"]
@@ -184,9 +184,9 @@ def test_what_is_wrong_is_answered(opened: tuple[Book, Live]) -> None:
     assert front.ask("run")["faults"][0]["severity"] == "error"
 
 
-def test_a_run_is_cancelled_by_a_button_wherever_it_was_started(opened: tuple[Book, Live]) -> None:
+def test_a_run_is_cancelled_by_a_button_wherever_it_was_started(opened: tuple[NotebookProject, LiveKernel]) -> None:
     book, live = opened
-    front = shown(live)
+    front = show_pipeline(live)
     process = book.start("run", "--json")
     front.listen(lambda: front.state("slow") == "running")
     assert front.ask("cancel", step="slow")["state"] == "cancelling"
@@ -196,34 +196,38 @@ def test_a_run_is_cancelled_by_a_button_wherever_it_was_started(opened: tuple[Bo
     assert front.ask("cancel")["state"] == "cancelled"
 
 
-def test_two_widgets_show_the_same(opened: tuple[Book, Live]) -> None:
+def test_two_widgets_show_the_same(opened: tuple[NotebookProject, LiveKernel]) -> None:
     book, live = opened
-    one, two = shown(live), shown(live)
-    one.press("run")
-    two.listen(lambda: two.state("slow") == "running")
+    first, second = show_pipeline(live), show_pipeline(live)
+    first.press("run")
+    second.listen(lambda: second.state("slow") == "running")
     (book.folder / "go").touch()
-    two.listen(lambda: two.state("after") in ("succeeded", "reused"))
+    second.listen(lambda: second.state("after") in ("succeeded", "reused"))
 
 
-def test_a_widget_made_while_a_run_goes_on_joins_it_and_a_new_kernel_knows_of_it(opened: tuple[Book, Live]) -> None:
+def test_a_widget_made_while_a_run_goes_on_joins_it_and_a_new_kernel_knows_of_it(
+    opened: tuple[NotebookProject, LiveKernel],
+) -> None:
     """R72, R73."""
     book, live = opened
     run = book.call("run", "--detach", "--json").document["run"]
-    front = shown(live)
+    front = show_pipeline(live)
     front.listen(lambda: front.state("slow") == "running")
     live.close()
-    again = Live(book.folder, book.path)
-    front = shown(again)
+    again = LiveKernel(book.folder, book.path)
+    front = show_pipeline(again)
     front.listen(lambda: front.state("slow") == "running")
     assert front.ask("cancel")["run"] == run
     front.listen(lambda: front.state("slow") == "cancelled")
     again.close()
 
 
-def test_a_cell_edited_while_a_run_goes_on_is_edited_when_it_is_over(opened: tuple[Book, Live]) -> None:
+def test_a_cell_edited_while_a_run_goes_on_is_edited_when_it_is_over(
+    opened: tuple[NotebookProject, LiveKernel],
+) -> None:
     book, live = opened
     live.ask("slow = [1]")
-    front = shown(live)
+    front = show_pipeline(live)
     front.ask("run")
     front.listen(lambda: front.state("slow") == "running")
     live.ask(CELLS[2].replace("sum(slow)", "max(slow)"), "c2")
@@ -232,7 +236,7 @@ def test_a_cell_edited_while_a_run_goes_on_is_edited_when_it_is_over(opened: tup
     assert front.state("slow") == "reused"
 
 
-def test_a_run_in_the_kernel_is_shown_and_stays_when_others_run(opened: tuple[Book, Live]) -> None:
+def test_a_run_in_the_kernel_is_shown_and_stays_when_others_run(opened: tuple[NotebookProject, LiveKernel]) -> None:
     book, live = opened
     (book.folder / "go").touch()
     answer = live.ask("%pipeline run -p count=9")
@@ -240,14 +244,14 @@ def test_a_run_in_the_kernel_is_shown_and_stays_when_others_run(opened: tuple[Bo
     saved = answer.displays[-1]
     assert saved["application/vnd.jupyter-pipelines.graph.v1+json"]["statuses"]["steps"]["after"]["state"] == "failed"
     assert "failed" in saved["text/plain"]
-    mine = Front(live, saved)
+    mine = WidgetClient(live, saved)
     assert live.ask("%pipeline run -p count=2").status == "ok"
     assert mine.ask("error", step="after")["error"]["type"] == "ValueError"
     assert mine.states == {}
 
 
 @pytest.mark.parametrize("magics", [True, False])
-def test_pipelines_plans_and_runs_are_shown_as_graphs(opened: tuple[Book, Live], magics: bool) -> None:
+def test_pipelines_plans_and_runs_are_shown_as_graphs(opened: tuple[NotebookProject, LiveKernel], magics: bool) -> None:
     book, live = opened
     (book.folder / "go").touch()
     if not magics:
@@ -262,13 +266,13 @@ def test_pipelines_plans_and_runs_are_shown_as_graphs(opened: tuple[Book, Live],
     planned = live.ask("jp.plan(pipeline)").result
     assert VIEW in planned
     assert "reuse" in planned["text/plain"]
-    front = Front(live, first)
+    front = WidgetClient(live, first)
     assert front.ask("preview", step="after", output="after")["preview"]["text"] == "3"
     assert front.ask("debug", step="after")["faults"]
 
 
-def test_a_notebook_that_nobody_sits_at_gets_pictures(opened: tuple[Book, Live]) -> None:
-    """What nbclient and papermill execute is read where there are no widgets."""
+def test_a_notebook_executed_without_a_front_end_gets_pictures(opened: tuple[NotebookProject, LiveKernel]) -> None:
+    """Readers of notebooks that nbclient or papermill executed have no widgets."""
     book, _ = opened
     (book.folder / "go").touch()
     book.write(
@@ -284,19 +288,21 @@ def test_a_notebook_that_nobody_sits_at_gets_pictures(opened: tuple[Book, Live])
     assert "done" in notebook.cells[-1].outputs[-1].data["text/plain"]
 
 
-def test_a_detached_run_is_shown_and_nobody_waits(opened: tuple[Book, Live]) -> None:
+def test_a_detached_run_is_shown_without_waiting(opened: tuple[NotebookProject, LiveKernel]) -> None:
     book, live = opened
     answer = live.ask("%pipeline run --detach")
     assert answer.status == "ok", answer.error
-    front = Front(live, answer.displays[0])
+    front = WidgetClient(live, answer.displays[0])
     front.listen(lambda: front.state("slow") == "running")
     (book.folder / "go").touch()
     front.listen(lambda: front.state("after") == "succeeded")
 
 
-def test_a_notebook_without_front_end_keeps_the_graph_as_it_is_in_the_end(opened: tuple[Book, Live]) -> None:
+def test_a_notebook_without_front_end_keeps_the_graph_as_it_is_in_the_end(
+    opened: tuple[NotebookProject, LiveKernel],
+) -> None:
     book, live = opened
-    shown(live)
+    show_pipeline(live)
     (book.folder / "go").touch()
     answer = live.ask("%pipeline run")
     assert len(answer.displays) == 2  # one picture at the beginning, one in the end, whatever lies between

@@ -1,4 +1,4 @@
-"""Files of every age and kind, and what is told about those that hold something else."""
+"""Notebook files of every version and format are read, and files that hold something else are refused with a reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_pipelines.errors import NotebookError
-from jupyter_pipelines.notebook.document import Cell, Document, load_json, of_json, read_document
+from jupyter_pipelines.notebook.source.document import (
+    NotebookCell,
+    NotebookDocument,
+    document_from_json,
+    load_json,
+    read_document,
+)
 
 
 def write(path: Path, content: Any) -> Path:
@@ -31,10 +37,10 @@ def code(source: Any, **more: Any) -> dict[str, Any]:
 def message_of(path: Path) -> str:
     with pytest.raises(NotebookError) as caught:
         read_document(path)
-    (fault,) = caught.value.faults
-    assert fault.code == "JP104"
-    assert fault.notebook == str(path)
-    return f"{fault.message} | {fault.suggestion}"
+    (diagnostic,) = caught.value.faults
+    assert diagnostic.code == "JP104"
+    assert diagnostic.notebook == str(path)
+    return f"{diagnostic.message} | {diagnostic.suggestion}"
 
 
 class TestNotebooks:
@@ -48,12 +54,12 @@ class TestNotebooks:
                 metadata={"kernelspec": {"name": "py311", "display_name": "P", "language": "Python"}},
             ),
         )
-        assert read_document(path) == Document(
+        assert read_document(path) == NotebookDocument(
             path=path,
             cells=(
-                Cell(number=1, id="m", kind="markdown", source="# Title"),
-                Cell(number=2, id="c", kind="code", source="x = 1\ny = 2", tags=("parameters",)),
-                Cell(number=3, kind="raw", source=""),
+                NotebookCell(number=1, id="m", kind="markdown", source="# Title"),
+                NotebookCell(number=2, id="c", kind="code", source="x = 1\ny = 2", tags=("parameters",)),
+                NotebookCell(number=3, kind="raw", source=""),
             ),
             kernel="py311",
             language="python",
@@ -108,7 +114,7 @@ class TestNotebooks:
 
 class TestTexts:
     def test_newer_texts(self) -> None:
-        document = Document.of_texts([("a", "x = 1\r\n"), (None, "y"), ("b", "z")])
+        document = NotebookDocument.of_texts([("a", "x = 1\r\n"), (None, "y"), ("b", "z")])
         assert [(cell.number, cell.source) for cell in document.cells] == [(1, "x = 1\n"), (2, "y"), (3, "z")]
         newer = document.with_texts({"b": "zz\r\n", "unknown": "w"})
         assert [cell.source for cell in newer.cells] == ["x = 1\n", "y", "zz\n"]
@@ -162,10 +168,10 @@ class TestScripts:
         assert document.kernel == "python3"
 
     def test_carriage_returns_and_byte_order_mark(self, tmp_path: Path) -> None:
-        one, other = tmp_path / "a.py", tmp_path / "b.py"
-        one.write_bytes(PERCENT.encode())
-        other.write_bytes(b"\xef\xbb\xbf" + PERCENT.replace("\n", "\r\n").encode())
-        assert read_document(one).cells == read_document(other).cells
+        plain, windows = tmp_path / "a.py", tmp_path / "b.py"
+        plain.write_bytes(PERCENT.encode())
+        windows.write_bytes(b"\xef\xbb\xbf" + PERCENT.replace("\n", "\r\n").encode())
+        assert read_document(plain).cells == read_document(windows).cells
 
     def test_markdown(self, tmp_path: Path) -> None:
         path = tmp_path / "a.md"
@@ -175,14 +181,14 @@ class TestScripts:
     def test_what_jupytext_cannot_read(self, tmp_path: Path) -> None:
         path = tmp_path / "a.py"
         path.write_text("# ---\n# jupyter:\n#   kernelspec:\n#     name: x\n# ---\n# %%\nx = 1\n")
-        told = message_of(path)
-        assert "jupytext cannot read it" in told
-        assert "\n" not in told
+        message = message_of(path)
+        assert "jupytext cannot read it" in message
+        assert "\n" not in message
 
 
 class TestUnreadable:
     @pytest.mark.parametrize(
-        ("content", "told"),
+        ("content", "words"),
         [
             (b"", "it is empty"),
             (b" \n\t", "it is empty"),
@@ -215,10 +221,10 @@ class TestUnreadable:
         ],
         ids=range(25),
     )
-    def test_content(self, tmp_path: Path, content: bytes, told: str) -> None:
+    def test_content(self, tmp_path: Path, content: bytes, words: str) -> None:
         path = tmp_path / "a.ipynb"
         path.write_bytes(content)
-        assert told in message_of(path)
+        assert words in message_of(path)
 
     def test_no_file(self, tmp_path: Path) -> None:
         assert "there is no such file" in message_of(tmp_path / "a.ipynb")
@@ -252,7 +258,7 @@ class TestUnreadable:
         text = json.dumps(content | {"nbformat": version})
         codes = {"JP104"}
         try:
-            of_json(load_json(text, Path("a.ipynb")), Path("a.ipynb"))
+            document_from_json(load_json(text, Path("a.ipynb")), Path("a.ipynb"))
         except NotebookError as error:
             codes.add(error.code)
         assert codes == {"JP104"}

@@ -1,4 +1,4 @@
-"""The header of a cell: what it says, where its faults stand, and the body that remains."""
+"""The header of a cell: what it says, where its diagnostics point, and the body that remains."""
 
 from __future__ import annotations
 
@@ -10,65 +10,65 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_pipelines.errors import Fault, Place
-from jupyter_pipelines.notebook import amounts
-from jupyter_pipelines.notebook.headers import OPTIONS, Header, Split, split_cell
-from jupyter_pipelines.notebook.items import Item, split_item
+from jupyter_pipelines.errors import Diagnostic, SourceLocation
+from jupyter_pipelines.notebook.headers import units
+from jupyter_pipelines.notebook.headers.io_spec import IOSpec, split_item
+from jupyter_pipelines.notebook.headers.split import OPTIONS, CellHeader, SplitCell, split_cell
 
 
-def header(text: str) -> Header:
+def header(text: str) -> CellHeader:
     split = split_cell(text, 1)
     assert split.header is not None
     assert split.faults == (), str(split.faults[0])
     return split.header
 
 
-def fault_of(text: str, number: int = 1) -> Fault:
-    (fault,) = split_cell(text, number).faults
-    return fault
+def diagnostic_of(text: str, number: int = 1) -> Diagnostic:
+    (diagnostic,) = split_cell(text, number).faults
+    return diagnostic
 
 
-def place_of(fault: Fault) -> Place:
-    assert fault.place is not None
-    return fault.place
+def place_of(diagnostic: Diagnostic) -> SourceLocation:
+    assert diagnostic.place is not None
+    return diagnostic.place
 
 
-def underlined(fault: Fault) -> str:
-    place = place_of(fault)
+def underlined(diagnostic: Diagnostic) -> str:
+    place = place_of(diagnostic)
     return place.text[place.column : place.column + place.length]
 
 
-def names(items: Iterable[Item] | None) -> list[str]:
+def names(items: Iterable[IOSpec] | None) -> list[str]:
     return [item.name for item in items or ()]
 
 
-def triples(items: Iterable[Item] | None) -> list[tuple[str, str | None, str | None]]:
+def triples(items: Iterable[IOSpec] | None) -> list[tuple[str, str | None, str | None]]:
     return [(item.name, item.locator, item.format) for item in items or ()]
 
 
 class TestStep:
     def test_every_option(self) -> None:
-        found = header(
+        parsed = header(
             "%%step train -i X y -o model:joblib report:file -p trees, depth --after load --optional y --retries 2 "
             "--timeout 1h30m --no-cache --always --cpus 4 --gpus 1 --memory 8G --on dask --kernel py311"
         )
-        assert found.kind == "step"
-        assert found.name == "train"
-        assert names(found.inputs) == ["X", "y"]
-        assert triples(found.outputs) == [("model", None, "joblib"), ("report", None, "file")]
-        assert names(found.parameters) == ["trees", "depth"]
-        assert names(found.after) == ["load"]
-        assert names(found.optional) == ["y"]
-        assert (found.retries, found.timeout, found.cache, found.always) == (2, 5400.0, False, True)
-        assert (found.cpus, found.gpus, found.memory) == (4, 1, 8 * 1024**3)
-        assert (found.on, found.kernel, found.form) == ("dask", "py311", "magic")
+        assert parsed.kind == "step"
+        assert parsed.name == "train"
+        assert names(parsed.inputs) == ["X", "y"]
+        assert triples(parsed.outputs) == [("model", None, "joblib"), ("report", None, "file")]
+        assert names(parsed.parameters) == ["trees", "depth"]
+        assert names(parsed.after) == ["load"]
+        assert names(parsed.optional) == ["y"]
+        assert (parsed.retries, parsed.timeout, parsed.cache, parsed.always) == (2, 5400.0, False, True)
+        assert (parsed.cpus, parsed.gpus, parsed.memory) == (4, 1, 8 * 1024**3)
+        assert (parsed.on, parsed.kernel, parsed.form) == ("dask", "py311", "magic")
 
     def test_what_is_left_out_is_none_and_what_is_empty_is_empty(self) -> None:
-        found = header("%%step train -i")
-        assert found.inputs == ()
-        assert found.outputs is None
-        assert found.parameters is None
-        assert (found.retries, found.timeout, found.cache, found.always) == (None, None, None, None)
+        parsed = header("%%step train -i")
+        assert parsed.inputs == ()
+        assert parsed.outputs is None
+        assert parsed.parameters is None
+        assert (parsed.retries, parsed.timeout, parsed.cache, parsed.always) == (None, None, None, None)
 
     @pytest.mark.parametrize(
         "text",
@@ -97,9 +97,9 @@ class TestStep:
         ],
     )
     def test_one_meaning_many_spellings(self, text: str) -> None:
-        found = header(text)
-        assert found.name == "t"
-        assert names(found.inputs) == ["a", "b"]
+        parsed = header(text)
+        assert parsed.name == "t"
+        assert names(parsed.inputs) == ["a", "b"]
 
     def test_comment_form_says_what_the_magic_says(self) -> None:
         magic = header(
@@ -126,7 +126,7 @@ class TestStep:
     def test_keys_of_other_tools_mean_nothing(self) -> None:
         split = split_cell("#| step: t\n#| echo: false\n#| label: fig-one\n#| fig-cap: A cap\n#| export\nx = 1")
         assert split.faults == ()
-        assert split_cell("#| echo: false\n#| timeout: 3\n#| code-fold: true\nx = 1") == Split(
+        assert split_cell("#| echo: false\n#| timeout: 3\n#| code-fold: true\nx = 1") == SplitCell(
             header=None, body="#| echo: false\n#| timeout: 3\n#| code-fold: true\nx = 1"
         )
 
@@ -134,9 +134,9 @@ class TestStep:
     def test_nothing_is_expanded(self, word: str) -> None:
         quoted = f"'raw={word}'"
         assert triples(header(f"%%step t -i {quoted}").inputs) == [("raw", word, None)]
-        fault = split_cell(f"%%step t -i {word}", 1).faults[0]
-        assert fault.code == "JP103"
-        assert any("never expanded" in note for note in fault.notes)
+        diagnostic = split_cell(f"%%step t -i {word}", 1).faults[0]
+        assert diagnostic.code == "JP103"
+        assert any("never expanded" in note for note in diagnostic.notes)
 
     def test_item_names_are_what_python_makes_of_them(self) -> None:
         assert names(header("%%step t -i größe \ufb01t").inputs) == ["größe", "fit"]
@@ -250,12 +250,12 @@ class TestFaults:
         ],
     )
     def test_one_fault(self, text: str, code: str, caret: str, suggestion: str) -> None:
-        fault = fault_of(text, 7)
-        assert fault.code == code
-        assert underlined(fault) == caret
-        assert suggestion in fault.suggestion
-        assert place_of(fault).cell == 7
-        assert "?" not in fault.message + fault.suggestion
+        diagnostic = diagnostic_of(text, 7)
+        assert diagnostic.code == code
+        assert underlined(diagnostic) == caret
+        assert suggestion in diagnostic.suggestion
+        assert place_of(diagnostic).cell == 7
+        assert "?" not in diagnostic.message + diagnostic.suggestion
 
     @pytest.mark.parametrize(
         ("text", "line", "message"),
@@ -263,19 +263,19 @@ class TestFaults:
             ("x = 1\n\n%%step t\n", 3, "code above it"),
             ("x = 1\n#| step: t\n", 2, "code above it"),
             ("%load_ext foo\n%%step t\n", 2, "code above it"),
-            ("%%step a\nx = 1\n%%step b\n", 3, "second one"),
-            ("%%step a\n%%params\n", 2, "second one"),
-            ("%%step a\n#| step: b\n", 2, "second one"),
-            ("#| step: a\nx = 1\n  #| setup\n", 3, "second one"),
+            ("%%step a\nx = 1\n%%step b\n", 3, "second header"),
+            ("%%step a\n%%params\n", 2, "second header"),
+            ("%%step a\n#| step: b\n", 2, "second header"),
+            ("#| step: a\nx = 1\n  #| setup\n", 3, "second header"),
             ("%%bash\n# so\n%%step a\n", 3, "takes the whole cell"),
             ("%%stpe a\nx = 1", 1, "no header `%%stpe`"),
             ("%%Params\nx: int = 1", 1, "no header `%%Params`"),
         ],
     )
     def test_misplaced(self, text: str, line: int, message: str) -> None:
-        fault = fault_of(text)
-        assert place_of(fault).line == line
-        assert message in fault.message
+        diagnostic = diagnostic_of(text)
+        assert place_of(diagnostic).line == line
+        assert message in diagnostic.message
 
     @pytest.mark.parametrize(
         "text",
@@ -292,11 +292,11 @@ class TestFaults:
         ],
     )
     def test_no_false_alarm(self, text: str) -> None:
-        assert split_cell(text) == Split(header=None, body=text)
+        assert split_cell(text) == SplitCell(header=None, body=text)
 
     def test_all_at_once_in_order_of_place(self) -> None:
-        faults = split_cell("%%step ../t -i class \\\n --retries x --foo\n%%step b", 1).faults
-        assert [(place_of(f).line, f.code) for f in faults] == [
+        diagnostics = split_cell("%%step ../t -i class \\\n --retries x --foo\n%%step b", 1).faults
+        assert [(place_of(f).line, f.code) for f in diagnostics] == [
             (1, "JP103"),
             (1, "JP103"),
             (2, "JP604"),
@@ -305,11 +305,11 @@ class TestFaults:
         ]
 
     def test_unknown_option_lists_them_all(self) -> None:
-        (note,) = fault_of("%%step t --foo").notes
+        (note,) = diagnostic_of("%%step t --foo").notes
         assert all(option.long in note for option in OPTIONS)
 
     def test_carets_stay_under_their_words_behind_tabs(self) -> None:
-        text = str(fault_of("%%step\tt\t--foo"))
+        text = str(diagnostic_of("%%step\tt\t--foo"))
         assert "   | %%step t --foo\n   |          ^^^^^" in text
 
 
@@ -340,36 +340,36 @@ class TestBody:
 
     def test_a_cell_without_header_is_its_own_body(self) -> None:
         for text in ("", "x = 1\n", "%%time\nx = 1", "# c\n%%bash\nls", "print('%%step')"):
-            assert split_cell(text) == Split(header=None, body=text)
+            assert split_cell(text) == SplitCell(header=None, body=text)
 
 
 class TestTags:
     def test_kale(self) -> None:
-        found = split_cell("x = 1", 3, ("step:train", "prev:load", "prev:clean"))
-        assert found.body == "x = 1"
-        assert found.header is not None
-        assert (found.header.name, found.header.form) == ("train", "tags")
-        assert names(found.header.after) == ["load", "clean"]
-        assert found.header.inputs is None
+        split = split_cell("x = 1", 3, ("step:train", "prev:load", "prev:clean"))
+        assert split.body == "x = 1"
+        assert split.header is not None
+        assert (split.header.name, split.header.form) == ("train", "tags")
+        assert names(split.header.after) == ["load", "clean"]
+        assert split.header.inputs is None
 
     @pytest.mark.parametrize("tag", ["parameters", "pipeline-parameters"])
     def test_parameters(self, tag: str) -> None:
-        found = split_cell("x = 1", 3, (tag,)).header
-        assert found is not None
-        assert found.kind == "params"
+        parsed = split_cell("x = 1", 3, (tag,)).header
+        assert parsed is not None
+        assert parsed.kind == "params"
 
     @pytest.mark.parametrize("tag", ["skip", "imports", "functions", "anything"])
     def test_the_rest_is_a_cell_without_header(self, tag: str) -> None:
-        assert split_cell("x = 1", 3, (tag,)) == Split(header=None, body="x = 1")
+        assert split_cell("x = 1", 3, (tag,)) == SplitCell(header=None, body="x = 1")
 
     def test_faults_name_the_cell(self) -> None:
-        (fault,) = split_cell("x = 1", 3, ("step:my step",)).faults
-        assert (fault.code, place_of(fault).cell) == ("JP103", 3)
+        (diagnostic,) = split_cell("x = 1", 3, ("step:my step",)).faults
+        assert (diagnostic.code, place_of(diagnostic).cell) == ("JP103", 3)
 
     def test_text_beats_tags(self) -> None:
-        found = split_cell("%%step a\nx = 1", 3, ("step:b",)).header
-        assert found is not None
-        assert found.name == "a"
+        parsed = split_cell("%%step a\nx = 1", 3, ("step:b",)).header
+        assert parsed is not None
+        assert parsed.name == "a"
 
 
 class TestAmounts:
@@ -387,29 +387,29 @@ class TestAmounts:
         ],
     )
     def test_duration(self, text: str, seconds: float) -> None:
-        assert amounts.duration(text) == seconds
+        assert units.parse_duration(text) == seconds
 
     @pytest.mark.parametrize("text", ["", "0", "0s", "s", "1h30", "30m1h", "-1", "1e3", "soon", "\u0663", "1 h", "inf"])
     def test_no_duration(self, text: str) -> None:
-        assert amounts.duration(text) is None
+        assert units.parse_duration(text) is None
 
     @pytest.mark.parametrize(
         ("text", "size"), [("512M", 512 * 1024**2), ("8G", 8 * 1024**3), ("2GiB", 2 * 1024**3), ("1.5kb", 1536)]
     )
     def test_size(self, text: str, size: int) -> None:
-        assert amounts.size(text) == size
+        assert units.parse_size(text) == size
 
     @pytest.mark.parametrize("text", ["", "8", "G", "0G", "8 G", "8GG", "-1G", "8X"])
     def test_no_size(self, text: str) -> None:
-        assert amounts.size(text) is None
+        assert units.parse_size(text) is None
 
     @given(st.text(max_size=300))
     def test_proposals_can_be_used(self, text: str) -> None:
-        assert amounts.is_step_name(amounts.propose_step_name(text))
-        assert amounts.identifier(amounts.propose_identifier(text)) is not None
+        assert units.is_step_name(units.propose_step_name(text))
+        assert units.parse_identifier(units.propose_identifier(text)) is not None
 
 
-# Properties: pieces that make headers, faults and everything between them likely.
+# Properties: pieces that make headers, errors and everything between them likely.
 PIECES = st.sampled_from(
     [
         *("%%step", "%%params", "%%setup", "%%time", "%%capture out", "%%bash", "%%stpe", "%%", "#|", "# c"),
@@ -431,11 +431,11 @@ class TestProperties:
     def test_any_text_is_split(self, text: str) -> None:
         split = split_cell(text, 1)
         assert count_lines(text) - count_lines(split.body) == split.offset
-        for fault in split.faults:
-            assert fault.place is not None
-            assert 1 <= fault.place.line <= count_lines(text) + 1
-            assert 0 <= fault.place.column <= len(fault.place.text)
-            assert str(fault)
+        for diagnostic in split.faults:
+            assert diagnostic.place is not None
+            assert 1 <= diagnostic.place.line <= count_lines(text) + 1
+            assert 0 <= diagnostic.place.column <= len(diagnostic.place.text)
+            assert str(diagnostic)
 
     @given(CELLS)
     def test_a_body_is_its_own_body(self, text: str) -> None:
@@ -467,8 +467,8 @@ class TestProperties:
         ),
     )
     def test_a_quoted_path_is_kept(self, inputs: list[str], path: str) -> None:
-        found = split_cell("%%step t -i " + " ".join([*inputs, f"'zzzzzzzzzz={path}'"]))
-        assert found.header is not None
-        assert names(found.header.inputs) == [*inputs, "zzzzzzzzzz"]
-        item = (found.header.inputs or ())[-1]
+        split = split_cell("%%step t -i " + " ".join([*inputs, f"'zzzzzzzzzz={path}'"]))
+        assert split.header is not None
+        assert names(split.header.inputs) == [*inputs, "zzzzzzzzzz"]
+        item = (split.header.inputs or ())[-1]
         assert ":".join(part for part in (item.locator, item.format) if part is not None) == path

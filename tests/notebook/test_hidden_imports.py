@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_pipelines.notebook.reading import read
+from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.pipeline.step import Step
-from tests.journeys.book import Book
+from tests.e2e.notebook_project import NotebookProject
 
 
 def step_of(folder: Path, code: str, *shared: str) -> Step:
@@ -17,8 +17,8 @@ def step_of(folder: Path, code: str, *shared: str) -> Step:
     (folder / "dyn").mkdir()
     (folder / "dyn" / "__init__.py").write_text("")
     (folder / "dyn" / "b.py").write_text("V = 1\n")
-    reading = read(Book(folder).write(*shared, f"%%step s -o v\n{code}").path)
-    assert reading.pipeline is not None, [str(fault) for fault in reading.faults]
+    reading = read(NotebookProject(folder).write(*shared, f"%%step s -o v\n{code}").path)
+    assert reading.pipeline is not None, [str(diagnostic) for diagnostic in reading.faults]
     return reading.pipeline["s"]
 
 
@@ -56,4 +56,4 @@ def test_what_is_hidden_in_shared_code_and_modules_is_said(tmp_path: Path) -> No
     helper = "from importlib import import_module as im\n\ndef load(name):\n    return im(name).V"
     assert step_of(tmp_path, "v = load('cfg')", helper).unknown
     (tmp_path / "cfg.py").write_text("import runpy\nV = runpy.run_path('x.py')\n")
-    assert read(Book(tmp_path).write("%%step s -o v\nimport cfg\nv = cfg.V").path).pipeline["s"].unknown
+    assert read(NotebookProject(tmp_path).write("%%step s -o v\nimport cfg\nv = cfg.V").path).pipeline["s"].unknown

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_pipelines.pipeline.step import Resources, Step
-from jupyter_pipelines.planning.canonical import canonical
-from jupyter_pipelines.planning.environment import Environment
-from jupyter_pipelines.planning.fingerprint import in_words, key, parts
-from tests.planning.stand_ins import PYTHON, module, shared, step
+from jupyter_pipelines.pipeline.step import ComputeResources, Step
+from jupyter_pipelines.planning.keys.canonical_code import canonical
+from jupyter_pipelines.planning.keys.environment import PythonEnvironment
+from jupyter_pipelines.planning.keys.fingerprint import key, parts, value_repr
+from tests.planning.planning_fakes import PYTHON, module, shared, step
 
 INPUTS = {"rows": "sha256:aa arrow", "raw": "sha256:bb"}
 VALUES = {"trees": 100, "depth": 3}
@@ -37,34 +37,36 @@ STEP = step(
 )
 
 
-def made(one: Step, *, values: Mapping[str, Any] = VALUES, environment: Environment = PYTHON) -> dict[str, str]:
-    return parts(one, values=values, inputs=INPUTS, environment=environment)
+def parts_of(
+    step: Step, *, values: Mapping[str, Any] = VALUES, environment: PythonEnvironment = PYTHON
+) -> dict[str, str]:
+    return parts(step, values=values, inputs=INPUTS, environment=environment)
 
 
 def test_every_part_has_a_name_of_its_own() -> None:
-    found = made(STEP)
-    assert set(found) == {
+    step_parts = parts_of(STEP)
+    assert set(step_parts) == {
         "code:1", "code:2", "outputs", "shared:pd", "shared:clean", "setup:1", "shared-order", "module:helpers",
         "parameter:trees", "input:rows", "file:raw", "file-name:raw", "package:pandas", "python",
     }  # fmt: skip
-    assert found["parameter:trees"] == "100"
-    assert found["package:pandas"] == "2.2.0"
-    assert found["python"] == "3.11"
-    assert found["outputs"] == "model report:file scores:parquet"
-    assert found["input:rows"] == INPUTS["rows"]
-    assert found["file:raw"] == INPUTS["raw"]
-    assert found["file-name:raw"] == "raw.csv"
-    assert found["code:1"] == canonical("model = fit(rows)")
-    assert all(isinstance(value, str) for value in found.values())
+    assert step_parts["parameter:trees"] == "100"
+    assert step_parts["package:pandas"] == "2.2.0"
+    assert step_parts["python"] == "3.11"
+    assert step_parts["outputs"] == "model report:file scores:parquet"
+    assert step_parts["input:rows"] == INPUTS["rows"]
+    assert step_parts["file:raw"] == INPUTS["raw"]
+    assert step_parts["file-name:raw"] == "raw.csv"
+    assert step_parts["code:1"] == canonical("model = fit(rows)")
+    assert all(isinstance(value, str) for value in step_parts.values())
 
 
-def moved(one: Step) -> Step:
-    """The same step in another notebook, further down, with other ids and under another name."""
+def moved(step: Step) -> Step:
+    """Return the same step in another notebook, further down, with other ids and under another name."""
     cells = tuple(
-        replace(cell, number=cell.number + 9, id="other", text="%%step x\n" + cell.text) for cell in one.cells
+        replace(cell, number=cell.number + 9, id="other", text="%%step x\n" + cell.text) for cell in step.cells
     )
-    pieces = tuple(replace(piece, cell=piece.cell + 9) for piece in one.shared)
-    return replace(one, name="fit", cells=cells, shared=pieces)
+    pieces = tuple(replace(piece, cell=piece.cell + 9) for piece in step.shared)
+    return replace(step, name="fit", cells=cells, shared=pieces)
 
 
 SAME = {
@@ -78,7 +80,7 @@ SAME = {
     "order of imports and functions": replace(STEP, shared=(CLEAN, PANDAS, SEED)),
     "order of inputs and outputs": replace(STEP, inputs=STEP.inputs[::-1], outputs=STEP.outputs[::-1]),
     "how it runs": replace(
-        STEP, retries=3, timeout=1.0, resources=Resources(cpus=2), on="dask", cache=False, always=True
+        STEP, retries=3, timeout=1.0, resources=ComputeResources(cpus=2), on="dask", cache=False, always=True
     ),
     "where an input comes from": replace(STEP, inputs=step("x", "rows=other.y raw=elsewhere/raw.csv").inputs),
     "optional": replace(STEP, inputs=step("x", "rows=load.rows raw=data/raw.csv", optional="raw").inputs),
@@ -103,47 +105,49 @@ DIFFERENT = {
 @pytest.mark.parametrize("other", SAME.values(), ids=SAME)
 def test_what_does_not_count(other: Step) -> None:
     assert other != STEP
-    assert made(other) == made(STEP)
+    assert parts_of(other) == parts_of(STEP)
 
 
 @pytest.mark.parametrize(("part", "other"), DIFFERENT.values(), ids=DIFFERENT)
 def test_what_counts(part: str, other: Step) -> None:
-    assert made(other).get(part) != made(STEP).get(part)
-    assert key(made(other)) != key(made(STEP))
+    assert parts_of(other).get(part) != parts_of(STEP).get(part)
+    assert key(parts_of(other)) != key(parts_of(STEP))
 
 
 @pytest.mark.parametrize("name", ["raw", "rows"])
 def test_an_input_counts_under_the_name_that_the_code_uses(name: str) -> None:
-    source = next(one for one in STEP.inputs if one.name == name)
+    source = next(declared for declared in STEP.inputs if declared.name == name)
     renamed = replace(STEP, inputs=(replace(source, name="other"),))
-    found = parts(renamed, values=VALUES, inputs={"other": INPUTS[name]}, environment=PYTHON)
-    assert INPUTS[name] in found.values()
-    assert key(found) != key(parts(replace(STEP, inputs=(source,)), values=VALUES, inputs=INPUTS, environment=PYTHON))
+    step_parts = parts(renamed, values=VALUES, inputs={"other": INPUTS[name]}, environment=PYTHON)
+    assert INPUTS[name] in step_parts.values()
+    assert key(step_parts) != key(
+        parts(replace(STEP, inputs=(source,)), values=VALUES, inputs=INPUTS, environment=PYTHON)
+    )
 
 
 def test_only_parameters_that_the_step_uses_count() -> None:
-    assert made(STEP, values={"trees": 100, "depth": 4}) == made(STEP)
-    assert made(STEP, values={"trees": 101, "depth": 3}) != made(STEP)
+    assert parts_of(STEP, values={"trees": 100, "depth": 4}) == parts_of(STEP)
+    assert parts_of(STEP, values={"trees": 101, "depth": 3}) != parts_of(STEP)
 
 
 def test_only_packages_that_the_step_imports_count() -> None:
-    other = Environment.fixed("3.11", {"pandas": "2.2.0", "sklearn": "99"})
-    newer = Environment.fixed("3.11", {"pandas": "2.3.0", "sklearn": "1.9.0"})
-    assert made(STEP, environment=other) == made(STEP)
-    assert made(STEP, environment=newer)["package:pandas"] == "2.3.0"
+    other = PythonEnvironment.fixed("3.11", {"pandas": "2.2.0", "sklearn": "99"})
+    newer = PythonEnvironment.fixed("3.11", {"pandas": "2.3.0", "sklearn": "1.9.0"})
+    assert parts_of(STEP, environment=other) == parts_of(STEP)
+    assert parts_of(STEP, environment=newer)["package:pandas"] == "2.3.0"
 
 
 def test_an_input_that_is_not_known_yet_is_left_out() -> None:
-    found = parts(STEP, values=VALUES, inputs={"raw": "missing"}, environment=PYTHON)
-    assert "input:rows" not in found
-    assert found["file:raw"] == "missing"
+    step_parts = parts(STEP, values=VALUES, inputs={"raw": "missing"}, environment=PYTHON)
+    assert "input:rows" not in step_parts
+    assert step_parts["file:raw"] == "missing"
 
 
 def test_a_name_bound_twice_has_two_parts() -> None:
-    one = replace(STEP, shared=(shared("limit", "limit = 1"), shared("limit", "limit = 2")))
-    found = made(one)
-    assert found["shared:limit"] == canonical("limit = 1")
-    assert found["shared:limit#2"] == canonical("limit = 2")
+    rebound = replace(STEP, shared=(shared("limit", "limit = 1"), shared("limit", "limit = 2")))
+    step_parts = parts_of(rebound)
+    assert step_parts["shared:limit"] == canonical("limit = 1")
+    assert step_parts["shared:limit#2"] == canonical("limit = 2")
 
 
 plain = st.recursive(
@@ -153,12 +157,12 @@ plain = st.recursive(
 
 
 @given(plain, plain)
-def test_values_are_one_word_only_when_they_are_one_value(one: Any, other: Any) -> None:
-    assert (in_words(one) == in_words(other)) == (repr(one) == repr(other))
+def test_values_are_one_word_only_when_they_are_one_value(left: Any, right: Any) -> None:
+    assert (value_repr(left) == value_repr(right)) == (repr(left) == repr(right))
 
 
 def test_a_long_value_stays_short_and_itself() -> None:
-    first, second = (in_words("x" * 1000 + end) for end in "ab")
+    first, second = (value_repr("x" * 1000 + end) for end in "ab")
     assert first != second
     assert len(first) < 120
 
@@ -167,7 +171,7 @@ parts_found = st.dictionaries(st.text(), st.text())
 
 
 @given(parts_found, parts_found)
-def test_keys_are_equal_only_when_all_parts_are(one: dict[str, str], other: dict[str, str]) -> None:
-    assert (key(one) == key(other)) == (one == other)
-    assert key(one) == key(dict(reversed(one.items()))) == key(json.loads(json.dumps(one)))
-    assert len(key(one)) == 64
+def test_keys_are_equal_only_when_all_parts_are(left: dict[str, str], right: dict[str, str]) -> None:
+    assert (key(left) == key(right)) == (left == right)
+    assert key(left) == key(dict(reversed(left.items()))) == key(json.loads(json.dumps(left)))
+    assert len(key(left)) == 64

@@ -1,6 +1,6 @@
-"""Drawings beside graphviz's: how many lines cross, when each is drawn straight from box to box.
+"""Compare the layout with graphviz: the number of crossings of straight lines from box to box.
 
-What graphviz came to is recorded here: ``dot`` 2.43, ``rankdir=LR``, boxes of the same size.
+The numbers of graphviz are recorded here: ``dot`` 2.43, ``rankdir=LR``, boxes of the same size.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 
-from jupyter_pipelines.reporting.layout import Link, Node, arrange
+from jupyter_pipelines.reporting.layout.layered_layout import LayoutEdge, LayoutNode, arrange
 
 Point = tuple[float, float]
 Edge = tuple[int, int]
@@ -18,22 +18,22 @@ GRAPHVIZ = {1: 373, 2: 325, 3: 363, 4: 302, 5: 305, 6: 339, 7: 294, 8: 329}
 
 
 def pipeline_shaped(count: int, edges: int, seed: int) -> list[Edge]:
-    """Return steps in columns: each takes what the one before it made, most others are near, some skip columns."""
+    """Return edges between steps in columns: most connect neighbouring columns, some skip columns."""
     chance = random.Random(seed)
     depth = max(4, int(count**0.5 * 1.1))
     layers = sorted(chance.randrange(depth) for _ in range(count))
     columns = {layer: [node for node in range(count) if layers[node] == layer] for layer in layers}
     order = sorted(columns)
-    found: set[Edge] = set()
+    generated: set[Edge] = set()
     for node in range(columns[order[0]][-1] + 1, count):
-        found.add((_above(node, 1, columns, order, layers, 0.0), node))
-    while len(found) < edges:
+        generated.add((_above(node, 1, columns, order, layers, 0.0), node))
+    while len(generated) < edges:
         node = chance.randrange(count)
         rank = order.index(layers[node])
         if rank:
             back = 1 if chance.random() < 0.8 else chance.randint(1, min(rank, 4))
-            found.add((_above(node, back, columns, order, layers, chance.gauss(0, 2)), node))
-    return sorted(found)
+            generated.add((_above(node, back, columns, order, layers, chance.gauss(0, 2)), node))
+    return sorted(generated)
 
 
 def _above(
@@ -52,7 +52,7 @@ def _above(
 def straight_crossings(places: Mapping[int, Point], edges: list[Edge]) -> int:
     """Return how many pairs of edges cross that have no end in common."""
     lines = sorted(edges, key=lambda edge: min(places[edge[0]][0], places[edge[1]][0]))
-    return sum(_crosses(places, one, other) for one, other in _near(places, lines))
+    return sum(_crosses(places, first, second) for first, second in _near(places, lines))
 
 
 def _near(places: Mapping[int, Point], lines: list[Edge]) -> Iterator[tuple[Edge, Edge]]:
@@ -65,8 +65,8 @@ def _near(places: Mapping[int, Point], lines: list[Edge]) -> Iterator[tuple[Edge
                 yield (a, b), (c, d)
 
 
-def _crosses(places: Mapping[int, Point], one: Edge, other: Edge) -> bool:
-    p, q, r, s = (places[node] for node in (*one, *other))
+def _crosses(places: Mapping[int, Point], first: Edge, second: Edge) -> bool:
+    p, q, r, s = (places[node] for node in (*first, *second))
     return _side(p, q, r) * _side(p, q, s) < 0 and _side(r, s, p) * _side(r, s, q) < 0
 
 
@@ -75,8 +75,8 @@ def _side(p: Point, q: Point, r: Point) -> float:
 
 
 def _drawn(count: int, edges: list[Edge]) -> int:
-    nodes = [Node(name=str(number), width=180, height=52) for number in range(count)]
-    layout = arrange(nodes, [Link(source=str(a), target=str(b), label="x") for a, b in edges])
+    nodes = [LayoutNode(name=str(number), width=180, height=52) for number in range(count)]
+    layout = arrange(nodes, [LayoutEdge(source=str(a), target=str(b), label="x") for a, b in edges])
     places = {int(box.name): (box.x + box.width / 2, box.y + box.height / 2) for box in layout.boxes}
     return straight_crossings(places, edges)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.book import Book
-from tests.server.places import Place, place
+from tests.e2e.notebook_project import NotebookProject
+from tests.server.jupyter_server import JupyterServer, running_server
 
 CELLS = (
     "import time",
@@ -19,37 +19,37 @@ CELLS = (
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
+def book(tmp_path_factory: pytest.TempPathFactory) -> NotebookProject:
     """A notebook that was run once."""
     folder = tmp_path_factory.mktemp("work")
     (folder / "pyproject.toml").write_text("")
-    book = Book(folder).write(*CELLS)
+    book = NotebookProject(folder).write(*CELLS)
     assert book.run().code == 0
     return book
 
 
 @pytest.fixture(scope="module")
-def served(book: Book, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A server in the folder of the notebook, and somebody who has logged in."""
-    with place(book.folder, tmp_path_factory.mktemp("private")) as one:
-        one.log_in()
-        yield one
+def served(book: NotebookProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """A server in the folder of the notebook, with a logged-in user."""
+    with running_server(book.folder, tmp_path_factory.mktemp("private")) as server:
+        server.log_in()
+        yield server
 
 
 @pytest.fixture(scope="module")
-def at(served: Place) -> str:
+def base(served: JupyterServer) -> str:
     """The beginning of the notebook's routes."""
-    return served.meet()
+    return served.register()
 
 
 @pytest.fixture(scope="module")
-def run(served: Place, at: str) -> str:
+def run(served: JupyterServer, base: str) -> str:
     """The id of the run."""
-    runs = served.ask("GET", f"{at}/runs").document["runs"]
+    runs = served.ask("GET", f"{base}/runs").document["runs"]
     return str(runs[0]["run"])
 
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
     """A notebook that is not below the server's root."""
-    return Book(tmp_path / "outside").write("%%step secret -o key\nkey = 'outside'").path
+    return NotebookProject(tmp_path / "outside").write("%%step secret -o key\nkey = 'outside'").path

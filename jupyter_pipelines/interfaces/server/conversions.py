@@ -14,14 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jupyter_pipelines.errors import ExecutorLost, Fault, StoreError
-from jupyter_pipelines.interfaces.converter import ORDER, OWNER, RESULT, SAID
-from jupyter_pipelines.interfaces.server import shapes
-from jupyter_pipelines.interfaces.server.asking import Request, Route
+from jupyter_pipelines.errors import Diagnostic, ExecutorLost, StoreError
+from jupyter_pipelines.interfaces.convert_process import ORDER, OWNER, PROGRESS_LOG, RESULT
+from jupyter_pipelines.interfaces.server import schemas
+from jupyter_pipelines.interfaces.server.routing import ApiRequest, ApiRoute
 from jupyter_pipelines.project import Project
 
 if TYPE_CHECKING:
-    from jupyter_pipelines.storing.store import Store
+    from jupyter_pipelines.storage.store import Store
 
 FOLDER = "served/conversions"
 DAYS = 7
@@ -32,10 +32,10 @@ NOTEBOOK_NAME = {"type": "string", "pattern": r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]
 """The name of a file, and no path: it is written beside the notebook."""
 
 
-def started(project: Project, request: Request) -> dict[str, Any]:
+def start_conversion(project: Project, request: ApiRequest) -> dict[str, Any]:
     """Begin to convert the saved notebook."""
     store = project.store_for(request.home(project))
-    _forget_old(store)
+    _remove_old(store)
     conversion = secrets.token_hex(16)
     body = request.body
     order = {
@@ -49,7 +49,7 @@ def started(project: Project, request: Request) -> dict[str, Any]:
     return {"conversion": conversion}
 
 
-def told(project: Project, request: Request) -> dict[str, Any]:
+def conversion_status(project: Project, request: ApiRequest) -> dict[str, Any]:
     """Return the state of a conversion, and its result."""
     name, home = request.names["conversion"], request.home(project)
     if _ID.fullmatch(name) is None or not project.has_store(home):
@@ -65,19 +65,19 @@ def told(project: Project, request: Request) -> dict[str, Any]:
     }
     if outcome["state"] == "failed" and not outcome["faults"]:
         # It may have ended between the two looks.
-        outcome = _read(store, name, RESULT) or outcome | {"faults": [_lost().to_dict()]}
-    return outcome | {"said": _said(store, name), "path": _written(request, outcome)}
+        outcome = _read(store, name, RESULT) or outcome | {"faults": [_process_lost().to_dict()]}
+    return outcome | {"said": _log_lines(store, name), "path": _written(request, outcome)}
 
 
-def _written(request: Request, outcome: Mapping[str, Any]) -> str | None:
+def _written(request: ApiRequest, outcome: Mapping[str, Any]) -> str | None:
     path = (outcome["result"] or {}).get("written")
     return request.known.name_of(Path(path)) if path else None
 
 
 def _start(folder: Path) -> None:
-    with (folder / SAID).open("ab") as log:
+    with (folder / PROGRESS_LOG).open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "jupyter_pipelines.interfaces.converter", str(folder)],
+            [sys.executable, "-P", "-m", "jupyter_pipelines.interfaces.convert_process", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -85,7 +85,7 @@ def _start(folder: Path) -> None:
             start_new_session=True,
         )
     if process.wait() != 0:
-        raise ExecutorLost(_lost())
+        raise ExecutorLost(_process_lost())
 
 
 def _read(store: Store, name: str, file: str) -> dict[str, Any]:
@@ -97,22 +97,22 @@ def _read(store: Store, name: str, file: str) -> dict[str, Any]:
 
 
 def _is_alive(store: Store, name: str) -> bool:
-    from jupyter_pipelines.storing.owners import Owner
+    from jupyter_pipelines.storage.files.process_identity import ProcessIdentity
 
     try:
-        return Owner.from_dict(_read(store, name, OWNER)).state() != "dead"
+        return ProcessIdentity.from_dict(_read(store, name, OWNER)).state() != "dead"
     except (KeyError, TypeError, ValueError):
         return False
 
 
-def _said(store: Store, name: str) -> list[str]:
+def _log_lines(store: Store, name: str) -> list[str]:
     try:
-        return store.door.read(f"{FOLDER}/{name}/{SAID}").decode("utf-8", "replace").splitlines()[-200:]
+        return store.door.read(f"{FOLDER}/{name}/{PROGRESS_LOG}").decode("utf-8", "replace").splitlines()[-200:]
     except OSError:
         return []
 
 
-def _forget_old(store: Store) -> None:
+def _remove_old(store: Store) -> None:
     oldest = time.time() - DAYS * 86_400
     for name in store.door.ls(FOLDER):
         with suppress(OSError):
@@ -123,12 +123,12 @@ def _forget_old(store: Store) -> None:
 def _no_conversion(name: str) -> StoreError:
     message = f"there is no conversion `{name[:64]}` of this notebook"
     return StoreError(
-        Fault(code="JP405", message=message, suggestion="start a conversion; results are kept for a week")
+        Diagnostic(code="JP405", message=message, suggestion="start a conversion; results are kept for a week")
     )
 
 
-def _lost() -> Fault:
-    return Fault(
+def _process_lost() -> Diagnostic:
+    return Diagnostic(
         code="JP308",
         message="the process that converted the notebook ended before it was done",
         suggestion="look at what it said, and start it again",
@@ -136,21 +136,21 @@ def _lost() -> Fault:
 
 
 ROUTES = (
-    Route(
+    ApiRoute(
         method="POST",
         path="notebooks/{id}/conversions",
-        work=started,
+        work=start_conversion,
         action="execute",
         summary="Make a pipeline of the saved notebook, and prove it; runs it in copies of its folder",
-        body=shapes.fields(target=shapes.nullable(NOTEBOOK_NAME), static=shapes.BOOL, dry_run=shapes.BOOL),
-        answer=shapes.has("conversion"),
+        body=schemas.fields(target=schemas.nullable(NOTEBOOK_NAME), static=schemas.BOOL, dry_run=schemas.BOOL),
+        answer=schemas.answer_with("conversion"),
         status=202,
     ),
-    Route(
+    ApiRoute(
         method="GET",
         path="notebooks/{id}/conversions/{conversion}",
-        work=told,
+        work=conversion_status,
         summary="How a conversion gets on: what was said, and in the end the result and a page side by side",
-        answer=shapes.has("state", "said", "result", "page", "path", "faults"),
+        answer=schemas.answer_with("state", "said", "result", "page", "path", "faults"),
     ),
 )

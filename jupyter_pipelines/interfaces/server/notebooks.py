@@ -5,43 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jupyter_pipelines.errors import Fault, PipelineError, PipelinesError
-from jupyter_pipelines.interfaces.server import shapes
-from jupyter_pipelines.interfaces.server.asking import Request, Route
-from jupyter_pipelines.interfaces.server.ledger import LEDGER, RUNNING
+from jupyter_pipelines.errors import Diagnostic, PipelineError, PipelinesError
+from jupyter_pipelines.interfaces.server import schemas
+from jupyter_pipelines.interfaces.server.routing import ApiRequest, ApiRoute
+from jupyter_pipelines.interfaces.server.run_list_cache import RUN_LIST_CACHE, RUNNING
 from jupyter_pipelines.project import Project
 
 if TYPE_CHECKING:
-    from jupyter_pipelines.notebook.document import Cell
-    from jupyter_pipelines.notebook.result import Reading
+    from jupyter_pipelines.notebook.source.document import NotebookCell
+    from jupyter_pipelines.notebook.source.reading import ReadResult
     from jupyter_pipelines.pipeline.graph import Pipeline
     from jupyter_pipelines.pipeline.step import Step
 
-GIVEN: Mapping[str, Any] = {
-    "cells": shapes.CELLS,
-    "parameters": shapes.VALUES,
-    "to": shapes.NAMES,
-    "from": shapes.NAMES,
-    "only": shapes.NAMES,
-    "force": {"anyOf": [shapes.BOOL, shapes.NAMES]},
+SELECTION_FIELDS: Mapping[str, Any] = {
+    "cells": schemas.CELLS,
+    "parameters": schemas.VALUES,
+    "to": schemas.NAMES,
+    "from": schemas.NAMES,
+    "only": schemas.NAMES,
+    "force": {"anyOf": [schemas.BOOL, schemas.NAMES]},
 }
 """Fields of the body by which part of a pipeline is asked for."""
 
 
-def met(_: Project, request: Request) -> dict[str, Any]:
+def register_notebook(_: Project, request: ApiRequest) -> dict[str, Any]:
     """Register a notebook, and return its id."""
     notebook = request.known.meet(request.body["path"])
     return {"id": notebook.id, "path": notebook.name, "name": notebook.path.name}
 
 
-def graph(project: Project, request: Request) -> dict[str, Any]:
+def graph(project: Project, request: ApiRequest) -> dict[str, Any]:
     """Return the graph, what a run would do, everything that is wrong, and what each cell is."""
     reading = reading_of(project, request)
     faults, drawn = list(reading.faults), dict[str, Any](graph=None, statuses=None)
     if reading.pipeline is not None:
-        drawn, more = _drawn(project, reading.pipeline, request.body.get("parameters") or {})
+        drawn, more = _graph_and_statuses(project, reading.pipeline, request.body.get("parameters") or {})
         faults += more
-    runs = LEDGER.of(project, request.home(project))
+    runs = RUN_LIST_CACHE.of(project, request.home(project))
     return {
         **drawn,
         "faults": [fault.to_dict() for fault in faults],
@@ -51,17 +51,17 @@ def graph(project: Project, request: Request) -> dict[str, Any]:
     }
 
 
-def plan(project: Project, request: Request) -> dict[str, Any]:
+def plan(project: Project, request: ApiRequest) -> dict[str, Any]:
     """Return what a run would do, and why."""
-    return project.plan(pipeline_of(project, request), **given(request.body)).to_dict()
+    return project.plan(pipeline_of(project, request), **plan_arguments(request.body)).to_dict()
 
 
-def reading_of(project: Project, request: Request) -> Reading:
+def reading_of(project: Project, request: ApiRequest) -> ReadResult:
     """Return what the notebook is read into."""
     return project.glance(request.document())
 
 
-def pipeline_of(project: Project, request: Request) -> Pipeline:
+def pipeline_of(project: Project, request: ApiRequest) -> Pipeline:
     """Return the pipeline that the notebook makes.
 
     Raises
@@ -75,7 +75,7 @@ def pipeline_of(project: Project, request: Request) -> Pipeline:
     return reading.pipeline
 
 
-def given(body: Mapping[str, Any]) -> dict[str, Any]:
+def plan_arguments(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a selection and values of parameters as a project takes them."""
     force = body.get("force", False)
     return {
@@ -87,12 +87,14 @@ def given(body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _drawn(project: Project, pipeline: Pipeline, texts: Mapping[str, str]) -> tuple[dict[str, Any], Sequence[Fault]]:
+def _graph_and_statuses(
+    project: Project, pipeline: Pipeline, texts: Mapping[str, str]
+) -> tuple[dict[str, Any], Sequence[Diagnostic]]:
     """Return graph and statuses; without a plan, because values are wrong, the graph and what is wrong."""
-    from jupyter_pipelines.planning.resolving import faults_of
-    from jupyter_pipelines.reporting import particulars
-    from jupyter_pipelines.reporting.graphing import critical_path, graph_document, status_document
-    from jupyter_pipelines.reporting.statuses import of_plan
+    from jupyter_pipelines.planning.parameter_values import faults_of
+    from jupyter_pipelines.reporting import step_details
+    from jupyter_pipelines.reporting.graph_json import critical_path, graph_document, status_document
+    from jupyter_pipelines.reporting.step_status import of_plan
 
     drawn = {"graph": graph_document(pipeline), "statuses": None}
     if not project.has_store(pipeline):
@@ -105,14 +107,14 @@ def _drawn(project: Project, pipeline: Pipeline, texts: Mapping[str, str]) -> tu
     statuses = of_plan(document)
     critical = critical_path(pipeline, statuses)
     return drawn | {
-        "statuses": status_document(statuses, more=particulars.of_plan(document), critical=critical)
+        "statuses": status_document(statuses, more=step_details.of_plan(document), critical=critical)
     }, planned.faults
 
 
 # Cells
 
 
-def _cells(reading: Reading) -> Iterator[tuple[Cell, dict[str, Any]]]:
+def _cells(reading: ReadResult) -> Iterator[tuple[NotebookCell, dict[str, Any]]]:
     steps = {cell.number: step for step in reading.pipeline or () for cell in step.cells}
     for cell in reading.document.cells:
         step = steps.get(cell.number)
@@ -120,9 +122,9 @@ def _cells(reading: Reading) -> Iterator[tuple[Cell, dict[str, Any]]]:
         yield cell, {"step": name, "kind": kind, "inferred": _interface(step) if step else None}
 
 
-def _kind(cell: Cell) -> tuple[str, str | None]:
-    from jupyter_pipelines.notebook.headers import split_cell
-    from jupyter_pipelines.notebook.pieces import pieces_of
+def _kind(cell: NotebookCell) -> tuple[str, str | None]:
+    from jupyter_pipelines.notebook.code.toplevel import pieces_of
+    from jupyter_pipelines.notebook.headers.split import split_cell
 
     if cell.kind != "code":
         return cell.kind, None
@@ -142,28 +144,28 @@ def _interface(step: Step) -> dict[str, Any]:
 
 
 ROUTES = (
-    Route(
+    ApiRoute(
         method="POST",
         path="notebooks",
-        work=met,
+        work=register_notebook,
         summary="Tell the server of a notebook, by its path below the server's root, and get its id",
-        body=shapes.fields(("path",), path=shapes.text(4_096)),
-        answer=shapes.has("id", "path", "name"),
+        body=schemas.fields(("path",), path=schemas.text(4_096)),
+        answer=schemas.answer_with("id", "path", "name"),
     ),
-    Route(
+    ApiRoute(
         method="POST",
         path="notebooks/{id}/graph",
         work=graph,
         summary="The graph, what a run would do, faults, and what each cell is; executes nothing",
-        body=shapes.fields(cells=shapes.CELLS, parameters=shapes.VALUES),
-        answer=shapes.has("graph", "statuses", "faults", "cells", "last", "active"),
+        body=schemas.fields(cells=schemas.CELLS, parameters=schemas.VALUES),
+        answer=schemas.answer_with("graph", "statuses", "faults", "cells", "last", "active"),
     ),
-    Route(
+    ApiRoute(
         method="POST",
         path="notebooks/{id}/plan",
         work=plan,
         summary="What a run would do, and why, for each step",
-        body=shapes.fields(**GIVEN),
-        answer=shapes.has("schema", "steps", "faults"),
+        body=schemas.fields(**SELECTION_FIELDS),
+        answer=schemas.answer_with("schema", "steps", "faults"),
     ),
 )

@@ -9,29 +9,29 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jupyter_pipelines.errors import Fault, StoreError
-from jupyter_pipelines.interfaces.server import shapes
-from jupyter_pipelines.interfaces.server.asking import Request, Route, run_called
-from jupyter_pipelines.interfaces.server.ledger import LEDGER, RUNNING
-from jupyter_pipelines.interfaces.server.notebooks import GIVEN, given, pipeline_of, reading_of
-from jupyter_pipelines.interfaces.server.once import Once
+from jupyter_pipelines.errors import Diagnostic, StoreError
+from jupyter_pipelines.interfaces.server import schemas
+from jupyter_pipelines.interfaces.server.idempotency import IdempotencyStore
+from jupyter_pipelines.interfaces.server.notebooks import SELECTION_FIELDS, pipeline_of, plan_arguments, reading_of
+from jupyter_pipelines.interfaces.server.routing import ApiRequest, ApiRoute, run_by_id
+from jupyter_pipelines.interfaces.server.run_list_cache import RUN_LIST_CACHE, RUNNING
 from jupyter_pipelines.project import Project
 
 if TYPE_CHECKING:
-    from jupyter_pipelines.storing.store import Store
+    from jupyter_pipelines.storage.store import Store
 
 LONGEST_LOG = 1_000_000
 MOST_RUNS = 1_000
 MOST_EVENTS = 5_000
-_ONCE = Once()
+_ONCE = IdempotencyStore()
 
 
-def listed(project: Project, request: Request) -> dict[str, Any]:
+def list_runs(project: Project, request: ApiRequest) -> dict[str, Any]:
     """Return earlier runs, newest first."""
-    return {"runs": LEDGER.of(project, request.home(project))[: request.query.get("limit", 50)]}
+    return {"runs": RUN_LIST_CACHE.of(project, request.home(project))[: request.query.get("limit", 50)]}
 
 
-def started(project: Project, request: Request) -> dict[str, Any]:
+def start_run(project: Project, request: ApiRequest) -> dict[str, Any]:
     """Start a run that outlives the server; the same ``Idempotency-Key`` gets the same run."""
     if not request.key:
         return {"run": _detached(project, request, None)}
@@ -40,18 +40,18 @@ def started(project: Project, request: Request) -> dict[str, Any]:
     return {"run": _ONCE.run(project.store_for(home), request.key, asked, partial(_detached, project, request))}
 
 
-def _detached(project: Project, request: Request, run: str | None) -> str:
+def _detached(project: Project, request: ApiRequest, run: str | None) -> str:
     run_options = {
         name: request.body[name] for name in ("jobs", "on", "keep_going") if request.body.get(name) is not None
     }
-    return project.detach(request.document(), **given(request.body), **run_options, run=run)
+    return project.detach(request.document(), **plan_arguments(request.body), **run_options, run=run)
 
 
-def document(project: Project, request: Request) -> dict[str, Any]:
+def document(project: Project, request: ApiRequest) -> dict[str, Any]:
     """Return the document of a run, with what a picture of it needs."""
-    from jupyter_pipelines.reporting import particulars
-    from jupyter_pipelines.reporting.graphing import graph_document, status_document
-    from jupyter_pipelines.reporting.statuses import of_run
+    from jupyter_pipelines.reporting import step_details
+    from jupyter_pipelines.reporting.graph_json import graph_document, status_document
+    from jupyter_pipelines.reporting.step_status import of_run
     from jupyter_pipelines.reporting.summary import headline
 
     run = request.run(project)
@@ -61,13 +61,13 @@ def document(project: Project, request: Request) -> dict[str, Any]:
     about = {"run": run["run"], "running": run["state"] == RUNNING, "headline": headline(run)}
     return {
         **run,
-        "statuses": status_document(of_run(run), **about, more=particulars.of_run(run)),
+        "statuses": status_document(of_run(run), **about, more=step_details.of_run(run)),
         "timeline": timeline(events),
         "graph": graph_document(pipeline) if same and pipeline is not None else None,
     }
 
 
-def events(project: Project, request: Request) -> dict[str, Any]:
+def events(project: Project, request: ApiRequest) -> dict[str, Any]:
     """Return the events of a run behind the first ``after``."""
     run = request.run(project)
     after = request.query.get("after", 0)
@@ -77,7 +77,7 @@ def events(project: Project, request: Request) -> dict[str, Any]:
     return {"events": part, "next": after + len(part), "ended": ended}
 
 
-def log(project: Project, request: Request) -> dict[str, Any]:
+def log(project: Project, request: ApiRequest) -> dict[str, Any]:
     """Return part of what a step printed; positions are bytes."""
     run = request.run(project)
     step = _step(run, request.names["step"])
@@ -85,47 +85,47 @@ def log(project: Project, request: Request) -> dict[str, Any]:
     log_path = step.get("log") or _log_of(store.runs.events(run["run"]), step["name"])
     ended = step["state"] not in _UNDER_WAY
     try:
-        path = kept(store, log_path)
+        path = run_file(store, log_path)
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
             return _part(file, request.query) | {"ended": ended}
     except OSError:
         return {"text": "", "offset": 0, "next": 0, "size": 0, "ended": ended}
 
 
-def notebook(project: Project, request: Request) -> dict[str, Any]:
+def notebook(project: Project, request: ApiRequest) -> dict[str, Any]:
     """Return the executed notebook of a step, and its path if JupyterLab can open it."""
-    from jupyter_pipelines.notebook.document import load_json
+    from jupyter_pipelines.notebook.source.document import load_json
 
     step = _step(request.run(project), request.names["step"])
     store = project.store_for(request.home(project))
     try:
-        path = kept(store, step.get("notebook"))
+        path = run_file(store, step.get("notebook"))
         content = load_json(path.read_text("utf-8"), path)
     except OSError as error:
         raise _not_kept(f"an executed notebook of step `{step['name']}`") from error
     return {"path": request.known.name_of(path), "notebook": content}
 
 
-def cancelled(project: Project, request: Request) -> dict[str, Any]:
+def cancel_run(project: Project, request: ApiRequest) -> dict[str, Any]:
     """Ask a run, or one step of it, to stop; asking again changes nothing."""
     run = request.run(project)
     step, now = request.body.get("step"), request.body.get("now", False)
     return {"state": project.cancel(request.home(project), run["run"], step=step, now=now)}
 
 
-def differences(project: Project, request: Request) -> dict[str, Any]:
+def compare_runs(project: Project, request: ApiRequest) -> dict[str, Any]:
     """Compare two runs."""
     home = request.home(project)
-    names = [run_called(project, home, request.names[which])["run"] for which in ("first", "second")]
+    names = [run_by_id(project, home, request.names[which])["run"] for which in ("first", "second")]
     difference = project.diff(home, *names)
     return {"text": str(difference), "difference": difference.to_dict()}
 
 
-def preview(project: Project, request: Request) -> dict[str, Any]:
+def preview(project: Project, request: ApiRequest) -> dict[str, Any]:
     """Return what an output is and how it begins; nothing is unpickled here."""
     run = request.query.get("run")
     if run is not None:
-        run_called(project, request.home(project), run)
+        run_by_id(project, request.home(project), run)
     return project.preview(pipeline_of(project, request), f"{request.names['step']}.{request.names['name']}", run=run)
 
 
@@ -134,7 +134,7 @@ def preview(project: Project, request: Request) -> dict[str, Any]:
 _UNDER_WAY = frozenset({"pending", "deciding", "ready", "waiting", "running", "retrying"})
 
 
-def kept(store: Store, path: object) -> Path:
+def run_file(store: Store, path: object) -> Path:
     """Return where a file is that a run left; the store may have been moved since.
 
     Raises
@@ -142,7 +142,7 @@ def kept(store: Store, path: object) -> Path:
     StoreError
         It does not lie in the folder of a run (JP405).
     """
-    from jupyter_pipelines.storing.runs import is_run
+    from jupyter_pipelines.storage.records.runs import is_run
 
     named = Path(path if isinstance(path, str) else "")
     if not is_run(named.parent.name) or named.name in ("", ".", ".."):
@@ -180,7 +180,7 @@ def _step(run: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     step: Mapping[str, Any] | None = next((step_run for step_run in run["steps"] if step_run["name"] == name), None)
     if step is None:
         message = f"the run `{run['run']}` has no step `{name}`"
-        raise StoreError(Fault(code="JP405", message=message, suggestion="ask for the run, which names its steps"))
+        raise StoreError(Diagnostic(code="JP405", message=message, suggestion="ask for the run, which names its steps"))
     return step
 
 
@@ -205,87 +205,89 @@ def _part(file: Any, query: Mapping[str, Any]) -> dict[str, Any]:
 
 def _not_kept(what: str) -> StoreError:
     return StoreError(
-        Fault(code="JP405", message=f"the run did not keep {what}", suggestion="run the step again, with `--force`")
+        Diagnostic(
+            code="JP405", message=f"the run did not keep {what}", suggestion="run the step again, with `--force`"
+        )
     )
 
 
 _RUN = "notebooks/{id}/runs/{run}"
 ROUTES = (
-    Route(
+    ApiRoute(
         method="GET",
         path="notebooks/{id}/runs",
-        work=listed,
+        work=list_runs,
         summary="Earlier runs, newest first, no matter where they were started",
-        query=shapes.fields(limit={"type": "integer", "minimum": 1, "maximum": MOST_RUNS}),
-        answer=shapes.has("runs"),
+        query=schemas.fields(limit={"type": "integer", "minimum": 1, "maximum": MOST_RUNS}),
+        answer=schemas.answer_with("runs"),
     ),
-    Route(
+    ApiRoute(
         method="POST",
         path="notebooks/{id}/runs",
-        work=started,
+        work=start_run,
         action="execute",
         summary="Start a run that outlives the server",
-        body=shapes.fields(
-            **GIVEN,
-            jobs=shapes.nullable({"type": "integer", "minimum": 1, "maximum": 10_000}),
-            on=shapes.nullable(shapes.NAME),
-            keep_going=shapes.BOOL,
+        body=schemas.fields(
+            **SELECTION_FIELDS,
+            jobs=schemas.nullable({"type": "integer", "minimum": 1, "maximum": 10_000}),
+            on=schemas.nullable(schemas.NAME),
+            keep_going=schemas.BOOL,
         ),
-        answer=shapes.has("run"),
+        answer=schemas.answer_with("run"),
         status=202,
     ),
-    Route(
+    ApiRoute(
         method="GET",
         path=_RUN,
         work=document,
         summary="The document of a run, with statuses, time line and graph",
-        answer=shapes.has("run", "state", "steps", "statuses", "timeline", "graph"),
+        answer=schemas.answer_with("run", "state", "steps", "statuses", "timeline", "graph"),
     ),
-    Route(
+    ApiRoute(
         method="GET",
         path=f"{_RUN}/events",
         work=events,
         summary="Events of a run, behind the first `after`",
-        query=shapes.fields(after=shapes.COUNT),
-        answer=shapes.has("events", "next", "ended"),
+        query=schemas.fields(after=schemas.COUNT),
+        answer=schemas.answer_with("events", "next", "ended"),
     ),
-    Route(
+    ApiRoute(
         method="GET",
         path=f"{_RUN}/steps/{{step}}/log",
         work=log,
         summary="What a step printed: its end, or from a position on",
-        query=shapes.fields(offset=shapes.COUNT, tail=shapes.COUNT),
-        answer=shapes.has("text", "offset", "next", "size", "ended"),
+        query=schemas.fields(offset=schemas.COUNT, tail=schemas.COUNT),
+        answer=schemas.answer_with("text", "offset", "next", "size", "ended"),
     ),
-    Route(
+    ApiRoute(
         method="GET",
         path=f"{_RUN}/steps/{{step}}/notebook",
         work=notebook,
         summary="The executed notebook of a step",
-        answer=shapes.has("path", "notebook"),
+        answer=schemas.answer_with("path", "notebook"),
     ),
-    Route(
+    ApiRoute(
         method="POST",
         path=f"{_RUN}/cancel",
-        work=cancelled,
+        work=cancel_run,
         action="execute",
         summary="Ask a run, or one step of it, to stop",
-        body=shapes.fields(step=shapes.nullable(shapes.NAME), now=shapes.BOOL),
-        answer=shapes.has("state"),
+        body=schemas.fields(step=schemas.nullable(schemas.NAME), now=schemas.BOOL),
+        answer=schemas.answer_with("state"),
     ),
-    Route(
+    ApiRoute(
         method="GET",
         path="notebooks/{id}/runs/{first}/diff/{second}",
-        work=differences,
+        work=compare_runs,
         summary="Two runs compared",
-        answer=shapes.has("text", "difference"),
+        answer=schemas.answer_with("text", "difference"),
     ),
-    Route(
+    ApiRoute(
         method="GET",
         path="notebooks/{id}/outputs/{step}/{name}",
         work=preview,
         summary="What an output is, and how it begins",
-        query=shapes.fields(run=shapes.NAME),
-        answer=shapes.has("name", "type", "format", "bytes", "digest"),
+        query=schemas.fields(run=schemas.NAME),
+        answer=schemas.answer_with("name", "type", "format", "bytes", "digest"),
     ),
 )

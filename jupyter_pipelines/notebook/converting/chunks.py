@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from jupyter_pipelines.notebook.analysing import analyse_bodies
-from jupyter_pipelines.notebook.code import Code, parse_code
-from jupyter_pipelines.notebook.layout import PYTHON_MAGICS
-from jupyter_pipelines.notebook.names import Names
-from jupyter_pipelines.notebook.pieces import kind_of
+from jupyter_pipelines.notebook.code.analyze import analyse_bodies
+from jupyter_pipelines.notebook.code.cell_code import CellCode, parse_code
+from jupyter_pipelines.notebook.code.name_usage import NameUsage
+from jupyter_pipelines.notebook.code.toplevel import kind_of
+from jupyter_pipelines.notebook.headers.cell_layout import PYTHON_MAGICS
 
 ChunkKind = Literal["import", "star", "function", "class", "constant", "block", "magic", "computed"]
 DEFINING: frozenset[ChunkKind] = frozenset({"import", "star", "function", "class", "constant", "block"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Chunk:
+class CodeChunk:
     """Some whole lines of a cell: one statement, or several that share a line, and the comments above.
 
     Parameters
@@ -27,7 +27,7 @@ class Chunk:
         The lines as their author wrote them.
     kind : str
         What it is; ``magic`` for a line of IPython's own, ``computed`` for what does something.
-    names : Names
+    names : NameUsage
         What it does to names.
     body : tuple of ast.stmt
         Its statements.
@@ -35,45 +35,45 @@ class Chunk:
 
     text: str
     kind: ChunkKind
-    names: Names
+    names: NameUsage
     body: tuple[ast.stmt, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Cut:
+class ChunkedCell:
     """A cell, split into chunks.
 
     Parameters
     ----------
-    code : Code
+    code : CellCode
         What Python sees of it.
-    chunks : tuple of Chunk
+    chunks : tuple of CodeChunk
         In order; together they are the cell.
     whole : bool
         It cannot be taken apart: another language, a cell magic on top, a syntax error.
     """
 
-    code: Code
-    chunks: tuple[Chunk, ...]
+    code: CellCode
+    chunks: tuple[CodeChunk, ...]
     whole: bool = False
 
 
-def cut(text: str) -> Cut:
+def split_into_chunks(text: str) -> ChunkedCell:
     """Split a cell into chunks."""
     code = parse_code(text)
     first = next((line.strip() for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")), "")
     if code.tree is None or code.indent or (first.startswith("%%") and _is_magic(first)):
         body = tuple(code.tree.body) if code.tree else ()
-        chunk = Chunk(text=text, kind="computed", names=analyse_bodies([list(body)]), body=body)
-        return Cut(code=code, chunks=(chunk,), whole=True)
-    return Cut(code=code, chunks=tuple(_chunks(text, code.tree)))
+        chunk = CodeChunk(text=text, kind="computed", names=analyse_bodies([list(body)]), body=body)
+        return ChunkedCell(code=code, chunks=(chunk,), whole=True)
+    return ChunkedCell(code=code, chunks=tuple(_chunks(text, code.tree)))
 
 
 def _is_magic(line: str) -> bool:
     return line[2:].split(" ", maxsplit=1)[0] in PYTHON_MAGICS or line[2:3].isalpha()
 
 
-def _chunks(text: str, tree: ast.Module) -> Iterator[Chunk]:
+def _chunks(text: str, tree: ast.Module) -> Iterator[CodeChunk]:
     lines = text.split("\n")
     start = 0
     for statements, last in _runs(tree.body):
@@ -82,7 +82,7 @@ def _chunks(text: str, tree: ast.Module) -> Iterator[Chunk]:
         start = end
     trailing = "\n".join(lines[start:])
     if trailing.strip():
-        yield Chunk(text=trailing, kind="computed", names=Names(), body=())
+        yield CodeChunk(text=trailing, kind="computed", names=NameUsage(), body=())
 
 
 def _runs(body: list[ast.stmt]) -> Iterator[tuple[list[ast.stmt], int]]:
@@ -99,8 +99,8 @@ def _runs(body: list[ast.stmt]) -> Iterator[tuple[list[ast.stmt], int]]:
         yield run, last
 
 
-def _chunk(text: str, body: tuple[ast.stmt, ...]) -> Chunk:
-    return Chunk(text=text, kind=_kind(text, body), names=analyse_bodies([list(body)]), body=body)
+def _chunk(text: str, body: tuple[ast.stmt, ...]) -> CodeChunk:
+    return CodeChunk(text=text, kind=_kind(text, body), names=analyse_bodies([list(body)]), body=body)
 
 
 def _kind(text: str, body: tuple[ast.stmt, ...]) -> ChunkKind:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jupyter_pipelines.notebook.rendering import NAMESPACE
+from jupyter_pipelines.notebook.render import NAMESPACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class ConvertOptions:
     """Options that the user gave.
 
     Parameters
@@ -27,7 +27,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lessons:
+class RepairHints:
     """What running earlier conversions of the same notebook has shown.
 
     Parameters
@@ -52,7 +52,7 @@ class Lessons:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class ConvertedStep:
     """A step of the converted notebook.
 
     Parameters
@@ -78,14 +78,14 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conversion:
+class ConvertedNotebook:
     """A converted notebook.
 
     Parameters
     ----------
     notebook : dict
         As nbformat 4.5 has it. Every code cell says in ``metadata.jupyter_pipelines.origin`` which cell it was.
-    steps : tuple of Made
+    steps : tuple of ConvertedStep
         Its steps.
     parameters : tuple of (str, object, int)
         Name, value and original cell of what became a parameter.
@@ -100,7 +100,7 @@ class Conversion:
     """
 
     notebook: dict[str, Any]
-    steps: tuple[Made, ...]
+    steps: tuple[ConvertedStep, ...]
     parameters: tuple[tuple[str, object, int], ...] = ()
     shared: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     settings: tuple[int, ...] = ()
@@ -113,7 +113,7 @@ class Conversion:
         taken = {name for step in self.steps for name in step.inputs}
         return len({name for name in taken if not name.endswith("_random_state")})
 
-    def step_of(self, cell: int) -> Made | None:
+    def step_of(self, cell: int) -> ConvertedStep | None:
         """Return the step that an original cell is part of."""
         return next((step for step in self.steps if cell in step.cells), None)
 

@@ -1,4 +1,4 @@
-"""Kills the first process that comes to a named point: ``JP_TEST_KILL_AT=MODULE:NAME:before|after``.
+"""Kill the first process that comes to a named point: ``JP_TEST_KILL_AT=MODULE:NAME:before|after``.
 
 ``JP_TEST_SIGNAL`` is the number of another signal than SIGKILL.
 
@@ -19,8 +19,8 @@ from typing import Any
 MODULE, NAME, WHEN = os.environ.get("JP_TEST_KILL_AT", "::").split(":")
 
 
-class Finder(importlib.abc.MetaPathFinder):
-    """Puts a trap into the module when it is imported."""
+class TrapFinder(importlib.abc.MetaPathFinder):
+    """Put a trap into the module when it is imported."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != MODULE:
@@ -46,9 +46,9 @@ def set_trap(module: ModuleType) -> None:
     def trapped(*args: Any, **options: Any) -> Any:
         if WHEN == "before":
             die()
-        found = real(*args, **options)
+        result = real(*args, **options)
         die()
-        return found
+        return result
 
     setattr(owner, name, trapped)
 
@@ -57,9 +57,9 @@ def die() -> None:
     try:
         os.close(os.open(os.environ["JP_TEST_KILLED"], os.O_CREAT | os.O_EXCL))
     except FileExistsError:
-        return  # somebody has died already
+        return  # another process has died already
     os.kill(os.getpid(), int(os.environ.get("JP_TEST_SIGNAL", signal.SIGKILL)))
 
 
 if MODULE:
-    sys.meta_path.insert(0, Finder())
+    sys.meta_path.insert(0, TrapFinder())

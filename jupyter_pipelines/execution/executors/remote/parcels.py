@@ -1,0 +1,179 @@
+"""Parcels: a ticket packed with all that it needs from this machine, and the outcome that comes back.
+
+A worker elsewhere sees nothing of this machine but the store. So the files that a step takes, and the project's own
+modules that it reaches, travel with the ticket and get the places in the project that they have here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Diagnostic, StepFailed
+from jupyter_pipelines.execution.ticket import InputSpec, SourceFile, StepOutcome, StepTicket
+from jupyter_pipelines.storage.blobs.blobs import IncomingFile
+from jupyter_pipelines.storage.files.os_errors import writing
+from jupyter_pipelines.storage.store import Store
+
+OUTSIDE = "outside"
+"""Where, beside the project, files are laid out that are not in it."""
+Parcel = dict[str, Any]
+
+
+def pack(ticket: StepTicket, store: Store) -> Parcel:
+    """Return a ticket with all that it needs, as plain JSON; files are in the store when this returns.
+
+    Parameters
+    ----------
+    ticket : StepTicket
+        What to run elsewhere.
+    store : Store
+        The store of the ticket, opened.
+
+    Raises
+    ------
+    StepFailed
+        An input file is gone (JP310).
+    StoreError
+        The store cannot be written.
+    """
+    return _ParcelBuilder(ticket, store).parcel()
+
+
+class _ParcelBuilder:
+    def __init__(self, ticket: StepTicket, store: Store) -> None:
+        self._ticket = ticket
+        self._store = store
+        self._cwd = Path(os.path.abspath(ticket.cwd))  # noqa: PTH100 - links stay what they are
+        self._root = Path(os.path.abspath(ticket.root)) if ticket.root else self._cwd  # noqa: PTH100
+        self._files: dict[str, str] = {}
+        self._folders: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
+        self._ways: dict[str, None] = {}
+
+    def parcel(self) -> Parcel:
+        inputs = {name: self._input(name, given) for name, given in self._ticket.inputs.items()}
+        for source in self._ticket.sources:
+            self._source(source)
+        ticket = replace(self._ticket, inputs=inputs, sources=(), root="")
+        return {
+            "ticket": ticket.to_dict(),
+            "cwd": self._within(self._cwd) or ".",
+            "files": self._files,
+            "folders": self._folders,
+            "texts": self._texts,
+            "ways": list(self._ways),
+        }
+
+    def _input(self, name: str, given: InputSpec) -> InputSpec:
+        if given["kind"] != "file":
+            return given
+        path = Path(os.path.normpath(self._cwd / given["path"]))
+        within = self._within(path)
+        place = within or f"../{OUTSIDE}/{name}/{path.name}"
+        try:
+            self._put(path, place)
+        except OSError as error:
+            raise StepFailed(_missing_file_fault(name, path, self._ticket.step, error)) from error
+        # The path that the step is given stays as it is, as long as it leads to the same place there.
+        return given if within and not Path(given["path"]).is_absolute() else {**given, "path": f"{{project}}/{place}"}
+
+    def _put(self, path: Path, place: str) -> None:
+        if path.is_dir():
+            self._folders[place] = self._store.blobs.put_folder(path).digest
+        else:
+            (stored,) = self._store.blobs.put_files([IncomingFile(path=path, move=False)])
+            self._files[place] = stored.digest
+
+    def _source(self, source: SourceFile) -> None:
+        path = Path(os.path.normpath(self._cwd / source["path"]))
+        within = self._within(path)
+        if within is None:
+            return  # of another project that is installed here: its version is compared, or it is read where it is
+        if "text" in source:
+            self._texts[within] = source["text"]
+            self._module(path, source.get("name", path.stem))
+            return
+        try:
+            if path.is_file() or path.is_dir():
+                self._put(path, within)
+        except OSError as error:
+            raise StepFailed(_missing_file_fault("", path, self._ticket.step, error)) from error
+
+    def _module(self, path: Path, name: str) -> None:
+        """Note where a module is imported from, and take along the packages that it is in."""
+        depth = name.count(".") + (1 if path.name == "__init__.py" else 0)
+        for folder in path.parents[: depth or 0]:
+            package = folder / "__init__.py"
+            within = self._within(package)
+            if within and within not in self._texts and package.is_file():
+                self._texts[within] = package.read_text(encoding="utf-8")
+        way = self._within(path.parents[min(depth, len(path.parents) - 1)])
+        if way is not None and way != self._within(self._cwd):
+            self._ways[way or "."] = None
+
+    def _within(self, path: Path) -> str | None:
+        """Return where a path is in the project; None when it is not."""
+        try:
+            relative = path.relative_to(self._root).as_posix()
+        except ValueError:
+            return None
+        return "" if relative == "." else relative
+
+
+def unpack(brought: Mapping[str, Any], ticket: StepTicket, store: Store) -> StepOutcome:
+    """Return the outcome that came back, after its notebook and its log were written to their usual places.
+
+    Parameters
+    ----------
+    brought : Mapping
+        What the worker returned.
+    ticket : StepTicket
+        What was to be run.
+    store : Store
+        The store of the ticket, opened.
+
+    Raises
+    ------
+    StoreError
+        They are not in the store, or cannot be written.
+    """
+    outcome = StepOutcome.from_dict(brought["outcome"])
+    paths: dict[str, str | None] = {"notebook": None, "log": None}
+    for what, target in _targets(ticket):
+        digest = brought.get(what)
+        if digest:
+            with writing(store.root, f"the {what} of step `{ticket.step}`"):
+                _place(store, digest, Path(target))
+            paths[what] = target
+    return replace(outcome, notebook=paths["notebook"], log=paths["log"])
+
+
+def _targets(ticket: StepTicket) -> Iterator[tuple[str, str]]:
+    yield "notebook", ticket.publish["notebook"]
+    yield "log", ticket.publish["log"]
+
+
+def _place(store: Store, digest: str, target: Path) -> None:
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with store.blobs.open(digest) as source, temporary.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _missing_file_fault(name: str, path: Path, step: str, error: OSError) -> Diagnostic:
+    what = f"the input `{name}`" if name else "a file"
+    return Diagnostic(
+        code="JP310",
+        message=f"{what} of step `{step}` cannot be taken along: {path}: {error.strerror or error}",
+        suggestion="put the file back, and run again",
+        step=step,
+    )

@@ -1,0 +1,306 @@
+"""Steps on the nodes of a Ray cluster: one that exists, or one of this machine's own.
+
+Ray sees each step as a task with the cores, GPUs and memory it asks for, and chooses its GPUs; it tries nothing again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jupyter_pipelines.errors import PipelinesError
+from jupyter_pipelines.execution.executors.local import cores
+from jupyter_pipelines.execution.executors.remote import capabilities
+from jupyter_pipelines.execution.executors.remote.parcels import Parcel
+from jupyter_pipelines.execution.executors.remote.placement import WorkerSlot
+from jupyter_pipelines.execution.executors.remote.remote_executor import PATIENCE, RemoteExecutor
+from jupyter_pipelines.execution.ticket import StepTicket
+from jupyter_pipelines.pipeline.step import ComputeResources
+
+logger = logging.getLogger(__name__)
+_START = 60.0
+"""Seconds for the first process of a node to start and answer."""
+_ANSWER = 10.0
+_SELECTORS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+_PACE = 0.05
+
+
+class RayExecutor(RemoteExecutor):
+    """Runs tickets on the nodes of a Ray cluster.
+
+    Parameters
+    ----------
+    jobs : int
+        How many tickets at once, at most; a cluster runs as many as its nodes have cores.
+    where : str
+        Address of the cluster, or ``auto`` for this machine's; empty for a cluster that ends with this executor.
+    """
+
+    ENGINE = "Ray"
+    EXTRA = "ray"
+    HINT = "write the address that `ray start --head` shows, for instance `--on ray:10.0.0.5:6379`"
+
+    def __init__(self, jobs: int, where: str = "") -> None:
+        super().__init__(jobs, where)
+        self._threads = min(max(1, jobs), cores())
+        self._ours = False
+        self._board: Any = None
+        self._ended: queue.Queue[tuple[str, Any]] = queue.Queue()
+        self._quiet = contextlib.ExitStack()
+
+    def _join(self) -> None:
+        import ray
+
+        if ray.is_initialized():
+            self._same_cluster()
+        else:
+            self._ours = True
+            # A cluster of our own sends no statistics, unless the user wants it.
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            with _own_signals():
+                ray.init(**_settings(self._where, max(cores(), self._threads)))
+        self._quiet.enter_context(_own_output())
+        # Nowhere else: a node that dies would take what all others have to say with it.
+        here = self._at(ray.get_runtime_context().get_node_id())
+        self._board = ray.remote(num_cpus=0, max_restarts=0)(RunMailbox).options(**here).remote()
+        threading.Thread(target=self._listen, name="jupyter-pipelines-ray", daemon=True).start()
+
+    def _same_cluster(self) -> None:
+        """Check that this process is connected to the requested cluster."""
+        import ray
+
+        address = ray.get_runtime_context().gcs_address
+        if self._where not in ("", "auto", address) and not set(_resolved_addresses(self._where)) & set(
+            _resolved_addresses(address)
+        ):
+            raise ValueError(f"this process is connected to another cluster already, {address}")
+
+    def _listen(self) -> None:
+        """Read the messages of nodes, again and again; announce the end of a parcel after all its messages."""
+        import ray
+
+        while not self._over.wait(_PACE):
+            ended = [self._ended.get_nowait() for _ in range(self._ended.qsize())]
+            with contextlib.suppress(Exception):  # whether the cluster is gone is found out elsewhere
+                for message in ray.get(self._board.take.remote(), timeout=PATIENCE):
+                    self._news.put(("told", message))
+            for ticket, future in ended:
+                super()._announce(ticket, future)
+
+    def _announce(self, ticket: str, future: Any) -> None:
+        self._ended.put((ticket, future))
+
+    def _look(self) -> list[WorkerSlot]:
+        import ray
+
+        # Without its head Ray would not answer for a minute, and end this process then.
+        socket.create_connection(_head_address(), timeout=PATIENCE).close()
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]
+        return [slot_of(node) for node in nodes if node["Alive"]]
+
+    def _ask(self, asked: Mapping[str, Any], workers: Sequence[str]) -> Mapping[str, Any]:
+        import ray
+
+        answers = {name: self._on(name, num_cpus=0)(capabilities.describe, asked) for name in workers}
+        replies: dict[str, Any] = {}
+        for name, answer in answers.items():
+            try:
+                replies[name] = ray.get(answer, timeout=_START)
+            except Exception as error:  # noqa: BLE001 - whatever a node can fail with is its answer
+                replies[name] = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return replies
+
+    def _on(self, name: str, **demand: Any) -> Any:
+        """Return what starts a function as a task on a node, once."""
+        import ray
+
+        def start(function: Any, *arguments: Any) -> Any:
+            # Ray would end a process after each task with a GPU: its warm kernels stay for the next one.
+            task = ray.remote(max_calls=0)(function)
+            there = self._at(node_of(name))
+            return task.options(max_retries=0, **there, **demand).remote(*arguments)
+
+        return start
+
+    @staticmethod
+    def _at(node: str) -> dict[str, Any]:
+        """Return what makes Ray start something on a node, and on no other."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
+
+    def _send(self, ticket: StepTicket, parcel: Parcel, worker: str) -> Any:
+        demand = self._places.demand(ticket.step)
+        amounts = {"num_cpus": 1 if demand.cpus is None else demand.cpus, "num_gpus": demand.gpus or 0}
+        if demand.memory:
+            amounts["memory"] = demand.memory
+        return self._on(worker, **amounts)(perform, parcel, self._board).future()
+
+    def _stop(self, ticket: str, worker: str, *, hard: bool, wait: bool) -> None:  # noqa: ARG002 - the board is one
+        import ray
+
+        wish = self._board.request_stop.remote(ticket, hard)
+        if wait:
+            ray.get(wish, timeout=PATIENCE)
+
+    def _release(self, future: Any) -> None:
+        """Do nothing: Ray forgets a future without references."""
+
+    def _is_over(self) -> bool:
+        import ray
+
+        return not ray.is_initialized()
+
+    def _leave(self) -> None:
+        import ray
+
+        with contextlib.suppress(Exception):
+            ray.kill(self._board)
+        self._quiet.close()
+        if self._ours:
+            with contextlib.suppress(Exception):
+                ray.shutdown()
+
+
+def _head_address() -> tuple[str, int]:
+    """Return where the head of the cluster is that this process is connected to."""
+    import ray
+
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _resolved_addresses(address: str) -> list[Any]:
+    """Return all addresses that a name stands for, with the port; none if the name cannot be resolved."""
+    host, _, port = address.rpartition(":")
+    try:
+        return [sockaddr[:2] for *_, sockaddr in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)]
+    except OSError:
+        return []
+
+
+def _settings(where: str, threads: int) -> dict[str, Any]:
+    quiet = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.CRITICAL}
+    if where:
+        return {"address": where, **quiet}
+    return {"address": "local", "num_cpus": threads, "include_dashboard": False, **quiet}
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep Ray from taking the signal that ends a run cleanly."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _own_output() -> Iterator[None]:
+    """Keep error output of nodes off this process's output, where Ray prints it regardless of its settings."""
+    from ray._private import worker
+
+    name = "print_to_stdstream"
+    before = getattr(worker, name, None)
+    setattr(worker, name, _log_output)
+    try:
+        yield
+    finally:
+        setattr(worker, name, before)
+
+
+def _log_output(data: Mapping[str, Any], **_: Any) -> None:
+    logger.info("Ray says: %s", " ".join(map(str, data.get("lines", ()))))
+
+
+class RunMailbox:
+    """Messages of nodes that the run has not read yet, and requests of the run to end parcels."""
+
+    def __init__(self) -> None:
+        self._told: list[dict[str, Any]] = []
+        self._wishes: dict[str, bool] = {}
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Leave a message for the run."""
+        self._told.append(message)
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the messages since the last call."""
+        messages, self._told = self._told, []
+        return messages
+
+    def request_stop(self, ticket: str, hard: bool) -> None:
+        """Request the end of a parcel."""
+        self._wishes[ticket] = hard
+
+    def requested_stop(self, ticket: str) -> bool | None:
+        """Return the request to end a parcel: True at once, False cleanly, None for no request."""
+        return self._wishes.get(ticket)
+
+
+def perform(parcel: Mapping[str, Any], board: Any) -> dict[str, Any]:
+    """Run a parcel; the task of a Ray node."""
+    import ray
+
+    from jupyter_pipelines.execution.executors.remote import agent
+
+    ticket, here = parcel["ticket"], agent.ParcelAgent.here(1)
+    heard: set[bool] = set()
+
+    def wanted() -> bool:
+        try:
+            wish = ray.get(board.requested_stop.remote(ticket["id"]), timeout=_ANSWER)
+        except ray.exceptions.GetTimeoutError:
+            return True  # a busy machine; Ray itself ends the tasks of a run that is gone
+        except ray.exceptions.RayError:
+            return False
+        if wish is not None and wish not in heard:
+            heard.add(wish)
+            here.cancel(ticket["id"], hard=wish)
+        return True
+
+    meant = {**parcel, "ticket": {**ticket, "late": {**ticket.get("late", {}), **_visible_gpus()}}}
+    try:
+        return here.run(meant, board.tell.remote, wanted)
+    except PipelinesError as error:
+        return agent.failed_outcome(ticket, error)
+    finally:
+        wanted()  # earlier messages have arrived when the board answers
+
+
+def _visible_gpus() -> dict[str, str]:
+    """Return the environment variables that limit a step to the GPUs that Ray chose for this task."""
+    import ray
+
+    # Ray says nothing to a task without any, which would see them all; and the processes that kernels are forked from
+    # may be older than this task.
+    if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
+        return dict.fromkeys(_SELECTORS, "")
+    return {name: os.environ[name] for name in _SELECTORS if name in os.environ}
+
+
+def slot_of(node: Mapping[str, Any]) -> WorkerSlot:
+    """Return a node, as Ray describes it."""
+    has = node["Resources"]
+    cpus = int(has.get("CPU", 0))
+    return WorkerSlot(
+        name=f"{node['NodeManagerAddress']}/{node['NodeID']}",
+        slots=cpus,
+        offer=ComputeResources(cpus=cpus, gpus=int(has.get("GPU", 0)), memory=int(has.get("memory", 0))),
+    )
+
+
+def node_of(name: str) -> str:
+    """Return what Ray calls the node of a place."""
+    return name.rpartition("/")[2]

@@ -1,0 +1,418 @@
+"""Base of all executors on clusters: which worker gets which ticket, and what becomes of it.
+
+An engine carries parcels and messages, and nothing else: which worker gets which step is decided here, a parcel is
+handed over once, and what a lost worker was doing is a failed attempt like any other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from jupyter_pipelines.errors import Diagnostic, ExecutorLost, PipelinesError, PluginError
+from jupyter_pipelines.execution.executors import PoolCapacity, StepRequirements, unmet_requirements
+from jupyter_pipelines.execution.executors.remote import capabilities
+from jupyter_pipelines.execution.executors.remote.parcels import Parcel, pack, unpack
+from jupyter_pipelines.execution.executors.remote.placement import PlacementQueue, WorkerSlot, at_least
+from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket, TicketProgress
+from jupyter_pipelines.execution.worker.worker import lost_outcome
+from jupyter_pipelines.pipeline.step import ComputeResources
+from jupyter_pipelines.storage.opening import open_store
+from jupyter_pipelines.storage.store import Store
+
+logger = logging.getLogger(__name__)
+MANY = 100_000
+"""Tickets taken at once: they wait in a queue of our own, which knows the workers."""
+LOOK = 0.5
+"""Seconds between two looks at which workers there are."""
+PATIENCE = 10.0
+"""Seconds without an answer of the scheduler after which it counts as gone."""
+GRACE = 30.0
+"""Seconds for which steps wait for a worker with what none has any more: a lost worker is often started again."""
+Message = tuple[str, Any]
+
+
+class RemoteExecutor(ABC):
+    """Runs tickets on the workers of an engine.
+
+    Parameters
+    ----------
+    jobs : int
+        How many tickets at once, at most; a cluster runs as many as its workers have slots.
+    where : str
+        Where the cluster is; empty for one on this machine, which ends with this executor.
+    """
+
+    ENGINE: ClassVar[str]
+    """Name of the engine in messages."""
+    EXTRA: ClassVar[str]
+    """What has to be installed for it."""
+    HINT: ClassVar[str]
+    """What to do when the cluster does not answer."""
+
+    def __init__(self, jobs: int, where: str = "") -> None:
+        self.jobs = max(1, jobs)
+        self.pools = {"": PoolCapacity(MANY, ComputeResources())}
+        self._where = where
+        self._places = PlacementQueue(max(1, jobs))
+        self._news: queue.Queue[Message] = queue.Queue()
+        self._tickets: dict[str, StepTicket] = {}
+        self._futures: dict[str, Any] = {}
+        self._stores: dict[str, Store] = {}
+        self._fit: dict[str, str] | None = None
+        self._needs: Sequence[StepRequirements] = ()
+        self._met: set[str] = set()
+        self._alone: float | None = None
+        self._joined = False
+        self._gone = ""
+        self._over = threading.Event()
+
+    # What an engine does
+
+    @abstractmethod
+    def _join(self) -> None:
+        """Reach the cluster, or start one; raise an ImportError without the package, and what `_failures` names."""
+
+    @abstractmethod
+    def _look(self) -> list[WorkerSlot]:
+        """Return the workers there are."""
+
+    @abstractmethod
+    def _ask(self, asked: Mapping[str, Any], workers: Sequence[str]) -> Mapping[str, Any]:
+        """Return what each of the workers answers to :func:`asking.describe`, or why it does not."""
+
+    @abstractmethod
+    def _send(self, ticket: StepTicket, parcel: Parcel, worker: str) -> Any:
+        """Have a parcel run by a worker, once; return its future."""
+
+    @abstractmethod
+    def _stop(self, ticket: str, worker: str, *, hard: bool, wait: bool) -> None:
+        """Have a worker end a parcel."""
+
+    @abstractmethod
+    def _release(self, future: Any) -> None:
+        """Let the engine forget a parcel that is over."""
+
+    @abstractmethod
+    def _leave(self) -> None:
+        """Let go of the cluster, and end it if it is our own."""
+
+    @abstractmethod
+    def _is_over(self) -> bool:
+        """Tell whether the connection is closed for good."""
+
+    # What there is
+
+    @staticmethod
+    def usual_jobs() -> int:
+        """Return how many tickets run at once by default: as many as the workers have slots."""
+        return MANY
+
+    def capacity(self) -> ComputeResources:
+        """Return nothing: whatever there is, the queue of this executor knows."""
+        return ComputeResources()
+
+    def survey(self, needs: Sequence[StepRequirements]) -> Sequence[Diagnostic]:
+        """Return what stands in the way of steps, and which workers cannot take part.
+
+        Raises
+        ------
+        PluginError
+            The package is missing, or the cluster does not answer (JP607).
+        """
+        if not needs:
+            return ()
+        self._connect()
+        self._places.expect({need.step: need.demand for need in needs})
+        workers = self._workers()
+        if not workers:
+            raise PluginError(self._unreachable("it has no workers", "start some"))
+        self._needs = needs
+        mismatches, self._fit = self._meet(list(workers))
+        self.jobs = min(self.jobs, sum(place.slots for place in workers.values()))
+        doubts = [capabilities.mismatch_warning(name, reasons) for name, reasons in mismatches.items() if reasons]
+        if not self._fit:
+            return [replace(doubt, severity="error") for doubt in doubts]
+        offers = [place for place in self._workers().values() if place.name in self._fit]
+        self._places.renew(offers)
+        taking = [replace(need, demand=at_least(need.demand)) for need in needs]
+        refused = [fault for need in taking for fault in unmet_requirements(need, [place.offer for place in offers])]
+        notes = tuple(f"worker {place}" for place in offers[:8])
+        return [*(replace(fault, notes=notes) for fault in refused), *doubts]
+
+    def _workers(self) -> dict[str, WorkerSlot]:
+        return {place.name: place for place in self._look() if self._fit is None or place.name in self._fit}
+
+    def _meet(self, workers: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+        """Ask workers what they have; return how each differs, and what tells the processes of those that do not."""
+        answers = self._ask(capabilities.questions(self._needs), workers)
+        mismatches = {name: capabilities.differences(self._needs, answers.get(name)) for name in workers}
+        self._met |= set(workers)
+        return mismatches, {name: answers[name]["process"] for name in workers if not mismatches[name]}
+
+    def _refresh_workers(self) -> dict[str, WorkerSlot]:
+        """Return the workers there are; those that have come since are asked what they have."""
+        places = {place.name: place for place in self._look()}
+        new = [name for name in places if name not in self._met]
+        if self._fit is not None and new:
+            mismatches, fit = self._meet(new)
+            self._fit = {**self._fit, **fit}
+            for name in mismatches.keys() - fit.keys():
+                logger.info("the worker %s gets no steps: it has %s", name, mismatches[name][0])
+        return places
+
+    # Tickets
+
+    def submit(self, ticket: StepTicket) -> None:
+        """Take a ticket and return at once.
+
+        Raises
+        ------
+        ExecutorLost
+            The scheduler is gone (JP308).
+        """
+        self._connect()
+        if self._gone:
+            raise ExecutorLost(self._lost_scheduler())
+        self._tickets[ticket.id] = ticket
+        self._places.add(ticket)
+        self._hand_out()
+
+    def poll(self, timeout: float) -> Sequence[TicketProgress | StepOutcome]:
+        """Return everything there is to say, after at most `timeout` seconds of waiting for the first of it."""
+        end = time.monotonic() + timeout
+        messages: list[TicketProgress | StepOutcome] = []
+        while not messages:
+            try:
+                messages += self._heard(*self._news.get(timeout=max(0.0, end - time.monotonic())))
+            except queue.Empty:
+                return messages
+        while not self._news.empty():
+            messages += self._heard(*self._news.get_nowait())
+        return messages
+
+    def cancel(self, ticket_id: str, *, hard: bool = False) -> None:
+        """Ask for the end of a ticket, at once if `hard`; unknown ones are ignored."""
+        if self._places.withdraw(ticket_id) is not None:
+            self._news.put(("outcome", StepOutcome(ticket=ticket_id, state="cancelled")))
+            return
+        future = self._futures.get(ticket_id)
+        if future is not None:
+            with contextlib.suppress(Exception):
+                self._stop(ticket_id, future[1], hard=hard, wait=False)
+
+    def close(self) -> None:
+        """End everything that this executor has started; a cluster that was there before stays."""
+        self._over.set()
+        if self._joined:
+            if not self._gone:
+                self._stop_all()
+            self._leave()
+        for store in self._stores.values():
+            store.close()
+        self._stores.clear()
+
+    def _stop_all(self) -> None:
+        """Have the workers end what they still run, and wait for it."""
+        for ticket, (_, worker) in self._futures.items():
+            with contextlib.suppress(Exception):
+                self._stop(ticket, worker, hard=True, wait=True)
+        end = time.monotonic() + PATIENCE
+        for future, _ in self._futures.values():
+            with contextlib.suppress(Exception):
+                future.result(timeout=max(0.0, end - time.monotonic()))
+
+    # Between here and there
+
+    def _connect(self) -> None:
+        if self._joined or self._over.is_set():
+            return
+        try:
+            self._join()
+        except ImportError as error:
+            raise PluginError(self._no_package(error)) from error
+        except (OSError, ValueError, TimeoutError, RuntimeError) as error:
+            raise PluginError(self._unreachable(str(error) or type(error).__name__)) from error
+        self._joined = True
+        threading.Thread(target=self._watch, name="jupyter-pipelines-elsewhere", daemon=True).start()
+
+    def _watch(self) -> None:
+        """Look which workers there are, now and then: report lost workers, and a lost scheduler."""
+        answered = time.monotonic()
+        while not self._over.wait(LOOK):
+            try:
+                self._news.put(("workers", self._refresh_workers()))
+                answered = time.monotonic()
+            except Exception as error:  # noqa: BLE001 - whatever a connection can fail with
+                logger.info("the %s scheduler does not answer: %s", self.ENGINE, error)
+                if time.monotonic() - answered > PATIENCE or self._is_over():
+                    self._news.put(("gone", str(error) or type(error).__name__))
+                    return
+
+    def _answers(self) -> bool:
+        """Tell whether the scheduler is still there."""
+        try:
+            self._workers()
+        except Exception as error:  # noqa: BLE001 - whatever a connection can fail with
+            logger.info("the %s scheduler does not answer: %s", self.ENGINE, error)
+            return False
+        return True
+
+    def _hand_out(self) -> None:
+        while (chosen := self._places.next()) is not None:
+            ticket, worker = chosen
+            try:
+                future = self._sent(ticket, pack(ticket, self._store(ticket.store)), worker)
+            except PipelinesError as error:
+                self._news.put(("outcome", StepOutcome(ticket=ticket.id, state="failed", fault=error.faults[0])))
+                continue
+            self._futures[ticket.id] = (future, worker)
+            future.add_done_callback(lambda done, ticket=ticket.id: self._announce(ticket, done))
+
+    def _sent(self, ticket: StepTicket, parcel: Parcel, worker: str) -> Any:
+        """Return the future of a parcel; what the engine does not take has failed at once."""
+        try:
+            return self._send(ticket, parcel, worker)
+        except Exception as error:  # noqa: BLE001 - whatever an engine can refuse it with
+            failed: Future[Any] = Future()
+            failed.set_exception(error)
+            return failed
+
+    def _announce(self, ticket: str, future: Any) -> None:
+        """Say that a parcel is over."""
+        self._news.put(("done", (ticket, future)))
+
+    def _known(self) -> dict[str, str]:
+        """Return the workers that may get tickets, with what tells their processes from any other."""
+        if self._fit is None:
+            _, self._fit = self._meet([place.name for place in self._look()])
+        return self._fit
+
+    def _store(self, url: str) -> Store:
+        if url not in self._stores:
+            self._stores[url] = open_store(url, create=False)
+        return self._stores[url]
+
+    def _heard(self, kind: str, what: Any) -> list[TicketProgress | StepOutcome]:
+        """Return the progress and outcomes in a message."""
+        messages = list(getattr(self, f"_on_{kind}")(what))
+        for message in messages:
+            if isinstance(message, StepOutcome):
+                self._forget(message.ticket)
+        if kind != "told" and not self._gone:
+            self._hand_out()
+        return messages
+
+    def _on_told(self, what: Mapping[str, Any]) -> Sequence[TicketProgress]:
+        if "progress" in what:
+            progress = TicketProgress.from_dict(what["progress"])
+            return [progress] if progress.ticket in self._tickets else []
+        ticket = self._tickets.get(what["ticket"])
+        if ticket is not None:
+            path = Path(ticket.publish["log"])
+            with contextlib.suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("ab") as file:
+                    file.write(what["log"].encode("utf-8", "surrogateescape"))
+        return []
+
+    def _on_outcome(self, outcome: StepOutcome) -> Sequence[StepOutcome]:
+        return [outcome] if outcome.ticket in self._tickets else []
+
+    def _on_done(self, what: tuple[str, Any]) -> Sequence[StepOutcome]:
+        name, future = what
+        ticket = self._tickets.get(name)
+        if ticket is None:
+            return []
+        try:
+            return [unpack(future.result(timeout=PATIENCE), ticket, self._store(ticket.store))]
+        except PipelinesError as error:
+            return [StepOutcome(ticket=name, state="failed", fault=error.faults[0])]
+        except Exception as error:  # noqa: BLE001 - the engine lost it, or refused it
+            if not self._answers():
+                return self._on_gone(str(error) or type(error).__name__)
+            worker = self._futures[name][1]
+            self._places.exclude_worker(worker)
+            return [
+                lost_outcome(ticket, f"the {self.ENGINE} worker {worker} fails", (f"{type(error).__name__}: {error}",))
+            ]
+
+    def _on_workers(self, places: Mapping[str, WorkerSlot]) -> Sequence[StepOutcome]:
+        # The look may be older than the survey of which workers can take part.
+        fit = [place for name, place in places.items() if self._fit is None or name in self._fit]
+        gone = [name for name in self._places.renew(fit) if name in self._tickets and name in self._futures]
+        outcomes = [
+            lost_outcome(self._tickets[name], f"the {self.ENGINE} worker {self._futures[name][1]} is gone")
+            for name in gone
+        ]
+        return [*outcomes, *map(self._left_alone, self._withdraw_unsatisfiable())]
+
+    def _withdraw_unsatisfiable(self) -> Sequence[StepTicket]:
+        """Withdraw the tickets that have waited too long for resources that no worker has any more."""
+        if not self._places.unsatisfiable_demands():
+            self._alone = None
+            return ()
+        now = time.monotonic()
+        self._alone = self._alone or now
+        return self._places.withdraw_unsatisfiable() if now - self._alone >= GRACE else ()
+
+    def _left_alone(self, ticket: StepTicket) -> StepOutcome:
+        """Return the outcome of a ticket whose last suitable worker has gone."""
+        fault = Diagnostic(
+            code="JP308",
+            message=f"no worker is left in the {self.ENGINE} cluster that has what step `{ticket.step}` asks for",
+            suggestion="start some, and run again: what is done already is reused",
+            step=ticket.step,
+        )
+        return StepOutcome(ticket=ticket.id, state="died", fault=fault)
+
+    def _on_gone(self, why: str) -> Sequence[StepOutcome]:
+        self._gone = why
+        self._places.withdraw_all()
+        fault = self._lost_scheduler()
+        return [
+            StepOutcome(ticket=ticket.id, state="died", fault=replace(fault, step=ticket.step))
+            for ticket in self._tickets.values()
+        ]
+
+    def _forget(self, ticket: str) -> None:
+        self._tickets.pop(ticket, None)
+        self._places.leave(ticket)
+        future = self._futures.pop(ticket, None)
+        if future is not None and not self._gone:
+            self._release(future[0])
+
+    def _lost_scheduler(self) -> Diagnostic:
+        return Diagnostic(
+            code="JP308",
+            message=f"the {self.ENGINE} scheduler {self._where or 'of this run'} is gone",
+            suggestion="start it, and run again: what is done already is reused",
+            notes=(self._gone,),
+        )
+
+    def _no_package(self, error: ImportError) -> Diagnostic:
+        name = self.ENGINE.lower()
+        return Diagnostic(
+            code="JP607",
+            message=f"`--on {name}` needs the package `{self.EXTRA}`, which is not installed",
+            suggestion=f"install it: pip install 'jupyter-pipelines[{name}]'",
+            notes=(str(error),),
+        )
+
+    def _unreachable(self, why: str, way: str = "") -> Diagnostic:
+        first = os.linesep.join(why.splitlines()[:1])
+        return Diagnostic(
+            code="JP607",
+            message=f"the {self.ENGINE} cluster `{self._where or 'local'}` cannot be used: {first}",
+            suggestion=way or self.HINT,
+        )

@@ -1,0 +1,1 @@
+"""What runs inside a step's kernel; it imports only the standard library."""

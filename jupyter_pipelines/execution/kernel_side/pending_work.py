@@ -1,0 +1,160 @@
+"""Detect pending work in a kernel (threads, open files, exit handlers): without any, the kernel can be killed at once.
+
+A kernel that holds nothing which could still change the world is not asked to end: it is ended, while the next step
+runs. In doubt something counts as unfinished. Runs inside the kernel, so it imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+_MOST = 20_000
+_DEEPEST = 50
+_SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType)
+"""What other code holds as well: it stays when the namespace goes."""
+
+_OF_THE_SHELL = frozenset({"In", "Out", "_ih", "_oh", "_dh", "get_ipython", "exit", "quit", "open", "__builtins__"})
+_READING = os.O_RDONLY
+_HARMLESS = ("anon_inode:", "/memfd:", "/dev/null", "/dev/urandom")
+
+
+@dataclass(frozen=True, slots=True)
+class KernelBaseline:
+    """The pending work that a kernel has before the first cell runs."""
+
+    files: frozenset[str]
+    threads: frozenset[int]
+    callbacks: int
+    finalizers: frozenset[Any]
+    logs: int
+
+    @classmethod
+    def now(cls) -> KernelBaseline:
+        """Return the pending work at this moment."""
+        return cls(
+            files=frozenset(_files()),
+            threads=frozenset(thread.ident or 0 for thread in threading.enumerate()),
+            callbacks=_callbacks(),
+            finalizers=_finalizers(),
+            logs=len(getattr(sys.modules.get("logging"), "_handlerList", ())),
+        )
+
+    def pending_work(self, namespace: Mapping[str, Any]) -> list[str]:
+        """Return what has come since and may still have something to do, in words; empty when there is nothing.
+
+        Parameters
+        ----------
+        namespace : Mapping
+            The names of the user's code.
+        """
+        now = KernelBaseline.now()
+        leftovers = {
+            "open files": now.files - self.files,
+            "threads": now.threads - self.threads,
+            "callbacks at exit": now.callbacks > self.callbacks or bool(now.finalizers - self.finalizers),
+            "logs": now.logs > self.logs,
+            "processes": _children(),
+            "objects that end by themselves": _holds_finalizers(namespace),
+        }
+        return [what for what, present in leftovers.items() if present]
+
+
+_KNOWN: list[KernelBaseline] = []
+
+
+def record_baseline() -> None:
+    """Record the present state as the baseline of this kernel."""
+    _KNOWN[:] = [KernelBaseline.now()]
+
+
+def pending_work(namespace: Mapping[str, Any]) -> list[str]:
+    """Return what the cells have left unfinished; see :meth:`KernelBaseline.unfinished`."""
+    return _KNOWN[0].pending_work(namespace) if _KNOWN else ["no baseline was recorded"]
+
+
+def _files() -> Iterator[str]:
+    """Yield what is open for writing, or may be."""
+    try:
+        numbers = os.listdir("/proc/self/fd")  # noqa: PTH208 - once for every step
+    except OSError:
+        yield f"unknown {os.urandom(8).hex()}"  # what cannot be seen may be there
+        return
+    for number in numbers:
+        try:
+            target = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115
+            harmless = target.startswith(_HARMLESS) or _is_read_only(number, target)
+        except OSError:
+            continue
+        if not harmless:
+            yield f"{number} {target}"
+
+
+def _is_read_only(number: str, target: str) -> bool:
+    """Tell whether a file of a file system is open for reading alone."""
+    if not target.startswith("/"):
+        return False
+    with open(f"/proc/self/fdinfo/{number}", encoding="ascii") as file:  # noqa: PTH123
+        flags = next(line for line in file if line.startswith("flags:"))
+    return int(flags.split()[1], 8) & os.O_ACCMODE == _READING
+
+
+def _children() -> bool:
+    try:
+        with open("/proc/thread-self/children", encoding="ascii") as file:  # noqa: PTH123
+            mine = file.read().split()
+        return bool(mine) or any(_of_thread(name) for name in os.listdir("/proc/self/task"))  # noqa: PTH208
+    except OSError:
+        return True
+
+
+def _of_thread(name: str) -> bool:
+    try:
+        with open(f"/proc/self/task/{name}/children", encoding="ascii") as file:  # noqa: PTH123
+            return bool(file.read().split())
+    except OSError:
+        return False
+
+
+def _callbacks() -> int:
+    """Return how many functions run at the exit; those of :mod:`threading` are not counted by :mod:`atexit`."""
+    counted = getattr(atexit, "_ncallbacks", None)
+    registered: Iterable[Any] = getattr(threading, "_threading_atexits", ())
+    return (counted() if counted else sys.maxsize) + len(list(registered))
+
+
+def _finalizers() -> frozenset[Any]:
+    registry: Mapping[Any, Any] = getattr(weakref.finalize, "_registry", {})
+    return frozenset(registry)
+
+
+def _holds_finalizers(namespace: Mapping[str, Any]) -> bool:
+    """Tell whether something that can be reached from the namespace says what to do when it goes.
+
+    What cannot be looked through in a moment may hold anything.
+    """
+    seen: set[int] = set()
+    level = [value for name, value in namespace.items() if name not in _OF_THE_SHELL]
+    for _ in range(_DEEPEST):
+        level = [value for value in level if id(value) not in seen and not isinstance(value, _SHARED)]
+        if not level:
+            return False
+        seen.update(map(id, level))
+        if len(seen) > _MOST or any(map(_has_finalizer, level)):
+            return True
+        level = [referent for referent in gc.get_referents(*level) if gc.is_tracked(referent)]
+    return True
+
+
+def _has_finalizer(value: Any) -> bool:
+    """Tell whether a value's class says what to do when it goes; generators may stand in a ``with``."""
+    kind = type(value)
+    return hasattr(kind, "__del__") or hasattr(kind, "close")

@@ -1,0 +1,376 @@
+"""The API that a step's notebook calls: load the inputs of the step, and save its outputs.
+
+Runs in the kernel of every step, and in whatever kernel a step's notebook is opened by hand. Importing it costs next to
+nothing; what reads and writes values is imported when there is a value.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Diagnostic, PipelinesError, StepFailed, closest_name
+from jupyter_pipelines.execution.kernel_side import pending_work
+
+ATTEMPT = "JUPYTER_PIPELINES_ATTEMPT"
+"""Environment variable: the private folder of the attempt, when a worker runs the step."""
+
+DOCUMENT = "attempt.json"
+MANIFEST = "outputs.json"
+"""Files in that folder: which ticket it belongs to, and what the step leaves."""
+
+_ALONE = (type(None), bool, int, float, complex, str, bytes, type, type(len), type(lambda: None))
+
+
+def open_step(path: str) -> StepIO:
+    """Return what connects a step's notebook with its inputs and outputs.
+
+    Run by hand or by plain papermill, the notebook gets the same inputs, works in the folder of the notebook it was
+    made from, and its outputs go to a folder beside the ticket, never to the store.
+
+    Parameters
+    ----------
+    path : str
+        The file of the ticket.
+
+    Raises
+    ------
+    StepFailed
+        The ticket is gone (JP310).
+    """
+    try:
+        ticket = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise StepFailed(_no_ticket(path, error)) from None
+    attempt = _attempt_of(path)
+    if attempt is None:
+        _enter_folder(ticket["cwd"])
+    _hide_from_lists()
+    return StepIO(ticket, attempt or _by_hand(path))
+
+
+def _hide_from_lists() -> None:
+    """Keep ``%who`` and ``%whos`` from naming this module, which the user has not imported."""
+    module = sys.modules.get("IPython.core.getipython")
+    shell = module.get_ipython() if module else None
+    if shell is not None:
+        shell.user_ns_hidden["inside"] = sys.modules[__name__]
+
+
+def _attempt_of(path: str) -> Path | None:
+    """Return the folder of the attempt whose ticket this is; None when no worker runs it."""
+    folder = os.environ.get(ATTEMPT)
+    if not folder:
+        return None
+    try:
+        document = json.loads(Path(folder, DOCUMENT).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return Path(folder) if document.get("ticket") == path else None
+
+
+def _by_hand(path: str) -> Path:
+    folder = Path(path).with_suffix(".by-hand")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _enter_folder(cwd: str) -> None:
+    os.chdir(cwd)
+    if cwd not in sys.path:
+        sys.path.insert(0, cwd)
+
+
+class StepIO:
+    """The inputs and outputs of a step, in its kernel.
+
+    Parameters
+    ----------
+    ticket : Mapping
+        The document of the ticket.
+    folder : Path
+        Where outputs go.
+    """
+
+    def __init__(self, ticket: Mapping[str, Any], folder: Path) -> None:
+        from jupyter_pipelines.execution.kernel_side.mutation_guard import MutationGuard
+
+        self._ticket = ticket
+        self._folder = folder
+        self._guard = MutationGuard()
+
+    def __repr__(self) -> str:
+        return f"<step {self._ticket['step']} of run {self._ticket['run']}>"
+
+    def secret(self, reference: str) -> str:
+        """Return the secret that `reference` leads to, and hide it in all that this kernel shows.
+
+        Parameters
+        ----------
+        reference : str
+            ``env:NAME`` or ``file:PATH``.
+
+        Raises
+        ------
+        StepFailed
+            It is not there (JP510).
+        """
+        from jupyter_pipelines.execution.kernel_side.redaction import redact_secret
+        from jupyter_pipelines.pipeline.secrets import SecretNotFound, reveal
+
+        try:
+            secret = reveal(reference, self._ticket["cwd"])
+        except SecretNotFound as error:
+            raise StepFailed(
+                Diagnostic(
+                    code="JP510",
+                    message=f"a secret of step `{self._step}` cannot be had where it runs: {error.why}",
+                    suggestion=error.instead,
+                    step=self._step,
+                )
+            ) from None
+        redact_secret(secret)
+        return secret
+
+    def inputs(self, *names: str) -> tuple[Any, ...]:
+        """Return the inputs called `names`: values, or paths for files.
+
+        Raises
+        ------
+        StepFailed
+            One cannot be loaded (JP310).
+        """
+        return tuple(self.input(name) for name in names)
+
+    def input(self, name: str) -> Any:
+        """Return one input; None for an optional one that is missing.
+
+        Raises
+        ------
+        StepFailed
+            It cannot be loaded (JP310).
+        """
+        spec = self._ticket["inputs"].get(name)
+        if spec is None:
+            raise StepFailed(self._no_input(name))
+        if spec["kind"] == "missing":
+            return None
+        if spec["kind"] == "file":
+            return Path(self._ticket["cwd"], spec["path"])
+        try:
+            return self._load(name, spec)
+        except Exception as error:
+            raise StepFailed(self._unloadable(name, error)) from error
+
+    def path(self, name: str) -> Path:
+        """Return where the output `name` is to be written: a file, or a folder that is there already."""
+        path = self._folder / "outputs" / name / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self._wanted(name)["kind"] == "folder":
+            path.mkdir(exist_ok=True)
+        return path
+
+    def outputs(self, *names: str) -> None:
+        """Save the outputs called `names` from the namespace of the caller, and check that every declared one is there.
+
+        Raises
+        ------
+        StepFailed
+            One is missing (JP204), or an input was changed that is not an output (JP307).
+        NotStorable
+            A value cannot be stored (JP205).
+        """
+        self._save(dict.fromkeys((*names, *self._ticket["outputs"])), sys._getframe(1).f_globals)  # noqa: SLF001 - documented so
+
+    def _save(self, names: Mapping[str, None], namespace: Mapping[str, Any]) -> None:
+        faults = [*self._missing(names, namespace), *self._changed()]
+        errors = [fault for fault in faults if fault.severity == "error"]
+        if errors:
+            raise StepFailed(*errors)
+        warnings = [*faults, *self._twins(names, namespace)]
+        saved = {name: self._save_one(name, namespace, warnings) for name in names}
+        status = {
+            "warnings": [asdict(warning) for warning in warnings],
+            "unfinished": pending_work.pending_work(namespace),
+        }
+        self._write_manifest({"outputs": saved, **status})
+
+    def _save_one(self, name: str, namespace: Mapping[str, Any], warnings: list[Diagnostic]) -> dict[str, Any]:
+        spec = self._wanted(name)
+        if spec["kind"] != "value":
+            return {"kind": spec["kind"], "path": str(self._written(name))}
+        from jupyter_pipelines.execution.kernel_side.redaction import PROCESS_REDACTOR, secret_in_output
+        from jupyter_pipelines.storage import serializers
+
+        path = self._folder / "outputs" / name / "value"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        saved = serializers.save(namespace[name], path, spec["format"], name=name)
+        if PROCESS_REDACTOR and PROCESS_REDACTOR.is_in(path):
+            path.unlink()
+            raise StepFailed(secret_in_output(self._step, name))
+        warnings.extend(self._noted(note) for note in saved.notes)
+        return {"kind": "value", "path": str(path), "mark": saved.mark.to_list()} | saved.artifact.to_dict()
+
+    def _load(self, name: str, spec: Mapping[str, Any]) -> Any:
+        value = self._read(name, spec)
+        if name not in self._ticket["outputs"] and not isinstance(value, Path):
+            self._guard.remember(name, value, lambda: self._read(name, spec))
+        return value
+
+    def _read(self, name: str, spec: Mapping[str, Any]) -> Any:
+        if spec["kind"] == "gathered":
+            from jupyter_pipelines.pipeline.foreach import GatheredResults
+
+            values = [self._read(f"{name}/{number}", item_spec) for number, item_spec in enumerate(spec["items"])]
+            return GatheredResults(values, spec["keys"], spec["failed"])
+        path = Path(spec["path"])
+        if spec["format"] == "file":
+            return path
+        if spec["format"] == "folder":
+            return self._folder_of(name, spec)
+        from jupyter_pipelines.storage import serializers
+
+        return serializers.load(path, spec["format"])
+
+    def _folder_of(self, name: str, spec: Mapping[str, Any]) -> Path:
+        """Return the folder that the worker laid out, or lay it out when the notebook is run by hand."""
+        path = Path(spec["path"])
+        if path.is_dir():
+            return path
+        from jupyter_pipelines.storage.opening import open_store
+
+        target = self._folder / "inputs" / name
+        if not target.exists():
+            open_store(self._ticket["store"], create=False).blobs.materialise(spec["digest"], target)
+        return target
+
+    def _wanted(self, name: str) -> Mapping[str, Any]:
+        spec: Mapping[str, Any] = self._ticket["outputs"].get(name, {"kind": "value", "format": None})
+        return spec
+
+    def _written(self, name: str) -> Path | None:
+        """Return the file or folder that the step wrote; many libraries add an ending of their own to the name."""
+        path = self.path(name)
+        if self._wanted(name)["kind"] == "folder":
+            return path if path.is_dir() else None
+        paths = (
+            [path]
+            if path.is_file()
+            else [candidate for candidate in path.parent.glob(f"{name}.*") if candidate.is_file()]
+        )
+        return paths[0] if len(paths) == 1 else None
+
+    def _missing(self, names: Mapping[str, None], namespace: Mapping[str, Any]) -> Iterator[Diagnostic]:
+        for name in names:
+            if self._wanted(name)["kind"] == "value":
+                if name not in namespace:
+                    yield self._not_set(name, namespace)
+            elif self._written(name) is None:
+                yield self._not_written(name)
+
+    def _changed(self) -> Iterator[Diagnostic]:
+        for name, sure in self._guard.changed().items():
+            yield Diagnostic(
+                code="JP307",
+                message=f"step `{self._step}` changed its input `{name}` and does not declare it as an output",
+                suggestion=f"work on a copy (`{name} = {_copy_of(name, self._ticket)}` first), "
+                f"or say that it changes: `-o {name}`",
+                severity="error" if sure else "warning",
+                step=self._step,
+            )
+
+    def _twins(self, names: Mapping[str, None], namespace: Mapping[str, Any]) -> Iterator[Diagnostic]:
+        values = [name for name in names if self._wanted(name)["kind"] == "value"]
+        for first, second in combinations(values, 2):
+            if namespace[first] is namespace[second] and not isinstance(namespace[first], _ALONE):
+                yield Diagnostic(
+                    code="JP213",
+                    message=f"the outputs `{first}` and `{second}` of step `{self._step}` are one object",
+                    suggestion=f"make one of them a copy if a later step changes it; stored, `{first}` and `{second}` "
+                    "are two values",
+                    severity="warning",
+                    step=self._step,
+                )
+
+    def _write_manifest(self, document: Mapping[str, Any]) -> None:
+        temporary = self._folder / f"{MANIFEST}.new"
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(document, file)
+        temporary.replace(self._folder / MANIFEST)
+
+    @property
+    def _step(self) -> str:
+        return str(self._ticket["step"])
+
+    def _no_input(self, name: str) -> Diagnostic:
+        known = ", ".join(self._ticket["inputs"]) or "none"
+        return Diagnostic(
+            code="JP310",
+            message=f"step `{self._step}` has no input `{name}`",
+            suggestion=f"use one of its inputs: {known}",
+            step=self._step,
+        )
+
+    def _unloadable(self, name: str, error: Exception) -> Diagnostic:
+        first = error.faults[0] if isinstance(error, PipelinesError) else None
+        why = first.message if first else f"{type(error).__name__}: {error}"
+        help_text = first.suggestion if first else "compute it again: jupyter pipelines run --force"
+        return Diagnostic(
+            code="JP310",
+            message=f"the input `{name}` of step `{self._step}` cannot be loaded: {why}",
+            suggestion=help_text,
+            step=self._step,
+        )
+
+    def _not_set(self, name: str, namespace: Mapping[str, Any]) -> Diagnostic:
+        near = closest_name(name, [variable for variable in namespace if not variable.startswith("_")])
+        return Diagnostic(
+            code="JP204",
+            message=f"step `{self._step}` finished without setting its output `{name}`",
+            suggestion=f"rename `{near}` to `{name}`, or write `-o {near}`"
+            if near
+            else f"assign `{name}` in the step, or take it out of `-o`",
+            step=self._step,
+            notes=(f"the step set a similar name: `{near}`",) if near else (),
+        )
+
+    def _not_written(self, name: str) -> Diagnostic:
+        kind = self._wanted(name)["kind"]
+        beside = sorted(file.name for file in self.path(name).parent.iterdir() if file.name != name)
+        return Diagnostic(
+            code="JP204",
+            message=f"step `{self._step}` finished without writing its output {kind} `{name}`",
+            suggestion=f"write to the path that the step is given in the variable `{name}`",
+            step=self._step,
+            notes=(f"found instead: {', '.join(beside[:5])}",) if beside else (),
+        )
+
+    def _noted(self, note: str) -> Diagnostic:
+        return Diagnostic(
+            code="JP205",
+            message=note,
+            suggestion="nothing has to be done; another type of value may be stored faster",
+            severity="warning",
+            step=self._step,
+        )
+
+
+def _copy_of(name: str, ticket: Mapping[str, Any]) -> str:
+    frames = ("arrow", "parquet", "npy")
+    return f"{name}.copy()" if ticket["inputs"][name].get("format") in frames else f"copy.deepcopy({name})"
+
+
+def _no_ticket(path: str, error: Exception) -> Diagnostic:
+    return Diagnostic(
+        code="JP310",
+        message=f"the inputs of this step are gone: `{path}` cannot be read",
+        suggestion="run the pipeline again, and open the notebook of the new run",
+        notes=(str(error),),
+    )

@@ -1,0 +1,63 @@
+"""Process exits as events: a pidfd becomes readable when the process ends, so that no polling is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_LOOK = 0.05
+
+
+@contextmanager
+def exit_descriptor(process: Any) -> Iterator[int | None]:
+    """Give a descriptor that can be read when `process` has ended; None where the system has no such thing.
+
+    Parameters
+    ----------
+    process : subprocess.Popen or ForkedProcess
+        A child of this process, or a process that the zygote has forked for it.
+    """
+    if hasattr(process, "fileno"):
+        yield process.fileno()
+        return
+    descriptor = None
+    with contextlib.suppress(OSError, AttributeError):
+        descriptor = os.pidfd_open(process.pid)
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+async def wait_until_readable(descriptor: int | None) -> None:
+    """Return when a descriptor can be read; after a moment where there is none."""
+    if descriptor is None or descriptor < 0:
+        await asyncio.sleep(_LOOK)
+        return
+    loop = asyncio.get_running_loop()
+    heard = asyncio.Event()
+    loop.add_reader(descriptor, heard.set)
+    try:
+        await heard.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def wait(process: Any, seconds: float) -> None:
+    """Wait until `process` has ended, for at most `seconds`."""
+    if process.poll() is None:
+        with exit_descriptor(process) as descriptor:
+            if descriptor is not None and descriptor >= 0:
+                ended = select.poll()  # `select` knows no descriptor beyond 1023
+                ended.register(descriptor, select.POLLIN)
+                ended.poll(seconds * 1000)
+                seconds = _LOOK
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)

@@ -1,0 +1,131 @@
+"""The zygote: a tree of processes that import and then only fork; each branch imports one package more.
+
+Started as ``python -m jupyter_pipelines.execution.prefork.zygote LISTENER`` with a socket as its stdin. The root knows
+the standard library only. Its branches are the kinds of processes that clients ask for; below a kind there is a branch
+for each folder to work in, since imports look there, too; and below that a branch for each package that several steps
+import, in the order of the requests. A kind is the dotted name of a module with ``prepare``, ``enter``, ``take_stock``,
+``boot``, ``run`` and ``CLEANS_UP_ALONE``; clients give it, so that this package knows none of the modules above it.
+
+An import that would not survive a fork, or does not come to an end, ends its branch, and the children above it do
+without.
+
+A node has one thread, no event loop, and nothing open but its own sockets. When its owner goes, it ends all it forked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from jupyter_pipelines.execution.prefork import fork_messages, fork_safety, os_calls, random_state
+from jupyter_pipelines.execution.prefork.fork_server import ForkServer
+from jupyter_pipelines.execution.prefork.process_records import ChildTask, ForkedChild, NodeConfig
+
+
+def run(node: ForkServer, grow: Sequence[str] = ()) -> None:
+    """Serve requests; in a forked child, do its task, once the frames of its parent are gone.
+
+    Parameters
+    ----------
+    node : ForkServer
+        What this process is.
+    grow : sequence of str
+        Branches that will be needed for sure.
+    """
+    try:
+        with contextlib.suppress(OSError):  # they grow when they are asked for
+            for name in grow:
+                node.grow(name)
+        node.serve()
+    except ForkedChild as forked:
+        task = forked.task
+    if isinstance(task, ChildTask):
+        _run_child(task)
+    else:
+        _run_node(task)
+
+
+def _run_node(origin: NodeConfig) -> None:
+    """Import one package more and serve as a node, or report why that is not possible."""
+    os_calls.adopt_orphans()
+    problem = _import(origin)
+    with contextlib.suppress(OSError):
+        fork_messages.send(origin.uplink, {"refused": problem} if problem else {"ready": True})
+    if problem:
+        _leave()
+    run(ForkServer(origin))
+
+
+def _leave() -> NoReturn:
+    """End, with what an import may have started."""
+    for pid in os_calls.children():
+        os_calls.kill(pid)
+    os._exit(0)
+
+
+def _import(origin: NodeConfig) -> str:
+    try:
+        if origin.name == origin.kind:
+            importlib.import_module(origin.kind).prepare()
+        elif Path(origin.name).is_absolute():
+            importlib.import_module(origin.kind).enter(origin.name, origin.settings)
+            random_state.record_baseline()
+        elif problem := fork_safety.import_safely(origin.name):
+            return problem
+        else:
+            importlib.import_module(origin.kind).take_stock()
+    except Exception as error:  # noqa: BLE001 - reported to the parent, which does without
+        return f"{type(error).__name__}: {error}"
+    return fork_safety.why_fork_unsafe()
+
+
+def _run_child(work: ChildTask) -> None:
+    """Import and boot, and serve the first request that comes."""
+    os.setsid()
+    kind = importlib.import_module(work.origin.kind)
+    for module in work.own:
+        problem = fork_safety.import_safely(module, last=True)
+        if problem:
+            fork_messages.send(work.link, {"unfit": module, "why": problem})
+            _leave()
+    try:
+        fork_messages.send(work.link, {"ready": kind.boot(work.folder, work.origin.settings)})
+    except BaseException:  # noqa: BLE001 - the client does without; the owner reads why
+        fork_messages.send(work.link, {"broken": traceback.format_exc()})
+        os._exit(1)
+    message = fork_messages.receive(work.link)
+    work.link.close()
+    if message is None:
+        os._exit(0)
+    kind.run(*message)
+
+
+def main() -> None:
+    """Be the root."""
+    with contextlib.suppress(ValueError):
+        sys.path.remove(os.getcwd())  # noqa: PTH109 - as the interpreter wrote it there
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    uplink = socket.socket(fileno=os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    message = fork_messages.receive(uplink)
+    if message is None:
+        return
+    os_calls.adopt_orphans()
+    settings = message[0]
+    origin = NodeConfig(name="", kind="", uplink=uplink, folder=Path(settings["folder"]), settings=settings)
+    run(ForkServer(origin, socket.socket(fileno=int(sys.argv[1]))), settings["kinds"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The root of a tree of forked processes, seen from the process that owns it: it ends with its owner."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jupyter_pipelines.execution.prefork import fork_messages
+from jupyter_pipelines.execution.prefork.fork_safety import QUIET
+
+VARIABLE = "JUPYTER_PIPELINES_WARM"
+"""Environment variable: ``0`` starts every process the usual way, ``ahead`` the usual way and before it is needed."""
+
+_MODULE = "jupyter_pipelines.execution.prefork.zygote"
+_INLINE = "module://matplotlib_inline.backend_inline"
+_PATIENCE = 7.0
+_BACKLOG = 128
+
+
+def can_fork(environment: Mapping[str, str]) -> bool:
+    """Tell whether processes are to be forked: the system supports it, and :data:`VARIABLE` does not forbid it."""
+    setting = environment.get(VARIABLE, "1")
+    return sys.platform.startswith("linux") and hasattr(socket, "send_fds") and setting not in ("0", "ahead")
+
+
+def is_ahead(environment: Mapping[str, str]) -> bool:
+    """Tell whether ordinary kernels are started before they are needed."""
+    return environment.get(VARIABLE, "1") != "0"
+
+
+class ZygoteProcess:
+    """A tree of processes that fork.
+
+    Parameters
+    ----------
+    environment : Mapping of str to str
+        The environment of what is forked; imports see it.
+    arguments : sequence of str
+        Of the command line of kernels; ``{folder}`` stands for a folder of each kernel's own.
+    kinds : sequence of str
+        Modules that clients will certainly ask for: their branches grow at once.
+    """
+
+    def __init__(self, environment: Mapping[str, str], arguments: Sequence[str], kinds: Sequence[str]) -> None:
+        self.environment = dict(environment)
+        self._owner = os.getpid()
+        self.folder = Path(tempfile.mkdtemp(prefix="jp-", dir=_socket_folder()))
+        self.path = str(self.folder / "z")
+        self._errors = (self.folder / "errors").open("w+b")
+        mine, theirs = socket.socketpair()
+        self._link = mine
+        with socket.socket(socket.AF_UNIX) as listener, theirs:
+            listener.bind(self.path)
+            listener.listen(_BACKLOG)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", _MODULE, str(listener.fileno())],
+                stdin=theirs.fileno(),
+                stdout=self._errors,
+                stderr=self._errors,
+                pass_fds=[listener.fileno()],
+                cwd=self.folder,
+                env={"MPLBACKEND": _INLINE, **self.environment, **QUIET},
+                start_new_session=True,
+            )
+        settings = {"environment": self.environment, "arguments": list(arguments), "kinds": list(kinds)}
+        with contextlib.suppress(OSError):  # it has ended; requests are refused
+            fork_messages.send(mine, settings | {"folder": str(self.folder)})
+
+    def lives(self) -> bool:
+        """Tell whether it can be asked."""
+        return self._process.poll() is None
+
+    def complaints(self) -> str:
+        """Return what it wrote to its standard error."""
+        return (self.folder / "errors").read_text("utf-8", "replace")
+
+    def close(self) -> None:
+        """End the tree with all that it has forked; in a child of the owner, only close the connection."""
+        self._link.close()
+        if os.getpid() != self._owner:
+            return
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _socket_folder() -> str | None:
+    """Return a folder in which paths are short enough for sockets; None for the default folder."""
+    usual = tempfile.gettempdir()
+    return "/tmp" if len(os.fsencode(usual)) > 40 and Path("/tmp").is_dir() else None  # noqa: S108 - private folders in it

@@ -1,0 +1,1 @@
+"""Runs as others see them: events, results, history, detached runs, and requests that a run stops."""

@@ -1,0 +1,244 @@
+"""Detached runs, which outlive the process that starts them: the order of a run, and how its process is started.
+
+The order is a document in the folder of the run. The process is detached from its caller: it has a session of its own,
+no parent but the system's first process, no terminal and no input, and what it prints goes into the folder of the run.
+So it lives on when its caller ends, is killed with its process group, or loses its terminal.
+
+One line comes back through a pipe: that the run's document is there, or what was wrong. Only then is it known, and only
+then does :func:`start` return.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from jupyter_pipelines import errors
+from jupyter_pipelines.errors import Diagnostic, ExecutorLost, PipelinesError
+from jupyter_pipelines.execution.runs import stop_requests
+from jupyter_pipelines.execution.runs.events import Event
+from jupyter_pipelines.execution.runs.result import error_from_dict, error_to_dict
+from jupyter_pipelines.notebook.source.document import NotebookDocument
+from jupyter_pipelines.storage.files.os_errors import missing_error, writing
+from jupyter_pipelines.storage.records.runs import DOCUMENT, FOLDER
+from jupyter_pipelines.storage.store import Store
+
+ORDER = "order.json"
+OUTPUT = "runner.log"
+_SCHEMA = "jupyter-pipelines/order/1"
+_LAST = 3
+# Variables that tie the caller to its parent; a detached run has no parent.
+_PRIVATE = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "JPY_INTERRUPT_EVENT", "JUPYTER_PIPELINES_ATTEMPT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetachedOrder:
+    """What a run is to do: everything that its caller knew, and nothing that may have changed since.
+
+    Parameters
+    ----------
+    document : NotebookDocument
+        The notebook as it was, with the texts that were not saved.
+    parameters : Mapping
+        Values by name.
+    to, start, only : tuple of str
+        Part of the graph.
+    force : bool or tuple of str
+        Steps to compute again, or True for all.
+    jobs : int or None
+        How many steps at once.
+    on : str
+        The executor.
+    keep_going : bool
+        After a failure, go on with the steps that do not depend on it.
+    """
+
+    document: NotebookDocument
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    to: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    force: bool | tuple[str, ...] = False
+    jobs: int | None = None
+    on: str = "local"
+    keep_going: bool = False
+
+    def selection(self) -> dict[str, Any]:
+        """Return the part of the graph, as a project takes it."""
+        return {"to": self.to, "start": self.start, "only": self.only, "force": self.force}
+
+    def run_options(self) -> dict[str, Any]:
+        """Return the options of the run, as a project takes them."""
+        return {"jobs": self.jobs, "on": self.on, "keep_going": self.keep_going}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the order as its file holds it."""
+        contents = {"document": self.document.to_dict(), "parameters": dict(self.parameters)}
+        return {"schema": _SCHEMA, **contents, **self.selection(), **self.run_options()}
+
+    @classmethod
+    def from_dict(cls, order: Mapping[str, Any]) -> DetachedOrder:
+        """Return the order that :meth:`to_dict` described.
+
+        Raises
+        ------
+        ValueError
+            It is not an order.
+        """
+        if order.get("schema") != _SCHEMA:
+            raise ValueError(f"expected a document of format {_SCHEMA}, got {order.get('schema')!r}")
+        force = order["force"]
+        selection: dict[str, Any] = {name: tuple(order[name]) for name in ("to", "start", "only")}
+        manner: dict[str, Any] = {name: order[name] for name in ("jobs", "on", "keep_going")}
+        return cls(
+            document=NotebookDocument.from_dict(order["document"]),
+            parameters=order["parameters"],
+            force=force if isinstance(force, bool) else tuple(force),
+            **selection,
+            **manner,
+        )
+
+
+def start(module: str, order: DetachedOrder, store: Store, *, run: str | None = None) -> str:
+    """Start a run in a detached process, and return its id once its document is there.
+
+    Parameters
+    ----------
+    module : str
+        What the process runs, with the store and the id as arguments.
+    order : DetachedOrder
+        What it is to do.
+    store : Store
+        Where the run is written down.
+    run : str or None
+        Its id, if it has one already.
+
+    Raises
+    ------
+    PipelinesError
+        The run did not begin; nothing has run.
+    """
+    run = run or store.runs.new_id()
+    folder = store.runs.create(run)
+    try:
+        store.door.write(f"{FOLDER}/{run}/{ORDER}", json.dumps(order.to_dict(), separators=(",", ":")).encode())
+        with writing(store.root, f"the run {run}"):
+            line = _first_line([sys.executable, "-P", "-m", module, store.url, run], folder)
+    except KeyboardInterrupt:
+        # Whether it has begun cannot be known; if it has, it ends.
+        with contextlib.suppress(OSError):
+            stop_requests.request_stop(folder, now=True)
+        raise
+    if line != _READY:
+        error = _start_error(line, folder)
+        if not (folder / DOCUMENT).exists():
+            store.runs.remove(run)
+        raise error
+    return run
+
+
+def read_order(store: Store, run: str) -> DetachedOrder:
+    """Return what the run is to do.
+
+    Raises
+    ------
+    StoreError
+        There is no readable order for it (JP405).
+    """
+    try:
+        return DetachedOrder.from_dict(json.loads(store.door.read(f"{FOLDER}/{run}/{ORDER}")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise missing_error(f"a readable order for the run `{run}`", store.root) from error
+
+
+class StartReporter:
+    """Reports to the caller through a pipe that the run has started; an observer of the run.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the run.
+    pipe : text file
+        Leads to the caller, who may have gone.
+    """
+
+    def __init__(self, folder: Path, pipe: IO[str]) -> None:
+        self._document = folder / DOCUMENT
+        self._pipe = pipe
+
+    def __call__(self, *, event: Event) -> None:  # noqa: ARG002 - any event will do
+        """Report the start once the document of the run is there."""
+        if not self._pipe.closed and self._document.exists():
+            self._say(_READY)
+
+    def refuse(self, error: PipelinesError) -> None:
+        """Report why the run did not start."""
+        faults = [error_to_dict(fault) for fault in error.faults]
+        self._say(json.dumps({"error": type(error).__name__, "faults": faults}))
+
+    def _say(self, line: str) -> None:
+        if not self._pipe.closed:
+            with contextlib.suppress(OSError):
+                self._pipe.write(line + "\n")
+                self._pipe.close()
+
+
+_READY = "ready"
+
+
+def _first_line(command: Sequence[str], folder: Path) -> str:
+    """Start a process, and return the first line it says to us; it outlives us, and we do not wait for its end."""
+    mine, theirs = os.pipe()
+    with os.fdopen(mine) as answer:
+        with _log(folder) as log:
+            try:
+                # It forks and ends at once: the process that goes on is not our child.
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=theirs,
+                    stderr=log,
+                    env={name: value for name, value in os.environ.items() if name not in _PRIVATE},
+                    start_new_session=True,
+                )
+            finally:
+                os.close(theirs)
+        process.wait()
+        return answer.readline().rstrip("\n")
+
+
+@contextlib.contextmanager
+def _log(folder: Path) -> Iterator[int]:
+    log = os.open(folder / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        yield log
+    finally:
+        os.close(log)
+
+
+def _start_error(line: str, folder: Path) -> PipelinesError:
+    if not line:
+        return ExecutorLost(_died_fault(folder))
+    answer = json.loads(line)
+    kind: type[PipelinesError] = getattr(errors, answer["error"], PipelinesError)
+    return kind(*(error_from_dict(fault) for fault in answer["faults"]))
+
+
+def _died_fault(folder: Path) -> Diagnostic:
+    try:
+        lines = (folder / OUTPUT).read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    return Diagnostic(
+        code="JP308",
+        message="the process that was to run the pipeline ended before it had begun",
+        suggestion="run it without `--detach` to see more",
+        notes=tuple(f"it wrote last: {line.strip()[:200]}" for line in lines if line.strip())[-_LAST:],
+    )

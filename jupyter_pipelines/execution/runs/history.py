@@ -1,0 +1,134 @@
+"""History of runs: find a run by its id, a part of its id or ``last~N``, and the faults for what is not found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import Diagnostic, StoreError, closest_name
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.storage.records.runs import is_run
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storage.step_record import StepRecord
+    from jupyter_pipelines.storage.store import Store
+
+_BACK = re.compile(r"last(?:~([0-9]{1,6}))?")
+
+
+class RunHistory:
+    """The runs of one notebook, as they stand in the store now.
+
+    Parameters
+    ----------
+    store : Store
+        Where they are.
+    notebook : str or None
+        What the store calls the notebook.
+    """
+
+    def __init__(self, store: Store, notebook: str | None) -> None:
+        self._store = store
+        self._notebook = notebook
+
+    def documents(self) -> Iterator[dict[str, Any]]:
+        """Yield the documents of all runs, newest first."""
+        runs = self._store.runs
+        documents = (runs.read(run) for run in runs.ids())
+        yield from (document for document in documents if document.get("notebook") == self._notebook)
+
+    def pick(self, name: str) -> dict[str, Any]:
+        """Return the document of the run called `name`; see :func:`pick`."""
+        document = self.find(name) if is_run(name) else None
+        return document or pick(list(self.documents()), name)
+
+    def find(self, run: str) -> dict[str, Any] | None:
+        """Return the document of the run with exactly this id; None if there is none, or it is of another notebook."""
+        try:
+            document = self._store.runs.read(run)
+        except StoreError:
+            return None
+        return document if document.get("notebook") == self._notebook else None
+
+    def finished(self, step: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Yield the entry of a step in each run that computed or reused it, and the run's document, newest first."""
+        for document in self.documents():
+            for step_document in document.get("steps", ()):
+                if step_document["name"] == step and step_document["state"] in ("succeeded", "reused"):
+                    yield step_document, document
+
+    def last_record(self, step: str) -> StepRecord | None:
+        """Return the record that the last run used for `step`.
+
+        The newest record would not do: a run may have reused an older one since.
+        """
+        key = next((step_document["key"] for step_document, _ in self.finished(step)), None)
+        records = self._store.records
+        return (records.get(key) if key else None) or records.latest(step, self._notebook)
+
+
+def pick(documents: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """Return the run called `name`.
+
+    Parameters
+    ----------
+    documents : sequence of Mapping
+        Documents of runs, newest first.
+    name : str
+        An id, its start, its last part (as tables show it), ``last``, or ``last~N`` for the Nth run before it.
+
+    Raises
+    ------
+    StoreError
+        There is none of that name, or more than one (JP405).
+    """
+    match = _BACK.fullmatch(name)
+    if match:
+        start = int(match[1] or 0)
+        candidates = list(documents[start : start + 1])
+    else:
+        candidates = [document for document in documents if _is_called(str(document["run"]), name)]
+    if len(candidates) != 1:
+        raise StoreError(
+            _which(name, [str(document["run"]) for document in candidates or documents], ambiguous=bool(candidates))
+        )
+    return dict(candidates[0])
+
+
+def _is_called(run: str, name: str) -> bool:
+    return bool(name) and (run.startswith(name) or run.endswith(f"-{name}"))
+
+
+def _which(name: str, runs: Sequence[str], *, ambiguous: bool) -> Diagnostic:
+    return Diagnostic(
+        code="JP405",
+        message=f"`{name}` names more than one run" if ambiguous else f"there is no run `{name}`",
+        suggestion="write one of the ids that `jupyter pipelines runs` lists, or `last`",
+        notes=(f"runs: {', '.join(runs[:5]) or 'none yet'}",),
+    )
+
+
+def no_output(pipeline: Pipeline, step: str, output: str) -> Diagnostic:
+    """Return the fault for an output that a step does not have."""
+    names = [step_output.name for step_output in pipeline[step.partition("[")[0]].outputs]
+    near = closest_name(output, names)
+    return Diagnostic(
+        code="JP405",
+        message=f"step `{step}` has no output `{output}`" if output else f"`{step}` is a step, and no output of one",
+        suggestion=f"write `{step}.{near or names[0]}`" if names else f"add `-o {output or 'NAME'}` to it, and run it",
+        step=step,
+        notes=(f"its outputs are: {', '.join(names) or 'none'}",),
+    )
+
+
+def not_stored(pipeline: Pipeline, name: str) -> Diagnostic:
+    """Return the fault for an output that no run has left."""
+    step = name.rpartition(".")[0] or name
+    return Diagnostic(
+        code="JP405",
+        message=f"`{name}` is not in the store",
+        suggestion=f"run it first: jupyter pipelines run {pipeline.notebook or 'NOTEBOOK'} --to {quote(step)}",
+        step=step,
+    )

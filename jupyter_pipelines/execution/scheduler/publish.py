@@ -1,0 +1,129 @@
+"""OUTCOME -> STORE: the one place where a step run becomes a record that later runs reuse.
+
+A record is written last, after every blob it names is known to be there, and only for a success: nothing but an outcome
+that says so, with every declared output in the store, is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from jupyter_pipelines.errors import Diagnostic, StoreError
+from jupyter_pipelines.execution.ticket import StepOutcome
+from jupyter_pipelines.execution.timestamps import now
+from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.storage.step_record import StepRecord
+from jupyter_pipelines.storage.store import Store
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.planning.plan import PlannedStep
+
+
+def publish(
+    store: Store,
+    step: Step,
+    planned: PlannedStep,
+    outcome: StepOutcome,
+    *,
+    run: str,
+    notebook: str | None,
+    attempts: int,
+) -> StepRecord | Diagnostic | None:
+    """Make the result of a successful outcome reusable, and return the record; or return why it is no success.
+
+    The record outlasts the end of this process from now on, and a power cut once the store has flushed it. Without a
+    key nothing is recorded, and None is returned.
+
+    Parameters
+    ----------
+    store : Store
+        Where the blobs are and the record goes.
+    step : Step
+        The step that ran.
+    planned : PlannedStep
+        The decision it ran under: its key and the parts of it. Without a key nothing is recorded.
+    outcome : StepOutcome
+        What came back, with the state ``succeeded``.
+    run : str
+        Id of the run.
+    notebook : str or None
+        Path of the notebook from the project's root.
+    attempts : int
+        How many attempts it took.
+    """
+    fault = next(_missing(store, step, outcome), None)
+    if fault is not None or planned.key is None:
+        return fault
+    record = StepRecord(
+        key=planned.key,
+        step=step.name,
+        notebook=notebook,
+        parts=dict(planned.parts),
+        outputs=dict(outcome.outputs),
+        run=run,
+        created=now(),
+        seconds=outcome.seconds,
+        attempts=attempts,
+        warnings=tuple(fault.message for fault in outcome.warnings),
+    )
+    try:
+        store.records.put(record, settled=False)
+    except StoreError as error:
+        return error.faults[0]
+    return record
+
+
+def quarantine_corrupt(store: Store, planned: PlannedStep) -> Iterator[Diagnostic]:
+    """Quarantine corrupt outputs of an earlier run of the step, and yield a warning for each; for its record, too."""
+    if planned.reason.code != "output-corrupt" or planned.key is None:
+        return
+    record = store.records.get(planned.key)
+    if record is None:
+        yield _damaged(planned.name, f"record of step `{planned.name}`")
+        return
+    for name, artifact in record.outputs.items():
+        if store.intact(artifact) == "corrupt":
+            store.blobs.quarantine(artifact.digest)
+            yield _damaged(planned.name, f"output `{planned.name}.{name}`")
+
+
+def changed_inputs_warning(step: str, what: Sequence[str]) -> Diagnostic:
+    """Return the warning that a result is not recorded: the step may have seen `what` as it was or as it is now."""
+    return Diagnostic(
+        code="JP311",
+        message=f"while step `{step}` ran, {' and '.join(what)} changed: its result is used now, and not reused later",
+        suggestion="run it again when nothing changes any more",
+        severity="warning",
+        step=step,
+    )
+
+
+def _missing(store: Store, step: Step, outcome: StepOutcome) -> Iterator[Diagnostic]:
+    for output in step.outputs:
+        artifact = outcome.outputs.get(output.name)
+        if artifact is None:
+            yield Diagnostic(
+                code="JP204",
+                message=f"step `{step.name}` finished without setting its output `{output.name}`",
+                suggestion=f"assign `{output.name}` in the step, or take it out of `-o`",
+                step=step.name,
+                place=output.place or step.place,
+            )
+        elif not store.blobs.path(artifact.digest).is_file():
+            yield Diagnostic(
+                code="JP405",
+                message=f"the output `{output.name}` of step `{step.name}` is not in the store `{store.root}`",
+                suggestion="run it again, and let nothing else remove files from the store",
+                step=step.name,
+            )
+
+
+def _damaged(step: str, what: str) -> Diagnostic:
+    return Diagnostic(
+        code="JP410",
+        message=f"the stored {what} failed its checksum and is computed again",
+        suggestion="check the disk if this happens more than once",
+        severity="warning",
+        step=step,
+    )

@@ -1,0 +1,186 @@
+"""Run a notebook from top to bottom in a fresh kernel, as its author would, and record what it shows and does.
+
+Nothing of it is stored, and its file is not touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jupyter_core.utils import ensure_event_loop
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat.v4 import new_code_cell, new_notebook
+
+from jupyter_pipelines.execution.kernels.launch import KernelStartError, StepKernel
+
+START_TIMEOUT = 60.0
+LOOK_TIMEOUT = 60.0
+Result = TypeVar("Result")
+MODULE = "jupyter_pipelines.execution.kernel_side.observing.observer"
+_UNWANTED = ("PYTEST_CURRENT_TEST",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookRehearsal:
+    """The outcome of running a notebook.
+
+    Parameters
+    ----------
+    outputs : Mapping of int to list of dict
+        By number of the cell: what it showed, as nbformat keeps it.
+    errors : Mapping of int to (str, str)
+        By number of the cell: type and text of the exception that ended it.
+    seen : tuple of dict
+        What each cell did, where it was observed.
+    stopped : tuple of (int, str) or None
+        The cell at which the run ended early, and why.
+    """
+
+    outputs: Mapping[int, list[dict[str, Any]]]
+    errors: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    seen: tuple[Mapping[str, Any], ...] = ()
+    stopped: tuple[int, str] | None = None
+
+
+def rehearse(
+    cells: Sequence[tuple[int, str]],
+    *,
+    folder: Path,
+    kernel: str | None = None,
+    observe: bool = False,
+    errors_expected: frozenset[int] = frozenset(),
+    timeout: float | None = None,
+) -> NotebookRehearsal:
+    """Run code cells one after the other in a fresh kernel.
+
+    Parameters
+    ----------
+    cells : sequence of (int, str)
+        Number and text of each.
+    folder : Path
+        Where the kernel works.
+    kernel : str or None
+        Name of a kernelspec; None for IPython's kernel in this interpreter.
+    observe : bool
+        Write down what each cell does.
+    errors_expected : frozenset of int
+        Cells whose exceptions do not end the run.
+    timeout : float or None
+        Seconds that one cell may take.
+    """
+    with tempfile.TemporaryDirectory(prefix="jp-rehearsal-") as private:
+        log, seen = Path(private, "kernel.log"), Path(private, "seen.jsonl")
+        running = StepKernel(name=kernel, cwd=str(folder), environment=_environment(), log=log)
+        try:
+            running.launch()
+            running.connect(START_TIMEOUT, lambda: False)
+            if observe:
+                running.evaluate(_call("begin", str(seen), str(folder)), START_TIMEOUT)
+            stage = _RehearsalRunner(running, observe=observe, errors_expected=errors_expected, timeout=timeout)
+            stage.run_cells(cells)
+            running.shut_down(2.0)
+        except KernelStartError as error:
+            return NotebookRehearsal(outputs={}, stopped=(0, f"the kernel did not start: {error.why}"))
+        finally:
+            running.close()
+        lines = seen.read_text("utf-8").splitlines() if seen.exists() else []
+        documents = tuple(json.loads(line) for line in lines)
+        return NotebookRehearsal(outputs=stage.outputs, errors=stage.errors, seen=documents, stopped=stage.stopped)
+
+
+def run_concurrently(works: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Call functions that use kernels concurrently, each in a thread with an event loop of its own."""
+    with ThreadPoolExecutor(len(works)) as pool:
+        return [job.result() for job in [pool.submit(_in_loop, work) for work in works]]
+
+
+def _in_loop(work: Callable[[], Result]) -> Result:
+    loop = ensure_event_loop()
+    try:
+        return work()
+    finally:
+        loop.close()
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment that steps get: sets of texts have the same order in every run."""
+    variables = {"PYTHONHASHSEED": "0", **os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    return {name: value for name, value in variables.items() if name not in _UNWANTED}
+
+
+def _call(function: str, *arguments: Any) -> str:
+    argument_list = ", ".join(map(repr, arguments))
+    return f"__import__({MODULE!r}, fromlist=['x']).{function}({argument_list})"
+
+
+class _RehearsalRunner:
+    """Executes the cells of a notebook in one kernel, and collects their outputs and errors."""
+
+    def __init__(
+        self, kernel: StepKernel, *, observe: bool, errors_expected: frozenset[int], timeout: float | None
+    ) -> None:
+        self.kernel = kernel
+        self.observe = observe
+        self.errors_expected = errors_expected
+        self.timeout = timeout
+        self.outputs: dict[int, list[dict[str, Any]]] = {}
+        self.errors: dict[int, tuple[str, str]] = {}
+        self.stopped: tuple[int, str] | None = None
+        self._played: list[tuple[int, int]] = []
+
+    def run_cells(self, cells: Sequence[tuple[int, str]]) -> None:
+        code_cells = [new_code_cell(text) for _, text in cells]  # type: ignore[no-untyped-call]
+        client = _RehearsalClient(new_notebook(cells=code_cells), self.kernel, self.timeout)  # type: ignore[no-untyped-call]
+        for index, (number, text) in enumerate(cells):
+            if text.strip():
+                self._run_cell(client, index, number)
+            if self.stopped is not None:
+                break
+        # a cell may change what an earlier one shows, so that outputs are taken when all is over
+        for index, number in self._played:
+            self.outputs[number] = [dict(output) for output in client.nb.cells[index].outputs]
+
+    def _run_cell(self, client: _RehearsalClient, index: int, number: int) -> None:
+        cell = client.nb.cells[index]
+        try:
+            client.execute_cell(cell, index)
+        except CellExecutionError as error:
+            self.errors[number] = (error.ename, error.evalue)
+            if number not in self.errors_expected:
+                self.stopped = (number, f"{error.ename}: {error.evalue}")
+        except (DeadKernelError, CellTimeoutError) as error:
+            self.stopped = (number, f"{type(error).__name__}: {error}".splitlines()[0])
+        self._played.append((index, number))
+        if self.observe and self.stopped is None:
+            self._look(number)
+
+    def _look(self, number: int) -> None:
+        try:
+            self.kernel.evaluate(_call("after", number), LOOK_TIMEOUT)
+        except KernelStartError as error:
+            self.stopped = (number, f"what the cell did cannot be seen: {error.why}")
+
+
+class _RehearsalClient(NotebookClient):
+    """nbclient's client, on a kernel that its caller starts and ends."""
+
+    def __init__(self, notebook: Any, kernel: StepKernel, timeout: float | None) -> None:
+        super().__init__(
+            notebook,
+            km=kernel.manager,
+            timeout=timeout,
+            coalesce_streams=True,
+            force_raise_errors=True,
+            raise_on_iopub_timeout=False,
+        )
+        self.reset_execution_trackers()
+        self.kc = kernel.client
+        self.kc.allow_stdin = False

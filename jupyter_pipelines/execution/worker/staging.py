@@ -1,0 +1,207 @@
+"""Stage the inputs of a step from the store into its folder, and its outputs back into the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Diagnostic, StepFailed, StoreError
+from jupyter_pipelines.execution.kernel_side.step_io import MANIFEST
+from jupyter_pipelines.execution.ticket import InputSpec, StepTicket, fault_from_dict
+from jupyter_pipelines.pipeline.artifacts import Artifact
+from jupyter_pipelines.pipeline.foreach import FORMAT as GATHERED
+from jupyter_pipelines.storage.blobs.blobs import IncomingFile
+from jupyter_pipelines.storage.blobs.digests import algorithm_of
+from jupyter_pipelines.storage.files.stat_signature import StatSignature
+from jupyter_pipelines.storage.gathered_items import contents
+from jupyter_pipelines.storage.serializers.memory_map import is_mapped
+from jupyter_pipelines.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedOutputs:
+    """The outputs that a step left in its folder, staged into the store.
+
+    Parameters
+    ----------
+    outputs : Mapping of str to Artifact
+        All that was declared, in the store; empty when there is a fault.
+    warnings : tuple of Diagnostic
+        What is doubtful.
+    fault : Diagnostic or None
+        Why it does not count.
+    """
+
+    outputs: Mapping[str, Artifact] = field(default_factory=dict)
+    warnings: tuple[Diagnostic, ...] = ()
+    fault: Diagnostic | None = None
+
+
+def stage_inputs(ticket: StepTicket, store: Store, folder: Path) -> dict[str, InputSpec]:
+    """Return where the kernel finds each input, after the stored ones were verified.
+
+    Raises
+    ------
+    StepFailed
+        A stored input is missing or damaged (JP310).
+    StoreError
+        A folder cannot be laid out.
+    """
+    return {name: _stage_input(name, spec, ticket, store, folder) for name, spec in ticket.inputs.items()}
+
+
+def _stage_input(name: str, spec: InputSpec, ticket: StepTicket, store: Store, folder: Path) -> InputSpec:
+    if spec["kind"] != "artifact":
+        return spec
+    artifact = Artifact(digest=spec["digest"], format=spec["format"], bytes=0)
+    condition = store.intact(artifact)
+    if condition != "ok":
+        raise StepFailed(_not_intact(name, condition, artifact, ticket))
+    if artifact.format == GATHERED:
+        return _stage_items(name, spec, ticket, store, folder)
+    if artifact.format == "folder":
+        path = folder / "inputs" / name
+        store.blobs.materialise(artifact.digest, path)
+    else:
+        path = store.blobs.path(artifact.digest)
+    return {**spec, "path": str(path)}
+
+
+def _stage_items(name: str, spec: InputSpec, ticket: StepTicket, store: Store, folder: Path) -> InputSpec:
+    gathered = contents(store, spec["digest"])
+    return {
+        **spec,
+        "kind": "gathered",
+        "items": [
+            _stage_input(f"{name}/{number}", item_spec, ticket, store, folder)
+            for number, item_spec in enumerate(map(_artifact_spec, gathered.artifacts))
+        ],
+        "keys": [dict(key) for key in gathered.keys],
+        "failed": [dict(key) for key in gathered.failed],
+    }
+
+
+def _artifact_spec(artifact: Artifact) -> InputSpec:
+    return {"kind": "artifact", "digest": artifact.digest, "format": artifact.format}
+
+
+def has_no_pending_work(folder: Path) -> bool:
+    """Tell whether the kernel has said that nothing it holds could still change anything."""
+    return _manifest(folder).get("unfinished") == []
+
+
+def stage_outputs(ticket: StepTicket, store: Store, folder: Path) -> StagedOutputs:
+    """Stage the outputs of a step into the store; a step without every declared output yields a fault."""
+    manifest = _manifest(folder)
+    fault = next(_faults(ticket, store, manifest["outputs"]), None)
+    if fault is not None:
+        return StagedOutputs(fault=fault)
+    warnings = tuple(fault_from_dict(warning) for warning in manifest["warnings"])
+    try:
+        return StagedOutputs(
+            outputs=_put(store, {name: manifest["outputs"][name] for name in ticket.outputs}), warnings=warnings
+        )
+    except StoreError as error:
+        return StagedOutputs(fault=error.faults[0])
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / MANIFEST).read_text("utf-8")))
+    except (OSError, ValueError):
+        return {"outputs": {}, "warnings": []}
+
+
+def _faults(ticket: StepTicket, store: Store, saved: Mapping[str, Any]) -> Iterator[Diagnostic]:
+    for name in ticket.outputs:
+        if name not in saved:
+            yield _not_saved(name, ticket)
+    for name, spec in ticket.inputs.items():
+        if _changed(spec, ticket, store):
+            yield _file_changed(name, spec, ticket)
+
+
+def _put(store: Store, saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Artifact]:
+    """Move outputs into the store; they are flushed to the disk with the record that names them."""
+    files = {name: _incoming(output) for name, output in saved.items() if output["kind"] != "folder"}
+    stored = dict(zip(files, store.blobs.put_files(files.values(), settled=False), strict=True))
+    stored |= {name: store.blobs.put_folder(Path(output["path"]), move=True) for name, output in _folders(saved)}
+    return {
+        name: Artifact(
+            digest=stored[name].digest, format=output.get("format") or output["kind"], bytes=stored[name].size
+        )
+        for name, output in saved.items()
+    }
+
+
+def _folders(saved: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    return ((name, output) for name, output in saved.items() if output["kind"] == "folder")
+
+
+def _incoming(saved: Mapping[str, Any]) -> IncomingFile:
+    mark = StatSignature.from_list(saved["mark"]) if saved.get("mark") else None
+    return IncomingFile(path=Path(saved["path"]), digest=saved.get("digest"), mark=mark)
+
+
+def _changed(spec: InputSpec, ticket: StepTicket, store: Store) -> bool:
+    """Tell whether what the step had before it is not what it was: it may have been written to."""
+    if spec.get("format") == GATHERED:
+        return any(
+            _changed(_artifact_spec(artifact), ticket, store) for artifact in contents(store, spec["digest"]).artifacts
+        )
+    if spec["kind"] == "artifact":
+        return _is_seen(spec, store) and store.blobs.verify(spec["digest"]) != "ok"
+    if spec["kind"] == "missing" or not spec.get("digest"):
+        return False
+    try:
+        digest = store.digest(Path(ticket.cwd, spec["path"]))
+    except OSError:
+        return True
+    return digest != spec["digest"] and algorithm_of(digest) == algorithm_of(spec["digest"])
+
+
+def _is_seen(spec: InputSpec, store: Store) -> bool:
+    """Tell whether the step has seen the stored file itself: it got its path, or the file was its memory."""
+    if spec["format"] in ("file", "folder"):
+        return spec["format"] == "file"
+    try:
+        return is_mapped(store.blobs.path(spec["digest"]).stat())
+    except OSError:
+        return True
+
+
+def _not_intact(name: str, condition: str, artifact: Artifact, ticket: StepTicket) -> Diagnostic:
+    algorithm = algorithm_of(artifact.digest)
+    unknown = f"it was stored with {algorithm}, which is not installed here"
+    return Diagnostic(
+        code="JP310",
+        message=f"the input `{name}` of step `{ticket.step}` cannot be loaded: "
+        + (unknown if condition == "unknown" else f"what is stored is {condition}"),
+        suggestion=f"pip install {algorithm}, or run the pipeline again: it is computed anew"
+        if condition == "unknown"
+        else "run the pipeline again: it is computed anew",
+        step=ticket.step,
+    )
+
+
+def _not_saved(name: str, ticket: StepTicket) -> Diagnostic:
+    return Diagnostic(
+        code="JP204",
+        message=f"step `{ticket.step}` finished without saving its output `{name}`",
+        suggestion=f"assign `{name}` in the step, or take it out of `-o`",
+        step=ticket.step,
+    )
+
+
+def _file_changed(name: str, spec: InputSpec, ticket: StepTicket) -> Diagnostic:
+    what = spec.get("path") or "what is stored of an earlier step"
+    return Diagnostic(
+        code="JP307",
+        message=f"the input file `{name}` of step `{ticket.step}` ({what}) changed while the step ran",
+        suggestion="let the step write to a file output of its own (`-o NAME:file`), or run again if something else "
+        "changed it",
+        step=ticket.step,
+    )

@@ -1,0 +1,436 @@
+"""TICKET -> OUTCOME: :func:`execute`, which every executor calls.
+
+One ticket at a time in a process: papermill's working directory belongs to the whole process. Nothing here writes a
+record; blobs, the executed notebook and the log are all that an attempt leaves behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import Diagnostic, PipelinesError
+from jupyter_pipelines.execution.kernel_side.redaction import redactor_for
+from jupyter_pipelines.execution.kernel_side.step_io import ATTEMPT, DOCUMENT
+from jupyter_pipelines.execution.kernels import processes
+from jupyter_pipelines.execution.kernels.launch import ForkConfig, KernelStartError, StepKernel
+from jupyter_pipelines.execution.kernels.launch_environment import step_environment
+from jupyter_pipelines.execution.kernels.prestart import KernelConfig, KernelPrestarter, begin_expression
+from jupyter_pipelines.execution.kernels.watchdog import CancelToken, KernelWatchdog
+from jupyter_pipelines.execution.ticket import (
+    NOTHING,
+    InputSpec,
+    KernelPreimports,
+    StepOutcome,
+    StepTicket,
+    TicketProgress,
+)
+from jupyter_pipelines.execution.timestamps import now
+from jupyter_pipelines.execution.worker import diagnosis
+from jupyter_pipelines.execution.worker.diagnosis import FailureDiagnosis, FailureEvidence
+from jupyter_pipelines.execution.worker.staging import StagedOutputs, has_no_pending_work, stage_inputs, stage_outputs
+from jupyter_pipelines.storage.files.os_errors import writing
+from jupyter_pipelines.storage.opening import open_store
+from jupyter_pipelines.storage.store import Store
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.execution.worker.notebook_client import ExecutionContext
+
+START_TIMEOUT = 60.0
+"""Seconds that a kernel may take to answer."""
+
+EXIT_PATIENCE = 5.0
+"""Seconds that a kernel may take to end by itself once its step is done."""
+
+
+@dataclass(slots=True, kw_only=True)
+class AttemptContext:
+    """The resources that an attempt holds while it runs, so that they can be released at once.
+
+    Parameters
+    ----------
+    cancel : CancelToken
+        Asks for the end.
+    kernel : StepKernel or None
+        Its kernel.
+    folders : list of Path
+        What is to be removed.
+    alone : bool
+        The process exists for this attempt only and adopts orphans: whatever it has started belongs to the step.
+    forks : str or None
+        Socket of a tree of processes from which kernels are forked.
+    ahead : KernelPrestarter or None
+        Keeps a kernel that was made ready before it was needed.
+    later : ExitStack
+        What is left to do when an outcome is known already.
+    changed : callable
+        Called when the kernel has been launched.
+    """
+
+    cancel: CancelToken = field(default_factory=CancelToken)
+    kernel: StepKernel | None = None
+    folders: list[Path] = field(default_factory=list)
+    alone: bool = False
+    forks: str | None = None
+    ahead: KernelPrestarter | None = None
+    later: ExitStack = field(default_factory=ExitStack)
+    changed: Callable[[], None] = lambda: None
+
+    def clear(self) -> None:
+        """Kill what the attempt started and remove its folders, at once."""
+        if self.kernel is not None:
+            self.kernel.kill()
+        processes.kill_all(self.child_processes)
+        for folder in self.folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def child_processes(self) -> list[Any]:
+        """Return the processes that the step started and that live, but for the kernel itself."""
+        kernel, ahead = self.kernel, self.ahead
+        pid = kernel.pid if kernel is not None else 0
+        others = (pid, ahead.pid if ahead is not None else 0)
+        candidates = processes.descendants() if self.alone else []
+        if self.forks is not None or not self.alone:
+            candidates += processes.marked_processes(ATTEMPT, self.mark, session=pid)
+        return [process for process in candidates if process.pid not in others]
+
+    def remove(self, folder: Path) -> None:
+        """Remove a folder of the attempt."""
+        self.folders.remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def mark(self) -> str:
+        """What every process of the step has in its environment."""
+        return str(self.folders[0]) if self.folders else "none"
+
+
+def execute(
+    ticket: StepTicket,
+    *,
+    progress: Callable[[TicketProgress], None] = lambda _: None,
+    workplace: AttemptContext | None = None,
+) -> StepOutcome:
+    """Run the notebook of a ticket and return what became of it; raises nothing for what a step can do.
+
+    Parameters
+    ----------
+    ticket : StepTicket
+        What to run.
+    progress : callable
+        Called for every cell, and now and then with the last line printed; from any thread.
+    workplace : AttemptContext or None
+        Through it the attempt can be cancelled; a caller that passes it also closes its ``later``.
+    """
+    if workplace is None:
+        own_workplace = AttemptContext()
+        try:
+            return execute(ticket, progress=progress, workplace=own_workplace)
+        finally:
+            own_workplace.later.close()
+    started, clock = now(), time.monotonic()
+    try:
+        outcome = _attempt(ticket, progress, workplace)
+    except PipelinesError as error:
+        outcome = StepOutcome(ticket=ticket.id, state="failed", fault=replace(error.faults[0], step=ticket.step))
+    return replace(outcome, started=started, seconds=time.monotonic() - clock)
+
+
+def _attempt(ticket: StepTicket, progress: Callable[[TicketProgress], None], workplace: AttemptContext) -> StepOutcome:
+    with ExitStack() as stack:
+        store = open_store(ticket.store, create=False)
+        stack.callback(store.close)
+        folder = store.scratch(f".{ticket.step}")
+        workplace.folders.append(folder)
+        stack.callback(workplace.remove, folder)
+        return StepAttempt(ticket, store, folder, progress, workplace, stack).run()
+
+
+class StepAttempt:
+    """One attempt at a step.
+
+    Parameters
+    ----------
+    ticket : StepTicket
+        What to run.
+    store : Store
+        Where blobs come from and go to.
+    folder : Path
+        Private to the attempt.
+    progress : callable
+        Called with progress reports.
+    workplace : AttemptContext
+        What it holds meanwhile.
+    stack : ExitStack
+        What is to be done at its end.
+    """
+
+    def __init__(
+        self,
+        ticket: StepTicket,
+        store: Store,
+        folder: Path,
+        progress: Callable[[TicketProgress], None],
+        workplace: AttemptContext,
+        stack: ExitStack,
+    ) -> None:
+        self._stack = stack
+        self._ticket = ticket
+        self._store = store
+        self._folder = folder
+        self._progress = progress
+        self._workplace = workplace
+        self._log = Path(ticket.publish["log"])
+        self._last = TicketProgress(ticket=ticket.id)
+        self._kills = processes.out_of_memory_kills()
+        self._evidence = FailureEvidence(ticket=ticket, folder=folder)
+        self._veil = redactor_for(ticket.secrets, ticket.cwd, {**os.environ, **ticket.environment})
+
+    def run(self) -> StepOutcome:
+        """Run it; what its kernel started has ended when this returns."""
+        input_specs = stage_inputs(self._ticket, self._store, self._folder)
+        with writing(self._store.root, f"the ticket of step `{self._ticket.step}`"):
+            self._prepare(input_specs)
+        try:
+            kernel = self._stack.enter_context(self._kernel())
+        except KernelStartError as error:
+            return self._unstarted(error)
+        conduct = self._conduct(kernel)
+        self._execute(conduct)
+        if conduct.ending == "done" and conduct.watch.reason is None and has_no_pending_work(self._folder):
+            # The kernel has nothing left to do; it is ended while the next step runs.
+            self._workplace.later = self._stack.pop_all()
+        else:
+            kernel.shut_down(EXIT_PATIENCE)
+        return self._conclude(conduct, self._verdict(conduct))
+
+    def _prepare(self, input_specs: Mapping[str, InputSpec]) -> None:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._log.write_bytes(b"")
+        # The kernel may be of another Python, which cannot open every store: what it needs is in this folder already.
+        document = self._ticket.to_dict(notebook=False) | {"inputs": dict(input_specs), "store": str(self._store.root)}
+        _write(Path(self._ticket.path), document)
+        _write(self._folder / DOCUMENT, {"ticket": self._ticket.path, "log": str(self._log)})
+        _write(self._folder / "step.ipynb", self._ticket.notebook)
+
+    @contextmanager
+    def _kernel(self) -> Iterator[StepKernel]:
+        """Start a kernel, and leave nothing of it or of what it started."""
+        ticket, workplace = self._ticket, self._workplace
+        if not Path(ticket.cwd).is_dir():
+            raise KernelStartError(f"the folder `{ticket.cwd}` does not exist")
+        kernel = self._new_kernel()
+        workplace.kernel = kernel
+        workplace.folders.append(kernel.folder)
+        try:
+            if workplace.cancel.asked:
+                raise KernelStartError("it is no longer wanted")
+            self._report(text="starting the kernel")
+            if kernel.process is None:
+                kernel.launch(lambda: workplace.cancel.asked)
+            workplace.changed()
+            _import_papermill()
+            if kernel.client is None:
+                kernel.connect(START_TIMEOUT, lambda: workplace.cancel.asked)
+            kernel.evaluate(begin_expression({**ticket.late, ATTEMPT: str(self._folder)}, ticket.cwd), START_TIMEOUT)
+            yield kernel
+        finally:
+            kernel.close()
+            processes.end_all(workplace.child_processes)
+            workplace.folders.remove(kernel.folder)
+            workplace.kernel = None
+
+    def _new_kernel(self) -> StepKernel:
+        """Return a kernel: a prestarted kernel, or a new one that is yet to be started."""
+        ticket, workplace = self._ticket, self._workplace
+        config = kernel_config_for(
+            ticket.kernel, ticket.start or ticket.cwd, ticket.environment, ticket.warm, workplace.forks
+        )
+        kernel = workplace.ahead.take(config, self._log) if workplace.ahead is not None else None
+        if kernel is not None:
+            return kernel
+        marked = {**config.environment, ATTEMPT: str(self._folder)}
+        return StepKernel(name=config.name, cwd=config.cwd, environment=marked, log=self._log, forks=config.forks)
+
+    def _conduct(self, kernel: StepKernel) -> ExecutionContext:
+        from jupyter_pipelines.execution.worker.notebook_client import ExecutionContext
+
+        cancel = self._workplace.cancel
+        watch = KernelWatchdog(kernel, timeout=self._ticket.timeout, cancel=cancel, report=self._tail)
+        return ExecutionContext(kernel=kernel, watch=watch, report=self._cell, keep=self._keep)
+
+    def _keep(self, notebook: Any) -> None:
+        """Publish the notebook as far as it has been executed."""
+        from jupyter_pipelines.execution.worker.notebook_client import publish
+
+        self._veil.cells(notebook)
+        with contextlib.suppress(OSError):  # the next attempt at it, or the last one, says what is wrong
+            publish(notebook, Path(self._ticket.publish["notebook"]))
+
+    def _execute(self, conduct: ExecutionContext) -> None:
+        """Let papermill run the notebook; how it went stands in `conduct`, not in what papermill raises or returns."""
+        import papermill
+        from papermill.exceptions import PapermillExecutionError
+
+        from jupyter_pipelines.execution.worker import papermill_engine
+
+        with contextlib.suppress(PapermillExecutionError):
+            papermill.execute_notebook(
+                str(self._folder / "step.ipynb"),
+                None,
+                engine_name=papermill_engine.NAME,
+                kernel_name=self._ticket.kernel or "python3",
+                cwd=self._ticket.cwd,
+                progress_bar=False,
+                conduct=conduct,
+            )
+
+    def _verdict(self, conduct: ExecutionContext) -> FailureDiagnosis | None:
+        """Return why the step did not succeed; None when every cell ran to its end."""
+        kills = processes.out_of_memory_kills()
+        self._evidence = replace(
+            self._evidence,
+            cells=conduct.cells,
+            reached=conduct.number,
+            exit_code=conduct.kernel.exit_code(),
+            out_of_memory=kills is not None and self._kills is not None and kills > self._kills,
+            memory=conduct.watch.memory,
+            age=conduct.kernel.age(),
+        )
+        if conduct.watch.reason == "timed-out":
+            return diagnosis.timed_out(self._evidence)
+        if conduct.watch.reason == "cancelled":
+            return diagnosis.cancelled(self._evidence)
+        if conduct.ending == "died":
+            return diagnosis.died(self._evidence)
+        return diagnosis.raised(self._evidence, conduct.reply) if conduct.ending == "raised" else None
+
+    def _unstarted(self, error: KernelStartError) -> StepOutcome:
+        _write(Path(self._ticket.publish["notebook"]), self._ticket.notebook)
+        verdict = diagnosis.not_started(self._evidence, error.why, error.known)
+        if self._workplace.cancel.asked:
+            verdict = diagnosis.cancelled(self._evidence)
+        return replace(self._failure(verdict), notebook=self._ticket.publish["notebook"])
+
+    def _conclude(self, conduct: ExecutionContext, verdict: FailureDiagnosis | None) -> StepOutcome:
+        taken = stage_outputs(self._ticket, self._store, self._folder) if verdict is None else StagedOutputs()
+        if taken.fault is not None:
+            verdict = FailureDiagnosis(state="failed", fault=taken.fault)
+        path = self._publish(conduct, verdict)
+        if verdict is not None:
+            return replace(self._failure(verdict), notebook=path)
+        return StepOutcome(
+            ticket=self._ticket.id,
+            state="succeeded",
+            outputs=taken.outputs,
+            warnings=taken.warnings,
+            log=str(self._log),
+            notebook=path,
+        )
+
+    def _publish(self, conduct: ExecutionContext, verdict: FailureDiagnosis | None) -> str:
+        from jupyter_pipelines.execution.worker.notebook_client import annotate, make_durable, publish
+
+        stack = diagnosis.readable_stack(self._evidence)
+        with writing(self._store.root, f"the notebook of step `{self._ticket.step}`"):
+            if verdict is not None and stack:
+                with self._log.open("a", encoding="utf-8") as log:
+                    log.write(f"\n{verdict.fault.message}; innermost first:\n{stack}")
+            self._veil.file(self._log)
+            annotate(conduct, self._ticket, verdict)
+            self._veil.cells(conduct.notebook)
+            path = publish(conduct.notebook, Path(self._ticket.publish["notebook"]))
+        # Nothing that is reused stands in it: the next step need not wait until it is on the disk.
+        self._workplace.later.callback(make_durable, Path(path))
+        return path
+
+    def _failure(self, verdict: FailureDiagnosis) -> StepOutcome:
+        return StepOutcome(
+            ticket=self._ticket.id,
+            state=verdict.state,
+            fault=self._veil.fault(verdict.fault),
+            error_type=verdict.error_type,
+            log=str(self._log),
+        )
+
+    def _cell(self, cell: int, cells: int) -> None:
+        text = "" if self._last.cell is None else self._last.text
+        self._report(cell=cell, cells=cells, text=text)
+
+    def _tail(self) -> None:
+        """Report the last line printed, if it has changed."""
+        lines = diagnosis.last_lines(self._log, 1)
+        if lines and lines[0] != self._last.text:
+            self._report(text=lines[0])
+
+    def _report(self, **changes: Any) -> None:
+        self._last = replace(self._last, **changes)
+        self._progress(replace(self._last, text=self._veil.text(self._last.text)))
+
+
+def kernel_config_for(
+    name: str | None, cwd: str, environment: Mapping[str, str], warm: KernelPreimports | None, forks: str | None
+) -> KernelConfig:
+    """Return the configuration of the kernel that a step needs; forked, if its environment is the fork server's.
+
+    Parameters
+    ----------
+    name, cwd, environment, warm
+        As in a ticket.
+    forks : str or None
+        Socket of a tree of processes from which kernels are forked.
+    """
+    source = None
+    if forks is not None and name is None and not environment:
+        preimports = warm or NOTHING
+        source = ForkConfig(path=forks, shared=tuple(preimports["shared"]), own=tuple(preimports["own"]))
+    return KernelConfig(name=name, cwd=cwd, environment={**step_environment(os.environ), **environment}, forks=source)
+
+
+def _import_papermill() -> None:
+    """Import it and what goes with it; the first time takes as long as a kernel takes to start."""
+    from jupyter_pipelines.execution.worker import notebook_client, papermill_engine
+
+    del notebook_client
+    papermill_engine.register()
+
+
+def lost_outcome(ticket: StepTicket, why: str, notes: tuple[str, ...] = ()) -> StepOutcome:
+    """Return the outcome of a ticket whose worker is gone.
+
+    Parameters
+    ----------
+    ticket : StepTicket
+        What it was running.
+    why : str
+        How the worker ended.
+    notes : tuple of str
+        Evidence.
+    """
+    fault = Diagnostic(
+        code="JP308",
+        message=f"the worker that ran step `{ticket.step}` was lost: {why}",
+        suggestion="run again: what is done already is reused",
+        step=ticket.step,
+        notes=notes,
+    )
+    return StepOutcome(ticket=ticket.id, state="died", fault=fault, log=ticket.publish["log"])
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    """Write JSON so that it appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(document, default=dict), "utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

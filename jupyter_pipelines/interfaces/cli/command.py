@@ -1,0 +1,224 @@
+"""Shared base of the CLI commands: notebook, project and output."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from jupyter_pipelines.errors import Diagnostic, PipelinesError
+from jupyter_pipelines.interfaces.json_output import as_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jupyter_pipelines.notebook.source.reading import NotebookLocation
+    from jupyter_pipelines.pipeline.graph import Pipeline
+    from jupyter_pipelines.project import Project
+
+CHECK_SCHEMA = "jupyter-pipelines/check/1"
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandContext:
+    """The context of one CLI command.
+
+    Parameters
+    ----------
+    notebook : str
+        The notebook, as the user gave it.
+    store : str or None
+        The store, as the user gave it.
+    as_json : bool
+        The answer is to be one JSON document.
+    project : Project
+        What does the work.
+    """
+
+    notebook: str
+    store: str | None
+    as_json: bool
+    project: Project = field(repr=False)
+
+    def pipeline(self, *, warn: bool = True) -> Pipeline:
+        """Return the pipeline, and tell what is doubtful about it.
+
+        Parameters
+        ----------
+        warn : bool
+            False for commands that look at what happened earlier.
+
+        Raises
+        ------
+        NotebookError, PipelineError
+            It cannot be read; its steps do not make a pipeline.
+        """
+        pipeline = self.project.read(self.notebook)
+        report_faults(pipeline.warnings if warn else ())
+        return pipeline
+
+    def home(self) -> NotebookLocation:
+        """Return where the notebook belongs: enough for commands that look at runs, whatever its cells say now.
+
+        Raises
+        ------
+        NotebookError
+            There is no such file.
+        """
+        return self.project.home(self.notebook)
+
+    def answer(self, document: Mapping[str, Any], text: Callable[[], str] | str) -> None:
+        """Write the answer of a command to standard output, as a document or as text."""
+        write(as_json(document) if self.as_json else text() if callable(text) else text)
+
+
+def command(*, examples: str) -> Callable[[Callable[..., int | None]], click.Command]:
+    """Make a command of a function that takes a command context and options, and returns an exit code; None is 0.
+
+    Parameters
+    ----------
+    examples : str
+        Shown at the end of its help, a line each.
+    """
+
+    def make(work: Callable[..., int | None]) -> click.Command:
+        def call(*, notebook: str, store: str | None, as_json: bool, **options: Any) -> int:
+            from jupyter_pipelines.project import Project
+
+            desk = CommandContext(notebook=notebook, store=store, as_json=as_json, project=Project(store))
+            try:
+                return work(desk, **options) or 0
+            except PipelinesError as error:
+                raise error.within(notebook) from error
+
+        update_wrapper(call, work)
+        decorated = click.argument("notebook")(_STORE(_JSON(call)))
+        epilog = "\b\nExamples:\n" + "\n".join(f"  jupyter pipelines {line}" for line in examples.splitlines())
+        return click.command(cls=ForceCommand, context_settings=CONTEXT, epilog=epilog)(decorated)
+
+    return make
+
+
+_STORE = click.option(
+    "--store", metavar="URL", help="Where results are. [default: $JUPYTER_PIPELINES_STORE or .pipelines]"
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, all else on stderr.")
+
+
+class ForceCommand(click.Command):
+    """A command whose option ``--force`` may stand without a value in front of the notebook."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        if any("--force" in option.opts for option in self.params):
+            args = [
+                f"{arg}={_value(args, position)}" if arg == "--force" else arg
+                for position, arg in _without_force_values(args)
+            ]
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # click's parser leaves it out for some errors
+            raise
+
+
+def _without_force_values(args: list[str]) -> list[tuple[int, str]]:
+    """Return the arguments with their positions, without the steps that stand behind ``--force``."""
+    taken = {position + 1 for position, arg in enumerate(args) if arg == "--force" and _value(args, position)}
+    return [(position, arg) for position, arg in enumerate(args) if position not in taken]
+
+
+def _value(args: list[str], position: int) -> str:
+    """Return the step behind the ``--force`` at `position`; empty when a notebook, an option or nothing is there.
+
+    A step's name has no dot and no slash; a notebook's path always has a dot.
+    """
+    following = args[position + 1] if position + 1 < len(args) else "-"
+    is_step = not following.startswith("-") and not set(following) & set("./\\")
+    return following if is_step else ""
+
+
+def write(text: str, stream: TextIO | None = None) -> None:
+    """Write lines to standard output, or to another stream."""
+    print(text, file=stream or sys.stdout, flush=True)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write the answer of a command to a file.
+
+    Raises
+    ------
+    PipelinesError
+        The file cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PipelinesError(cannot_write(path, error)) from error
+
+
+def cannot_write(path: Path, error: OSError) -> Diagnostic:
+    """Return the fault for a file that a command was told to write, and cannot."""
+    reason = (error.strerror or str(error)).lower()
+    return Diagnostic(
+        code="JP604", message=f"`{path}` cannot be written: {reason}", suggestion="give another file with `-o`"
+    )
+
+
+def check_document(faults: Iterable[Diagnostic]) -> dict[str, Any]:
+    """Return the ``check`` document."""
+    return {"schema": CHECK_SCHEMA, "faults": [fault.to_dict() for fault in faults]}
+
+
+def report_faults(faults: Iterable[Diagnostic]) -> None:
+    """Write faults to standard error, with an empty line behind each."""
+    for fault in faults:
+        write(format_fault(fault, sys.stderr) + "\n", sys.stderr)
+
+
+def format_fault(fault: Diagnostic, stream: TextIO) -> str:
+    """Return a fault as a terminal may show it: in colour, and with nothing in it that could steer the terminal."""
+    from jupyter_pipelines.reporting.sanitize import clean
+
+    first, *others = (clean(line, 1000) for line in str(fault).splitlines())
+    head, colon, message = first.partition(": ")
+    tone = "red" if fault.severity == "error" else "yellow"
+    bold = (
+        click.style(head, fg=tone, bold=True) + colon + click.style(message, bold=True)
+        if is_colourful(stream)
+        else first
+    )
+    return "\n".join([bold, *others])
+
+
+def painter(stream: TextIO) -> Callable[[str, str], str]:
+    """Return what gives texts their colours on `stream`, or leaves them as they are."""
+    if not is_colourful(stream):
+        return lambda _, text: text
+    return lambda colour, text: click.style(text, fg=colour)
+
+
+def width(stream: TextIO) -> int:
+    """Return the number of columns of `stream`; 0 when it is no terminal, and lines may have any length."""
+    return shutil.get_terminal_size().columns if stream.isatty() else 0
+
+
+def is_colourful(stream: TextIO) -> bool:
+    """Tell whether `stream` is a terminal whose user wants colours."""
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def is_plain(stream: TextIO) -> bool:
+    """Tell whether `stream` knows ASCII only."""
+    try:
+        "●│↻✓".encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return True
+    return False

@@ -1,0 +1,147 @@
+"""The commands ``check``, ``show`` and ``freeze``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jupyter_pipelines.errors import Diagnostic, PlanError
+from jupyter_pipelines.interfaces.cli.command import (
+    CommandContext,
+    check_document,
+    command,
+    format_fault,
+    is_plain,
+    painter,
+    width,
+    write,
+    write_file,
+)
+from jupyter_pipelines.interfaces.common_options import parameter_arguments, with_values
+from jupyter_pipelines.interfaces.json_output import as_json
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.pipeline.graph import Pipeline
+    from jupyter_pipelines.reporting.step_status import StepStatus
+
+FORMATS = ("text", "mermaid", "svg", "html", "json")
+_ENDINGS = {".svg": "svg", ".html": "html", ".htm": "html", ".json": "json", ".mmd": "mermaid", ".md": "mermaid"}
+
+
+@command(examples="check churn.ipynb\ncheck churn.ipynb -p trees=many --json")
+@with_values
+def check(desk: CommandContext, *, pairs: Sequence[str], files: Sequence[str]) -> int:
+    """List every fault of NOTEBOOK and of values for its parameters; executes nothing.
+
+    The exit code is 0 when there are at most warnings, else 2.
+    """
+    parameters = parameter_arguments(pairs, files)
+    faults = desk.project.check(desk.notebook, parameters["parameters"], parameters["texts"])
+    errors = sum(fault.severity == "error" for fault in faults)
+    desk.answer(check_document(faults), lambda: _listed(faults, errors))
+    return 2 if errors else 0
+
+
+@command(examples="show churn.ipynb\nshow churn.ipynb -o graph.svg\nshow churn.ipynb --format mermaid")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="[default: by the ending of FILE, else text]")
+@click.option("-o", "--output", "target", metavar="FILE", help="Write to a file instead of stdout.")
+def show(desk: CommandContext, *, form: str | None, target: str | None) -> None:
+    """Show the graph of NOTEBOOK, with what a run would do where results are stored; executes nothing."""
+    path = Path(target) if target else None
+    if path and path.suffix == ".ipynb":
+        raise PlanError(_is_notebook(path))
+    form = "json" if desk.as_json else form or (_ENDINGS.get(path.suffix, "text") if path else "text")
+    pipeline = desk.pipeline()
+    content = _WRITERS[form](pipeline, {} if form == "json" else _statuses(desk, pipeline), path is None)
+    if path is None:
+        write(content.rstrip("\n"))
+    else:
+        write_file(path, content)
+        write(f"{path} written", sys.stderr)
+
+
+@command(examples="freeze churn.ipynb")
+def freeze(desk: CommandContext) -> None:
+    """Write inferred interfaces into the headers of NOTEBOOK.
+
+    Nothing else in the file changes. Close the notebook in JupyterLab first, or reload it from disk afterwards.
+    """
+    cells = desk.project.freeze(desk.notebook)
+    document = {"schema": "jupyter-pipelines/freeze/1", "notebook": desk.notebook, "cells": list(cells)}
+    written = f"headers written in cells {', '.join(map(str, cells))}"
+    desk.answer(document, written if cells else "nothing to write: every interface is declared")
+
+
+def _listed(faults: Sequence[Diagnostic], errors: int) -> str:
+    from jupyter_pipelines.reporting.format import plural
+
+    counts = [plural(errors, "error"), plural(len(faults) - errors, "warning")]
+    total = ", ".join(count for count in counts if not count.startswith("0 "))
+    return "\n\n".join([*(format_fault(fault, sys.stdout) for fault in faults), total or "no faults"])
+
+
+def _statuses(desk: CommandContext, pipeline: Pipeline) -> Mapping[str, StepStatus]:
+    """Return what a run would do, if there is a store; showing a notebook does not create a store."""
+    from jupyter_pipelines.project import STORE_FOLDER, STORE_VARIABLE
+    from jupyter_pipelines.reporting.step_status import of_plan
+
+    url = desk.store or os.environ.get(STORE_VARIABLE) or str(pipeline.root / STORE_FOLDER)
+    if not Path(url.removeprefix("file://")).is_dir():
+        return {}
+    try:
+        return of_plan(desk.project.plan(pipeline).to_dict())
+    except PlanError:
+        return {}  # a parameter has no value yet: there is no plan, but there is a graph
+
+
+def _text(pipeline: Pipeline, statuses: Mapping[str, StepStatus], terminal: bool) -> str:
+    from jupyter_pipelines.reporting.text import write as write_graph
+
+    if not terminal:
+        return write_graph(pipeline, statuses)
+    stream = sys.stdout
+    return write_graph(pipeline, statuses, plain=is_plain(stream), paint=painter(stream), width=width(stream))
+
+
+def _mermaid(pipeline: Pipeline, statuses: Mapping[str, StepStatus], _: bool) -> str:
+    from jupyter_pipelines.reporting.mermaid import write_mermaid
+
+    return write_mermaid(pipeline, statuses)
+
+
+def _svg(pipeline: Pipeline, statuses: Mapping[str, StepStatus], _: bool) -> str:
+    from jupyter_pipelines.reporting.svg.svg import draw
+
+    return draw(pipeline, statuses)
+
+
+def _html(pipeline: Pipeline, statuses: Mapping[str, StepStatus], _: bool) -> str:
+    from jupyter_pipelines.reporting.svg.html_page import write_page
+
+    return write_page(pipeline, statuses)
+
+
+def _json(pipeline: Pipeline, _: Mapping[str, StepStatus], __: bool) -> str:
+    return as_json(pipeline.to_dict()) + "\n"
+
+
+_WRITERS: Mapping[str, Callable[[Pipeline, Mapping[str, StepStatus], bool], str]] = {
+    "text": _text,
+    "mermaid": _mermaid,
+    "svg": _svg,
+    "html": _html,
+    "json": _json,
+}
+
+
+def _is_notebook(path: Path) -> Diagnostic:
+    return Diagnostic(
+        code="JP604",
+        message=f"`{path}` is a notebook and is not written to",
+        suggestion="give a file that ends in .svg, .html, .json, .mmd or .txt",
+    )

@@ -1,0 +1,1 @@
+"""Magics, widgets and displays in a live notebook."""

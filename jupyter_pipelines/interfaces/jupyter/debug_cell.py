@@ -1,0 +1,70 @@
+"""Loads the inputs of a failed step into a live kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from typing import Any, Protocol
+
+from jupyter_pipelines.errors import Diagnostic, PlanError
+from jupyter_pipelines.pipeline.artifacts import StepOutputRef
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.project import Project, require_step
+from jupyter_pipelines.project.planning_api import NotebookRef
+
+
+class DebugContext(Protocol):
+    """A notebook whose steps are debugged: a session, or the context of its widgets."""
+
+    @property
+    def project(self) -> Project:
+        """What does the work."""
+
+    @property
+    def home(self) -> Callable[[], NotebookRef]:
+        """Returns where the notebook belongs."""
+
+    @property
+    def read(self) -> Callable[[], Pipeline]:
+        """Returns its pipeline as it stands now."""
+
+
+def load_for_debugging(context: DebugContext, step: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Load the inputs that a step had when it failed last, and return what is known of that.
+
+    Returns
+    -------
+    dict
+        ``loaded``, the names; ``notebook``, the path of the executed notebook; ``error``, as in the ``run`` document.
+
+    Raises
+    ------
+    PlanError
+        There is no such step, or it has not failed.
+    """
+    pipeline = context.read()
+    require_step(pipeline, step)
+    failed = _last_failure(context, step)
+    for step_input in pipeline[step].inputs:
+        if isinstance(step_input.source, StepOutputRef):
+            names[step_input.name] = context.project.load(pipeline, str(step_input.source))
+        else:
+            names[step_input.name] = pipeline.folder / step_input.source.path
+    loaded = [step_input.name for step_input in pipeline[step].inputs]
+    return {"loaded": loaded, "notebook": failed["notebook"], "error": failed["error"]}
+
+
+def _last_failure(context: DebugContext, step: str) -> dict[str, Any]:
+    for document in context.project.runs(context.home()):
+        for step_run in document["steps"]:
+            if step_run["name"] == step and step_run["state"] == "failed":
+                return dict(step_run)
+    raise PlanError(_never_failed(step))
+
+
+def _never_failed(step: str) -> Diagnostic:
+    return Diagnostic(
+        code="JP405",
+        message=f"step `{step}` has not failed in any run that is kept",
+        suggestion=f"load a stored output with `%pipeline load {step}.NAME`, or look at `%pipeline runs`",
+        step=step,
+    )

@@ -1,0 +1,272 @@
+"""What a live kernel knows: which cells were executed with which text, and which notebook they belong to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from jupyter_pipelines.errors import PipelinesError
+from jupyter_pipelines.interfaces.jupyter.first_item import as_gathered, bind_first_item
+from jupyter_pipelines.notebook.headers.split import split_cell
+from jupyter_pipelines.notebook.parameters.params_cell import parameters_of_text
+from jupyter_pipelines.notebook.source.document import NotebookDocument, read_document
+from jupyter_pipelines.notebook.source.reading import NotebookLocation, project_root
+from jupyter_pipelines.pipeline.artifacts import FileSource, Input, StepOutputRef
+from jupyter_pipelines.pipeline.foreach import GatheredResults
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.secrets import Secret, SecretNotFound, is_reference, reveal
+from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.project import Project
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.interfaces.jupyter.widget_group import WidgetGroup
+
+NOTEBOOK_VARIABLE = "JUPYTER_PIPELINES_NOTEBOOK"
+LIVE_FOLDER = "live"
+Outcome = Literal["running", "done", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutedCell:
+    """A cell as it was executed last.
+
+    Parameters
+    ----------
+    text : str
+        The cell.
+    step : str or None
+        The step it belongs to.
+    when : float
+        Seconds since the epoch.
+    outcome : {"running", "done", "failed"}
+        How it went.
+    """
+
+    text: str
+    step: str | None
+    when: float
+    outcome: Outcome = "running"
+
+
+class KernelSession:
+    """The cells executed in one kernel.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        The kernel's shell.
+    project : Project or None
+        Where results are stored.
+    """
+
+    def __init__(self, shell: Any, project: Project | None = None) -> None:
+        self.shell = shell
+        self.project = project or Project()
+        self.executed: dict[str, ExecutedCell] = {}
+        self.stage: WidgetGroup | None = None
+        self._home: tuple[tuple[Path, int], NotebookLocation] | None = None
+        self._current: str | None = None
+        self._watching: list[Callable[[], None]] = []
+
+    @property
+    def notebook(self) -> Path | None:
+        """The notebook's file, where the front end tells it."""
+        names = (os.environ.get(NOTEBOOK_VARIABLE), self.shell.user_ns.get("__vsc_ipynb_file__"))
+        for name in (*names, os.environ.get("JPY_SESSION_NAME")):
+            for path in (Path(name), Path.cwd() / Path(name).name) if name else ():
+                if path.is_file():
+                    return path
+        return None
+
+    def before_cell(self, info: Any) -> None:
+        """Take note of a cell that is about to run, and bind what its step needs."""
+        split = split_cell(info.raw_cell, 0)
+        step = split.header.name if split.header and split.header.kind == "step" else None
+        self._current = _cell_key(info, step, len(self.executed))
+        self.executed[self._current] = ExecutedCell(text=info.raw_cell, step=step, when=time.time())
+        if split.header and split.header.kind == "params":
+            _bind_annotations(self.shell.user_ns, info.raw_cell)
+        if step is not None:
+            self._bind_interface(step)
+
+    def after_cell(self, result: Any) -> None:
+        """Take note of how the cell went."""
+        key, self._current = self._current, None
+        if key is not None:
+            outcome: Outcome = "done" if result.success else "failed"
+            self.executed[key] = replace(self.executed[key], outcome=outcome)
+            self._reveal_secrets(self.executed[key].text)
+            if self.executed[key].step:
+                self.refresh()
+
+    def watch(self, redraw: Callable[[], None]) -> None:
+        """Call `redraw` whenever the state of a step may have changed; the last few are kept."""
+        self._watching = [*self._watching[-3:], redraw]
+
+    def refresh(self) -> None:
+        """Bring everything on show up to date: a cell was executed."""
+        self.redraw()
+        if self.stage is not None:
+            self.stage.refresh()
+
+    def redraw(self) -> None:
+        """Bring the pictures on show up to date; widgets have followed the run that is over."""
+        for redraw in self._watching:
+            # A notebook that is being edited may be faulty for a while; a picture then shows what was right last.
+            with suppress(PipelinesError):
+                redraw()
+
+    def newer_texts(self) -> Mapping[str, str]:
+        """Return, by cell id, the text of the cells that were executed after the notebook was saved."""
+        path = self.notebook
+        saved = path.stat().st_mtime if path else 0.0
+        return {key: cell.text for key, cell in self.executed.items() if cell.when > saved}
+
+    def unsaved(self) -> frozenset[str]:
+        """Return the ids of cells whose executed text counts although the notebook was saved with another text."""
+        if self.notebook is None:
+            return frozenset()
+        saved = {cell.id: cell.source for cell in read_document(self.notebook).cells}
+        newer = self.newer_texts()
+        return frozenset(key for key, text in newer.items() if saved.get(key, text).rstrip() != text.rstrip())
+
+    def source(self) -> Path | NotebookDocument:
+        """Return the saved notebook, or the cells of this session where there is none."""
+        return self.notebook or NotebookDocument.of_texts([(key, cell.text) for key, cell in self.executed.items()])
+
+    def home(self) -> NotebookLocation:
+        """Return where the notebook belongs, whatever its cells say now."""
+        path = self.notebook
+        if path is None:
+            return NotebookLocation(notebook=None, root=project_root(Path.cwd()))
+        # Asked for every second while something is on show, and a notebook may be large.
+        signature = (path, path.stat().st_mtime_ns)
+        if self._home is None or self._home[0] != signature:
+            self._home = signature, self.project.home(path)
+        return self._home[1]
+
+    def read(self) -> Pipeline:
+        """Return the pipeline of this notebook as it stands, newer executed texts included.
+
+        Raises
+        ------
+        NotebookError, PipelineError
+            It cannot be read, or is faulty.
+        """
+        return self.project.read(self.source(), texts=self.newer_texts())
+
+    def outcome(self, step: Step) -> Outcome | Literal["edited"] | None:
+        """Return how `step` went in this session; None when it was not executed."""
+        ran = self._cells(step)
+        if len(ran) < len(step.cells):
+            return None
+        if any(executed.text != cell.text for executed, cell in zip(ran, step.cells, strict=True)):
+            return "edited"
+        return next((executed.outcome for executed in ran if executed.outcome != "done"), "done")
+
+    def when(self, step: Step) -> float | None:
+        """Return when `step` was executed in this session last, in seconds since the epoch."""
+        return max((cell.when for cell in self._cells(step)), default=None)
+
+    def _cells(self, step: Step) -> list[ExecutedCell]:
+        executed = [self.executed.get(cell.id or "") or self.executed.get(f"step:{step.name}") for cell in step.cells]
+        return [cell for cell in executed if cell is not None]
+
+    def _bind_interface(self, name: str) -> None:
+        try:
+            pipeline = self.read()
+        except PipelinesError:
+            return  # the cell itself is fine; faults elsewhere are reported by `%pipeline check`
+        if name not in pipeline:
+            return
+        step = pipeline[name]
+        for step_input in step.inputs:
+            self._bind_input(pipeline, step_input)
+        if step.foreach:
+            bind_first_item(pipeline, step, self.shell.user_ns)
+        for output in step.outputs:
+            if output.kind != "value":
+                self._bind_path(pipeline, step.name, output.name, folder=output.kind == "folder")
+
+    def _reveal_secrets(self, text: str) -> None:
+        """Replace references to secrets by their values, as steps get them."""
+        if "Secret" not in text:
+            return
+        names = self.shell.user_ns
+        for parameter in parameters_of_text(text):
+            reference = names.get(parameter.name)
+            if parameter.kind == "secret" and is_reference(reference):
+                try:
+                    names[parameter.name] = reveal(reference, Path.cwd())
+                except SecretNotFound as error:
+                    print(f"the secret `{parameter.name}` cannot be had: {error.why}; {error.instead}")
+
+    def _bind_input(self, pipeline: Pipeline, step_input: Input) -> None:
+        names = self.shell.user_ns
+        if isinstance(step_input.source, FileSource):
+            names[step_input.name] = pipeline.folder / step_input.source.path
+        elif pipeline[step_input.source.step].foreach and not isinstance(names.get(step_input.name), GatheredResults):
+            self._bind_list(pipeline, step_input, step_input.source)
+        elif self._renamed_here(pipeline, step_input, step_input.source):
+            names[step_input.name] = names[step_input.source.output]
+        elif step_input.name not in names:
+            self._load(pipeline, step_input, step_input.source)
+
+    def _bind_list(self, pipeline: Pipeline, step_input: Input, source: StepOutputRef) -> None:
+        """Bind the output of a step over many items: the stored list, else the output of the item that ran here."""
+        names, step = self.shell.user_ns, pipeline[source.step]
+        try:
+            names[step_input.name] = self.project.load(pipeline, str(source))
+        except PipelinesError:
+            if source.output not in names or self.outcome(step) != "done":
+                self._load(pipeline, step_input, source)
+                return
+            names[step_input.name] = as_gathered(pipeline, step, names[source.output], names)
+            print(f"`{step_input.name}` is a list of the one item that ran here; all: %pipeline run {step.name}")
+        else:
+            print(f"`{step_input.name}` loaded from the store (all items of step `{step.name}`)")
+
+    def _renamed_here(self, pipeline: Pipeline, step_input: Input, source: StepOutputRef) -> bool:
+        if step_input.name == source.output or source.output not in self.shell.user_ns:
+            return False
+        return self.outcome(pipeline[source.step]) == "done"
+
+    def _load(self, pipeline: Pipeline, step_input: Input, source: StepOutputRef) -> None:
+        try:
+            self.shell.user_ns[step_input.name] = self.project.load(pipeline, str(source))
+        except PipelinesError as error:
+            if step_input.optional:
+                self.shell.user_ns[step_input.name] = None
+            else:
+                print(f"`{step_input.name}` is not loaded: {error.faults[0].message}")
+        else:
+            print(f"`{step_input.name}` loaded from the store (output of step `{source.step}`)")
+
+    def _bind_path(self, pipeline: Pipeline, step: str, output: str, *, folder: bool) -> None:
+        path = self.project.store_for(pipeline).root / LIVE_FOLDER / step / output
+        (path if folder else path.parent).mkdir(parents=True, exist_ok=True)
+        self.shell.user_ns[output] = path
+
+
+def _cell_key(info: Any, step: str | None, count: int) -> str:
+    cell_id = getattr(info, "cell_id", None)
+    return cell_id or (f"step:{step}" if step else f"cell:{count}")
+
+
+def _bind_annotations(names: dict[str, Any], text: str) -> None:
+    """Give ``%%params`` cells the words of their annotations, which Python evaluates when the cell runs live."""
+    import typing
+
+    import annotated_types
+
+    if "Secret" in text:
+        names.setdefault("Secret", Secret)
+    for module in (typing, annotated_types):
+        for word in ("Annotated", "Literal", "Optional", *annotated_types.__all__):
+            if word in text and word not in names and hasattr(module, word):
+                names[word] = getattr(module, word)

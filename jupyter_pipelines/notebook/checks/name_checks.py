@@ -1,0 +1,293 @@
+"""Faults about names that a step needs and that cannot be resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from jupyter_pipelines.errors import Diagnostic, SourceLocation, closest_name
+from jupyter_pipelines.notebook.code.name_usage import SourceSpan
+from jupyter_pipelines.notebook.linking.dependencies import Kind, NameReference, UnresolvedName
+from jupyter_pipelines.notebook.linking.draft import StepDraft, place_in, step_diagnostic
+from jupyter_pipelines.notebook.linking.producers import ProducerIndex
+from jupyter_pipelines.notebook.linking.shared_code import ExploratoryName, SharedCodeIndex, SharedDefinition
+from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
+
+_LONGEST = 80
+_SHOWN = 5
+
+
+class NameDiagnostics:
+    """Turns unresolved names into faults.
+
+    Parameters
+    ----------
+    interfaces : Mapping of str to StepInterface
+        All steps.
+    makers : ProducerIndex
+        Which step produces which name.
+    index : SharedCodeIndex
+        The shared code.
+    parameters : frozenset of str
+        Declared parameters.
+    texts : Mapping of int to list of str
+        The lines of every cell, by its number.
+    faulty : str
+        The text of all cells that could not be parsed: what they bind is not known.
+    """
+
+    def __init__(
+        self,
+        interfaces: Mapping[str, StepInterface],
+        makers: ProducerIndex,
+        index: SharedCodeIndex,
+        *,
+        parameters: frozenset[str],
+        texts: Mapping[int, list[str]],
+        faulty: str,
+    ) -> None:
+        self._interfaces = interfaces
+        self._makers = makers
+        self._index = index
+        self._parameters = parameters
+        self._texts = texts
+        self._faulty = faulty
+
+    def all(self) -> list[Diagnostic]:
+        """Return the faults of all steps; a fault of several steps only once, with their names."""
+        faults_by_cause: dict[object, tuple[Diagnostic, list[str]]] = {}
+        for interface in self._interfaces.values():
+            for problem in interface.reach.problems:
+                fault = _DIAGNOSTIC_BUILDERS[problem.kind](self, interface, problem)
+                if fault is not None:
+                    faults_by_cause.setdefault(_cause(problem, fault), (fault, []))[1].append(interface.draft.name)
+        return [_for_all(fault, steps) for fault, steps in faults_by_cause.values()]
+
+    # Where, and through what
+
+    def _where(self, draft: StepDraft, need: NameReference) -> SourceLocation:
+        if need.via is None:
+            return draft.where(need.spot)
+        return self._in_cell(need.via.cell, need.spot)
+
+    def _in_cell(self, cell: int, spot: SourceSpan) -> SourceLocation:
+        return place_in(self._texts.get(cell, []), cell, spot)
+
+    def _line(self, computed: ExploratoryName) -> SourceLocation:
+        lines = self._texts.get(computed.cell, [])
+        text = lines[computed.line - 1] if 0 < computed.line <= len(lines) else computed.text
+        column = max(text.find(computed.name), 0)
+        return SourceLocation(
+            cell=computed.cell, line=computed.line, column=column, length=len(computed.name), text=text[:200]
+        )
+
+    def _fault(
+        self, interface: StepInterface, need: NameReference, code: str, message: str, suggestion: str, **more: Any
+    ) -> Diagnostic:
+        place = more.pop("place", None) or self._where(interface.draft, need)
+        more.setdefault("label", "used here")
+        return step_diagnostic(interface.draft, code, message, suggestion, place, **more)
+
+    # A method for each kind of problem
+
+    def _undefined(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
+        need, draft = problem.need, interface.draft
+        if not need.sure or need.name in self._faulty:
+            return None
+        near = closest_name(need.name, self._known(interface))
+        if near:
+            suggestion = f"write `{near}` if that is meant, or assign `{need.name}` in the step"
+        else:
+            suggestion = f"assign `{need.name}` in the step, or make it an output of a step before it"
+        if need.via is not None:
+            code = _shared_code_label(need.via)
+            message = f"{code}, which step `{draft.name}` uses, needs `{need.name}`, and nothing binds that"
+            return self._fault(interface, need, "JP201", message, suggestion, severity="warning")
+        message = f"step `{draft.name}` uses `{need.name}`, which is neither an input nor defined"
+        return self._fault(interface, need, "JP201", message, suggestion)
+
+    def _known(self, interface: StepInterface) -> list[str]:
+        own = [*interface.inputs, *interface.draft.names.binds, *interface.outputs]
+        return list(dict.fromkeys([*own, *self._makers.known(), *self._parameters, *self._index.known()]))
+
+    def _undeclared(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
+        need, draft = problem.need, interface.draft
+        if problem.making is None:
+            return None
+        message = f"{_uses(interface, need)}, which is not among its inputs"
+        names = _declared_inputs_with(draft, need.name)
+        note = f"`{need.name}` is an output of step `{problem.making.draft.name}` (cell {problem.making.cell})"
+        return self._fault(interface, need, "JP201", message, f"write `-i {names}`", notes=(note,))
+
+    def _kept(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
+        need, making = problem.need, problem.making
+        if making is None or not need.sure:
+            return None
+        other = making.draft
+        message = f"{_uses(interface, need)}, which step `{other.name}` binds and keeps for itself"
+        suggestion = f"add `-o {need.name}` to `{other.name}`"
+        if interface.draft.items("inputs") is not None:
+            suggestion += f" and `-i {need.name}` to `{interface.draft.name}`"
+        suggestion += ", or use another name in one of them"
+        place = other.where(other.names.binds[need.name].spot)
+        notes = (f"cell {place.cell}, line {place.line}: {place.text.strip()[:_LONGEST]}",)
+        return self._fault(interface, need, "JP201", message, suggestion, notes=notes)
+
+    def _produced_below(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
+        need, making = problem.need, problem.making
+        if making is None or not need.sure:
+            return None
+        other = making.draft
+        message = f"{_uses(interface, need)}, which step `{other.name}` makes further down"
+        names = _declared_inputs_with(interface.draft, need.name)
+        suggestion = (
+            f"move `{other.name}` (cell {making.cell}) above it, or take it from there all the same: `-i {names}`"
+        )
+        return self._fault(interface, need, "JP201", message, suggestion)
+
+    def _setup_below(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
+        need, entry = problem.need, problem.entry
+        if entry is None or not need.sure:
+            return None
+        message = f"{_uses(interface, need)}, which the `%%setup` cell {entry.cell} binds further down"
+        suggestion = f"move cell {entry.cell} above it: setup runs in the steps that follow it"
+        return self._fault(interface, need, "JP201", message, suggestion)
+
+    def _computed(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
+        need, computed = problem.need, problem.entry
+        if not isinstance(computed, ExploratoryName) or (not need.sure and need.via is not None):
+            return None
+        draft, name = interface.draft, need.name
+        place, used = self._line(computed), self._where(draft, need)
+        what = "deletes" if computed.deleted else "computes"
+        line = f"cell {computed.cell}, line {computed.line}"
+        message = f"step `{draft.name}` needs `{name}`{_through(need)}, which only exploration {what} ({line})"
+        note = f"`{name}` is used in cell {used.cell}, line {used.line}: {used.text.strip()[:_LONGEST]}"
+        return self._fault(
+            interface, need, "JP208", message, self._exploration_suggestion(computed, draft), place=place,
+            label="not part of the pipeline", notes=(note,), severity="error" if need.sure else "warning",
+        )  # fmt: skip
+
+    def _exploration_suggestion(self, computed: ExploratoryName, draft: StepDraft) -> str:
+        """Return what to do about an exploratory line: a setting belongs to setup, what comes from a step to a step."""
+        name, cell = computed.name, computed.cell
+        from_steps = [
+            read_name for read_name in computed.reads if self._makers.binder(read_name, draft, cell) is not None
+        ]
+        if computed.deleted:
+            return f"take the `del` away, or bind `{name}` in the step"
+        if from_steps:
+            return f"put the line into a step: begin cell {cell} with `%%step NAME -o {name}`"
+        return (
+            f"begin cell {cell} with `%%setup`, or move the line into such a cell: it runs first in every step that "
+            f"follows (paths, loggers, styles); if it is work to be stored, make it a step: `%%step NAME -o {name}`"
+        )
+
+    def _changed(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
+        need, changed = problem.need, problem.entry
+        if not isinstance(changed, ExploratoryName):
+            return None
+        draft, name = interface.draft, need.name
+        line = f"cell {changed.cell}, line {changed.line}"
+        message = f"step `{draft.name}` needs `{name}`{_through(need)}, which exploration changes ({line})"
+        suggestion = f"write `{name}` whole where it is bound, or begin both cells with `%%setup`"
+        note = f"changed by {changed.how}; no step would see that"
+        return self._fault(
+            interface,
+            need,
+            "JP208",
+            message,
+            suggestion,
+            place=self._line(changed),
+            label="no step sees this",
+            notes=(note,),
+        )
+
+    def _early(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
+        need, making = problem.need, problem.making
+        if need.via is None or not need.sure:
+            return None
+        step, shared, name = interface.draft.name, need.via, f"`{need.name}`"
+        source = f"output of step `{making.draft.name}`" if making else f"input of step `{step}`"
+        if making and making.draft is interface.draft:
+            source = "own variable of the step"
+        if shared.kind == "setup":
+            message = f"the `%%setup` cell {shared.cell} uses {name}, an {source}, and runs before inputs are there"
+            suggestion = "move the line into a step"
+        elif shared.kind == "constant":
+            own = shared.code.name
+            message = f"step `{step}` needs `{own}`, which cell {shared.cell} computes from {name}, an {source}"
+            suggestion = f"begin cell {shared.cell} with `%%step NAME -o {own}`, or move the line into a step"
+        else:
+            message = (
+                f"{_shared_code_label(shared)} uses {name}, an {source}, when it is defined: before inputs are there"
+            )
+            suggestion = f"hand {name} over as an argument"
+        return self._fault(interface, need, "JP208", message, suggestion)
+
+    def _defined(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
+        need, making = problem.need, problem.making
+        if making is None or not need.sure:
+            return None
+        other, name = making.draft, need.name
+        bind = other.names.binds[name]
+        what = {"import": "imports", "function": "defines", "class": "defines"}.get(bind.kind, "binds")
+        place = other.where(bind.spot)
+        message = f"{_uses(interface, need)}, which step `{other.name}` {what} for itself"
+        noun = "import" if bind.kind == "import" else "definition"
+        line = f"cell {place.cell}, line {place.line}"
+        suggestion = f"move the {noun} of `{name}` ({line}) into a cell without a header: it is shared code there"
+        return self._fault(interface, need, "JP215", message, suggestion)
+
+
+def _cause(problem: UnresolvedName, fault: Diagnostic) -> object:
+    """Return the key of what causes a problem: problems with the same remedy have the same key."""
+    if problem.kind in ("computed", "changed"):
+        return problem.kind, problem.need.name, id(problem.entry), fault.severity
+    if problem.kind in ("defined", "kept") and problem.making:
+        return problem.kind, problem.need.name, problem.making.draft.name
+    return (problem.kind, problem.need.name, id(problem.need.via)) if problem.need.via else fault
+
+
+def _for_all(fault: Diagnostic, steps: list[str]) -> Diagnostic:
+    others = list(dict.fromkeys(name for name in steps if name != fault.step))
+    if not others:
+        return fault
+    shown = ", ".join(f"`{name}`" for name in others[:_SHOWN]) + (" and others" if len(others) > _SHOWN else "")
+    return replace(fault, notes=(*fault.notes, f"so it is for {shown}"))
+
+
+def _declared_inputs_with(draft: StepDraft, name: str) -> str:
+    """Return the declared inputs of a step as they are written, with `name` behind them."""
+    items = draft.items("inputs") or ()
+    return " ".join([*(f"{item.name}={item.locator}" if item.locator else item.name for item in items), name])
+
+
+def _uses(interface: StepInterface, need: NameReference) -> str:
+    return f"step `{interface.draft.name}` uses `{need.name}`{_through(need)}"
+
+
+def _shared_code_label(definition: SharedDefinition) -> str:
+    return (
+        f"`{definition.code.name}` (cell {definition.cell})"
+        if definition.kind != "setup"
+        else f"the `%%setup` cell {definition.cell}"
+    )
+
+
+def _through(need: NameReference) -> str:
+    return f" through {_shared_code_label(need.via)}" if need.via else ""
+
+
+_DIAGNOSTIC_BUILDERS: Mapping[Kind, Callable[[NameDiagnostics, StepInterface, UnresolvedName], Diagnostic | None]] = {
+    "undefined": NameDiagnostics._undefined,  # noqa: SLF001 - the table belongs to the class
+    "undeclared": NameDiagnostics._undeclared,  # noqa: SLF001
+    "kept": NameDiagnostics._kept,  # noqa: SLF001
+    "below": NameDiagnostics._produced_below,  # noqa: SLF001
+    "setup-below": NameDiagnostics._setup_below,  # noqa: SLF001
+    "computed": NameDiagnostics._computed,  # noqa: SLF001
+    "changed": NameDiagnostics._changed,  # noqa: SLF001
+    "early": NameDiagnostics._early,  # noqa: SLF001
+    "defined": NameDiagnostics._defined,  # noqa: SLF001
+}

@@ -1,0 +1,220 @@
+"""Files that code reads under a name that is written in it: their content counts, as if they were declared."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
+from posixpath import dirname
+from typing import Literal, NamedTuple
+
+from jupyter_pipelines.notebook.code.ast_walk import every_node
+from jupyter_pipelines.notebook.code.cell_code import parse_code
+from jupyter_pipelines.notebook.code.string_eval import StringEvaluator, called_name, is_path, joined, texts_of
+from jupyter_pipelines.pipeline.path_templates import JOINT, names_in, path_of
+
+# Functions that read the file their first argument names, whatever library they are of: `read_csv`, `load_workbook`, …
+_READING = ("read", "load", "open_", "scan_", "from_")
+_ALSO_READING = frozenset("genfromtxt fromfile imread parse ParquetFile ParquetDataset ImageFolder".split())
+_DATABASES = frozenset({"sqlite3", "duckdb"})
+_CHANGING = frozenset({"to_sql", "commit", "executemany", "executescript"})
+_CHANGES = re.compile(r"\s*(?:alter|copy|create|delete|drop|insert|replace|update)\b", re.IGNORECASE)
+_MAYBE_READING = frozenset({"open", "File", "ZipFile"})  # their second argument is a mode
+_PATH_READING = frozenset({"read_text", "read_bytes", "open"})
+_LISTING = frozenset("glob iglob rglob iterdir listdir scandir walk".split())
+_WRITING = frozenset("savetxt save savez savez_compressed savefig imwrite imsave".split())
+_ADDING = frozenset({"to_hdf", "to_sql", "to_zarr"})
+_PATH_WRITING = frozenset({"write_text", "write_bytes"})
+_MAKING = frozenset({"mkdir", "makedirs"})
+_FIRST = frozenset("database filepath_or_buffer path_or_buf path io file fname filename source".split())
+_OVERWRITING_MODES = frozenset({"w", "x", "+w", "+x"})
+_UNCONDITIONAL = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.With)
+_REPEATING = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+FileUseKind = Literal["reads", "lists", "writes", "touches", "fills", "asks", "changes"]
+
+
+class FileReads(NamedTuple):
+    """Files that code reads.
+
+    Parameters
+    ----------
+    paths : tuple of str
+        Their paths as written; folders and patterns of those that are listed.
+    templates : tuple of str
+        Paths that depend on parameters; see :mod:`jupyter_pipelines.pipeline.path_templates`.
+    """
+
+    paths: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
+
+
+def files_read(sources: Iterable[str], parameters: Collection[str] = ()) -> FileReads:
+    """Return the files that pieces of code, run in this order, read by a name written in them.
+
+    A name may stand in a constant (``DATA = "data.csv"``), be handed to a function, or be joined of several. Of what is
+    listed (``glob("data/*.csv")``, ``os.listdir("data")``) all that may be found counts. URLs are left out, and so is
+    what the code itself has certainly written before, and folders and databases that it puts something into.
+    """
+    sources = list(sources)
+    uses = [use for source in sources for use in _uses(source)]
+    changes = any(use.kind == "changes" for use in uses)
+    uses = [use._replace(kind="reads") if use.kind == "asks" and not changes else use for use in uses]
+    if not any(use.kind in ("reads", "lists") for use in uses):
+        return FileReads()
+    texts = StringEvaluator(sources, parameters)
+    known = [(use.kind, list(dict.fromkeys(path for text in use.texts for path in texts.of(text)))) for use in uses]
+    filled = {path for kind, candidates in known for path in (candidates if kind == "fills" else ())}
+    touched = (text for use in uses if use.kind == "touches" for text in use.texts)
+    filled |= {dirname(path.replace(JOINT, "/")) for text in touched for path in texts.like(text)}
+    read: dict[str, None] = {}
+    own: set[str] = set()
+    for kind, candidates in known:
+        if kind == "writes":
+            own |= set(candidates) if len(candidates) == 1 else set()
+        elif kind == "reads":
+            read |= dict.fromkeys(path for path in candidates if path not in own)
+        elif kind == "lists":
+            read |= dict.fromkeys(path for path in candidates if not _is_filled(path, filled))
+    paths = (path_of(path) for path in read if not names_in(path))
+    return FileReads(tuple(dict.fromkeys(filter(None, paths))), tuple(path for path in read if names_in(path)))
+
+
+def _is_filled(listed: str, filled: Collection[str]) -> bool:
+    """Return whether a folder or pattern may hold what the code itself puts there."""
+    text = listed.replace(JOINT, "/")
+    return any(
+        text == folder or text.startswith(f"{folder}/") or folder.startswith(f"{text}/") for folder in filled if folder
+    )
+
+
+class FileUse(NamedTuple):
+    """A file or folder that code uses.
+
+    Parameters
+    ----------
+    kind : {"reads", "lists", "writes", "touches", "fills", "asks", "changes"}
+        Reads it, looks for files in it or like it, certainly makes it anew whatever was there before, may make it,
+        makes it as a folder, queries it as a database, or changes some database.
+    texts : tuple of str
+        Templates of what its path may be.
+    """
+
+    kind: FileUseKind
+    texts: tuple[str, ...]
+
+
+@lru_cache(maxsize=8192)
+def _uses(source: str) -> tuple[FileUse, ...]:
+    """Return which files a piece of code uses, in the order of the statements."""
+    tree = parse_code(source).tree
+    uses: list[FileUse] = []
+    for statement in tree.body if tree else ():
+        calls = [node for node in every_node(statement) if isinstance(node, ast.Call)]
+        looks = (_read_by, _listed_by, _filled_by, _queried_by)
+        uses += [use for call in calls for look in looks if (use := look(call))]
+        uses += [use._replace(kind="touches") for call in calls if (use := _written_by(call))]
+        uses += [use for call in _unconditional_calls(statement) if (use := _written_by(call))]
+    return tuple(uses)
+
+
+def _unconditional_calls(statement: ast.stmt) -> Iterator[ast.Call]:
+    """Yield the calls that are made whenever a statement runs."""
+    waiting: list[ast.AST] = [statement]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.stmt | ast.Lambda | ast.IfExp | ast.BoolOp | ast.comprehension) and not isinstance(
+            node, _UNCONDITIONAL
+        ):
+            continue
+        if isinstance(node, ast.Call):
+            yield node
+        waiting.extend(() if isinstance(node, _REPEATING) else ast.iter_child_nodes(node))
+
+
+def _use(kind: FileUseKind, texts: Iterable[str]) -> FileUse | None:
+    templates = tuple(texts)
+    return FileUse(kind, templates) if templates else None
+
+
+def _written_by(call: ast.Call) -> FileUse | None:
+    """Return the file that `call` makes anew: its first argument, or the path whose method it is."""
+    name, owner = called_name(call), _owner(call)
+    if owner is not None and (name in _PATH_WRITING or (name == "open" and _mode(call, 0) in _OVERWRITING_MODES)):
+        return _use("writes", texts_of(owner))
+    anew = (
+        name in _WRITING
+        or (name.startswith("to_") and name not in _ADDING)
+        or (name == "open" and _mode(call, 1) in _OVERWRITING_MODES)
+    )
+    if not anew or any(word.arg == "mode" and name != "open" for word in call.keywords):
+        return None
+    return _use("writes", _first(call))
+
+
+def _owner(call: ast.Call) -> ast.expr | None:
+    """Return what may be a path whose method is called."""
+    return call.func.value if isinstance(call.func, ast.Attribute) else None
+
+
+def _first(call: ast.Call) -> tuple[str, ...]:
+    """Return what the first argument may be, by whatever word it is given."""
+    words = [keyword.value for keyword in call.keywords if keyword.arg in _FIRST]
+    return texts_of(next(iter([*call.args, *words]), None))
+
+
+def _mode(call: ast.Call, position: int) -> str:
+    """Return the mode that ``open`` is called with; empty when it is not written out."""
+    modes = [keyword.value for keyword in call.keywords if keyword.arg == "mode"] + call.args[position : position + 1]
+    mode = modes[0].value if modes and isinstance(modes[0], ast.Constant) else ""
+    return "".join(sorted(set(str(mode)) - set("bt")))
+
+
+def _read_by(call: ast.Call) -> FileUse | None:
+    """Return what `call` reads: of a function its first argument, of a method of a path the path."""
+    name, owner = called_name(call), _owner(call)
+    own: tuple[str, ...] = ()
+    if owner is not None and name in _PATH_READING and not isinstance(owner, ast.Constant):
+        own = texts_of(owner) if name != "open" or not _writes(call, 0) else ()
+    reading = name.startswith(_READING) or name in _ALSO_READING or (name in _MAYBE_READING and not _writes(call, 1))
+    if owner is not None and is_path(owner):
+        return _use("reads", own)
+    return _use("reads", (*own, *(_first(call) if reading else ())))
+
+
+def _listed_by(call: ast.Call) -> FileUse | None:
+    """Return the folder or pattern in which `call` looks for files."""
+    name, owner = called_name(call), _owner(call)
+    if name not in _LISTING:
+        return None
+    of_path = owner is not None and not (isinstance(owner, ast.Name) and owner.id in ("glob", "os"))
+    if not of_path:
+        return _use("lists", _first(call))
+    if name in ("glob", "rglob") and call.args:
+        middle = [ast.Constant("**")] if name == "rglob" else []
+        return _use("lists", joined(owner, *middle, call.args[0]))  # type: ignore[arg-type]
+    return _use("lists", texts_of(owner)) if name in ("iterdir", "walk") and not call.args else None
+
+
+def _queried_by(call: ast.Call) -> FileUse | None:
+    """Return the database that `call` opens, or the use ``changes`` when it changes some database."""
+    name, owner = called_name(call), _owner(call)
+    if name == "connect" and isinstance(owner, ast.Name) and owner.id in _DATABASES:
+        return _use("asks", _first(call))
+    statement = call.args[0] if name == "execute" and call.args else None
+    text = str(statement.value) if isinstance(statement, ast.Constant) else ""
+    return FileUse("changes", ()) if name in _CHANGING or _CHANGES.match(text) else None
+
+
+def _filled_by(call: ast.Call) -> FileUse | None:
+    """Return the folder that `call` makes: what is in it is the code's own."""
+    if called_name(call) not in _MAKING:
+        return None
+    return _use("fills", _first(call) or texts_of(_owner(call)))
+
+
+def _writes(call: ast.Call, position: int) -> bool:
+    """Return whether ``open`` is asked for anything but reading."""
+    modes = [keyword.value for keyword in call.keywords if keyword.arg == "mode"] + call.args[position : position + 1]
+    mode = modes[0].value if modes and isinstance(modes[0], ast.Constant) else "r"
+    return bool(set(str(mode)) & set("wax+")) or (bool(modes) and not isinstance(modes[0], ast.Constant))

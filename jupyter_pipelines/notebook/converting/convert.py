@@ -1,0 +1,163 @@
+"""Conversion of a notebook: survey its cells, split them into steps, join where a split is impossible, write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from jupyter_pipelines.notebook.converting import statement_features
+from jupyter_pipelines.notebook.converting.cell_survey import CellSurvey, survey
+from jupyter_pipelines.notebook.converting.compose import NotebookWriter, names_bound
+from jupyter_pipelines.notebook.converting.conversion import (
+    ConvertedNotebook,
+    ConvertedStep,
+    ConvertOptions,
+    RepairHints,
+)
+from jupyter_pipelines.notebook.converting.converted_interfaces import StepCandidate, infer_steps, obstacles
+from jupyter_pipelines.notebook.converting.display_cells import only_shows
+from jupyter_pipelines.notebook.converting.global_settings import hoist_settings
+from jupyter_pipelines.notebook.converting.observation import CellTrace
+from jupyter_pipelines.notebook.converting.split_points import CellRange, SplitPoints, first_split_points, headings
+from jupyter_pipelines.notebook.converting.step_names import name_steps
+from jupyter_pipelines.notebook.render import DEFAULT_KERNEL
+from jupyter_pipelines.notebook.source.document import NotebookDocument
+
+_ROUNDS = 200
+
+
+def convert(
+    document: NotebookDocument,
+    *,
+    seen: Mapping[int, CellTrace] | None = None,
+    raises: frozenset[int] = frozenset(),
+    wishes: ConvertOptions | None = None,
+    lessons: RepairHints | None = None,
+) -> ConvertedNotebook:
+    """Convert a notebook; nothing is executed.
+
+    Parameters
+    ----------
+    document : NotebookDocument
+        The notebook.
+    seen : Mapping of int to CellTrace
+        What its cells did in a rehearsal, by their number; without it, steps are wider.
+    raises : frozenset of int
+        Cells whose exceptions are part of what the notebook shows.
+    wishes : ConvertOptions
+        What the user asked for.
+    lessons : RepairHints
+        What running earlier conversions has shown.
+    """
+    wishes, lessons = wishes or ConvertOptions(), lessons or RepairHints()
+    cell_survey = survey(document, seen or {}, keep_whole=lessons.whole | raises, spoken=lessons.spoken)
+    for unit in cell_survey.units if wishes.drop_display else ():
+        unit.dropped = unit.cell.number not in raises and only_shows(cell_survey, unit)
+    cuts = _requested_splits(cell_survey, wishes) if wishes.names else first_split_points(cell_survey)
+    for first, last, why in lessons.joins:
+        cuts.join(CellRange(first=_place(cell_survey, first), last=_place(cell_survey, last), why=why))
+    parts = _steps_without_obstacles(cell_survey, cuts, lessons)
+    names = _names(cell_survey, parts, wishes)
+    composer = NotebookWriter(
+        cell_survey, parts, names, raises=raises, wishes=wishes, imports_everywhere=lessons.imports_everywhere
+    )
+    notebook = {"cells": composer.compose(), "metadata": _metadata(document), "nbformat": 4, "nbformat_minor": 5}
+    return _conversion(cell_survey, parts, names, cuts, composer, notebook)
+
+
+def _place(cell_survey: CellSurvey, cell: int) -> int:
+    """Return the place among the code cells of `cell`, or of the first code cell behind it."""
+    return next((unit.at for unit in cell_survey.units if unit.cell.number >= cell), len(cell_survey.units) - 1)
+
+
+def _requested_splits(cell_survey: CellSurvey, wishes: ConvertOptions) -> SplitPoints:
+    return SplitPoints(at={_place(cell_survey, cell) for cell in wishes.names})
+
+
+def _steps_without_obstacles(cell_survey: CellSurvey, cuts: SplitPoints, lessons: RepairHints) -> list[StepCandidate]:
+    """Return the steps, joined until no remaining split has an obstacle."""
+    forced = {_place(cell_survey, cell): names for cell, names in lessons.forced.items()}
+    for _ in range(_ROUNDS):
+        for unit in cell_survey.units:
+            unit.settle()
+        hoist_settings(cell_survey, cuts.groups(cell_survey.units))
+        parts = infer_steps(cell_survey, cuts.groups(cell_survey.units), forced=forced)
+        joined = [cuts.join(join) for join in obstacles(cell_survey, parts)]
+        if not any(joined) and not _join_idle(cell_survey, cuts, parts):
+            break
+    return parts
+
+
+def _join_idle(cell_survey: CellSurvey, cuts: SplitPoints, parts: Sequence[StepCandidate]) -> bool:
+    """Join a step that only sets seeds with the next step."""
+    for part, following in pairwise(parts):
+        chunks = [chunk for unit in part.units for chunk in unit.rest if chunk.body]
+        if chunks and all(statement_features.seeds(chunk.body, cell_survey.imported) for chunk in chunks):
+            return cuts.join(CellRange(first=part.first, last=following.first, why="a seed alone is no step"))
+    return False
+
+
+def _names(cell_survey: CellSurvey, parts: Sequence[StepCandidate], wishes: ConvertOptions) -> list[str]:
+    names_by_place = {_place(cell_survey, cell): name for cell, name in wishes.names.items() if name}
+    names = name_steps(parts, headings(cell_survey.document))
+    for part in parts:
+        candidates = [name for place, name in sorted(names_by_place.items()) if place <= part.first]
+        fits = candidates and candidates[-1] not in names[: part.at]
+        names[part.at] = candidates[-1] if fits else names[part.at]
+    return names
+
+
+def _metadata(document: NotebookDocument) -> dict[str, Any]:
+    name = document.kernel or DEFAULT_KERNEL
+    return {
+        "kernelspec": {"display_name": name, "language": "python", "name": name},
+        "language_info": {"name": "python"},
+    }
+
+
+def _conversion(
+    cell_survey: CellSurvey,
+    parts: Sequence[StepCandidate],
+    names: Sequence[str],
+    cuts: SplitPoints,
+    composer: NotebookWriter,
+    notebook: dict[str, Any],
+) -> ConvertedNotebook:
+    return ConvertedNotebook(
+        notebook=notebook,
+        steps=tuple(_converted_step(part, names, cuts) for part in parts),
+        parameters=tuple(
+            (name, ast_value(chunk), unit.cell.number)
+            for unit in cell_survey.units
+            for chunk in unit.tuned
+            for name in chunk.names.binds
+        ),
+        shared={
+            unit.cell.number: tuple(name for chunk in unit.shared for name in chunk.names.binds)
+            for unit in cell_survey.units
+            if unit.shared
+        },
+        settings=tuple(dict.fromkeys(composer.settings)),
+        bound=len(set(names_bound(parts))),
+        dropped=tuple(composer.dropped),
+    )
+
+
+def _converted_step(part: StepCandidate, names: Sequence[str], cuts: SplitPoints) -> ConvertedStep:
+    why = [join.why for join in cuts.joins if part.first <= join.last and join.first <= part.last]
+    return ConvertedStep(
+        name=names[part.at],
+        cells=tuple(unit.cell.number for unit in part.units),
+        inputs=tuple(part.inputs),
+        outputs=tuple(part.outputs),
+        sources={name: names[source] for name, source in part.sources.items()},
+        why=tuple(dict.fromkeys(why)),
+    )
+
+
+def ast_value(chunk: Any) -> object:
+    """Return the value of a literal assignment."""
+    from jupyter_pipelines.notebook.parameters.literals import literal
+
+    return literal(chunk.body[0].value)

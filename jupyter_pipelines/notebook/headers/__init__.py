@@ -1,0 +1,1 @@
+"""The header grammar: lexer, parser, options, units, inputs and outputs, `--foreach`."""

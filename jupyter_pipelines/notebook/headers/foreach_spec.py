@@ -1,0 +1,115 @@
+"""``--foreach name=values``: what stands behind the option, read word by word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from jupyter_pipelines.notebook.headers import units
+from jupyter_pipelines.notebook.headers.lexer import HeaderToken
+from jupyter_pipelines.pipeline.foreach import ForeachAxis, Scalar
+
+EXAMPLE = "`--foreach depth=2,4,8`, `--foreach part=data/parts/`, or `--foreach depth=depths` for a parameter"
+_INT = re.compile(r"[+-]?[0-9]{1,18}")
+_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_PATTERN = re.compile(r"[*?\[]")
+_SHARE = re.compile(r"(?:[0-9]{1,9}|(?:100|[0-9]{1,2})(?:\.[0-9]{1,3})?%)")
+_WORDS: dict[str, Scalar] = {"True": True, "true": True, "False": False, "false": False}
+
+
+@dataclass(slots=True)
+class RawAxis:
+    """A ``name=value`` with the words behind it that have no ``=``."""
+
+    name: str
+    first: HeaderToken
+    values: list[HeaderToken] = field(default_factory=list)
+
+
+class AxisParseError(ValueError):
+    """The words behind ``--foreach`` make no axis."""
+
+    def __init__(self, message: str, suggestion: str, word: HeaderToken) -> None:
+        super().__init__(message)
+        self.message, self.suggestion, self.word = message, suggestion, word
+
+
+def parse_share(text: str) -> str | None:
+    """Return ``3`` or ``10%`` as it stands, or None for any other text."""
+    return text if _SHARE.fullmatch(text) and text not in ("100%",) else None
+
+
+def split_axes(words: Sequence[HeaderToken]) -> Iterator[RawAxis]:
+    """Yield each name with the words that belong to it.
+
+    Raises
+    ------
+    AxisParseError
+        The first word has no name.
+    """
+    current: RawAxis | None = None
+    for word in words:
+        name, equals, _ = word.text.partition("=")
+        if equals and units.parse_identifier(name):
+            if current:
+                yield current
+            current = RawAxis(units.parse_identifier(name) or name, word, [word.rest(len(name) + 1)])
+        elif current is None:
+            raise AxisParseError(f"`{word.shown}` has no name", f"write it like {EXAMPLE}", word)
+        else:
+            current.values.append(word)
+    if current:
+        yield current
+
+
+def parse_axis(raw_axis: RawAxis) -> ForeachAxis:
+    """Return what the words mean: the name of a parameter, files, or values.
+
+    Raises
+    ------
+    AxisParseError
+        They mean nothing, or values of several types.
+    """
+    values = [word for word in raw_axis.values if word.text]
+    if not values:
+        raise AxisParseError(f"`{raw_axis.first.shown}` lacks its values", f"write it like {EXAMPLE}", raw_axis.first)
+    single = values[0] if len(values) == 1 else None
+    if single is not None:
+        quoted = single.shown[-1:] in ("'", '"')
+        if units.parse_identifier(single.text) and single.text not in _WORDS and not quoted:
+            return ForeachAxis(name=raw_axis.name, kind="parameter", source=single.text, place=raw_axis.first.place)
+        if _PATTERN.search(single.text) or "/" in single.text:
+            return ForeachAxis(name=raw_axis.name, kind="files", source=single.text, place=raw_axis.first.place)
+    return ForeachAxis(
+        name=raw_axis.name, kind="values", values=_same_type_values(raw_axis, values), place=raw_axis.first.place
+    )
+
+
+def _same_type_values(raw_axis: RawAxis, words: Sequence[HeaderToken]) -> tuple[Scalar, ...]:
+    values = [_value(word) for word in words]
+    kinds = {type(value) for value in values}
+    if kinds == {int, float}:
+        return tuple(float(value) for value in values)
+    if len(kinds) > 1:
+        odd = next(word for word, value in zip(words, values, strict=True) if type(value) is not type(values[0]))
+        raise AxisParseError(
+            f"the values of `{raw_axis.name}` are of several types: `{words[0].shown}` and `{odd.shown}`",
+            "write values of one type; a text that looks like a number needs quotes",
+            odd,
+        )
+    return tuple(values)
+
+
+def _value(word: HeaderToken) -> Scalar:
+    text = word.text
+    if word.shown[-1:] in ("'", '"'):
+        return text
+    if _INT.fullmatch(text):
+        plain = str(int(text))
+        if len(text.lstrip("+-")) > len(plain.lstrip("-")):
+            raise AxisParseError(
+                f"`{text}` may be a number or a text", f"write `{plain}`, or `'{text}'` in quotes", word
+            )
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else _WORDS.get(text, text)

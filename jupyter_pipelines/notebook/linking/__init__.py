@@ -1,0 +1,1 @@
+"""CELLS -> STEPS: drafts, producers of names, shared code, dependencies, inferred interfaces."""

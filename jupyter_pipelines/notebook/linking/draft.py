@@ -1,0 +1,152 @@
+"""A step before its interface is known: its cells, what their headers say, what their code does to names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jupyter_pipelines.errors import Diagnostic, SourceLocation
+from jupyter_pipelines.notebook.code.cell_code import CellCode
+from jupyter_pipelines.notebook.code.name_usage import NameMutation, NameUsage, SourceSpan
+from jupyter_pipelines.notebook.headers.split import CellHeader, IOSpec
+from jupyter_pipelines.pipeline.foreach import ForeachAxis
+from jupyter_pipelines.pipeline.step import Section, StepCell
+
+PATH_FORMATS = ("file", "folder")
+_LONGEST = 200
+
+
+@dataclass(slots=True, eq=False)
+class StepDraft:
+    """What is known of a step from its own cells.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    order : int
+        How many steps begin before it.
+    headers : list of CellHeader
+        The header of each cell.
+    cells : list of StepCell
+        Its cells.
+    codes : list of CellCode
+        What Python sees of them.
+    names : NameUsage
+        What they do to names.
+    mutates : Mapping of str to NameMutation
+        Outside names whose objects it changes in place, itself or through functions that are known.
+    """
+
+    name: str
+    order: int
+    headers: list[CellHeader] = field(default_factory=list)
+    cells: list[StepCell] = field(default_factory=list)
+    codes: list[CellCode] = field(default_factory=list)
+    names: NameUsage = field(default_factory=NameUsage)
+    mutates: Mapping[str, NameMutation] = field(default_factory=dict)
+
+    @property
+    def first(self) -> int:
+        """Number of its first cell."""
+        return self.cells[0].number
+
+    @property
+    def last(self) -> int:
+        """Number of its last cell."""
+        return self.cells[-1].number
+
+    @property
+    def parsed(self) -> bool:
+        """Whether all of its code could be read."""
+        return all(code.tree is not None for code in self.codes)
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether it may bind names that its code does not show."""
+        return self.names.dynamic or not self.parsed or any(code.unknown for code in self.codes)
+
+    @property
+    def place(self) -> SourceLocation:
+        """Where its first header stands."""
+        return self.headers[0].place
+
+    @property
+    def cached(self) -> bool:
+        """Whether its result may be reused at all."""
+        return not any(header.cache is False for header in self.headers)
+
+    def items(self, section: Section) -> tuple[IOSpec, ...] | None:
+        """Return what all its headers declare in `section`, each name once; None when they leave it out."""
+        declared = [items for header in self.headers if (items := getattr(header, section)) is not None]
+        if not declared:
+            return None
+        return tuple(
+            {item.name: item for items in reversed(declared) for item in items}[name]
+            for name in _unique_names(declared)
+        )
+
+    @property
+    def optional(self) -> tuple[IOSpec, ...]:
+        """Inputs that may be missing."""
+        return tuple(item for header in self.headers for item in header.optional)
+
+    @property
+    def after(self) -> tuple[IOSpec, ...]:
+        """Steps to wait for."""
+        return tuple(item for header in self.headers for item in header.after)
+
+    @property
+    def axes(self) -> Mapping[str, ForeachAxis]:
+        """Its ``--foreach`` axes, by name."""
+        axes: dict[str, ForeachAxis] = {}
+        for axis in (axis for header in self.headers for axis in header.foreach):
+            axes.setdefault(axis.name, axis)
+        return axes
+
+    def cell_of(self, spot: SourceSpan) -> int:
+        """Return the number of the cell in which something stands."""
+        return self.cells[spot.part].number
+
+    def where(self, spot: SourceSpan) -> SourceLocation:
+        """Return the place of something in its code, as its author sees the cell."""
+        cell, code = self.cells[spot.part], self.codes[spot.part]
+        return place_in(cell.text.split("\n"), cell.number, spot, offset=cell.offset, indent=code.indent)
+
+
+def _unique_names(declared: list[tuple[IOSpec, ...]]) -> dict[str, None]:
+    return dict.fromkeys(item.name for items in declared for item in items)
+
+
+def place_in(lines: list[str], cell: int, spot: SourceSpan, *, offset: int = 0, indent: int = 0) -> SourceLocation:
+    """Return the place of `spot` in a cell.
+
+    Parameters
+    ----------
+    lines : list of str
+        The lines of the cell.
+    cell : int
+        Its number.
+    spot : SourceSpan
+        Where something stands in its Python text.
+    offset : int
+        Lines that the cell has above that text.
+    indent : int
+        Characters that the cell has in front of each line of it.
+    """
+    line = spot.line + offset
+    text = lines[line - 1] if 0 < line <= len(lines) else ""
+    raw = text.encode()
+    column = len(raw[: spot.column + indent].decode(errors="ignore"))
+    length = len(raw[spot.column + indent : spot.column + indent + spot.length].decode(errors="ignore"))
+    return SourceLocation(cell=cell, line=line, column=column, length=length, text=text.replace("\t", " ")[:_LONGEST])
+
+
+def step_diagnostic(
+    draft: StepDraft, code: str, message: str, suggestion: str, place: SourceLocation | None, **more: Any
+) -> Diagnostic:
+    """Return a fault of a step."""
+    return Diagnostic(
+        code=code, message=message, suggestion=suggestion, step=draft.name, place=place or draft.place, **more
+    )

@@ -1,0 +1,272 @@
+"""Index of the code in cells without a step: shared definitions and exploratory names."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from jupyter_pipelines.notebook.code.name_usage import DeferredUsage, ModuleImport, NameBinding, NameUsage, SourceSpan
+from jupyter_pipelines.notebook.code.toplevel import TopLevelStatement, pieces_of, setup_piece
+from jupyter_pipelines.notebook.code.visitor import StarNames
+from jupyter_pipelines.pipeline.step import SharedCode, SharedKind
+
+Position = tuple[int, int]
+"""Number of a cell, and number of a statement in it; ``(cell, 0)`` stands before all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SharedDefinition:
+    """A piece of shared code.
+
+    Parameters
+    ----------
+    code : SharedCode
+        The piece as the pipeline keeps it.
+    binds : tuple of str
+        What it binds.
+    names : NameUsage
+        What it does to names.
+    position : tuple of int
+        Where it stands.
+    line : int
+        Its first line in the cell.
+    is_future : bool
+        It changes how what comes after it is compiled.
+    """
+
+    code: SharedCode
+    binds: tuple[str, ...]
+    names: NameUsage
+    position: Position
+    line: int
+    is_future: bool = False
+
+    @property
+    def kind(self) -> SharedKind:
+        """What it is."""
+        return self.code.kind
+
+    @property
+    def cell(self) -> int:
+        """Number of its cell."""
+        return self.code.cell
+
+    def is_value(self, name: str) -> bool:
+        """Return whether `name` stands for an object that a step may change: no module, function or class."""
+        bind = self.names.binds.get(name)
+        return bind is not None and bind.kind == "value"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ExploratoryName:
+    """A name that an exploratory cell binds or changes.
+
+    Parameters
+    ----------
+    name : str
+        The name.
+    cell, line : int
+        Where.
+    text : str
+        The statement.
+    position : tuple of int
+        Where, among statements.
+    reads : frozenset of str
+        What the statement needs.
+    how : str
+        How an object is changed, in a few words; empty when the name is bound.
+    deleted : bool
+        The name is deleted there.
+    """
+
+    name: str
+    cell: int
+    line: int
+    text: str
+    position: Position
+    reads: frozenset[str]
+    how: str = ""
+    deleted: bool = False
+
+
+Entry = SharedDefinition | ExploratoryName
+
+
+@dataclass(slots=True)
+class _NameTimeline:
+    """Definitions or changes of the same name, in notebook order."""
+
+    positions: list[Position] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+
+    def add(self, entry: Entry) -> None:
+        self.positions.append(entry.position)
+        self.entries.append(entry)
+
+
+class SharedCodeIndex:
+    """Everything that cells without a step bind, by name.
+
+    Cells are added in notebook order.
+
+    Parameters
+    ----------
+    star_names : callable
+        Returns the names that a star import binds, or None when that is not known.
+    """
+
+    def __init__(self, star_names: StarNames) -> None:
+        self._star_names = star_names
+        self._names: dict[str, _NameTimeline] = {}
+        self._changes: dict[str, _NameTimeline] = {}
+        self._modules: dict[str, list[SharedDefinition]] = {}
+        self.methods: dict[str, DeferredUsage] = {}
+        self.setups: list[SharedDefinition] = []
+        self.futures: list[SharedDefinition] = []
+        self.stars: list[SharedDefinition] = []
+        self.explored: list[tuple[int, TopLevelStatement]] = []
+
+    def add(self, cell: int, body: str) -> None:
+        """Take in a cell without a header."""
+        for number, piece in enumerate(pieces_of(body), start=1):
+            if piece.kind == "computed":
+                self._add_computed(cell, number, piece)
+            else:
+                self._add_piece(cell, number, piece)
+
+    def add_parameters(self, cell: int, body: str) -> None:
+        """Take in the imports and definitions of a cell that declares parameters."""
+        for number, piece in enumerate(pieces_of(body), start=1):
+            if piece.kind not in ("computed", "constant"):
+                self._add_piece(cell, number, piece)
+
+    def add_setup(self, cell: int, body: str) -> None:
+        """Take in a ``%%setup`` cell."""
+        piece = setup_piece(body, self._star_names)
+        definition = _definition(piece, cell, 1, f"cell {cell}")
+        self.setups.append(definition)
+        self._bind(definition)
+
+    def known(self) -> Iterator[str]:
+        """Yield every name that is bound somewhere."""
+        yield from self._names
+
+    def find(self, name: str, position: Position) -> Entry | None:
+        """Return what binds `name` for code at `position`: the latest before it, else the first after it.
+
+        A ``%%setup`` cell after it does not count: it does not run before that code.
+        """
+        timeline = self._names.get(name)
+        if timeline is None:
+            return None
+        index = bisect_left(timeline.positions, position)
+        if index:
+            return timeline.entries[index - 1]
+        return next((entry for entry in timeline.entries if not _is_setup(entry)), None)
+
+    def setup_below(self, name: str, position: Position) -> SharedDefinition | None:
+        """Return the first ``%%setup`` cell behind `position` that binds `name`."""
+        entries = self._names[name].entries if name in self._names else []
+        setups = (entry for entry in entries if isinstance(entry, SharedDefinition) and _is_setup(entry))
+        return next((setup for setup in setups if setup.position > position), None)
+
+    def bound_between(self, name: str, start: Position, end: Position) -> list[Entry]:
+        """Return what binds `name` from `start` on and before `end`."""
+        timeline = self._names.get(name, _NameTimeline())
+        return timeline.entries[bisect_left(timeline.positions, start) : bisect_left(timeline.positions, end)]
+
+    def changed_between(self, name: str, start: Position, end: Position) -> ExploratoryName | None:
+        """Return where exploration first changes the object of `name` behind `start` and before `end`."""
+        timeline = self._changes.get(name)
+        if timeline is None:
+            return None
+        index = bisect_left(timeline.positions, start)
+        change = (
+            timeline.entries[index] if index < len(timeline.positions) and timeline.positions[index] < end else None
+        )
+        return change if isinstance(change, ExploratoryName) else None
+
+    def modules(self, name: str, position: Position) -> list[SharedDefinition]:
+        """Return every ``import name.…`` before `position`: each makes another submodule known."""
+        return [definition for definition in self._modules.get(name, ()) if definition.position < position]
+
+    def _add_piece(self, cell: int, number: int, piece: TopLevelStatement) -> None:
+        if piece.star is not None:
+            self._add_star(cell, number, piece, piece.star)
+            return
+        name = next(iter(piece.names.binds), f"cell {cell}, line {piece.line}")
+        definition = _definition(piece, cell, number, name)
+        if piece.is_future:
+            self.futures.append(definition)
+        self._bind(definition)
+        for import_ in piece.names.imports:
+            if piece.kind == "import" and not import_.names and name == import_.module.partition(".")[0]:
+                self._modules.setdefault(name, []).append(definition)
+
+    def _add_star(self, cell: int, number: int, piece: TopLevelStatement, star: ModuleImport) -> None:
+        """Take in ``from … import *`` as an import of every single name, where the names are known."""
+        names = self._star_names(star)
+        if names is None:
+            self.stars.append(_definition(piece, cell, number, piece.source))
+            return
+        for name in names:
+            text = f"from {'.' * star.level}{star.module} import {name}"
+            spot = SourceSpan(0, 1, 0, len(name))
+            single = NameUsage(imports=(star._replace(names=(name,)),), binds={name: _import_of(spot)})
+            self._bind(
+                _definition(
+                    TopLevelStatement(kind="import", source=text, line=piece.line, names=single), cell, number, name
+                )
+            )
+
+    def _add_computed(self, cell: int, number: int, piece: TopLevelStatement) -> None:
+        self.explored.append((cell, piece))
+        reads = frozenset(piece.names.reads)
+        lines = piece.source.split("\n")
+
+        def computed(name: str, spot: SourceSpan, *, how: str = "", deleted: bool = False) -> ExploratoryName:
+            text = lines[spot.line - piece.line] if 0 <= spot.line - piece.line < len(lines) else lines[0]
+            where: Any = {"cell": cell, "line": spot.line, "position": (cell, number)}
+            return ExploratoryName(name=name, text=text.strip(), reads=reads, how=how, deleted=deleted, **where)
+
+        for name, bind in piece.names.binds.items():
+            self._timeline(self._names, name).add(computed(name, bind.spot))
+        for name in piece.names.deletes:
+            if name not in piece.names.binds:
+                self._timeline(self._names, name).add(computed(name, SourceSpan(0, piece.line, 0, 1), deleted=True))
+        for name, mutation in piece.names.mutates.items():
+            self._timeline(self._changes, name).add(computed(name, mutation.spot, how=mutation.how))
+
+    def _bind(self, definition: SharedDefinition) -> None:
+        for name, method in definition.names.methods.items():
+            self.methods.setdefault(name, method)
+        for name in definition.binds:
+            self._timeline(self._names, name).add(definition)
+
+    @staticmethod
+    def _timeline(timelines: dict[str, _NameTimeline], name: str) -> _NameTimeline:
+        return timelines.setdefault(name, _NameTimeline())
+
+
+def _is_setup(entry: Entry) -> bool:
+    return isinstance(entry, SharedDefinition) and entry.kind == "setup"
+
+
+def _import_of(spot: SourceSpan) -> NameBinding:
+    return NameBinding(spot, "import", sure=True)
+
+
+def _definition(piece: TopLevelStatement, cell: int, number: int, name: str) -> SharedDefinition:
+    kinds = {kind: kind for kind in get_args(SharedKind)}
+    return SharedDefinition(
+        code=SharedCode(
+            name=name, kind=kinds.get(piece.kind, "import"), source=piece.source, cell=cell, line=piece.line
+        ),
+        binds=tuple(piece.names.binds),
+        names=piece.names,
+        position=(cell, number),
+        line=piece.line,
+        is_future=piece.is_future,
+    )

@@ -1,0 +1,1 @@
+"""Parameters: `%%params` cells, annotations of types and domains, literals."""

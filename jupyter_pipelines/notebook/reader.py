@@ -1,0 +1,353 @@
+"""Read a notebook into a pipeline, without executing it."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Diagnostic, SourceLocation
+from jupyter_pipelines.notebook.checks.checks import StepChecker
+from jupyter_pipelines.notebook.checks.global_state_checks import GlobalStateLint
+from jupyter_pipelines.notebook.checks.name_checks import NameDiagnostics
+from jupyter_pipelines.notebook.code.analyze import analyse
+from jupyter_pipelines.notebook.code.cell_code import CellCode, parse_code
+from jupyter_pipelines.notebook.code.file_reads import files_read
+from jupyter_pipelines.notebook.code.project_modules import ProjectModules
+from jupyter_pipelines.notebook.headers.split import CellHeader, SplitCell, split_cell
+from jupyter_pipelines.notebook.linking.draft import StepDraft, step_diagnostic
+from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex
+from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface, infer
+from jupyter_pipelines.notebook.parameters.params_cell import parse_params_cell
+from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument, read_document
+from jupyter_pipelines.notebook.source.reading import ReadResult, folder_of, project_root
+from jupyter_pipelines.notebook.source.recorded_inputs import RecordedInputs
+from jupyter_pipelines.pipeline.foreach import ForeachSpec
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.parameters import Parameter
+from jupyter_pipelines.pipeline.step import ComputeResources, Section, Step, StepCell
+
+_SECTIONS: tuple[Section, ...] = ("inputs", "outputs", "parameters")
+_VALUES = ("retries", "timeout", "cpus", "gpus", "memory", "on", "kernel", "at_once", "allow_failed")
+_PYTHON = frozenset({"python", "ipython", "python3"})
+_MAX_NOTES = 6
+
+
+def read(
+    source: str | Path | NotebookDocument,
+    *,
+    texts: Mapping[str, str] | None = None,
+    witness: RecordedInputs | None = None,
+) -> ReadResult:
+    """Read a notebook.
+
+    Parameters
+    ----------
+    source : str, Path or NotebookDocument
+        The notebook.
+    texts : Mapping of str to str
+        Texts that count instead of the saved texts, by cell id.
+    witness : RecordedInputs or None
+        Looks at the files around the notebook, and records its queries with their answers.
+
+    Raises
+    ------
+    NotebookError
+        It cannot be read at all (JP104). A faulty pipeline raises nothing: see :attr:`ReadResult.faults`.
+    """
+    document = source if isinstance(source, NotebookDocument) else read_document(source)
+    reader = _NotebookReader(document.with_texts(texts) if texts else document, witness or RecordedInputs())
+    with _garbage_collection_paused():
+        reader.read()
+        return reader.result()
+
+
+@contextlib.contextmanager
+def _garbage_collection_paused() -> Iterator[None]:
+    """Pause garbage collection: among the nodes of thousands of cells it takes longer than reading."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@dataclass(slots=True)
+class _SortedCells:
+    """The code cells of a notebook, sorted by what they are for."""
+
+    steps: dict[str, StepDraft] = field(default_factory=dict)
+    plain: list[tuple[NotebookCell, SplitCell]] = field(default_factory=list)
+    setups: list[tuple[NotebookCell, SplitCell]] = field(default_factory=list)
+    declaring: list[tuple[NotebookCell, SplitCell]] = field(default_factory=list)
+
+
+class _NotebookReader:
+    """Reads a notebook into a pipeline."""
+
+    def __init__(self, document: NotebookDocument, witness: RecordedInputs) -> None:
+        self.document = document
+        self.witness = witness
+        self.folder = folder_of(document)
+        self.root = project_root(self.folder)
+        self.sorted = _SortedCells()
+        self.parameters: dict[str, Parameter] = {}
+        self.faults: list[Diagnostic] = []
+        self.faulty: list[str] = []
+        self.faces: Mapping[str, StepInterface] = {}
+
+    def read(self) -> None:
+        if self.document.language not in _PYTHON:
+            self.faults.append(_other_kernel(self.document.language))
+            return
+        for cell in self.document.cells:
+            if cell.kind == "code":
+                self._classify(cell)
+        self._connect()
+
+    # Cells
+
+    def _classify(self, cell: NotebookCell) -> None:
+        split = split_cell(cell.source, cell.number, cell.tags)
+        self.faults += split.faults
+        kind = split.header.kind if split.header else None
+        code = self._parse(cell, split, strict=kind is not None)
+        if split.header is not None and kind == "step":
+            self._step(cell, split, split.header, code)
+        elif kind == "params":
+            self._declare(cell, split)
+        elif kind == "setup":
+            self.sorted.setups.append((cell, split))
+            self.faults += [_other_language(None, cell, code.opaque)] if code.opaque else []
+        else:
+            self.sorted.plain.append((cell, split))
+
+    def _parse(self, cell: NotebookCell, split: SplitCell, *, strict: bool) -> CellCode:
+        """Parse a cell; a syntax error in exploration stops nothing, but hides what the cell defines."""
+        code = parse_code(split.body, cell.number, split.offset)
+        if code.fault is not None:
+            self.faulty.append(cell.source)
+            self.faults.append(code.fault if strict else replace(code.fault, severity="warning"))
+        return code
+
+    def _declare(self, cell: NotebookCell, split: SplitCell) -> None:
+        self.sorted.declaring.append((cell, split))
+        parameters, faults = parse_params_cell(cell, split.body)
+        self.faults += faults
+        for parameter in parameters:
+            before = self.parameters.setdefault(parameter.name, parameter)
+            if before is not parameter:
+                self.faults.append(_declared_twice(parameter, before))
+
+    def _step(self, cell: NotebookCell, split: SplitCell, header: CellHeader, code: CellCode) -> None:
+        wrong = any(diagnostic.code == "JP103" and diagnostic.place == header.place for diagnostic in split.faults)
+        if not header.name or wrong:
+            self.faulty.append(cell.source)
+            return
+        draft = self.sorted.steps.get(header.name)
+        if draft is None:
+            draft = self.sorted.steps[header.name] = StepDraft(header.name, len(self.sorted.steps))
+        self.faults += _contradictions(draft, header)
+        draft.headers.append(header)
+        draft.cells.append(
+            StepCell(number=cell.number, id=cell.id, text=cell.source, body=split.body, offset=split.offset)
+        )
+        draft.codes.append(code)
+        self.faults += [_other_language(draft, cell, code.opaque)] if code.opaque else []
+
+    # Everything together
+
+    def _connect(self) -> None:
+        modules = ProjectModules(self.folder, self.root, self.witness)
+        drafts = list(self.sorted.steps.values())
+        self._analyse(drafts, modules)
+        index = self._index(modules)
+        modules.add_search_folders(path for setup in index.setups for path in setup.names.paths if path is not None)
+        names = frozenset(self.parameters)
+        self.faces, makers = infer(drafts, index, names, modules=modules, folder=self.folder, witness=self.witness)
+        declared = tuple(self.parameters.values())
+        checker = StepChecker(self.faces, makers, index, parameters=declared, folder=self.folder, witness=self.witness)
+        self.faults += checker.faults()
+        complaints = NameDiagnostics(
+            self.faces, makers, index, parameters=names, texts=self._texts(), faulty="\n".join(self.faulty)
+        )
+        self.faults += complaints.all()
+        for interface in self.faces.values():
+            self.faults += [_not_analysable(interface)] if interface.unknown and interface.draft.cached else []
+        self.faults += GlobalStateLint(self.faces, index, self._texts()).faults()
+
+    def _analyse(self, drafts: Sequence[StepDraft], modules: ProjectModules) -> None:
+        for draft in drafts:
+            draft.names = analyse(draft.codes, modules.star_names)
+            if modules.add_search_folders(path for path in draft.names.paths if path is not None):
+                draft.names = analyse(draft.codes, modules.star_names)
+
+    def _index(self, modules: ProjectModules) -> SharedCodeIndex:
+        index = SharedCodeIndex(modules.star_names)
+        additions = [
+            *((cell, split, index.add) for cell, split in self.sorted.plain),
+            *((cell, split, index.add_setup) for cell, split in self.sorted.setups),
+            *((cell, split, index.add_parameters) for cell, split in self.sorted.declaring),
+        ]
+        for cell, split, add in sorted(additions, key=lambda addition: addition[0].number):
+            add(cell.number, split.body)
+        return index
+
+    def _texts(self) -> dict[int, list[str]]:
+        return {cell.number: cell.source.split("\n") for cell in self.document.cells if cell.kind == "code"}
+
+    # The result
+
+    def result(self) -> ReadResult:
+        """Return what was read."""
+        if not self.sorted.steps and not any(diagnostic.severity == "error" for diagnostic in self.faults):
+            self.faults.append(_no_steps())
+        faults = self._told()
+        failed = any(diagnostic.severity == "error" for diagnostic in faults)
+        return ReadResult(document=self.document, pipeline=None if failed else self._pipeline(faults), faults=faults)
+
+    def _told(self) -> tuple[Diagnostic, ...]:
+        name = str(self.document.path) if self.document.path else None
+        placed = sorted(
+            self.faults,
+            key=lambda diagnostic: (diagnostic.place.cell, diagnostic.place.line) if diagnostic.place else (0, 0),
+        )
+        return tuple(dict.fromkeys(replace(diagnostic, notebook=diagnostic.notebook or name) for diagnostic in placed))
+
+    def _pipeline(self, warnings: tuple[Diagnostic, ...]) -> Pipeline:
+        return Pipeline(
+            notebook=self.document.path,
+            folder=self.folder,
+            root=self.root,
+            steps=tuple(step_of(interface) for interface in self.faces.values()),
+            parameters=tuple(self.parameters.values()),
+            kernel=self.document.kernel,
+            warnings=warnings,
+        )
+
+
+def step_of(interface: StepInterface) -> Step:
+    """Return the step that an interface describes."""
+    draft = interface.draft
+    values = {name: _first_value(draft.headers, name) for name in _VALUES}
+    files = files_read(
+        [
+            *(module.source for module in interface.reached.modules),
+            *(definition.code.source for definition in interface.reach.definitions),
+            *(cell.body for cell in draft.cells),
+        ],
+        [*interface.parameters, *draft.axes],
+    )
+    return Step(
+        name=draft.name,
+        cells=tuple(draft.cells),
+        inputs=tuple(interface.inputs.values()),
+        outputs=tuple(interface.outputs.values()),
+        parameters=interface.parameters,
+        inferred=frozenset(section for section in _SECTIONS if draft.items(section) is None),
+        after=tuple(dict.fromkeys(item.name for item in draft.after)),
+        shared=tuple(definition.code for definition in interface.reach.definitions),
+        modules=interface.reached.modules,
+        packages=interface.reached.packages,
+        files=files.paths,
+        templates=files.templates,
+        unknown=interface.unknown,
+        resources=ComputeResources(cpus=values["cpus"], gpus=values["gpus"], memory=values["memory"]),
+        retries=values["retries"] or 0,
+        timeout=values["timeout"],
+        cache=draft.cached,
+        always=any(header.always for header in draft.headers),
+        on=values["on"],
+        kernel=values["kernel"],
+        place=draft.place,
+        foreach=_foreach(draft, values),
+    )
+
+
+def _foreach(draft: StepDraft, values: Mapping[str, Any]) -> ForeachSpec | None:
+    axes = tuple(draft.axes.values())
+    return ForeachSpec(axes=axes, at_once=values["at_once"], allowed=values["allow_failed"] or "") if axes else None
+
+
+def _first_value(headers: Sequence[CellHeader], name: str) -> Any:
+    return next((value for header in headers if (value := getattr(header, name)) is not None), None)
+
+
+# What is wrong with cells
+
+
+def _contradictions(draft: StepDraft, header: CellHeader) -> Iterator[Diagnostic]:
+    """Yield a fault for each option to which two cells of a step give different values."""
+    for name in _VALUES:
+        before, now = _first_value(draft.headers, name), getattr(header, name)
+        if before is not None and now is not None and before != now:
+            message = f"step `{draft.name}` has two values for `--{name.replace('_', '-')}`"
+            notes = (f"the first stands in cell {draft.first}",)
+            yield step_diagnostic(draft, "JP106", message, "keep one of the two", header.place, notes=notes)
+    for section in _SECTIONS:
+        known = {item.name: item for item in draft.items(section) or ()} if draft.headers else {}
+        for item in getattr(header, section) or ():
+            first = known.get(item.name)
+            if first is not None and (first.locator, first.format) != (item.locator, item.format):
+                message = f"step `{draft.name}` declares `{item.name}` twice, and differently"
+                yield step_diagnostic(draft, "JP106", message, "keep one of the two", item.place)
+
+
+def _declared_twice(parameter: Parameter, before: Parameter) -> Diagnostic:
+    cell = before.place.cell if before.place else 0
+    return Diagnostic(
+        code="JP106",
+        message=f"parameter `{parameter.name}` is declared twice",
+        suggestion="take one of the declarations away",
+        place=parameter.place,
+        notes=(f"the first declaration is in cell {cell}",),
+    )
+
+
+def _other_language(draft: StepDraft | None, cell: NotebookCell, name: str) -> Diagnostic:
+    what = f"step `{draft.name}`" if draft else "the `%%setup` cell"
+    lines = cell.source.split("\n")
+    line_number = next(
+        (number for number, line in enumerate(lines, start=1) if line.strip().startswith(f"%%{name}")), 1
+    )
+    column = max(lines[line_number - 1].find("%%"), 0)
+    place = SourceLocation(
+        cell=cell.number, line=line_number, column=column, length=len(name) + 2, text=lines[line_number - 1]
+    )
+    message = f"{what} contains `%%{name}`, which is not Python: what it reads and makes cannot be seen"
+    return Diagnostic(
+        code="JP108",
+        message=message,
+        suggestion="call the program from Python (`subprocess.run`), or leave the cell without a header",
+        step=draft.name if draft else None,
+        place=place,
+    )
+
+
+def _other_kernel(language: str) -> Diagnostic:
+    return Diagnostic(
+        code="JP104",
+        message=f"the notebook is in {language}, and steps are Python",
+        suggestion="choose a Python kernel for it, or call the program from a Python step",
+    )
+
+
+def _no_steps() -> Diagnostic:
+    return Diagnostic(
+        code="JP105",
+        message="the notebook has no steps",
+        suggestion="write `%%step NAME` as the first line of each cell that belongs to the pipeline",
+    )
+
+
+def _not_analysable(interface: StepInterface) -> Diagnostic:
+    message = f"step `{interface.draft.name}` cannot be known completely, so it runs every time and is never reused"
+    suggestion = "write it so that it can be read, or say `--no-cache`: then this is not told again"
+    return step_diagnostic(
+        interface.draft, "JP214", message, suggestion, None, notes=interface.unknown[:_MAX_NOTES], severity="warning"
+    )

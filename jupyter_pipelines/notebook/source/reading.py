@@ -1,0 +1,75 @@
+"""Result of reading a notebook, and the project that a notebook belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jupyter_pipelines.errors import Diagnostic, NotebookError
+from jupyter_pipelines.notebook.source.document import NotebookDocument, read_document
+from jupyter_pipelines.pipeline.graph import Pipeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadResult:
+    """Result of reading a notebook.
+
+    Parameters
+    ----------
+    document : NotebookDocument
+        The notebook.
+    pipeline : Pipeline or None
+        What it makes; None when there is any error.
+    faults : tuple of Diagnostic
+        Errors and warnings, in the order of their places.
+    """
+
+    document: NotebookDocument
+    pipeline: Pipeline | None
+    faults: tuple[Diagnostic, ...]
+
+
+def folder_of(document: NotebookDocument) -> Path:
+    """Return the folder that steps run in: the notebook's own or the folder it names, with symbolic links resolved."""
+    return Path(document.path.parent if document.path else "", document.folder or "").resolve()
+
+
+def project_root(folder: Path) -> Path:
+    """Return the nearest folder upward with a ``pyproject.toml`` or ``.git``, else `folder`."""
+    for candidate in (folder, *folder.parents):
+        if (candidate / "pyproject.toml").exists() or (candidate / ".git").exists():
+            return candidate
+    return folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookLocation:
+    """Project that a notebook belongs to, known also when its cells have errors.
+
+    Parameters
+    ----------
+    notebook : Path or None
+        The notebook.
+    root : Path
+        The project's root.
+    """
+
+    notebook: Path | None
+    root: Path
+
+
+def notebook_location(path: Path) -> NotebookLocation:
+    """Return where the notebook at `path` belongs.
+
+    Raises
+    ------
+    NotebookError
+        There is no such file (JP104).
+    """
+    try:
+        folder = folder_of(read_document(path))
+    except NotebookError:
+        if not path.is_file():
+            raise
+        folder = path.absolute().parent
+    return NotebookLocation(notebook=path, root=project_root(folder))

@@ -1,0 +1,300 @@
+"""The decision on one step: reuse or run, and why. The steps before it have been decided already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jupyter_pipelines.pipeline.artifacts import Artifact
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.planning.keys.fingerprint import MISSING
+from jupyter_pipelines.planning.keys.key_cache import KeyCache
+from jupyter_pipelines.planning.keys.pickle_code import PickleDependencies
+from jupyter_pipelines.planning.reasons import Decision, DecisionReason, Parts, explain_difference
+from jupyter_pipelines.planning.step_inputs import (
+    InputResolver,
+    RootCause,
+    StepInputs,
+    StoreReader,
+    UpstreamStatus,
+    stored_with,
+)
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storage.step_record import StepRecord
+
+_NEVER_RUN = DecisionReason(code="never-run", text="never run")
+_OTHER_KEYS = DecisionReason(code="never-run", text="never run by this version of jupyter-pipelines")
+_DAMAGED_RECORD = DecisionReason(code="output-corrupt", text="its stored record is damaged")
+_FORCED = DecisionReason(code="forced", text="forced")
+_NO_CACHE = DecisionReason(code="no-cache", text="declared with `--no-cache`")
+_INPUTS = ("input", "file", "file-name")
+_DAMAGED = ("corrupt", "missing", "unknown")
+_DECISION_TEXTS: Mapping[Decision, str] = {
+    "reuse": "its stored result is up to date",
+    "run": "it would run: {}",
+    "maybe": "it might run: {}",
+    "blocked": "it would be blocked: {}",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """The decision on one step.
+
+    Parameters
+    ----------
+    name : str
+        Name of the step.
+    decision : {"run", "reuse", "maybe", "blocked", "skip"}
+        What a run would do. ``maybe``: something before it runs first, and it is reused if that comes to the same.
+    reason : DecisionReason
+        Why.
+    key : str or None
+        Digest over everything the result depends on; None as long as an input is not known.
+    parts : Mapping of str to str
+        What the key is made of, see :mod:`jupyter_pipelines.planning.keys.fingerprint`; without a key what is
+        known of it.
+        ``parts["file:NAME"]`` is the digest of an input file, or ``missing``.
+    outputs : Mapping of str to Artifact
+        What is stored, of a step that is reused or skipped.
+    origin : StepRecord or None
+        The step run that `outputs` come from.
+    previous : StepRecord or None
+        The newest step run of that name, of a step that runs or may run.
+    items : Mapping of str to object
+        ``item`` of a step that is one of many items: `of` which step, and its `values`. ``items`` of a step that stands
+        for them: how many there are.
+    """
+
+    name: str
+    decision: Decision
+    reason: DecisionReason
+    key: str | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, Artifact] = field(default_factory=dict)
+    origin: StepRecord | None = None
+    previous: StepRecord | None = None
+    items: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the step as the ``plan`` document shows it."""
+        return {
+            "name": self.name,
+            "decision": self.decision,
+            "reason": self.reason.to_dict(),
+            "key": self.key,
+            "outputs": {name: artifact.to_dict() for name, artifact in self.outputs.items()},
+            "origin": _step_run(self.origin),
+            "previous": _step_run(self.previous),
+            **self.items,
+        }
+
+
+class StepDecision(NamedTuple):
+    """A decision on a step, and what the steps after it have to know of it."""
+
+    planned: PlannedStep
+    standing: UpstreamStatus
+
+
+class StepPlanner:
+    """Decides on the steps of a pipeline, in order.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Holds the steps.
+    view : StoreReader
+        What is stored.
+    carrier : PickleDependencies
+        The code dependencies that come with the outputs of the steps before.
+    keying : KeyCache
+        Computes the parts and keys of steps.
+    forced : frozenset of str
+        Steps to compute again.
+    left_out_by : str
+        The options that leave steps out, if any do.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        view: StoreReader,
+        carrier: PickleDependencies,
+        keying: KeyCache,
+        forced: frozenset[str],
+        left_out_by: str = "",
+    ) -> None:
+        self._carrier = carrier
+        self._keying = keying
+        self._view = view
+        self._forced = forced
+        self._left_out_by = left_out_by
+        self._gatherer = InputResolver(pipeline, view, left_out_by)
+
+    def plan_step(self, step: Step, statuses: Mapping[str, UpstreamStatus], *, selected: bool = True) -> StepDecision:
+        """Decide on `step`.
+
+        Parameters
+        ----------
+        step : Step
+            The step.
+        standings : Mapping of str to UpstreamStatus
+            The steps it waits for; a step that is not in it has no outputs.
+        selected : bool
+            False for a step that is left out: it is skipped, and the reason says what would happen otherwise.
+        """
+        inputs = self._gatherer.gather(step, statuses, selected=selected)
+        step = self._carrier.with_dependencies(step, {name for name, value in inputs.known.items() if value != MISSING})
+        keyed = self._keying.of(step, inputs.known)
+        key = keyed.key if inputs.complete else None
+        draft = PlannedStep(
+            name=step.name, decision="run", reason=_NEVER_RUN, key=key, parts=keyed.parts, items=step.items
+        )
+        planned = self._decided(step, inputs, draft, forced=selected and step.name in self._forced)
+        cause = _first_cause(planned, inputs)
+        if not selected:
+            planned = self._left_out(step, planned)
+        elif inputs.notes:
+            planned = replace(planned, reason=_with_details(planned.reason, inputs.notes))
+        return StepDecision(planned, UpstreamStatus(decision=planned.decision, outputs=planned.outputs, cause=cause))
+
+    def _decided(self, step: Step, inputs: StepInputs, draft: PlannedStep, *, forced: bool) -> PlannedStep:
+        if inputs.lacking:
+            others = [reason.text for reason in inputs.lacking[1:]]
+            return replace(draft, decision="blocked", reason=_with_details(inputs.lacking[0], others))
+        rerun_reason = _FORCED if forced else _never_reused(step)
+        if rerun_reason is not None:
+            return replace(draft, reason=rerun_reason, previous=self._view.latest(step.name))
+        return self._with_open_inputs(step, inputs, draft) if inputs.open else self._by_key(step, draft)
+
+    def _with_open_inputs(self, step: Step, inputs: StepInputs, draft: PlannedStep) -> PlannedStep:
+        """Decide while something before the step is still to run: if something of its own changed, it runs, too."""
+        latest = self._view.latest(step.name)
+        own = (
+            _NEVER_RUN
+            if latest is None
+            else explain_difference(draft.parts, _without(latest.parts, inputs.open, draft.parts), step)
+        )
+        if own is not None:
+            return replace(draft, reason=own, previous=latest)
+        return replace(draft, decision="maybe", reason=_follows(inputs.causes), previous=latest)
+
+    def _by_key(self, step: Step, draft: PlannedStep) -> PlannedStep:
+        record = self._view.record(str(draft.key))
+        if record is None:
+            latest = self._view.latest(step.name)
+            return replace(draft, reason=self._why_none(step, draft, latest), previous=latest)
+        damage = self._damage(step, record)
+        if damage is not None:
+            return replace(draft, reason=damage, previous=record)
+        return PlannedStep(
+            name=step.name,
+            decision="reuse",
+            reason=_unchanged(step, record),
+            key=draft.key,
+            parts=draft.parts,
+            outputs=_declared(step, record),
+            origin=record,
+            items=draft.items,
+        )
+
+    def _why_none(self, step: Step, draft: PlannedStep, latest: StepRecord | None) -> DecisionReason:
+        """Return why there is no record to be reused."""
+        refused = self._view.refused(str(draft.key))
+        if refused:
+            return _untrusted(refused)
+        if self._view.damaged(str(draft.key)):
+            return _DAMAGED_RECORD
+        return _NEVER_RUN if latest is None else explain_difference(draft.parts, latest.parts, step) or _OTHER_KEYS
+
+    def _damage(self, step: Step, record: StepRecord) -> DecisionReason | None:
+        """Return what is wrong with the stored outputs; damaged outputs come before missing outputs."""
+        reasons_by_condition: dict[str, list[DecisionReason]] = {condition: [] for condition in _DAMAGED}
+        for output in step.outputs:
+            artifact = record.outputs.get(output.name)
+            condition = "missing" if artifact is None else self._view.intact(artifact)
+            if condition != "ok":
+                reasons_by_condition[condition].append(_damaged(output.name, condition, artifact))
+        reasons = [reason for group in reasons_by_condition.values() for reason in group]
+        return _with_details(reasons[0], [reason.text for reason in reasons[1:]]) if reasons else None
+
+    def _left_out(self, step: Step, planned: PlannedStep) -> PlannedStep:
+        """Turn the decision without the selection into a skip: the stored outputs are taken as they are."""
+        record = planned.origin or planned.previous or self._view.latest(step.name)
+        return replace(
+            planned,
+            decision="skip",
+            reason=DecisionReason(
+                code=planned.reason.code,
+                text=f"left out by `{self._left_out_by}`",
+                details=(_DECISION_TEXTS[planned.decision].format(planned.reason.text), *planned.reason.details),
+            ),
+            outputs=_declared(step, record) if record else {},
+            origin=record,
+            previous=None,
+        )
+
+
+def _never_reused(step: Step) -> DecisionReason | None:
+    if not step.cache:
+        return _NO_CACHE
+    if step.unknown:
+        return DecisionReason(code="no-cache", text=step.unknown[0].rstrip("."), details=step.unknown[1:])
+    return None
+
+
+def _first_cause(planned: PlannedStep, inputs: StepInputs) -> RootCause | None:
+    if planned.decision == "run":
+        return RootCause(step=planned.name, reason=planned.reason)
+    return next(iter(inputs.causes.values()), None) if planned.decision == "maybe" else None
+
+
+def _follows(causes: Mapping[str, RootCause]) -> DecisionReason:
+    first, *others = causes.values()
+    details = (*first.reason.details, *(f"and {cause}" for cause in others))
+    return DecisionReason(code="upstream", text=f"follows {first}", details=details)
+
+
+def _without(recorded: Parts, inputs: set[str], now: Parts) -> Parts:
+    """Return parts of an earlier step run without those of `inputs`, which are not known now, and of code they name."""
+    dropped = {f"{kind}:{name}" for kind in _INPUTS for name in inputs}
+    carried = {name for name in recorded if name.startswith(("module:", "package:")) and name not in now}
+    return {name: part for name, part in recorded.items() if name not in dropped | carried}
+
+
+def _unchanged(step: Step, record: StepRecord) -> DecisionReason:
+    name = "" if record.step == step.name else f" as `{record.step}`"
+    details = (f"computed{name} in run {record.run} at {record.created}, in {record.seconds:.1f} s",)
+    return DecisionReason(code="unchanged", text="nothing it depends on has changed", details=details)
+
+
+def _declared(step: Step, record: StepRecord) -> dict[str, Artifact]:
+    return {output.name: record.outputs[output.name] for output in step.outputs if output.name in record.outputs}
+
+
+def _damaged(output: str, condition: str, artifact: Artifact | None) -> DecisionReason:
+    if condition == "corrupt":
+        return DecisionReason(code="output-corrupt", text=f"its stored output `{output}` is damaged")
+    if condition == "unknown" and artifact is not None:
+        algorithm = artifact.digest.partition(":")[0]
+        return DecisionReason(code="output-missing", text=f"its output `{output}` {stored_with(algorithm)}")
+    return DecisionReason(code="output-missing", text=f"its output `{output}` is no longer in the store")
+
+
+def _untrusted(refusal: str) -> DecisionReason:
+    return DecisionReason(
+        code="untrusted", text="its stored result is not signed by a key you trust", details=(refusal,)
+    )
+
+
+def _with_details(reason: DecisionReason, details: list[str]) -> DecisionReason:
+    return replace(reason, details=(*reason.details, *details))
+
+
+def _step_run(record: StepRecord | None) -> dict[str, Any] | None:
+    return {"run": record.run, "created": record.created, "seconds": record.seconds} if record else None

@@ -1,0 +1,1 @@
+"""The key of a step: digests of its code, shared code, modules, parameters, inputs, packages and environment."""

@@ -1,0 +1,41 @@
+"""Code that reads code: where it does, docstrings count, or even every character."""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+from functools import lru_cache
+
+_REMEMBERED = 1 << 15
+_DOCSTRINGS = ("__doc__", "getdoc", "docopt", "doctest", "pydoc", "render_doc")
+_SOURCE = ("getsource", "getsourcelines", "getsourcefile", "getcomments", "findsource", "getblock")
+# In the canonical form every name, attribute and text stands in quotes; comments and docstrings are not in it.
+_IN_FORM = re.compile(rf"'(?:({'|'.join(_DOCSTRINGS)})|({'|'.join(_SOURCE)}))(?:\.[\w.]+)?'")
+_IN_TEXT = re.compile("|".join(_DOCSTRINGS + _SOURCE))
+
+
+class SourceReads(IntEnum):
+    """What code reads of code; more includes less."""
+
+    NOTHING = 0
+    DOCSTRINGS = 1
+    SOURCE = 2
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def source_reads(text: str) -> SourceReads:
+    """Return what a piece of code reads of code, as far as its names show."""
+    if not _IN_TEXT.search(text):
+        return SourceReads.NOTHING
+    import ast
+
+    from jupyter_pipelines.notebook.code.cell_code import (
+        parse_code,  # a slow import, and hardly any code has such names
+    )
+    from jupyter_pipelines.planning.keys.canonical_code import form_of
+
+    tree = parse_code(text, 0).tree
+    matches = list(_IN_FORM.finditer(form_of(tree if tree is not None else ast.Constant(text))))
+    if any(match[2] for match in matches):
+        return SourceReads.SOURCE
+    return SourceReads.DOCSTRINGS if matches else SourceReads.NOTHING

@@ -1,0 +1,135 @@
+"""The Python that steps run in, as far as their results depend on it: its minor version and what it has installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jupyter_pipelines.errors import Diagnostic, PlanError
+from jupyter_pipelines.planning.keys import packages
+
+_SECONDS = 60
+
+
+class EnvironmentProbe(NamedTuple):
+    """What was read from a Python: its minor version, and package versions by import name."""
+
+    python: str
+    versions: Mapping[str, str]
+
+
+class PythonEnvironment:
+    """A Python whose packages are looked up on demand, each at most once.
+
+    Make a new environment for every plan: packages come and go while a notebook is open.
+
+    Parameters
+    ----------
+    look : callable
+        Takes import names and returns :class:`EnvironmentProbe` for them.
+    """
+
+    def __init__(self, look: Callable[[tuple[str, ...]], EnvironmentProbe]) -> None:
+        self._look = look
+        self._python: str | None = None
+        self._versions: dict[str, str] = {}
+
+    @classmethod
+    def current(cls) -> PythonEnvironment:
+        """Return the Python that this runs in."""
+        return cls(lambda names: EnvironmentProbe(packages.python(), packages.versions(names)))
+
+    @classmethod
+    def of(cls, executable: str | Path, folder: str | Path | None = None) -> PythonEnvironment:
+        """Return another Python; each look-up starts it for about 0.1 s.
+
+        Parameters
+        ----------
+        executable : str or Path
+            The interpreter.
+        folder : str, Path or None
+            Where it is started: the notebook's folder, which is where a kernel is.
+        """
+        return cls(lambda names: _ask(str(executable), folder, names))
+
+    @classmethod
+    def fixed(cls, python: str, versions: Mapping[str, str] | None = None) -> PythonEnvironment:
+        """Return an environment with the given `versions`; a package without a version is not installed."""
+        known = dict(versions or {})
+        return cls(lambda names: EnvironmentProbe(python, {name: known.get(name, packages.MISSING) for name in names}))
+
+    @property
+    def python(self) -> str:
+        """Minor version of Python, for instance ``3.11``; with its name before it unless it is CPython.
+
+        Raises
+        ------
+        PlanError
+            The interpreter cannot be asked (JP604).
+        """
+        if self._python is None:
+            self._find(())
+        return str(self._python)
+
+    def version(self, name: str) -> str:
+        """Return the version of what ``import name`` gets, and whatever else distinguishes two installations of it.
+
+        Raises
+        ------
+        PlanError
+            The interpreter cannot be asked (JP604).
+        """
+        if name not in self._versions:
+            self._find((name,))
+        return self._versions[name]
+
+    def prepare(self, names: Iterable[str]) -> None:
+        """Look up many packages at once, which takes hardly longer than to look up a single package.
+
+        Raises
+        ------
+        PlanError
+            The interpreter cannot be asked (JP604).
+        """
+        new = sorted(set(names) - set(self._versions))
+        if new or self._python is None:
+            self._find(tuple(new))
+
+    def _find(self, names: tuple[str, ...]) -> None:
+        probe = self._look(names)
+        self._python = probe.python
+        self._versions.update(probe.versions)
+
+
+def _ask(executable: str, folder: str | Path | None, names: tuple[str, ...]) -> EnvironmentProbe:
+    import subprocess
+
+    script = Path(packages.__file__).read_text(encoding="utf-8")
+    try:
+        completed = subprocess.run(
+            [executable, "-c", script, *names],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PlanError(_silent(executable, str(error))) from error
+    try:
+        answer: dict[str, Any] = json.loads(completed.stdout)
+        return EnvironmentProbe(str(answer["python"]), answer["versions"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlanError(_silent(executable, (completed.stderr.strip() or repr(error)).splitlines()[-1])) from error
+
+
+def _silent(executable: str, why: str) -> Diagnostic:
+    return Diagnostic(
+        code="JP604",
+        message=f"the Python `{executable}` does not say what it has installed",
+        suggestion="repair it, or write another `--kernel`: `jupyter kernelspec list` shows what there is",
+        notes=(why,),
+    )

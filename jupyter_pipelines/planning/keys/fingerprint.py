@@ -1,0 +1,188 @@
+"""What a step's result depends on, as parts that are kept apart; the key is a digest over all of them.
+
+============================  ==========================================================================
+part                          value
+============================  ==========================================================================
+``code:1``, ``code:2`` …      canonical code of the step's cells that hold code, in order
+``outputs``                   names, kinds and formats of the declared outputs
+``unknown``                   digest of what the analysis could not resolve, if there is such
+``shared:NAME``               canonical code of a piece of shared code (``NAME#2`` if the name is bound twice)
+``setup:1``, ``setup:2`` …    canonical code of the ``%%setup`` cells before it, in order
+``shared-order``              which pieces of shared code come before which, if their order can matter
+``module:DOTTED.NAME``        canonical code of one of the project's own modules
+``parameter:NAME``            the value as Python writes it, cut and with a digest when it is long
+``input:NAME``                digest and format of the artifact, or ``missing``
+``file:NAME``                 digest of the content of a file or folder, or ``missing``; NAME is the path of a file, or
+                              a pattern of files, that the code reads without declaring it
+``file-name:NAME``            the file's own name: its ending decides how it is read; of an item its path as found
+``package:NAME``              version of the package
+``gathers``                   of a step over many items, which items there are, in order
+``python``, ``kernel``        minor version of Python; the kernel if the step names one
+============================  ==========================================================================
+
+Not in it, on purpose: the step's name, the notebook's path, cell numbers and ids, the folder a file lies in, which
+step an input comes from, retries, timeouts and resources. To spread a step over another cell does count: what a cell
+shows at its end is part of what the step does.
+
+Not in it, and knowingly a hole: what a package imports itself, the patch version of Python, the machine, environment
+variables, files that a step reads under a name that it computes. Docstrings count where a piece of the
+step's code reads docstrings, and every character where a piece reads source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from jupyter_pipelines.pipeline.artifacts import FileSource, Input, Output
+from jupyter_pipelines.pipeline.step import SharedCode, SharedKind, Step, StepCell
+from jupyter_pipelines.planning.keys.code_digests import cached_order, cell_digest, module_digest
+from jupyter_pipelines.planning.keys.docstring_use import SourceReads, source_reads
+from jupyter_pipelines.planning.keys.environment import PythonEnvironment
+
+FORMAT = 2
+"""Goes into every key: raised whenever equal parts would no longer mean equal results."""
+
+MISSING = "missing"
+_LONGEST = 80
+_KEPT = 40
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
+def parts(
+    step: Step, *, values: Mapping[str, Any], inputs: Mapping[str, str], environment: PythonEnvironment
+) -> dict[str, str]:
+    """Return everything that the result of `step` depends on.
+
+    Parameters
+    ----------
+    step : Step
+        The step.
+    values : Mapping of str to object
+        Values of the parameters, by name; at least of those the step uses.
+    inputs : Mapping of str to str
+        By input name: digest and format of an artifact (see :func:`artifact_part`), digest of a file, or ``missing``.
+        Inputs that are not known yet are left out.
+    environment : PythonEnvironment
+        The Python it will run in.
+    """
+    fingerprint = code_parts(step)
+    for name in step.parameters:
+        fingerprint[f"parameter:{name}"] = value_repr(values[name])
+    for step_input in step.inputs:
+        if step_input.name in inputs:
+            fingerprint.update(_input_parts(step, step_input, inputs[step_input.name]))
+    for path in step.files:
+        if read_name(path) in inputs:
+            fingerprint[f"file:{path}"] = inputs[read_name(path)]
+    if step.gathering:
+        fingerprint["gathers"] = value_repr(step.gathering.keys)
+    for name in step.packages:
+        fingerprint[f"package:{name}"] = environment.version(name)
+    fingerprint["python"] = environment.python
+    if step.kernel:
+        fingerprint["kernel"] = step.kernel
+    return fingerprint
+
+
+def read_name(path: str) -> str:
+    """Return under which name a file that code reads without declaring it stands among the inputs."""
+    return f"read {path}"  # no name of an input has a space
+
+
+def key(fingerprint: Mapping[str, str]) -> str:
+    """Return the digest over all parts of a `fingerprint`: 64 hexadecimal digits."""
+    document = _ENCODER.encode({"format": FORMAT, "parts": dict(fingerprint)})
+    return hashlib.sha256(document.encode("ascii")).hexdigest()
+
+
+def code_parts(step: Step) -> dict[str, str]:
+    """Return the parts that are made of code: own cells, interface, shared code and modules."""
+    level = _introspection_level(step)
+    codes = _numbered("code", [cell_digest(cell.body, level) for cell in code_cells(step)])
+    setups = _numbered("setup", [cell_digest(setup.source, level) for setup in setups_of(step)])
+    fingerprint = {**codes, "outputs": " ".join(sorted(_output(output) for output in step.outputs))}
+    if step.unknown:
+        fingerprint["unknown"] = _digest("\n".join(step.unknown))
+    for name, piece in shared_by_name(step):
+        fingerprint[f"shared:{name}"] = cell_digest(piece.source, level)
+    fingerprint.update(setups)
+    order = cached_order(_in_running_order(step)) if len(step.shared) > 1 else ()
+    if order:
+        fingerprint["shared-order"] = _cut(", ".join(order))
+    for module in step.modules:
+        fingerprint[f"module:{module.name}"] = module_digest(module.source, level)
+    return fingerprint
+
+
+def _introspection_level(step: Step) -> SourceReads:
+    """Return what the code of a step reads of code, without distinguishing which piece reads which."""
+    shared, modules = (piece.source for piece in step.shared), (module.source for module in step.modules)
+    texts = (*(cell.body for cell in step.cells), *shared, *modules)
+    return max(map(source_reads, texts), default=SourceReads.NOTHING)
+
+
+def code_cells(step: Step) -> list[StepCell]:
+    """Return the cells of a step that are more than comments."""
+    return [cell for cell in step.cells if cell_digest(cell.body) != cell_digest("")]
+
+
+def setups_of(step: Step) -> list[SharedCode]:
+    """Return the ``%%setup`` cells that a step runs first."""
+    return [piece for piece in step.shared if piece.kind == "setup"]
+
+
+def shared_by_name(step: Step) -> Iterator[tuple[str, SharedCode]]:
+    """Yield the shared code of a step that is reached by name, a number behind a name that is bound again."""
+    seen: dict[str, int] = {}
+    for piece in step.shared:
+        if piece.kind != "setup":
+            count = seen[piece.name] = seen.get(piece.name, 0) + 1
+            yield (piece.name if count == 1 else f"{piece.name}#{count}"), piece
+
+
+def _in_running_order(step: Step) -> list[tuple[str, SharedKind, str]]:
+    """Return label, kind and source of the shared code of a step."""
+    names = {id(piece): name for name, piece in shared_by_name(step)}
+    names |= {id(setup): f"setup {number}" for number, setup in enumerate(setups_of(step), start=1)}
+    return [(names[id(piece)], piece.kind, piece.source) for piece in step.shared]
+
+
+def artifact_part(digest: str, kind: str) -> str:
+    """Return what stands for an artifact: the same bytes in another format are another value."""
+    return f"{digest} {kind}"
+
+
+def value_repr(value: Any) -> str:
+    """Return a plain value as Python writes it; a long value is cut and gets a digest, so that it stays distinct."""
+    return _cut(repr(value))
+
+
+def _input_parts(step: Step, step_input: Input, part: str) -> dict[str, str]:
+    if not isinstance(step_input.source, FileSource):
+        return {f"input:{step_input.name}": part}
+    path = step_input.source.path
+    # Items may differ in nothing but their folder (`data/*/sales.csv`), which their code can ask the path for.
+    is_item = step.item is not None and step_input.name in step.item.files
+    return {f"file:{step_input.name}": part, f"file-name:{step_input.name}": path if is_item else PurePath(path).name}
+
+
+def _numbered(kind: str, digests: Sequence[str]) -> dict[str, str]:
+    return {f"{kind}:{number}": digest for number, digest in enumerate(digests, start=1)}
+
+
+def _output(output: Output) -> str:
+    return ":".join(
+        [output.name, *([output.kind] if output.kind != "value" else []), *([output.format] if output.format else [])]
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_KEPT]}… sha256:{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

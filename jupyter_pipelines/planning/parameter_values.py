@@ -1,0 +1,143 @@
+"""The values of a pipeline's parameters: defaults, what was given, and everything that is wrong with it, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from jupyter_pipelines.errors import Diagnostic, PlanError, closest_name
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.parameters import Parameter, ParameterError
+from jupyter_pipelines.planning.keys.secret_marks import faults_of_secrets
+
+_CODES: Mapping[str, str] = {"type": "JP502", "range": "JP503", "choice": "JP504"}
+
+
+class _ResolvedParameters(NamedTuple):
+    values: dict[str, Any]
+    faults: list[Diagnostic]
+
+
+def resolve(
+    pipeline: Pipeline, values: Mapping[str, Any] | None = None, texts: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return a value for every parameter of `pipeline`, in the order of their declaration.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Declares the parameters.
+    values : Mapping of str to object
+        Values as Python or a file gives them.
+    texts : Mapping of str to str
+        Values as a command line gives them; read by the type of the parameter. They win over `values`.
+
+    Raises
+    ------
+    PlanError
+        A parameter does not exist (JP501), has no value (JP506), a value does not fit it (JP502, JP503, JP504), or a
+        secret is not where its reference says (JP510); all faults at once.
+    """
+    resolved = _resolve(pipeline, values or {}, texts or {})
+    if resolved.faults:
+        raise PlanError(*resolved.faults)
+    return resolved.values
+
+
+def faults_of(
+    pipeline: Pipeline, values: Mapping[str, Any] | None = None, texts: Mapping[str, str] | None = None
+) -> tuple[Diagnostic, ...]:
+    """Return everything that is wrong with values for the parameters of `pipeline`; see :func:`resolve`."""
+    return tuple(_resolve(pipeline, values or {}, texts or {}).faults)
+
+
+def _resolve(pipeline: Pipeline, values: Mapping[str, Any], texts: Mapping[str, str]) -> _ResolvedParameters:
+    resolved = _ResolvedParameters({}, list(_unknown(pipeline, dict.fromkeys([*values, *texts]))))
+    for parameter in pipeline.parameters:
+        try:
+            resolved.values[parameter.name] = _value(parameter, values, texts)
+        except ParameterError as unfit:
+            resolved.faults.append(_unfit(parameter, unfit, given_as_text=parameter.name in texts))
+        except LookupError:
+            resolved.faults.append(_without_value(parameter))
+    resolved.faults.extend(faults_of_secrets(pipeline, resolved.values))
+    return resolved
+
+
+def _value(parameter: Parameter, values: Mapping[str, Any], texts: Mapping[str, str]) -> Any:
+    if parameter.name in texts:
+        return parameter.fit(parameter.parse(texts[parameter.name]))
+    if parameter.name in values:
+        return parameter.fit(values[parameter.name])
+    if parameter.required:
+        raise LookupError(parameter.name)
+    return parameter.default
+
+
+def _unknown(pipeline: Pipeline, names: Iterable[str]) -> Iterator[Diagnostic]:
+    known = [parameter.name for parameter in pipeline.parameters]
+    for name in names:
+        if name in known:
+            continue
+        near = closest_name(name, known)
+        suggested = next((parameter for parameter in pipeline.parameters if parameter.name == near), None)
+        yield Diagnostic(
+            code="JP501",
+            message=f"there is no parameter `{name}`",
+            suggestion=f"write `{near}`" if near else _name_suggestion(known),
+            place=suggested.place if suggested else None,
+            notes=(f"parameters: {', '.join(known)}",) if known else (),
+        )
+
+
+def _name_suggestion(known: list[str]) -> str:
+    if known:
+        return f"use one of: {', '.join(known)}"
+    return "leave it out, or declare it in a cell that begins with `%%params`"
+
+
+def _unfit(parameter: Parameter, unfit: ParameterError, *, given_as_text: bool) -> Diagnostic:
+    # A text that is none of the choices is not of their type either; what helps is to name the choices.
+    wrong = "choice" if parameter.choices and given_as_text else unfit.wrong
+    return Diagnostic(
+        code=_CODES[wrong],
+        message=f"parameter `{parameter.name}`: {unfit.message}",
+        suggestion=_value_suggestion(parameter),
+        place=parameter.place,
+        label="declared here",
+        notes=(parameter.description,) if parameter.description else (),
+    )
+
+
+def _value_suggestion(parameter: Parameter) -> str:
+    if parameter.choices:
+        return "write " + " or ".join(f"`{parameter.name}={choice}`" for choice in parameter.choices)
+    bounds = f" ({_limits(parameter)})" if parameter.limits else ""
+    default = "" if parameter.required else f", for instance its default: `{parameter.name}={parameter.default}`"
+    return f"give {parameter.expected()}{bounds}{default}"
+
+
+def _limits(parameter: Parameter) -> str:
+    return ", ".join(f"{_SIGNS.get(name, name)} {bound!r}" for name, bound in parameter.limits.items())
+
+
+_SIGNS: Mapping[str, str] = {
+    "gt": ">",
+    "ge": ">=",
+    "lt": "<",
+    "le": "<=",
+    "multiple_of": "a multiple of",
+    "min_length": "at least of length",
+    "max_length": "at most of length",
+}
+
+
+def _without_value(parameter: Parameter) -> Diagnostic:
+    return Diagnostic(
+        code="JP506",
+        message=f"parameter `{parameter.name}` has no default and was given no value",
+        suggestion=f"give {parameter.expected()}: `-p {parameter.name}=…`, or write a default into the cell",
+        place=parameter.place,
+        label="declared here",
+        notes=(parameter.description,) if parameter.description else (),
+    )

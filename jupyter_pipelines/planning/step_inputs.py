@@ -1,0 +1,314 @@
+"""Inputs of a step, as far as they are known before anything has run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.pipeline.artifacts import Artifact, FileSource, Input, StepOutputRef
+from jupyter_pipelines.pipeline.foreach import GatherSpec
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.planning.keys.fingerprint import MISSING, artifact_part, read_name
+from jupyter_pipelines.planning.reasons import Decision, DecisionReason
+from jupyter_pipelines.planning.undeclared_files import digest_of
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storage.step_record import StepRecord
+
+
+class StoreReader(Protocol):
+    """Read access to a store for planning, on behalf of one notebook."""
+
+    def record(self, key: str) -> StepRecord | None:
+        """Return what is stored under `key`."""
+
+    def damaged(self, key: str) -> bool:
+        """Tell whether something was stored under `key` that is damaged, so that it has been quarantined."""
+
+    def refused(self, key: str) -> str:
+        """Return why what is stored under `key` is not used; empty if nothing is, or it is used."""
+
+    def latest(self, step: str) -> StepRecord | None:
+        """Return the newest record of the step called `step`."""
+
+    def intact(self, artifact: Artifact) -> str:
+        """Return whether the bytes of `artifact` are ``ok``, ``missing`` or ``corrupt``.
+
+        ``unknown`` are those that cannot be checked here, because the algorithm of their digest is not installed.
+        """
+
+    def digest(self, path: Path) -> str:
+        """Return the digest of the content of a file or folder.
+
+        Raises
+        ------
+        OSError, StoreError
+            It is not there (`FileNotFoundError`), cannot be read, or is neither file nor folder.
+        """
+
+
+class PlannerStore(StoreReader, Protocol):
+    """Read access to a store that can also be frozen for many steps at once."""
+
+    def at_once(self, steps: Iterable[str]) -> StoreReader:
+        """Return a snapshot of the store: it answers later queries from the present state, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootCause:
+    """The first step whose run makes later steps run.
+
+    Parameters
+    ----------
+    step : str
+        Where it begins.
+    reason : DecisionReason
+        Why that step runs.
+    """
+
+    step: str
+    reason: DecisionReason
+
+    def __str__(self) -> str:
+        return f"`{self.step}`: {self.reason.text}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamStatus:
+    """What the steps after a step have to know of it.
+
+    Parameters
+    ----------
+    decision : str
+        What was decided on it.
+    outputs : Mapping of str to Artifact
+        What there is of it.
+    cause : RootCause or None
+        Why it is open what it would come to; None when that is known.
+    """
+
+    decision: Decision
+    outputs: Mapping[str, Artifact] = field(default_factory=dict)
+    cause: RootCause | None = None
+
+    def open_cause(self, *, selected: bool) -> RootCause | None:
+        """Return why a step after it cannot know its inputs yet; None if its stored outputs are taken."""
+        return None if selected and self.decision == "skip" else self.cause
+
+
+@dataclass(slots=True)
+class StepInputs:
+    """What is known of a step's inputs.
+
+    Parameters
+    ----------
+    known : dict of str to str
+        By input name, as :func:`jupyter_pipelines.planning.keys.fingerprint.parts` takes them.
+    open : set of str
+        Inputs that are known only when something before the step has run.
+    causes : dict of str to RootCause
+        What has to run first, by step.
+    lacking : list of DecisionReason
+        Why the step cannot run.
+    notes : list of str
+        What a person should know of the inputs.
+    """
+
+    known: dict[str, str] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+    causes: dict[str, RootCause] = field(default_factory=dict)
+    lacking: list[DecisionReason] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Every input is known."""
+        return not self.open and not self.lacking
+
+
+class InputResolver:
+    """Determines the inputs of steps; every file is read once.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Holds the steps.
+    view : StoreReader
+        What is stored, and what is in files.
+    left_out_by : str
+        The options that leave steps out, if any do.
+    """
+
+    def __init__(self, pipeline: Pipeline, view: StoreReader, left_out_by: str = "") -> None:
+        self._pipeline = pipeline
+        self._view = view
+        self._left_out_by = left_out_by
+        self._digests: dict[str, str | OSError | StoreError] = {}
+        self._read: dict[str, str] = {}
+
+    def gather(self, step: Step, statuses: Mapping[str, UpstreamStatus], *, selected: bool) -> StepInputs:
+        """Return what is known of the inputs of `step`.
+
+        Parameters
+        ----------
+        step : Step
+            The step.
+        standings : Mapping of str to UpstreamStatus
+            The steps it waits for; a step that is not in it has no outputs.
+        selected : bool
+            Whether the step is asked for. For a step that is not, the decision is made as if all steps were asked for.
+        """
+        inputs = StepInputs()
+        for name in self._pipeline.before(step.name):
+            cause = statuses[name].open_cause(selected=selected) if name in statuses else None
+            if cause is not None:
+                inputs.causes.setdefault(cause.step, cause)
+        for step_input in step.inputs:
+            if isinstance(step_input.source, StepOutputRef):
+                self._take(
+                    step, step_input, step_input.source, statuses.get(step_input.source.step), inputs, selected=selected
+                )
+            else:
+                self._add_file_input(step, step_input, step_input.source, inputs)
+        for path in step.files:
+            inputs.known[read_name(path)] = self.read(path)
+        _add_after_steps(step, statuses, inputs, selected=selected)
+        if step.gathering and not inputs.open:
+            inputs.lacking += _too_few(step, step.gathering, inputs)
+        return inputs
+
+    def digest(self, source: FileSource) -> str | OSError | StoreError:
+        """Return the digest of a file of the user's, or why there is none."""
+        if source.path not in self._digests:
+            try:
+                self._digests[source.path] = self._view.digest(self._pipeline.folder / source.path)
+            except (OSError, StoreError) as error:
+                self._digests[source.path] = error
+        return self._digests[source.path]
+
+    def read(self, path: str) -> str:
+        """Return the digest of what code reads without declaring it; ``missing`` if there is nothing to be read."""
+        if path not in self._read:
+            try:
+                self._read[path] = digest_of(self._pipeline, path, self._view.digest)
+            except (OSError, StoreError):
+                self._read[path] = MISSING
+        return self._read[path]
+
+    def _take(
+        self,
+        step: Step,
+        step_input: Input,
+        source: StepOutputRef,
+        status: UpstreamStatus | None,
+        inputs: StepInputs,
+        *,
+        selected: bool,
+    ) -> None:
+        """Take an input from the step that makes it."""
+        if status and status.open_cause(selected=selected):
+            inputs.open.add(step_input.name)
+            return
+        artifact, condition = self._stored(source, status)
+        if artifact and condition == "ok":
+            inputs.known[step_input.name] = artifact_part(artifact.digest, artifact.format)
+            inputs.notes += _outdated(source, status)
+        elif step.always or (step_input.optional and not _never_tried(step, status)):
+            inputs.known[step_input.name] = MISSING
+        else:
+            inputs.lacking.append(self._absent(source, status, condition, artifact))
+
+    def _stored(self, source: StepOutputRef, status: UpstreamStatus | None) -> tuple[Artifact | None, str]:
+        artifact = status.outputs.get(source.output) if status else None
+        if artifact is None:
+            return None, "missing"
+        # What was reused has been checked already, and what ran has just been written.
+        checked = status is None or status.decision != "skip"
+        return artifact, "ok" if checked else self._view.intact(artifact)
+
+    def _absent(
+        self, source: StepOutputRef, status: UpstreamStatus | None, condition: str, artifact: Artifact | None
+    ) -> DecisionReason:
+        if status and status.decision == "blocked":
+            return _waits(source.step)
+        left_out = f", and `{source.step}` is left out by `{self._left_out_by}`" if self._left_out_by else ""
+        if condition == "corrupt":
+            return DecisionReason(code="output-corrupt", text=f"`{source}` is damaged in the store{left_out}")
+        if condition == "unknown" and artifact is not None:
+            words = stored_with(artifact.digest.partition(":")[0])
+            return DecisionReason(code="output-missing", text=f"`{source}` {words}{left_out}")
+        return DecisionReason(code="output-missing", text=f"`{source}` is not in the store{left_out}")
+
+    def _add_file_input(self, step: Step, step_input: Input, source: FileSource, inputs: StepInputs) -> None:
+        """Take an input that is a file of the user's."""
+        digest = self.digest(source)
+        absent = isinstance(digest, FileNotFoundError | NotADirectoryError)
+        if isinstance(digest, str):
+            inputs.known[step_input.name] = digest
+        elif absent and (step_input.optional or step.always):
+            inputs.known[step_input.name] = MISSING
+        elif absent and inputs.causes:
+            inputs.open.add(step_input.name)  # what runs before may write it
+        else:
+            inputs.lacking.append(_unreadable(source, digest))
+
+
+def _add_after_steps(step: Step, statuses: Mapping[str, UpstreamStatus], inputs: StepInputs, *, selected: bool) -> None:
+    """Take into account the steps of ``--after``: such a step may write the files that this step reads."""
+    files = {step_input.name for step_input in step.inputs if isinstance(step_input.source, FileSource)}
+    for status, name in ((statuses[name], name) for name in step.after if name in statuses):
+        if status.decision == "blocked" and not step.always:
+            inputs.lacking.append(_waits(name))
+        if status.open_cause(selected=selected):
+            inputs.open |= files
+            inputs.known = {
+                input_name: digest for input_name, digest in inputs.known.items() if input_name not in files
+            }
+
+
+def _too_few(step: Step, gathering: GatherSpec, inputs: StepInputs) -> Iterator[DecisionReason]:
+    """Yield why a step over many items has no result: more of them failed than may."""
+    sources = {
+        step_input.source.step
+        for step_input in step.inputs
+        if isinstance(step_input.source, StepOutputRef) and _is_gone(step_input, inputs)
+    }
+    if len(sources) > gathering.may_fail or len(sources) == len(gathering.items):
+        message = f"{len(sources)} of {len(gathering.items)} items failed, and {gathering.may_fail} may"
+        yield DecisionReason(code="upstream", text=message)
+
+
+def _never_tried(step: Step, status: UpstreamStatus | None) -> bool:
+    """Tell whether an item is missing for another reason than a failure: nothing is gathered without such items."""
+    return step.gathering is not None and status is not None and status.decision in ("skip", "blocked")
+
+
+def _is_gone(step_input: Input, inputs: StepInputs) -> bool:
+    return inputs.known.get(step_input.name) == MISSING
+
+
+def stored_with(algorithm: str) -> str:
+    """Return the words for an output that cannot be checked here."""
+    return f"was stored with {algorithm}, which is not installed here"
+
+
+def _waits(name: str) -> DecisionReason:
+    return DecisionReason(code="upstream", text=f"`{name}`, which it waits for, is blocked")
+
+
+def _outdated(source: StepOutputRef, status: UpstreamStatus | None) -> list[str]:
+    if status is None or status.cause is None:
+        return []
+    return [f"`{source}` is taken as it is stored, and may be out of date: {status.cause}"]
+
+
+def _unreadable(source: FileSource, error: OSError | StoreError) -> DecisionReason:
+    if isinstance(error, FileNotFoundError):
+        return DecisionReason(code="input", text=f"the input file `{source}` is missing")
+    if isinstance(error, StoreError):
+        return DecisionReason(code="input", text=error.faults[0].message)
+    return DecisionReason(code="input", text=f"the input file `{source}` cannot be read: {error.strerror or error}")

@@ -1,0 +1,99 @@
+"""Files that code reads without declaring them: which they are once parameters have values, and what is in them."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.path_templates import MOST, filled, path_of, quoted
+from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.planning.keys.fingerprint import MISSING
+
+
+def with_files_read(step: Step, values: Mapping[str, Any]) -> Step:
+    """Return `step` with the files that it reads when its parameters have `values`; of an item also its own."""
+    if not step.templates:
+        return step
+    known = {**values, **step.item.parameters} if step.item else values
+    paths = (
+        path_of(text) for template in step.templates for text in filled(template, lambda name: _texts(known.get(name)))
+    )
+    files = dict.fromkeys((*step.files, *filter(None, islice(paths, MOST))))
+    return replace(step, files=tuple(files), templates=())
+
+
+def _texts(value: Any) -> Sequence[str]:
+    """Return templates of everything in a value that may be part of a path."""
+    return [quoted(text) for text in islice(dict.fromkeys(_plain(value)), MOST)]
+
+
+def _plain(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from (text for pair in value.items() for member in pair for text in _plain(member))
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from (text for element in value for text in _plain(element))
+    elif value is not None:
+        yield str(value)
+
+
+def files_matching(folder: Path, pattern: str) -> list[str]:
+    """Return the files that fit a pattern, relative to `folder`, by name; hidden files are left out."""
+    names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 - takes absolute patterns, too
+    return sorted(Path(name).as_posix() for name in names if (folder / name).is_file())
+
+
+def files_at(pipeline: Pipeline, path: str) -> list[str]:
+    """Return the files and folders that code means by a path: what fits it, if that is a pattern, else itself.
+
+    The notebook itself and the folder that it is in are left out: they change with every edit.
+    """
+    absolute = pipeline.folder / path
+    if glob.has_magic(path) and not absolute.exists():
+        return [name for name in files_matching(pipeline.folder, path) if pipeline.folder / name != pipeline.notebook]
+    around = Path(os.path.normpath(absolute))
+    return [] if pipeline.folder.is_relative_to(around) else [path]
+
+
+def digest_of(pipeline: Pipeline, path: str, digest: Callable[[Path], str]) -> str:
+    """Return the digest of what code reads under `path`; `digest` computes that of a file or folder.
+
+    Raises
+    ------
+    OSError, StoreError
+        It is not there (`FileNotFoundError`), or cannot be read.
+    """
+    paths, folder = files_at(pipeline, path), pipeline.folder
+    if not paths:
+        raise FileNotFoundError(path)
+    if paths != [path]:
+        return _digest(f"{name} {digest(folder / name)}" for name in paths)
+    try:
+        return digest(folder / path)
+    except (OSError, StoreError):
+        if not (folder / path).is_dir():
+            raise
+        return _digest(_folder_lines(folder / path, digest))
+
+
+def _folder_lines(folder: Path, digest: Callable[[Path], str]) -> Iterator[str]:
+    """Yield what is in a folder that has no digest as a whole: some of it leads nowhere or back, or cannot be read."""
+    for around, folders, names in os.walk(folder):
+        folders.sort()
+        for path in (Path(around, name) for name in sorted([*folders, *names])):
+            where = f"{path.relative_to(folder).as_posix()} {path.readlink() if path.is_symlink() else ''}"
+            try:
+                yield f"{where} {digest(path)}" if path.is_file() else where
+            except (OSError, StoreError):
+                yield f"{where} {MISSING}"
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

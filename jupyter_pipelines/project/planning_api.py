@@ -1,0 +1,245 @@
+"""Reading and planning: notebooks into pipelines, and pipelines with a store into plans."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import Diagnostic, PipelineError, PlanError, closest_name
+from jupyter_pipelines.notebook.read_cache import read as read_notebook
+from jupyter_pipelines.notebook.read_cache import read_in_memory
+from jupyter_pipelines.notebook.source.document import NotebookDocument
+from jupyter_pipelines.notebook.source.reading import NotebookLocation, notebook_location
+from jupyter_pipelines.pipeline.graph import Pipeline
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.notebook.source.reading import ReadResult
+    from jupyter_pipelines.planning.keys.environment import PythonEnvironment
+    from jupyter_pipelines.planning.plan import PipelinePlanner, Plan, PlannedStep
+    from jupyter_pipelines.storage.store import Store
+
+STORE_VARIABLE = "JUPYTER_PIPELINES_STORE"
+STORE_FOLDER = ".pipelines"
+NotebookSource = str | Path | NotebookDocument
+NotebookRef = Pipeline | NotebookLocation
+
+
+class ProjectReader:
+    """Notebooks, and the stores that belong to them.
+
+    Parameters
+    ----------
+    store : str, Path or None
+        Where the store is; see :class:`jupyter_pipelines.project.Project`.
+    """
+
+    def __init__(self, store: str | Path | None = None) -> None:
+        self._url = store or os.environ.get(STORE_VARIABLE) or None
+        self._stores: dict[str, Store] = {}
+
+    def inspect(self, source: NotebookSource, *, texts: Mapping[str, str] | None = None) -> ReadResult:
+        """Read a notebook and return its pipeline, if it makes one, together with every fault.
+
+        Raises
+        ------
+        NotebookError
+            It is not a notebook that can be read.
+        """
+        return read_notebook(source, texts=texts)
+
+    def glance(self, document: NotebookDocument) -> ReadResult:
+        """Return what :meth:`inspect` returns, of texts that are being edited; they are not kept for other processes.
+
+        Raises
+        ------
+        NotebookError
+            It is not a notebook that can be read.
+        """
+        return read_in_memory(document)
+
+    def read(self, source: NotebookSource, *, texts: Mapping[str, str] | None = None) -> Pipeline:
+        """Read a notebook into a pipeline.
+
+        Raises
+        ------
+        NotebookError, PipelineError
+            It cannot be read; its steps do not make a pipeline (every fault at once).
+        """
+        reading = self.inspect(source, texts=texts)
+        if reading.pipeline is None:
+            raise PipelineError(*(fault for fault in reading.faults if fault.severity == "error"))
+        return reading.pipeline
+
+    def check(
+        self,
+        source: NotebookSource,
+        parameters: Mapping[str, Any] | None = None,
+        texts: Mapping[str, str] | None = None,
+        *,
+        cells: Mapping[str, str] | None = None,
+    ) -> tuple[Diagnostic, ...]:
+        """Return every fault of a notebook and of values for its parameters; nothing of it is executed."""
+        from jupyter_pipelines.execution.kernels.kernelspecs import missing_kernels
+        from jupyter_pipelines.planning.foreach_expansion import faults_of_items
+        from jupyter_pipelines.planning.parameter_values import faults_of, resolve
+
+        reading = self.inspect(source, texts=cells)
+        if reading.pipeline is None:
+            return reading.faults
+        values = faults_of(reading.pipeline, parameters or {}, texts or {})
+        if not values:
+            values = faults_of_items(reading.pipeline, resolve(reading.pipeline, parameters or {}, texts or {}))
+        return (*reading.faults, *missing_kernels(reading.pipeline), *values)
+
+    def home(self, source: str | Path) -> NotebookLocation:
+        """Return where a notebook belongs: enough to look at its runs while its cells do not make a pipeline.
+
+        Raises
+        ------
+        NotebookError
+            There is no such file.
+        """
+        return notebook_location(Path(source))
+
+    def store_for(self, pipeline: NotebookRef) -> Store:
+        """Return the store that holds the results of `pipeline`, made if need be.
+
+        Raises
+        ------
+        StoreError, PluginError
+            It cannot be opened or made; there is no store for such a URL.
+        """
+        return self._store(str(self._url or pipeline.root / STORE_FOLDER))
+
+    def has_store(self, pipeline: NotebookRef) -> bool:
+        """Tell whether there is a store for `pipeline` already: looking at a notebook does not make one."""
+        url = str(self._url or pipeline.root / STORE_FOLDER)
+        is_folder = url.startswith("file://") or "://" not in url
+        return url in self._stores or not is_folder or Path(url.removeprefix("file://")).is_dir()
+
+    def _store(self, url: str) -> Store:
+        if url not in self._stores:
+            from jupyter_pipelines.storage.opening import open_store
+
+            self._stores[url] = open_store(url)
+        return self._stores[url]
+
+    def planner(
+        self,
+        pipeline: Pipeline,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        texts: Mapping[str, str] | None = None,
+        force: bool | Sequence[str] = False,
+    ) -> PipelinePlanner:
+        """Return what decides for each step of `pipeline` whether it is reused.
+
+        Raises
+        ------
+        PlanError
+            A value does not fit its parameter, or a step to force does not exist.
+        """
+        from jupyter_pipelines.planning.foreach_expansion import expand
+        from jupyter_pipelines.planning.parameter_values import resolve
+        from jupyter_pipelines.planning.plan import PipelinePlanner
+        from jupyter_pipelines.storage.planner_view import StoreView
+
+        values = resolve(pipeline, parameters or {}, texts or {})
+        pipeline = expand(pipeline, values)
+        view = StoreView(self.store_for(pipeline), notebook_name(pipeline))
+        forced = [step.name for step in pipeline] if force is True else list(force or ())
+        environment = partial(_environment, pipeline.folder)
+        return PipelinePlanner(pipeline, values, view=view, environment=environment, forced=forced)
+
+    def plan(
+        self,
+        pipeline: Pipeline,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        texts: Mapping[str, str] | None = None,
+        to: Sequence[str] = (),
+        start: Sequence[str] = (),
+        only: Sequence[str] = (),
+        force: bool | Sequence[str] = False,
+    ) -> Plan:
+        """Decide for every step what a run would do, and why; nothing runs.
+
+        Parameters
+        ----------
+        pipeline : Pipeline
+            What :meth:`read` returned.
+        parameters : Mapping
+            Values by name.
+        texts : Mapping
+            Values by name as a command line gives them; parsed by the type of the parameter.
+        to, start, only : sequences of str
+            Part of the graph: these steps and all before them, and all after them, or nothing else.
+        force : bool or sequence of str
+            Steps to compute again, or True for all.
+
+        Raises
+        ------
+        PlanError
+            Parameters or steps asked for do not fit the pipeline (every fault at once).
+        """
+        planner = self.planner(pipeline, parameters, texts=texts, force=force)
+        return planner.plan(to=to, start=start, only=only)
+
+    def why(self, pipeline: Pipeline, step: str, **options: Any) -> PlannedStep:
+        """Return the decision for one step, with its cause.
+
+        Raises
+        ------
+        PlanError
+            There is no such step.
+        """
+        require_step(pipeline, step)
+        planned = self.plan(pipeline, **options)
+        require_name(step, [planned_step.name for planned_step in planned])
+        return planned[step]
+
+
+def notebook_name(pipeline: NotebookRef) -> str | None:
+    """Return what a store calls the notebook: its path from the project's root."""
+    if pipeline.notebook is None:
+        return None
+    path = pipeline.notebook.resolve()
+    return path.relative_to(pipeline.root).as_posix() if path.is_relative_to(pipeline.root) else str(path)
+
+
+def split_output_name(name: str) -> tuple[str, str]:
+    """Return step and output of ``STEP.OUTPUT``; items of a step may have dots in their names."""
+    step, dot, output = name.rpartition(".")
+    return (step, output) if dot and "]" not in output else (name, "")
+
+
+def require_step(pipeline: Pipeline, name: str) -> None:
+    """Raise the error for a step that does not exist; an item of a step is known only when its values are."""
+    group, bracket, _ = name.partition("[")
+    if not (bracket and group in pipeline and pipeline[group].foreach):
+        require_name(name, [step.name for step in pipeline])
+
+
+def require_name(name: str, names: Sequence[str]) -> None:
+    """Raise the error for a step that is not one of `names`."""
+    if name in names:
+        return
+    near = closest_name(name, names)
+    help_text = f"write `{near}`" if near else f"use one of: {', '.join(names)}"
+    raise PlanError(Diagnostic(code="JP603", message=f"there is no step `{name}`", suggestion=help_text))
+
+
+def _environment(folder: Path, kernel: str | None) -> PythonEnvironment:
+    """Return the Python that steps with ``--kernel`` run in; without it, of this Python."""
+    from jupyter_pipelines.planning.keys.environment import PythonEnvironment
+
+    if kernel is None:
+        return PythonEnvironment.current()
+    from jupyter_pipelines.execution.kernels.launch import interpreter_of
+
+    # A kernel that does not exist is refused when the step starts (JP305), with the list of those that do.
+    program = interpreter_of(kernel)
+    return PythonEnvironment.of(program, folder) if program else PythonEnvironment.current()

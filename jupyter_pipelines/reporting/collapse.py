@@ -1,0 +1,100 @@
+"""Large pipelines in groups: what is shown first of a graph that is too large to read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.reporting.layout.layered_layout import LayoutEdge, LayoutNode, arrange
+from jupyter_pipelines.reporting.svg.graph_layout import svg_path
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.pipeline.graph import Pipeline
+
+MAX_UNGROUPED_STEPS = 300
+"""Steps up to which a graph is shown whole."""
+MAX_GROUP_SIZE = 60
+"""Steps of one group."""
+_WIDE, _HIGH = 190.0, 54.0
+_COUNTED = re.compile(r"[-_]?\d+$")
+
+
+def groups_of(pipeline: Pipeline) -> dict[str, list[str]]:
+    """Return the steps of a large pipeline in groups, by name; nothing for a smaller pipeline.
+
+    Steps belong together whose names begin alike: ``fit_1``, ``fit_2``. Where that makes too many groups or a group
+    that is too large, steps that stand in neighbouring columns of the graph belong together: no two groups wait for
+    each other.
+    """
+    if len(pipeline.steps) <= MAX_UNGROUPED_STEPS:
+        return {}
+    named: dict[str, list[str]] = {}
+    for name in pipeline.order():
+        named.setdefault(_COUNTED.sub("", name) or name, []).append(name)
+    fits = len(named) <= MAX_UNGROUPED_STEPS and max(map(len, named.values())) <= MAX_GROUP_SIZE
+    return named if fits and _is_acyclic(pipeline, named) else _by_depth(pipeline)
+
+
+def overview(pipeline: Pipeline, groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return the drawing in which each group is one box."""
+    nodes = [LayoutNode(name=name, width=_WIDE, height=_HIGH) for name in groups]
+    links = [LayoutEdge(source=source, target=target) for source, target in _between(pipeline, groups)]
+    layout = arrange(nodes, links)
+    return {
+        "width": round(layout.width),
+        "height": round(layout.height),
+        "nodes": [
+            {"id": box.name, "name": box.name, "x": round(box.x, 1), "y": round(box.y, 1), "width": round(box.width),
+             "height": round(box.height), "count": len(groups[box.name])}
+            for box in layout.boxes
+        ],
+        "edges": [{"from": route.source, "to": route.target, "path": svg_path(route)} for route in layout.routes],
+    }  # fmt: skip
+
+
+def _between(pipeline: Pipeline, groups: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    group_of = {name: group for group, steps in groups.items() for name in steps}
+    pairs = ((group_of[edge.source], group_of[edge.target]) for edge in pipeline.edges)
+    return list(dict.fromkeys(pair for pair in pairs if pair[0] != pair[1]))
+
+
+def _is_acyclic(pipeline: Pipeline, groups: Mapping[str, Sequence[str]]) -> bool:
+    waiting: dict[str, set[str]] = {name: set() for name in groups}
+    for source, target in _between(pipeline, groups):
+        waiting[target].add(source)
+    free = [name for name, sources in waiting.items() if not sources]
+    after: dict[str, list[str]] = {}
+    for target, sources in waiting.items():
+        for source in sources:
+            after.setdefault(source, []).append(target)
+    visited = 0
+    while free:
+        name = free.pop()
+        visited += 1
+        for target in after.get(name, ()):
+            waiting[target].discard(name)
+            if not waiting[target]:
+                free.append(target)
+    return visited == len(waiting)
+
+
+def _by_depth(pipeline: Pipeline) -> dict[str, list[str]]:
+    """Cut the pipeline across, in pieces of neighbouring columns, and each column in pieces that are not too large."""
+    depths: dict[str, int] = {}
+    for name in pipeline.order():
+        depths[name] = 1 + max((depths[predecessor] for predecessor in pipeline.before(name)), default=-1)
+    groups: dict[str, list[str]] = {}
+    members: list[str] = []
+    for name in sorted(depths, key=lambda step: depths[step]):
+        members.append(name)
+        if len(members) == MAX_GROUP_SIZE:
+            groups[_title(members)] = members
+            members = []
+    if members:
+        groups[_title(members)] = members
+    return groups
+
+
+def _title(members: Sequence[str]) -> str:
+    return f"{members[0]} … {members[-1]}" if len(members) > 1 else members[0]

@@ -1,0 +1,1 @@
+"""Contents by digest: blobs, digests of files, manifests of folders."""

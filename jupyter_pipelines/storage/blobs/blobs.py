@@ -1,0 +1,512 @@
+"""Blobs: bytes by their digest. A blob is whole or absent, and is checked before it is served."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.storage.blobs import manifests
+from jupyter_pipelines.storage.blobs.digests import (
+    LARGE,
+    SHA256,
+    DeferredDigestCache,
+    DigestCache,
+    HashingWriter,
+    algorithm_of,
+    digest_file,
+    digest_open,
+    is_digest,
+    is_known,
+)
+from jupyter_pipelines.storage.files import filesystem_features
+from jupyter_pipelines.storage.files.filesystem_features import WritebackPacer
+from jupyter_pipelines.storage.files.local_folder import age, create, remove
+from jupyter_pipelines.storage.files.os_errors import (
+    corrupt_error,
+    is_transient,
+    missing_error,
+    uncheckable_error,
+    unreadable_error,
+    writing,
+)
+from jupyter_pipelines.storage.files.stat_signature import StatSignature
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storage.files.local_folder import LocalFolder
+
+FOLDER = "blobs"
+BLOB_MODE = 0o444
+BLOCK = 1 << 20
+Condition = Literal["ok", "missing", "corrupt", "unknown"]
+"""Of a blob. It is unknown where the algorithm of its digest is not installed, or where it cannot be read just now;
+that is as good as missing."""
+
+
+class StoredBlob(NamedTuple):
+    """Digest and size in bytes of a stored blob."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncomingFile:
+    """A file that is to become a blob.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is; a link is followed and copied.
+    move : bool
+        It is used up: renamed where that is possible, and gone afterwards.
+    digest : str or None
+        Its digest, where it was computed while the file was written; it is not computed again.
+    mark : StatSignature or None
+        What the file looked like then: a file that has been changed since is refused.
+    """
+
+    path: Path
+    move: bool = True
+    digest: str | None = None
+    mark: StatSignature | None = None
+
+
+class StagedBlob(NamedTuple):
+    """A file on the disk of the store that may be renamed; `sure` if its digest is known to be that of its bytes."""
+
+    path: Path
+    digest: str
+    size: int
+    sure: bool
+
+
+class BlobStore:
+    """The blobs of a store.
+
+    Parameters
+    ----------
+    door : LocalFolder
+        Where the store lives.
+    memo : DigestCache or None
+        Remembers which blobs were checked, so that an unchanged file is not read twice.
+    """
+
+    def __init__(self, door: LocalFolder, memo: DigestCache | None = None) -> None:
+        self._door = door
+        self._memo = memo
+
+    def path(self, digest: str) -> Path:
+        """Return where the blob of `digest` is, whether or not it exists. Read it only after :meth:`verify`."""
+        return self._door.locate(path_of(digest))
+
+    def put_file(self, path: Path, *, move: bool = True, digest: str | None = None) -> StoredBlob:
+        """Store the bytes of the file `path`; see :class:`IncomingFile` for the parameters.
+
+        Returns
+        -------
+        StoredBlob
+            Digest and size in bytes.
+
+        Raises
+        ------
+        StoreError
+            The store is full (JP403) or cannot be written (JP402).
+        OSError
+            `path` cannot be read.
+        """
+        return self.put_files([IncomingFile(path=path, move=move, digest=digest)])[0]
+
+    def put_files(self, files: Iterable[IncomingFile], *, settled: bool = True) -> list[StoredBlob]:
+        """Store several files; waiting for the disk once for all of them takes less time than for each by itself.
+
+        Parameters
+        ----------
+        files : iterable of IncomingFile
+            What to store.
+        settled : bool
+            Wait until the blobs outlast a power cut; otherwise :meth:`Store.settle` does.
+
+        Raises
+        ------
+        Corrupt
+            A file is not what it was when its digest was computed (JP404).
+        StoreError
+            The store is full (JP403) or cannot be written (JP402).
+        OSError
+            A file cannot be read.
+        """
+        staged_blobs: list[StagedBlob] = []
+        files = list(files)
+        try:
+            staged_blobs.extend(map(self._ready, files))
+            self._publish(staged_blobs, settled=settled)
+        finally:
+            for file, staged in zip(files, staged_blobs, strict=False):
+                if staged.path != file.path:
+                    remove(staged.path)
+        for file in files:
+            if file.move:
+                remove(file.path)
+        return [StoredBlob(staged.digest, staged.size) for staged in staged_blobs]
+
+    def put_bytes(self, content: bytes) -> StoredBlob:
+        """Store `content`; see :meth:`put_file`."""
+        with self.writer() as writer:
+            writer.write(content)
+        return StoredBlob(writer.digest, writer.size)
+
+    @contextmanager
+    def writer(self) -> Iterator[HashingWriter]:
+        """Return a file to write to; what was written is stored when the block ends without an error."""
+        temporary = self._door.temporary()
+        try:
+            with writing(self._door.root, "an output"), create(temporary) as file:
+                writer = HashingWriter(file, WritebackPacer(file))
+                yield writer
+                writer.finish()
+            self._publish([StagedBlob(temporary, writer.digest, writer.size, sure=True)])
+        finally:
+            remove(temporary)
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open the blob of `digest` for reading, after its bytes were checked.
+
+        Raises
+        ------
+        Corrupt
+            Its bytes have changed since they were stored (JP404); it is quarantined.
+        StoreError
+            The store does not hold it, or it cannot be checked here (JP405).
+        """
+        try:
+            file = self._door.open(path_of(digest))
+        except FileNotFoundError:
+            raise missing_error(f"the output {digest}", self._door.root) from None
+        except OSError as error:
+            raise self._unreadable(digest, error) from error
+        if not is_known(algorithm_of(digest)):
+            file.close()
+            raise uncheckable_error(f"the output {digest}", algorithm_of(digest))
+        try:
+            actual_digest = self._digest(digest, file, self._memo)
+            file.seek(0)
+        except OSError as error:
+            file.close()
+            raise self._unreadable(digest, error) from error
+        except BaseException:
+            file.close()
+            raise
+        if actual_digest != digest:
+            file.close()
+            raise self._corrupt(digest)
+        return file
+
+    def verify(self, digest: str) -> Condition:
+        """Tell whether the blob of `digest` is there and unharmed; changes nothing."""
+        return self._verify(digest, self._memo)
+
+    def examine(self, digest: str) -> Condition:
+        """Tell the same by reading every byte of it, whatever is remembered."""
+        return self._verify(digest, None)
+
+    def _verify(self, digest: str, memo: DigestCache | None) -> Condition:
+        return self._condition(digest, memo)
+
+    def _condition(self, digest: str, memo: DigestCache | None) -> Condition:
+        """Tell whether the blob of `digest` is in this very folder, and unharmed."""
+        try:
+            with self._door.open(path_of(digest)) as file:
+                if not is_known(algorithm_of(digest)):
+                    return "unknown"
+                return "ok" if self._digest(digest, file, memo) == digest else "corrupt"
+        except FileNotFoundError:
+            return "missing"
+        except (OSError, StoreError) as error:
+            return "unknown" if is_transient(error) else "corrupt"
+
+    def verify_many(self, digests: Iterable[str]) -> dict[str, Condition]:
+        """Tell the same of many blobs; for those checked before, only the status of the file is read."""
+        names = {digest: self._name(digest) for digest in digests}
+        marks = self._door.marks(names.values())
+        later = DeferredDigestCache(self._memo)
+        known = later.digests(marks)
+        conditions: dict[str, Condition] = {
+            digest: "ok"
+            if known.get(name) == digest and is_known(algorithm_of(digest))
+            else self._verify(digest, later)
+            for digest, name in names.items()
+        }
+        later.finish()
+        return conditions
+
+    def verify_folder(self, digest: str) -> Condition:
+        """Tell the same of a folder: of its manifest, and of every file in it."""
+        condition = self.verify(digest)
+        if condition != "ok":
+            return condition
+        try:
+            members = {entry.digest for entry in self.manifest(digest) if entry.digest}
+        except StoreError:
+            return "corrupt"
+        conditions = set(self.verify_many(members).values())
+        return next((worst for worst in _CONDITIONS_BY_SEVERITY if worst in conditions), "ok")
+
+    def quarantine(self, digest: str) -> None:
+        """Quarantine the blob of `digest`, unless it has been repaired meanwhile; never fails."""
+        if self._condition(digest, self._memo) == "corrupt":
+            self._door.quarantine_path(path_of(digest), "its bytes do not have its digest")
+
+    def discard(self, digest: str, grace: float = 0.0) -> None:
+        """Remove the blob of `digest`, unless it was put again less than `grace` seconds ago.
+
+        Raises
+        ------
+        StoreError
+            The store cannot be written (JP402).
+        """
+        temporary = self._door.temporary()
+        path = self.path(digest)
+        # Renamed first and checked then: a process that puts the same bytes meanwhile either finds the blob and touches
+        # it, which is seen here, or finds none and writes it anew.
+        with writing(self._door.root, f"`{path.name}`"), contextlib.suppress(FileNotFoundError):
+            os.rename(path, temporary)
+            if grace and age(temporary) < grace:
+                os.rename(temporary, path)
+        remove(temporary)
+
+    def touch(self, digest: str) -> None:
+        """Start the grace period of a blob anew, so that nothing removes it before a record names it.
+
+        Raises
+        ------
+        OSError
+            There is no such blob.
+        """
+        os.utime(self.path(digest), follow_symlinks=False)
+
+    def put_folder(self, path: Path, *, move: bool = False) -> StoredBlob:
+        """Store a folder: a blob for each file, and a manifest that names them.
+
+        Parameters
+        ----------
+        path : Path
+            The folder.
+        move : bool
+            Its files are used up, see :meth:`put_file`; otherwise it is left as it is.
+
+        Returns
+        -------
+        StoredBlob
+            Digest of the manifest, and size in bytes of all files.
+
+        Raises
+        ------
+        NotStorable
+            Something in it is neither file nor folder (JP205).
+        StoreError
+            The store is full (JP403) or cannot be written (JP402).
+        OSError
+            Something in it cannot be read.
+        """
+        entries = list(manifests.walk(path))
+        files = [entry.source for entry in entries if entry.source is not None]
+        stored = iter(self.put_files(IncomingFile(path=file, move=move) for file in files))
+        entries = [manifests.stored(entry, lambda _: next(stored)) for entry in entries]
+        manifest = manifests.encode(entries)
+        return StoredBlob(self.put_bytes(manifest).digest, sum(entry.size for entry in entries))
+
+    def manifest(self, digest: str) -> tuple[manifests.ManifestEntry, ...]:
+        """Return what is in the folder of `digest`.
+
+        Raises
+        ------
+        StoreError
+            It is not there (JP405), damaged or not the manifest of a folder (JP404).
+        """
+        with self.open(digest) as file:
+            try:
+                content = file.read()
+            except OSError as error:
+                raise self._unreadable(digest, error) from error
+        try:
+            return manifests.decode(content)
+        except ValueError as error:
+            raise corrupt_error(f"the folder {digest}", (str(error),)) from error
+
+    def materialise(self, digest: str, target: Path) -> None:
+        """Write the folder of `digest` to `target`, which must not exist: copies, which the user may change.
+
+        Raises
+        ------
+        StoreError
+            Something is missing (JP405) or damaged (JP404), or `target` cannot be written (JP402, JP403).
+        """
+        entries = self.manifest(digest)
+        with writing(target.parent, f"`{target.name}`"):
+            target.mkdir(parents=True)
+            for entry in entries:
+                manifests.write_entry(entry, target, self.open)
+
+    def copy(self, digest: str, target: Path) -> None:
+        """Write the file of `digest` to `target`: a copy, which the user may change.
+
+        Raises
+        ------
+        StoreError
+            It is missing (JP405) or damaged (JP404), or `target` cannot be written (JP402, JP403).
+        """
+        with self.open(digest) as source, writing(target.parent, f"`{target.name}`"), target.open("xb") as file:
+            filesystem_features.copy(source, file)
+
+    def digests(self) -> Iterator[str]:
+        """Yield the digest of every blob there is."""
+        return self._digests(self._door.ls)
+
+    def all_digests_strict(self) -> Iterator[str]:
+        """Yield the digest of every blob, for callers that must not miss any.
+
+        Raises
+        ------
+        StoreError
+            A folder cannot be read (JP401).
+        """
+        return self._digests(self._door.names)
+
+    def _digests(self, names_in: Callable[[str], list[str]]) -> Iterator[str]:
+        for shelf in names_in(FOLDER):
+            for name in names_in(f"{FOLDER}/{shelf}"):
+                digest = _digest_of(name)
+                if is_digest(digest):
+                    yield digest
+
+    def _ready(self, file: IncomingFile) -> StagedBlob:
+        """Compute the digest of a file, and copy the file if it must not be renamed."""
+        ready = self._stage_in_place(file) if file.move else None
+        if ready is not None:
+            return ready
+        temporary = self._door.temporary()
+        try:
+            with (
+                file.path.open("rb") as source,
+                writing(self._door.root, "an output"),
+                create(temporary) as target,
+            ):
+                writer = HashingWriter(target, WritebackPacer(target))
+                shutil.copyfileobj(source, writer, BLOCK)
+                writer.finish()
+            _check(file, writer.digest)
+        except BaseException:
+            remove(temporary)
+            raise
+        return StagedBlob(temporary, writer.digest, writer.size, sure=True)
+
+    def _stage_in_place(self, file: IncomingFile) -> StagedBlob | None:
+        """Return the file if it may become a blob by renaming, and does not change meanwhile."""
+        before = self._movable(file.path)
+        if before is None:
+            return None
+        mark = StatSignature.of(before)
+        if file.digest and is_known(algorithm_of(file.digest)) and file.mark in (None, mark):
+            return StagedBlob(file.path, file.digest, before.st_size, sure=file.mark is not None)
+        digest = digest_file(file.path)
+        _check(file, digest)
+        return (
+            StagedBlob(file.path, digest, before.st_size, sure=True)
+            if StatSignature.of(file.path.lstat()) == mark
+            else None
+        )
+
+    def _publish(self, files: Sequence[StagedBlob], *, settled: bool = True) -> None:
+        """Put files under their digests, unless an unharmed blob is there already: recomputing repairs."""
+        fresh = {staged.digest: staged for staged in files}
+        fresh = {digest: staged for digest, staged in fresh.items() if not self._is_there(digest)}
+        paths = [(staged.path, path_of(digest)) for digest, staged in fresh.items()]
+        self._door.put_all(paths, mode=BLOB_MODE, named=settled)
+        for digest, staged in fresh.items():
+            if staged.sure and staged.size >= LARGE:
+                self._remember(digest)
+
+    def _is_there(self, digest: str) -> bool:
+        """Tell whether a blob need not be put, and let its grace period begin anew."""
+        if self._condition(digest, self._memo) == "ok":
+            with contextlib.suppress(OSError, StoreError):
+                before = self.path(digest).lstat()
+                self.touch(digest)
+                after = self.path(digest).lstat()
+                if after.st_size >= LARGE and _without_times(after) == _without_times(before):
+                    self._remember(digest)
+                return True
+        self.quarantine(digest)
+        return False
+
+    def _remember(self, digest: str) -> None:
+        """Remember that the blob has this digest: its bytes are known and durable, and it is read-only."""
+        name = self._name(digest)
+        with contextlib.suppress(OSError):
+            status = os.lstat(name)
+            if self._memo and StatSignature.of(status).settled(filesystem_features.cutoff_after_tick(status)):
+                self._memo.remember(name, StatSignature.of(status), digest, durable=True)
+
+    def _movable(self, path: Path) -> os.stat_result | None:
+        """Return the status of a file that may become a blob by renaming: no other name and no open writer."""
+        try:
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                return None
+            if status.st_dev != self._door.root.stat().st_dev:
+                return None
+            with path.open("rb") as file:
+                return None if filesystem_features.is_open_for_writing(file.fileno()) else status
+        except OSError:
+            return None
+
+    def _digest(self, digest: str, file: BinaryIO, memo: DigestCache | None) -> str:
+        return digest_open(file, self._name(digest), memo, algorithm_of(digest), sealed=True)
+
+    def _name(self, digest: str) -> str:
+        return f"{self._door.root}/{path_of(digest)}"
+
+    def _unreadable(self, digest: str, error: OSError) -> StoreError:
+        if is_transient(error):
+            return unreadable_error(error, self._door.root, f"the output {digest}")
+        return self._corrupt(digest)
+
+    def _corrupt(self, digest: str) -> StoreError:
+        self.quarantine(digest)
+        return corrupt_error(f"the output {digest}")
+
+
+_CONDITIONS_BY_SEVERITY: tuple[Condition, ...] = ("corrupt", "missing", "unknown")
+
+
+def path_of(digest: str) -> str:
+    """Return where the blob of `digest` is, relative to the store."""
+    if not is_digest(digest):
+        raise ValueError(f"not a digest: {digest!r}")
+    algorithm, _, name = digest.partition(":")
+    return f"{FOLDER}/{name[:2]}/{name}" + ("" if algorithm == SHA256 else f".{algorithm}")
+
+
+def _digest_of(name: str) -> str:
+    """Return the digest of a blob whose file has this name."""
+    digits, _, algorithm = name.partition(".")
+    return f"{algorithm or SHA256}:{digits}"
+
+
+def _check(file: IncomingFile, digest: str) -> None:
+    """Refuse a file that had another digest when it was saved."""
+    claimed = file.digest if file.mark else None
+    if claimed and claimed != digest and algorithm_of(claimed) == algorithm_of(digest):
+        raise corrupt_error(f"the output {claimed}", ("the file was changed after it had been saved",))
+
+
+def _without_times(status: os.stat_result) -> StatSignature:
+    return replace(StatSignature.of(status), mtime_ns=0, ctime_ns=0)

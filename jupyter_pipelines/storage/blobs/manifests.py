@@ -1,0 +1,184 @@
+"""Folders as data: a manifest of relative paths, digests, sizes and executable bits, the same on every machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from jupyter_pipelines.errors import Diagnostic, NotStorable
+from jupyter_pipelines.storage.blobs.digests import (
+    DeferredDigestCache,
+    DigestCache,
+    cached_digests,
+    digest_bytes,
+    digest_file,
+    is_digest,
+)
+from jupyter_pipelines.storage.files import filesystem_features
+
+SCHEMA = "jupyter-pipelines/folder/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestEntry:
+    """A file or an empty folder in a manifest.
+
+    Parameters
+    ----------
+    path : str
+        Relative, with ``/``; ends in ``/`` for a folder that is empty.
+    digest : str
+        Of the file; empty for an empty folder.
+    size : int
+        Of the file, in bytes.
+    executable : bool
+        Whether its owner may execute it.
+    source : Path or None
+        The file itself, while it is not stored yet.
+    """
+
+    path: str
+    digest: str = ""
+    size: int = 0
+    executable: bool = False
+    source: Path | None = None
+
+
+def walk(folder: Path) -> Iterator[ManifestEntry]:
+    """Yield what is in `folder`, sorted by path, without digests; links are followed.
+
+    Raises
+    ------
+    NotStorable
+        Something is neither file nor folder, or links go round in a circle (JP205).
+    """
+    yield from sorted(_walk(folder, "", (os.path.realpath(folder),)), key=lambda entry: entry.path)
+
+
+def digest_folder(folder: Path, memo: DigestCache | None = None) -> str:
+    """Return the digest of `folder`, which it has as an output, too.
+
+    Raises
+    ------
+    NotStorable
+        Something in it is neither file nor folder, or links go round in a circle (JP205).
+    OSError
+        Something cannot be read.
+    """
+    entries = list(walk(folder))
+    later = DeferredDigestCache(memo)
+    known = cached_digests([entry.source for entry in entries if entry.source], memo)
+    entries = [
+        replace(entry, digest=known.get(entry.source) or digest_file(entry.source, later)) if entry.source else entry
+        for entry in entries
+    ]
+    later.finish()
+    return digest_bytes(encode(entries))
+
+
+def digest_path(path: Path, memo: DigestCache | None = None) -> str:
+    """Return the digest of the file or folder `path`; for errors see :func:`digest_folder`."""
+    return digest_folder(path, memo) if path.is_dir() else digest_file(path, memo)
+
+
+def stored(entry: ManifestEntry, put: Callable[[Path], tuple[str, int]]) -> ManifestEntry:
+    """Return the entry with the digest that `put` gave its file."""
+    if entry.source is None:
+        return entry
+    digest, size = put(entry.source)
+    return replace(entry, digest=digest, size=size)
+
+
+def encode(entries: Sequence[ManifestEntry]) -> bytes:
+    """Return the bytes of a manifest; the same entries give the same bytes."""
+    rows = [[entry.path, entry.digest, entry.size, entry.executable] for entry in entries]
+    return json.dumps({"schema": SCHEMA, "files": rows}, separators=(",", ":")).encode()
+
+
+def decode(content: bytes) -> tuple[ManifestEntry, ...]:
+    """Return the entries of a manifest.
+
+    Raises
+    ------
+    ValueError
+        `content` is not a manifest, or one of its paths leads out of the folder.
+    """
+    try:
+        document = json.loads(content)
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"its format is {document['schema']!r}, not {SCHEMA!r}")
+        return tuple(_entry(*row) for row in document["files"])
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"not the manifest of a folder: {error!r}") from error
+
+
+def write_entry(entry: ManifestEntry, target: Path, open_blob: Callable[[str], BinaryIO]) -> None:
+    """Write an entry below the folder `target`."""
+    path = target / entry.path
+    if not entry.digest:
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open_blob(entry.digest) as source, path.open("xb") as file:
+        filesystem_features.copy(source, file)
+    if entry.executable:
+        path.chmod(path.stat().st_mode | 0o100)
+
+
+def _walk(folder: Path, prefix: str, above: tuple[str, ...]) -> Iterator[ManifestEntry]:
+    for child in folder.iterdir():
+        status = _status(child, prefix)
+        if stat.S_ISREG(status.st_mode):
+            executable = bool(status.st_mode & stat.S_IXUSR)
+            yield ManifestEntry(path=prefix + child.name, size=status.st_size, executable=executable, source=child)
+        elif stat.S_ISDIR(status.st_mode):
+            yield from _walk_into(child, prefix, above)
+        else:
+            raise _not_storable(child, prefix, "is neither a file nor a folder")
+
+
+def _walk_into(child: Path, prefix: str, above: tuple[str, ...]) -> Iterator[ManifestEntry]:
+    real = os.path.realpath(child)
+    if real in above:
+        raise _not_storable(child, prefix, "is a link to a folder that it lies in")
+    inner = f"{prefix}{child.name}/"
+    empty = True
+    for entry in _walk(child, inner, (*above, real)):
+        empty = False
+        yield entry
+    if empty:
+        yield ManifestEntry(path=inner)
+
+
+def _status(child: Path, prefix: str) -> os.stat_result:
+    try:
+        return child.stat()
+    except FileNotFoundError:
+        raise _not_storable(child, prefix, "is a link that leads nowhere") from None
+    except OSError as error:
+        raise _not_storable(child, prefix, f"cannot be read: {error.strerror}") from error
+
+
+def _not_storable(child: Path, prefix: str, why: str) -> NotStorable:
+    return NotStorable(
+        Diagnostic(
+            code="JP205",
+            message=f"the folder cannot be stored: `{prefix}{child.name}` {why}",
+            suggestion="remove it, or let the step write plain files and folders only",
+            notes=(os.fspath(child),),
+        )
+    )
+
+
+def _entry(path: str, digest: str, size: int, executable: bool) -> ManifestEntry:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path:
+        raise ValueError(f"a path in it leads out of the folder: {path!r}")
+    if bool(digest) == path.endswith("/") or (digest and not is_digest(digest)):
+        raise ValueError(f"the entry of {path!r} is malformed")
+    return ManifestEntry(path=path, digest=digest, size=int(size), executable=bool(executable))

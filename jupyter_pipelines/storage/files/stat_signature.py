@@ -1,0 +1,45 @@
+"""What the file system says about a file without its bytes being read, and when a change is sure to show in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jupyter_pipelines.storage.files.filesystem_features import COARSE_MARGIN_NS, MtimeCutoff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatSignature:
+    """What the file system says about a file without its bytes being read."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> StatSignature:
+        """Return the mark of a file with this status."""
+        return cls(inode=status.st_ino, size=status.st_size, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns)
+
+    def to_list(self) -> list[int]:
+        """Return the mark as documents hold it."""
+        return [self.inode, self.size, self.mtime_ns, self.ctime_ns]
+
+    @classmethod
+    def from_list(cls, numbers: Iterable[int]) -> StatSignature:
+        """Return the mark that :meth:`to_list` described."""
+        inode, size, mtime_ns, ctime_ns = map(int, numbers)
+        return cls(inode=inode, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
+
+    def settled(self, cutoff: MtimeCutoff) -> bool:
+        """Tell whether a change after the moment of `cutoff` is sure to change the mark.
+
+        Clocks of file systems are coarse (two seconds on some): a file changed just before its bytes were read might
+        be changed once more without its times moving.
+        """
+        if cutoff.before_ns > cutoff.coarse_ns and self.ctime_ns % 1_000_000:
+            return cutoff.is_past(self.ctime_ns)
+        now_ns = cutoff.coarse_ns + COARSE_MARGIN_NS
+        return cutoff.is_past(self.ctime_ns) and abs(self.mtime_ns - now_ns) >= COARSE_MARGIN_NS

@@ -1,0 +1,1 @@
+"""Leases, so that one process at a time computes a key."""

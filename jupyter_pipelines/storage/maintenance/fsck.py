@@ -1,0 +1,339 @@
+"""Check a store (fsck): read every byte, whatever is cached of it, and report what is damaged or untrusted.
+
+Nothing depends on it: a damaged entry is a miss wherever it is read. It finds damage before a run does, and damage
+that file systems do not show: bits that changed on the disk while size and times stayed what they were.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.storage import step_record
+from jupyter_pipelines.storage.blobs import blobs, manifests
+from jupyter_pipelines.storage.blobs.digests import algorithm_of, is_digest, is_known
+from jupyter_pipelines.storage.files.local_folder import remove
+from jupyter_pipelines.storage.files.os_errors import is_transient, unreadable_error
+from jupyter_pipelines.storage.files.ownership import ownership_error
+from jupyter_pipelines.storage.opening import open_store
+from jupyter_pipelines.storage.records import index, runs
+from jupyter_pipelines.storage.shared.shared_folder import SharedFolder
+from jupyter_pipelines.storage.shared.shared_store import SharedStore
+from jupyter_pipelines.storage.signing.keyring import UserKeyring
+from jupyter_pipelines.storage.signing.signatures import TrustPolicy
+from jupyter_pipelines.storage.store import MANIFESTS, Store
+
+Kind = Literal["damaged", "untrusted", "unchecked"]
+BITS: dict[Kind, int] = {"damaged": 1, "untrusted": 2, "unchecked": 4}
+"""Of the exit code; each is there if something of the kind was found and is not repaired."""
+
+_OTHERS_MAY_WRITE = 0o022
+_TOP_FOLDERS = (blobs.FOLDER, step_record.FOLDER, runs.FOLDER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FsckFinding:
+    """A problem with a file or folder of a store.
+
+    Parameters
+    ----------
+    kind : {"damaged", "untrusted", "unchecked"}
+        Other bytes than were stored, or none; perhaps written by another user; cannot be checked here.
+    path : str
+        Where it is, relative to the store.
+    why : str
+        What is wrong with it.
+    repaired : bool
+        It does no harm any more: what it held is computed again when it is needed.
+    """
+
+    kind: Kind
+    path: str
+    why: str
+    repaired: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as a document."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FsckReport:
+    """Report of a check of a store.
+
+    Parameters
+    ----------
+    store : str
+        The folder.
+    findings : tuple of FsckFinding
+        What is not as it should be.
+    blobs, records, runs : int
+        How many were looked at.
+    shared : bool
+        It is a store that several users write to: signatures decide what is used.
+    """
+
+    store: str
+    findings: tuple[FsckFinding, ...] = ()
+    blobs: int = 0
+    records: int = 0
+    runs: int = 0
+    shared: bool = False
+
+    @property
+    def code(self) -> int:
+        """The exit code: 1 damaged, 2 untrusted, 4 cannot be checked, and sums of these; without what is repaired."""
+        return sum({BITS[finding.kind] for finding in self.findings if not finding.repaired})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as a document."""
+        return {
+            "schema": "jupyter-pipelines/examined/1",
+            "store": self.store,
+            "code": self.code,
+            "shared": self.shared,
+            "looked_at": {"blobs": self.blobs, "records": self.records, "runs": self.runs},
+            "counts": {kind: sum(finding.kind == kind for finding in self.findings) for kind in BITS},
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+
+def examine(url: str | Path, *, repair: bool = False) -> FsckReport:
+    """Read everything in a store and report what is damaged, untrusted or cannot be checked.
+
+    Parameters
+    ----------
+    url : str or Path
+        The store; it is not made if there is none.
+    repair : bool
+        Quarantine what is damaged, and records that another user may have written; close folders to others. In a
+        shared store folders stay open, and only records without a trusted signature are quarantined: what the other
+        records name stays.
+
+    Raises
+    ------
+    StoreError
+        There is something else at `url` (JP401), or the store cannot be written (JP402, JP403) for a repair; it is
+        shared, and signatures cannot be checked (JP411, JP412).
+    PluginError
+        There is no store of this scheme.
+    """
+    store: object = open_store(url, create=False, guarded=False)
+    if not isinstance(store, Store):
+        why = "a store of a plug-in checks its own entries"
+        return FsckReport(store=str(url), findings=(FsckFinding(kind="unchecked", path="", why=why),))
+    try:
+        return _FsckChecker(*_store_to_check(store), repair=repair).result()
+    finally:
+        store.close()
+
+
+def _store_to_check(store: Store) -> tuple[Store, TrustPolicy | None, bool]:
+    """Return the store to check, the trust policy of a shared store, and whether it is a local cache.
+
+    What a local cache lacks may be in the backend.
+    """
+    if isinstance(store, SharedStore):
+        if isinstance(store.back, SharedFolder):
+            return Store.open(store.back.root, create=False), TrustPolicy.of_user(), False
+        return Store.open(store.root, create=False), None, True
+    is_shared = (
+        os.path.isdir(store.root) and UserKeyring.of_user().has_own() and ownership_error(store.root) is not None
+    )
+    return store, TrustPolicy.of_user() if is_shared else None, False
+
+
+class _FsckChecker:
+    """A single check of a store."""
+
+    def __init__(self, store: Store, trust: TrustPolicy | None, is_front: bool, *, repair: bool) -> None:
+        self._store = store
+        self._trust = trust
+        self._wrong = ("corrupt",) if is_front else ("missing", "corrupt")
+        self._repair = repair
+        self._suspect = False
+        self._bad: set[str] = set()
+
+    def result(self) -> FsckReport:
+        """Look at everything; the order matters: records are judged by their blobs."""
+        findings = [] if self._trust else [*self._owners()]
+        digests = list(self._store.blobs.all_digests_strict())
+        findings += self._blobs(digests)
+        keys = self._store.records.all_keys_strict()
+        findings += [*self._unexpected_files(blobs.FOLDER, digests, blobs.path_of)]
+        findings += [*self._records(keys), *self._unexpected_files(step_record.FOLDER, keys, step_record.path_of)]
+        names = self._store.runs.names()
+        findings += self._runs(names)
+        if any(finding.repaired for finding in findings):
+            self._forget_index()
+        return FsckReport(
+            store=str(self._store.root),
+            findings=tuple(findings),
+            blobs=len(digests),
+            records=len(keys),
+            runs=len(names),
+            shared=self._trust is not None,
+        )
+
+    def _owners(self) -> Iterator[FsckFinding]:
+        """Yield the folders that others may have written to."""
+        for path in _folders(self._store):
+            place = self._store.root / path if path else self._store.root
+            try:
+                why = _writable(place)
+            except OSError as error:
+                raise unreadable_error(error, self._store.root, f"`{path or place}`") from error
+            if why:
+                self._suspect = self._suspect or path.split("/")[0] in ("", step_record.FOLDER)
+                yield FsckFinding(kind="untrusted", path=path, why=why, repaired=self._repair and self._close(path))
+
+    def _close(self, path: str) -> bool:
+        """Close a folder to others; False where that cannot be done."""
+        place = self._store.root / path if path else self._store.root
+        if place.is_symlink():
+            return False
+        try:
+            place.chmod(stat.S_IMODE(place.stat().st_mode) & ~_OTHERS_MAY_WRITE)
+        except OSError:
+            return False
+        return not _writable(place)
+
+    def _blobs(self, digests: Iterable[str]) -> Iterator[FsckFinding]:
+        for digest in digests:
+            condition = self._store.blobs.examine(digest)
+            if condition == "unknown":
+                algorithm = algorithm_of(digest)
+                missing = f"its digest is of {algorithm}, which is not installed here"
+                why = "it cannot be read at the moment" if is_known(algorithm) else missing
+                yield FsckFinding(kind="unchecked", path=blobs.path_of(digest), why=why)
+            elif condition == "corrupt":
+                self._bad.add(digest)
+                yield self._damaged(blobs.path_of(digest), "its bytes do not have the digest they are named by")
+
+    def _unexpected_files(self, top_folder: str, names: Iterable[str], path_of: Any) -> Iterator[FsckFinding]:
+        """Yield the files of a top-level folder that do not belong there."""
+        known = {path_of(name) for name in names}
+        for shelf in self._store.door.ls(top_folder):
+            for name in self._store.door.ls(f"{top_folder}/{shelf}"):
+                path = f"{top_folder}/{shelf}/{name}"
+                if path not in known:
+                    yield self._damaged(path, "no such file belongs into a store")
+
+    def _records(self, keys: Iterable[str]) -> Iterator[FsckFinding]:
+        for key in keys:
+            path = step_record.path_of(key)
+            try:
+                record = step_record.decode(self._store.door.read(path), key)
+            except (OSError, ValueError, RecursionError, StoreError) as error:
+                yield self._unreadable(path, error)
+                continue
+            why = self._why_not(path, record)
+            if why:
+                yield self._quarantine(FsckFinding(kind="untrusted", path=path, why=why))
+            else:
+                yield from self._broken_outputs(path, record)
+
+    def _why_not(self, path: str, record: step_record.StepRecord) -> str:
+        """Return why a record must not be used; empty if it may."""
+        if self._trust:
+            return self._trust.rejection_reason(record)
+        return _other_owner(self._store.root / path) or ("others could write to its folder" if self._suspect else "")
+
+    def _broken_outputs(self, path: str, record: step_record.StepRecord) -> Iterator[FsckFinding]:
+        for name, artifact in record.outputs.items():
+            condition = self._condition(artifact.digest, artifact.format in MANIFESTS)
+            if condition in self._wrong:
+                yield self._damaged(path, f"the output `{record.step}.{name}` is {condition}: {artifact.digest}")
+                return
+            if condition == "unknown" and not is_known(algorithm_of(artifact.digest)):
+                yield FsckFinding(
+                    kind="unchecked", path=path, why=f"the output `{record.step}.{name}` cannot be checked"
+                )
+
+    def _condition(self, digest: str, is_folder: bool) -> str:
+        """Return the condition of an output; what was read already is not read again."""
+        if digest in self._bad:
+            return "corrupt"
+        if not self._store.door.exists(blobs.path_of(digest)):
+            return "missing"
+        members = self._members(digest) if is_folder else ()
+        if members is None:
+            return "corrupt"
+        conditions = {self._condition(member, False) for member in members}
+        return next((condition for condition in ("corrupt", "missing") if condition in conditions), "unknown")
+
+    def _members(self, digest: str) -> tuple[str, ...] | None:
+        try:
+            entries = manifests.decode(self._store.door.read(blobs.path_of(digest)))
+        except (OSError, ValueError, StoreError):
+            return None
+        return tuple(entry.digest for entry in entries if entry.digest and is_digest(entry.digest))
+
+    def _runs(self, names: Iterable[str]) -> Iterator[FsckFinding]:
+        for name in names:
+            path = f"{runs.FOLDER}/{name}/{runs.DOCUMENT}"
+            try:
+                if not isinstance(json.loads(self._store.door.read(path)), dict):
+                    yield self._damaged(path, "it is not the document of a run")
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, RecursionError, StoreError) as error:
+                yield self._unreadable(path, error)
+
+    def _unreadable(self, path: str, error: Exception) -> FsckFinding:
+        if is_transient(error):
+            return FsckFinding(kind="unchecked", path=path, why=f"it cannot be read at the moment: {error}")
+        return self._damaged(path, f"it cannot be read: {error}")
+
+    def _damaged(self, path: str, why: str) -> FsckFinding:
+        return self._quarantine(FsckFinding(kind="damaged", path=path, why=why))
+
+    def _quarantine(self, finding: FsckFinding) -> FsckFinding:
+        """Quarantine the file of a finding, where a repair was requested."""
+        if not self._repair:
+            return finding
+        self._store.door.quarantine_path(finding.path, finding.why)
+        return replace(finding, repaired=not self._store.door.exists(finding.path))
+
+    def _forget_index(self) -> None:
+        """Remove the index: it may remember what is no longer there, and is made anew at the next query."""
+        self._store.index.close()
+        for ending in ("", "-wal", "-shm", "-journal"):
+            remove(self._store.root / f"{index.INDEX_FILE}{ending}")
+
+
+def _folders(store: Store) -> Iterator[str]:
+    """Yield the folders of a store whose content is believed; first the store itself, as the empty path."""
+    if os.path.isdir(store.root):
+        yield ""
+    for top_folder in filter(lambda top_folder: os.path.isdir(store.root / top_folder), _TOP_FOLDERS):
+        yield top_folder
+        yield from (
+            f"{top_folder}/{name}"
+            for name in store.door.ls(top_folder)
+            if os.path.isdir(store.root / top_folder / name)
+        )
+
+
+def _writable(path: Path) -> str:
+    """Return why another user may have written to a folder; empty if that is impossible."""
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        return "it is a link to somewhere else"
+    return _other_owner(path) or ("other users can write to it" if status.st_mode & _OTHERS_MAY_WRITE else "")
+
+
+def _other_owner(path: Path) -> str:
+    """Return whose a file or folder is, if it is not the user's; empty if it is."""
+    try:
+        owner = path.lstat().st_uid
+    except OSError:
+        return ""
+    own_uid = os.geteuid() if hasattr(os, "geteuid") else owner
+    return "" if owner == own_uid else f"it belongs to another user: uid {owner}"

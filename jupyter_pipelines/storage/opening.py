@@ -1,0 +1,76 @@
+"""Open stores of every kind: the user's own, shared ones, those of plug-ins, with or without a team's database."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from jupyter_pipelines import plugins
+from jupyter_pipelines.storage.files.ownership import close_if_empty, ownership_error
+from jupyter_pipelines.storage.signing.keyring import UserKeyring
+from jupyter_pipelines.storage.store import Store, folder_of
+
+DATABASE_VARIABLE = "JUPYTER_PIPELINES_INDEX"
+"""Environment variable with the URL of a team's database."""
+_SHARED = "shared"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+
+
+def open_store(url: str | Path, *, create: bool = True, guarded: bool = True) -> Store:
+    """Open the store at `url`.
+
+    Parameters
+    ----------
+    url : str or Path
+        A folder, or a ``file:`` URL; other schemes are looked up among the plug-ins.
+    create : bool
+        Make the folder when there is none; otherwise a missing folder is an empty store.
+    guarded : bool
+        A folder that other users can write to is refused, or, where the user has a key, is a shared store; False only
+        for callers that load nothing from it.
+
+    Raises
+    ------
+    StoreError
+        There can be no store (JP401), it cannot be written (JP402), is full (JP403) or was written by a newer
+        version (JP406); the database of a team cannot be used (JP415).
+    PluginError
+        There is no store of this scheme (JP602), or its package is broken (JP601).
+    """
+    store = _open_without_database(url, create=create, guarded=guarded)
+    # A reader of the store computes nothing that other processes could compute, too.
+    if create and (database := os.environ.get(DATABASE_VARIABLE)):
+        from jupyter_pipelines.storage.team.db_leases import attach
+
+        attach(store, database)
+    return store
+
+
+def _open_without_database(url: str | Path, *, create: bool, guarded: bool) -> Store:
+    scheme = _scheme_of(url)
+    if scheme != "file":
+        return plugins.load("stores", scheme).open(url, create=create)  # type: ignore[no-any-return]
+    store = Store(folder_of(url))
+    if guarded and _is_shared(store):
+        return plugins.load("stores", _SHARED).open(store.root, create=create)  # type: ignore[no-any-return]
+    store.prepare(make=create)
+    return store
+
+
+def _scheme_of(url: str | Path) -> str:
+    match = _SCHEME.match(url) if isinstance(url, str) else None
+    return match.group(1).lower() if match else "file"
+
+
+def _is_shared(store: Store) -> bool:
+    """Tell whether other users can write to the store and the user shares stores; refuse it if they do not."""
+    error = ownership_error(store.root) if store.exists() else None
+    if error is None:
+        return False
+    sharing = UserKeyring.of_user().has_own()
+    if close_if_empty(store.root, sharing=sharing):
+        return False
+    if not sharing:
+        raise error
+    return True

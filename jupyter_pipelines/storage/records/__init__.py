@@ -1,0 +1,1 @@
+"""Step records and runs as files below the store, and the SQLite index over them."""

@@ -1,0 +1,390 @@
+"""The index: finds records by step and remembers digests. It can be deleted at any time.
+
+Files are the source of truth. The index knows, for every shelf (sub-folder of records), the time of change it had when
+it was last read; a shelf that has changed is read again. A damaged index is made anew; where no file can be written, an
+index in memory is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jupyter_pipelines.storage.files import filesystem_features
+from jupyter_pipelines.storage.files.process_identity import ProcessIdentity
+from jupyter_pipelines.storage.files.stat_signature import StatSignature
+from jupyter_pipelines.storage.step_record import FOLDER, is_key
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from jupyter_pipelines.storage.files.local_folder import LocalFolder
+    from jupyter_pipelines.storage.step_record import StepRecord
+
+logger = logging.getLogger(__name__)
+INDEX_FILE = "index.sqlite"
+VERSION = 2
+_MEMORY = ":memory:"
+_BUSY_SECONDS = 5.0
+_AT_ONCE = 500
+_TABLES = """
+CREATE TABLE IF NOT EXISTS records (
+    key TEXT PRIMARY KEY, shelf TEXT NOT NULL, step TEXT NOT NULL, notebook TEXT, created TEXT NOT NULL,
+    mark TEXT, document TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS records_by_step ON records (step, created);
+CREATE TABLE IF NOT EXISTS shelves (shelf TEXT PRIMARY KEY, mtime_ns INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS digests (
+    path TEXT PRIMARY KEY, inode TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, digest TEXT NOT NULL, boot TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class RecordListing(Protocol):
+    """A list of records beside the index of this machine. A hint as well: none of its methods raises."""
+
+    def add(self, records: Sequence[StepRecord]) -> None:
+        """Note that there are these records."""
+
+    def drop(self, key: str) -> None:
+        """Note that there is no record of `key` any more."""
+
+    def find(self, steps: Sequence[str], notebook: str | None) -> list[tuple[str, str, str]]:
+        """Return step, key and time of the records of `steps`, of any notebook when none is given."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class StoreIndex:
+    """The index of a store.
+
+    Parameters
+    ----------
+    root : Path
+        The store's folder.
+
+    Notes
+    -----
+    May be used by several threads and processes at once. Nothing here raises because of the index itself.
+
+    Attributes
+    ----------
+    listing : RecordListing or None
+        Where a team lists its records.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.listing: RecordListing | None = None
+        self._root = root
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._pid = 0
+        self._fresh = False
+        self._file: tuple[int, int] | None = None
+
+    # Digests -----------------------------------------------------------------------------------------------
+
+    def digest(self, path: str, mark: StatSignature) -> str | None:
+        """Return the digest remembered for `path`, when the file still has this mark."""
+        return self.digests({path: mark}).get(path)
+
+    def digests(self, marks: Mapping[str, StatSignature]) -> dict[str, str]:
+        """Return the digests remembered for those paths that still have these marks."""
+        paths = {_escaped_path(path): path for path in marks}
+        boots = ("", ProcessIdentity.current().boot)
+        known = {}
+        for row in self._ask_in("SELECT * FROM digests WHERE path IN ({})", list(paths)):
+            path, inode, size, mtime_ns, ctime_ns, digest, boot = row
+            mark = StatSignature(inode=int(inode), size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
+            if boot in boots and marks[paths[path]] == mark:
+                known[paths[path]] = str(digest)
+        return known
+
+    def remember(self, path: str, mark: StatSignature, digest: str, *, durable: bool = False) -> None:
+        """Remember the digest of `path`; see :meth:`StatSignature.settled` for when that is right.
+
+        After a power cut a file may look as it did and hold other bytes, unless they were `durable`: on the disk.
+        """
+        self.remember_all([(path, mark, digest, durable)])
+
+    def remember_all(self, digests: Iterable[tuple[str, StatSignature, str, bool]]) -> None:
+        """Remember the digests of many files at once: path, mark, digest, and whether it is durable."""
+        boot = ProcessIdentity.current().boot
+        self._tell(
+            *(
+                (
+                    "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (_escaped_path(path), *map(str, mark.to_list()), digest, "" if durable else boot),
+                )
+                for path, mark, digest, durable in digests
+            )
+        )
+
+    def prune(self) -> None:
+        """Forget the digests of files that are no more."""
+        vanished = [(path,) for (path,) in self._ask("SELECT path FROM digests", ()) if not os.path.exists(path)]
+        self._tell(*(("DELETE FROM digests WHERE path = ?", row) for row in vanished))
+
+    # Records -----------------------------------------------------------------------------------------------
+
+    def add_record(self, record: StepRecord) -> None:
+        """Note that there is a record."""
+        self._tell(_insert(record))
+        if self.listing is not None:
+            self.listing.add([record])
+
+    def keep_records(self, records: Iterable[tuple[StepRecord, StatSignature]]) -> None:
+        """Note what is in the files of records, as long as they have these marks."""
+        pairs = list(records)
+        self._tell(*(_insert(record, mark) for record, mark in pairs))
+        if self.listing is not None:
+            self.listing.add([record for record, _ in pairs])
+
+    def kept_records(self, marks: Mapping[str, StatSignature]) -> dict[str, str]:
+        """Return, by key, the text of those records whose files still have these marks."""
+        query = "SELECT key, mark, document FROM records WHERE key IN ({}) AND document IS NOT NULL"
+        rows = self._ask_in(query, list(marks))
+        return {key: str(document) for key, mark, document in rows if _encoded(marks[key]) == mark}
+
+    def drop_record(self, key: str) -> None:
+        """Note that there is no record of `key` any more."""
+        self._tell(("DELETE FROM records WHERE key = ?", (key,)))
+        if self.listing is not None:
+            self.listing.drop(key)
+
+    def keys_of(self, step: str, notebook: str | None) -> tuple[str, ...]:
+        """Return the keys of the records of `step`, newest first."""
+        rows = sorted(self._found([step], notebook), key=lambda row: row[1])
+        return tuple(dict.fromkeys(key for _, key, _ in sorted(rows, key=lambda row: row[2], reverse=True)))
+
+    def latest_keys(self, steps: Sequence[str], notebook: str | None) -> dict[str, str]:
+        """Return the key of the newest record of each step."""
+        rows = sorted(self._found(steps, notebook), key=lambda row: row[1], reverse=True)
+        return {step: key for step, key, _ in sorted(rows, key=lambda row: row[2])}
+
+    def _found(self, steps: Sequence[str], notebook: str | None) -> list[tuple[str, str, str]]:
+        """Return step, key and time of the records in the index and in the list of the team."""
+        narrowed = "" if notebook is None else " AND notebook = ?"
+        query = f"SELECT step, key, created FROM records WHERE step IN ({{}}){narrowed}"  # noqa: S608
+        local_rows = self._ask_in(query, steps, () if notebook is None else (notebook,))
+        rows = [(str(step), str(key), str(created)) for step, key, created in local_rows]
+        return rows if self.listing is None else [*rows, *self.listing.find(steps, notebook)]
+
+    def catch_up(self, door: LocalFolder, read: Callable[[str], StepRecord | None]) -> None:
+        """Read the shelves of records that changed since the index last saw them; once in the life of an index."""
+        with self._lock:
+            self._connect()
+            if self._fresh:
+                return
+            self._fresh = True
+            known = dict(self._ask("SELECT shelf, mtime_ns FROM shelves", ()))
+            shelves = door.ls(FOLDER)
+            for shelf in shelves:
+                mtime = _mtime(door.root / FOLDER / shelf)
+                if known.get(shelf) != mtime:
+                    self._read_shelf(door, shelf, mtime, read)
+            for shelf in set(known) - set(shelves):
+                self._tell(*_drop_shelf(shelf))
+
+    def _read_shelf(
+        self, door: LocalFolder, shelf: str, mtime_ns: int, read: Callable[[str], StepRecord | None]
+    ) -> None:
+        cutoff = filesystem_features.mtime_cutoff(door.device())
+        keys = {name[:-5] for name in door.ls(f"{FOLDER}/{shelf}") if name.endswith(".json") and is_key(name[:-5])}
+        known = {key for (key,) in self._ask("SELECT key FROM records WHERE shelf = ?", (shelf,))}
+        new_records = [record for record in map(read, sorted(keys - known)) if record is not None]
+        changes = [_insert(record) for record in new_records]
+        changes += [("DELETE FROM records WHERE key = ?", (key,)) for key in sorted(known - keys)]
+        if cutoff.is_past(mtime_ns):
+            changes.append(("INSERT OR REPLACE INTO shelves VALUES (?, ?)", (shelf, mtime_ns)))
+        self._tell(*changes)
+
+    # The database ------------------------------------------------------------------------------------------
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        with self._lock:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None
+        if self.listing is not None:
+            self.listing.close()
+
+    def _ask(self, query: str, values: tuple[Any, ...]) -> list[Any]:
+        rows: list[Any] = self._use(lambda connection: connection.execute(query, values).fetchall(), [])
+        return rows
+
+    def _ask_in(self, query: str, operands: Sequence[str], more_operands: tuple[Any, ...] = ()) -> Iterator[Any]:
+        """Run `query` with an ``IN ({})`` list of any length, in chunks; no operand stands in two of them."""
+        for start in range(0, len(operands), _AT_ONCE):
+            chunk = operands[start : start + _AT_ONCE]
+            yield from self._ask(query.format(", ".join("?" * len(chunk))), (*chunk, *more_operands))
+
+    def _tell(self, *changes: tuple[str, tuple[Any, ...]]) -> None:
+        if changes:
+            self._use(lambda connection: _write(connection, changes), None)
+
+    def _use(self, act: Callable[[sqlite3.Connection], Any], otherwise: Any) -> Any:
+        """Call `act` with the database; if damaged it is made anew, if locked or full `otherwise` is returned."""
+        import sqlite3
+
+        with self._lock:
+            for _ in range(2):
+                try:
+                    return act(self._connect())
+                except sqlite3.OperationalError as error:
+                    logger.info("index of %s not used: %s", self._root, error)
+                    self._fall_back()
+                except sqlite3.Error as error:
+                    logger.info("index of %s is made anew: %s", self._root, error)
+                    self._discard()
+            return otherwise
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is not None and self._file is not None and _identity(self._root / INDEX_FILE) != self._file:
+            # The file has been deleted: other processes would not see what is written to it now.
+            self.close()
+        if self._connection is None or self._pid != os.getpid():
+            # A connection must not be used across a fork, and not be closed there either.
+            self._pid = os.getpid()
+            self._fresh = False
+            self._connection = self._open()
+        return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        import sqlite3
+
+        path = self._root / INDEX_FILE
+        for name in (str(path), str(path), _MEMORY):
+            try:
+                connection = _opened(name)
+                self._file = None if name == _MEMORY else _identity(path)
+                return connection
+            except sqlite3.DatabaseError as error:
+                logger.info("index %s cannot be used: %s", name, error)
+                if not isinstance(error, sqlite3.OperationalError):
+                    _delete(path)
+        raise AssertionError("a database in memory can always be opened")
+
+    def _discard(self) -> None:
+        self.close()
+        _delete(self._root / INDEX_FILE)
+
+    def _fall_back(self) -> None:
+        """Go on in memory: the file is locked for too long, on a full disk, or gone."""
+        self.close()
+        self._pid = os.getpid()
+        self._fresh = False
+        self._file = None
+        self._connection = _opened(_MEMORY)
+
+
+def _opened(name: str) -> sqlite3.Connection:
+    import sqlite3
+
+    if name != _MEMORY:
+        _prepare(Path(name))
+    connection = sqlite3.connect(name, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        _create_tables(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(path: Path) -> None:
+    """Make the file readable for its owner only, and remove the journal of a deleted file."""
+    import sqlite3
+
+    try:
+        if path.is_symlink():
+            path.unlink()
+        if not path.exists():
+            _delete(path)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise sqlite3.OperationalError(str(error)) from error
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    if version != 0:
+        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            connection.execute(f'DROP TABLE "{table}"')
+    for statement in _TABLES.split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+
+
+def _write(connection: sqlite3.Connection, changes: tuple[tuple[str, tuple[Any, ...]], ...]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement, values in changes:
+            connection.execute(statement, values)
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(Exception):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _insert(record: StepRecord, mark: StatSignature | None = None) -> tuple[str, tuple[Any, ...]]:
+    content = (_encoded(mark), json.dumps(record.to_dict(), separators=(",", ":"))) if mark else (None, None)
+    row = (record.key, record.key[:2], record.step, record.notebook, record.created, *content)
+    return "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", row
+
+
+def _encoded(mark: StatSignature) -> str:
+    return ":".join(map(str, mark.to_list()))
+
+
+def _drop_shelf(shelf: str) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    return (
+        ("DELETE FROM records WHERE shelf = ?", (shelf,)),
+        ("DELETE FROM shelves WHERE shelf = ?", (shelf,)),
+    )
+
+
+def _delete(path: Path) -> None:
+    for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), Path(f"{path}-journal")):
+        with contextlib.suppress(OSError):
+            name.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from another file of the same name."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_dev, status.st_ino)
+
+
+def _mtime(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return -1
+
+
+def _escaped_path(path: str) -> str:
+    """Return a path as SQLite can hold it: names that are not UTF-8 are escaped."""
+    return path.encode("utf-8", "backslashreplace").decode() if not path.isascii() else path

@@ -1,0 +1,173 @@
+"""The records of a store: one small file for each key. The files are the source of truth."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.storage.files import filesystem_features
+from jupyter_pipelines.storage.files.os_errors import is_transient, unreadable_error
+from jupyter_pipelines.storage.files.stat_signature import StatSignature
+from jupyter_pipelines.storage.signing.signatures import signed
+from jupyter_pipelines.storage.step_record import FOLDER, StepRecord, decode, encode, is_key, path_of
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storage.files.local_folder import LocalFolder
+    from jupyter_pipelines.storage.records.index import StoreIndex
+
+
+class RecordStore:
+    """The records of a store.
+
+    Parameters
+    ----------
+    door : LocalFolder
+        Where the store lives.
+    index : StoreIndex
+        Finds records by step; what it says is checked against the files.
+    """
+
+    def __init__(self, door: LocalFolder, index: StoreIndex) -> None:
+        self._door = door
+        self._index = index
+        self._damaged_keys: set[str] = set()
+
+    def get(self, key: str) -> StepRecord | None:
+        """Return the record of `key`; a damaged or foreign file is quarantined and counts as a miss."""
+        try:
+            return self.read(key)
+        except StoreError:
+            return None
+
+    def read(self, key: str) -> StepRecord | None:
+        """Return the record of `key`; a file that cannot be read at the moment is an error, not a miss.
+
+        Raises
+        ------
+        StoreError
+            There is a file, and it cannot be read at the moment (JP401).
+        """
+        path = path_of(key)
+        try:
+            return decode(self._door.read(path), key)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            if isinstance(error, OSError) and (is_transient(error) or error.errno == errno.EIO):
+                raise unreadable_error(error, self._door.root, f"`{path}`") from error
+            self._door.quarantine_path(path, str(error))
+            self._damaged_keys.add(key)
+            return None
+
+    def was_damaged(self, key: str) -> bool:
+        """Tell whether a damaged record of `key` was quarantined here, and none was stored since."""
+        return key in self._damaged_keys
+
+    def refusal(self, key: str) -> str:  # noqa: ARG002
+        """Return why a record of `key` that is there is not used; empty if there is none, or it is used."""
+        return ""
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, StepRecord]:
+        """Return the records of those of `keys` that have one; unchanged files are not read twice."""
+        places = {key: f"{self._door.root}/{path_of(key)}" for key in keys}
+        seen = self._door.marks(places.values())
+        marks = {key: seen[place] for key, place in places.items() if place in seen}
+        records = {}
+        for key, text in self._index.kept_records(marks).items():
+            with contextlib.suppress(ValueError):
+                records[key] = StepRecord.from_dict(json.loads(text))
+        records |= self._read_all({key: mark for key, mark in marks.items() if key not in records})
+        return {key: records[key] for key in places if key in records}
+
+    def _read_all(self, marks: Mapping[str, StatSignature]) -> dict[str, StepRecord]:
+        """Read the files of records, and cache in the index those whose marks are settled."""
+        if not marks:
+            return {}
+        cutoff = filesystem_features.mtime_cutoff(self._door.device())
+        records = {key: record for key in marks if (record := self.get(key)) is not None}
+        self._index.keep_records((record, marks[key]) for key, record in records.items() if marks[key].settled(cutoff))
+        return records
+
+    def put(self, record: StepRecord, *, settled: bool = True) -> None:
+        """Store a record, signed if the user has a key; every blob it names must have been put before.
+
+        Parameters
+        ----------
+        record : StepRecord
+            What to store.
+        settled : bool
+            Wait until it outlasts a power cut; otherwise :meth:`Store.settle` does. A record whose name survives a
+            power cut while that of a blob does not is a miss, never a wrong result: the bytes of both are on the disk
+            before they have names.
+
+        Raises
+        ------
+        StoreError
+            The store is full (JP403) or cannot be written (JP402), or the user's key cannot be used (JP412).
+        """
+        record = signed(record)
+        self._door.write(path_of(record.key), encode(record), named=settled)
+        self._damaged_keys.discard(record.key)
+        mark = self._door.mark(f"{self._door.root}/{path_of(record.key)}")
+        if mark is not None and mark.settled(filesystem_features.mtime_cutoff(self._door.device())):
+            self._index.keep_records([(record, mark)])
+        else:
+            self._index.add_record(record)
+
+    def forget(self, key: str) -> None:
+        """Remove the record of `key`, if there is one."""
+        self._door.rm(path_of(key))
+        self._index.drop_record(key)
+
+    def latest(self, step: str, notebook: str | None = None) -> StepRecord | None:
+        """Return the newest record of `step`, of any notebook when none is given."""
+        return next(iter(self._found(step, notebook)), None)
+
+    def latest_many(self, steps: Iterable[str], notebook: str | None = None) -> dict[str, StepRecord]:
+        """Return, by its name, the newest record of each step that has one; see :meth:`latest`."""
+        self._index.catch_up(self._door, self.get)
+        keys = self._index.latest_keys(list(dict.fromkeys(steps)), notebook)
+        records = self.get_many(keys.values())
+        newest = {step: records[key] for step, key in keys.items() if key in records and records[key].step == step}
+        # The index is only a hint: where it was wrong, the long way is taken.
+        newest |= {
+            step: record for step in keys if step not in newest and (record := self.latest(step, notebook)) is not None
+        }
+        return newest
+
+    def for_step(self, step: str, notebook: str | None = None) -> tuple[StepRecord, ...]:
+        """Return the records of `step`, newest first."""
+        return tuple(self._found(step, notebook))
+
+    def all_keys(self) -> tuple[str, ...]:
+        """Return the key of every record there is."""
+        return self._keys(self._door.ls)
+
+    def all_keys_strict(self) -> tuple[str, ...]:
+        """Return the key of every record, for callers that remove what no record names.
+
+        Raises
+        ------
+        StoreError
+            A folder cannot be read (JP401).
+        """
+        return self._keys(self._door.names)
+
+    def _keys(self, names_in: Callable[[str], list[str]]) -> tuple[str, ...]:
+        names = [name for shelf in names_in(FOLDER) for name in names_in(f"{FOLDER}/{shelf}")]
+        return tuple(name[:-5] for name in names if name.endswith(".json") and is_key(name[:-5]))
+
+    def _found(self, step: str, notebook: str | None) -> Any:
+        self._index.catch_up(self._door, self.get)
+        for key in self._index.keys_of(step, notebook):
+            record = self.get(key)
+            if record is None:
+                self._index.drop_record(key)
+            elif record.step != step:
+                self._index.add_record(record)
+            else:
+                yield record

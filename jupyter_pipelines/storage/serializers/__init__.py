@@ -1,0 +1,170 @@
+"""Save and load values: choose the serializer for a value, write it, read it back.
+
+Runs inside the kernel of every step, so nothing here imports more than it needs, and no library is imported that the
+value itself has not brought along.
+"""
+
+# ruff: noqa: A002 - the word is `format` in headers, in documents and for users
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from jupyter_pipelines import plugins
+from jupyter_pipelines.errors import Diagnostic, NotStorable, StoreError
+from jupyter_pipelines.storage.blobs.digests import HashingWriter
+from jupyter_pipelines.storage.files.filesystem_features import WritebackPacer
+from jupyter_pipelines.storage.files.os_errors import unwritable_error, writing
+from jupyter_pipelines.storage.files.stat_signature import StatSignature
+from jupyter_pipelines.storage.serializers.protocol import SaveResult, UnsupportedValue, ValueSerializer, type_name
+
+__all__ = ["SaveResult", "UnsupportedValue", "ValueSerializer", "choose", "get", "load", "save"]
+BY_TYPE = ("json", "bytes", "npy", "arrow", "pickle")
+"""Tried in this order; the last serializer takes all that can be pickled."""
+
+
+def get(name: str) -> ValueSerializer:
+    """Return the serializer called `name`.
+
+    Raises
+    ------
+    PluginError
+        There is none (JP602), or its package is broken (JP601).
+    """
+    return cast(ValueSerializer, plugins.load("serializers", name)())
+
+
+def choose(value: Any, format: str | None = None) -> ValueSerializer:
+    """Return the serializer that is tried first for `value`.
+
+    Raises
+    ------
+    NotStorable
+        The requested format does not take values of this type (JP205).
+    """
+    return next(_candidates(value, format, "value"))
+
+
+def save(value: Any, path: Path, format: str | None = None, *, name: str = "value") -> SaveResult:
+    """Write `value` to the file `path`, which must not exist.
+
+    Parameters
+    ----------
+    value : object
+        What to save.
+    path : Path
+        Where to.
+    format : str or None
+        The serializer to use; None lets the type of the value decide.
+    name : str
+        What the value is called, for messages.
+
+    Raises
+    ------
+    NotStorable
+        Nothing can hold it (JP205); nothing is left at `path`.
+    PluginError
+        There is no such format (JP602), or its package is broken (JP601).
+    StoreError
+        The disk is full (JP403), or `path` cannot be written (JP402).
+    """
+    notes: list[str] = []
+    for serializer in _candidates(value, format, name):
+        try:
+            return _write(serializer, value, path, what=f"the output `{name}`", notes=tuple(notes))
+        except UnsupportedValue as error:
+            if format is not None:
+                raise NotStorable(_refused(name, format, error.reason)) from error
+            notes.append(f"`{name}` is not stored as {serializer.name}: {error.reason}")
+        except StoreError:
+            raise
+        except Exception as error:
+            if format is not None or serializer.name == BY_TYPE[-1]:
+                raise NotStorable(_failed(name, value, serializer.name, error, notes)) from error
+            notes.append(f"`{name}` is not stored as {serializer.name}: {type(error).__name__}: {error}")
+    raise AssertionError("the last serializer takes everything or says why not")
+
+
+def load(path: Path, format: str) -> Any:
+    """Return the value in the file `path`, which was checked by the caller.
+
+    Raises
+    ------
+    PluginError
+        There is no such format (JP602), or its package is broken (JP601).
+    StoreError
+        The bytes cannot be turned back into a value (JP405): a package is missing or has changed.
+    """
+    serializer = get(format)
+    try:
+        return serializer.read(path)
+    except Exception as error:
+        raise StoreError(_unreadable(format, error)) from error
+
+
+def _candidates(value: Any, format: str | None, name: str) -> Iterator[ValueSerializer]:
+    if format is None:
+        yield from (candidate for candidate in map(get, BY_TYPE) if candidate.accepts(value))
+        return
+    serializer = get(format)
+    if not serializer.accepts(value):
+        raise NotStorable(_refused(name, format, f"it cannot hold this {type_name(value)}, or not exactly"))
+    yield serializer
+
+
+def _write(serializer: ValueSerializer, value: Any, path: Path, *, what: str, notes: tuple[str, ...]) -> SaveResult:
+    writer: HashingWriter | None = None
+    try:
+        with writing(path.parent, what):
+            file = path.open("xb")
+        with file:
+            writer = HashingWriter(file, WritebackPacer(file))
+            serializer.write(value, cast(BinaryIO, writer))
+            with writing(path.parent, what):
+                writer.finish()
+            mark = StatSignature.of(os.fstat(file.fileno()))
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if writer is not None and writer.error is not None:
+            raise unwritable_error(writer.error, path.parent, what) from error
+        raise
+    return SaveResult(format=serializer.name, digest=writer.digest, bytes=writer.size, mark=mark, notes=notes)
+
+
+def _refused(name: str, format: str, reason: str) -> Diagnostic:
+    return Diagnostic(
+        code="JP205",
+        message=f"the output `{name}` cannot be stored as `{format}`: {reason}",
+        suggestion=f"write `{name}` without `:{format}`, so that the type of the value decides",
+    )
+
+
+def _failed(name: str, value: Any, format: str, error: Exception, notes: list[str]) -> Diagnostic:
+    from jupyter_pipelines.storage.serializers.pickle_diagnosis import find_unpicklable_part
+
+    path, part = find_unpicklable_part(value, name)
+    holds = "" if path == name else f": `{path}` is a {type_name(part)}"
+    return Diagnostic(
+        code="JP205",
+        message=f"the output `{name}` ({type_name(value)}) cannot be stored{holds}",
+        suggestion=_suggestion(name, path),
+        notes=(*notes, f"tried as {format}: {type(error).__name__}: {error}"),
+    )
+
+
+def _suggestion(name: str, path: str) -> str:
+    if path == name:
+        return f"let the step put what is needed of `{name}` into plain values, arrays or data frames"
+    # A path with words in it leads through a function or a set, where nothing can be assigned.
+    example = "" if " " in path else f" (for instance `{path} = None`)"
+    return f"remove it before the step ends{example}, or leave it out of what `{name}` pickles"
+
+
+def _unreadable(format: str, error: Exception) -> Diagnostic:
+    return Diagnostic(
+        code="JP405",
+        message=f"a stored {format} output cannot be read back: {type(error).__name__}: {error}",
+        suggestion="install the packages it was made with, or compute it again: jupyter pipelines run --force STEP",
+    )

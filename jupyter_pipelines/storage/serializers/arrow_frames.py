@@ -1,0 +1,204 @@
+"""Data frames as Arrow IPC files, uncompressed, and as Parquet on request.
+
+A frame of pandas carries a description of what Arrow has no word for: kinds of index, names, frequencies, which of its
+string types a column has. What cannot be held exactly is refused, and becomes a pickle with a note.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from jupyter_pipelines.storage.serializers import memory_map, pandas_indexes, pandas_tables, parquet_tables
+from jupyter_pipelines.storage.serializers.pandas_columns import WritableBuffer, as_single_array
+from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue, type_name
+
+KEY = b"jupyter_pipelines"
+_INSTALL = "pyarrow is not installed (pip install 'jupyter-pipelines[arrow]')"
+_SUPPORTED: Mapping[str, frozenset[str]] = {
+    "pandas": frozenset({"DataFrame", "Series"} | pandas_indexes.INDEXES),
+    "polars": frozenset({"DataFrame", "Series"}),
+    "pyarrow": frozenset({"Table"}),
+}
+
+
+class ArrowSerializer:
+    """Data frames and series of pandas and polars, indexes of pandas, and tables of pyarrow."""
+
+    name = "arrow"
+    suffix = ".arrow"
+
+    def accepts(self, value: Any) -> bool:
+        """Tell whether `value` is of one of these classes, and not of a class derived from it."""
+        return _library_of(value) is not None
+
+    def write(self, value: Any, file: BinaryIO) -> None:
+        """Write the frame in one piece, so that equal frames give equal bytes."""
+        table = _table(value)
+        import pyarrow as pa
+
+        with pa.ipc.new_file(pa.PythonFile(file, mode="w"), table.schema) as writer:
+            for batch in _batches(table):
+                writer.write_batch(batch)
+
+    def read(self, path: Path) -> Any:
+        """Return the frame in `path`; a large file is mapped, and what is written to it stays in memory."""
+        import pyarrow as pa
+
+        memory = memory_map.read_memory(path)
+        table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(memory))).read_all()
+        return _value(table, WritableBuffer(memory))
+
+
+class ParquetSerializer:
+    """The same as Parquet, on request: smaller and slower, and other programs read it."""
+
+    name = "parquet"
+    suffix = ".parquet"
+
+    def accepts(self, value: Any) -> bool:
+        """Tell whether `value` is a frame, series or table, and not of a class derived from it."""
+        return _library_of(value) is not None
+
+    def write(self, value: Any, file: BinaryIO) -> None:
+        """Write the frame, compressed, after having seen that it can be read back as it is."""
+        table = _table(value)
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        sink = pa.BufferOutputStream()
+        try:
+            pq.write_table(parquet_tables.flatten(table), sink, compression="zstd")
+            content = sink.getvalue()
+            back = parquet_tables.restore(pq.read_table(pa.BufferReader(content)))
+        except (pa.ArrowException, ValueError) as error:
+            raise UnsupportedValue(f"Parquet cannot hold it: {error}") from error
+        _check_same(table, back)
+        file.write(content)
+
+    def read(self, path: Path) -> Any:
+        """Return the frame in `path`."""
+        import pyarrow.parquet as pq
+
+        return _value(parquet_tables.restore(pq.ParquetFile(path).read()), WritableBuffer())
+
+
+def _library_of(value: Any) -> str | None:
+    value_type = type(value)
+    library = value_type.__module__.partition(".")[0]
+    return library if value_type.__name__ in _SUPPORTED.get(library, ()) else None
+
+
+def _table(value: Any) -> Any:
+    """Return the value as a table that says in its metadata what it was."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UnsupportedValue(_INSTALL)
+    try:
+        return _ENCODERS[str(_library_of(value))](value)
+    except UnsupportedValue:
+        raise
+    except Exception as error:
+        raise UnsupportedValue(f"{type(error).__name__}: {error}") from error
+
+
+def _value(table: Any, ground: WritableBuffer) -> Any:
+    spec = json.loads(table.schema.metadata[KEY])
+    return _DECODERS[spec["library"]](table, spec, ground)
+
+
+def _batches(table: Any) -> list[Any]:
+    import pyarrow as pa
+
+    # An empty table has no batches of its own, and would lose its categories.
+    empty = [as_single_array(column) for column in table.columns] if table.num_rows == 0 else []
+    return [pa.RecordBatch.from_arrays(empty, schema=table.schema)] if empty else table.to_batches()
+
+
+def _encode_polars(value: Any) -> Any:
+    import polars as pl  # type: ignore[import-not-found, unused-ignore]
+    import pyarrow as pa
+
+    frame = value.to_frame() if isinstance(value, pl.Series) else value
+    if type(value) not in (pl.DataFrame, pl.Series):
+        raise UnsupportedValue(f"{type_name(value)} is derived from a class of polars")
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+    back = cast("pl.DataFrame", pl.from_arrow(pa.Table.from_batches([], schema=table.schema)))
+    if back.schema != frame.schema:
+        raise UnsupportedValue("one of its types has no counterpart in Arrow")
+    spec = {"library": "polars", "type": type(value).__name__, "rows": frame.height}
+    return table.replace_schema_metadata({KEY: _encoded(spec)})
+
+
+def _decode_polars(table: Any, spec: dict[str, Any], _: WritableBuffer) -> Any:
+    import polars as pl
+
+    frame = cast("pl.DataFrame", pl.from_arrow(table.replace_schema_metadata(None)))
+    return frame.to_series() if spec["type"] == "Series" else frame
+
+
+def _encode_pyarrow(value: Any) -> Any:
+    import pyarrow as pa
+
+    metadata = value.schema.metadata
+    if type(value) is not pa.Table or KEY in (metadata or {}) or (value.num_rows and not value.num_columns):
+        raise UnsupportedValue("it is no plain table")
+    spec = {"library": "pyarrow", "bare": metadata is None}
+    table = (
+        value.unify_dictionaries().combine_chunks().replace_schema_metadata({**(metadata or {}), KEY: _encoded(spec)})
+    )
+    back = pa.ipc.read_schema(pa.BufferReader(table.schema.serialize()))
+    if not back.equals(table.schema, check_metadata=True):
+        raise UnsupportedValue("one of its types does not come back from a file")
+    return table
+
+
+def _decode_pyarrow(table: Any, spec: dict[str, Any], _: WritableBuffer) -> Any:
+    metadata = {key: value for key, value in table.schema.metadata.items() if key != KEY}
+    return table.replace_schema_metadata(None if spec["bare"] else metadata)
+
+
+def _encode_pandas(value: Any) -> Any:
+    table, spec = pandas_tables.encode(value)
+    metadata = {**(table.schema.metadata or {}), KEY: _encoded({"library": "pandas", **spec})}
+    return table.replace_schema_metadata(metadata)
+
+
+def _encoded(spec: dict[str, Any]) -> bytes:
+    return json.dumps(spec, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _check_same(table: Any, back: Any) -> None:
+    for field, written, restored in zip(table.schema, table.columns, back.columns, strict=True):
+        if not _same(as_single_array(written), as_single_array(restored)):
+            raise UnsupportedValue(f"Parquet cannot hold the column `{field.name}` ({field.type}) exactly")
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Compare arrays as bits, since no NaN equals another."""
+    import pyarrow as pa
+
+    if left.type != right.type or len(left) != len(right):
+        return False
+    if pa.types.is_dictionary(left.type):
+        return _same(left.indices, right.indices) and _same(left.dictionary, right.dictionary)
+    if pa.types.is_floating(left.type):
+        bits = {16: pa.uint16(), 32: pa.uint32(), 64: pa.uint64()}[left.type.bit_width]
+        return bool(left.view(bits).equals(right.view(bits)))
+    if pa.types.is_struct(left.type):
+        return left.is_valid().equals(right.is_valid()) and all(map(_same, left.flatten(), right.flatten()))
+    return bool(left.equals(right))
+
+
+_ENCODERS: Mapping[str, Callable[[Any], Any]] = {
+    "pandas": _encode_pandas,
+    "polars": _encode_polars,
+    "pyarrow": _encode_pyarrow,
+}
+_DECODERS: Mapping[str, Callable[[Any, dict[str, Any], WritableBuffer], Any]] = {
+    "pandas": pandas_tables.decode,
+    "polars": _decode_polars,
+    "pyarrow": _decode_pyarrow,
+}

@@ -1,0 +1,107 @@
+"""Plain values as JSON, text and bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue
+
+_ATOMS = frozenset({type(None), bool, int, float, str})
+_DEEPEST = 100
+_LARGEST_INT = 10**4000
+
+
+class JsonSerializer:
+    """Numbers, texts, None, lists, and dicts with text keys: exactly these types, nothing derived from them.
+
+    A container that occurs twice is refused, because it would come back as two.
+    """
+
+    name = "json"
+    suffix = ".json"
+
+    def accepts(self, value: Any) -> bool:
+        """Tell whether `value` is plain all the way down."""
+        return is_plain(value)
+
+    def write(self, value: Any, file: BinaryIO) -> None:
+        """Write `value`; the order of keys is kept, being part of the value."""
+        file.write(json.dumps(value, separators=(",", ":")).encode())
+
+    def read(self, path: Path) -> Any:
+        """Return the value in `path`."""
+        return json.loads(path.read_bytes())
+
+
+class TextSerializer:
+    """A str as UTF-8, on request."""
+
+    name = "text"
+    suffix = ".txt"
+
+    def accepts(self, value: Any) -> bool:
+        """Tell whether `value` is a str."""
+        return type(value) is str
+
+    def write(self, value: Any, file: BinaryIO) -> None:
+        """Write the text as it is, line ends included."""
+        try:
+            content = value.encode()
+        except UnicodeEncodeError as error:
+            raise UnsupportedValue(f"it is not valid Unicode: {error.reason} at {error.start}") from error
+        file.write(content)
+
+    def read(self, path: Path) -> str:
+        """Return the text in `path`."""
+        return path.read_bytes().decode()
+
+
+class BytesSerializer:
+    """Bytes as they are."""
+
+    name = "bytes"
+    suffix = ".bin"
+
+    def accepts(self, value: Any) -> bool:
+        """Tell whether `value` is a bytes object."""
+        return type(value) is bytes
+
+    def write(self, value: Any, file: BinaryIO) -> None:
+        """Write the bytes."""
+        file.write(value)
+
+    def read(self, path: Path) -> bytes:
+        """Return the bytes in `path`."""
+        return path.read_bytes()
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether JSON gives back exactly `value`: the same types, and no container in two places."""
+    seen: set[int] = set()
+    level = [value]
+    for _ in range(_DEEPEST):
+        if not level:
+            return True
+        deeper: list[Any] = []
+        for member in level:
+            if not _is_plain_node(member, seen, deeper):
+                return False
+        level = deeper
+    return False
+
+
+def _is_plain_node(value: Any, seen: set[int], deeper: list[Any]) -> bool:
+    """Tell whether `value` is plain by itself, and add what it holds to `deeper`."""
+    value_type = type(value)
+    if value_type in _ATOMS:
+        return value_type is not int or -_LARGEST_INT < value < _LARGEST_INT
+    if (value_type is not list and value_type is not dict) or id(value) in seen:
+        return False
+    seen.add(id(value))
+    if value_type is list:
+        deeper.extend(value)
+        return True
+    deeper.extend(value.values())
+    return all(type(key) is str for key in value)

@@ -1,0 +1,110 @@
+"""Stored files as memory: large files are mapped, so that reading costs nothing until a page is accessed.
+
+A map is private: what is written to it stays in this process, page by page, and never reaches the file; so a value in
+it can be changed like any other. The kernel knows which pages were written to, and can be asked.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jupyter_pipelines.storage.files import filesystem_features
+
+MIN_MAPPED_BYTES = 1 << 20
+"""Bytes from which a file is mapped; smaller files are read faster."""
+
+_PAGES = Path("/proc/self/smaps")
+_RANGE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ", re.MULTILINE)
+_CHANGED = re.compile(rb"^(?:Anonymous|Swap): +(\d+) kB$", re.MULTILINE)
+
+
+class MappedRegion(NamedTuple):
+    """A mapped file in the memory of this process.
+
+    Parameters
+    ----------
+    holder : weakref.ref
+        What keeps it mapped.
+    start : int
+        Its address.
+    size : int
+        In bytes.
+    """
+
+    holder: weakref.ref[Any]
+    start: int
+    size: int
+
+    def holds(self, address: int, size: int) -> bool:
+        """Tell whether the memory from `address` on lies in it."""
+        return self.start <= address and address + size <= self.start + self.size
+
+
+_regions: list[MappedRegion] = []
+
+
+def is_mapped(status: os.stat_result) -> bool:
+    """Tell whether a file with this status is mapped, and not read at once.
+
+    Only on disks of this machine: a file that goes away elsewhere would take the process with it.
+    """
+    return status.st_size >= MIN_MAPPED_BYTES and filesystem_features.is_local(status.st_dev)
+
+
+def read_memory(path: Path) -> Any:
+    """Return the bytes of a file as memory that may be written to: a map, or a bytearray for a small file."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if not is_mapped(status):
+            content = bytearray(status.st_size)
+            del content[file.readinto(content) :]
+            return content
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    _regions[:] = [region for region in _regions if region.holder() is not None]
+    _regions.append(MappedRegion(weakref.ref(mapped), address_of(mapped), len(mapped)))
+    return mapped
+
+
+def address_of(memory: Any) -> int:
+    """Return where writable memory begins."""
+    import ctypes
+
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+def regions() -> tuple[MappedRegion, ...]:
+    """Return what is mapped now."""
+    return tuple(region for region in _regions if region.holder() is not None)
+
+
+def unwritten_regions(candidates: Iterable[MappedRegion]) -> set[MappedRegion]:
+    """Return those of the candidate regions that the system reports as unwritten since they were mapped."""
+    try:
+        text = _PAGES.read_bytes()
+    except OSError:
+        return set()
+    starts = list(_RANGE.finditer(text))
+    ends = [match.start() for match in starts[1:]] + [len(text)]
+    pages = [
+        (int(match[1], 16), int(match[2], 16), text[match.end() : end]) for match, end in zip(starts, ends, strict=True)
+    ]
+    return {region for region in candidates if _is_unwritten(region, pages)}
+
+
+def _is_unwritten(region: MappedRegion, pages: list[tuple[int, int, bytes]]) -> bool:
+    """Tell whether all of a region is mapped, and no page of it is a copy of this process's own."""
+    stop = region.start + region.size
+    seen = 0
+    for first, end, about in pages:
+        if first < stop and end > region.start:
+            amounts = _CHANGED.findall(about)
+            if not amounts or any(map(int, amounts)):
+                return False
+            seen += min(end, stop) - max(first, region.start)
+    return seen == region.size

@@ -1,0 +1,111 @@
+"""Pickle diagnosis: find the part of a value that cannot be pickled, and the path to it."""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+from jupyter_pipelines.storage.serializers.pickles import PickleSerializer
+
+_DEEPEST = 50
+_WIDEST = 1000
+
+
+class _DiscardingFile:
+    """A file that discards what is written to it."""
+
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+def find_unpicklable_part(value: Any, name: str) -> tuple[str, Any]:
+    """Return the path to the innermost part of `value` that cannot be pickled, and that part.
+
+    Parameters
+    ----------
+    value : object
+        Something that cannot be pickled.
+    name : str
+        What the path starts with.
+
+    Returns
+    -------
+    path : str
+        As it is written in Python: ``model.callbacks[2].fh``.
+    part : object
+        What is there.
+    """
+    path, part = name, value
+    seen = {id(value)}
+    for _ in range(_DEEPEST):
+        unpicklable_child = next(
+            ((accessor, child) for accessor, child in _parts(part) if id(child) not in seen and not _can_pickle(child)),
+            None,
+        )
+        if unpicklable_child is None:
+            break
+        path, part = path + unpicklable_child[0], unpicklable_child[1]
+        seen.add(id(part))
+    return path, part
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what `value` directly holds, each with the Python expression that leads there."""
+    if isinstance(value, dict):
+        yield from _limited((f"[{_short_repr(key)}]", member) for key, member in list(value.items())[:_WIDEST])
+    elif isinstance(value, list | tuple):
+        yield from ((f"[{number}]", element) for number, element in enumerate(value[:_WIDEST]))
+    elif isinstance(value, set | frozenset):
+        yield from _limited((f" (its element {_short_repr(element)})", element) for element in value)
+    yield from _attributes(value)
+
+
+def _limited(parts: Any) -> Iterator[tuple[str, Any]]:
+    for _, part in zip(range(_WIDEST), parts, strict=False):
+        yield part
+
+
+def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes that pickling reads, and the variables that a function refers to."""
+    if isinstance(value, types.FunctionType):
+        yield from ((f" (its variable {name})", variable) for name, variable in _variables(value).items())
+    own = getattr(value, "__dict__", None)
+    if isinstance(own, dict) and not isinstance(value, type):
+        yield from ((f".{name}", attribute) for name, attribute in list(own.items())[:_WIDEST])
+    yield from _slots(value)
+
+
+def _slots(value: Any) -> Iterator[tuple[str, Any]]:
+    for cls in type(value).__mro__:
+        slots = cls.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else tuple(slots):
+            if not name.startswith("__") and hasattr(value, name):
+                yield f".{name}", getattr(value, name)
+
+
+def _variables(function: types.FunctionType) -> dict[str, Any]:
+    """Return what a function takes from outside itself: pickling it by value takes that along."""
+    code, cells = function.__code__, function.__closure__ or ()
+    variables = {name: function.__globals__[name] for name in code.co_names if name in function.__globals__}
+    for name, cell in zip(code.co_freevars, cells, strict=False):
+        with contextlib.suppress(ValueError):  # an empty cell
+            variables[name] = cell.cell_contents
+    return variables
+
+
+def _can_pickle(value: Any) -> bool:
+    try:
+        PickleSerializer().write(value, cast(BinaryIO, _DiscardingFile()))
+    except Exception:  # noqa: BLE001 - whatever it raises, it cannot be pickled
+        return False
+    return True
+
+
+def _short_repr(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - other people's code
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 40 else text[:37] + "…"

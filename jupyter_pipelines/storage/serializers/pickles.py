@@ -1,0 +1,236 @@
+"""Pickles: the last resort for values that no other serializer supports, because reading one runs code.
+
+Functions and classes of the notebook are pickled by value, so that a step can read what it has no code for. Pickles are
+made as repeatable as pickling is, so that a step that comes to the same result stores the same bytes: code carries
+neither the file name of the kernel that compiled it nor its first line, and a class has an id made of its content, not
+a random one. Not repeatable are sets of texts (their order depends on PYTHONHASHSEED) and which equal texts are one
+object.
+
+By the id a class is recognised, too: where the reading kernel has the same class already, it is used, so that
+``isinstance`` and members of an ``Enum`` mean what they say.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import pickle
+import sys
+import types
+from collections import ChainMap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar
+
+from jupyter_pipelines.storage.serializers import memory_map, pickle_buffers
+from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue
+
+PROTOCOL = 5
+_FILE_NAME = "<step>"
+_PLACEHOLDER = "0" * 32
+# How pickles since protocol 4 write the name of the module `__main__`; long stretches of bytes are arrays.
+_NOTEBOOK = b"\x8c\x08__main__"
+_SEARCHED_BYTES = 1 << 20
+_OPEN_FILE_TYPES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
+_LRU_CACHE_TYPE = type(functools.lru_cache(int))
+# What stored pickles call by a name that it had when they were written: module and name then, module and name now.
+_MOVED = {
+    ("jupyter_pipelines.storing.serializers.objects", "_wrap"): (__name__, "_wrap"),
+    ("jupyter_pipelines.pipeline.foreach", "Gathered"): ("jupyter_pipelines.pipeline.foreach", "GatheredResults"),
+}
+
+
+class PickleSerializer:
+    """Anything that cloudpickle can pickle; functions and classes of the notebook are stored by value."""
+
+    name = "pickle"
+    suffix = ".pkl"
+
+    def accepts(self, value: Any) -> bool:  # noqa: ARG002 - the protocol has it
+        """Return True: whether it can be pickled is known when it is tried."""
+        return True
+
+    def write(self, value: Any, file: BinaryIO) -> None:
+        """Write the pickle; large arrays in it go straight from where they are to the file."""
+        writer = pickle_buffers.BufferedPickleWriter(file)
+        _pickler()(writer, writer.take).dump(value)
+        writer.finish()
+
+    def read(self, path: Path) -> Any:
+        """Return the object in `path`; this runs code. Large arrays in it are mapped."""
+        file, buffers = pickle_buffers.split_buffers(memory_map.read_memory(path))
+        return _NotebookUnpickler(file, buffers).load()
+
+
+class JoblibSerializer:
+    """Pickles made by joblib, on request: for programs that expect its files."""
+
+    name = "joblib"
+    suffix = ".joblib"
+
+    def accepts(self, value: Any) -> bool:  # noqa: ARG002 - the protocol has it
+        """Return True: whether it can be pickled is known when it is tried."""
+        return True
+
+    def write(self, value: Any, file: BinaryIO) -> None:
+        """Write the pickle, uncompressed."""
+        import joblib
+
+        watched_file = _NotebookNameDetector(file)
+        joblib.dump(value, watched_file, protocol=PROTOCOL)
+        if watched_file.names_the_notebook:
+            raise UnsupportedValue(
+                "it has functions or classes of the notebook, which only the default format takes along"
+            )
+
+    def read(self, path: Path) -> Any:
+        """Return the object in `path`; this runs code."""
+        import joblib
+
+        return joblib.load(path)
+
+
+class _NotebookNameDetector(io.BufferedIOBase):
+    """A file that passes bytes on, and notices whether they name the notebook's own module."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._end = b""
+        self.names_the_notebook = False
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write `data`."""
+        seen = self._end + bytes(memoryview(data)[:_SEARCHED_BYTES])
+        self.names_the_notebook = self.names_the_notebook or _NOTEBOOK in seen
+        self._end = seen[-len(_NOTEBOOK) :]
+        return self._file.write(data)
+
+
+class _NotebookUnpickler(pickle.Unpickler):
+    """An unpickler that reuses classes of the notebook that exist already instead of making them anew."""
+
+    def __init__(self, file: BinaryIO, buffers: list[memoryview]) -> None:
+        super().__init__(file, buffers=buffers)
+        self._present: set[type] = set()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what a pickle names; what cloudpickle makes classes with is replaced."""
+        module, name = _MOVED.get((module, name), (module, name))
+        resolved = super().find_class(module, name)
+        if module != "cloudpickle.cloudpickle":
+            return resolved
+        if name in ("_make_skeleton_class", "_make_skeleton_enum"):
+            return lambda *args: self._present_class(args) or resolved(*args)
+        if name == "_class_setstate":
+            return lambda cls, state: cls if cls in self._present else resolved(cls, state)
+        return resolved
+
+    def _present_class(self, args: tuple[Any, ...]) -> type | None:
+        """Return the class that a skeleton with these arguments would become, if the notebook has defined it."""
+        notebook_class = getattr(sys.modules.get("__main__"), args[1], None)
+        if (
+            not isinstance(notebook_class, type)
+            or notebook_class.__module__ != "__main__"
+            or _class_id(notebook_class) != args[-2]
+        ):
+            return None
+        self._present.add(notebook_class)
+        return notebook_class
+
+
+@functools.cache
+def _pickler() -> Any:
+    """Return the class of our pickler; made on first use, because cloudpickle takes its time to import."""
+    import cloudpickle
+
+    class RepeatablePickler(cloudpickle.Pickler):  # type: ignore[misc]
+        dispatch_table: ClassVar[Any] = ChainMap({types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
+
+        def __init__(self, file: BinaryIO, take: Callable[[pickle.PickleBuffer], bool] | None = None) -> None:
+            super().__init__(file, protocol=PROTOCOL, buffer_callback=take)
+            self._unwrapped: set[int] = set()
+
+        def reducer_override(self, value: Any) -> Any:
+            if isinstance(value, _OPEN_FILE_TYPES):
+                # cloudpickle would read it to its end and store a text in its place.
+                raise TypeError(f"cannot pickle an open file ({type(value).__name__})")
+            if isinstance(value, type):
+                _assign_class_id(value)
+                return _without_definition_site(super().reducer_override(value))
+            if isinstance(value, _LRU_CACHE_TYPE) and self._is_new(value):
+                return _wrap, (value.__wrapped__, *value.cache_parameters().values())
+            return super().reducer_override(value)
+
+        def _function_getnewargs(self, function: Any) -> Any:
+            made_of = super()._function_getnewargs(function)
+            made_of[1].pop("__file__", None)  # its globals say where a script lies
+            return made_of
+
+        def _is_new(self, value: Any) -> bool:
+            """Tell whether a cached function of the notebook is met for the first time, not within itself."""
+            new = value.__module__ == "__main__" and id(value) not in self._unwrapped
+            self._unwrapped.add(id(value))
+            return new
+
+    return RepeatablePickler
+
+
+def _reduce_code(code: types.CodeType) -> Any:
+    from cloudpickle import cloudpickle as inner
+
+    plain = code.replace(co_filename=_FILE_NAME, co_firstlineno=1)
+    return inner._code_reduce(plain)  # noqa: SLF001 - it has no public name
+
+
+def _wrap(function: Any, maxsize: int | None, typed: bool) -> Any:
+    """Return a cached function of the notebook, which pickles only by a name that others do not have."""
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def _without_definition_site(reduced: Any) -> Any:
+    """Take out of the state of a class what is not its content.
+
+    That is the line it was defined in (Python 3.13 and later), and what copyreg notes when an instance is pickled.
+    """
+    state = reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
+    if isinstance(state, tuple) and state and isinstance(state[0], dict):
+        state[0].pop("__firstlineno__", None)
+        state[0].pop("__slotnames__", None)
+    return reduced
+
+
+def _assign_class_id(cls: type) -> None:
+    """Give a class of the notebook an id made of its content, where cloudpickle would draw a random id."""
+    from cloudpickle import cloudpickle as inner
+
+    by_class = getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", None)
+    by_id = getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_ID", None)
+    by_reference = getattr(inner, "_should_pickle_by_reference", None)
+    if by_class is None or by_id is None or by_reference is None or cls in by_class or by_reference(cls):
+        return
+    # A class that mentions itself is met again while its content is read; it needs some id by then.
+    by_class[cls] = _PLACEHOLDER
+    try:
+        content = io.BytesIO()
+        _pickler()(content).dump(cls)
+    except BaseException:
+        del by_class[cls]
+        raise
+    name = hashlib.sha256(content.getvalue()).hexdigest()[:32]
+    by_class[cls] = name
+    by_id.setdefault(name, cls)
+
+
+def _class_id(cls: type) -> str:
+    from cloudpickle import cloudpickle as inner
+
+    try:
+        _assign_class_id(cls)
+    except Exception:  # noqa: BLE001 - a class that cannot be pickled is not the class that was stored
+        return ""
+    return str(getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", {}).get(cls, ""))

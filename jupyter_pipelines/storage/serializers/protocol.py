@@ -1,0 +1,94 @@
+"""The protocol of serializers, and the error for a value that a serializer does not support."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from jupyter_pipelines.pipeline.artifacts import Artifact
+from jupyter_pipelines.storage.files.stat_signature import StatSignature
+
+
+class UnsupportedValue(Exception):
+    """A serializer cannot hold this value exactly; raised before the first byte is written.
+
+    Parameters
+    ----------
+    reason : str
+        Why, in a few words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ValueSerializer(Protocol):
+    """Turns values into bytes and back, exactly or not at all.
+
+    Attributes
+    ----------
+    name : str
+        What the format is called behind a colon: ``-o model:joblib``.
+    suffix : str
+        How a file of it ends, with the dot.
+    """
+
+    name: str
+    suffix: str
+
+    def accepts(self, value: Any) -> bool:
+        """Tell by its type, without looking far, whether `value` may fit."""
+
+    def write(self, value: Any, file: BinaryIO) -> None:
+        """Write `value`; the file cannot be read or sought.
+
+        Raises
+        ------
+        UnsupportedValue
+            It does not fit; nothing was written.
+        """
+
+    def read(self, path: Path) -> Any:
+        """Return the value written to the file `path`; the caller may change it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaveResult:
+    """The result of saving a value.
+
+    Parameters
+    ----------
+    format : str
+        Name of the serializer.
+    digest : str
+        Digest of the bytes, computed while they were written.
+    bytes : int
+        How many.
+    mark : StatSignature
+        What the file looked like when it was finished: a file that still looks so has this digest.
+    notes : tuple of str
+        What the user should know, such as why a data frame was pickled.
+    """
+
+    format: str
+    digest: str
+    bytes: int
+    mark: StatSignature
+    notes: tuple[str, ...] = ()
+
+    @property
+    def artifact(self) -> Artifact:
+        """The same as an artifact."""
+        return Artifact(digest=self.digest, format=self.format, bytes=self.bytes)
+
+
+def type_name(value: Any) -> str:
+    """Return the type of `value` in words, with its module unless it is built in."""
+    value_type = type(value)
+    return (
+        value_type.__qualname__
+        if value_type.__module__ == "builtins"
+        else f"{value_type.__module__}.{value_type.__qualname__}"
+    )

@@ -1,0 +1,299 @@
+"""A bucket as the backend of a shared store: S3, Azure, Google Cloud or any other file system that fsspec knows.
+
+What is in a bucket is immutable: blobs stand under their digests, records under their keys, and a record is put after
+all that it names. Lists are never asked for what there is. Nothing that comes from there is believed: records need a
+signature, blobs have to have their digests; see :mod:`jupyter_pipelines.storage.shared.shared_store`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Diagnostic, StoreError
+from jupyter_pipelines.storage import step_record
+from jupyter_pipelines.storage.blobs import blobs
+from jupyter_pipelines.storage.blobs.digests import algorithm_of, digest_open
+from jupyter_pipelines.storage.files.local_folder import LocalFolder, create
+from jupyter_pipelines.storage.files.os_errors import OTHER_STORE_HINT, unopenable_error
+from jupyter_pipelines.storage.locks.object_leases import ObjectLeaseBackend, ObjectLeases
+from jupyter_pipelines.storage.shared.shared_folder import MAX_RECORD_BYTES
+from jupyter_pipelines.storage.shared.shared_store import SharedStore, cache_folder, require_private_cache
+from jupyter_pipelines.storage.signing.signatures import TrustPolicy
+from jupyter_pipelines.storage.store import FORMAT, FORMAT_FILE, Store, format_document, version_of
+
+logger = logging.getLogger(__name__)
+_RETRIES = 2
+_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "abfs": "adlfs", "az": "adlfs", "gs": "gcsfs", "gcs": "gcsfs"}
+
+
+class BucketBackend:
+    """Records and blobs in a bucket; see :class:`jupyter_pipelines.storage.shared.shared_store.SharedBackend`.
+
+    Parameters
+    ----------
+    url : str
+        What fsspec opens: ``s3://bucket/prefix``.
+
+    Raises
+    ------
+    StoreError
+        The package for it is not installed (JP414).
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._files, self._root = _opened(url)
+        self._put: set[str] = set()
+        self._writable: bool | None = None
+
+    def prepare(self, *, make: bool) -> None:
+        """Check whether there is a store, or create it.
+
+        Raises
+        ------
+        StoreError
+            It cannot be reached or read (JP401), not be written (JP402), or was written by a newer version (JP406).
+        """
+        try:
+            content = self._files.cat_file(self._at(FORMAT_FILE))
+        except FileNotFoundError:
+            if make:
+                with self._putting("a store"):
+                    self._files.pipe_file(self._at(FORMAT_FILE), format_document())
+            return
+        except Exception as error:
+            _connected.cache_clear()
+            suggestion = f"look at its address and at your credentials, {OTHER_STORE_HINT}"
+            raise unopenable_error(self.url, _first_line(error), suggestion) from error
+        self._check(content)
+
+    def _check(self, content: bytes) -> None:
+        try:
+            newer = version_of(json.loads(content)["schema"]) > FORMAT
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise unopenable_error(
+                self.url, f"its `{FORMAT_FILE}` is none", f"look at what is there, {OTHER_STORE_HINT}"
+            ) from None
+        if newer:
+            raise StoreError(
+                Diagnostic(
+                    code="JP406",
+                    message=f"the store `{self.url}` was written by a newer version of jupyter-pipelines",
+                    suggestion=f"update: pip install -U jupyter-pipelines, {OTHER_STORE_HINT}",
+                )
+            )
+
+    def is_writable(self) -> bool:
+        """Tell whether the user may put anything there; what else may be wrong is found when something is put."""
+        if self._writable is None:
+            self._writable = self._can_write()
+        return self._writable
+
+    def record(self, key: str) -> bytes | None:
+        """Return the file of the record of `key`; None if there is none.
+
+        Raises
+        ------
+        OSError
+            It cannot be read, or is of no sensible size.
+        """
+        with _reading():
+            try:
+                content = bytes(self._files.cat_file(self._at(step_record.path_of(key)), end=MAX_RECORD_BYTES + 1))
+            except FileNotFoundError:
+                return None
+        if len(content) > MAX_RECORD_BYTES:
+            raise OSError(f"it is larger than {MAX_RECORD_BYTES:,} bytes")
+        return content
+
+    def fetch(self, digest: str, target: Path) -> bool:
+        """Copy the blob of `digest` to the new file `target`; False if there is none.
+
+        Raises
+        ------
+        OSError
+            It cannot be read, or `target` cannot be written.
+        """
+        with _reading():
+            try:
+                source = self._files.open(self._at(blobs.path_of(digest)), "rb", block_size=1 << 23)
+            except FileNotFoundError:
+                return False
+            with source, create(target) as file:
+                while piece := source.read(1 << 23):
+                    file.write(piece)
+        return True
+
+    def put_record(self, key: str, content: bytes) -> None:
+        """Make the record of `key` appear.
+
+        Raises
+        ------
+        StoreError
+            It cannot be put (JP402).
+        """
+        with self._putting("a record"):
+            self._files.pipe_file(self._at(step_record.path_of(key)), content)
+        # For one result no object is looked at twice; for the next it may be gone.
+        self._put.clear()
+
+    def put_blob(self, digest: str, path: Path) -> None:
+        """Make a copy of the file `path` appear as the blob of `digest`, unless it is there, unharmed.
+
+        Raises
+        ------
+        StoreError
+            It cannot be put (JP402).
+        """
+        place = self._at(blobs.path_of(digest))
+        if digest in self._put:
+            return
+        with self._putting(f"`{path.name}`"):
+            if not self._is_unharmed(place, digest):
+                self._files.put_file(str(path), place)
+        self._put.add(digest)
+
+    def leases(self, door: LocalFolder) -> ObjectLeases:
+        """Return the leases, which let one process at a time compute a key, across machines."""
+        return ObjectLeases(door, ObjectLeaseBackend(self._files, self._at("leases")))
+
+    def _can_write(self) -> bool:
+        """Tell whether the user may write, by creating exclusively what is there already: nothing changes by that."""
+        try:
+            self._files.pipe_file(self._at(FORMAT_FILE), format_document(), mode="create")
+        except Exception as error:  # noqa: BLE001 - it exists, or whatever the library of a place raises
+            if _is_forbidden(error):
+                logger.info("the store %s is only read: %s", self.url, _first_line(error))
+                return False
+        return True
+
+    def _is_unharmed(self, place: str, digest: str) -> bool:
+        try:
+            with self._files.open(place, "rb") as file:
+                return digest_open(file, place, None, algorithm_of(digest)) == digest
+        except Exception:  # noqa: BLE001 - what cannot be read is put again
+            return False
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    @contextmanager
+    def _putting(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:
+            _connected.cache_clear()
+            raise StoreError(_unwritable(self.url, what, error)) from error
+
+
+class BucketStore(SharedStore):
+    """A local store in front of a bucket; fsspec chooses its file system by the scheme of the URL."""
+
+    @classmethod
+    def open(cls, url: str | Path, *, create: bool = True) -> BucketStore:
+        """Open the store at `url`.
+
+        Parameters
+        ----------
+        url : str
+            For instance ``s3://bucket/prefix``.
+        create : bool
+            Create the store when there is none.
+
+        Raises
+        ------
+        StoreError
+            A package is missing (JP411, JP414); the user has no key (JP412); it cannot be reached (JP401) or written
+            (JP402), or was written by a newer version (JP406).
+        """
+        url = str(url).rstrip("/")
+        back = BucketBackend(url)
+        trust = TrustPolicy.of_user()
+        back.prepare(make=create)
+        root = cache_folder(url)
+        require_private_cache(root, None)
+        Store.open(root).close()
+        store = cls(root, url, back, trust)
+        store.records.drop_untrusted()
+        store.leases = back.leases(store.door)
+        return store
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Turn all that a library of a cloud raises into an OSError."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(_first_line(error)) from error
+
+
+def _opened(url: str) -> tuple[Any, str]:
+    """Return the file system of a place and the path there; a process that opens it for every step connects once."""
+    return _connected(url, os.getpid(), frozenset(os.environ.items()))
+
+
+@lru_cache(maxsize=4)
+def _connected(url: str, process: int, environment: frozenset[tuple[str, str]]) -> tuple[Any, str]:  # noqa: ARG001
+    # A connection does not outlive a fork, and the environment holds credentials and addresses. Files may hold them,
+    # too: after an error, when they have perhaps been corrected, everything is read again.
+    scheme = url.partition(":")[0]
+    try:
+        from fsspec.core import url_to_fs
+
+        files, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+    except (ImportError, ValueError) as error:
+        raise StoreError(_no_package(scheme, error)) from error
+    if isinstance(getattr(files, "retries", None), int):
+        # For each of these the library below asks several times as well, and waits each time.
+        files.retries = min(files.retries, _RETRIES)
+    return files, str(root).rstrip("/")
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the message of an error, in a single line and without its cause."""
+    with contextlib.suppress(IndexError):
+        return str(error).strip().splitlines()[0][:300].rstrip(".")
+    return type(error).__name__
+
+
+def _is_forbidden(error: Exception) -> bool:
+    """Tell whether the user lacks a right; credentials that have run out, for instance, are another matter."""
+    answer = getattr(error.__cause__, "response", None) or {}
+    code = answer.get("Error", {}).get("Code", "") if isinstance(answer, dict) else ""
+    return isinstance(error, PermissionError) and code in ("", "AccessDenied")
+
+
+def _no_package(scheme: str, error: Exception) -> Diagnostic:
+    package = _PACKAGES.get(scheme)
+    suggestion = (
+        f"install it: pip install 'jupyter-pipelines[remote]' {package}"
+        if package
+        else f"look at it, {OTHER_STORE_HINT}"
+    )
+    return Diagnostic(
+        code="JP414",
+        message=f"stores at `{scheme}:` cannot be opened: {_first_line(error)}",
+        suggestion=suggestion,
+    )
+
+
+def _unwritable(url: str, what: str, error: Exception) -> Diagnostic:
+    return Diagnostic(
+        code="JP402",
+        message=f"the store `{url}` cannot be written: {_first_line(error)}",
+        suggestion=f"see that it answers and that you may write there, {OTHER_STORE_HINT}",
+        notes=(f"what was to be put: {what}, by process {os.getpid()}",),
+    )

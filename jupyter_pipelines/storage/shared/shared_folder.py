@@ -1,0 +1,187 @@
+"""A shared folder that several users write to, as the backend of a shared store.
+
+Files are made with the rights that the folder itself gives, so that all who may use the folder may read them. What is
+read may be anything: links, pipes and folders in the place of files are refused, and records of more than a sensible
+size, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from jupyter_pipelines.storage import step_record
+from jupyter_pipelines.storage.blobs import blobs
+from jupyter_pipelines.storage.blobs.digests import algorithm_of, digest_open
+from jupyter_pipelines.storage.files import filesystem_features
+from jupyter_pipelines.storage.files.local_folder import TEMPORARY, LocalFolder, create, remove, sync_folder
+from jupyter_pipelines.storage.files.os_errors import writing
+from jupyter_pipelines.storage.store import FORMAT_FILE, Store, format_document
+
+MAX_RECORD_BYTES = 64 << 20
+"""Largest size of a record's file; a larger file is not a record."""
+_NEW_FOLDER_MODE = 0o2770
+"""Rights of a folder that is made: for its group, and what is made in it belongs to the group, too."""
+_FILE_MODE = 0o644
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class SharedFolder:
+    """Records and blobs in a folder of several users.
+
+    See :class:`jupyter_pipelines.storage.shared.shared_store.SharedBackend`.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._door = LocalFolder(root)
+
+    def prepare(self, *, make: bool) -> None:
+        """Check that the folder is a store, or make it a store.
+
+        Raises
+        ------
+        StoreError
+            It is none (JP401), cannot be written (JP402), or was written by a newer version (JP406).
+        """
+        if make and not os.path.lexists(self.root):
+            with writing(self.root, "a shared store"):
+                self.root.mkdir(parents=True)
+                self.root.chmod(_NEW_FOLDER_MODE)
+        Store.open(self.root, create=False).close()
+        if make and self.is_writable() and not os.path.lexists(self.root / FORMAT_FILE):
+            with writing(self.root, "a shared store"):
+                self._put_bytes(b"*\n", ".gitignore")
+                self._put_bytes(format_document(), FORMAT_FILE)
+
+    def is_writable(self) -> bool:
+        """Tell whether the user may put anything there."""
+        return os.access(self.root, os.W_OK | os.X_OK)
+
+    def record(self, key: str) -> bytes | None:
+        """Return the file of the record of `key`; None if there is none.
+
+        Raises
+        ------
+        OSError
+            It cannot be read, or is no file of a sensible size.
+        """
+        try:
+            with self._open(step_record.path_of(key)) as file:
+                content = file.read(MAX_RECORD_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        if len(content) > MAX_RECORD_BYTES:
+            raise OSError(f"it is larger than {MAX_RECORD_BYTES:,} bytes")
+        return content
+
+    def fetch(self, digest: str, target: Path) -> bool:
+        """Copy the blob of `digest` to the new file `target`; False if there is none.
+
+        Raises
+        ------
+        OSError
+            It cannot be read, or `target` cannot be written.
+        """
+        try:
+            source = self._open(blobs.path_of(digest))
+        except FileNotFoundError:
+            return False
+        with source, create(target) as file:
+            filesystem_features.copy(source, file)
+        return True
+
+    def put_record(self, key: str, content: bytes) -> None:
+        """Make the file of a record appear, whole or not at all.
+
+        Raises
+        ------
+        StoreError
+            The folder is full (JP403) or cannot be written (JP402).
+        """
+        with writing(self.root, "a record"):
+            self._put_bytes(content, step_record.path_of(key))
+
+    def put_blob(self, digest: str, path: Path) -> None:
+        """Make a copy of the file `path` appear as the blob of `digest`, unless it is there, unharmed.
+
+        Raises
+        ------
+        StoreError
+            The folder is full (JP403) or cannot be written (JP402).
+        """
+        place = blobs.path_of(digest)
+        if self._is_unharmed(place, digest):
+            return
+        with writing(self.root, f"`{path.name}`"), path.open("rb") as source:
+            self._publish(place, blobs.BLOB_MODE, lambda file: filesystem_features.copy(source, file))
+
+    def _open(self, place: str) -> BinaryIO:
+        """Open a file for reading; what is no file (a link, a pipe without a writer) is refused at once."""
+        handle = os.open(self._door.locate(place), _READ_FLAGS)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise OSError(f"not a file: {place}")
+        return os.fdopen(handle, "rb")
+
+    def _is_unharmed(self, place: str, digest: str) -> bool:
+        """Tell whether the blob is there with its digest: a planted blob must not stay."""
+        try:
+            with self._open(place) as file:
+                return digest_open(file, str(self.root / place), None, algorithm_of(digest)) == digest
+        except OSError:
+            return False
+
+    def _put_bytes(self, content: bytes, place: str) -> None:
+        self._publish(place, _FILE_MODE, lambda file: file.write(content))
+
+    def _publish(self, place: str, mode: int, write: Callable[[BinaryIO], object]) -> None:
+        """Make a file appear after its bytes are on the disk, and wait for its name."""
+        target = self._door.locate(place)
+        self._make(target.parent)
+        part = self._part()
+        try:
+            with create(part) as file:
+                write(file)
+                file.flush()
+                # Not by its name: others may have put something else there.
+                os.fchmod(file.fileno(), mode & (0o700 | self._rights()))
+                os.fsync(file.fileno())
+            self._clear_target(target)
+            os.replace(part, target)
+        finally:
+            remove(part)
+        sync_folder(target.parent)
+
+    def _clear_target(self, target: Path) -> None:
+        if target.is_dir() and not target.is_symlink():
+            doomed = self._part()
+            os.rename(target, doomed)
+            remove(doomed)
+
+    def _part(self) -> Path:
+        """Return a unique temporary path; what is left of it is removed when its process is gone."""
+        self._make(self.root / TEMPORARY)
+        return self._door.temporary()
+
+    def _make(self, folder: Path) -> None:
+        """Make a folder, and those above it, that is as open as the store."""
+        if folder.is_dir():
+            return
+        self._make(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            folder.chmod(self._rights())
+            sync_folder(folder.parent)
+
+    def _rights(self) -> int:
+        return stat.S_IMODE(self.root.stat().st_mode)

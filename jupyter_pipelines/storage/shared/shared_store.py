@@ -1,0 +1,344 @@
+"""Shared stores, which several users write to: their content is used only if a trusted user has signed it.
+
+Nothing is ever loaded, mapped or executed where others could exchange it meanwhile. The user has a local cache, a
+store of their own (the front); runs, leases and all that is being written are there and nowhere else. A record is taken
+from the shared backend only with a trusted signature, the bytes that it names only if they have its digests, and both
+are copied to the local cache before they are used. What the user computes is signed and written to both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+from urllib.parse import unquote, urlsplit
+
+from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.storage.blobs.blobs import BlobStore, Condition, IncomingFile, StagedBlob
+from jupyter_pipelines.storage.blobs.digests import DigestCache, algorithm_of, digest_open, is_known
+from jupyter_pipelines.storage.files.local_folder import LocalFolder, make_folder, remove
+from jupyter_pipelines.storage.files.os_errors import unopenable_error, unreadable_error, unwritable_error
+from jupyter_pipelines.storage.files.ownership import ownership_error
+from jupyter_pipelines.storage.files.stat_signature import StatSignature
+from jupyter_pipelines.storage.records.index import StoreIndex
+from jupyter_pipelines.storage.records.records import RecordStore
+from jupyter_pipelines.storage.shared.shared_folder import SharedFolder
+from jupyter_pipelines.storage.signing.signatures import TrustPolicy, signed
+from jupyter_pipelines.storage.step_record import StepRecord, decode, encode
+from jupyter_pipelines.storage.store import FOLDER_FORMAT, Store
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.pipeline.artifacts import Artifact
+
+VARIABLE = "JUPYTER_PIPELINES_FRONT"
+SCHEME = "shared"
+_SIGNERS = "signers"
+
+
+class SharedBackend(Protocol):
+    """The shared backend that several users write to. Nothing that it returns is trusted."""
+
+    def record(self, key: str) -> bytes | None:
+        """Return the file of the record of `key`; None if there is none.
+
+        Raises
+        ------
+        OSError
+            It cannot be read, or is no file of a sensible size.
+        """
+
+    def fetch(self, digest: str, target: Path) -> bool:
+        """Copy the blob of `digest` to the new file `target`; False if there is none.
+
+        Raises
+        ------
+        OSError
+            It cannot be read, or `target` cannot be written.
+        """
+
+    def put_record(self, key: str, content: bytes) -> None:
+        """Make the file of a record appear, whole or not at all.
+
+        Raises
+        ------
+        StoreError
+            The place is full (JP403) or cannot be written (JP402).
+        """
+
+    def put_blob(self, digest: str, path: Path) -> None:
+        """Make a copy of the file `path` appear as the blob of `digest`, unless it is there, unharmed.
+
+        Raises
+        ------
+        StoreError
+            The place is full (JP403) or cannot be written (JP402).
+        """
+
+    def is_writable(self) -> bool:
+        """Tell whether the user may put anything there."""
+
+
+class SharedStore(Store):
+    """A local store in front of a shared backend that several users write to.
+
+    Parameters
+    ----------
+    root : Path
+        The local cache: a folder that no other user can write to.
+    url : str
+        What opens the same store again.
+    back : SharedBackend
+        The shared backend.
+    trust : TrustPolicy
+        Whose records are used.
+    """
+
+    def __init__(self, root: Path, url: str, back: SharedBackend, trust: TrustPolicy) -> None:
+        super().__init__(root)
+        self._url = url
+        self.back = back
+        self.blobs = _SharedBlobStore(self.door, self.index, back)
+        self.records = _SharedRecordStore(self.door, self.index, self.blobs, back, trust)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._url!r})"
+
+    @classmethod
+    def open(cls, url: str | Path, *, create: bool = True) -> SharedStore:
+        """Open the folder at `url` as a store that several users write to, whatever its permissions are now.
+
+        Parameters
+        ----------
+        url : str or Path
+            A folder, or a URL such as ``shared:///srv/team``.
+        create : bool
+            Make the folder when there is none.
+
+        Raises
+        ------
+        StoreError
+            The package `cryptography` is missing (JP411); the user has no key, or it cannot be used (JP412); the
+            folder is no store (JP401), cannot be written (JP402), or was written by a newer version (JP406).
+        """
+        trust = TrustPolicy.of_user()
+        place = _folder_of(url)
+        back = SharedFolder(place)
+        back.prepare(make=create)
+        root = cache_folder(str(place))
+        require_private_cache(root, place)
+        Store.open(root).close()
+        store = cls(root, str(url), back, trust)
+        store.records.drop_untrusted()
+        return store
+
+    @property
+    def own(self) -> bool:
+        """False: others can have written what is behind it."""
+        return False
+
+    @property
+    def url(self) -> str:
+        """What opens the same store again, in another process."""
+        return self._url
+
+    records: _SharedRecordStore
+
+
+class _SharedBlobStore(BlobStore):
+    """The blobs of the local cache; a missing blob is copied from the backend, and a new blob is put there, too.
+
+    At once, and not only when a record names it: a worker on another machine has a local cache of its own.
+    """
+
+    def __init__(self, door: LocalFolder, memo: DigestCache | None, back: SharedBackend) -> None:
+        super().__init__(door, memo)
+        self._front = BlobStore(door, memo)
+        self._back = back
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open the blob of `digest` for reading, after its bytes were checked; see :meth:`BlobStore.open`."""
+        self.verify(digest)
+        return super().open(digest)
+
+    def is_here(self, digest: str) -> bool:
+        """Tell whether there is a blob of `digest` in the local cache.
+
+        Raises
+        ------
+        StoreError
+            It cannot be looked at (JP401).
+        """
+        try:
+            self.path(digest).lstat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise unreadable_error(error, self._door.root, f"the output {digest}") from error
+        return True
+
+    def _verify(self, digest: str, memo: DigestCache | None) -> Condition:
+        condition = super()._verify(digest, memo)
+        if condition in ("missing", "corrupt") and self._fetch(digest):
+            return super()._verify(digest, memo)
+        return condition
+
+    def _publish(self, files: Sequence[StagedBlob], *, settled: bool = True) -> None:
+        super()._publish(files, settled=settled)
+        for digest in dict.fromkeys(blob.digest for blob in files):
+            self.share(digest)
+
+    def share(self, digest: str) -> None:
+        """Copy a blob of the local cache to the backend, if the user may write there.
+
+        Raises
+        ------
+        StoreError
+            The place is full (JP403) or cannot be written (JP402).
+        """
+        if self._back.is_writable():
+            self._back.put_blob(digest, self.path(digest))
+
+    def _fetch(self, digest: str) -> bool:
+        """Copy a blob from the backend and tell whether it has its digest; a blob without it counts as missing."""
+        if not is_known(algorithm_of(digest)):
+            return False
+        temporary = self._door.temporary()
+        try:
+            if not self._back.fetch(digest, temporary):
+                return False
+            with temporary.open("rb") as file:
+                actual_digest = digest_open(file, str(temporary), None, algorithm_of(digest))
+            if actual_digest == digest:
+                self._front.put_files(
+                    [IncomingFile(path=temporary, digest=digest, mark=StatSignature.of(temporary.lstat()))]
+                )
+            return actual_digest == digest
+        except (OSError, StoreError):
+            return False
+        finally:
+            remove(temporary)
+
+
+class _SharedRecordStore(RecordStore):
+    """The records of the local cache; a missing record is taken from the backend if a trusted user has signed it."""
+
+    def __init__(
+        self, door: LocalFolder, index: StoreIndex, blobs: _SharedBlobStore, back: SharedBackend, trust: TrustPolicy
+    ) -> None:
+        super().__init__(door, index)
+        self._blobs = blobs
+        self._back = back
+        self._trust = trust
+        self._refused: dict[str, str] = {}
+
+    def read(self, key: str) -> StepRecord | None:
+        """Return the record of `key`; see :meth:`RecordStore.read`."""
+        return super().read(key) or self._take_in(key)
+
+    def refusal(self, key: str) -> str:
+        """Return why a record of the backend is not used."""
+        return self._refused.get(key, "")
+
+    def put(self, record: StepRecord, *, settled: bool = True) -> None:
+        """Sign a record and store it in the backend and in the local cache; see :meth:`RecordStore.put`.
+
+        The backend first: a record that could not be put there would be reused here, and never be shared.
+        """
+        record = signed(record, must=True)
+        for digest in self._named(record.outputs.values()):
+            self._blobs.share(digest)
+        if self._back.is_writable():
+            self._back.put_record(record.key, encode(record))
+        self._note(record)
+        super().put(record, settled=settled)
+
+    def drop_untrusted(self) -> None:
+        """Drop the cached records of signers that are not trusted any more."""
+        ids = set(self._door.ls(_SIGNERS))
+        dropped_signers = ids - self._trust.ids
+        if not dropped_signers:
+            return
+        for key in self.all_keys():
+            record = super().read(key)
+            if record is not None and self._trust.rejection_reason(record):
+                self.forget(key)
+        for signer in dropped_signers:
+            self._door.rm(f"{_SIGNERS}/{signer}")
+
+    def _take_in(self, key: str) -> StepRecord | None:
+        """Return the backend's record of `key`, if it is trusted, and keep it in the local cache."""
+        self._refused.pop(key, None)
+        try:
+            content = self._back.record(key)
+            record = None if content is None else decode(content, key)
+        except (OSError, ValueError, RecursionError, StoreError) as error:
+            self._refused[key] = f"it cannot be read: {error}"
+            return None
+        if record is None:
+            return None
+        why = self._trust.rejection_reason(record)
+        if why:
+            self._refused[key] = why
+            return None
+        self._note(record)
+        super().put(record)
+        return record
+
+    def _note(self, record: StepRecord) -> None:
+        """Note the signer of a record before its first record is in the local cache."""
+        path = f"{_SIGNERS}/{record.signature.key}" if record.signature else ""
+        if path and not self._door.exists(path):
+            self._door.write(path, b"")
+
+    def _named(self, artifacts: Iterable[Artifact]) -> Iterator[str]:
+        """Yield the digests of cached blobs that artifacts are made of, folders after what is in them."""
+        for artifact in artifacts:
+            if not self._blobs.is_here(artifact.digest):
+                continue
+            if artifact.format == FOLDER_FORMAT:
+                yield from {entry.digest for entry in self._blobs.manifest(artifact.digest) if entry.digest}
+            yield artifact.digest
+
+
+def cache_folder(url: str) -> Path:
+    """Make and return the user's own folder that caches the store at `url`."""
+    configured = os.environ.get(VARIABLE)
+    base = (
+        Path(os.path.abspath(os.path.expanduser(configured)))
+        if configured
+        else _user_data_folder() / "jupyter-pipelines" / "shared"
+    )
+    root = base / hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    try:
+        make_folder(root)
+    except OSError as error:
+        raise unwritable_error(error, root, "what comes from a shared store") from error
+    return root
+
+
+def require_private_cache(root: Path, shared: Path | None) -> None:
+    """Refuse a local cache that others can write to, or that lies inside the shared folder."""
+    error = ownership_error(root)
+    if error is not None:
+        raise error
+    if shared is not None and Path(os.path.realpath(root)).is_relative_to(shared):
+        suggestion = f"name a folder of your own, outside of it, in {VARIABLE}, or unset it"
+        raise unopenable_error(root, f"it lies in `{shared}`, which several people write to", suggestion)
+
+
+def _user_data_folder() -> Path:
+    configured = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_DATA_HOME")
+    return (
+        Path(configured)
+        if configured and os.path.isabs(configured)
+        else Path(os.path.expanduser("~"), ".local", "share")
+    )
+
+
+def _folder_of(url: str | Path) -> Path:
+    text = os.fspath(url)
+    if isinstance(url, str) and text.lower().startswith(f"{SCHEME}:"):
+        text = unquote(urlsplit(text).path)
+    return Path(os.path.realpath(os.path.expanduser(text)))

@@ -1,0 +1,161 @@
+"""Signatures of records, so that a record that an attacker planted in a shared store is not used.
+
+A signature is made over the whole content of a record (its key, step, parts, and of every output digest, format and
+size), with the number of this format and the id of the key in front: it fits no other record, no other kind of document
+and no other key. It stands beside the record in its file. Ed25519 comes from the package `cryptography`, which is
+imported when something is to be signed or checked, and at no other time. Where it is missing nothing counts as signed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from jupyter_pipelines.errors import Diagnostic, StoreError
+from jupyter_pipelines.storage.signing.keyring import PublicKey, SigningKey, UserKeyring, missing_key_error
+from jupyter_pipelines.storage.step_record import RecordSignature, StepRecord
+
+logger = logging.getLogger(__name__)
+VERSION = 1
+_DOMAIN = f"jupyter-pipelines/record-signature/{VERSION}\n"
+
+
+class TrustPolicy:
+    """The set of trusted keys: decides which records may be used.
+
+    Parameters
+    ----------
+    keys : Mapping of str to PublicKey
+        Whose signatures are believed, by name.
+    """
+
+    def __init__(self, keys: Mapping[str, PublicKey]) -> None:
+        _ed25519()
+        self._keys = {key.id: key for key in keys.values()}
+
+    @classmethod
+    def of_user(cls) -> TrustPolicy:
+        """Return the keys that the user trusts, their own included.
+
+        Raises
+        ------
+        StoreError
+            The package `cryptography` is missing (JP411); there is no key, or it cannot be used (JP412).
+        """
+        keyring = UserKeyring.of_user()
+        if not keyring.has_own():
+            raise missing_key_error(keyring)
+        return cls(keyring.verification_keys())
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of the keys whose signatures are believed."""
+        return frozenset(self._keys)
+
+    def rejection_reason(self, record: StepRecord) -> str:
+        """Return why a record must not be used; empty if a trusted key has signed exactly this record."""
+        signature = record.signature
+        if signature is None:
+            return "it is not signed"
+        if signature.version != VERSION:
+            return f"its signature is of version {signature.version}, and {VERSION} is needed"
+        key = self._keys.get(signature.key)
+        if key is None:
+            return f"it is signed with the key {signature.key}, which you do not trust"
+        return "" if _verifies(key, signature, record) else "its signature does not fit: it was changed"
+
+
+def signed(record: StepRecord, *, must: bool = False) -> StepRecord:
+    """Return a record with a signature of the user, if they have a key; a signed record stays as it is.
+
+    Parameters
+    ----------
+    record : StepRecord
+        What to sign.
+    must : bool
+        Refuse to return a record without a signature.
+
+    Raises
+    ------
+    StoreError
+        The key cannot be used (JP412); it must be signed, and there is no key (JP412) or no `cryptography` (JP411).
+    """
+    keyring = UserKeyring.of_user()
+    if record.signature is not None or not (must or keyring.has_own()):
+        return record
+    own = keyring.own()
+    if own is None:
+        raise missing_key_error(keyring)
+    try:
+        return replace(record, signature=_signature(own, record))
+    except StoreError:
+        if must:
+            raise
+        # A user who needs it signed will not use it: nothing is weaker for it.
+        logger.warning("a record of `%s` is not signed: the package `cryptography` is missing", record.step)
+        return record
+
+
+def make_key() -> SigningKey:
+    """Return a new key.
+
+    Raises
+    ------
+    StoreError
+        The package `cryptography` is missing (JP411).
+    """
+    private = _ed25519().Ed25519PrivateKey.generate()
+    return SigningKey(public=PublicKey(raw=private.public_key().public_bytes_raw()), secret=private.private_bytes_raw())
+
+
+def check_usable() -> None:
+    """Refuse a key that others could have read before anything is computed that is to be signed with it.
+
+    Raises
+    ------
+    StoreError
+        There is a key, and it cannot be used (JP412).
+    """
+    UserKeyring.of_user().own()
+
+
+def _signature(own: SigningKey, record: StepRecord) -> RecordSignature:
+    private = _ed25519().Ed25519PrivateKey.from_private_bytes(own.secret)
+    return RecordSignature(version=VERSION, key=own.public.id, value=private.sign(_signed_bytes(own.public.id, record)))
+
+
+def _verifies(key: PublicKey, signature: RecordSignature, record: StepRecord) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        public = _ed25519().Ed25519PublicKey.from_public_bytes(key.raw)
+        public.verify(signature.value, _signed_bytes(key.id, record))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _signed_bytes(key: str, record: StepRecord) -> bytes:
+    """Return what is signed: not the bytes of a file, but what was read from them and is going to be used."""
+    text = json.dumps(record.to_dict(), sort_keys=True, separators=(",", ":"))
+    return f"{_DOMAIN}{key}\n{text}".encode()
+
+
+def _ed25519() -> Any:
+    try:
+        from cryptography.hazmat.primitives.asymmetric import ed25519
+    except ImportError as error:
+        raise StoreError(_no_package(error)) from error
+    return ed25519
+
+
+def _no_package(error: ImportError) -> Diagnostic:
+    return Diagnostic(
+        code="JP411",
+        message="signatures cannot be made or checked: the package `cryptography` is not installed",
+        suggestion='install it: pip install "jupyter-pipelines[signing]", or use a store of your own: --store FOLDER',
+        notes=() if isinstance(error, ModuleNotFoundError) else (str(error),),
+    )

@@ -1,0 +1,199 @@
+"""Step records, their signatures, and the bytes of their files: the outputs of a step under one key."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from jupyter_pipelines.pipeline.artifacts import Artifact
+from jupyter_pipelines.storage.blobs.digests import is_digest
+
+SCHEMA = "jupyter-pipelines/record/1"
+FOLDER = "records"
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordSignature:
+    """The signature of a record.
+
+    Parameters
+    ----------
+    version : int
+        How it was made.
+    key : str
+        Id of the key it was made with.
+    value : bytes
+        The signature itself.
+    """
+
+    version: int
+    key: str
+    value: bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the signature as it stands beside a record."""
+        return {"version": self.version, "key": self.key, "value": base64.b64encode(self.value).decode()}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> RecordSignature:
+        """Return the signature that :meth:`to_dict` described.
+
+        Raises
+        ------
+        ValueError
+            It is none.
+        """
+        try:
+            version, key, value = document["version"], document["key"], document["value"]
+            if type(version) is not int or not isinstance(key, str):
+                raise ValueError("its version or its key is malformed")
+            return cls(version=version, key=key, value=base64.b64decode(value, validate=True))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a signature: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """The result of a step under one key.
+
+    Parameters
+    ----------
+    key : str
+        Digest over everything that the result depends on: 64 hexadecimal digits.
+    step : str
+        Name of the step.
+    notebook : str or None
+        The notebook it stood in.
+    parts : Mapping of str to str
+        What the key was made of, kept apart, so that two records can be compared.
+    outputs : Mapping of str to Artifact
+        What it made.
+    run : str
+        The run that computed it.
+    created : str
+        When, ISO 8601 in UTC.
+    seconds : float
+        How long it took.
+    attempts : int
+        How many attempts it needed.
+    warnings : tuple of str
+        Warnings of the run.
+    signature : RecordSignature or None
+        Signature of the user who computed it; stands beside the document of the record, and does not count when records
+        are compared.
+    """
+
+    key: str
+    step: str
+    notebook: str | None
+    parts: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, Artifact] = field(default_factory=dict)
+    run: str
+    created: str
+    seconds: float
+    attempts: int = 1
+    warnings: tuple[str, ...] = ()
+    signature: RecordSignature | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as a document."""
+        return {
+            "schema": SCHEMA,
+            "key": self.key,
+            "step": self.step,
+            "notebook": self.notebook,
+            "parts": dict(self.parts),
+            "outputs": {name: artifact.to_dict() for name, artifact in self.outputs.items()},
+            "run": self.run,
+            "created": self.created,
+            "seconds": self.seconds,
+            "attempts": self.attempts,
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> StepRecord:
+        """Return the record that :meth:`to_dict` described.
+
+        Raises
+        ------
+        ValueError
+            `document` is not a record of this format.
+        """
+        try:
+            return _parse_record(cls, document)
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"not a record: {error!r}") from error
+
+
+def _parse_record(cls: type[StepRecord], document: Mapping[str, Any]) -> StepRecord:
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"its format is {document['schema']!r}, not {SCHEMA!r}")
+    outputs = {str(name): Artifact.from_dict(output) for name, output in document["outputs"].items()}
+    if not is_key(document["key"]) or not all(is_digest(artifact.digest) for artifact in outputs.values()):
+        raise ValueError("its key or a digest is malformed")
+    return cls(
+        key=document["key"],
+        step=str(document["step"]),
+        notebook=None if document["notebook"] is None else str(document["notebook"]),
+        parts={str(name): str(part) for name, part in document["parts"].items()},
+        outputs=outputs,
+        run=str(document["run"]),
+        created=str(document["created"]),
+        seconds=float(document["seconds"]),
+        attempts=int(document["attempts"]),
+        warnings=tuple(str(warning) for warning in document["warnings"]),
+    )
+
+
+def is_key(text: object) -> bool:
+    """Tell whether `text` is the key of a step."""
+    return isinstance(text, str) and _KEY.fullmatch(text) is not None
+
+
+def path_of(key: str) -> str:
+    """Return where the record of `key` is, relative to the store."""
+    if not is_key(key):
+        raise ValueError(f"not a key: {key!r}")
+    return f"{FOLDER}/{key[:2]}/{key}.json"
+
+
+def encode(record: StepRecord) -> bytes:
+    """Return the bytes of a record's file: its checksum, then the record, then the signature if it has one."""
+    document = record.to_dict()
+    envelope: dict[str, Any] = {"sha256": checksum_of(document), "record": document}
+    if record.signature is not None:
+        envelope["signature"] = record.signature.to_dict()
+    return json.dumps(envelope, indent=1).encode()
+
+
+def decode(content: bytes, key: str) -> StepRecord:
+    """Return the record in `content`.
+
+    Raises
+    ------
+    ValueError
+        It is damaged, of another format, or the record of another key.
+    """
+    document = json.loads(content)
+    if not isinstance(document, dict) or not isinstance(document.get("record"), dict):
+        raise ValueError("it is not a record")
+    if document.get("sha256") != checksum_of(document["record"]):
+        raise ValueError("its checksum does not fit")
+    record = StepRecord.from_dict(document["record"])
+    if record.key != key:
+        raise ValueError("it is the record of another key")
+    signature = document.get("signature")
+    return record if signature is None else replace(record, signature=RecordSignature.from_dict(signature))
+
+
+def checksum_of(document: Mapping[str, Any]) -> str:
+    """Return what stands before a record in its file, so that damage is seen."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

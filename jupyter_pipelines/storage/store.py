@@ -1,0 +1,350 @@
+"""The store: a folder with blobs, records, runs, leases and an index, and the interfaces to them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from jupyter_pipelines.errors import Diagnostic, NotStorable, StoreError
+from jupyter_pipelines.pipeline.artifacts import Artifact
+from jupyter_pipelines.pipeline.foreach import FORMAT as GATHERED_FORMAT
+from jupyter_pipelines.storage.blobs.blobs import BlobStore, Condition
+from jupyter_pipelines.storage.blobs.blobs import path_of as blob_path
+from jupyter_pipelines.storage.blobs.digests import DeferredDigestCache, cached_digests
+from jupyter_pipelines.storage.blobs.manifests import digest_path
+from jupyter_pipelines.storage.files.local_folder import QUARANTINE, TEMPORARY, LocalFolder, create, make_folder
+from jupyter_pipelines.storage.files.os_errors import OTHER_STORE_HINT, unopenable_error, unwritable_error, writing
+from jupyter_pipelines.storage.locks.leases import KeyLeases
+from jupyter_pipelines.storage.records.index import INDEX_FILE as INDEX
+from jupyter_pipelines.storage.records.index import StoreIndex
+from jupyter_pipelines.storage.records.records import RecordStore
+from jupyter_pipelines.storage.records.runs import RunStore
+from jupyter_pipelines.storage.signing.signatures import check_usable
+from jupyter_pipelines.storage.step_record import StepRecord
+from jupyter_pipelines.storage.step_record import path_of as record_path
+
+SCHEMA = "jupyter-pipelines/store/"
+FORMAT = 2
+"""2: blobs may have BLAKE3 digests, and say so in their names. What 1 wrote is read as it is."""
+FORMAT_FILE = "format.json"
+FILE_FORMAT = "file"
+FOLDER_FORMAT = "folder"
+MANIFESTS = frozenset({FOLDER_FORMAT, GATHERED_FORMAT})
+"""Formats of artifacts that name other artifacts."""
+_OURS = frozenset({FORMAT_FILE, ".gitignore", "blobs", "records", "runs", "leases", "served", TEMPORARY, QUARANTINE})
+
+
+class Store:
+    """Where artifacts, step records and runs outlive the kernel.
+
+    Get it by :func:`~jupyter_pipelines.storage.opening.open_store`.
+
+    Parameters
+    ----------
+    root : Path
+        The folder it lives in.
+
+    Attributes
+    ----------
+    root : Path
+        The folder it lives in.
+    door : LocalFolder
+        File operations by relative paths.
+    blobs, records, runs, leases : Blobs, Records, Runs, KeyLeases
+        What is in it.
+    index : StoreIndex
+        Speeds things up; never needed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.door = LocalFolder(root)
+        self.index = StoreIndex(root)
+        self.blobs = BlobStore(self.door, self.index)
+        self.records = RecordStore(self.door, self.index)
+        self.runs = RunStore(self.door)
+        self.leases = KeyLeases(self.door)
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"
+
+    @classmethod
+    def open(cls, url: str | Path, *, create: bool = True) -> Store:
+        """Open the folder at `url` as a store, no matter which users can write to it.
+
+        :func:`jupyter_pipelines.storage.opening.open_store` opens stores of every kind, and checks whose they are.
+
+        Parameters
+        ----------
+        url : str or Path
+            A folder, or a ``file:`` URL.
+        create : bool
+            Make the folder when there is none; otherwise a missing folder is an empty store.
+
+        Raises
+        ------
+        StoreError
+            There can be no store (JP401), it cannot be written (JP402), is full (JP403) or was written by a newer
+            version (JP406).
+        """
+        store = cls(folder_of(url))
+        store.prepare(make=create)
+        return store
+
+    @property
+    def own(self) -> bool:
+        """Whether only the user can have written what is in it; otherwise signatures decide what is used."""
+        return True
+
+    @property
+    def url(self) -> str:
+        """What opens the same store again, in another process."""
+        return str(self.root)
+
+    def scratch(self, suffix: str = "") -> Path:
+        """Make a private folder on the store's disk; what is left of it is removed when its process is gone.
+
+        Raises
+        ------
+        StoreError
+            The store is full (JP403) or cannot be written (JP402).
+        """
+        path = self.door.temporary(suffix)
+        with writing(self.root, "a temporary folder"):
+            path.mkdir(mode=0o700)
+        return path
+
+    def settle(self, records: Iterable[StepRecord]) -> None:
+        """Wait until records that were put without waiting, and the blobs they name, outlast a power cut.
+
+        Raises
+        ------
+        StoreError
+            The disk refuses.
+        """
+        stored_records = list(records)
+        blobs = [blob_path(artifact.digest) for record in stored_records for artifact in record.outputs.values()]
+        self.door.sync_names([*blobs, *(record_path(record.key) for record in stored_records)])
+
+    def check_writable(self) -> None:
+        """Find out whether the store can be written, before anything is computed for it.
+
+        Raises
+        ------
+        StoreError
+            It is full (JP403) or cannot be written (JP402), or the user's key cannot be used (JP412).
+        """
+        check_usable()
+        path = self.door.temporary()
+        try:
+            with writing(self.root, "an output"), create(path) as file:
+                file.write(b"\0" * 4096)
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def digest(self, path: Path) -> str:
+        """Return the digest of the content of a file or folder of the user; unchanged files are not read twice.
+
+        Raises
+        ------
+        OSError
+            Something cannot be read.
+        NotStorable
+            A folder holds something that is neither file nor folder (JP205).
+        """
+        return digest_path(path, self.index)
+
+    def digest_many(self, paths: Iterable[Path]) -> dict[Path, str]:
+        """Return the digests of many files or folders of the user; those that cannot be read are left out."""
+        paths = list(paths)
+        digests, deferred = cached_digests(paths, self.index), DeferredDigestCache(self.index)
+        for path in paths:
+            if path not in digests:
+                with contextlib.suppress(OSError, NotStorable):
+                    digests[path] = digest_path(path, deferred)
+        deferred.finish()
+        return digests
+
+    def intact(self, artifact: Artifact) -> Condition:
+        """Tell whether the bytes of `artifact`, for a folder those of every file in it, are there and unharmed.
+
+        Where this environment lacks the algorithm of their digest they are ``unknown``, which is as good as missing.
+        """
+        if artifact.format in MANIFESTS:
+            return self.blobs.verify_folder(artifact.digest)
+        return self.blobs.verify(artifact.digest)
+
+    def intact_many(self, artifacts: Iterable[Artifact]) -> dict[Artifact, Condition]:
+        """Tell the same of many artifacts; for those checked before, only the status of their files is read."""
+        artifacts = list(artifacts)
+        conditions = self.blobs.verify_many(dict.fromkeys(artifact.digest for artifact in artifacts))
+        return {
+            artifact: self.blobs.verify_folder(artifact.digest)
+            if artifact.format in MANIFESTS
+            else conditions[artifact.digest]
+            for artifact in artifacts
+        }
+
+    def close(self) -> None:
+        """Let go of the index; everything else holds nothing."""
+        self.index.close()
+
+    def prepare(self, *, make: bool) -> None:
+        """Check that the folder is a store and remove what ended processes left, or make it a store.
+
+        Raises
+        ------
+        StoreError
+            See :meth:`open`.
+        """
+        if not self.exists():
+            if make:
+                self._make()
+            return
+        self._check_format(make)
+        self.door.sweep()
+
+    def exists(self) -> bool:
+        """Tell whether the folder is there.
+
+        Raises
+        ------
+        StoreError
+            It cannot be read, or is a file (JP401).
+        """
+        try:
+            # A single look, since another process may be making it right now.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                os.listdir(self.root)
+                return True
+            taken = self._is_in_the_way()
+        except OSError as error:
+            raise unopenable_error(
+                self.root, _os_reason(error), f"make the folder readable for you, {OTHER_STORE_HINT}"
+            ) from error
+        if taken:
+            raise unopenable_error(self.root, "there is a file of that name", f"move the file away, {OTHER_STORE_HINT}")
+        return False
+
+    def _is_in_the_way(self) -> bool:
+        """Tell whether there is something that is no folder: a file, or a link that leads nowhere."""
+        try:
+            return not stat.S_ISDIR(os.lstat(self.root).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def _make(self) -> None:
+        try:
+            make_folder(self.root)
+        except FileExistsError as error:
+            raise unopenable_error(
+                self.root, "there is a file of that name", f"move the file away, {OTHER_STORE_HINT}"
+            ) from error
+        except NotADirectoryError as error:
+            raise unopenable_error(
+                self.root, "a folder above it is a file", f"give another folder: {OTHER_STORE_HINT}"
+            ) from error
+        except OSError as error:
+            raise unwritable_error(error, self.root, "what a run makes") from error
+        self._write_mark()
+
+    def _check_format(self, make: bool) -> None:
+        try:
+            document = json.loads(self.door.read(FORMAT_FILE))
+            version = version_of(document["schema"])
+        except FileNotFoundError:
+            self._claim_folder(make)
+            return
+        except OSError as error:
+            raise unopenable_error(
+                self.root, _os_reason(error), f"make the folder readable for you, {OTHER_STORE_HINT}"
+            ) from error
+        except (ValueError, TypeError, KeyError, AttributeError):
+            self._claim_folder(make)
+            return
+        if version > FORMAT:
+            raise StoreError(_too_new(self.root, version, document))
+        if version < FORMAT and make:
+            # So that an older version of this package does not take for damaged what it has no word for.
+            with contextlib.suppress(StoreError):
+                self._write_mark()
+
+    def _claim_folder(self, make: bool) -> None:
+        """Make a folder without a mark a store, but only when no other files are in it."""
+        try:
+            foreign_names = [name for name in sorted(os.listdir(self.root)) if not _is_ours(name)]
+        except OSError as error:
+            raise unopenable_error(
+                self.root, _os_reason(error), f"make the folder readable for you, {OTHER_STORE_HINT}"
+            ) from error
+        if foreign_names:
+            raise unopenable_error(
+                self.root,
+                "the folder holds other files and is not a store",
+                f"give a folder that is empty or does not exist, for instance --store {self.root / '.pipelines'}",
+                (f"found there: {', '.join(foreign_names[:5])}{' …' if len(foreign_names) > 5 else ''}",),
+            )
+        if make:
+            with contextlib.suppress(OSError):
+                self.root.chmod(0o700)
+            self._write_mark()
+
+    def _write_mark(self) -> None:
+        self.door.write(".gitignore", b"*\n")
+        self.door.write(FORMAT_FILE, format_document())
+
+
+def format_document() -> bytes:
+    """Return what says that a folder is a store, and of which format."""
+    return json.dumps({"schema": f"{SCHEMA}{FORMAT}", "writer": _writer()}).encode()
+
+
+def folder_of(url: str | Path) -> Path:
+    """Return the folder that a path or a ``file:`` URL names."""
+    text = os.fspath(url)
+    if isinstance(url, str) and text.lower().startswith("file:"):
+        text = unquote(urlsplit(text).path)
+    return Path(os.path.abspath(os.path.expanduser(text)))
+
+
+def version_of(schema: str) -> int:
+    """Return the version of a format that :func:`format_document` has named; another text is a ValueError."""
+    prefix, _, number = schema.rpartition("/")
+    if f"{prefix}/" != SCHEMA:
+        raise ValueError(schema)
+    return int(number)
+
+
+def _is_ours(name: str) -> bool:
+    return name in _OURS or name.startswith(INDEX)
+
+
+def _writer() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("jupyter-pipelines")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _os_reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _too_new(root: Path, version: int, document: dict[str, Any]) -> Diagnostic:
+    return Diagnostic(
+        code="JP406",
+        message=f"the store `{root}` was written by a newer version of jupyter-pipelines",
+        suggestion=f"update: pip install -U jupyter-pipelines, {OTHER_STORE_HINT}",
+        notes=(f"its format is {version}, this version reads up to {FORMAT}", f"written by {document.get('writer')}"),
+    )

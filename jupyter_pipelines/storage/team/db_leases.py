@@ -1,0 +1,105 @@
+"""Leases of a team: rows of a table, each of which only one process can take.
+
+The clock is the database's: no process loses a claim because a machine's clock is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from jupyter_pipelines.storage.files.process_identity import ProcessIdentity
+from jupyter_pipelines.storage.locks.object_leases import CLAIM_SECONDS, ObjectLeaseBackend, ObjectLeases
+from jupyter_pipelines.storage.team.database import TeamDatabase
+from jupyter_pipelines.storage.team.db_records import TeamRecordListing
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storage.store import Store
+
+logger = logging.getLogger(__name__)
+_UNTIL = "clock_timestamp() + make_interval(secs => :counts)"
+# A number is drawn while the row is held: no later grant of a key has a smaller number, even after rows were removed.
+_CLAIM = f"""
+INSERT INTO jupyter_pipelines_claims AS c VALUES
+    (:store, :key, nextval('jupyter_pipelines_grants'), :owner, {_UNTIL})
+ON CONFLICT (store, key) DO UPDATE SET
+    number = nextval('jupyter_pipelines_grants'), owner = excluded.owner, until = {_UNTIL}
+WHERE c.until <= clock_timestamp() RETURNING number
+"""  # noqa: S608
+_OWN = "WHERE store = :store AND key = :key AND number = :number"
+_RENEW = f"UPDATE jupyter_pipelines_claims SET until = {_UNTIL} {_OWN}"  # noqa: S608
+_LEAVE = f"UPDATE jupyter_pipelines_claims SET until = '-infinity' {_OWN}"  # noqa: S608
+_LAST = "SELECT number FROM jupyter_pipelines_claims WHERE store = :store AND key = :key"
+
+
+class DatabaseLeaseBackend(ObjectLeaseBackend):
+    """The claims of a store, in a database.
+
+    Parameters
+    ----------
+    database : TeamDatabase
+        Where they are.
+    store : str
+        What the database calls the store.
+    """
+
+    def __init__(self, database: TeamDatabase, store: str) -> None:
+        self._database = database
+        self._store = store
+
+    def claim(self, key: str) -> int | None:
+        """Return the number of a claim of `key`; None if another process has it, 0 where claims are impossible."""
+        rows = self._ask(_CLAIM, key, owner=json.dumps(ProcessIdentity.current().to_dict()), counts=CLAIM_SECONDS)
+        if rows is None:
+            return 0
+        return int(rows[0][0]) if rows else None
+
+    def renew(self, key: str, number: int) -> None:
+        """Renew a claim; a claim that another process has taken since stays as it is."""
+        self._ask(_RENEW, key, number=number, counts=CLAIM_SECONDS)
+
+    def leave(self, key: str, number: int) -> None:
+        """Give up a claim."""
+        self._ask(_LEAVE, key, number=number)
+
+    def last(self, key: str) -> int:
+        """Return the number of the last claim of `key`; 0 if there is none, or it cannot be known."""
+        rows = self._ask(_LAST, key)
+        return int(rows[0][0]) if rows else 0
+
+    def _ask(self, query: str, key: str, **values: Any) -> list[Any] | None:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            return self._database.ask(query, {"store": self._store, "key": key, **values})
+        except SQLAlchemyError as error:
+            logger.info("no claim of %s: %s", key, error)
+            return None
+
+
+def attach(store: Store, url: str) -> None:
+    """Let `store` take its leases and its list of records from the database at `url`.
+
+    Raises
+    ------
+    StoreError
+        The database cannot be used (JP415), or a newer version has changed its tables (JP406).
+    """
+    database = TeamDatabase.open(url)
+    name = store_name(store.url)
+    store.index.listing = TeamRecordListing(database, name, forgets=store.own)
+    store.leases = ObjectLeases(store.door, DatabaseLeaseBackend(database, name))
+
+
+def store_name(url: str) -> str:
+    """Return what the database calls the store at `url`: the same on every machine that uses the same URL."""
+    parts = urlsplit(url)
+    if parts.scheme in ("", "shared", "file"):
+        return os.path.realpath(unquote(parts.path) if parts.scheme else url)
+    # What stands before an @ may be a container of Azure; what follows a colon there is a password.
+    place = re.sub(r":[^@]*@", "@", parts.netloc)
+    return f"{parts.scheme}://{place}{parts.path.rstrip('/')}"

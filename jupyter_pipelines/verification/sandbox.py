@@ -1,0 +1,71 @@
+"""Sandbox copies of a notebook's folder: a run writes to a copy, and the next run starts afresh."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LARGE = 50_000_000
+"""Bytes from which on a file is linked, not copied."""
+
+MOST_FILES = 3_000
+_FARTHEST = 2
+_LEFT_OUT = frozenset(
+    {".git", ".pipelines", ".ipynb_checkpoints", "__pycache__", ".venv", "venv", "node_modules", ".tox", ".mypy_cache"}
+)
+
+
+@contextmanager
+def sandbox(folder: Path) -> Iterator[Path]:
+    """Give a copy of `folder`, beside it, so that paths that lead out of it still lead to the same place.
+
+    Where no copy can be made, the folder itself is given.
+    """
+    try:
+        copy = Path(tempfile.mkdtemp(prefix=f".{folder.name}.convert-", dir=folder.parent))
+    except OSError:
+        yield folder
+        return
+    try:
+        _copy(folder, copy)
+        yield copy
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def _copy(folder: Path, copy: Path) -> None:
+    files_left = MOST_FILES
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name not in _LEFT_OUT]
+        target = copy / Path(root).relative_to(folder)
+        files_left -= len(files) + len(folders)
+        if files_left < 0 and target != copy:
+            target.rmdir()
+            target.symlink_to(root, target_is_directory=True)
+            folders.clear()
+            continue
+        for name in folders:
+            (target / name).mkdir()
+        for name in files:
+            _copy_file(Path(root, name), target / name)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    if source.is_symlink() or not source.is_file() or source.stat().st_size > LARGE:
+        target.symlink_to(source.resolve())
+    else:
+        shutil.copy2(source, target)
+
+
+def nearby_files(paths: Iterable[str], folder: Path) -> frozenset[str]:
+    """Return those of absolute paths that are files around a folder, as seen from it; modules apart, which are code.
+
+    What lies farther away belongs to the machine, and may lie elsewhere on another machine.
+    """
+    there = (path for path in paths if not path.endswith(".py") and Path(path).is_file())
+    seen = (Path(os.path.relpath(path, folder)) for path in there)
+    return frozenset(path.as_posix() for path in seen if path.parts.count("..") <= _FARTHEST)

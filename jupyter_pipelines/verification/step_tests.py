@@ -1,0 +1,298 @@
+"""Unit tests of steps: recorded inputs and outputs of a step, compared with what it makes now.
+
+A test needs no other step and no store: its inputs lie in a folder of their own, small enough to be kept with the code.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Diagnostic, PlanError
+from jupyter_pipelines.execution.runs.result import Run
+from jupyter_pipelines.execution.scheduler.tickets import secrets_of
+from jupyter_pipelines.execution.ticket import InputSpec, OutputSpec, PublishPaths, StepOutcome, StepTicket
+from jupyter_pipelines.execution.worker import worker
+from jupyter_pipelines.notebook.reader import read
+from jupyter_pipelines.notebook.render import render
+from jupyter_pipelines.pipeline.artifacts import Artifact, FileSource, StepOutputRef
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.storage.loading import load_value
+from jupyter_pipelines.storage.opening import open_store
+from jupyter_pipelines.storage.store import Store
+
+MOST_BYTES = 2_000_000
+"""Size of an input or output up to which it is recorded."""
+
+CASE = "case.json"
+_ID = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedCases:
+    """What was recorded, and what could not be.
+
+    Parameters
+    ----------
+    steps : tuple of str
+        Steps with a case.
+    left_out : Mapping of str to str
+        Steps without one, with the reason.
+    path : Path
+        The file of tests.
+    """
+
+    steps: tuple[str, ...]
+    left_out: Mapping[str, str]
+    path: Path
+
+
+def file_of(notebook: Path) -> Path:
+    """Return the file of tests that belongs to a notebook."""
+    name = "".join(letter if letter.isalnum() else "_" for letter in notebook.stem)
+    return notebook.with_name(f"test_{name}.py")
+
+
+def folder_of(notebook: Path) -> Path:
+    """Return the folder of the cases that belong to a notebook."""
+    return file_of(notebook).with_suffix(".cases")
+
+
+def steps_without_test(pipeline: Pipeline, notebook: Path) -> list[str]:
+    """Return the steps that a file of tests does not speak of."""
+    text = file_of(notebook).read_text("utf-8")
+    return [step.name for step in pipeline if f"{step.name!r})" not in text and f" step {step.name}: " not in text]
+
+
+def record(pipeline: Pipeline, run: Run, store: Store, notebook: Path) -> RecordedCases:
+    """Record what every step was given and made in a run, and write the tests.
+
+    Raises
+    ------
+    PlanError
+        The files cannot be written (JP604).
+    """
+    folder = folder_of(notebook)
+    left_out: dict[str, str] = {}
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        for step in pipeline:
+            reason = _why_no_case(step, run)
+            if reason:
+                left_out[step.name] = reason
+            else:
+                _record(step, run, store, folder / step.name)
+        steps = tuple(step.name for step in pipeline if step.name not in left_out)
+        file_of(notebook).write_text(_text(notebook, steps, left_out), "utf-8")
+    except OSError as error:
+        raise PlanError(_unwritable(notebook, error)) from error
+    return RecordedCases(steps=steps, left_out=left_out, path=file_of(notebook))
+
+
+def _artifacts(step: Step, run: Run) -> Iterator[tuple[str, str, Artifact]]:
+    """Yield the inputs and outputs of a step: ``inputs`` or ``outputs``, the name, and the artifact."""
+    for step_input in step.inputs:
+        if (
+            isinstance(step_input.source, StepOutputRef)
+            and step_input.source.output in run.steps[step_input.source.step].artifacts
+        ):
+            yield "inputs", step_input.name, run.steps[step_input.source.step].artifacts[step_input.source.output]
+    for name, artifact in run.steps[step.name].artifacts.items():
+        yield "outputs", name, artifact
+
+
+def _why_no_case(step: Step, run: Run) -> str:
+    """Return why a step has no case; empty when it can have one."""
+    if run.steps[step.name].state not in ("succeeded", "reused"):
+        return f"it has not succeeded, but {run.steps[step.name].state}"
+    for _, name, artifact in _artifacts(step, run):
+        if artifact.format in ("file", "folder"):
+            return f"`{name}` is a {artifact.format}"
+        if artifact.bytes > MOST_BYTES:
+            return f"`{name}` has {artifact.bytes / 1e6:.1f} MB, and {MOST_BYTES / 1e6:.0f} MB are kept at most"
+    return ""
+
+
+def _record(step: Step, run: Run, store: Store, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    values = {name: run.parameters[name] for name in step.parameters if name in run.parameters}
+    case: dict[str, Any] = {"parameters": values, "inputs": {}, "outputs": {}}
+    for kind, name, artifact in _artifacts(step, run):
+        store.blobs.copy(artifact.digest, folder / f"{kind}.{name}")
+        case[kind][name] = artifact.to_dict()
+    (folder / CASE).write_text(json.dumps(case, indent=1) + "\n", "utf-8")
+
+
+def _text(notebook: Path, steps: Sequence[str], left_out: Mapping[str, str]) -> str:
+    lines = [
+        f'"""Tests of the steps of {notebook.name}: `jupyter pipelines test {notebook.name} --update` renews them."""',
+        "",
+        "from pathlib import Path",
+        "",
+        "from jupyter_pipelines.verification.step_tests import check_step",
+        "",
+        f"NOTEBOOK = Path(__file__).with_name({notebook.name!r})",
+        *(f"# no test of the step {name}: {reason}" for name, reason in left_out.items()),
+    ]
+    for name in steps:
+        function = "".join(letter if letter.isalnum() else "_" for letter in name)
+        lines += ["", "", f"def test_{function}() -> None:", f"    check_step(NOTEBOOK, {name!r})"]
+    return "\n".join(lines) + "\n"
+
+
+# Checking
+
+
+def check_step(notebook: str | Path, step: str) -> None:
+    """Run one step with its recorded inputs, and compare what it makes with what is recorded.
+
+    Parameters
+    ----------
+    notebook : str or Path
+        The notebook.
+    step : str
+        The step.
+
+    Raises
+    ------
+    AssertionError
+        The step fails, is gone, or makes something else.
+    """
+    notebook = Path(notebook)
+    pipeline = read(notebook).pipeline
+    if pipeline is None:
+        raise AssertionError(f"{notebook.name} cannot be read: jupyter pipelines check {notebook.name}")
+    _require(step in {known_step.name for known_step in pipeline}, f"there is no step `{step}` any more")
+    folder = folder_of(notebook) / step
+    case = json.loads((folder / CASE).read_text("utf-8"))
+    with tempfile.TemporaryDirectory(prefix="jp-case-") as folder_name:
+        store = open_store(Path(folder_name, "store"))
+        outcome = worker.execute(_ticket(pipeline, step, case, folder, store, Path(folder_name)))
+        _require(outcome.fault is None, str(outcome.fault))
+        _compare(outcome, case, folder, store)
+        store.close()
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise AssertionError(message)
+
+
+def _ticket(
+    pipeline: Pipeline, name: str, case: Mapping[str, Any], folder: Path, store: Store, place: Path
+) -> StepTicket:
+    step = pipeline[name]
+    defaults = {parameter.name: parameter.default for parameter in pipeline.parameters if not parameter.required}
+    values = {parameter: case["parameters"].get(parameter, defaults.get(parameter)) for parameter in step.parameters}
+    path = str(place / "ticket.json")
+    return StepTicket(
+        id=f"{_ID}.{name}.1",
+        run=_ID,
+        step=name,
+        notebook=render(pipeline, step, values=values, ticket=path),
+        path=path,
+        cwd=str(pipeline.folder),
+        store=store.url,
+        parameters=values,
+        secrets=secrets_of(pipeline, step, values),
+        inputs=dict(_inputs(step, case, folder, store)),
+        outputs={output.name: OutputSpec(kind=output.kind, format=output.format) for output in step.outputs},
+        timeout=step.timeout,
+        kernel=step.kernel,
+        publish=PublishPaths(notebook=str(place / "step.ipynb"), log=str(place / "step.log")),
+    )
+
+
+def _inputs(step: Step, case: Mapping[str, Any], folder: Path, store: Store) -> Iterator[tuple[str, InputSpec]]:
+    for step_input in step.inputs:
+        if isinstance(step_input.source, FileSource):
+            yield step_input.name, InputSpec(kind="file", path=step_input.source.path, digest="")
+        elif step_input.name in case["inputs"]:
+            recorded = case["inputs"][step_input.name]
+            store.blobs.put_file(folder / f"inputs.{step_input.name}", move=False)
+            yield step_input.name, InputSpec(kind="artifact", digest=recorded["digest"], format=recorded["format"])
+        else:
+            yield step_input.name, InputSpec(kind="missing")
+
+
+def _compare(outcome: StepOutcome, case: Mapping[str, Any], folder: Path, store: Store) -> None:
+    made, expected = set(outcome.outputs), set(case["outputs"])
+    _require(made == expected, f"the step makes {sorted(made)}, and recorded is {sorted(expected)}")
+    for name, document in case["outputs"].items():
+        recorded = Artifact.from_dict(document)
+        if outcome.outputs[name].digest != recorded.digest:
+            store.blobs.put_file(folder / f"outputs.{name}", move=False)
+            before, now = load_value(store, recorded), load_value(store, outcome.outputs[name])
+            _require(same(before, now), f"`{name}` is another value than recorded:\n{now!r}\nrecorded:\n{before!r}")
+
+
+def same(first: Any, second: Any) -> bool:
+    """Return whether two values are the same, numbers to about nine digits."""
+    if type(first) is not type(second):
+        return False
+    for compare in (_as_frames, _as_arrays, _as_containers):
+        verdict = compare(first, second)
+        if verdict is not None:
+            return verdict
+    try:
+        if bool(first == second):
+            return True
+    except (TypeError, ValueError):
+        pass
+    return pickle.dumps(first) == pickle.dumps(second)
+
+
+def _as_frames(first: Any, second: Any) -> bool | None:
+    if type(first).__module__.partition(".")[0] != "pandas" or not hasattr(first, "equals"):
+        return None
+    import pandas as pd
+
+    compare: Any = {"DataFrame": pd.testing.assert_frame_equal, "Series": pd.testing.assert_series_equal}
+    if type(first).__name__ not in compare:
+        return bool(first.equals(second))
+    try:
+        compare[type(first).__name__](first, second, rtol=1e-9)
+    except AssertionError:
+        return False
+    return True
+
+
+def _as_arrays(first: Any, second: Any) -> bool | None:
+    if isinstance(first, float):
+        return math.isclose(first, second, rel_tol=1e-9) or (math.isnan(first) and math.isnan(second))
+    if type(first).__module__ != "numpy" or not hasattr(first, "dtype"):
+        return None
+    import numpy as np
+
+    if first.shape != second.shape or first.dtype.kind not in "fc":
+        return bool(np.array_equal(first, second))
+    return bool(np.allclose(first, second, rtol=1e-9, atol=0, equal_nan=True))
+
+
+def _as_containers(first: Any, second: Any) -> bool | None:
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(value, second[key]) for key, value in first.items())
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(same(left, right) for left, right in zip(first, second, strict=True))
+    return None
+
+
+def _unwritable(notebook: Path, error: OSError) -> Diagnostic:
+    return Diagnostic(
+        code="JP604",
+        message=f"the tests of `{notebook.name}` cannot be written: {error.strerror or error}",
+        suggestion="make its folder writable",
+    )
+
+
+def as_document(recorded: RecordedCases) -> dict[str, Any]:
+    """Return what was recorded as JSON holds it."""
+    return asdict(recorded) | {"path": str(recorded.path), "left_out": dict(recorded.left_out)}

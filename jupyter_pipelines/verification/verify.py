@@ -1,0 +1,406 @@
+"""The verification loop: original and pipeline run in fresh kernels; steps are joined until they agree."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.errors import Diagnostic
+from jupyter_pipelines.execution.runs.result import Run
+from jupyter_pipelines.execution.worker.rehearsal import NotebookRehearsal, rehearse, run_concurrently
+from jupyter_pipelines.notebook.converting.conversion import ConvertedNotebook, ConvertOptions, RepairHints, located
+from jupyter_pipelines.notebook.converting.convert import convert
+from jupyter_pipelines.notebook.converting.observation import CellTrace
+from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument
+from jupyter_pipelines.verification.normalize_outputs import Shown, is_cut, shown
+from jupyter_pipelines.verification.repair import (
+    learn_from_difference,
+    learn_from_failure,
+    learn_from_fault,
+    learn_from_warnings,
+)
+from jupyter_pipelines.verification.results import CellResult, VerificationResult
+from jupyter_pipelines.verification.sandbox import nearby_files, sandbox
+from jupyter_pipelines.verification.stability import MOST_ORIGINALS, MOST_TRIALS, Doubt, depends, judge
+
+MOST_ROUNDS = 10
+Outputs = Mapping[int, Sequence[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRun:
+    """The outcome of running a pipeline.
+
+    Parameters
+    ----------
+    faults : tuple of Diagnostic
+        Why it could not be run at all.
+    run : Run or None
+        The run.
+    """
+
+    faults: tuple[Diagnostic, ...] = ()
+    run: Run | None = None
+
+
+Runner = Callable[[Path, Path], TrialRun]
+"""Runs the pipeline notebook at a path with the store at another."""
+
+
+def verify(
+    document: NotebookDocument,
+    *,
+    folder: Path,
+    run: Runner,
+    raises: frozenset[int] = frozenset(),
+    kernel: str | None = None,
+    wishes: ConvertOptions | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> VerificationResult:
+    """Convert a notebook and prove that the pipeline shows the same.
+
+    Parameters
+    ----------
+    document : NotebookDocument
+        The notebook.
+    folder : Path
+        Its folder.
+    run : callable
+        Runs a pipeline.
+    raises : frozenset of int
+        Cells that may end with an exception.
+    kernel : str or None
+        The kernel in which the original runs.
+    wishes : ConvertOptions
+        What the user wants.
+    tell : callable
+        Called with a line for each stage of the work.
+    """
+    proof = _VerificationLoop(document, folder, run, raises, kernel, wishes or ConvertOptions(), tell)
+    with ExitStack() as stack:
+        return proof.prove(stack)
+
+
+@dataclass(slots=True)
+class _VerificationLoop:
+    document: NotebookDocument
+    folder: Path
+    run: Runner
+    raises: frozenset[int]
+    kernel: str | None
+    wishes: ConvertOptions
+    tell: Callable[[str], None]
+    folders: dict[str, str] = field(default_factory=dict)
+    plain: list[NotebookRehearsal] = field(default_factory=list)
+    seen: dict[int, CellTrace] = field(default_factory=dict)
+    kept: dict[str, dict[int, list[Any]]] = field(default_factory=dict)
+    looks: list[Sequence[Mapping[str, Any]]] = field(default_factory=list)
+    restless: bool = False
+    told: list[int] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)
+    rounds: int = 0
+    started: float = field(default_factory=time.monotonic)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def prove(self, stack: ExitStack) -> VerificationResult:
+        self.tell("running the original, plain and observed")
+        plain, observed = run_concurrently([partial(self._rehearse, observe=observe) for observe in (False, True)])
+        self.plain.append(plain)
+        for rehearsal in (plain, observed):
+            if rehearsal.stopped is not None:
+                return self._refused(*rehearsal.stopped)
+        self.raises = frozenset(plain.errors)
+        self.looks.append(observed.seen)
+        self.restless = self._differ(plain, observed)
+        self.seen = {trace["cell"]: self._observed(trace, plain, observed) for trace in observed.seen}
+        store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jp-proof-")))
+        return self._settle(store)
+
+    def _observed(self, document: Mapping[str, Any], *runs: NotebookRehearsal) -> CellTrace:
+        shows = any(rehearsal.outputs.get(document["cell"]) for rehearsal in runs)
+        return CellTrace.from_dict(document, shows=shows, given=nearby_files(document["read"], self.folder))
+
+    def _rehearse(self, *, observe: bool) -> NotebookRehearsal:
+        cells = [(cell.number, cell.source) for cell in self._code()]
+        started = time.monotonic()
+        with sandbox(self.folder) as place:
+            self.folders[str(place)] = str(self.folder)
+            done = rehearse(cells, folder=place, kernel=self.kernel, observe=observe, errors_expected=self.raises)
+        self.seconds["observed" if observe else "original"] = time.monotonic() - started
+        return replace(done, seen=tuple(_renamed(trace, str(place), str(self.folder)) for trace in done.seen))
+
+    # Trying
+
+    def _settle(self, store: Path) -> VerificationResult:
+        lessons = RepairHints()
+        best: VerificationResult | None = None
+        while True:
+            made = convert(self.document, seen=self.seen, raises=self.raises, wishes=self.wishes, lessons=lessons)
+            result, learnt = self._try(made, store, lessons)
+            best = result if best is None or _rank(result) <= _rank(best) else best
+            if learnt is None or self.rounds >= MOST_ROUNDS:
+                faults = (*best.faults, *self._not_compared())
+                joined, seconds = tuple(self.joined), self._seconds()
+                return replace(best, joined=joined, faults=faults, rounds=self.rounds, seconds=seconds)
+            lessons, why = learnt
+            self.joined.append(why)
+            self.tell(why)
+
+    def _try(
+        self, made: ConvertedNotebook, store: Path, lessons: RepairHints
+    ) -> tuple[VerificationResult, tuple[RepairHints, str] | None]:
+        self.rounds += 1
+        self.tell(f"running the pipeline of {len(made.steps)} steps")
+        tried = self._run_with_original(made, store)
+        if tried.run is None:
+            return self._unreadable(made, tried.faults), learn_from_fault(made, tried.faults, lessons)
+        outputs = _outputs(made, tried, self.kept)
+        failed = next((step for step in tried.run.steps.values() if step.state == "failed"), None)
+        if failed is not None:
+            cells = tuple(
+                self._result(cell.number, self._judge(made, cell.number, [outputs]), outputs) for cell in self._code()
+            )
+            result = VerificationResult(state="differs", conversion=made, cells=cells, faults=_faults(failed))
+            return result, learn_from_failure(made, failed, lessons)
+        cells = self._compare(made, outputs)
+        result = VerificationResult(state="identical", conversion=made, cells=cells)
+        differing = [cell for cell in cells if cell.state == "differs"]
+        if not differing:
+            return result, learn_from_warnings(frozenset(self.told) - lessons.spoken, lessons)
+        return replace(result, state="differs"), learn_from_difference(made, differing[0].cell, lessons)
+
+    def _run_with_original(self, made: ConvertedNotebook, store: Path) -> TrialRun:
+        """Run a pipeline, and beside it the original once more when it is known to differ by itself."""
+        tried: list[TrialRun] = []
+        actions: list[Callable[[], None]] = [lambda: tried.append(self._run(made, store))]
+        if self.restless and len(self.plain) == 1:
+            actions.append(self._rerun_original)
+        run_concurrently(actions) if len(actions) > 1 else actions[0]()
+        return tried[0]
+
+    def _run(self, made: ConvertedNotebook, store: Path) -> TrialRun:
+        """Run a pipeline in a copy of the folder; its notebook lies elsewhere, since code may list the folder."""
+        with sandbox(self.folder) as place, tempfile.TemporaryDirectory(prefix="jp-proof-") as private:
+            self.folders[str(place)] = str(self.folder)
+            path = Path(private, "pipeline-on-trial.ipynb")
+            path.write_text(json.dumps(located(made.notebook, place)), "utf-8")
+            return self.run(path, store)
+
+    def _run_afresh(self, made: ConvertedNotebook) -> Outputs:
+        """Run a pipeline with nothing to reuse, and return what its cells show."""
+        with tempfile.TemporaryDirectory(prefix="jp-proof-") as store:
+            return _outputs(made, self._run(made, Path(store)), {})
+
+    # Comparing
+
+    def _compare(self, made: ConvertedNotebook, outputs: Outputs) -> tuple[CellResult, ...]:
+        """Compare all cells; run both once more as long as that may change the result."""
+        trials = [outputs]
+        while True:
+            self.told = []
+            judged = {cell.number: self._judge(made, cell.number, trials) for cell in self._code()}
+            actions = self._to_do(made, set(judged.values()), trials)
+            if not actions:
+                return tuple(self._result(number, state, outputs) for number, state in judged.items())
+            self.tell("running once more: which cells differ by themselves")
+            run_concurrently(actions)
+
+    def _code(self) -> list[NotebookCell]:
+        return [cell for cell in self.document.cells if cell.kind == "code"]
+
+    def _to_do(self, made: ConvertedNotebook, states: set[str], trials: list[Outputs]) -> list[Callable[[], None]]:
+        """Return the runs that are still needed for a judgement."""
+        originals_needed = MOST_ORIGINALS if "doubtful" in states else 2 if "differs" in states else 1
+        actions: list[Callable[[], None]] = []
+        if len(self.plain) < originals_needed:
+            actions.append(self._rerun_original)
+        if "doubtful" in states and len(trials) < MOST_TRIALS:
+            actions.append(lambda: trials.append(self._run_afresh(made)))
+        return actions
+
+    def _rerun_original(self) -> None:
+        """Run the original once more; after two plain runs, what its names hold is of interest, too."""
+        observe = len(self.plain) > 1
+        done = self._rehearse(observe=observe)
+        self.plain.append(done)
+        self.looks += [done.seen] if observe else []
+
+    def _judge(self, made: ConvertedNotebook, number: int, trials: Sequence[Outputs]) -> str:
+        if number in made.dropped:
+            return "left-out"
+        originals = [rehearsal.outputs.get(number, []) for rehearsal in self.plain]
+        judgement = judge(
+            originals, [trial.get(number, []) for trial in trials], self.folders, doubt=self._doubt(number)
+        )
+        after = trials[0]
+        if judgement == "differs" and self._is_shown_elsewhere(
+            originals, after.get(number, []), after.get(-number, [])
+        ):
+            self.told.append(number)
+            return "identical"
+        return judgement
+
+    def _doubt(self, number: int) -> Doubt:
+        if not self._is_nondeterministic():
+            return "none"
+        source = next(cell.source for cell in self._code() if cell.number == number)
+        return "depends" if depends(source, number, self.looks) else "chance"
+
+    def _is_nondeterministic(self) -> bool:
+        """Return whether any cell differs by itself."""
+        first, *others = self.plain
+        return any(self._differ(first, rehearsal) for rehearsal in others)
+
+    def _differ(self, first: NotebookRehearsal, other: NotebookRehearsal) -> bool:
+        return any(
+            self._shown(first.outputs.get(number, [])) != self._shown(shown) for number, shown in other.outputs.items()
+        )
+
+    def _result(self, number: int, state: Any, outputs: Outputs) -> CellResult:
+        if state not in ("differs", "doubtful"):
+            cut = state == "identical" and is_cut(self.plain[0].outputs.get(number, []))
+            return CellResult(cell=number, state="cut" if cut else state)
+        before, after = self._shown(self.plain[0].outputs.get(number, [])), self._shown(outputs.get(number, []))
+        return CellResult(cell=number, state="differs", before=_displayed_text(before), after=_displayed_text(after))
+
+    def _is_shown_elsewhere(self, originals: Sequence[Any], outputs: Sequence[Any], shared: Sequence[Any]) -> bool:
+        """Return whether only warnings of imports are missing, which are shown where the shared code runs."""
+        before, after = self._shown(originals[0]), self._shown(outputs)
+        shared_lines = {line for kind, text in self._shown(shared) if kind == "stderr" for line in text.split("\n")}
+        differing = set(before) ^ set(after)
+        missing = {line for kind, text in before for line in text.split("\n") if (kind, text) in differing}
+        return (
+            bool(shared_lines)
+            and {kind for kind, _ in differing} == {"stderr"}
+            and missing <= shared_lines | _lines_of(after)
+        )
+
+    def _shown(self, outputs: Sequence[Mapping[str, Any]]) -> Shown:
+        return shown(outputs, folders=self.folders)
+
+    # Ends
+
+    def _not_compared(self) -> tuple[Diagnostic, ...]:
+        """Return what was not compared where it stands, as warnings."""
+        long = [number for number, outputs in sorted(self.plain[0].outputs.items()) if is_cut(outputs)]
+        return tuple(say(cells) for say, cells in ((too_long, long), (shown_elsewhere, self.told)) if cells)
+
+    def _refused(self, cell: int, why: str) -> VerificationResult:
+        fault = refusal(cell, why)
+        return VerificationResult(state="refused", faults=(fault,), seconds=self._seconds())
+
+    def _unreadable(self, made: ConvertedNotebook, faults: tuple[Diagnostic, ...]) -> VerificationResult:
+        reason = "the pipeline cannot be read"
+        left = tuple(CellResult(cell=cell.number, state="differs", after=reason) for cell in self._code())
+        return VerificationResult(state="differs", conversion=made, cells=left, faults=faults)
+
+    def _seconds(self) -> dict[str, float]:
+        return {**self.seconds, "total": time.monotonic() - self.started}
+
+
+def too_long(cells: Sequence[int]) -> Diagnostic:
+    """Return a warning that of what cells print, only the beginning and the end were compared."""
+    return Diagnostic(
+        code="JP703",
+        severity="warning",
+        message=f"only the beginning and the end of what is printed were compared in {_cell_list(cells)}",
+        suggestion="print less, or compare the logs of the steps with what the original prints",
+    )
+
+
+def shown_elsewhere(cells: Sequence[int]) -> Diagnostic:
+    """Return a warning that warnings of cells are shown where the shared code runs."""
+    return Diagnostic(
+        code="JP703",
+        severity="warning",
+        message=f"what imports warn of is shown where the shared code runs, and no longer in {_cell_list(cells)}",
+        suggestion="look at the notebook of a step, or silence the warning in the original",
+    )
+
+
+def _cell_list(cells: Sequence[int]) -> str:
+    return f"cell{'s' * (len(cells) != 1)} {', '.join(map(str, cells))}"
+
+
+def refusal(cell: int, why: str) -> Diagnostic:
+    """Return why a notebook that does not run cannot be converted."""
+    if "StdinNotImplementedError" in why:
+        message, help_text = f"cell {cell} asks for input", "give what it asks for a name: `answer = …`"
+    elif cell == 0:
+        message, help_text = why, "install the kernel, or choose another one for the notebook"
+    else:
+        message = f"cell {cell} of the original fails: {why}"
+        help_text = "make it run from top to bottom first, or tag a cell `raises-exception` if it is meant to fail"
+    return Diagnostic(code="JP701", message=message, suggestion=help_text)
+
+
+def _renamed(document: Mapping[str, Any], place: str, folder: str) -> dict[str, Any]:
+    """Return what was observed with paths as they are in the notebook's own folder."""
+    renamed: dict[str, Any] = json.loads(
+        json.dumps(document).replace(json.dumps(place)[1:-1], json.dumps(folder)[1:-1])
+    )
+    return renamed
+
+
+def _rank(result: VerificationResult) -> int:
+    return sum(cell.state == "differs" for cell in result.cells)
+
+
+def _faults(step: Any) -> tuple[Diagnostic, ...]:
+    return (step.fault,) if step.fault else ()
+
+
+def _outputs(made: ConvertedNotebook, tried: TrialRun, kept: dict[str, dict[int, list[Any]]]) -> Outputs:
+    """Return what the cells of the original show in the pipeline; of steps that are reused, what is kept."""
+    outputs_by_cell: dict[int, list[Any]] = {}
+    for step in tried.run.steps.values() if tried.run else ():
+        key = str(step.key)
+        if step.notebook and step.state != "reused":
+            kept[key] = _shown_by(made, Path(step.notebook))
+        for number, outputs in kept.get(key, {}).items():
+            outputs_by_cell.setdefault(number, []).extend(outputs)
+    return outputs_by_cell
+
+
+def _shown_by(made: ConvertedNotebook, path: Path) -> dict[int, list[Any]]:
+    """Return the outputs in the notebook of a step, by the number of the original cell."""
+    try:
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+    except (OSError, ValueError):
+        return {}
+    outputs_by_cell: dict[int, list[Any]] = {}
+    for cell in cells:
+        metadata = cell["metadata"].get("jupyter_pipelines", {})
+        for number in _origins(made, metadata):
+            outputs_by_cell.setdefault(number, []).extend(cell.get("outputs", []))
+    return outputs_by_cell
+
+
+def _origins(made: ConvertedNotebook, metadata: Mapping[str, Any]) -> list[int]:
+    """Return the original cells of a cell of a step's notebook: of shared code, the negative number of each."""
+    cells = made.notebook["cells"]
+    if metadata.get("role") == "step":
+        origin = cells[metadata["cell"] - 1]["metadata"]["jupyter_pipelines"]["origin"]
+        return [origin] if origin is not None else []
+    numbers = [
+        cells[origin["cell"] - 1]["metadata"]["jupyter_pipelines"]["origin"] for origin in metadata.get("origins", ())
+    ]
+    return [-number for number in dict.fromkeys(numbers) if number]
+
+
+def _lines_of(shown_pieces: Shown) -> set[str]:
+    return {line for kind, text in shown_pieces if kind == "stderr" for line in text.split("\n")}
+
+
+def _displayed_text(pieces: Shown) -> str:
+    return "\n".join(
+        text if kind in ("stdout", "stderr", "text/plain", "error") else f"[{kind} {text[:12]}]"
+        for kind, text in pieces
+    )

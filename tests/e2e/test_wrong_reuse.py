@@ -1,0 +1,172 @@
+"""Edits after which an earlier version served a stale result: now each comes to what a fresh store comes to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.notebook_project import NotebookProject
+
+pytestmark = pytest.mark.kernel
+
+
+def ran(book: NotebookProject, *options: str) -> dict[str, str]:
+    """Run, and return what became of each step."""
+    answer = book.run(*options)
+    assert answer.code == 0, answer.err
+    return answer.steps("state")
+
+
+def same_as_fresh(book: NotebookProject, folder: Path, *names: str) -> list[object]:
+    """Return the values of outputs, which have to be those of a fresh store."""
+    fresh = ("--store", str(folder))
+    ran(book, *fresh)
+    values = [book.value(name) for name in names]
+    assert values == [book.value(name, *fresh) for name in names]
+    return values
+
+
+def write_module(book: NotebookProject, name: str, text: str) -> None:
+    (book.folder / f"{name}.py").write_text(text)
+
+
+def move_cell(book: NotebookProject, old: int, new: int) -> None:
+    document = book.read()
+    document["cells"].insert(new, document["cells"].pop(old))
+    book.save(document)
+
+
+MODEL = "class M:\n    def __init__(self):\n        self.a = 2\n    def predict(self):\n        return self.a * {}\n"
+
+
+def test_what_a_class_of_the_project_does_is_part_of_its_objects(book: NotebookProject, tmp_path: Path) -> None:
+    write_module(book, "models", MODEL.format(10))
+    book.write(
+        "import models",
+        "%%step train -o obj\nobj = models.M()",
+        "%%step wrap -i obj -o box\nbox = [obj]",
+        "%%step evaluate -i obj -o score\nscore = obj.predict()",
+        "%%step far -i box -o mark\nmark = box[0].predict()",
+        "%%step after -i mark -o seen\nseen = mark + 1",
+        "%%step apart -o other\nother = 1",
+    )
+    ran(book)
+    assert set(ran(book).values()) == {"reused"}
+    write_module(book, "models", "# a comment\n" + MODEL.format(10))
+    assert set(ran(book).values()) == {"reused"}
+    write_module(book, "models", MODEL.format(100))
+    answer = book.run()
+    done = {name for name, state in answer.steps("state").items() if state == "succeeded"}
+    assert done == {"train", "wrap", "evaluate", "far", "after"}
+    assert same_as_fresh(book, tmp_path / "fresh", "evaluate.score", "far.mark") == [200, 200]
+    write_module(book, "models", MODEL.replace("self.a * {}", "200"))
+    assert ran(book)["after"] == "reused"  # early cut-off, behind plain data
+
+
+def test_what_a_function_of_the_project_does_is_part_of_it_as_an_output(book: NotebookProject, tmp_path: Path) -> None:
+    write_module(book, "tools", "def tool(x):\n    return x + 1\n")
+    book.write(
+        "from tools import tool",
+        "%%step make -o chosen\nchosen = tool",
+        "%%step use -i chosen -o y\ny = chosen(1)",
+    )
+    ran(book)
+    write_module(book, "tools", "def tool(x):\n    return x + 2\n")
+    assert ran(book)["use"] == "succeeded"
+    assert same_as_fresh(book, tmp_path / "fresh", "use.y") == [3]
+
+
+def test_the_order_of_shared_cells_counts_where_it_matters(book: NotebookProject, tmp_path: Path) -> None:
+    book.write(
+        "import math",
+        "lo, hi = 0, 10",
+        "hi, st = 20, 2",
+        "def f(x):\n    return math.floor(x)",
+        "%%step a -o y\ny = list(range(f(lo), hi, st))",
+    )
+    ran(book)
+    move_cell(book, 3, 0)
+    assert set(ran(book).values()) == {"reused"}
+    move_cell(book, 2, 3)
+    answer = book.plan()
+    assert answer.steps("decision") == {"a": "run"}
+    assert answer.reasons == {"a": "shared-code"}
+    ran(book)
+    assert same_as_fresh(book, tmp_path / "fresh", "a.y") == [[0, 2, 4, 6, 8]]
+
+
+def test_an_absent_default_is_not_a_default_of_nothing(book: NotebookProject) -> None:
+    book.write(
+        "b = {'x': 1}",
+        "%%step a -o y\ny = len({**b, 'z': 1, 'u': 2})",
+    )
+    ran(book)
+    book.edit("{**b, 'z'", "{None: b, 'z'")
+    book.edit("b = {'x': 1}", "b = {'x': 1, 'v': 2}")
+    book.run()
+    assert book.value("a.y") == 3
+    book.edit("{None: b, 'z'", "{**b, 'z'")
+    assert ran(book) == {"a": "succeeded"}
+    assert book.value("a.y") == 4
+
+
+def test_a_docstring_that_is_read_counts(book: NotebookProject, tmp_path: Path) -> None:
+    book.write('def f():\n    """One."""\n    return 1', "%%step a -o y\ny = f.__doc__", "%%step b -o z\nz = f()")
+    ran(book)
+    book.edit("One.", "Two.")
+    assert ran(book) == {"a": "succeeded", "b": "reused"}
+    assert same_as_fresh(book, tmp_path / "fresh", "a.y") == ["Two."]
+
+
+def test_magics_that_only_measure_do_not_count(book: NotebookProject) -> None:
+    book.write("%%step a -o y\ny = 1", "%%step b -i y -o z\nz = y + 1")
+    before = book.plan().steps("key")["a"]
+    book.edit("%%step a -o y\n", "%%step a -o y\n%%time\n")
+    assert book.plan().steps("key")["a"] == before
+    book.edit("%%time\ny = 1", "%time y = 1")
+    assert book.plan().steps("key")["a"] == before
+    ran(book)
+    assert book.value("b.z") == 2
+
+
+def test_a_part_that_is_empty_is_refused_and_a_part_that_is_old_says_so(book: NotebookProject) -> None:
+    book.write("%%step a -o x\nx = 1", "%%step b -i x -o y\ny = x + 1")
+    ran(book)
+    refused = book.call("plan", "--to", "a", "--from", "b")
+    assert refused.code != 0
+    assert "JP604" in refused.err
+    book.edit("x = 1", "x = 5")
+    words = "`a.x` is taken as it is stored, and may be out of date"
+    for answer in (book.plan("--only", "b"), book.plan("--from", "b"), book.run("--only", "b")):
+        assert any(words in detail for detail in answer.steps("reason")["b"]["details"])
+
+
+def test_edit_run_undo_run_is_the_same_as_a_fresh_store(book: NotebookProject, tmp_path: Path) -> None:
+    write_module(book, "models", MODEL.format(10))
+    book.write(
+        "import models",
+        "LIMIT = 3",
+        "def cut(x, most=LIMIT):\n    return min(x, most)",
+        "%%params\nfactor: int = 2",
+        "%%step train -o obj\nobj = models.M()",
+        "%%step score -i obj -o s -p factor\ns = obj.predict() * factor",
+        "%%step end -i s -o e\ne = cut(s) + s",
+    )
+    names = ("score.s", "end.e")
+    ran(book)
+    first = same_as_fresh(book, tmp_path / "fresh0", *names)
+    edits = (("LIMIT = 3", "LIMIT = 7"), ("factor: int = 2", "factor: int = 4"), ("cut(s) + s", "cut(s) - s"))
+    for number, (old, new) in enumerate(edits, start=1):
+        book.edit(old, new)
+        ran(book)
+        assert same_as_fresh(book, tmp_path / f"fresh{number}", *names) != first
+        book.edit(new, old)
+        assert set(ran(book).values()) == {"reused"}
+        assert [book.value(name) for name in names] == first
+    write_module(book, "models", MODEL.format(11))
+    ran(book)
+    assert same_as_fresh(book, tmp_path / "fresh9", *names) != first
+    write_module(book, "models", MODEL.format(10))
+    assert set(ran(book).values()) == {"reused"}
+    assert [book.value(name) for name in names] == first

@@ -1,0 +1,100 @@
+"""A Ray cluster as users start it: nodes are separate processes, and only clients with its token can reach it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.ports import free_port
+
+RAY = Path(sys.executable).with_name("ray")
+
+
+class RayCluster:
+    """A cluster that runs.
+
+    Parameters
+    ----------
+    folder : Path
+        For logs and the token.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        token = folder / "token"
+        token.touch(0o600)
+        token.write_text(secrets.token_hex(32))
+        self.environment = {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_raylet_start_wait_time_s": "120",  # a busy machine takes longer than its 30 s
+            "RAY_prestart_worker_first_driver": "0",  # a process for each core, whether needed or not
+            "RAY_enable_worker_prestart": "0",
+            "RAY_health_check_period_ms": "500",  # a node that is killed is missed sooner
+        }
+        self._port = free_port()
+        self.address = ""
+        self.nodes: list[subprocess.Popen[bytes]] = []
+
+    def add(self, options: str) -> subprocess.Popen[bytes]:
+        """Start another node, and wait until it is there."""
+        log = self._folder / f"node-{len(self.nodes)}.log"
+        first = ["--head", "--port", str(self._port), "--include-dashboard=false"]
+        how = ["--address", self.address] if self.nodes else first
+        with log.open("wb") as file:
+            node = subprocess.Popen(
+                [str(RAY), "start", "--block", "--disable-usage-stats", *how, *options.split()],
+                cwd=self._folder,
+                env={**os.environ, **self.environment},
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+        self.nodes.append(node)
+        end = time.monotonic() + 120
+        while "Ray runtime started" not in log.read_text() and node.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)  # a starting process offers nothing to wait for
+        output = log.read_text()
+        assert "Ray runtime started" in output, output
+        if not self.address:
+            host = next(line for line in output.splitlines() if "Local node IP" in line).rpartition(" ")[2]
+            self.address = f"{host}:{self._port}"
+        return node
+
+    def end(self) -> None:
+        """End all nodes."""
+        for node in reversed(self.nodes):
+            self.kill(node)
+
+    def kill(self, node: subprocess.Popen[bytes]) -> None:
+        """End a node at once, with everything that it has started."""
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(node.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(node.pid, signal.SIGKILL)
+        node.wait()
+
+
+@contextmanager
+def ray_cluster(folder: Path, *nodes: str) -> Iterator[RayCluster]:
+    """Start a node for each of `nodes`: the equivalent of ``ray start``."""
+    made = RayCluster(folder)
+    try:
+        for options in nodes:
+            made.add(options)
+        yield made
+    finally:
+        made.end()

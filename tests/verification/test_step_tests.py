@@ -1,0 +1,69 @@
+"""``jupyter pipelines test``: each step alone, with what it took once, compared with what it made once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jupyter_pipelines.verification.step_tests import same
+from tests.e2e.notebook_project import NotebookProject
+
+CELLS = (
+    "%%params\nfactor: int = 2",
+    "%%step load -o rows\nrows = [1, 2, 3]",
+    "%%step scale -i rows -o scaled\nscaled = [factor * row for row in rows]",
+    "%%step big -i rows -o many\nmany = bytes(3_000_000)",
+)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> NotebookProject:
+    (tmp_path / "pyproject.toml").write_text("")
+    return NotebookProject(tmp_path).write(*CELLS)
+
+
+@pytest.mark.kernel
+def test_it_records_compares_and_renews(book: NotebookProject) -> None:
+    first = book.call("test", "--json")
+    assert first.code == 0, first.err
+    assert set(first.document["recorded"]["steps"]) == {"load", "scale"}
+    assert "3.0 MB" in first.document["recorded"]["left_out"]["big"]
+    assert "def test_scale() -> None:" in (book.folder / "test_book.py").read_text()
+
+    book.edit("[1, 2, 3]", "[1, 2, 4]")  # what `load` makes has no effect on the test of `scale`
+    second = book.call("test", "--json")
+    assert (second.code, second.document["passed"]) == (1, False)
+    assert "`rows` is another value than recorded" in second.err
+    assert "1 failed, 1 passed" in second.err
+
+    assert book.call("test", "--update").code == 0
+    plain = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_book.py"]
+    done = subprocess.run(plain, cwd=book.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (1.0, 1.0 + 1e-12, True),
+        (1.0, 1.1, False),
+        (float("nan"), float("nan"), True),
+        (1, True, False),
+        ({"a": [1.0]}, {"a": [1.0 + 1e-12]}, True),
+        ({"a": 1}, {"b": 1}, False),
+        (np.array([1.0, np.nan]), np.array([1.0, np.nan]), True),
+        (np.array([1, 2]), np.array([1, 3]), False),
+        (np.zeros(2), np.zeros((2, 1)), False),
+        (pd.DataFrame({"a": [1.0]}), pd.DataFrame({"a": [1.0 + 1e-12]}), True),
+        (pd.Series([1]), pd.Series([2]), False),
+        (pd.Index([1]), pd.Index([1]), True),
+    ],
+)
+def test_values_are_the_same_or_not(first: Any, second: Any, expected: bool) -> None:
+    assert same(first, second) is expected
