@@ -11,10 +11,10 @@ The tree::
     │   ├── StepTimedOut     it took longer than ``--timeout``
     │   ├── KernelDied       its kernel was killed, crashed or never started
     │   ├── ExecutorLost     what was running it went away
-    │   └── Cancelled        the user stopped it
+    │   └── RunCancelled     the user stopped it
     ├── StoreError           the store cannot be read or written
     │   ├── NotStorable      a value has no serializer
-    │   └── Corrupt          stored bytes are not those that were stored
+    │   └── CorruptOutput    stored bytes are not those that were stored
     └── PluginError          an executor, serializer or store of a third party cannot be used
 
 A :class:`Diagnostic` is data: what, where, why and what to do next. The text is made from its fields, by one function,
@@ -128,7 +128,7 @@ CODES: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceLocation:
-    """Where in a notebook something stands.
+    """A location in a notebook: cell, line and columns.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ class Diagnostic:
             raise KeyError(self.code)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fault as the ``check`` document shows it."""
+        """Return the diagnostic as the ``check`` document shows it."""
         return {
             "code": self.code,
             "severity": self.severity,

@@ -302,7 +302,7 @@ class ExecutorContract(ABC):
     def executor(self, jobs: int) -> StepExecutor:
         """Return a new executor for `jobs` tickets at once."""
 
-    def ticket(self, folder: Path, code: str, *outputs: str, **more: Any) -> StepTicket:
+    def ticket(self, folder: Path, code: str, *outputs: str, **ticket_fields: Any) -> StepTicket:
         """Return a ticket for a step that runs `code` in `folder`."""
         from jupyter_pipelines.notebook.render import render
         from jupyter_pipelines.storage.opening import open_store
@@ -322,7 +322,7 @@ class ExecutorContract(ABC):
             store=open_store(folder / "store").url,
             outputs={name: OutputSpec(kind="value", format=None) for name in outputs},
             publish=PublishPaths(notebook=f"{path}.ipynb", log=f"{path}.log"),
-            **more,
+            **ticket_fields,
         )
 
     def test_a_success_is_in_the_store_and_is_not_recorded(self, tmp_path: Path) -> None:

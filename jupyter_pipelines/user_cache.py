@@ -19,7 +19,7 @@ from typing import Any
 from jupyter_pipelines import __version__
 
 VARIABLE = "JUPYTER_PIPELINES_CACHE"
-MOST = 256
+MAX_FILES = 256
 """Largest number of files; the oldest are removed."""
 _PACKAGES = ("pipeline", "notebook", "planning")
 """What they compute is cached: an edit of one of their modules makes all that was cached before unusable."""
@@ -27,10 +27,10 @@ _OTHERS_MAY_WRITE = 0o022
 _IGNORED_ERRORS = (OSError, TypeError, ValueError, LookupError, RuntimeError)
 
 
-def load(kind: str, about: str) -> Any:
-    """Return the content saved for `kind` and `about`, or None."""
+def load(kind: str, subject: str) -> Any:
+    """Return the content saved for `kind` and `subject`, or None."""
     with contextlib.suppress(*_IGNORED_ERRORS):
-        with open(_path(kind, about), "rb", opener=_opener) as file:
+        with open(_path(kind, subject), "rb", opener=_opener) as file:
             if not _is_ours(os.fstat(file.fileno())):
                 return None
             head, _, content = file.read().partition(b"\n")
@@ -39,10 +39,10 @@ def load(kind: str, about: str) -> Any:
     return None
 
 
-def save(kind: str, about: str, content: Any) -> None:
+def save(kind: str, subject: str, content: Any) -> None:
     """Save `content` for :func:`load`; do nothing if that is not possible."""
     with contextlib.suppress(*_IGNORED_ERRORS):
-        path = _path(kind, about)
+        path = _path(kind, subject)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             _remove_oldest(path.parent)
@@ -76,8 +76,8 @@ def _default_cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def _path(kind: str, about: str) -> Path:
-    name = hashlib.sha256(about.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+def _path(kind: str, subject: str) -> Path:
+    name = hashlib.sha256(subject.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return folder() / f"{kind}-{name}.json"
 
 
@@ -96,10 +96,10 @@ def _is_ours(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) and mine and not status.st_mode & _OTHERS_MAY_WRITE
 
 
-def _remove_oldest(place: Path) -> None:
+def _remove_oldest(folder_path: Path) -> None:
     """Remove the oldest files, so that another file fits."""
-    files = sorted((entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(place))
-    for _, path in files[: max(0, len(files) + 1 - MOST)]:
+    files = sorted((entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(folder_path))
+    for _, path in files[: max(0, len(files) + 1 - MAX_FILES)]:
         with contextlib.suppress(OSError):
             Path(path).unlink()
 

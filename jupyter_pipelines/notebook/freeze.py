@@ -74,8 +74,8 @@ def inferred_options(step: Step) -> dict[str, str]:
 
 
 def _spelled_input(step_input: Input) -> str:
-    same = isinstance(step_input.source, StepOutputRef) and step_input.source.output == step_input.name
-    return step_input.name if same else f"{step_input.name}={step_input.source}"
+    is_same_name = isinstance(step_input.source, StepOutputRef) and step_input.source.output == step_input.name
+    return step_input.name if is_same_name else f"{step_input.name}={step_input.source}"
 
 
 def _starts_step(cell: NotebookCell, step: Step) -> bool:
@@ -89,12 +89,12 @@ def with_options(cell: NotebookCell, step: Step, options: Mapping[str, str]) -> 
     layout = read_layout(cell.source, cell.number)
     if not layout.marks:
         return _with_new_header(layout, step, options)
-    mark = layout.marks[0]
-    insert = _into_magic if mark.form == "magic" else _into_comments
+    span = layout.marks[0]
+    insert = _into_magic if span.form == "magic" else _into_comments
     lines = [line.text for line in layout.lines]
-    places = insert(layout, mark, options)
+    insertions = insert(layout, span, options)
     # From the bottom up, so that what stands above keeps its place.
-    for (line, column), texts in sorted(places.items(), reverse=True):
+    for (line, column), texts in sorted(insertions.items(), reverse=True):
         text = lines[line - 1]
         lines[line - 1] = text[:column] + _joined(texts, len(text)) + text[column:]
     return "\n".join(lines)
@@ -114,30 +114,30 @@ def _joined(texts: list[str], width: int) -> str:
 _Places = dict[tuple[int, int], list[str]]
 
 
-def _into_magic(layout: CellLayout, mark: HeaderSpan, options: Mapping[str, str]) -> _Places:
+def _into_magic(layout: CellLayout, span: HeaderSpan, options: Mapping[str, str]) -> _Places:
     """Put each option behind those that usually stand before it."""
-    words = [word for word in mark.words if layout.roles[word.place.line - 1] == "header"]
-    places: _Places = {}
+    words = [word for word in span.words if layout.roles[word.place.line - 1] == "header"]
+    insertions: _Places = {}
     for name, items in options.items():
         place = _preceding_word(name, words).place
         position = (place.line, place.column + place.length)
-        places.setdefault(position, []).append(f" {BY_KEY[name].short} {items}")
-    return places
+        insertions.setdefault(position, []).append(f" {BY_KEY[name].short} {items}")
+    return insertions
 
 
-def _into_comments(layout: CellLayout, mark: HeaderSpan, options: Mapping[str, str]) -> _Places:
+def _into_comments(layout: CellLayout, span: HeaderSpan, options: Mapping[str, str]) -> _Places:
     """Put each option into a line of its own, below those that usually stand before it."""
-    places: _Places = {}
+    insertions: _Places = {}
     for name, items in options.items():
-        line = layout.lines[_preceding_word(name, list(mark.words)).place.line - 1]
+        line = layout.lines[_preceding_word(name, list(span.words)).place.line - 1]
         # A line that goes on takes the following ones with it.
         while _goes_on(line) and layout.roles[line.number : line.number + 1] == ["option"]:
             line = layout.lines[line.number]
         lead = line.text[: line.text.index("#|")]
         # A backslash with nothing to go on in stays at the end, or it would take the new line with it.
         end = len(line.text.rstrip()[:-1].rstrip()) if _goes_on(line) else len(line.text)
-        places.setdefault((line.number, end), []).append(f"\n{lead}#| {name}: {items}")
-    return places
+        insertions.setdefault((line.number, end), []).append(f"\n{lead}#| {name}: {items}")
+    return insertions
 
 
 def _goes_on(line: SourceLine) -> bool:

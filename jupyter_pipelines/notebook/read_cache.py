@@ -1,8 +1,8 @@
 """On-disk cache of readings: a notebook that has not changed is not read again.
 
-A reading depends on the text of the notebook's cells, on what it asked of the files around (see :mod:`.witness`), on
-our own code and on the Python that reads. All of it is compared before a reading is used again, files by their
-bytes, not by their times. Readings with errors are not saved.
+A reading depends on the text of the notebook's cells, on the answers to its file-system queries (see
+:mod:`.source.recorded_inputs`), on our own code and on the Python that reads. All of it is compared before a reading is
+used again, files by their bytes, not by their times. Readings with errors are not saved.
 """
 
 from __future__ import annotations
@@ -36,46 +36,46 @@ _LOCK = threading.Lock()
 
 
 def read(source: str | Path | NotebookDocument, *, texts: Mapping[str, str] | None = None) -> ReadResult:
-    """Read a notebook, or return its saved reading; see :func:`.reading.read`."""
+    """Read a notebook, or return its saved reading; see :func:`.reader.read`."""
     document = source if isinstance(source, NotebookDocument) else read_document(source)
     document = document.with_texts(texts) if texts else document
-    return recall(document) or _read_and_keep(document)
+    return load(document) or _read_and_save(document)
 
 
 def read_in_memory(document: NotebookDocument) -> ReadResult:
     """Read a notebook whose texts change with every keystroke: like :func:`read`, but saved in memory only."""
-    key = (about(document), digest_of(document))
+    key = (cache_key(document), digest_of(document))
     with _LOCK:
         recent = _RECENT.get(key)
     if recent is not None and RecordedInputs().agrees(recent[1]):
         return recent[0]
-    reading = recall(document)
+    reading = load(document)
     if reading is not None:
         return reading
-    from jupyter_pipelines.notebook.reader import read as read_anew  # takes long to import
+    from jupyter_pipelines.notebook.reader import read as read_uncached  # takes long to import
 
-    witness = RecordedInputs()
-    reading = read_anew(document, witness=witness)
+    recorded_inputs = RecordedInputs()
+    reading = read_uncached(document, recorded_inputs=recorded_inputs)
     with _LOCK:
-        _RECENT[key] = (reading, witness.answers)
+        _RECENT[key] = (reading, recorded_inputs.answers)
         _RECENT.move_to_end(key)
         while len(_RECENT) > _MAX_RECENT:
             _RECENT.popitem(last=False)
     return reading
 
 
-def recall(document: NotebookDocument) -> ReadResult | None:
+def load(document: NotebookDocument) -> ReadResult | None:
     """Return the saved reading of `document`, if it is still valid."""
-    kept = user_cache.load(KIND, about(document))
+    saved = user_cache.load(KIND, cache_key(document))
     try:
-        if kept is None or kept["document"] != digest_of(document) or not RecordedInputs().agrees(kept["answers"]):
+        if saved is None or saved["document"] != digest_of(document) or not RecordedInputs().agrees(saved["answers"]):
             return None
-        return _decoded(kept, document)
+        return _decoded(saved, document)
     except (LookupError, TypeError, ValueError):
         return None
 
 
-def about(document: NotebookDocument) -> str:
+def cache_key(document: NotebookDocument) -> str:
     """Return the name under which a reading is saved: the path of the notebook, its folder and project root."""
     folder = folder_of(document)
     return json.dumps([str(document.path), str(folder), str(project_root(folder))])
@@ -88,27 +88,27 @@ def digest_of(document: NotebookDocument) -> str:
     return hashlib.sha256(content.encode("ascii")).hexdigest()
 
 
-def _read_and_keep(document: NotebookDocument) -> ReadResult:
-    from jupyter_pipelines.notebook.reader import read as read_anew  # takes long to import
+def _read_and_save(document: NotebookDocument) -> ReadResult:
+    from jupyter_pipelines.notebook.reader import read as read_uncached  # takes long to import
 
-    witness = RecordedInputs()
-    reading = read_anew(document, witness=witness)
+    recorded_inputs = RecordedInputs()
+    reading = read_uncached(document, recorded_inputs=recorded_inputs)
     if reading.pipeline is not None:
-        _keep(reading, reading.pipeline, witness)
+        _save(reading, reading.pipeline, recorded_inputs)
     return reading
 
 
-def _keep(reading: ReadResult, pipeline: Pipeline, witness: RecordedInputs) -> None:
-    kept = _encoded(reading, pipeline)
-    if _survives_json(kept, reading):
-        checked = {"document": digest_of(reading.document), "answers": witness.answers}
-        user_cache.save(KIND, about(reading.document), checked | kept)
+def _save(reading: ReadResult, pipeline: Pipeline, recorded_inputs: RecordedInputs) -> None:
+    saved = _encoded(reading, pipeline)
+    if _survives_json(saved, reading):
+        validity = {"document": digest_of(reading.document), "answers": recorded_inputs.answers}
+        user_cache.save(KIND, cache_key(reading.document), validity | saved)
 
 
-def _survives_json(kept: Mapping[str, Any], reading: ReadResult) -> bool:
+def _survives_json(saved: Mapping[str, Any], reading: ReadResult) -> bool:
     """Return whether a reading survives JSON unchanged: defaults of parameters may be any object."""
     try:
-        return _decoded(json.loads(json.dumps(kept)), reading.document) == reading
+        return _decoded(json.loads(json.dumps(saved)), reading.document) == reading
     except (TypeError, ValueError):
         return False
 
@@ -145,17 +145,17 @@ def _plain(value: Any) -> Any:
 # From JSON
 
 
-def _decoded(kept: Mapping[str, Any], document: NotebookDocument) -> ReadResult:
+def _decoded(saved: Mapping[str, Any], document: NotebookDocument) -> ReadResult:
     folder = folder_of(document)
-    shared, modules = [_shared(row) for row in kept["shared"]], [_module(row) for row in kept["modules"]]
-    faults = tuple(_fault(row) for row in kept["faults"])
+    shared, modules = [_shared(row) for row in saved["shared"]], [_module(row) for row in saved["modules"]]
+    faults = tuple(_fault(row) for row in saved["faults"])
     pipeline = Pipeline(
         notebook=document.path,
         folder=folder,
         root=project_root(folder),
-        steps=tuple(_step(row, shared, modules) for row in kept["steps"]),
-        parameters=tuple(_parameter(row) for row in kept["parameters"]),
-        kernel=kept["kernel"],
+        steps=tuple(_step(row, shared, modules) for row in saved["steps"]),
+        parameters=tuple(_parameter(row) for row in saved["parameters"]),
+        kernel=saved["kernel"],
         warnings=faults,
     )
     return ReadResult(document=document, pipeline=pipeline, faults=faults)
@@ -166,21 +166,21 @@ def _names(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
 
 
-def _row_decoder(kind: Callable[..., Any], **changes: Callable[[Any], Any]) -> Callable[[Row], Any]:
-    """Return a function that decodes a row into a `kind`; `changes` decode some of its fields."""
+def _row_decoder(kind: Callable[..., Any], **decoders: Callable[[Any], Any]) -> Callable[[Row], Any]:
+    """Return a function that decodes a row into a `kind`; `decoders` decode some of its fields."""
     names = _names(kind)
 
-    def make(row: Row) -> Any:
+    def decode_row(row: Row) -> Any:
         values = dict(zip(names, row, strict=True))
-        for name, change in changes.items():
-            values[name] = change(values[name])
+        for name, decode_field in decoders.items():
+            values[name] = decode_field(values[name])
         return kind(**values)
 
-    return make
+    return decode_row
 
 
-def _rows_decoder(make: Callable[[Row], Any]) -> Callable[[Row], tuple[Any, ...]]:
-    return lambda rows: tuple([make(row) for row in rows])
+def _rows_decoder(decode: Callable[[Row], Any]) -> Callable[[Row], tuple[Any, ...]]:
+    return lambda rows: tuple([decode(row) for row in rows])
 
 
 def _place(row: Row | None) -> SourceLocation | None:

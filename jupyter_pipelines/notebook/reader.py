@@ -20,7 +20,7 @@ from jupyter_pipelines.notebook.code.project_modules import ProjectModules
 from jupyter_pipelines.notebook.headers.split import CellHeader, SplitCell, split_cell
 from jupyter_pipelines.notebook.linking.draft import StepDraft, step_diagnostic
 from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex
-from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface, infer
+from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface, infer_interfaces
 from jupyter_pipelines.notebook.parameters.params_cell import parse_params_cell
 from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument, read_document
 from jupyter_pipelines.notebook.source.reading import ReadResult, folder_of, project_root
@@ -40,7 +40,7 @@ def read(
     source: str | Path | NotebookDocument,
     *,
     texts: Mapping[str, str] | None = None,
-    witness: RecordedInputs | None = None,
+    recorded_inputs: RecordedInputs | None = None,
 ) -> ReadResult:
     """Read a notebook.
 
@@ -50,7 +50,7 @@ def read(
         The notebook.
     texts : Mapping of str to str
         Texts that count instead of the saved texts, by cell id.
-    witness : RecordedInputs or None
+    recorded_inputs : RecordedInputs or None
         Looks at the files around the notebook, and records its queries with their answers.
 
     Raises
@@ -59,7 +59,7 @@ def read(
         It cannot be read at all (JP104). A faulty pipeline raises nothing: see :attr:`ReadResult.faults`.
     """
     document = source if isinstance(source, NotebookDocument) else read_document(source)
-    reader = _NotebookReader(document.with_texts(texts) if texts else document, witness or RecordedInputs())
+    reader = _NotebookReader(document.with_texts(texts) if texts else document, recorded_inputs or RecordedInputs())
     with _garbage_collection_paused():
         reader.read()
         return reader.result()
@@ -68,12 +68,12 @@ def read(
 @contextlib.contextmanager
 def _garbage_collection_paused() -> Iterator[None]:
     """Pause garbage collection: among the nodes of thousands of cells it takes longer than reading."""
-    was_on = gc.isenabled()
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was_on:
+        if was_enabled:
             gc.enable()
 
 
@@ -90,9 +90,9 @@ class _SortedCells:
 class _NotebookReader:
     """Reads a notebook into a pipeline."""
 
-    def __init__(self, document: NotebookDocument, witness: RecordedInputs) -> None:
+    def __init__(self, document: NotebookDocument, recorded_inputs: RecordedInputs) -> None:
         self.document = document
-        self.witness = witness
+        self.witness = recorded_inputs
         self.folder = folder_of(document)
         self.root = project_root(self.folder)
         self.sorted = _SortedCells()
@@ -108,7 +108,7 @@ class _NotebookReader:
         for cell in self.document.cells:
             if cell.kind == "code":
                 self._classify(cell)
-        self._connect()
+        self._link()
 
     # Cells
 
@@ -120,7 +120,7 @@ class _NotebookReader:
         if split.header is not None and kind == "step":
             self._step(cell, split, split.header, code)
         elif kind == "params":
-            self._declare(cell, split)
+            self._read_parameters(cell, split)
         elif kind == "setup":
             self.sorted.setups.append((cell, split))
             self.faults += [_other_language(None, cell, code.opaque)] if code.opaque else []
@@ -135,7 +135,7 @@ class _NotebookReader:
             self.faults.append(code.fault if strict else replace(code.fault, severity="warning"))
         return code
 
-    def _declare(self, cell: NotebookCell, split: SplitCell) -> None:
+    def _read_parameters(self, cell: NotebookCell, split: SplitCell) -> None:
         self.sorted.declaring.append((cell, split))
         parameters, faults = parse_params_cell(cell, split.body)
         self.faults += faults
@@ -145,8 +145,10 @@ class _NotebookReader:
                 self.faults.append(_declared_twice(parameter, before))
 
     def _step(self, cell: NotebookCell, split: SplitCell, header: CellHeader, code: CellCode) -> None:
-        wrong = any(diagnostic.code == "JP103" and diagnostic.place == header.place for diagnostic in split.faults)
-        if not header.name or wrong:
+        has_faulty_name = any(
+            diagnostic.code == "JP103" and diagnostic.place == header.place for diagnostic in split.faults
+        )
+        if not header.name or has_faulty_name:
             self.faulty.append(cell.source)
             return
         draft = self.sorted.steps.get(header.name)
@@ -162,21 +164,25 @@ class _NotebookReader:
 
     # Everything together
 
-    def _connect(self) -> None:
+    def _link(self) -> None:
         modules = ProjectModules(self.folder, self.root, self.witness)
         drafts = list(self.sorted.steps.values())
         self._analyse(drafts, modules)
         index = self._index(modules)
         modules.add_search_folders(path for setup in index.setups for path in setup.names.paths if path is not None)
         names = frozenset(self.parameters)
-        self.faces, makers = infer(drafts, index, names, modules=modules, folder=self.folder, witness=self.witness)
-        declared = tuple(self.parameters.values())
-        checker = StepChecker(self.faces, makers, index, parameters=declared, folder=self.folder, witness=self.witness)
-        self.faults += checker.faults()
-        complaints = NameDiagnostics(
-            self.faces, makers, index, parameters=names, texts=self._texts(), faulty="\n".join(self.faulty)
+        self.faces, producers = infer_interfaces(
+            drafts, index, names, modules=modules, folder=self.folder, recorded_inputs=self.witness
         )
-        self.faults += complaints.all()
+        declared = tuple(self.parameters.values())
+        checker = StepChecker(
+            self.faces, producers, index, parameters=declared, folder=self.folder, recorded_inputs=self.witness
+        )
+        self.faults += checker.faults()
+        name_diagnostics = NameDiagnostics(
+            self.faces, producers, index, parameters=names, texts=self._texts(), faulty="\n".join(self.faulty)
+        )
+        self.faults += name_diagnostics.all()
         for interface in self.faces.values():
             self.faults += [_not_analysable(interface)] if interface.unknown and interface.draft.cached else []
         self.faults += GlobalStateLint(self.faces, index, self._texts()).faults()
@@ -207,11 +213,11 @@ class _NotebookReader:
         """Return what was read."""
         if not self.sorted.steps and not any(diagnostic.severity == "error" for diagnostic in self.faults):
             self.faults.append(_no_steps())
-        faults = self._told()
+        faults = self._located_faults()
         failed = any(diagnostic.severity == "error" for diagnostic in faults)
         return ReadResult(document=self.document, pipeline=None if failed else self._pipeline(faults), faults=faults)
 
-    def _told(self) -> tuple[Diagnostic, ...]:
+    def _located_faults(self) -> tuple[Diagnostic, ...]:
         name = str(self.document.path) if self.document.path else None
         placed = sorted(
             self.faults,
@@ -290,16 +296,16 @@ def _contradictions(draft: StepDraft, header: CellHeader) -> Iterator[Diagnostic
             notes = (f"the first stands in cell {draft.first}",)
             yield step_diagnostic(draft, "JP106", message, "keep one of the two", header.place, notes=notes)
     for section in _SECTIONS:
-        known = {item.name: item for item in draft.items(section) or ()} if draft.headers else {}
+        declared_items = {item.name: item for item in draft.items(section) or ()} if draft.headers else {}
         for item in getattr(header, section) or ():
-            first = known.get(item.name)
+            first = declared_items.get(item.name)
             if first is not None and (first.locator, first.format) != (item.locator, item.format):
                 message = f"step `{draft.name}` declares `{item.name}` twice, and differently"
                 yield step_diagnostic(draft, "JP106", message, "keep one of the two", item.place)
 
 
-def _declared_twice(parameter: Parameter, before: Parameter) -> Diagnostic:
-    cell = before.place.cell if before.place else 0
+def _declared_twice(parameter: Parameter, first: Parameter) -> Diagnostic:
+    cell = first.place.cell if first.place else 0
     return Diagnostic(
         code="JP106",
         message=f"parameter `{parameter.name}` is declared twice",
@@ -310,7 +316,7 @@ def _declared_twice(parameter: Parameter, before: Parameter) -> Diagnostic:
 
 
 def _other_language(draft: StepDraft | None, cell: NotebookCell, name: str) -> Diagnostic:
-    what = f"step `{draft.name}`" if draft else "the `%%setup` cell"
+    subject = f"step `{draft.name}`" if draft else "the `%%setup` cell"
     lines = cell.source.split("\n")
     line_number = next(
         (number for number, line in enumerate(lines, start=1) if line.strip().startswith(f"%%{name}")), 1
@@ -319,7 +325,7 @@ def _other_language(draft: StepDraft | None, cell: NotebookCell, name: str) -> D
     place = SourceLocation(
         cell=cell.number, line=line_number, column=column, length=len(name) + 2, text=lines[line_number - 1]
     )
-    message = f"{what} contains `%%{name}`, which is not Python: what it reads and makes cannot be seen"
+    message = f"{subject} contains `%%{name}`, which is not Python: what it reads and makes cannot be seen"
     return Diagnostic(
         code="JP108",
         message=message,

@@ -121,13 +121,13 @@ def _value(step: Step, name: str, value: object) -> str:
     try:
         return encode_literal(value)
     except TypeError as error:
-        fault = Diagnostic(
+        diagnostic = Diagnostic(
             code="JP502",
             message=f"the value of parameter `{name}` cannot be written into the notebook of `{step.name}`: {error}",
             suggestion="give it a number, a text, true or false, None, or a list or dict of these",
             step=step.name,
         )
-        raise PlanError(fault) from None
+        raise PlanError(diagnostic) from None
 
 
 def _open_step_code(ticket: str) -> str:
@@ -210,13 +210,13 @@ def _optional(cell: dict[str, Any]) -> list[dict[str, Any]]:
     return [cell] if cell["source"] else []
 
 
-def _cell(key: str, role: str, text: str, *, tags: list[str] | None = None, **about: Any) -> dict[str, Any]:
-    known = {"role": role, "cell": None, "offset": 0} | about
+def _cell(key: str, role: str, text: str, *, tags: list[str] | None = None, **fields: Any) -> dict[str, Any]:
+    cell_metadata = {"role": role, "cell": None, "offset": 0} | fields
     return {
         "cell_type": "code",
         "execution_count": None,
         "id": key,
-        "metadata": {NAMESPACE: known} | ({"tags": tags} if tags else {}),
+        "metadata": {NAMESPACE: cell_metadata} | ({"tags": tags} if tags else {}),
         "outputs": [],
         "source": text,
     }

@@ -1,4 +1,4 @@
-"""What passes between steps: where an input comes from, what an output is, and the artifact it became."""
+"""Inputs, outputs, the sources of inputs, and the artifacts that outputs are stored as."""
 
 from __future__ import annotations
 

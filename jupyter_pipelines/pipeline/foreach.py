@@ -16,7 +16,7 @@ AxisKind = Literal["values", "parameter", "files"]
 FORMAT = "gathered"
 """Format of the artifact that names the results of all items."""
 _UNSAFE_CHARACTERS = re.compile(r"[^A-Za-z0-9_.+-]+")
-_LONGEST = 60
+_MAX_LABEL_LENGTH = 60
 _HEXDIGITS = (8, 16, 64)
 
 
@@ -85,7 +85,7 @@ class ForeachSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeachItem:
-    """An item of a step: its values.
+    """One item of a step over many items.
 
     Parameters
     ----------
@@ -183,9 +183,9 @@ class GatheredResults(list):  # type: ignore[type-arg]  # a plain list for the s
     def where(self, **values: Any) -> GatheredResults:
         """Return the results whose items have these values."""
         positions = self._places(values)
-        left = [key for key in self.failed if values.items() <= key.items()]
+        failed = [key for key in self.failed if values.items() <= key.items()]
         return GatheredResults(
-            [self[position] for position in positions], [self.keys[position] for position in positions], left
+            [self[position] for position in positions], [self.keys[position] for position in positions], failed
         )
 
     def items(self) -> list[tuple[Any, Any]]:
@@ -203,7 +203,7 @@ class GatheredResults(list):  # type: ignore[type-arg]  # a plain list for the s
 
     def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
         """Sort the results, and the keys with them."""
-        by = key or _itself
+        by = key or _identity
         order = sorted(self._places({}), key=lambda position: by(self[position]), reverse=reverse)
         self[:] = [self[position] for position in order]
         self.keys[:] = [self.keys[position] for position in order]
@@ -216,11 +216,11 @@ class GatheredResults(list):  # type: ignore[type-arg]  # a plain list for the s
         return [position for position, key in enumerate(self.keys) if values.items() <= key.items()]
 
 
-def _itself(value: Any) -> Any:
+def _identity(value: Any) -> Any:
     return value
 
 
-def names_of(keys: Sequence[Sequence[tuple[str, Scalar]]]) -> list[str]:
+def item_labels(keys: Sequence[Sequence[tuple[str, Scalar]]]) -> list[str]:
     """Return distinct names for the items of a step: ``depth=2,rate=0.1``.
 
     Short, safe as part of a file's name, and unique where the case of letters does not count; a digest stands behind
@@ -231,7 +231,9 @@ def names_of(keys: Sequence[Sequence[tuple[str, Scalar]]]) -> list[str]:
     names: list[str] = []
     for digits in _HEXDIGITS:  # two items of the same name would be the same step
         names = [
-            label if seen[label.casefold()] == 1 and len(label) <= _LONGEST else f"{label[:_LONGEST]}~{digest[:digits]}"
+            label
+            if seen[label.casefold()] == 1 and len(label) <= _MAX_LABEL_LENGTH
+            else f"{label[:_MAX_LABEL_LENGTH]}~{digest[:digits]}"
             for label, digest in zip(labels, map(_digest, keys), strict=True)
         ]
         if len({name.casefold() for name in names}) == len(names):

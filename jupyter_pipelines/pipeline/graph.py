@@ -36,7 +36,7 @@ class StepEdge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """What a notebook was read into.
+    """A pipeline: the steps and parameters of a notebook.
 
     Parameters
     ----------
@@ -113,19 +113,19 @@ class Pipeline:
             The steps wait for each other; a pipeline that :func:`jupyter_pipelines.read` returned never does.
         """
         if not self._order:
-            self._order.extend(ordered({step.name: self.before(step.name) for step in self.steps}))
+            self._order.extend(topological_order({step.name: self.before(step.name) for step in self.steps}))
         return tuple(self._order)
 
     def ancestors(self, *names: str) -> frozenset[str]:
         """Return every step that one of `names` waits for, however far."""
-        return reach(names, self.before)
+        return reachable(names, self.before)
 
     def descendants(self, *names: str) -> frozenset[str]:
         """Return every step that waits for one of `names`, however far."""
         after: dict[str, list[str]] = {step.name: [] for step in self.steps}
         for edge in self.edges:
             after[edge.source].append(edge.target)
-        return reach(names, after.__getitem__)
+        return reachable(names, after.__getitem__)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ``show`` document."""
@@ -140,22 +140,23 @@ class Pipeline:
 
 def edges_into(step: Step) -> tuple[StepEdge, ...]:
     """Return the edges that end in `step`."""
-    taken: dict[str, list[str]] = {}
+    outputs_by_step: dict[str, list[str]] = {}
     for step_input in step.inputs:
         if isinstance(step_input.source, StepOutputRef):
-            taken.setdefault(step_input.source.step, []).append(step_input.source.output)
+            outputs_by_step.setdefault(step_input.source.step, []).append(step_input.source.output)
     for name in step.after:
-        taken.setdefault(name, [])
+        outputs_by_step.setdefault(name, [])
     return tuple(
-        StepEdge(source=source, target=step.name, names=tuple(dict.fromkeys(names))) for source, names in taken.items()
+        StepEdge(source=source, target=step.name, names=tuple(dict.fromkeys(names)))
+        for source, names in outputs_by_step.items()
     )
 
 
-def ordered(before: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
-    """Return the keys of `before` in an order that respects it, ties in the order of the mapping."""
-    sorter = TopologicalSorter({name: tuple(befores) for name, befores in before.items()})
+def topological_order(predecessors: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """Return the keys of `predecessors` in topological order, ties in the order of the mapping."""
+    sorter = TopologicalSorter({name: tuple(names) for name, names in predecessors.items()})
     sorter.prepare()
-    rank = {name: position for position, name in enumerate(before)}
+    rank = {name: position for position, name in enumerate(predecessors)}
     result: list[str] = []
     while sorter.is_active():
         ready = sorted(sorter.get_ready(), key=rank.__getitem__)
@@ -164,13 +165,13 @@ def ordered(before: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     return tuple(result)
 
 
-def find_cycle(before: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+def find_cycle(predecessors: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     """Return the names along a shortest cycle through the first step that is part of a cycle, or nothing.
 
     The first name is not repeated at the end. Linear in steps and edges but for the last part, which is linear once.
     """
     try:
-        ordered(before)
+        topological_order(predecessors)
     except CycleError as error:
         start = error.args[1][0]
     else:
@@ -179,7 +180,7 @@ def find_cycle(before: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     queue = deque([start])
     while queue:
         name = queue.popleft()
-        for predecessor in before.get(name, ()):
+        for predecessor in predecessors.get(name, ()):
             if predecessor == start:
                 return _path_back(previous, start, name)
             if predecessor not in previous:
@@ -195,15 +196,15 @@ def _path_back(previous: Mapping[str, str], start: str, name: str) -> tuple[str,
     return tuple(path)
 
 
-def reach(names: Iterable[str], following: Any) -> frozenset[str]:
-    """Return everything that can be reached from `names` through `following`, without `names` unless on a way back."""
+def reachable(names: Iterable[str], successors: Any) -> frozenset[str]:
+    """Return everything that can be reached from `names` through `successors`, without `names` unless on a way back."""
     seen: set[str] = set()
-    stack = [successor for name in names for successor in following(name)]
+    stack = [successor for name in names for successor in successors(name)]
     while stack:
         name = stack.pop()
         if name not in seen:
             seen.add(name)
-            stack.extend(following(name))
+            stack.extend(successors(name))
     return frozenset(seen)
 
 

@@ -12,28 +12,28 @@ from itertools import islice, product
 from string import Formatter
 
 JOINT = "\x1f"
-MOST = 1000
+MAX_LENGTH = 1000
 """How many texts a name may stand for, and the longest path; what is beyond is no name of a file that code reads."""
 _SYSTEM = ("/dev/", "/proc/", "/sys/")  # what is asked there changes all the time, as the clock does
 _parse = Formatter().parse
 
 
-def quoted(text: str) -> str:
+def escape_braces(text: str) -> str:
     """Return the template that is `text`, whatever its value."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def slot(name: str) -> str:
+def placeholder(name: str) -> str:
     """Return the template that is what `name` stands for."""
     return f"{{{name}}}"
 
 
-def filled(template: str, choices: Callable[[str], Sequence[str]]) -> Iterator[str]:
+def expand_template(template: str, choices: Callable[[str], Sequence[str]]) -> Iterator[str]:
     """Yield what a template becomes with every choice of templates for its names."""
     parts: list[Sequence[str]] = []
     for text, name, *_ in _parse(template):
-        parts += [(quoted(text),)] if name is None else [(quoted(text),), choices(name)]
-    yield from islice(map("".join, product(*parts)), MOST)
+        parts += [(escape_braces(text),)] if name is None else [(escape_braces(text),), choices(name)]
+    yield from islice(map("".join, product(*parts)), MAX_LENGTH)
 
 
 def names_in(template: str) -> list[str]:
@@ -44,5 +44,5 @@ def names_in(template: str) -> list[str]:
 def path_of(template: str) -> str:
     """Return the path that a template without names is; empty when it is none, of another machine, or of the system."""
     text = posixpath.join(*"".join(text for text, *_ in _parse(template)).split(JOINT))
-    known = 0 < len(text) < MOST and "://" not in text and not text.startswith(_SYSTEM)
-    return text if known and text.isprintable() else ""
+    is_usable = 0 < len(text) < MAX_LENGTH and "://" not in text and not text.startswith(_SYSTEM)
+    return text if is_usable and text.isprintable() else ""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 KINDS = ("env", "file")
-LARGEST = 65_536
+MAX_BYTES = 65_536
 """Bytes; a file that is larger is something else."""
 
 
@@ -42,8 +42,8 @@ def is_reference(text: object) -> bool:
     """Tell whether `text` says where a secret is."""
     if not isinstance(text, str):
         return False
-    kind, colon, place = text.partition(":")
-    return bool(colon and place.strip() and kind in KINDS and "\0" not in place and "\n" not in place)
+    kind, colon, location = text.partition(":")
+    return bool(colon and location.strip() and kind in KINDS and "\0" not in location and "\n" not in location)
 
 
 def reveal(reference: str, folder: str | Path, environment: Mapping[str, str] | None = None) -> str:
@@ -63,27 +63,27 @@ def reveal(reference: str, folder: str | Path, environment: Mapping[str, str] | 
     SecretNotFound
         There is nothing, or it is empty.
     """
-    kind, _, place = reference.partition(":")
-    secret = _variable(place, environment) if kind == "env" else _text(Path(folder, Path(place).expanduser()))
+    kind, _, location = reference.partition(":")
+    secret = _variable(location, environment) if kind == "env" else _text(Path(folder, Path(location).expanduser()))
     if not secret:
         raise SecretNotFound(f"`{reference}` is empty", "put the secret there")
     return secret
 
 
 def _variable(name: str, environment: Mapping[str, str] | None) -> str:
-    known = os.environ if environment is None else environment
-    if name not in known:
+    variables = os.environ if environment is None else environment
+    if name not in variables:
         raise SecretNotFound(
             f"the environment variable `{name}` is not set", f"set `{name}` before Jupyter or the command is started"
         )
-    return known[name]
+    return variables[name]
 
 
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
             raise SecretNotFound(
                 f"the file `{path}` is too large to be a secret", "give the file that holds the secret alone"
             )

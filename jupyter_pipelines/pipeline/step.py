@@ -1,4 +1,4 @@
-"""A step: one or more notebook cells under one name, and everything they reach."""
+"""A step: one or more notebook cells under one name, with the shared code, modules, packages and files they use."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class StepModule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputeResources:
-    """What a step asks for.
+    """The compute resources that a step requests.
 
     Parameters
     ----------

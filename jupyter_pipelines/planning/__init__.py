@@ -1,1 +1,1 @@
-"""Pipeline + what is stored -> plan: what runs, what is reused, and why. Pure: the store is handed in."""
+"""PIPELINE + STORE -> PLAN: what runs, what is reused, and why. Pure: the store is passed in."""

@@ -19,7 +19,7 @@ from jupyter_pipelines.planning.step_inputs import (
     StepInputs,
     StoreReader,
     UpstreamStatus,
-    stored_with,
+    algorithm_not_installed,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class PlannedStep:
 
 
 class StepDecision(NamedTuple):
-    """A decision on a step, and what the steps after it have to know of it."""
+    """The decision on a step, and its status for the steps after it."""
 
     planned: PlannedStep
     standing: UpstreamStatus
@@ -109,9 +109,9 @@ class StepPlanner:
         Holds the steps.
     view : StoreReader
         What is stored.
-    carrier : PickleDependencies
+    dependencies : PickleDependencies
         The code dependencies that come with the outputs of the steps before.
-    keying : KeyCache
+    key_cache : KeyCache
         Computes the parts and keys of steps.
     forced : frozenset of str
         Steps to compute again.
@@ -124,13 +124,13 @@ class StepPlanner:
         pipeline: Pipeline,
         *,
         view: StoreReader,
-        carrier: PickleDependencies,
-        keying: KeyCache,
+        dependencies: PickleDependencies,
+        key_cache: KeyCache,
         forced: frozenset[str],
         left_out_by: str = "",
     ) -> None:
-        self._carrier = carrier
-        self._keying = keying
+        self._carrier = dependencies
+        self._keying = key_cache
         self._view = view
         self._forced = forced
         self._left_out_by = left_out_by
@@ -143,17 +143,17 @@ class StepPlanner:
         ----------
         step : Step
             The step.
-        standings : Mapping of str to UpstreamStatus
+        statuses : Mapping of str to UpstreamStatus
             The steps it waits for; a step that is not in it has no outputs.
         selected : bool
             False for a step that is left out: it is skipped, and the reason says what would happen otherwise.
         """
         inputs = self._gatherer.gather(step, statuses, selected=selected)
         step = self._carrier.with_dependencies(step, {name for name, value in inputs.known.items() if value != MISSING})
-        keyed = self._keying.of(step, inputs.known)
-        key = keyed.key if inputs.complete else None
+        step_key = self._keying.of(step, inputs.known)
+        key = step_key.key if inputs.complete else None
         draft = PlannedStep(
-            name=step.name, decision="run", reason=_NEVER_RUN, key=key, parts=keyed.parts, items=step.items
+            name=step.name, decision="run", reason=_NEVER_RUN, key=key, parts=step_key.parts, items=step.items
         )
         planned = self._decided(step, inputs, draft, forced=selected and step.name in self._forced)
         cause = _first_cause(planned, inputs)
@@ -167,7 +167,7 @@ class StepPlanner:
         if inputs.lacking:
             others = [reason.text for reason in inputs.lacking[1:]]
             return replace(draft, decision="blocked", reason=_with_details(inputs.lacking[0], others))
-        rerun_reason = _FORCED if forced else _never_reused(step)
+        rerun_reason = _FORCED if forced else _why_never_reused(step)
         if rerun_reason is not None:
             return replace(draft, reason=rerun_reason, previous=self._view.latest(step.name))
         return self._with_open_inputs(step, inputs, draft) if inputs.open else self._by_key(step, draft)
@@ -175,14 +175,14 @@ class StepPlanner:
     def _with_open_inputs(self, step: Step, inputs: StepInputs, draft: PlannedStep) -> PlannedStep:
         """Decide while something before the step is still to run: if something of its own changed, it runs, too."""
         latest = self._view.latest(step.name)
-        own = (
+        own_change = (
             _NEVER_RUN
             if latest is None
-            else explain_difference(draft.parts, _without(latest.parts, inputs.open, draft.parts), step)
+            else explain_difference(draft.parts, _without_open_inputs(latest.parts, inputs.open, draft.parts), step)
         )
-        if own is not None:
-            return replace(draft, reason=own, previous=latest)
-        return replace(draft, decision="maybe", reason=_follows(inputs.causes), previous=latest)
+        if own_change is not None:
+            return replace(draft, reason=own_change, previous=latest)
+        return replace(draft, decision="maybe", reason=_upstream_reason(inputs.causes), previous=latest)
 
     def _by_key(self, step: Step, draft: PlannedStep) -> PlannedStep:
         record = self._view.record(str(draft.key))
@@ -195,10 +195,10 @@ class StepPlanner:
         return PlannedStep(
             name=step.name,
             decision="reuse",
-            reason=_unchanged(step, record),
+            reason=_unchanged_reason(step, record),
             key=draft.key,
             parts=draft.parts,
-            outputs=_declared(step, record),
+            outputs=_declared_outputs(step, record),
             origin=record,
             items=draft.items,
         )
@@ -207,7 +207,7 @@ class StepPlanner:
         """Return why there is no record to be reused."""
         refused = self._view.refused(str(draft.key))
         if refused:
-            return _untrusted(refused)
+            return _untrusted_reason(refused)
         if self._view.damaged(str(draft.key)):
             return _DAMAGED_RECORD
         return _NEVER_RUN if latest is None else explain_difference(draft.parts, latest.parts, step) or _OTHER_KEYS
@@ -219,7 +219,7 @@ class StepPlanner:
             artifact = record.outputs.get(output.name)
             condition = "missing" if artifact is None else self._view.intact(artifact)
             if condition != "ok":
-                reasons_by_condition[condition].append(_damaged(output.name, condition, artifact))
+                reasons_by_condition[condition].append(_damage_reason(output.name, condition, artifact))
         reasons = [reason for group in reasons_by_condition.values() for reason in group]
         return _with_details(reasons[0], [reason.text for reason in reasons[1:]]) if reasons else None
 
@@ -234,13 +234,13 @@ class StepPlanner:
                 text=f"left out by `{self._left_out_by}`",
                 details=(_DECISION_TEXTS[planned.decision].format(planned.reason.text), *planned.reason.details),
             ),
-            outputs=_declared(step, record) if record else {},
+            outputs=_declared_outputs(step, record) if record else {},
             origin=record,
             previous=None,
         )
 
 
-def _never_reused(step: Step) -> DecisionReason | None:
+def _why_never_reused(step: Step) -> DecisionReason | None:
     if not step.cache:
         return _NO_CACHE
     if step.unknown:
@@ -254,39 +254,39 @@ def _first_cause(planned: PlannedStep, inputs: StepInputs) -> RootCause | None:
     return next(iter(inputs.causes.values()), None) if planned.decision == "maybe" else None
 
 
-def _follows(causes: Mapping[str, RootCause]) -> DecisionReason:
+def _upstream_reason(causes: Mapping[str, RootCause]) -> DecisionReason:
     first, *others = causes.values()
     details = (*first.reason.details, *(f"and {cause}" for cause in others))
     return DecisionReason(code="upstream", text=f"follows {first}", details=details)
 
 
-def _without(recorded: Parts, inputs: set[str], now: Parts) -> Parts:
+def _without_open_inputs(recorded: Parts, inputs: set[str], now: Parts) -> Parts:
     """Return parts of an earlier step run without those of `inputs`, which are not known now, and of code they name."""
     dropped = {f"{kind}:{name}" for kind in _INPUTS for name in inputs}
     carried = {name for name in recorded if name.startswith(("module:", "package:")) and name not in now}
     return {name: part for name, part in recorded.items() if name not in dropped | carried}
 
 
-def _unchanged(step: Step, record: StepRecord) -> DecisionReason:
+def _unchanged_reason(step: Step, record: StepRecord) -> DecisionReason:
     name = "" if record.step == step.name else f" as `{record.step}`"
     details = (f"computed{name} in run {record.run} at {record.created}, in {record.seconds:.1f} s",)
     return DecisionReason(code="unchanged", text="nothing it depends on has changed", details=details)
 
 
-def _declared(step: Step, record: StepRecord) -> dict[str, Artifact]:
+def _declared_outputs(step: Step, record: StepRecord) -> dict[str, Artifact]:
     return {output.name: record.outputs[output.name] for output in step.outputs if output.name in record.outputs}
 
 
-def _damaged(output: str, condition: str, artifact: Artifact | None) -> DecisionReason:
+def _damage_reason(output: str, condition: str, artifact: Artifact | None) -> DecisionReason:
     if condition == "corrupt":
         return DecisionReason(code="output-corrupt", text=f"its stored output `{output}` is damaged")
     if condition == "unknown" and artifact is not None:
         algorithm = artifact.digest.partition(":")[0]
-        return DecisionReason(code="output-missing", text=f"its output `{output}` {stored_with(algorithm)}")
+        return DecisionReason(code="output-missing", text=f"its output `{output}` {algorithm_not_installed(algorithm)}")
     return DecisionReason(code="output-missing", text=f"its output `{output}` is no longer in the store")
 
 
-def _untrusted(refusal: str) -> DecisionReason:
+def _untrusted_reason(refusal: str) -> DecisionReason:
     return DecisionReason(
         code="untrusted", text="its stored result is not signed by a key you trust", details=(refusal,)
     )

@@ -24,7 +24,7 @@ from jupyter_pipelines.pipeline.foreach import (
     ForeachSpec,
     GatherSpec,
     Scalar,
-    names_of,
+    item_labels,
 )
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import ComputeResources, Step
@@ -32,7 +32,7 @@ from jupyter_pipelines.planning.undeclared_files import files_matching, with_fil
 
 MAX_ITEMS = 10_000
 _SCALARS = (bool, int, float, str)
-_SHOWN = 3
+_MAX_SHOWN = 3
 Key = tuple[tuple[str, Scalar], ...]
 
 
@@ -82,7 +82,7 @@ def _expand(pipeline: Pipeline, values: Mapping[str, Any]) -> _ExpandedSteps:
             expanded.steps.append(step)
             continue
         axes = [_AxisValues(step, axis, pipeline.folder, values) for axis in step.foreach.axes]
-        faults = [fault for axis in axes for fault in axis.faults()] or list(_too_many(step, axes))
+        faults = [fault for axis in axes for fault in axis.faults()] or list(_too_many_items(step, axes))
         expanded.faults.extend(faults)
         expanded.steps.extend([step] if faults else _item_steps(step, step.foreach, axes))
     return expanded
@@ -105,37 +105,37 @@ class _AxisValues:
 
     def faults(self) -> Iterator[Diagnostic]:
         """Yield what is wrong with the values."""
-        what = f"step `{self._step.name}` runs over `{self._axis}`"
+        subject = f"step `{self._step.name}` runs over `{self._axis}`"
         if not isinstance(self.found, list | tuple):
-            yield self._fault(f"{what}, which is no list", f"give `{self._axis.source}` a list: `[2, 4, 8]`")
+            yield self._fault(f"{subject}, which is no list", f"give `{self._axis.source}` a list: `[2, 4, 8]`")
         elif self.is_files and not self.found:
             suggestion = "put files there, or name another folder or pattern; it is relative to the notebook's folder"
-            yield self._fault(f"{what}, where there are no files", suggestion, code="JP210")
+            yield self._fault(f"{subject}, where there are no files", suggestion, code="JP210")
         elif not self.found:
-            yield self._fault(f"{what}, which is empty", "give it at least one value")
+            yield self._fault(f"{subject}, which is empty", "give it at least one value")
         else:
-            yield from self._unfit(what, self.found)
+            yield from self._unfit(subject, self.found)
 
     def named_files(self) -> Iterator[str]:
         """Yield the values that are texts and name an existing file, as code may open them."""
         if not self.is_files:
             yield from (value for value in self.found if isinstance(value, str) and _is_file(self._folder, value))
 
-    def _unfit(self, what: str, values: Sequence[Any]) -> Iterator[Diagnostic]:
+    def _unfit(self, subject: str, values: Sequence[Any]) -> Iterator[Diagnostic]:
         non_scalar = next((value for value in values if type(value) not in _SCALARS), None)
         if non_scalar is not None or any(value is None for value in values):
-            message = f"{what}, in which `{_short(non_scalar)}` is neither a number nor a text, true or false"
+            message = f"{subject}, in which `{_short(non_scalar)}` is neither a number nor a text, true or false"
             yield self._fault(message, "write plain values, and look up what belongs to them in the step")
             return
         kinds = {type(value) for value in values}
         if len(kinds) > 1 and kinds != {int, float}:
             names = " and ".join(sorted(kind.__name__ for kind in kinds))
-            yield self._fault(f"{what}, which holds values of several types: {names}", "write values of one type")
+            yield self._fault(f"{subject}, which holds values of several types: {names}", "write values of one type")
             return
         repeated = [value for value, count in Counter(map(repr, values)).items() if count > 1]
         if repeated or len(set(values)) < len(values):
-            shown = ", ".join(repeated[:_SHOWN]) or "a number"
-            yield self._fault(f"{what}, which holds `{shown}` more than once", "write every value once")
+            shown = ", ".join(repeated[:_MAX_SHOWN]) or "a number"
+            yield self._fault(f"{subject}, which holds `{shown}` more than once", "write every value once")
 
     def _fault(self, message: str, suggestion: str, code: str = "JP219") -> Diagnostic:
         place = self._axis.place or self._step.place
@@ -154,7 +154,7 @@ def _is_file(folder: Path, name: str) -> bool:
         return False
 
 
-def _too_many(step: Step, axes: Sequence[_AxisValues]) -> Iterator[Diagnostic]:
+def _too_many_items(step: Step, axes: Sequence[_AxisValues]) -> Iterator[Diagnostic]:
     count = 1
     for axis in axes:
         count *= len(axis.found)
@@ -174,17 +174,17 @@ def _item_steps(step: Step, foreach: ForeachSpec, axes: Sequence[_AxisValues]) -
         tuple(zip(foreach.names, combination, strict=True)) for combination in product(*(axis.found for axis in axes))
     ]
     files = frozenset(axis.name for axis in axes if axis.is_files)
-    labels = names_of(keys)
+    labels = item_labels(keys)
     names = [f"{step.name}[{label}]" for label in labels]
-    named = {value for axis in axes for value in axis.named_files()}
+    file_values = {value for axis in axes for value in axis.named_files()}
     for name, key in zip(names, keys, strict=True):
         item = ForeachItem(group=step.name, values=key, files=files, at_once=foreach.at_once)
-        yield _item_step(step, name, item, named)
+        yield _item_step(step, name, item, file_values)
     gathering = GatherSpec(items=tuple(names), keys=tuple(keys), may_fail=foreach.may_fail(len(keys)))
     yield _gather_step(step, gathering, labels)
 
 
-def _item_step(step: Step, name: str, item: ForeachItem, named: Collection[Scalar]) -> Step:
+def _item_step(step: Step, name: str, item: ForeachItem, file_values: Collection[Scalar]) -> Step:
     """Return the step of one item; texts that name files stay texts, and the contents of these count."""
     files = tuple(
         Input(name=axis_name, source=FileSource(path=str(value)))
@@ -192,7 +192,7 @@ def _item_step(step: Step, name: str, item: ForeachItem, named: Collection[Scala
         if axis_name in item.files
     )
     parameters = (*step.parameters, *item.parameters)
-    paths = dict.fromkeys((*step.files, *(str(value) for value in item.parameters.values() if value in named)))
+    paths = dict.fromkeys((*step.files, *(str(value) for value in item.parameters.values() if value in file_values)))
     return replace(
         step,
         name=name,

@@ -1,4 +1,4 @@
-"""The values of a pipeline's parameters: defaults, what was given, and everything that is wrong with it, at once."""
+"""The values of a pipeline's parameters: defaults and values from outside, with all faults at once."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def _resolve(pipeline: Pipeline, values: Mapping[str, Any], texts: Mapping[str, 
     for parameter in pipeline.parameters:
         try:
             resolved.values[parameter.name] = _value(parameter, values, texts)
-        except ParameterError as unfit:
-            resolved.faults.append(_unfit(parameter, unfit, given_as_text=parameter.name in texts))
+        except ParameterError as error:
+            resolved.faults.append(_mismatch(parameter, error, given_as_text=parameter.name in texts))
         except LookupError:
-            resolved.faults.append(_without_value(parameter))
+            resolved.faults.append(_missing_value(parameter))
     resolved.faults.extend(faults_of_secrets(pipeline, resolved.values))
     return resolved
 
@@ -96,12 +96,12 @@ def _name_suggestion(known: list[str]) -> str:
     return "leave it out, or declare it in a cell that begins with `%%params`"
 
 
-def _unfit(parameter: Parameter, unfit: ParameterError, *, given_as_text: bool) -> Diagnostic:
+def _mismatch(parameter: Parameter, error: ParameterError, *, given_as_text: bool) -> Diagnostic:
     # A text that is none of the choices is not of their type either; what helps is to name the choices.
-    wrong = "choice" if parameter.choices and given_as_text else unfit.wrong
+    mismatch = "choice" if parameter.choices and given_as_text else error.wrong
     return Diagnostic(
-        code=_CODES[wrong],
-        message=f"parameter `{parameter.name}`: {unfit.message}",
+        code=_CODES[mismatch],
+        message=f"parameter `{parameter.name}`: {error.message}",
         suggestion=_value_suggestion(parameter),
         place=parameter.place,
         label="declared here",
@@ -132,7 +132,7 @@ _SIGNS: Mapping[str, str] = {
 }
 
 
-def _without_value(parameter: Parameter) -> Diagnostic:
+def _missing_value(parameter: Parameter) -> Diagnostic:
     return Diagnostic(
         code="JP506",
         message=f"parameter `{parameter.name}` has no default and was given no value",

@@ -174,12 +174,12 @@ class PipelinePlanner:
         statuses: dict[str, UpstreamStatus] = {}
         code_digests.load_digests(self._pipeline)
         snapshot = self._view.at_once(step.name for step in self._pipeline)
-        judge = self._judge(
+        step_planner = self._judge(
             snapshot, PickleDependencies(self._pipeline, lambda name: statuses[name].outputs), str(selection)
         )
         planned: list[PlannedStep] = []
         for name in self._pipeline.order():
-            step, statuses[name] = judge.plan_step(self._pipeline[name], statuses, selected=name in chosen)
+            step, statuses[name] = step_planner.plan_step(self._pipeline[name], statuses, selected=name in chosen)
             planned.append(step)
         code_digests.save_digests(self._pipeline)
         causes = {name: status.cause for name, status in statuses.items() if status.decision == "skip"}
@@ -220,22 +220,28 @@ class PipelinePlanner:
         """
         step = self._pipeline[planned.name]
         resolver = InputResolver(self._pipeline, self._view)
-        named = [part.removeprefix("module:") for part in planned.parts if part.startswith("module:")]
-        modules = [f"module `{name}`" for name in named if _edited(self._module(name), planned.parts[f"module:{name}"])]
+        module_names = [part.removeprefix("module:") for part in planned.parts if part.startswith("module:")]
+        modules = [
+            f"module `{name}`"
+            for name in module_names
+            if _is_edited(self._module(name), planned.parts[f"module:{name}"])
+        ]
         files = [
             (step_input.name, step_input.source)
             for step_input in step.inputs
             if isinstance(step_input.source, FileSource)
         ]
-        known = {name: planned.parts.get(f"file:{name}") for name, _ in files}
-        changed = [name for name, source in files if known[name] not in (None, "missing", resolver.digest(source))]
+        planned_digests = {name: planned.parts.get(f"file:{name}") for name, _ in files}
+        changed = [
+            name for name, source in files if planned_digests[name] not in (None, "missing", resolver.digest(source))
+        ]
         return (*modules, *(f"input file `{name}`" for name in changed))
 
     def _with_outdated(self, outdated: dict[str, RootCause]) -> PipelinePlanner:
         """Return a planner that knows which outputs a plan takes from the store though they are out of date."""
-        other = copy(self)
-        other.__dict__["_outdated"] = outdated
-        return other
+        planner = copy(self)
+        planner.__dict__["_outdated"] = outdated
+        return planner
 
     def _standing(self, name: str, outputs: Mapping[str, Artifact]) -> UpstreamStatus:
         cause = self._outdated.get(name)
@@ -253,12 +259,12 @@ class PipelinePlanner:
             self._carrying = (upstream, PickleDependencies(self._pipeline, lambda name: upstream.get(name, {})))
         return self._carrying[1]
 
-    def _judge(self, view: StoreReader, carrier: PickleDependencies, left_out_by: str = "") -> StepPlanner:
+    def _judge(self, view: StoreReader, dependencies: PickleDependencies, left_out_by: str = "") -> StepPlanner:
         return StepPlanner(
             self._pipeline,
             view=view,
-            carrier=carrier,
-            keying=self._keying,
+            dependencies=dependencies,
+            key_cache=self._keying,
             forced=frozenset(self._forced),
             left_out_by=left_out_by,
         )
@@ -269,7 +275,7 @@ def _raise_faults(faults: Sequence[Diagnostic]) -> None:
         raise PlanError(*faults)
 
 
-def _edited(module: StepModule | None, part: str) -> bool:
+def _is_edited(module: StepModule | None, part: str) -> bool:
     import tokenize
 
     if module is None:
@@ -282,9 +288,11 @@ def _edited(module: StepModule | None, part: str) -> bool:
         return True
 
 
-def _no_step(name: str, known: Sequence[str]) -> str:
-    near = closest_name(name, known)
-    return f"there is no step called `{name}`; " + (f"write `{near}`" if near else f"known: {', '.join(known)}")
+def _no_step(name: str, planned_digests: Sequence[str]) -> str:
+    near = closest_name(name, planned_digests)
+    return f"there is no step called `{name}`; " + (
+        f"write `{near}`" if near else f"known: {', '.join(planned_digests)}"
+    )
 
 
 def _blocked(plan: Plan, step: PlannedStep) -> Diagnostic:

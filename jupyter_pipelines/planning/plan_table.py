@@ -39,12 +39,12 @@ def headline(name: str, steps: Sequence[PlannedStep]) -> str:
 
 def as_text(name: str, steps: Sequence[PlannedStep]) -> str:
     """Return the plan as a table of plain text; a detail of a reason stands on a line of its own below it."""
-    names = max((len(step.name) for step in steps), default=0)
-    words = max((len(step.decision) for step in steps), default=0)
+    name_width = max((len(step.name) for step in steps), default=0)
+    decision_width = max((len(step.decision) for step in steps), default=0)
     lines = [headline(name, steps), ""] if steps else [headline(name, steps)]
     for step in steps:
-        lines.append(f"  {step.name:<{names}}  {step.decision:<{words}}  {step.reason.text}")
-        lines += [f"  {'':<{names}}  {'':<{words}}    {detail}" for detail in _details(step)]
+        lines.append(f"  {step.name:<{name_width}}  {step.decision:<{decision_width}}  {step.reason.text}")
+        lines += [f"  {'':<{name_width}}  {'':<{decision_width}}    {detail}" for detail in _details(step)]
     return "\n".join(lines)
 
 

@@ -96,11 +96,11 @@ def explain_difference(now: Parts, before: Parts, step: Step) -> DecisionReason 
         return None
     (code, first), *others = changed_groups
     phrases = [change.text for change in first[:_MAX_CHANGES_SHOWN]]
-    more = [f"and {len(first) - _MAX_CHANGES_SHOWN} more"] if len(first) > _MAX_CHANGES_SHOWN else []
+    omitted = [f"and {len(first) - _MAX_CHANGES_SHOWN} more"] if len(first) > _MAX_CHANGES_SHOWN else []
     details = [change.evidence for change in first[:_MAX_CHANGES_SHOWN] if change.evidence]
-    details += [_full(change) for change in first[_MAX_CHANGES_SHOWN:]]
-    details += [_full(change) for _, changes in others for change in changes]
-    return DecisionReason(code=code, text=", ".join([*phrases, *more]), details=tuple(details))
+    details += [_with_evidence(change) for change in first[_MAX_CHANGES_SHOWN:]]
+    details += [_with_evidence(change) for _, changes in others for change in changes]
+    return DecisionReason(code=code, text=", ".join([*phrases, *omitted]), details=tuple(details))
 
 
 def shorten_digests(value: str) -> str:
@@ -112,7 +112,7 @@ def shorten_digests(value: str) -> str:
     return value
 
 
-def _full(change: FingerprintChange) -> str:
+def _with_evidence(change: FingerprintChange) -> str:
     return f"{change.text} ({change.evidence})" if change.evidence else change.text
 
 
@@ -135,8 +135,8 @@ def _shared(now: Parts, before: Parts, step: Step) -> Iterator[FingerprintChange
     cells = {name: piece.cell for name, piece in shared_by_name(step)}
     changes = []
     for name, new, old in _differing(now, before, "shared"):
-        where = f" (cell {cells[name]})" if cells.get(name) else ""
-        changes.append(FingerprintChange(f"shared code `{name}`{where} {_what_happened(new, old)}"))
+        location = f" (cell {cells[name]})" if cells.get(name) else ""
+        changes.append(FingerprintChange(f"shared code `{name}`{location} {_what_happened(new, old)}"))
     setups = [setup.cell for setup in setups_of(step)]
     changes += _sequence(_values(now, "setup"), _values(before, "setup"), setups, "setup in cell")
     if not changes and now.get("shared-order") != before.get("shared-order"):
@@ -172,9 +172,9 @@ def _inputs(now: Parts, before: Parts, step: Step) -> Iterator[FingerprintChange
         yield FingerprintChange("its items changed", _from_to("items", now["gathers"], before.get("gathers")))
     for name, new, old in _differing(now, before, "input"):
         source = sources.get(name)
-        by = f" (made by `{source.step}`)" if isinstance(source, StepOutputRef) else ""
+        producer_note = f" (made by `{source.step}`)" if isinstance(source, StepOutputRef) else ""
         yield FingerprintChange(
-            f"input `{name}` {_availability_change(new, old)}", _from_to(f"input {name}", new, old, by)
+            f"input `{name}` {_availability_change(new, old)}", _from_to(f"input {name}", new, old, producer_note)
         )
     for name, new, old in _differing(now, before, "file"):
         path = f" ({sources[name]})" if name in sources else ""
@@ -232,21 +232,21 @@ def _values(parts: Parts, kind: str) -> list[str]:
 
 
 def _sequence(
-    now: Sequence[str], before: Sequence[str], numbers: Sequence[int], where: str
+    now: Sequence[str], before: Sequence[str], numbers: Sequence[int], noun: str
 ) -> Iterator[FingerprintChange]:
     """Compare two lists of cells, so that a cell put between others does not make all after it look changed."""
-    for happened, i, j, first, last in SequenceMatcher(None, before, now, autojunk=False).get_opcodes():
-        if happened == "delete":
-            yield FingerprintChange(_taken_out(where, j - i))
-        elif happened != "equal":
-            words = {"replace": ("changed", "changed"), "insert": ("is new to it", "are new to it")}[happened]
-            yield FingerprintChange(_in_cells(where, numbers[first:last], *words))
+    for tag, i, j, first, last in SequenceMatcher(None, before, now, autojunk=False).get_opcodes():
+        if tag == "delete":
+            yield FingerprintChange(_taken_out(noun, j - i))
+        elif tag != "equal":
+            words = {"replace": ("changed", "changed"), "insert": ("is new to it", "are new to it")}[tag]
+            yield FingerprintChange(_in_cells(noun, numbers[first:last], *words))
 
 
-def _in_cells(where: str, numbers: Sequence[int], singular: str, plural: str) -> str:
+def _in_cells(noun: str, numbers: Sequence[int], singular: str, plural: str) -> str:
     if len(numbers) == 1:
-        return f"{where} {numbers[0]} {singular}"
-    return f"{where}s {', '.join(map(str, numbers[:-1]))} and {numbers[-1]} {plural}"
+        return f"{noun} {numbers[0]} {singular}"
+    return f"{noun}s {', '.join(map(str, numbers[:-1]))} and {numbers[-1]} {plural}"
 
 
 def _taken_out(where: str, count: int) -> str:
@@ -266,9 +266,9 @@ def _availability_change(new: str | None, old: str | None) -> str:
     return _what_happened(new, old)
 
 
-def _from_to(name: str, new: str | None, old: str | None, by: str = "") -> str:
+def _from_to(name: str, new: str | None, old: str | None, suffix: str = "") -> str:
     if new is None or old is None or MISSING in (new, old):
         return ""
     kind = shorten_digests(old).partition(" ")[0]
     changed = shorten_digests(new).removeprefix(f"{kind} ") if kind in _ALGORITHMS else shorten_digests(new)
-    return f"{name}: {shorten_digests(old)} -> {changed}{by}"
+    return f"{name}: {shorten_digests(old)} -> {changed}{suffix}"

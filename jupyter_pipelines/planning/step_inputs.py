@@ -79,7 +79,7 @@ class RootCause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamStatus:
-    """What the steps after a step have to know of it.
+    """The status of a step for the decisions on the steps after it.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class UpstreamStatus:
 
 @dataclass(slots=True)
 class StepInputs:
-    """What is known of a step's inputs.
+    """The inputs of a step: known digests, open inputs, and reasons why the step cannot run.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ class InputResolver:
         ----------
         step : Step
             The step.
-        standings : Mapping of str to UpstreamStatus
+        statuses : Mapping of str to UpstreamStatus
             The steps it waits for; a step that is not in it has no outputs.
         selected : bool
             Whether the step is asked for. For a step that is not, the decision is made as if all steps were asked for.
@@ -178,7 +178,7 @@ class InputResolver:
             inputs.known[read_name(path)] = self.read(path)
         _add_after_steps(step, statuses, inputs, selected=selected)
         if step.gathering and not inputs.open:
-            inputs.lacking += _too_few(step, step.gathering, inputs)
+            inputs.lacking += _too_few_items(step, step.gathering, inputs)
         return inputs
 
     def digest(self, source: FileSource) -> str | OSError | StoreError:
@@ -234,12 +234,12 @@ class InputResolver:
         self, source: StepOutputRef, status: UpstreamStatus | None, condition: str, artifact: Artifact | None
     ) -> DecisionReason:
         if status and status.decision == "blocked":
-            return _waits(source.step)
+            return _blocked_upstream(source.step)
         left_out = f", and `{source.step}` is left out by `{self._left_out_by}`" if self._left_out_by else ""
         if condition == "corrupt":
             return DecisionReason(code="output-corrupt", text=f"`{source}` is damaged in the store{left_out}")
         if condition == "unknown" and artifact is not None:
-            words = stored_with(artifact.digest.partition(":")[0])
+            words = algorithm_not_installed(artifact.digest.partition(":")[0])
             return DecisionReason(code="output-missing", text=f"`{source}` {words}{left_out}")
         return DecisionReason(code="output-missing", text=f"`{source}` is not in the store{left_out}")
 
@@ -262,7 +262,7 @@ def _add_after_steps(step: Step, statuses: Mapping[str, UpstreamStatus], inputs:
     files = {step_input.name for step_input in step.inputs if isinstance(step_input.source, FileSource)}
     for status, name in ((statuses[name], name) for name in step.after if name in statuses):
         if status.decision == "blocked" and not step.always:
-            inputs.lacking.append(_waits(name))
+            inputs.lacking.append(_blocked_upstream(name))
         if status.open_cause(selected=selected):
             inputs.open |= files
             inputs.known = {
@@ -270,12 +270,12 @@ def _add_after_steps(step: Step, statuses: Mapping[str, UpstreamStatus], inputs:
             }
 
 
-def _too_few(step: Step, gathering: GatherSpec, inputs: StepInputs) -> Iterator[DecisionReason]:
+def _too_few_items(step: Step, gathering: GatherSpec, inputs: StepInputs) -> Iterator[DecisionReason]:
     """Yield why a step over many items has no result: more of them failed than may."""
     sources = {
         step_input.source.step
         for step_input in step.inputs
-        if isinstance(step_input.source, StepOutputRef) and _is_gone(step_input, inputs)
+        if isinstance(step_input.source, StepOutputRef) and _is_missing(step_input, inputs)
     }
     if len(sources) > gathering.may_fail or len(sources) == len(gathering.items):
         message = f"{len(sources)} of {len(gathering.items)} items failed, and {gathering.may_fail} may"
@@ -287,16 +287,16 @@ def _never_tried(step: Step, status: UpstreamStatus | None) -> bool:
     return step.gathering is not None and status is not None and status.decision in ("skip", "blocked")
 
 
-def _is_gone(step_input: Input, inputs: StepInputs) -> bool:
+def _is_missing(step_input: Input, inputs: StepInputs) -> bool:
     return inputs.known.get(step_input.name) == MISSING
 
 
-def stored_with(algorithm: str) -> str:
-    """Return the words for an output that cannot be checked here."""
+def algorithm_not_installed(algorithm: str) -> str:
+    """Return the text for an output that cannot be checked here."""
     return f"was stored with {algorithm}, which is not installed here"
 
 
-def _waits(name: str) -> DecisionReason:
+def _blocked_upstream(name: str) -> DecisionReason:
     return DecisionReason(code="upstream", text=f"`{name}`, which it waits for, is blocked")
 
 

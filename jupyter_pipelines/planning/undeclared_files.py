@@ -1,4 +1,4 @@
-"""Files that code reads without declaring them: which they are once parameters have values, and what is in them."""
+"""Files that code reads without declaring them: their paths once parameters have values, and their digests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.pipeline.path_templates import MOST, filled, path_of, quoted
+from jupyter_pipelines.pipeline.path_templates import MAX_LENGTH, escape_braces, expand_template, path_of
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 
@@ -22,17 +22,19 @@ def with_files_read(step: Step, values: Mapping[str, Any]) -> Step:
     """Return `step` with the files that it reads when its parameters have `values`; of an item also its own."""
     if not step.templates:
         return step
-    known = {**values, **step.item.parameters} if step.item else values
+    known_values = {**values, **step.item.parameters} if step.item else values
     paths = (
-        path_of(text) for template in step.templates for text in filled(template, lambda name: _texts(known.get(name)))
+        path_of(text)
+        for template in step.templates
+        for text in expand_template(template, lambda name: _texts(known_values.get(name)))
     )
-    files = dict.fromkeys((*step.files, *filter(None, islice(paths, MOST))))
+    files = dict.fromkeys((*step.files, *filter(None, islice(paths, MAX_LENGTH))))
     return replace(step, files=tuple(files), templates=())
 
 
 def _texts(value: Any) -> Sequence[str]:
     """Return templates of everything in a value that may be part of a path."""
-    return [quoted(text) for text in islice(dict.fromkeys(_plain(value)), MOST)]
+    return [escape_braces(text) for text in islice(dict.fromkeys(_plain(value)), MAX_LENGTH)]
 
 
 def _plain(value: Any) -> Iterator[str]:
@@ -58,8 +60,8 @@ def files_at(pipeline: Pipeline, path: str) -> list[str]:
     absolute = pipeline.folder / path
     if glob.has_magic(path) and not absolute.exists():
         return [name for name in files_matching(pipeline.folder, path) if pipeline.folder / name != pipeline.notebook]
-    around = Path(os.path.normpath(absolute))
-    return [] if pipeline.folder.is_relative_to(around) else [path]
+    normalized = Path(os.path.normpath(absolute))
+    return [] if pipeline.folder.is_relative_to(normalized) else [path]
 
 
 def digest_of(pipeline: Pipeline, path: str, digest: Callable[[Path], str]) -> str:
@@ -85,14 +87,14 @@ def digest_of(pipeline: Pipeline, path: str, digest: Callable[[Path], str]) -> s
 
 def _folder_lines(folder: Path, digest: Callable[[Path], str]) -> Iterator[str]:
     """Yield what is in a folder that has no digest as a whole: some of it leads nowhere or back, or cannot be read."""
-    for around, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder):
         folders.sort()
-        for path in (Path(around, name) for name in sorted([*folders, *names])):
-            where = f"{path.relative_to(folder).as_posix()} {path.readlink() if path.is_symlink() else ''}"
+        for path in (Path(root, name) for name in sorted([*folders, *names])):
+            line = f"{path.relative_to(folder).as_posix()} {path.readlink() if path.is_symlink() else ''}"
             try:
-                yield f"{where} {digest(path)}" if path.is_file() else where
+                yield f"{line} {digest(path)}" if path.is_file() else line
             except (OSError, StoreError):
-                yield f"{where} {MISSING}"
+                yield f"{line} {MISSING}"
 
 
 def _digest(lines: Iterable[str]) -> str:

@@ -68,9 +68,9 @@ def put(store: Store, items: Sequence[tuple[Key, Artifact | None]]) -> Artifact:
 
 def _entries(store: Store, name: str, artifact: Artifact) -> list[manifests.ManifestEntry]:
     """Return what stands for an item: for a folder its own manifest and all that is in it."""
-    own = manifests.ManifestEntry(path=name, digest=artifact.digest, size=artifact.bytes)
+    container_entry = manifests.ManifestEntry(path=name, digest=artifact.digest, size=artifact.bytes)
     inner = store.blobs.manifest(artifact.digest) if artifact.format == "folder" else ()
-    return [own, *(replace(entry, path=f"{name}.d/{entry.path}") for entry in inner)]
+    return [container_entry, *(replace(entry, path=f"{name}.d/{entry.path}") for entry in inner)]
 
 
 def contents(store: Store, digest: str) -> GatheredContents:

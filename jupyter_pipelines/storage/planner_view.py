@@ -70,21 +70,21 @@ class StoreView:
 
     def at_once(self, steps: Iterable[str]) -> PreloadedStoreView:
         """Look at what there is of many steps, and return what answers from that for as long as a plan is made."""
-        before = time.time_ns() - filesystem_features.COARSE_MARGIN_NS
+        cutoff_ns = time.time_ns() - filesystem_features.COARSE_MARGIN_NS
         latest = self.store.records.latest_many(list(steps), self.notebook)
         outputs = {artifact for record in latest.values() for artifact in record.outputs.values()}
         conditions = self.store.intact_many(outputs)
         for record in latest.values():
-            self._note(step_record.path_of(record.key), before, record)
+            self._note(step_record.path_of(record.key), cutoff_ns, record)
         for artifact, condition in conditions.items():
             if condition == "ok":
-                self._note(blobs.path_of(artifact.digest), before)
+                self._note(blobs.path_of(artifact.digest), cutoff_ns)
         return PreloadedStoreView(self, latest, conditions)
 
-    def _note(self, path: str, before: int, content: StepRecord | None = None) -> None:
+    def _note(self, path: str, cutoff_ns: int, content: StepRecord | None = None) -> None:
         """Remember a file that was read, unless it may have changed since: its times would say so."""
         mark = self._mark(path)
-        if mark is not None and mark[-1] < before:
+        if mark is not None and mark[-1] < cutoff_ns:
             self._seen[path] = (mark, content)
 
     def _cached_if_unchanged(self, path: str) -> tuple[_Mark, StepRecord | None] | None:

@@ -54,7 +54,7 @@ class Store:
     ----------
     root : Path
         The folder it lives in.
-    door : LocalFolder
+    folder : LocalFolder
         File operations by relative paths.
     blobs, records, runs, leases : Blobs, Records, Runs, KeyLeases
         What is in it.
@@ -64,12 +64,12 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.door = LocalFolder(root)
+        self.folder = LocalFolder(root)
         self.index = StoreIndex(root)
-        self.blobs = BlobStore(self.door, self.index)
-        self.records = RecordStore(self.door, self.index)
-        self.runs = RunStore(self.door)
-        self.leases = KeyLeases(self.door)
+        self.blobs = BlobStore(self.folder, self.index)
+        self.records = RecordStore(self.folder, self.index)
+        self.runs = RunStore(self.folder)
+        self.leases = KeyLeases(self.folder)
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
@@ -115,12 +115,12 @@ class Store:
         StoreError
             The store is full (JP403) or cannot be written (JP402).
         """
-        path = self.door.temporary(suffix)
+        path = self.folder.temporary(suffix)
         with writing(self.root, "a temporary folder"):
             path.mkdir(mode=0o700)
         return path
 
-    def settle(self, records: Iterable[StepRecord]) -> None:
+    def flush(self, records: Iterable[StepRecord]) -> None:
         """Wait until records that were put without waiting, and the blobs they name, outlast a power cut.
 
         Raises
@@ -130,7 +130,7 @@ class Store:
         """
         stored_records = list(records)
         blobs = [blob_path(artifact.digest) for record in stored_records for artifact in record.outputs.values()]
-        self.door.sync_names([*blobs, *(record_path(record.key) for record in stored_records)])
+        self.folder.sync_names([*blobs, *(record_path(record.key) for record in stored_records)])
 
     def check_writable(self) -> None:
         """Find out whether the store can be written, before anything is computed for it.
@@ -141,7 +141,7 @@ class Store:
             It is full (JP403) or cannot be written (JP402), or the user's key cannot be used (JP412).
         """
         check_usable()
-        path = self.door.temporary()
+        path = self.folder.temporary()
         try:
             with writing(self.root, "an output"), create(path) as file:
                 file.write(b"\0" * 4096)
@@ -211,7 +211,7 @@ class Store:
                 self._make()
             return
         self._check_format(make)
-        self.door.sweep()
+        self.folder.sweep()
 
     def exists(self) -> bool:
         """Tell whether the folder is there.
@@ -226,12 +226,12 @@ class Store:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 os.listdir(self.root)
                 return True
-            taken = self._is_in_the_way()
+            is_occupied = self._is_in_the_way()
         except OSError as error:
             raise unopenable_error(
                 self.root, _os_reason(error), f"make the folder readable for you, {OTHER_STORE_HINT}"
             ) from error
-        if taken:
+        if is_occupied:
             raise unopenable_error(self.root, "there is a file of that name", f"move the file away, {OTHER_STORE_HINT}")
         return False
 
@@ -255,11 +255,11 @@ class Store:
             ) from error
         except OSError as error:
             raise unwritable_error(error, self.root, "what a run makes") from error
-        self._write_mark()
+        self._write_format()
 
     def _check_format(self, make: bool) -> None:
         try:
-            document = json.loads(self.door.read(FORMAT_FILE))
+            document = json.loads(self.folder.read(FORMAT_FILE))
             version = version_of(document["schema"])
         except FileNotFoundError:
             self._claim_folder(make)
@@ -276,10 +276,10 @@ class Store:
         if version < FORMAT and make:
             # So that an older version of this package does not take for damaged what it has no word for.
             with contextlib.suppress(StoreError):
-                self._write_mark()
+                self._write_format()
 
     def _claim_folder(self, make: bool) -> None:
-        """Make a folder without a mark a store, but only when no other files are in it."""
+        """Make a folder without a format file a store, but only when no other files are in it."""
         try:
             foreign_names = [name for name in sorted(os.listdir(self.root)) if not _is_ours(name)]
         except OSError as error:
@@ -296,11 +296,11 @@ class Store:
         if make:
             with contextlib.suppress(OSError):
                 self.root.chmod(0o700)
-            self._write_mark()
+            self._write_format()
 
-    def _write_mark(self) -> None:
-        self.door.write(".gitignore", b"*\n")
-        self.door.write(FORMAT_FILE, format_document())
+    def _write_format(self) -> None:
+        self.folder.write(".gitignore", b"*\n")
+        self.folder.write(FORMAT_FILE, format_document())
 
 
 def format_document() -> bytes:

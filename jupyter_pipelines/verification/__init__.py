@@ -1,1 +1,1 @@
-"""ORIGINAL + PIPELINE -> VERDICT: both run in fresh kernels, and what they show is compared cell by cell."""
+"""ORIGINAL + PIPELINE -> VERDICT: run both in fresh kernels, and compare their outputs cell by cell."""

@@ -1,4 +1,4 @@
-"""The `convert` command: a notebook is read, verified or only analysed, and written to a file of its own."""
+"""The `convert` command: read a notebook, verify or only analyse it, and write the pipeline to a file of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RAISING = "raises-exception"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertRequest:
-    """What is to be converted, where to, and how.
+    """A request to convert a notebook: source, target and options.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class ConvertRequest:
         return self.target or self.source.with_name(f"{self.source.stem}{SUFFIX}")
 
 
-def convert_on_request(order: ConvertRequest, run: Runner) -> VerificationResult:
+def convert_on_request(request: ConvertRequest, run: Runner) -> VerificationResult:
     """Convert a notebook and write the pipeline, unless there is none or nothing is to be written.
 
     Raises
@@ -64,37 +64,37 @@ def convert_on_request(order: ConvertRequest, run: Runner) -> VerificationResult
     NotebookError
         The notebook cannot be read (JP104), or the target cannot be written (JP702).
     """
-    document = read_document(order.source)
-    _check_target(order)
+    document = read_document(request.source)
+    _check_target(request)
     faults = refusals(document)
     if faults:
         return VerificationResult(state="refused", faults=faults, original=document)
-    known = replace(document, kernel=_installed(document.kernel))
-    result = _analysed(known, order) if order.static else _verified(known, order, run)
+    runnable = replace(document, kernel=_installed(document.kernel))
+    result = _analysed(runnable, request) if request.static else _verified(runnable, request, run)
     result = replace(result, original=document)
-    if result.conversion is None or order.dry_run:
+    if result.conversion is None or request.dry_run:
         return result
-    _write(order, result.conversion, result.verdict)
-    return replace(result, written=str(order.path))
+    _write(request, result.conversion, result.verdict)
+    return replace(result, written=str(request.path))
 
 
-def _verified(document: NotebookDocument, order: ConvertRequest, run: Runner) -> VerificationResult:
+def _verified(document: NotebookDocument, request: ConvertRequest, run: Runner) -> VerificationResult:
     from jupyter_pipelines.verification.verify import verify  # brings what runs notebooks
 
     return verify(
         document,
-        folder=order.source.resolve().parent,
+        folder=request.source.resolve().parent,
         run=run,
-        raises=_expected_errors(document, order.source),
+        raises=_expected_errors(document, request.source),
         kernel=None if document.kernel in (None, "python3") else document.kernel,
-        wishes=order.wishes,
-        tell=order.tell,
+        options=request.wishes,
+        tell=request.tell,
     )
 
 
-def _analysed(document: NotebookDocument, order: ConvertRequest) -> VerificationResult:
-    raises = _expected_errors(document, order.source)
-    conversion = convert(document, raises=raises, wishes=order.wishes)
+def _analysed(document: NotebookDocument, request: ConvertRequest) -> VerificationResult:
+    raises = _expected_errors(document, request.source)
+    conversion = convert(document, raises=raises, options=request.wishes)
     cells = tuple(CellResult(cell=cell.number, state="unproven") for cell in document.cells if cell.kind == "code")
     return VerificationResult(state="unproven", conversion=conversion, cells=cells, faults=(_not_executed_warning(),))
 
@@ -128,12 +128,12 @@ def _installed(kernel: str | None) -> str | None:
 # Writing
 
 
-def _check_target(order: ConvertRequest) -> None:
+def _check_target(request: ConvertRequest) -> None:
     """Refuse a target that is the original, or a notebook that `convert` has not written."""
-    path = order.path
-    if order.dry_run:
+    path = request.path
+    if request.dry_run:
         return
-    if path.exists() and path.resolve() == order.source.resolve():
+    if path.exists() and path.resolve() == request.source.resolve():
         raise NotebookError(_bad_target(path, "it is the notebook itself, and that is never written to"))
     if path.suffix != ".ipynb":
         raise NotebookError(_bad_target(path, "a pipeline notebook ends in `.ipynb`"))
@@ -151,22 +151,22 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def _write(order: ConvertRequest, conversion: ConvertedNotebook, verdict: str) -> None:
-    content = _finished(order, conversion, verdict)
-    temporary = order.path.with_name(f".{order.path.name}.new")
+def _write(request: ConvertRequest, conversion: ConvertedNotebook, verdict: str) -> None:
+    content = _notebook_document(request, conversion, verdict)
+    temporary = request.path.with_name(f".{request.path.name}.new")
     try:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        temporary.replace(order.path)
+        temporary.replace(request.path)
     except OSError as error:
-        raise NotebookError(_bad_target(order.path, (error.strerror or str(error)).lower())) from error
+        raise NotebookError(_bad_target(request.path, (error.strerror or str(error)).lower())) from error
 
 
-def _finished(order: ConvertRequest, conversion: ConvertedNotebook, verdict: str) -> Mapping[str, Any]:
+def _notebook_document(request: ConvertRequest, conversion: ConvertedNotebook, verdict: str) -> Mapping[str, Any]:
     """Return the notebook with the note of where it comes from and, in another folder, where its steps run."""
-    metadata: dict[str, Any] = {"converted": {"from": order.source.name, "verdict": verdict}}
-    home, here = order.source.resolve().parent, order.path.resolve().parent
-    if home != here:
-        metadata["folder"] = str(home)
+    metadata: dict[str, Any] = {"converted": {"from": request.source.name, "verdict": verdict}}
+    source_folder, target_folder = request.source.resolve().parent, request.path.resolve().parent
+    if source_folder != target_folder:
+        metadata["folder"] = str(source_folder)
     return {**conversion.notebook, "metadata": {**conversion.notebook["metadata"], NAMESPACE: metadata}}
 
 

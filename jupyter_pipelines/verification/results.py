@@ -17,7 +17,7 @@ State = Literal["identical", "differs", "unproven", "refused"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
-    """What became of one code cell of the original.
+    """The verification result of one code cell of the original.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class VerificationResult:
     state : str
         ``identical``, ``differs``, ``unproven`` or ``refused``.
     conversion : ConvertedNotebook or None
-        What was made; None when nothing was.
+        The converted notebook; None when there is none.
     cells : tuple of CellResult
         Every code cell.
     joined : tuple of str
@@ -102,22 +102,26 @@ class VerificationResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ``convert`` document."""
-        made = self.conversion
+        conversion = self.conversion
         return {
             "schema": SCHEMA,
             "state": self.state,
             "verdict": self.verdict,
             "unstable": self.unstable,
             "written": self.written,
-            "steps": [_step(step) for step in made.steps] if made else [],
-            "parameters": [{"name": name, "value": value, "cell": cell} for name, value, cell in made.parameters]
-            if made
+            "steps": [_step(step) for step in conversion.steps] if conversion else [],
+            "parameters": [{"name": name, "value": value, "cell": cell} for name, value, cell in conversion.parameters]
+            if conversion
             else [],
-            "shared": [{"cell": cell, "names": list(names)} for cell, names in made.shared.items()] if made else [],
-            "setup": list(made.settings) if made else [],
+            "shared": [{"cell": cell, "names": list(names)} for cell, names in conversion.shared.items()]
+            if conversion
+            else [],
+            "setup": list(conversion.settings) if conversion else [],
             "cells": [self._cell(cell) for cell in self.cells],
             "joined": list(self.joined),
-            "names": {"passed": made.passed, "bound": made.bound} if made else {"passed": 0, "bound": 0},
+            "names": {"passed": conversion.passed, "bound": conversion.bound}
+            if conversion
+            else {"passed": 0, "bound": 0},
             "rounds": self.rounds,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "faults": [fault.to_dict() for fault in self.faults],

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LARGE = 50_000_000
+LINK_THRESHOLD = 50_000_000
 """Bytes from which on a file is linked, not copied."""
 
-MOST_FILES = 3_000
-_FARTHEST = 2
+MAX_FILES = 3_000
+_MAX_PARENTS = 2
 _LEFT_OUT = frozenset(
     {".git", ".pipelines", ".ipynb_checkpoints", "__pycache__", ".venv", "venv", "node_modules", ".tox", ".mypy_cache"}
 )
@@ -21,9 +21,9 @@ _LEFT_OUT = frozenset(
 
 @contextmanager
 def sandbox(folder: Path) -> Iterator[Path]:
-    """Give a copy of `folder`, beside it, so that paths that lead out of it still lead to the same place.
+    """Yield a copy of `folder`, beside it, so that relative paths out of it stay valid.
 
-    Where no copy can be made, the folder itself is given.
+    Where no copy can be made, yield the folder itself.
     """
     try:
         copy = Path(tempfile.mkdtemp(prefix=f".{folder.name}.convert-", dir=folder.parent))
@@ -38,7 +38,7 @@ def sandbox(folder: Path) -> Iterator[Path]:
 
 
 def _copy(folder: Path, copy: Path) -> None:
-    files_left = MOST_FILES
+    files_left = MAX_FILES
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in _LEFT_OUT]
         target = copy / Path(root).relative_to(folder)
@@ -55,7 +55,7 @@ def _copy(folder: Path, copy: Path) -> None:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    if source.is_symlink() or not source.is_file() or source.stat().st_size > LARGE:
+    if source.is_symlink() or not source.is_file() or source.stat().st_size > LINK_THRESHOLD:
         target.symlink_to(source.resolve())
     else:
         shutil.copy2(source, target)
@@ -66,6 +66,6 @@ def nearby_files(paths: Iterable[str], folder: Path) -> frozenset[str]:
 
     What lies farther away belongs to the machine, and may lie elsewhere on another machine.
     """
-    there = (path for path in paths if not path.endswith(".py") and Path(path).is_file())
-    seen = (Path(os.path.relpath(path, folder)) for path in there)
-    return frozenset(path.as_posix() for path in seen if path.parts.count("..") <= _FARTHEST)
+    existing = (path for path in paths if not path.endswith(".py") and Path(path).is_file())
+    relative_paths = (Path(os.path.relpath(path, folder)) for path in existing)
+    return frozenset(path.as_posix() for path in relative_paths if path.parts.count("..") <= _MAX_PARENTS)

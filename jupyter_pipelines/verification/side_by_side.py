@@ -53,10 +53,10 @@ def _why(result: VerificationResult) -> str:
     )
 
 
-def _rows(result: VerificationResult, made: ConvertedNotebook) -> Iterator[str]:
+def _rows(result: VerificationResult, conversion: ConvertedNotebook) -> Iterator[str]:
     states = {cell.cell: cell for cell in result.cells}
     waiting: list[dict[str, Any]] = []
-    cells = list(made.notebook["cells"])
+    cells = list(conversion.notebook["cells"])
     for original in result.original.cells if result.original else ():
         while cells and cells[0]["metadata"][NAMESPACE]["origin"] in (None, original.number):
             waiting.append(cells.pop(0))

@@ -1,4 +1,4 @@
-"""What a cell shows in the pipeline, judged by what it shows in several plain runs of the original.
+"""Comparison of a cell's outputs in the pipeline with its outputs in several plain runs of the original.
 
 A cell that differs by itself is still compared: all that its plain runs have in common has to be there.
 """
@@ -16,7 +16,7 @@ Judgement = Literal["identical", "unstable", "doubtful", "differs"]
 
 Doubt = Literal["none", "chance", "depends"]
 
-MOST_ORIGINALS, MOST_TRIALS = 3, 2
+MAX_ORIGINALS, MAX_TRIALS = 3, 2
 """Runs of the original and of the pipeline after which what each has in common is no chance."""
 
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?%?|[-+]?\b(nan|inf)\b", re.IGNORECASE)
@@ -45,23 +45,25 @@ def judge(
     if results[0] in exact:
         return "identical"
     if len(set(exact)) == 1:
-        if doubt != "none" and not _enough(originals, trials):
+        if doubt != "none" and not _enough_runs(originals, trials):
             return "doubtful"
         return "unstable" if doubt == "depends" and len(set(results)) > 1 else "differs"
-    loose, late = [[shown(outputs, folders=folders, loose=True) for outputs in runs] for runs in (originals, trials)]
-    if len(set(loose)) == 1 and late[0] in loose:
+    loose, loose_results = [
+        [shown(outputs, folders=folders, loose=True) for outputs in runs] for runs in (originals, trials)
+    ]
+    if len(set(loose)) == 1 and loose_results[0] in loose:
         return "identical"
-    if all(_agree(*aspect) for aspect in _aspects(loose, late)):
+    if all(_agree(*aspect) for aspect in _aspects(loose, loose_results)):
         return "unstable"
-    return "differs" if _enough(originals, trials) else "doubtful"
+    return "differs" if _enough_runs(originals, trials) else "doubtful"
 
 
-def _enough(originals: Sequence[Outputs], trials: Sequence[Outputs]) -> bool:
-    return len(originals) >= MOST_ORIGINALS and len(trials) >= MOST_TRIALS
+def _enough_runs(originals: Sequence[Outputs], trials: Sequence[Outputs]) -> bool:
+    return len(originals) >= MAX_ORIGINALS and len(trials) >= MAX_TRIALS
 
 
-def depends(source: str, cell: int, looks: Sequence[Sequence[Mapping[str, Any]]]) -> bool:
-    """Return whether a cell uses what is something else in two observed runs of the original.
+def uses_unstable_values(source: str, cell: int, observations: Sequence[Sequence[Mapping[str, Any]]]) -> bool:
+    """Return whether a cell uses values that differ between two observed runs of the original.
 
     Parameters
     ----------
@@ -69,17 +71,17 @@ def depends(source: str, cell: int, looks: Sequence[Sequence[Mapping[str, Any]]]
         Its code.
     cell : int
         Its number.
-    looks : sequence of sequence of Mapping
-        What the observer wrote down in each run.
+    observations : sequence of sequence of Mapping
+        The documents of the observer, for each run.
     """
-    if len(looks) < 2:
+    if len(observations) < 2:
         return False
-    first, second = (_known(cell, documents) for documents in looks[-2:])
+    first, second = (_observed_values(cell, documents) for documents in observations[-2:])
     words = {*_NAME.findall(source), *first["drew"]}
     return any(first["values"].get(word) != second["values"].get(word) for word in words)
 
 
-def _known(cell: int, documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def _observed_values(cell: int, documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the digests of values and of the states of random generators, and what the cell drew from."""
     values: dict[str, Any] = {}
     drew: dict[str, Any] = {}

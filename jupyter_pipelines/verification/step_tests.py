@@ -5,9 +5,9 @@ A test needs no other step and no store: its inputs lie in a folder of their own
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import pickle
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,9 +27,10 @@ from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.storage.loading import load_value
 from jupyter_pipelines.storage.opening import open_store
+from jupyter_pipelines.storage.serializers.pickles import PickleSerializer
 from jupyter_pipelines.storage.store import Store
 
-MOST_BYTES = 2_000_000
+MAX_BYTES = 2_000_000
 """Size of an input or output up to which it is recorded."""
 
 CASE = "case.json"
@@ -38,7 +39,7 @@ _ID = "test"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedCases:
-    """What was recorded, and what could not be.
+    """The recorded test cases, and the steps without one.
 
     Parameters
     ----------
@@ -67,13 +68,13 @@ def folder_of(notebook: Path) -> Path:
 
 
 def steps_without_test(pipeline: Pipeline, notebook: Path) -> list[str]:
-    """Return the steps that a file of tests does not speak of."""
+    """Return the steps that the file of tests does not mention."""
     text = file_of(notebook).read_text("utf-8")
     return [step.name for step in pipeline if f"{step.name!r})" not in text and f" step {step.name}: " not in text]
 
 
-def record(pipeline: Pipeline, run: Run, store: Store, notebook: Path) -> RecordedCases:
-    """Record what every step was given and made in a run, and write the tests.
+def record_cases(pipeline: Pipeline, run: Run, store: Store, notebook: Path) -> RecordedCases:
+    """Record the inputs and outputs of every step of a run, and write the tests.
 
     Raises
     ------
@@ -116,8 +117,8 @@ def _why_no_case(step: Step, run: Run) -> str:
     for _, name, artifact in _artifacts(step, run):
         if artifact.format in ("file", "folder"):
             return f"`{name}` is a {artifact.format}"
-        if artifact.bytes > MOST_BYTES:
-            return f"`{name}` has {artifact.bytes / 1e6:.1f} MB, and {MOST_BYTES / 1e6:.0f} MB are kept at most"
+        if artifact.bytes > MAX_BYTES:
+            return f"`{name}` has {artifact.bytes / 1e6:.1f} MB, and {MAX_BYTES / 1e6:.0f} MB are kept at most"
     return ""
 
 
@@ -187,12 +188,12 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _ticket(
-    pipeline: Pipeline, name: str, case: Mapping[str, Any], folder: Path, store: Store, place: Path
+    pipeline: Pipeline, name: str, case: Mapping[str, Any], folder: Path, store: Store, workdir: Path
 ) -> StepTicket:
     step = pipeline[name]
     defaults = {parameter.name: parameter.default for parameter in pipeline.parameters if not parameter.required}
     values = {parameter: case["parameters"].get(parameter, defaults.get(parameter)) for parameter in step.parameters}
-    path = str(place / "ticket.json")
+    path = str(workdir / "ticket.json")
     return StepTicket(
         id=f"{_ID}.{name}.1",
         run=_ID,
@@ -207,7 +208,7 @@ def _ticket(
         outputs={output.name: OutputSpec(kind=output.kind, format=output.format) for output in step.outputs},
         timeout=step.timeout,
         kernel=step.kernel,
-        publish=PublishPaths(notebook=str(place / "step.ipynb"), log=str(place / "step.log")),
+        publish=PublishPaths(notebook=str(workdir / "step.ipynb"), log=str(workdir / "step.log")),
     )
 
 
@@ -224,30 +225,38 @@ def _inputs(step: Step, case: Mapping[str, Any], folder: Path, store: Store) -> 
 
 
 def _compare(outcome: StepOutcome, case: Mapping[str, Any], folder: Path, store: Store) -> None:
-    made, expected = set(outcome.outputs), set(case["outputs"])
-    _require(made == expected, f"the step makes {sorted(made)}, and recorded is {sorted(expected)}")
+    produced, expected = set(outcome.outputs), set(case["outputs"])
+    _require(produced == expected, f"the step makes {sorted(produced)}, and recorded is {sorted(expected)}")
     for name, document in case["outputs"].items():
         recorded = Artifact.from_dict(document)
         if outcome.outputs[name].digest != recorded.digest:
             store.blobs.put_file(folder / f"outputs.{name}", move=False)
             before, now = load_value(store, recorded), load_value(store, outcome.outputs[name])
-            _require(same(before, now), f"`{name}` is another value than recorded:\n{now!r}\nrecorded:\n{before!r}")
+            _require(
+                values_equal(before, now), f"`{name}` is another value than recorded:\n{now!r}\nrecorded:\n{before!r}"
+            )
 
 
-def same(first: Any, second: Any) -> bool:
+def values_equal(first: Any, second: Any) -> bool:
     """Return whether two values are the same, numbers to about nine digits."""
     if type(first) is not type(second):
         return False
     for compare in (_as_frames, _as_arrays, _as_containers):
-        verdict = compare(first, second)
-        if verdict is not None:
-            return verdict
+        equal = compare(first, second)
+        if equal is not None:
+            return equal
     try:
         if bool(first == second):
             return True
     except (TypeError, ValueError):
         pass
-    return pickle.dumps(first) == pickle.dumps(second)
+    return _pickled(first) == _pickled(second)
+
+
+def _pickled(value: Any) -> bytes:
+    file = io.BytesIO()
+    PickleSerializer().write(value, file)
+    return file.getvalue()
 
 
 def _as_frames(first: Any, second: Any) -> bool | None:
@@ -279,9 +288,11 @@ def _as_arrays(first: Any, second: Any) -> bool | None:
 
 def _as_containers(first: Any, second: Any) -> bool | None:
     if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(value, second[key]) for key, value in first.items())
+        return first.keys() == second.keys() and all(values_equal(value, second[key]) for key, value in first.items())
     if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(same(left, right) for left, right in zip(first, second, strict=True))
+        return len(first) == len(second) and all(
+            values_equal(left, right) for left, right in zip(first, second, strict=True)
+        )
     return None
 
 

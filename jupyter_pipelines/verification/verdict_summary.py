@@ -1,4 +1,4 @@
-"""Summary text of a conversion: what became what, why steps were joined, and the verdict."""
+"""Summary text of a conversion: steps, parameters, shared code, reasons for joining steps, and the verdict."""
 
 from __future__ import annotations
 
@@ -28,20 +28,23 @@ def conversion_summary(result: VerificationResult) -> str:
     return "\n".join(lines)
 
 
-def _summary_lines(made: ConvertedNotebook) -> Iterator[str]:
-    yield f"{len(made.steps)} step{'s' * (len(made.steps) != 1)}; {made.passed} of {made.bound} names passed on"
-    for step in made.steps:
+def _summary_lines(conversion: ConvertedNotebook) -> Iterator[str]:
+    steps = f"{len(conversion.steps)} step{'s' * (len(conversion.steps) != 1)}"
+    yield f"{steps}; {conversion.passed} of {conversion.bound} names passed on"
+    for step in conversion.steps:
         yield from _step(step)
-    if made.parameters:
-        yield "parameters: " + ", ".join(f"{name} = {value!r} (cell {cell})" for name, value, cell in made.parameters)
-    if made.shared:
-        names = [name for cell_names in made.shared.values() for name in cell_names]
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        yield f"shared code: {', '.join(names[:_SHOWN])}{more}"
-    if made.settings:
-        yield f"setup: settings of cells {', '.join(map(str, made.settings))}"
-    if made.dropped:
-        yield f"left out, as they only show something: cells {', '.join(map(str, made.dropped))}"
+    if conversion.parameters:
+        yield "parameters: " + ", ".join(
+            f"{name} = {value!r} (cell {cell})" for name, value, cell in conversion.parameters
+        )
+    if conversion.shared:
+        names = [name for cell_names in conversion.shared.values() for name in cell_names]
+        omitted = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        yield f"shared code: {', '.join(names[:_SHOWN])}{omitted}"
+    if conversion.settings:
+        yield f"setup: settings of cells {', '.join(map(str, conversion.settings))}"
+    if conversion.dropped:
+        yield f"left out, as they only show something: cells {', '.join(map(str, conversion.dropped))}"
 
 
 def _step(step: ConvertedStep) -> Iterator[str]:

@@ -15,22 +15,22 @@ from typing import Any
 from jupyter_pipelines.errors import Diagnostic
 from jupyter_pipelines.execution.runs.result import Run
 from jupyter_pipelines.execution.worker.rehearsal import NotebookRehearsal, rehearse, run_concurrently
-from jupyter_pipelines.notebook.converting.conversion import ConvertedNotebook, ConvertOptions, RepairHints, located
+from jupyter_pipelines.notebook.converting.conversion import ConvertedNotebook, ConvertOptions, RepairHints, with_folder
 from jupyter_pipelines.notebook.converting.convert import convert
 from jupyter_pipelines.notebook.converting.observation import CellTrace
 from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument
 from jupyter_pipelines.verification.normalize_outputs import Shown, is_cut, shown
 from jupyter_pipelines.verification.repair import (
-    learn_from_difference,
-    learn_from_failure,
-    learn_from_fault,
-    learn_from_warnings,
+    repair_for_difference,
+    repair_for_failure,
+    repair_for_fault,
+    repair_for_warnings,
 )
 from jupyter_pipelines.verification.results import CellResult, VerificationResult
 from jupyter_pipelines.verification.sandbox import nearby_files, sandbox
-from jupyter_pipelines.verification.stability import MOST_ORIGINALS, MOST_TRIALS, Doubt, depends, judge
+from jupyter_pipelines.verification.stability import MAX_ORIGINALS, MAX_TRIALS, Doubt, judge, uses_unstable_values
 
-MOST_ROUNDS = 10
+MAX_ROUNDS = 10
 Outputs = Mapping[int, Sequence[Mapping[str, Any]]]
 
 
@@ -61,7 +61,7 @@ def verify(
     run: Runner,
     raises: frozenset[int] = frozenset(),
     kernel: str | None = None,
-    wishes: ConvertOptions | None = None,
+    options: ConvertOptions | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> VerificationResult:
     """Convert a notebook and prove that the pipeline shows the same.
@@ -78,14 +78,14 @@ def verify(
         Cells that may end with an exception.
     kernel : str or None
         The kernel in which the original runs.
-    wishes : ConvertOptions
-        What the user wants.
+    options : ConvertOptions
+        Options that the user gave.
     tell : callable
         Called with a line for each stage of the work.
     """
-    proof = _VerificationLoop(document, folder, run, raises, kernel, wishes or ConvertOptions(), tell)
+    loop = _VerificationLoop(document, folder, run, raises, kernel, options or ConvertOptions(), tell)
     with ExitStack() as stack:
-        return proof.prove(stack)
+        return loop.prove(stack)
 
 
 @dataclass(slots=True)
@@ -130,83 +130,86 @@ class _VerificationLoop:
     def _rehearse(self, *, observe: bool) -> NotebookRehearsal:
         cells = [(cell.number, cell.source) for cell in self._code()]
         started = time.monotonic()
-        with sandbox(self.folder) as place:
-            self.folders[str(place)] = str(self.folder)
-            done = rehearse(cells, folder=place, kernel=self.kernel, observe=observe, errors_expected=self.raises)
+        with sandbox(self.folder) as copy:
+            self.folders[str(copy)] = str(self.folder)
+            rehearsal = rehearse(cells, folder=copy, kernel=self.kernel, observe=observe, errors_expected=self.raises)
         self.seconds["observed" if observe else "original"] = time.monotonic() - started
-        return replace(done, seen=tuple(_renamed(trace, str(place), str(self.folder)) for trace in done.seen))
+        return replace(
+            rehearsal, seen=tuple(_with_original_paths(trace, str(copy), str(self.folder)) for trace in rehearsal.seen)
+        )
 
     # Trying
 
     def _settle(self, store: Path) -> VerificationResult:
-        lessons = RepairHints()
+        hints = RepairHints()
         best: VerificationResult | None = None
         while True:
-            made = convert(self.document, seen=self.seen, raises=self.raises, wishes=self.wishes, lessons=lessons)
-            result, learnt = self._try(made, store, lessons)
+            conversion = convert(self.document, seen=self.seen, raises=self.raises, options=self.wishes, hints=hints)
+            result, repair = self._try(conversion, store, hints)
             best = result if best is None or _rank(result) <= _rank(best) else best
-            if learnt is None or self.rounds >= MOST_ROUNDS:
+            if repair is None or self.rounds >= MAX_ROUNDS:
                 faults = (*best.faults, *self._not_compared())
                 joined, seconds = tuple(self.joined), self._seconds()
                 return replace(best, joined=joined, faults=faults, rounds=self.rounds, seconds=seconds)
-            lessons, why = learnt
+            hints, why = repair
             self.joined.append(why)
             self.tell(why)
 
     def _try(
-        self, made: ConvertedNotebook, store: Path, lessons: RepairHints
+        self, conversion: ConvertedNotebook, store: Path, hints: RepairHints
     ) -> tuple[VerificationResult, tuple[RepairHints, str] | None]:
         self.rounds += 1
-        self.tell(f"running the pipeline of {len(made.steps)} steps")
-        tried = self._run_with_original(made, store)
-        if tried.run is None:
-            return self._unreadable(made, tried.faults), learn_from_fault(made, tried.faults, lessons)
-        outputs = _outputs(made, tried, self.kept)
-        failed = next((step for step in tried.run.steps.values() if step.state == "failed"), None)
+        self.tell(f"running the pipeline of {len(conversion.steps)} steps")
+        trial = self._run_with_original(conversion, store)
+        if trial.run is None:
+            return self._unreadable(conversion, trial.faults), repair_for_fault(conversion, trial.faults, hints)
+        outputs = _outputs(conversion, trial, self.kept)
+        failed = next((step for step in trial.run.steps.values() if step.state == "failed"), None)
         if failed is not None:
             cells = tuple(
-                self._result(cell.number, self._judge(made, cell.number, [outputs]), outputs) for cell in self._code()
+                self._result(cell.number, self._judge(conversion, cell.number, [outputs]), outputs)
+                for cell in self._code()
             )
-            result = VerificationResult(state="differs", conversion=made, cells=cells, faults=_faults(failed))
-            return result, learn_from_failure(made, failed, lessons)
-        cells = self._compare(made, outputs)
-        result = VerificationResult(state="identical", conversion=made, cells=cells)
+            result = VerificationResult(state="differs", conversion=conversion, cells=cells, faults=_faults(failed))
+            return result, repair_for_failure(conversion, failed, hints)
+        cells = self._compare(conversion, outputs)
+        result = VerificationResult(state="identical", conversion=conversion, cells=cells)
         differing = [cell for cell in cells if cell.state == "differs"]
         if not differing:
-            return result, learn_from_warnings(frozenset(self.told) - lessons.spoken, lessons)
-        return replace(result, state="differs"), learn_from_difference(made, differing[0].cell, lessons)
+            return result, repair_for_warnings(frozenset(self.told) - hints.spoken, hints)
+        return replace(result, state="differs"), repair_for_difference(conversion, differing[0].cell, hints)
 
-    def _run_with_original(self, made: ConvertedNotebook, store: Path) -> TrialRun:
+    def _run_with_original(self, conversion: ConvertedNotebook, store: Path) -> TrialRun:
         """Run a pipeline, and beside it the original once more when it is known to differ by itself."""
-        tried: list[TrialRun] = []
-        actions: list[Callable[[], None]] = [lambda: tried.append(self._run(made, store))]
+        trials: list[TrialRun] = []
+        actions: list[Callable[[], None]] = [lambda: trials.append(self._run(conversion, store))]
         if self.restless and len(self.plain) == 1:
             actions.append(self._rerun_original)
         run_concurrently(actions) if len(actions) > 1 else actions[0]()
-        return tried[0]
+        return trials[0]
 
-    def _run(self, made: ConvertedNotebook, store: Path) -> TrialRun:
+    def _run(self, conversion: ConvertedNotebook, store: Path) -> TrialRun:
         """Run a pipeline in a copy of the folder; its notebook lies elsewhere, since code may list the folder."""
-        with sandbox(self.folder) as place, tempfile.TemporaryDirectory(prefix="jp-proof-") as private:
-            self.folders[str(place)] = str(self.folder)
+        with sandbox(self.folder) as copy, tempfile.TemporaryDirectory(prefix="jp-proof-") as private:
+            self.folders[str(copy)] = str(self.folder)
             path = Path(private, "pipeline-on-trial.ipynb")
-            path.write_text(json.dumps(located(made.notebook, place)), "utf-8")
+            path.write_text(json.dumps(with_folder(conversion.notebook, copy)), "utf-8")
             return self.run(path, store)
 
-    def _run_afresh(self, made: ConvertedNotebook) -> Outputs:
+    def _run_afresh(self, conversion: ConvertedNotebook) -> Outputs:
         """Run a pipeline with nothing to reuse, and return what its cells show."""
         with tempfile.TemporaryDirectory(prefix="jp-proof-") as store:
-            return _outputs(made, self._run(made, Path(store)), {})
+            return _outputs(conversion, self._run(conversion, Path(store)), {})
 
     # Comparing
 
-    def _compare(self, made: ConvertedNotebook, outputs: Outputs) -> tuple[CellResult, ...]:
+    def _compare(self, conversion: ConvertedNotebook, outputs: Outputs) -> tuple[CellResult, ...]:
         """Compare all cells; run both once more as long as that may change the result."""
         trials = [outputs]
         while True:
             self.told = []
-            judged = {cell.number: self._judge(made, cell.number, trials) for cell in self._code()}
-            actions = self._to_do(made, set(judged.values()), trials)
+            judged = {cell.number: self._judge(conversion, cell.number, trials) for cell in self._code()}
+            actions = self._to_do(conversion, set(judged.values()), trials)
             if not actions:
                 return tuple(self._result(number, state, outputs) for number, state in judged.items())
             self.tell("running once more: which cells differ by themselves")
@@ -215,25 +218,27 @@ class _VerificationLoop:
     def _code(self) -> list[NotebookCell]:
         return [cell for cell in self.document.cells if cell.kind == "code"]
 
-    def _to_do(self, made: ConvertedNotebook, states: set[str], trials: list[Outputs]) -> list[Callable[[], None]]:
+    def _to_do(
+        self, conversion: ConvertedNotebook, states: set[str], trials: list[Outputs]
+    ) -> list[Callable[[], None]]:
         """Return the runs that are still needed for a judgement."""
-        originals_needed = MOST_ORIGINALS if "doubtful" in states else 2 if "differs" in states else 1
+        originals_needed = MAX_ORIGINALS if "doubtful" in states else 2 if "differs" in states else 1
         actions: list[Callable[[], None]] = []
         if len(self.plain) < originals_needed:
             actions.append(self._rerun_original)
-        if "doubtful" in states and len(trials) < MOST_TRIALS:
-            actions.append(lambda: trials.append(self._run_afresh(made)))
+        if "doubtful" in states and len(trials) < MAX_TRIALS:
+            actions.append(lambda: trials.append(self._run_afresh(conversion)))
         return actions
 
     def _rerun_original(self) -> None:
         """Run the original once more; after two plain runs, what its names hold is of interest, too."""
         observe = len(self.plain) > 1
-        done = self._rehearse(observe=observe)
-        self.plain.append(done)
-        self.looks += [done.seen] if observe else []
+        rehearsal = self._rehearse(observe=observe)
+        self.plain.append(rehearsal)
+        self.looks += [rehearsal.seen] if observe else []
 
-    def _judge(self, made: ConvertedNotebook, number: int, trials: Sequence[Outputs]) -> str:
-        if number in made.dropped:
+    def _judge(self, conversion: ConvertedNotebook, number: int, trials: Sequence[Outputs]) -> str:
+        if number in conversion.dropped:
             return "left-out"
         originals = [rehearsal.outputs.get(number, []) for rehearsal in self.plain]
         judgement = judge(
@@ -251,7 +256,7 @@ class _VerificationLoop:
         if not self._is_nondeterministic():
             return "none"
         source = next(cell.source for cell in self._code() if cell.number == number)
-        return "depends" if depends(source, number, self.looks) else "chance"
+        return "depends" if uses_unstable_values(source, number, self.looks) else "chance"
 
     def _is_nondeterministic(self) -> bool:
         """Return whether any cell differs by itself."""
@@ -290,22 +295,26 @@ class _VerificationLoop:
     def _not_compared(self) -> tuple[Diagnostic, ...]:
         """Return what was not compared where it stands, as warnings."""
         long = [number for number, outputs in sorted(self.plain[0].outputs.items()) if is_cut(outputs)]
-        return tuple(say(cells) for say, cells in ((too_long, long), (shown_elsewhere, self.told)) if cells)
+        return tuple(
+            make_warning(cells)
+            for make_warning, cells in ((truncated_warning, long), (shown_elsewhere_warning, self.told))
+            if cells
+        )
 
     def _refused(self, cell: int, why: str) -> VerificationResult:
-        fault = refusal(cell, why)
+        fault = not_runnable(cell, why)
         return VerificationResult(state="refused", faults=(fault,), seconds=self._seconds())
 
-    def _unreadable(self, made: ConvertedNotebook, faults: tuple[Diagnostic, ...]) -> VerificationResult:
+    def _unreadable(self, conversion: ConvertedNotebook, faults: tuple[Diagnostic, ...]) -> VerificationResult:
         reason = "the pipeline cannot be read"
-        left = tuple(CellResult(cell=cell.number, state="differs", after=reason) for cell in self._code())
-        return VerificationResult(state="differs", conversion=made, cells=left, faults=faults)
+        cells = tuple(CellResult(cell=cell.number, state="differs", after=reason) for cell in self._code())
+        return VerificationResult(state="differs", conversion=conversion, cells=cells, faults=faults)
 
     def _seconds(self) -> dict[str, float]:
         return {**self.seconds, "total": time.monotonic() - self.started}
 
 
-def too_long(cells: Sequence[int]) -> Diagnostic:
+def truncated_warning(cells: Sequence[int]) -> Diagnostic:
     """Return a warning that of what cells print, only the beginning and the end were compared."""
     return Diagnostic(
         code="JP703",
@@ -315,7 +324,7 @@ def too_long(cells: Sequence[int]) -> Diagnostic:
     )
 
 
-def shown_elsewhere(cells: Sequence[int]) -> Diagnostic:
+def shown_elsewhere_warning(cells: Sequence[int]) -> Diagnostic:
     """Return a warning that warnings of cells are shown where the shared code runs."""
     return Diagnostic(
         code="JP703",
@@ -329,7 +338,7 @@ def _cell_list(cells: Sequence[int]) -> str:
     return f"cell{'s' * (len(cells) != 1)} {', '.join(map(str, cells))}"
 
 
-def refusal(cell: int, why: str) -> Diagnostic:
+def not_runnable(cell: int, why: str) -> Diagnostic:
     """Return why a notebook that does not run cannot be converted."""
     if "StdinNotImplementedError" in why:
         message, help_text = f"cell {cell} asks for input", "give what it asks for a name: `answer = …`"
@@ -341,11 +350,9 @@ def refusal(cell: int, why: str) -> Diagnostic:
     return Diagnostic(code="JP701", message=message, suggestion=help_text)
 
 
-def _renamed(document: Mapping[str, Any], place: str, folder: str) -> dict[str, Any]:
+def _with_original_paths(document: Mapping[str, Any], copy: str, folder: str) -> dict[str, Any]:
     """Return what was observed with paths as they are in the notebook's own folder."""
-    renamed: dict[str, Any] = json.loads(
-        json.dumps(document).replace(json.dumps(place)[1:-1], json.dumps(folder)[1:-1])
-    )
+    renamed: dict[str, Any] = json.loads(json.dumps(document).replace(json.dumps(copy)[1:-1], json.dumps(folder)[1:-1]))
     return renamed
 
 
@@ -357,19 +364,19 @@ def _faults(step: Any) -> tuple[Diagnostic, ...]:
     return (step.fault,) if step.fault else ()
 
 
-def _outputs(made: ConvertedNotebook, tried: TrialRun, kept: dict[str, dict[int, list[Any]]]) -> Outputs:
+def _outputs(conversion: ConvertedNotebook, trial: TrialRun, kept: dict[str, dict[int, list[Any]]]) -> Outputs:
     """Return what the cells of the original show in the pipeline; of steps that are reused, what is kept."""
     outputs_by_cell: dict[int, list[Any]] = {}
-    for step in tried.run.steps.values() if tried.run else ():
+    for step in trial.run.steps.values() if trial.run else ():
         key = str(step.key)
         if step.notebook and step.state != "reused":
-            kept[key] = _shown_by(made, Path(step.notebook))
+            kept[key] = _shown_by(conversion, Path(step.notebook))
         for number, outputs in kept.get(key, {}).items():
             outputs_by_cell.setdefault(number, []).extend(outputs)
     return outputs_by_cell
 
 
-def _shown_by(made: ConvertedNotebook, path: Path) -> dict[int, list[Any]]:
+def _shown_by(conversion: ConvertedNotebook, path: Path) -> dict[int, list[Any]]:
     """Return the outputs in the notebook of a step, by the number of the original cell."""
     try:
         cells = json.loads(path.read_text("utf-8"))["cells"]
@@ -378,14 +385,14 @@ def _shown_by(made: ConvertedNotebook, path: Path) -> dict[int, list[Any]]:
     outputs_by_cell: dict[int, list[Any]] = {}
     for cell in cells:
         metadata = cell["metadata"].get("jupyter_pipelines", {})
-        for number in _origins(made, metadata):
+        for number in _origins(conversion, metadata):
             outputs_by_cell.setdefault(number, []).extend(cell.get("outputs", []))
     return outputs_by_cell
 
 
-def _origins(made: ConvertedNotebook, metadata: Mapping[str, Any]) -> list[int]:
+def _origins(conversion: ConvertedNotebook, metadata: Mapping[str, Any]) -> list[int]:
     """Return the original cells of a cell of a step's notebook: of shared code, the negative number of each."""
-    cells = made.notebook["cells"]
+    cells = conversion.notebook["cells"]
     if metadata.get("role") == "step":
         origin = cells[metadata["cell"] - 1]["metadata"]["jupyter_pipelines"]["origin"]
         return [origin] if origin is not None else []

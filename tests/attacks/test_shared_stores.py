@@ -224,7 +224,7 @@ AS_OTHER_USER = """
 import os, sys
 from pathlib import Path
 from tests.storage.users import OTHER_KEY, new_user, record
-from jupyter_pipelines.storage.store import Store
+from jupyter_pipelines.storage.opening import open_store
 home, root = Path(sys.argv[1]), sys.argv[2]
 def work(root):
     store = open_store(root)

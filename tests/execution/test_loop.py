@@ -412,7 +412,7 @@ def test_a_run_that_fills_the_store_can_still_say_so(
     full = StoreError(Diagnostic(code="JP403", message="the store is full", suggestion="free space"))
 
     def fill(rows: bytes) -> dict[str, bytes]:
-        write = store.door.write
+        write = store.folder.write
         (reserve,) = (store.root / "tmp").iterdir()
         kept.append(reserve.stat().st_size)
 
@@ -421,7 +421,7 @@ def test_a_run_that_fills_the_store_can_still_say_so(
                 raise full
             write(path, content, **options)
 
-        monkeypatch.setattr(store.door, "write", refuse)
+        monkeypatch.setattr(store.folder, "write", refuse)
         return {"tidy": rows}
 
     result = run(chain, store, WORK | {"clean": fill})
@@ -936,7 +936,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from tests.execution import execution_fakes as s
-from jupyter_pipelines.storage.store import Store
+from jupyter_pipelines.storage.opening import open_store
 from jupyter_pipelines.execution.scheduler.loop import run_plan
 
 folder = Path(sys.argv[1])

@@ -104,7 +104,7 @@ import sys
 from pathlib import Path
 from jupyter_pipelines.execution.executors.local import LocalExecutor
 from jupyter_pipelines.execution.scheduler.loop import run_plan
-from jupyter_pipelines.storage.store import Store
+from jupyter_pipelines.storage.opening import open_store
 from tests.execution.execution_fakes import NOTEBOOK, pipeline_of, plan, step
 
 folder = Path(sys.argv[1])

@@ -30,7 +30,7 @@ AT_MOST = 5000
 
 
 def main(name: str, kind: str, how: str, folder: str) -> None:
-    local_folder._AT_ONCE = 1  # one after the other, so that each fault meets the same call each time
+    local_folder._MAX_THREADS = 1  # one after the other, so that each fault meets the same call each time
     scenario, verify = KNOWN[name] if name in KNOWN else (FaultScenario(BAD[name]), writers.torn_bytes)
     report = inject_each(scenario, kind, how == "forever", Path(folder), verify)
     sys.stdout.write(json.dumps(report))

@@ -26,7 +26,7 @@ from tests.faults.syscall_shim import SyscallShim
 Verify = Callable[..., list[str]]
 WRITERS: dict[str, tuple[Callable[[Path], dict], Verify]] = {
     "put": (SCENARIOS["put"].work, writers.wrongly_served),
-    "put and settle later": (SCENARIOS["put and settle later"].work, writers.wrongly_served),
+    "put and flush later": (SCENARIOS["put and flush later"].work, writers.wrongly_served),
     "keep a run": (SCENARIOS["keep a run"].work, writers.wrongly_served),
     "by local folder": (partial(writers.write_twice, writers.by_local_folder), writers.torn_bytes),
     "in place": (partial(writers.write_twice, writers.in_place), writers.torn_bytes),
@@ -36,7 +36,7 @@ BATCH = 40
 
 
 def main(name: str, folder: str) -> None:
-    local_folder._AT_ONCE = 1
+    local_folder._MAX_THREADS = 1
     work, verify = WRITERS[name]
     sys.stdout.write(json.dumps(cut(FaultScenario(work), Path(folder), verify)))
 

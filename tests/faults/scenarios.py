@@ -43,7 +43,7 @@ def make_tree(folder: Path) -> Path:
     return folder
 
 
-def put(root: Path, *, settled: bool = True) -> Digests:
+def put(root: Path, *, durable: bool = True) -> Digests:
     """What a step leaves: a blob that is moved in, one that is written, a folder; then the record."""
     store = open_store(root)
     folder = store.scratch()
@@ -56,14 +56,14 @@ def put(root: Path, *, settled: bool = True) -> Digests:
     shutil.rmtree(folder, ignore_errors=True)
     outputs = {name: artifact(digest, "folder" if name == "folder" else "bytes") for name, digest in digests.items()}
     made = record(KEY, outputs)
-    store.records.put(made, settled=settled)
-    if not settled:
-        store.settle([made])
+    store.records.put(made, durable=durable)
+    if not durable:
+        store.flush([made])
     return digests
 
 
-def put_and_settle_later(root: Path) -> Digests:
-    return put(root, settled=False)
+def put_and_flush_later(root: Path) -> Digests:
+    return put(root, durable=False)
 
 
 def keep_a_run(root: Path) -> Digests:
@@ -165,7 +165,7 @@ class FaultScenario:
 
 SCENARIOS = {
     "put": FaultScenario(put),
-    "put and settle later": FaultScenario(put_and_settle_later),
+    "put and flush later": FaultScenario(put_and_flush_later),
     "keep a run": FaultScenario(keep_a_run),
     "gc": FaultScenario(remove_the_old, old_store),
     "repair": FaultScenario(repair, damaged_store, harmed=True),
@@ -189,9 +189,9 @@ def check(root: Path, *, harmed: bool = False, dead: bool = True) -> list[str]:
     store = open_store(root)
     wrong = []
     if dead:
-        wrong += [f"I6: left behind: tmp/{name}" for name in store.door.ls("tmp")]
+        wrong += [f"I6: left behind: tmp/{name}" for name in store.folder.ls("tmp")]
     if not harmed:
-        wrong += [f"I2: put aside: {name}" for name in store.door.ls("aside")]
+        wrong += [f"I2: put aside: {name}" for name in store.folder.ls("aside")]
         wrong += [f"I2: torn: {digest}" for digest in store.blobs.digests() if store.blobs.examine(digest) != "ok"]
     wrong += _wrong_records(store, harmed)
     wrong += _wrong_runs(store)

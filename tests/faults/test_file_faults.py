@@ -16,7 +16,7 @@ from tests.faults.harness import run_program
 
 WRITING = ("put", "keep a run", "gc", "repair", "heal")
 MANY_BYTES = ("put", "keep a run", "heal")
-ALL = (*WRITING, "put and settle later", "read")
+ALL = (*WRITING, "put and flush later", "read")
 MATRIX = [
     *((scenario, "crash", "once") for scenario in ALL),
     *((scenario, "ENOSPC", "once") for scenario in ALL),

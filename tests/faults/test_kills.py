@@ -22,7 +22,7 @@ RUNNER = [
     "storage.records.runs:RunStore.write:before",
     "storage.records.runs:RunStore.write:after",
     "storage.records.runs:RunStore.append:after",
-    "storage.store:Store.settle:before",
+    "storage.store:Store.flush:before",
     "execution.scheduler.publish:publish:before",
     "execution.scheduler.publish:publish:after",
 ]

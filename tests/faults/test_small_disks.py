@@ -50,7 +50,7 @@ def test_a_full_disk_is_told_harms_nothing_and_is_used_when_there_is_room_again(
     assert "MB are free there" in str(caught.value)
     store.close()
     again = open_store(small / "store")
-    assert again.door.ls("tmp") == []
+    assert again.folder.ls("tmp") == []
     assert again.blobs.verify(kept) == "ok"
     filler.unlink()
     content = os.urandom(300_000)
@@ -96,7 +96,7 @@ def test_files_that_may_not_grow(tmp_path: Path) -> None:
     try:
         store.blobs.put_bytes(os.urandom(500_000))
     except StoreError as error:
-        print(error.code, "ulimit -f" in str(error), store.blobs.verify(kept), store.door.ls("tmp"))
+        print(error.code, "ulimit -f" in str(error), store.blobs.verify(kept), store.folder.ls("tmp"))
     """
     assert helper_processes.output_of(code, tmp_path / "store").strip() == "JP403 True ok []"
 
@@ -118,6 +118,6 @@ def test_too_many_open_files(tmp_path: Path) -> None:
             seen.append(error.code)
     seen.append(store.blobs.verify(digest))
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    print(*seen, store.records.get("a" * 64) is not None, store.blobs.verify(digest), store.door.ls("aside"))
+    print(*seen, store.records.get("a" * 64) is not None, store.blobs.verify(digest), store.folder.ls("aside"))
     """
     assert helper_processes.output_of(code, tmp_path / "store").strip() == "JP402 JP401 unknown True ok []"

@@ -168,14 +168,14 @@ def test_random_states_are_handed_on_once_a_seed_is_set() -> None:
 
 def test_the_user_decides_names_and_cuts() -> None:
     document = book(*THREE)
-    conversion = convert(document, seen=observed(document), wishes=ConvertOptions(names={2: "first", 6: "last"}))
+    conversion = convert(document, seen=observed(document), options=ConvertOptions(names={2: "first", 6: "last"}))
     assert [(step.name, step.cells) for step in conversion.steps] == [("first", (2, 4)), ("last", (6,))]
 
 
 def test_cells_that_only_show_something_can_be_left_out() -> None:
     document = book("# A", "rows = sorted('ba')", "rows", "# B", "print(len(rows))")
     conversion = convert(
-        document, seen=observed(document, c2={"bound": {"rows"}}), wishes=ConvertOptions(drop_display=True)
+        document, seen=observed(document, c2={"bound": {"rows"}}), options=ConvertOptions(drop_display=True)
     )
     assert conversion.dropped == (3, 5)
     assert "rows" in texts(conversion)
@@ -184,9 +184,9 @@ def test_cells_that_only_show_something_can_be_left_out() -> None:
 
 def test_lessons_join_steps_and_force_outputs() -> None:
     document = book(*THREE)
-    joined = convert(document, seen=observed(document), lessons=RepairHints(joins=((2, 4, "they differ"),)))
+    joined = convert(document, seen=observed(document), hints=RepairHints(joins=((2, 4, "they differ"),)))
     assert [step.cells for step in joined.steps] == [(2, 4), (6,)]
-    forced = convert(document, seen=observed(document), lessons=RepairHints(forced={4: frozenset({"rows"})}))
+    forced = convert(document, seen=observed(document), hints=RepairHints(forced={4: frozenset({"rows"})}))
     assert flow(forced)["double"][1] == ["rows", "twice"]
 
 
@@ -254,7 +254,7 @@ def test_a_function_stays_where_its_decorator_may_note_it_down() -> None:
 def test_imports_that_say_something_stay_in_their_cell_too() -> None:
     document = book("# A", "import noisy", "# B", "print(noisy.V)", "# C", "print(noisy.W)")
     lessons = RepairHints(spoken=frozenset({2}))
-    converted = texts(convert(document, seen=observed(document), lessons=lessons))
+    converted = texts(convert(document, seen=observed(document), hints=lessons))
     assert "import noisy" in converted
     assert "%%step a\nimport noisy" in converted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jupyter_pipelines.notebook.code.file_reads import FileReads, files_read
-from jupyter_pipelines.pipeline.path_templates import JOINT, MOST
+from jupyter_pipelines.pipeline.path_templates import JOINT, MAX_LENGTH
 
 READ = (
     "pd.read_csv('a.csv')",
@@ -129,7 +129,7 @@ def test_names_that_are_made_of_each_other_come_to_an_end() -> None:
     chain = "\n".join(["n0 = 'a.csv'", *(f"n{number + 1} = n{number}" for number in range(3000)), "open(n3000)"])
     assert files_read([chain]).paths == ("a.csv",)
     many = "\n".join(f"x = [{', '.join(f'{str(number)!r}' for number in range(900))}]" for _ in range(3))
-    assert len(files_read([f"{many}\nopen(x + x + x + x)"]).paths) <= MOST
+    assert len(files_read([f"{many}\nopen(x + x + x + x)"]).paths) <= MAX_LENGTH
 
 
 def test_a_name_may_stand_in_another_piece() -> None:

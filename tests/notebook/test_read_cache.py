@@ -246,7 +246,7 @@ def test_what_is_kept_is_not_believed_when(
 def test_a_well_formed_file_of_another_shape_is_not_used(project: Path, counted_reader: CountedReader) -> None:
     book = document(*CELLS, folder=project)
     for content in (None, [], {}, {"document": read_cache.digest_of(book), "answers": [["text"]]}):
-        user_cache.save(read_cache.KIND, read_cache.about(book), content)
+        user_cache.save(read_cache.KIND, read_cache.cache_key(book), content)
         assert counted_reader(book).pipeline is not None
 
 
@@ -265,7 +265,7 @@ def test_a_notebook_has_one_file_however_often_it_changes(
 
 
 def test_the_oldest_files_go(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(user_cache, "MOST", 3)
+    monkeypatch.setattr(user_cache, "MAX_FILES", 3)
     for number in range(5):
         user_cache.save("reading", str(number), number)
         os.utime(max(kept.iterdir(), key=lambda path: path.stat().st_mtime_ns), (number + 1, number + 1))

@@ -29,7 +29,7 @@ def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 def forget() -> None:
     """Clear the memory, as in a process that has just started."""
-    code_digests._MEMORY.__init__()  # type: ignore[misc]
+    code_digests._CACHE.__init__()  # type: ignore[misc]
 
 
 class WorkCounter:
@@ -129,9 +129,9 @@ def test_the_order_of_shared_code_is_that_of_its_own_pieces(counter: WorkCounter
 
 
 def test_a_process_that_lives_long_does_not_keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code_digests, "_REMEMBERED", 10)
+    monkeypatch.setattr(code_digests, "_CACHE_SIZE", 10)
     digests = [code_digests.cell_digest(f"x = {number}") for number in range(50)]
-    assert len(code_digests._MEMORY.codes) <= 12
+    assert len(code_digests._CACHE.codes) <= 12
     assert [code_digests.cell_digest(f"x = {number}") for number in range(50)] == digests
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from jupyter_pipelines import GatheredResults
 from jupyter_pipelines.errors import PlanError
-from jupyter_pipelines.pipeline.foreach import ForeachAxis, ForeachSpec, names_of
+from jupyter_pipelines.pipeline.foreach import ForeachAxis, ForeachSpec, item_labels
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.planning import foreach_expansion
 from jupyter_pipelines.planning.foreach_expansion import expand, faults_of_items
@@ -57,7 +57,7 @@ def test_a_step_that_makes_nothing_still_waits_for_its_items() -> None:
 
 def test_names_differ_where_the_beginnings_of_digests_do_not() -> None:
     keys = [(("s", "a" * 80 + str(number)),) for number in (83217, 119069)]
-    first, second = names_of(keys)
+    first, second = item_labels(keys)
     assert first != second
     assert first[:69] == second[:69] == "s=" + "a" * 58 + "~c262a076"
 
@@ -69,11 +69,11 @@ def test_items_are_known_by_short_safe_names_that_differ() -> None:
         (("part", "other/a.csv"),),
         (("part", "DATA/A.csv"),),
     ]
-    labels = names_of(keys)
+    labels = item_labels(keys)
     assert labels[1] == "part=b_c.csv"
     assert len({name.casefold() for name in labels}) == 4
     assert all(name.startswith("part=") and "/" not in name for name in labels)
-    long = names_of([(("text", "x" * 500 + end),) for end in "ab"])
+    long = item_labels([(("text", "x" * 500 + end),) for end in "ab"])
     assert len(set(long)) == 2
     assert max(map(len, long)) < 80
 
@@ -138,7 +138,7 @@ def test_files_that_differ_in_their_folder_alone_are_items_of_their_own(tmp_path
     foreach = ForeachSpec(axes=(ForeachAxis(name="part", kind="files", source="*/sales.csv"),))
     plan = simulation.plan(expand(replace(pipeline(step("fit", "", "model", foreach=foreach)), folder=tmp_path), {}))
     first, second = (
-        plan[f"fit[{label}]"].parts for label in names_of([(("part", f"{folder}/sales.csv"),) for folder in "xy"])
+        plan[f"fit[{label}]"].parts for label in item_labels([(("part", f"{folder}/sales.csv"),) for folder in "xy"])
     )
     assert (first["file-name:part"], second["file-name:part"]) == ("x/sales.csv", "y/sales.csv")
     assert first["file:part"] == second["file:part"]

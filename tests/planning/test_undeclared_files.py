@@ -9,7 +9,7 @@ import pytest
 
 from jupyter_pipelines.pipeline.foreach import ForeachItem
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.pipeline.path_templates import JOINT, MOST
+from jupyter_pipelines.pipeline.path_templates import JOINT, MAX_LENGTH
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.undeclared_files import digest_of, files_at, with_files_read
 
@@ -55,7 +55,7 @@ def test_an_item_has_its_own_value() -> None:
 
 def test_values_without_end_are_cut() -> None:
     step = Step(name="a", cells=(), templates=("{x}{x}{x}",))
-    assert len(with_files_read(step, {"x": [str(number) for number in range(5000)]}).files) == MOST
+    assert len(with_files_read(step, {"x": [str(number) for number in range(5000)]}).files) == MAX_LENGTH
 
 
 @pytest.mark.parametrize(

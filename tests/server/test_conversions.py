@@ -89,6 +89,6 @@ def test_a_conversion_whose_process_died_has_failed(book: NotebookProject) -> No
     project, registry, name = Project(), NotebookRegistry(book.folder), "0" * 32
     notebook = registry.meet("book.ipynb")
     store = project.store_for(project.home(book.path))
-    store.door.write(f"{FOLDER}/{name}/order.json", f'{{"source": "{notebook.path}"}}'.encode())
+    store.folder.write(f"{FOLDER}/{name}/order.json", f'{{"source": "{notebook.path}"}}'.encode())
     document = conversion_status(project, ApiRequest(known=registry, about=notebook, names={"conversion": name}))
     assert (document["state"], document["faults"][0]["code"]) == ("failed", "JP308")

@@ -28,11 +28,11 @@ def put(store: Store, content: bytes = CONTENT) -> str:
 
 
 def leftovers(store: Store) -> list[str]:
-    return store.door.ls("tmp")
+    return store.folder.ls("tmp")
 
 
 def quarantined(store: Store) -> list[str]:
-    return store.door.ls("aside")
+    return store.folder.ls("aside")
 
 
 def test_bytes_are_stored_under_their_digest(store: Store) -> None:

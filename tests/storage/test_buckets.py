@@ -118,7 +118,7 @@ def test_a_process_connects_once_and_again_after_an_error(
 def test_a_record_comes_after_all_that_it_names(bucket: SharedBucket, monkeypatch: pytest.MonkeyPatch) -> None:
     store = bucket.store_of(bucket.ada)
     made = record(store)
-    monkeypatch.setattr(type(store.back), "put_record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(type(store.backend), "put_record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         store.records.put(made)
     monkeypatch.undo()
@@ -225,7 +225,7 @@ def test_what_could_not_be_put_is_not_reused_by_its_maker_alone(
     store = bucket.store_of(bucket.ada)
     made = record(store)
     with monkeypatch.context() as away:
-        away.setattr(store.back._files, "pipe_file", lambda *_, **__: (_ for _ in ()).throw(OSError("away")))
+        away.setattr(store.backend._files, "pipe_file", lambda *_, **__: (_ for _ in ()).throw(OSError("away")))
         with pytest.raises(StoreError) as caught:
             store.records.put(made)
     assert caught.value.faults[0].code == "JP402"
@@ -301,7 +301,7 @@ def test_credentials_that_have_run_out_are_not_taken_for_a_missing_right(
         raise translate_boto_error(refusal)
 
     for name in ("pipe_file", "put_file"):
-        monkeypatch.setattr(store.back._files, name, expired)
+        monkeypatch.setattr(store.backend._files, name, expired)
     with pytest.raises(StoreError, match="expired") as caught:
         store.blobs.put_bytes(b"value")
     assert caught.value.faults[0].code == "JP402"

@@ -29,8 +29,8 @@ def test_the_same_things_are_put_by_all_of_them(tmp_path: Path) -> None:
     records = store.records.for_step("train")
     assert [record.key for record in records] == [f"{number:064x}" for number in reversed(range(60))]
     assert {store.intact(record.outputs["x"]) for record in records} == {"ok"}
-    assert store.door.ls("tmp") == []
-    assert store.door.ls("aside") == []
+    assert store.folder.ls("tmp") == []
+    assert store.folder.ls("aside") == []
 
 
 def test_a_new_store_is_made_by_all_of_them(tmp_path: Path) -> None:

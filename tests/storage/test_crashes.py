@@ -45,8 +45,8 @@ def work(root):
 
 def check(root):
     store = open_store(root)
-    assert store.door.ls("tmp") == [], store.door.ls("tmp")
-    assert store.door.ls("aside") == [], store.door.ls("aside")
+    assert store.folder.ls("tmp") == [], store.folder.ls("tmp")
+    assert store.folder.ls("aside") == [], store.folder.ls("aside")
     assert all(store.blobs.verify(digest) == "ok" for digest in store.blobs.digests())
     record = store.records.get(KEY)
     if record is not None:
@@ -221,8 +221,8 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         os.kill(writer.pid, signal.SIGKILL)
         writer.communicate()
         store = open_store(root)
-        assert store.door.ls("tmp") == []
-        assert store.door.ls("aside") == []
+        assert store.folder.ls("tmp") == []
+        assert store.folder.ls("aside") == []
         keys = store.records.all_keys()
         for key in keys:
             record = store.records.get(key)
@@ -248,7 +248,7 @@ def test_what_the_living_write_is_not_swept(tmp_path: Path) -> None:
     writer = helper_processes.start(code, tmp_path / "store")
     assert helper_processes.next_line(writer) == "half"
     store = open_store(tmp_path / "store")
-    assert len(store.door.ls("tmp")) == 1
+    assert len(store.folder.ls("tmp")) == 1
     out, err = writer.communicate("go on\n")
     assert err == ""
     with store.blobs.open(out.strip()) as file:
@@ -266,7 +266,7 @@ def test_folders_of_the_dead_are_swept_and_strange_files_when_they_are_old(tmp_p
     strange.write_bytes(b"x")
     mine = open_store(tmp_path / "store").scratch()
     store = open_store(tmp_path / "store")
-    assert sorted(store.door.ls("tmp")) == sorted(["strange", mine.name])
+    assert sorted(store.folder.ls("tmp")) == sorted(["strange", mine.name])
     os.utime(strange, (0, 0))
     os.utime(mine, (0, 0))
-    assert open_store(tmp_path / "store").door.ls("tmp") == [mine.name]
+    assert open_store(tmp_path / "store").folder.ls("tmp") == [mine.name]

@@ -108,7 +108,7 @@ def test_one_byte_changed_with_size_and_mtime_kept_is_found(tmp_path: Path) -> N
 def test_when_a_mark_is_settled(mtime: float, ctime: float, settled: bool) -> None:
     now = 1_000 * SECOND
     mark = StatSignature(inode=1, size=1, mtime_ns=now + int(mtime * SECOND), ctime_ns=now + int(ctime * SECOND))
-    assert mark.settled(MtimeCutoff(now - 2 * SECOND, now - 2 * SECOND)) is settled
+    assert mark.is_stable(MtimeCutoff(now - 2 * SECOND, now - 2 * SECOND)) is settled
 
 
 @pytest.mark.usefixtures("later")

@@ -82,7 +82,7 @@ def test_the_clock_of_this_disk_is_as_fine_as_it_is_said_to_be(tmp_path: Path) -
         before = StatSignature.of(path.stat())
         with path.open("r+b") as file:
             file.write(b"%d" % (number % 10))
-        if before.settled(horizon):
+        if before.is_stable(horizon):
             settled += 1
             assert StatSignature.of(path.stat()) != before
     if filesystem_features.mtime_cutoff(path.stat().st_dev).before_ns == sys.maxsize:
@@ -100,7 +100,7 @@ def test_the_clock_of_this_disk_is_as_fine_as_it_is_said_to_be(tmp_path: Path) -
 )
 def test_a_mark_is_settled_one_tick_after_the_change(ctime: int, settled: bool) -> None:
     horizon = MtimeCutoff(before_ns=1_000_000_001, coarse_ns=-1_000_000_000)
-    assert StatSignature(inode=1, size=1, mtime_ns=-10 * SECOND, ctime_ns=ctime).settled(horizon) is settled
+    assert StatSignature(inode=1, size=1, mtime_ns=-10 * SECOND, ctime_ns=ctime).is_stable(horizon) is settled
 
 
 @LINUX
@@ -109,7 +109,7 @@ def test_after_a_tick_a_new_file_is_settled(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(filesystem_features, "kind_of", lambda device: "ext4")
     (tmp_path / "file").write_bytes(b"new")
     status = (tmp_path / "file").stat()
-    assert StatSignature.of(status).settled(filesystem_features.cutoff_after_tick(status))
+    assert StatSignature.of(status).is_stable(filesystem_features.cutoff_after_tick(status))
 
 
 def test_there_is_no_wait_for_a_disk_that_counts_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def test_there_is_no_wait_for_a_disk_that_counts_in_seconds(tmp_path: Path, monk
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited"))
     (tmp_path / "file").write_bytes(b"new")
     status = (tmp_path / "file").stat()
-    assert not StatSignature.of(status).settled(filesystem_features.cutoff_after_tick(status))
+    assert not StatSignature.of(status).is_stable(filesystem_features.cutoff_after_tick(status))
 
 
 @pytest.mark.parametrize("kind", ["ext4", ""], ids=["reserved", "as-it-comes"])

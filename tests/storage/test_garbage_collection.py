@@ -239,7 +239,7 @@ def test_damaged_things_that_were_put_aside_go_when_they_are_old(store: Store) -
     assert collect(store, older_than=7 * DAY).aside == ()
     make_old(store.root / "aside")
     assert len(collect(store, older_than=7 * DAY).aside) == 1
-    assert store.door.ls("aside") == []
+    assert store.folder.ls("aside") == []
 
 
 def test_a_damaged_manifest_and_damaged_documents_are_no_obstacle(store: Store) -> None:

@@ -252,7 +252,7 @@ def test_several_files_at_once(store: Store, tmp_path: Path) -> None:
     assert [blob.size for blob in stored] == [3, len(CONTENT), 3, 3, 0, 4]
     assert not any(path.exists() for path in files)
     assert kept.read_bytes() == b"kept"
-    assert store.door.ls("tmp") == []
+    assert store.folder.ls("tmp") == []
     assert set(store.blobs.verify_many({blob.digest for blob in stored}).values()) == {"ok"}
 
 
@@ -262,7 +262,7 @@ def test_of_several_files_none_is_stored_when_one_cannot_be(store: Store, tmp_pa
         store.blobs.put_files([IncomingFile(path=tmp_path / "one"), IncomingFile(path=tmp_path / "none")])
     assert list(store.blobs.digests()) == []
     assert (tmp_path / "one").read_bytes() == b"one"
-    assert store.door.ls("tmp") == []
+    assert store.folder.ls("tmp") == []
 
 
 def test_no_file_has_its_name_before_the_bytes_of_all_are_on_the_disk(
@@ -315,7 +315,7 @@ def test_what_cannot_be_checked_is_as_good_as_missing_and_is_left_alone(store: S
         assert caught.value.code == "JP405"
         assert "pip install blake3" in str(caught.value)
     store.blobs.quarantine(unknown.digest)
-    assert store.door.ls("aside") == []
+    assert store.folder.ls("aside") == []
     store.blobs.path(unknown.digest).unlink()
     assert store.intact(unknown) == "missing"
 

@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Store:
 
 HOLD = """
 import sys
-from jupyter_pipelines.storage.store import Store
+from jupyter_pipelines.storage.opening import open_store
 lease = open_store(sys.argv[1]).leases.lease(sys.argv[2])
 print("held", flush=True)
 sys.stdin.read()
@@ -118,10 +118,10 @@ def test_files_of_free_leases_can_be_removed(store: Store) -> None:
     store.leases.lease("b" * 64).release()
     with store.leases.lease(KEY):
         store.leases.discard(older_than=-1)
-        assert store.door.ls("leases") == [f"{KEY}.lock", f"{KEY}.owner"]
+        assert store.folder.ls("leases") == [f"{KEY}.lock", f"{KEY}.owner"]
         assert store.leases.try_acquire(KEY) is None
     store.leases.discard(older_than=3600)
-    assert len(store.door.ls("leases")) == 2
+    assert len(store.folder.ls("leases")) == 2
 
 
 def test_a_lease_whose_file_is_removed_meanwhile_is_still_one(store: Store) -> None:

@@ -147,7 +147,7 @@ def test_what_is_said_last_is_that_it_is_over(
     assert isinstance(lease, ObjectLease)
     over = threading.Thread(target=lease.release)
     ready.set()
-    lease._over.wait(60)
+    lease._released.wait(60)
     over.join()
     assert calls == ["renew", "leave"]
 

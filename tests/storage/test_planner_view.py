@@ -78,7 +78,7 @@ def nothing_is_opened(store: Store, patch: pytest.MonkeyPatch) -> Iterator[None]
         def refuse(path: str) -> Any:
             raise AssertionError(f"{path} is opened again")
 
-        here.setattr(store.door, "open", refuse)
+        here.setattr(store.folder, "open", refuse)
         yield
 
 

@@ -132,7 +132,7 @@ def test_a_damaged_record_is_a_miss_is_put_aside_and_can_be_written_again(
     store.records.put(record())
     harm(file_of(store))
     assert store.records.get(KEY) is None
-    assert len(store.door.ls("aside")) == 1
+    assert len(store.folder.ls("aside")) == 1
     assert store.records.latest("train") is None
     store.records.put(record())
     assert store.records.get(KEY) == record()
@@ -274,7 +274,7 @@ def test_a_record_that_cannot_be_written_is_an_error_and_leaves_nothing(
     with pytest.raises(StoreError) as caught:
         store.records.put(record())
     assert caught.value.code == "JP402"
-    assert store.door.ls("tmp") == []
+    assert store.folder.ls("tmp") == []
     assert store.records.get(KEY) is None
 
 
@@ -327,7 +327,7 @@ def test_a_record_that_changes_is_read_again(store: Store, harm: str) -> None:
     if harm == "kept-mtime":
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert store.records.get_many([key(1)]) == {}
-    assert len(store.door.ls("aside")) == 1
+    assert len(store.folder.ls("aside")) == 1
 
 
 def test_what_the_index_keeps_of_a_record_does_not_matter(store: Store) -> None:

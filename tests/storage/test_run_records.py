@@ -191,7 +191,7 @@ def test_a_run_is_removed_whole(store: Store) -> None:
     (store.root / "runs" / run / "train.ipynb").write_text("x")
     store.runs.remove(run)
     assert store.runs.ids() == ()
-    assert store.door.ls("tmp") == []
+    assert store.folder.ls("tmp") == []
 
 
 # Owners

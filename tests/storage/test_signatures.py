@@ -185,7 +185,7 @@ def test_s07_without_the_package_nothing_is_trusted_and_a_store_of_ones_own_goes
     assert caught.value.code == "JP411"
     assert "jupyter-pipelines[signing]" in str(caught.value)
     with pytest.raises(StoreError, match="JP411"):
-        signed(record(store), must=True)
+        signed(record(store), required=True)
     store.records.put(record(store))
     loaded = store.records.get(KEY)
     assert loaded is not None

@@ -189,7 +189,7 @@ def test_a_store_of_another_user_is_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_leads_out_of_a_store(tmp_path: Path) -> None:
-    folder = open_store(tmp_path / "store").door
+    folder = open_store(tmp_path / "store").folder
     for path in ("", "/etc/passwd", "../x", "a/../../x", "a//b", "./a", "a/.", "a\0b"):
         for act in (folder.locate, folder.exists, folder.open, folder.rm):
             with pytest.raises(ValueError, match="not a path inside a store"):
@@ -288,7 +288,7 @@ def test_a_full_store_is_told_loses_nothing_and_goes_on_when_there_is_room(
     text = checked_text(caught.value, "JP403", mounted / "store")
     assert "MB are free" in text
     assert "gc" in text
-    assert [name for name in store.door.ls("tmp") if (store.root / "tmp" / name).is_file()] == []
+    assert [name for name in store.folder.ls("tmp") if (store.root / "tmp" / name).is_file()] == []
     again = open_store(store.root)
     assert again.records.get(KEY) == before
     assert again.blobs.verify(before.outputs["x"].digest) == "ok"

@@ -75,7 +75,7 @@ def machines(database: str, tmp_path: Path) -> tuple[Store, Store]:
     for store in opened:
         there = TeamDatabase.open(database)
         store.index.listing = TeamRecordListing(there, "s3://team/store", forgets=False)
-        store.leases = object_leases.ObjectLeases(store.door, DatabaseLeaseBackend(there, "s3://team/store"))
+        store.leases = object_leases.ObjectLeases(store.folder, DatabaseLeaseBackend(there, "s3://team/store"))
     return opened
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jupyter_pipelines.verification.stability import Doubt, depends, judge
+from jupyter_pipelines.verification.stability import Doubt, judge, uses_unstable_values
 
 
 def outputs(*texts: str) -> list[list[dict[str, Any]]]:
@@ -53,7 +53,7 @@ def observation(digest: str, state: str = "s", drew: tuple[str, ...] = ()) -> li
 
 
 def test_a_cell_depends_on_values_that_are_others_in_every_run_of_the_original() -> None:
-    assert depends("rows.head()", 2, [observation("a"), observation("b")])
-    assert not depends("names", 2, [observation("a"), observation("b")])
-    assert not depends("rows.head()", 2, [observation("a")])
-    assert depends("draw()", 2, [observation("a", "s", ("numpy",)), observation("a", "t", ("numpy",))])
+    assert uses_unstable_values("rows.head()", 2, [observation("a"), observation("b")])
+    assert not uses_unstable_values("names", 2, [observation("a"), observation("b")])
+    assert not uses_unstable_values("rows.head()", 2, [observation("a")])
+    assert uses_unstable_values("draw()", 2, [observation("a", "s", ("numpy",)), observation("a", "t", ("numpy",))])

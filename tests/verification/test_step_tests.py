@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jupyter_pipelines.verification.step_tests import same
+from jupyter_pipelines.verification.step_tests import values_equal
 from tests.e2e.notebook_project import NotebookProject
 
 CELLS = (
@@ -66,4 +66,4 @@ def test_it_records_compares_and_renews(book: NotebookProject) -> None:
     ],
 )
 def test_values_are_the_same_or_not(first: Any, second: Any, expected: bool) -> None:
-    assert same(first, second) is expected
+    assert values_equal(first, second) is expected

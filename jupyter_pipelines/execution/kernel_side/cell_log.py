@@ -344,5 +344,5 @@ def _is_installed(file: str) -> bool:
     parts = Path(file).parts
     if "site-packages" in parts or "dist-packages" in parts:
         return True
-    homes = [Path(__file__).parents[1], *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))]
+    homes = [Path(__file__).parents[2], *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))]
     return any(Path(file).is_relative_to(home) for home in homes)

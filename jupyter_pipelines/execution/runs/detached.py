@@ -128,7 +128,7 @@ def start(module: str, order: DetachedOrder, store: Store, *, run: str | None = 
     run = run or store.runs.new_id()
     folder = store.runs.create(run)
     try:
-        store.door.write(f"{FOLDER}/{run}/{ORDER}", json.dumps(order.to_dict(), separators=(",", ":")).encode())
+        store.folder.write(f"{FOLDER}/{run}/{ORDER}", json.dumps(order.to_dict(), separators=(",", ":")).encode())
         with writing(store.root, f"the run {run}"):
             line = _first_line([sys.executable, "-P", "-m", module, store.url, run], folder)
     except KeyboardInterrupt:
@@ -153,7 +153,7 @@ def read_order(store: Store, run: str) -> DetachedOrder:
         There is no readable order for it (JP405).
     """
     try:
-        return DetachedOrder.from_dict(json.loads(store.door.read(f"{FOLDER}/{run}/{ORDER}")))
+        return DetachedOrder.from_dict(json.loads(store.folder.read(f"{FOLDER}/{run}/{ORDER}")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise missing_error(f"a readable order for the run `{run}`", store.root) from error
 

@@ -281,7 +281,7 @@ class _SchedulerLoop:
         self._settled_at = self._clock.now()
         try:
             if records:
-                self._store.settle(records)
+                self._store.flush(records)
         except StoreError as error:
             self._books.warned(replace(error.faults[0], severity="warning"))
 

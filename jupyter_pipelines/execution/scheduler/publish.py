@@ -68,7 +68,7 @@ def publish(
         warnings=tuple(fault.message for fault in outcome.warnings),
     )
     try:
-        store.records.put(record, settled=False)
+        store.records.put(record, durable=False)
     except StoreError as error:
         return error.faults[0]
     return record

@@ -398,7 +398,7 @@ class RunJournal:
         def keep() -> None:
             if self.folder is not None:
                 size = 2 * (self.folder / DOCUMENT).stat().st_size
-                self._reserve = self._store.door.temporary()
+                self._reserve = self._store.folder.temporary()
                 self._reserve.write_bytes(bytes(size))
 
         self._try(keep)

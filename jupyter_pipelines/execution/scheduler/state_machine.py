@@ -51,7 +51,7 @@ from jupyter_pipelines.execution.scheduler.messages import (
     SubmitAttempt,
     TimerFired,
 )
-from jupyter_pipelines.pipeline.graph import ordered
+from jupyter_pipelines.pipeline.graph import topological_order
 from jupyter_pipelines.pipeline.step import ComputeResources
 
 LONGEST_PAUSE = 60.0
@@ -454,7 +454,7 @@ def _successors(tasks: Sequence[StepTask]) -> dict[str, list[str]]:
 
 def _backwards(tasks: Iterable[StepTask]) -> list[str]:
     before = {task.name: task.before for task in tasks}
-    return list(reversed(before if _is_in_order(before) else ordered(before)))
+    return list(reversed(before if _is_in_order(before) else topological_order(before)))
 
 
 def _is_in_order(before: Mapping[str, Sequence[str]]) -> bool:

@@ -127,7 +127,7 @@ def _faults(ticket: StepTicket, store: Store, saved: Mapping[str, Any]) -> Itera
 def _put(store: Store, saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Artifact]:
     """Move outputs into the store; they are flushed to the disk with the record that names them."""
     files = {name: _incoming(output) for name, output in saved.items() if output["kind"] != "folder"}
-    stored = dict(zip(files, store.blobs.put_files(files.values(), settled=False), strict=True))
+    stored = dict(zip(files, store.blobs.put_files(files.values(), durable=False), strict=True))
     stored |= {name: store.blobs.put_folder(Path(output["path"]), move=True) for name, output in _folders(saved)}
     return {
         name: Artifact(

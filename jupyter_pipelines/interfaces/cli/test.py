@@ -45,11 +45,11 @@ def test(desk: CommandContext, *, update: bool) -> int:
 
 
 def _record(desk: CommandContext) -> dict[str, Any]:
-    from jupyter_pipelines.verification.step_tests import as_document, record
+    from jupyter_pipelines.verification.step_tests import as_document, record_cases
 
     pipeline = desk.pipeline()
     run = desk.project.run(desk.project.plan(pipeline).require()).raise_for_state()
-    cases = record(pipeline, run, desk.project.store_for(pipeline), Path(desk.notebook))
+    cases = record_cases(pipeline, run, desk.project.store_for(pipeline), Path(desk.notebook))
     for name, reason in cases.left_out.items():
         write(f"no test of the step {name}: {reason}", sys.stderr)
     return as_document(cases)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 WIDGET_VARIABLE = "JUPYTER_PIPELINES_WIDGET"
 """Environment variable: ``0`` shows pictures where widgets could be."""
-SCRIPT = Path(__file__).parents[1] / "static" / "widget.js"
+SCRIPT = Path(__file__).parents[2] / "static" / "widget.js"
 _SHOWN = {
     ("jupyter_pipelines.pipeline.graph", "Pipeline"): "of_pipeline",
     ("jupyter_pipelines.planning.plan", "Plan"): "of_plan",

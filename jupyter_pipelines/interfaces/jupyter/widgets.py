@@ -22,7 +22,7 @@ from jupyter_pipelines.reporting.summary import headline
 from jupyter_pipelines.reporting.svg.mimebundle import bundle
 from jupyter_pipelines.reporting.text import write
 
-SCRIPT = Path(__file__).parents[1] / "static" / "widget.js"
+SCRIPT = Path(__file__).parents[2] / "static" / "widget.js"
 VIEW = "application/vnd.jupyter.widget-view+json"
 MAX_BUNDLE_BYTES = 2_000_000
 """Bytes that one output writes into a notebook at most; what is needed least is left out first."""

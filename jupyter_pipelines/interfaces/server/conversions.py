@@ -44,8 +44,8 @@ def start_conversion(project: Project, request: ApiRequest) -> dict[str, Any]:
         "static": body.get("static", False),
         "dry_run": body.get("dry_run", False),
     }
-    store.door.write(f"{FOLDER}/{conversion}/{ORDER}", json.dumps(order).encode())
-    _start(store.door.locate(f"{FOLDER}/{conversion}/{ORDER}").parent)
+    store.folder.write(f"{FOLDER}/{conversion}/{ORDER}", json.dumps(order).encode())
+    _start(store.folder.locate(f"{FOLDER}/{conversion}/{ORDER}").parent)
     return {"conversion": conversion}
 
 
@@ -90,7 +90,7 @@ def _start(folder: Path) -> None:
 
 def _read(store: Store, name: str, file: str) -> dict[str, Any]:
     try:
-        content = json.loads(store.door.read(f"{FOLDER}/{name}/{file}"))
+        content = json.loads(store.folder.read(f"{FOLDER}/{name}/{file}"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -107,17 +107,17 @@ def _is_alive(store: Store, name: str) -> bool:
 
 def _log_lines(store: Store, name: str) -> list[str]:
     try:
-        return store.door.read(f"{FOLDER}/{name}/{PROGRESS_LOG}").decode("utf-8", "replace").splitlines()[-200:]
+        return store.folder.read(f"{FOLDER}/{name}/{PROGRESS_LOG}").decode("utf-8", "replace").splitlines()[-200:]
     except OSError:
         return []
 
 
 def _remove_old(store: Store) -> None:
     oldest = time.time() - DAYS * 86_400
-    for name in store.door.ls(FOLDER):
+    for name in store.folder.ls(FOLDER):
         with suppress(OSError):
-            if store.door.locate(f"{FOLDER}/{name}").stat().st_mtime < oldest:
-                store.door.rm(f"{FOLDER}/{name}")
+            if store.folder.locate(f"{FOLDER}/{name}").stat().st_mtime < oldest:
+                store.folder.rm(f"{FOLDER}/{name}")
 
 
 def _no_conversion(name: str) -> StoreError:

@@ -56,18 +56,18 @@ class IdempotencyStore:
                 return run
             run = store.runs.new_id()
             _remove_old(store)
-            store.door.write(name, json.dumps({"asked": digest, "run": run}).encode())
+            store.folder.write(name, json.dumps({"asked": digest, "run": run}).encode())
             try:
                 return start(run)
             except BaseException:
                 with suppress(OSError):
-                    store.door.rm(name)
+                    store.folder.rm(name)
                 raise
 
 
 def _read_record(store: Store, name: str) -> dict[str, Any]:
     try:
-        record = json.loads(store.door.read(name))
+        record = json.loads(store.folder.read(name))
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
@@ -83,10 +83,10 @@ def _has_run(store: Store, run: str) -> bool:
 
 def _remove_old(store: Store) -> None:
     oldest = time.time() - DAYS * 86_400
-    for name in store.door.ls(FOLDER):
+    for name in store.folder.ls(FOLDER):
         with suppress(OSError):
-            if store.door.locate(f"{FOLDER}/{name}").stat().st_mtime < oldest:
-                store.door.rm(f"{FOLDER}/{name}")
+            if store.folder.locate(f"{FOLDER}/{name}").stat().st_mtime < oldest:
+                store.folder.rm(f"{FOLDER}/{name}")
 
 
 def _key_reused() -> Diagnostic:

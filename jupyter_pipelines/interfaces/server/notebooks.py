@@ -123,7 +123,7 @@ def _cells(reading: ReadResult) -> Iterator[tuple[NotebookCell, dict[str, Any]]]
 
 
 def _kind(cell: NotebookCell) -> tuple[str, str | None]:
-    from jupyter_pipelines.notebook.code.toplevel import pieces_of
+    from jupyter_pipelines.notebook.code.toplevel import top_level_statements
     from jupyter_pipelines.notebook.headers.split import split_cell
 
     if cell.kind != "code":
@@ -131,7 +131,7 @@ def _kind(cell: NotebookCell) -> tuple[str, str | None]:
     split = split_cell(cell.source, cell.number, cell.tags)
     if split.header is not None:
         return split.header.kind, split.header.name or None
-    pieces = pieces_of(split.body)
+    pieces = top_level_statements(split.body)
     return ("shared" if pieces and all(piece.kind != "computed" for piece in pieces) else "exploration"), None
 
 

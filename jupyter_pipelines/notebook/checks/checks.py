@@ -34,7 +34,7 @@ class StepChecker:
     ----------
     interfaces : Mapping of str to StepInterface
         All steps, in notebook order.
-    makers : ProducerIndex
+    producers : ProducerIndex
         Which step produces which name.
     index : SharedCodeIndex
         The shared code.
@@ -42,33 +42,33 @@ class StepChecker:
         What is declared.
     folder : Path
         What relative paths are relative to.
-    witness : RecordedInputs
+    recorded_inputs : RecordedInputs
         Queries the file system and the installed plugins.
     """
 
     def __init__(
         self,
         interfaces: Mapping[str, StepInterface],
-        makers: ProducerIndex,
+        producers: ProducerIndex,
         index: SharedCodeIndex,
         *,
         parameters: Sequence[Parameter],
         folder: Path,
-        witness: RecordedInputs,
+        recorded_inputs: RecordedInputs,
     ) -> None:
         self._interfaces = interfaces
-        self._makers = makers
+        self._makers = producers
         self._index = index
         self._parameters = {parameter.name: parameter for parameter in parameters}
         self._folder = folder
-        self._witness = witness
+        self._witness = recorded_inputs
         self._users = _users(interfaces.values())
 
     def faults(self) -> Iterator[Diagnostic]:
         """Yield every fault, in no order."""
         for interface in self._interfaces.values():
-            for look in _CHECKS:
-                yield from look(self, interface)
+            for check in _CHECKS:
+                yield from check(self, interface)
         yield from order_faults(self._interfaces)
         yield from exploration_faults(self._interfaces, self._index)
         yield from foreach_faults(self._interfaces, self._parameters)
@@ -78,8 +78,8 @@ class StepChecker:
     # Inputs
 
     def _lost(self, interface: StepInterface) -> Iterator[Diagnostic]:
-        for lost in interface.lost:
-            yield _MISSING_INPUT_CHECKS[lost.reason](self, interface, lost.item)
+        for missing in interface.lost:
+            yield _MISSING_INPUT_CHECKS[missing.reason](self, interface, missing.item)
 
     def _no_producer(self, interface: StepInterface, item: IOSpec) -> Diagnostic:
         draft, name = interface.draft, item.name
@@ -96,20 +96,20 @@ class StepChecker:
     def _missing_input_suggestion(self, interface: StepInterface, name: str) -> str:
         """Return what to do about an input that no step makes."""
         draft = interface.draft
-        making = self._makers.binder(name, draft, draft.first) or self._makers.later_binder(name, draft, draft.first)
+        producer = self._makers.binder(name, draft, draft.first) or self._makers.later_binder(name, draft, draft.first)
         if name in self._parameters:
             return f"`{name}` is a parameter: write `-p {name}` instead"
-        if making is not None:
-            return f"add `-o {name}` to step `{making.draft.name}`, which binds it in cell {making.cell}"
+        if producer is not None:
+            return f"add `-o {name}` to step `{producer.draft.name}`, which binds it in cell {producer.cell}"
         entry = self._index.find(name, (draft.first, 0))
         if isinstance(entry, SharedDefinition):
             return f"leave it out: `{name}` is shared code (cell {entry.cell}), and a step has what it uses of that"
         if isinstance(entry, ExploratoryName):
             return f"begin cell {entry.cell}, which computes it, with `%%step NAME -o {name}`"
-        near = closest_name(name, self._made_by_others(interface))
+        closest = closest_name(name, self._made_by_others(interface))
         return (
-            f"write `{near}`"
-            if near
+            f"write `{closest}`"
+            if closest
             else f"add `-o {name}` to the step that makes it, or name a file: `-i {name}=PATH`"
         )
 
@@ -118,13 +118,13 @@ class StepChecker:
 
     def _no_step(self, interface: StepInterface, item: IOSpec) -> Diagnostic:
         step, _, output = (item.locator or "").partition(".")
-        near = closest_name(step, self._interfaces)
-        near = near or next(
+        closest = closest_name(step, self._interfaces)
+        closest = closest or next(
             (interface.draft.name for interface in self._interfaces.values() if output in interface.outputs), None
         )
         suggestion = (
-            f"write `{item.name}={near}.{output}`"
-            if near
+            f"write `{item.name}={closest}.{output}`"
+            if closest
             else f"put the file there, or write `{item.name}=STEP.{output}`"
         )
         message = f"there is no step `{step}`, nor a file `{item.locator}`"
@@ -134,8 +134,10 @@ class StepChecker:
         step, _, output = (item.locator or "").partition(".")
         other = self._interfaces[step]
         binds = output in other.draft.names.binds
-        near = closest_name(output, other.outputs)
-        suggestion = f"add `-o {output}` to `{step}`" if binds or not near else f"write `{item.name}={step}.{near}`"
+        closest = closest_name(output, other.outputs)
+        suggestion = (
+            f"add `-o {output}` to `{step}`" if binds or not closest else f"write `{item.name}={step}.{closest}`"
+        )
         notes = (f"outputs of `{step}`: {', '.join(list(other.outputs)[:_SHOWN]) or 'none'}",)
         return step_diagnostic(
             interface.draft, "JP202", f"step `{step}` has no output `{output}`", suggestion, item.place, notes=notes
@@ -180,24 +182,24 @@ class StepChecker:
         if "://" in path:
             return "inputs are files or folders on this machine: download it in a step"
         folder = (self._folder / path).parent
-        near = (
+        closest = (
             closest_name(Path(path).name, [sibling.name for sibling in folder.iterdir()]) if folder.is_dir() else None
         )
-        if near:
-            return f"write `{name}={Path(path).with_name(near).as_posix()}`"
+        if closest:
+            return f"write `{name}={Path(path).with_name(closest).as_posix()}`"
         start = "relative ones start at the notebook's folder"
         return f"put it there, or correct the path ({start}), or write `--optional {name}` if it may be missing"
 
     def _optional(self, interface: StepInterface) -> Iterator[Diagnostic]:
         for item in interface.draft.optional:
-            if item.name not in interface.inputs and all(lost.item.name != item.name for lost in interface.lost):
-                near = closest_name(item.name, interface.inputs)
+            if item.name not in interface.inputs and all(missing.item.name != item.name for missing in interface.lost):
+                closest = closest_name(item.name, interface.inputs)
                 message = f"`{item.name}` is not an input of step `{interface.draft.name}`"
                 yield step_diagnostic(
                     interface.draft,
                     "JP202",
                     message,
-                    f"write `{near}`" if near else f"add `-i {item.name}`",
+                    f"write `{closest}`" if closest else f"add `-i {item.name}`",
                     item.place,
                 )
 
@@ -213,11 +215,11 @@ class StepChecker:
         lost_names = {missing.item.name for missing in interface.lost}
         used = interface.reach.used | lost_names | interface.outputs.keys()
         sections: tuple[tuple[Section, str], ...] = (("inputs", "input"), ("parameters", "parameter"))
-        for section, what in sections:
+        for section, noun in sections:
             for item in draft.items(section) or ():
-                known = _is_value(interface, item.name) if what == "input" else item.name in self._parameters
-                if known and item.name not in used and item.name not in magics:
-                    message = f"step `{draft.name}` does not use its {what} `{item.name}`"
+                is_declared = _is_value(interface, item.name) if noun == "input" else item.name in self._parameters
+                if is_declared and item.name not in used and item.name not in magics:
+                    message = f"step `{draft.name}` does not use its {noun} `{item.name}`"
                     suggestion = "take it out: every change of it runs the step again"
                     yield step_diagnostic(
                         draft, "JP207", message, suggestion, item.place, severity="warning", label="not used"
@@ -257,22 +259,24 @@ class StepChecker:
 
     def _missing_output(self, draft: StepDraft, item: IOSpec) -> Diagnostic:
         name, binds = item.name, draft.names.binds
-        what = "deletes it in the end" if name in draft.names.deletes else "never assigns it"
-        near = closest_name(name, binds)
+        outcome = "deletes it in the end" if name in draft.names.deletes else "never assigns it"
+        closest = closest_name(name, binds)
         suggestion = (
-            f"rename `{near}` to `{name}`, or write `-o {near}`" if near else f"assign `{name}`, or take it out of `-o`"
+            f"rename `{closest}` to `{name}`, or write `-o {closest}`"
+            if closest
+            else f"assign `{name}`, or take it out of `-o`"
         )
         notes = (f"the step assigns: {', '.join(list(binds)[:_SHOWN]) or 'nothing'}",)
-        message = f"step `{draft.name}` declares the output `{name}` and {what}"
+        message = f"step `{draft.name}` declares the output `{name}` and {outcome}"
         return step_diagnostic(draft, "JP203", message, suggestion, item.place, label="never assigned", notes=notes)
 
     def _targets(self, interface: StepInterface) -> Iterator[Diagnostic]:
         for header in interface.draft.headers:
             name = (header.on or "").partition(":")[0]
             if name and name not in plugins.BUILT_IN["executors"] and name not in self._witness.plugins("executors"):
-                known = self._witness.plugins("executors")
-                near = closest_name(name, known)
-                suggestion = f"write `--on {near}`" if near else f"use one of: {', '.join(known)}"
+                executors = self._witness.plugins("executors")
+                closest = closest_name(name, executors)
+                suggestion = f"write `--on {closest}`" if closest else f"use one of: {', '.join(executors)}"
                 yield step_diagnostic(
                     interface.draft, "JP602", f"there is no executor `{name}`", suggestion, header.place
                 )
@@ -283,10 +287,10 @@ class StepChecker:
             for item in interface.draft.items(section) or ():
                 if item.format is None or item.format in PATH_FORMATS or item.format in plugins.BUILT_IN["serializers"]:
                     continue
-                known = (*self._witness.plugins("serializers"), *PATH_FORMATS)
-                if item.format not in known:
-                    near = closest_name(item.format, known)
-                    suggestion = f"write `{item.name}:{near}`" if near else f"use one of: {', '.join(known)}"
+                formats = (*self._witness.plugins("serializers"), *PATH_FORMATS)
+                if item.format not in formats:
+                    closest = closest_name(item.format, formats)
+                    suggestion = f"write `{item.name}:{closest}`" if closest else f"use one of: {', '.join(formats)}"
                     yield step_diagnostic(
                         interface.draft, "JP602", f"there is no format `{item.format}`", suggestion, item.place
                     )
@@ -312,10 +316,10 @@ class StepChecker:
     def _rebound(self, interface: StepInterface) -> Iterator[Diagnostic]:
         """Yield inputs that a step in between binds again for itself: the live notebook goes on with those."""
         for name, step_input in interface.inputs.items():
-            making = rebinding_step(interface, name, self._makers)
-            if making is None:
+            producer = rebinding_step(interface, name, self._makers)
+            if producer is None:
                 continue
-            other = making.draft
+            other = producer.draft
             step = interface.draft.name
             source = step_input.source
             message = f"step `{step}` takes `{source}`, but step `{other.name}` binds `{name}` again in between"
@@ -335,7 +339,7 @@ class StepChecker:
 
     def _shared_state(self, interface: StepInterface) -> Iterator[Diagnostic]:
         """Yield shared objects that a step changes and a later step uses: each step starts with them as written."""
-        for name, (how, place, own) in _changed_state(interface).items():
+        for name, (description, place, own) in _changed_state(interface).items():
             if name in interface.outputs:
                 continue
             for user in self._users.get(name, ()):
@@ -345,14 +349,21 @@ class StepChecker:
                     and _uses_beyond_changes(user, name)
                 ):
                     sure = own and name in user.draft.names.reads
-                    yield self._lost_change(interface, user, name, how, place, sure=sure)
+                    yield self._lost_change(interface, user, name, description, place, sure=sure)
                     break
 
     def _lost_change(
-        self, interface: StepInterface, user: StepInterface, name: str, how: str, place: SourceLocation, *, sure: bool
+        self,
+        interface: StepInterface,
+        user: StepInterface,
+        name: str,
+        description: str,
+        place: SourceLocation,
+        *,
+        sure: bool,
     ) -> Diagnostic:
         step, reader = interface.draft.name, user.draft.name
-        message = f"step `{step}` changes `{name}` ({how}), and step `{reader}` does not see that"
+        message = f"step `{step}` changes `{name}` ({description}), and step `{reader}` does not see that"
         suggestion = f"make it an output of `{step}` and an input of `{reader}`: `-o {name}`, `-i {name}`"
         notes = (f"`{name}` is shared code: every step begins with it as it is written there",)
         return step_diagnostic(
@@ -367,15 +378,15 @@ class StepChecker:
         declared = draft.items("parameters")
         for item in declared or ():
             if item.name not in self._parameters and item.name not in draft.axes:
-                near = closest_name(item.name, self._parameters)
-                suggestion = f"write `{near}`" if near else f"declare it in a `%%params` cell: `{item.name} = …`"
+                closest = closest_name(item.name, self._parameters)
+                suggestion = f"write `{closest}`" if closest else f"declare it in a `%%params` cell: `{item.name} = …`"
                 yield step_diagnostic(draft, "JP501", f"there is no parameter `{item.name}`", suggestion, item.place)
         names = [item.name for item in declared or ()]
-        for name, need in interface.reach.parameters.items() if declared is not None else ():
-            if name not in names and need.sure and not (need.via and need.via.kind == "setup"):
-                through = f" through `{need.via.code.name}` (cell {need.via.cell})" if need.via else ""
+        for name, reference in interface.reach.parameters.items() if declared is not None else ():
+            if name not in names and reference.sure and not (reference.via and reference.via.kind == "setup"):
+                through = f" through `{reference.via.code.name}` (cell {reference.via.cell})" if reference.via else ""
                 message = f"step `{draft.name}` uses the parameter `{name}`{through} without declaring it"
-                place = draft.where(need.spot) if need.via is None else draft.place
+                place = draft.where(reference.spot) if reference.via is None else draft.place
                 yield step_diagnostic(
                     draft, "JP201", message, f"write `-p {' '.join([*names, name])}`", place, label="used here"
                 )

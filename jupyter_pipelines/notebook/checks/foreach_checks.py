@@ -47,30 +47,30 @@ def _name_clashes(
     inputs = {item.name for item in draft.items("inputs") or ()}
     outputs = {item.name for item in draft.items("outputs") or ()}
     kinds = (("a parameter", parameters), ("an input", inputs), ("an output", outputs))
-    for what, names in kinds:
+    for role, names in kinds:
         if name in names:
-            message = f"step `{draft.name}` runs over `{name}`, which is {what} as well"
-            more = f", or over a parameter that holds a list: `--foreach {name}={name}s`" if names is parameters else ""
-            yield step_diagnostic(draft, "JP106", message, f"give one of them another name{more}", axis.place)
+            message = f"step `{draft.name}` runs over `{name}`, which is {role} as well"
+            hint = f", or over a parameter that holds a list: `--foreach {name}={name}s`" if names is parameters else ""
+            yield step_diagnostic(draft, "JP106", message, f"give one of them another name{hint}", axis.place)
 
 
 def _source(draft: StepDraft, axis: ForeachAxis, parameters: Mapping[str, Parameter]) -> Iterator[Diagnostic]:
     if axis.kind != "parameter":
         return
-    known = parameters.get(axis.source)
-    if known is None:
-        near = closest_name(axis.source, parameters)
+    parameter = parameters.get(axis.source)
+    if parameter is None:
+        closest = closest_name(axis.source, parameters)
         message = f"step `{draft.name}` runs over the parameter `{axis.source}`, which there is not"
         suggestion = (
-            f"write `--foreach {axis.name}={near}`"
-            if near
+            f"write `--foreach {axis.name}={closest}`"
+            if closest
             else f"declare it in a `%%params` cell; a folder is written `{axis.source}/`, one text `'{axis.source}'`"
         )
         yield step_diagnostic(draft, "JP501", message, suggestion, axis.place)
-    elif known.kind not in _LISTS:
+    elif parameter.kind not in _LISTS:
         message = f"step `{draft.name}` runs over the parameter `{axis.source}`, which holds no list"
         suggestion = f"declare it as a list: `{axis.source}: list[int] = […]`"
-        if known.kind == "secret":
+        if parameter.kind == "secret":
             suggestion = "take the secret as a parameter: `-p`; items stand in names, records and reports"
         yield step_diagnostic(draft, "JP219", message, suggestion, axis.place)
 

@@ -107,11 +107,11 @@ class GlobalStateLint:
 
     def _lost_in_exploration(self) -> Iterator[Diagnostic]:
         for cell, piece in self._index.explored:
-            for act in _possible_settings(piece.source):
-                kind = _kind_of(self._full_name(act, cell))
+            for action in _possible_settings(piece.source):
+                kind = _setting_kind(self._full_name(action, cell))
                 users = self._affected_steps(kind, cell) if kind else []
                 if users:
-                    yield self._lost(cell, act._replace(line=act.line + piece.line - 1), users)
+                    yield self._lost(cell, action._replace(line=action.line + piece.line - 1), users)
 
     def _affected_steps(self, kind: _SettingKind, cell: int) -> list[str]:
         return [
@@ -121,22 +121,24 @@ class GlobalStateLint:
             and (not kind.module or kind.module in _top_level_names(interface.reach.imports))
         ]
 
-    def _full_name(self, act: _SettingAction, cell: int) -> str:
-        entry = self._index.find(act.root, (cell + 1, 0))
-        return f"{_imported(entry, act.root)}{act.rest}" if isinstance(entry, SharedDefinition) else ""
+    def _full_name(self, action: _SettingAction, cell: int) -> str:
+        entry = self._index.find(action.root, (cell + 1, 0))
+        return f"{_imported(entry, action.root)}{action.rest}" if isinstance(entry, SharedDefinition) else ""
 
-    def _lost(self, cell: int, act: _SettingAction, users: list[str]) -> Diagnostic:
+    def _lost(self, cell: int, action: _SettingAction, users: list[str]) -> Diagnostic:
         lines = self._texts.get(cell, [])
-        text = lines[act.line - 1] if 0 < act.line <= len(lines) else ""
-        shown = ", ".join(f"`{name}`" for name in users[:4]) + (" and others" if len(users) > 4 else "")
+        text = lines[action.line - 1] if 0 < action.line <= len(lines) else ""
+        shown_steps = ", ".join(f"`{name}`" for name in users[:4]) + (" and others" if len(users) > 4 else "")
         return Diagnostic(
             code="JP217",
             message=f"cell {cell} makes a setting that no step sees: `{text.strip()[:_SHOWN]}`",
             suggestion=f"begin cell {cell} with `%%setup`, or move the line there: it runs first in steps that follow",
             severity="warning",
-            place=SourceLocation(cell=cell, line=act.line, column=act.column, length=act.length, text=text[:200]),
+            place=SourceLocation(
+                cell=cell, line=action.line, column=action.column, length=action.length, text=text[:200]
+            ),
             label="not part of the pipeline",
-            notes=(f"steps that may need it: {shown}",),
+            notes=(f"steps that may need it: {shown_steps}",),
         )
 
     def _in_step(self, interface: StepInterface) -> Iterator[Diagnostic]:
@@ -144,13 +146,13 @@ class GlobalStateLint:
         draft = interface.draft
         if not any(word in cell.body for cell in draft.cells for word in ("seed", "state", "context", "locale")):
             return
-        for part, act, name in _settings_of(draft, self._index):
-            kind = _kind_of(name)
+        for part, action, name in _settings_of(draft, self._index):
+            kind = _setting_kind(name)
             if kind is None or kind.draws is None:
                 continue
             user = self._first_user(draft, kind.pattern, kind.draws)
             if user is not None:
-                yield self._kept(draft, part, act, user)
+                yield self._kept(draft, part, action, user)
 
     def _first_user(self, draft: StepDraft, sets: re.Pattern[str], draws: re.Pattern[str]) -> StepDraft | None:
         """Return the first step behind `draft` that a setting affects and that does not make it itself."""
@@ -164,11 +166,15 @@ class GlobalStateLint:
         return None
 
     @staticmethod
-    def _kept(draft: StepDraft, part: int, act: _SettingAction, user: StepDraft) -> Diagnostic:
+    def _kept(draft: StepDraft, part: int, action: _SettingAction, user: StepDraft) -> Diagnostic:
         cell = draft.cells[part]
-        text = cell.text.split("\n")[act.line - 1 + cell.offset]
+        text = cell.text.split("\n")[action.line - 1 + cell.offset]
         place = SourceLocation(
-            cell=cell.number, line=act.line + cell.offset, column=act.column, length=act.length, text=text[:200]
+            cell=cell.number,
+            line=action.line + cell.offset,
+            column=action.column,
+            length=action.length,
+            text=text[:200],
         )
         message = f"step `{draft.name}` makes a setting that step `{user.name}` does not see: `{text.strip()[:_SHOWN]}`"
         suggestion = "move the line into a `%%setup` cell: it then runs first in every step that follows"
@@ -177,7 +183,7 @@ class GlobalStateLint:
         )
 
 
-def _kind_of(name: str) -> _SettingKind | None:
+def _setting_kind(name: str) -> _SettingKind | None:
     return next((kind for kind in _KINDS if kind.pattern.match(name)), None)
 
 
@@ -201,8 +207,8 @@ def _qualified_name(import_: ModuleImport, name: str) -> str:
 def _settings_of(draft: StepDraft, index: SharedCodeIndex) -> Iterator[tuple[int, _SettingAction, str]]:
     for part, cell in enumerate(draft.cells):
         own_imports = _own_imports(cell.body)
-        for act in _possible_settings(cell.body):
-            yield part, act, _resolved(act.root, own_imports, index, cell.number) + act.rest
+        for action in _possible_settings(cell.body):
+            yield part, action, _resolved(action.root, own_imports, index, cell.number) + action.rest
 
 
 def _resolved(root: str, own_imports: Mapping[str, str], index: SharedCodeIndex, cell: int) -> str:
@@ -228,15 +234,15 @@ def _used_names(draft: StepDraft, interface: StepInterface, index: SharedCodeInd
 def _possible_settings(body: str) -> tuple[_SettingAction, ...]:
     """Return the calls for effect and the assignments to parts of something, outside functions."""
     tree = parse_code(body).tree
-    acts: list[_SettingAction] = []
+    actions: list[_SettingAction] = []
     stack: list[ast.AST] = list(tree.body) if tree else []
     while stack:
         node = stack.pop()
         if isinstance(node, _FUNCTIONS):
             continue
         stack += [child for child in children(node) if isinstance(child, ast.stmt | ast.ExceptHandler)]
-        acts += [act for target in _targets(node) if (act := _act(target)) is not None]
-    return tuple(sorted(acts, key=lambda act: act.line))
+        actions += [action for target in _targets(node) if (action := _setting_action(target)) is not None]
+    return tuple(sorted(actions, key=lambda action: action.line))
 
 
 def _targets(node: ast.AST) -> list[ast.expr]:
@@ -247,20 +253,20 @@ def _targets(node: ast.AST) -> list[ast.expr]:
     return [node.target] if isinstance(node, ast.AugAssign) and not isinstance(node.target, ast.Name) else []
 
 
-def _act(target: ast.expr) -> _SettingAction | None:
+def _setting_action(target: ast.expr) -> _SettingAction | None:
     chain = _chain(target)
     if chain is None:
         return None
     argument = target.args[0] if isinstance(target, ast.Call) and target.args else None
     text = str(argument.value) if isinstance(argument, ast.Constant) else ""
     rest = chain[1] + (f"({text}" if isinstance(target, ast.Call) else "")
-    same = target.end_lineno == target.lineno
+    on_one_line = target.end_lineno == target.lineno
     return _SettingAction(
         chain[0],
         rest,
         target.lineno,
         target.col_offset,
-        (target.end_col_offset or 0) - target.col_offset if same else 1,
+        (target.end_col_offset or 0) - target.col_offset if on_one_line else 1,
     )
 
 

@@ -25,7 +25,7 @@ class NameDiagnostics:
     ----------
     interfaces : Mapping of str to StepInterface
         All steps.
-    makers : ProducerIndex
+    producers : ProducerIndex
         Which step produces which name.
     index : SharedCodeIndex
         The shared code.
@@ -40,7 +40,7 @@ class NameDiagnostics:
     def __init__(
         self,
         interfaces: Mapping[str, StepInterface],
-        makers: ProducerIndex,
+        producers: ProducerIndex,
         index: SharedCodeIndex,
         *,
         parameters: frozenset[str],
@@ -48,7 +48,7 @@ class NameDiagnostics:
         faulty: str,
     ) -> None:
         self._interfaces = interfaces
-        self._makers = makers
+        self._makers = producers
         self._index = index
         self._parameters = parameters
         self._texts = texts
@@ -66,13 +66,13 @@ class NameDiagnostics:
 
     # Where, and through what
 
-    def _where(self, draft: StepDraft, need: NameReference) -> SourceLocation:
-        if need.via is None:
-            return draft.where(need.spot)
-        return self._in_cell(need.via.cell, need.spot)
+    def _where(self, draft: StepDraft, reference: NameReference) -> SourceLocation:
+        if reference.via is None:
+            return draft.where(reference.spot)
+        return self._in_cell(reference.via.cell, reference.spot)
 
-    def _in_cell(self, cell: int, spot: SourceSpan) -> SourceLocation:
-        return place_in(self._texts.get(cell, []), cell, spot)
+    def _in_cell(self, cell: int, span: SourceSpan) -> SourceLocation:
+        return place_in(self._texts.get(cell, []), cell, span)
 
     def _line(self, computed: ExploratoryName) -> SourceLocation:
         lines = self._texts.get(computed.cell, [])
@@ -83,90 +83,96 @@ class NameDiagnostics:
         )
 
     def _fault(
-        self, interface: StepInterface, need: NameReference, code: str, message: str, suggestion: str, **more: Any
+        self,
+        interface: StepInterface,
+        reference: NameReference,
+        code: str,
+        message: str,
+        suggestion: str,
+        **fields: Any,
     ) -> Diagnostic:
-        place = more.pop("place", None) or self._where(interface.draft, need)
-        more.setdefault("label", "used here")
-        return step_diagnostic(interface.draft, code, message, suggestion, place, **more)
+        place = fields.pop("place", None) or self._where(interface.draft, reference)
+        fields.setdefault("label", "used here")
+        return step_diagnostic(interface.draft, code, message, suggestion, place, **fields)
 
     # A method for each kind of problem
 
     def _undefined(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
-        need, draft = problem.need, interface.draft
-        if not need.sure or need.name in self._faulty:
+        reference, draft = problem.need, interface.draft
+        if not reference.sure or reference.name in self._faulty:
             return None
-        near = closest_name(need.name, self._known(interface))
-        if near:
-            suggestion = f"write `{near}` if that is meant, or assign `{need.name}` in the step"
+        closest = closest_name(reference.name, self._known(interface))
+        if closest:
+            suggestion = f"write `{closest}` if that is meant, or assign `{reference.name}` in the step"
         else:
-            suggestion = f"assign `{need.name}` in the step, or make it an output of a step before it"
-        if need.via is not None:
-            code = _shared_code_label(need.via)
-            message = f"{code}, which step `{draft.name}` uses, needs `{need.name}`, and nothing binds that"
-            return self._fault(interface, need, "JP201", message, suggestion, severity="warning")
-        message = f"step `{draft.name}` uses `{need.name}`, which is neither an input nor defined"
-        return self._fault(interface, need, "JP201", message, suggestion)
+            suggestion = f"assign `{reference.name}` in the step, or make it an output of a step before it"
+        if reference.via is not None:
+            code = _shared_code_label(reference.via)
+            message = f"{code}, which step `{draft.name}` uses, needs `{reference.name}`, and nothing binds that"
+            return self._fault(interface, reference, "JP201", message, suggestion, severity="warning")
+        message = f"step `{draft.name}` uses `{reference.name}`, which is neither an input nor defined"
+        return self._fault(interface, reference, "JP201", message, suggestion)
 
     def _known(self, interface: StepInterface) -> list[str]:
         own = [*interface.inputs, *interface.draft.names.binds, *interface.outputs]
         return list(dict.fromkeys([*own, *self._makers.known(), *self._parameters, *self._index.known()]))
 
     def _undeclared(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
-        need, draft = problem.need, interface.draft
+        reference, draft = problem.need, interface.draft
         if problem.making is None:
             return None
-        message = f"{_uses(interface, need)}, which is not among its inputs"
-        names = _declared_inputs_with(draft, need.name)
-        note = f"`{need.name}` is an output of step `{problem.making.draft.name}` (cell {problem.making.cell})"
-        return self._fault(interface, need, "JP201", message, f"write `-i {names}`", notes=(note,))
+        message = f"{_uses(interface, reference)}, which is not among its inputs"
+        names = _declared_inputs_with(draft, reference.name)
+        note = f"`{reference.name}` is an output of step `{problem.making.draft.name}` (cell {problem.making.cell})"
+        return self._fault(interface, reference, "JP201", message, f"write `-i {names}`", notes=(note,))
 
     def _kept(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
-        need, making = problem.need, problem.making
-        if making is None or not need.sure:
+        reference, producer = problem.need, problem.making
+        if producer is None or not reference.sure:
             return None
-        other = making.draft
-        message = f"{_uses(interface, need)}, which step `{other.name}` binds and keeps for itself"
-        suggestion = f"add `-o {need.name}` to `{other.name}`"
+        other = producer.draft
+        message = f"{_uses(interface, reference)}, which step `{other.name}` binds and keeps for itself"
+        suggestion = f"add `-o {reference.name}` to `{other.name}`"
         if interface.draft.items("inputs") is not None:
-            suggestion += f" and `-i {need.name}` to `{interface.draft.name}`"
+            suggestion += f" and `-i {reference.name}` to `{interface.draft.name}`"
         suggestion += ", or use another name in one of them"
-        place = other.where(other.names.binds[need.name].spot)
+        place = other.where(other.names.binds[reference.name].spot)
         notes = (f"cell {place.cell}, line {place.line}: {place.text.strip()[:_LONGEST]}",)
-        return self._fault(interface, need, "JP201", message, suggestion, notes=notes)
+        return self._fault(interface, reference, "JP201", message, suggestion, notes=notes)
 
     def _produced_below(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
-        need, making = problem.need, problem.making
-        if making is None or not need.sure:
+        reference, producer = problem.need, problem.making
+        if producer is None or not reference.sure:
             return None
-        other = making.draft
-        message = f"{_uses(interface, need)}, which step `{other.name}` makes further down"
-        names = _declared_inputs_with(interface.draft, need.name)
+        other = producer.draft
+        message = f"{_uses(interface, reference)}, which step `{other.name}` makes further down"
+        names = _declared_inputs_with(interface.draft, reference.name)
         suggestion = (
-            f"move `{other.name}` (cell {making.cell}) above it, or take it from there all the same: `-i {names}`"
+            f"move `{other.name}` (cell {producer.cell}) above it, or take it from there all the same: `-i {names}`"
         )
-        return self._fault(interface, need, "JP201", message, suggestion)
+        return self._fault(interface, reference, "JP201", message, suggestion)
 
     def _setup_below(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
-        need, entry = problem.need, problem.entry
-        if entry is None or not need.sure:
+        reference, entry = problem.need, problem.entry
+        if entry is None or not reference.sure:
             return None
-        message = f"{_uses(interface, need)}, which the `%%setup` cell {entry.cell} binds further down"
+        message = f"{_uses(interface, reference)}, which the `%%setup` cell {entry.cell} binds further down"
         suggestion = f"move cell {entry.cell} above it: setup runs in the steps that follow it"
-        return self._fault(interface, need, "JP201", message, suggestion)
+        return self._fault(interface, reference, "JP201", message, suggestion)
 
     def _computed(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
-        need, computed = problem.need, problem.entry
-        if not isinstance(computed, ExploratoryName) or (not need.sure and need.via is not None):
+        reference, computed = problem.need, problem.entry
+        if not isinstance(computed, ExploratoryName) or (not reference.sure and reference.via is not None):
             return None
-        draft, name = interface.draft, need.name
-        place, used = self._line(computed), self._where(draft, need)
+        draft, name = interface.draft, reference.name
+        place, used = self._line(computed), self._where(draft, reference)
         what = "deletes" if computed.deleted else "computes"
         line = f"cell {computed.cell}, line {computed.line}"
-        message = f"step `{draft.name}` needs `{name}`{_through(need)}, which only exploration {what} ({line})"
+        message = f"step `{draft.name}` needs `{name}`{_through(reference)}, which only exploration {what} ({line})"
         note = f"`{name}` is used in cell {used.cell}, line {used.line}: {used.text.strip()[:_LONGEST]}"
         return self._fault(
-            interface, need, "JP208", message, self._exploration_suggestion(computed, draft), place=place,
-            label="not part of the pipeline", notes=(note,), severity="error" if need.sure else "warning",
+            interface, reference, "JP208", message, self._exploration_suggestion(computed, draft), place=place,
+            label="not part of the pipeline", notes=(note,), severity="error" if reference.sure else "warning",
         )  # fmt: skip
 
     def _exploration_suggestion(self, computed: ExploratoryName, draft: StepDraft) -> str:
@@ -185,17 +191,17 @@ class NameDiagnostics:
         )
 
     def _changed(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
-        need, changed = problem.need, problem.entry
+        reference, changed = problem.need, problem.entry
         if not isinstance(changed, ExploratoryName):
             return None
-        draft, name = interface.draft, need.name
+        draft, name = interface.draft, reference.name
         line = f"cell {changed.cell}, line {changed.line}"
-        message = f"step `{draft.name}` needs `{name}`{_through(need)}, which exploration changes ({line})"
+        message = f"step `{draft.name}` needs `{name}`{_through(reference)}, which exploration changes ({line})"
         suggestion = f"write `{name}` whole where it is bound, or begin both cells with `%%setup`"
         note = f"changed by {changed.how}; no step would see that"
         return self._fault(
             interface,
-            need,
+            reference,
             "JP208",
             message,
             suggestion,
@@ -205,12 +211,12 @@ class NameDiagnostics:
         )
 
     def _early(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
-        need, making = problem.need, problem.making
-        if need.via is None or not need.sure:
+        reference, producer = problem.need, problem.making
+        if reference.via is None or not reference.sure:
             return None
-        step, shared, name = interface.draft.name, need.via, f"`{need.name}`"
-        source = f"output of step `{making.draft.name}`" if making else f"input of step `{step}`"
-        if making and making.draft is interface.draft:
+        step, shared, name = interface.draft.name, reference.via, f"`{reference.name}`"
+        source = f"output of step `{producer.draft.name}`" if producer else f"input of step `{step}`"
+        if producer and producer.draft is interface.draft:
             source = "own variable of the step"
         if shared.kind == "setup":
             message = f"the `%%setup` cell {shared.cell} uses {name}, an {source}, and runs before inputs are there"
@@ -224,21 +230,21 @@ class NameDiagnostics:
                 f"{_shared_code_label(shared)} uses {name}, an {source}, when it is defined: before inputs are there"
             )
             suggestion = f"hand {name} over as an argument"
-        return self._fault(interface, need, "JP208", message, suggestion)
+        return self._fault(interface, reference, "JP208", message, suggestion)
 
     def _defined(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
-        need, making = problem.need, problem.making
-        if making is None or not need.sure:
+        reference, producer = problem.need, problem.making
+        if producer is None or not reference.sure:
             return None
-        other, name = making.draft, need.name
+        other, name = producer.draft, reference.name
         bind = other.names.binds[name]
         what = {"import": "imports", "function": "defines", "class": "defines"}.get(bind.kind, "binds")
         place = other.where(bind.spot)
-        message = f"{_uses(interface, need)}, which step `{other.name}` {what} for itself"
+        message = f"{_uses(interface, reference)}, which step `{other.name}` {what} for itself"
         noun = "import" if bind.kind == "import" else "definition"
         line = f"cell {place.cell}, line {place.line}"
         suggestion = f"move the {noun} of `{name}` ({line}) into a cell without a header: it is shared code there"
-        return self._fault(interface, need, "JP215", message, suggestion)
+        return self._fault(interface, reference, "JP215", message, suggestion)
 
 
 def _cause(problem: UnresolvedName, fault: Diagnostic) -> object:
@@ -264,8 +270,8 @@ def _declared_inputs_with(draft: StepDraft, name: str) -> str:
     return " ".join([*(f"{item.name}={item.locator}" if item.locator else item.name for item in items), name])
 
 
-def _uses(interface: StepInterface, need: NameReference) -> str:
-    return f"step `{interface.draft.name}` uses `{need.name}`{_through(need)}"
+def _uses(interface: StepInterface, reference: NameReference) -> str:
+    return f"step `{interface.draft.name}` uses `{reference.name}`{_through(reference)}"
 
 
 def _shared_code_label(definition: SharedDefinition) -> str:
@@ -276,8 +282,8 @@ def _shared_code_label(definition: SharedDefinition) -> str:
     )
 
 
-def _through(need: NameReference) -> str:
-    return f" through {_shared_code_label(need.via)}" if need.via else ""
+def _through(reference: NameReference) -> str:
+    return f" through {_shared_code_label(reference.via)}" if reference.via else ""
 
 
 _DIAGNOSTIC_BUILDERS: Mapping[Kind, Callable[[NameDiagnostics, StepInterface, UnresolvedName], Diagnostic | None]] = {

@@ -31,9 +31,15 @@ def _after(interfaces: StepInterfaces, interface: StepInterface) -> Iterator[Dia
             message = f"step `{draft.name}` waits for itself"
             yield step_diagnostic(draft, "JP209", message, "take it out of `--after`", item.place)
         elif item.name not in interfaces:
-            near = closest_name(item.name, interfaces)
-            known = ", ".join([name for name in interfaces if name != draft.name][:_SHOWN])
-            suggestion = f"write `{near}`" if near else f"use one of: {known}" if known else "take it out of `--after`"
+            closest = closest_name(item.name, interfaces)
+            other_steps = ", ".join([name for name in interfaces if name != draft.name][:_SHOWN])
+            suggestion = (
+                f"write `{closest}`"
+                if closest
+                else f"use one of: {other_steps}"
+                if other_steps
+                else "take it out of `--after`"
+            )
             yield step_diagnostic(
                 draft,
                 "JP211",
@@ -87,11 +93,11 @@ def _describe_wait(interface: StepInterface, other: StepInterface) -> str:
 
 
 def _duplicate_producers(interfaces: StepInterfaces) -> Iterator[Diagnostic]:
-    makers: dict[str, StepDraft] = {}
+    producers: dict[str, StepDraft] = {}
     for interface in interfaces.values():
         for name, output in interface.outputs.items():
-            before = makers.get(name)
-            makers[name] = interface.draft
+            before = producers.get(name)
+            producers[name] = interface.draft
             if before is None or _takes(interface, name):
                 continue
             bind = interface.draft.names.binds.get(name)

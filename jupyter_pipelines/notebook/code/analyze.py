@@ -37,8 +37,8 @@ def _analyse_closed_cells(trees: tuple[ast.Module | None, ...]) -> NameUsage | N
     """
     star_imports: list[ModuleImport] = []
     names = analyse_bodies(_bodies(trees), star_imports.append)
-    deep = any(sentence == TOO_DEEP for _, sentence in names.unknown)  # how deep is too deep depends on the caller
-    return None if star_imports or deep else names
+    too_deep = any(sentence == TOO_DEEP for _, sentence in names.unknown)  # how deep is too deep depends on the caller
+    return None if star_imports or too_deep else names
 
 
 def _bodies(trees: Sequence[ast.Module | None]) -> list[list[ast.stmt]]:
@@ -47,18 +47,18 @@ def _bodies(trees: Sequence[ast.Module | None]) -> list[list[ast.stmt]]:
 
 def analyse_bodies(bodies: Sequence[list[ast.stmt]], star_names: StarNames = lambda _star_import: None) -> NameUsage:
     """Return what lists of statements that run one after the other do to names."""
-    walker = NameVisitor(star_names)
+    visitor = NameVisitor(star_names)
     try:
         for part, body in enumerate(bodies):
-            walker.run(body, part)
+            visitor.run(body, part)
     except RecursionError:
         return _names_without_dataflow(bodies)
-    walker.flow.finish()
-    return _names(walker)
+    visitor.flow.finish()
+    return _names(visitor)
 
 
-def _names(walker: NameVisitor) -> NameUsage:
-    flow = walker.flow
+def _names(visitor: NameVisitor) -> NameUsage:
+    flow = visitor.flow
     binds = flow.bound()
     return NameUsage(
         reads=flow.reads,
@@ -69,12 +69,12 @@ def _names(walker: NameVisitor) -> NameUsage:
         mutates=flow.mutates,
         calls=tuple(call for call in flow.calls if call.arguments),
         functions=flow.functions,
-        methods=walker.methods,
+        methods=visitor.methods,
         aliases=flow.aliases(),
-        imports=tuple(dict.fromkeys(walker.imports)),
-        paths=tuple(dict.fromkeys(walker.paths)),
-        stars=tuple(walker.stars),
-        unknown=tuple(walker.unknown),
+        imports=tuple(dict.fromkeys(visitor.imports)),
+        paths=tuple(dict.fromkeys(visitor.paths)),
+        stars=tuple(visitor.stars),
+        unknown=tuple(visitor.unknown),
         dynamic=flow.opaque,
     )
 
@@ -87,11 +87,11 @@ def _names_without_dataflow(bodies: Sequence[list[ast.stmt]]) -> NameUsage:
     for part, body in enumerate(bodies):
         for node in every_node(ast.Module(body=body, type_ignores=[])):
             if isinstance(node, ast.Name):
-                spot = SourceSpan(part, node.lineno, node.col_offset, len(node.id.encode()))
+                span = SourceSpan(part, node.lineno, node.col_offset, len(node.id.encode()))
                 if isinstance(node.ctx, ast.Load):
-                    reads.setdefault(node.id, NameRead(spot, sure=False))
+                    reads.setdefault(node.id, NameRead(span, sure=False))
                 else:
-                    binds[node.id] = NameBinding(spot, "value", sure=False)
+                    binds[node.id] = NameBinding(span, "value", sure=False)
             elif isinstance(node, ast.Import):
                 imports += [ModuleImport(alias.name) for alias in node.names]
             elif isinstance(node, ast.ImportFrom):

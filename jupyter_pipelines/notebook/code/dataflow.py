@@ -102,21 +102,21 @@ class DataflowScope:
 
     # Names
 
-    def read(self, name: str, spot: SourceSpan, *, sure: bool = True) -> None:
+    def read(self, name: str, span: SourceSpan, *, sure: bool = True) -> None:
         """Take note that a name is read."""
         if name not in self.state.definite:
             sure = sure and not (self.guards or self.opaque or name in self.state.possible)
-            before = self.reads.get(name)
-            if before is None or (sure and not before.sure):
-                self.reads[name] = NameRead(spot, sure, self._order)
+            earlier = self.reads.get(name)
+            if earlier is None or (sure and not earlier.sure):
+                self.reads[name] = NameRead(span, sure, self._order)
         self._use(name)
 
-    def bind(self, name: str, spot: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:
+    def bind(self, name: str, span: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:
         """Take note that a name is bound."""
         self.state.definite.add(name)
         self.state.possible.add(name)
         self.ever_bound.add(name)
-        self.binds[name] = (spot, kind)
+        self.binds[name] = (span, kind)
         self._order += 1
         if not self.branches:
             self.since.setdefault(name, self._order)
@@ -125,13 +125,13 @@ class DataflowScope:
         else:
             self.state.aliases.pop(name, None)
 
-    def bind_walrus(self, name: str, spot: SourceSpan, roots: Roots) -> None:
+    def bind_walrus(self, name: str, span: SourceSpan, roots: Roots) -> None:
         """Take note of ``name := …``."""
-        self.bind(name, spot, roots=roots)
+        self.bind(name, span, roots=roots)
 
-    def delete(self, name: str, spot: SourceSpan) -> None:
+    def delete(self, name: str, span: SourceSpan) -> None:
         """Take note that a name is deleted."""
-        self.read(name, spot)
+        self.read(name, span)
         self.forget(name)
 
     def forget(self, name: str) -> None:
@@ -153,8 +153,8 @@ class DataflowScope:
         """Take note that the objects of `roots` are changed in place."""
         for name, certain in roots.items():
             sure = mutation.sure and certain and not self.branches
-            before = self.mutates.get(name)
-            if before is None or (sure and not before.sure):
+            earlier = self.mutates.get(name)
+            if earlier is None or (sure and not earlier.sure):
                 self.mutates[name] = mutation._replace(sure=sure)
 
     def call(self, call: CallSite) -> None:
@@ -183,11 +183,11 @@ class DataflowScope:
             self._apply_deferred(later)
 
     def _apply_deferred(self, later: DeferredUsage) -> None:
-        waiting = [later]
-        while waiting:
-            usage = waiting.pop()
+        pending = [later]
+        while pending:
+            usage = pending.pop()
             self._apply_usage(usage)
-            waiting += [self.pending.pop(name) for name in usage.reads if name in self.pending]
+            pending += [self.pending.pop(name) for name in usage.reads if name in self.pending]
 
     def _apply_usage(self, later: DeferredUsage) -> None:
         for name, read in later.reads.items():
@@ -197,11 +197,11 @@ class DataflowScope:
                 )
         for name, mutation in later.mutates.items():
             self.mutate(self.roots(name), mutation._replace(sure=False))
-        for name, spot in later.binds.items():
+        for name, span in later.binds.items():
             if name not in self.state.possible:
                 self.state.possible.add(name)
                 self.ever_bound.add(name)
-                self.binds[name] = (spot, "value")
+                self.binds[name] = (span, "value")
         self.calls += [self._outside(call) for call in later.calls]
 
     def _outside(self, call: CallSite) -> CallSite:
@@ -259,7 +259,7 @@ class DataflowScope:
         """Return what is bound at the end."""
         state = self.state
         return {
-            name: NameBinding(spot, kind, name in state.definite)
-            for name, (spot, kind) in self.binds.items()
+            name: NameBinding(span, kind, name in state.definite)
+            for name, (span, kind) in self.binds.items()
             if name in state.possible
         }

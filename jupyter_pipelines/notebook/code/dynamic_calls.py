@@ -45,7 +45,7 @@ class DynamicEffect:
 _NOTHING = DynamicEffect()
 
 
-def effect_of(call: ast.Call, *, local: bool) -> DynamicEffect:
+def dynamic_effect(call: ast.Call, *, local: bool) -> DynamicEffect:
     """Return what `call` does beyond what its code shows; `local` says that it stands in a function."""
     function = call.func
     if isinstance(function, ast.Name):
@@ -155,7 +155,7 @@ def _of_shell(call: ast.Call, function: ast.Attribute) -> DynamicEffect:
 
 
 def is_shell(node: ast.expr) -> bool:
-    """Return whether `node` is a method of ``get_ipython()``: then :func:`effect_of` knows what it does."""
+    """Return whether `node` is a method of ``get_ipython()``: then :func:`dynamic_effect` knows what it does."""
     return (
         isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Call)

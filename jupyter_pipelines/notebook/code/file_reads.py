@@ -63,21 +63,23 @@ def files_read(sources: Iterable[str], parameters: Collection[str] = ()) -> File
     if not any(use.kind in ("reads", "lists") for use in uses):
         return FileReads()
     texts = StringEvaluator(sources, parameters)
-    known = [(use.kind, list(dict.fromkeys(path for text in use.texts for path in texts.of(text)))) for use in uses]
-    filled = {path for kind, candidates in known for path in (candidates if kind == "fills" else ())}
+    evaluated_uses = [
+        (use.kind, list(dict.fromkeys(path for text in use.texts for path in texts.of(text)))) for use in uses
+    ]
+    filled = {path for kind, candidates in evaluated_uses for path in (candidates if kind == "fills" else ())}
     touched = (text for use in uses if use.kind == "touches" for text in use.texts)
     filled |= {dirname(path.replace(JOINT, "/")) for text in touched for path in texts.like(text)}
-    read: dict[str, None] = {}
-    own: set[str] = set()
-    for kind, candidates in known:
+    read_paths: dict[str, None] = {}
+    written: set[str] = set()
+    for kind, candidates in evaluated_uses:
         if kind == "writes":
-            own |= set(candidates) if len(candidates) == 1 else set()
+            written |= set(candidates) if len(candidates) == 1 else set()
         elif kind == "reads":
-            read |= dict.fromkeys(path for path in candidates if path not in own)
+            read_paths |= dict.fromkeys(path for path in candidates if path not in written)
         elif kind == "lists":
-            read |= dict.fromkeys(path for path in candidates if not _is_filled(path, filled))
-    paths = (path_of(path) for path in read if not names_in(path))
-    return FileReads(tuple(dict.fromkeys(filter(None, paths))), tuple(path for path in read if names_in(path)))
+            read_paths |= dict.fromkeys(path for path in candidates if not _is_filled(path, filled))
+    paths = (path_of(path) for path in read_paths if not names_in(path))
+    return FileReads(tuple(dict.fromkeys(filter(None, paths))), tuple(path for path in read_paths if names_in(path)))
 
 
 def _is_filled(listed: str, filled: Collection[str]) -> bool:
@@ -111,8 +113,8 @@ def _uses(source: str) -> tuple[FileUse, ...]:
     uses: list[FileUse] = []
     for statement in tree.body if tree else ():
         calls = [node for node in every_node(statement) if isinstance(node, ast.Call)]
-        looks = (_read_by, _listed_by, _filled_by, _queried_by)
-        uses += [use for call in calls for look in looks if (use := look(call))]
+        classifiers = (_read_by, _listed_by, _filled_by, _queried_by)
+        uses += [use for call in calls for classify in classifiers if (use := classify(call))]
         uses += [use._replace(kind="touches") for call in calls if (use := _written_by(call))]
         uses += [use for call in _unconditional_calls(statement) if (use := _written_by(call))]
     return tuple(uses)
@@ -120,16 +122,16 @@ def _uses(source: str) -> tuple[FileUse, ...]:
 
 def _unconditional_calls(statement: ast.stmt) -> Iterator[ast.Call]:
     """Yield the calls that are made whenever a statement runs."""
-    waiting: list[ast.AST] = [statement]
-    while waiting:
-        node = waiting.pop()
+    pending: list[ast.AST] = [statement]
+    while pending:
+        node = pending.pop()
         if isinstance(node, ast.stmt | ast.Lambda | ast.IfExp | ast.BoolOp | ast.comprehension) and not isinstance(
             node, _UNCONDITIONAL
         ):
             continue
         if isinstance(node, ast.Call):
             yield node
-        waiting.extend(() if isinstance(node, _REPEATING) else ast.iter_child_nodes(node))
+        pending.extend(() if isinstance(node, _REPEATING) else ast.iter_child_nodes(node))
 
 
 def _use(kind: FileUseKind, texts: Iterable[str]) -> FileUse | None:
@@ -142,12 +144,12 @@ def _written_by(call: ast.Call) -> FileUse | None:
     name, owner = called_name(call), _owner(call)
     if owner is not None and (name in _PATH_WRITING or (name == "open" and _mode(call, 0) in _OVERWRITING_MODES)):
         return _use("writes", texts_of(owner))
-    anew = (
+    overwrites = (
         name in _WRITING
         or (name.startswith("to_") and name not in _ADDING)
         or (name == "open" and _mode(call, 1) in _OVERWRITING_MODES)
     )
-    if not anew or any(word.arg == "mode" and name != "open" for word in call.keywords):
+    if not overwrites or any(keyword.arg == "mode" and name != "open" for keyword in call.keywords):
         return None
     return _use("writes", _first(call))
 
@@ -159,8 +161,8 @@ def _owner(call: ast.Call) -> ast.expr | None:
 
 def _first(call: ast.Call) -> tuple[str, ...]:
     """Return what the first argument may be, by whatever word it is given."""
-    words = [keyword.value for keyword in call.keywords if keyword.arg in _FIRST]
-    return texts_of(next(iter([*call.args, *words]), None))
+    keyword_values = [keyword.value for keyword in call.keywords if keyword.arg in _FIRST]
+    return texts_of(next(iter([*call.args, *keyword_values]), None))
 
 
 def _mode(call: ast.Call, position: int) -> str:
@@ -173,13 +175,15 @@ def _mode(call: ast.Call, position: int) -> str:
 def _read_by(call: ast.Call) -> FileUse | None:
     """Return what `call` reads: of a function its first argument, of a method of a path the path."""
     name, owner = called_name(call), _owner(call)
-    own: tuple[str, ...] = ()
+    owner_texts: tuple[str, ...] = ()
     if owner is not None and name in _PATH_READING and not isinstance(owner, ast.Constant):
-        own = texts_of(owner) if name != "open" or not _writes(call, 0) else ()
-    reading = name.startswith(_READING) or name in _ALSO_READING or (name in _MAYBE_READING and not _writes(call, 1))
+        owner_texts = texts_of(owner) if name != "open" or not _writes(call, 0) else ()
+    reads_first_argument = (
+        name.startswith(_READING) or name in _ALSO_READING or (name in _MAYBE_READING and not _writes(call, 1))
+    )
     if owner is not None and is_path(owner):
-        return _use("reads", own)
-    return _use("reads", (*own, *(_first(call) if reading else ())))
+        return _use("reads", owner_texts)
+    return _use("reads", (*owner_texts, *(_first(call) if reads_first_argument else ())))
 
 
 def _listed_by(call: ast.Call) -> FileUse | None:

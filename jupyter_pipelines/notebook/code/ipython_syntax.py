@@ -176,7 +176,7 @@ def _is_escape(line: str) -> bool:
 
 
 def _replace(translated: TranslatedCell, start: int) -> None:
-    """Replace the escape that begins in line `at`, with the lines that it goes on in."""
+    """Replace the escape that begins in line `start`, with the lines that it goes on in."""
     lines = translated.lines
     indent = _SPACE.match(lines[start])[0]  # type: ignore[index]
     end = start

@@ -36,7 +36,7 @@ class MutatedTarget(NamedTuple):
     how: str
 
 
-def changes_of(call: ast.Call, *, discarded: bool, last: bool) -> Iterator[MutatedTarget]:
+def mutated_targets(call: ast.Call, *, discarded: bool, last: bool) -> Iterator[MutatedTarget]:
     """Yield what a call changes in place.
 
     Parameters
@@ -62,18 +62,18 @@ def changes_of(call: ast.Call, *, discarded: bool, last: bool) -> Iterator[Mutat
 
 
 def _by_method(call: ast.Call, method: ast.Attribute, *, discarded: bool, last: bool) -> Iterator[MutatedTarget]:
-    target, how = method.value, f"`.{method.attr}()`"
+    target, description = method.value, f"`.{method.attr}()`"
     in_place = next((keyword.value for keyword in call.keywords if keyword.arg == "inplace"), None)
     if in_place is not None and not _is_false(in_place):
         yield MutatedTarget(
             target, isinstance(target, ast.Name) and _is_true(in_place), f"`.{method.attr}(inplace=True)`"
         )
     elif method.attr in _IN_PLACE_WITH_RESULT or _is_torch_in_place(method.attr):
-        yield MutatedTarget(target, True, how)
+        yield MutatedTarget(target, True, description)
     elif method.attr in _FITTING:
-        yield MutatedTarget(target, discarded, how)
+        yield MutatedTarget(target, discarded, description)
     elif method.attr in _IN_PLACE_WITHOUT_RESULT and discarded:
-        yield MutatedTarget(target, not last, how)
+        yield MutatedTarget(target, not last, description)
 
 
 def _is_torch_in_place(name: str) -> bool:
@@ -81,8 +81,8 @@ def _is_torch_in_place(name: str) -> bool:
     return name.endswith("_") and not name.startswith("_") and not name.endswith("__")
 
 
-def _by_function(call: ast.Call, name: str, known: frozenset[str] | set[str]) -> Iterator[MutatedTarget]:
-    if name in known and call.args and not isinstance(call.args[0], ast.Starred):
+def _by_function(call: ast.Call, name: str, function_names: frozenset[str] | set[str]) -> Iterator[MutatedTarget]:
+    if name in function_names and call.args and not isinstance(call.args[0], ast.Starred):
         yield MutatedTarget(call.args[0], True, f"`{name}()`")
 
 

@@ -154,8 +154,8 @@ class DeferredUsage:
 
     def read(self, name: str, read: NameRead) -> None:
         """Take note that a name is read; the first sure place counts, else the first."""
-        before = self.reads.get(name)
-        if before is None or (read.sure and not before.sure):
+        earlier = self.reads.get(name)
+        if earlier is None or (read.sure and not earlier.sure):
             self.reads[name] = read
 
     def merge(self, other: DeferredUsage) -> None:
@@ -210,7 +210,7 @@ class NameUsage:
         Everything it imports, bodies of functions included.
     paths : tuple of str or None
         What it adds to the module search path; None for what cannot be known.
-    stars : tuple of (Import, SourceSpan)
+    stars : tuple of (ModuleImport, SourceSpan)
         Star imports whose names are not known.
     unknown : tuple of (int, str)
         What cannot be determined: a sentence, and the number of the text it is about.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from jupyter_pipelines.notebook.code.analyze import analyse_bodies
 from jupyter_pipelines.notebook.code.ast_walk import children
 from jupyter_pipelines.notebook.code.cell_code import parse_code
-from jupyter_pipelines.notebook.code.dynamic_calls import effect_of, hidden_imports
+from jupyter_pipelines.notebook.code.dynamic_calls import dynamic_effect, hidden_imports
 from jupyter_pipelines.notebook.code.name_usage import ModuleImport
 from jupyter_pipelines.notebook.code.sys_path import path_changes
 from jupyter_pipelines.notebook.source.recorded_inputs import RecordedInputs
@@ -88,13 +88,13 @@ class ProjectModules:
         The notebook's folder.
     root : Path
         The project's root; its ``src`` folder counts, too.
-    witness : RecordedInputs
+    recorded_inputs : RecordedInputs
         Looks at the files.
     """
 
-    def __init__(self, folder: Path, root: Path, witness: RecordedInputs) -> None:
+    def __init__(self, folder: Path, root: Path, recorded_inputs: RecordedInputs) -> None:
         self._folder = folder
-        self._witness = witness
+        self._witness = recorded_inputs
         self._near = [folder]
         self._far = [path for path in dict.fromkeys([root, root / "src"]) if path != folder]
         self._found: dict[str, _ProjectModule | None] = {}
@@ -269,7 +269,7 @@ def _facts(source: str, path: str) -> _ModuleFacts:
         elif isinstance(node, ast.ImportFrom):
             imports.append(ModuleImport(node.module or "", tuple(alias.name for alias in node.names), node.level))
         elif isinstance(node, ast.Call):
-            effect = effect_of(node, local=True)
+            effect = dynamic_effect(node, local=True)
             imports += effect.imports
             if effect.unknown and "import_module" in effect.unknown:
                 unknown.setdefault(effect.unknown)

@@ -18,16 +18,16 @@ NO_ROOTS: Roots = {}
 class NameScope(Protocol):
     """Where names are read and bound."""
 
-    def read(self, name: str, spot: SourceSpan, *, sure: bool = True) -> None:
+    def read(self, name: str, span: SourceSpan, *, sure: bool = True) -> None:
         """Take note that a name is read."""
 
-    def bind(self, name: str, spot: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:
+    def bind(self, name: str, span: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:
         """Take note that a name is bound, to the object of which of `roots`."""
 
-    def bind_walrus(self, name: str, spot: SourceSpan, roots: Roots) -> None:
+    def bind_walrus(self, name: str, span: SourceSpan, roots: Roots) -> None:
         """Take note of ``name := …``, which binds outside comprehensions."""
 
-    def delete(self, name: str, spot: SourceSpan) -> None:
+    def delete(self, name: str, span: SourceSpan) -> None:
         """Take note that a name is deleted."""
 
     def roots(self, name: str) -> Roots:
@@ -68,25 +68,25 @@ class FunctionScope:
         self.aliases: dict[str, Roots] = {}
         self.found = DeferredUsage(parameters=positional)
 
-    def read(self, name: str, spot: SourceSpan, *, sure: bool = True) -> None:
+    def read(self, name: str, span: SourceSpan, *, sure: bool = True) -> None:
         """Take note that a name is read."""
         if name not in self.local:
-            self.found.read(name, NameRead(spot, sure))
+            self.found.read(name, NameRead(span, sure))
 
-    def bind(self, name: str, spot: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:  # noqa: ARG002 - as every scope has it
+    def bind(self, name: str, span: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:  # noqa: ARG002 - as every scope has it
         """Take note that a name is bound."""
         if name in self.globals:
-            self.found.binds[name] = spot
+            self.found.binds[name] = span
         else:
             self.aliases[name] = roots
 
-    def bind_walrus(self, name: str, spot: SourceSpan, roots: Roots) -> None:
+    def bind_walrus(self, name: str, span: SourceSpan, roots: Roots) -> None:
         """Take note of ``name := …``."""
-        self.bind(name, spot, roots=roots)
+        self.bind(name, span, roots=roots)
 
-    def delete(self, name: str, spot: SourceSpan) -> None:
+    def delete(self, name: str, span: SourceSpan) -> None:
         """Take note that a name is deleted."""
-        self.read(name, spot)
+        self.read(name, span)
 
     def roots(self, name: str) -> Roots:
         """Return the outside names whose objects `name` stands for."""
@@ -132,22 +132,22 @@ class InnerScope:
         self.local = local
         self.aliases: dict[str, Roots] = {}
 
-    def read(self, name: str, spot: SourceSpan, *, sure: bool = True) -> None:
+    def read(self, name: str, span: SourceSpan, *, sure: bool = True) -> None:
         """Take note that a name is read."""
         if name not in self.local:
-            self.outer.read(name, spot, sure=sure)
+            self.outer.read(name, span, sure=sure)
 
-    def bind(self, name: str, spot: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:  # noqa: ARG002 - as every scope has it
+    def bind(self, name: str, span: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:  # noqa: ARG002 - as every scope has it
         """Take note that a name is bound."""
         self.aliases[name] = roots
 
-    def bind_walrus(self, name: str, spot: SourceSpan, roots: Roots) -> None:
+    def bind_walrus(self, name: str, span: SourceSpan, roots: Roots) -> None:
         """Take note of ``name := …``."""
-        self.outer.bind_walrus(name, spot, roots)
+        self.outer.bind_walrus(name, span, roots)
 
-    def delete(self, name: str, spot: SourceSpan) -> None:
+    def delete(self, name: str, span: SourceSpan) -> None:
         """Take note that a name is deleted."""
-        self.outer.delete(name, spot)
+        self.outer.delete(name, span)
 
     def roots(self, name: str) -> Roots:
         """Return the outside names whose objects `name` stands for."""
@@ -184,25 +184,25 @@ class ClassScope:
         self.globals: set[str] = set()
         self.functions: dict[str, DeferredUsage] = {}
 
-    def read(self, name: str, spot: SourceSpan, *, sure: bool = True) -> None:
+    def read(self, name: str, span: SourceSpan, *, sure: bool = True) -> None:
         """Take note that a name is read."""
         if name not in self.bound:
-            self.outer.read(name, spot, sure=sure)
+            self.outer.read(name, span, sure=sure)
         elif name in self.functions:
             self.outer.later(None, self.functions.pop(name))
 
-    def bind(self, name: str, spot: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:
+    def bind(self, name: str, span: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:
         """Take note that a name is bound."""
         if name in self.globals:
-            self.outer.bind(name, spot, kind, roots)
+            self.outer.bind(name, span, kind, roots)
         else:
             self.bound.add(name)
 
-    def bind_walrus(self, name: str, spot: SourceSpan, roots: Roots) -> None:
+    def bind_walrus(self, name: str, span: SourceSpan, roots: Roots) -> None:
         """Take note of ``name := …``."""
-        self.bind(name, spot, roots=roots)
+        self.bind(name, span, roots=roots)
 
-    def delete(self, name: str, spot: SourceSpan) -> None:  # noqa: ARG002 - as every scope has it
+    def delete(self, name: str, span: SourceSpan) -> None:  # noqa: ARG002 - as every scope has it
         """Take note that a name is deleted."""
         self.bound.discard(name)
 

@@ -17,7 +17,14 @@ from typing import Any, NamedTuple
 
 from jupyter_pipelines.notebook.code.ast_walk import every_node
 from jupyter_pipelines.notebook.code.cell_code import parse_code
-from jupyter_pipelines.pipeline.path_templates import JOINT, MOST, filled, names_in, quoted, slot
+from jupyter_pipelines.pipeline.path_templates import (
+    JOINT,
+    MAX_LENGTH,
+    escape_braces,
+    expand_template,
+    names_in,
+    placeholder,
+)
 
 _IDENTITY_FUNCTIONS = frozenset("absolute as_posix abspath expanduser fspath normpath realpath resolve str".split())
 _COLLECTION_FUNCTIONS = frozenset("enumerate items keys list reversed set sorted tuple values zip".split())
@@ -58,8 +65,10 @@ class StringEvaluator:
         piece_bindings = [bindings(source) for source in sources]
         self._names: dict[str, tuple[str, ...]] = defaultdict(tuple)
         self._parameters = frozenset(parameters)
-        self._known: dict[str, tuple[str, ...]] = {name: (slot(name),) for name in parameters}
-        arguments = {name: known for piece in piece_bindings for name, known in piece.arguments.items()}
+        self._known: dict[str, tuple[str, ...]] = {name: (placeholder(name),) for name in parameters}
+        arguments = {
+            name: argument_names for piece in piece_bindings for name, argument_names in piece.arguments.items()
+        }
         passed = (pair for piece in piece_bindings for call in piece.calls for pair in _passed(call, arguments))
         for name, templates in chain((pair for piece in piece_bindings for pair in piece.names.items()), passed):
             self._names[name] += templates
@@ -73,12 +82,12 @@ class StringEvaluator:
                 self._known[name] = self._values_of(name)
             if before == (len(self._known), sum(len(self._known[name]) for name in needed)):
                 break
-        yield from filled(template, self._choices)
+        yield from expand_template(template, self._choices)
 
     def like(self, template: str) -> Iterator[str]:
         """Yield the values of a template, with an empty string for each unknown name."""
         list(self.of(template))
-        yield from filled(template, lambda name: self._choices(name) or ("",))
+        yield from expand_template(template, lambda name: self._choices(name) or ("",))
 
     def _choices(self, name: str) -> Sequence[str]:
         return self._known.get(name, ())
@@ -86,25 +95,25 @@ class StringEvaluator:
     def _needed(self, template: str) -> list[str]:
         """Return the names that a template is made of, and those that they are made of, in the order of binding."""
         names: dict[str, None] = {}
-        waiting = [template]
-        while waiting:
-            fresh = [name for name in names_in(waiting.pop()) if name not in names and name in self._names]
+        pending = [template]
+        while pending:
+            fresh = [name for name in names_in(pending.pop()) if name not in names and name in self._names]
             names |= dict.fromkeys(fresh)
-            waiting += [template for name in fresh for template in self._names[name]]
+            pending += [template for name in fresh for template in self._names[name]]
         return [name for name in self._names if name in names]
 
     def _values_of(self, name: str) -> tuple[str, ...]:
-        own = (slot(name),) if name in self._parameters else ()
-        texts = (text for template in self._names[name] for text in filled(template, self._choices))
-        return tuple(dict.fromkeys((*own, *islice(texts, MOST))))
+        own = (placeholder(name),) if name in self._parameters else ()
+        texts = (text for template in self._names[name] for text in expand_template(template, self._choices))
+        return tuple(dict.fromkeys((*own, *islice(texts, MAX_LENGTH))))
 
 
 def _passed(call: StringCall, arguments: Bound) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield what arguments of a function stand for when it is called."""
-    known = arguments.get(call.function)
-    if known is not None:
-        yield from zip(known, call.texts, strict=False)
-        yield from ((name, texts) for name, texts in call.named if name in known)
+    argument_names = arguments.get(call.function)
+    if argument_names is not None:
+        yield from zip(argument_names, call.texts, strict=False)
+        yield from ((name, texts) for name, texts in call.named if name in argument_names)
 
 
 @lru_cache(maxsize=8192)
@@ -198,7 +207,7 @@ def _names(target: ast.expr) -> Iterator[str]:
 def texts_of(node: ast.expr | None) -> tuple[str, ...]:
     """Return the templates of all texts that an expression may come to; a collection is all that is in it."""
     reader = _READERS.get(type(node)) if node else None
-    return tuple(islice(dict.fromkeys(reader(node)), MOST)) if reader else ()
+    return tuple(islice(dict.fromkeys(reader(node)), MAX_LENGTH)) if reader else ()
 
 
 def is_path(node: ast.AST) -> bool:
@@ -217,7 +226,7 @@ def _constant(node: ast.Constant) -> Iterable[str]:
     if type(node.value) not in (str, int):
         return ()
     text = str(node.value)
-    return (quoted(text),) if 0 < len(text) < MOST and text.isprintable() else ()
+    return (escape_braces(text),) if 0 < len(text) < MAX_LENGTH and text.isprintable() else ()
 
 
 def _formatted(node: ast.JoinedStr) -> Iterable[str]:
@@ -246,7 +255,7 @@ def _of_call(node: ast.Call) -> Iterable[str]:
         return joined(*([node.func.value] if name == "joinpath" else []), *node.args)  # type: ignore[attr-defined]
     if name in _IDENTITY_FUNCTIONS | _COLLECTION_FUNCTIONS:
         return _texts_of_all(node.args or ([node.func.value] if method else []))  # type: ignore[attr-defined]
-    return (slot(name),) if name else ()
+    return (placeholder(name),) if name else ()
 
 
 def _texts_of_all(nodes: Iterable[ast.expr | None]) -> Iterable[str]:
@@ -255,8 +264,8 @@ def _texts_of_all(nodes: Iterable[ast.expr | None]) -> Iterable[str]:
 
 _READERS: Mapping[type[ast.expr], Callable[[Any], Iterable[str]]] = {
     ast.Constant: _constant,
-    ast.Name: lambda node: (slot(node.id),),
-    ast.Attribute: lambda node: (slot(node.attr),),
+    ast.Name: lambda node: (placeholder(node.id),),
+    ast.Attribute: lambda node: (placeholder(node.attr),),
     ast.JoinedStr: _formatted,
     ast.BinOp: _operation,
     ast.Call: _of_call,

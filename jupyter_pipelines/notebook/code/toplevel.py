@@ -15,7 +15,7 @@ from jupyter_pipelines.notebook.code.name_usage import ModuleImport, NameUsage
 from jupyter_pipelines.notebook.code.visitor import StarNames
 from jupyter_pipelines.pipeline.step import SharedKind
 
-PieceKind = SharedKind | Literal["computed", "star"]
+StatementKind = SharedKind | Literal["computed", "star"]
 
 _REMEMBERED = 1 << 14
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -41,7 +41,7 @@ class TopLevelStatement:
         What a star import imports from.
     """
 
-    kind: PieceKind
+    kind: StatementKind
     source: str
     line: int
     names: NameUsage
@@ -54,16 +54,16 @@ class TopLevelStatement:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def pieces_of(body: str) -> tuple[TopLevelStatement, ...]:
+def top_level_statements(body: str) -> tuple[TopLevelStatement, ...]:
     """Return the pieces of a cell; none when it is not Python or has a syntax error."""
     code = parse_code(body)
     if code.tree is None:
         return ()
-    cell = _StatementExtractor(code)
-    return tuple(piece for statement in code.tree.body for piece in cell.pieces(statement))
+    extractor = _StatementExtractor(code)
+    return tuple(piece for statement in code.tree.body for piece in extractor.pieces(statement))
 
 
-def setup_piece(body: str, star_names: StarNames) -> TopLevelStatement:
+def setup_statement(body: str, star_names: StarNames) -> TopLevelStatement:
     """Return a whole ``%%setup`` cell as a piece."""
     names = analyse([parse_code(body)], star_names)
     return TopLevelStatement(kind="setup", source=body, line=1, names=names)
@@ -89,12 +89,12 @@ class _StatementExtractor:
             star = None
             if alias.name == "*" and isinstance(statement, ast.ImportFrom):
                 star = ModuleImport(statement.module or "", ("*",), statement.level)
-            kind: PieceKind = "star" if star else "import"
+            kind: StatementKind = "star" if star else "import"
             yield TopLevelStatement(
                 kind=kind, source=text, line=statement.lineno, names=analyse_bodies([[single_import]]), star=star
             )
 
-    def _piece(self, kind: PieceKind, statement: ast.stmt) -> TopLevelStatement:
+    def _piece(self, kind: StatementKind, statement: ast.stmt) -> TopLevelStatement:
         names = analyse_bodies([[statement]])
         return TopLevelStatement(kind=kind, source=self._text(statement), line=_first_line(statement), names=names)
 

@@ -11,13 +11,13 @@ from typing import Any
 from jupyter_pipelines.notebook.code.ast_walk import children, every_node
 from jupyter_pipelines.notebook.code.dataflow import DataflowScope, FlowState, merge_states
 from jupyter_pipelines.notebook.code.dynamic_calls import (
-    effect_of,
+    dynamic_effect,
     hidden_imports,
     is_shell,
     membership_test_name,
     namespace_key,
 )
-from jupyter_pipelines.notebook.code.mutations import base_name, changes_of
+from jupyter_pipelines.notebook.code.mutations import base_name, mutated_targets
 from jupyter_pipelines.notebook.code.name_usage import CallSite, DeferredUsage, ModuleImport, NameMutation, SourceSpan
 from jupyter_pipelines.notebook.code.scopes import (
     NO_ROOTS,
@@ -40,7 +40,7 @@ _EXIT_FUNCTIONS = frozenset({"exit", "quit"})
 
 
 class NameVisitor:
-    """Visits statements, and reports reads, bindings and mutations of names to a flow.
+    """Visits statements, and reports reads, bindings and mutations of names to a :class:`DataflowScope`.
 
     Parameters
     ----------
@@ -141,11 +141,11 @@ class NameVisitor:
             return {root: sure for argument in node.args for root, sure in self.element_roots(argument).items()}
         return NO_ROOTS
 
-    def changed(self, target: ast.expr, node: ast.AST, how: str, *, sure: bool = True) -> None:
+    def changed(self, target: ast.expr, node: ast.AST, description: str, *, sure: bool = True) -> None:
         """Take note that the object `target` is part of is changed in place."""
         name = base_name(target)
         if name is not None:
-            self.scope.mutate(self.scope.roots(name.id), NameMutation(self.spot(node), sure, how))
+            self.scope.mutate(self.scope.roots(name.id), NameMutation(self.spot(node), sure, description))
 
     # Binding
 
@@ -296,14 +296,14 @@ class NameVisitor:
         self.visit_all(node.args)
         self.visit_all(node.keywords)
         self._note_implicit_effects(node)
-        for change in changes_of(node, discarded=discarded, last=last):
+        for change in mutated_targets(node, discarded=discarded, last=last):
             self.changed(change.target, node, change.how, sure=change.sure)
         self._handed_over(node)
 
     def _note_implicit_effects(self, node: ast.Call) -> None:
         """Take note of the implicit effects of a call, such as reads by `globals()` or imports by name."""
         self.paths += path_changes(node, self._folders)
-        effect = effect_of(node, local=self._depth > 0)
+        effect = dynamic_effect(node, local=self._depth > 0)
         self.imports += effect.imports
         for name in effect.reads:
             self.scope.read(name, self.spot(node), sure=False)
@@ -488,156 +488,156 @@ def _ends_program(node: ast.expr) -> bool:
 _CATCHING = frozenset({"NameError", "UnboundLocalError"})
 
 
-def _is_top_level(walker: NameVisitor) -> bool:
-    return walker.scope is walker.flow
+def _is_top_level(visitor: NameVisitor) -> bool:
+    return visitor.scope is visitor.flow
 
 
-def branches(walker: NameVisitor, *ways: Callable[[], None]) -> None:
-    """Follow several ways from here, and go on where they meet."""
-    if not _is_top_level(walker):
-        for way in ways:
-            way()
+def branches(visitor: NameVisitor, *alternatives: Callable[[], None]) -> None:
+    """Follow alternative branches from here, and merge their states."""
+    if not _is_top_level(visitor):
+        for follow in alternatives:
+            follow()
         return
-    start, ends = walker.flow.state, []
-    with walker.flow.branching():
-        for way in ways:
-            walker.flow.state = start.copy()
-            way()
-            ends.append(walker.flow.state)
-    walker.flow.state = merge_states(ends)
+    start, ends = visitor.flow.state, []
+    with visitor.flow.branching():
+        for follow in alternatives:
+            visitor.flow.state = start.copy()
+            follow()
+            ends.append(visitor.flow.state)
+    visitor.flow.state = merge_states(ends)
 
 
-def if_(walker: NameVisitor, node: ast.If) -> None:
+def if_(visitor: NameVisitor, node: ast.If) -> None:
     """Walk over ``if``."""
-    walker.visit(node.test)
-    branches(walker, lambda: walker.visit_all(node.body), lambda: walker.visit_all(node.orelse))
+    visitor.visit(node.test)
+    branches(visitor, lambda: visitor.visit_all(node.body), lambda: visitor.visit_all(node.orelse))
 
 
-def if_expression(walker: NameVisitor, node: ast.IfExp) -> None:
+def if_expression(visitor: NameVisitor, node: ast.IfExp) -> None:
     """Walk over ``a if b else c``."""
-    walker.visit(node.test)
-    branches(walker, lambda: walker.visit(node.body), lambda: walker.visit(node.orelse))
+    visitor.visit(node.test)
+    branches(visitor, lambda: visitor.visit(node.body), lambda: visitor.visit(node.orelse))
 
 
-def bool_op(walker: NameVisitor, node: ast.BoolOp) -> None:
+def bool_op(visitor: NameVisitor, node: ast.BoolOp) -> None:
     """Walk over ``a and b``: what stands behind the first may not run."""
-    walker.visit(node.values[0])
-    branches(walker, lambda: walker.visit_all(node.values[1:]), lambda: None)
+    visitor.visit(node.values[0])
+    branches(visitor, lambda: visitor.visit_all(node.values[1:]), lambda: None)
 
 
-def for_(walker: NameVisitor, node: ast.For | ast.AsyncFor) -> None:
+def for_(visitor: NameVisitor, node: ast.For | ast.AsyncFor) -> None:
     """Walk over ``for``."""
-    walker.visit(node.iter)
-    walker.bind_targets(node.target, walker.element_roots(node.iter))
-    _loop(walker, node.body, node.orelse)
+    visitor.visit(node.iter)
+    visitor.bind_targets(node.target, visitor.element_roots(node.iter))
+    _loop(visitor, node.body, node.orelse)
 
 
-def while_(walker: NameVisitor, node: ast.While) -> None:
+def while_(visitor: NameVisitor, node: ast.While) -> None:
     """Walk over ``while``."""
-    walker.visit(node.test)
+    visitor.visit(node.test)
     endless = isinstance(node.test, ast.Constant) and bool(node.test.value)
-    _loop(walker, node.body, node.orelse, endless=endless)
+    _loop(visitor, node.body, node.orelse, endless=endless)
 
 
-def _loop(walker: NameVisitor, body: list[ast.stmt], orelse: list[ast.stmt], *, endless: bool = False) -> None:
+def _loop(visitor: NameVisitor, body: list[ast.stmt], orelse: list[ast.stmt], *, endless: bool = False) -> None:
     """Walk over a loop as if it ran at least once: what it would bind is missing otherwise, and Python says so."""
-    if not _is_top_level(walker):
-        walker.visit_all([*body, *orelse])
+    if not _is_top_level(visitor):
+        visitor.visit_all([*body, *orelse])
         return
-    start = walker.flow.state.copy()
-    walker.flow.enter_loop()
-    walker.visit_all(body)
-    out = walker.flow.end_round()
-    if walker.flow.state.dead and not out:
-        walker.flow.state = start
-    walker.visit_all(orelse)
-    walker.flow.state.dead = walker.flow.state.dead or (endless and bool(out))
-    walker.flow.state = merge_states([walker.flow.state, *out])
+    start = visitor.flow.state.copy()
+    visitor.flow.enter_loop()
+    visitor.visit_all(body)
+    out = visitor.flow.end_round()
+    if visitor.flow.state.dead and not out:
+        visitor.flow.state = start
+    visitor.visit_all(orelse)
+    visitor.flow.state.dead = visitor.flow.state.dead or (endless and bool(out))
+    visitor.flow.state = merge_states([visitor.flow.state, *out])
 
 
-def leave_loop(walker: NameVisitor, node: ast.AST) -> None:
+def leave_loop(visitor: NameVisitor, node: ast.AST) -> None:
     """Walk over ``break`` or ``continue``."""
-    if _is_top_level(walker):
-        walker.flow.leave_round(out=isinstance(node, ast.Break))
+    if _is_top_level(visitor):
+        visitor.flow.leave_round(out=isinstance(node, ast.Break))
 
 
-def leave(walker: NameVisitor, node: ast.Raise | ast.Return) -> None:
+def leave(visitor: NameVisitor, node: ast.Raise | ast.Return) -> None:
     """Walk over ``raise`` or ``return``."""
-    walker.visit_all(children(node))
-    if _is_top_level(walker):
-        walker.flow.leave()
+    visitor.visit_all(children(node))
+    if _is_top_level(visitor):
+        visitor.flow.leave()
 
 
-def with_(walker: NameVisitor, node: ast.With | ast.AsyncWith) -> None:
+def with_(visitor: NameVisitor, node: ast.With | ast.AsyncWith) -> None:
     """Walk over ``with``."""
     for item in node.items:
-        walker.visit(item.context_expr)
+        visitor.visit(item.context_expr)
         if item.optional_vars is not None:
-            walker.store(item.optional_vars)
-    walker.visit_all(node.body)
+            visitor.store(item.optional_vars)
+    visitor.visit_all(node.body)
 
 
-def try_(walker: NameVisitor, node: Any) -> None:
+def try_(visitor: NameVisitor, node: Any) -> None:
     """Walk over ``try``."""
-    if not _is_top_level(walker):
-        with _guarded(walker, guarded=_is_guard(node)):
-            walker.visit_all(node.body)
-        walker.visit_all([*node.handlers, *node.orelse, *node.finalbody])
+    if not _is_top_level(visitor):
+        with _guarded(visitor, guarded=_is_guard(node)):
+            visitor.visit_all(node.body)
+        visitor.visit_all([*node.handlers, *node.orelse, *node.finalbody])
         return
-    start = walker.flow.state.copy()
-    with _guarded(walker, guarded=_is_guard(node)):
-        walker.visit_all(node.body)
-    halfway = FlowState(set(start.definite), start.possible | walker.flow.state.possible, dict(start.aliases))
-    walker.visit_all(node.orelse)
-    ends = [walker.flow.state]
-    with walker.flow.branching():
+    start = visitor.flow.state.copy()
+    with _guarded(visitor, guarded=_is_guard(node)):
+        visitor.visit_all(node.body)
+    interrupted = FlowState(set(start.definite), start.possible | visitor.flow.state.possible, dict(start.aliases))
+    visitor.visit_all(node.orelse)
+    ends = [visitor.flow.state]
+    with visitor.flow.branching():
         for handler in node.handlers:
-            walker.flow.state = halfway.copy()
-            walker.visit(handler)
-            ends.append(walker.flow.state)
-    walker.flow.state = merge_states(ends)
-    walker.visit_all(node.finalbody)
+            visitor.flow.state = interrupted.copy()
+            visitor.visit(handler)
+            ends.append(visitor.flow.state)
+    visitor.flow.state = merge_states(ends)
+    visitor.visit_all(node.finalbody)
 
 
 @contextmanager
-def _guarded(walker: NameVisitor, *, guarded: bool) -> Iterator[None]:
+def _guarded(visitor: NameVisitor, *, guarded: bool) -> Iterator[None]:
     """Follow code in which a missing name is no mistake: ``try: x`` … ``except NameError``."""
-    walker.flow.guards += guarded
-    walker.hints += guarded
+    visitor.flow.guards += guarded
+    visitor.hints += guarded
     yield
-    walker.hints -= guarded
-    walker.flow.guards -= guarded
+    visitor.hints -= guarded
+    visitor.flow.guards -= guarded
 
 
-def handler(walker: NameVisitor, node: ast.ExceptHandler) -> None:
+def handler(visitor: NameVisitor, node: ast.ExceptHandler) -> None:
     """Walk over ``except``; its name is unbound behind it."""
-    walker.visit_all([node.type])
+    visitor.visit_all([node.type])
     if node.name:
-        walker.scope.bind(node.name, walker.spot(node))
-    walker.visit_all(node.body)
-    if node.name and _is_top_level(walker):
-        walker.flow.forget(node.name)
+        visitor.scope.bind(node.name, visitor.spot(node))
+    visitor.visit_all(node.body)
+    if node.name and _is_top_level(visitor):
+        visitor.flow.forget(node.name)
 
 
-def match(walker: NameVisitor, node: ast.Match) -> None:
+def match(visitor: NameVisitor, node: ast.Match) -> None:
     """Walk over ``match``."""
-    walker.visit(node.subject)
-    ways: list[Callable[[], None]] = [partial(_case, walker, case) for case in node.cases]
+    visitor.visit(node.subject)
+    alternatives: list[Callable[[], None]] = [partial(_case, visitor, case) for case in node.cases]
     if not any(_is_catch_all(case) for case in node.cases):
-        ways.append(lambda: None)
-    branches(walker, *ways)
+        alternatives.append(lambda: None)
+    branches(visitor, *alternatives)
 
 
-def _case(walker: NameVisitor, case: ast.match_case) -> None:
-    walker.visit(case.pattern)
-    walker.visit_all([case.guard, *case.body])
+def _case(visitor: NameVisitor, case: ast.match_case) -> None:
+    visitor.visit(case.pattern)
+    visitor.visit_all([case.guard, *case.body])
 
 
-def capture_pattern(walker: NameVisitor, node: ast.MatchAs | ast.MatchStar | ast.MatchMapping) -> None:
+def capture_pattern(visitor: NameVisitor, node: ast.MatchAs | ast.MatchStar | ast.MatchMapping) -> None:
     """Walk over a pattern that binds names."""
-    walker.visit_all(children(node))
+    visitor.visit_all(children(node))
     for name in bound_by(node):
-        walker.scope.bind(name, walker.spot(node))
+        visitor.scope.bind(name, visitor.spot(node))
 
 
 def _is_guard(node: Any) -> bool:

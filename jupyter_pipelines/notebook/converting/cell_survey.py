@@ -1,4 +1,4 @@
-"""The code cells of a notebook, surveyed: what of each becomes shared code, and what is left for steps."""
+"""Survey of a notebook's code cells: for each, the chunks that become shared code, parameters, or part of a step."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from jupyter_pipelines.notebook.parameters.literals import NotLiteral, literal
 from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument
 
 _NOTHING = CellTrace()
-_FREE = re.compile(r"^\s*(#.*)?$")
+_COMMENT_OR_BLANK = re.compile(r"^\s*(#.*)?$")
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class SurveyedCell:
-    """A code cell on its way into a pipeline.
+    """A code cell of the original, with its chunks sorted into shared code, parameters and the rest.
 
     Parameters
     ----------
     at : int
-        Its place among the code cells, counted from 0.
+        Its position among the code cells, counted from 0.
     cell : NotebookCell
         The cell.
     cut : ChunkedCell
         Its chunks.
     seen : CellTrace or None
-        What it did; None without a rehearsal.
+        Its trace; None without a rehearsal.
     shared : list of CodeChunk
         What becomes shared code.
     tuned : list of CodeChunk
@@ -146,7 +146,7 @@ def survey(
     keep_whole: frozenset[int] = frozenset(),
     spoken: frozenset[int] = frozenset(),
 ) -> CellSurvey:
-    """Look at all code cells and sort out what becomes shared code.
+    """Survey all code cells and decide which chunks become shared code.
 
     Parameters
     ----------
@@ -176,10 +176,10 @@ def survey(
 def spell_out_stars(units: Sequence[SurveyedCell]) -> None:
     """Replace star imports by imports of the names that some code reads, where a run has shown what they bind."""
     all_chunks = [chunk for unit in units for chunk in unit.cut.chunks]
-    read = {name for chunk in all_chunks for name in (*chunk.names.reads, *_read_later(chunk.names))}
+    names_read = {name for chunk in all_chunks for name in (*chunk.names.reads, *_read_later(chunk.names))}
     for unit in units:
         if unit.seen is not None and not unit.cut.whole:
-            chunks = tuple(_spelled_out(chunk, unit, read) for chunk in unit.cut.chunks)
+            chunks = tuple(_spelled_out(chunk, unit, names_read) for chunk in unit.cut.chunks)
             unit.cut = replace(unit.cut, chunks=chunks)
 
 
@@ -194,7 +194,7 @@ def _spelled_out(chunk: CodeChunk, unit: SurveyedCell, read: set[str]) -> CodeCh
 
 
 def _bound_after(chunk: CodeChunk, unit: SurveyedCell) -> set[str]:
-    """Return the names that what follows in the cell binds, other star imports among it."""
+    """Return the names that later chunks of the cell bind, other star imports included."""
     later = unit.cut.chunks[unit.cut.chunks.index(chunk) + 1 :]
     modules = {
         node.module or ""
@@ -254,7 +254,7 @@ class _ChunkSorter:
     # What may be taken out of its cell
 
     def _hoistable(self) -> set[int]:
-        """Return the chunks that mean the same wherever they run, found by removing until nothing changes."""
+        """Return the chunks whose meaning does not depend on position."""
         kept = {
             id(chunk): (unit, chunk)
             for unit in self.found.units
@@ -323,9 +323,9 @@ class _ChunkSorter:
         return all(name in names or name in BUILTINS for name in chunk.names.reads if name not in chunk.names.binds)
 
     def _wanted(self, kept: Mapping[int, tuple[SurveyedCell, CodeChunk]]) -> set[int]:
-        """Return what is to be shared: constants only where another cell or shared code uses them."""
+        """Return the chunks to share: constants only where another cell or shared code uses them."""
         hoisted = {key for key, (_, chunk) in kept.items() if chunk.kind != "constant"}
-        constants = {key: (unit, chunk) for key, (unit, chunk) in kept.items() if chunk_is_plain(chunk)}
+        constants = {key: (unit, chunk) for key, (unit, chunk) in kept.items() if is_constant(chunk)}
         for key, (unit, chunk) in constants.items():
             users = {user for name in chunk.names.binds for user in self.read_by.get(name, ())}
             if users - {unit.at} or self._is_tuned(unit, chunk):
@@ -343,9 +343,9 @@ class _ChunkSorter:
                 *names.later.reads,
                 *(read_name for function in names.functions.values() for read_name in function.reads),
             }
-            more = {by_name[name] for name in needed if name in by_name} - hoisted
-            hoisted |= more
-            waiting += more
+            added = {by_name[name] for name in needed if name in by_name} - hoisted
+            hoisted |= added
+            waiting += added
         return hoisted
 
     def _is_tuned(self, unit: SurveyedCell, chunk: CodeChunk) -> bool:
@@ -374,7 +374,7 @@ class _ChunkSorter:
             trace = unit.observed
             touched |= trace.changed | trace.deleted
             for chunk in unit.cut.chunks:
-                touched |= {*chunk.names.mutates, *chunk.names.deletes, *_done_later(chunk.names)}
+                touched |= {*chunk.names.mutates, *chunk.names.deletes, *_changed_later(chunk.names)}
         return touched
 
     def _read_by(self) -> dict[str, set[int]]:
@@ -382,14 +382,14 @@ class _ChunkSorter:
         cells_by_name: dict[str, set[int]] = {}
         for unit in self.found.units:
             for chunk in unit.cut.chunks:
-                words = {*chunk.names.reads, *_read_later(chunk.names), *statement_features.names_in_texts(chunk.body)}
-                for name in words:
+                names = {*chunk.names.reads, *_read_later(chunk.names), *statement_features.names_in_texts(chunk.body)}
+                for name in names:
                     cells_by_name.setdefault(name, set()).add(unit.at)
         return cells_by_name
 
 
 def is_literal(chunk: CodeChunk) -> bool:
-    """Return whether a chunk gives names to values that its text says."""
+    """Return whether a chunk assigns only literals."""
     try:
         for statement in chunk.body:
             value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
@@ -401,7 +401,7 @@ def is_literal(chunk: CodeChunk) -> bool:
     return True
 
 
-def chunk_is_plain(chunk: CodeChunk) -> bool:
+def is_constant(chunk: CodeChunk) -> bool:
     """Return whether a chunk is a literal constant."""
     return chunk.kind == "constant"
 
@@ -415,7 +415,7 @@ def _read_later(names: NameUsage) -> set[str]:
     return {name for later in laters for name in later.reads}
 
 
-def _done_later(names: NameUsage) -> Iterator[str]:
+def _changed_later(names: NameUsage) -> Iterator[str]:
     """Yield the names that functions change or bind outside themselves."""
     for later in (names.later, *names.functions.values(), *names.methods.values()):
         yield from later.mutates
@@ -424,7 +424,7 @@ def _done_later(names: NameUsage) -> Iterator[str]:
 
 def is_blank(text: str) -> bool:
     """Return whether a text has nothing but comments."""
-    return all(_FREE.match(line) for line in text.split("\n"))
+    return all(_COMMENT_OR_BLANK.match(line) for line in text.split("\n"))
 
 
 def names_of(units: Sequence[SurveyedCell]) -> NameUsage:

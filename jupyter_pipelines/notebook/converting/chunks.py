@@ -19,7 +19,7 @@ DEFINING: frozenset[ChunkKind] = frozenset({"import", "star", "function", "class
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CodeChunk:
-    """Some whole lines of a cell: one statement, or several that share a line, and the comments above.
+    """Whole lines of a cell: one statement, or several that share a line, and the comments above.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def _is_magic(line: str) -> bool:
 def _chunks(text: str, tree: ast.Module) -> Iterator[CodeChunk]:
     lines = text.split("\n")
     start = 0
-    for statements, last in _runs(tree.body):
+    for statements, last in _statements_by_line(tree.body):
         end = last
         yield _chunk("\n".join(lines[start:end]), tuple(statements))
         start = end
@@ -85,7 +85,7 @@ def _chunks(text: str, tree: ast.Module) -> Iterator[CodeChunk]:
         yield CodeChunk(text=trailing, kind="computed", names=NameUsage(), body=())
 
 
-def _runs(body: list[ast.stmt]) -> Iterator[tuple[list[ast.stmt], int]]:
+def _statements_by_line(body: list[ast.stmt]) -> Iterator[tuple[list[ast.stmt], int]]:
     """Yield the statements that share lines, with the last of these lines."""
     run: list[ast.stmt] = []
     last = 0

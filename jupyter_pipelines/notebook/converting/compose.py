@@ -1,4 +1,4 @@
-"""The converted notebook, cell by cell: Markdown where it was, code under headers."""
+"""Writer of the converted notebook, cell by cell: Markdown where it was, code under step headers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from jupyter_pipelines.notebook.converting.rewrites import text_of
 from jupyter_pipelines.notebook.converting.statement_features import changes_folder
 from jupyter_pipelines.notebook.render import NAMESPACE, encode_literal
 
-_LINE = 110
+_MAX_LINE = 110
 _WORD = re.compile(r'"[^"]*"|\S+')
-_STATES: Mapping[str, tuple[str, str, str]] = {
+_RANDOM_STATE_CODE: Mapping[str, tuple[str, str, str]] = {
     "numpy": ("from numpy import random as numpy_random", "numpy_random.get_state()", "numpy_random.set_state"),
     "random": ("import random as python_random", "python_random.getstate()", "python_random.setstate"),
 }
@@ -39,10 +39,10 @@ class NotebookWriter:
         Their names.
     raises : frozenset of int
         Cells whose exceptions are part of what the notebook shows.
-    wishes : ConvertOptions
-        What the user asked for.
+    options : ConvertOptions
+        Options that the user gave.
     imports_everywhere : bool
-        Make setup of all imports.
+        Turn all imports into setup.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class NotebookWriter:
         names: Sequence[str],
         *,
         raises: frozenset[int],
-        wishes: ConvertOptions,
+        options: ConvertOptions,
         imports_everywhere: bool = False,
     ) -> None:
         self.survey = survey
         self.parts = parts
         self.names = names
         self.raises = raises
-        self.wishes = wishes
+        self.wishes = options
         self.imports_everywhere = imports_everywhere
         self.cells: list[dict[str, Any]] = []
         self.part_of = {unit.at: part for part in parts for unit in part.units}
@@ -86,13 +86,15 @@ class NotebookWriter:
     # Cells
 
     def _add(self, text: str, origin: int | None = None, role: str = "added") -> None:
-        about = {NAMESPACE: {"origin": origin, "role": role}}
-        cell: dict[str, Any] = {"cell_type": "code", "execution_count": None, "metadata": about, "outputs": []}
+        metadata = {NAMESPACE: {"origin": origin, "role": role}}
+        cell: dict[str, Any] = {"cell_type": "code", "execution_count": None, "metadata": metadata, "outputs": []}
         self.cells.append({**cell, "source": text, "id": f"cell-{len(self.cells) + 1}"})
 
     def _keep(self, kind: str, text: str, number: int) -> None:
-        about = {NAMESPACE: {"origin": number, "role": "kept"}}
-        self.cells.append({"cell_type": kind, "metadata": about, "source": text, "id": f"cell-{len(self.cells) + 1}"})
+        metadata = {NAMESPACE: {"origin": number, "role": "kept"}}
+        self.cells.append(
+            {"cell_type": kind, "metadata": metadata, "source": text, "id": f"cell-{len(self.cells) + 1}"}
+        )
 
     def _parameters(self) -> None:
         lines = [_typed(chunk) for unit in self.survey.units for chunk in unit.tuned]
@@ -101,7 +103,7 @@ class NotebookWriter:
 
     def _generators(self) -> None:
         carried = {name for part in self.parts for name in part.outputs} & set(GENERATORS.values())
-        lines = [_STATES[generator][0] for generator, name in GENERATORS.items() if name in carried]
+        lines = [_RANDOM_STATE_CODE[generator][0] for generator, name in GENERATORS.items() if name in carried]
         if lines:
             self._add("\n".join(lines))
 
@@ -183,7 +185,7 @@ class NotebookWriter:
     def _entering(self, part: StepCandidate) -> list[str]:
         """Return the lines that bring back the state of random generators."""
         carried = [(generator, name) for generator, name in GENERATORS.items() if name in part.inputs]
-        return [f"{_STATES[generator][2]}({name})" for generator, name in carried]
+        return [f"{_RANDOM_STATE_CODE[generator][2]}({name})" for generator, name in carried]
 
     def _enter(self, part: StepCandidate) -> None:
         lines = self._entering(part)
@@ -192,7 +194,11 @@ class NotebookWriter:
             self._add(f"{self._full_header(part)}\n{text}")
 
     def _leave(self, part: StepCandidate) -> None:
-        lines = [f"{name} = {_STATES[generator][1]}" for generator, name in GENERATORS.items() if name in part.outputs]
+        lines = [
+            f"{name} = {_RANDOM_STATE_CODE[generator][1]}"
+            for generator, name in GENERATORS.items()
+            if name in part.outputs
+        ]
         lines += [
             f"{version} = {name}" for name, version in self.versions[part.at].items() if name not in GENERATORS.values()
         ]
@@ -221,7 +227,7 @@ class NotebookWriter:
 
 
 def _versions(parts: Sequence[StepCandidate]) -> dict[int, dict[str, str]]:
-    """Return the names under which steps make what an earlier step has made under the same name.
+    """Return new names for outputs of steps whose name is already an output of an earlier step.
 
     A step that takes the earlier value may keep its name; any other value gets a name of its own, so that the two are
     not confused.
@@ -271,7 +277,7 @@ def _folded(header: str) -> str:
     """Return a header in as many lines as it needs to be readable."""
     lines = [""]
     for word in _WORD.findall(header):
-        if len(lines[-1]) + len(word) > _LINE:
+        if len(lines[-1]) + len(word) > _MAX_LINE:
             lines.append("   ")
         lines[-1] += (" " if lines[-1] else "") + word
     return " \\\n".join(lines)

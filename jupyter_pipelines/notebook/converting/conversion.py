@@ -28,7 +28,7 @@ class ConvertOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairHints:
-    """What running earlier conversions of the same notebook has shown.
+    """Findings from runs of earlier conversions of the same notebook, applied to the next conversion.
 
     Parameters
     ----------
@@ -110,15 +110,15 @@ class ConvertedNotebook:
     @property
     def passed(self) -> int:
         """How many names are handed from step to step."""
-        taken = {name for step in self.steps for name in step.inputs}
-        return len({name for name in taken if not name.endswith("_random_state")})
+        names = {name for step in self.steps for name in step.inputs}
+        return len({name for name in names if not name.endswith("_random_state")})
 
     def step_of(self, cell: int) -> ConvertedStep | None:
         """Return the step that an original cell is part of."""
         return next((step for step in self.steps if cell in step.cells), None)
 
 
-def located(notebook: Mapping[str, Any], folder: Path, **about: Any) -> dict[str, Any]:
+def with_folder(notebook: Mapping[str, Any], folder: Path, **metadata: Any) -> dict[str, Any]:
     """Return a converted notebook that records in which folder its steps run.
 
     Parameters
@@ -127,7 +127,7 @@ def located(notebook: Mapping[str, Any], folder: Path, **about: Any) -> dict[str
         As nbformat has it.
     folder : Path
         The folder.
-    about : Any
-        What else to note.
+    metadata : Any
+        Further metadata.
     """
-    return {**notebook, "metadata": {**notebook["metadata"], NAMESPACE: {**about, "folder": str(folder)}}}
+    return {**notebook, "metadata": {**notebook["metadata"], NAMESPACE: {**metadata, "folder": str(folder)}}}

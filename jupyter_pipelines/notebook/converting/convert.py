@@ -24,7 +24,7 @@ from jupyter_pipelines.notebook.converting.step_names import name_steps
 from jupyter_pipelines.notebook.render import DEFAULT_KERNEL
 from jupyter_pipelines.notebook.source.document import NotebookDocument
 
-_ROUNDS = 200
+_MAX_ROUNDS = 200
 
 
 def convert(
@@ -32,8 +32,8 @@ def convert(
     *,
     seen: Mapping[int, CellTrace] | None = None,
     raises: frozenset[int] = frozenset(),
-    wishes: ConvertOptions | None = None,
-    lessons: RepairHints | None = None,
+    options: ConvertOptions | None = None,
+    hints: RepairHints | None = None,
 ) -> ConvertedNotebook:
     """Convert a notebook; nothing is executed.
 
@@ -45,61 +45,65 @@ def convert(
         What its cells did in a rehearsal, by their number; without it, steps are wider.
     raises : frozenset of int
         Cells whose exceptions are part of what the notebook shows.
-    wishes : ConvertOptions
-        What the user asked for.
-    lessons : RepairHints
-        What running earlier conversions has shown.
+    options : ConvertOptions
+        Options that the user gave.
+    hints : RepairHints
+        Findings from runs of earlier conversions.
     """
-    wishes, lessons = wishes or ConvertOptions(), lessons or RepairHints()
-    cell_survey = survey(document, seen or {}, keep_whole=lessons.whole | raises, spoken=lessons.spoken)
-    for unit in cell_survey.units if wishes.drop_display else ():
+    options, hints = options or ConvertOptions(), hints or RepairHints()
+    cell_survey = survey(document, seen or {}, keep_whole=hints.whole | raises, spoken=hints.spoken)
+    for unit in cell_survey.units if options.drop_display else ():
         unit.dropped = unit.cell.number not in raises and only_shows(cell_survey, unit)
-    cuts = _requested_splits(cell_survey, wishes) if wishes.names else first_split_points(cell_survey)
-    for first, last, why in lessons.joins:
-        cuts.join(CellRange(first=_place(cell_survey, first), last=_place(cell_survey, last), why=why))
-    parts = _steps_without_obstacles(cell_survey, cuts, lessons)
-    names = _names(cell_survey, parts, wishes)
-    composer = NotebookWriter(
-        cell_survey, parts, names, raises=raises, wishes=wishes, imports_everywhere=lessons.imports_everywhere
+    split_points = _requested_splits(cell_survey, options) if options.names else first_split_points(cell_survey)
+    for first, last, why in hints.joins:
+        split_points.join(
+            CellRange(first=_position_of(cell_survey, first), last=_position_of(cell_survey, last), why=why)
+        )
+    parts = _steps_without_obstacles(cell_survey, split_points, hints)
+    names = _names(cell_survey, parts, options)
+    writer = NotebookWriter(
+        cell_survey, parts, names, raises=raises, options=options, imports_everywhere=hints.imports_everywhere
     )
-    notebook = {"cells": composer.compose(), "metadata": _metadata(document), "nbformat": 4, "nbformat_minor": 5}
-    return _conversion(cell_survey, parts, names, cuts, composer, notebook)
+    notebook = {"cells": writer.compose(), "metadata": _metadata(document), "nbformat": 4, "nbformat_minor": 5}
+    return _conversion(cell_survey, parts, names, split_points, writer, notebook)
 
 
-def _place(cell_survey: CellSurvey, cell: int) -> int:
+def _position_of(cell_survey: CellSurvey, cell: int) -> int:
     """Return the place among the code cells of `cell`, or of the first code cell behind it."""
     return next((unit.at for unit in cell_survey.units if unit.cell.number >= cell), len(cell_survey.units) - 1)
 
 
-def _requested_splits(cell_survey: CellSurvey, wishes: ConvertOptions) -> SplitPoints:
-    return SplitPoints(at={_place(cell_survey, cell) for cell in wishes.names})
+def _requested_splits(cell_survey: CellSurvey, options: ConvertOptions) -> SplitPoints:
+    return SplitPoints(at={_position_of(cell_survey, cell) for cell in options.names})
 
 
-def _steps_without_obstacles(cell_survey: CellSurvey, cuts: SplitPoints, lessons: RepairHints) -> list[StepCandidate]:
+def _steps_without_obstacles(
+    cell_survey: CellSurvey, split_points: SplitPoints, hints: RepairHints
+) -> list[StepCandidate]:
     """Return the steps, joined until no remaining split has an obstacle."""
-    forced = {_place(cell_survey, cell): names for cell, names in lessons.forced.items()}
-    for _ in range(_ROUNDS):
+    forced = {_position_of(cell_survey, cell): names for cell, names in hints.forced.items()}
+    for _ in range(_MAX_ROUNDS):
         for unit in cell_survey.units:
             unit.settle()
-        hoist_settings(cell_survey, cuts.groups(cell_survey.units))
-        parts = infer_steps(cell_survey, cuts.groups(cell_survey.units), forced=forced)
-        joined = [cuts.join(join) for join in obstacles(cell_survey, parts)]
-        if not any(joined) and not _join_idle(cell_survey, cuts, parts):
+        hoist_settings(cell_survey, split_points.groups(cell_survey.units))
+        parts = infer_steps(cell_survey, split_points.groups(cell_survey.units), forced=forced)
+        joined = [split_points.join(join) for join in obstacles(cell_survey, parts)]
+        if not any(joined) and not _join_idle(cell_survey, split_points, parts):
             break
     return parts
 
 
-def _join_idle(cell_survey: CellSurvey, cuts: SplitPoints, parts: Sequence[StepCandidate]) -> bool:
+def _join_idle(cell_survey: CellSurvey, split_points: SplitPoints, parts: Sequence[StepCandidate]) -> bool:
     """Join a step that only sets seeds with the next step."""
     for part, following in pairwise(parts):
         chunks = [chunk for unit in part.units for chunk in unit.rest if chunk.body]
-        if chunks and all(statement_features.seeds(chunk.body, cell_survey.imported) for chunk in chunks):
-            return cuts.join(CellRange(first=part.first, last=following.first, why="a seed alone is no step"))
+        if chunks and all(statement_features.sets_seed(chunk.body, cell_survey.imported) for chunk in chunks):
+            return split_points.join(CellRange(first=part.first, last=following.first, why="a seed alone is no step"))
     return False
 
 
-def _names(cell_survey: CellSurvey, parts: Sequence[StepCandidate], wishes: ConvertOptions) -> list[str]:
-    names_by_place = {_place(cell_survey, cell): name for cell, name in wishes.names.items() if name}
+def _names(cell_survey: CellSurvey, parts: Sequence[StepCandidate], options: ConvertOptions) -> list[str]:
+    names_by_place = {_position_of(cell_survey, cell): name for cell, name in options.names.items() if name}
     names = name_steps(parts, headings(cell_survey.document))
     for part in parts:
         candidates = [name for place, name in sorted(names_by_place.items()) if place <= part.first]
@@ -120,13 +124,13 @@ def _conversion(
     cell_survey: CellSurvey,
     parts: Sequence[StepCandidate],
     names: Sequence[str],
-    cuts: SplitPoints,
-    composer: NotebookWriter,
+    split_points: SplitPoints,
+    writer: NotebookWriter,
     notebook: dict[str, Any],
 ) -> ConvertedNotebook:
     return ConvertedNotebook(
         notebook=notebook,
-        steps=tuple(_converted_step(part, names, cuts) for part in parts),
+        steps=tuple(_converted_step(part, names, split_points) for part in parts),
         parameters=tuple(
             (name, ast_value(chunk), unit.cell.number)
             for unit in cell_survey.units
@@ -138,14 +142,14 @@ def _conversion(
             for unit in cell_survey.units
             if unit.shared
         },
-        settings=tuple(dict.fromkeys(composer.settings)),
+        settings=tuple(dict.fromkeys(writer.settings)),
         bound=len(set(names_bound(parts))),
-        dropped=tuple(composer.dropped),
+        dropped=tuple(writer.dropped),
     )
 
 
-def _converted_step(part: StepCandidate, names: Sequence[str], cuts: SplitPoints) -> ConvertedStep:
-    why = [join.why for join in cuts.joins if part.first <= join.last and join.first <= part.last]
+def _converted_step(part: StepCandidate, names: Sequence[str], split_points: SplitPoints) -> ConvertedStep:
+    why = [join.why for join in split_points.joins if part.first <= join.last and join.first <= part.last]
     return ConvertedStep(
         name=names[part.at],
         cells=tuple(unit.cell.number for unit in part.units),

@@ -126,12 +126,12 @@ def _changed(survey: CellSurvey, units: Iterable[SurveyedCell], names: NameUsage
 
 def _limit_to_values(parts: list[StepCandidate]) -> None:
     """Remove from the needs of steps every name that no earlier step binds."""
-    known: set[str] = set()
+    bound: set[str] = set()
     for part in parts:
-        part.needs = {name for name in part.needs if name in known}
-        part.changes = {name for name in part.changes if name in known or name in part.binds}
-        part.needs |= {name for name in part.changes if name in known and name not in part.binds}
-        known |= part.binds
+        part.needs = {name for name in part.needs if name in bound}
+        part.changes = {name for name in part.changes if name in bound or name in part.binds}
+        part.needs |= {name for name in part.changes if name in bound and name not in part.binds}
+        bound |= part.binds
 
 
 def _set_interfaces(parts: list[StepCandidate]) -> None:
@@ -139,11 +139,11 @@ def _set_interfaces(parts: list[StepCandidate]) -> None:
 
     What a step binds in a branch that may not be taken, it takes as well.
     """
-    known = [{name for other in parts[: part.at] for name in other.binds} for part in parts]
+    bound_before = [{name for other in parts[: part.at] for name in other.binds} for part in parts]
     live: set[str] = set()
     for part in reversed(parts):
         produced = part.binds | part.changes
-        part.needs |= {name for name in part.binds - part.kills if name in live and name in known[part.at]}
+        part.needs |= {name for name in part.binds - part.kills if name in live and name in bound_before[part.at]}
         taken_and_changed = {name for name in part.changes if name in part.needs and name not in part.kills}
         part.outputs = sorted((produced & live) | taken_and_changed)
         live = (live - part.kills) | part.needs
@@ -159,7 +159,9 @@ def _set_interfaces(parts: list[StepCandidate]) -> None:
 
 def _carry_random_states(survey: CellSurvey, parts: list[StepCandidate]) -> None:
     """Hand the state of global random generators from step to step, once something has set it."""
-    if not any(statement_features.seeds(chunk.body, survey.imported) for unit in survey.units for chunk in unit.rest):
+    if not any(
+        statement_features.sets_seed(chunk.body, survey.imported) for unit in survey.units for chunk in unit.rest
+    ):
         return
     for generator, name in GENERATORS.items():
         for part in parts:
@@ -174,9 +176,11 @@ def _carry_random_states(survey: CellSurvey, parts: list[StepCandidate]) -> None
 
 def _draws(survey: CellSurvey, unit: SurveyedCell, generator: str) -> bool:
     if unit.seen is not None:
-        return generator in unit.seen.drew or statement_features.seeded(survey.body([unit]), survey.imported, generator)
+        return generator in unit.seen.drew or statement_features.sets_seed_of(
+            survey.body([unit]), survey.imported, generator
+        )
     body = survey.body([unit])
-    if statement_features.seeds(body, survey.imported) or statement_features.draws(body, survey.imported):
+    if statement_features.sets_seed(body, survey.imported) or statement_features.uses_random(body, survey.imported):
         return True
     return generator == "numpy" and bool(unit.names.calls or unit.names.reads)
 
@@ -185,7 +189,7 @@ def _seeded_first(survey: CellSurvey, unit: SurveyedCell, generator: str) -> boo
     """Return whether the first thing that a cell does with a generator is to set its state."""
     prefix = "numpy.random." if generator == "numpy" else "random."
     for chunk in unit.rest:
-        names = [name for name in statement_features.acts(chunk.body, survey.imported) if name]
+        names = [name for name in statement_features.affected_names(chunk.body, survey.imported) if name]
         if any(name.startswith(f"{prefix}seed") for name in names) and not _nested(chunk.body):
             return True
         if any(not name.startswith(("matplotlib.", "warnings.")) for name in names) or chunk.kind == "computed":
@@ -226,11 +230,11 @@ def _unserializable_outputs(
         why = reasons.get(name)
         users = _users(name, part, parts)
         if why and users:
-            first = _made_at(name, part)
+            first = _first_binding(name, part)
             yield CellRange(first=first, last=users[-1].first, why=f"`{name}` cannot be handed on: it {why}")
 
 
-def _made_at(name: str, part: StepCandidate) -> int:
+def _first_binding(name: str, part: StepCandidate) -> int:
     return next((unit.at for unit in part.units if name in unit.names.binds), part.first)
 
 
@@ -276,9 +280,14 @@ def _bound_last(survey: CellSurvey, name: str, place: int) -> int:
 
 def _hidden_state(survey: CellSurvey) -> Iterator[CellRange]:
     """Yield the stretches of cells between which functions or classes of the notebook keep state."""
-    own = {name for unit in survey.units for chunk in unit.cut.chunks for name, bind in chunk.names.binds.items()
-           if bind.kind in ("function", "class")}  # fmt: skip
-    for name in sorted(own):
+    definitions = {
+        name
+        for unit in survey.units
+        for chunk in unit.cut.chunks
+        for name, bind in chunk.names.binds.items()
+        if bind.kind in ("function", "class")
+    }
+    for name in sorted(definitions):
         changing = [unit.at for unit in survey.units if name in unit.observed.changed]
         if changing:
             using = [unit.at for unit in survey.units if name in survey.needs(unit.names, survey.body([unit]))]
@@ -293,7 +302,7 @@ def _files(survey: CellSurvey) -> Iterator[CellRange]:
     written: dict[str, int] = {}
     for unit in survey.units:
         trace = unit.observed
-        for path, name in sorted(_used(written, trace.read | trace.wrote)):
+        for path, name in sorted(_used_again(written, trace.read | trace.wrote)):
             if written[path] < unit.at:
                 yield CellRange(first=written[path], last=unit.at, why=f"the file `{name}` is written and used again")
         if trace.programs and written:
@@ -306,7 +315,7 @@ def _files(survey: CellSurvey) -> Iterator[CellRange]:
             written.setdefault(path, unit.at)
 
 
-def _used(written: Iterable[str], paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _used_again(written: Iterable[str], paths: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield the files that were written and are used again, or whose folder is looked into, with their names."""
     for path in paths:
         inside = path.rstrip("/") + "/"

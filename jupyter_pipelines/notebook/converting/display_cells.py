@@ -7,13 +7,13 @@ import ast
 from jupyter_pipelines.notebook.converting import statement_features
 from jupyter_pipelines.notebook.converting.cell_survey import CellSurvey, SurveyedCell
 
-_LOOKING = frozenset(
+_INSPECTING = frozenset(
     "head tail info describe sample shape columns dtypes index value_counts nunique memory_usage".split()
 )
 
 
 def only_shows(survey: CellSurvey, unit: SurveyedCell) -> bool:
-    """Return whether a cell leaves everything as it was, as far as code or a rehearsal shows."""
+    """Return whether a cell changes nothing, as far as code or a rehearsal shows."""
     if unit.cut.whole or not unit.is_left or unit.names.binds or unit.names.deletes or unit.names.dynamic:
         return False
     if any(chunk.kind == "magic" for chunk in unit.rest) or any(
@@ -21,12 +21,14 @@ def only_shows(survey: CellSurvey, unit: SurveyedCell) -> bool:
     ):
         return False
     body = survey.body([unit])
-    if statement_features.seeds(body, survey.imported) or statement_features.sets_something("", body, survey.imported):
+    if statement_features.sets_seed(body, survey.imported) or statement_features.sets_something(
+        "", body, survey.imported
+    ):
         return False
-    return _left_alone(unit) if unit.seen is not None else all(_looks(node) for node in body)
+    return _has_no_effect(unit) if unit.seen is not None else all(_looks(node) for node in body)
 
 
-def _left_alone(unit: SurveyedCell) -> bool:
+def _has_no_effect(unit: SurveyedCell) -> bool:
     trace = unit.observed
     did = (
         trace.bound | trace.changed | trace.deleted | trace.drew | trace.wrote | (trace.unknown & set(unit.names.reads))
@@ -38,7 +40,7 @@ def _looks(node: ast.stmt) -> bool:
     """Return whether a statement is a name, or looks at its value in a way that changes nothing."""
     value = node.value if isinstance(node, ast.Expr) else None
     while isinstance(value, ast.Call | ast.Attribute):
-        if isinstance(value, ast.Attribute) and value.attr not in _LOOKING:
+        if isinstance(value, ast.Attribute) and value.attr not in _INSPECTING:
             return False
         value = value.func if isinstance(value, ast.Call) else value.value
     return isinstance(value, ast.Name)

@@ -1,4 +1,4 @@
-"""External effects of steps: files that they read, and an order that no name shows."""
+"""External effects of steps: files that they read, and order dependencies that no name shows."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def order_by_effects(parts: Sequence[StepCandidate]) -> dict[int, list[int]]:
 
 
 def _runs_programs(part: StepCandidate) -> bool:
-    return any(unit.observed.programs or _calls_out(unit) for unit in part.units)
+    return any(unit.observed.programs or _starts_program(unit) for unit in part.units)
 
 
-def _calls_out(unit: SurveyedCell) -> bool:
+def _starts_program(unit: SurveyedCell) -> bool:
     return bool(unit.cut.code.opaque in _LANGUAGES or any("!" in magic for magic in unit.cut.code.magics))
 
 
@@ -81,13 +81,15 @@ class StepFileReads:
         return dict(self._named(paths))
 
     def _named(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-        taken = set(self._names)
+        used_names = set(self._names)
         for path in paths:
             start = "file_" + re.sub(r"\W+", "_", PurePosixPath(path).stem).strip("_").lower()
             name = next(
-                candidate for candidate in (start, *(f"{start}_{n}" for n in range(2, 1000))) if candidate not in taken
+                candidate
+                for candidate in (start, *(f"{start}_{n}" for n in range(2, 1000)))
+                if candidate not in used_names
             )
-            taken.add(name)
+            used_names.add(name)
             yield name, path
 
 
@@ -96,8 +98,8 @@ def _collapse_to_folders(paths: Sequence[str]) -> list[str] | None:
     if len(paths) <= MAX_FILES:
         return list(paths)
     folders = sorted({str(PurePosixPath(path).parent) for path in paths})
-    around = [folder for folder in folders if folder == "." or set(PurePosixPath(folder).parts) == {".."}]
-    return None if around or len(folders) > MAX_FILES else folders
+    enclosing = [folder for folder in folders if folder == "." or set(PurePosixPath(folder).parts) == {".."}]
+    return None if enclosing or len(folders) > MAX_FILES else folders
 
 
 def file_input(name: str, path: str) -> str:

@@ -15,9 +15,9 @@ def is_setting(survey: CellSurvey, chunk: CodeChunk) -> bool:
     """Return whether a chunk does nothing but make settings, with nothing but shared code."""
     if not statement_features.sets_something(chunk.text, chunk.body, survey.imported):
         return False
-    known = survey.shared | BUILTINS
+    available = survey.shared | BUILTINS
     free = (set(chunk.names.reads) | set(chunk.names.later.reads)) - set(chunk.names.binds)
-    return free <= known and not chunk.names.deletes and _binds_nothing_lasting(survey, chunk)
+    return free <= available and not chunk.names.deletes and _binds_nothing_lasting(survey, chunk)
 
 
 def _binds_nothing_lasting(survey: CellSurvey, chunk: CodeChunk) -> bool:
@@ -31,13 +31,13 @@ def hoist_settings(survey: CellSurvey, groups: Sequence[list[SurveyedCell]]) -> 
     """Move the settings with which a step begins in front of it."""
     for units in groups:
         for unit in units:
-            front = list(_front(survey, unit))
-            unit.settle(front)
+            leading = list(_leading_settings(survey, unit))
+            unit.settle(leading)
             if unit.is_left:
                 break
 
 
-def _front(survey: CellSurvey, unit: SurveyedCell) -> Iterator[CodeChunk]:
+def _leading_settings(survey: CellSurvey, unit: SurveyedCell) -> Iterator[CodeChunk]:
     """Yield the settings in front of all else in a cell; what shows something stays where it is seen."""
     only_settings = all(is_setting(survey, chunk) or not chunk.body for chunk in unit.left)
     if unit.cut.whole or unit.spoken or (unit.observed.shows and (only_settings and unit.seen is not None)):

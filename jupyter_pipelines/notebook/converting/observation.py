@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellTrace:
-    """What one cell did.
+    """The effects of one cell in a rehearsal.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
-"""What cannot be handed from kernel to kernel, as far as code shows it: for conversions without a rehearsal."""
+"""Names whose values probably cannot be serialized, as far as code shows: for conversions without a rehearsal."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
 
-_MAKING: Mapping[str, str] = {
+_RISKY_CALLS: Mapping[str, str] = {
     **dict.fromkeys(("open", "urlopen", "ZipFile", "NamedTemporaryFile"), "may be an open file"),
     **dict.fromkeys(("connect", "create_engine", "cursor", "Session", "session", "MongoClient"), "may be a connection"),
     **dict.fromkeys(("iter", "map", "filter", "zip", "enumerate", "reversed", "iterrows", "itertuples", "finditer",
@@ -17,7 +17,7 @@ _MAKING: Mapping[str, str] = {
     **dict.fromkeys(("Lock", "RLock", "Thread", "Pool", "ThreadPoolExecutor", "ProcessPoolExecutor", "interactive",
                      "interact", "Output", "IntSlider", "FloatSlider"), "may be alive"),
 }  # fmt: skip
-_PASSED_ON = ("may be an open file", "may be a connection", "may be a live figure")
+_INHERITED_RISKS = ("may be an open file", "may be a connection", "may be a live figure")
 
 
 def unserializable_names(body: Iterable[ast.stmt]) -> dict[str, str]:
@@ -41,7 +41,7 @@ def _generators(body: list[ast.stmt]) -> set[str]:
     return {function.name for function in functions if any(isinstance(node, yields) for node in ast.walk(function))}
 
 
-def _risk_of(value: ast.expr, known: Mapping[str, str], functions: set[str]) -> str:
+def _risk_of(value: ast.expr, reasons: Mapping[str, str], functions: set[str]) -> str:
     if isinstance(value, ast.GeneratorExp):
         return "is used up by looking at it"
     if not isinstance(value, ast.Call):
@@ -51,11 +51,13 @@ def _risk_of(value: ast.expr, known: Mapping[str, str], functions: set[str]) -> 
     if name in functions:
         return "is used up by looking at it"
     root = function.value if isinstance(function, ast.Attribute) else None
-    if isinstance(root, ast.Name) and known.get(root.id) in _PASSED_ON and name != "read":
-        return known[root.id]
-    if any(isinstance(argument, ast.Lambda) for argument in (*value.args, *(word.value for word in value.keywords))):
+    if isinstance(root, ast.Name) and reasons.get(root.id) in _INHERITED_RISKS and name != "read":
+        return reasons[root.id]
+    if any(
+        isinstance(argument, ast.Lambda) for argument in (*value.args, *(keyword.value for keyword in value.keywords))
+    ):
         return "may hold a function that was made on the spot" if name[:1].isupper() or name == "defaultdict" else ""
-    return _MAKING.get(name, "")
+    return _RISKY_CALLS.get(name, "")
 
 
 def _names(target: ast.expr) -> list[str]:

@@ -10,9 +10,9 @@ from itertools import pairwise
 from jupyter_pipelines.notebook.converting.cell_survey import CellSurvey, SurveyedCell
 from jupyter_pipelines.notebook.source.document import NotebookDocument
 
-MOST_STEPS = 10
-_CELLS_A_STEP = 5
-_FEWEST = 3
+MAX_STEPS = 10
+_CELLS_PER_STEP = 5
+_MIN_STEPS = 3
 _HEADING = re.compile(r"^\s{0,3}(#{1,3})\s*([^#\s].*?)\s*#*\s*$|^\s*<h([1-3])[^>]*>(.*?)</h[1-3]>\s*$", re.IGNORECASE)
 _FENCE = re.compile(r"^\s*(```|~~~)")
 
@@ -106,30 +106,34 @@ def first_split_points(survey: CellSurvey) -> SplitPoints:
     """Return the first split points, before the data flow is known."""
     all_headings = headings(survey.document)
     candidates = [
-        SplitPoints(at={_next(survey, heading.cell) for heading in all_headings if heading.level <= level})
+        SplitPoints(
+            at={_first_code_cell_after(survey, heading.cell) for heading in all_headings if heading.level <= level}
+        )
         for level in (3, 2, 1)
     ]
-    counts = [len(cuts.groups(survey.units)) for cuts in candidates]
-    fitting = [cuts for cuts, count in zip(candidates, counts, strict=True) if _FEWEST <= count <= MOST_STEPS]
-    large = [cuts for cuts, count in zip(candidates, counts, strict=True) if count > MOST_STEPS]
-    cuts = fitting[0] if fitting else large[-1] if large else candidates[0]
-    if len(cuts.groups(survey.units)) < _FEWEST:
-        cuts.at |= flow_split_points(survey).at
-    _limit(cuts, survey.units)
-    return cuts
+    counts = [len(split_points.groups(survey.units)) for split_points in candidates]
+    fitting = [
+        split_points for split_points, count in zip(candidates, counts, strict=True) if _MIN_STEPS <= count <= MAX_STEPS
+    ]
+    large = [split_points for split_points, count in zip(candidates, counts, strict=True) if count > MAX_STEPS]
+    split_points = fitting[0] if fitting else large[-1] if large else candidates[0]
+    if len(split_points.groups(survey.units)) < _MIN_STEPS:
+        split_points.at |= flow_split_points(survey).at
+    _limit(split_points, survey.units)
+    return split_points
 
 
-def _next(survey: CellSurvey, cell: int) -> int:
+def _first_code_cell_after(survey: CellSurvey, cell: int) -> int:
     """Return the place of the first code cell behind a cell."""
     return next((unit.at for unit in survey.units if unit.cell.number > cell), len(survey.units))
 
 
-def _limit(cuts: SplitPoints, units: Sequence[SurveyedCell]) -> None:
+def _limit(split_points: SplitPoints, units: Sequence[SurveyedCell]) -> None:
     """Join the smallest neighbours until there are few enough."""
-    while len(groups := cuts.groups(units)) > MOST_STEPS:
+    while len(groups := split_points.groups(units)) > MAX_STEPS:
         sizes = [len(group) + len(following) for group, following in pairwise(groups)]
         index = sizes.index(min(sizes))
-        cuts.join(
+        split_points.join(
             CellRange(
                 first=groups[index][0].at, last=groups[index + 1][-1].at, why="a pipeline of more steps is hard to read"
             )
@@ -139,7 +143,7 @@ def _limit(cuts: SplitPoints, units: Sequence[SurveyedCell]) -> None:
 def flow_split_points(survey: CellSurvey) -> SplitPoints:
     """Return the places where the fewest names flow across, at regular distances."""
     remaining = [unit for unit in survey.units if unit.is_left]
-    count = min(len(remaining) // _CELLS_A_STEP, MOST_STEPS - 4)
+    count = min(len(remaining) // _CELLS_PER_STEP, MAX_STEPS - 4)
     if count < 2:
         return SplitPoints(at=set())
     width = len(remaining) / count

@@ -48,7 +48,7 @@ _FORMULAS = frozenset(
     "ols wls gls glm logit probit poisson mixedlm quantreg gee rlm phreg dmatrix dmatrices from_formula eval "
     "query".split()
 )
-_LOOKING = frozenset("exists lexists isfile isdir is_file is_dir getsize getmtime".split())
+_FILE_QUERIES = frozenset("exists lexists isfile isdir is_file is_dir getsize getmtime".split())
 _WORD = re.compile(r"(?<![.\w])[A-Za-z_]\w*")
 Imported = Mapping[str, str]
 """By name: what it was imported as, fully named."""
@@ -90,7 +90,7 @@ def full_name(node: ast.expr, imported: Imported) -> str:
     return ".".join([imported[node.id], *reversed(parts)])
 
 
-def acts(body: tuple[ast.stmt, ...], imported: Imported) -> Iterator[str]:
+def affected_names(body: tuple[ast.stmt, ...], imported: Imported) -> Iterator[str]:
     """Yield the full names of what statements call, assign to or delete, bodies of functions apart."""
     waiting: list[ast.AST] = list(body)
     while waiting:
@@ -112,31 +112,31 @@ def _targets(node: ast.AST) -> list[ast.expr]:
 
 def sets_something(text: str, body: tuple[ast.stmt, ...], imported: Imported) -> bool:
     """Return whether statements make a setting of the whole program."""
-    first = text.strip().split("\n")[-1].strip()
-    if first.startswith("%"):
-        return first.lstrip("%").split(" ")[0] in _SETTING_MAGICS
-    return any(_SETTING.match(name) for name in acts(body, imported) if name)
+    last_line = text.strip().split("\n")[-1].strip()
+    if last_line.startswith("%"):
+        return last_line.lstrip("%").split(" ")[0] in _SETTING_MAGICS
+    return any(_SETTING.match(name) for name in affected_names(body, imported) if name)
 
 
 def changes_folder(text: str, body: tuple[ast.stmt, ...], imported: Imported) -> bool:
     """Return whether statements change the working directory."""
-    return text.strip().startswith("%cd") or any(name.startswith("os.chdir") for name in acts(body, imported))
+    return text.strip().startswith("%cd") or any(name.startswith("os.chdir") for name in affected_names(body, imported))
 
 
-def seeds(body: tuple[ast.stmt, ...], imported: Imported) -> bool:
+def sets_seed(body: tuple[ast.stmt, ...], imported: Imported) -> bool:
     """Return whether statements set the state of a global random generator."""
-    return any(_SEED.match(name) for name in acts(body, imported))
+    return any(_SEED.match(name) for name in affected_names(body, imported))
 
 
-def seeded(body: tuple[ast.stmt, ...], imported: Imported, generator: str) -> bool:
+def sets_seed_of(body: tuple[ast.stmt, ...], imported: Imported, generator: str) -> bool:
     """Return whether statements set the state of the global generator of ``numpy`` or ``random``."""
     start = "numpy.random." if generator == "numpy" else "random."
-    return any(_SEED.match(name) and name.startswith(start) for name in acts(body, imported))
+    return any(_SEED.match(name) and name.startswith(start) for name in affected_names(body, imported))
 
 
-def draws(body: tuple[ast.stmt, ...], imported: Imported) -> bool:
+def uses_random(body: tuple[ast.stmt, ...], imported: Imported) -> bool:
     """Return whether statements visibly use a global random generator."""
-    return any(_RANDOM.match(name) and not _SEED.match(name) for name in acts(body, imported))
+    return any(_RANDOM.match(name) and not _SEED.match(name) for name in affected_names(body, imported))
 
 
 def tuned_value(name: str, value: ast.expr) -> object | None:
@@ -169,7 +169,7 @@ def names_in_texts(body: tuple[ast.stmt, ...]) -> set[str]:
 def looks_for_files(body: tuple[ast.stmt, ...]) -> bool:
     """Return whether statements ask whether files are there, or how large or old they are."""
     nodes = (node for statement in body for node in ast.walk(statement))
-    return any(isinstance(node, ast.Call) and _called(node) in _LOOKING for node in nodes)
+    return any(isinstance(node, ast.Call) and _called(node) in _FILE_QUERIES for node in nodes)
 
 
 def _called(node: ast.Call) -> str:

@@ -10,10 +10,10 @@ from jupyter_pipelines.notebook.converting.converted_interfaces import StepCandi
 from jupyter_pipelines.notebook.converting.split_points import MarkdownHeading
 from jupyter_pipelines.notebook.headers.units import propose_step_name
 
-_WORDS = 5
+_MAX_WORDS = 5
 _MARKUP = re.compile(r"<[^>]*>|\[([^\]]*)\]\([^)]*\)|[*_`$\\]|^\W*\d+(\.\d+)*\W+|&\w+;")
-_EMPTY = frozenset("a an and are as at by for from in into is its of on or our the this to we with".split())
-_DOING = (
+_STOP_WORDS = frozenset("a an and are as at by for from in into is its of on or our the this to we with".split())
+_VERBS = (
     ("load", re.compile(r"read_\w+|load\w*|fetch_\w+|open|loadtxt|genfromtxt|urlopen|get")),
     ("split", re.compile(r"train_test_split|split")),
     ("train", re.compile(r"fit\w*|train\w*|compile")),
@@ -29,41 +29,41 @@ def name_steps(parts: Sequence[StepCandidate], headings: Sequence[MarkdownHeadin
     """Return a distinct name for each step."""
     names: list[str] = []
     for part in parts:
-        name = _of_heading(part, parts, headings) or _of_doing(part)
+        name = _name_from_heading(part, parts, headings) or _name_from_calls(part)
         names.append(_unused(name, names))
     return names
 
 
-def _unused(name: str, known: Sequence[str]) -> str:
-    taken = {known_name.lower() for known_name in known}
-    candidates = [name, *(f"{name}_{number}" for number in range(2, len(taken) + 3))]
-    return next(candidate for candidate in candidates if candidate.lower() not in taken)
+def _unused(name: str, names_in_use: Sequence[str]) -> str:
+    lowercase = {known_name.lower() for known_name in names_in_use}
+    candidates = [name, *(f"{name}_{number}" for number in range(2, len(lowercase) + 3))]
+    return next(candidate for candidate in candidates if candidate.lower() not in lowercase)
 
 
-def _of_heading(part: StepCandidate, parts: Sequence[StepCandidate], headings: Sequence[MarkdownHeading]) -> str:
+def _name_from_heading(part: StepCandidate, parts: Sequence[StepCandidate], headings: Sequence[MarkdownHeading]) -> str:
     """Return the name that the last heading above a step gives, unless an earlier step stands below it, too."""
     cell = part.units[0].cell.number
     earlier = parts[part.at - 1].units[0].cell.number if part.at else 0
     above = [heading for heading in headings if earlier < heading.cell < cell]
     inside = [heading for heading in headings if cell < heading.cell < part.units[-1].cell.number]
     nearest = above[-1:] or inside[:1]
-    return short(nearest[0].text) if nearest else ""
+    return name_of_heading(nearest[0].text) if nearest else ""
 
 
-def short(text: str) -> str:
+def name_of_heading(text: str) -> str:
     """Return a heading as a step may be called."""
     plain = _MARKUP.sub(lambda match: match[1] or " ", text).lower().replace("'", "").replace("\u2019", "")
     words = re.findall(r"[^\W_]+", plain)
-    kept = [word for word in words if word not in _EMPTY] or words
-    name = propose_step_name("_".join(kept[:_WORDS]))
+    kept = [word for word in words if word not in _STOP_WORDS] or words
+    name = propose_step_name("_".join(kept[:_MAX_WORDS]))
     return name if name != "step" or kept else ""
 
 
-def _of_doing(part: StepCandidate) -> str:
+def _name_from_calls(part: StepCandidate) -> str:
     called = [name for unit in part.units for chunk in unit.rest for name in _calls(chunk.body)]
-    verb = next((verb for verb, pattern in _DOING if any(pattern.fullmatch(name) for name in called)), "compute")
-    about = next((name for name in part.outputs if name.islower()), "")
-    return propose_step_name(f"{verb}_{about}" if about and not about.endswith("_random_state") else verb)
+    verb = next((verb for verb, pattern in _VERBS if any(pattern.fullmatch(name) for name in called)), "compute")
+    subject = next((name for name in part.outputs if name.islower()), "")
+    return propose_step_name(f"{verb}_{subject}" if subject and not subject.endswith("_random_state") else verb)
 
 
 def _calls(body: tuple[ast.stmt, ...]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What may stand at the caret of a header or a ``%pipeline`` line, with a word of help for each."""
+"""Completions at the caret of a header or a ``%pipeline`` line, each with a line of help."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jupyter_pipelines import plugins
-from jupyter_pipelines.notebook.editing.header_text import HeaderFields, bound_by, header_fields, quoted, with_header
+from jupyter_pipelines.notebook.editing.header_text import HeaderFields, bound_names, header_fields, quoted, with_header
 from jupyter_pipelines.notebook.headers.io_spec import split_item
 from jupyter_pipelines.notebook.headers.options import BY_KEY, BY_SPELLING, KINDS, OPTIONS, HeaderOption
 from jupyter_pipelines.notebook.parameters.params_cell import parameters_of_text
@@ -58,19 +58,19 @@ class CompletionList:
         return asdict(self) | {"matches": [asdict(candidate) for candidate in self.matches]}
 
 
-def complete(document: NotebookDocument, key: str, line: int, column: int) -> CompletionList:
+def complete(document: NotebookDocument, cell_id: str, line: int, column: int) -> CompletionList:
     """Return the completions at the caret.
 
     Parameters
     ----------
     document : NotebookDocument
         The notebook.
-    key : str
+    cell_id : str
         Id of the cell.
     line, column : int
         Where the caret is, both counted from 0.
     """
-    cell = next((cell for cell in document.cells if cell.id == key), None)
+    cell = next((cell for cell in document.cells if cell.id == cell_id), None)
     lines = cell.source.split("\n") if cell else []
     before = lines[line][:column] if cell and 0 <= line < len(lines) else ""
     word = _WORD.search(before)
@@ -78,13 +78,13 @@ def complete(document: NotebookDocument, key: str, line: int, column: int) -> Co
     part = before[start:]
     if cell is None or not before.strip():
         return CompletionList(start=start, end=column)
-    desk = _CompletionContext(document, cell)
+    context = _CompletionContext(document, cell)
     if before.lstrip().startswith("%pipeline"):
-        candidates = desk.magic(before[:start])
+        candidates = context.magic(before[:start])
     elif re.match(r"\s*%%\w*$", before):
         candidates = (CompletionItem(text=f"%%{kind}", kind="option", help=_KINDS[kind]) for kind in KINDS)
     elif _is_header(lines, line):
-        candidates = desk.header(_logical(lines, line, before[:start]), part)
+        candidates = context.header(_logical_line(lines, line, before[:start]), part)
     else:
         return CompletionList(start=start, end=column)
     matches = tuple(
@@ -108,11 +108,11 @@ def _is_header(lines: Sequence[str], line: int) -> bool:
     return bool(re.match(r"\s*%%step\b", lines[line]))
 
 
-def _logical(lines: Sequence[str], line: int, before: str) -> str:
+def _logical_line(lines: Sequence[str], line: int, before: str) -> str:
     """Return all of the header up to the caret, as the magic would have it."""
     if lines[line].lstrip().startswith("#|"):
-        key, colon, values = before.partition("#|")[2].partition(":")
-        name = key.strip()
+        cell_id, colon, values = before.partition("#|")[2].partition(":")
+        name = cell_id.strip()
         return (
             f"%%step {values}" if name == "step" and colon else f"%%step x --{name} {values}" if colon else "%%step x "
         )
@@ -123,7 +123,7 @@ def _logical(lines: Sequence[str], line: int, before: str) -> str:
 
 
 class _CompletionContext:
-    """What is known of the notebook while the user edits a header."""
+    """The steps and parameters of the notebook whose header the user edits."""
 
     def __init__(self, document: NotebookDocument, cell: NotebookCell) -> None:
         self.document = document
@@ -189,15 +189,15 @@ class _CompletionContext:
 
     def _outputs(self) -> Iterator[CompletionItem]:
         names = [output.name for output in self.own.outputs] if self.own else []
-        bound = [name for name in bound_by(self.cell.source) if name not in names]
+        bound = [name for name in bound_names(self.cell.source) if name not in names]
         for name in (*names, *bound):
             yield CompletionItem(
                 text=name, kind="output", help="a later step takes it" if name in names else "bound in this cell"
             )
 
     def _parameters(self) -> Iterator[CompletionItem]:
-        known = self.pipeline.parameters if self.pipeline else _parameters(self.document)
-        for parameter in known:
+        parameters = self.pipeline.parameters if self.pipeline else _parameters(self.document)
+        for parameter in parameters:
             yield CompletionItem(
                 text=parameter.name,
                 kind="parameter",
@@ -281,14 +281,14 @@ def _parameters(document: NotebookDocument) -> Iterator[Parameter]:
 def _files(folder: Path | None, part: str) -> Iterator[str]:
     if folder is None or part.startswith(("/", "~", "..")):
         return
-    place, _, start = part.rpartition("/")
+    subfolder, _, start = part.rpartition("/")
     try:
-        paths = sorted((folder / place).iterdir())
+        paths = sorted((folder / subfolder).iterdir())
     except OSError:
         return
     for path in paths[:2000]:
         if path.name.startswith(start) and not path.name.startswith("."):
-            yield (f"{place}/" if place else "") + path.name + ("/" if path.is_dir() else "")
+            yield (f"{subfolder}/" if subfolder else "") + path.name + ("/" if path.is_dir() else "")
 
 
 def _executors() -> Iterator[CompletionItem]:
@@ -310,9 +310,9 @@ def _kernels() -> Iterator[CompletionItem]:
 # Hover
 
 
-def explain(document: NotebookDocument, key: str, line: int, column: int) -> dict[str, Any]:
+def explain(document: NotebookDocument, cell_id: str, line: int, column: int) -> dict[str, Any]:
     """Return the help for the word at the caret of a header, and where the word stands."""
-    cell = next((cell for cell in document.cells if cell.id == key), None)
+    cell = next((cell for cell in document.cells if cell.id == cell_id), None)
     lines = cell.source.split("\n") if cell else []
     if cell is None or not 0 <= line < len(lines) or not _is_header(lines, line):
         return {"text": None, "from": column, "to": column}
@@ -335,17 +335,17 @@ def _help_for(document: NotebookDocument, cell: NotebookCell, word: str) -> str 
     if pipeline is None:
         return None
     name = word.partition("=")[0].partition(":")[0]
-    own = next((step for step in pipeline if any(step_cell.id == cell.id for step_cell in step.cells)), None)
+    own_step = next((step for step in pipeline if any(step_cell.id == cell.id for step_cell in step.cells)), None)
     return (
-        _of_input(own, name)
-        or _of_output(pipeline, own, name)
-        or _of_parameter(pipeline, name)
-        or _of_step(pipeline, word)
+        _input_help(own_step, name)
+        or _output_help(pipeline, own_step, name)
+        or _parameter_help(pipeline, name)
+        or _step_help(pipeline, word)
     )
 
 
-def _of_input(own: Step | None, name: str) -> str | None:
-    for step_input in own.inputs if own else ():
+def _input_help(own_step: Step | None, name: str) -> str | None:
+    for step_input in own_step.inputs if own_step else ():
         if step_input.name == name:
             source = step_input.source
             return (
@@ -356,18 +356,18 @@ def _of_input(own: Step | None, name: str) -> str | None:
     return None
 
 
-def _of_output(pipeline: Pipeline, own: Step | None, name: str) -> str | None:
-    if own is None or name not in {output.name for output in own.outputs}:
+def _output_help(pipeline: Pipeline, own_step: Step | None, name: str) -> str | None:
+    if own_step is None or name not in {output.name for output in own_step.outputs}:
         return None
     consumers = [
         step.name
         for step in pipeline
-        if any(str(step_input.source) == f"{own.name}.{name}" for step_input in step.inputs)
+        if any(str(step_input.source) == f"{own_step.name}.{name}" for step_input in step.inputs)
     ]
     return f"output `{name}`, " + (f"taken by {', '.join(consumers)}" if consumers else "taken by no step")
 
 
-def _of_parameter(pipeline: Pipeline, name: str) -> str | None:
+def _parameter_help(pipeline: Pipeline, name: str) -> str | None:
     parameter = next((declared for declared in pipeline.parameters if declared.name == name), None)
     return (
         f"parameter `{name}`: {parameter.annotation or parameter.kind}\n{parameter.description}".rstrip()
@@ -376,7 +376,7 @@ def _of_parameter(pipeline: Pipeline, name: str) -> str | None:
     )
 
 
-def _of_step(pipeline: Pipeline, name: str) -> str | None:
+def _step_help(pipeline: Pipeline, name: str) -> str | None:
     if name not in pipeline:
         return None
     step = pipeline[name]

@@ -16,7 +16,7 @@ from jupyter_pipelines.notebook.headers.split import split_cell
 Form = Literal["magic", "comment"]
 SECTIONS: Mapping[str, str] = {"in": "inputs", "out": "outputs", "param": "parameters"}
 MAX_WIDTH = 100
-_PLAIN = set("\"'\\ \t,#")
+_QUOTED_CHARACTERS = set("\"'\\ \t,#")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,20 +41,20 @@ class HeaderFields:
 def header_fields(source: str) -> HeaderFields | None:
     """Return the fields of the header of a cell; None for a cell that is no step."""
     layout = read_layout(source, 0)
-    mark = layout.marks[0] if layout.marks else None
-    if mark is None or mark.kind != "step":
+    span = layout.marks[0] if layout.marks else None
+    if span is None or span.kind != "step":
         return None
-    form: Form = "comment" if mark.form == "comment" else "magic"
-    name = mark.words[0].text if mark.words and not mark.words[0].text.startswith("-") else ""
+    form: Form = "comment" if span.form == "comment" else "magic"
+    name = span.words[0].text if span.words and not span.words[0].text.startswith("-") else ""
     options: dict[str, list[str]] = {}
-    for option, words in grouped(mark.words[1 if name else 0 :]):
+    for option, words in options_with_words(span.words[1 if name else 0 :]):
         options.setdefault(option.name, []).extend(
             value for word in words for value in _separate(option, word) if value
         )
     return HeaderFields(name=name, options=options, form=form)
 
 
-def grouped(words: Sequence[HeaderToken]) -> Iterator[tuple[HeaderOption, list[HeaderToken]]]:
+def options_with_words(words: Sequence[HeaderToken]) -> Iterator[tuple[HeaderOption, list[HeaderToken]]]:
     """Yield each option with the words that follow it; words that no option takes are passed over."""
     current: tuple[HeaderOption, list[HeaderToken]] | None = None
     for word in words:
@@ -121,7 +121,7 @@ def _wrapped(words: Sequence[str]) -> list[str]:
 
 def quoted(text: str) -> str:
     """Return a word as a header has to write it."""
-    if text and not set(text) & _PLAIN:
+    if text and not set(text) & _QUOTED_CHARACTERS:
         return text
     name, equals, locator = text.partition("=")
     if equals and name.isidentifier() and locator:
@@ -130,12 +130,12 @@ def quoted(text: str) -> str:
 
 
 def _in_quotes(text: str) -> str:
-    mark = "'" if "'" not in text else '"'
-    escaped = text.replace("\\", "\\\\").replace(mark, f"\\{mark}") if mark in text else text
-    return f"{mark}{escaped}{mark}"
+    quote = "'" if "'" not in text else '"'
+    escaped = text.replace("\\", "\\\\").replace(quote, f"\\{quote}") if quote in text else text
+    return f"{quote}{escaped}{quote}"
 
 
-def bound_by(source: str) -> list[str]:
+def bound_names(source: str) -> list[str]:
     """Return the names that the code of a cell binds, as they come; none if it cannot be read."""
     code = parse_code(split_cell(source).body, 0)
     nodes = ast.walk(code.tree) if code.tree is not None else ()
@@ -150,12 +150,12 @@ def with_header(source: str, header: HeaderFields | None) -> str:
     """
     layout = read_layout(source, 0)
     texts = [line.text for line in layout.lines]
-    own = _own_lines(layout)
-    first = min(own, default=max((n + 1 for n, role in enumerate(layout.roles) if role in MAGICS), default=0))
-    if header is not None and header.form == "magic" and not own:
+    own_lines = _own_lines(layout)
+    first = min(own_lines, default=max((n + 1 for n, role in enumerate(layout.roles) if role in MAGICS), default=0))
+    if header is not None and header.form == "magic" and not own_lines:
         first = 0  # a cell magic stands first
-    kept = [text for number, text in enumerate(texts) if number not in own]
-    place = sum(1 for number in range(first) if number not in own)
+    kept = [text for number, text in enumerate(texts) if number not in own_lines]
+    place = sum(1 for number in range(first) if number not in own_lines)
     lines = header_lines(header) if header is not None else []
     if not lines and place == 0:
         while kept and not kept[0].strip():
@@ -167,6 +167,6 @@ def _own_lines(layout: CellLayout) -> set[int]:
     """Return the indices of the lines that make up the header, continuation lines included."""
     if not layout.marks:
         return set()
-    mark = layout.marks[0]
-    own_role = "header" if mark.form == "magic" else "option"
-    return {number for number, role in enumerate(layout.roles) if role == own_role}
+    span = layout.marks[0]
+    header_role = "header" if span.form == "magic" else "option"
+    return {number for number, role in enumerate(layout.roles) if role == header_role}

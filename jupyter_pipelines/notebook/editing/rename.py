@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from jupyter_pipelines.errors import Diagnostic, PlanError
 from jupyter_pipelines.notebook.code.cell_code import parse_code
-from jupyter_pipelines.notebook.editing.header_text import grouped
+from jupyter_pipelines.notebook.editing.header_text import options_with_words
 from jupyter_pipelines.notebook.editing.write_header import EditResult
 from jupyter_pipelines.notebook.headers.cell_layout import HeaderSpan, read_layout
 from jupyter_pipelines.notebook.headers.lexer import HeaderToken
@@ -30,10 +30,10 @@ def rename_step(document: NotebookDocument, old: str, new: str) -> EditResult:
     PlanError
         There is no such step (JP603), or the notebook would be faulty (every fault).
     """
-    before = _pipeline(document)
-    if old not in before:
+    pipeline = _pipeline(document)
+    if old not in pipeline:
         raise PlanError(_no_step(old))
-    if new in before:
+    if new in pipeline:
         raise PlanError(_refused(old, f"there is a step `{new}` already, and the two would become one"))
     changes = {}
     for cell in document.cells:
@@ -87,33 +87,33 @@ def _consumers(pipeline: Pipeline, step: str, output: str) -> Iterator[str]:
 
 
 def _step_edits(cell: NotebookCell, old: str, new: str) -> Iterator[Edit]:
-    mark = _mark(cell)
-    if mark is None:
+    span = _header_span(cell)
+    if span is None:
         return
-    if mark.words and mark.words[0].text == old:
-        yield _edit(mark.words[0], old, new)
-    for option, words in grouped(mark.words[1:]):
+    if span.words and span.words[0].text == old:
+        yield _edit(span.words[0], old, new)
+    for option, words in options_with_words(span.words[1:]):
         for word in words:
             if option.name == "after":
-                yield from _replaced(word, rf"(?<![\w-]){re.escape(old)}(?![\w-])", new)
+                yield from _replacements(word, rf"(?<![\w-]){re.escape(old)}(?![\w-])", new)
             elif option.name == "in":
-                yield from _replaced(word, rf"(?<==){re.escape(old)}(?=\.)", new)
+                yield from _replacements(word, rf"(?<==){re.escape(old)}(?=\.)", new)
 
 
-def _output_edits(cell: NotebookCell, step: str, old: str, new: str, named: bool) -> Iterator[Edit]:
-    mark = _mark(cell)
-    for option, words in grouped(mark.words[1:]) if mark else ():
+def _output_edits(cell: NotebookCell, step: str, old: str, new: str, is_affected: bool) -> Iterator[Edit]:
+    span = _header_span(cell)
+    for option, words in options_with_words(span.words[1:]) if span else ():
         for word in words:
             if option.name == "in":
-                yield from _replaced(word, rf"(?<=={re.escape(step)}\.){re.escape(old)}(?!\w)", new)
-            if named and option.name in ("in", "out", "optional"):
-                yield from _replaced(word, rf"(?:(?<=^)|(?<=,)){re.escape(old)}(?=$|[,:=])", new)
+                yield from _replacements(word, rf"(?<=={re.escape(step)}\.){re.escape(old)}(?!\w)", new)
+            if is_affected and option.name in ("in", "out", "optional"):
+                yield from _replacements(word, rf"(?:(?<=^)|(?<=,)){re.escape(old)}(?=$|[,:=])", new)
 
 
-def _mark(cell: NotebookCell) -> HeaderSpan | None:
+def _header_span(cell: NotebookCell) -> HeaderSpan | None:
     layout = read_layout(cell.source, cell.number) if cell.kind == "code" else None
-    mark = layout.marks[0] if layout and layout.marks else None
-    return mark if mark is not None and mark.kind == "step" else None
+    span = layout.marks[0] if layout and layout.marks else None
+    return span if span is not None and span.kind == "step" else None
 
 
 def _edit(word: HeaderToken, old: str, new: str) -> Edit:
@@ -121,7 +121,7 @@ def _edit(word: HeaderToken, old: str, new: str) -> Edit:
     return word.place.line, word.place.column + max(start, 0), len(old), new
 
 
-def _replaced(word: HeaderToken, pattern: str, new: str) -> Iterator[Edit]:
+def _replacements(word: HeaderToken, pattern: str, new: str) -> Iterator[Edit]:
     for match in re.finditer(pattern, word.shown):
         yield word.place.line, word.place.column + match.start(), match.end() - match.start(), new
 
@@ -163,14 +163,14 @@ def _variable_edits(cell: NotebookCell, old: str, new: str) -> list[Edit]:
         # What IPython makes of `!` and `%` lines stands elsewhere than what was written.
         if line != as_written and line.lstrip()[:1] != "#" and word.search(as_written):
             raise PlanError(_refused(old, f"a line of cell {cell.number} that is not Python uses it: {as_written}"))
-    edits = [_of_name(node, lines, split.offset, new) for node in names if node.id == old]
+    edits = [_name_edit(node, lines, split.offset, new) for node in names if node.id == old]
     source_lines = cell.source.split("\n")
     if any(source_lines[line - 1][column : column + length] != old for line, column, length, _ in edits):
         raise PlanError(_refused(old, f"cell {cell.number} has it where it cannot be found again"))
     return edits
 
 
-def _of_name(node: ast.Name, lines: list[str], offset: int, new: str) -> Edit:
+def _name_edit(node: ast.Name, lines: list[str], offset: int, new: str) -> Edit:
     column = len(lines[node.lineno - 1].encode()[: node.col_offset].decode(errors="ignore"))
     return node.lineno + offset, column, len(node.id), new
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, PlanError
-from jupyter_pipelines.notebook.editing.header_text import Form, HeaderFields, bound_by, header_fields, with_header
+from jupyter_pipelines.notebook.editing.header_text import Form, HeaderFields, bound_names, header_fields, with_header
 from jupyter_pipelines.notebook.freeze import inferred_options
 from jupyter_pipelines.notebook.headers.options import BY_KEY
 from jupyter_pipelines.notebook.headers.split import split_cell
@@ -28,23 +28,23 @@ class EditResult:
     faults: tuple[Diagnostic, ...] = ()
 
 
-def code_cell(document: NotebookDocument, key: str) -> NotebookCell:
-    """Return the cell with the id `key`.
+def code_cell(document: NotebookDocument, cell_id: str) -> NotebookCell:
+    """Return the cell with the id `cell_id`.
 
     Raises
     ------
     PlanError
         There is none, or it holds no code (JP604).
     """
-    cell = next((cell for cell in document.cells if cell.id == key), None)
+    cell = next((cell for cell in document.cells if cell.id == cell_id), None)
     if cell is None or cell.kind != "code":
-        what = "there is no such cell" if cell is None else "only a code cell can be a step"
-        raise PlanError(Diagnostic(code="JP604", message=what, suggestion="choose a code cell of this notebook"))
+        message = "there is no such cell" if cell is None else "only a code cell can be a step"
+        raise PlanError(Diagnostic(code="JP604", message=message, suggestion="choose a code cell of this notebook"))
     return cell
 
 
 def write_header(
-    document: NotebookDocument, key: str, name: str, options: Mapping[str, Sequence[str] | None]
+    document: NotebookDocument, cell_id: str, name: str, options: Mapping[str, Sequence[str] | None]
 ) -> EditResult:
     """Make a cell a step, or change the header it has.
 
@@ -52,7 +52,7 @@ def write_header(
     ----------
     document : NotebookDocument
         The notebook.
-    key : str
+    cell_id : str
         Id of the cell.
     name : str
         Name of the step.
@@ -64,13 +64,13 @@ def write_header(
     PlanError
         There is no such cell or option, or a word that a header cannot hold (JP604).
     """
-    cell = code_cell(document, key)
+    cell = code_cell(document, cell_id)
     _check_words(name, options)
     before = header_fields(cell.source)
     form: Form = before.form if before else "magic"
     values_by_option = {option: list(words) for option, words in options.items() if words is not None}
     text = with_header(cell.source, HeaderFields(name=name, options=values_by_option, form=form))
-    return _checked(document, {key: text}, cell.number)
+    return _edit_result(document, {cell_id: text}, cell.number)
 
 
 def _check_words(name: str, options: Mapping[str, Sequence[str] | None]) -> None:
@@ -84,10 +84,10 @@ def _check_words(name: str, options: Mapping[str, Sequence[str] | None]) -> None
         raise PlanError(Diagnostic(code="JP604", message=message, suggestion="write names and paths in one line"))
 
 
-def remove_header(document: NotebookDocument, key: str) -> EditResult:
+def remove_header(document: NotebookDocument, cell_id: str) -> EditResult:
     """Make a step's cell an ordinary cell again."""
-    cell = code_cell(document, key)
-    return _checked(document, {key: with_header(cell.source, None)}, cell.number)
+    cell = code_cell(document, cell_id)
+    return _edit_result(document, {cell_id: with_header(cell.source, None)}, cell.number)
 
 
 def freeze(document: NotebookDocument) -> EditResult:
@@ -100,19 +100,21 @@ def freeze(document: NotebookDocument) -> EditResult:
         cell = cells.get(step.cells[0].number)
         header = header_fields(cell.source) if cell else None
         if options and cell and cell.id and header:
-            more = {name: items.split() for name, items in options.items()}
-            changes[cell.id] = with_header(cell.source, replace(header, options={**header.options, **more}))
+            inferred = {name: items.split() for name, items in options.items()}
+            changes[cell.id] = with_header(cell.source, replace(header, options={**header.options, **inferred}))
     return EditResult(cells=changes, faults=reading.faults)
 
 
-def suggest(document: NotebookDocument, key: str) -> dict[str, Any]:
+def suggest(document: NotebookDocument, cell_id: str) -> dict[str, Any]:
     """Return the initial content of a form: fields of the header, inferred options, and a default name."""
-    cell = code_cell(document, key)
+    cell = code_cell(document, cell_id)
     header = header_fields(cell.source)
     name = header.name if header else ""
     bare = HeaderFields(name=name or _PLACEHOLDER_NAME, form=header.form if header else "magic")
-    reading = read(document.with_texts({key: with_header(cell.source, bare)}))
-    step = next((step for step in reading.pipeline or () if any(step_cell.id == key for step_cell in step.cells)), None)
+    reading = read(document.with_texts({cell_id: with_header(cell.source, bare)}))
+    step = next(
+        (step for step in reading.pipeline or () if any(step_cell.id == cell_id for step_cell in step.cells)), None
+    )
     return {
         "name": name or _default_name(document, cell, step),
         "step": header is not None,
@@ -138,7 +140,7 @@ def _default_name(document: NotebookDocument, cell: NotebookCell, step: Step | N
     ]
     heading = _HEADING.findall(above[-1].source)[-1:] if above and above[-1].number == cell.number - 1 else []
     produced = [output.name for output in step.outputs[:1]] if step else []
-    for text in (*heading, *produced, *bound_by(cell.source)[:1], "step"):
+    for text in (*heading, *produced, *bound_names(cell.source)[:1], "step"):
         name = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()[:40]
         if name:
             return _unused(document, name)
@@ -146,14 +148,14 @@ def _default_name(document: NotebookDocument, cell: NotebookCell, step: Step | N
 
 
 def _unused(document: NotebookDocument, name: str) -> str:
-    taken = {header.name.lower() for cell in document.cells if (header := header_fields(cell.source)) is not None}
+    names = {header.name.lower() for cell in document.cells if (header := header_fields(cell.source)) is not None}
     number, candidate = 2, name
-    while candidate.lower() in taken:
+    while candidate.lower() in names:
         candidate, number = f"{name}-{number}", number + 1
     return candidate
 
 
-def _checked(document: NotebookDocument, cells: Mapping[str, str], number: int) -> EditResult:
+def _edit_result(document: NotebookDocument, cells: Mapping[str, str], number: int) -> EditResult:
     """Return the texts with the faults that concern the cell, errors of the header first."""
     (text,) = cells.values()
     header = split_cell(text, number).faults

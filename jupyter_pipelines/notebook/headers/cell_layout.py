@@ -113,17 +113,17 @@ class _CellTopReader:
 
     def __init__(self, layout: CellLayout) -> None:
         self.layout = layout
-        self.entries: list[_OptionLine] = []
+        self.option_lines: list[_OptionLine] = []
 
     def read(self) -> None:
-        while len(self.layout.roles) < len(self.layout.lines) and self._take(self._line()):
+        while len(self.layout.roles) < len(self.layout.lines) and self._read_line(self._line()):
             pass
-        self._join_entries()
+        self._join_option_lines()
 
     def _line(self) -> SourceLine:
         return self.layout.lines[len(self.layout.roles)]
 
-    def _take(self, line: SourceLine) -> bool:
+    def _read_line(self, line: SourceLine) -> bool:
         """Record the role of `line`, and return whether the top continues below it."""
         if header := _HEADER.match(line.text):
             return self._header(line, header)
@@ -173,7 +173,7 @@ class _CellTopReader:
         words = self._words("plain", line, match.end(), _OPTION)
         place = line.place(match.start(1), len(match[1]))
         key = HeaderToken(match[1].replace("_", "-").lower(), match[1] + match[2], place)
-        self.entries.append(_OptionLine(key, words, slice(first, len(self.layout.roles))))
+        self.option_lines.append(_OptionLine(key, words, slice(first, len(self.layout.roles))))
         return True
 
     def _check_colon(self, line: SourceLine, start: int) -> None:
@@ -183,31 +183,33 @@ class _CellTopReader:
 
     def _words(self, role: Role, line: SourceLine, start: int, lead: re.Pattern[str] | None) -> tuple[HeaderToken, ...]:
         """Take the words of `line` and of those it goes on in; each of these has to start with `lead`."""
-        stretch = self._stretch(role, line, start)
-        words = list(stretch.words)
-        while stretch.continues and len(self.layout.roles) < len(self.layout.lines):
+        token_line = self._read_token_line(role, line, start)
+        words = list(token_line.words)
+        while token_line.continues and len(self.layout.roles) < len(self.layout.lines):
             line = self._line()
             match = lead.match(line.text) if lead else None
             if lead and not match:
                 break
-            stretch = self._stretch(role, line, match.end() if match else 0)
-            words.extend(stretch.words)
+            token_line = self._read_token_line(role, line, match.end() if match else 0)
+            words.extend(token_line.words)
         return tuple(words)
 
-    def _stretch(self, role: Role, line: SourceLine, start: int) -> TokenLine:
-        stretch = read_words(line, start)
+    def _read_token_line(self, role: Role, line: SourceLine, start: int) -> TokenLine:
+        token_line = read_words(line, start)
         self.layout.roles.append(role)
-        self.layout.faults.extend(stretch.faults)
-        return stretch
+        self.layout.faults.extend(token_line.faults)
+        return token_line
 
-    def _join_entries(self) -> None:
+    def _join_option_lines(self) -> None:
         """Turn the ``#|`` lines into headers of their own, or into a part of the magic's."""
-        heads = [entry for entry in self.entries if _head_kind(entry)]
-        own_entries = [entry for entry in self.entries if entry not in heads and not _is_foreign(entry)]
-        self.layout.marks.extend(_comment_mark(entry) for entry in heads)
-        self.layout.marks.sort(key=lambda mark: (mark.place.line, mark.place.column))
+        header_entries = [entry for entry in self.option_lines if _head_kind(entry)]
+        own_entries = [entry for entry in self.option_lines if entry not in header_entries and not _is_foreign(entry)]
+        self.layout.marks.extend(_comment_span(entry) for entry in header_entries)
+        self.layout.marks.sort(key=lambda span: (span.place.line, span.place.column))
         if self.layout.marks:
-            self._extend_mark(heads + own_entries, [word for entry in own_entries for word in _as_option(entry)])
+            self._extend_span(
+                header_entries + own_entries, [word for entry in own_entries for word in _as_option(entry)]
+            )
         else:
             self.layout.faults.extend(
                 _option_without_step(first)
@@ -215,9 +217,9 @@ class _CellTopReader:
                 if {entry.key.text for entry in own_entries} & _OWN_KEYS
             )
 
-    def _extend_mark(self, entries: list[_OptionLine], words: list[HeaderToken]) -> None:
-        mark = self.layout.marks[0]
-        self.layout.marks[0] = HeaderSpan(kind=mark.kind, form=mark.form, words=(*mark.words, *words), place=mark.place)
+    def _extend_span(self, entries: list[_OptionLine], words: list[HeaderToken]) -> None:
+        span = self.layout.marks[0]
+        self.layout.marks[0] = HeaderSpan(kind=span.kind, form=span.form, words=(*span.words, *words), place=span.place)
         for entry in entries:
             self.layout.roles[entry.roles] = ["option"] * (entry.roles.stop - entry.roles.start)
 
@@ -234,7 +236,7 @@ def _head_kind(entry: _OptionLine) -> Kind | None:
     return next((kind for kind in KINDS if key == kind and words in ([], ["true"])), None)
 
 
-def _comment_mark(entry: _OptionLine) -> HeaderSpan:
+def _comment_span(entry: _OptionLine) -> HeaderSpan:
     kind = _head_kind(entry) or "step"
     words = entry.words if kind == "step" else ()
     return HeaderSpan(kind=kind, form="comment", words=words, place=entry.key.place)
@@ -301,16 +303,18 @@ def second_header(place: SourceLocation, first: HeaderSpan) -> Diagnostic:
 
 
 def _is_misspelt(name: str) -> bool:
-    near = closest_name(name.lower(), (*KINDS, "parameters"))
-    return near is not None and (near == name.lower() or sorted(near) == sorted(name.lower()) or name.lower() in _NEAR)
+    closest = closest_name(name.lower(), (*KINDS, "parameters"))
+    return closest is not None and (
+        closest == name.lower() or sorted(closest) == sorted(name.lower()) or name.lower() in _NEAR
+    )
 
 
 _NEAR = frozenset("steps stepp stp sstep param parms prams paramss setups set-up set_up seup".split())
 
 
 def _misspelt(place: SourceLocation, name: str) -> Diagnostic:
-    near = closest_name(name.lower(), (*KINDS, "parameters"))
-    meant = "params" if near == "parameters" else near
+    closest = closest_name(name.lower(), (*KINDS, "parameters"))
+    meant = "params" if closest == "parameters" else closest
     return Diagnostic(
         code="JP101",
         message=f"there is no header `%%{name}`",

@@ -92,11 +92,11 @@ def _same_type_values(raw_axis: RawAxis, words: Sequence[HeaderToken]) -> tuple[
     if kinds == {int, float}:
         return tuple(float(value) for value in values)
     if len(kinds) > 1:
-        odd = next(word for word, value in zip(words, values, strict=True) if type(value) is not type(values[0]))
+        mismatched = next(word for word, value in zip(words, values, strict=True) if type(value) is not type(values[0]))
         raise AxisParseError(
-            f"the values of `{raw_axis.name}` are of several types: `{words[0].shown}` and `{odd.shown}`",
+            f"the values of `{raw_axis.name}` are of several types: `{words[0].shown}` and `{mismatched.shown}`",
             "write values of one type; a text that looks like a number needs quotes",
-            odd,
+            mismatched,
         )
     return tuple(values)
 

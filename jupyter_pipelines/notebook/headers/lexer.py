@@ -121,14 +121,14 @@ class _HeaderLexer:
 
     def read(self) -> None:
         while self.position < len(self.line.text) and not self._at_end():
-            self._take()
+            self._read_piece()
         self._finish()
 
     def _at_end(self) -> bool:
         self.continues = _CONTINUES.match(self.line.text, self.position) is not None
         return self.continues or (self.pieces is None and self.line.text[self.position] == "#")
 
-    def _take(self) -> None:
+    def _read_piece(self) -> None:
         match = _PIECE.match(self.line.text, self.position)
         if match is None:
             self._unclosed()
@@ -154,7 +154,7 @@ class _HeaderLexer:
     def _unclosed(self) -> None:
         text = self.line.text
         quote = text[self.position]
-        fault = Diagnostic(
+        diagnostic = Diagnostic(
             code="JP101",
             message=f"the quote `{quote}` is never closed",
             suggestion=f"close it on the same line with `{quote}`, or take it away: "
@@ -162,7 +162,7 @@ class _HeaderLexer:
             place=self.line.place(self.position, len(text.rstrip()) - self.position),
             label="opened here",
         )
-        self.faults.append(fault)
+        self.faults.append(diagnostic)
         # The word up to a space stands in for what was meant, so that nothing else is complained about.
         self._add(_GAP.split(text[self.position + 1 :], maxsplit=1)[0], len(text))
         self._finish()

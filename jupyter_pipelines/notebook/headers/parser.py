@@ -82,10 +82,10 @@ _DASHES = re.compile(r"[\u2012-\u2015\u2212]+")
 RESERVED = frozenset({"_step"})
 
 
-def parse_header(mark: HeaderSpan) -> tuple[CellHeader, tuple[Diagnostic, ...]]:
-    """Return the header that `mark` means as far as it can be read, and what is wrong with it, in order of place."""
-    parser = _HeaderParser(mark)
-    header = parser.step() if mark.kind == "step" else parser.bare()
+def parse_header(span: HeaderSpan) -> tuple[CellHeader, tuple[Diagnostic, ...]]:
+    """Return the header that `span` means as far as it can be read, and what is wrong with it, in order of place."""
+    parser = _HeaderParser(span)
+    header = parser.step() if span.kind == "step" else parser.bare()
     return header, tuple(sorted(parser.faults, key=_position))
 
 
@@ -96,9 +96,9 @@ def _position(fault: Diagnostic) -> tuple[int, int]:
 class _HeaderParser:
     """Parses a header."""
 
-    def __init__(self, mark: HeaderSpan) -> None:
-        self.mark = mark
-        self.words = list(_separated(mark.words))
+    def __init__(self, span: HeaderSpan) -> None:
+        self.span = span
+        self.words = list(_separated(span.words))
         self.faults: list[Diagnostic] = []
         self.seen: dict[str, HeaderToken] = {}
         self.items: dict[str, list[IOSpec]] = {}
@@ -107,14 +107,14 @@ class _HeaderParser:
 
     def bare(self) -> CellHeader:
         """Read ``%%params`` or ``%%setup``, which take nothing."""
-        kind = self.mark.kind
+        kind = self.span.kind
         if self.words:
             self.fault(
                 f"`{self.words[0].shown}` is not expected: this header takes nothing",
                 "take it away" if kind == "setup" else "declare parameters in the lines below: `name: int = 1`",
                 self.words[0],
             )
-        return CellHeader(kind=kind, place=self.mark.place, form=self.mark.form)
+        return CellHeader(kind=kind, place=self.span.place, form=self.span.form)
 
     def step(self) -> CellHeader:
         """Read ``%%step``."""
@@ -124,14 +124,14 @@ class _HeaderParser:
         fields: dict[str, Any] = {_FIELDS[key]: tuple(items) for key, items in self.items.items()}
         fields |= {key.replace("-", "_"): value for key, value in self.values.items()}
         return CellHeader(
-            kind="step", name=name, place=self.mark.place, form=self.mark.form, foreach=tuple(self.axes), **fields
+            kind="step", name=name, place=self.span.place, form=self.span.form, foreach=tuple(self.axes), **fields
         )
 
     def fault(
-        self, message: str, suggestion: str, word: HeaderToken | None = None, *, code: str = "JP101", **more: Any
+        self, message: str, suggestion: str, word: HeaderToken | None = None, *, code: str = "JP101", **fields: Any
     ) -> None:
-        place = word.place if word else self.mark.place
-        self.faults.append(Diagnostic(code=code, message=message, suggestion=suggestion, place=place, **more))
+        place = word.place if word else self.span.place
+        self.faults.append(Diagnostic(code=code, message=message, suggestion=suggestion, place=place, **fields))
 
     # The name
 
@@ -154,7 +154,7 @@ class _HeaderParser:
             message = f"the name of the step comes first; here `{name.shown}` was taken for another item"
         elif words:
             message = "the name of the step comes first, and here is none"
-        header = _written(self.mark.form, " ".join([name.shown if name else "NAME", *words]))
+        header = _written(self.span.form, " ".join([name.shown if name else "NAME", *words]))
         self.fault(message, f"write `{header}`", name)
         return name.text if name else ""
 
@@ -168,21 +168,21 @@ class _HeaderParser:
 
     def _not_expected(self, word: HeaderToken, leading: list[HeaderToken]) -> None:
         joined = units.propose_step_name("_".join(leading_word.text for leading_word in leading))
-        form = self.mark.form
+        form = self.span.form
         self.fault(
             f"`{word.shown}` is not expected behind the name of the step",
             f"write `{_written(form, joined)}` if it belongs to the name, or put `-i` or `-o` in front of it",
             word,
         )
 
-    def check_step_name(self, word: HeaderToken, what: str) -> None:
+    def check_step_name(self, word: HeaderToken, noun: str) -> None:
         if units.is_step_name(word.text):
             return
         notes = ["a name has ASCII letters, digits, `_` and `-`, starts with a letter or `_`, and is at most 100 long"]
         if re.search(r"[{}$]", word.text):
             notes.append("`{}` and `$` are never expanded in a header")
         self.fault(
-            f"`{_short(word.text)}` cannot be the name of a {what}",
+            f"`{_short(word.text)}` cannot be the name of a {noun}",
             f"write `{units.propose_step_name(word.text)}`",
             word,
             code="JP103",
@@ -211,11 +211,11 @@ class _HeaderParser:
         if dashes and plain in BY_SPELLING:
             self.fault(f"`{word.shown}` begins with a dash that is not a hyphen", f"write `{plain}`", word)
             return
-        near = closest_option(word.text)
-        spelt = _spelling(near, self.mark.form) if near else ""
+        closest = closest_option(word.text)
+        spelling = _spelling(closest, self.span.form) if closest else ""
         self.fault(
             f"there is no option `{word.shown}`",
-            f"write `{spelt}`" if near else "use one of the options below",
+            f"write `{spelling}`" if closest else "use one of the options below",
             word,
             notes=(f"options: {USAGE}",),
         )
@@ -265,7 +265,7 @@ class _HeaderParser:
             self.fault(
                 f"`{self.seen[option.name].shown}` takes {_EXPECTED[option.takes].format(option.minimum)}, "
                 f"not `{_short(values[0].text)}`",
-                f"write {_EXAMPLES[option.takes].format(_spelling(option, self.mark.form))}",
+                f"write {_EXAMPLES[option.takes].format(_spelling(option, self.span.form))}",
                 values[0],
                 code="JP604",
             )
@@ -273,7 +273,7 @@ class _HeaderParser:
 
     def _lacking(self, option: HeaderOption) -> None:
         word = self.seen[option.name]
-        usage = f"{_spelling(option, self.mark.form)} {option.metavar}"
+        usage = f"{_spelling(option, self.span.form)} {option.metavar}"
         self.fault(f"`{word.shown}` lacks its value", f"write `{usage}`", word, notes=(option.help,))
 
     def _axes(self, option: HeaderOption, values: list[HeaderToken]) -> None:
@@ -287,8 +287,8 @@ class _HeaderParser:
 
     def _axis(self, option: HeaderOption, axis: ForeachAxis) -> None:
         if any(earlier.name == axis.name for earlier in self.axes):
-            spelt = _spelling(option, self.mark.form)
-            message = f"`{axis.name}` stands twice behind `{spelt}`"
+            spelling = _spelling(option, self.span.form)
+            message = f"`{axis.name}` stands twice behind `{spelling}`"
             suggestion = f"write all its values behind one `{axis.name}=`"
             self.faults.append(Diagnostic(code="JP106", message=message, suggestion=suggestion, place=axis.place))
         else:
@@ -316,10 +316,10 @@ class _HeaderParser:
         remaining = list(values)
         while remaining:
             word = remaining.pop(0)
-            torn = 0 if word.shown.partition("=")[2] else 2 if remaining and remaining[0].shown == "=" else 1
-            if torn and (word.shown.endswith("=") or (remaining and remaining[0].shown.startswith("="))):
-                self._torn([word, *remaining[:torn]])
-                del remaining[:torn]
+            torn_count = 0 if word.shown.partition("=")[2] else 2 if remaining and remaining[0].shown == "=" else 1
+            if torn_count and (word.shown.endswith("=") or (remaining and remaining[0].shown.startswith("="))):
+                self._torn([word, *remaining[:torn_count]])
+                del remaining[:torn_count]
             else:
                 yield word
 
@@ -335,24 +335,24 @@ class _HeaderParser:
         )
 
     def _item(self, option: HeaderOption, word: HeaderToken) -> None:
-        what = _SINGULAR[option.name]
+        noun = _SINGULAR[option.name]
         name, locator, format_ = split_item(word.text)
         if not name:
-            self.fault(f"`{word.shown}` lacks a name", f"write the name of the {what} first, as in `name:format`", word)
+            self.fault(f"`{word.shown}` lacks a name", f"write the name of the {noun} first, as in `name:format`", word)
             return
         if locator == "" or format_ == "":
             self._unfinished(word, "=" if locator == "" else ":")
             return
-        self._check_identifier(name, word, what)
+        self._check_identifier(name, word, noun)
         self._check_parts(option, word, locator, format_)
         self._add(
             option, IOSpec(name=units.parse_identifier(name) or name, locator=locator, format=format_, place=word.place)
         )
 
     def _unfinished(self, word: HeaderToken, sign: str) -> None:
-        what = "a path or `step.name`" if sign == "=" else "a format"
+        noun = "a path or `step.name`" if sign == "=" else "a format"
         example = "`raw=data/x.csv`, without spaces around `=`" if sign == "=" else "`model:joblib`"
-        self.fault(f"`{word.shown}` lacks {what} behind `{sign}`", f"write it like {example}", word)
+        self.fault(f"`{word.shown}` lacks {noun} behind `{sign}`", f"write it like {example}", word)
 
     def _check_parts(self, option: HeaderOption, word: HeaderToken, locator: str | None, format_: str | None) -> None:
         if option.name == "param" and (locator is not None or format_ is not None):
@@ -372,15 +372,15 @@ class _HeaderParser:
                 f"`{_short(format_)}` cannot be a format", "write one word behind `:`, as in `model:joblib`", word
             )
 
-    def _check_identifier(self, name: str, word: HeaderToken, what: str) -> None:
-        known = units.parse_identifier(name)
-        if known is not None and known not in RESERVED:
+    def _check_identifier(self, name: str, word: HeaderToken, noun: str) -> None:
+        identifier = units.parse_identifier(name)
+        if identifier is not None and identifier not in RESERVED:
             return
         notes = ("`{}` and `$` are never expanded in a header",) if re.search(r"[{}$]", name) else ()
-        reason = "rendered notebooks use it" if known else "it is not a Python name"
+        reason = "rendered notebooks use it" if identifier else "it is not a Python name"
         self.fault(
-            f"`{_short(name)}` cannot be the name of {_ARTICLE[what]} {what}: {reason}",
-            f"write `{units.propose_identifier(name)}`" + ("" if known else ", and call it so in the code"),
+            f"`{_short(name)}` cannot be the name of {_ARTICLE[noun]} {noun}: {reason}",
+            f"write `{units.propose_identifier(name)}`" + ("" if identifier else ", and call it so in the code"),
             word,
             code="JP103",
             notes=notes,
@@ -392,7 +392,7 @@ class _HeaderParser:
             self.faults.append(
                 Diagnostic(
                     code="JP106",
-                    message=f"`{item.name}` stands twice behind `{_spelling(option, self.mark.form)}`",
+                    message=f"`{item.name}` stands twice behind `{_spelling(option, self.span.form)}`",
                     suggestion="take one of the two away",
                     place=item.place,
                 )

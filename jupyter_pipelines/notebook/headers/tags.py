@@ -30,10 +30,10 @@ def header_of_tags(tags: tuple[str, ...], number: int) -> tuple[CellHeader | Non
     names = _values(tags, *_STEP)
     if names:
         words = [*names, *(["--after"] if _values(tags, _AFTER_PREFIX) else []), *_values(tags, _AFTER_PREFIX)]
-        mark = HeaderSpan(
+        span = HeaderSpan(
             kind="step", form="tags", words=tuple(HeaderToken(word, word, place) for word in words), place=place
         )
-        return parse_header(mark)
+        return parse_header(span)
     if PARAMETERS.intersection(tags):
         return CellHeader(kind="params", place=place, form="tags"), ()
     return None, ()

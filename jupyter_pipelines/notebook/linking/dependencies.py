@@ -72,7 +72,7 @@ class NameReference(NamedTuple):
 
 
 class UnresolvedName(NamedTuple):
-    """A name that is needed and cannot be resolved; `making` or `entry` is the step or code it is about."""
+    """A name that is needed and cannot be resolved; `producer` or `entry` is the step or code it is about."""
 
     kind: Kind
     need: NameReference
@@ -90,12 +90,12 @@ class StepDependencies:
         Shared code, in the order in which it has to run.
     parameters : dict of str to NameReference
         Parameters.
-    taken : dict of str to (Making, NameReference)
+    taken : dict of str to (NameProducer, NameReference)
         Names that steps before it make.
     used : set of str
         Every name that it needs from outside, however far away.
     problems : list of UnresolvedName
-        Needs that are not met.
+        References that cannot be resolved.
     imports : list of ModuleImport
         Everything that it and its shared code import.
     unknown : list of str
@@ -119,11 +119,11 @@ class LinkContext(NamedTuple):
     parameters: frozenset[str]
 
 
-def reach(draft: StepDraft, context: LinkContext) -> StepDependencies:
+def resolve_dependencies(draft: StepDraft, context: LinkContext) -> StepDependencies:
     """Return the transitive dependencies of a step."""
-    reacher = _DependencyResolver(draft, context)
-    reacher.follow()
-    return reacher.finish()
+    resolver = _DependencyResolver(draft, context)
+    resolver.follow()
+    return resolver.finish()
 
 
 class _DependencyResolver:
@@ -133,23 +133,23 @@ class _DependencyResolver:
         self.draft = draft
         self.index, self.makers, self.parameters = context
         outputs = draft.items("outputs") or ()
-        self.given = {item.name for item in draft.items("inputs") or ()}
-        self.given |= {item.name for item in outputs if item.format in PATH_FORMATS}
+        self.provided = {item.name for item in draft.items("inputs") or ()}
+        self.provided |= {item.name for item in outputs if item.format in PATH_FORMATS}
         # A declared parameter that does not exist has been reported already.
-        self.given |= {item.name for item in draft.items("parameters") or ()} - context.parameters
-        self.given |= draft.axes.keys()
+        self.provided |= {item.name for item in draft.items("parameters") or ()} - context.parameters
+        self.provided |= draft.axes.keys()
         self.inferring = draft.items("inputs") is None
-        self.found = StepDependencies(imports=list(draft.names.imports))
+        self.dependencies = StepDependencies(imports=list(draft.names.imports))
         self.waiting: deque[NameReference] = deque()
         self.seen: set[tuple[str, Position]] = set()
-        self.chosen: dict[int, SharedDefinition] = {}
-        self.first_of: dict[int, set[int]] = {}
-        self.open: list[NameReference] = []
+        self.included: dict[int, SharedDefinition] = {}
+        self.prerequisites: dict[int, set[int]] = {}
+        self.unresolved: list[NameReference] = []
         self.built_in = False
         self.dynamic = draft.dynamic
 
     def follow(self) -> None:
-        """Follow every need to its end."""
+        """Follow every reference to its end."""
         draft = self.draft
         for definition in self.index.futures:
             if definition.position < (draft.first, 0):
@@ -169,88 +169,90 @@ class _DependencyResolver:
 
     def _follow_waiting(self) -> None:
         while self.waiting:
-            need = self.waiting.popleft()
-            key = (need.name, need.position)
+            reference = self.waiting.popleft()
+            key = (reference.name, reference.position)
             if key not in self.seen:
                 self.seen.add(key)
-                self._meet(need)
+                self._resolve(reference)
 
     def finish(self) -> StepDependencies:
         """Complete what depends on all references, and return the dependencies."""
         self._include_stars()
         if not self.dynamic:
-            self.found.problems += [self._unresolved(need) for need in self.open]
-        self.found.definitions = self._in_order()
-        self.found.unknown = list(dict.fromkeys([*self._own_sentences(), *self.found.unknown]))
-        return self.found
+            self.dependencies.problems += [self._explain(reference) for reference in self.unresolved]
+        self.dependencies.definitions = self._in_order()
+        self.dependencies.unknown = list(dict.fromkeys([*self._own_sentences(), *self.dependencies.unknown]))
+        return self.dependencies
 
     # A single reference
 
-    def _meet(self, need: NameReference) -> None:
-        name = need.name
-        self.found.used.add(name)
-        if name in self.given:
-            self._early(need, None)
+    def _resolve(self, reference: NameReference) -> None:
+        name = reference.name
+        self.dependencies.used.add(name)
+        if name in self.provided:
+            self._report_early_use(reference, None)
         elif name in self.parameters:
-            self.found.parameters.setdefault(name, need)
+            self.dependencies.parameters.setdefault(name, reference)
         else:
-            self._look_up(need)
+            self._look_up(reference)
 
-    def _look_up(self, need: NameReference) -> None:
-        entry = self.index.find(need.name, need.position)
-        making = self.makers.producer(need.name, self.draft, need.at)
-        if making is not None and not _takes_precedence(entry, making, need):
-            self._take(need, making)
-        elif isinstance(entry, SharedDefinition) and not _only_behind(need, entry):
-            self._share(need, entry)
-        elif need.name in BUILTINS:
+    def _look_up(self, reference: NameReference) -> None:
+        entry = self.index.find(reference.name, reference.position)
+        producer = self.makers.producer(reference.name, self.draft, reference.at)
+        if producer is not None and not _takes_precedence(entry, producer, reference):
+            self._depend_on_step(reference, producer)
+        elif isinstance(entry, SharedDefinition) and not _only_behind(reference, entry):
+            self._include_shared(reference, entry)
+        elif reference.name in BUILTINS:
             self.built_in = True
         elif isinstance(entry, ExploratoryName):
-            self.found.problems.append(UnresolvedName("computed", need, entry=entry))
-        elif is_ipython_history(need.name):
-            self.found.unknown.append(f"`{need.name}` is what IPython keeps of earlier cells, and a step has none")
+            self.dependencies.problems.append(UnresolvedName("computed", reference, entry=entry))
+        elif is_ipython_history(reference.name):
+            self.dependencies.unknown.append(
+                f"`{reference.name}` is what IPython keeps of earlier cells, and a step has none"
+            )
         else:
-            self.open.append(need)
+            self.unresolved.append(reference)
 
-    def _early(self, need: NameReference, making: NameProducer | None) -> bool:
-        """Report a name that shared code needs before inputs are there; return whether `need` is such a name."""
-        if need.via is not None and need.at_once:
-            self.found.problems.append(UnresolvedName("early", need, making=making))
+    def _report_early_use(self, reference: NameReference, producer: NameProducer | None) -> bool:
+        """Report a name that shared code needs before inputs are there; return whether `reference` is such a name."""
+        if reference.via is not None and reference.at_once:
+            self.dependencies.problems.append(UnresolvedName("early", reference, producer))
             return True
         return False
 
-    def _take(self, need: NameReference, making: NameProducer) -> None:
-        if self._early(need, making):
+    def _depend_on_step(self, reference: NameReference, producer: NameProducer) -> None:
+        if self._report_early_use(reference, producer):
             return
         if self.inferring:
-            self.found.taken.setdefault(need.name, (making, need))
-        elif need.sure:
-            self.found.problems.append(UnresolvedName("undeclared", need, making=making))
+            self.dependencies.taken.setdefault(reference.name, (producer, reference))
+        elif reference.sure:
+            self.dependencies.problems.append(UnresolvedName("undeclared", reference, producer))
 
-    def _share(self, need: NameReference, entry: SharedDefinition) -> None:
+    def _include_shared(self, reference: NameReference, entry: SharedDefinition) -> None:
         """Include the shared code that binds a name, unless the name changes between it and the step."""
-        name, end = need.name, need.position
-        conflict = self._conflict_between(need, entry) if entry.position < end else None
+        name, end = reference.name, reference.position
+        conflict = self._conflict_between(reference, entry) if entry.position < end else None
         if conflict is not None:
-            self.found.problems.append(conflict)
+            self.dependencies.problems.append(conflict)
             return
-        if need.via is None and self._is_bound_again(name, entry):
-            self.found.unknown.append(f"`{name}` is bound again between the cells of the step")
-        self._include(entry, need.cell, need.order)
-        if need.via is not None and need.at_once:
-            self.first_of.setdefault(id(need.via), set()).add(id(entry))
+        if reference.via is None and self._is_bound_again(name, entry):
+            self.dependencies.unknown.append(f"`{name}` is bound again between the cells of the step")
+        self._include(entry, reference.cell, reference.order)
+        if reference.via is not None and reference.at_once:
+            self.prerequisites.setdefault(id(reference.via), set()).add(id(entry))
         for definition in self.index.modules(name, end) if entry.kind == "import" else ():
-            self._include(definition, need.cell, need.order)
+            self._include(definition, reference.cell, reference.order)
 
-    def _conflict_between(self, need: NameReference, entry: SharedDefinition) -> UnresolvedName | None:
+    def _conflict_between(self, reference: NameReference, entry: SharedDefinition) -> UnresolvedName | None:
         """Return what happens to a name between the shared code that binds it and the step, where no step sees it."""
-        if entry.names.binds[need.name].kind == "import":
+        if entry.names.binds[reference.name].kind == "import":
             return None
-        making = self._rebinding_step(need, entry)
-        if making is not None:
-            return UnresolvedName("kept" if entry.is_value(need.name) else "defined", need, making=making)
-        changed = self.index.changed_between(need.name, entry.position, need.position)
-        return UnresolvedName("changed", need, entry=changed) if changed else None
+        producer = self._rebinding_step(reference, entry)
+        if producer is not None:
+            return UnresolvedName("kept" if entry.is_value(reference.name) else "defined", reference, producer)
+        changed = self.index.changed_between(reference.name, entry.position, reference.position)
+        return UnresolvedName("changed", reference, entry=changed) if changed else None
 
     def _is_bound_again(self, name: str, entry: SharedDefinition) -> bool:
         """Return whether exploration binds a name to something else between the cells of the step."""
@@ -261,49 +263,55 @@ class _DependencyResolver:
             if binding is not entry
         )
 
-    def _rebinding_step(self, need: NameReference, entry: SharedDefinition) -> NameProducer | None:
+    def _rebinding_step(self, reference: NameReference, entry: SharedDefinition) -> NameProducer | None:
         """Return a step that binds the name again for itself between the shared code and this step.
 
         In the live notebook its value would count from there on.
         """
-        if not need.sure or need.at_once:
+        if not reference.sure or reference.at_once:
             return None
-        if entry.is_value(need.name):
-            making = self.makers.binder(need.name, self.draft, need.cell)
+        if entry.is_value(reference.name):
+            producer = self.makers.binder(reference.name, self.draft, reference.cell)
         else:
-            making = self.makers.definer(need.name, self.draft, need.cell)
-        return making if making and entry.cell < making.cell < need.cell else None
+            producer = self.makers.definer(reference.name, self.draft, reference.cell)
+        return producer if producer and entry.cell < producer.cell < reference.cell else None
 
-    def _unresolved(self, need: NameReference) -> UnresolvedName:
-        """Return why a name is unresolved that neither shared code nor an earlier output has."""
-        name, draft, makers = need.name, self.draft, self.makers
-        if need.via is not None and need.at_once:
+    def _explain(self, reference: NameReference) -> UnresolvedName:
+        """Explain why a name is unresolved that neither shared code nor an earlier output has."""
+        name, draft, producers = reference.name, self.draft, self.makers
+        if reference.via is not None and reference.at_once:
             bind = draft.names.binds.get(name)
-            making = NameProducer(draft.cell_of(bind.spot), draft) if bind else makers.producer(name, draft, need.cell)
-            if making is not None:
-                return UnresolvedName("early", need, making=making)
-        making = makers.definer(name, draft, need.cell)
-        if making is not None:
-            return UnresolvedName("defined", need, making=making)
-        making = makers.binder(name, draft, need.cell)
-        if making is not None:
-            return UnresolvedName("kept", need, making=making)
-        making = makers.later_producer(name, draft, need.cell) or makers.later_binder(name, draft, need.cell)
-        if making is not None:
-            return UnresolvedName("below", need, making=making)
-        setup = self.index.setup_below(name, need.position)
-        return UnresolvedName("setup-below" if setup else "undefined", need, entry=setup)
+            producer = (
+                NameProducer(draft.cell_of(bind.spot), draft)
+                if bind
+                else producers.producer(name, draft, reference.cell)
+            )
+            if producer is not None:
+                return UnresolvedName("early", reference, producer)
+        producer = producers.definer(name, draft, reference.cell)
+        if producer is not None:
+            return UnresolvedName("defined", reference, producer)
+        producer = producers.binder(name, draft, reference.cell)
+        if producer is not None:
+            return UnresolvedName("kept", reference, producer)
+        producer = producers.later_producer(name, draft, reference.cell) or producers.later_binder(
+            name, draft, reference.cell
+        )
+        if producer is not None:
+            return UnresolvedName("below", reference, producer)
+        setup = self.index.setup_below(name, reference.position)
+        return UnresolvedName("setup-below" if setup else "undefined", reference, entry=setup)
 
     # Shared code
 
     def _include(self, definition: SharedDefinition, cell: int, order: int) -> None:
-        if id(definition) in self.chosen:
+        if id(definition) in self.included:
             return
-        self.chosen[id(definition)] = definition
+        self.included[id(definition)] = definition
         names = definition.names
-        self.found.imports += names.imports
+        self.dependencies.imports += names.imports
         self.dynamic = self.dynamic or names.dynamic
-        self.found.unknown += _sentences(definition)
+        self.dependencies.unknown += _sentences(definition)
         for name, read in names.reads.items():
             self.waiting.append(NameReference(name, read.spot, read.sure, cell, definition, at_once=True, order=order))
         for later in (names.later, *names.functions.values()):
@@ -319,7 +327,7 @@ class _DependencyResolver:
     def _include_stars(self) -> None:
         """Include star imports whose names are not known, where they may bind a name that is needed."""
         star_imports = [star_import for star_import in self.index.stars if star_import.position < (self.draft.last, 0)]
-        if star_imports and (self.open or self.built_in):
+        if star_imports and (self.unresolved or self.built_in):
             for star_import in star_imports:
                 self._include(star_import, self.draft.last, 0)
             self.dynamic = True
@@ -327,11 +335,11 @@ class _DependencyResolver:
     def _in_order(self) -> list[SharedDefinition]:
         """Return the shared code in notebook order, save that what is needed at once comes before."""
         ordered: dict[int, SharedDefinition] = {}
-        for definition in sorted(self.chosen.values(), key=lambda definition: definition.position):
-            self._put(definition, ordered)
+        for definition in sorted(self.included.values(), key=lambda definition: definition.position):
+            self._put_after_prerequisites(definition, ordered)
         return list(ordered.values())
 
-    def _put(self, definition: SharedDefinition, ordered: dict[int, SharedDefinition]) -> None:
+    def _put_after_prerequisites(self, definition: SharedDefinition, ordered: dict[int, SharedDefinition]) -> None:
         """Put a definition behind all that it needs at once; those that need each other keep their order."""
         stack, entered = [(definition, False)], set()
         while stack:
@@ -343,7 +351,7 @@ class _DependencyResolver:
             elif id(current) not in entered:
                 entered.add(id(current))
                 stack.append((current, True))
-                before = [self.chosen[key] for key in self.first_of.get(id(current), ()) if key not in ordered]
+                before = [self.included[key] for key in self.prerequisites.get(id(current), ()) if key not in ordered]
                 stack += [(other, False) for other in sorted(before, key=lambda other: other.position, reverse=True)]
 
     def _own_sentences(self) -> Iterator[str]:
@@ -353,19 +361,19 @@ class _DependencyResolver:
         yield from _sentences_of(draft.names, lambda part: f"cell {draft.cells[part].number}: ")
 
 
-def _takes_precedence(entry: Entry | None, making: NameProducer, need: NameReference) -> bool:
+def _takes_precedence(entry: Entry | None, producer: NameProducer, reference: NameReference) -> bool:
     """Return whether shared code takes precedence over a step that makes the name: it stands between the two steps.
 
     A constant does not, unless a ``%%setup`` cell binds it: exploration may well use the same name for something else.
     """
-    if not isinstance(entry, SharedDefinition) or not making.cell < entry.cell < need.cell:
+    if not isinstance(entry, SharedDefinition) or not producer.cell < entry.cell < reference.cell:
         return False
-    return entry.kind == "setup" or not entry.is_value(need.name)
+    return entry.kind == "setup" or not entry.is_value(reference.name)
 
 
-def _only_behind(need: NameReference, entry: SharedDefinition) -> bool:
+def _only_behind(reference: NameReference, entry: SharedDefinition) -> bool:
     """Return whether shared code binds a built-in name only further down: until then the name means the built-in."""
-    return need.name in BUILTINS and entry.position > need.position
+    return reference.name in BUILTINS and entry.position > reference.position
 
 
 def _sentences(definition: SharedDefinition) -> Iterator[str]:

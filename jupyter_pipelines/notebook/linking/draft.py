@@ -105,21 +105,21 @@ class StepDraft:
             axes.setdefault(axis.name, axis)
         return axes
 
-    def cell_of(self, spot: SourceSpan) -> int:
+    def cell_of(self, span: SourceSpan) -> int:
         """Return the number of the cell in which something stands."""
-        return self.cells[spot.part].number
+        return self.cells[span.part].number
 
-    def where(self, spot: SourceSpan) -> SourceLocation:
+    def where(self, span: SourceSpan) -> SourceLocation:
         """Return the place of something in its code, as its author sees the cell."""
-        cell, code = self.cells[spot.part], self.codes[spot.part]
-        return place_in(cell.text.split("\n"), cell.number, spot, offset=cell.offset, indent=code.indent)
+        cell, code = self.cells[span.part], self.codes[span.part]
+        return place_in(cell.text.split("\n"), cell.number, span, offset=cell.offset, indent=code.indent)
 
 
 def _unique_names(declared: list[tuple[IOSpec, ...]]) -> dict[str, None]:
     return dict.fromkeys(item.name for items in declared for item in items)
 
 
-def place_in(lines: list[str], cell: int, spot: SourceSpan, *, offset: int = 0, indent: int = 0) -> SourceLocation:
+def place_in(lines: list[str], cell: int, span: SourceSpan, *, offset: int = 0, indent: int = 0) -> SourceLocation:
     """Return the place of `spot` in a cell.
 
     Parameters
@@ -135,18 +135,18 @@ def place_in(lines: list[str], cell: int, spot: SourceSpan, *, offset: int = 0, 
     indent : int
         Characters that the cell has in front of each line of it.
     """
-    line = spot.line + offset
+    line = span.line + offset
     text = lines[line - 1] if 0 < line <= len(lines) else ""
     raw = text.encode()
-    column = len(raw[: spot.column + indent].decode(errors="ignore"))
-    length = len(raw[spot.column + indent : spot.column + indent + spot.length].decode(errors="ignore"))
+    column = len(raw[: span.column + indent].decode(errors="ignore"))
+    length = len(raw[span.column + indent : span.column + indent + span.length].decode(errors="ignore"))
     return SourceLocation(cell=cell, line=line, column=column, length=length, text=text.replace("\t", " ")[:_LONGEST])
 
 
 def step_diagnostic(
-    draft: StepDraft, code: str, message: str, suggestion: str, place: SourceLocation | None, **more: Any
+    draft: StepDraft, code: str, message: str, suggestion: str, place: SourceLocation | None, **fields: Any
 ) -> Diagnostic:
     """Return a fault of a step."""
     return Diagnostic(
-        code=code, message=message, suggestion=suggestion, step=draft.name, place=place or draft.place, **more
+        code=code, message=message, suggestion=suggestion, step=draft.name, place=place or draft.place, **fields
     )

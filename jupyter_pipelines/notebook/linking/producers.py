@@ -31,20 +31,20 @@ class _NameProducers:
         self.cells.insert(index, cell)
         self.drafts.insert(index, draft)
 
-    def before(self, cell: int, but: StepDraft) -> NameProducer | None:
+    def before(self, cell: int, excluded: StepDraft) -> NameProducer | None:
         """Return the nearest step before `cell` other than `but`."""
         index = bisect_left(self.cells, cell)
         while index:
             index -= 1
-            if self.drafts[index] is not but:
+            if self.drafts[index] is not excluded:
                 return NameProducer(self.cells[index], self.drafts[index])
         return None
 
-    def after(self, cell: int, but: StepDraft) -> NameProducer | None:
+    def after(self, cell: int, excluded: StepDraft) -> NameProducer | None:
         """Return the first step in or behind `cell` other than `but`."""
         index = bisect_left(self.cells, cell)
         while index < len(self.cells):
-            if self.drafts[index] is not but:
+            if self.drafts[index] is not excluded:
                 return NameProducer(self.cells[index], self.drafts[index])
             index += 1
         return None
@@ -91,8 +91,8 @@ class ProducerIndex:
 
     def definer(self, name: str, draft: StepDraft, cell: int) -> NameProducer | None:
         """Return the nearest step before `cell`, else the first behind it, that imports or defines `name`."""
-        row = self._defining.get(name, _EMPTY)
-        return row.before(cell, draft) or row.after(cell, draft)
+        definers = self._defining.get(name, _EMPTY)
+        return definers.before(cell, draft) or definers.after(cell, draft)
 
     def makes(self, draft: StepDraft, name: str) -> bool:
         """Return whether a step has `name` as an output, or will have it if it is needed."""
@@ -104,8 +104,8 @@ class ProducerIndex:
 
     def _take_in(self, draft: StepDraft) -> None:
         for name, bind in draft.names.binds.items():
-            rows = self._binding if bind.kind == "value" else self._defining
-            rows.setdefault(name, _NameProducers()).add(draft.cell_of(bind.spot), draft)
+            index_for_kind = self._binding if bind.kind == "value" else self._defining
+            index_for_kind.setdefault(name, _NameProducers()).add(draft.cell_of(bind.spot), draft)
         for name, cell in self._made(draft).items():
             self._making.setdefault(name, _NameProducers()).add(cell, draft)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from jupyter_pipelines.notebook.code.name_usage import DeferredUsage, ModuleImport, NameBinding, NameUsage, SourceSpan
-from jupyter_pipelines.notebook.code.toplevel import TopLevelStatement, pieces_of, setup_piece
+from jupyter_pipelines.notebook.code.toplevel import TopLevelStatement, setup_statement, top_level_statements
 from jupyter_pipelines.notebook.code.visitor import StarNames
 from jupyter_pipelines.pipeline.step import SharedCode, SharedKind
 
@@ -130,7 +130,7 @@ class SharedCodeIndex:
 
     def add(self, cell: int, body: str) -> None:
         """Take in a cell without a header."""
-        for number, piece in enumerate(pieces_of(body), start=1):
+        for number, piece in enumerate(top_level_statements(body), start=1):
             if piece.kind == "computed":
                 self._add_computed(cell, number, piece)
             else:
@@ -138,13 +138,13 @@ class SharedCodeIndex:
 
     def add_parameters(self, cell: int, body: str) -> None:
         """Take in the imports and definitions of a cell that declares parameters."""
-        for number, piece in enumerate(pieces_of(body), start=1):
+        for number, piece in enumerate(top_level_statements(body), start=1):
             if piece.kind not in ("computed", "constant"):
                 self._add_piece(cell, number, piece)
 
     def add_setup(self, cell: int, body: str) -> None:
         """Take in a ``%%setup`` cell."""
-        piece = setup_piece(body, self._star_names)
+        piece = setup_statement(body, self._star_names)
         definition = _definition(piece, cell, 1, f"cell {cell}")
         self.setups.append(definition)
         self._bind(definition)
@@ -213,8 +213,8 @@ class SharedCodeIndex:
             return
         for name in names:
             text = f"from {'.' * star.level}{star.module} import {name}"
-            spot = SourceSpan(0, 1, 0, len(name))
-            single = NameUsage(imports=(star._replace(names=(name,)),), binds={name: _import_of(spot)})
+            span = SourceSpan(0, 1, 0, len(name))
+            single = NameUsage(imports=(star._replace(names=(name,)),), binds={name: _import_of(span)})
             self._bind(
                 _definition(
                     TopLevelStatement(kind="import", source=text, line=piece.line, names=single), cell, number, name
@@ -226,10 +226,10 @@ class SharedCodeIndex:
         reads = frozenset(piece.names.reads)
         lines = piece.source.split("\n")
 
-        def computed(name: str, spot: SourceSpan, *, how: str = "", deleted: bool = False) -> ExploratoryName:
-            text = lines[spot.line - piece.line] if 0 <= spot.line - piece.line < len(lines) else lines[0]
-            where: Any = {"cell": cell, "line": spot.line, "position": (cell, number)}
-            return ExploratoryName(name=name, text=text.strip(), reads=reads, how=how, deleted=deleted, **where)
+        def computed(name: str, span: SourceSpan, *, how: str = "", deleted: bool = False) -> ExploratoryName:
+            text = lines[span.line - piece.line] if 0 <= span.line - piece.line < len(lines) else lines[0]
+            location: Any = {"cell": cell, "line": span.line, "position": (cell, number)}
+            return ExploratoryName(name=name, text=text.strip(), reads=reads, how=how, deleted=deleted, **location)
 
         for name, bind in piece.names.binds.items():
             self._timeline(self._names, name).add(computed(name, bind.spot))
@@ -254,8 +254,8 @@ def _is_setup(entry: Entry) -> bool:
     return isinstance(entry, SharedDefinition) and entry.kind == "setup"
 
 
-def _import_of(spot: SourceSpan) -> NameBinding:
-    return NameBinding(spot, "import", sure=True)
+def _import_of(span: SourceSpan) -> NameBinding:
+    return NameBinding(span, "import", sure=True)
 
 
 def _definition(piece: TopLevelStatement, cell: int, number: int, name: str) -> SharedDefinition:

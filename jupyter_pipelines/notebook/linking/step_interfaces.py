@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from jupyter_pipelines.notebook.code.project_modules import ImportClosure, ProjectModules
 from jupyter_pipelines.notebook.headers.split import IOSpec
-from jupyter_pipelines.notebook.linking.dependencies import LinkContext, StepDependencies, reach
+from jupyter_pipelines.notebook.linking.dependencies import LinkContext, StepDependencies, resolve_dependencies
 from jupyter_pipelines.notebook.linking.draft import PATH_FORMATS, StepDraft
 from jupyter_pipelines.notebook.linking.producers import NameProducer, ProducerIndex
 from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex
@@ -71,14 +71,14 @@ class StepInterface:
         return tuple(dict.fromkeys([*self.reach.unknown, *self.reached.unknown]))
 
 
-def infer(
+def infer_interfaces(
     drafts: Sequence[StepDraft],
     index: SharedCodeIndex,
     parameters: frozenset[str],
     *,
     modules: ProjectModules,
     folder: Path,
-    witness: RecordedInputs,
+    recorded_inputs: RecordedInputs,
 ) -> tuple[Mapping[str, StepInterface], ProducerIndex]:
     """Return the interfaces of all steps by name, and the index of the steps that produce names.
 
@@ -94,13 +94,13 @@ def infer(
         The project's own modules.
     folder : Path
         The notebook's folder.
-    witness : RecordedInputs
+    recorded_inputs : RecordedInputs
         Looks at the files.
     """
-    makers = ProducerIndex(drafts, index)
-    inference = _InterfaceInference(drafts, LinkContext(index, makers, parameters), modules, folder, witness)
+    producers = ProducerIndex(drafts, index)
+    inference = _InterfaceInference(drafts, LinkContext(index, producers, parameters), modules, folder, recorded_inputs)
     inference.run()
-    return inference.faces, makers
+    return inference.faces, producers
 
 
 class _InterfaceInference:
@@ -112,21 +112,21 @@ class _InterfaceInference:
         context: LinkContext,
         modules: ProjectModules,
         folder: Path,
-        witness: RecordedInputs,
+        recorded_inputs: RecordedInputs,
     ) -> None:
         self.faces = {draft.name: StepInterface(draft) for draft in drafts}
         self.around = context
         self.makers = context.makers
         self.modules = modules
         self.folder = folder
-        self.witness = witness
+        self.witness = recorded_inputs
 
     def run(self) -> None:
         for interface in self.faces.values():
             for item in interface.draft.items("outputs") or ():
                 interface.outputs[item.name] = _declared_output(item)
         for interface in self.faces.values():
-            interface.reach = reach(interface.draft, self.around)
+            interface.reach = resolve_dependencies(interface.draft, self.around)
             interface.reached = self.modules.reach(interface.reach.imports)
             self._take(interface)
         for interface in self.faces.values():
@@ -144,8 +144,8 @@ class _InterfaceInference:
                 interface.inputs[item.name] = Input(
                     name=item.name, source=source, optional=is_optional, place=item.place
                 )
-        for name, (making, _need) in interface.reach.taken.items():
-            source = self._produced_by(making.draft, name)
+        for name, (producer, _reference) in interface.reach.taken.items():
+            source = self._produced_by(producer.draft, name)
             interface.inputs[name] = Input(name=name, source=source, optional=name in optional)
 
     def _source(self, item: IOSpec, interface: StepInterface) -> StepOutputRef | FileSource | None:
@@ -158,13 +158,13 @@ class _InterfaceInference:
 
     def _by_name(self, item: IOSpec, interface: StepInterface) -> StepOutputRef | None:
         draft, cell = interface.draft, item.place.cell
-        making = self.makers.producer(item.name, draft, cell) or self.makers.later_producer(item.name, draft, cell)
-        if making is None:
+        producer = self.makers.producer(item.name, draft, cell) or self.makers.later_producer(item.name, draft, cell)
+        if producer is None:
             interface.lost.append(
                 MissingInput(item, "itself" if self.makers.makes(draft, item.name) else "no-producer")
             )
             return None
-        return self._produced_by(making.draft, item.name)
+        return self._produced_by(producer.draft, item.name)
 
     def _by_locator(
         self, item: IOSpec, step: str, output: str, interface: StepInterface
@@ -178,9 +178,9 @@ class _InterfaceInference:
         interface.lost.append(MissingInput(item, "step" if other is None else "output"))
         return None
 
-    def _produced_by(self, maker: StepDraft, name: str) -> StepOutputRef:
-        self.faces[maker.name].outputs.setdefault(name, Output(name=name))
-        return StepOutputRef(step=maker.name, output=name)
+    def _produced_by(self, draft: StepDraft, name: str) -> StepOutputRef:
+        self.faces[draft.name].outputs.setdefault(name, Output(name=name))
+        return StepOutputRef(step=draft.name, output=name)
 
     # Outputs and parameters
 
@@ -192,8 +192,8 @@ class _InterfaceInference:
         for name in draft.mutates:
             if name in interface.inputs and isinstance(interface.inputs[name].source, StepOutputRef):
                 interface.outputs.setdefault(name, Output(name=name))
-        rank = {name: position for position, name in enumerate(draft.names.binds)}
-        interface.outputs = dict(sorted(interface.outputs.items(), key=lambda pair: rank.get(pair[0], -1)))
+        order_of_binding = {name: position for position, name in enumerate(draft.names.binds)}
+        interface.outputs = dict(sorted(interface.outputs.items(), key=lambda pair: order_of_binding.get(pair[0], -1)))
 
 
 def _declared_output(item: IOSpec) -> Output:
@@ -203,17 +203,17 @@ def _declared_output(item: IOSpec) -> Output:
     return Output(name=item.name, format=item.format, place=item.place)
 
 
-def _parameters(interface: StepInterface, known: frozenset[str]) -> tuple[str, ...]:
+def _parameters(interface: StepInterface, declared_names: frozenset[str]) -> tuple[str, ...]:
     """Return the parameters that a step declares or uses.
 
     Parameters that only a ``%%setup`` cell uses are added to the declared parameters: the headers of all steps would
     have to name them otherwise.
     """
-    declared = [item.name for item in interface.draft.items("parameters") or () if item.name in known]
+    declared = [item.name for item in interface.draft.items("parameters") or () if item.name in declared_names]
     return tuple(dict.fromkeys([*declared, *interface.reach.parameters]))
 
 
-def rebinding_step(interface: StepInterface, name: str, makers: ProducerIndex) -> NameProducer | None:
+def rebinding_step(interface: StepInterface, name: str, producers: ProducerIndex) -> NameProducer | None:
     """Return a step between the producer of an input and its user that binds the name again, but not as an output.
 
     In the live notebook the user would see that value.
@@ -223,7 +223,7 @@ def rebinding_step(interface: StepInterface, name: str, makers: ProducerIndex) -
     if not isinstance(source, StepOutputRef) or source.output != name:
         return None
     cell = interface.draft.first
-    binding, making = makers.binder(name, interface.draft, cell), makers.producer(name, interface.draft, cell)
-    if binding is None or making is None or making.draft.name != source.step or binding.draft is making.draft:
+    binding, producer = producers.binder(name, interface.draft, cell), producers.producer(name, interface.draft, cell)
+    if binding is None or producer is None or producer.draft.name != source.step or binding.draft is producer.draft:
         return None
-    return binding if binding.cell > making.cell else None
+    return binding if binding.cell > producer.cell else None

@@ -72,9 +72,11 @@ def domain_of(node: ast.expr) -> ValueDomain:
     name = _name(node)
     if name in _PLAIN:
         return ValueDomain(kind=_PLAIN[name])
-    near = closest_name(name, [*_PLAIN, *_GENERIC])
+    closest = closest_name(name, [*_PLAIN, *_GENERIC])
     raise AnnotationParseError(
-        node, f"the annotation `{_text(node)}` is not known", f"write {f'`{near}`' if near else KNOWN_ANNOTATIONS}"
+        node,
+        f"the annotation `{_text(node)}` is not known",
+        f"write {f'`{closest}`' if closest else KNOWN_ANNOTATIONS}",
     )
 
 
@@ -93,8 +95,8 @@ def _subscript(node: ast.Subscript) -> ValueDomain:
     name = _name(node.value)
     reader = _GENERIC.get(name)
     if reader is None:
-        near = closest_name(name, _GENERIC)
-        help_text = f"write `{near}[…]`" if near else f"write {KNOWN_ANNOTATIONS}"
+        closest = closest_name(name, _GENERIC)
+        help_text = f"write `{closest}[…]`" if closest else f"write {KNOWN_ANNOTATIONS}"
         raise AnnotationParseError(node.value, f"the annotation `{_text(node.value)}[…]` is not known", help_text)
     arguments = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     return reader(node, list(arguments))
@@ -112,16 +114,16 @@ def _alternatives(node: ast.expr) -> Iterator[ast.expr]:
 
 
 def _union(node: ast.expr, alternatives: Iterable[ast.expr]) -> ValueDomain:
-    shapes = [domain_of(alternative) for alternative in alternatives]
-    nullable = any(shape.nullable for shape in shapes)
-    not_none = [shape for shape in shapes if shape != ValueDomain(nullable=True)]
+    domains = [domain_of(alternative) for alternative in alternatives]
+    nullable = any(domain.nullable for domain in domains)
+    not_none = [domain for domain in domains if domain != ValueDomain(nullable=True)]
     if len(not_none) == 1:
         return replace(not_none[0], nullable=nullable)
-    if {shape.kind for shape in not_none} <= {"int", "float", "number"} and not any(
-        shape.limits or shape.choices for shape in not_none
+    if {domain.kind for domain in not_none} <= {"int", "float", "number"} and not any(
+        domain.limits or domain.choices for domain in not_none
     ):
         return ValueDomain(kind="number", nullable=nullable)
-    if any(shape.limits or shape.choices for shape in not_none):
+    if any(domain.limits or domain.choices for domain in not_none):
         message = f"`{_text(node)}` mixes types with limits or choices of their own"
         raise AnnotationParseError(node, message, "use one type, and `Annotated[…]` or `Literal[…]` around it")
     return ValueDomain(nullable=nullable)
@@ -153,57 +155,57 @@ def _list(_: ast.Subscript, arguments: list[ast.expr]) -> ValueDomain:
     element_nodes = [
         argument for argument in arguments if not (isinstance(argument, ast.Constant) and argument.value is ...)
     ]
-    shapes = [domain_of(element_node) for element_node in element_nodes]
-    kinds = {shape.kind for shape in shapes}
-    return ValueDomain(kind="list", items=kinds.pop() if len(kinds) == 1 and not _admit_none(shapes) else "any")
+    domains = [domain_of(element_node) for element_node in element_nodes]
+    kinds = {domain.kind for domain in domains}
+    return ValueDomain(kind="list", items=kinds.pop() if len(kinds) == 1 and not _admit_none(domains) else "any")
 
 
 def _dict(node: ast.Subscript, arguments: list[ast.expr]) -> ValueDomain:
     if len(arguments) != 2 or domain_of(arguments[0]).kind not in ("str", "any"):
         raise AnnotationParseError(node, f"`{_text(node)}`: the keys of a parameter are texts", "write `dict[str, …]`")
-    shape = domain_of(arguments[1])
-    return ValueDomain(kind="dict", items="any" if _admit_none([shape]) else shape.kind)
+    domain = domain_of(arguments[1])
+    return ValueDomain(kind="dict", items="any" if _admit_none([domain]) else domain.kind)
 
 
-def _admit_none(shapes: Iterable[ValueDomain]) -> bool:
+def _admit_none(domains: Iterable[ValueDomain]) -> bool:
     """Return whether the elements admit None, which an element's kind cannot say."""
-    return any(shape.nullable for shape in shapes)
+    return any(domain.nullable for domain in domains)
 
 
 # Annotated
 
 
 def _annotated(_: ast.Subscript, arguments: list[ast.expr]) -> ValueDomain:
-    shape = domain_of(arguments[0])
+    domain = domain_of(arguments[0])
     for metadata in arguments[1:]:
-        shape = _refined(shape, metadata)
-    return shape
+        domain = _refined(domain, metadata)
+    return domain
 
 
-def _refined(shape: ValueDomain, node: ast.expr) -> ValueDomain:
+def _refined(domain: ValueDomain, node: ast.expr) -> ValueDomain:
     """Return `shape` with what one argument of ``Annotated`` adds."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return replace(shape, description=shape.description or node.value)
+        return replace(domain, description=domain.description or node.value)
     if not isinstance(node, ast.Call):
-        return _doubtful(shape, node)
+        return _doubtful(domain, node)
     name = _name(node.func)
     if name == "Field":
-        return _field(shape, node)
+        return _field(domain, node)
     limits = _constraint_limits(name, node)
     if limits is None:
-        return _doubtful(shape, node)
-    return replace(shape, limits={**shape.limits, **limits})
+        return _doubtful(domain, node)
+    return replace(domain, limits={**domain.limits, **limits})
 
 
-def _field(shape: ValueDomain, node: ast.Call) -> ValueDomain:
+def _field(domain: ValueDomain, node: ast.Call) -> ValueDomain:
     """Read pydantic's ``Field``, whose limits have the same names."""
     expressions = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg in (*LIMITS, "description")}
     try:
-        known = {name: literal(value) for name, value in expressions.items()}
+        constraints = {name: literal(value) for name, value in expressions.items()}
     except NotLiteral:
         raise AnnotationParseError(node, f"`{_text(node)}` cannot be read", "write literals for its limits") from None
-    description = str(known.pop("description", ""))
-    return replace(shape, limits={**shape.limits, **known}, description=shape.description or description)
+    description = str(constraints.pop("description", ""))
+    return replace(domain, limits={**domain.limits, **constraints}, description=domain.description or description)
 
 
 def _constraint_limits(name: str, node: ast.Call) -> dict[str, Any] | None:
@@ -228,11 +230,13 @@ def _constraint_limits(name: str, node: ast.Call) -> dict[str, Any] | None:
     return {limit: bound for limit, bound in limits.items() if bound is not None}
 
 
-def _doubtful(shape: ValueDomain, node: ast.expr) -> ValueDomain:
-    near = closest_name(_name(node.func) if isinstance(node, ast.Call) else _name(node), _CONSTRAINT_EXAMPLES)
-    suggestion = f"write `{_CONSTRAINT_EXAMPLES[near]}`" if near else f"limits are: {', '.join(_CONSTRAINT_EXAMPLES)}"
-    doubt = (node, f"`{_text(node)}` is not known, and checks nothing", suggestion)
-    return replace(shape, doubts=(*shape.doubts, doubt))
+def _doubtful(domain: ValueDomain, node: ast.expr) -> ValueDomain:
+    closest = closest_name(_name(node.func) if isinstance(node, ast.Call) else _name(node), _CONSTRAINT_EXAMPLES)
+    suggestion = (
+        f"write `{_CONSTRAINT_EXAMPLES[closest]}`" if closest else f"limits are: {', '.join(_CONSTRAINT_EXAMPLES)}"
+    )
+    warning = (node, f"`{_text(node)}` is not known, and checks nothing", suggestion)
+    return replace(domain, doubts=(*domain.doubts, warning))
 
 
 # Names

@@ -67,17 +67,19 @@ def _unary(node: ast.UnaryOp) -> Any:
 
 def _binary(node: ast.BinOp) -> Any:
     left, right = literal(node.left), literal(node.right)
-    known = type(left) in (int, float) and type(right) in (int, float) and type(node.op) in _BINARY
+    is_arithmetic = type(left) in (int, float) and type(right) in (int, float) and type(node.op) in _BINARY
     # A power may be larger than memory.
-    if not known or (isinstance(node.op, ast.Pow) and (abs(right) > _MAX_POWER or abs(left) > _MAX_POWER)):
+    if not is_arithmetic or (isinstance(node.op, ast.Pow) and (abs(right) > _MAX_POWER or abs(left) > _MAX_POWER)):
         raise NotLiteral(node)
     return _BINARY[type(node.op)](left, right)
 
 
 def _call(node: ast.Call) -> Any:
     """Evaluate ``float("nan")`` and ``float("inf")``, which have no literals."""
-    known = isinstance(node.func, ast.Name) and node.func.id == "float" and len(node.args) == 1 and not node.keywords
-    value = literal(node.args[0]) if known else None
+    is_float_call = (
+        isinstance(node.func, ast.Name) and node.func.id == "float" and len(node.args) == 1 and not node.keywords
+    )
+    value = literal(node.args[0]) if is_float_call else None
     if not isinstance(value, str | int | float):
         raise NotLiteral(node)
     return float(value)

@@ -46,7 +46,7 @@ def parse_params_cell(cell: NotebookCell, source_body: str) -> tuple[tuple[Param
     reader = _ParamsCellReader(cell, code.source)
     for statement in code.tree.body if code.tree else ():
         reader.read(statement)
-    return tuple(reader.found.values()), tuple(reader.faults)
+    return tuple(reader.parameters.values()), tuple(reader.faults)
 
 
 def parameters_of_text(text: str) -> tuple[Parameter, ...]:
@@ -62,7 +62,7 @@ class _ParamsCellReader:
         self.cell = cell
         self.text = text
         self.lines = text.split("\n")
-        self.found: dict[str, Parameter] = {}
+        self.parameters: dict[str, Parameter] = {}
         self.faults: list[Diagnostic] = []
 
     def read(self, statement: ast.stmt) -> None:
@@ -96,35 +96,35 @@ class _ParamsCellReader:
     ) -> None:
         if not self._is_new(target):
             return
-        shape, comment = self._described(statement, annotation)
+        domain, comment = self._described(statement, annotation)
         required = annotation is not None and (value is None or _is_ellipsis(value))
         default = None if required or value is None else self._default(target.id, value)
         # A faulty parameter is declared all the same: its uses would be reported as unknown names otherwise.
         required = required or default is _UNREADABLE_DEFAULT
-        if annotation is None and shape == ValueDomain():
-            shape = ValueDomain(kind=_kind_of(default))
-        self._add(target, value, default, _parameter(target.id, shape, comment, required=required), annotation)
+        if annotation is None and domain == ValueDomain():
+            domain = ValueDomain(kind=_kind_of(default))
+        self._add(target, value, default, _parameter(target.id, domain, comment, required=required), annotation)
 
     def _add(
-        self, target: ast.Name, value: ast.expr | None, default: Any, bare: Parameter, annotation: ast.expr | None
+        self, target: ast.Name, value: ast.expr | None, default: Any, parameter: Parameter, annotation: ast.expr | None
     ) -> None:
         annotation_text = ast.get_source_segment(self.text, annotation) if annotation else None
         fields: dict[str, Any] = {"annotation": annotation_text or "", "place": self._place(target)}
-        if bare.required:
-            self.found[target.id] = replace(bare, **fields)
+        if parameter.required:
+            self.parameters[target.id] = replace(parameter, **fields)
             return
         try:
-            fit = bare.fit(default)
+            fit = parameter.fit(default)
         except ParameterError as error:
-            self._unfit(target.id, value or target, error, bare)
+            self._report_unfit_default(target.id, value or target, error, parameter)
             fit = default
-        self.found[target.id] = replace(bare, **fields, default=fit)
+        self.parameters[target.id] = replace(parameter, **fields, default=fit)
 
     def _is_new(self, target: ast.Name) -> bool:
         if target.id in RESERVED:
             self._fault("JP103", f"`{target.id}` cannot be the name of a parameter", "write another name", target)
-        elif target.id in self.found:
-            first = self.found[target.id].place
+        elif target.id in self.parameters:
+            first = self.parameters[target.id].place
             line = f"the first declaration is in line {first.line}" if first else ""
             self._fault("JP106", f"parameter `{target.id}` is declared twice", "take one away", target, line)
         else:
@@ -149,7 +149,7 @@ class _ParamsCellReader:
         typed = _TYPED.match(comment)
         if typed and annotation is None:
             return self._commented(typed[1]), comment[typed.end() :]
-        return (self._shape(annotation) if annotation else ValueDomain()), comment
+        return (self._domain(annotation) if annotation else ValueDomain()), comment
 
     def _commented(self, text: str) -> ValueDomain:
         """Return what papermill's ``# type: int`` says; a comment that is something else says nothing."""
@@ -158,16 +158,16 @@ class _ParamsCellReader:
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return ValueDomain()
 
-    def _shape(self, annotation: ast.expr) -> ValueDomain:
+    def _domain(self, annotation: ast.expr) -> ValueDomain:
         try:
-            shape = read_annotation(annotation)
+            domain = read_annotation(annotation)
         except AnnotationParseError as error:
-            known = "" if KNOWN_ANNOTATIONS in error.suggestion else f"known are {KNOWN_ANNOTATIONS}"
-            self._fault("JP505", error.message, error.suggestion, error.node, known)
+            note = "" if KNOWN_ANNOTATIONS in error.suggestion else f"known are {KNOWN_ANNOTATIONS}"
+            self._fault("JP505", error.message, error.suggestion, error.node, note)
             return ValueDomain()
-        for node, message, suggestion in shape.doubts:
+        for node, message, suggestion in domain.doubts:
             self._fault("JP505", message, suggestion, node, severity="warning")
-        return shape
+        return domain
 
     def _comment(self, statement: ast.stmt) -> str:
         """Return the comment that stands behind `statement`, without what it says to other tools."""
@@ -175,7 +175,7 @@ class _ParamsCellReader:
         tail = line.encode()[statement.end_col_offset or 0 :].decode(errors="ignore").strip(" \t;")
         return _PRAGMA.sub("", tail.lstrip("#").strip()) if tail.startswith("#") else ""
 
-    def _unfit(self, name: str, node: ast.expr, error: ParameterError, parameter: Parameter) -> None:
+    def _report_unfit_default(self, name: str, node: ast.expr, error: ParameterError, parameter: Parameter) -> None:
         if parameter.kind == "secret":
             self.faults.append(_plain_text_secret(name, self._place(node)))
             return
@@ -188,11 +188,11 @@ class _ParamsCellReader:
         )
 
     def _fault(
-        self, code: str, message: str, suggestion: str, node: ast.stmt | ast.expr, *notes: str, **more: Any
+        self, code: str, message: str, suggestion: str, node: ast.stmt | ast.expr, *notes: str, **fields: Any
     ) -> None:
-        shown = tuple(note for note in notes if note)
+        present_notes = tuple(note for note in notes if note)
         fault = Diagnostic(
-            code=code, message=message, suggestion=suggestion, place=self._place(node), notes=shown, **more
+            code=code, message=message, suggestion=suggestion, place=self._place(node), notes=present_notes, **fields
         )
         self.faults.append(fault)
 
@@ -249,16 +249,16 @@ def _kind_of(default: Any) -> Kind:
     return kinds.get(type(default), "any")
 
 
-def _parameter(name: str, shape: ValueDomain, comment: str, *, required: bool) -> Parameter:
+def _parameter(name: str, domain: ValueDomain, comment: str, *, required: bool) -> Parameter:
     return Parameter(
         name=name,
-        kind=shape.kind,
+        kind=domain.kind,
         required=required,
-        nullable=shape.nullable,
-        choices=shape.choices,
-        items=shape.items,
-        limits=shape.limits,
-        description=comment or shape.description,
+        nullable=domain.nullable,
+        choices=domain.choices,
+        items=domain.items,
+        limits=domain.limits,
+        description=comment or domain.description,
     )
 
 

@@ -90,16 +90,16 @@ class NotebookDocument:
     def to_dict(self) -> dict[str, Any]:
         """Return the document as JSON can hold it."""
         path = str(self.path.absolute()) if self.path else None
-        about = {"kernel": self.kernel, "language": self.language, "folder": self.folder}
-        return {"path": path, **about, "cells": [asdict(cell) for cell in self.cells]}
+        attributes = {"kernel": self.kernel, "language": self.language, "folder": self.folder}
+        return {"path": path, **attributes, "cells": [asdict(cell) for cell in self.cells]}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> NotebookDocument:
         """Return the document that :meth:`to_dict` described."""
         cells = tuple(NotebookCell(**{**cell, "tags": tuple(cell["tags"])}) for cell in document["cells"])
         path = Path(document["path"]) if document["path"] else None
-        about = {name: document[name] for name in ("kernel", "language", "folder")}
-        return cls(path=path, cells=cells, **about)
+        attributes = {name: document[name] for name in ("kernel", "language", "folder")}
+        return cls(path=path, cells=cells, **attributes)
 
 
 def read_document(path: str | Path) -> NotebookDocument:
@@ -169,12 +169,14 @@ def document_from_json(content: Mapping[str, Any], path: Path | None) -> Noteboo
     NotebookError
         A cell is not what a cell must be.
     """
-    where = path or Path("notebook")
-    cells = [_cell(cell, number, where) for number, cell in enumerate(raw_cells(content, where), start=1)]
+    shown_path = path or Path("notebook")
+    cells = [_cell(cell, number, shown_path) for number, cell in enumerate(raw_cells(content, shown_path), start=1)]
     kernel, language = _kernel(content.get("metadata"))
     folder = _part(content.get("metadata"), "jupyter_pipelines").get("folder")
-    home = folder if isinstance(folder, str) and folder else None
-    return NotebookDocument(path=path, cells=_with_unique_ids(cells), kernel=kernel, language=language, folder=home)
+    working_folder = folder if isinstance(folder, str) and folder else None
+    return NotebookDocument(
+        path=path, cells=_with_unique_ids(cells), kernel=kernel, language=language, folder=working_folder
+    )
 
 
 def normalize_newlines(text: str) -> str:
@@ -209,8 +211,8 @@ def _kernel(metadata: Any) -> tuple[str | None, str]:
     """Return the kernel's name and its language."""
     kernelspec, info = _part(metadata, "kernelspec"), _part(metadata, "language_info")
     name, language = kernelspec.get("name"), kernelspec.get("language") or info.get("name")
-    known = language.lower() if isinstance(language, str) else "python"
-    return name if isinstance(name, str) else None, known if known != "ipython" else "python"
+    language_name = language.lower() if isinstance(language, str) else "python"
+    return name if isinstance(name, str) else None, language_name if language_name != "ipython" else "python"
 
 
 def _part(metadata: Any, key: str) -> Mapping[str, Any]:
@@ -285,11 +287,11 @@ def _no_json(path: Path, text: str, error: json.JSONDecodeError) -> NotebookErro
     return _unreadable(path, message, _SAVE_AGAIN)
 
 
-def _broken_cell(path: Path, number: int, what: str) -> NotebookError:
+def _broken_cell(path: Path, number: int, problem: str) -> NotebookError:
     place = SourceLocation(cell=number, line=1)
     return NotebookError(
         Diagnostic(
-            code="JP104", message=f"cell {number} {what}", suggestion=_SAVE_AGAIN, notebook=str(path), place=place
+            code="JP104", message=f"cell {number} {problem}", suggestion=_SAVE_AGAIN, notebook=str(path), place=place
         )
     )
 

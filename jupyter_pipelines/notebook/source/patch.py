@@ -33,9 +33,9 @@ def write_sources(path: Path, texts: Mapping[int, str]) -> None:
         if not os.access(path, os.W_OK):  # replacing it would not need the permission
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         content = path.read_bytes().decode("utf-8")
-        mark = _BOM if content.startswith(_BOM) else ""
+        bom = _BOM if content.startswith(_BOM) else ""
         patch = patched_json if path.suffix == NOTEBOOK_SUFFIX else patched_script
-        _replace(path, mark + patch(content.removeprefix(_BOM), texts, path))
+        _replace(path, bom + patch(content.removeprefix(_BOM), texts, path))
     except OSError as error:
         raise NotebookError(_unwritable(path, error)) from error
 
@@ -119,8 +119,8 @@ def _source(old: str, text: str, *, ascii_only: bool) -> str:
     if not old.startswith("["):
         return json.dumps(text, ensure_ascii=ascii_only)
     spans = list(_elements(old, 0))
-    known = {json.loads(old[start:stop]): old[start:stop] for start, stop in spans}
-    lines = [known.get(line) or json.dumps(line, ensure_ascii=ascii_only) for line in _ended_lines(text)]
+    encoded_lines = {json.loads(old[start:stop]): old[start:stop] for start, stop in spans}
+    lines = [encoded_lines.get(line) or json.dumps(line, ensure_ascii=ascii_only) for line in _ended_lines(text)]
     lead = old[1 : spans[0][0]]
     between = old[spans[0][1] : spans[1][0]] if len(spans) > 1 else f",{lead or ' '}"
     return f"[{lead}{between.join(lines)}{old[spans[-1][1] :]}"

@@ -38,7 +38,7 @@ class RecordedInputs:
     @property
     def answers(self) -> list[Answer]:
         """Everything that was asked, in its order."""
-        return [(*question, answer) for question, answer in self._answers.items()]
+        return [(*query, answer) for query, answer in self._answers.items()]
 
     def named(self, folder: Path, name: str) -> list[str]:
         """Return what in `folder` is called `name`, with any ending or none, sorted; nothing if it cannot be read."""
@@ -62,10 +62,10 @@ class RecordedInputs:
         return all(self._ask(kind, path, name) == answer for kind, path, name, answer in answers)
 
     def _ask(self, kind: str, path: str, name: str = "") -> Any:
-        question = (kind, path, name)
-        if question not in self._answers:
-            self._answers[question] = self._ways[kind](path, name)
-        return self._answers[question]
+        query = (kind, path, name)
+        if query not in self._answers:
+            self._answers[query] = self._ways[kind](path, name)
+        return self._answers[query]
 
     def _named(self, folder: str, name: str) -> list[str]:
         if folder not in self._listings:

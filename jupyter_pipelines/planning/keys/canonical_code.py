@@ -23,7 +23,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-_REMEMBERED = 1 << 15
+_CACHE_SIZE = 1 << 15
 _ABSENT = "~"  # `None` in a list of nodes: no key in front of `**spread`, no default; not the constant ``None``
 _IGNORED = frozenset({"ctx", "type_comment", "type_ignores"})
 _WITH_DOCSTRING = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -67,7 +67,7 @@ def form_of(tree: ast.AST, *, docstrings: bool = False) -> str:
     return "".join(parts)
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHE_SIZE)
 def _of_text(text: str, docstrings: bool) -> str:
     return _digest(_form_of_text(text, docstrings))
 

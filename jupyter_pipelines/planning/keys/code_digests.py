@@ -18,7 +18,7 @@ from jupyter_pipelines.planning.keys.docstring_use import SourceReads
 KIND = "codes"
 Piece = tuple[str, SharedKind, str]
 """Label, kind and source of a piece of shared code."""
-_REMEMBERED = 1 << 16
+_CACHE_SIZE = 1 << 16
 
 
 class _CodeDigestCache:
@@ -33,11 +33,11 @@ class _CodeDigestCache:
 
     def clear_if_full(self) -> None:
         """Empty the cache when it has reached its limit."""
-        if len(self.codes) + len(self.orders) + len(self.kept) + len(self.kept_orders) > _REMEMBERED:
+        if len(self.codes) + len(self.orders) + len(self.kept) + len(self.kept_orders) > _CACHE_SIZE:
             self.__init__()  # type: ignore[misc]
 
 
-_MEMORY = _CodeDigestCache()
+_CACHE = _CodeDigestCache()
 
 
 def cell_digest(text: str, level: SourceReads = SourceReads.NOTHING) -> str:
@@ -59,54 +59,54 @@ def module_digest(text: str, level: SourceReads = SourceReads.NOTHING) -> str:
 
 
 def cached_order(pieces: Sequence[Piece]) -> tuple[str, ...]:
-    """Return which of a step's pieces of shared code must not change places; see :mod:`.sequence`."""
+    """Return which of a step's pieces of shared code must not change places; see :mod:`.code_order`."""
     if len(pieces) < 2:
         return ()
     memo_key = tuple(pieces)
-    order = _MEMORY.orders.get(memo_key)
+    order = _CACHE.orders.get(memo_key)
     if order is None:
-        kept = _MEMORY.kept_orders.get(_mark_of_order(memo_key))
-        order = _MEMORY.orders[memo_key] = _compute_order(memo_key) if kept is None else tuple(kept)
+        kept = _CACHE.kept_orders.get(_order_cache_key(memo_key))
+        order = _CACHE.orders[memo_key] = _compute_order(memo_key) if kept is None else tuple(kept)
     return order
 
 
 def load_digests(pipeline: Pipeline) -> None:
     """Load what was kept about the code of `pipeline`."""
-    kept = user_cache.load(KIND, _about(pipeline))
+    kept = user_cache.load(KIND, _pipeline_id(pipeline))
     if isinstance(kept, dict) and kept.keys() == {"codes", "orders"}:
-        _MEMORY.clear_if_full()
-        _MEMORY.kept.update(kept["codes"])
-        _MEMORY.kept_orders.update(kept["orders"])
+        _CACHE.clear_if_full()
+        _CACHE.kept.update(kept["codes"])
+        _CACHE.kept_orders.update(kept["orders"])
 
 
 def save_digests(pipeline: Pipeline) -> None:
     """Keep what is known about the code of `pipeline`, if something was computed since the last time."""
-    if not _MEMORY.learnt:
+    if not _CACHE.learnt:
         return
-    _MEMORY.learnt = False
+    _CACHE.learnt = False
     texts = set(_texts(pipeline))
-    codes = {_mark(*memo_key): digest for memo_key, digest in _MEMORY.codes.items() if memo_key[1] in texts}
+    codes = {_cache_key(*memo_key): digest for memo_key, digest in _CACHE.codes.items() if memo_key[1] in texts}
     orders = {
-        _mark_of_order(pieces): order
-        for pieces, order in _MEMORY.orders.items()
+        _order_cache_key(pieces): order
+        for pieces, order in _CACHE.orders.items()
         if all(source in texts for _, _, source in pieces)
     }
-    user_cache.save(KIND, _about(pipeline), {"codes": codes, "orders": orders})
+    user_cache.save(KIND, _pipeline_id(pipeline), {"codes": codes, "orders": orders})
 
 
 def _digest(kind: str, text: str, level: SourceReads) -> str:
     memo_key = (kind, text, int(level))
-    digest = _MEMORY.codes.get(memo_key)
+    digest = _CACHE.codes.get(memo_key)
     if digest is None:
-        digest = _MEMORY.codes[memo_key] = _MEMORY.kept.get(_mark(*memo_key)) or _compute_digest(kind, text, level)
+        digest = _CACHE.codes[memo_key] = _CACHE.kept.get(_cache_key(*memo_key)) or _compute_digest(kind, text, level)
     return digest
 
 
 def _compute_digest(kind: str, text: str, level: SourceReads) -> str:
     from jupyter_pipelines.planning.keys.canonical_code import canonical  # with `ast`, of no use where all is known
 
-    _MEMORY.learnt = True
-    _MEMORY.clear_if_full()
+    _CACHE.learnt = True
+    _CACHE.clear_if_full()
     docstrings = level == SourceReads.DOCSTRINGS
     if level == SourceReads.SOURCE:
         return _sha256("verbatim " + text.replace("\r\n", "\n").replace("\r", "\n"))
@@ -121,11 +121,11 @@ def _compute_digest(kind: str, text: str, level: SourceReads) -> str:
 def _compute_order(pieces: tuple[Piece, ...]) -> tuple[str, ...]:
     from jupyter_pipelines.planning.keys.code_order import order_constraints
 
-    _MEMORY.learnt = True
+    _CACHE.learnt = True
     return tuple(order_constraints(pieces))
 
 
-def _about(pipeline: Pipeline) -> str:
+def _pipeline_id(pipeline: Pipeline) -> str:
     return json.dumps([str(pipeline.notebook), str(pipeline.folder), str(pipeline.root)])
 
 
@@ -137,11 +137,11 @@ def _texts(pipeline: Pipeline) -> Iterator[str]:
         yield from (module.source for module in step.modules)
 
 
-def _mark(kind: str, text: str, level: int) -> str:
+def _cache_key(kind: str, text: str, level: int) -> str:
     return f"{kind} {level} {_sha256(text)}"
 
 
-def _mark_of_order(pieces: Iterable[Piece]) -> str:
+def _order_cache_key(pieces: Iterable[Piece]) -> str:
     return _sha256(json.dumps(list(pieces)))
 
 

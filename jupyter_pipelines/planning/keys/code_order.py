@@ -17,7 +17,7 @@ from itertools import pairwise
 
 from jupyter_pipelines.pipeline.step import SharedKind
 
-_REMEMBERED = 1 << 14
+_CACHE_SIZE = 1 << 14
 _Pair = frozenset[int]
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _WITHOUT_EFFECT = (
@@ -68,7 +68,7 @@ def order_constraints(pieces: Sequence[tuple[str, SharedKind, str]]) -> list[str
     return sorted(f"{pieces[min(pair)][0]} < {pieces[max(pair)][0]}" for pair in pairs if min(pair) != max(pair))
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHE_SIZE)
 def effects_of(source: str) -> CodeEffects:
     """Return what a piece of shared code does."""
     from jupyter_pipelines.notebook.code.cell_code import parse_code  # a slow import that plain reasons do not need

@@ -1,4 +1,4 @@
-"""Code that reads code: where it does, docstrings count, or even every character."""
+"""Detection of code that reads docstrings or source: in such steps these count for the key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from enum import IntEnum
 from functools import lru_cache
 
-_REMEMBERED = 1 << 15
+_CACHE_SIZE = 1 << 15
 _DOCSTRINGS = ("__doc__", "getdoc", "docopt", "doctest", "pydoc", "render_doc")
 _SOURCE = ("getsource", "getsourcelines", "getsourcefile", "getcomments", "findsource", "getblock")
 # In the canonical form every name, attribute and text stands in quotes; comments and docstrings are not in it.
@@ -15,23 +15,21 @@ _IN_TEXT = re.compile("|".join(_DOCSTRINGS + _SOURCE))
 
 
 class SourceReads(IntEnum):
-    """What code reads of code; more includes less."""
+    """How much of source code a step reads at run time; a higher level includes the lower levels."""
 
     NOTHING = 0
     DOCSTRINGS = 1
     SOURCE = 2
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHE_SIZE)
 def source_reads(text: str) -> SourceReads:
     """Return what a piece of code reads of code, as far as its names show."""
     if not _IN_TEXT.search(text):
         return SourceReads.NOTHING
     import ast
 
-    from jupyter_pipelines.notebook.code.cell_code import (
-        parse_code,  # a slow import, and hardly any code has such names
-    )
+    from jupyter_pipelines.notebook.code.cell_code import parse_code
     from jupyter_pipelines.planning.keys.canonical_code import form_of
 
     tree = parse_code(text, 0).tree

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from jupyter_pipelines.errors import Diagnostic, PlanError
 from jupyter_pipelines.planning.keys import packages
 
-_SECONDS = 60
+_TIMEOUT = 60
 
 
 class EnvironmentProbe(NamedTuple):
-    """What was read from a Python: its minor version, and package versions by import name."""
+    """The probed facts of a Python: its minor version, and package versions by import name."""
 
     python: str
     versions: Mapping[str, str]
@@ -27,12 +27,12 @@ class PythonEnvironment:
 
     Parameters
     ----------
-    look : callable
+    probe : callable
         Takes import names and returns :class:`EnvironmentProbe` for them.
     """
 
-    def __init__(self, look: Callable[[tuple[str, ...]], EnvironmentProbe]) -> None:
-        self._look = look
+    def __init__(self, probe: Callable[[tuple[str, ...]], EnvironmentProbe]) -> None:
+        self._look = probe
         self._python: str | None = None
         self._versions: dict[str, str] = {}
 
@@ -52,13 +52,15 @@ class PythonEnvironment:
         folder : str, Path or None
             Where it is started: the notebook's folder, which is where a kernel is.
         """
-        return cls(lambda names: _ask(str(executable), folder, names))
+        return cls(lambda names: _probe_interpreter(str(executable), folder, names))
 
     @classmethod
     def fixed(cls, python: str, versions: Mapping[str, str] | None = None) -> PythonEnvironment:
         """Return an environment with the given `versions`; a package without a version is not installed."""
-        known = dict(versions or {})
-        return cls(lambda names: EnvironmentProbe(python, {name: known.get(name, packages.MISSING) for name in names}))
+        known_versions = dict(versions or {})
+        return cls(
+            lambda names: EnvironmentProbe(python, {name: known_versions.get(name, packages.MISSING) for name in names})
+        )
 
     @property
     def python(self) -> str:
@@ -103,7 +105,7 @@ class PythonEnvironment:
         self._versions.update(probe.versions)
 
 
-def _ask(executable: str, folder: str | Path | None, names: tuple[str, ...]) -> EnvironmentProbe:
+def _probe_interpreter(executable: str, folder: str | Path | None, names: tuple[str, ...]) -> EnvironmentProbe:
     import subprocess
 
     script = Path(packages.__file__).read_text(encoding="utf-8")
@@ -113,20 +115,22 @@ def _ask(executable: str, folder: str | Path | None, names: tuple[str, ...]) -> 
             cwd=folder,
             capture_output=True,
             text=True,
-            timeout=_SECONDS,
+            timeout=_TIMEOUT,
             stdin=subprocess.DEVNULL,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise PlanError(_silent(executable, str(error))) from error
+        raise PlanError(_probe_failed(executable, str(error))) from error
     try:
-        answer: dict[str, Any] = json.loads(completed.stdout)
-        return EnvironmentProbe(str(answer["python"]), answer["versions"])
+        document: dict[str, Any] = json.loads(completed.stdout)
+        return EnvironmentProbe(str(document["python"]), document["versions"])
     except (ValueError, KeyError, TypeError) as error:
-        raise PlanError(_silent(executable, (completed.stderr.strip() or repr(error)).splitlines()[-1])) from error
+        raise PlanError(
+            _probe_failed(executable, (completed.stderr.strip() or repr(error)).splitlines()[-1])
+        ) from error
 
 
-def _silent(executable: str, why: str) -> Diagnostic:
+def _probe_failed(executable: str, why: str) -> Diagnostic:
     return Diagnostic(
         code="JP604",
         message=f"the Python `{executable}` does not say what it has installed",

@@ -1,4 +1,4 @@
-"""What a step's result depends on, as parts that are kept apart; the key is a digest over all of them.
+"""The fingerprint of a step: all that its result depends on, as separate parts; the key is a digest over them.
 
 ============================  ==========================================================================
 part                          value
@@ -47,7 +47,7 @@ FORMAT = 2
 """Goes into every key: raised whenever equal parts would no longer mean equal results."""
 
 MISSING = "missing"
-_LONGEST = 80
+_MAX_TEXT = 80
 _KEPT = 40
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -181,7 +181,7 @@ def _output(output: Output) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_KEPT]}… sha256:{_digest(text)}"
+    return text if len(text) <= _MAX_TEXT else f"{text[:_KEPT]}… sha256:{_digest(text)}"
 
 
 def _digest(text: str) -> str:

@@ -12,7 +12,7 @@ from jupyter_pipelines.planning.keys.fingerprint import key, parts
 
 
 class StepKey(NamedTuple):
-    """What the result of a step depends on, and the key over all of it."""
+    """The fingerprint of a step, and the key over it."""
 
     parts: Mapping[str, str]
     key: str
@@ -61,9 +61,9 @@ class KeyCache:
         environment = self._environment_of(step)
         values = {**self._values, **step.item.parameters} if step.item else self._values
         fingerprint = parts(step, values=values, inputs=known, environment=environment)
-        keyed = StepKey(fingerprint, key(fingerprint))
-        self._made[step.name] = (step, dict(known), keyed)
-        return keyed
+        step_key = StepKey(fingerprint, key(fingerprint))
+        self._made[step.name] = (step, dict(known), step_key)
+        return step_key
 
     def _environment_of(self, step: Step) -> PythonEnvironment:
         """Return the Python of a step; all packages that matter are looked at the first time."""

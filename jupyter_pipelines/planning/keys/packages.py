@@ -1,4 +1,4 @@
-"""What a Python has installed: import name -> version, for the names asked for.
+"""Versions of installed packages by import name, for the requested names.
 
 A step's key holds the versions of the packages it imports. So a package is looked up where Python would import it from,
 and then:
@@ -133,14 +133,16 @@ class _DistributionSearch:
         return [distribution for distribution, record in self._distributions_in(source.base) if record_line in record]
 
     def _named(self, name: str, source: ImportOrigin) -> list[InstalledDistribution]:
-        shelf = [distribution for distribution, _ in self._distributions_in(source.base)]
+        distributions = [distribution for distribution, _ in self._distributions_in(source.base)]
         by_content = [
             distribution
-            for distribution in shelf
+            for distribution in distributions
             if name in distribution.read("top_level.txt").decode("utf-8", "replace").split()
         ]
         return by_content or [
-            distribution for distribution in shelf if _normalized_name(distribution.name) == _normalized_name(name)
+            distribution
+            for distribution in distributions
+            if _normalized_name(distribution.name) == _normalized_name(name)
         ]
 
     def _distributions_in(self, base: Path) -> list[tuple[InstalledDistribution, bytes]]:
@@ -181,7 +183,7 @@ def is_standard(name: str) -> bool:
 
 
 def _locate(name: str) -> Iterator[ImportOrigin]:
-    spec = _spec(name)
+    spec = _find_spec(name)
     if spec is None:
         return
     origin = spec.origin if spec.has_location else None
@@ -201,7 +203,7 @@ def _source(path: Path) -> ImportOrigin:
     return ImportOrigin(path, path.parent, path.name + ("/" if path.is_dir() else ""))
 
 
-def _spec(name: str) -> Any:
+def _find_spec(name: str) -> Any:
     """Return where a fresh interpreter would find `name`, whatever this interpreter has loaded under it."""
     for finder in sys.meta_path:
         with contextlib.suppress(ImportError, AttributeError, ValueError, OSError):
@@ -239,10 +241,10 @@ def _normalized_name(name: str) -> str:
 def _checksums(record: bytes) -> list[str]:
     """Return the lines of a ``RECORD`` that speak of the package itself, not of how and where it was installed."""
     lines = record.decode("utf-8", "replace").splitlines()
-    return sorted(line for line in lines if not line.startswith(("..", "/")) and not _about_install(line))
+    return sorted(line for line in lines if not line.startswith(("..", "/")) and not _is_install_metadata(line))
 
 
-def _about_install(line: str) -> bool:
+def _is_install_metadata(line: str) -> bool:
     return ".dist-info/" in line or "__pycache__/" in line
 
 
@@ -287,8 +289,8 @@ def _content_digest(path: Path, content: bytes | None) -> str:
 
 
 def _imports(content: bytes) -> Iterator[str]:
-    for source, listed in _IMPORT.findall(content):
-        for clause in (source or listed).decode("utf-8", "replace").split(","):
+    for source, plain_imports in _IMPORT.findall(content):
+        for clause in (source or plain_imports).decode("utf-8", "replace").split(","):
             match = _NAME.match(clause.strip())
             if match:
                 yield match.group()

@@ -80,12 +80,12 @@ class IncomingFile:
 
 
 class StagedBlob(NamedTuple):
-    """A file on the disk of the store that may be renamed; `sure` if its digest is known to be that of its bytes."""
+    """A file on the disk of the store that may be renamed; `verified` if the digest of its bytes was checked."""
 
     path: Path
     digest: str
     size: int
-    sure: bool
+    verified: bool
 
 
 class BlobStore:
@@ -93,19 +93,19 @@ class BlobStore:
 
     Parameters
     ----------
-    door : LocalFolder
+    folder : LocalFolder
         Where the store lives.
-    memo : DigestCache or None
+    cache : DigestCache or None
         Remembers which blobs were checked, so that an unchanged file is not read twice.
     """
 
-    def __init__(self, door: LocalFolder, memo: DigestCache | None = None) -> None:
-        self._door = door
-        self._memo = memo
+    def __init__(self, folder: LocalFolder, cache: DigestCache | None = None) -> None:
+        self._folder = folder
+        self._cache = cache
 
     def path(self, digest: str) -> Path:
         """Return where the blob of `digest` is, whether or not it exists. Read it only after :meth:`verify`."""
-        return self._door.locate(path_of(digest))
+        return self._folder.locate(path_of(digest))
 
     def put_file(self, path: Path, *, move: bool = True, digest: str | None = None) -> StoredBlob:
         """Store the bytes of the file `path`; see :class:`IncomingFile` for the parameters.
@@ -124,7 +124,7 @@ class BlobStore:
         """
         return self.put_files([IncomingFile(path=path, move=move, digest=digest)])[0]
 
-    def put_files(self, files: Iterable[IncomingFile], *, settled: bool = True) -> list[StoredBlob]:
+    def put_files(self, files: Iterable[IncomingFile], *, durable: bool = True) -> list[StoredBlob]:
         """Store several files; waiting for the disk once for all of them takes less time than for each by itself.
 
         Parameters
@@ -132,7 +132,7 @@ class BlobStore:
         files : iterable of IncomingFile
             What to store.
         settled : bool
-            Wait until the blobs outlast a power cut; otherwise :meth:`Store.settle` does.
+            Wait until the blobs outlast a power cut; otherwise :meth:`Store.flush` does.
 
         Raises
         ------
@@ -146,8 +146,8 @@ class BlobStore:
         staged_blobs: list[StagedBlob] = []
         files = list(files)
         try:
-            staged_blobs.extend(map(self._ready, files))
-            self._publish(staged_blobs, settled=settled)
+            staged_blobs.extend(map(self._stage, files))
+            self._publish(staged_blobs, durable=durable)
         finally:
             for file, staged in zip(files, staged_blobs, strict=False):
                 if staged.path != file.path:
@@ -166,13 +166,13 @@ class BlobStore:
     @contextmanager
     def writer(self) -> Iterator[HashingWriter]:
         """Return a file to write to; what was written is stored when the block ends without an error."""
-        temporary = self._door.temporary()
+        temporary = self._folder.temporary()
         try:
-            with writing(self._door.root, "an output"), create(temporary) as file:
+            with writing(self._folder.root, "an output"), create(temporary) as file:
                 writer = HashingWriter(file, WritebackPacer(file))
                 yield writer
                 writer.finish()
-            self._publish([StagedBlob(temporary, writer.digest, writer.size, sure=True)])
+            self._publish([StagedBlob(temporary, writer.digest, writer.size, verified=True)])
         finally:
             remove(temporary)
 
@@ -187,16 +187,16 @@ class BlobStore:
             The store does not hold it, or it cannot be checked here (JP405).
         """
         try:
-            file = self._door.open(path_of(digest))
+            file = self._folder.open(path_of(digest))
         except FileNotFoundError:
-            raise missing_error(f"the output {digest}", self._door.root) from None
+            raise missing_error(f"the output {digest}", self._folder.root) from None
         except OSError as error:
             raise self._unreadable(digest, error) from error
         if not is_known(algorithm_of(digest)):
             file.close()
             raise uncheckable_error(f"the output {digest}", algorithm_of(digest))
         try:
-            actual_digest = self._digest(digest, file, self._memo)
+            actual_digest = self._digest(digest, file, self._cache)
             file.seek(0)
         except OSError as error:
             file.close()
@@ -211,22 +211,22 @@ class BlobStore:
 
     def verify(self, digest: str) -> Condition:
         """Tell whether the blob of `digest` is there and unharmed; changes nothing."""
-        return self._verify(digest, self._memo)
+        return self._verify(digest, self._cache)
 
     def examine(self, digest: str) -> Condition:
         """Tell the same by reading every byte of it, whatever is remembered."""
         return self._verify(digest, None)
 
-    def _verify(self, digest: str, memo: DigestCache | None) -> Condition:
-        return self._condition(digest, memo)
+    def _verify(self, digest: str, cache: DigestCache | None) -> Condition:
+        return self._condition(digest, cache)
 
-    def _condition(self, digest: str, memo: DigestCache | None) -> Condition:
+    def _condition(self, digest: str, cache: DigestCache | None) -> Condition:
         """Tell whether the blob of `digest` is in this very folder, and unharmed."""
         try:
-            with self._door.open(path_of(digest)) as file:
+            with self._folder.open(path_of(digest)) as file:
                 if not is_known(algorithm_of(digest)):
                     return "unknown"
-                return "ok" if self._digest(digest, file, memo) == digest else "corrupt"
+                return "ok" if self._digest(digest, file, cache) == digest else "corrupt"
         except FileNotFoundError:
             return "missing"
         except (OSError, StoreError) as error:
@@ -235,16 +235,16 @@ class BlobStore:
     def verify_many(self, digests: Iterable[str]) -> dict[str, Condition]:
         """Tell the same of many blobs; for those checked before, only the status of the file is read."""
         names = {digest: self._name(digest) for digest in digests}
-        marks = self._door.marks(names.values())
-        later = DeferredDigestCache(self._memo)
-        known = later.digests(marks)
+        marks = self._folder.marks(names.values())
+        deferred = DeferredDigestCache(self._cache)
+        cached = deferred.digests(marks)
         conditions: dict[str, Condition] = {
             digest: "ok"
-            if known.get(name) == digest and is_known(algorithm_of(digest))
-            else self._verify(digest, later)
+            if cached.get(name) == digest and is_known(algorithm_of(digest))
+            else self._verify(digest, deferred)
             for digest, name in names.items()
         }
-        later.finish()
+        deferred.finish()
         return conditions
 
     def verify_folder(self, digest: str) -> Condition:
@@ -261,8 +261,8 @@ class BlobStore:
 
     def quarantine(self, digest: str) -> None:
         """Quarantine the blob of `digest`, unless it has been repaired meanwhile; never fails."""
-        if self._condition(digest, self._memo) == "corrupt":
-            self._door.quarantine_path(path_of(digest), "its bytes do not have its digest")
+        if self._condition(digest, self._cache) == "corrupt":
+            self._folder.quarantine_path(path_of(digest), "its bytes do not have its digest")
 
     def discard(self, digest: str, grace: float = 0.0) -> None:
         """Remove the blob of `digest`, unless it was put again less than `grace` seconds ago.
@@ -272,11 +272,11 @@ class BlobStore:
         StoreError
             The store cannot be written (JP402).
         """
-        temporary = self._door.temporary()
+        temporary = self._folder.temporary()
         path = self.path(digest)
         # Renamed first and checked then: a process that puts the same bytes meanwhile either finds the blob and touches
         # it, which is seen here, or finds none and writes it anew.
-        with writing(self._door.root, f"`{path.name}`"), contextlib.suppress(FileNotFoundError):
+        with writing(self._folder.root, f"`{path.name}`"), contextlib.suppress(FileNotFoundError):
             os.rename(path, temporary)
             if grace and age(temporary) < grace:
                 os.rename(temporary, path)
@@ -368,7 +368,7 @@ class BlobStore:
 
     def digests(self) -> Iterator[str]:
         """Yield the digest of every blob there is."""
-        return self._digests(self._door.ls)
+        return self._digests(self._folder.ls)
 
     def all_digests_strict(self) -> Iterator[str]:
         """Yield the digest of every blob, for callers that must not miss any.
@@ -378,25 +378,25 @@ class BlobStore:
         StoreError
             A folder cannot be read (JP401).
         """
-        return self._digests(self._door.names)
+        return self._digests(self._folder.names)
 
     def _digests(self, names_in: Callable[[str], list[str]]) -> Iterator[str]:
-        for shelf in names_in(FOLDER):
-            for name in names_in(f"{FOLDER}/{shelf}"):
+        for subfolder in names_in(FOLDER):
+            for name in names_in(f"{FOLDER}/{subfolder}"):
                 digest = _digest_of(name)
                 if is_digest(digest):
                     yield digest
 
-    def _ready(self, file: IncomingFile) -> StagedBlob:
+    def _stage(self, file: IncomingFile) -> StagedBlob:
         """Compute the digest of a file, and copy the file if it must not be renamed."""
-        ready = self._stage_in_place(file) if file.move else None
-        if ready is not None:
-            return ready
-        temporary = self._door.temporary()
+        staged = self._stage_in_place(file) if file.move else None
+        if staged is not None:
+            return staged
+        temporary = self._folder.temporary()
         try:
             with (
                 file.path.open("rb") as source,
-                writing(self._door.root, "an output"),
+                writing(self._folder.root, "an output"),
                 create(temporary) as target,
             ):
                 writer = HashingWriter(target, WritebackPacer(target))
@@ -406,7 +406,7 @@ class BlobStore:
         except BaseException:
             remove(temporary)
             raise
-        return StagedBlob(temporary, writer.digest, writer.size, sure=True)
+        return StagedBlob(temporary, writer.digest, writer.size, verified=True)
 
     def _stage_in_place(self, file: IncomingFile) -> StagedBlob | None:
         """Return the file if it may become a blob by renaming, and does not change meanwhile."""
@@ -415,28 +415,28 @@ class BlobStore:
             return None
         mark = StatSignature.of(before)
         if file.digest and is_known(algorithm_of(file.digest)) and file.mark in (None, mark):
-            return StagedBlob(file.path, file.digest, before.st_size, sure=file.mark is not None)
+            return StagedBlob(file.path, file.digest, before.st_size, verified=file.mark is not None)
         digest = digest_file(file.path)
         _check(file, digest)
         return (
-            StagedBlob(file.path, digest, before.st_size, sure=True)
+            StagedBlob(file.path, digest, before.st_size, verified=True)
             if StatSignature.of(file.path.lstat()) == mark
             else None
         )
 
-    def _publish(self, files: Sequence[StagedBlob], *, settled: bool = True) -> None:
+    def _publish(self, files: Sequence[StagedBlob], *, durable: bool = True) -> None:
         """Put files under their digests, unless an unharmed blob is there already: recomputing repairs."""
-        fresh = {staged.digest: staged for staged in files}
-        fresh = {digest: staged for digest, staged in fresh.items() if not self._is_there(digest)}
-        paths = [(staged.path, path_of(digest)) for digest, staged in fresh.items()]
-        self._door.put_all(paths, mode=BLOB_MODE, named=settled)
-        for digest, staged in fresh.items():
-            if staged.sure and staged.size >= LARGE:
+        new_blobs = {staged.digest: staged for staged in files}
+        new_blobs = {digest: staged for digest, staged in new_blobs.items() if not self._is_there(digest)}
+        paths = [(staged.path, path_of(digest)) for digest, staged in new_blobs.items()]
+        self._folder.put_all(paths, mode=BLOB_MODE, durable=durable)
+        for digest, staged in new_blobs.items():
+            if staged.verified and staged.size >= LARGE:
                 self._remember(digest)
 
     def _is_there(self, digest: str) -> bool:
         """Tell whether a blob need not be put, and let its grace period begin anew."""
-        if self._condition(digest, self._memo) == "ok":
+        if self._condition(digest, self._cache) == "ok":
             with contextlib.suppress(OSError, StoreError):
                 before = self.path(digest).lstat()
                 self.touch(digest)
@@ -452,8 +452,8 @@ class BlobStore:
         name = self._name(digest)
         with contextlib.suppress(OSError):
             status = os.lstat(name)
-            if self._memo and StatSignature.of(status).settled(filesystem_features.cutoff_after_tick(status)):
-                self._memo.remember(name, StatSignature.of(status), digest, durable=True)
+            if self._cache and StatSignature.of(status).is_stable(filesystem_features.cutoff_after_tick(status)):
+                self._cache.remember(name, StatSignature.of(status), digest, durable=True)
 
     def _movable(self, path: Path) -> os.stat_result | None:
         """Return the status of a file that may become a blob by renaming: no other name and no open writer."""
@@ -461,22 +461,22 @@ class BlobStore:
             status = path.lstat()
             if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
                 return None
-            if status.st_dev != self._door.root.stat().st_dev:
+            if status.st_dev != self._folder.root.stat().st_dev:
                 return None
             with path.open("rb") as file:
                 return None if filesystem_features.is_open_for_writing(file.fileno()) else status
         except OSError:
             return None
 
-    def _digest(self, digest: str, file: BinaryIO, memo: DigestCache | None) -> str:
-        return digest_open(file, self._name(digest), memo, algorithm_of(digest), sealed=True)
+    def _digest(self, digest: str, file: BinaryIO, cache: DigestCache | None) -> str:
+        return digest_open(file, self._name(digest), cache, algorithm_of(digest), sealed=True)
 
     def _name(self, digest: str) -> str:
-        return f"{self._door.root}/{path_of(digest)}"
+        return f"{self._folder.root}/{path_of(digest)}"
 
     def _unreadable(self, digest: str, error: OSError) -> StoreError:
         if is_transient(error):
-            return unreadable_error(error, self._door.root, f"the output {digest}")
+            return unreadable_error(error, self._folder.root, f"the output {digest}")
         return self._corrupt(digest)
 
     def _corrupt(self, digest: str) -> StoreError:

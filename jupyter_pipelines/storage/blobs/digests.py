@@ -30,7 +30,7 @@ _DIGEST_PATTERN = re.compile(r"(?:sha256|blake3):[0-9a-f]{64}")
 _BLOCK = 1 << 18
 _PARALLEL = 16 << 20
 _BLOCK_IN_PARALLEL = 8 << 20
-_WRITTEN_AT_ONCE = 1 << 20
+_WRITE_BYTES = 1 << 20
 
 
 class DigestCache(Protocol):
@@ -54,35 +54,35 @@ class DeferredDigestCache:
 
     Parameters
     ----------
-    memo : DigestCache or None
-        The memo.
+    cache : DigestCache or None
+        The cache.
     """
 
-    def __init__(self, memo: DigestCache | None) -> None:
-        self._memo = memo
-        self._told: list[tuple[str, StatSignature, str, bool]] = []
+    def __init__(self, cache: DigestCache | None) -> None:
+        self._cache = cache
+        self._pending: list[tuple[str, StatSignature, str, bool]] = []
 
     def digest(self, path: str, mark: StatSignature) -> str | None:
-        """Return what the memo has remembered."""
-        return self._memo.digest(path, mark) if self._memo else None
+        """Return what the cache has remembered."""
+        return self._cache.digest(path, mark) if self._cache else None
 
     def digests(self, marks: Mapping[str, StatSignature]) -> Mapping[str, str]:
-        """Return what the memo has remembered."""
-        return self._memo.digests(marks) if self._memo else {}
+        """Return what the cache has remembered."""
+        return self._cache.digests(marks) if self._cache else {}
 
     def remember(self, path: str, mark: StatSignature, digest: str, *, durable: bool = False) -> None:
         """Keep it for the end."""
-        self._told.append((path, mark, digest, durable))
+        self._pending.append((path, mark, digest, durable))
 
     def remember_all(self, digests: Iterable[tuple[str, StatSignature, str, bool]]) -> None:
         """Keep them for the end."""
-        self._told.extend(digests)
+        self._pending.extend(digests)
 
     def finish(self) -> None:
-        """Write the collected digests to the memo."""
-        if self._memo and self._told:
-            self._memo.remember_all(self._told)
-            self._told = []
+        """Write the collected digests to the cache."""
+        if self._cache and self._pending:
+            self._cache.remember_all(self._pending)
+            self._pending = []
 
 
 class IncrementalHash:
@@ -107,7 +107,7 @@ class IncrementalHash:
         if self._hash is None and len(self._head) + len(view) < LARGE:
             self._head += view
         else:
-            self._chosen().update(view)
+            self._large_hash().update(view)
 
     def digest(self) -> str:
         """Return the digest of what was added so far."""
@@ -115,7 +115,7 @@ class IncrementalHash:
             return f"{SHA256}:{hashlib.sha256(self._head).hexdigest()}"
         return f"{self._name}:{self._hash.hexdigest()}"
 
-    def _chosen(self) -> Any:
+    def _large_hash(self) -> Any:
         """Return what a large content is added to."""
         if self._hash is None:
             self._name = algorithm_for_large()
@@ -132,7 +132,7 @@ class HashingWriter:
     ----------
     file : BinaryIO
         Where the bytes go.
-    pace : WritebackPacer or None
+    pacer : WritebackPacer or None
         Keeps the disk busy meanwhile; the caller finishes it.
 
     Attributes
@@ -147,9 +147,9 @@ class HashingWriter:
     mode = "wb"
     error: OSError | None
 
-    def __init__(self, file: BinaryIO, pace: WritebackPacer | None = None) -> None:
+    def __init__(self, file: BinaryIO, pacer: WritebackPacer | None = None) -> None:
         self._file = file
-        self._pace = pace
+        self._pacer = pacer
         self._hash = IncrementalHash()
         self.size = 0
         self.error = None
@@ -158,8 +158,8 @@ class HashingWriter:
         """Write `data`, anything with the buffer protocol, and return how many bytes that were."""
         view = memoryview(data).cast("B")
         # In blocks that stay in the processor's cache between the two: three times as fast as a gigabyte at once.
-        for start in range(0, view.nbytes, _WRITTEN_AT_ONCE):
-            self._write(view[start : start + _WRITTEN_AT_ONCE])
+        for start in range(0, view.nbytes, _WRITE_BYTES):
+            self._write(view[start : start + _WRITE_BYTES])
         return view.nbytes
 
     def _write(self, view: memoryview) -> None:
@@ -170,8 +170,8 @@ class HashingWriter:
             self.error = error
             raise
         self.size += view.nbytes
-        if self._pace is not None:
-            self._pace.reached(self.size)
+        if self._pacer is not None:
+            self._pacer.reached(self.size)
 
     def tell(self) -> int:
         """Return how many bytes were written."""
@@ -184,8 +184,8 @@ class HashingWriter:
     def finish(self) -> None:
         """Hand all of it to the operating system; nothing more is written."""
         self._file.flush()
-        if self._pace is not None:
-            self._pace.finish(self.size)
+        if self._pacer is not None:
+            self._pacer.finish(self.size)
 
     def readable(self) -> bool:
         """Return False."""
@@ -251,19 +251,19 @@ def _new(algorithm: str, *, threads: bool) -> Any:
 
 def digest_bytes(content: bytes) -> str:
     """Return the digest of `content`."""
-    result = IncrementalHash()
-    result.update(content)
-    return result.digest()
+    hasher = IncrementalHash()
+    hasher.update(content)
+    return hasher.digest()
 
 
-def digest_file(path: Path, memo: DigestCache | None = None) -> str:
+def digest_file(path: Path, cache: DigestCache | None = None) -> str:
     """Return the digest of the bytes of the file `path`; links are followed.
 
     Parameters
     ----------
     path : Path
         The file.
-    memo : DigestCache or None
+    cache : DigestCache or None
         Where digests are remembered. A digest is valid while inode, size, mtime and ctime are the same, and was only
         remembered if a later change was sure to show in them.
 
@@ -273,33 +273,33 @@ def digest_file(path: Path, memo: DigestCache | None = None) -> str:
         The file cannot be read.
     """
     with path.open("rb") as file:
-        return digest_open(file, os.path.abspath(path), memo)
+        return digest_open(file, os.path.abspath(path), cache)
 
 
-def cached_digests(paths: Iterable[Path], memo: DigestCache | None) -> dict[Path, str]:
+def cached_digests(paths: Iterable[Path], cache: DigestCache | None) -> dict[Path, str]:
     """Return the digests of those files that need not be read again, all of them asked about at once."""
     candidates = {}
-    for path in paths if memo else ():
+    for path in paths if cache else ():
         with contextlib.suppress(OSError):
             status = path.stat()
             if stat.S_ISREG(status.st_mode):
                 candidates[path] = (os.path.abspath(path), StatSignature.of(status))
-    known = memo.digests(dict(candidates.values())) if memo else {}
-    return {path: known[name] for path, (name, mark) in candidates.items() if _is_usable(known.get(name), mark, None)}
+    cached = cache.digests(dict(candidates.values())) if cache else {}
+    return {path: cached[name] for path, (name, mark) in candidates.items() if _is_usable(cached.get(name), mark, None)}
 
 
 def digest_open(
-    file: BinaryIO, name: str, memo: DigestCache | None, algorithm: str | None = None, *, sealed: bool = False
+    file: BinaryIO, name: str, cache: DigestCache | None, algorithm: str | None = None, *, sealed: bool = False
 ) -> str:
-    """Return the digest of the open file `file`, which `memo` knows as `name`; the position ends up anywhere.
+    """Return the digest of the open file `file`, which `cache` knows as `name`; the position ends up anywhere.
 
     Parameters
     ----------
     file : BinaryIO
         The file.
     name : str
-        What `memo` knows it as.
-    memo : DigestCache or None
+        What `cache` knows it as.
+    cache : DigestCache or None
         Where digests are remembered.
     algorithm : str or None
         The algorithm to use; None lets the size decide.
@@ -308,13 +308,13 @@ def digest_open(
     """
     status = os.fstat(file.fileno())
     mark = StatSignature.of(status)
-    known = memo.digest(name, mark) if memo else None
-    if _is_usable(known, mark, algorithm):
-        return str(known)
+    cached_digest = cache.digest(name, mark) if cache else None
+    if _is_usable(cached_digest, mark, algorithm):
+        return str(cached_digest)
     cutoff = filesystem_features.mtime_cutoff(status.st_dev)
     digest = _hash(file, algorithm or algorithm_for_size(mark.size), mark.size)
-    if memo and mark.settled(cutoff) and StatSignature.of(os.fstat(file.fileno())) == mark:
-        memo.remember(name, mark, digest, durable=sealed and mark.size >= LARGE and _is_on_disk(file))
+    if cache and mark.is_stable(cutoff) and StatSignature.of(os.fstat(file.fileno())) == mark:
+        cache.remember(name, mark, digest, durable=sealed and mark.size >= LARGE and _is_on_disk(file))
     return digest
 
 
@@ -333,11 +333,11 @@ def _is_usable(digest: str | None, mark: StatSignature, algorithm: str | None) -
 
 
 def _hash(file: BinaryIO, algorithm: str, size: int) -> str:
-    result = IncrementalHash(algorithm, threads=size >= _PARALLEL)
+    hasher = IncrementalHash(algorithm, threads=size >= _PARALLEL)
     blocks: Iterator[Any] = _blocks(file, _BLOCK) if size < _PARALLEL else _read_ahead_blocks(file)
     for block in blocks:
-        result.update(block)
-    return result.digest()
+        hasher.update(block)
+    return hasher.digest()
 
 
 def _blocks(file: BinaryIO, size: int) -> Iterator[memoryview]:

@@ -60,7 +60,7 @@ def walk(folder: Path) -> Iterator[ManifestEntry]:
     yield from sorted(_walk(folder, "", (os.path.realpath(folder),)), key=lambda entry: entry.path)
 
 
-def digest_folder(folder: Path, memo: DigestCache | None = None) -> str:
+def digest_folder(folder: Path, cache: DigestCache | None = None) -> str:
     """Return the digest of `folder`, which it has as an output, too.
 
     Raises
@@ -71,19 +71,21 @@ def digest_folder(folder: Path, memo: DigestCache | None = None) -> str:
         Something cannot be read.
     """
     entries = list(walk(folder))
-    later = DeferredDigestCache(memo)
-    known = cached_digests([entry.source for entry in entries if entry.source], memo)
+    deferred = DeferredDigestCache(cache)
+    cached = cached_digests([entry.source for entry in entries if entry.source], cache)
     entries = [
-        replace(entry, digest=known.get(entry.source) or digest_file(entry.source, later)) if entry.source else entry
+        replace(entry, digest=cached.get(entry.source) or digest_file(entry.source, deferred))
+        if entry.source
+        else entry
         for entry in entries
     ]
-    later.finish()
+    deferred.finish()
     return digest_bytes(encode(entries))
 
 
-def digest_path(path: Path, memo: DigestCache | None = None) -> str:
+def digest_path(path: Path, cache: DigestCache | None = None) -> str:
     """Return the digest of the file or folder `path`; for errors see :func:`digest_folder`."""
-    return digest_folder(path, memo) if path.is_dir() else digest_file(path, memo)
+    return digest_folder(path, cache) if path.is_dir() else digest_file(path, cache)
 
 
 def stored(entry: ManifestEntry, put: Callable[[Path], tuple[str, int]]) -> ManifestEntry:
@@ -130,29 +132,29 @@ def write_entry(entry: ManifestEntry, target: Path, open_blob: Callable[[str], B
         path.chmod(path.stat().st_mode | 0o100)
 
 
-def _walk(folder: Path, prefix: str, above: tuple[str, ...]) -> Iterator[ManifestEntry]:
+def _walk(folder: Path, prefix: str, ancestors: tuple[str, ...]) -> Iterator[ManifestEntry]:
     for child in folder.iterdir():
         status = _status(child, prefix)
         if stat.S_ISREG(status.st_mode):
             executable = bool(status.st_mode & stat.S_IXUSR)
             yield ManifestEntry(path=prefix + child.name, size=status.st_size, executable=executable, source=child)
         elif stat.S_ISDIR(status.st_mode):
-            yield from _walk_into(child, prefix, above)
+            yield from _walk_into(child, prefix, ancestors)
         else:
             raise _not_storable(child, prefix, "is neither a file nor a folder")
 
 
-def _walk_into(child: Path, prefix: str, above: tuple[str, ...]) -> Iterator[ManifestEntry]:
+def _walk_into(child: Path, prefix: str, ancestors: tuple[str, ...]) -> Iterator[ManifestEntry]:
     real = os.path.realpath(child)
-    if real in above:
+    if real in ancestors:
         raise _not_storable(child, prefix, "is a link to a folder that it lies in")
-    inner = f"{prefix}{child.name}/"
+    child_prefix = f"{prefix}{child.name}/"
     empty = True
-    for entry in _walk(child, inner, (*above, real)):
+    for entry in _walk(child, child_prefix, (*ancestors, real)):
         empty = False
         yield entry
     if empty:
-        yield ManifestEntry(path=inner)
+        yield ManifestEntry(path=child_prefix)
 
 
 def _status(child: Path, prefix: str) -> os.stat_result:

@@ -164,9 +164,9 @@ class WritebackPacer:
 
 def _begin_writing(handle: int, start: int, size: int) -> None:
     """Let the system begin to write a part of an open file to the disk, and do not wait for it."""
-    begin = _sync_file_range()
-    if begin is not None:
-        begin(handle, start, size, _BEGIN_WRITING)
+    sync_file_range = _sync_file_range()
+    if sync_file_range is not None:
+        sync_file_range(handle, start, size, _BEGIN_WRITING)
 
 
 @functools.cache

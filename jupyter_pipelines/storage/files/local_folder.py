@@ -30,7 +30,7 @@ QUARANTINE = "aside"
 DAY = 86_400.0
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
-_AT_ONCE = 16
+_MAX_THREADS = 16
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0)
 """For a pipe that stands where a file belongs, and that has no writer."""
@@ -160,7 +160,7 @@ class LocalFolder:
         except OSError as error:
             raise unreadable_error(error, self.root, f"`{path}`") from error
 
-    def write(self, path: str, content: bytes, *, mode: int = _FILE_MODE, named: bool = True) -> None:
+    def write(self, path: str, content: bytes, *, mode: int = _FILE_MODE, durable: bool = True) -> None:
         """Make a file with `content` appear at `path`, whole or not at all; `named` as in :meth:`put_all`.
 
         Raises
@@ -172,7 +172,7 @@ class LocalFolder:
         try:
             with writing(self.root, f"`{path}`"), create(temporary) as file:
                 file.write(content)
-            self.put_all([(temporary, path)], mode=mode, named=named)
+            self.put_all([(temporary, path)], mode=mode, durable=durable)
         finally:
             remove(temporary)
 
@@ -186,7 +186,7 @@ class LocalFolder:
         """
         self.put_all([(local, path)], mode=mode)
 
-    def put_all(self, files: Sequence[tuple[Path, str]], *, mode: int = _FILE_MODE, named: bool = True) -> None:
+    def put_all(self, files: Sequence[tuple[Path, str]], *, mode: int = _FILE_MODE, durable: bool = True) -> None:
         """Make several files appear; none has its name before the bytes of all are on the disk.
 
         Parameters
@@ -207,11 +207,11 @@ class LocalFolder:
         what = f"`{files[0][1]}`" if len(files) == 1 else f"{len(files)} files"
         with writing(self.root, what):
             flush_files([local for local, _ in files], mode)
-            make_folders([target.parent for _, _, target in targets], named=named)
+            make_folders([target.parent for _, _, target in targets], durable=durable)
             for local, _, target in targets:
                 self._clear_target(target)
                 os.replace(local, target)
-            if named:
+            if durable:
                 run_parallel(sync_folder, list({target.parent for _, _, target in targets}))
 
     def sync_names(self, paths: Iterable[str]) -> None:
@@ -280,24 +280,24 @@ def create(path: Path) -> BinaryIO:
 def flush_files(paths: Sequence[Path], mode: int) -> None:
     """Give files their mode and wait until their bytes are on the disk."""
 
-    def settle_one(path: Path) -> None:
+    def flush_file(path: Path) -> None:
         with _opened(path) as handle:
             os.fchmod(handle, mode)
             os.fsync(handle)
 
-    run_parallel(settle_one, paths)
+    run_parallel(flush_file, paths)
 
 
-def run_parallel(act: Callable[[Path], None], paths: Sequence[Path]) -> None:
+def run_parallel(action: Callable[[Path], None], paths: Sequence[Path]) -> None:
     """Call `act` with several paths in parallel: the disk flushes them together, in the time of a single flush."""
     if len(paths) < 2:
         for path in paths:
-            act(path)
+            action(path)
         return
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(min(len(paths), _AT_ONCE)) as waiting:
-        list(waiting.map(act, paths))
+    with ThreadPoolExecutor(min(len(paths), _MAX_THREADS)) as pool:
+        list(pool.map(action, paths))
 
 
 @contextmanager
@@ -314,12 +314,12 @@ def make_folder(path: Path) -> None:
     make_folders([path])
 
 
-def make_folders(paths: Iterable[Path], *, named: bool = True) -> None:
+def make_folders(paths: Iterable[Path], *, durable: bool = True) -> None:
     """Make several folders and those above them; wait for their names only if `named`."""
     changed: dict[Path, None] = {}
     for path in dict.fromkeys(paths):
         _make_folder(path, changed)
-    if named:
+    if durable:
         run_parallel(sync_folder, list(changed))
 
 

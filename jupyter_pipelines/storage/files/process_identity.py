@@ -50,12 +50,12 @@ class ProcessIdentity:
 
     def state(self) -> State:
         """Tell whether the process still runs."""
-        here = ProcessIdentity.current()
-        if self.host != here.host:
+        current = ProcessIdentity.current()
+        if self.host != current.host:
             return "unknown"
-        if self.boot != here.boot:
+        if self.boot != current.boot:
             return "dead"
-        if self.space != here.space:
+        if self.space != current.space:
             return "unknown"
         return "alive" if _started(self.pid) == self.started else "dead"
 

@@ -33,7 +33,7 @@ class StatSignature:
         inode, size, mtime_ns, ctime_ns = map(int, numbers)
         return cls(inode=inode, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
 
-    def settled(self, cutoff: MtimeCutoff) -> bool:
+    def is_stable(self, cutoff: MtimeCutoff) -> bool:
         """Tell whether a change after the moment of `cutoff` is sure to change the mark.
 
         Clocks of file systems are coarse (two seconds on some): a file changed just before its bytes were read might

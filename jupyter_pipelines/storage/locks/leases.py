@@ -83,12 +83,12 @@ class KeyLeases:
 
     Parameters
     ----------
-    door : LocalFolder
+    folder : LocalFolder
         Where the store lives.
     """
 
-    def __init__(self, door: LocalFolder) -> None:
-        self._door = door
+    def __init__(self, folder: LocalFolder) -> None:
+        self._folder = folder
 
     def lease(self, key: str, *, timeout: float = -1) -> KeyLease:
         """Wait for the lease of `key` and return it, held.
@@ -113,7 +113,7 @@ class KeyLeases:
         except TimeoutError:
             raise
         except OSError as error:
-            raise unwritable_error(error, self._door.root, "a lease") from error
+            raise unwritable_error(error, self._folder.root, "a lease") from error
         number = max(self._granted(key) + 1, time.time_ns())
         self._write_holder(key, number)
         return KeyLease(key, lock, number, partial(self._granted, key))
@@ -141,12 +141,12 @@ class KeyLeases:
 
     def is_held(self, key: str) -> bool:
         """Tell whether any process, this one included, holds the lease of `key`."""
-        return any(held == key for held in self.held((key,)))
+        return any(held_key == key for held_key in self.held((key,)))
 
     def held(self, keys: tuple[str, ...] | None = None) -> Iterator[str]:
         """Yield those of `keys`, of all keys by default, whose lease is held."""
         for key in self._keys() if keys is None else keys:
-            if self._path(key).exists() and not self._free(key):
+            if self._path(key).exists() and not self._is_free(key):
                 yield key
 
     def discard(self, older_than: float) -> None:
@@ -159,7 +159,7 @@ class KeyLeases:
                         self._holder_path(key).unlink(missing_ok=True)
                         path.unlink(missing_ok=True)
 
-    def _free(self, key: str) -> bool:
+    def _is_free(self, key: str) -> bool:
         with self._try_lock(key) as free:
             return free
 
@@ -177,18 +177,18 @@ class KeyLeases:
             lock.release()
 
     def _keys(self) -> tuple[str, ...]:
-        return tuple(name[:-5] for name in self._door.ls(FOLDER) if name.endswith(".lock") and is_key(name[:-5]))
+        return tuple(name[:-5] for name in self._folder.ls(FOLDER) if name.endswith(".lock") and is_key(name[:-5]))
 
     def _path(self, key: str) -> Path:
         if not is_key(key):
             raise ValueError(f"not a key: {key!r}")
-        return self._door.locate(f"{FOLDER}/{key}.lock")
+        return self._folder.locate(f"{FOLDER}/{key}.lock")
 
     def _lock(self, key: str) -> BaseFileLock:
         from filelock import FileLock
 
         path = self._path(key)
-        with writing(self._door.root, "a lease"):
+        with writing(self._folder.root, "a lease"):
             make_folder(path.parent)
         # An object of its own each time: threads of one process exclude each other, too.
         return FileLock(path, mode=0o600, thread_local=False)
@@ -199,15 +199,15 @@ class KeyLeases:
         Not into the file that is locked: older versions of filelock empty it when another process tries. Whole or not
         at all: others read it at any moment. Where it cannot be written, a result cannot be recorded either.
         """
-        signature = self._holder_path(key)
+        holder_path = self._holder_path(key)
         with contextlib.suppress(OSError, StoreError):
-            part = self._door.temporary()
+            temporary = self._folder.temporary()
             try:
-                part.write_text(json.dumps({**ProcessIdentity.current().to_dict(), "number": number}))
-                part.replace(signature)
+                temporary.write_text(json.dumps({**ProcessIdentity.current().to_dict(), "number": number}))
+                temporary.replace(holder_path)
                 os.utime(self._path(key))
             finally:
-                part.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
 
     def _granted(self, key: str) -> int:
         """Return the number of the last grant of `key`; 0 where none is written down."""

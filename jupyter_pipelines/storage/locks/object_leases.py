@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 CLAIM_SECONDS = 60.0
 """Seconds that a claim is valid after its holder last renewed it."""
 _RENEW_SECONDS = 15.0
-_MOST_BYTES = 4096
+_MAX_CLAIM_BYTES = 4096
 
 
 class ObjectLeaseBackend:
@@ -97,7 +97,7 @@ class ObjectLeaseBackend:
 
     def _is_valid(self, key: str, number: int) -> bool:
         try:
-            content = bytes(self._files.cat_file(self._path(key, number), end=_MOST_BYTES))
+            content = bytes(self._files.cat_file(self._path(key, number), end=_MAX_CLAIM_BYTES))
         except FileNotFoundError:
             return False
         except Exception:  # noqa: BLE001 - what cannot be read counts as claimed
@@ -139,7 +139,7 @@ class ObjectLease(KeyLease):
         self.number = number
         self._inner = inner
         self._claims = claims
-        self._over = threading.Event()
+        self._released = threading.Event()
         # The last write has to be the release.
         self._write_lock = threading.Lock()
         if number:
@@ -159,11 +159,11 @@ class ObjectLease(KeyLease):
         """Release the lease for the next process; calling it again does no harm."""
         try:
             with self._write_lock:
-                if self.number and not self._over.is_set():
-                    self._over.set()
+                if self.number and not self._released.is_set():
+                    self._released.set()
                     self._claims.leave(self.key, self.number)
         finally:
-            self._over.set()
+            self._released.set()
             self._inner.release()
 
     def __exit__(
@@ -172,25 +172,25 @@ class ObjectLease(KeyLease):
         self.release()
 
     def _renew(self) -> None:
-        while not self._over.wait(_RENEW_SECONDS):
+        while not self._released.wait(_RENEW_SECONDS):
             with self._write_lock:
-                if not self._over.is_set():
+                if not self._released.is_set():
                     self._claims.renew(self.key, self.number)
 
 
 class ObjectLeases(KeyLeases):
     """The leases of a store whose shared backend is reached from several machines."""
 
-    def __init__(self, door: LocalFolder, claims: ObjectLeaseBackend) -> None:
-        super().__init__(door)
+    def __init__(self, folder: LocalFolder, claims: ObjectLeaseBackend) -> None:
+        super().__init__(folder)
         self._claims = claims
 
     def lease(self, key: str, *, timeout: float = -1) -> KeyLease:
         """Wait for the lease of `key`, here and there; see :meth:`KeyLeases.lease`."""
-        end = None if timeout < 0 else time.monotonic() + timeout
+        deadline = None if timeout < 0 else time.monotonic() + timeout
         while True:
-            left = -1.0 if end is None else max(0.0, end - time.monotonic())
-            inner = super().lease(key, timeout=left)
+            remaining = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
+            inner = super().lease(key, timeout=remaining)
             try:
                 number = self._claims.claim(key)
             except BaseException:
@@ -199,7 +199,7 @@ class ObjectLeases(KeyLeases):
             if number is not None:
                 return ObjectLease(inner, self._claims, number)
             inner.release()
-            if end is not None and time.monotonic() >= end:
+            if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"another process computes {key}")
             time.sleep(0.2)
 

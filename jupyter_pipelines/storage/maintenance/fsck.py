@@ -140,8 +140,8 @@ def _store_to_check(store: Store) -> tuple[Store, TrustPolicy | None, bool]:
     What a local cache lacks may be in the backend.
     """
     if isinstance(store, SharedStore):
-        if isinstance(store.back, SharedFolder):
-            return Store.open(store.back.root, create=False), TrustPolicy.of_user(), False
+        if isinstance(store.backend, SharedFolder):
+            return Store.open(store.backend.root, create=False), TrustPolicy.of_user(), False
         return Store.open(store.root, create=False), None, True
     is_shared = (
         os.path.isdir(store.root) and UserKeyring.of_user().has_own() and ownership_error(store.root) is not None
@@ -152,24 +152,27 @@ def _store_to_check(store: Store) -> tuple[Store, TrustPolicy | None, bool]:
 class _FsckChecker:
     """A single check of a store."""
 
-    def __init__(self, store: Store, trust: TrustPolicy | None, is_front: bool, *, repair: bool) -> None:
+    def __init__(self, store: Store, trust: TrustPolicy | None, is_cache: bool, *, repair: bool) -> None:
         self._store = store
         self._trust = trust
-        self._wrong = ("corrupt",) if is_front else ("missing", "corrupt")
+        self._broken_conditions = ("corrupt",) if is_cache else ("missing", "corrupt")
         self._repair = repair
-        self._suspect = False
-        self._bad: set[str] = set()
+        self._records_writable = False
+        self._corrupt_digests: set[str] = set()
 
     def result(self) -> FsckReport:
         """Look at everything; the order matters: records are judged by their blobs."""
-        findings = [] if self._trust else [*self._owners()]
+        findings = [] if self._trust else [*self._permission_findings()]
         digests = list(self._store.blobs.all_digests_strict())
-        findings += self._blobs(digests)
+        findings += self._blob_findings(digests)
         keys = self._store.records.all_keys_strict()
         findings += [*self._unexpected_files(blobs.FOLDER, digests, blobs.path_of)]
-        findings += [*self._records(keys), *self._unexpected_files(step_record.FOLDER, keys, step_record.path_of)]
+        findings += [
+            *self._record_findings(keys),
+            *self._unexpected_files(step_record.FOLDER, keys, step_record.path_of),
+        ]
         names = self._store.runs.names()
-        findings += self._runs(names)
+        findings += self._run_findings(names)
         if any(finding.repaired for finding in findings):
             self._forget_index()
         return FsckReport(
@@ -181,75 +184,77 @@ class _FsckChecker:
             shared=self._trust is not None,
         )
 
-    def _owners(self) -> Iterator[FsckFinding]:
+    def _permission_findings(self) -> Iterator[FsckFinding]:
         """Yield the folders that others may have written to."""
         for path in _folders(self._store):
-            place = self._store.root / path if path else self._store.root
+            folder = self._store.root / path if path else self._store.root
             try:
-                why = _writable(place)
+                why = _writable_reason(folder)
             except OSError as error:
-                raise unreadable_error(error, self._store.root, f"`{path or place}`") from error
+                raise unreadable_error(error, self._store.root, f"`{path or folder}`") from error
             if why:
-                self._suspect = self._suspect or path.split("/")[0] in ("", step_record.FOLDER)
+                self._records_writable = self._records_writable or path.split("/")[0] in ("", step_record.FOLDER)
                 yield FsckFinding(kind="untrusted", path=path, why=why, repaired=self._repair and self._close(path))
 
     def _close(self, path: str) -> bool:
         """Close a folder to others; False where that cannot be done."""
-        place = self._store.root / path if path else self._store.root
-        if place.is_symlink():
+        folder = self._store.root / path if path else self._store.root
+        if folder.is_symlink():
             return False
         try:
-            place.chmod(stat.S_IMODE(place.stat().st_mode) & ~_OTHERS_MAY_WRITE)
+            folder.chmod(stat.S_IMODE(folder.stat().st_mode) & ~_OTHERS_MAY_WRITE)
         except OSError:
             return False
-        return not _writable(place)
+        return not _writable_reason(folder)
 
-    def _blobs(self, digests: Iterable[str]) -> Iterator[FsckFinding]:
+    def _blob_findings(self, digests: Iterable[str]) -> Iterator[FsckFinding]:
         for digest in digests:
             condition = self._store.blobs.examine(digest)
             if condition == "unknown":
                 algorithm = algorithm_of(digest)
-                missing = f"its digest is of {algorithm}, which is not installed here"
-                why = "it cannot be read at the moment" if is_known(algorithm) else missing
+                not_installed = f"its digest is of {algorithm}, which is not installed here"
+                why = "it cannot be read at the moment" if is_known(algorithm) else not_installed
                 yield FsckFinding(kind="unchecked", path=blobs.path_of(digest), why=why)
             elif condition == "corrupt":
-                self._bad.add(digest)
-                yield self._damaged(blobs.path_of(digest), "its bytes do not have the digest they are named by")
+                self._corrupt_digests.add(digest)
+                yield self._damage_finding(blobs.path_of(digest), "its bytes do not have the digest they are named by")
 
     def _unexpected_files(self, top_folder: str, names: Iterable[str], path_of: Any) -> Iterator[FsckFinding]:
         """Yield the files of a top-level folder that do not belong there."""
-        known = {path_of(name) for name in names}
-        for shelf in self._store.door.ls(top_folder):
-            for name in self._store.door.ls(f"{top_folder}/{shelf}"):
-                path = f"{top_folder}/{shelf}/{name}"
-                if path not in known:
-                    yield self._damaged(path, "no such file belongs into a store")
+        expected_paths = {path_of(name) for name in names}
+        for subfolder in self._store.folder.ls(top_folder):
+            for name in self._store.folder.ls(f"{top_folder}/{subfolder}"):
+                path = f"{top_folder}/{subfolder}/{name}"
+                if path not in expected_paths:
+                    yield self._damage_finding(path, "no such file belongs into a store")
 
-    def _records(self, keys: Iterable[str]) -> Iterator[FsckFinding]:
+    def _record_findings(self, keys: Iterable[str]) -> Iterator[FsckFinding]:
         for key in keys:
             path = step_record.path_of(key)
             try:
-                record = step_record.decode(self._store.door.read(path), key)
+                record = step_record.decode(self._store.folder.read(path), key)
             except (OSError, ValueError, RecursionError, StoreError) as error:
-                yield self._unreadable(path, error)
+                yield self._unreadable_finding(path, error)
                 continue
-            why = self._why_not(path, record)
+            why = self._rejection_reason(path, record)
             if why:
                 yield self._quarantine(FsckFinding(kind="untrusted", path=path, why=why))
             else:
                 yield from self._broken_outputs(path, record)
 
-    def _why_not(self, path: str, record: step_record.StepRecord) -> str:
+    def _rejection_reason(self, path: str, record: step_record.StepRecord) -> str:
         """Return why a record must not be used; empty if it may."""
         if self._trust:
             return self._trust.rejection_reason(record)
-        return _other_owner(self._store.root / path) or ("others could write to its folder" if self._suspect else "")
+        return _other_owner(self._store.root / path) or (
+            "others could write to its folder" if self._records_writable else ""
+        )
 
     def _broken_outputs(self, path: str, record: step_record.StepRecord) -> Iterator[FsckFinding]:
         for name, artifact in record.outputs.items():
             condition = self._condition(artifact.digest, artifact.format in MANIFESTS)
-            if condition in self._wrong:
-                yield self._damaged(path, f"the output `{record.step}.{name}` is {condition}: {artifact.digest}")
+            if condition in self._broken_conditions:
+                yield self._damage_finding(path, f"the output `{record.step}.{name}` is {condition}: {artifact.digest}")
                 return
             if condition == "unknown" and not is_known(algorithm_of(artifact.digest)):
                 yield FsckFinding(
@@ -258,9 +263,9 @@ class _FsckChecker:
 
     def _condition(self, digest: str, is_folder: bool) -> str:
         """Return the condition of an output; what was read already is not read again."""
-        if digest in self._bad:
+        if digest in self._corrupt_digests:
             return "corrupt"
-        if not self._store.door.exists(blobs.path_of(digest)):
+        if not self._store.folder.exists(blobs.path_of(digest)):
             return "missing"
         members = self._members(digest) if is_folder else ()
         if members is None:
@@ -270,36 +275,36 @@ class _FsckChecker:
 
     def _members(self, digest: str) -> tuple[str, ...] | None:
         try:
-            entries = manifests.decode(self._store.door.read(blobs.path_of(digest)))
+            entries = manifests.decode(self._store.folder.read(blobs.path_of(digest)))
         except (OSError, ValueError, StoreError):
             return None
         return tuple(entry.digest for entry in entries if entry.digest and is_digest(entry.digest))
 
-    def _runs(self, names: Iterable[str]) -> Iterator[FsckFinding]:
+    def _run_findings(self, names: Iterable[str]) -> Iterator[FsckFinding]:
         for name in names:
             path = f"{runs.FOLDER}/{name}/{runs.DOCUMENT}"
             try:
-                if not isinstance(json.loads(self._store.door.read(path)), dict):
-                    yield self._damaged(path, "it is not the document of a run")
+                if not isinstance(json.loads(self._store.folder.read(path)), dict):
+                    yield self._damage_finding(path, "it is not the document of a run")
             except FileNotFoundError:
                 continue
             except (OSError, ValueError, RecursionError, StoreError) as error:
-                yield self._unreadable(path, error)
+                yield self._unreadable_finding(path, error)
 
-    def _unreadable(self, path: str, error: Exception) -> FsckFinding:
+    def _unreadable_finding(self, path: str, error: Exception) -> FsckFinding:
         if is_transient(error):
             return FsckFinding(kind="unchecked", path=path, why=f"it cannot be read at the moment: {error}")
-        return self._damaged(path, f"it cannot be read: {error}")
+        return self._damage_finding(path, f"it cannot be read: {error}")
 
-    def _damaged(self, path: str, why: str) -> FsckFinding:
+    def _damage_finding(self, path: str, why: str) -> FsckFinding:
         return self._quarantine(FsckFinding(kind="damaged", path=path, why=why))
 
     def _quarantine(self, finding: FsckFinding) -> FsckFinding:
         """Quarantine the file of a finding, where a repair was requested."""
         if not self._repair:
             return finding
-        self._store.door.quarantine_path(finding.path, finding.why)
-        return replace(finding, repaired=not self._store.door.exists(finding.path))
+        self._store.folder.quarantine_path(finding.path, finding.why)
+        return replace(finding, repaired=not self._store.folder.exists(finding.path))
 
     def _forget_index(self) -> None:
         """Remove the index: it may remember what is no longer there, and is made anew at the next query."""
@@ -316,12 +321,12 @@ def _folders(store: Store) -> Iterator[str]:
         yield top_folder
         yield from (
             f"{top_folder}/{name}"
-            for name in store.door.ls(top_folder)
+            for name in store.folder.ls(top_folder)
             if os.path.isdir(store.root / top_folder / name)
         )
 
 
-def _writable(path: Path) -> str:
+def _writable_reason(path: Path) -> str:
     """Return why another user may have written to a folder; empty if that is impossible."""
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):

@@ -89,34 +89,36 @@ def collect(store: Store, *, older_than: float, grace: float | None = None, dry_
         The store cannot be written (JP402), or something in it cannot be read that may need what would be removed
         (JP401).
     """
-    old = set(_old_runs(store, older_than))
-    young = min(older_than, GRACE) if grace is None else grace
-    seen = _read_contents(store, old)
-    keys = tuple(_unneeded_records(store, seen, young))
-    digests = tuple(_unneeded_blobs(store, seen, set(keys), young))
+    old_runs = set(_old_runs(store, older_than))
+    grace_seconds = min(older_than, GRACE) if grace is None else grace
+    contents = _read_contents(store, old_runs)
+    keys = tuple(_unneeded_records(store, contents, grace_seconds))
+    digests = tuple(_unneeded_blobs(store, contents, set(keys), grace_seconds))
     # Asked last, so that a run that began meanwhile is seen.
-    busy = _live_work_notes(store)
-    if busy:
+    notes = _live_work_notes(store)
+    if notes:
         keys, digests = (), ()
-    aside = tuple(name for name in store.door.ls(QUARANTINE) if age(store.root / QUARANTINE / name) >= older_than)
-    removed_paths = [*(f"{runs.FOLDER}/{run}" for run in sorted(old)), *map(step_record.path_of, keys)]
-    removed_paths += [*map(blobs.path_of, digests), *(f"{QUARANTINE}/{name}" for name in aside)]
-    collected = GcReport(
-        runs=tuple(sorted(old)),
+    quarantined = tuple(
+        name for name in store.folder.ls(QUARANTINE) if age(store.root / QUARANTINE / name) >= older_than
+    )
+    removed_paths = [*(f"{runs.FOLDER}/{run}" for run in sorted(old_runs)), *map(step_record.path_of, keys)]
+    removed_paths += [*map(blobs.path_of, digests), *(f"{QUARANTINE}/{name}" for name in quarantined)]
+    report = GcReport(
+        runs=tuple(sorted(old_runs)),
         records=keys,
         blobs=digests,
-        aside=aside,
+        aside=quarantined,
         bytes=sum(_size(store.root / path) for path in removed_paths),
         dry_run=dry_run,
-        notes=busy,
+        notes=notes,
     )
     if not dry_run:
-        _remove(store, collected, young)
-    return collected
+        _remove(store, report, grace_seconds)
+    return report
 
 
 def _old_runs(store: Store, older_than: float) -> Iterator[str]:
-    for run in store.door.ls(runs.FOLDER):
+    for run in store.folder.ls(runs.FOLDER):
         if runs.is_run(run) and not store.runs.is_live(run) and _age_of_run(store, run) >= older_than:
             yield run
 
@@ -145,36 +147,36 @@ class _StoreContents:
     records: Mapping[str, step_record.StepRecord]
 
 
-def _read_contents(store: Store, old: set[str]) -> _StoreContents:
-    documents = tuple(document for run, document in store.runs.all_documents_strict() if run not in old)
+def _read_contents(store: Store, old_runs: set[str]) -> _StoreContents:
+    documents = tuple(document for run, document in store.runs.all_documents_strict() if run not in old_runs)
     records_by_key = {key: store.records.read(key) for key in store.records.all_keys_strict()}
     return _StoreContents(
         documents=documents, records={key: record for key, record in records_by_key.items() if record}
     )
 
 
-def _unneeded_records(store: Store, seen: _StoreContents, grace: float) -> Iterator[str]:
-    needed = {key for document in seen.documents for key in _keys_in(document)}
-    newest = _newest(seen)
-    for key in seen.records:
+def _unneeded_records(store: Store, contents: _StoreContents, grace: float) -> Iterator[str]:
+    needed = {key for document in contents.documents for key in _keys_in(document)}
+    newest = _newest(contents)
+    for key in contents.records:
         if key not in needed and key not in newest and age(store.root / step_record.path_of(key)) >= grace:
             yield key
 
 
-def _newest(seen: _StoreContents) -> set[str]:
+def _newest(contents: _StoreContents) -> set[str]:
     """Return the key of the newest record of every step of every notebook."""
     newest: dict[tuple[str, str | None], step_record.StepRecord] = {}
-    for record in seen.records.values():
-        place = (record.step, record.notebook)
-        if place not in newest or newest[place].created < record.created:
-            newest[place] = record
+    for record in contents.records.values():
+        step_id = (record.step, record.notebook)
+        if step_id not in newest or newest[step_id].created < record.created:
+            newest[step_id] = record
     return {record.key for record in newest.values()}
 
 
-def _unneeded_blobs(store: Store, seen: _StoreContents, removed_keys: set[str], grace: float) -> Iterator[str]:
-    kept_records = [record for key, record in seen.records.items() if key not in removed_keys]
+def _unneeded_blobs(store: Store, contents: _StoreContents, removed_keys: set[str], grace: float) -> Iterator[str]:
+    kept_records = [record for key, record in contents.records.items() if key not in removed_keys]
     needed = {artifact.digest for record in kept_records for artifact in record.outputs.values()}
-    needed |= {digest for document in seen.documents for digest in _digests_in(document)}
+    needed |= {digest for document in contents.documents for digest in _digests_in(document)}
     needed |= {member for digest in tuple(needed) for member in _members(store, digest)}
     for digest in store.blobs.digests():
         if digest not in needed and age(store.blobs.path(digest)) >= grace:
@@ -184,7 +186,7 @@ def _unneeded_blobs(store: Store, seen: _StoreContents, removed_keys: set[str], 
 def _members(store: Store, digest: str) -> set[str]:
     """Return what the folder `digest` names, if it is a folder; manifests are recognised by how they begin."""
     try:
-        with store.door.open(blobs.path_of(digest)) as file:
+        with store.folder.open(blobs.path_of(digest)) as file:
             head = file.read(len(_MANIFEST))
             # Unchecked: a damaged manifest may keep a blob too many, and what cannot be checked here keeps its own.
             entries = manifests.decode(head + file.read()) if head == _MANIFEST else ()
@@ -228,15 +230,15 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _remove(store: Store, collected: GcReport, grace: float) -> None:
+def _remove(store: Store, report: GcReport, grace: float) -> None:
     """Remove records before the blobs they name, so that no record is ever without its blobs."""
-    for run in collected.runs:
+    for run in report.runs:
         store.runs.remove(run)
-    for key in collected.records:
+    for key in report.records:
         store.records.forget(key)
-    for digest in collected.blobs:
+    for digest in report.blobs:
         store.blobs.discard(digest, grace)
-    for name in collected.aside:
-        store.door.rm(f"{QUARANTINE}/{name}")
+    for name in report.aside:
+        store.folder.rm(f"{QUARANTINE}/{name}")
     store.leases.discard(max(grace, GRACE))
     store.index.prune()

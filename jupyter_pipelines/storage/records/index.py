@@ -32,7 +32,7 @@ INDEX_FILE = "index.sqlite"
 VERSION = 2
 _MEMORY = ":memory:"
 _BUSY_SECONDS = 5.0
-_AT_ONCE = 500
+_MAX_OPERANDS = 500
 _TABLES = """
 CREATE TABLE IF NOT EXISTS records (
     key TEXT PRIMARY KEY, shelf TEXT NOT NULL, step TEXT NOT NULL, notebook TEXT, created TEXT NOT NULL,
@@ -87,7 +87,7 @@ class StoreIndex:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
-        self._fresh = False
+        self._caught_up = False
         self._file: tuple[int, int] | None = None
 
     # Digests -----------------------------------------------------------------------------------------------
@@ -100,16 +100,16 @@ class StoreIndex:
         """Return the digests remembered for those paths that still have these marks."""
         paths = {_escaped_path(path): path for path in marks}
         boots = ("", ProcessIdentity.current().boot)
-        known = {}
-        for row in self._ask_in("SELECT * FROM digests WHERE path IN ({})", list(paths)):
+        cached = {}
+        for row in self._query_in("SELECT * FROM digests WHERE path IN ({})", list(paths)):
             path, inode, size, mtime_ns, ctime_ns, digest, boot = row
             mark = StatSignature(inode=int(inode), size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
             if boot in boots and marks[paths[path]] == mark:
-                known[paths[path]] = str(digest)
-        return known
+                cached[paths[path]] = str(digest)
+        return cached
 
     def remember(self, path: str, mark: StatSignature, digest: str, *, durable: bool = False) -> None:
-        """Remember the digest of `path`; see :meth:`StatSignature.settled` for when that is right.
+        """Remember the digest of `path`; see :meth:`StatSignature.is_stable` for when that is right.
 
         After a power cut a file may look as it did and hold other bytes, unless they were `durable`: on the disk.
         """
@@ -118,7 +118,7 @@ class StoreIndex:
     def remember_all(self, digests: Iterable[tuple[str, StatSignature, str, bool]]) -> None:
         """Remember the digests of many files at once: path, mark, digest, and whether it is durable."""
         boot = ProcessIdentity.current().boot
-        self._tell(
+        self._execute(
             *(
                 (
                     "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -130,82 +130,84 @@ class StoreIndex:
 
     def prune(self) -> None:
         """Forget the digests of files that are no more."""
-        vanished = [(path,) for (path,) in self._ask("SELECT path FROM digests", ()) if not os.path.exists(path)]
-        self._tell(*(("DELETE FROM digests WHERE path = ?", row) for row in vanished))
+        vanished = [(path,) for (path,) in self._query("SELECT path FROM digests", ()) if not os.path.exists(path)]
+        self._execute(*(("DELETE FROM digests WHERE path = ?", row) for row in vanished))
 
     # Records -----------------------------------------------------------------------------------------------
 
     def add_record(self, record: StepRecord) -> None:
         """Note that there is a record."""
-        self._tell(_insert(record))
+        self._execute(_insert(record))
         if self.listing is not None:
             self.listing.add([record])
 
     def keep_records(self, records: Iterable[tuple[StepRecord, StatSignature]]) -> None:
         """Note what is in the files of records, as long as they have these marks."""
         pairs = list(records)
-        self._tell(*(_insert(record, mark) for record, mark in pairs))
+        self._execute(*(_insert(record, mark) for record, mark in pairs))
         if self.listing is not None:
             self.listing.add([record for record, _ in pairs])
 
     def kept_records(self, marks: Mapping[str, StatSignature]) -> dict[str, str]:
         """Return, by key, the text of those records whose files still have these marks."""
         query = "SELECT key, mark, document FROM records WHERE key IN ({}) AND document IS NOT NULL"
-        rows = self._ask_in(query, list(marks))
+        rows = self._query_in(query, list(marks))
         return {key: str(document) for key, mark, document in rows if _encoded(marks[key]) == mark}
 
     def drop_record(self, key: str) -> None:
         """Note that there is no record of `key` any more."""
-        self._tell(("DELETE FROM records WHERE key = ?", (key,)))
+        self._execute(("DELETE FROM records WHERE key = ?", (key,)))
         if self.listing is not None:
             self.listing.drop(key)
 
     def keys_of(self, step: str, notebook: str | None) -> tuple[str, ...]:
         """Return the keys of the records of `step`, newest first."""
-        rows = sorted(self._found([step], notebook), key=lambda row: row[1])
+        rows = sorted(self._listed_records([step], notebook), key=lambda row: row[1])
         return tuple(dict.fromkeys(key for _, key, _ in sorted(rows, key=lambda row: row[2], reverse=True)))
 
     def latest_keys(self, steps: Sequence[str], notebook: str | None) -> dict[str, str]:
         """Return the key of the newest record of each step."""
-        rows = sorted(self._found(steps, notebook), key=lambda row: row[1], reverse=True)
+        rows = sorted(self._listed_records(steps, notebook), key=lambda row: row[1], reverse=True)
         return {step: key for step, key, _ in sorted(rows, key=lambda row: row[2])}
 
-    def _found(self, steps: Sequence[str], notebook: str | None) -> list[tuple[str, str, str]]:
+    def _listed_records(self, steps: Sequence[str], notebook: str | None) -> list[tuple[str, str, str]]:
         """Return step, key and time of the records in the index and in the list of the team."""
-        narrowed = "" if notebook is None else " AND notebook = ?"
-        query = f"SELECT step, key, created FROM records WHERE step IN ({{}}){narrowed}"  # noqa: S608
-        local_rows = self._ask_in(query, steps, () if notebook is None else (notebook,))
+        notebook_clause = "" if notebook is None else " AND notebook = ?"
+        query = f"SELECT step, key, created FROM records WHERE step IN ({{}}){notebook_clause}"  # noqa: S608
+        local_rows = self._query_in(query, steps, () if notebook is None else (notebook,))
         rows = [(str(step), str(key), str(created)) for step, key, created in local_rows]
         return rows if self.listing is None else [*rows, *self.listing.find(steps, notebook)]
 
-    def catch_up(self, door: LocalFolder, read: Callable[[str], StepRecord | None]) -> None:
+    def catch_up(self, folder: LocalFolder, read: Callable[[str], StepRecord | None]) -> None:
         """Read the shelves of records that changed since the index last saw them; once in the life of an index."""
         with self._lock:
             self._connect()
-            if self._fresh:
+            if self._caught_up:
                 return
-            self._fresh = True
-            known = dict(self._ask("SELECT shelf, mtime_ns FROM shelves", ()))
-            shelves = door.ls(FOLDER)
-            for shelf in shelves:
-                mtime = _mtime(door.root / FOLDER / shelf)
-                if known.get(shelf) != mtime:
-                    self._read_shelf(door, shelf, mtime, read)
-            for shelf in set(known) - set(shelves):
-                self._tell(*_drop_shelf(shelf))
+            self._caught_up = True
+            known_mtimes = dict(self._query("SELECT shelf, mtime_ns FROM shelves", ()))
+            subfolders = folder.ls(FOLDER)
+            for subfolder in subfolders:
+                mtime = _mtime(folder.root / FOLDER / subfolder)
+                if known_mtimes.get(subfolder) != mtime:
+                    self._read_subfolder(folder, subfolder, mtime, read)
+            for subfolder in set(known_mtimes) - set(subfolders):
+                self._execute(*_forget_subfolder(subfolder))
 
-    def _read_shelf(
-        self, door: LocalFolder, shelf: str, mtime_ns: int, read: Callable[[str], StepRecord | None]
+    def _read_subfolder(
+        self, folder: LocalFolder, subfolder: str, mtime_ns: int, read: Callable[[str], StepRecord | None]
     ) -> None:
-        cutoff = filesystem_features.mtime_cutoff(door.device())
-        keys = {name[:-5] for name in door.ls(f"{FOLDER}/{shelf}") if name.endswith(".json") and is_key(name[:-5])}
-        known = {key for (key,) in self._ask("SELECT key FROM records WHERE shelf = ?", (shelf,))}
-        new_records = [record for record in map(read, sorted(keys - known)) if record is not None]
+        cutoff = filesystem_features.mtime_cutoff(folder.device())
+        keys = {
+            name[:-5] for name in folder.ls(f"{FOLDER}/{subfolder}") if name.endswith(".json") and is_key(name[:-5])
+        }
+        known_keys = {key for (key,) in self._query("SELECT key FROM records WHERE shelf = ?", (subfolder,))}
+        new_records = [record for record in map(read, sorted(keys - known_keys)) if record is not None]
         changes = [_insert(record) for record in new_records]
-        changes += [("DELETE FROM records WHERE key = ?", (key,)) for key in sorted(known - keys)]
+        changes += [("DELETE FROM records WHERE key = ?", (key,)) for key in sorted(known_keys - keys)]
         if cutoff.is_past(mtime_ns):
-            changes.append(("INSERT OR REPLACE INTO shelves VALUES (?, ?)", (shelf, mtime_ns)))
-        self._tell(*changes)
+            changes.append(("INSERT OR REPLACE INTO shelves VALUES (?, ?)", (subfolder, mtime_ns)))
+        self._execute(*changes)
 
     # The database ------------------------------------------------------------------------------------------
 
@@ -221,35 +223,35 @@ class StoreIndex:
         if self.listing is not None:
             self.listing.close()
 
-    def _ask(self, query: str, values: tuple[Any, ...]) -> list[Any]:
+    def _query(self, query: str, values: tuple[Any, ...]) -> list[Any]:
         rows: list[Any] = self._use(lambda connection: connection.execute(query, values).fetchall(), [])
         return rows
 
-    def _ask_in(self, query: str, operands: Sequence[str], more_operands: tuple[Any, ...] = ()) -> Iterator[Any]:
+    def _query_in(self, query: str, operands: Sequence[str], more_operands: tuple[Any, ...] = ()) -> Iterator[Any]:
         """Run `query` with an ``IN ({})`` list of any length, in chunks; no operand stands in two of them."""
-        for start in range(0, len(operands), _AT_ONCE):
-            chunk = operands[start : start + _AT_ONCE]
-            yield from self._ask(query.format(", ".join("?" * len(chunk))), (*chunk, *more_operands))
+        for start in range(0, len(operands), _MAX_OPERANDS):
+            chunk = operands[start : start + _MAX_OPERANDS]
+            yield from self._query(query.format(", ".join("?" * len(chunk))), (*chunk, *more_operands))
 
-    def _tell(self, *changes: tuple[str, tuple[Any, ...]]) -> None:
+    def _execute(self, *changes: tuple[str, tuple[Any, ...]]) -> None:
         if changes:
             self._use(lambda connection: _write(connection, changes), None)
 
-    def _use(self, act: Callable[[sqlite3.Connection], Any], otherwise: Any) -> Any:
+    def _use(self, action: Callable[[sqlite3.Connection], Any], default: Any) -> Any:
         """Call `act` with the database; if damaged it is made anew, if locked or full `otherwise` is returned."""
         import sqlite3
 
         with self._lock:
             for _ in range(2):
                 try:
-                    return act(self._connect())
+                    return action(self._connect())
                 except sqlite3.OperationalError as error:
                     logger.info("index of %s not used: %s", self._root, error)
                     self._fall_back()
                 except sqlite3.Error as error:
                     logger.info("index of %s is made anew: %s", self._root, error)
                     self._discard()
-            return otherwise
+            return default
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is not None and self._file is not None and _identity(self._root / INDEX_FILE) != self._file:
@@ -258,7 +260,7 @@ class StoreIndex:
         if self._connection is None or self._pid != os.getpid():
             # A connection must not be used across a fork, and not be closed there either.
             self._pid = os.getpid()
-            self._fresh = False
+            self._caught_up = False
             self._connection = self._open()
         return self._connection
 
@@ -268,7 +270,7 @@ class StoreIndex:
         path = self._root / INDEX_FILE
         for name in (str(path), str(path), _MEMORY):
             try:
-                connection = _opened(name)
+                connection = _open_database(name)
                 self._file = None if name == _MEMORY else _identity(path)
                 return connection
             except sqlite3.DatabaseError as error:
@@ -285,12 +287,12 @@ class StoreIndex:
         """Go on in memory: the file is locked for too long, on a full disk, or gone."""
         self.close()
         self._pid = os.getpid()
-        self._fresh = False
+        self._caught_up = False
         self._file = None
-        self._connection = _opened(_MEMORY)
+        self._connection = _open_database(_MEMORY)
 
 
-def _opened(name: str) -> sqlite3.Connection:
+def _open_database(name: str) -> sqlite3.Connection:
     import sqlite3
 
     if name != _MEMORY:
@@ -356,10 +358,10 @@ def _encoded(mark: StatSignature) -> str:
     return ":".join(map(str, mark.to_list()))
 
 
-def _drop_shelf(shelf: str) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+def _forget_subfolder(subfolder: str) -> tuple[tuple[str, tuple[Any, ...]], ...]:
     return (
-        ("DELETE FROM records WHERE shelf = ?", (shelf,)),
-        ("DELETE FROM shelves WHERE shelf = ?", (shelf,)),
+        ("DELETE FROM records WHERE shelf = ?", (subfolder,)),
+        ("DELETE FROM shelves WHERE shelf = ?", (subfolder,)),
     )
 
 

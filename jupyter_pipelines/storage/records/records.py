@@ -25,14 +25,14 @@ class RecordStore:
 
     Parameters
     ----------
-    door : LocalFolder
+    folder : LocalFolder
         Where the store lives.
     index : StoreIndex
         Finds records by step; what it says is checked against the files.
     """
 
-    def __init__(self, door: LocalFolder, index: StoreIndex) -> None:
-        self._door = door
+    def __init__(self, folder: LocalFolder, index: StoreIndex) -> None:
+        self._folder = folder
         self._index = index
         self._damaged_keys: set[str] = set()
 
@@ -53,13 +53,13 @@ class RecordStore:
         """
         path = path_of(key)
         try:
-            return decode(self._door.read(path), key)
+            return decode(self._folder.read(path), key)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
             if isinstance(error, OSError) and (is_transient(error) or error.errno == errno.EIO):
-                raise unreadable_error(error, self._door.root, f"`{path}`") from error
-            self._door.quarantine_path(path, str(error))
+                raise unreadable_error(error, self._folder.root, f"`{path}`") from error
+            self._folder.quarantine_path(path, str(error))
             self._damaged_keys.add(key)
             return None
 
@@ -73,26 +73,28 @@ class RecordStore:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, StepRecord]:
         """Return the records of those of `keys` that have one; unchanged files are not read twice."""
-        places = {key: f"{self._door.root}/{path_of(key)}" for key in keys}
-        seen = self._door.marks(places.values())
-        marks = {key: seen[place] for key, place in places.items() if place in seen}
+        paths = {key: f"{self._folder.root}/{path_of(key)}" for key in keys}
+        seen_marks = self._folder.marks(paths.values())
+        marks = {key: seen_marks[path] for key, path in paths.items() if path in seen_marks}
         records = {}
         for key, text in self._index.kept_records(marks).items():
             with contextlib.suppress(ValueError):
                 records[key] = StepRecord.from_dict(json.loads(text))
         records |= self._read_all({key: mark for key, mark in marks.items() if key not in records})
-        return {key: records[key] for key in places if key in records}
+        return {key: records[key] for key in paths if key in records}
 
     def _read_all(self, marks: Mapping[str, StatSignature]) -> dict[str, StepRecord]:
         """Read the files of records, and cache in the index those whose marks are settled."""
         if not marks:
             return {}
-        cutoff = filesystem_features.mtime_cutoff(self._door.device())
+        cutoff = filesystem_features.mtime_cutoff(self._folder.device())
         records = {key: record for key in marks if (record := self.get(key)) is not None}
-        self._index.keep_records((record, marks[key]) for key, record in records.items() if marks[key].settled(cutoff))
+        self._index.keep_records(
+            (record, marks[key]) for key, record in records.items() if marks[key].is_stable(cutoff)
+        )
         return records
 
-    def put(self, record: StepRecord, *, settled: bool = True) -> None:
+    def put(self, record: StepRecord, *, durable: bool = True) -> None:
         """Store a record, signed if the user has a key; every blob it names must have been put before.
 
         Parameters
@@ -100,7 +102,7 @@ class RecordStore:
         record : StepRecord
             What to store.
         settled : bool
-            Wait until it outlasts a power cut; otherwise :meth:`Store.settle` does. A record whose name survives a
+            Wait until it outlasts a power cut; otherwise :meth:`Store.flush` does. A record whose name survives a
             power cut while that of a blob does not is a miss, never a wrong result: the bytes of both are on the disk
             before they have names.
 
@@ -110,26 +112,26 @@ class RecordStore:
             The store is full (JP403) or cannot be written (JP402), or the user's key cannot be used (JP412).
         """
         record = signed(record)
-        self._door.write(path_of(record.key), encode(record), named=settled)
+        self._folder.write(path_of(record.key), encode(record), durable=durable)
         self._damaged_keys.discard(record.key)
-        mark = self._door.mark(f"{self._door.root}/{path_of(record.key)}")
-        if mark is not None and mark.settled(filesystem_features.mtime_cutoff(self._door.device())):
+        mark = self._folder.mark(f"{self._folder.root}/{path_of(record.key)}")
+        if mark is not None and mark.is_stable(filesystem_features.mtime_cutoff(self._folder.device())):
             self._index.keep_records([(record, mark)])
         else:
             self._index.add_record(record)
 
     def forget(self, key: str) -> None:
         """Remove the record of `key`, if there is one."""
-        self._door.rm(path_of(key))
+        self._folder.rm(path_of(key))
         self._index.drop_record(key)
 
     def latest(self, step: str, notebook: str | None = None) -> StepRecord | None:
         """Return the newest record of `step`, of any notebook when none is given."""
-        return next(iter(self._found(step, notebook)), None)
+        return next(iter(self._newest_first(step, notebook)), None)
 
     def latest_many(self, steps: Iterable[str], notebook: str | None = None) -> dict[str, StepRecord]:
         """Return, by its name, the newest record of each step that has one; see :meth:`latest`."""
-        self._index.catch_up(self._door, self.get)
+        self._index.catch_up(self._folder, self.get)
         keys = self._index.latest_keys(list(dict.fromkeys(steps)), notebook)
         records = self.get_many(keys.values())
         newest = {step: records[key] for step, key in keys.items() if key in records and records[key].step == step}
@@ -141,11 +143,11 @@ class RecordStore:
 
     def for_step(self, step: str, notebook: str | None = None) -> tuple[StepRecord, ...]:
         """Return the records of `step`, newest first."""
-        return tuple(self._found(step, notebook))
+        return tuple(self._newest_first(step, notebook))
 
     def all_keys(self) -> tuple[str, ...]:
         """Return the key of every record there is."""
-        return self._keys(self._door.ls)
+        return self._keys(self._folder.ls)
 
     def all_keys_strict(self) -> tuple[str, ...]:
         """Return the key of every record, for callers that remove what no record names.
@@ -155,14 +157,14 @@ class RecordStore:
         StoreError
             A folder cannot be read (JP401).
         """
-        return self._keys(self._door.names)
+        return self._keys(self._folder.names)
 
     def _keys(self, names_in: Callable[[str], list[str]]) -> tuple[str, ...]:
-        names = [name for shelf in names_in(FOLDER) for name in names_in(f"{FOLDER}/{shelf}")]
+        names = [name for subfolder in names_in(FOLDER) for name in names_in(f"{FOLDER}/{subfolder}")]
         return tuple(name[:-5] for name in names if name.endswith(".json") and is_key(name[:-5]))
 
-    def _found(self, step: str, notebook: str | None) -> Any:
-        self._index.catch_up(self._door, self.get)
+    def _newest_first(self, step: str, notebook: str | None) -> Any:
+        self._index.catch_up(self._folder, self.get)
         for key in self._index.keys_of(step, notebook):
             record = self.get(key)
             if record is None:

@@ -35,12 +35,12 @@ class RunStore:
 
     Parameters
     ----------
-    door : LocalFolder
+    folder : LocalFolder
         Where the store lives.
     """
 
-    def __init__(self, door: LocalFolder) -> None:
-        self._door = door
+    def __init__(self, folder: LocalFolder) -> None:
+        self._folder = folder
 
     @staticmethod
     def new_id() -> str:
@@ -56,15 +56,15 @@ class RunStore:
             The store is full (JP403) or cannot be written (JP402).
         """
         folder = self.folder(run)
-        with writing(self._door.root, f"the run {run}"):
+        with writing(self._folder.root, f"the run {run}"):
             make_folder(folder)
         return folder
 
     def folder(self, run: str) -> Path:
         """Return where the folder of a run is, whether or not it exists."""
         if not is_run(run):
-            raise missing_error(f"a run `{run}`", self._door.root)
-        return self._door.locate(f"{FOLDER}/{run}")
+            raise missing_error(f"a run `{run}`", self._folder.root)
+        return self._folder.locate(f"{FOLDER}/{run}")
 
     def write(self, run: str, document: Mapping[str, Any]) -> None:
         """Write the document of a run; readers see the old document or the new document, never half of it.
@@ -80,7 +80,7 @@ class RunStore:
         run_document = dict(document)
         if run_document.get("state") == RUNNING:
             run_document.setdefault("owner", ProcessIdentity.current().to_dict())
-        self._door.write(f"{FOLDER}/{run}/{DOCUMENT}", json.dumps(run_document, separators=(",", ":")).encode())
+        self._folder.write(f"{FOLDER}/{run}/{DOCUMENT}", json.dumps(run_document, separators=(",", ":")).encode())
 
     def read(self, run: str) -> dict[str, Any]:
         """Return the document of a run; a running run whose process is gone reads ``lost``, from now on.
@@ -102,7 +102,7 @@ class RunStore:
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all runs that have a document, newest first."""
-        return tuple(name for name in reversed(self.names()) if self._door.exists(f"{FOLDER}/{name}/{DOCUMENT}"))
+        return tuple(name for name in reversed(self.names()) if self._folder.exists(f"{FOLDER}/{name}/{DOCUMENT}"))
 
     def all_documents_strict(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield all runs that have a document, for callers that remove what none of them names.
@@ -112,19 +112,19 @@ class RunStore:
         StoreError
             Something is there and cannot be read (JP401).
         """
-        for run in filter(is_run, self._door.names(FOLDER)):
+        for run in filter(is_run, self._folder.names(FOLDER)):
             try:
-                document = json.loads(self._door.read(f"{FOLDER}/{run}/{DOCUMENT}"))
+                document = json.loads(self._folder.read(f"{FOLDER}/{run}/{DOCUMENT}"))
             except (FileNotFoundError, ValueError, RecursionError):
                 continue
             except OSError as error:
-                raise unreadable_error(error, self._door.root, f"the document of the run `{run}`") from error
+                raise unreadable_error(error, self._folder.root, f"the document of the run `{run}`") from error
             if isinstance(document, dict):
                 yield run, document
 
     def names(self) -> tuple[str, ...]:
         """Return the ids of all runs that have a folder, oldest first; faster than :meth:`ids`."""
-        return tuple(name for name in self._door.ls(FOLDER) if is_run(name))
+        return tuple(name for name in self._folder.ls(FOLDER) if is_run(name))
 
     def is_live(self, run: str) -> bool:
         """Tell whether the process of a run still works on it."""
@@ -144,7 +144,7 @@ class RunStore:
         """
         path = self.folder(run) / EVENTS
         lines = "".join([f"{_LINE.encode(event)}\n" for event in events]).encode()
-        with writing(self._door.root, f"an event of the run {run}"):
+        with writing(self._folder.root, f"an event of the run {run}"):
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
             try:
                 _append(handle, lines)
@@ -155,7 +155,7 @@ class RunStore:
         """Return the events of a run in their order; a line that was cut off by a crash is left out."""
         self.folder(run)
         try:
-            lines = self._door.read(f"{FOLDER}/{run}/{EVENTS}").splitlines()
+            lines = self._folder.read(f"{FOLDER}/{run}/{EVENTS}").splitlines()
         except OSError:
             return []
         return [event for event in map(_parsed, lines) if event is not None]
@@ -169,16 +169,16 @@ class RunStore:
             The store cannot be written (JP402).
         """
         self.folder(run)
-        self._door.rm(f"{FOLDER}/{run}")
+        self._folder.rm(f"{FOLDER}/{run}")
 
     def _document(self, run: str) -> dict[str, Any]:
         self.folder(run)
         try:
-            document = json.loads(self._door.read(f"{FOLDER}/{run}/{DOCUMENT}"))
+            document = json.loads(self._folder.read(f"{FOLDER}/{run}/{DOCUMENT}"))
         except (OSError, ValueError, RecursionError) as error:
-            raise missing_error(f"a readable document of the run `{run}`", self._door.root) from error
+            raise missing_error(f"a readable document of the run `{run}`", self._folder.root) from error
         if not isinstance(document, dict):
-            raise missing_error(f"a readable document of the run `{run}`", self._door.root)
+            raise missing_error(f"a readable document of the run `{run}`", self._folder.root)
         return document
 
     def _is_live(self, run: str, document: Mapping[str, Any]) -> bool:

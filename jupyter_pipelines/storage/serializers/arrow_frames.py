@@ -73,10 +73,10 @@ class ParquetSerializer:
         try:
             pq.write_table(parquet_tables.flatten(table), sink, compression="zstd")
             content = sink.getvalue()
-            back = parquet_tables.restore(pq.read_table(pa.BufferReader(content)))
+            restored = parquet_tables.restore(pq.read_table(pa.BufferReader(content)))
         except (pa.ArrowException, ValueError) as error:
             raise UnsupportedValue(f"Parquet cannot hold it: {error}") from error
-        _check_same(table, back)
+        _check_same(table, restored)
         file.write(content)
 
     def read(self, path: Path) -> Any:
@@ -104,9 +104,9 @@ def _table(value: Any) -> Any:
         raise UnsupportedValue(f"{type(error).__name__}: {error}") from error
 
 
-def _value(table: Any, ground: WritableBuffer) -> Any:
+def _value(table: Any, buffer: WritableBuffer) -> Any:
     spec = json.loads(table.schema.metadata[KEY])
-    return _DECODERS[spec["library"]](table, spec, ground)
+    return _DECODERS[spec["library"]](table, spec, buffer)
 
 
 def _batches(table: Any) -> list[Any]:
@@ -125,8 +125,8 @@ def _encode_polars(value: Any) -> Any:
     if type(value) not in (pl.DataFrame, pl.Series):
         raise UnsupportedValue(f"{type_name(value)} is derived from a class of polars")
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
-    back = cast("pl.DataFrame", pl.from_arrow(pa.Table.from_batches([], schema=table.schema)))
-    if back.schema != frame.schema:
+    restored = cast("pl.DataFrame", pl.from_arrow(pa.Table.from_batches([], schema=table.schema)))
+    if restored.schema != frame.schema:
         raise UnsupportedValue("one of its types has no counterpart in Arrow")
     spec = {"library": "polars", "type": type(value).__name__, "rows": frame.height}
     return table.replace_schema_metadata({KEY: _encoded(spec)})
@@ -149,8 +149,8 @@ def _encode_pyarrow(value: Any) -> Any:
     table = (
         value.unify_dictionaries().combine_chunks().replace_schema_metadata({**(metadata or {}), KEY: _encoded(spec)})
     )
-    back = pa.ipc.read_schema(pa.BufferReader(table.schema.serialize()))
-    if not back.equals(table.schema, check_metadata=True):
+    restored_schema = pa.ipc.read_schema(pa.BufferReader(table.schema.serialize()))
+    if not restored_schema.equals(table.schema, check_metadata=True):
         raise UnsupportedValue("one of its types does not come back from a file")
     return table
 

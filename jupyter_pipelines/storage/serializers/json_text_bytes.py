@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue
 
 _ATOMS = frozenset({type(None), bool, int, float, str})
-_DEEPEST = 100
-_LARGEST_INT = 10**4000
+_MAX_DEPTH = 100
+_MAX_INT = 10**4000
 
 
 class JsonSerializer:
@@ -81,7 +81,7 @@ def is_plain(value: Any) -> bool:
     """Tell whether JSON gives back exactly `value`: the same types, and no container in two places."""
     seen: set[int] = set()
     level = [value]
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         if not level:
             return True
         deeper: list[Any] = []
@@ -96,7 +96,7 @@ def _is_plain_node(value: Any, seen: set[int], deeper: list[Any]) -> bool:
     """Tell whether `value` is plain by itself, and add what it holds to `deeper`."""
     value_type = type(value)
     if value_type in _ATOMS:
-        return value_type is not int or -_LARGEST_INT < value < _LARGEST_INT
+        return value_type is not int or -_MAX_INT < value < _MAX_INT
     if (value_type is not list and value_type is not dict) or id(value) in seen:
         return False
     seen.add(id(value))

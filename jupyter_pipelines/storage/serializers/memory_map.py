@@ -101,9 +101,9 @@ def _is_unwritten(region: MappedRegion, pages: list[tuple[int, int, bytes]]) -> 
     """Tell whether all of a region is mapped, and no page of it is a copy of this process's own."""
     stop = region.start + region.size
     seen = 0
-    for first, end, about in pages:
+    for first, end, fields in pages:
         if first < stop and end > region.start:
-            amounts = _CHANGED.findall(about)
+            amounts = _CHANGED.findall(fields)
             if not amounts or any(map(int, amounts)):
                 return False
             seen += min(end, stop) - max(first, region.start)

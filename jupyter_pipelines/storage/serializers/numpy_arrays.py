@@ -15,7 +15,7 @@ from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue
 if TYPE_CHECKING:
     import numpy as np
 
-_LARGEST_HEADER = 1 << 26
+_MAX_HEADER_BYTES = 1 << 26
 _CHUNK_BYTES = 16 << 20
 
 
@@ -51,12 +51,12 @@ class NpySerializer:
         with path.open("rb") as file:
             status, version = os.fstat(file.fileno()), np.lib.format.read_magic(file)
             if version == (1, 0) and memory_map.is_mapped(status):
-                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=_LARGEST_HEADER)
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=_MAX_HEADER_BYTES)
                 return _array_over_memory(
                     memory_map.read_memory(path), file.tell(), (shape[::-1] if fortran else shape, dtype), fortran
                 )
         # The limit on headers is for files of unknown origin; the bytes of this one were checked.
-        return np.load(path, allow_pickle=False, max_header_size=_LARGEST_HEADER)
+        return np.load(path, allow_pickle=False, max_header_size=_MAX_HEADER_BYTES)
 
 
 def _write_head(array: Any, file: BinaryIO) -> bool:
@@ -122,8 +122,8 @@ def _check(dtype: np.dtype[Any]) -> None:
             warnings.simplefilter("error")  # NumPy only warns where fields of fields lose something
             np.lib.format.write_array(sample, np.empty(0, dtype), version=(3, 0), allow_pickle=False)
         sample.seek(0)
-        back = np.lib.format.read_array(sample, allow_pickle=False, max_header_size=_LARGEST_HEADER).dtype
+        restored_dtype = np.lib.format.read_array(sample, allow_pickle=False, max_header_size=_MAX_HEADER_BYTES).dtype
     except (ValueError, TypeError, UserWarning) as error:
         raise UnsupportedValue(f"the format has no word for the dtype {dtype}") from error
-    if back != dtype or back.isalignedstruct != dtype.isalignedstruct:
+    if restored_dtype != dtype or restored_dtype.isalignedstruct != dtype.isalignedstruct:
         raise UnsupportedValue(f"the format has no word for the dtype {dtype}")

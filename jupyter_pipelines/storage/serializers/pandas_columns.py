@@ -64,9 +64,9 @@ class WritableBuffer:
         return np.frombuffer(self._memory, dtype=values.dtype, count=values.size, offset=offset)
 
 
-def decode(array: Any, spec: Spec, ground: WritableBuffer) -> Any:
+def decode(array: Any, spec: Spec, buffer: WritableBuffer) -> Any:
     """Return the column that :func:`encode` described; the caller may change it."""
-    return _DECODERS[spec["kind"]](array, spec, ground)
+    return _DECODERS[spec["kind"]](array, spec, buffer)
 
 
 def _is_numpy(dtype: Any) -> bool:
@@ -98,10 +98,10 @@ def _is_time(dtype: Any) -> bool:
     return dtype.kind in "mM" and np.datetime_data(dtype)[0] in _UNITS and np.datetime_data(dtype)[1] == 1
 
 
-def _decode_numpy(array: Any, spec: Spec, ground: WritableBuffer) -> Any:
+def _decode_numpy(array: Any, spec: Spec, buffer: WritableBuffer) -> Any:
     import numpy as np
 
-    return ground.writable(array.to_numpy(zero_copy_only=False).astype(np.dtype(spec["dtype"]), copy=False))
+    return buffer.writable(array.to_numpy(zero_copy_only=False).astype(np.dtype(spec["dtype"]), copy=False))
 
 
 # Objects ----------------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def _encode_masked(array: Any) -> tuple[Any, Spec]:
     return packed, {"kind": "masked", "dtype": str(array.dtype)}
 
 
-def _decode_masked(array: Any, spec: Spec, ground: WritableBuffer) -> Any:
+def _decode_masked(array: Any, spec: Spec, buffer: WritableBuffer) -> Any:
     import numpy as np
     import pandas as pd
 
@@ -196,7 +196,7 @@ def _decode_masked(array: Any, spec: Spec, ground: WritableBuffer) -> Any:
     # The numbers themselves, those under missing values, too.
     values = np.frombuffer(array.buffers()[1] or b"", dtype=dtype.numpy_dtype, count=len(array))
     missing = np.array(array.is_null().to_numpy(zero_copy_only=False))
-    return dtype.construct_array_type()(ground.writable(values), missing)
+    return dtype.construct_array_type()(buffer.writable(values), missing)
 
 
 def _encode_string(array: Any) -> tuple[Any, Spec]:
@@ -253,12 +253,12 @@ def _encode_zoned(array: Any) -> tuple[Any, Spec]:
     return packed.view(pa.timestamp(array.dtype.unit, tz="UTC")), spec
 
 
-def _decode_zoned(array: Any, spec: Spec, ground: WritableBuffer) -> Any:
+def _decode_zoned(array: Any, spec: Spec, buffer: WritableBuffer) -> Any:
     import pandas as pd
     import pyarrow as pa
 
     unit = spec["unit"]
-    naive = _decode_numpy(array.view(pa.timestamp(unit)), {"dtype": f"M8[{unit}]"}, ground)
+    naive = _decode_numpy(array.view(pa.timestamp(unit)), {"dtype": f"M8[{unit}]"}, buffer)
     return pd.DatetimeIndex(naive).tz_localize("UTC").tz_convert(decode_zone(spec["zone"])).array.copy()
 
 
@@ -273,10 +273,10 @@ def _encode_period(array: Any) -> tuple[Any, Spec]:
     return pa.array(np.asarray(array.asi8)), spec
 
 
-def _decode_period(array: Any, spec: Spec, ground: WritableBuffer) -> Any:
+def _decode_period(array: Any, spec: Spec, buffer: WritableBuffer) -> Any:
     import pandas as pd
 
-    values = ground.writable(array.to_numpy())
+    values = buffer.writable(array.to_numpy())
     dtype: Any = pd.api.types.pandas_dtype(spec["dtype"])
     return pd.arrays.PeriodArray(values, dtype=dtype)
 
@@ -290,11 +290,11 @@ def _encode_interval(array: Any) -> tuple[Any, Spec]:
     return packed, {"kind": "interval", "closed": array.closed, "left": left_spec, "right": right_spec}
 
 
-def _decode_interval(array: Any, spec: Spec, ground: WritableBuffer) -> Any:
+def _decode_interval(array: Any, spec: Spec, buffer: WritableBuffer) -> Any:
     import pandas as pd
 
-    left = decode(array.field("left"), spec["left"], ground)
-    right = decode(array.field("right"), spec["right"], ground)
+    left = decode(array.field("left"), spec["left"], buffer)
+    right = decode(array.field("right"), spec["right"], buffer)
     return pd.arrays.IntervalArray.from_arrays(left, right, closed=spec["closed"])
 
 
@@ -312,10 +312,10 @@ def dictionary_array(codes: Any, values: Any) -> Any:
     return pa.DictionaryArray.from_arrays(indices, values)
 
 
-def writable_codes(array: Any, ground: WritableBuffer) -> Any:
+def writable_codes(array: Any, buffer: WritableBuffer) -> Any:
     """Return the codes that :func:`dictionary_array` was given."""
     codes = array.indices.fill_null(-1) if array.indices.null_count else array.indices
-    return ground.writable(codes.to_numpy(zero_copy_only=False))
+    return buffer.writable(codes.to_numpy(zero_copy_only=False))
 
 
 def index_array(index: Any) -> Any:

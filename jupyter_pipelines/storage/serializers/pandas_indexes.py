@@ -63,14 +63,14 @@ def encode_column(array: Any) -> tuple[Any, Spec]:
     }
 
 
-def decode_column(array: Any, spec: Spec, ground: WritableBuffer) -> Any:
+def decode_column(array: Any, spec: Spec, buffer: WritableBuffer) -> Any:
     """Return the column that :func:`encode_column` described."""
     import pandas as pd
 
     if spec["kind"] != "categorical":
-        return pandas_columns.decode(array, spec, ground)
-    categories = _decode_values(array.dictionary, spec["values"], ground)
-    return pd.Categorical.from_codes(writable_codes(array, ground), categories=categories, ordered=spec["ordered"])
+        return pandas_columns.decode(array, spec, buffer)
+    categories = _decode_values(array.dictionary, spec["values"], buffer)
+    return pd.Categorical.from_codes(writable_codes(array, buffer), categories=categories, ordered=spec["ordered"])
 
 
 def encode_index(index: Any) -> tuple[list[Any], Spec]:
@@ -98,7 +98,7 @@ def encode_index(index: Any) -> tuple[list[Any], Spec]:
     return [array], {"index": "plain", "array": spec, "freq": _freq(index), "name": encode_label(index.name)}
 
 
-def decode_index(arrays: Sequence[Any], spec: Spec, ground: WritableBuffer) -> Any:
+def decode_index(arrays: Sequence[Any], spec: Spec, buffer: WritableBuffer) -> Any:
     """Return the index that :func:`encode_index` described."""
     import pandas as pd
 
@@ -108,8 +108,8 @@ def decode_index(arrays: Sequence[Any], spec: Spec, ground: WritableBuffer) -> A
     if spec["index"] == "labels":
         return pd.Index(_objects([decode_label(label) for label in spec["values"]]), dtype=object, name=name)
     if spec["index"] == "multi":
-        return _decode_multi(arrays, spec, ground)
-    values = decode_column(arrays[0], spec["array"], ground)
+        return _decode_multi(arrays, spec, buffer)
+    values = decode_column(arrays[0], spec["array"], buffer)
     result = pd.Index(values, dtype=values.dtype, name=name)
     return result if spec["freq"] is None else type(result)(result, freq=spec["freq"])
 
@@ -168,13 +168,13 @@ def _encode_multi(index: Any) -> tuple[list[Any], Spec]:
     return arrays, spec
 
 
-def _decode_multi(arrays: Sequence[Any], spec: Spec, ground: WritableBuffer) -> Any:
+def _decode_multi(arrays: Sequence[Any], spec: Spec, buffer: WritableBuffer) -> Any:
     import pandas as pd
 
     pairs = list(zip(arrays, spec["levels"], strict=True))
     return pd.MultiIndex(
-        levels=[_decode_values(array.dictionary, level, ground) for array, level in pairs],
-        codes=[writable_codes(array, ground) for array, _ in pairs],
+        levels=[_decode_values(array.dictionary, level, buffer) for array, level in pairs],
+        codes=[writable_codes(array, buffer) for array, _ in pairs],
         names=[decode_label(name) for name in spec["names"]],
         sortorder=spec["sortorder"],
         verify_integrity=False,
@@ -191,5 +191,5 @@ def _encode_values(index: Any) -> tuple[Any, Spec]:
     return (arrays[0] if arrays else pa.array(index.to_numpy())), spec
 
 
-def _decode_values(array: Any, spec: Spec, ground: WritableBuffer) -> Any:
-    return decode_index([array], spec, ground)
+def _decode_values(array: Any, spec: Spec, buffer: WritableBuffer) -> Any:
+    return decode_index([array], spec, buffer)

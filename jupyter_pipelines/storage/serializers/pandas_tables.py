@@ -42,15 +42,15 @@ def encode(value: Any) -> tuple[Any, Spec]:
     return _table(arrays, [], []), {"type": "Index", "index": spec}
 
 
-def decode(table: Any, spec: Spec, ground: WritableBuffer) -> Any:
+def decode(table: Any, spec: Spec, buffer: WritableBuffer) -> Any:
     """Return the frame, series or index that :func:`encode` was given; the caller may change it."""
     arrays = [as_single_array(column) for column in table.columns]
     levels = array_count(spec["index"])
-    index = decode_index(arrays[:levels], spec["index"], ground)
+    index = decode_index(arrays[:levels], spec["index"], buffer)
     if spec["type"] == "Index":
         return index
     values = [
-        decode_column(array, column_spec, ground)
+        decode_column(array, column_spec, buffer)
         for array, column_spec in zip(arrays[levels:], spec["columns"], strict=True)
     ]
     if spec["type"] == "Series":
@@ -118,11 +118,11 @@ def _table(levels: list[Any], columns: list[Any], names: list[str]) -> Any:
 def _unique(names: list[str]) -> list[str]:
     """Return the names with a number behind those that occur again; they are for people, labels are kept apart."""
     count: Counter[str] = Counter()
-    taken = set(names)
+    used_names = set(names)
     for position, name in enumerate(names):
         count[name] += 1
-        while count[name] > 1 and names[position] in taken:
+        while count[name] > 1 and names[position] in used_names:
             names[position] = f"{name}.{count[name] - 1}"
-            count[name] += names[position] in taken
-        taken.add(names[position])
+            count[name] += names[position] in used_names
+        used_names.add(names[position])
     return names

@@ -35,7 +35,7 @@ class BufferedPickleWriter:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._at = 0
+        self._offset = 0
         self._stream = bytearray()
         self._table: list[tuple[int, int, int]] = []
 
@@ -43,12 +43,12 @@ class BufferedPickleWriter:
         """Take a piece of the pickle itself."""
         view = memoryview(data).cast("B")
         if view.nbytes >= _FLUSH_BYTES:
-            self._let_go()
+            self._flush_stream()
             self._add(_STREAM, view)
             return view.nbytes
         self._stream += view
         if len(self._stream) >= _FLUSH_BYTES:
-            self._let_go()
+            self._flush_stream()
         return view.nbytes
 
     def take(self, buffer: pickle.PickleBuffer) -> bool:
@@ -67,25 +67,25 @@ class BufferedPickleWriter:
         if not self._table:
             self._file.write(self._stream)
             return
-        self._let_go()
+        self._flush_stream()
         rows = b"".join(_ROW.pack(*row) for row in self._table)
-        self._file.write(rows + _END.pack(self._at, len(self._table)))
+        self._file.write(rows + _END.pack(self._offset, len(self._table)))
 
-    def _let_go(self) -> None:
+    def _flush_stream(self) -> None:
         if self._stream:
             self._add(_STREAM, memoryview(self._stream))
             self._stream = bytearray()
 
     def _add(self, kind: int, view: memoryview) -> None:
-        if not self._at:
+        if not self._offset:
             self._write(MAGIC)
-        self._write(b"\0" * (-self._at % _ALIGNED))
-        self._table.append((kind, self._at, view.nbytes))
+        self._write(b"\0" * (-self._offset % _ALIGNED))
+        self._table.append((kind, self._offset, view.nbytes))
         self._write(view)
 
     def _write(self, data: Any) -> None:
         self._file.write(data)
-        self._at += memoryview(data).nbytes
+        self._offset += memoryview(data).nbytes
 
 
 def split_buffers(memory: Any) -> tuple[BinaryIO, list[memoryview]]:

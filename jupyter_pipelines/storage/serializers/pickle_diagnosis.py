@@ -9,8 +9,8 @@ from typing import Any, BinaryIO, cast
 
 from jupyter_pipelines.storage.serializers.pickles import PickleSerializer
 
-_DEEPEST = 50
-_WIDEST = 1000
+_MAX_DEPTH = 50
+_MAX_CHILDREN = 1000
 
 
 class _DiscardingFile:
@@ -39,7 +39,7 @@ def find_unpicklable_part(value: Any, name: str) -> tuple[str, Any]:
     """
     path, part = name, value
     seen = {id(value)}
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         unpicklable_child = next(
             ((accessor, child) for accessor, child in _parts(part) if id(child) not in seen and not _can_pickle(child)),
             None,
@@ -54,16 +54,16 @@ def find_unpicklable_part(value: Any, name: str) -> tuple[str, Any]:
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what `value` directly holds, each with the Python expression that leads there."""
     if isinstance(value, dict):
-        yield from _limited((f"[{_short_repr(key)}]", member) for key, member in list(value.items())[:_WIDEST])
+        yield from _limited((f"[{_short_repr(key)}]", member) for key, member in list(value.items())[:_MAX_CHILDREN])
     elif isinstance(value, list | tuple):
-        yield from ((f"[{number}]", element) for number, element in enumerate(value[:_WIDEST]))
+        yield from ((f"[{number}]", element) for number, element in enumerate(value[:_MAX_CHILDREN]))
     elif isinstance(value, set | frozenset):
         yield from _limited((f" (its element {_short_repr(element)})", element) for element in value)
     yield from _attributes(value)
 
 
 def _limited(parts: Any) -> Iterator[tuple[str, Any]]:
-    for _, part in zip(range(_WIDEST), parts, strict=False):
+    for _, part in zip(range(_MAX_CHILDREN), parts, strict=False):
         yield part
 
 
@@ -71,9 +71,9 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the attributes that pickling reads, and the variables that a function refers to."""
     if isinstance(value, types.FunctionType):
         yield from ((f" (its variable {name})", variable) for name, variable in _variables(value).items())
-    own = getattr(value, "__dict__", None)
-    if isinstance(own, dict) and not isinstance(value, type):
-        yield from ((f".{name}", attribute) for name, attribute in list(own.items())[:_WIDEST])
+    attributes = getattr(value, "__dict__", None)
+    if isinstance(attributes, dict) and not isinstance(value, type):
+        yield from ((f".{name}", attribute) for name, attribute in list(attributes.items())[:_MAX_CHILDREN])
     yield from _slots(value)
 
 

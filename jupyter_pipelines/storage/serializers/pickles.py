@@ -35,7 +35,7 @@ _SEARCHED_BYTES = 1 << 20
 _OPEN_FILE_TYPES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
 _LRU_CACHE_TYPE = type(functools.lru_cache(int))
 # What stored pickles call by a name that it had when they were written: module and name then, module and name now.
-_MOVED = {
+_RENAMED_GLOBALS = {
     ("jupyter_pipelines.storing.serializers.objects", "_wrap"): (__name__, "_wrap"),
     ("jupyter_pipelines.pipeline.foreach", "Gathered"): ("jupyter_pipelines.pipeline.foreach", "GatheredResults"),
 }
@@ -120,7 +120,7 @@ class _NotebookUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a pickle names; what cloudpickle makes classes with is replaced."""
-        module, name = _MOVED.get((module, name), (module, name))
+        module, name = _RENAMED_GLOBALS.get((module, name), (module, name))
         resolved = super().find_class(module, name)
         if module != "cloudpickle.cloudpickle":
             return resolved
@@ -173,9 +173,9 @@ def _pickler() -> Any:
 
         def _is_new(self, value: Any) -> bool:
             """Tell whether a cached function of the notebook is met for the first time, not within itself."""
-            new = value.__module__ == "__main__" and id(value) not in self._unwrapped
+            is_new = value.__module__ == "__main__" and id(value) not in self._unwrapped
             self._unwrapped.add(id(value))
-            return new
+            return is_new
 
     return RepeatablePickler
 

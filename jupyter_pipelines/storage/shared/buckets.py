@@ -153,17 +153,17 @@ class BucketBackend:
         StoreError
             It cannot be put (JP402).
         """
-        place = self._at(blobs.path_of(digest))
+        target = self._at(blobs.path_of(digest))
         if digest in self._put:
             return
         with self._putting(f"`{path.name}`"):
-            if not self._is_unharmed(place, digest):
-                self._files.put_file(str(path), place)
+            if not self._is_unharmed(target, digest):
+                self._files.put_file(str(path), target)
         self._put.add(digest)
 
-    def leases(self, door: LocalFolder) -> ObjectLeases:
+    def leases(self, folder: LocalFolder) -> ObjectLeases:
         """Return the leases, which let one process at a time compute a key, across machines."""
-        return ObjectLeases(door, ObjectLeaseBackend(self._files, self._at("leases")))
+        return ObjectLeases(folder, ObjectLeaseBackend(self._files, self._at("leases")))
 
     def _can_write(self) -> bool:
         """Tell whether the user may write, by creating exclusively what is there already: nothing changes by that."""
@@ -175,10 +175,10 @@ class BucketBackend:
                 return False
         return True
 
-    def _is_unharmed(self, place: str, digest: str) -> bool:
+    def _is_unharmed(self, path: str, digest: str) -> bool:
         try:
-            with self._files.open(place, "rb") as file:
-                return digest_open(file, place, None, algorithm_of(digest)) == digest
+            with self._files.open(path, "rb") as file:
+                return digest_open(file, path, None, algorithm_of(digest)) == digest
         except Exception:  # noqa: BLE001 - what cannot be read is put again
             return False
 
@@ -186,14 +186,14 @@ class BucketBackend:
         return f"{self._root}/{path}"
 
     @contextmanager
-    def _putting(self, what: str) -> Iterator[None]:
+    def _putting(self, item: str) -> Iterator[None]:
         try:
             yield
         except StoreError:
             raise
         except Exception as error:
             _connected.cache_clear()
-            raise StoreError(_unwritable(self.url, what, error)) from error
+            raise StoreError(_unwritable(self.url, item, error)) from error
 
 
 class BucketStore(SharedStore):
@@ -217,15 +217,15 @@ class BucketStore(SharedStore):
             (JP402), or was written by a newer version (JP406).
         """
         url = str(url).rstrip("/")
-        back = BucketBackend(url)
+        backend = BucketBackend(url)
         trust = TrustPolicy.of_user()
-        back.prepare(make=create)
+        backend.prepare(make=create)
         root = cache_folder(url)
         require_private_cache(root, None)
         Store.open(root).close()
-        store = cls(root, url, back, trust)
+        store = cls(root, url, backend, trust)
         store.records.drop_untrusted()
-        store.leases = back.leases(store.door)
+        store.leases = backend.leases(store.folder)
         return store
 
 
@@ -271,8 +271,8 @@ def _first_line(error: BaseException) -> str:
 
 def _is_forbidden(error: Exception) -> bool:
     """Tell whether the user lacks a right; credentials that have run out, for instance, are another matter."""
-    answer = getattr(error.__cause__, "response", None) or {}
-    code = answer.get("Error", {}).get("Code", "") if isinstance(answer, dict) else ""
+    response = getattr(error.__cause__, "response", None) or {}
+    code = response.get("Error", {}).get("Code", "") if isinstance(response, dict) else ""
     return isinstance(error, PermissionError) and code in ("", "AccessDenied")
 
 
@@ -290,10 +290,10 @@ def _no_package(scheme: str, error: Exception) -> Diagnostic:
     )
 
 
-def _unwritable(url: str, what: str, error: Exception) -> Diagnostic:
+def _unwritable(url: str, item: str, error: Exception) -> Diagnostic:
     return Diagnostic(
         code="JP402",
         message=f"the store `{url}` cannot be written: {_first_line(error)}",
         suggestion=f"see that it answers and that you may write there, {OTHER_STORE_HINT}",
-        notes=(f"what was to be put: {what}, by process {os.getpid()}",),
+        notes=(f"what was to be put: {item}, by process {os.getpid()}",),
     )

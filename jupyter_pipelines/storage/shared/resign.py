@@ -58,7 +58,7 @@ def _sign_record(store: Store, key: str) -> str:
         return "left_out"
     if record.signature is not None:
         return "already"
-    store.records.put(signed(record, must=True))
+    store.records.put(signed(record, required=True))
     return "signed"
 
 

@@ -43,7 +43,7 @@ class SharedFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._door = LocalFolder(root)
+        self._folder = LocalFolder(root)
 
     def prepare(self, *, make: bool) -> None:
         """Check that the folder is a store, or make it a store.
@@ -119,59 +119,59 @@ class SharedFolder:
         StoreError
             The folder is full (JP403) or cannot be written (JP402).
         """
-        place = blobs.path_of(digest)
-        if self._is_unharmed(place, digest):
+        target = blobs.path_of(digest)
+        if self._is_unharmed(target, digest):
             return
         with writing(self.root, f"`{path.name}`"), path.open("rb") as source:
-            self._publish(place, blobs.BLOB_MODE, lambda file: filesystem_features.copy(source, file))
+            self._publish(target, blobs.BLOB_MODE, lambda file: filesystem_features.copy(source, file))
 
-    def _open(self, place: str) -> BinaryIO:
+    def _open(self, path: str) -> BinaryIO:
         """Open a file for reading; what is no file (a link, a pipe without a writer) is refused at once."""
-        handle = os.open(self._door.locate(place), _READ_FLAGS)
+        handle = os.open(self._folder.locate(path), _READ_FLAGS)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
-            raise OSError(f"not a file: {place}")
+            raise OSError(f"not a file: {path}")
         return os.fdopen(handle, "rb")
 
-    def _is_unharmed(self, place: str, digest: str) -> bool:
+    def _is_unharmed(self, path: str, digest: str) -> bool:
         """Tell whether the blob is there with its digest: a planted blob must not stay."""
         try:
-            with self._open(place) as file:
-                return digest_open(file, str(self.root / place), None, algorithm_of(digest)) == digest
+            with self._open(path) as file:
+                return digest_open(file, str(self.root / path), None, algorithm_of(digest)) == digest
         except OSError:
             return False
 
-    def _put_bytes(self, content: bytes, place: str) -> None:
-        self._publish(place, _FILE_MODE, lambda file: file.write(content))
+    def _put_bytes(self, content: bytes, path: str) -> None:
+        self._publish(path, _FILE_MODE, lambda file: file.write(content))
 
-    def _publish(self, place: str, mode: int, write: Callable[[BinaryIO], object]) -> None:
+    def _publish(self, path: str, mode: int, write: Callable[[BinaryIO], object]) -> None:
         """Make a file appear after its bytes are on the disk, and wait for its name."""
-        target = self._door.locate(place)
+        target = self._folder.locate(path)
         self._make(target.parent)
-        part = self._part()
+        temporary = self._temporary()
         try:
-            with create(part) as file:
+            with create(temporary) as file:
                 write(file)
                 file.flush()
                 # Not by its name: others may have put something else there.
                 os.fchmod(file.fileno(), mode & (0o700 | self._rights()))
                 os.fsync(file.fileno())
             self._clear_target(target)
-            os.replace(part, target)
+            os.replace(temporary, target)
         finally:
-            remove(part)
+            remove(temporary)
         sync_folder(target.parent)
 
     def _clear_target(self, target: Path) -> None:
         if target.is_dir() and not target.is_symlink():
-            doomed = self._part()
-            os.rename(target, doomed)
-            remove(doomed)
+            trash = self._temporary()
+            os.rename(target, trash)
+            remove(trash)
 
-    def _part(self) -> Path:
+    def _temporary(self) -> Path:
         """Return a unique temporary path; what is left of it is removed when its process is gone."""
         self._make(self.root / TEMPORARY)
-        return self._door.temporary()
+        return self._folder.temporary()
 
     def _make(self, folder: Path) -> None:
         """Make a folder, and those above it, that is as open as the store."""

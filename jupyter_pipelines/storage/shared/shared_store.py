@@ -89,18 +89,18 @@ class SharedStore(Store):
         The local cache: a folder that no other user can write to.
     url : str
         What opens the same store again.
-    back : SharedBackend
+    backend : SharedBackend
         The shared backend.
     trust : TrustPolicy
         Whose records are used.
     """
 
-    def __init__(self, root: Path, url: str, back: SharedBackend, trust: TrustPolicy) -> None:
+    def __init__(self, root: Path, url: str, backend: SharedBackend, trust: TrustPolicy) -> None:
         super().__init__(root)
         self._url = url
-        self.back = back
-        self.blobs = _SharedBlobStore(self.door, self.index, back)
-        self.records = _SharedRecordStore(self.door, self.index, self.blobs, back, trust)
+        self.backend = backend
+        self.blobs = _SharedBlobStore(self.folder, self.index, backend)
+        self.records = _SharedRecordStore(self.folder, self.index, self.blobs, backend, trust)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._url!r})"
@@ -123,13 +123,13 @@ class SharedStore(Store):
             folder is no store (JP401), cannot be written (JP402), or was written by a newer version (JP406).
         """
         trust = TrustPolicy.of_user()
-        place = _folder_of(url)
-        back = SharedFolder(place)
-        back.prepare(make=create)
-        root = cache_folder(str(place))
-        require_private_cache(root, place)
+        folder = _folder_of(url)
+        backend = SharedFolder(folder)
+        backend.prepare(make=create)
+        root = cache_folder(str(folder))
+        require_private_cache(root, folder)
         Store.open(root).close()
-        store = cls(root, str(url), back, trust)
+        store = cls(root, str(url), backend, trust)
         store.records.drop_untrusted()
         return store
 
@@ -152,17 +152,17 @@ class _SharedBlobStore(BlobStore):
     At once, and not only when a record names it: a worker on another machine has a local cache of its own.
     """
 
-    def __init__(self, door: LocalFolder, memo: DigestCache | None, back: SharedBackend) -> None:
-        super().__init__(door, memo)
-        self._front = BlobStore(door, memo)
-        self._back = back
+    def __init__(self, folder: LocalFolder, cache: DigestCache | None, backend: SharedBackend) -> None:
+        super().__init__(folder, cache)
+        self._local_blobs = BlobStore(folder, cache)
+        self._backend = backend
 
     def open(self, digest: str) -> BinaryIO:
         """Open the blob of `digest` for reading, after its bytes were checked; see :meth:`BlobStore.open`."""
         self.verify(digest)
         return super().open(digest)
 
-    def is_here(self, digest: str) -> bool:
+    def is_cached(self, digest: str) -> bool:
         """Tell whether there is a blob of `digest` in the local cache.
 
         Raises
@@ -175,17 +175,17 @@ class _SharedBlobStore(BlobStore):
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise unreadable_error(error, self._door.root, f"the output {digest}") from error
+            raise unreadable_error(error, self._folder.root, f"the output {digest}") from error
         return True
 
-    def _verify(self, digest: str, memo: DigestCache | None) -> Condition:
-        condition = super()._verify(digest, memo)
+    def _verify(self, digest: str, cache: DigestCache | None) -> Condition:
+        condition = super()._verify(digest, cache)
         if condition in ("missing", "corrupt") and self._fetch(digest):
-            return super()._verify(digest, memo)
+            return super()._verify(digest, cache)
         return condition
 
-    def _publish(self, files: Sequence[StagedBlob], *, settled: bool = True) -> None:
-        super()._publish(files, settled=settled)
+    def _publish(self, files: Sequence[StagedBlob], *, durable: bool = True) -> None:
+        super()._publish(files, durable=durable)
         for digest in dict.fromkeys(blob.digest for blob in files):
             self.share(digest)
 
@@ -197,21 +197,21 @@ class _SharedBlobStore(BlobStore):
         StoreError
             The place is full (JP403) or cannot be written (JP402).
         """
-        if self._back.is_writable():
-            self._back.put_blob(digest, self.path(digest))
+        if self._backend.is_writable():
+            self._backend.put_blob(digest, self.path(digest))
 
     def _fetch(self, digest: str) -> bool:
         """Copy a blob from the backend and tell whether it has its digest; a blob without it counts as missing."""
         if not is_known(algorithm_of(digest)):
             return False
-        temporary = self._door.temporary()
+        temporary = self._folder.temporary()
         try:
-            if not self._back.fetch(digest, temporary):
+            if not self._backend.fetch(digest, temporary):
                 return False
             with temporary.open("rb") as file:
                 actual_digest = digest_open(file, str(temporary), None, algorithm_of(digest))
             if actual_digest == digest:
-                self._front.put_files(
+                self._local_blobs.put_files(
                     [IncomingFile(path=temporary, digest=digest, mark=StatSignature.of(temporary.lstat()))]
                 )
             return actual_digest == digest
@@ -225,39 +225,44 @@ class _SharedRecordStore(RecordStore):
     """The records of the local cache; a missing record is taken from the backend if a trusted user has signed it."""
 
     def __init__(
-        self, door: LocalFolder, index: StoreIndex, blobs: _SharedBlobStore, back: SharedBackend, trust: TrustPolicy
+        self,
+        folder: LocalFolder,
+        index: StoreIndex,
+        blobs: _SharedBlobStore,
+        backend: SharedBackend,
+        trust: TrustPolicy,
     ) -> None:
-        super().__init__(door, index)
+        super().__init__(folder, index)
         self._blobs = blobs
-        self._back = back
+        self._backend = backend
         self._trust = trust
         self._refused: dict[str, str] = {}
 
     def read(self, key: str) -> StepRecord | None:
         """Return the record of `key`; see :meth:`RecordStore.read`."""
-        return super().read(key) or self._take_in(key)
+        return super().read(key) or self._import_record(key)
 
     def refusal(self, key: str) -> str:
         """Return why a record of the backend is not used."""
         return self._refused.get(key, "")
 
-    def put(self, record: StepRecord, *, settled: bool = True) -> None:
+    def put(self, record: StepRecord, *, durable: bool = True) -> None:
         """Sign a record and store it in the backend and in the local cache; see :meth:`RecordStore.put`.
 
         The backend first: a record that could not be put there would be reused here, and never be shared.
         """
-        record = signed(record, must=True)
-        for digest in self._named(record.outputs.values()):
+        record = signed(record, required=True)
+        for digest in self._cached_digests(record.outputs.values()):
             self._blobs.share(digest)
-        if self._back.is_writable():
-            self._back.put_record(record.key, encode(record))
-        self._note(record)
-        super().put(record, settled=settled)
+        if self._backend.is_writable():
+            self._backend.put_record(record.key, encode(record))
+        self._note_signer(record)
+        super().put(record, durable=durable)
 
     def drop_untrusted(self) -> None:
         """Drop the cached records of signers that are not trusted any more."""
-        ids = set(self._door.ls(_SIGNERS))
-        dropped_signers = ids - self._trust.ids
+        noted_signers = set(self._folder.ls(_SIGNERS))
+        dropped_signers = noted_signers - self._trust.ids
         if not dropped_signers:
             return
         for key in self.all_keys():
@@ -265,37 +270,37 @@ class _SharedRecordStore(RecordStore):
             if record is not None and self._trust.rejection_reason(record):
                 self.forget(key)
         for signer in dropped_signers:
-            self._door.rm(f"{_SIGNERS}/{signer}")
+            self._folder.rm(f"{_SIGNERS}/{signer}")
 
-    def _take_in(self, key: str) -> StepRecord | None:
+    def _import_record(self, key: str) -> StepRecord | None:
         """Return the backend's record of `key`, if it is trusted, and keep it in the local cache."""
         self._refused.pop(key, None)
         try:
-            content = self._back.record(key)
+            content = self._backend.record(key)
             record = None if content is None else decode(content, key)
         except (OSError, ValueError, RecursionError, StoreError) as error:
             self._refused[key] = f"it cannot be read: {error}"
             return None
         if record is None:
             return None
-        why = self._trust.rejection_reason(record)
-        if why:
-            self._refused[key] = why
+        reason = self._trust.rejection_reason(record)
+        if reason:
+            self._refused[key] = reason
             return None
-        self._note(record)
+        self._note_signer(record)
         super().put(record)
         return record
 
-    def _note(self, record: StepRecord) -> None:
+    def _note_signer(self, record: StepRecord) -> None:
         """Note the signer of a record before its first record is in the local cache."""
         path = f"{_SIGNERS}/{record.signature.key}" if record.signature else ""
-        if path and not self._door.exists(path):
-            self._door.write(path, b"")
+        if path and not self._folder.exists(path):
+            self._folder.write(path, b"")
 
-    def _named(self, artifacts: Iterable[Artifact]) -> Iterator[str]:
+    def _cached_digests(self, artifacts: Iterable[Artifact]) -> Iterator[str]:
         """Yield the digests of cached blobs that artifacts are made of, folders after what is in them."""
         for artifact in artifacts:
-            if not self._blobs.is_here(artifact.digest):
+            if not self._blobs.is_cached(artifact.digest):
                 continue
             if artifact.format == FOLDER_FORMAT:
                 yield from {entry.digest for entry in self._blobs.manifest(artifact.digest) if entry.digest}

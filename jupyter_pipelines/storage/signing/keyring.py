@@ -29,11 +29,11 @@ OWN = "own.key"
 OWN_KEY_NAME = "you"
 """What lists call the user's own key; no other key can have this name."""
 _TRUSTED = "trusted"
-_ENDING = ".pub"
-_BYTES = 32
+_SUFFIX = ".pub"
+_KEY_BYTES = 32
 _ID_DIGITS = 32
-_OTHERS = 0o077
-_LARGEST = 10_000
+_OTHERS_MAY_ACCESS = 0o077
+_MAX_FILE_BYTES = 10_000
 _PREFIX = "ed25519:"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PROJECTS = (".git", "pyproject.toml")
@@ -61,12 +61,12 @@ class PublicKey:
         ValueError
             `text` is no key.
         """
-        first = text.split(maxsplit=1)[0] if text.strip() else ""
-        if not first.startswith(_PREFIX):
+        word = text.split(maxsplit=1)[0] if text.strip() else ""
+        if not word.startswith(_PREFIX):
             raise ValueError(f"it does not begin with `{_PREFIX}`")
-        raw = base64.b64decode(first.removeprefix(_PREFIX), validate=True)
-        if len(raw) != _BYTES:
-            raise ValueError(f"it has {len(raw)} bytes, not {_BYTES}")
+        raw = base64.b64decode(word.removeprefix(_PREFIX), validate=True)
+        if len(raw) != _KEY_BYTES:
+            raise ValueError(f"it has {len(raw)} bytes, not {_KEY_BYTES}")
         return cls(raw=raw)
 
     @property
@@ -132,7 +132,7 @@ class UserKeyring:
         self._check_folder()
         path = self.folder / OWN
         try:
-            return _own(json.loads(self._read(path)))
+            return _parse_signing_key(json.loads(self._read(path)))
         except (ValueError, KeyError, TypeError) as error:
             raise unusable_key(
                 path, f"it is damaged: {error}", "make another one: jupyter pipelines keys new"
@@ -163,7 +163,7 @@ class UserKeyring:
         own = self.own()
         return ({OWN_KEY_NAME: own.public} if own else {}) | self.trusted()
 
-    def keep(self, own: SigningKey) -> None:
+    def keep(self, key: SigningKey) -> None:
         """Put the key to sign with into its place; an existing key stays.
 
         Raises
@@ -173,8 +173,8 @@ class UserKeyring:
         StoreError
             The folder lies in a project or a store, or is open to others (JP412), or cannot be written (JP402).
         """
-        document = {"schema": SCHEMA, "public": str(own.public), "private": base64.b64encode(own.secret).decode()}
-        self._write(self.folder / OWN, json.dumps(document, indent=1) + "\n", once=True)
+        document = {"schema": SCHEMA, "public": str(key.public), "private": base64.b64encode(key.secret).decode()}
+        self._write(self.folder / OWN, json.dumps(document, indent=1) + "\n", exclusive=True)
 
     def trust(self, name: str, key: PublicKey) -> None:
         """Believe from now on what `key` has signed.
@@ -188,7 +188,7 @@ class UserKeyring:
         """
         if not _NAME.fullmatch(name) or name == OWN_KEY_NAME:
             raise ValueError(f"`{name}` cannot be the name of a key")
-        self._write(self.folder / _TRUSTED / f"{name}{_ENDING}", f"{key} {name}\n")
+        self._write(self.folder / _TRUSTED / f"{name}{_SUFFIX}", f"{key} {name}\n")
 
     def distrust(self, name: str) -> bool:
         """Believe no longer what the key called `name` has signed; False if there is none.
@@ -201,17 +201,17 @@ class UserKeyring:
         if not _NAME.fullmatch(name):
             return False
         try:
-            os.unlink(self.folder / _TRUSTED / f"{name}{_ENDING}")
+            os.unlink(self.folder / _TRUSTED / f"{name}{_SUFFIX}")
         except FileNotFoundError:
             return False
         return True
 
     def _names(self) -> Iterator[str]:
-        names = (name.removesuffix(_ENDING) for name in sorted(os.listdir(self.folder / _TRUSTED)) if _is_key(name))
+        names = (name.removesuffix(_SUFFIX) for name in sorted(os.listdir(self.folder / _TRUSTED)) if _is_key(name))
         return (name for name in names if _NAME.fullmatch(name))
 
     def _trusted_key(self, name: str) -> PublicKey:
-        path = self.folder / _TRUSTED / f"{name}{_ENDING}"
+        path = self.folder / _TRUSTED / f"{name}{_SUFFIX}"
         try:
             return PublicKey.parse(self._read(path))
         except ValueError as error:
@@ -227,7 +227,7 @@ class UserKeyring:
             raise unusable_key(path, why, f"make it readable for you alone: chmod 600 {path}") from error
         with os.fdopen(handle, "rb") as file:
             _check_status(path, os.fstat(handle), "other users can read or write it")
-            return file.read(_LARGEST).decode("utf-8", "replace")
+            return file.read(_MAX_FILE_BYTES).decode("utf-8", "replace")
 
     def _check_folder(self) -> None:
         """Refuse keys where others could have put them, or could come to have them."""
@@ -241,20 +241,20 @@ class UserKeyring:
         if os.path.lexists(self.folder):
             _check_closed(self.folder, "other users can read or write the folder")
 
-    def _write(self, path: Path, text: str, *, once: bool = False) -> None:
+    def _write(self, path: Path, text: str, *, exclusive: bool = False) -> None:
         """Write a file, whole or not at all; `once`: only if there is none."""
         self._check_folder()
-        part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             make_folder(path.parent)
             _check_closed(path.parent, "other users can read or write the folder")
-            with create(part) as file:
+            with create(temporary) as file:
                 file.write(text.encode())
-            flush_files([part], 0o600)
-            if once:
-                path.hardlink_to(part)
+            flush_files([temporary], 0o600)
+            if exclusive:
+                path.hardlink_to(temporary)
             else:
-                os.replace(part, path)
+                os.replace(temporary, path)
             sync_folder(path.parent)
         except FileExistsError:
             raise
@@ -262,12 +262,12 @@ class UserKeyring:
             raise StoreError(_unwritable(path, error)) from error
         finally:
             with contextlib.suppress(OSError):
-                remove(part)
+                remove(temporary)
 
 
-def _own(document: Mapping[str, Any]) -> SigningKey:
+def _parse_signing_key(document: Mapping[str, Any]) -> SigningKey:
     secret = base64.b64decode(document["private"], validate=True)
-    if document["schema"] != SCHEMA or len(secret) != _BYTES:
+    if document["schema"] != SCHEMA or len(secret) != _KEY_BYTES:
         raise ValueError("it is of another format")
     return SigningKey(public=PublicKey.parse(document["public"]), secret=secret)
 
@@ -305,7 +305,7 @@ def _check_status(path: Path, status: os.stat_result, why: str) -> None:
     if status.st_uid != os.geteuid():
         owner = f"its owner has the uid {status.st_uid}, you have {os.geteuid()}"
         raise unusable_key(path, owner, f"use keys of your own: set {VARIABLE} to a folder of yours")
-    if status.st_mode & _OTHERS:
+    if status.st_mode & _OTHERS_MAY_ACCESS:
         mode = "700" if stat.S_ISDIR(status.st_mode) else "600"
         advice = "" if stat.S_ISDIR(status.st_mode) else ", and make a new key if another user may have read it"
         raise unusable_key(path, f"{why} (mode {stat.S_IMODE(status.st_mode):o})", f"chmod {mode} {path}{advice}")
@@ -323,7 +323,7 @@ def _is_project(folder: Path) -> bool:
 
 
 def _is_key(name: str) -> bool:
-    return name.endswith(_ENDING) and not name.startswith(".")
+    return name.endswith(_SUFFIX) and not name.startswith(".")
 
 
 def _settings() -> Path:

@@ -68,7 +68,7 @@ class TrustPolicy:
         return "" if _verifies(key, signature, record) else "its signature does not fit: it was changed"
 
 
-def signed(record: StepRecord, *, must: bool = False) -> StepRecord:
+def signed(record: StepRecord, *, required: bool = False) -> StepRecord:
     """Return a record with a signature of the user, if they have a key; a signed record stays as it is.
 
     Parameters
@@ -84,15 +84,15 @@ def signed(record: StepRecord, *, must: bool = False) -> StepRecord:
         The key cannot be used (JP412); it must be signed, and there is no key (JP412) or no `cryptography` (JP411).
     """
     keyring = UserKeyring.of_user()
-    if record.signature is not None or not (must or keyring.has_own()):
+    if record.signature is not None or not (required or keyring.has_own()):
         return record
-    own = keyring.own()
-    if own is None:
+    key = keyring.own()
+    if key is None:
         raise missing_key_error(keyring)
     try:
-        return replace(record, signature=_signature(own, record))
+        return replace(record, signature=_signature(key, record))
     except StoreError:
-        if must:
+        if required:
             raise
         # A user who needs it signed will not use it: nothing is weaker for it.
         logger.warning("a record of `%s` is not signed: the package `cryptography` is missing", record.step)
@@ -122,9 +122,9 @@ def check_usable() -> None:
     UserKeyring.of_user().own()
 
 
-def _signature(own: SigningKey, record: StepRecord) -> RecordSignature:
-    private = _ed25519().Ed25519PrivateKey.from_private_bytes(own.secret)
-    return RecordSignature(version=VERSION, key=own.public.id, value=private.sign(_signed_bytes(own.public.id, record)))
+def _signature(key: SigningKey, record: StepRecord) -> RecordSignature:
+    private = _ed25519().Ed25519PrivateKey.from_private_bytes(key.secret)
+    return RecordSignature(version=VERSION, key=key.public.id, value=private.sign(_signed_bytes(key.public.id, record)))
 
 
 def _verifies(key: PublicKey, signature: RecordSignature, record: StepRecord) -> bool:

@@ -20,7 +20,7 @@ _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _LOCK = 7_240_113_905
 """The PostgreSQL advisory lock that is held while tables are made."""
 _CONNECT_SECONDS = 10
-_ANSWER_MS = 30_000
+_STATEMENT_TIMEOUT_MS = 30_000
 
 
 class TeamDatabase:
@@ -75,16 +75,16 @@ class TeamDatabase:
         """
         from sqlalchemy import text
 
-        with self._connected().begin() as connection:
+        with self._connected_engine().begin() as connection:
             cursor = connection.execute(text(query), values)
             return list(cursor.all()) if cursor.returns_rows else []
 
     def prepare(self) -> None:
         """Make the tables, or bring them up to date; only one process at a time does so."""
-        with self._connected().begin() as connection:
+        with self._connected_engine().begin() as connection:
             if self._version(connection) == NEWEST:
                 return
-        with self._connected().begin() as connection:
+        with self._connected_engine().begin() as connection:
             from sqlalchemy import text
 
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
@@ -95,7 +95,7 @@ class TeamDatabase:
     def unusable(self, error: Exception) -> StoreError:
         """Return the error to raise when the database refuses."""
         lines = str(getattr(error, "orig", None) or error).strip().splitlines()
-        return _fault(
+        return _database_error(
             f"the database `{self.name}` cannot be used: {lines[0] if lines else type(error).__name__}",
             f"see that it runs and lets you in, correct {VARIABLE}, or unset it to do without",
             tuple(lines[1:4]),
@@ -125,7 +125,7 @@ class TeamDatabase:
             raise StoreError(_too_new(self.name, str(stored_version)))
         return version
 
-    def _connected(self) -> Engine:
+    def _connected_engine(self) -> Engine:
         from sqlalchemy import create_engine
 
         with self._lock:
@@ -133,7 +133,10 @@ class TeamDatabase:
                 # A connection must not be used across a fork, and not be closed there either.
                 if self._engine is not None:
                     self._engine.dispose(close=False)
-                options = {"connect_timeout": _CONNECT_SECONDS, "options": f"-c statement_timeout={_ANSWER_MS}"}
+                options = {
+                    "connect_timeout": _CONNECT_SECONDS,
+                    "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_MS}",
+                }
                 self._engine = create_engine(self._url, pool_pre_ping=True, pool_size=2, connect_args=options)
                 self._pid = os.getpid()
                 weakref.finalize(self, _dispose, self._engine, self._pid)
@@ -147,7 +150,7 @@ def _parsed(text: str) -> URL:
         from sqlalchemy import make_url
         from sqlalchemy.exc import ArgumentError
     except ImportError as error:
-        raise _fault(
+        raise _database_error(
             f"{VARIABLE} is set, and a package that reads it is missing: {error.name or error}",
             "pip install 'jupyter-pipelines[team]', or unset the variable to do without",
         ) from error
@@ -158,7 +161,7 @@ def _parsed(text: str) -> URL:
         url = None
     if url is None or url.drivername not in _SCHEMES:
         # The text is not repeated: there may be a password in it.
-        raise _fault(
+        raise _database_error(
             f"{VARIABLE} does not name a PostgreSQL database",
             f"write it like {VARIABLE}=postgresql://user@host:5432/database, or unset it to do without",
         )
@@ -180,7 +183,7 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _fault(message: str, suggestion: str, notes: tuple[str, ...] = ()) -> StoreError:
+def _database_error(message: str, suggestion: str, notes: tuple[str, ...] = ()) -> StoreError:
     return StoreError(Diagnostic(code="JP415", message=message, suggestion=suggestion, notes=notes))
 
 

@@ -32,7 +32,7 @@ WHERE c.until <= clock_timestamp() RETURNING number
 """  # noqa: S608
 _OWN = "WHERE store = :store AND key = :key AND number = :number"
 _RENEW = f"UPDATE jupyter_pipelines_claims SET until = {_UNTIL} {_OWN}"  # noqa: S608
-_LEAVE = f"UPDATE jupyter_pipelines_claims SET until = '-infinity' {_OWN}"  # noqa: S608
+_RELEASE = f"UPDATE jupyter_pipelines_claims SET until = '-infinity' {_OWN}"  # noqa: S608
 _LAST = "SELECT number FROM jupyter_pipelines_claims WHERE store = :store AND key = :key"
 
 
@@ -53,25 +53,25 @@ class DatabaseLeaseBackend(ObjectLeaseBackend):
 
     def claim(self, key: str) -> int | None:
         """Return the number of a claim of `key`; None if another process has it, 0 where claims are impossible."""
-        rows = self._ask(_CLAIM, key, owner=json.dumps(ProcessIdentity.current().to_dict()), counts=CLAIM_SECONDS)
+        rows = self._query(_CLAIM, key, owner=json.dumps(ProcessIdentity.current().to_dict()), counts=CLAIM_SECONDS)
         if rows is None:
             return 0
         return int(rows[0][0]) if rows else None
 
     def renew(self, key: str, number: int) -> None:
         """Renew a claim; a claim that another process has taken since stays as it is."""
-        self._ask(_RENEW, key, number=number, counts=CLAIM_SECONDS)
+        self._query(_RENEW, key, number=number, counts=CLAIM_SECONDS)
 
     def leave(self, key: str, number: int) -> None:
         """Give up a claim."""
-        self._ask(_LEAVE, key, number=number)
+        self._query(_RELEASE, key, number=number)
 
     def last(self, key: str) -> int:
         """Return the number of the last claim of `key`; 0 if there is none, or it cannot be known."""
-        rows = self._ask(_LAST, key)
+        rows = self._query(_LAST, key)
         return int(rows[0][0]) if rows else 0
 
-    def _ask(self, query: str, key: str, **values: Any) -> list[Any] | None:
+    def _query(self, query: str, key: str, **values: Any) -> list[Any] | None:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
@@ -92,7 +92,7 @@ def attach(store: Store, url: str) -> None:
     database = TeamDatabase.open(url)
     name = store_name(store.url)
     store.index.listing = TeamRecordListing(database, name, forgets=store.own)
-    store.leases = ObjectLeases(store.door, DatabaseLeaseBackend(database, name))
+    store.leases = ObjectLeases(store.folder, DatabaseLeaseBackend(database, name))
 
 
 def store_name(url: str) -> str:
@@ -101,5 +101,5 @@ def store_name(url: str) -> str:
     if parts.scheme in ("", "shared", "file"):
         return os.path.realpath(unquote(parts.path) if parts.scheme else url)
     # What stands before an @ may be a container of Azure; what follows a colon there is a password.
-    place = re.sub(r":[^@]*@", "@", parts.netloc)
-    return f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
+    host = re.sub(r":[^@]*@", "@", parts.netloc)
+    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"

@@ -55,23 +55,23 @@ class TeamRecordListing:
             for record in sorted(records, key=lambda record: record.key)
         ]
         if rows:
-            self._ask(_ADD, rows)
+            self._query(_ADD, rows)
 
     def drop(self, key: str) -> None:
         """Note that there is no record of `key` any more."""
         if self._forgets:
-            self._ask(_DROP, {"store": self._store, "key": key})
+            self._query(_DROP, {"store": self._store, "key": key})
 
     def find(self, steps: Sequence[str], notebook: str | None) -> list[tuple[str, str, str]]:
         """Return step, key and time of the records of `steps`, of any notebook when none is given."""
-        rows = self._ask(_FIND, {"store": self._store, "steps": list(steps), "notebook": notebook})
+        rows = self._query(_FIND, {"store": self._store, "steps": list(steps), "notebook": notebook})
         return [(str(step), str(key), str(created)) for step, key, created in rows]
 
     def close(self) -> None:
         """Let go of the database."""
         self._database.close()
 
-    def _ask(self, query: str, values: Any) -> list[Any]:
+    def _query(self, query: str, values: Any) -> list[Any]:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
