@@ -40,7 +40,7 @@ front: $(VENV)/.dev labextension/node_modules/axe-core/axe.min.js ## Build the f
 test: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system ## Install what the tests need and run them all, a process more than there are cores (ARGS="-k name" for some)
 	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
-# Who is root stays root; anybody else is given a network of their own, and is themselves again in it.
+# Root stays root; other users get a user namespace with a network of its own, and their own id again in it.
 offline: SYSTEM_PACKAGES += iproute2
 offline: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system ## Run the tests where no network can be reached (ARGS as for test)
 	if [ "$$(id -u)" = 0 ]; then apart="--net"; back=; else apart="--user --map-root-user --net"; \
