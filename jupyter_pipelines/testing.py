@@ -304,7 +304,7 @@ class ExecutorContract(ABC):
 
     def ticket(self, folder: Path, code: str, *outputs: str, **ticket_fields: Any) -> StepTicket:
         """Return a ticket for a step that runs `code` in `folder`."""
-        from jupyter_pipelines.notebook.render import render
+        from jupyter_pipelines.notebook.step_notebook import render
         from jupyter_pipelines.storage.opening import open_store
 
         key = secrets.token_hex(4)

@@ -11,7 +11,7 @@ from jupyter_pipelines.notebook.headers.lexer import HeaderToken, SourceLine, re
 from jupyter_pipelines.notebook.headers.options import BY_KEY, BY_SPELLING, HeaderOption
 from jupyter_pipelines.notebook.headers.split import split_cell
 from jupyter_pipelines.notebook.source.document import NotebookCell, read_document
-from jupyter_pipelines.notebook.source.patch import write_sources
+from jupyter_pipelines.notebook.source.write_cells import write_sources
 from jupyter_pipelines.pipeline.artifacts import Input, StepOutputRef
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Section, Step

@@ -10,12 +10,12 @@ from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
-from jupyter_pipelines.planning.keys.key_cache import KeyCache
 from jupyter_pipelines.planning.keys.pickle_code import PickleDependencies
+from jupyter_pipelines.planning.keys.step_keys import PlanStepKeys
 from jupyter_pipelines.planning.reasons import Decision, DecisionReason, Parts, explain_difference
 from jupyter_pipelines.planning.step_inputs import (
     InputResolver,
-    RootCause,
+    RerunOrigin,
     StepInputs,
     StoreReader,
     UpstreamStatus,
@@ -111,7 +111,7 @@ class StepPlanner:
         What is stored.
     dependencies : PickleDependencies
         The code dependencies that come with the outputs of the steps before.
-    key_cache : KeyCache
+    key_cache : PlanStepKeys
         Computes the parts and keys of steps.
     forced : frozenset of str
         Steps to compute again.
@@ -125,7 +125,7 @@ class StepPlanner:
         *,
         view: StoreReader,
         dependencies: PickleDependencies,
-        key_cache: KeyCache,
+        key_cache: PlanStepKeys,
         forced: frozenset[str],
         left_out_by: str = "",
     ) -> None:
@@ -248,13 +248,13 @@ def _why_never_reused(step: Step) -> DecisionReason | None:
     return None
 
 
-def _first_cause(planned: PlannedStep, inputs: StepInputs) -> RootCause | None:
+def _first_cause(planned: PlannedStep, inputs: StepInputs) -> RerunOrigin | None:
     if planned.decision == "run":
-        return RootCause(step=planned.name, reason=planned.reason)
+        return RerunOrigin(step=planned.name, reason=planned.reason)
     return next(iter(inputs.causes.values()), None) if planned.decision == "maybe" else None
 
 
-def _upstream_reason(causes: Mapping[str, RootCause]) -> DecisionReason:
+def _upstream_reason(causes: Mapping[str, RerunOrigin]) -> DecisionReason:
     first, *others = causes.values()
     details = (*first.reason.details, *(f"and {cause}" for cause in others))
     return DecisionReason(code="upstream", text=f"follows {first}", details=details)

@@ -16,11 +16,11 @@ from jupyter_pipelines.planning.decide import PlannedStep, StepPlanner
 from jupyter_pipelines.planning.keys import code_digests
 from jupyter_pipelines.planning.keys.docstring_use import SourceReads
 from jupyter_pipelines.planning.keys.environment import PythonEnvironment
-from jupyter_pipelines.planning.keys.key_cache import KeyCache
 from jupyter_pipelines.planning.keys.pickle_code import PickleDependencies
 from jupyter_pipelines.planning.keys.secret_marks import with_secret_marks
+from jupyter_pipelines.planning.keys.step_keys import PlanStepKeys
 from jupyter_pipelines.planning.selection import StepSelection, unknown_steps
-from jupyter_pipelines.planning.step_inputs import InputResolver, PlannerStore, RootCause, StoreReader, UpstreamStatus
+from jupyter_pipelines.planning.step_inputs import InputResolver, PlannerStore, RerunOrigin, StoreReader, UpstreamStatus
 
 SCHEMA = "jupyter-pipelines/plan/1"
 Upstreams = Mapping[str, Mapping[str, Artifact]]
@@ -147,9 +147,9 @@ class PipelinePlanner:
         self._pipeline = pipeline
         self._values = values
         self._view = view
-        self._keying = KeyCache(pipeline, with_secret_marks(pipeline, values), environment)
+        self._keying = PlanStepKeys(pipeline, with_secret_marks(pipeline, values), environment)
         self._modules: dict[str, StepModule] = {}
-        self._outdated: dict[str, RootCause] = {}
+        self._outdated: dict[str, RerunOrigin] = {}
         self._carrying: tuple[Upstreams, PickleDependencies] | None = None
         forced = tuple(dict.fromkeys(forced))
         _raise_faults(unknown_steps(pipeline, forced, "--force"))
@@ -237,7 +237,7 @@ class PipelinePlanner:
         ]
         return (*modules, *(f"input file `{name}`" for name in changed))
 
-    def _with_outdated(self, outdated: dict[str, RootCause]) -> PipelinePlanner:
+    def _with_outdated(self, outdated: dict[str, RerunOrigin]) -> PipelinePlanner:
         """Return a planner that knows which outputs a plan takes from the store though they are out of date."""
         planner = copy(self)
         planner.__dict__["_outdated"] = outdated

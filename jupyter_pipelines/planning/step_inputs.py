@@ -59,7 +59,7 @@ class PlannerStore(StoreReader, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RootCause:
+class RerunOrigin:
     """The first step whose run makes later steps run.
 
     Parameters
@@ -87,15 +87,15 @@ class UpstreamStatus:
         What was decided on it.
     outputs : Mapping of str to Artifact
         What there is of it.
-    cause : RootCause or None
+    cause : RerunOrigin or None
         Why it is open what it would come to; None when that is known.
     """
 
     decision: Decision
     outputs: Mapping[str, Artifact] = field(default_factory=dict)
-    cause: RootCause | None = None
+    cause: RerunOrigin | None = None
 
-    def open_cause(self, *, selected: bool) -> RootCause | None:
+    def open_cause(self, *, selected: bool) -> RerunOrigin | None:
         """Return why a step after it cannot know its inputs yet; None if its stored outputs are taken."""
         return None if selected and self.decision == "skip" else self.cause
 
@@ -110,7 +110,7 @@ class StepInputs:
         By input name, as :func:`jupyter_pipelines.planning.keys.fingerprint.parts` takes them.
     open : set of str
         Inputs that are known only when something before the step has run.
-    causes : dict of str to RootCause
+    causes : dict of str to RerunOrigin
         What has to run first, by step.
     lacking : list of DecisionReason
         Why the step cannot run.
@@ -120,7 +120,7 @@ class StepInputs:
 
     known: dict[str, str] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
-    causes: dict[str, RootCause] = field(default_factory=dict)
+    causes: dict[str, RerunOrigin] = field(default_factory=dict)
     lacking: list[DecisionReason] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

@@ -23,8 +23,8 @@ from jupyter_pipelines.storage.files.os_errors import OTHER_STORE_HINT, unopenab
 from jupyter_pipelines.storage.locks.leases import KeyLeases
 from jupyter_pipelines.storage.records.index import INDEX_FILE as INDEX
 from jupyter_pipelines.storage.records.index import StoreIndex
-from jupyter_pipelines.storage.records.records import RecordStore
-from jupyter_pipelines.storage.records.runs import RunStore
+from jupyter_pipelines.storage.records.record_store import RecordStore
+from jupyter_pipelines.storage.records.run_store import RunStore
 from jupyter_pipelines.storage.signing.signatures import check_usable
 from jupyter_pipelines.storage.step_record import StepRecord
 from jupyter_pipelines.storage.step_record import path_of as record_path

@@ -12,8 +12,8 @@ from jupyter_pipelines.errors import Diagnostic, NotebookError
 from jupyter_pipelines.notebook.converting.conversion import ConvertedNotebook, ConvertOptions
 from jupyter_pipelines.notebook.converting.convert import convert
 from jupyter_pipelines.notebook.converting.preconditions import refusals
-from jupyter_pipelines.notebook.render import NAMESPACE
 from jupyter_pipelines.notebook.source.document import NotebookDocument, read_document
+from jupyter_pipelines.notebook.step_notebook import NAMESPACE
 from jupyter_pipelines.verification.results import CellResult, VerificationResult
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.notebook.converting.conversion import ConvertedNotebook
-from jupyter_pipelines.notebook.render import NAMESPACE
+from jupyter_pipelines.notebook.step_notebook import NAMESPACE
 from jupyter_pipelines.verification.results import CellResult, VerificationResult
 
 _STYLE = """

@@ -14,7 +14,11 @@ from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic
 from jupyter_pipelines.execution.runs.result import Run
-from jupyter_pipelines.execution.worker.rehearsal import NotebookRehearsal, rehearse, run_concurrently
+from jupyter_pipelines.execution.worker.whole_notebook_run import (
+    NotebookRunResult,
+    run_concurrently,
+    run_whole_notebook,
+)
 from jupyter_pipelines.notebook.converting.conversion import ConvertedNotebook, ConvertOptions, RepairHints, with_folder
 from jupyter_pipelines.notebook.converting.convert import convert
 from jupyter_pipelines.notebook.converting.observation import CellTrace
@@ -98,7 +102,7 @@ class _VerificationLoop:
     wishes: ConvertOptions
     tell: Callable[[str], None]
     folders: dict[str, str] = field(default_factory=dict)
-    plain: list[NotebookRehearsal] = field(default_factory=list)
+    plain: list[NotebookRunResult] = field(default_factory=list)
     seen: dict[int, CellTrace] = field(default_factory=dict)
     kept: dict[str, dict[int, list[Any]]] = field(default_factory=dict)
     looks: list[Sequence[Mapping[str, Any]]] = field(default_factory=list)
@@ -123,16 +127,18 @@ class _VerificationLoop:
         store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jp-proof-")))
         return self._settle(store)
 
-    def _observed(self, document: Mapping[str, Any], *runs: NotebookRehearsal) -> CellTrace:
+    def _observed(self, document: Mapping[str, Any], *runs: NotebookRunResult) -> CellTrace:
         shows = any(rehearsal.outputs.get(document["cell"]) for rehearsal in runs)
         return CellTrace.from_dict(document, shows=shows, given=nearby_files(document["read"], self.folder))
 
-    def _rehearse(self, *, observe: bool) -> NotebookRehearsal:
+    def _rehearse(self, *, observe: bool) -> NotebookRunResult:
         cells = [(cell.number, cell.source) for cell in self._code()]
         started = time.monotonic()
         with sandbox(self.folder) as copy:
             self.folders[str(copy)] = str(self.folder)
-            rehearsal = rehearse(cells, folder=copy, kernel=self.kernel, observe=observe, errors_expected=self.raises)
+            rehearsal = run_whole_notebook(
+                cells, folder=copy, kernel=self.kernel, observe=observe, errors_expected=self.raises
+            )
         self.seconds["observed" if observe else "original"] = time.monotonic() - started
         return replace(
             rehearsal, seen=tuple(_with_original_paths(trace, str(copy), str(self.folder)) for trace in rehearsal.seen)
@@ -263,7 +269,7 @@ class _VerificationLoop:
         first, *others = self.plain
         return any(self._differ(first, rehearsal) for rehearsal in others)
 
-    def _differ(self, first: NotebookRehearsal, other: NotebookRehearsal) -> bool:
+    def _differ(self, first: NotebookRunResult, other: NotebookRunResult) -> bool:
         return any(
             self._shown(first.outputs.get(number, [])) != self._shown(shown) for number, shown in other.outputs.items()
         )

@@ -142,9 +142,9 @@ def test_a_notebook_that_is_edited_while_it_runs(book: NotebookProject) -> None:
 @pytest.mark.parametrize(
     "point",
     [
-        "storage.records.records:RecordStore.put:before",
-        "storage.records.records:RecordStore.put:after",
-        "storage.records.runs:RunStore.append:after",
+        "storage.records.record_store:RecordStore.put:before",
+        "storage.records.record_store:RecordStore.put:after",
+        "storage.records.run_store:RunStore.append:after",
         "storage.store:Store.settle:before",
         "execution.scheduler.state_machine:StepScheduler.handle:after",
     ],

@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 
 from jupyter_pipelines.execution.ticket import InputSpec, OutputSpec, StepTicket
-from jupyter_pipelines.notebook.render import render
+from jupyter_pipelines.notebook.step_notebook import render
 from jupyter_pipelines.pipeline.artifacts import Artifact, FileSource, Input, Output
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import SharedCode, Step, StepCell

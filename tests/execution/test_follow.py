@@ -22,7 +22,7 @@ from jupyter_pipelines.execution.scheduler.loop import run_plan
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.storage.files.process_identity import ProcessIdentity
 from jupyter_pipelines.storage.opening import open_store
-from jupyter_pipelines.storage.records.runs import EVENTS
+from jupyter_pipelines.storage.records.run_store import EVENTS
 from jupyter_pipelines.storage.store import Store
 from tests.execution.execution_fakes import HANG, NOTEBOOK, InlineExecutor, SimulatedClock, pipeline_of, plan, step
 

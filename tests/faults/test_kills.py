@@ -17,11 +17,11 @@ CELLS = (
     "%%step c -i y -o z\nz = sum(y)",
 )
 RUNNER = [
-    "storage.records.records:RecordStore.put:before",
-    "storage.records.records:RecordStore.put:after",
-    "storage.records.runs:RunStore.write:before",
-    "storage.records.runs:RunStore.write:after",
-    "storage.records.runs:RunStore.append:after",
+    "storage.records.record_store:RecordStore.put:before",
+    "storage.records.record_store:RecordStore.put:after",
+    "storage.records.run_store:RunStore.write:before",
+    "storage.records.run_store:RunStore.write:after",
+    "storage.records.run_store:RunStore.append:after",
     "storage.store:Store.flush:before",
     "execution.scheduler.publish:publish:before",
     "execution.scheduler.publish:publish:after",

@@ -12,8 +12,8 @@ from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.notebook.source.document import NotebookDocument
 from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.planning.keys import key_cache, pickle_code
-from jupyter_pipelines.planning.keys.key_cache import KeyCache
+from jupyter_pipelines.planning.keys import pickle_code, step_keys
+from jupyter_pipelines.planning.keys.step_keys import PlanStepKeys
 from jupyter_pipelines.planning.plan import PlannedStep
 from jupyter_pipelines.storage.step_record import StepRecord
 from tests.planning.planning_fakes import PYTHON, InMemoryStore, PlanSimulation, artifact, module, pipeline, step
@@ -80,7 +80,7 @@ def test_a_chain_of_ten_thousand_is_planned_and_decided(kind: str, monkeypatch: 
     long = chain(DEEP)
     joined = CallCounter(monkeypatch, pickle_code, "_with_code_of")
     simulation, made = filled(long, kind)
-    parts = CallCounter(monkeypatch, key_cache, "parts")
+    parts = CallCounter(monkeypatch, step_keys, "parts")
     simulation.store.asked.clear()
     joined.count = 0
     plan = simulation.plan(long)
@@ -105,7 +105,7 @@ def test_the_first_of_ten_thousand_was_edited() -> None:
 def test_what_comes_along_makes_another_key() -> None:
     single_step = pipeline(step("a"))
     known: dict[str, str] = {}
-    keys = KeyCache(single_step, {}, PYTHON)
+    keys = PlanStepKeys(single_step, {}, PYTHON)
     alone = keys.of(single_step["a"], known)
     more = step("a", modules=(module("tool", "x = 1"),))
     assert keys.of(more, known).key != alone.key

@@ -12,7 +12,7 @@ import pytest
 from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.storage.maintenance.garbage_collection import GcReport, collect
 from jupyter_pipelines.storage.opening import open_store
-from jupyter_pipelines.storage.records.runs import RunStore
+from jupyter_pipelines.storage.records.run_store import RunStore
 from jupyter_pipelines.storage.step_record import StepRecord
 from jupyter_pipelines.storage.store import Store
 from tests.storage import helper_processes

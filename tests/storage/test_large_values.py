@@ -29,7 +29,7 @@ from jupyter_pipelines.storage.maintenance.garbage_collection import collect
 from jupyter_pipelines.storage.opening import open_store
 from jupyter_pipelines.storage.store import Store
 from tests.storage.test_blobs import HARMS, make_tree, read_tree
-from tests.storage.test_records import record
+from tests.storage.test_record_store import record
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
 CONTENT = os.urandom(64) * (LARGE // 32)

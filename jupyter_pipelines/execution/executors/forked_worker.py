@@ -26,10 +26,10 @@ CLEANS_UP_ALONE = True
 
 def prepare() -> None:
     """Import what a worker needs; called once, in the process that is then forked."""
-    from jupyter_pipelines.execution.import_blocklist import SLOW, block_imports
+    from jupyter_pipelines.execution.skipped_imports import SLOW, skip_imports
     from jupyter_pipelines.execution.worker import papermill_engine
 
-    block_imports(*SLOW)
+    skip_imports(*SLOW)
     for name in _PREIMPORTS:
         importlib.import_module(name)
     papermill_engine.register()

@@ -20,10 +20,10 @@ import time
 from typing import Any, BinaryIO
 
 from jupyter_pipelines.errors import Diagnostic
-from jupyter_pipelines.execution.import_blocklist import SLOW, block_imports
 from jupyter_pipelines.execution.kernels.prestart import KernelConfig, KernelPrestarter
 from jupyter_pipelines.execution.kernels.processes import adopt_orphans
 from jupyter_pipelines.execution.prefork.zygote_process import is_ahead
+from jupyter_pipelines.execution.skipped_imports import SLOW, skip_imports
 from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket, TicketProgress
 from jupyter_pipelines.execution.worker.worker import AttemptContext, execute, kernel_config_for
 
@@ -163,7 +163,7 @@ def main(forks: str | None = None) -> None:
         Socket of a tree of processes from which kernels are forked.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    block_imports(*SLOW)
+    skip_imports(*SLOW)
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     source = os.fdopen(os.dup(0), "rb", buffering=0)

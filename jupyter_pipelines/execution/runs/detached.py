@@ -27,7 +27,7 @@ from jupyter_pipelines.execution.runs.events import Event
 from jupyter_pipelines.execution.runs.result import error_from_dict, error_to_dict
 from jupyter_pipelines.notebook.source.document import NotebookDocument
 from jupyter_pipelines.storage.files.os_errors import missing_error, writing
-from jupyter_pipelines.storage.records.runs import DOCUMENT, FOLDER
+from jupyter_pipelines.storage.records.run_store import DOCUMENT, FOLDER
 from jupyter_pipelines.storage.store import Store
 
 ORDER = "order.json"

@@ -18,7 +18,7 @@ from jupyter_pipelines.execution.runs import stop_requests
 from jupyter_pipelines.execution.runs.events import Event, RunFinished, event_from_dict
 from jupyter_pipelines.execution.runs.result import SCHEMA, Run
 from jupyter_pipelines.storage.files.os_errors import writing
-from jupyter_pipelines.storage.records.runs import EVENTS, LOST, RUNNING
+from jupyter_pipelines.storage.records.run_store import EVENTS, LOST, RUNNING
 from jupyter_pipelines.storage.store import Store
 
 CANCELLING = "cancelling"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import Diagnostic, StoreError, closest_name
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.storage.records.runs import is_run
+from jupyter_pipelines.storage.records.run_store import is_run
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storage.step_record import StepRecord

@@ -30,7 +30,7 @@ from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket, TicketPr
 from jupyter_pipelines.execution.timestamps import now
 from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.planning.reasons import DecisionReason
-from jupyter_pipelines.storage.records.runs import DOCUMENT
+from jupyter_pipelines.storage.records.run_store import DOCUMENT
 from jupyter_pipelines.storage.store import Store
 
 if TYPE_CHECKING:

@@ -95,7 +95,7 @@ def ticket_for(
         A value of a parameter cannot be written into a notebook.
     """
     # nbformat's vocabulary is of no use to a run that reuses everything.
-    from jupyter_pipelines.notebook.render import render
+    from jupyter_pipelines.notebook.step_notebook import render
 
     pipeline = plan.pipeline
     step = pipeline[planned.name]

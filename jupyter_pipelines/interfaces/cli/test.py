@@ -24,7 +24,7 @@ def test(desk: CommandContext, *, update: bool) -> int:
     Writes `test_NAME.py` and `test_NAME.cases` beside NOTEBOOK; plain `pytest` runs them, too. The exit code is 0 when
     every step makes what is recorded, else 1.
     """
-    from jupyter_pipelines.verification.step_tests import file_of, steps_without_test
+    from jupyter_pipelines.verification.recorded_step_tests import file_of, steps_without_test
 
     if find_spec("pytest") is None:
         raise PlanError(_no_pytest())
@@ -45,7 +45,7 @@ def test(desk: CommandContext, *, update: bool) -> int:
 
 
 def _record(desk: CommandContext) -> dict[str, Any]:
-    from jupyter_pipelines.verification.step_tests import as_document, record_cases
+    from jupyter_pipelines.verification.recorded_step_tests import as_document, record_cases
 
     pipeline = desk.pipeline()
     run = desk.project.run(desk.project.plan(pipeline).require()).raise_for_state()

@@ -20,8 +20,8 @@ from jupyter_pipelines.reporting.svg.mimebundle import bundle
 if TYPE_CHECKING:
     from jupyter_pipelines.execution.runs.events import RunObserver
     from jupyter_pipelines.execution.runs.result import Run
+    from jupyter_pipelines.interfaces.jupyter.notebook_widgets import NotebookWidgets
     from jupyter_pipelines.interfaces.jupyter.session import KernelSession
-    from jupyter_pipelines.interfaces.jupyter.widget_group import WidgetGroup
     from jupyter_pipelines.interfaces.jupyter.widgets import PipelineWidget
     from jupyter_pipelines.pipeline.graph import Pipeline
     from jupyter_pipelines.planning.plan import Plan
@@ -34,7 +34,7 @@ _SHOWN = {
     ("jupyter_pipelines.planning.plan", "Plan"): "of_plan",
     ("jupyter_pipelines.execution.runs.result", "Run"): "of_run",
 }
-_managers: dict[str, WidgetGroup] = {}
+_managers: dict[str, NotebookWidgets] = {}
 _hinted: set[str] = set()
 
 
@@ -84,11 +84,11 @@ def _hint(why: str) -> bool:
     return False
 
 
-def manager_of(session: KernelSession) -> WidgetGroup:
+def manager_of(session: KernelSession) -> NotebookWidgets:
     """Return what is on show in a session; made when it is asked for first."""
     if session.stage is None:
+        from jupyter_pipelines.interfaces.jupyter.notebook_widgets import NotebookContext, NotebookWidgets
         from jupyter_pipelines.interfaces.jupyter.widget_actions import handle_request
-        from jupyter_pipelines.interfaces.jupyter.widget_group import NotebookContext, WidgetGroup
 
         subject = NotebookContext(
             project=session.project,
@@ -98,7 +98,7 @@ def manager_of(session: KernelSession) -> WidgetGroup:
             detach=lambda **options: session.project.detach(session.source(), cells=session.newer_texts(), **options),
             names=session.shell.user_ns,
         )
-        session.stage = WidgetGroup(subject, handle_request, session.redraw)
+        session.stage = NotebookWidgets(subject, handle_request, session.redraw)
     return session.stage
 
 
@@ -116,11 +116,11 @@ def show(session: KernelSession, pipeline: Pipeline) -> WidgetDisplay:
 
 def show_run(session: KernelSession, pipeline: Pipeline) -> tuple[RunObserver, WidgetDisplay]:
     """Show a run that is about to begin, and return its observer; what is shown stays when others run."""
+    from jupyter_pipelines.interfaces.jupyter.notebook_widgets import NotebookWidgets
     from jupyter_pipelines.interfaces.jupyter.widget_actions import handle_request
-    from jupyter_pipelines.interfaces.jupyter.widget_group import WidgetGroup
 
     stage = manager_of(session)
-    guest = WidgetGroup(stage.subject, handle_request)
+    guest = NotebookWidgets(stage.subject, handle_request)
     exhibit = WidgetDisplay(guest.widget(pipeline))
     exhibit.show()
     return stage.feed(guest), exhibit
@@ -128,10 +128,10 @@ def show_run(session: KernelSession, pipeline: Pipeline) -> tuple[RunObserver, W
 
 def show_detached(session: KernelSession, pipeline: Pipeline, run: str) -> None:
     """Show a run of another process, without waiting for it."""
+    from jupyter_pipelines.interfaces.jupyter.notebook_widgets import NotebookWidgets
     from jupyter_pipelines.interfaces.jupyter.widget_actions import handle_request
-    from jupyter_pipelines.interfaces.jupyter.widget_group import WidgetGroup
 
-    guest = WidgetGroup(manager_of(session).subject, handle_request, lambda: exhibit.show(update=True))
+    guest = NotebookWidgets(manager_of(session).subject, handle_request, lambda: exhibit.show(update=True))
     guest.pinned = run
     exhibit = WidgetDisplay(guest.widget(pipeline))
     exhibit.show()
@@ -212,10 +212,10 @@ _PICTURES: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def _manager_of_pipeline(pipeline: Pipeline, *, alone: bool = False) -> WidgetGroup:
+def _manager_of_pipeline(pipeline: Pipeline, *, alone: bool = False) -> NotebookWidgets:
     """Return what is on show of a notebook; `alone` for what stays as it is."""
+    from jupyter_pipelines.interfaces.jupyter.notebook_widgets import NotebookContext, NotebookWidgets
     from jupyter_pipelines.interfaces.jupyter.widget_actions import handle_request
-    from jupyter_pipelines.interfaces.jupyter.widget_group import NotebookContext, WidgetGroup
     from jupyter_pipelines.project import Project
 
     key = str(pipeline.notebook)
@@ -228,7 +228,7 @@ def _manager_of_pipeline(pipeline: Pipeline, *, alone: bool = False) -> WidgetGr
             say=partial(_planned, project),
             detach=lambda **options: project.detach(_file_of(pipeline), **options),
         )
-        stage = WidgetGroup(subject, handle_request)
+        stage = NotebookWidgets(subject, handle_request)
         if alone:
             return stage
         _managers[key] = stage

@@ -24,7 +24,7 @@ from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.project import Project
 
 if TYPE_CHECKING:
-    from jupyter_pipelines.interfaces.jupyter.widget_group import WidgetGroup
+    from jupyter_pipelines.interfaces.jupyter.notebook_widgets import NotebookWidgets
 
 NOTEBOOK_VARIABLE = "JUPYTER_PIPELINES_NOTEBOOK"
 LIVE_FOLDER = "live"
@@ -68,7 +68,7 @@ class KernelSession:
         self.shell = shell
         self.project = project or Project()
         self.executed: dict[str, ExecutedCell] = {}
-        self.stage: WidgetGroup | None = None
+        self.stage: NotebookWidgets | None = None
         self._home: tuple[tuple[Path, int], NotebookLocation] | None = None
         self._current: str | None = None
         self._watching: list[Callable[[], None]] = []

@@ -10,7 +10,7 @@ from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, PipelinesError, PlanError
 from jupyter_pipelines.interfaces.jupyter.debug_cell import load_for_debugging
-from jupyter_pipelines.interfaces.jupyter.widget_group import NotebookContext, WidgetGroup
+from jupyter_pipelines.interfaces.jupyter.notebook_widgets import NotebookContext, NotebookWidgets
 from jupyter_pipelines.interfaces.jupyter.widgets import PipelineWidget, WidgetRequest
 
 LOG_BYTES = 64_000
@@ -19,7 +19,7 @@ LOG_BYTES = 64_000
 WidgetReply = dict[str, Any]
 
 
-def handle_request(stage: WidgetGroup, widget: PipelineWidget, request: WidgetRequest) -> None:
+def handle_request(stage: NotebookWidgets, widget: PipelineWidget, request: WidgetRequest) -> None:
     """Carry out a request of a front end, and reply with its result.
 
     Actions that take long or start a run are executed in a thread; actions that change the user's namespace are not.
@@ -34,8 +34,8 @@ def handle_request(stage: WidgetGroup, widget: PipelineWidget, request: WidgetRe
 
 
 def _reply(
-    action: Callable[[WidgetGroup, WidgetRequest], WidgetReply],
-    stage: WidgetGroup,
+    action: Callable[[NotebookWidgets, WidgetRequest], WidgetReply],
+    stage: NotebookWidgets,
     widget: PipelineWidget,
     request: WidgetRequest,
 ) -> None:
@@ -48,19 +48,19 @@ def _reply(
     widget.reply(request, reply)
 
 
-def _run(stage: WidgetGroup, request: WidgetRequest) -> WidgetReply:
+def _run(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
     return _start(stage, request)
 
 
-def _to(stage: WidgetGroup, request: WidgetRequest) -> WidgetReply:
+def _to(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
     return _start(stage, request, to=[_step(request)])
 
 
-def _force(stage: WidgetGroup, request: WidgetRequest) -> WidgetReply:
+def _force(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
     return _start(stage, request, force=[_step(request)] if request.get("step") else True)
 
 
-def _start(stage: WidgetGroup, request: WidgetRequest, **selection: Any) -> WidgetReply:
+def _start(stage: NotebookWidgets, request: WidgetRequest, **selection: Any) -> WidgetReply:
     texts = {str(name): str(value) for name, value in dict(request.get("parameters") or {}).items()}
     run = stage.subject.detach(texts=texts, **selection)
     stage.pinned = None
@@ -68,38 +68,38 @@ def _start(stage: WidgetGroup, request: WidgetRequest, **selection: Any) -> Widg
     return {"run": run}
 
 
-def _cancel(stage: WidgetGroup, request: WidgetRequest) -> WidgetReply:
+def _cancel(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
     subject, run = stage.subject, stage.pinned or stage.run or "last"
     step = _step(request) if request.get("step") else None
     state = subject.project.cancel(subject.home(), run, step=step, now=bool(request.get("now")))
     return {"state": state, "run": run}
 
 
-def _preview(stage: WidgetGroup, request: WidgetRequest) -> WidgetReply:
+def _preview(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
     subject = stage.subject
     name = f"{_step(request)}.{request.get('output')}"
     return {"preview": subject.project.preview(subject.read(), name, unpickle=True)}
 
 
-def _log(stage: WidgetGroup, request: WidgetRequest) -> WidgetReply:
+def _log(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
     step_run = _newest_step_run(stage, request)
     path = step_run.get("log")
     return {"text": _end_of(path) if path else "", "path": path, "run": step_run["run"]}
 
 
-def _error(stage: WidgetGroup, request: WidgetRequest) -> WidgetReply:
+def _error(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
     step_run = _newest_step_run(stage, request)
     return {"error": step_run.get("error"), "run": step_run["run"]}
 
 
-def _notebook(stage: WidgetGroup, request: WidgetRequest) -> WidgetReply:
+def _notebook(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
     path = _newest_step_run(stage, request).get("notebook")
     home = stage.subject.home().notebook
     relative = os.path.relpath(path, home.resolve().parent) if path and home else None
     return {"path": path, "relative": relative}
 
 
-def _debug(stage: WidgetGroup, request: WidgetRequest) -> WidgetReply:
+def _debug(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
     names = stage.subject.names
     if names is None:
         raise PlanError(_no_namespace())
@@ -110,7 +110,7 @@ def _debug(stage: WidgetGroup, request: WidgetRequest) -> WidgetReply:
     }
 
 
-_ACTIONS: Mapping[str, Callable[[WidgetGroup, WidgetRequest], WidgetReply]] = {
+_ACTIONS: Mapping[str, Callable[[NotebookWidgets, WidgetRequest], WidgetReply]] = {
     "run": _run,
     "to": _to,
     "force": _force,
@@ -128,7 +128,7 @@ def _step(request: WidgetRequest) -> str:
     return str(request.get("step") or "")
 
 
-def _newest_step_run(stage: WidgetGroup, request: WidgetRequest) -> dict[str, Any]:
+def _newest_step_run(stage: NotebookWidgets, request: WidgetRequest) -> dict[str, Any]:
     """Return a step as the newest run in which it started has recorded it."""
     subject, step = stage.subject, _step(request)
     home = subject.home()

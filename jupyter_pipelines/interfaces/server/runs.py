@@ -142,7 +142,7 @@ def run_file(store: Store, path: object) -> Path:
     StoreError
         It does not lie in the folder of a run (JP405).
     """
-    from jupyter_pipelines.storage.records.runs import is_run
+    from jupyter_pipelines.storage.records.run_store import is_run
 
     named = Path(path if isinstance(path, str) else "")
     if not is_run(named.parent.name) or named.name in ("", ".", ".."):

@@ -10,7 +10,7 @@ from typing import Literal
 
 from jupyter_pipelines.notebook.code.analyze import analyse, analyse_bodies
 from jupyter_pipelines.notebook.code.cell_code import CellCode, parse_code
-from jupyter_pipelines.notebook.code.constants import is_constant
+from jupyter_pipelines.notebook.code.constant_expressions import is_constant
 from jupyter_pipelines.notebook.code.name_usage import ModuleImport, NameUsage
 from jupyter_pipelines.notebook.code.visitor import StarNames
 from jupyter_pipelines.pipeline.step import SharedKind

@@ -15,7 +15,7 @@ from jupyter_pipelines.notebook.converting.external_effects import StepFileReads
 from jupyter_pipelines.notebook.converting.global_settings import repeated_settings
 from jupyter_pipelines.notebook.converting.rewrites import text_of
 from jupyter_pipelines.notebook.converting.statement_features import changes_folder
-from jupyter_pipelines.notebook.render import NAMESPACE, encode_literal
+from jupyter_pipelines.notebook.step_notebook import NAMESPACE, encode_literal
 
 _MAX_LINE = 110
 _WORD = re.compile(r'"[^"]*"|\S+')
@@ -26,7 +26,7 @@ _RANDOM_STATE_CODE: Mapping[str, tuple[str, str, str]] = {
 _TYPES = {bool: "bool", int: "int", float: "float", str: "str"}
 
 
-class NotebookWriter:
+class PipelineNotebookComposer:
     """Writes the converted notebook.
 
     Parameters

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jupyter_pipelines.notebook.render import NAMESPACE
+from jupyter_pipelines.notebook.step_notebook import NAMESPACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from jupyter_pipelines.notebook.converting import statement_features
 from jupyter_pipelines.notebook.converting.cell_survey import CellSurvey, survey
-from jupyter_pipelines.notebook.converting.compose import NotebookWriter, names_bound
+from jupyter_pipelines.notebook.converting.compose import PipelineNotebookComposer, names_bound
 from jupyter_pipelines.notebook.converting.conversion import (
     ConvertedNotebook,
     ConvertedStep,
@@ -21,8 +21,8 @@ from jupyter_pipelines.notebook.converting.global_settings import hoist_settings
 from jupyter_pipelines.notebook.converting.observation import CellTrace
 from jupyter_pipelines.notebook.converting.split_points import CellRange, SplitPoints, first_split_points, headings
 from jupyter_pipelines.notebook.converting.step_names import name_steps
-from jupyter_pipelines.notebook.render import DEFAULT_KERNEL
 from jupyter_pipelines.notebook.source.document import NotebookDocument
+from jupyter_pipelines.notebook.step_notebook import DEFAULT_KERNEL
 
 _MAX_ROUNDS = 200
 
@@ -61,7 +61,7 @@ def convert(
         )
     parts = _steps_without_obstacles(cell_survey, split_points, hints)
     names = _names(cell_survey, parts, options)
-    writer = NotebookWriter(
+    writer = PipelineNotebookComposer(
         cell_survey, parts, names, raises=raises, options=options, imports_everywhere=hints.imports_everywhere
     )
     notebook = {"cells": writer.compose(), "metadata": _metadata(document), "nbformat": 4, "nbformat_minor": 5}
@@ -125,7 +125,7 @@ def _conversion(
     parts: Sequence[StepCandidate],
     names: Sequence[str],
     split_points: SplitPoints,
-    writer: NotebookWriter,
+    writer: PipelineNotebookComposer,
     notebook: dict[str, Any],
 ) -> ConvertedNotebook:
     return ConvertedNotebook(

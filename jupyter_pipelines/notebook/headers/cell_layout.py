@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jupyter_pipelines.errors import Diagnostic, SourceLocation, closest_name
-from jupyter_pipelines.notebook.headers.lexer import HeaderToken, SourceLine, TokenLine, lines_of, read_words
+from jupyter_pipelines.notebook.headers.lexer import HeaderLine, HeaderToken, SourceLine, lines_of, read_words
 from jupyter_pipelines.notebook.headers.options import BY_KEY, FOREIGN, FOREIGN_PREFIXES, KINDS, Kind
 
 Role = Literal["plain", "header", "option", "magic", "opaque"]
@@ -194,7 +194,7 @@ class _CellTopReader:
             words.extend(token_line.words)
         return tuple(words)
 
-    def _read_token_line(self, role: Role, line: SourceLine, start: int) -> TokenLine:
+    def _read_token_line(self, role: Role, line: SourceLine, start: int) -> HeaderLine:
         token_line = read_words(line, start)
         self.layout.roles.append(role)
         self.layout.faults.extend(token_line.faults)

@@ -72,7 +72,7 @@ class HeaderToken:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenLine:
+class HeaderLine:
     """The words of a line, and whether the header continues in the next line."""
 
     words: tuple[HeaderToken, ...]
@@ -100,11 +100,11 @@ def lines_of(source: str, cell: int) -> list[SourceLine]:
     return lines[:-1] if len(lines) > 1 and not lines[-2].end else lines
 
 
-def read_words(line: SourceLine, start: int) -> TokenLine:
+def read_words(line: SourceLine, start: int) -> HeaderLine:
     """Return the words of `line` from column `start` on."""
     reader = _HeaderLexer(line, start)
     reader.read()
-    return TokenLine(tuple(reader.words), tuple(reader.faults), reader.continues)
+    return HeaderLine(tuple(reader.words), tuple(reader.faults), reader.continues)
 
 
 class _HeaderLexer:

@@ -22,7 +22,7 @@ from jupyter_pipelines.storage.files.local_folder import remove
 from jupyter_pipelines.storage.files.os_errors import is_transient, unreadable_error
 from jupyter_pipelines.storage.files.ownership import ownership_error
 from jupyter_pipelines.storage.opening import open_store
-from jupyter_pipelines.storage.records import index, runs
+from jupyter_pipelines.storage.records import index, run_store
 from jupyter_pipelines.storage.shared.shared_folder import SharedFolder
 from jupyter_pipelines.storage.shared.shared_store import SharedStore
 from jupyter_pipelines.storage.signing.keyring import UserKeyring
@@ -34,7 +34,7 @@ BITS: dict[Kind, int] = {"damaged": 1, "untrusted": 2, "unchecked": 4}
 """Of the exit code; each is there if something of the kind was found and is not repaired."""
 
 _OTHERS_MAY_WRITE = 0o022
-_TOP_FOLDERS = (blobs.FOLDER, step_record.FOLDER, runs.FOLDER)
+_TOP_FOLDERS = (blobs.FOLDER, step_record.FOLDER, run_store.FOLDER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +282,7 @@ class _FsckChecker:
 
     def _run_findings(self, names: Iterable[str]) -> Iterator[FsckFinding]:
         for name in names:
-            path = f"{runs.FOLDER}/{name}/{runs.DOCUMENT}"
+            path = f"{run_store.FOLDER}/{name}/{run_store.DOCUMENT}"
             try:
                 if not isinstance(json.loads(self._store.folder.read(path)), dict):
                     yield self._damage_finding(path, "it is not the document of a run")

@@ -20,7 +20,7 @@ from jupyter_pipelines.storage.blobs import blobs, manifests
 from jupyter_pipelines.storage.blobs.digests import is_digest
 from jupyter_pipelines.storage.files.local_folder import QUARANTINE, age
 from jupyter_pipelines.storage.files.os_errors import unreadable_error
-from jupyter_pipelines.storage.records import runs
+from jupyter_pipelines.storage.records import run_store
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storage.store import Store
@@ -101,7 +101,7 @@ def collect(store: Store, *, older_than: float, grace: float | None = None, dry_
     quarantined = tuple(
         name for name in store.folder.ls(QUARANTINE) if age(store.root / QUARANTINE / name) >= older_than
     )
-    removed_paths = [*(f"{runs.FOLDER}/{run}" for run in sorted(old_runs)), *map(step_record.path_of, keys)]
+    removed_paths = [*(f"{run_store.FOLDER}/{run}" for run in sorted(old_runs)), *map(step_record.path_of, keys)]
     removed_paths += [*map(blobs.path_of, digests), *(f"{QUARANTINE}/{name}" for name in quarantined)]
     report = GcReport(
         runs=tuple(sorted(old_runs)),
@@ -118,15 +118,15 @@ def collect(store: Store, *, older_than: float, grace: float | None = None, dry_
 
 
 def _old_runs(store: Store, older_than: float) -> Iterator[str]:
-    for run in store.folder.ls(runs.FOLDER):
-        if runs.is_run(run) and not store.runs.is_live(run) and _age_of_run(store, run) >= older_than:
+    for run in store.folder.ls(run_store.FOLDER):
+        if run_store.is_run(run) and not store.runs.is_live(run) and _age_of_run(store, run) >= older_than:
             yield run
 
 
 def _age_of_run(store: Store, run: str) -> float:
     """Return seconds since the document of a run was written last, or since its folder changed."""
-    folder = store.root / runs.FOLDER / run
-    document = folder / runs.DOCUMENT
+    folder = store.root / run_store.FOLDER / run
+    document = folder / run_store.DOCUMENT
     return age(document if os.path.exists(document) else folder)
 
 

@@ -23,7 +23,7 @@ from jupyter_pipelines.storage.files.os_errors import unopenable_error, unreadab
 from jupyter_pipelines.storage.files.ownership import ownership_error
 from jupyter_pipelines.storage.files.stat_signature import StatSignature
 from jupyter_pipelines.storage.records.index import StoreIndex
-from jupyter_pipelines.storage.records.records import RecordStore
+from jupyter_pipelines.storage.records.record_store import RecordStore
 from jupyter_pipelines.storage.shared.shared_folder import SharedFolder
 from jupyter_pipelines.storage.signing.signatures import TrustPolicy, signed
 from jupyter_pipelines.storage.step_record import StepRecord, decode, encode

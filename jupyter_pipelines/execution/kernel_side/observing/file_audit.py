@@ -17,7 +17,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 @dataclass(slots=True)
-class OpenedFiles:
+class ObservedAccess:
     """The files that were opened and the programs that were started since the last :func:`take_opened`.
 
     Parameters
@@ -33,7 +33,7 @@ class OpenedFiles:
     programs: int = 0
 
 
-_now = OpenedFiles()
+_now = ObservedAccess()
 _folder = ""
 _private: tuple[str, ...] = ()
 _listening = False
@@ -49,10 +49,10 @@ def install_audit_hook(folder: str, own: str) -> None:
         sys.addaudithook(_audit)
 
 
-def take_opened() -> OpenedFiles:
+def take_opened() -> ObservedAccess:
     """Return what was opened since this was called last."""
     global _now
-    opened, _now = _now, OpenedFiles()
+    opened, _now = _now, ObservedAccess()
     return opened
 
 

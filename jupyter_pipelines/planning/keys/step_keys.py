@@ -18,7 +18,7 @@ class StepKey(NamedTuple):
     key: str
 
 
-class KeyCache:
+class PlanStepKeys:
     """Computes the parts and keys of steps, each once.
 
     Parameters

@@ -21,7 +21,7 @@ from jupyter_pipelines.execution.scheduler.tickets import secrets_of
 from jupyter_pipelines.execution.ticket import InputSpec, OutputSpec, PublishPaths, StepOutcome, StepTicket
 from jupyter_pipelines.execution.worker import worker
 from jupyter_pipelines.notebook.reader import read
-from jupyter_pipelines.notebook.render import render
+from jupyter_pipelines.notebook.step_notebook import render
 from jupyter_pipelines.pipeline.artifacts import Artifact, FileSource, StepOutputRef
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
@@ -138,7 +138,7 @@ def _text(notebook: Path, steps: Sequence[str], left_out: Mapping[str, str]) -> 
         "",
         "from pathlib import Path",
         "",
-        "from jupyter_pipelines.verification.step_tests import check_step",
+        "from jupyter_pipelines.verification.recorded_step_tests import check_step",
         "",
         f"NOTEBOOK = Path(__file__).with_name({notebook.name!r})",
         *(f"# no test of the step {name}: {reason}" for name, reason in left_out.items()),

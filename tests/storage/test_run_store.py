@@ -12,7 +12,7 @@ import pytest
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storage.files.process_identity import ProcessIdentity, parse_token
 from jupyter_pipelines.storage.opening import open_store
-from jupyter_pipelines.storage.records.runs import RunStore
+from jupyter_pipelines.storage.records.run_store import RunStore
 from jupyter_pipelines.storage.store import Store
 from tests.storage import helper_processes
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jupyter_pipelines.verification.step_tests import values_equal
+from jupyter_pipelines.verification.recorded_step_tests import values_equal
 from tests.e2e.notebook_project import NotebookProject
 
 CELLS = (

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from jupyter_pipelines.errors import PlanError
 from jupyter_pipelines.execution.ticket import PublishPaths, StepTicket
-from jupyter_pipelines.notebook.render import encode_literal, render
+from jupyter_pipelines.notebook.step_notebook import encode_literal, render
 from jupyter_pipelines.pipeline.artifacts import FileSource, Input, Output, StepOutputRef
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import SharedCode, Step, StepCell

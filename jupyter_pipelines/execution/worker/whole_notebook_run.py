@@ -29,7 +29,7 @@ _UNWANTED = ("PYTEST_CURRENT_TEST",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotebookRehearsal:
+class NotebookRunResult:
     """The outcome of running a notebook.
 
     Parameters
@@ -50,7 +50,7 @@ class NotebookRehearsal:
     stopped: tuple[int, str] | None = None
 
 
-def rehearse(
+def run_whole_notebook(
     cells: Sequence[tuple[int, str]],
     *,
     folder: Path,
@@ -58,7 +58,7 @@ def rehearse(
     observe: bool = False,
     errors_expected: frozenset[int] = frozenset(),
     timeout: float | None = None,
-) -> NotebookRehearsal:
+) -> NotebookRunResult:
     """Run code cells one after the other in a fresh kernel.
 
     Parameters
@@ -84,16 +84,16 @@ def rehearse(
             running.connect(START_TIMEOUT, lambda: False)
             if observe:
                 running.evaluate(_call("begin", str(seen), str(folder)), START_TIMEOUT)
-            stage = _RehearsalRunner(running, observe=observe, errors_expected=errors_expected, timeout=timeout)
+            stage = _WholeNotebookRunner(running, observe=observe, errors_expected=errors_expected, timeout=timeout)
             stage.run_cells(cells)
             running.shut_down(2.0)
         except KernelStartError as error:
-            return NotebookRehearsal(outputs={}, stopped=(0, f"the kernel did not start: {error.why}"))
+            return NotebookRunResult(outputs={}, stopped=(0, f"the kernel did not start: {error.why}"))
         finally:
             running.close()
         lines = seen.read_text("utf-8").splitlines() if seen.exists() else []
         documents = tuple(json.loads(line) for line in lines)
-        return NotebookRehearsal(outputs=stage.outputs, errors=stage.errors, seen=documents, stopped=stage.stopped)
+        return NotebookRunResult(outputs=stage.outputs, errors=stage.errors, seen=documents, stopped=stage.stopped)
 
 
 def run_concurrently(works: Sequence[Callable[[], Result]]) -> list[Result]:
@@ -121,7 +121,7 @@ def _call(function: str, *arguments: Any) -> str:
     return f"__import__({MODULE!r}, fromlist=['x']).{function}({argument_list})"
 
 
-class _RehearsalRunner:
+class _WholeNotebookRunner:
     """Executes the cells of a notebook in one kernel, and collects their outputs and errors."""
 
     def __init__(
@@ -138,7 +138,7 @@ class _RehearsalRunner:
 
     def run_cells(self, cells: Sequence[tuple[int, str]]) -> None:
         code_cells = [new_code_cell(text) for _, text in cells]  # type: ignore[no-untyped-call]
-        client = _RehearsalClient(new_notebook(cells=code_cells), self.kernel, self.timeout)  # type: ignore[no-untyped-call]
+        client = _WholeNotebookClient(new_notebook(cells=code_cells), self.kernel, self.timeout)  # type: ignore[no-untyped-call]
         for index, (number, text) in enumerate(cells):
             if text.strip():
                 self._run_cell(client, index, number)
@@ -148,7 +148,7 @@ class _RehearsalRunner:
         for index, number in self._played:
             self.outputs[number] = [dict(output) for output in client.nb.cells[index].outputs]
 
-    def _run_cell(self, client: _RehearsalClient, index: int, number: int) -> None:
+    def _run_cell(self, client: _WholeNotebookClient, index: int, number: int) -> None:
         cell = client.nb.cells[index]
         try:
             client.execute_cell(cell, index)
@@ -169,7 +169,7 @@ class _RehearsalRunner:
             self.stopped = (number, f"what the cell did cannot be seen: {error.why}")
 
 
-class _RehearsalClient(NotebookClient):
+class _WholeNotebookClient(NotebookClient):
     """nbclient's client, on a kernel that its caller starts and ends."""
 
     def __init__(self, notebook: Any, kernel: StepKernel, timeout: float | None) -> None:

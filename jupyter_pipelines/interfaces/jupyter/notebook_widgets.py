@@ -59,7 +59,7 @@ class NotebookContext:
     names: MutableMapping[str, Any] | None = field(default=None, repr=False)
 
 
-class WidgetGroup:
+class NotebookWidgets:
     """The widgets of one notebook.
 
     Parameters
@@ -82,7 +82,7 @@ class WidgetGroup:
     def __init__(
         self,
         subject: NotebookContext,
-        answer: Callable[[WidgetGroup, PipelineWidget, WidgetRequest], None],
+        answer: Callable[[NotebookWidgets, PipelineWidget, WidgetRequest], None],
         ended: Callable[[], None] = lambda: None,
     ) -> None:
         self.subject = subject
@@ -131,12 +131,12 @@ class WidgetGroup:
             for widget in self.widgets:
                 widget.draw(pipeline, states.statuses, more=states.more)
 
-    def feed(self, guest: WidgetGroup) -> Callable[..., None]:
+    def feed(self, guest: NotebookWidgets) -> Callable[..., None]:
         """Return an observer for a run in this kernel.
 
         Parameters
         ----------
-        guest : WidgetGroup
+        guest : NotebookWidgets
             Shows this run and no other; it gets the same events.
         """
         feed = WidgetFeed(lambda: [*self.widgets, *guest.widgets])
