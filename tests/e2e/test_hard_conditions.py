@@ -145,7 +145,7 @@ def test_a_notebook_that_is_edited_while_it_runs(book: NotebookProject) -> None:
         "storage.records.record_store:RecordStore.put:before",
         "storage.records.record_store:RecordStore.put:after",
         "storage.records.run_store:RunStore.append:after",
-        "storage.store:Store.settle:before",
+        "storage.store:Store.flush:before",
         "execution.scheduler.state_machine:StepScheduler.handle:after",
     ],
 )
