@@ -21,7 +21,7 @@ def main(folder: Path) -> None:
     """Carry out the order in `folder`, and leave the result there."""
     from jupyter_pipelines.errors import PipelinesError
     from jupyter_pipelines.execution.skipped_imports import FORMATS, skip_imports
-    from jupyter_pipelines.interfaces.json_output import strict_json_value
+    from jupyter_pipelines.interfaces.strict_json import strict_json_value
 
     skip_imports(*FORMATS)
     order = json.loads((folder / ORDER).read_text("utf-8"))

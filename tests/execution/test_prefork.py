@@ -19,7 +19,7 @@ import pytest
 
 from jupyter_pipelines.execution.executors.local import WORKERS
 from jupyter_pipelines.execution.kernels.launch_environment import KERNELS
-from jupyter_pipelines.execution.prefork import fork_messages, fork_safety
+from jupyter_pipelines.execution.prefork import fork_safety, socket_messages
 from jupyter_pipelines.execution.prefork.client import ForkedProcess, ForkUnavailable, prepare
 from jupyter_pipelines.execution.prefork.zygote_pool import ZygotePool
 from jupyter_pipelines.execution.prefork.zygote_process import ZygoteProcess, can_fork
@@ -403,16 +403,16 @@ def test_malformed_requests_do_no_harm(tree: ZygoteTree) -> None:
 def test_lost_files_differ_from_no_files(tmp_path: Path) -> None:
     here, there = socket.socketpair()
     with here, there, (tmp_path / "file").open("w") as file:
-        fork_messages.send(here, {"x": 1}, [file.fileno()])
-        message = fork_messages.receive(there)
+        socket_messages.send(here, {"x": 1}, [file.fileno()])
+        message = socket_messages.receive(there)
         assert message is not None
         assert os.fstat(message[1][0]).st_ino == os.fstat(file.fileno()).st_ino
-        fork_messages.close(message[1])
+        socket_messages.close(message[1])
         data = b"{}"
         here.sendall(len(data).to_bytes(4, "big") + bytes([1]) + data)  # the file has been lost on the way
-        assert fork_messages.receive(there) == ({}, [])
+        assert socket_messages.receive(there) == ({}, [])
         here.close()
-        assert fork_messages.receive(there) is None
+        assert socket_messages.receive(there) is None
 
 
 def test_no_process_is_to_be_had_when_the_system_has_none(tree: ZygoteTree) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from jupyter_pipelines import __version__
 from jupyter_pipelines.errors import Diagnostic, PlanError, StepFailed
-from jupyter_pipelines.interfaces import json_output
+from jupyter_pipelines.interfaces import strict_json
 from jupyter_pipelines.interfaces.cli import command, main
 from jupyter_pipelines.interfaces.common_options import (
     parameter_arguments,
@@ -318,7 +318,7 @@ class TestValues:
 
 def test_json_is_json_for_every_reader() -> None:
     document = {"a": float("nan"), "b": [float("inf"), 1.5], "c": Path("x"), "d": {1: "ü"}}
-    text = json_output.as_json(document)
+    text = strict_json.as_json(document)
     assert json.loads(text, parse_constant=pytest.fail) == {"a": "nan", "b": ["inf", 1.5], "c": "x", "d": {"1": "ü"}}
 
 

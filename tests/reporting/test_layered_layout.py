@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_pipelines.reporting.layout.crossings import count_crossings, order_rows
-from jupyter_pipelines.reporting.layout.layered_layout import GAP, GraphLayout, LayoutEdge, LayoutNode, arrange
+from jupyter_pipelines.reporting.layout.layered_layout import GAP, GraphLayout, LayoutEdge, UnplacedNode, arrange
 
 
-def nodes(count: int) -> list[LayoutNode]:
-    return [LayoutNode(name=str(number), width=100 + 10 * (number % 3), height=40) for number in range(count)]
+def nodes(count: int) -> list[UnplacedNode]:
+    return [UnplacedNode(name=str(number), width=100 + 10 * (number % 3), height=40) for number in range(count)]
 
 
 def link(source: int, target: int | None, label: str = "x") -> LayoutEdge:

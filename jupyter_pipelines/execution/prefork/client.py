@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jupyter_pipelines.execution.prefork import fork_messages
+from jupyter_pipelines.execution.prefork import socket_messages
 
 _TURN = 0.05
 
@@ -43,7 +43,7 @@ def prepare(path: str, request: dict[str, Any]) -> None:
     """
     with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
         connection.connect(path)
-        fork_messages.send(connection, request)
+        socket_messages.send(connection, request)
 
 
 class ForkedProcess:
@@ -74,7 +74,7 @@ class ForkedProcess:
         self._connection = socket.socket(socket.AF_UNIX)
         try:
             self._connection.connect(path)
-            fork_messages.send(self._connection, request, descriptors)
+            socket_messages.send(self._connection, request, descriptors)
         except OSError as error:
             self._connection.close()
             raise ForkUnavailable(str(error)) from error
@@ -175,7 +175,7 @@ class ForkedProcess:
 
     def _hear(self) -> dict[str, Any] | None:
         try:
-            message = fork_messages.receive(self._connection)
+            message = socket_messages.receive(self._connection)
         except OSError:
             return None
         return message[0] if message else None

@@ -15,13 +15,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
-from jupyter_pipelines.execution.prefork import fork_messages, fork_safety, os_calls
+from jupyter_pipelines.execution.prefork import fork_safety, os_calls, socket_messages
 from jupyter_pipelines.execution.prefork.process_records import (
     ChildProcess,
     ChildTask,
-    ForkedChild,
     ForkRequest,
     ImportBranch,
+    LeaveParentLoop,
     NodeConfig,
 )
 
@@ -64,7 +64,7 @@ class ForkServer:
 
         Raises
         ------
-        ForkedChild
+        LeaveParentLoop
             In a child.
         """
         while True:
@@ -87,7 +87,7 @@ class ForkServer:
                 mine.close()
                 kind = self._origin.kind or name
                 uplink = theirs.dup()
-                raise ForkedChild(replace(self._origin, name=name, kind=kind, uplink=uplink))
+                raise LeaveParentLoop(replace(self._origin, name=name, kind=kind, uplink=uplink))
         mine.settimeout(_PATIENCE)
         branch = self._branches[name] = ImportBranch(pid=pid, link=mine)
         self._watch(mine, partial(self._on_branch, name, branch))
@@ -130,11 +130,11 @@ class ForkServer:
             return
         client.settimeout(_PATIENCE)
         try:
-            message = fork_messages.receive(client)
+            message = socket_messages.receive(client)
         except (OSError, ValueError):
             message = None
         if message is None or "kind" not in message[0]:
-            fork_messages.close(message[1] if message else ())
+            socket_messages.close(message[1] if message else ())
             client.close()
             return
         request, descriptors = message
@@ -173,7 +173,7 @@ class ForkServer:
             return
         document = {"path": list(path[1:]), "request": fork_request.request}
         try:
-            fork_messages.send(branch.link, document, [fork_request.client.fileno(), *fork_request.descriptors])
+            socket_messages.send(branch.link, document, [fork_request.client.fileno(), *fork_request.descriptors])
         except OSError:  # it has just ended
             self._lose(path[0], branch, "its process ended")
             self._route(path, fork_request)
@@ -243,7 +243,7 @@ class ForkServer:
             pid = self._fork_or_close(mine)
             if pid == 0:
                 mine.close()
-                raise ForkedChild(ChildTask(link=theirs.dup(), folder=folder, own=own, origin=self._origin))
+                raise LeaveParentLoop(ChildTask(link=theirs.dup(), folder=folder, own=own, origin=self._origin))
         mine.settimeout(_PATIENCE)
         child = self._children[pid] = ChildProcess(pid=pid, link=mine, folder=folder, own=own)
         self._watch(mine, partial(self._on_child, child))
@@ -270,7 +270,7 @@ class ForkServer:
         if child.facts is None or fork_request is None:
             return
         try:
-            fork_messages.send(child.link, fork_request.request["order"], fork_request.descriptors)
+            socket_messages.send(child.link, fork_request.request["order"], fork_request.descriptors)
         except OSError:  # it has just died; reaping it reports that
             return
         child.at_work = True
@@ -370,7 +370,7 @@ class ForkServer:
 
 def _receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     try:
-        return fork_messages.receive(sock)
+        return socket_messages.receive(sock)
     except (OSError, ValueError):
         return None
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jupyter_pipelines.execution.prefork import fork_messages
+from jupyter_pipelines.execution.prefork import socket_messages
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class ChildTask:
     origin: NodeConfig
 
 
-class ForkedChild(BaseException):
+class LeaveParentLoop(BaseException):
     """Raised in a child after the fork to leave its parent's loop; not an error.
 
     Parameters
@@ -84,11 +84,11 @@ class ForkRequest:
     def answer(self, document: dict[str, Any]) -> None:
         """Answer the client, if it is still connected."""
         with contextlib.suppress(OSError):
-            fork_messages.send(self.client, document)
+            socket_messages.send(self.client, document)
 
     def drop(self) -> None:
         """Close the files that came with the request."""
-        fork_messages.close(self.descriptors)
+        socket_messages.close(self.descriptors)
         self.descriptors = []
 
 

@@ -25,9 +25,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from jupyter_pipelines.execution.prefork import fork_messages, fork_safety, os_calls, random_state
+from jupyter_pipelines.execution.prefork import fork_safety, os_calls, random_state, socket_messages
 from jupyter_pipelines.execution.prefork.fork_server import ForkServer
-from jupyter_pipelines.execution.prefork.process_records import ChildTask, ForkedChild, NodeConfig
+from jupyter_pipelines.execution.prefork.process_records import ChildTask, LeaveParentLoop, NodeConfig
 
 
 def run(node: ForkServer, grow: Sequence[str] = ()) -> None:
@@ -45,7 +45,7 @@ def run(node: ForkServer, grow: Sequence[str] = ()) -> None:
             for name in grow:
                 node.grow(name)
         node.serve()
-    except ForkedChild as forked:
+    except LeaveParentLoop as forked:
         task = forked.task
     if isinstance(task, ChildTask):
         _run_child(task)
@@ -58,7 +58,7 @@ def _run_node(origin: NodeConfig) -> None:
     os_calls.adopt_orphans()
     problem = _import(origin)
     with contextlib.suppress(OSError):
-        fork_messages.send(origin.uplink, {"refused": problem} if problem else {"ready": True})
+        socket_messages.send(origin.uplink, {"refused": problem} if problem else {"ready": True})
     if problem:
         _leave()
     run(ForkServer(origin))
@@ -94,14 +94,14 @@ def _run_child(work: ChildTask) -> None:
     for module in work.own:
         problem = fork_safety.import_safely(module, last=True)
         if problem:
-            fork_messages.send(work.link, {"unfit": module, "why": problem})
+            socket_messages.send(work.link, {"unfit": module, "why": problem})
             _leave()
     try:
-        fork_messages.send(work.link, {"ready": kind.boot(work.folder, work.origin.settings)})
+        socket_messages.send(work.link, {"ready": kind.boot(work.folder, work.origin.settings)})
     except BaseException:  # noqa: BLE001 - the client does without; the owner reads why
-        fork_messages.send(work.link, {"broken": traceback.format_exc()})
+        socket_messages.send(work.link, {"broken": traceback.format_exc()})
         os._exit(1)
-    message = fork_messages.receive(work.link)
+    message = socket_messages.receive(work.link)
     work.link.close()
     if message is None:
         os._exit(0)
@@ -118,7 +118,7 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    message = fork_messages.receive(uplink)
+    message = socket_messages.receive(uplink)
     if message is None:
         return
     os_calls.adopt_orphans()

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jupyter_pipelines.execution.prefork import fork_messages
+from jupyter_pipelines.execution.prefork import socket_messages
 from jupyter_pipelines.execution.prefork.fork_safety import QUIET
 
 VARIABLE = "JUPYTER_PIPELINES_WARM"
@@ -71,7 +71,7 @@ class ZygoteProcess:
             )
         settings = {"environment": self.environment, "arguments": list(arguments), "kinds": list(kinds)}
         with contextlib.suppress(OSError):  # it has ended; requests are refused
-            fork_messages.send(mine, settings | {"folder": str(self.folder)})
+            socket_messages.send(mine, settings | {"folder": str(self.folder)})
 
     def lives(self) -> bool:
         """Tell whether it can be asked."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from jupyter_pipelines.errors import Diagnostic, PipelinesError
-from jupyter_pipelines.interfaces.json_output import as_json
+from jupyter_pipelines.interfaces.strict_json import as_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from jupyter_pipelines.interfaces.cli.command import CONTEXT, write
-from jupyter_pipelines.interfaces.json_output import as_json
+from jupyter_pipelines.interfaces.strict_json import as_json
 
 
 @click.command(context_settings=CONTEXT, epilog="\b\nExamples:\n  jupyter pipelines explain JP204")

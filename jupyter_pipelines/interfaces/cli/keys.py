@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jupyter_pipelines.interfaces.cli.command import CONTEXT, CommandContext, command, write
-from jupyter_pipelines.interfaces.json_output import as_json
+from jupyter_pipelines.interfaces.strict_json import as_json
 
 if TYPE_CHECKING:
     from jupyter_pipelines.project.keys import KnownKey

@@ -132,7 +132,7 @@ def _exit_code_of(arguments: list[str]) -> int:
 def _report_error(arguments: Sequence[str], faults: Sequence[Diagnostic], code: int) -> int:
     """Report faults: as text on standard error, and with ``--json`` as a document on standard output."""
     from jupyter_pipelines.interfaces.cli.command import check_document, report_faults, write
-    from jupyter_pipelines.interfaces.json_output import as_json
+    from jupyter_pipelines.interfaces.strict_json import as_json
 
     if os.environ.get(_DEBUG):
         traceback.print_exc()

@@ -23,7 +23,7 @@ from jupyter_pipelines.interfaces.cli.command import (
     write_file,
 )
 from jupyter_pipelines.interfaces.common_options import parameter_arguments, with_values
-from jupyter_pipelines.interfaces.json_output import as_json
+from jupyter_pipelines.interfaces.strict_json import as_json
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.graph import Pipeline

@@ -12,7 +12,7 @@ from jupyter_pipelines.project import Project, require_step
 from jupyter_pipelines.project.planning_api import NotebookRef
 
 
-class DebugContext(Protocol):
+class DebuggableNotebook(Protocol):
     """A notebook whose steps are debugged: a session, or the context of its widgets."""
 
     @property
@@ -28,7 +28,7 @@ class DebugContext(Protocol):
         """Returns its pipeline as it stands now."""
 
 
-def load_for_debugging(context: DebugContext, step: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
+def load_for_debugging(context: DebuggableNotebook, step: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
     """Load the inputs that a step had when it failed last, and return what is known of that.
 
     Returns
@@ -53,7 +53,7 @@ def load_for_debugging(context: DebugContext, step: str, names: MutableMapping[s
     return {"loaded": loaded, "notebook": failed["notebook"], "error": failed["error"]}
 
 
-def _last_failure(context: DebugContext, step: str) -> dict[str, Any]:
+def _last_failure(context: DebuggableNotebook, step: str) -> dict[str, Any]:
     for document in context.project.runs(context.home()):
         for step_run in document["steps"]:
             if step_run["name"] == step and step_run["state"] == "failed":

@@ -14,7 +14,7 @@ from uuid import uuid4
 from IPython.display import display
 
 from jupyter_pipelines.interfaces.jupyter.step_states import live_states, with_failures
-from jupyter_pipelines.reporting.step_details import StepStates
+from jupyter_pipelines.reporting.status_details import StepStates
 from jupyter_pipelines.reporting.svg.mimebundle import bundle
 
 if TYPE_CHECKING:
@@ -182,16 +182,16 @@ def _of_pipeline(pipeline: Pipeline) -> PipelineWidget:
 
 
 def _of_plan(plan: Plan) -> PipelineWidget:
-    from jupyter_pipelines.reporting import step_details, step_status
+    from jupyter_pipelines.reporting import status_details, step_status
 
     document = plan.to_dict()
     widget = _manager_of_pipeline(plan.pipeline, alone=True).widget(plan.pipeline)
-    widget.draw(plan.pipeline, step_status.of_plan(document), more=step_details.of_plan(document))
+    widget.draw(plan.pipeline, step_status.of_plan(document), more=status_details.of_plan(document))
     return widget
 
 
 def _of_run(run: Run) -> PipelineWidget | None:
-    from jupyter_pipelines.reporting import step_details, step_status
+    from jupyter_pipelines.reporting import status_details, step_status
 
     if run.pipeline is None:
         return None
@@ -199,7 +199,7 @@ def _of_run(run: Run) -> PipelineWidget | None:
     stage = _manager_of_pipeline(run.pipeline, alone=True)
     stage.pinned = run.id
     widget = stage.widget(run.pipeline)
-    more = step_details.of_run(document)
+    more = status_details.of_run(document)
     widget.draw(run.pipeline, step_status.of_run(document), more=more, result=document)
     return widget
 
@@ -238,7 +238,7 @@ def _manager_of_pipeline(pipeline: Pipeline, *, alone: bool = False) -> Notebook
 def _planned(project: Any, pipeline: Pipeline) -> StepStates:
     """Return what a run would do, if there is a store: showing a notebook does not create a store."""
     from jupyter_pipelines.errors import PipelinesError
-    from jupyter_pipelines.reporting import step_details, step_status
+    from jupyter_pipelines.reporting import status_details, step_status
 
     if not project.has_store(pipeline):
         return StepStates({}, {})
@@ -247,7 +247,7 @@ def _planned(project: Any, pipeline: Pipeline) -> StepStates:
     except PipelinesError:  # a parameter has no value yet: there is no plan, but there is a graph
         return StepStates({}, {})
     document = planned.to_dict()
-    states = StepStates(step_status.of_plan(document), step_details.of_plan(document))
+    states = StepStates(step_status.of_plan(document), status_details.of_plan(document))
     return with_failures(project, pipeline, planned, states)
 
 

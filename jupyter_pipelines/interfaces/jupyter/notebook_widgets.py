@@ -17,7 +17,7 @@ from jupyter_pipelines.execution.runs.events import Event, RunFinished, RunStart
 from jupyter_pipelines.interfaces.jupyter.widget_feed import WidgetFeed
 from jupyter_pipelines.interfaces.jupyter.widgets import PipelineWidget, WidgetRequest
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.reporting.step_details import StepStates
+from jupyter_pipelines.reporting.status_details import StepStates
 
 if TYPE_CHECKING:
     from jupyter_pipelines.project import Project

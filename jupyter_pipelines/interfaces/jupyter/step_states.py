@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from jupyter_pipelines.interfaces.jupyter.session import KernelSession
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.planning.plan import Plan
-from jupyter_pipelines.reporting import step_details
-from jupyter_pipelines.reporting.step_details import StepStates
+from jupyter_pipelines.reporting import status_details
+from jupyter_pipelines.reporting.status_details import StepStates
 from jupyter_pipelines.reporting.step_status import StepStatus, of_plan, of_step_run
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _UNDONE = frozenset({"never run", "stale", "run", "maybe"})
 def live_states(session: KernelSession, pipeline: Pipeline) -> StepStates:
     """Return what to say of every step to the user of a live notebook."""
     planned = session.project.plan(pipeline)
-    states = StepStates(statuses(session, pipeline, planned), step_details.of_plan(planned.to_dict()))
+    states = StepStates(statuses(session, pipeline, planned), status_details.of_plan(planned.to_dict()))
     return with_failures(session.project, session.home(), planned, states)
 
 
@@ -37,7 +37,7 @@ def with_failures(project: Project, home: NotebookRef, planned: Plan, states: St
             continue
         if by_step[name].state in _UNDONE and step["key"] is not None and planned[name].key == step["key"]:
             by_step[name] = of_step_run(step)
-            more[name] = {**more.get(name, {}), **step_details.of_step_run(step)}
+            more[name] = {**more.get(name, {}), **status_details.of_step_run(step)}
     return StepStates(by_step, more)
 
 

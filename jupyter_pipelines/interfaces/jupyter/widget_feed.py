@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.execution.runs.events import Event, RunFinished, StepProgress, StepStarted
-from jupyter_pipelines.reporting import step_details
+from jupyter_pipelines.reporting import status_details
 from jupyter_pipelines.reporting.graph_json import status_document
 from jupyter_pipelines.reporting.live_status import LiveStatus
-from jupyter_pipelines.reporting.step_details import StepDetails
+from jupyter_pipelines.reporting.status_details import StatusDetailsObserver
 from jupyter_pipelines.reporting.step_status import of_run
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class WidgetFeed:
     def __init__(self, widgets: Callable[[], Iterable[PipelineWidget]]) -> None:
         self._widgets = widgets
         self._following = LiveStatus(late=True)
-        self._particulars = StepDetails()
+        self._particulars = StatusDetailsObserver()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._sent: dict[str, Any] = {}
@@ -123,7 +123,7 @@ class WidgetFeed:
         result = event.result.to_dict()
         for widget in self._widgets():
             known = {**widget.known, **of_run(result)}
-            more = {**widget.more, **step_details.of_run(result)}
+            more = {**widget.more, **status_details.of_run(result)}
             with suppress(Exception):
                 widget.draw(widget.pipeline, known, more=more, result=result)
 

@@ -23,9 +23,9 @@ from jupyter_server.utils import origin_matches_pat, url_path_join
 from tornado import web
 
 from jupyter_pipelines.errors import Diagnostic, PipelinesError
-from jupyter_pipelines.interfaces.json_output import strict_json_value
 from jupyter_pipelines.interfaces.server.notebook_registry import NotebookRegistry
 from jupyter_pipelines.interfaces.server.routing import ACTIONS, Action, ApiRequest, ApiRoute
+from jupyter_pipelines.interfaces.strict_json import strict_json_value
 from jupyter_pipelines.project import Project
 
 if TYPE_CHECKING:

@@ -92,7 +92,7 @@ def _graph_and_statuses(
 ) -> tuple[dict[str, Any], Sequence[Diagnostic]]:
     """Return graph and statuses; without a plan, because values are wrong, the graph and what is wrong."""
     from jupyter_pipelines.planning.parameter_values import faults_of
-    from jupyter_pipelines.reporting import step_details
+    from jupyter_pipelines.reporting import status_details
     from jupyter_pipelines.reporting.graph_json import critical_path, graph_document, status_document
     from jupyter_pipelines.reporting.step_status import of_plan
 
@@ -107,7 +107,7 @@ def _graph_and_statuses(
     statuses = of_plan(document)
     critical = critical_path(pipeline, statuses)
     return drawn | {
-        "statuses": status_document(statuses, more=step_details.of_plan(document), critical=critical)
+        "statuses": status_document(statuses, more=status_details.of_plan(document), critical=critical)
     }, planned.faults
 
 

@@ -16,10 +16,10 @@ from jupyter_pipelines.errors import PipelinesError
 from jupyter_pipelines.execution.runs.events import Event, RunFinished, StepProgress, StepStarted
 from jupyter_pipelines.interfaces.jupyter.widget_feed import last_line
 from jupyter_pipelines.interfaces.server.run_list_cache import RUN_LIST_CACHE, RUNNING
-from jupyter_pipelines.reporting import step_details
+from jupyter_pipelines.reporting import status_details
 from jupyter_pipelines.reporting.graph_json import status_document
 from jupyter_pipelines.reporting.live_status import LiveStatus
-from jupyter_pipelines.reporting.step_details import StepDetails
+from jupyter_pipelines.reporting.status_details import StatusDetailsObserver
 from jupyter_pipelines.reporting.step_status import of_run
 from jupyter_pipelines.reporting.summary import headline
 
@@ -67,7 +67,7 @@ class FollowedRun:
         self.run = run
         self.watch = watch
         self._following = LiveStatus()
-        self._particulars = StepDetails()
+        self._particulars = StatusDetailsObserver()
         self._logs: dict[str, str] = {}
         self._logs_at = 0.0
         self._told: dict[str, Any] = {}
@@ -108,7 +108,7 @@ class FollowedRun:
     def _end(self, event: RunFinished) -> dict[str, Any]:
         result = event.result.to_dict()
         known = of_run(result) if result["steps"] else self._following.statuses()
-        more = step_details.of_run(result) if result["steps"] else self._particulars.more
+        more = status_details.of_run(result) if result["steps"] else self._particulars.more
         steps = status_document(known, more=more)["steps"]
         return self._event(event.state, self._changed(steps), headline(result))
 

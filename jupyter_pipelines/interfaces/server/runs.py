@@ -49,7 +49,7 @@ def _detached(project: Project, request: ApiRequest, run: str | None) -> str:
 
 def document(project: Project, request: ApiRequest) -> dict[str, Any]:
     """Return the document of a run, with what a picture of it needs."""
-    from jupyter_pipelines.reporting import step_details
+    from jupyter_pipelines.reporting import status_details
     from jupyter_pipelines.reporting.graph_json import graph_document, status_document
     from jupyter_pipelines.reporting.step_status import of_run
     from jupyter_pipelines.reporting.summary import headline
@@ -61,7 +61,7 @@ def document(project: Project, request: ApiRequest) -> dict[str, Any]:
     about = {"run": run["run"], "running": run["state"] == RUNNING, "headline": headline(run)}
     return {
         **run,
-        "statuses": status_document(of_run(run), **about, more=step_details.of_run(run)),
+        "statuses": status_document(of_run(run), **about, more=status_details.of_run(run)),
         "timeline": timeline(events),
         "graph": graph_document(pipeline) if same and pipeline is not None else None,
     }

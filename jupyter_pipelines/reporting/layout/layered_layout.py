@@ -31,7 +31,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayoutNode:
+class UnplacedNode:
     """What is to be placed: a name, and a size in pixels."""
 
     name: str
@@ -112,12 +112,12 @@ class GraphLayout:
     tags: tuple[EdgeLabel, ...]
 
 
-def arrange(nodes: Sequence[LayoutNode], links: Iterable[LayoutEdge]) -> GraphLayout:
+def arrange(nodes: Sequence[UnplacedNode], links: Iterable[LayoutEdge]) -> GraphLayout:
     """Place a graph.
 
     Parameters
     ----------
-    nodes : sequence of LayoutNode
+    nodes : sequence of UnplacedNode
         In the order that decides where the graph itself does not.
     links : iterable of LayoutEdge
         Both ends have to be names of `nodes`.
@@ -149,7 +149,7 @@ class _EdgeBundle:
 class _LayoutBuilder:
     """Builds a layout; nodes are numbers, and the numbers after the given nodes are way points of trunks."""
 
-    def __init__(self, nodes: Sequence[LayoutNode], links: Sequence[LayoutEdge]) -> None:
+    def __init__(self, nodes: Sequence[UnplacedNode], links: Sequence[LayoutEdge]) -> None:
         self.nodes = nodes
         self.links = links
         self.number = {node.name: number for number, node in enumerate(nodes)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jupyter_pipelines.pipeline.artifacts import FileSource
 from jupyter_pipelines.reporting.format import listed
-from jupyter_pipelines.reporting.layout.layered_layout import EdgeRoute, GraphLayout, LayoutEdge, LayoutNode, arrange
+from jupyter_pipelines.reporting.layout.layered_layout import EdgeRoute, GraphLayout, LayoutEdge, UnplacedNode, arrange
 from jupyter_pipelines.reporting.svg.node_card import SMALL, file_width
 from jupyter_pipelines.reporting.svg.text_width import width
 
@@ -75,11 +75,11 @@ def route_pieces(route: EdgeRoute) -> Iterator[str]:
         )
 
 
-def _nodes(pipeline: Pipeline, breadth: float, height: float, *, detailed: bool) -> Iterator[LayoutNode]:
+def _nodes(pipeline: Pipeline, breadth: float, height: float, *, detailed: bool) -> Iterator[UnplacedNode]:
     for name in {name: None for step in pipeline for name in files_of(step)} if detailed else ():
-        yield LayoutNode(name=FILE + name, width=file_width(name), height=_FILE_HEIGHT)
+        yield UnplacedNode(name=FILE + name, width=file_width(name), height=_FILE_HEIGHT)
     for step in pipeline:
-        yield LayoutNode(name=step.name, width=breadth, height=height)
+        yield UnplacedNode(name=step.name, width=breadth, height=height)
 
 
 def _links(pipeline: Pipeline, *, detailed: bool) -> Iterator[LayoutEdge]:

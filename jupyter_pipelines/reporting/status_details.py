@@ -25,7 +25,7 @@ class StepStates(NamedTuple):
     more: Mapping[str, Mapping[str, Any]]
 
 
-class StepDetails:
+class StatusDetailsObserver:
     """An observer that gathers the particulars of a run while it goes on.
 
     Attributes
