@@ -60,7 +60,7 @@ def _hide_from_lists() -> None:
     module = sys.modules.get("IPython.core.getipython")
     shell = module.get_ipython() if module else None
     if shell is not None:
-        shell.user_ns_hidden["inside"] = sys.modules[__name__]
+        shell.user_ns_hidden["step_io"] = sys.modules[__name__]
 
 
 def _attempt_of(path: str) -> Path | None:
