@@ -56,7 +56,7 @@ class Store:
         The folder it lives in.
     folder : LocalFolder
         File operations by relative paths.
-    blobs, records, runs, leases : Blobs, Records, Runs, KeyLeases
+    blobs, records, runs, leases : BlobStore, RecordStore, RunStore, KeyLeases
         What is in it.
     index : StoreIndex
         Speeds things up; never needed.
@@ -195,7 +195,7 @@ class Store:
         }
 
     def close(self) -> None:
-        """Let go of the index; everything else holds nothing."""
+        """Close the index; nothing else holds a resource."""
         self.index.close()
 
     def prepare(self, *, make: bool) -> None:

@@ -131,12 +131,12 @@ class BlobStore:
         ----------
         files : iterable of IncomingFile
             What to store.
-        settled : bool
+        durable : bool
             Wait until the blobs outlast a power cut; otherwise :meth:`Store.flush` does.
 
         Raises
         ------
-        Corrupt
+        CorruptOutput
             A file is not what it was when its digest was computed (JP404).
         StoreError
             The store is full (JP403) or cannot be written (JP402).
@@ -181,7 +181,7 @@ class BlobStore:
 
         Raises
         ------
-        Corrupt
+        CorruptOutput
             Its bytes have changed since they were stored (JP404); it is quarantined.
         StoreError
             The store does not hold it, or it cannot be checked here (JP405).

@@ -161,7 +161,7 @@ class LocalFolder:
             raise unreadable_error(error, self.root, f"`{path}`") from error
 
     def write(self, path: str, content: bytes, *, mode: int = _FILE_MODE, durable: bool = True) -> None:
-        """Make a file with `content` appear at `path`, whole or not at all; `named` as in :meth:`put_all`.
+        """Make a file with `content` appear at `path`, whole or not at all; `durable` as in :meth:`put_all`.
 
         Raises
         ------
@@ -195,8 +195,8 @@ class LocalFolder:
             Each with the path at which it is to appear.
         mode : int
             Who may do what with them.
-        named : bool
-            Wait until their names are on the disk, too; otherwise :meth:`settle_names` does, later.
+        durable : bool
+            Wait until their names are on the disk, too; otherwise :meth:`sync_names` does, later.
 
         Raises
         ------
@@ -255,7 +255,7 @@ class LocalFolder:
     def quarantine_path(self, path: str, why: str) -> None:
         """Quarantine what is at `path`, without ever failing."""
         name = f"{path.rpartition('/')[2]}.{time.time_ns()}.{secrets.token_hex(4)}"
-        logger.info("put aside %s of the store %s: %s", path, self.root, why)
+        logger.info("quarantined %s of the store %s: %s", path, self.root, why)
         with contextlib.suppress(StoreError):
             self.mv(path, f"{QUARANTINE}/{name}")
 
@@ -289,7 +289,7 @@ def flush_files(paths: Sequence[Path], mode: int) -> None:
 
 
 def run_parallel(action: Callable[[Path], None], paths: Sequence[Path]) -> None:
-    """Call `act` with several paths in parallel: the disk flushes them together, in the time of a single flush."""
+    """Call `action` with several paths in parallel: the disk flushes them together, in the time of a single flush."""
     if len(paths) < 2:
         for path in paths:
             action(path)
@@ -315,7 +315,7 @@ def make_folder(path: Path) -> None:
 
 
 def make_folders(paths: Iterable[Path], *, durable: bool = True) -> None:
-    """Make several folders and those above them; wait for their names only if `named`."""
+    """Make several folders and those above them; wait for their names only if `durable`."""
     changed: dict[Path, None] = {}
     for path in dict.fromkeys(paths):
         _make_folder(path, changed)

@@ -45,7 +45,7 @@ class ProcessIdentity:
 
     @classmethod
     def current(cls) -> ProcessIdentity:
-        """Return the process that calls."""
+        """Return the identity of the calling process."""
         return _identity_of(os.getpid())
 
     def state(self) -> State:
@@ -60,22 +60,22 @@ class ProcessIdentity:
         return "alive" if _started(self.pid) == self.started else "dead"
 
     def token(self) -> str:
-        """Return the owner as a piece of a file name; :func:`parse_token` reads it back."""
+        """Return the identity as a piece of a file name; :func:`parse_token` reads it back."""
         return ".".join((str(self.pid), self.started, self.boot, self.host, self.space))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the owner as documents hold it."""
+        """Return the identity as documents hold it."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ProcessIdentity:
-        """Return the owner that :meth:`to_dict` described."""
+        """Return the identity that :meth:`to_dict` described."""
         texts = {name: str(document[name]) for name in ("started", "boot", "host", "space")}
         return cls(pid=int(document["pid"]), **texts)
 
 
 def parse_token(name: str) -> ProcessIdentity | None:
-    """Return the owner that a file name starts with, or None."""
+    """Return the identity that a file name starts with, or None."""
     parts = name.split(".")
     if len(parts) < _FIELDS or not (parts[0].isascii() and parts[0].isdigit()):
         return None

@@ -1,4 +1,4 @@
-"""What the file system says about a file without its bytes being read, and when a change is sure to show in it."""
+"""Stat signatures (marks): inode, size and times of a file, and when a change is sure to show in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jupyter_pipelines.storage.files.filesystem_features import COARSE_MARGIN_NS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatSignature:
-    """What the file system says about a file without its bytes being read."""
+    """The stat signature (mark) of a file: what the file system says about it without its bytes being read."""
 
     inode: int
     size: int

@@ -1,8 +1,8 @@
 """The index: finds records by step and remembers digests. It can be deleted at any time.
 
-Files are the source of truth. The index knows, for every shelf (sub-folder of records), the time of change it had when
-it was last read; a shelf that has changed is read again. A damaged index is made anew; where no file can be written, an
-index in memory is used.
+Files are the source of truth. The index holds the mtime that every sub-folder of records had when it was last read (the
+tables call a sub-folder a shelf); a sub-folder that has changed is read again. A damaged index is made anew; where no
+file can be written, an index in memory is used.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class RecordListing(Protocol):
         """Return step, key and time of the records of `steps`, of any notebook when none is given."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
 
 
 class StoreIndex:
@@ -179,7 +179,7 @@ class StoreIndex:
         return rows if self.listing is None else [*rows, *self.listing.find(steps, notebook)]
 
     def catch_up(self, folder: LocalFolder, read: Callable[[str], StepRecord | None]) -> None:
-        """Read the shelves of records that changed since the index last saw them; once in the life of an index."""
+        """Read the sub-folders of records that changed since the index last saw them; once in the life of an index."""
         with self._lock:
             self._connect()
             if self._caught_up:
@@ -215,7 +215,7 @@ class StoreIndex:
         self.close()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         with self._lock:
             if self._connection is not None and self._pid == os.getpid():
                 self._connection.close()
@@ -238,7 +238,7 @@ class StoreIndex:
             self._use(lambda connection: _write(connection, changes), None)
 
     def _use(self, action: Callable[[sqlite3.Connection], Any], default: Any) -> Any:
-        """Call `act` with the database; if damaged it is made anew, if locked or full `otherwise` is returned."""
+        """Call `action` with the database; if damaged it is made anew, if locked or full `default` is returned."""
         import sqlite3
 
         with self._lock:

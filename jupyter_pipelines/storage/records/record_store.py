@@ -84,7 +84,7 @@ class RecordStore:
         return {key: records[key] for key in paths if key in records}
 
     def _read_all(self, marks: Mapping[str, StatSignature]) -> dict[str, StepRecord]:
-        """Read the files of records, and cache in the index those whose marks are settled."""
+        """Read the files of records, and cache in the index those whose marks are stable."""
         if not marks:
             return {}
         cutoff = filesystem_features.mtime_cutoff(self._folder.device())
@@ -101,7 +101,7 @@ class RecordStore:
         ----------
         record : StepRecord
             What to store.
-        settled : bool
+        durable : bool
             Wait until it outlasts a power cut; otherwise :meth:`Store.flush` does. A record whose name survives a
             power cut while that of a blob does not is a miss, never a wrong result: the bytes of both are on the disk
             before they have names.

@@ -2,7 +2,7 @@
 
 Each kind of column is a pair of functions: one gives an Arrow array and a small description, plain enough for JSON; the
 other takes both and gives what pandas calls an array. What pandas and Arrow convert by themselves is not relied on
-where it loses something: missing values, units, time zones. Categories are in :mod:`.indexes`.
+where it loses something: missing values, units, time zones. Categories are in :mod:`.pandas_indexes`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Shared stores, which several users write to: their content is used only if a trusted user has signed it.
 
 Nothing is ever loaded, mapped or executed where others could exchange it meanwhile. The user has a local cache, a
-store of their own (the front); runs, leases and all that is being written are there and nowhere else. A record is taken
+store of their own; runs, leases and all that is being written are there and nowhere else. A record is taken
 from the shared backend only with a trusted signature, the bytes that it names only if they have its digests, and both
 are copied to the local cache before they are used. What the user computes is signed and written to both.
 """

@@ -242,7 +242,7 @@ class UserKeyring:
             _check_closed(self.folder, "other users can read or write the folder")
 
     def _write(self, path: Path, text: str, *, exclusive: bool = False) -> None:
-        """Write a file, whole or not at all; `once`: only if there is none."""
+        """Write a file, whole or not at all; `exclusive`: only if there is none."""
         self._check_folder()
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:

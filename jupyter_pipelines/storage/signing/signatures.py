@@ -75,7 +75,7 @@ def signed(record: StepRecord, *, required: bool = False) -> StepRecord:
     ----------
     record : StepRecord
         What to sign.
-    must : bool
+    required : bool
         Refuse to return a record without a signature.
 
     Raises

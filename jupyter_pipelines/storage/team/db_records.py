@@ -68,7 +68,7 @@ class TeamRecordListing:
         return [(str(step), str(key), str(created)) for step, key, created in rows]
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._database.close()
 
     def _query(self, query: str, values: Any) -> list[Any]:
