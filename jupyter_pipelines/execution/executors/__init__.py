@@ -98,7 +98,7 @@ class SupportsPools(Protocol):
 
     Attributes
     ----------
-    rooms : Mapping of str to PoolCapacity
+    pools : Mapping of str to PoolCapacity
         By what the steps say after ``--on``; the empty name for those that say nothing.
     """
 
