@@ -15,7 +15,26 @@ from pathlib import Path
 
 from tests.ports import free_port
 
-RAY = Path(sys.executable).with_name("ray")
+# A Ray node ends, and `ray start` says nothing of it, when its agents have not told it their ports after 15 s, a limit
+# that nothing sets; a busy machine needs longer. It asks no agent for a port that it has been given. `ray start` keeps
+# one of the four to itself: https://github.com/ray-project/ray/issues/65983.
+AGENT_PORTS = ("dashboard-agent-grpc", "dashboard-agent-listen", "metrics-export", "runtime-env-agent")
+RAY = """
+import sys
+from ray._private import services
+from ray.scripts.scripts import main
+
+def start_ray_process(command, process_type, *args, **options):
+    if process_type == "raylet":
+        port = next(argument for argument in sys.argv if argument.startswith("--dashboard-agent-listen-port="))
+        command = [*command, port.replace("-", "_").replace("__", "--", 1)]
+    return original(command, process_type, *args, **options)
+
+original, services.start_ray_process = services.start_ray_process, start_ray_process
+main()
+"""
+START_LIMIT = 240
+"""Seconds."""
 
 
 class RayCluster:
@@ -36,7 +55,8 @@ class RayCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_raylet_start_wait_time_s": "120",  # a busy machine takes longer than its 30 s
+            "RAY_raylet_start_wait_time_s": str(START_LIMIT),  # a busy machine takes longer than its 30 s
+            "RAY_agent_register_timeout_ms": str(1000 * START_LIMIT),
             "RAY_prestart_worker_first_driver": "0",  # a process for each core, whether needed or not
             "RAY_enable_worker_prestart": "0",
             "RAY_health_check_period_ms": "500",  # a node that is killed is missed sooner
@@ -50,9 +70,10 @@ class RayCluster:
         log = self._folder / f"node-{len(self.nodes)}.log"
         first = ["--head", "--port", str(self._port), "--include-dashboard=false"]
         how = ["--address", self.address] if self.nodes else first
+        ports = [f"--{name}-port={free_port()}" for name in AGENT_PORTS]
         with log.open("wb") as file:
             node = subprocess.Popen(
-                [str(RAY), "start", "--block", "--disable-usage-stats", *how, *options.split()],
+                [sys.executable, "-c", RAY, "start", "--block", "--disable-usage-stats", *how, *ports, *options.split()],
                 cwd=self._folder,
                 env={**os.environ, **self.environment},
                 stdout=file,
@@ -60,7 +81,7 @@ class RayCluster:
                 start_new_session=True,
             )
         self.nodes.append(node)
-        end = time.monotonic() + 120
+        end = time.monotonic() + START_LIMIT
         while "Ray runtime started" not in log.read_text() and node.poll() is None and time.monotonic() < end:
             time.sleep(0.05)  # a starting process offers nothing to wait for
         output = log.read_text()
