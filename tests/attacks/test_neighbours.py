@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.e2e.notebook_project import NotebookProject
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 
@@ -86,7 +87,7 @@ def test_s21_s22_nobody_reaches_kernels_or_reads_results(book: NotebookProject, 
         reached, read = try_as_nobody(mine, book.folder / ".pipelines")
         assert (reached, read) == ([], [])
         (book.folder / "go").touch()
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
         process.communicate()
@@ -105,5 +106,5 @@ def test_s22_a_run_that_is_killed_leaves_nothing_that_others_can_read(book: Note
     process.kill()
     process.communicate()
     assert try_as_nobody(set(), private)[1] == []
-    psutil.wait_procs(others, timeout=60)  # they notice that their runner is gone, and clear up
+    psutil.wait_procs(others, timeout=PATIENCE)  # they notice that their runner is gone, and clear up
     assert list(private.iterdir()) == []

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.jupyter_apps import BROWSER, SWITCHES, FrontEndServer, front_end_server
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
 
 ARTIFACTS = Path(os.environ.get("JUPYTER_PIPELINES_SCREENSHOTS", Path(__file__).parents[2] / "build" / "screenshots"))
 """Where screenshots are kept."""
-PATIENCE = 90_000
-"""Milliseconds that anything may take on a machine that is busy; what comes is not waited for any longer."""
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +25,7 @@ def browser() -> Iterator[Browser]:
     """Chromium, without a window."""
     from playwright.sync_api import expect, sync_playwright
 
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=BROWSER, args=SWITCHES)
         yield chromium
@@ -37,7 +36,7 @@ def browser() -> Iterator[Browser]:
 def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
     """A browser that knows nothing, as wide as a laptop; when the test fails, what its pages show is kept."""
     made = browser.new_context(viewport={"width": 1360, "height": 860}, reduced_motion="reduce")
-    made.set_default_timeout(PATIENCE)
+    made.set_default_timeout(1000 * PATIENCE)
     yield made
     for number, page in enumerate(made.pages):
         if _failed(request):

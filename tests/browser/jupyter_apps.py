@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from tests.ports import free_port
+from tests.waiting import PATIENCE
 
 BROWSER = "/usr/bin/chromium"
 SWITCHES = [
@@ -130,7 +131,7 @@ def _environment(private: Path) -> dict[str, str]:
 
 
 def _await(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break

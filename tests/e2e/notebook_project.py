@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE
+
 COMMAND = Path(sys.executable).with_name("jupyter-pipelines")
 
 
@@ -83,7 +85,7 @@ class NotebookProject:
     def call(self, command: str, *options: str) -> CommandResult:
         """Call ``jupyter pipelines COMMAND`` and return what it answered."""
         process = self.start(command, *options)
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=PATIENCE)
         return CommandResult(process.returncode, out, err)
 
     def run(self, *options: str) -> CommandResult:

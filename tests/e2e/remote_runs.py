@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.e2e.notebook_project import NotebookProject
+from tests.waiting import PATIENCE
 
 CELLS = (
     "%%params\nfactor: int = 3",
@@ -64,7 +65,7 @@ def held(book: NotebookProject, tmp_path: Path, *more: str) -> Path:
 
 def wait_for(path: Path, text: str) -> None:
     """Wait until a file has this text."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + PATIENCE
     while not (path.exists() and path.read_text() == text):
         assert time.monotonic() < end
         time.sleep(0.02)  # another process writes it

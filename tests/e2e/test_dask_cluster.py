@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.notebook_project import CommandResult, NotebookProject
 from tests.e2e.remote_runs import HOLD, children, commands, held, wait_for, with_words
 from tests.execution.dask_cluster import DaskCluster, dask_cluster
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 PLAIN = "--nthreads 1 --resources CPU=2"
@@ -165,7 +166,7 @@ def test_steps_that_wait_for_a_gpu_hold_up_no_others(
     wait_for(folder / "plain", "xxxx")
     wait_for(folder / "started", "xx")
     (folder / "go").touch()
-    _out, err = running.communicate(timeout=120)
+    _out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0, err
     assert (folder / "started").read_text() == "xxx"
 
@@ -186,7 +187,7 @@ def test_a_worker_is_killed_while_it_runs_a_step(
     if retries:
         wait_for(folder / "started", "xx")
         (folder / "go").touch()
-    out, err = running.communicate(timeout=120)
+    out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == (0 if retries else 1), err
     assert "the Dask worker tcp://127.0.0.1" in out + err
     (folder / "go").touch()
@@ -210,7 +211,7 @@ def test_all_workers_are_killed_and_another_one_comes(
     private_cluster.add(PLAIN)
     wait_for(folder / "started", "xx")
     (folder / "go").touch()
-    out, err = running.communicate(timeout=120)
+    out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0, err
     assert CommandResult(0, out, err).steps("attempts") == {"hold": 2, "after": 1}
 
@@ -222,7 +223,7 @@ def test_the_scheduler_is_killed_while_a_step_runs(
     running = book.start("run", "--json", "--on", f"dask:{private_cluster.address}")
     wait_for(folder / "started", "x")
     private_cluster.scheduler.kill()
-    _out, err = running.communicate(timeout=120)
+    _out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 1, err
     assert f"the Dask scheduler {private_cluster.address} is gone" in err
     assert "Traceback" not in err
@@ -240,7 +241,7 @@ def test_a_cancelled_run_ends_what_its_steps_have_started_there(
     running = book.start("run", "--json", "--on", f"dask:{private_cluster.address}")
     wait_for(folder / "started", "x")
     running.send_signal(signal.SIGINT)
-    _out, err = running.communicate(timeout=120)
+    _out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130, err
     assert not [line for line in commands() if "987654" in line]
 
@@ -254,8 +255,8 @@ def test_what_a_killed_run_has_left_there_ends(
     running = book.start("run", "--json", "--on", f"dask:{private_cluster.address}")
     wait_for(folder / "started", "x")
     running.kill()
-    running.communicate(timeout=120)
-    end = time.monotonic() + 60
+    running.communicate(timeout=PATIENCE)
+    end = time.monotonic() + PATIENCE
     while [line for line in commands() if "876543" in line]:
         assert time.monotonic() < end
         time.sleep(0.05)  # the worker notices by itself

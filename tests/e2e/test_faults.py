@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.e2e.notebook_project import CommandResult, NotebookProject
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 
@@ -84,7 +85,7 @@ def test_ctrl_c_cancels_cleanly(book: NotebookProject, loop: str) -> None:
     process = faulty_book(book, loop).start("run", "--json")
     wait_for(book.folder / "child", process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     document = json.loads(out)
     assert document["state"] == "cancelled"
@@ -130,7 +131,7 @@ def test_two_runs_at_once_compute_every_step_once(book: NotebookProject) -> None
     count = "\nopen('count', 'a').write('{}\\n')"
     book.write(*(cell + count.format(cell.split()[1]) for cell in SIX))
     both = [book.start("run", "--json") for _ in range(2)]
-    answers = [CommandResult(0, *process.communicate(timeout=240)) for process in both]
+    answers = [CommandResult(0, *process.communicate(timeout=PATIENCE)) for process in both]
     assert [process.returncode for process in both] == [0, 0], [answer.err for answer in answers]
     assert sorted((book.folder / "count").read_text().split()) == list("abcdef")
     for name in "abcdef":

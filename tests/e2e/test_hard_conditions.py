@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.notebook_project import COMMAND, NotebookProject
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 KILLING = Path(__file__).parents[1] / "faults" / "killing"
@@ -129,7 +130,7 @@ def test_a_notebook_that_is_edited_while_it_runs(book: NotebookProject) -> None:
         assert running.poll() is None
     book.edit("y = x + ' b'", "y = x + ' new'")
     (book.folder / "go").touch()
-    out, err = running.communicate(timeout=120)
+    out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0, err
     assert '"state": "succeeded"' in out or '"state":"succeeded"' in out
     plan = book.call("plan", "--json")
@@ -182,7 +183,9 @@ def test_without_any_network(book: NotebookProject) -> None:
     book.write(*CELLS)
     for command in ("run", "show", "check"):
         line = f'exec "{COMMAND}" {command} {book.name}'
-        done = subprocess.run([*ALONE, line], check=False, cwd=book.folder, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [*ALONE, line], check=False, cwd=book.folder, capture_output=True, text=True, timeout=PATIENCE
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
 

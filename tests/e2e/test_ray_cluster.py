@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.notebook_project import NotebookProject
 from tests.e2e.remote_runs import held, wait_for, with_words
 from tests.execution.ray_cluster import RayCluster, ray_cluster
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 PLAIN = "--num-cpus 2"
@@ -17,7 +18,7 @@ LARGE = "--num-cpus 4 --num-gpus 2"
 SEES = "%%step {name} {options} -o {name}\nimport os\n{name} = os.environ.get('CUDA_VISIBLE_DEVICES')"
 MEET = (
     "%%step {name} --gpus 1 -o {name}\nimport os, pathlib, time\nfolder = pathlib.Path({folder!r})\n"
-    "(folder / '{name}').touch()\nend = time.monotonic() + 60\n"
+    "(folder / '{name}').touch()\nend = time.monotonic() + 300\n"
     "while not (folder / '{other}').exists():\n    assert time.monotonic() < end\n    time.sleep(0.01)\n"
     "{name} = os.environ.get('CUDA_VISIBLE_DEVICES')"
 )
@@ -92,7 +93,7 @@ def test_a_node_is_killed_while_it_runs_a_step(book: NotebookProject, two_nodes:
     running = book.start("run", "--json", where)
     wait_for(folder / "started", "x")
     two_nodes.kill(victim)
-    out, err = running.communicate(timeout=120)
+    out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 1, err
     assert "JP308" in out
     assert "the Ray worker" in err
@@ -111,7 +112,7 @@ def test_the_head_is_killed_while_a_step_runs(book: NotebookProject, two_nodes: 
     running = book.start("run", "--json", on(two_nodes, book))
     wait_for(folder / "started", "x")
     two_nodes.kill(two_nodes.nodes[0])
-    _out, err = running.communicate(timeout=120)
+    _out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 1, err
     assert f"the Ray scheduler {two_nodes.address} is gone" in err
     assert "Traceback" not in err

@@ -13,6 +13,7 @@ from tests.e2e.notebook_project import NotebookProject
 from tests.storage.postgres_server import PostgresServer, postgres
 from tests.storage.s3_server import S3Server, s3
 from tests.storage.users import StoreUser, new_user
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 ITEMS = 198
@@ -71,7 +72,7 @@ def test_two_hundred_steps_are_computed_once_each(team: list[NotebookProject], t
         f"%%step best -i model -o top\n{note}('best\\n')\ntop = max(map(sum, model))",
     )
     running = [book.write(*cells).start("run", "--json") for book in team]
-    ended = [process.communicate(timeout=280) for process in running]
+    ended = [process.communicate(timeout=PATIENCE) for process in running]
     assert [process.returncode for process in running] == [0, 0], [err for _, err in ended]
     assert sorted(ran.read_text().split()) == sorted([*map(str, range(ITEMS)), "load", "best"])
     documents = [json.loads(out) for out, _ in ended]
@@ -122,13 +123,13 @@ def test_a_database_that_goes_away_in_the_middle_of_a_run_stops_nothing(tmp_path
     with postgres() as server:
         book.environment["JUPYTER_PIPELINES_INDEX"] = server.create_database("team")
         running = book.start("run", "--json")
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while not (tmp_path / "started").exists():
             assert time.monotonic() < end
             time.sleep(0.02)  # another process makes it
         server.stop()
         (tmp_path / "go").touch()
-        out, err = running.communicate(timeout=240)
+        out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0, err
     assert json.loads(out)["state"] == "succeeded"
     assert book.call("run", "--json").document["faults"][0]["code"] == "JP415"

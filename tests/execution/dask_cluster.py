@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.waiting import PATIENCE
+
 DASK = Path(sys.executable).with_name("dask")
 
 
@@ -48,7 +50,7 @@ class DaskCluster:
         from distributed import Client
 
         with Client(self.address, set_as_default=False, timeout="60s") as client:
-            client.wait_for_workers(count, timeout=90)
+            client.wait_for_workers(count, timeout=PATIENCE)
 
     def end(self) -> None:
         """End the scheduler and all workers."""
@@ -89,7 +91,7 @@ def _address(scheduler_file: Path, scheduler: subprocess.Popen[bytes]) -> str:
     import json
     import time
 
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end and scheduler.poll() is None:
         try:
             return str(json.loads(scheduler_file.read_text())["address"])

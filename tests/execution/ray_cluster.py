@@ -73,7 +73,7 @@ class RayCluster:
         ports = [f"--{name}-port={free_port()}" for name in AGENT_PORTS]
         with log.open("wb") as file:
             node = subprocess.Popen(
-                [sys.executable, "-c", RAY, "start", "--block", "--disable-usage-stats", *how, *ports, *options.split()],
+                [sys.executable, "-c", RAY, "start", "--block", *how, *ports, *options.split()],
                 cwd=self._folder,
                 env={**os.environ, **self.environment},
                 stdout=file,

@@ -15,6 +15,7 @@ import pytest
 from jupyter_pipelines.execution.kernels import processes
 from jupyter_pipelines.execution.kernels.launch import KernelStartError, StepKernel, describe_exit, private_folder
 from jupyter_pipelines.execution.kernels.watchdog import CancelToken, KernelWatchdog
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 SOCKET_PATH = 107
@@ -31,7 +32,7 @@ def kernel(tmp_path: Path) -> Iterator[StepKernel]:
 
 def started(kernel: StepKernel) -> StepKernel:
     kernel.launch()
-    kernel.connect(60, lambda: False)
+    kernel.connect(PATIENCE, lambda: False)
     return kernel
 
 
@@ -49,26 +50,35 @@ def test_it_leads_a_process_group(kernel: StepKernel) -> None:
     assert os.getpgid(kernel.pid) == kernel.pid != os.getpgid(0)
 
 
+def test_a_kernel_that_has_not_started_gets_no_signal(kernel: StepKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number is 0, and the group 0 is our own."""
+    signalled: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "killpg", lambda *call: signalled.append(call))
+    kernel.send("SIGINT")
+    kernel.shut_down(0)
+    assert signalled == []
+
+
 def test_it_says_what_it_speaks_and_leaves_by_itself(kernel: StepKernel) -> None:
     started(kernel)
     assert kernel.language["name"] == "python"
-    kernel.shut_down(30)
+    kernel.shut_down(PATIENCE)
     assert kernel.exit_code() == 0
 
 
 def test_expressions_leave_no_trace(kernel: StepKernel, tmp_path: Path) -> None:
     started(kernel)
-    kernel.evaluate(f"open({str(tmp_path / 'seen')!r}, 'w').close()", 60)
+    kernel.evaluate(f"open({str(tmp_path / 'seen')!r}, 'w').close()", PATIENCE)
     assert (tmp_path / "seen").exists()
     with pytest.raises(KernelStartError, match="ZeroDivisionError"):
-        kernel.evaluate("1 / 0", 60)
+        kernel.evaluate("1 / 0", PATIENCE)
 
 
 def test_a_death_while_it_starts_is_noticed(kernel: StepKernel) -> None:
     kernel.launch()
     kernel.kill()
     with pytest.raises(KernelStartError, match="SIGKILL"):
-        kernel.connect(60, lambda: False)
+        kernel.connect(PATIENCE, lambda: False)
 
 
 def test_patience_ends(kernel: StepKernel) -> None:
@@ -80,11 +90,11 @@ def test_patience_ends(kernel: StepKernel) -> None:
 def test_a_kernel_that_is_not_wanted_is_not_waited_for(kernel: StepKernel) -> None:
     kernel.launch()
     with pytest.raises(KernelStartError, match="no longer wanted"):
-        kernel.connect(60, lambda: True)
+        kernel.connect(PATIENCE, lambda: True)
 
 
 def test_a_kernel_that_does_not_leave_is_ended(kernel: StepKernel) -> None:
-    started(kernel).evaluate("__import__('atexit').register(__import__('time').sleep, 600)", 60)
+    started(kernel).evaluate("__import__('atexit').register(__import__('time').sleep, 600)", PATIENCE)
     kernel.shut_down(0.2)
     assert kernel.exit_code() is not None
 
@@ -96,7 +106,7 @@ def test_what_a_kernel_says_before_it_runs_is_in_the_log(tmp_path: Path, monkeyp
     try:
         kernel.launch()
         with pytest.raises(KernelStartError, match="status 1"):
-            kernel.connect(60, lambda: False)
+            kernel.connect(PATIENCE, lambda: False)
     finally:
         kernel.close()
     assert "no kernel today" in (tmp_path / "log").read_text()
@@ -129,7 +139,7 @@ def test_a_watch_that_is_stopped_did_nothing(kernel: StepKernel) -> None:
 @pytest.mark.parametrize("hard", [False, True])
 def test_a_watch_ends_a_kernel_that_is_not_wanted(kernel: StepKernel, hard: bool) -> None:
     cancel = CancelToken()
-    started(kernel).evaluate("__import__('signal').signal(__import__('signal').SIGUSR1, lambda *_: None)", 60)
+    started(kernel).evaluate("__import__('signal').signal(__import__('signal').SIGUSR1, lambda *_: None)", PATIENCE)
     watch = KernelWatchdog(kernel, timeout=None, cancel=cancel, report=lambda: None)
     cancel.ask(hard=hard)
     watch.start()

@@ -16,6 +16,7 @@ import pytest
 from jupyter_pipelines.execution.executors.local import LocalExecutor
 from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket, TicketProgress
 from tests.execution.sample_tickets import TicketFactory, executed, log_of
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 HANG = "import time\ntime.sleep(600)"
@@ -96,7 +97,7 @@ def test_children_of_a_step_that_fails_are_ended(factory: TicketFactory, local: 
 
 def test_two_steps_run_at_once(factory: TicketFactory, local: LocalExecutor) -> None:
     meet = (
-        "import pathlib, time\npathlib.Path({mine!r}).touch()\nend = time.monotonic() + 60\n"
+        "import pathlib, time\npathlib.Path({mine!r}).touch()\nend = time.monotonic() + 300\n"
         "while not pathlib.Path({other!r}).exists() and time.monotonic() < end: time.sleep(0.01)\n"
         "met = pathlib.Path({other!r}).exists()"
     )
@@ -200,7 +201,7 @@ def test_a_killed_runner_leaves_nothing_behind(factory: TicketFactory, body: str
     processes = [psutil.Process(pid) for pid in pids]
     with runner:
         runner.kill()
-    psutil.wait_procs(processes, timeout=30)
+    psutil.wait_procs(processes, timeout=PATIENCE)
     assert all(gone(pid) for pid in pids)
     assert factory.leftovers() == []
 

@@ -37,6 +37,7 @@ from tests.execution.execution_fakes import (
     plan,
     step,
 )
+from tests.waiting import PATIENCE
 
 WORK = {
     "load": lambda: {"rows": b"123"},
@@ -149,7 +150,7 @@ def test_reusing_needs_no_ticket_notebook_or_executor(chain: Pipeline, store: St
     heavy = {"papermill", "nbformat", "pandas", "jupytext", "nbclient", "jupyter_client", "IPython"}
     program = CHAIN + "print(result.state, *[name for name in sys.argv[2:] if name in sys.modules])"
     done = python(program, chain.folder, *heavy)
-    assert done.communicate(timeout=120)[0] == "succeeded\n"
+    assert done.communicate(timeout=PATIENCE)[0] == "succeeded\n"
 
 
 def test_a_step_edited_to_the_same_result_leaves_what_follows_untouched(chain: Pipeline, store: Store) -> None:
@@ -882,7 +883,7 @@ class ConcurrentRun:
         store.close()
 
     def wait(self) -> Run:
-        self._thread.join(60)
+        self._thread.join(PATIENCE)
         assert self.result is not None
         return self.result
 
@@ -893,7 +894,7 @@ def test_two_runs_compute_each_step_once(chain: Pipeline, store: Store) -> None:
 
     def slow(rows: bytes) -> dict[str, bytes]:
         started.set()
-        assert waits.wait(60)
+        assert waits.wait(PATIENCE)
         return {"tidy": rows[:2]}
 
     def note(*, event: Event) -> None:
@@ -902,7 +903,7 @@ def test_two_runs_compute_each_step_once(chain: Pipeline, store: Store) -> None:
             waits.set()
 
     other = ConcurrentRun(chain, store, WORK | {"clean": slow}, lambda *, event: None)
-    assert started.wait(60)
+    assert started.wait(PATIENCE)
     executor = ThreadExecutor(WORK)
     mine = run_plan(plan(chain, store), store=store, executor=executor, observers=[note], notebook=NOTEBOOK)
     theirs = other.wait()
@@ -918,7 +919,7 @@ def test_when_the_other_run_fails_the_step_is_computed_here(chain: Pipeline, sto
 
     def fails(rows: bytes) -> None:
         started.set()
-        assert waits.wait(60)
+        assert waits.wait(PATIENCE)
         raise AttemptFailure("died")
 
     def note(*, event: Event) -> None:
@@ -926,7 +927,7 @@ def test_when_the_other_run_fails_the_step_is_computed_here(chain: Pipeline, sto
             waits.set()
 
     other = ConcurrentRun(chain, store, WORK | {"clean": fails}, lambda *, event: None)
-    assert started.wait(60)
+    assert started.wait(PATIENCE)
     mine = run_plan(plan(chain, store), store=store, executor=ThreadExecutor(WORK), observers=[note], notebook=NOTEBOOK)
     assert states(mine) == {"load": "reused", "clean": "succeeded", "model": "succeeded"}
     assert states(other.wait()) == {"load": "succeeded", "clean": "failed", "model": "blocked"}
@@ -974,7 +975,7 @@ def python(program: str, *arguments: object) -> subprocess.Popen[str]:
 
 def test_two_processes_compute_each_step_once(tmp_path: Path) -> None:
     processes = [python(ROW, tmp_path) for _ in range(3)]
-    ends = {process.communicate(timeout=120)[0] for process in processes}
+    ends = {process.communicate(timeout=PATIENCE)[0] for process in processes}
     assert len(ends) == 1
     assert ends.pop().startswith("succeeded sha256:")
     assert sorted((tmp_path / "computed").read_text().split()) == [f"s{number}" for number in range(6)]
@@ -987,7 +988,7 @@ def test_a_run_that_was_killed_reads_lost_and_its_lease_is_free(tmp_path: Path) 
     other = python(ROW, tmp_path)
     victim.kill()
     victim.communicate()
-    assert other.communicate(timeout=120)[0].startswith("succeeded")
+    assert other.communicate(timeout=PATIENCE)[0].startswith("succeeded")
     assert sorted((tmp_path / "computed").read_text().split()) == ["s0", "s1", "s2", "s3", "s3", "s4", "s5"]
     store = open_store(tmp_path / "store")
     assert [store.runs.read(run_id)["state"] for run_id in store.runs.ids()] == ["succeeded", "lost"]

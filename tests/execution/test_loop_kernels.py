@@ -18,6 +18,7 @@ from jupyter_pipelines.execution.scheduler.loop import run_plan
 from jupyter_pipelines.storage.opening import open_store
 from jupyter_pipelines.storage.store import Store
 from tests.execution.execution_fakes import NOTEBOOK, pipeline_of, plan, step
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 
@@ -125,5 +126,5 @@ def test_two_processes_compute_each_step_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     root = Path(__file__).parents[2]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) for _ in range(2)]
-    assert [process.communicate(timeout=120)[0] for process in both] == ["succeeded 2 3\n"] * 2
+    assert [process.communicate(timeout=PATIENCE)[0] for process in both] == ["succeeded 2 3\n"] * 2
     assert sorted((tmp_path / "computed").read_text()) == ["a", "b", "c"]

@@ -23,6 +23,7 @@ from jupyter_pipelines.execution.prefork import fork_safety, socket_messages
 from jupyter_pipelines.execution.prefork.client import ForkedProcess, ForkUnavailable, prepare
 from jupyter_pipelines.execution.prefork.zygote_pool import ZygotePool
 from jupyter_pipelines.execution.prefork.zygote_process import ZygoteProcess, can_fork
+from tests.waiting import PATIENCE
 
 pytestmark = [
     pytest.mark.kernel,
@@ -110,7 +111,7 @@ def gone(pid: int) -> bool:
 
 
 def wait_gone(*processes: psutil.Process) -> None:
-    _, alive = psutil.wait_procs(processes, timeout=60)
+    _, alive = psutil.wait_procs(processes, timeout=PATIENCE)
     assert not [process for process in alive if not gone(process.pid)]
 
 
@@ -243,7 +244,7 @@ def test_many_large_requests_to_a_branch_that_refuses_are_all_answered(tree: Zyg
     for thread in asked:
         thread.start()
     for thread in asked:
-        thread.join(120)
+        thread.join(PATIENCE)
     assert [len(pids_of_thread) for pids_of_thread in results] == [1] * 6
     assert len({pid for pids_of_thread in results for pid in pids_of_thread}) == 6
     del pids
@@ -312,7 +313,7 @@ def test_a_process_ends_with_its_client(tree: ZygoteTree) -> None:
     wait_gone(closed_process)
     assert not gone(other.pid)
     other.kill()
-    assert other.wait(60) == -signal.SIGKILL
+    assert other.wait(PATIENCE) == -signal.SIGKILL
     assert not folder.exists() or not any(folder.parent.glob(f"{folder.name}/*"))
 
 
@@ -331,7 +332,7 @@ def test_exit_codes_and_signals_are_told(tree: ZygoteTree) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.01)
     process.send_signal(signal.SIGSEGV)
-    assert process.wait(60) == -signal.SIGSEGV
+    assert process.wait(PATIENCE) == -signal.SIGSEGV
     assert process.poll() == -signal.SIGSEGV
     process.send_signal(signal.SIGTERM)  # nothing happens
 
@@ -344,7 +345,7 @@ def test_it_hears_of_a_process_among_a_thousand_open_files(tree: ZygoteTree) -> 
         assert process.fileno() > 1023
         assert process.poll() is None
         process.kill()
-        assert process.wait(60) == -signal.SIGKILL
+        assert process.wait(PATIENCE) == -signal.SIGKILL
         del files
 
 
@@ -360,7 +361,7 @@ def test_the_tree_ends_with_its_owner(tmp_path: Path) -> None:
         "print(json.dumps([zygote._process.pid, process.pid, str(zygote.folder)]), flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=PATIENCE)
     root, kernel, folder = json.loads(done.stdout.splitlines()[0])
     wait_gone(*[psutil.Process(pid) for pid in (root, kernel) if psutil.pid_exists(pid)])
     assert not Path(folder).exists()
@@ -372,7 +373,7 @@ def test_a_node_that_is_killed_takes_its_own_along_and_no_others(tree: ZygoteTre
     branch = tree.branch_of(inner)
     assert branch != tree.branch_of(outer)
     branch.kill()
-    assert inner.wait(60) == -signal.SIGKILL
+    assert inner.wait(PATIENCE) == -signal.SIGKILL
     assert outer.poll() is None
     wait_gone(branch)  # while it ends it may still be given a request, which is refused then
     again = tree.fork(package)
@@ -385,7 +386,7 @@ def test_a_tree_without_its_root_refuses(tree: ZygoteTree) -> None:
     process = tree.fork()
     members = tree.members()
     tree.zygote._process.kill()
-    assert process.wait(60) == -signal.SIGKILL
+    assert process.wait(PATIENCE) == -signal.SIGKILL
     wait_gone(*members[1:])
     with pytest.raises(ForkUnavailable):
         tree.fork()
@@ -490,7 +491,7 @@ def test_a_tree_without_users_ends() -> None:
     pool.release(first)
     assert first.lives()
     pool.release(first)
-    first._process.wait(60)
+    first._process.wait(PATIENCE)
     assert pool.take(os.environ, (), ()) is not first
     pool.end_all()
 

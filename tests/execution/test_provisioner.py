@@ -20,12 +20,12 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_pipelines.execution.prefork.zygote_pool import ZYGOTE_POOL
 from jupyter_pipelines.execution.prefork.zygote_process import can_fork
 from tests.kernels import async_kernel_manager, kernel_manager
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 forks = pytest.mark.skipif(not can_fork({}), reason="forked processes are for Linux")
 ENTRY = "jupyter-pipelines-warm"
 NAME = "warm"
-PATIENCE = 60
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -254,5 +254,5 @@ forked_kernel.run({"cwd": os.getcwd(), "environment": dict(os.environ), "key": "
 def test_a_client_that_listens_before_the_kernel_has_its_key_hears_nothing_signed_with_another() -> None:
     with tempfile.TemporaryDirectory(prefix="jp-") as folder:  # the path of a socket has to be short
         command = [sys.executable, "-c", EARLY, folder]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.stdout in ("iopub_welcome", "status"), done.stdout + done.stderr

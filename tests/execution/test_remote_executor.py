@@ -23,6 +23,7 @@ from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket
 from jupyter_pipelines.pipeline.step import ComputeResources
 from jupyter_pipelines.planning.keys import packages
 from tests.execution.sample_tickets import TicketFactory
+from tests.waiting import PATIENCE
 
 
 class ManualExecutor(RemoteExecutor):
@@ -48,7 +49,7 @@ class ManualExecutor(RemoteExecutor):
 
     def _ask(self, asked: Mapping[str, Any], workers: Sequence[str]) -> Mapping[str, Any]:
         for _ in range(self.looks_first):
-            self.looks.acquire(timeout=60)
+            self.looks.acquire(timeout=PATIENCE)
         return {name: {**capabilities.describe(asked), **self.others.get(name, {})} for name in workers}
 
     def _send(self, ticket: StepTicket, parcel: Parcel, worker: str) -> Future[Any]:

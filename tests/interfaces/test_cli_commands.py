@@ -15,6 +15,7 @@ import pytest
 
 from jupyter_pipelines.interfaces.cli import main
 from tests.e2e.notebook_project import NotebookProject
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 
@@ -221,7 +222,7 @@ def test_signals_cancel_the_run_and_it_is_told(book: NotebookProject, number: si
     while "running" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, err
     run = json.loads(out)
     assert run["state"] == "cancelled"

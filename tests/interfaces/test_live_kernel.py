@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.notebook_project import NotebookProject
 from tests.kernels import kernel_manager
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 
@@ -28,7 +29,7 @@ class LiveKernel:
         )
         self.client = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=PATIENCE)
         self.ask("%load_ext jupyter_pipelines")
 
     def send(self, code: str, cell_id: str | None = None) -> str:
@@ -41,13 +42,13 @@ class LiveKernel:
     def answer(self, sent: str) -> CellReply:
         answer = CellReply()
         while True:
-            message = self.client.get_iopub_msg(timeout=120)
+            message = self.client.get_iopub_msg(timeout=PATIENCE)
             if message["parent_header"].get("msg_id") != sent:
                 continue
             if answer.take(message["msg_type"], message["content"]):
                 break
         while True:
-            reply = self.client.get_shell_msg(timeout=60)
+            reply = self.client.get_shell_msg(timeout=PATIENCE)
             if reply["parent_header"].get("msg_id") == sent:
                 answer.status = reply["content"]["status"]
                 return answer
@@ -179,7 +180,7 @@ def test_help_shows_examples(live: LiveKernel) -> None:
     sent = live.send("%%step?")
     content = None
     while content is None:
-        message = live.client.get_shell_msg(timeout=60)
+        message = live.client.get_shell_msg(timeout=PATIENCE)
         if message["parent_header"].get("msg_id") == sent:
             content = message["content"]
     assert "%%step train" in json.dumps(content["payload"])

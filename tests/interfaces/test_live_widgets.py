@@ -14,6 +14,7 @@ from nbclient import NotebookClient
 from jupyter_pipelines.interfaces.jupyter.widgets import SCRIPT, VIEW
 from tests.e2e.notebook_project import NotebookProject
 from tests.interfaces.test_live_kernel import LiveKernel
+from tests.waiting import PATIENCE
 
 pytestmark = [
     pytest.mark.kernel,
@@ -45,7 +46,7 @@ class WidgetClient:
     def listen(self, until: Callable[[], Any]) -> None:
         """Take messages for this widget until something is so; the test's own time limit ends a hang."""
         while not until():
-            message = self.live.client.get_iopub_msg(timeout=120)
+            message = self.live.client.get_iopub_msg(timeout=PATIENCE)
             if message["msg_type"] == "comm_msg" and message["content"]["comm_id"] == self.model:
                 self._take(message["content"]["data"])
 
@@ -190,7 +191,7 @@ def test_a_run_is_cancelled_by_a_button_wherever_it_was_started(opened: tuple[No
     process = book.start("run", "--json")
     front.listen(lambda: front.state("slow") == "running")
     assert front.ask("cancel", step="slow")["state"] == "cancelling"
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=PATIENCE)
     assert json.loads(out)["state"] == "cancelled"
     front.listen(lambda: front.state("slow") == "cancelled")
     assert front.ask("cancel")["state"] == "cancelled"

@@ -21,6 +21,7 @@ from jupyter_pipelines.notebook.step_notebook import encode_literal, render
 from jupyter_pipelines.pipeline.artifacts import FileSource, Input, Output, StepOutputRef
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import SharedCode, Step, StepCell
+from tests.waiting import PATIENCE
 
 
 def own(number: int, body: str, text: str | None = None, offset: int = 0) -> StepCell:
@@ -251,7 +252,7 @@ class TestPlainPapermill:
         source.write_text(json.dumps(notebook))
         Path(ticket.path).write_text(json.dumps(ticket.to_dict(notebook=False)))
         command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(source), str(target)]
-        done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert done.returncode == 0, done.stderr
         saved = Path(ticket.path).with_suffix(".by-hand") / "outputs.json"
         return json.loads(target.read_text()), json.loads(saved.read_text())

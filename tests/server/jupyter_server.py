@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.ports import free_port
+from tests.waiting import PATIENCE
 
 TOKEN = "owner"
 PREFIX = "/jupyter-pipelines/api/"
@@ -98,7 +99,7 @@ class JupyterServer:
         sent |= {"Authorization": f"token {token}"} if token else {}
         request = urllib.request.Request(address, data=content, method=method, headers=sent)
         try:
-            with opener.open(request, timeout=60) as answer:
+            with opener.open(request, timeout=PATIENCE) as answer:
                 return ServerReply(status=answer.status, headers=answer.headers, text=answer.read().decode())
         except urllib.error.HTTPError as error:
             with error:
@@ -145,7 +146,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def await_server(server: JupyterServer) -> None:
     """Wait until a server answers."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and server.process.poll() is None:
         try:
             if server.ask("GET", "me").status != 404:

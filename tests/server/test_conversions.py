@@ -13,6 +13,7 @@ import pytest
 from jupyter_pipelines.interfaces import convert_process
 from tests.e2e.notebook_project import NotebookProject
 from tests.server.jupyter_server import JupyterServer, running_server
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 CELLS = ("rows = [1, 2, 3]", "total = sum(rows)", "print(total)")
@@ -30,7 +31,7 @@ def finished(served: JupyterServer, base: str, conversion: str) -> dict[str, Any
     """Wait until the process of a conversion has ended, and return the document of its result."""
     (owner,) = served.folder.glob(f".pipelines/served/conversions/{conversion}/{convert_process.OWNER}")
     with suppress(psutil.NoSuchProcess):
-        psutil.Process(json.loads(owner.read_text())["pid"]).wait(120)
+        psutil.Process(json.loads(owner.read_text())["pid"]).wait(PATIENCE)
     return served.ask("GET", f"{base}/conversions/{conversion}").document
 
 

@@ -17,6 +17,7 @@ from jupyter_pipelines.interfaces.server.openapi import describe
 from jupyter_pipelines.interfaces.server.routes import ROUTES
 from jupyter_pipelines.interfaces.server.routing import ApiRoute
 from tests.server.jupyter_server import JupyterServer, running_server
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 EACH = pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
@@ -84,7 +85,7 @@ def test_the_stream_of_events_needs_a_login(served: JupyterServer) -> None:
     stream = f"ws://127.0.0.1:{served.port}/api/events/subscribe"
     for options in ({}, {"header": ["Authorization: token wrong"]}, {"origin": "http://evil.example", "header": []}):
         with pytest.raises(websocket.WebSocketBadStatusException) as caught:
-            websocket.create_connection(stream, timeout=30, **options)
+            websocket.create_connection(stream, timeout=PATIENCE, **options)
         assert caught.value.status_code == 403
 
 

@@ -16,6 +16,7 @@ import websocket
 from jupyter_pipelines.interfaces.server.run_events import EVENT_SCHEMA
 from tests.e2e.notebook_project import NotebookProject
 from tests.server.jupyter_server import TOKEN, JupyterServer, running_server
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kernel
 GATE = "import pathlib, time\ndef wait(name):\n    while not pathlib.Path(name).exists():\n        time.sleep(0.02)"
@@ -26,7 +27,7 @@ class EventStream:
 
     def __init__(self, served: JupyterServer) -> None:
         address = f"ws://127.0.0.1:{served.port}/api/events/subscribe?token={TOKEN}"
-        self._socket = websocket.create_connection(address, timeout=60)
+        self._socket = websocket.create_connection(address, timeout=PATIENCE)
         self._statuses: dict[str, dict[str, Any]] = {}
 
     def next(self) -> dict[str, Any]:

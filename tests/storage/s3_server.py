@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.request import Request, urlopen
 
 from tests.ports import free_port
+from tests.waiting import PATIENCE
 
 _KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests", "AWS_DEFAULT_REGION": "us-east-1"}
 _ADMIN = {"aws_access_key_id": "tests", "aws_secret_access_key": "tests", "region_name": "us-east-1"}
@@ -60,7 +61,7 @@ class S3Server:
     def _enforce_rights(self, after: str) -> None:
         plain = {"Content-Type": "text/plain"}
         request = Request(f"{self.address}/moto-api/reset-auth", data=after.encode(), headers=plain)
-        urlopen(request, timeout=60).close()
+        urlopen(request, timeout=PATIENCE).close()
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def s3() -> Iterator[S3Server]:
 
 
 def _await(server: S3Server) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end and server.process.poll() is None:
         try:
             urlopen(server.address, timeout=5).close()

@@ -26,6 +26,7 @@ from jupyter_pipelines.testing import StoreContract
 from tests.e2e.notebook_project import NotebookProject
 from tests.storage.s3_server import S3Server, s3
 from tests.storage.users import KEY, OTHER_KEY, StoreUser, new_user, record
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -364,7 +365,7 @@ def test_two_machines_at_once_compute_each_step_once(
         book.environment = {**user.environment, **bucket.server.environment}
         running.append(book.start("run", "--json", "--store", f"{bucket.url}/pipeline"))
     for process in running:
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, err
         assert json.loads(out)["state"] == "succeeded"
     assert sorted((tmp_path / "ran").read_text().split()) == [str(n) for n in range(6)]

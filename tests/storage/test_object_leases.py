@@ -16,6 +16,7 @@ from jupyter_pipelines.storage.locks import object_leases
 from jupyter_pipelines.storage.locks.object_leases import ObjectLease, ObjectLeaseBackend, ObjectLeases
 from tests.storage.s3_server import S3Server, s3
 from tests.storage.users import KEY
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_what_is_said_last_is_that_it_is_over(
 
     class SlowLeaseBackend(ObjectLeaseBackend):
         def renew(self, key: str, number: int) -> None:
-            if calls or not ready.wait(60):
+            if calls or not ready.wait(PATIENCE):
                 return
             over.start()
             over.join(0.5)  # it waits for this renewal, or, if it did not, comes first
@@ -147,7 +148,7 @@ def test_what_is_said_last_is_that_it_is_over(
     assert isinstance(lease, ObjectLease)
     over = threading.Thread(target=lease.release)
     ready.set()
-    lease._released.wait(60)
+    lease._released.wait(PATIENCE)
     over.join()
     assert calls == ["renew", "leave"]
 

@@ -103,7 +103,12 @@ def kill_all(find: Finder) -> None:
 
 
 def signal_group(pid: int, number: int) -> None:
-    """Send a signal to the process group that `pid` leads, or to `pid` alone where there are no groups."""
+    """Send a signal to the process group that `pid` leads, or to `pid` alone where there are no groups.
+
+    Nothing where `pid` is 0, as of a kernel that has not started: the system would take that for our own group.
+    """
+    if pid <= 0:
+        return
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):
             os.killpg(pid, number)

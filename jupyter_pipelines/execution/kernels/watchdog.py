@@ -123,7 +123,7 @@ class KernelWatchdog(threading.Thread):
 
     def _dump_stack(self) -> None:
         """Have the kernel write down where it is; what runs in it registered the signal."""
-        if _STACK is not None and self._kernel.exit_code() is None:
+        if _STACK is not None and self._kernel.pid and self._kernel.exit_code() is None:
             os.kill(self._kernel.pid, _STACK)
             self._over.wait(_TICK)
 
