@@ -12,6 +12,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from jupyter_pipelines.execution.skipped_imports import FORMATS, skip_imports
+from tests import tiers
+
+skip_imports(*FORMATS)  # several seconds of each process that runs tests
+
 # Examples run while kernels come and go: their durations say nothing. In CI the same examples come each time, so
 # that a red run can be repeated.
 hypothesis.settings.register_profile("here", deadline=None)
@@ -23,6 +28,11 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests into those of `make check`, `make test` and `make test-all`."""
+    tiers.mark(items)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from tests.browser.jupyter_apps import FrontEndServer
 
-pytestmark = pytest.mark.kernel
 
 PARAMS = "%%params\ntrees: int = 3    # how many"
 LOAD = "%%step load -o rows\nrows = [1, 2, 3]"

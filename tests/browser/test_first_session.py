@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from tests.browser.jupyter_apps import FrontEndServer
 
-pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 FOREST = 11

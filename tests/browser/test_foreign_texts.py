@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import pytest
 from playwright.sync_api import expect
 
 from tests import payloads
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from tests.browser.jupyter_apps import FrontEndServer
 
-pytestmark = pytest.mark.kernel
 PICTURE = "<img src=x onerror=window.hit=1>"
 DRAWING = "<svg onload=window.hit=1>"
 LINES = [text for text in payloads.ALL if text.isprintable()]

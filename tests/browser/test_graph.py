@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from tests.browser.jupyter_apps import FrontEndServer
 
-pytestmark = pytest.mark.kernel
 AXE = Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
 ACTIVE = "() => document.activeElement.closest('[data-id]')?.getAttribute('data-id') ?? ''"
 CELLS = "() => window.jupyterapp.shell.currentWidget.content.widgets.length"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from jupyter_pipelines.reporting.graph_json import MIME
 from tests.browser.notebook_page import open_notebook, write_notebook
 
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
 
     from tests.browser.jupyter_apps import FrontEndServer
 
-pytestmark = pytest.mark.kernel
 _BOX = {"id": "a", "kind": "step", "name": "a", "x": 10, "y": 10, "width": 180, "height": 70}
 _RED = {"word": "done", "icon": "M0 0h1", "light": ["#ff0000", "#ff0000"], "dark": ["#ff0000", "#ff0000"]}
 _BLUE = {"word": "done", "icon": "M0 0h1", "light": ["#0000ff", "#0000ff"], "dark": ["#0000ff", "#0000ff"]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import pytest
 from playwright.sync_api import expect
 
 from tests import payloads
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from tests.browser.jupyter_apps import FrontEndServer
 
-pytestmark = pytest.mark.kernel
 STRANGE = """() => {
   const roots = [...document.querySelectorAll('#jupyter-pipelines-panel, .jpg, .jpc-badges, .jp-toast, .Toastify')];
   const found = [];

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.browser.notebook_page import open_notebook, write_notebook
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
     from tests.browser.jupyter_apps import FrontEndServer
-
-pytestmark = pytest.mark.kernel
 
 
 def test_extension_is_loaded_and_stays_at_home(either: FrontEndServer, context: BrowserContext) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.side_panel import WAIT, gated, open_panel
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
     from tests.browser.jupyter_apps import FrontEndServer
-
-pytestmark = pytest.mark.kernel
 
 
 def cells(mark: str) -> list[str]:

@@ -7,7 +7,6 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.jupyter_apps import front_end_server
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
     from tests.browser.jupyter_apps import FrontEndServer
-
-pytestmark = pytest.mark.kernel
 
 
 def cells(mark: str) -> tuple[str, str]:

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.notebook_page import OpenNotebook, open_notebook, write_notebook
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from tests.browser.jupyter_apps import FrontEndServer
 
-pytestmark = pytest.mark.kernel
 COMMAND = Path(sys.executable).with_name("jupyter-pipelines")
 WAIT = "import pathlib, time\nwhile not pathlib.Path('GO').exists():\n    time.sleep(0.01)\n"
 CELLS = (

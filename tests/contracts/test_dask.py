@@ -17,6 +17,8 @@ from jupyter_pipelines.pipeline.step import ComputeResources
 from jupyter_pipelines.testing import ExecutorContract
 from tests.execution.dask_cluster import DaskCluster, dask_cluster
 
+pytestmark = [pytest.mark.kernel, pytest.mark.cluster]
+
 
 @pytest.fixture(scope="module")
 def two_threads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
@@ -25,7 +27,6 @@ def two_threads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluste
         yield made
 
 
-@pytest.mark.kernel
 def test_a_worker_that_hangs_gets_no_steps_and_the_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capabilities, "ANSWER", 5.0)
     with (
@@ -38,7 +39,6 @@ def test_a_worker_that_hangs_gets_no_steps_and_the_others_do(tmp_path: Path, mon
         assert "it has not answered for 5 s" in doubt.message
 
 
-@pytest.mark.kernel
 class TestDask(ExecutorContract):
     @pytest.fixture(autouse=True)
     def _at(self, two_threads: DaskCluster) -> None:

@@ -14,6 +14,8 @@ from jupyter_pipelines.execution.executors.remote.ray import RayExecutor
 from jupyter_pipelines.testing import ExecutorContract
 from tests.execution.ray_cluster import RayCluster, ray_cluster
 
+pytestmark = [pytest.mark.kernel, pytest.mark.cluster]
+
 
 @pytest.fixture(scope="module")
 def two_cores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
@@ -30,7 +32,6 @@ def two_cores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
         ray.shutdown()
 
 
-@pytest.mark.kernel
 class TestRay(ExecutorContract):
     @pytest.fixture(autouse=True)
     def _at(self, two_cores: RayCluster) -> None:

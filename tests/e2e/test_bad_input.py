@@ -57,7 +57,6 @@ def test_a_file_that_is_not_there(book: NotebookProject) -> None:
     assert_refused(book.run(), "JP104")
 
 
-@pytest.mark.kernel
 def test_nbformat_3_is_read(book: NotebookProject) -> None:
     cell = {"cell_type": "code", "input": GOOD[1].replace(" -p size", "").replace("size", "3"), "language": "python"}
     cell |= {"collapsed": False, "metadata": {}, "outputs": [], "prompt_number": 1}
@@ -137,7 +136,6 @@ def small(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-@pytest.mark.kernel
 def test_a_full_store_loses_nothing(book: NotebookProject, small: Path) -> None:
     book.write(*GOOD, "%%step big -i numbers -o bulk\nbulk = b'x' * 3_000_000")
     store = ("--store", str(small / "store"))

@@ -15,7 +15,7 @@ from tests.e2e.remote_runs import HOLD, children, commands, held, wait_for, with
 from tests.execution.dask_cluster import DaskCluster, dask_cluster
 from tests.waiting import PATIENCE
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.cluster
 PLAIN = "--nthreads 1 --resources CPU=2"
 LARGE = "--nthreads 1 --resources CPU=4,GPU=1"
 FLIGHTS = Path(__file__).parents[2] / "notebooks" / "flights.ipynb"

@@ -22,8 +22,6 @@ from tests.e2e.notebook_project import CommandResult, NotebookProject
 from tests.kernels import kernel_manager
 from tests.waiting import PATIENCE
 
-pytestmark = pytest.mark.kernel
-
 WAIT = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\n"
 WAIT += "while not pathlib.Path('go').exists():\n    time.sleep(0.01)\n"
 CELLS = (

@@ -10,8 +10,6 @@ import pytest
 
 from tests.e2e.notebook_project import NotebookProject
 
-pytestmark = [pytest.mark.kernel, pytest.mark.slow]
-
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 # What the models reach on these data, with a margin for other versions of scikit-learn.
 EXPECTED = {"quickstart": ("evaluate.scores", 6, 0.9), "flights": ("evaluate.scores", 7, 0.6)}

@@ -15,8 +15,6 @@ import pytest
 from tests.e2e.notebook_project import CommandResult, NotebookProject
 from tests.waiting import PATIENCE
 
-pytestmark = pytest.mark.kernel
-
 STEP = """%%step bad -i first -o out OPTIONS
 import ctypes, os, pathlib, signal, subprocess, sys
 faulty = pathlib.Path("faulty")
@@ -105,14 +103,15 @@ SIX = (
 )
 
 
-def test_a_killed_runner_loses_nothing(book: NotebookProject) -> None:
+@pytest.mark.parametrize("moments", [3, 20])
+def test_a_killed_runner_loses_nothing(book: NotebookProject, moments: int) -> None:
     book.write(*SIX[:4])
     started = time.monotonic()
     clean = book.run("--store", str(book.folder / "clean"))
     length = time.monotonic() - started
     assert clean.code == 0, clean.err
-    chance = random.Random(20)
-    for number in range(20):
+    chance = random.Random(moments)
+    for number in range(moments):
         store = book.folder / f"store{number}"
         process = book.start("run", "--json", "--store", str(store), start_new_session=True)
         time.sleep(chance.uniform(0.05, 1.0) * length)  # the moment is what is under test

@@ -14,7 +14,6 @@ import pytest
 from tests.e2e.notebook_project import COMMAND, NotebookProject
 from tests.waiting import PATIENCE
 
-pytestmark = pytest.mark.kernel
 KILLING = Path(__file__).parents[1] / "faults" / "killing"
 CELLS = (
     "%%step a -o x\nx = list(range(1000))",

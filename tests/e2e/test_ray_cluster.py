@@ -12,7 +12,7 @@ from tests.e2e.remote_runs import held, wait_for, with_words
 from tests.execution.ray_cluster import RayCluster, ray_cluster
 from tests.waiting import PATIENCE
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.cluster
 PLAIN = "--num-cpus 2"
 LARGE = "--num-cpus 4 --num-gpus 2"
 SEES = "%%step {name} {options} -o {name}\nimport os\n{name} = os.environ.get('CUDA_VISIBLE_DEVICES')"

@@ -11,8 +11,6 @@ import pytest
 
 from tests.e2e.notebook_project import NotebookProject, make_cell
 
-pytestmark = pytest.mark.kernel
-
 CELLS = (
     "#md # A small pipeline that reaches everything a step can reach",
     "%load_ext jupyter_pipelines",

@@ -12,8 +12,6 @@ import pytest
 
 from tests.e2e.notebook_project import NotebookProject
 
-pytestmark = pytest.mark.kernel
-
 CANARY = "k4n4ri'3nv0gel/+=\"x"
 PARAMS = '%%params\ntoken: Secret = "env:CANARY_TOKEN"    # for the service\nrows: int = 3'
 CHATTY = """%%step fetch -p token rows -o data

@@ -15,8 +15,7 @@ from tests.storage.s3_server import S3Server, s3
 from tests.storage.users import StoreUser, new_user
 from tests.waiting import PATIENCE
 
-pytestmark = pytest.mark.kernel
-ITEMS = 198
+pytestmark = pytest.mark.server
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +59,14 @@ def in_database(url: str, query: str) -> object:
     return row[0]
 
 
-def test_two_hundred_steps_are_computed_once_each(team: list[NotebookProject], tmp_path: Path) -> None:
+@pytest.mark.parametrize("items", [28, 198])
+def test_steps_are_computed_once_each(team: list[NotebookProject], tmp_path: Path, items: int) -> None:
     ran = tmp_path / "ran"
     note = f"open({str(ran)!r}, 'a').write"
     cells = (
         f"%%step load -o X\n{note}('load\\n')\nX = list(range(50))",
         (
-            f"%%step fit -i X --foreach n={','.join(map(str, range(ITEMS)))} -o model\n"
+            f"%%step fit -i X --foreach n={','.join(map(str, range(items)))} -o model\n"
             f"{note}(f'{{n}}\\n')\nmodel = [n * x for x in X]"
         ),
         f"%%step best -i model -o top\n{note}('best\\n')\ntop = max(map(sum, model))",
@@ -74,7 +74,7 @@ def test_two_hundred_steps_are_computed_once_each(team: list[NotebookProject], t
     running = [book.write(*cells).start("run", "--json") for book in team]
     ended = [process.communicate(timeout=PATIENCE) for process in running]
     assert [process.returncode for process in running] == [0, 0], [err for _, err in ended]
-    assert sorted(ran.read_text().split()) == sorted([*map(str, range(ITEMS)), "load", "best"])
+    assert sorted(ran.read_text().split()) == sorted([*map(str, range(items)), "load", "best"])
     documents = [json.loads(out) for out, _ in ended]
     digests = [{step["name"]: step["outputs"] for step in document["steps"]} for document in documents]
     assert digests[0] == digests[1]
@@ -82,11 +82,11 @@ def test_two_hundred_steps_are_computed_once_each(team: list[NotebookProject], t
         sum(step["state"] == "succeeded" and step["name"] != "fit" for step in document["steps"])
         for document in documents
     ]
-    assert sum(shares) == 200
+    assert sum(shares) == items + 2
     url = team[0].environment["JUPYTER_PIPELINES_INDEX"]
     # And what names all items.
-    assert in_database(url, "SELECT count(*) FROM jupyter_pipelines_claims WHERE until = '-infinity'") == 201
-    assert in_database(url, "SELECT count(*) FROM jupyter_pipelines_records") == 201
+    assert in_database(url, "SELECT count(*) FROM jupyter_pipelines_claims WHERE until = '-infinity'") == items + 3
+    assert in_database(url, "SELECT count(*) FROM jupyter_pipelines_records") == items + 3
     for book in team:
         assert set(book.run().steps("state").values()) == {"reused"}
 

@@ -11,8 +11,6 @@ import pytest
 
 from tests.e2e.notebook_project import NotebookProject
 
-pytestmark = pytest.mark.kernel
-
 
 def test_a_file_that_is_read_by_its_name_counts(book: NotebookProject) -> None:
     book.write("DATA = 'data.txt'", "def load():\n    return open(DATA).read()", "%%step a -o x\nx = load()")

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.notebook_project import NotebookProject
-
-pytestmark = pytest.mark.kernel
 
 
 def ran(book: NotebookProject, *options: str) -> dict[str, str]:

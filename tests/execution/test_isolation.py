@@ -483,7 +483,6 @@ def measure(runner: IsolationRunner) -> tuple[int, int, int, int]:
     return len(family), files, len(list(runner.local._zygote.folder.iterdir())), memory
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not can_fork({}), reason="forked processes are for Linux")
 def test_many_steps_leak_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "1")

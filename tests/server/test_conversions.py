@@ -15,7 +15,6 @@ from tests.e2e.notebook_project import NotebookProject
 from tests.server.jupyter_server import JupyterServer, running_server
 from tests.waiting import PATIENCE
 
-pytestmark = pytest.mark.kernel
 CELLS = ("rows = [1, 2, 3]", "total = sum(rows)", "print(total)")
 
 

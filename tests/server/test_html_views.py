@@ -17,7 +17,6 @@ from tests.e2e.notebook_project import NotebookProject
 from tests.ports import free_port
 from tests.server.jupyter_server import TOKEN, JupyterServer, ServerReply, await_server, end, environment
 
-pytestmark = pytest.mark.kernel
 ROOT = "/jupyter-pipelines"
 EACH = pytest.mark.parametrize("view", VIEWS, ids=lambda view: f"{view.method} /{view.path}")
 FORM = "application/x-www-form-urlencoded"

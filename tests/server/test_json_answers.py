@@ -11,7 +11,6 @@ import pytest
 from tests.e2e.notebook_project import NotebookProject
 from tests.server.jupyter_server import JupyterServer, running_server
 
-pytestmark = pytest.mark.kernel
 XSS = [
     "<img src=x onerror=alert(1)>",
     "</script><script>alert(1)</script>",

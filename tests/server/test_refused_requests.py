@@ -19,7 +19,6 @@ from jupyter_pipelines.interfaces.server.routing import ApiRoute
 from tests.server.jupyter_server import JupyterServer, running_server
 from tests.waiting import PATIENCE
 
-pytestmark = pytest.mark.kernel
 EACH = pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 POSTS = pytest.mark.parametrize(
     "route", [route for route in ROUTES if route.method == "POST"], ids=lambda route: f"{route.method} {route.path}"

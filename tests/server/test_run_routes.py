@@ -18,7 +18,6 @@ from tests.e2e.notebook_project import NotebookProject
 from tests.server.jupyter_server import TOKEN, JupyterServer, running_server
 from tests.waiting import PATIENCE
 
-pytestmark = pytest.mark.kernel
 GATE = "import pathlib, time\ndef wait(name):\n    while not pathlib.Path(name).exists():\n        time.sleep(0.02)"
 
 

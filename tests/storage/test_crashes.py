@@ -111,7 +111,6 @@ print(killed, complete)
     assert 0 < complete < killed
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "forever"), [("ENOSPC", False), ("ENOSPC", True), ("EIO", False), ("EROFS", True), ("EMFILE", False)]
 )

@@ -1,0 +1,80 @@
+"""Which tests belong to `make check`, `make test` and `make test-all`.
+
+`make check` leaves out what is marked ``kernel``, ``browser``, ``cluster``, ``server`` or ``rare``; `make test` leaves
+out what is ``rare``; `make test-all`, and so CI, has everything. A test that is rare tries one more error, package,
+size or front end of a kind that `make test` tries in another one: `RARE` names it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+RARE = {
+    # Other errors, and other places at which they come.
+    r"faults/test_file_faults.py::test_what.*\[(?!put-crash-once|gc-ENOSPC-once|read-EIO-once|heal-EMFILE-once)": (
+        "the same harness on four of its operations, each with another error"
+    ),
+    r"faults/test_file_faults.py::test_the_harness_finds_a_writer_that_is_not_atomic_on_a_full_disk": (
+        "test_the_harness_finds_a_writer_that_is_not_atomic[in place]"
+    ),
+    r"faults/test_power_cuts.py::test_after.*\[(?!keep a run)": "the same test of a run's document",
+    r"faults/test_kills.py::.*\[(?!.*(RecordStore.put:before|publish:after|execute:before|_save_one:before))": (
+        "the same test at a point in the runner, in the worker, in the kernel and in the store"
+    ),
+    r"faults/test_processes.py::": "storage/test_concurrent_processes.py, storage/test_store_model.py",
+    r"storage/test_crashes.py::test_refused_at_any_call_to_the_system\[(?!ENOSPC-False)": "the same with ENOSPC, once",
+    r"storage/test_crashes.py::test_killed_at_random_moments": "test_killed_before_any_call_to_the_system",
+    r"e2e/test_hard_conditions.py::test_an_interrupt_at_a_named_point\[(?!.*RecordStore.put:before)": (
+        "the same test at the point where a record is about to be written"
+    ),
+    r"e2e/test_faults.py::test_a_killed_runner_loses_nothing\[20\]": "the same test with three moments",
+    # Other packages and notebooks.
+    r"golden/test_goldens.py::test_the_pipeline_shows_the_same\[(?![acm])": (
+        "the same test of the notebooks that begin with a, c or m, a third of them"
+    ),
+    r"execution/test_isolation.py::test_packages_compute_the_same.*\[(?!numpy|pandas)": "the same test of two packages",
+    r"execution/test_isolation.py::test_many_steps_leak_nothing": "execution/test_prefork.py, which counts processes",
+    r"execution/test_isolation.py::test_(nothing_that_a_step|a_step_that_dies).*\[ordinary": "the same, forked",
+    r"execution/test_papermill_engine.py::test_papermill_and_the_engine.*\[(?!papermill)": "the same, papermill first",
+    r"execution/test_value_memory.py::test_a_large_value_is_never_held_twice\[frame": "the same test of an array",
+    r"test_benchmarks.py::test_values_come_through_whole_and_both_halves_are_timed\[(?!array)": "the same of arrays",
+    r"e2e/test_examples.py::.*\[flights": "the quickstart; e2e/test_foreach_runs.py",
+    # Other sizes, and journeys on clusters beside the contract of executors.
+    r"e2e/test_two_users.py::test_steps_are_computed_once_each\[198\]": "the same test of 28 items",
+    r"e2e/test_dask_cluster.py::test_(the_flights|sixty_items)": "test_the_results_are_those_of_a_local_run",
+    r"e2e/test_dask_cluster.py::test_a_worker_is_killed_while_it_runs_a_step\[1": "the same without a retry",
+    r"e2e/test_ray_cluster.py::": "contracts/test_ray.py; the journeys of e2e/test_dask_cluster.py",
+    r"e2e/test_undeclared_reads.py::test_a_file_that_a_parameter_names_counts\[(?!x = open\(path\))": (
+        "the same test of open(path); planning/test_undeclared_files.py"
+    ),
+    # The other front end, and the other theme.
+    r"browser/(?!test_loading|test_cells).*\[notebook": "the same in JupyterLab; test_loading and test_cells in both",
+    r"browser/.*\[(JupyterLab )?Dark": "the same test of the light theme",
+}
+"""Test by test: a pattern of their names, and what `make test` has of the same kind."""
+
+
+def mark(items: Iterable[pytest.Item]) -> None:
+    """Mark tests by the folder in which they are, and by `RARE`."""
+    rare = re.compile("|".join(f"(?:{pattern})" for pattern in RARE))
+    for item in items:
+        name = item.nodeid.removeprefix("tests/")
+        folder = item.path.relative_to(HERE).parts[0]
+        if folder in ("browser", "e2e", "server"):
+            item.add_marker(pytest.mark.kernel)
+        if folder == "browser":
+            item.add_marker(pytest.mark.browser)
+        if rare.match(name):
+            item.add_marker(pytest.mark.rare)
+
+
+def unused(names: Iterable[str]) -> list[str]:
+    """Return the patterns of `RARE` that are of no test among `names`."""
+    names = [name.removeprefix("tests/") for name in names]
+    return [pattern for pattern in RARE if not any(re.match(pattern, name) for name in names)]
