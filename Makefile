@@ -37,8 +37,15 @@ front: $(VENV)/.dev labextension/node_modules/axe-core/axe.min.js ## Build the f
 	cd labextension && $(NPM_PATH) npm run typecheck
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 
-test: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system ## Install what the tests need and run them all, a process more than there are cores (ARGS="-k name" for some)
-	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
+check: $(VENV)/.dev ## Check style, types, architecture and all that needs no kernel, browser or cluster: a minute or two
+	$(BIN)/python -m pytest $(SPREAD) --hypothesis-profile=check -m "not (kernel or browser or cluster or process or rare)" $(ARGS)
+
+test: TESTS := -m "not rare"
+test test-all: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system
+test: ## Install what the tests need and run them, a process more than there are cores (ARGS="-k name" for some)
+test-all: ## The same with rare errors, packages and sizes, as CI does
+test test-all:
+	$(BIN)/python -m pytest $(SPREAD) $(TESTS) $(ARGS)
 
 # Root stays root; other users get a user namespace with a network of its own, and their own id again in it.
 offline: SYSTEM_PACKAGES += iproute2
@@ -87,7 +94,7 @@ clean: ## Remove .venv and all that was built; stored pipeline results stay
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # One environment, two sizes: the demo needs less than the tests, and adding the rest later keeps what is there.
 # A stamp is older than a changed pyproject.toml, so that the extras are installed again.
@@ -119,4 +126,4 @@ system:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing; \
 	else echo "Please install:$$missing" >&2; fi
 
-.PHONY: demo venv front pictures fuzz test offline bench lint format types docs build clean help system
+.PHONY: demo venv front pictures fuzz check test test-all offline bench lint format types docs build clean help system

@@ -21,18 +21,21 @@ skip_imports(*FORMATS)  # several seconds of each process that runs tests
 # that a red run can be repeated.
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("check", deadline=None, max_examples=10)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 # nohup has its command ignore SIGHUP, and a shell script has what it starts with & ignore SIGINT. Processes that tests
 # start would inherit that; what is handled here, even if by doing nothing, they get with its default.
 for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
     if signal.getsignal(_number) == signal.SIG_IGN:
-        signal.signal(_number, lambda *_: None)
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else lambda *_: None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the tests into those of `make check`, `make test` and `make test-all`."""
     tiers.mark(items)
+    if config.args_source == pytest.Config.ArgsSource.TESTPATHS and (unused := tiers.unused(items)):
+        raise pytest.UsageError(f"tests/tiers.py: no test is called {', '.join(unused)}")
 
 
 @pytest.fixture(scope="session", autouse=True)

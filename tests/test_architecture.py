@@ -6,6 +6,7 @@ Each measure is a function from a folder to what breaks the rule, so that the la
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import importlib.metadata
 import inspect
@@ -82,7 +83,10 @@ def _module(path: Path, root: Path) -> Module:
     parts = path.relative_to(root).with_suffix("").parts
     text = path.read_text(encoding="utf-8")
     name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    return Module(name, path, ast.parse(text), len(text.splitlines()))
+    return Module(name, path, _parsed(text), len(text.splitlines()))
+
+
+_parsed = functools.cache(ast.parse)
 
 
 def imports_of(module: Module, known: set[str]) -> set[str]:

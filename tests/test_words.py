@@ -7,6 +7,7 @@ Each count is a function from a folder to what breaks the rule, so that the last
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 import tokenize
@@ -68,8 +69,13 @@ def repeated_modules(package: Path) -> list[str]:
 
 def class_names(package: Path) -> list[str]:
     """Return the names of all classes, nested ones included."""
-    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in sorted(package.rglob("*.py")))
-    return [node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    nodes = (node for path in sorted(package.rglob("*.py")) for node in _nodes(path.read_text(encoding="utf-8")))
+    return [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+
+
+@functools.cache
+def _nodes(text: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(text)))
 
 
 def single_words(package: Path) -> list[str]:
@@ -95,7 +101,7 @@ def fillers(package: Path) -> list[str]:
 
 
 def _fillers_in(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _nodes(path.read_text(encoding="utf-8")):
         name = node.id if isinstance(node, ast.Name) else node.arg if isinstance(node, ast.arg) else None
         if name in FILLERS:
             yield f"{path.name}:{node.lineno} {name}"  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
 """Which tests belong to `make check`, `make test` and `make test-all`.
 
-`make check` leaves out what is marked ``kernel``, ``browser``, ``cluster``, ``server`` or ``rare``; `make test` leaves
+`make check` leaves out what is marked ``kernel``, ``browser``, ``cluster``, ``process`` or ``rare``; `make test` leaves
 out what is ``rare``; `make test-all`, and so CI, has everything. A test that is rare tries one more error, package,
 size or front end of a kind that `make test` tries in another one: `RARE` names it.
 """
@@ -60,6 +60,15 @@ RARE = {
 """Test by test: a pattern of their names, and what `make test` has of the same kind."""
 
 
+PROCESS = re.compile(
+    r"(attacks|faults|fuzz)/"
+    r"|storage/test_(buckets|team_database|crashes|concurrent_processes|store_model|object_leases|claimed_leases)\.py"
+    r"|execution/test_papermill_engine\.py|interfaces/test_cli_convert\.py|test_(benchmarks|scaling)\.py"
+    r"|planning/test_plan_scale\.py|planning/test_canonical_code\.py::test_black"
+)
+"""Tests without a kernel that start databases, object stores or other processes all the time, or take long."""
+
+
 def mark(items: Iterable[pytest.Item]) -> None:
     """Mark tests by the folder in which they are, and by `RARE`."""
     rare = re.compile("|".join(f"(?:{pattern})" for pattern in RARE))
@@ -70,11 +79,13 @@ def mark(items: Iterable[pytest.Item]) -> None:
             item.add_marker(pytest.mark.kernel)
         if folder == "browser":
             item.add_marker(pytest.mark.browser)
+        if PROCESS.match(name):
+            item.add_marker(pytest.mark.process)
         if rare.match(name):
             item.add_marker(pytest.mark.rare)
 
 
-def unused(names: Iterable[str]) -> list[str]:
-    """Return the patterns of `RARE` that are of no test among `names`."""
-    names = [name.removeprefix("tests/") for name in names]
-    return [pattern for pattern in RARE if not any(re.match(pattern, name) for name in names)]
+def unused(items: Iterable[pytest.Item]) -> list[str]:
+    """Return the patterns that are of no test."""
+    names = [item.nodeid.removeprefix("tests/") for item in items]
+    return [pattern for pattern in (*RARE, PROCESS.pattern) if not any(re.match(pattern, name) for name in names)]

@@ -15,8 +15,6 @@ from tests.storage.s3_server import S3Server, s3
 from tests.storage.users import StoreUser, new_user
 from tests.waiting import PATIENCE
 
-pytestmark = pytest.mark.server
-
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[S3Server]:

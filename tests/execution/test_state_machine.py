@@ -690,7 +690,7 @@ def simulations(draw: st.DrawFn) -> tuple[SchedulerSimulation, random.Random, in
     return simulation, luck, draw(st.sampled_from([None, None, 0, 3, 8]))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * settings.default.max_examples, deadline=None)
 @given(simulations())
 def test_random_runs_keep_the_rules(drawn: tuple[SchedulerSimulation, random.Random, int | None]) -> None:
     simulation, luck, stop = drawn
@@ -741,7 +741,7 @@ def _check_verdict(simulation: SchedulerSimulation) -> None:
         assert states & {"failed", "blocked", "cancelled"}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 @given(simulations())
 def test_a_run_is_replayed_from_its_messages(drawn: tuple[SchedulerSimulation, random.Random, int | None]) -> None:
     """The scheduler depends only on its messages."""

@@ -31,7 +31,7 @@ def graphs(draw: st.DrawFn) -> GraphLayout:
 
 
 @given(graphs())
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 def test_boxes_never_touch_and_lines_go_right(layout: GraphLayout) -> None:
     boxes = {box.name: box for box in layout.boxes}
     for first, second in itertools.combinations(layout.boxes, 2):
@@ -48,7 +48,7 @@ def test_boxes_never_touch_and_lines_go_right(layout: GraphLayout) -> None:
 
 
 @given(graphs())
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 def test_everything_is_on_the_canvas_and_no_line_runs_through_a_box(layout: GraphLayout) -> None:
     for box in layout.boxes:
         assert box.x >= 0
@@ -66,7 +66,7 @@ def test_everything_is_on_the_canvas_and_no_line_runs_through_a_box(layout: Grap
 
 
 @given(graphs())
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 def test_labels_stand_apart(layout: GraphLayout) -> None:
     for first, second in itertools.combinations(layout.tags, 2):
         assert abs(first.y - second.y) >= 12 or abs(first.x - second.x) >= 20
@@ -116,7 +116,7 @@ def test_crossings_are_counted() -> None:
 
 
 @given(st.sets(st.tuples(st.integers(0, 4), st.integers(5, 9)), max_size=14))
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 def test_two_layers_are_nearly_as_untangled_as_they_can_be(edges: set[tuple[int, int]]) -> None:
     before = [[a for a, b in sorted(edges) if b == node] for node in range(10)]
     after = [[b for a, b in sorted(edges) if a == node] for node in range(10)]

@@ -28,8 +28,6 @@ from tests.storage.s3_server import S3Server, s3
 from tests.storage.users import KEY, OTHER_KEY, StoreUser, new_user, record
 from tests.waiting import PATIENCE
 
-pytestmark = pytest.mark.server
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3Server]:

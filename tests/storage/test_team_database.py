@@ -21,7 +21,6 @@ from jupyter_pipelines.storage.team.db_leases import store_name
 from jupyter_pipelines.testing import IndexContract, StoreContract
 from tests.storage.postgres_server import PostgresServer, postgres
 
-pytestmark = pytest.mark.server
 KEY = "a" * 64
 VARIABLE = "JUPYTER_PIPELINES_INDEX"
 
