@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.ports import free_port
+from tests.waiting import PATIENCE
 
 # A Ray node ends, and `ray start` says nothing of it, when its agents have not told it their ports after 15 s, a limit
 # that nothing sets; a busy machine needs longer. It asks no agent for a port that it has been given. `ray start` keeps
@@ -33,8 +34,6 @@ def start_ray_process(command, process_type, *args, **options):
 original, services.start_ray_process = services.start_ray_process, start_ray_process
 main()
 """
-START_LIMIT = 240
-"""Seconds."""
 
 
 class RayCluster:
@@ -55,8 +54,8 @@ class RayCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_raylet_start_wait_time_s": str(START_LIMIT),  # a busy machine takes longer than its 30 s
-            "RAY_agent_register_timeout_ms": str(1000 * START_LIMIT),
+            "RAY_raylet_start_wait_time_s": str(PATIENCE),  # a busy machine takes longer than its 30 s
+            "RAY_agent_register_timeout_ms": str(1000 * PATIENCE),
             "RAY_prestart_worker_first_driver": "0",  # a process for each core, whether needed or not
             "RAY_enable_worker_prestart": "0",
             "RAY_health_check_period_ms": "500",  # a node that is killed is missed sooner
@@ -81,7 +80,7 @@ class RayCluster:
                 start_new_session=True,
             )
         self.nodes.append(node)
-        end = time.monotonic() + START_LIMIT
+        end = time.monotonic() + PATIENCE
         while "Ray runtime started" not in log.read_text() and node.poll() is None and time.monotonic() < end:
             time.sleep(0.05)  # a starting process offers nothing to wait for
         output = log.read_text()
