@@ -12,10 +12,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from jupyter_pipelines.execution.skipped_imports import FORMATS, skip_imports
+from jupyter_pipelines.execution.blocked_imports import FORMATS, block_imports
 from tests import tiers
 
-skip_imports(*FORMATS)  # several seconds of each process that runs tests
+block_imports(*FORMATS)  # several seconds of each process that runs tests
 
 # Examples run while kernels come and go: their durations say nothing. In CI the same examples come each time, so
 # that a red run can be repeated.

@@ -20,10 +20,10 @@ ORDER, OWNER, PROGRESS_LOG, RESULT = "order.json", "owner.json", "said.txt", "re
 def main(folder: Path) -> None:
     """Carry out the order in `folder`, and leave the result there."""
     from jupyter_pipelines.errors import PipelinesError
-    from jupyter_pipelines.execution.skipped_imports import FORMATS, skip_imports
+    from jupyter_pipelines.execution.blocked_imports import FORMATS, block_imports
     from jupyter_pipelines.interfaces.strict_json import strict_json_value
 
-    skip_imports(*FORMATS)
+    block_imports(*FORMATS)
     order = json.loads((folder / ORDER).read_text("utf-8"))
     with (folder / PROGRESS_LOG).open("a", encoding="utf-8") as log:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from jupyter_pipelines.errors import Diagnostic, NotebookError
-from jupyter_pipelines.notebook.headers.cell_layout import MAGICS, CellLayout, HeaderSpan, read_layout
+from jupyter_pipelines.notebook.headers.cell_layout import MAGICS, CellLayout, RawHeader, read_layout
 from jupyter_pipelines.notebook.headers.lexer import HeaderToken, SourceLine, read_words
 from jupyter_pipelines.notebook.headers.options import BY_KEY, BY_SPELLING, HeaderOption
 from jupyter_pipelines.notebook.headers.split import split_cell
@@ -114,7 +114,7 @@ def _joined(texts: list[str], width: int) -> str:
 _Places = dict[tuple[int, int], list[str]]
 
 
-def _into_magic(layout: CellLayout, span: HeaderSpan, options: Mapping[str, str]) -> _Places:
+def _into_magic(layout: CellLayout, span: RawHeader, options: Mapping[str, str]) -> _Places:
     """Put each option behind those that usually stand before it."""
     words = [word for word in span.words if layout.roles[word.place.line - 1] == "header"]
     insertions: _Places = {}
@@ -125,7 +125,7 @@ def _into_magic(layout: CellLayout, span: HeaderSpan, options: Mapping[str, str]
     return insertions
 
 
-def _into_comments(layout: CellLayout, span: HeaderSpan, options: Mapping[str, str]) -> _Places:
+def _into_comments(layout: CellLayout, span: RawHeader, options: Mapping[str, str]) -> _Places:
     """Put each option into a line of its own, below those that usually stand before it."""
     insertions: _Places = {}
     for name, items in options.items():

@@ -20,8 +20,8 @@ from typing import Any
 from jupyter_pipelines import user_cache
 from jupyter_pipelines.errors import Diagnostic, SourceLocation
 from jupyter_pipelines.notebook.source.document import NotebookDocument, read_document
-from jupyter_pipelines.notebook.source.reading import ReadResult, folder_of, project_root
-from jupyter_pipelines.notebook.source.recorded_inputs import Answer, RecordedInputs
+from jupyter_pipelines.notebook.source.read_result import ReadResult, folder_of, project_root
+from jupyter_pipelines.notebook.source.recorded_queries import Answer, RecordedQueries
 from jupyter_pipelines.pipeline.artifacts import FileSource, Input, Output, StepOutputRef
 from jupyter_pipelines.pipeline.foreach import ForeachAxis, ForeachSpec
 from jupyter_pipelines.pipeline.graph import Pipeline
@@ -47,14 +47,14 @@ def read_in_memory(document: NotebookDocument) -> ReadResult:
     key = (cache_key(document), digest_of(document))
     with _LOCK:
         recent = _RECENT.get(key)
-    if recent is not None and RecordedInputs().agrees(recent[1]):
+    if recent is not None and RecordedQueries().agrees(recent[1]):
         return recent[0]
     reading = load(document)
     if reading is not None:
         return reading
     from jupyter_pipelines.notebook.reader import read as read_uncached  # takes long to import
 
-    recorded_inputs = RecordedInputs()
+    recorded_inputs = RecordedQueries()
     reading = read_uncached(document, recorded_inputs=recorded_inputs)
     with _LOCK:
         _RECENT[key] = (reading, recorded_inputs.answers)
@@ -68,7 +68,7 @@ def load(document: NotebookDocument) -> ReadResult | None:
     """Return the saved reading of `document`, if it is still valid."""
     saved = user_cache.load(KIND, cache_key(document))
     try:
-        if saved is None or saved["document"] != digest_of(document) or not RecordedInputs().agrees(saved["answers"]):
+        if saved is None or saved["document"] != digest_of(document) or not RecordedQueries().agrees(saved["answers"]):
             return None
         return _decoded(saved, document)
     except (LookupError, TypeError, ValueError):
@@ -91,14 +91,14 @@ def digest_of(document: NotebookDocument) -> str:
 def _read_and_save(document: NotebookDocument) -> ReadResult:
     from jupyter_pipelines.notebook.reader import read as read_uncached  # takes long to import
 
-    recorded_inputs = RecordedInputs()
+    recorded_inputs = RecordedQueries()
     reading = read_uncached(document, recorded_inputs=recorded_inputs)
     if reading.pipeline is not None:
         _save(reading, reading.pipeline, recorded_inputs)
     return reading
 
 
-def _save(reading: ReadResult, pipeline: Pipeline, recorded_inputs: RecordedInputs) -> None:
+def _save(reading: ReadResult, pipeline: Pipeline, recorded_inputs: RecordedQueries) -> None:
     saved = _encoded(reading, pipeline)
     if _survives_json(saved, reading):
         validity = {"document": digest_of(reading.document), "answers": recorded_inputs.answers}

@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, SourceLocation
-from jupyter_pipelines.notebook.checks.checks import StepChecker
 from jupyter_pipelines.notebook.checks.global_state_checks import GlobalStateLint
 from jupyter_pipelines.notebook.checks.name_checks import NameDiagnostics
+from jupyter_pipelines.notebook.checks.step_checks import StepChecker
 from jupyter_pipelines.notebook.code.analyze import analyse
 from jupyter_pipelines.notebook.code.cell_code import CellCode, parse_code
 from jupyter_pipelines.notebook.code.file_reads import files_read
 from jupyter_pipelines.notebook.code.project_modules import ProjectModules
 from jupyter_pipelines.notebook.headers.split import CellHeader, SplitCell, split_cell
-from jupyter_pipelines.notebook.linking.draft import StepDraft, step_diagnostic
 from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex
+from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface, infer_interfaces
 from jupyter_pipelines.notebook.parameters.params_cell import parse_params_cell
 from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument, read_document
-from jupyter_pipelines.notebook.source.reading import ReadResult, folder_of, project_root
-from jupyter_pipelines.notebook.source.recorded_inputs import RecordedInputs
+from jupyter_pipelines.notebook.source.read_result import ReadResult, folder_of, project_root
+from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
 from jupyter_pipelines.pipeline.foreach import ForeachSpec
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.parameters import Parameter
@@ -40,7 +40,7 @@ def read(
     source: str | Path | NotebookDocument,
     *,
     texts: Mapping[str, str] | None = None,
-    recorded_inputs: RecordedInputs | None = None,
+    recorded_inputs: RecordedQueries | None = None,
 ) -> ReadResult:
     """Read a notebook.
 
@@ -50,7 +50,7 @@ def read(
         The notebook.
     texts : Mapping of str to str
         Texts that count instead of the saved texts, by cell id.
-    recorded_inputs : RecordedInputs or None
+    recorded_inputs : RecordedQueries or None
         Looks at the files around the notebook, and records its queries with their answers.
 
     Raises
@@ -59,7 +59,7 @@ def read(
         It cannot be read at all (JP104). A faulty pipeline raises nothing: see :attr:`ReadResult.faults`.
     """
     document = source if isinstance(source, NotebookDocument) else read_document(source)
-    reader = _NotebookReader(document.with_texts(texts) if texts else document, recorded_inputs or RecordedInputs())
+    reader = _NotebookReader(document.with_texts(texts) if texts else document, recorded_inputs or RecordedQueries())
     with _garbage_collection_paused():
         reader.read()
         return reader.result()
@@ -90,7 +90,7 @@ class _SortedCells:
 class _NotebookReader:
     """Reads a notebook into a pipeline."""
 
-    def __init__(self, document: NotebookDocument, recorded_inputs: RecordedInputs) -> None:
+    def __init__(self, document: NotebookDocument, recorded_inputs: RecordedQueries) -> None:
         self.document = document
         self.witness = recorded_inputs
         self.folder = folder_of(document)

@@ -10,7 +10,7 @@ from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
-from jupyter_pipelines.planning.keys.pickle_code import PickleDependencies
+from jupyter_pipelines.planning.keys.pickle_dependencies import PickleDependencies
 from jupyter_pipelines.planning.keys.step_keys import PlanStepKeys
 from jupyter_pipelines.planning.reasons import Decision, DecisionReason, Parts, explain_difference
 from jupyter_pipelines.planning.step_inputs import (

@@ -16,7 +16,7 @@ from jupyter_pipelines.planning.decide import PlannedStep, StepPlanner
 from jupyter_pipelines.planning.keys import code_digests
 from jupyter_pipelines.planning.keys.docstring_use import SourceReads
 from jupyter_pipelines.planning.keys.environment import PythonEnvironment
-from jupyter_pipelines.planning.keys.pickle_code import PickleDependencies
+from jupyter_pipelines.planning.keys.pickle_dependencies import PickleDependencies
 from jupyter_pipelines.planning.keys.secret_marks import with_secret_marks
 from jupyter_pipelines.planning.keys.step_keys import PlanStepKeys
 from jupyter_pipelines.planning.selection import StepSelection, unknown_steps

@@ -20,7 +20,7 @@ from jupyter_pipelines.project.planning_api import (
     require_name,
     require_step,
 )
-from jupyter_pipelines.project.project_runner import ProjectRunner, executor_of
+from jupyter_pipelines.project.runnable_project import RunnableProject, executor_of
 
 if TYPE_CHECKING:
     from jupyter_pipelines.execution.runs.events import RunObserver
@@ -46,7 +46,7 @@ RUN_PROCESS = "jupyter_pipelines.project.run_process"
 """The module that the process of a detached run executes."""
 
 
-class Project(ProjectRunner):
+class Project(RunnableProject):
     """Notebooks, and the store in which their results outlive them.
 
     Parameters
@@ -153,7 +153,7 @@ class Project(ProjectRunner):
         NotebookError
             It cannot be read, or the target cannot be written.
         """
-        from jupyter_pipelines.notebook.converting.conversion import ConvertOptions
+        from jupyter_pipelines.notebook.converting.conversion_types import ConvertOptions
         from jupyter_pipelines.verification.convert_command import ConvertRequest, convert_on_request
 
         wishes = ConvertOptions(names={cell: name for name, cell in (steps or {}).items()}, drop_display=drop_display)

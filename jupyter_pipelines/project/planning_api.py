@@ -12,11 +12,11 @@ from jupyter_pipelines.errors import Diagnostic, PipelineError, PlanError, close
 from jupyter_pipelines.notebook.read_cache import read as read_notebook
 from jupyter_pipelines.notebook.read_cache import read_in_memory
 from jupyter_pipelines.notebook.source.document import NotebookDocument
-from jupyter_pipelines.notebook.source.reading import NotebookLocation, notebook_location
+from jupyter_pipelines.notebook.source.read_result import NotebookPaths, notebook_location
 from jupyter_pipelines.pipeline.graph import Pipeline
 
 if TYPE_CHECKING:
-    from jupyter_pipelines.notebook.source.reading import ReadResult
+    from jupyter_pipelines.notebook.source.read_result import ReadResult
     from jupyter_pipelines.planning.keys.environment import PythonEnvironment
     from jupyter_pipelines.planning.plan import PipelinePlanner, Plan, PlannedStep
     from jupyter_pipelines.storage.store import Store
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STORE_VARIABLE = "JUPYTER_PIPELINES_STORE"
 STORE_FOLDER = ".pipelines"
 NotebookSource = str | Path | NotebookDocument
-NotebookRef = Pipeline | NotebookLocation
+NotebookRef = Pipeline | NotebookPaths
 
 
 class ProjectReader:
@@ -94,7 +94,7 @@ class ProjectReader:
             values = faults_of_items(reading.pipeline, resolve(reading.pipeline, parameters or {}, texts or {}))
         return (*reading.faults, *missing_kernels(reading.pipeline), *values)
 
-    def home(self, source: str | Path) -> NotebookLocation:
+    def home(self, source: str | Path) -> NotebookPaths:
         """Return where a notebook belongs: enough to look at its runs while its cells do not make a pipeline.
 
         Raises

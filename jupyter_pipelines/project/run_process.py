@@ -23,12 +23,12 @@ def main(store: str, run: str) -> None:
         Id of the run.
     """
     from jupyter_pipelines.errors import PipelinesError
-    from jupyter_pipelines.project.project_runner import ProjectRunner
+    from jupyter_pipelines.project.runnable_project import RunnableProject
 
     report_stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        ProjectRunner(store).carry_out(run, report_stream)
+        RunnableProject(store).carry_out(run, report_stream)
     except PipelinesError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from error

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jupyter_pipelines.reporting.layout.layered_layout import LayoutEdge, UnplacedNode, arrange
+from jupyter_pipelines.reporting.layout.layered_layout import UnplacedNode, UnroutedEdge, arrange
 from jupyter_pipelines.reporting.svg.graph_layout import svg_path
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def groups_of(pipeline: Pipeline) -> dict[str, list[str]]:
 def overview(pipeline: Pipeline, groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Return the drawing in which each group is one box."""
     nodes = [UnplacedNode(name=name, width=_WIDE, height=_HIGH) for name in groups]
-    links = [LayoutEdge(source=source, target=target) for source, target in _between(pipeline, groups)]
+    links = [UnroutedEdge(source=source, target=target) for source, target in _between(pipeline, groups)]
     layout = arrange(nodes, links)
     return {
         "width": round(layout.width),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import Diagnostic, NotebookError
-from jupyter_pipelines.notebook.converting.conversion import ConvertedNotebook, ConvertOptions
+from jupyter_pipelines.notebook.converting.conversion_types import ConvertedNotebook, ConvertOptions
 from jupyter_pipelines.notebook.converting.convert import convert
 from jupyter_pipelines.notebook.converting.preconditions import refusals
 from jupyter_pipelines.notebook.source.document import NotebookDocument, read_document

@@ -38,7 +38,7 @@ _ID = "test"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedCases:
+class RecordingReport:
     """The recorded test cases, and the steps without one.
 
     Parameters
@@ -73,7 +73,7 @@ def steps_without_test(pipeline: Pipeline, notebook: Path) -> list[str]:
     return [step.name for step in pipeline if f"{step.name!r})" not in text and f" step {step.name}: " not in text]
 
 
-def record_cases(pipeline: Pipeline, run: Run, store: Store, notebook: Path) -> RecordedCases:
+def record_cases(pipeline: Pipeline, run: Run, store: Store, notebook: Path) -> RecordingReport:
     """Record the inputs and outputs of every step of a run, and write the tests.
 
     Raises
@@ -95,7 +95,7 @@ def record_cases(pipeline: Pipeline, run: Run, store: Store, notebook: Path) -> 
         file_of(notebook).write_text(_text(notebook, steps, left_out), "utf-8")
     except OSError as error:
         raise PlanError(_unwritable(notebook, error)) from error
-    return RecordedCases(steps=steps, left_out=left_out, path=file_of(notebook))
+    return RecordingReport(steps=steps, left_out=left_out, path=file_of(notebook))
 
 
 def _artifacts(step: Step, run: Run) -> Iterator[tuple[str, str, Artifact]]:
@@ -304,6 +304,6 @@ def _unwritable(notebook: Path, error: OSError) -> Diagnostic:
     )
 
 
-def as_document(recorded: RecordedCases) -> dict[str, Any]:
+def as_document(recorded: RecordingReport) -> dict[str, Any]:
     """Return what was recorded as JSON holds it."""
     return asdict(recorded) | {"path": str(recorded.path), "left_out": dict(recorded.left_out)}

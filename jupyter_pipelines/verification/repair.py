@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic
-from jupyter_pipelines.notebook.converting.conversion import ConvertedNotebook, ConvertedStep, RepairHints
+from jupyter_pipelines.notebook.converting.conversion_types import ConvertedNotebook, ConvertedStep, RepairHints
 
 Repair = tuple[RepairHints, str] | None
 _NAME = re.compile(r"`([^`]+)`")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jupyter_pipelines.errors import Diagnostic
-from jupyter_pipelines.notebook.converting.conversion import ConvertedNotebook
+from jupyter_pipelines.notebook.converting.conversion_types import ConvertedNotebook
 from jupyter_pipelines.notebook.source.document import NotebookDocument
 
 SCHEMA = "jupyter-pipelines/convert/1"

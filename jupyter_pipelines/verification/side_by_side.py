@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from jupyter_pipelines.notebook.converting.conversion import ConvertedNotebook
+from jupyter_pipelines.notebook.converting.conversion_types import ConvertedNotebook
 from jupyter_pipelines.notebook.step_notebook import NAMESPACE
 from jupyter_pipelines.verification.results import CellResult, VerificationResult
 

@@ -19,7 +19,12 @@ from jupyter_pipelines.execution.worker.whole_notebook_run import (
     run_concurrently,
     run_whole_notebook,
 )
-from jupyter_pipelines.notebook.converting.conversion import ConvertedNotebook, ConvertOptions, RepairHints, with_folder
+from jupyter_pipelines.notebook.converting.conversion_types import (
+    ConvertedNotebook,
+    ConvertOptions,
+    RepairHints,
+    with_folder,
+)
 from jupyter_pipelines.notebook.converting.convert import convert
 from jupyter_pipelines.notebook.converting.observation import CellTrace
 from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from jupyter_pipelines.execution.executors.local import LocalExecutor
-from jupyter_pipelines.execution.prefork.zygote_process import VARIABLE, can_fork
+from jupyter_pipelines.execution.prefork.zygote_handle import VARIABLE, can_fork
 from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket, TicketProgress
 from tests.execution.sample_tickets import TicketFactory, executed, log_of
 

@@ -21,8 +21,8 @@ from jupyter_pipelines.execution.executors.local import WORKERS
 from jupyter_pipelines.execution.kernels.launch_environment import KERNELS
 from jupyter_pipelines.execution.prefork import fork_safety, socket_messages
 from jupyter_pipelines.execution.prefork.client import ForkedProcess, ForkUnavailable, prepare
+from jupyter_pipelines.execution.prefork.zygote_handle import ZygoteHandle, can_fork
 from jupyter_pipelines.execution.prefork.zygote_pool import ZygotePool
-from jupyter_pipelines.execution.prefork.zygote_process import ZygoteProcess, can_fork
 from tests.waiting import PATIENCE
 
 pytestmark = [
@@ -38,7 +38,7 @@ class ZygoteTree:
     def __init__(self, packages: Path, work: Path) -> None:
         self.packages, self.work = packages, work
         self.environment = {**os.environ, "PYTHONPATH": str(packages)}
-        self.zygote = ZygoteProcess(self.environment, ("--HistoryManager.hist_file=:memory:",), (KERNELS,))
+        self.zygote = ZygoteHandle(self.environment, ("--HistoryManager.hist_file=:memory:",), (KERNELS,))
 
     def request(self, *shared: str, own: tuple[str, ...] = ()) -> dict[str, Any]:
         return {"kind": KERNELS, "cwd": str(self.work), "shared": list(shared), "own": list(own)}
@@ -211,7 +211,7 @@ def test_an_import_that_does_not_end_is_given_up(tree: ZygoteTree, monkeypatch: 
     hook = "from jupyter_pipelines.execution.prefork import fork_safety\nfork_safety.IMPORT_PATIENCE = 1"
     tree.zygote.close()
     tree.package("sitecustomize", hook)
-    tree.zygote = ZygoteProcess(tree.environment, (), (KERNELS,))
+    tree.zygote = ZygoteHandle(tree.environment, (), (KERNELS,))
     module = tree.package("endless", "import time\ntime.sleep(600)")
     process = tree.fork(module)
     assert f"{module} is not shared: its process ended" in tree.zygote.complaints()
@@ -352,7 +352,7 @@ def test_it_hears_of_a_process_among_a_thousand_open_files(tree: ZygoteTree) -> 
 def test_the_tree_ends_with_its_owner(tmp_path: Path) -> None:
     text = (
         "import json, os, signal\n"
-        "from jupyter_pipelines.execution.prefork.zygote_process import ZygoteProcess\n"
+        "from jupyter_pipelines.execution.prefork.zygote_handle import ZygoteProcess\n"
         "from jupyter_pipelines.execution.prefork.client import ForkedProcess\n"
         f"zygote = ZygoteProcess(os.environ, (), {(KERNELS, WORKERS)!r})\n"
         "order = {'cwd': '/', 'environment': dict(os.environ)}\n"

@@ -17,8 +17,8 @@ import psutil
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
 
+from jupyter_pipelines.execution.prefork.zygote_handle import can_fork
 from jupyter_pipelines.execution.prefork.zygote_pool import ZYGOTE_POOL
-from jupyter_pipelines.execution.prefork.zygote_process import can_fork
 from tests.kernels import async_kernel_manager, kernel_manager
 from tests.waiting import PATIENCE
 

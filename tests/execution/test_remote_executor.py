@@ -17,7 +17,7 @@ from jupyter_pipelines.errors import StepFailed
 from jupyter_pipelines.execution.executors import StepRequirements
 from jupyter_pipelines.execution.executors.remote import capabilities, remote_executor
 from jupyter_pipelines.execution.executors.remote.parcels import Parcel, pack
-from jupyter_pipelines.execution.executors.remote.placement import WorkerSlot
+from jupyter_pipelines.execution.executors.remote.placement import WorkerCapacity
 from jupyter_pipelines.execution.executors.remote.remote_executor import RemoteExecutor
 from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket
 from jupyter_pipelines.pipeline.step import ComputeResources
@@ -31,7 +31,7 @@ class ManualExecutor(RemoteExecutor):
 
     ENGINE, EXTRA, HINT = "Hands", "hands", "raise them"
 
-    def __init__(self, *workers: WorkerSlot) -> None:
+    def __init__(self, *workers: WorkerCapacity) -> None:
         super().__init__(100, "here")
         self.workers = {worker.name: worker for worker in workers}
         self.sent: dict[str, tuple[str, Future[Any]]] = {}
@@ -43,7 +43,7 @@ class ManualExecutor(RemoteExecutor):
     def _join(self) -> None:
         """There is no cluster to connect to."""
 
-    def _look(self) -> list[WorkerSlot]:
+    def _look(self) -> list[WorkerCapacity]:
         self.looks.release()
         return [replace(worker, taken={}) for worker in self.workers.values()]
 
@@ -91,7 +91,7 @@ def start_engine() -> Iterator[Callable[..., ManualExecutor]]:
     """Return a function that starts an engine and surveys it for a plain step and a step with a GPU."""
     made: list[ManualExecutor] = []
 
-    def start(*workers: WorkerSlot) -> ManualExecutor:
+    def start(*workers: WorkerCapacity) -> ManualExecutor:
         made.append(ManualExecutor(*workers))
         plain = StepRequirements(step="fit", python=packages.python())
         large = StepRequirements(step="large", demand=ComputeResources(gpus=1))
@@ -104,8 +104,8 @@ def start_engine() -> Iterator[Callable[..., ManualExecutor]]:
         engine.close()
 
 
-def worker_slot(name: str, gpus: int = 0) -> WorkerSlot:
-    return WorkerSlot(name=name, slots=1, offer=ComputeResources(cpus=2, gpus=gpus))
+def worker_slot(name: str, gpus: int = 0) -> WorkerCapacity:
+    return WorkerCapacity(name=name, slots=1, offer=ComputeResources(cpus=2, gpus=gpus))
 
 
 def until_sent(engine: ManualExecutor, count: int) -> None:
@@ -227,7 +227,7 @@ def test_a_worker_goes_while_a_parcel_for_it_fails_to_be_packed(
 
 def test_a_cluster_without_cores_is_refused(factory: TicketFactory) -> None:
     """For instance a head node whose workers have not joined: a step would wait forever."""
-    with closing(ManualExecutor(WorkerSlot(name="head", slots=0, offer=ComputeResources(cpus=0)))) as engine:
+    with closing(ManualExecutor(WorkerCapacity(name="head", slots=0, offer=ComputeResources(cpus=0)))) as engine:
         diagnostics = engine.survey([StepRequirements(step="fit")])
     assert [diagnostic.code for diagnostic in diagnostics if diagnostic.severity == "error"] == ["JP604"]
     assert "step `fit` asks for 1 cpus, and there are 0 cpus" in str(diagnostics[0])

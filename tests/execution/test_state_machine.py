@@ -23,8 +23,8 @@ from jupyter_pipelines.execution.scheduler.messages import (
     LeaseBusy,
     LeaseGranted,
     ReleaseLease,
+    ScheduledStep,
     StartTimer,
-    StepTask,
     StopRequested,
     SubmitAttempt,
     TimerFired,
@@ -37,7 +37,7 @@ from jupyter_pipelines.pipeline.step import ComputeResources
 class SchedulerSimulation:
     """Everything around a scheduler: obeys its commands in a chosen order, and records what happens."""
 
-    tasks: Sequence[StepTask]
+    tasks: Sequence[ScheduledStep]
     outcomes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # per attempt; "succeeded" when it runs out
     decisions: Mapping[str, str] = field(default_factory=dict)
     busy: Mapping[str, int] = field(default_factory=dict)  # how often the lease is taken
@@ -138,8 +138,8 @@ class SchedulerSimulation:
         self.verdicts.append(command.state)
 
 
-def task(name: str, *before: str, optional: str = "", **more: Any) -> StepTask:
-    return StepTask(name=name, before=before, optional=frozenset(optional.split()), **more)
+def task(name: str, *before: str, optional: str = "", **more: Any) -> ScheduledStep:
+    return ScheduledStep(name=name, before=before, optional=frozenset(optional.split()), **more)
 
 
 CHAIN = (task("a"), task("b", "a"), task("c", "b"))
@@ -391,7 +391,7 @@ def _timers_last(todo: Sequence[Any]) -> Any:
     ],
 )
 def test_after_a_failure(
-    tasks: Sequence[StepTask],
+    tasks: Sequence[ScheduledStep],
     outcomes: Mapping[str, Sequence[str]],
     keep_going: bool,
     jobs: int,
@@ -661,7 +661,7 @@ def simulations(draw: st.DrawFn) -> tuple[SchedulerSimulation, random.Random, in
         before = tuple(sorted(draw(st.sets(st.sampled_from(names[:number]), max_size=3)))) if number else ()
         optional = frozenset(name for name in before if draw(st.integers(0, 3)) == 0)
         tasks.append(
-            StepTask(
+            ScheduledStep(
                 name=name,
                 before=before,
                 optional=optional,
@@ -727,7 +727,9 @@ def test_random_runs_keep_the_rules(drawn: tuple[SchedulerSimulation, random.Ran
     _check_verdict(simulation)
 
 
-def _check_inputs(simulation: SchedulerSimulation, tasks: Mapping[str, StepTask], step_task: StepTask) -> None:
+def _check_inputs(
+    simulation: SchedulerSimulation, tasks: Mapping[str, ScheduledStep], step_task: ScheduledStep
+) -> None:
     for before in step_task.before:
         there = simulation.ends[before] in ("succeeded", "reused") or tasks[before].planned == "skip"
         assert there or step_task.always or before in step_task.optional
@@ -759,7 +761,7 @@ def test_a_run_is_replayed_from_its_messages(drawn: tuple[SchedulerSimulation, r
     assert commands == simulation.commands
 
 
-def foreach_tasks(items: int, spare: int, **more: Any) -> list[StepTask]:
+def foreach_tasks(items: int, spare: int, **more: Any) -> list[ScheduledStep]:
     """Return tasks: items, the step that gathers them, and a step that takes the list."""
     names = [f"fit[{number}]" for number in range(items)]
     gather = task("fit", *names, optional=" ".join(names if spare else ()), spare=spare)

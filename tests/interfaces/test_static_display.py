@@ -8,8 +8,8 @@ import pytest
 
 from jupyter_pipelines.execution.runs.events import RunFinished, RunStarted, StepFinished, StepStarted
 from jupyter_pipelines.execution.runs.result import ResultOrigin, Run, StepRun
-from jupyter_pipelines.interfaces.jupyter import static_display
-from jupyter_pipelines.interfaces.jupyter.static_display import LiveGraphDisplay
+from jupyter_pipelines.interfaces.jupyter import graph_display
+from jupyter_pipelines.interfaces.jupyter.graph_display import LiveGraphDisplay
 from jupyter_pipelines.planning.reasons import DecisionReason
 from tests.planning.planning_fakes import pipeline, step
 
@@ -23,8 +23,8 @@ class FakeScreen:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.pictures: list[str] = []
         self.now = 100.0
-        patch.setattr(static_display, "display", self._display)
-        patch.setattr(static_display.time, "monotonic", lambda: self.now)
+        patch.setattr(graph_display, "display", self._display)
+        patch.setattr(graph_display.time, "monotonic", lambda: self.now)
 
     def _display(self, data: dict[str, Any], **_how: Any) -> None:
         self.pictures.append(data["text/plain"])
@@ -66,7 +66,7 @@ def test_what_was_reused_is_seen_when_time_goes_by_or_a_step_starts(screen: Fake
     picture = LiveGraphDisplay(pipeline(*map(step, NAMES)))
     started(picture)
     finished(picture, "s0")
-    screen.now += 2 * static_display.PACE
+    screen.now += 2 * graph_display.PACE
     finished(picture, "s1")
     assert screen.pictures[-1].count("↻ reused") == 2
     finished(picture, "s2")

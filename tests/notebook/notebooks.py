@@ -8,7 +8,7 @@ from pathlib import Path
 from jupyter_pipelines.errors import Diagnostic
 from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument
-from jupyter_pipelines.notebook.source.reading import ReadResult
+from jupyter_pipelines.notebook.source.read_result import ReadResult
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jupyter_pipelines.notebook.converting.conversion import ConvertedNotebook, ConvertOptions, RepairHints
+from jupyter_pipelines.notebook.converting.conversion_types import ConvertedNotebook, ConvertOptions, RepairHints
 from jupyter_pipelines.notebook.converting.convert import convert
 from jupyter_pipelines.notebook.converting.observation import CellTrace
 from jupyter_pipelines.notebook.converting.preconditions import refusals

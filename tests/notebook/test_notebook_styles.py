@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_pipelines.notebook.reader import read
-from jupyter_pipelines.notebook.source.reading import ReadResult
+from jupyter_pipelines.notebook.source.read_result import ReadResult
 from tests.e2e.notebook_project import NotebookProject
 
 # Cells, and for each step what it takes -> what it makes.

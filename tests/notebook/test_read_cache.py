@@ -17,7 +17,7 @@ from jupyter_pipelines.notebook import read_cache, reader
 from jupyter_pipelines.notebook.code import analyze
 from jupyter_pipelines.notebook.headers import split
 from jupyter_pipelines.notebook.source.document import NotebookDocument
-from jupyter_pipelines.notebook.source.reading import ReadResult
+from jupyter_pipelines.notebook.source.read_result import ReadResult
 from tests.notebook.notebooks import document
 from tests.notebook.test_notebook_styles import STYLES
 
@@ -165,12 +165,12 @@ def test_a_file_that_appears_makes_an_input_of_a_name_with_a_dot(tmp_path: Path,
 def test_a_format_that_a_plugin_brought_may_go(
     tmp_path: Path, counted_reader: CountedReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jupyter_pipelines.notebook.source import recorded_inputs
+    from jupyter_pipelines.notebook.source import recorded_queries
 
     book = document("%%step make -o x:zarr\nx = 1", folder=tmp_path)
-    monkeypatch.setattr(recorded_inputs, "names_of", lambda kind: ("json", "zarr"))
+    monkeypatch.setattr(recorded_queries, "names_of", lambda kind: ("json", "zarr"))
     assert counted_reader(book).pipeline is not None
-    monkeypatch.setattr(recorded_inputs, "names_of", lambda kind: ("json",))
+    monkeypatch.setattr(recorded_queries, "names_of", lambda kind: ("json",))
     assert counted_reader(book).pipeline is None
 
 
@@ -304,7 +304,7 @@ def test_it_is_kept_where_programs_keep_such_things(monkeypatch: pytest.MonkeyPa
 
 
 def test_reading_asks_for_files_in_one_place_only() -> None:
-    """File accesses outside of `RecordedInputs` would not be repeated before a kept reading is used again."""
+    """File accesses outside of `RecordedQueries` would not be repeated before a kept reading is used again."""
     looking = re.compile(r"\.(exists|is_file|is_dir|iterdir|glob|rglob|stat|read_text|read_bytes)\(|\b(open|scandir)\(")
     # The notebook itself and its root are looked at each time; errors, completions and written files are never kept.
     free = {"document", "reading", "recorded_inputs", "write_cells", "freeze", "completion"}
@@ -385,11 +385,11 @@ def test_only_the_last_glances_are_kept(project: Path, in_memory_reader: Counted
 
 
 def test_the_order_of_what_was_asked_says_nothing(project: Path) -> None:
-    from jupyter_pipelines.notebook.source.recorded_inputs import RecordedInputs
+    from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
 
-    asked = RecordedInputs()
+    asked = RecordedQueries()
     asked.text(project / "tool.py")
     asked.named(project, "tool")
-    assert RecordedInputs().agrees(json.loads(json.dumps(asked.answers[::-1])))
+    assert RecordedQueries().agrees(json.loads(json.dumps(asked.answers[::-1])))
     (project / "tool.txt").write_text("")
-    assert not RecordedInputs().agrees(json.loads(json.dumps(asked.answers)))
+    assert not RecordedQueries().agrees(json.loads(json.dumps(asked.answers)))

@@ -15,7 +15,7 @@ import pytest
 
 from jupyter_pipelines.errors import PlanError
 from jupyter_pipelines.planning.keys import packages
-from jupyter_pipelines.planning.keys.environment import EnvironmentProbe, PythonEnvironment
+from jupyter_pipelines.planning.keys.environment import ProbedEnvironment, PythonEnvironment
 
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -314,9 +314,9 @@ def test_a_python_that_does_not_answer_is_named(executable: str) -> None:
 def test_packages_are_looked_at_once_and_together() -> None:
     asked: list[tuple[str, ...]] = []
 
-    def probe(names: tuple[str, ...]) -> EnvironmentProbe:
+    def probe(names: tuple[str, ...]) -> ProbedEnvironment:
         asked.append(names)
-        return EnvironmentProbe("3.11", dict.fromkeys(names, "1.0"))
+        return ProbedEnvironment("3.11", dict.fromkeys(names, "1.0"))
 
     environment = PythonEnvironment(probe)
     environment.prepare(["b", "a", "b"])

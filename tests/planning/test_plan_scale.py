@@ -12,7 +12,7 @@ from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.notebook.source.document import NotebookDocument
 from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.planning.keys import pickle_code, step_keys
+from jupyter_pipelines.planning.keys import pickle_dependencies, step_keys
 from jupyter_pipelines.planning.keys.step_keys import PlanStepKeys
 from jupyter_pipelines.planning.plan import PlannedStep
 from jupyter_pipelines.storage.step_record import StepRecord
@@ -78,7 +78,7 @@ def test_a_chain_of_thousands_is_read() -> None:
 @pytest.mark.parametrize("kind", ["json", "pickle"])
 def test_a_chain_of_ten_thousand_is_planned_and_decided(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     long = chain(DEEP)
-    joined = CallCounter(monkeypatch, pickle_code, "_with_code_of")
+    joined = CallCounter(monkeypatch, pickle_dependencies, "_with_code_of")
     simulation, made = filled(long, kind)
     parts = CallCounter(monkeypatch, step_keys, "parts")
     simulation.store.asked.clear()

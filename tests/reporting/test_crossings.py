@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 
-from jupyter_pipelines.reporting.layout.layered_layout import LayoutEdge, UnplacedNode, arrange
+from jupyter_pipelines.reporting.layout.layered_layout import UnplacedNode, UnroutedEdge, arrange
 
 Point = tuple[float, float]
 Edge = tuple[int, int]
@@ -76,7 +76,7 @@ def _side(p: Point, q: Point, r: Point) -> float:
 
 def _drawn(count: int, edges: list[Edge]) -> int:
     nodes = [UnplacedNode(name=str(number), width=180, height=52) for number in range(count)]
-    layout = arrange(nodes, [LayoutEdge(source=str(a), target=str(b), label="x") for a, b in edges])
+    layout = arrange(nodes, [UnroutedEdge(source=str(a), target=str(b), label="x") for a, b in edges])
     places = {int(box.name): (box.x + box.width / 2, box.y + box.height / 2) for box in layout.boxes}
     return straight_crossings(places, edges)
 

@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_pipelines.reporting.layout.crossings import count_crossings, order_rows
-from jupyter_pipelines.reporting.layout.layered_layout import GAP, GraphLayout, LayoutEdge, UnplacedNode, arrange
+from jupyter_pipelines.reporting.layout.layered_layout import GAP, GraphLayout, UnplacedNode, UnroutedEdge, arrange
 
 
 def nodes(count: int) -> list[UnplacedNode]:
     return [UnplacedNode(name=str(number), width=100 + 10 * (number % 3), height=40) for number in range(count)]
 
 
-def link(source: int, target: int | None, label: str = "x") -> LayoutEdge:
-    return LayoutEdge(source=str(source), target=None if target is None else str(target), label=label, room=20)
+def link(source: int, target: int | None, label: str = "x") -> UnroutedEdge:
+    return UnroutedEdge(source=str(source), target=None if target is None else str(target), label=label, room=20)
 
 
 @st.composite

@@ -17,7 +17,7 @@ import pytest
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storage.blobs.blobs import path_of as blob_path
 from jupyter_pipelines.storage.loading import load_value
-from jupyter_pipelines.storage.locks import object_leases
+from jupyter_pipelines.storage.locks import claimed_leases
 from jupyter_pipelines.storage.maintenance.fsck import examine
 from jupyter_pipelines.storage.opening import open_store
 from jupyter_pipelines.storage.step_record import path_of
@@ -170,7 +170,7 @@ def test_one_machine_at_a_time_computes_a_key(bucket: SharedBucket) -> None:
 def test_a_machine_that_is_silent_for_too_long_has_lost_its_lease(
     bucket: SharedBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_leases, "CLAIM_SECONDS", -1.0)
+    monkeypatch.setattr(claimed_leases, "CLAIM_SECONDS", -1.0)
     first_store, second_store = bucket.store_of(bucket.ada), bucket.store_of(bucket.bob)
     first = first_store.leases.try_acquire(KEY)
     second = second_store.leases.try_acquire(KEY)

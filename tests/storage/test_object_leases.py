@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from jupyter_pipelines.storage.files.local_folder import LocalFolder
-from jupyter_pipelines.storage.locks import object_leases
-from jupyter_pipelines.storage.locks.object_leases import ObjectLease, ObjectLeaseBackend, ObjectLeases
+from jupyter_pipelines.storage.locks import claimed_leases
+from jupyter_pipelines.storage.locks.claimed_leases import BucketLeaseBackend, ClaimedLease, ClaimedLeases
 from tests.storage.s3_server import S3Server, s3
 from tests.storage.users import KEY
 from tests.waiting import PATIENCE
@@ -62,7 +62,7 @@ class LeaseClock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> LeaseClock:
     made = LeaseClock()
-    monkeypatch.setattr(object_leases, "time", made)
+    monkeypatch.setattr(claimed_leases, "time", made)
     return made
 
 
@@ -76,26 +76,26 @@ def test_a_claim_that_is_not_renewed_ends_whatever_it_says(
 ) -> None:
     """Its machine has another time, or it was written to keep others waiting."""
     files.pipe_file(f"{root}/{KEY}/1", left)
-    waiting = ObjectLeaseBackend(files, root)
+    waiting = BucketLeaseBackend(files, root)
     assert waiting.claim(KEY) is None
-    clock.now += object_leases.CLAIM_SECONDS
+    clock.now += claimed_leases.CLAIM_SECONDS
     assert waiting.claim(KEY) is None
     clock.now += 1
     assert waiting.claim(KEY) == 2
 
 
 def test_a_claim_that_is_renewed_counts_on(files: Any, root: str, clock: LeaseClock) -> None:
-    waiting = ObjectLeaseBackend(files, root)
+    waiting = BucketLeaseBackend(files, root)
     for ahead in range(5):
         files.pipe_file(f"{root}/{KEY}/1", until(1e6 + ahead))
         assert waiting.claim(KEY) is None
-        clock.now += object_leases.CLAIM_SECONDS
+        clock.now += claimed_leases.CLAIM_SECONDS
 
 
 @pytest.mark.parametrize("name", ["²", "x", "-1", "1.5"])
 def test_what_is_no_claim_does_not_keep_others_from_claiming(files: Any, root: str, name: str) -> None:
     files.pipe_file(f"{root}/{KEY}/{name}", b"planted")
-    first, second = ObjectLeaseBackend(files, root), ObjectLeaseBackend(files, root)
+    first, second = BucketLeaseBackend(files, root), BucketLeaseBackend(files, root)
     assert first.claim(KEY) == first.last(KEY) == 1
     assert second.claim(KEY) is None
     first.leave(KEY, 1)
@@ -109,7 +109,7 @@ def test_a_slower_process_waits_however_the_server_says_it(files: Any, root: str
         files.pipe_file(path, content, **options)
         raise OSError(16, "a conflicting conditional operation is in progress")
 
-    assert ObjectLeaseBackend(AlteredFileSystem(files, pipe_file=conflicting), root).claim(KEY) is None
+    assert BucketLeaseBackend(AlteredFileSystem(files, pipe_file=conflicting), root).claim(KEY) is None
 
 
 def refuse(*_: Any, **__: Any) -> None:
@@ -117,9 +117,9 @@ def refuse(*_: Any, **__: Any) -> None:
 
 
 def test_where_claims_cannot_be_made_or_seen_every_process_computes(files: Any, root: str) -> None:
-    assert ObjectLeaseBackend(AlteredFileSystem(files, pipe_file=refuse), root).claim(KEY) == 0
+    assert BucketLeaseBackend(AlteredFileSystem(files, pipe_file=refuse), root).claim(KEY) == 0
     files.pipe_file(f"{root}/{KEY}/7", until(30))
-    hidden = ObjectLeaseBackend(AlteredFileSystem(files, ls=refuse), root)
+    hidden = BucketLeaseBackend(AlteredFileSystem(files, ls=refuse), root)
     assert hidden.claim(KEY) == 0
     assert files.ls(f"{root}/{KEY}", detail=False) == [f"{root}/{KEY}/7"], "no lower number was made"
     assert hidden.last(KEY) == 0, "a number that cannot be determined counts as 0"
@@ -129,11 +129,11 @@ def test_what_is_said_last_is_that_it_is_over(
     files: Any, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A renewal that is under way when a lease is released does not come after it."""
-    monkeypatch.setattr(object_leases, "_RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(claimed_leases, "_RENEW_SECONDS", 0.0)
     calls: list[str] = []
     ready = threading.Event()
 
-    class SlowLeaseBackend(ObjectLeaseBackend):
+    class SlowLeaseBackend(BucketLeaseBackend):
         def renew(self, key: str, number: int) -> None:
             if calls or not ready.wait(PATIENCE):
                 return
@@ -144,8 +144,8 @@ def test_what_is_said_last_is_that_it_is_over(
         def leave(self, key: str, number: int) -> None:
             calls.append("leave")
 
-    lease = ObjectLeases(LocalFolder(tmp_path), SlowLeaseBackend(files, root)).try_acquire(KEY)
-    assert isinstance(lease, ObjectLease)
+    lease = ClaimedLeases(LocalFolder(tmp_path), SlowLeaseBackend(files, root)).try_acquire(KEY)
+    assert isinstance(lease, ClaimedLease)
     over = threading.Thread(target=lease.release)
     ready.set()
     lease._released.wait(PATIENCE)
@@ -157,7 +157,7 @@ def test_an_interrupt_while_claiming_leaves_no_lock(files: Any, root: str, tmp_p
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    leases = ObjectLeases(LocalFolder(tmp_path), ObjectLeaseBackend(AlteredFileSystem(files, ls=interrupt), root))
+    leases = ClaimedLeases(LocalFolder(tmp_path), BucketLeaseBackend(AlteredFileSystem(files, ls=interrupt), root))
     with pytest.raises(KeyboardInterrupt) as held:
         leases.try_acquire(KEY)
     assert held.value is not None

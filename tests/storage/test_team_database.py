@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_pipelines.errors import StoreError
-from jupyter_pipelines.storage.locks import object_leases
+from jupyter_pipelines.storage.locks import claimed_leases
 from jupyter_pipelines.storage.opening import open_store
 from jupyter_pipelines.storage.store import Store
 from jupyter_pipelines.storage.team.db_leases import store_name
@@ -75,7 +75,7 @@ def machines(database: str, tmp_path: Path) -> tuple[Store, Store]:
     for store in opened:
         there = TeamDatabase.open(database)
         store.index.listing = TeamRecordListing(there, "s3://team/store", forgets=False)
-        store.leases = object_leases.ObjectLeases(store.folder, DatabaseLeaseBackend(there, "s3://team/store"))
+        store.leases = claimed_leases.ClaimedLeases(store.folder, DatabaseLeaseBackend(there, "s3://team/store"))
     return opened
 
 

@@ -26,10 +26,10 @@ CLEANS_UP_ALONE = True
 
 def prepare() -> None:
     """Import what a worker needs; called once, in the process that is then forked."""
-    from jupyter_pipelines.execution.skipped_imports import SLOW, skip_imports
+    from jupyter_pipelines.execution.blocked_imports import SLOW, block_imports
     from jupyter_pipelines.execution.worker import papermill_engine
 
-    skip_imports(*SLOW)
+    block_imports(*SLOW)
     for name in _PREIMPORTS:
         importlib.import_module(name)
     papermill_engine.register()
@@ -58,7 +58,7 @@ def run(order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     descriptors : sequence of int
         Where orders come from, where answers go, and where complaints are written.
     """
-    from jupyter_pipelines.execution.executors.worker_process import main
+    from jupyter_pipelines.execution.executors.worker_main import main
 
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)

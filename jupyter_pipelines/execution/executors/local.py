@@ -20,15 +20,15 @@ from typing import IO, Any, cast
 from jupyter_pipelines.errors import Diagnostic
 from jupyter_pipelines.execution.kernels.launch_environment import ARGUMENTS, KERNELS, step_environment
 from jupyter_pipelines.execution.prefork.client import ForkedProcess, ForkUnavailable, prepare
+from jupyter_pipelines.execution.prefork.zygote_handle import ZygoteHandle, can_fork, is_ahead
 from jupyter_pipelines.execution.prefork.zygote_pool import ZYGOTE_POOL
-from jupyter_pipelines.execution.prefork.zygote_process import ZygoteProcess, can_fork, is_ahead
 from jupyter_pipelines.execution.ticket import KernelPreimports, StepOutcome, StepTicket, TicketProgress
 from jupyter_pipelines.pipeline.step import ComputeResources
 
 logger = logging.getLogger(__name__)
 WORKERS = "jupyter_pipelines.execution.executors.forked_worker"
 """The kind of process that a zygote is asked for."""
-_COMMAND = ("-P", "-m", "jupyter_pipelines.execution.executors.worker_process")
+_COMMAND = ("-P", "-m", "jupyter_pipelines.execution.executors.worker_main")
 _END_PATIENCE = 5.0
 
 
@@ -51,7 +51,7 @@ class LocalExecutor:
         self._workers: list[_WorkerHandle] = []
         self._early: list[StepOutcome] = []
         self._latest: StepTicket | None = None
-        self._zygote: ZygoteProcess | None = None
+        self._zygote: ZygoteHandle | None = None
         self._may_fork = can_fork(os.environ)
 
     @staticmethod

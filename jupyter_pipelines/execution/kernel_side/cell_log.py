@@ -68,7 +68,7 @@ def begin() -> None:
 
 def _record_cells(shell: Any, folder: Path, log: str) -> None:
     streams = [LimitedStream(stream, log) for stream in (sys.stdout, sys.stderr) if hasattr(stream, "pub_thread")]
-    CellRecorder(shell, folder, streams).attach()
+    CellTracker(shell, folder, streams).attach()
     _make_exit_raise(shell)
     _leave_children_alone(shell)
     _forget_what_was_shown(shell)
@@ -218,7 +218,7 @@ def _waiting(pipe: int) -> int:
         return 0
 
 
-class CellRecorder:
+class CellTracker:
     """Writes down which cell runs, and the error of one that fails.
 
     Parameters

@@ -22,7 +22,7 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_core.utils import run_sync
 
-from jupyter_pipelines.execution.kernels import process_exit, processes
+from jupyter_pipelines.execution.kernels import process_wait, processes
 from jupyter_pipelines.execution.kernels.launch_environment import ARGUMENTS
 
 OWN = "python3"
@@ -220,9 +220,9 @@ class StepKernel:
 
     async def ended(self) -> None:
         """Return when the process has ended."""
-        with process_exit.exit_descriptor(self.process) as descriptor:
+        with process_wait.exit_descriptor(self.process) as descriptor:
             while self.exit_code() is None:
-                await process_exit.wait_until_readable(descriptor)
+                await process_wait.wait_until_readable(descriptor)
 
     def send(self, name: str) -> None:
         """Send a signal to the process and the children in its group; nothing where the system lacks the signal."""
@@ -263,7 +263,7 @@ class StepKernel:
 
     def _wait(self, seconds: float) -> None:
         if self.process is not None:
-            process_exit.wait(self.process, seconds)
+            process_wait.wait(self.process, seconds)
 
     def _arguments(self) -> list[str]:
         if "ipykernel_launcher" not in self.manager.kernel_spec.argv:

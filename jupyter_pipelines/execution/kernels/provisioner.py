@@ -26,8 +26,8 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_pipelines.execution.kernels.launch import private_folder
 from jupyter_pipelines.execution.kernels.launch_environment import KERNELS
 from jupyter_pipelines.execution.prefork import client
+from jupyter_pipelines.execution.prefork.zygote_handle import ZygoteHandle, can_fork
 from jupyter_pipelines.execution.prefork.zygote_pool import ZYGOTE_POOL
-from jupyter_pipelines.execution.prefork.zygote_process import ZygoteProcess, can_fork
 
 IPYTHON = [sys.executable, "-m", "ipykernel_launcher"]
 _PRIVATE = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "JUPYTER_PIPELINES_ATTEMPT")
@@ -64,7 +64,7 @@ class WarmProvisioner(LocalProvisioner):
         self._given_up = given_up
         self._request = {"kind": KERNELS, "shared": list(modules), "own": list(own)}
         self._path = zygote
-        self._kept: ZygoteProcess | None = None
+        self._kept: ZygoteHandle | None = None
         self._folder: Path | None = None
 
     async def launch_kernel(self, cmd: list[str], **options: Any) -> Any:

@@ -37,7 +37,7 @@ _WINDOWLESS = ("", "agg", "svg", "pdf", "ps", "cairo", "module://matplotlib_inli
 
 
 @dataclass(frozen=True, slots=True)
-class ForkSafetyState:
+class ProcessSnapshot:
     """What an import may not change in a process that will be forked."""
 
     descriptors: frozenset[str]
@@ -46,7 +46,7 @@ class ForkSafetyState:
     folder: str
 
     @classmethod
-    def now(cls) -> ForkSafetyState:
+    def now(cls) -> ProcessSnapshot:
         """Return the state of this process now."""
         return cls(
             descriptors=frozenset(_open_files()),
@@ -92,7 +92,7 @@ def import_safely(module: str, *, last: bool = False) -> str:
     """
     if not last and is_fork_unsafe(module):
         return "it is known for not surviving a fork"
-    before, known = ForkSafetyState.now(), set(sys.modules)
+    before, known = ProcessSnapshot.now(), set(sys.modules)
     drawn = random_state.state()
     with _in_time(), _listening() as heard:
         try:
@@ -116,8 +116,8 @@ def _in_time() -> Iterator[None]:
         signal.signal(signal.SIGALRM, handler)
 
 
-def _changed(before: ForkSafetyState) -> str:
-    now = ForkSafetyState.now()
+def _changed(before: ProcessSnapshot) -> str:
+    now = ProcessSnapshot.now()
     if now.descriptors - before.descriptors:
         return f"it keeps {', '.join(sorted(now.descriptors - before.descriptors))} open"
     if now.handlers != before.handlers:

@@ -16,12 +16,12 @@ from functools import partial
 from typing import Any, NoReturn
 
 from jupyter_pipelines.execution.prefork import fork_safety, os_calls, socket_messages
-from jupyter_pipelines.execution.prefork.process_records import (
+from jupyter_pipelines.execution.prefork.process_tree import (
     ChildProcess,
     ChildTask,
+    ForkExit,
     ForkRequest,
     ImportBranch,
-    LeaveParentLoop,
     NodeConfig,
 )
 
@@ -64,7 +64,7 @@ class ForkServer:
 
         Raises
         ------
-        LeaveParentLoop
+        ForkExit
             In a child.
         """
         while True:
@@ -87,7 +87,7 @@ class ForkServer:
                 mine.close()
                 kind = self._origin.kind or name
                 uplink = theirs.dup()
-                raise LeaveParentLoop(replace(self._origin, name=name, kind=kind, uplink=uplink))
+                raise ForkExit(replace(self._origin, name=name, kind=kind, uplink=uplink))
         mine.settimeout(_PATIENCE)
         branch = self._branches[name] = ImportBranch(pid=pid, link=mine)
         self._watch(mine, partial(self._on_branch, name, branch))
@@ -243,7 +243,7 @@ class ForkServer:
             pid = self._fork_or_close(mine)
             if pid == 0:
                 mine.close()
-                raise LeaveParentLoop(ChildTask(link=theirs.dup(), folder=folder, own=own, origin=self._origin))
+                raise ForkExit(ChildTask(link=theirs.dup(), folder=folder, own=own, origin=self._origin))
         mine.settimeout(_PATIENCE)
         child = self._children[pid] = ChildProcess(pid=pid, link=mine, folder=folder, own=own)
         self._watch(mine, partial(self._on_child, child))

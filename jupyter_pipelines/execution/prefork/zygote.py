@@ -27,7 +27,7 @@ from typing import NoReturn
 
 from jupyter_pipelines.execution.prefork import fork_safety, os_calls, random_state, socket_messages
 from jupyter_pipelines.execution.prefork.fork_server import ForkServer
-from jupyter_pipelines.execution.prefork.process_records import ChildTask, LeaveParentLoop, NodeConfig
+from jupyter_pipelines.execution.prefork.process_tree import ChildTask, ForkExit, NodeConfig
 
 
 def run(node: ForkServer, grow: Sequence[str] = ()) -> None:
@@ -45,7 +45,7 @@ def run(node: ForkServer, grow: Sequence[str] = ()) -> None:
             for name in grow:
                 node.grow(name)
         node.serve()
-    except LeaveParentLoop as forked:
+    except ForkExit as forked:
         task = forked.task
     if isinstance(task, ChildTask):
         _run_child(task)

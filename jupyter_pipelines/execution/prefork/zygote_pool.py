@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jupyter_pipelines.execution.prefork.zygote_process import ZygoteProcess
+from jupyter_pipelines.execution.prefork.zygote_handle import ZygoteHandle
 
 IDLE = 300.0
 """Seconds after which an unused tree is ended."""
@@ -21,7 +21,7 @@ Sign = tuple[Any, ...]
 
 @dataclass(slots=True, eq=False)
 class _PooledZygote:
-    zygote: ZygoteProcess
+    zygote: ZygoteHandle
     users: int = 0
     timer: threading.Timer | None = None
 
@@ -40,7 +40,7 @@ class ZygotePool:
     _kept: dict[Sign, _PooledZygote] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def take(self, environment: Mapping[str, str], arguments: Sequence[str], kinds: Sequence[str]) -> ZygoteProcess:
+    def take(self, environment: Mapping[str, str], arguments: Sequence[str], kinds: Sequence[str]) -> ZygoteHandle:
         """Return a tree, started if need be; give it back with :meth:`release`.
 
         Raises
@@ -52,13 +52,13 @@ class ZygotePool:
         with self._lock:
             kept = self._kept.get(sign)
             if kept is None or not kept.zygote.lives():
-                kept = self._kept[sign] = _PooledZygote(ZygoteProcess(environment, arguments, kinds))
+                kept = self._kept[sign] = _PooledZygote(ZygoteHandle(environment, arguments, kinds))
             if kept.timer is not None:
                 kept.timer.cancel()
             kept.users += 1
             return kept.zygote
 
-    def release(self, zygote: ZygoteProcess) -> None:
+    def release(self, zygote: ZygoteHandle) -> None:
         """Give back a tree; it ends when it stays unused."""
         with self._lock:
             for kept in [kept for kept in self._kept.values() if kept.zygote is zygote]:

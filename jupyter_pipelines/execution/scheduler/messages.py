@@ -26,7 +26,7 @@ RunState = Literal["succeeded", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepTask:
+class ScheduledStep:
     """What the scheduler has to know of a step.
 
     Parameters

@@ -44,9 +44,9 @@ from jupyter_pipelines.execution.scheduler.messages import (
     Message,
     ReleaseLease,
     RunState,
+    ScheduledStep,
     StartTimer,
     StepState,
-    StepTask,
     StopRequested,
     SubmitAttempt,
     TimerFired,
@@ -69,7 +69,7 @@ class StepScheduler:
 
     Parameters
     ----------
-    tasks : sequence of StepTask
+    tasks : sequence of ScheduledStep
         Every step of the plan; they must not wait for each other.
     jobs : int
         How many may run at once.
@@ -83,7 +83,7 @@ class StepScheduler:
 
     def __init__(
         self,
-        tasks: Sequence[StepTask],
+        tasks: Sequence[ScheduledStep],
         *,
         jobs: int,
         capacity: ComputeResources | None = None,
@@ -289,12 +289,12 @@ class StepScheduler:
     def _is_there(self, name: str) -> bool:
         return self._states[name] in ("succeeded", "reused") or self._tasks[name].planned == "skip"
 
-    def _can_do_without(self, task: StepTask, before: str) -> bool:
+    def _can_do_without(self, task: ScheduledStep, before: str) -> bool:
         if task.spare is None:
             return task.always or before in task.optional
         return self._states[before] == "failed" and self._failed_before(task) <= task.spare
 
-    def _failed_before(self, task: StepTask) -> int:
+    def _failed_before(self, task: ScheduledStep) -> int:
         return sum(self._states[name] == "failed" for name in task.before)
 
     def _is_spared(self, name: str) -> bool:
@@ -349,7 +349,7 @@ class StepScheduler:
 class _ResourcePools:
     """Resource pools by name; a task that names none of them belongs to the default pool."""
 
-    def __init__(self, tasks: Mapping[str, StepTask], pools: Mapping[str, tuple[int, ComputeResources]]) -> None:
+    def __init__(self, tasks: Mapping[str, ScheduledStep], pools: Mapping[str, tuple[int, ComputeResources]]) -> None:
         self._every = {pool: _ResourcePool(tasks, *size) for pool, size in pools.items()}
         default_pool = self._every[""]
         self._of = {name: self._every.get(task.room, default_pool) for name, task in tasks.items()}
@@ -374,7 +374,7 @@ class _ResourcePools:
 class _ResourcePool:
     """The free slots and resources of a pool: at most `jobs` tasks, at most `capacity` in all."""
 
-    def __init__(self, tasks: Mapping[str, StepTask], jobs: int, capacity: ComputeResources) -> None:
+    def __init__(self, tasks: Mapping[str, ScheduledStep], jobs: int, capacity: ComputeResources) -> None:
         # More jobs than cores is a request to be respected: a task that does not say what it needs counts as one core.
         cores = None if capacity.cpus is None else max(capacity.cpus, jobs)
         self._free = [jobs, *(_infinite(limit) for limit in (cores, capacity.gpus, capacity.memory))]
@@ -412,7 +412,9 @@ class _ResourcePool:
 class _ReadyQueue:
     """The tasks that may start, longest remaining path first."""
 
-    def __init__(self, tasks: Sequence[StepTask], after: Mapping[str, Sequence[str]], backwards: Sequence[str]) -> None:
+    def __init__(
+        self, tasks: Sequence[ScheduledStep], after: Mapping[str, Sequence[str]], backwards: Sequence[str]
+    ) -> None:
         tails = _tails(tasks, after, backwards)
         order = sorted(range(len(tasks)), key=lambda position: (-tails[tasks[position].name], position))
         self._ranks = {tasks[position].name: rank for rank, position in enumerate(order)}
@@ -444,7 +446,7 @@ def _cost(demand: ComputeResources, free: Sequence[float]) -> tuple[float, ...]:
     return tuple(min(amount, limit) for amount, limit in zip(requested, free, strict=True))
 
 
-def _successors(tasks: Sequence[StepTask]) -> dict[str, list[str]]:
+def _successors(tasks: Sequence[ScheduledStep]) -> dict[str, list[str]]:
     after: dict[str, list[str]] = {task.name: [] for task in tasks}
     for task in tasks:
         for name in task.before:
@@ -452,7 +454,7 @@ def _successors(tasks: Sequence[StepTask]) -> dict[str, list[str]]:
     return after
 
 
-def _backwards(tasks: Iterable[StepTask]) -> list[str]:
+def _backwards(tasks: Iterable[ScheduledStep]) -> list[str]:
     before = {task.name: task.before for task in tasks}
     return list(reversed(before if _is_in_order(before) else topological_order(before)))
 
@@ -467,7 +469,9 @@ def _is_in_order(before: Mapping[str, Sequence[str]]) -> bool:
     return True
 
 
-def _tails(tasks: Sequence[StepTask], after: Mapping[str, Sequence[str]], backwards: Sequence[str]) -> dict[str, float]:
+def _tails(
+    tasks: Sequence[ScheduledStep], after: Mapping[str, Sequence[str]], backwards: Sequence[str]
+) -> dict[str, float]:
     seconds = {task.name: task.seconds for task in tasks}
     tails: dict[str, float] = {}
     for name in backwards:
@@ -476,7 +480,7 @@ def _tails(tasks: Sequence[StepTask], after: Mapping[str, Sequence[str]], backwa
 
 
 def _tolerated(
-    tasks: Mapping[str, StepTask], after: Mapping[str, Sequence[str]], backwards: Sequence[str]
+    tasks: Mapping[str, ScheduledStep], after: Mapping[str, Sequence[str]], backwards: Sequence[str]
 ) -> dict[str, bool]:
     """Return for each task whether every way on from it leads through an optional input."""
     tolerated: dict[str, bool] = {}

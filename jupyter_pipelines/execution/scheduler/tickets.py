@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import Diagnostic, StoreError
 from jupyter_pipelines.execution.executors import StepRequirements
-from jupyter_pipelines.execution.scheduler.messages import StepTask
+from jupyter_pipelines.execution.scheduler.messages import ScheduledStep
 from jupyter_pipelines.execution.ticket import (
     InputSpec,
     KernelPreimports,
@@ -35,7 +35,7 @@ _AHEAD = 2
 _SHOWN = 5
 
 
-def tasks_of(plan: Plan) -> list[StepTask]:
+def tasks_of(plan: Plan) -> list[ScheduledStep]:
     """Return the tasks of the scheduler, one for each step."""
     return [_task(plan.pipeline, planned) for planned in plan.steps]
 
@@ -165,9 +165,9 @@ def _renamed(name: str, attempt: int) -> str | None:
     return str(target)
 
 
-def _task(pipeline: Pipeline, planned: PlannedStep) -> StepTask:
+def _task(pipeline: Pipeline, planned: PlannedStep) -> ScheduledStep:
     step = pipeline[planned.name]
-    return StepTask(
+    return ScheduledStep(
         name=step.name,
         before=pipeline.before(step.name),
         optional=_optional(step),

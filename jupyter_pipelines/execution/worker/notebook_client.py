@@ -92,7 +92,7 @@ def execute(nb: Any, conduct: ExecutionContext) -> Any:
     """Run the cells of `nb` in the kernel of `conduct`, and return `nb`."""
     conduct.notebook = nb
     conduct.cells = tuple(cell for cell in nb.cells if _is_code(cell))
-    record = ExecutionRecord(nb, progress_bar=False, autosave_cell_every=0)
+    record = ExecutionRecorder(nb, progress_bar=False, autosave_cell_every=0)
     record.keep = conduct.keep
     record.notebook_start()
     client = StepNotebookClient(record, km=conduct.kernel.manager, raise_on_iopub_timeout=False, **_OPTIONS)
@@ -104,7 +104,7 @@ def execute(nb: Any, conduct: ExecutionContext) -> Any:
     return nb
 
 
-class ExecutionRecord(NotebookExecutionManager):  # type: ignore[misc]
+class ExecutionRecorder(NotebookExecutionManager):  # type: ignore[misc]
     """Papermill's record of an execution, without its two faults: wrong states, and a save for every event."""
 
     keep: Callable[[Any], object]

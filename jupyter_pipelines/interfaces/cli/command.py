@@ -18,7 +18,7 @@ from jupyter_pipelines.interfaces.strict_json import as_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jupyter_pipelines.notebook.source.reading import NotebookLocation
+    from jupyter_pipelines.notebook.source.read_result import NotebookPaths
     from jupyter_pipelines.pipeline.graph import Pipeline
     from jupyter_pipelines.project import Project
 
@@ -64,7 +64,7 @@ class CommandContext:
         report_faults(pipeline.warnings if warn else ())
         return pipeline
 
-    def home(self) -> NotebookLocation:
+    def home(self) -> NotebookPaths:
         """Return where the notebook belongs: enough for commands that look at runs, whatever its cells say now.
 
         Raises

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from jupyter_pipelines.errors import Diagnostic, PlanError
-from jupyter_pipelines.execution.skipped_imports import FORMATS, skip_imports
+from jupyter_pipelines.execution.blocked_imports import FORMATS, block_imports
 from jupyter_pipelines.interfaces.cli.command import CommandContext, command, report_faults, write, write_file
 from jupyter_pipelines.interfaces.common_options import read_values
 from jupyter_pipelines.notebook.headers.units import is_step_name
@@ -42,7 +42,7 @@ def convert(
     when every stable output is the same, 1 when an output differs or nothing was proved, 2 when the notebook or an
     option cannot be read.
     """
-    skip_imports(*FORMATS)
+    block_imports(*FORMATS)
     result = desk.project.convert(
         desk.notebook,
         target,
@@ -52,8 +52,8 @@ def convert(
         drop_display=drop_display,
         tell=lambda text: write(f"{text} …", sys.stderr),
     )
+    from jupyter_pipelines.verification.conversion_summary import conversion_summary
     from jupyter_pipelines.verification.side_by_side import side_by_side
-    from jupyter_pipelines.verification.verdict_summary import conversion_summary
 
     report_faults(result.faults)
     if page:

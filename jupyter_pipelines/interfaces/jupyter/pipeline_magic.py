@@ -13,9 +13,9 @@ from jupyter_pipelines.errors import Diagnostic, NotebookError
 from jupyter_pipelines.execution.runs.result import Run
 from jupyter_pipelines.interfaces.common_options import texts_of
 from jupyter_pipelines.interfaces.jupyter import display
-from jupyter_pipelines.interfaces.jupyter.debug_cell import load_for_debugging
+from jupyter_pipelines.interfaces.jupyter.graph_display import GraphDisplay, LiveGraphDisplay
 from jupyter_pipelines.interfaces.jupyter.session import KernelSession
-from jupyter_pipelines.interfaces.jupyter.static_display import GraphDisplay, LiveGraphDisplay
+from jupyter_pipelines.interfaces.jupyter.step_debugging import load_for_debugging
 from jupyter_pipelines.interfaces.jupyter.step_states import statuses
 from jupyter_pipelines.pipeline.graph import Pipeline
 
@@ -230,7 +230,7 @@ def freeze(session: KernelSession) -> None:
 @click.pass_obj
 def convert(session: KernelSession, target: str | None, static: bool, dry_run: bool, drop_display: bool) -> None:
     """Make a pipeline of the saved, exploratory notebook, and prove that it shows the same."""
-    from jupyter_pipelines.verification.verdict_summary import conversion_summary
+    from jupyter_pipelines.verification.conversion_summary import conversion_summary
 
     if session.notebook is None:
         raise NotebookError(_no_notebook())

@@ -15,7 +15,7 @@ from jupyter_pipelines.interfaces.jupyter.first_item import as_gathered, bind_fi
 from jupyter_pipelines.notebook.headers.split import split_cell
 from jupyter_pipelines.notebook.parameters.params_cell import parameters_of_text
 from jupyter_pipelines.notebook.source.document import NotebookDocument, read_document
-from jupyter_pipelines.notebook.source.reading import NotebookLocation, project_root
+from jupyter_pipelines.notebook.source.read_result import NotebookPaths, project_root
 from jupyter_pipelines.pipeline.artifacts import FileSource, Input, StepOutputRef
 from jupyter_pipelines.pipeline.foreach import GatheredResults
 from jupyter_pipelines.pipeline.graph import Pipeline
@@ -69,7 +69,7 @@ class KernelSession:
         self.project = project or Project()
         self.executed: dict[str, ExecutedCell] = {}
         self.stage: NotebookWidgets | None = None
-        self._home: tuple[tuple[Path, int], NotebookLocation] | None = None
+        self._home: tuple[tuple[Path, int], NotebookPaths] | None = None
         self._current: str | None = None
         self._watching: list[Callable[[], None]] = []
 
@@ -139,11 +139,11 @@ class KernelSession:
         """Return the saved notebook, or the cells of this session where there is none."""
         return self.notebook or NotebookDocument.of_texts([(key, cell.text) for key, cell in self.executed.items()])
 
-    def home(self) -> NotebookLocation:
+    def home(self) -> NotebookPaths:
         """Return where the notebook belongs, whatever its cells say now."""
         path = self.notebook
         if path is None:
-            return NotebookLocation(notebook=None, root=project_root(Path.cwd()))
+            return NotebookPaths(notebook=None, root=project_root(Path.cwd()))
         # Asked for every second while something is on show, and a notebook may be large.
         signature = (path, path.stat().st_mtime_ns)
         if self._home is None or self._home[0] != signature:

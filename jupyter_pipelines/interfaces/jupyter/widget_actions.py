@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, PipelinesError, PlanError
-from jupyter_pipelines.interfaces.jupyter.debug_cell import load_for_debugging
 from jupyter_pipelines.interfaces.jupyter.notebook_widgets import NotebookContext, NotebookWidgets
+from jupyter_pipelines.interfaces.jupyter.step_debugging import load_for_debugging
 from jupyter_pipelines.interfaces.jupyter.widgets import PipelineWidget, WidgetRequest
 
 LOG_BYTES = 64_000

@@ -14,7 +14,7 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 from jupyter_pipelines.errors import PipelinesError
-from jupyter_pipelines.interfaces.server import html_pages
+from jupyter_pipelines.interfaces.server import html_elements
 from jupyter_pipelines.interfaces.server.html_views import PageRequest, PageResponse, PageRoute
 from jupyter_pipelines.interfaces.server.json_handler import (
     MAX_BODY_BYTES,
@@ -116,10 +116,10 @@ class HtmlHandler(JupyterHandler):
 
     def _tell(self, status: int, lines: Iterable[str]) -> None:
         self.set_status(status)
-        back = html_pages.link(url_path_join(self.base_url, ROOT, "/"), "Pipelines")
-        body = [f"<p>{html_pages.text(line, 2_000)}</p>" for line in lines]
+        back = html_elements.link(url_path_join(self.base_url, ROOT, "/"), "Pipelines")
+        body = [f"<p>{html_elements.text(line, 2_000)}</p>" for line in lines]
         title = f"{status} {responses.get(status, '')}"
-        self._show(PageResponse(content=html_pages.page(title, body, nonce=self.nonce, above=back)))
+        self._show(PageResponse(content=html_elements.page(title, body, nonce=self.nonce, above=back)))
 
 
 def html_handlers(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from jupyter_pipelines.errors import PipelinesError
-from jupyter_pipelines.interfaces.server import html_pages, notebooks, runs
+from jupyter_pipelines.interfaces.server import html_elements, notebook_routes, run_routes
 from jupyter_pipelines.interfaces.server.routing import Action, ApiRequest, Method, pattern_of
 from jupyter_pipelines.interfaces.server.run_list_cache import RUNNING
 from jupyter_pipelines.project import Project
@@ -57,8 +57,8 @@ class PageRequest:
 
     def page(self, title: str, *body: str, above: str = "", reload: bool = False) -> PageResponse:
         """Return a page, with a link to the first page."""
-        links = " · ".join(part for part in (html_pages.link(f"{self.root}/", "Pipelines"), above) if part)
-        return PageResponse(content=html_pages.page(title, body, nonce=self.nonce, above=links, reload=reload))
+        links = " · ".join(part for part in (html_elements.link(f"{self.root}/", "Pipelines"), above) if part)
+        return PageResponse(content=html_elements.page(title, body, nonce=self.nonce, above=links, reload=reload))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +110,8 @@ class PageRoute:
 def index_page(visit: PageRequest) -> PageResponse:
     """Show the pipelines below the folder."""
     rows = [_row(visit, notebook) for notebook in find_notebooks(visit.request.known)]
-    content = html_pages.table(["notebook", "steps", "last run", "what"], rows) if rows else _NOTHING
-    return visit.page("Pipelines", f"<p>{html_pages.text(visit.request.known.root)}</p>", content)
+    content = html_elements.table(["notebook", "steps", "last run", "what"], rows) if rows else _NOTHING
+    return visit.page("Pipelines", f"<p>{html_elements.text(visit.request.known.root)}</p>", content)
 
 
 _ALT = "The graph of the pipeline; the table below says the same."
@@ -122,51 +122,55 @@ def _row(visit: PageRequest, notebook: RegisteredNotebook) -> list[str]:
     address = f"{visit.root}/notebooks/{notebook.id}"
     request = replace(visit.request, about=notebook)
     try:
-        reading = notebooks.reading_of(visit.project, request)
-        last = runs.list_runs(visit.project, request)["runs"][:1]
+        reading = notebook_routes.reading_of(visit.project, request)
+        last = run_routes.list_runs(visit.project, request)["runs"][:1]
     except PipelinesError as error:
-        return [html_pages.link(address, notebook.name), "", "", html_pages.text(error.faults[0].message)]
+        return [html_elements.link(address, notebook.name), "", "", html_elements.text(error.faults[0].message)]
     steps = str(len(reading.pipeline.steps)) if reading.pipeline else "faulty"
     line = (
-        [html_pages.state(str(last[0]["state"])), html_pages.text(last[0]["headline"])] if last else ["", "no runs yet"]
+        [html_elements.state(str(last[0]["state"])), html_elements.text(last[0]["headline"])]
+        if last
+        else ["", "no runs yet"]
     )
-    return [html_pages.link(address, notebook.name), steps, *line]
+    return [html_elements.link(address, notebook.name), steps, *line]
 
 
 def notebook_page(visit: PageRequest) -> PageResponse:
     """Show a notebook: its graph with what a run would do, a form that starts a run, and its runs."""
-    drawn = notebooks.graph(visit.project, visit.request)
-    run_list = runs.list_runs(visit.project, visit.request)["runs"]
+    drawn = notebook_routes.graph(visit.project, visit.request)
+    run_list = run_routes.list_runs(visit.project, visit.request)["runs"]
     body = [_faults(drawn["faults"])]
     if drawn["graph"] is not None:
-        body.append(html_pages.picture(f"{visit.here}/graph.svg", _ALT))
-        fields = html_pages.fields_of(drawn["graph"]["parameters"]) + html_pages.hidden("key", visit.nonce)
-        body.append(f"<h2>Run</h2>{html_pages.form(f'{visit.here}/run', fields, 'Run', visit.xsrf)}")
-    body.append(f"<h2>Runs</h2>{html_pages.runs_table(run_list, f'{visit.here}/runs')}")
+        body.append(html_elements.picture(f"{visit.here}/graph.svg", _ALT))
+        fields = html_elements.fields_of(drawn["graph"]["parameters"]) + html_elements.hidden("key", visit.nonce)
+        body.append(f"<h2>Run</h2>{html_elements.form(f'{visit.here}/run', fields, 'Run', visit.xsrf)}")
+    body.append(f"<h2>Runs</h2>{html_elements.runs_table(run_list, f'{visit.here}/runs')}")
     if drawn["statuses"] is not None:
-        body.append(f"<h2>What a run would do</h2>{html_pages.steps_table(drawn['statuses']['steps'])}")
+        body.append(f"<h2>What a run would do</h2>{html_elements.steps_table(drawn['statuses']['steps'])}")
     return visit.page(visit.request.notebook.name, *body)
 
 
 def run_page(visit: PageRequest) -> PageResponse:
     """Show a run: its graph, and what became of each step."""
-    run = runs.document(visit.project, visit.request)
+    run = run_routes.document(visit.project, visit.request)
     here, going_on = f"{visit.here}/runs/{run['run']}", run["state"] == RUNNING
-    body = [f"<p>{html_pages.state(run['state'])} · {html_pages.text(run['statuses']['headline'])}</p>"]
+    body = [f"<p>{html_elements.state(run['state'])} · {html_elements.text(run['statuses']['headline'])}</p>"]
     if run["graph"] is not None:
-        body.append(html_pages.picture(f"{here}/graph.svg", _ALT))
-    body.append(html_pages.steps_table(run["statuses"]["steps"], f"{here}/steps"))
-    body += [html_pages.form(f"{here}/cancel", "", "Stop this run", visit.xsrf)] if going_on else []
+        body.append(html_elements.picture(f"{here}/graph.svg", _ALT))
+    body.append(html_elements.steps_table(run["statuses"]["steps"], f"{here}/steps"))
+    body += [html_elements.form(f"{here}/cancel", "", "Stop this run", visit.xsrf)] if going_on else []
     if run["parameters"]:
-        rows = [[html_pages.text(name), html_pages.text(repr(value))] for name, value in run["parameters"].items()]
-        body.append(f"<h2>Parameters</h2>{html_pages.table(['name', 'value'], rows)}")
-    above = html_pages.link(visit.here, visit.request.notebook.name)
+        rows = [
+            [html_elements.text(name), html_elements.text(repr(value))] for name, value in run["parameters"].items()
+        ]
+        body.append(f"<h2>Parameters</h2>{html_elements.table(['name', 'value'], rows)}")
+    above = html_elements.link(visit.here, visit.request.notebook.name)
     return visit.page(f"Run {run['run']}", *body, above=above, reload=going_on)
 
 
 def log(visit: PageRequest) -> PageResponse:
     """Show the end of what a step printed, as plain text."""
-    return PageResponse(content=runs.log(visit.project, visit.request)["text"], kind="text")
+    return PageResponse(content=run_routes.log(visit.project, visit.request)["text"], kind="text")
 
 
 # Pictures
@@ -177,7 +181,7 @@ def graph(visit: PageRequest) -> PageResponse:
     from jupyter_pipelines.errors import PlanError
     from jupyter_pipelines.reporting.step_status import of_plan
 
-    pipeline = notebooks.pipeline_of(visit.project, visit.request)
+    pipeline = notebook_routes.pipeline_of(visit.project, visit.request)
     statuses: Mapping[str, StepStatus] = {}
     if visit.project.has_store(pipeline):
         try:
@@ -191,7 +195,7 @@ def graph_of_run(visit: PageRequest) -> PageResponse:
     """Draw the graph with what became of each step."""
     from jupyter_pipelines.reporting.step_status import of_run
 
-    pipeline = notebooks.pipeline_of(visit.project, visit.request)
+    pipeline = notebook_routes.pipeline_of(visit.project, visit.request)
     return _drawn(pipeline, of_run(visit.request.run(visit.project)))
 
 
@@ -212,13 +216,13 @@ def run(visit: PageRequest) -> PageResponse:
     request = replace(
         visit.request, body={"parameters": parameters}, key=visit.request.body.get("key", "")[:LONGEST_KEY]
     )
-    started = runs.start_run(visit.project, request)["run"]
+    started = run_routes.start_run(visit.project, request)["run"]
     return PageResponse(content=f"{visit.here}/runs/{started}", kind="elsewhere")
 
 
 def cancel(visit: PageRequest) -> PageResponse:
     """Ask a run to stop, and go back to its page."""
-    runs.cancel_run(visit.project, replace(visit.request, body={}))
+    run_routes.cancel_run(visit.project, replace(visit.request, body={}))
     return PageResponse(content=f"{visit.here}/runs/{visit.request.names['run']}", kind="elsewhere")
 
 
@@ -229,8 +233,8 @@ def _faults(faults: list[dict[str, Any]]) -> str:
 
 def _fault(fault: Mapping[str, Any]) -> str:
     cell = f", cell {fault['cell']}" if fault["cell"] else ""
-    what, way_out = html_pages.text(fault["message"] + cell, 2_000), html_pages.text(fault["suggestion"], 2_000)
-    return f"<li><b>{html_pages.text(fault['code'])}</b> {what}<br>{way_out}</li>"
+    what, way_out = html_elements.text(fault["message"] + cell, 2_000), html_elements.text(fault["suggestion"], 2_000)
+    return f"<li><b>{html_elements.text(fault['code'])}</b> {what}<br>{way_out}</li>"
 
 
 # Finding pipelines

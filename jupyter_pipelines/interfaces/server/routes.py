@@ -8,10 +8,10 @@ from jupyter_pipelines import __version__
 from jupyter_pipelines.interfaces.server import schemas
 from jupyter_pipelines.interfaces.server.conversions import ROUTES as CONVERSIONS
 from jupyter_pipelines.interfaces.server.edits import ROUTES as EDITING
-from jupyter_pipelines.interfaces.server.notebooks import ROUTES as NOTEBOOKS
+from jupyter_pipelines.interfaces.server.notebook_routes import ROUTES as NOTEBOOKS
 from jupyter_pipelines.interfaces.server.openapi import describe
 from jupyter_pipelines.interfaces.server.routing import ApiRequest, ApiRoute
-from jupyter_pipelines.interfaces.server.runs import ROUTES as RUNS
+from jupyter_pipelines.interfaces.server.run_routes import ROUTES as RUNS
 from jupyter_pipelines.project import Project
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from jupyter_pipelines.errors import Diagnostic, StoreError
 from jupyter_pipelines.interfaces.server.notebook_registry import NotebookRegistry, RegisteredNotebook
 from jupyter_pipelines.notebook.source.document import NotebookDocument, document_from_json, read_document
-from jupyter_pipelines.notebook.source.reading import NotebookLocation
+from jupyter_pipelines.notebook.source.read_result import NotebookPaths
 from jupyter_pipelines.project import Project
 
 Action = Literal["read", "write", "execute"]
@@ -83,7 +83,7 @@ class ApiRequest:
         content = {"nbformat": 4, "cells": [_as_nbformat(cell) for cell in cells]}
         return replace(saved, cells=document_from_json(content, self.path).cells)
 
-    def home(self, project: Project) -> NotebookLocation:
+    def home(self, project: Project) -> NotebookPaths:
         """Return where the notebook's runs are, whatever its cells say now.
 
         Raises
@@ -104,7 +104,7 @@ class ApiRequest:
         return run_by_id(project, self.home(project), self.names["run"])
 
 
-def run_by_id(project: Project, home: NotebookLocation, name: str) -> dict[str, Any]:
+def run_by_id(project: Project, home: NotebookPaths, name: str) -> dict[str, Any]:
     """Return the document of a run by its whole id: abbreviations are for people.
 
     Raises

@@ -26,7 +26,7 @@ from jupyter_pipelines.reporting.summary import headline
 if TYPE_CHECKING:
     from jupyter_pipelines.execution.runs.follow import RunFollower
     from jupyter_pipelines.interfaces.server.notebook_registry import NotebookRegistry, RegisteredNotebook
-    from jupyter_pipelines.notebook.source.reading import NotebookLocation
+    from jupyter_pipelines.notebook.source.read_result import NotebookPaths
     from jupyter_pipelines.project import Project
 
 EVENT_SCHEMA = "urn:jupyter-pipelines:event:run:1"
@@ -145,7 +145,7 @@ class RunEventPoller:
     def __init__(self, known: NotebookRegistry, project: Project) -> None:
         self._known = known
         self._project = project
-        self._homes: dict[str, NotebookLocation] = {}
+        self._homes: dict[str, NotebookPaths] = {}
         self._seen: dict[str, set[str]] = {}
         self._unborn: dict[str, dict[str, float]] = {}
         self._witnessed: dict[tuple[str, str], FollowedRun] = {}
@@ -189,7 +189,7 @@ class RunEventPoller:
             if (notebook.id, name) in self._witnessed or now - unborn[name] > _DOCUMENT_TIMEOUT:
                 del unborn[name]
 
-    def _begin(self, notebook: RegisteredNotebook, home: NotebookLocation, run: str) -> None:
+    def _begin(self, notebook: RegisteredNotebook, home: NotebookPaths, run: str) -> None:
         """Watch a run, once its document is there; it may be a run of another notebook."""
         if self._project.find_run(home, run) is not None:
             self._witnessed[notebook.id, run] = FollowedRun(notebook, run, self._project.watch(home, run))

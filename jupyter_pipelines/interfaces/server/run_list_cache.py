@@ -11,7 +11,7 @@ from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.project import Project, notebook_name
 
 if TYPE_CHECKING:
-    from jupyter_pipelines.notebook.source.reading import NotebookLocation
+    from jupyter_pipelines.notebook.source.read_result import NotebookPaths
     from jupyter_pipelines.storage.store import Store
 
 MAX_RUNS = 20_000
@@ -25,7 +25,7 @@ class RunListCache:
         self._lock = threading.Lock()
         self._over: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
 
-    def of(self, project: Project, home: NotebookLocation) -> list[dict[str, Any]]:
+    def of(self, project: Project, home: NotebookPaths) -> list[dict[str, Any]]:
         """Return the runs of a notebook, newest first."""
         if not project.has_store(home):
             return []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from jupyter_pipelines.errors import Diagnostic
-from jupyter_pipelines.notebook.linking.draft import step_diagnostic
 from jupyter_pipelines.notebook.linking.shared_code import Entry, ExploratoryName, SharedCodeIndex
+from jupyter_pipelines.notebook.linking.step_drafts import step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 from jupyter_pipelines.pipeline.artifacts import StepOutputRef
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from jupyter_pipelines.errors import Diagnostic, closest_name
-from jupyter_pipelines.notebook.linking.draft import StepDraft, step_diagnostic
+from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 from jupyter_pipelines.pipeline.foreach import ForeachAxis
 from jupyter_pipelines.pipeline.parameters import Parameter

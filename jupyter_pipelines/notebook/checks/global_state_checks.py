@@ -16,8 +16,8 @@ from jupyter_pipelines.errors import Diagnostic, SourceLocation
 from jupyter_pipelines.notebook.code.ast_walk import children, every_node
 from jupyter_pipelines.notebook.code.cell_code import parse_code
 from jupyter_pipelines.notebook.code.name_usage import ModuleImport
-from jupyter_pipelines.notebook.linking.draft import StepDraft, step_diagnostic
 from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex, SharedDefinition
+from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 
 _REMEMBERED = 1 << 14

@@ -9,9 +9,9 @@ from typing import Any
 from jupyter_pipelines.errors import Diagnostic, SourceLocation, closest_name
 from jupyter_pipelines.notebook.code.name_usage import SourceSpan
 from jupyter_pipelines.notebook.linking.dependencies import Kind, NameReference, UnresolvedName
-from jupyter_pipelines.notebook.linking.draft import StepDraft, place_in, step_diagnostic
 from jupyter_pipelines.notebook.linking.producers import ProducerIndex
 from jupyter_pipelines.notebook.linking.shared_code import ExploratoryName, SharedCodeIndex, SharedDefinition
+from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, place_in, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 
 _LONGEST = 80

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from jupyter_pipelines.notebook.code.ast_walk import every_node
 from jupyter_pipelines.notebook.code.cell_code import parse_code
-from jupyter_pipelines.notebook.code.string_eval import StringEvaluator, called_name, is_path, joined, texts_of
+from jupyter_pipelines.notebook.code.string_inference import StringEvaluator, called_name, is_path, joined, texts_of
 from jupyter_pipelines.pipeline.path_templates import JOINT, names_in, path_of
 
 # Functions that read the file their first argument names, whatever library they are of: `read_csv`, `load_workbook`, …

@@ -18,7 +18,7 @@ from jupyter_pipelines.notebook.code.cell_code import parse_code
 from jupyter_pipelines.notebook.code.dynamic_calls import dynamic_effect, hidden_imports
 from jupyter_pipelines.notebook.code.name_usage import ModuleImport
 from jupyter_pipelines.notebook.code.sys_path import path_changes
-from jupyter_pipelines.notebook.source.recorded_inputs import RecordedInputs
+from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
 from jupyter_pipelines.pipeline.step import StepModule
 
 _REMEMBERED = 1 << 12
@@ -88,11 +88,11 @@ class ProjectModules:
         The notebook's folder.
     root : Path
         The project's root; its ``src`` folder counts, too.
-    recorded_inputs : RecordedInputs
+    recorded_inputs : RecordedQueries
         Looks at the files.
     """
 
-    def __init__(self, folder: Path, root: Path, recorded_inputs: RecordedInputs) -> None:
+    def __init__(self, folder: Path, root: Path, recorded_inputs: RecordedQueries) -> None:
         self._folder = folder
         self._witness = recorded_inputs
         self._near = [folder]

@@ -9,7 +9,7 @@ from typing import Any
 
 from jupyter_pipelines.notebook.converting.cell_survey import CellSurvey, SurveyedCell
 from jupyter_pipelines.notebook.converting.chunks import CodeChunk
-from jupyter_pipelines.notebook.converting.conversion import ConvertOptions
+from jupyter_pipelines.notebook.converting.conversion_types import ConvertOptions
 from jupyter_pipelines.notebook.converting.converted_interfaces import GENERATORS, StepCandidate
 from jupyter_pipelines.notebook.converting.external_effects import StepFileReads, file_input, order_by_effects
 from jupyter_pipelines.notebook.converting.global_settings import repeated_settings

@@ -9,7 +9,7 @@ from typing import Any
 from jupyter_pipelines.notebook.converting import statement_features
 from jupyter_pipelines.notebook.converting.cell_survey import CellSurvey, survey
 from jupyter_pipelines.notebook.converting.compose import PipelineNotebookComposer, names_bound
-from jupyter_pipelines.notebook.converting.conversion import (
+from jupyter_pipelines.notebook.converting.conversion_types import (
     ConvertedNotebook,
     ConvertedStep,
     ConvertOptions,

@@ -10,7 +10,7 @@ from jupyter_pipelines.errors import Diagnostic, PlanError
 from jupyter_pipelines.notebook.code.cell_code import parse_code
 from jupyter_pipelines.notebook.editing.header_text import options_with_words
 from jupyter_pipelines.notebook.editing.write_header import EditResult
-from jupyter_pipelines.notebook.headers.cell_layout import HeaderSpan, read_layout
+from jupyter_pipelines.notebook.headers.cell_layout import RawHeader, read_layout
 from jupyter_pipelines.notebook.headers.lexer import HeaderToken
 from jupyter_pipelines.notebook.headers.split import split_cell
 from jupyter_pipelines.notebook.reader import read
@@ -110,7 +110,7 @@ def _output_edits(cell: NotebookCell, step: str, old: str, new: str, is_affected
                 yield from _replacements(word, rf"(?:(?<=^)|(?<=,)){re.escape(old)}(?=$|[,:=])", new)
 
 
-def _header_span(cell: NotebookCell) -> HeaderSpan | None:
+def _header_span(cell: NotebookCell) -> RawHeader | None:
     layout = read_layout(cell.source, cell.number) if cell.kind == "code" else None
     span = layout.marks[0] if layout and layout.marks else None
     return span if span is not None and span.kind == "step" else None

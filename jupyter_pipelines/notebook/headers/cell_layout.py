@@ -43,7 +43,7 @@ _STRINGS = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeaderSpan:
+class RawHeader:
     """A header as it was written.
 
     Parameters
@@ -74,7 +74,7 @@ class CellLayout:
         All lines.
     roles : list of str
         One for each line of the top.
-    marks : list of HeaderSpan
+    marks : list of RawHeader
         Headers at the top, in order.
     faults : list of Diagnostic
         What is wrong with the lines, as against the words in them.
@@ -82,7 +82,7 @@ class CellLayout:
 
     lines: list[SourceLine]
     roles: list[Role] = field(default_factory=list)
-    marks: list[HeaderSpan] = field(default_factory=list)
+    marks: list[RawHeader] = field(default_factory=list)
     faults: list[Diagnostic] = field(default_factory=list)
 
     @property
@@ -140,7 +140,7 @@ class _CellTopReader:
         words = self._words("header", line, match.end(), None)
         place = line.place(match.start(1), len(match[1]))
         kind = next(kind for kind in KINDS if kind == match[2])
-        self.layout.marks.append(HeaderSpan(kind=kind, form="magic", words=words, place=place))
+        self.layout.marks.append(RawHeader(kind=kind, form="magic", words=words, place=place))
         return True
 
     def _magic(self, line: SourceLine, match: re.Match[str]) -> bool:
@@ -219,7 +219,7 @@ class _CellTopReader:
 
     def _extend_span(self, entries: list[_OptionLine], words: list[HeaderToken]) -> None:
         span = self.layout.marks[0]
-        self.layout.marks[0] = HeaderSpan(kind=span.kind, form=span.form, words=(*span.words, *words), place=span.place)
+        self.layout.marks[0] = RawHeader(kind=span.kind, form=span.form, words=(*span.words, *words), place=span.place)
         for entry in entries:
             self.layout.roles[entry.roles] = ["option"] * (entry.roles.stop - entry.roles.start)
 
@@ -236,10 +236,10 @@ def _head_kind(entry: _OptionLine) -> Kind | None:
     return next((kind for kind in KINDS if key == kind and words in ([], ["true"])), None)
 
 
-def _comment_span(entry: _OptionLine) -> HeaderSpan:
+def _comment_span(entry: _OptionLine) -> RawHeader:
     kind = _head_kind(entry) or "step"
     words = entry.words if kind == "step" else ()
-    return HeaderSpan(kind=kind, form="comment", words=words, place=entry.key.place)
+    return RawHeader(kind=kind, form="comment", words=words, place=entry.key.place)
 
 
 def _is_foreign(entry: _OptionLine) -> bool:
@@ -291,7 +291,7 @@ def _stray_header(layout: CellLayout, source: str, match: re.Match[str]) -> Diag
     )
 
 
-def second_header(place: SourceLocation, first: HeaderSpan) -> Diagnostic:
+def second_header(place: SourceLocation, first: RawHeader) -> Diagnostic:
     """Return the fault for a second header in a cell."""
     return Diagnostic(
         code="JP101",

@@ -10,7 +10,7 @@ from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, SourceLocation
 from jupyter_pipelines.notebook.headers import foreach_spec, units
-from jupyter_pipelines.notebook.headers.cell_layout import Form, HeaderSpan
+from jupyter_pipelines.notebook.headers.cell_layout import Form, RawHeader
 from jupyter_pipelines.notebook.headers.io_spec import IOSpec, is_format, split_item
 from jupyter_pipelines.notebook.headers.lexer import HeaderToken
 from jupyter_pipelines.notebook.headers.options import BY_SPELLING, USAGE, HeaderOption, Kind, closest_option
@@ -82,7 +82,7 @@ _DASHES = re.compile(r"[\u2012-\u2015\u2212]+")
 RESERVED = frozenset({"_step"})
 
 
-def parse_header(span: HeaderSpan) -> tuple[CellHeader, tuple[Diagnostic, ...]]:
+def parse_header(span: RawHeader) -> tuple[CellHeader, tuple[Diagnostic, ...]]:
     """Return the header that `span` means as far as it can be read, and what is wrong with it, in order of place."""
     parser = _HeaderParser(span)
     header = parser.step() if span.kind == "step" else parser.bare()
@@ -96,7 +96,7 @@ def _position(fault: Diagnostic) -> tuple[int, int]:
 class _HeaderParser:
     """Parses a header."""
 
-    def __init__(self, span: HeaderSpan) -> None:
+    def __init__(self, span: RawHeader) -> None:
         self.span = span
         self.words = list(_separated(span.words))
         self.faults: list[Diagnostic] = []

@@ -14,7 +14,7 @@ from jupyter_pipelines.errors import Diagnostic
 from jupyter_pipelines.notebook.headers.cell_layout import (
     MAGICS,
     CellLayout,
-    HeaderSpan,
+    RawHeader,
     Role,
     read_layout,
     second_header,
@@ -90,7 +90,7 @@ def _split_tagged(source: str, number: int, tags: tuple[str, ...], layout_faults
     return SplitCell(header=header, body=source, faults=(*layout_faults, *faults))
 
 
-def _body(layout: CellLayout, first: HeaderSpan) -> tuple[str, int]:
+def _body(layout: CellLayout, first: RawHeader) -> tuple[str, int]:
     """Return the text that a kernel runs, and how many lines of the cell are left out."""
     top = list(zip(layout.lines, layout.roles, strict=False))
     texts = [line.text for line, role in top if role in MAGICS]
@@ -103,7 +103,7 @@ def _body(layout: CellLayout, first: HeaderSpan) -> tuple[str, int]:
     return "".join(text + end for text, end in zip(texts, ends, strict=True)), offset
 
 
-def _commented_out(line: SourceLine, role: Role, first: HeaderSpan) -> str:
+def _commented_out(line: SourceLine, role: Role, first: RawHeader) -> str:
     """Return a line of the top as a comment; ``#|`` lines that make a header of their own are comments already."""
     if role == "header" or (role == "option" and first.form == "magic"):
         return f"{_indent(line.text)}# {line.text.lstrip()}".rstrip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jupyter_pipelines.errors import Diagnostic, SourceLocation
-from jupyter_pipelines.notebook.headers.cell_layout import HeaderSpan
+from jupyter_pipelines.notebook.headers.cell_layout import RawHeader
 from jupyter_pipelines.notebook.headers.lexer import HeaderToken
 from jupyter_pipelines.notebook.headers.parser import CellHeader, parse_header
 
@@ -30,7 +30,7 @@ def header_of_tags(tags: tuple[str, ...], number: int) -> tuple[CellHeader | Non
     names = _values(tags, *_STEP)
     if names:
         words = [*names, *(["--after"] if _values(tags, _AFTER_PREFIX) else []), *_values(tags, _AFTER_PREFIX)]
-        span = HeaderSpan(
+        span = RawHeader(
             kind="step", form="tags", words=tuple(HeaderToken(word, word, place) for word in words), place=place
         )
         return parse_header(span)

@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 
 from jupyter_pipelines.notebook.code.name_usage import BUILTINS, ModuleImport, NameUsage, SourceSpan, is_ipython_history
 from jupyter_pipelines.notebook.code.project_modules import UNKNOWN_SEARCH_PATH
-from jupyter_pipelines.notebook.linking.draft import PATH_FORMATS, StepDraft
 from jupyter_pipelines.notebook.linking.producers import NameProducer, ProducerIndex
 from jupyter_pipelines.notebook.linking.shared_code import (
     Entry,
@@ -18,6 +17,7 @@ from jupyter_pipelines.notebook.linking.shared_code import (
     SharedCodeIndex,
     SharedDefinition,
 )
+from jupyter_pipelines.notebook.linking.step_drafts import PATH_FORMATS, StepDraft
 
 Kind = Literal[
     "undefined", "undeclared", "kept", "below", "computed", "changed", "early", "defined", "setup-below",

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from jupyter_pipelines.notebook.code.name_usage import CallSite, DeferredUsage, NameMutation
-from jupyter_pipelines.notebook.linking.draft import StepDraft
 from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex, SharedDefinition
+from jupyter_pipelines.notebook.linking.step_drafts import StepDraft
 
 
 class NameProducer(NamedTuple):

@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 from jupyter_pipelines.notebook.code.project_modules import ImportClosure, ProjectModules
 from jupyter_pipelines.notebook.headers.split import IOSpec
 from jupyter_pipelines.notebook.linking.dependencies import LinkContext, StepDependencies, resolve_dependencies
-from jupyter_pipelines.notebook.linking.draft import PATH_FORMATS, StepDraft
 from jupyter_pipelines.notebook.linking.producers import NameProducer, ProducerIndex
 from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex
-from jupyter_pipelines.notebook.source.recorded_inputs import RecordedInputs
+from jupyter_pipelines.notebook.linking.step_drafts import PATH_FORMATS, StepDraft
+from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
 from jupyter_pipelines.pipeline.artifacts import FileSource, Input, Output, OutputKind, StepOutputRef
 
 _UPSTREAM = re.compile(r"([A-Za-z_][\w-]*)\.([^\W\d]\w*)")
@@ -78,7 +78,7 @@ def infer_interfaces(
     *,
     modules: ProjectModules,
     folder: Path,
-    recorded_inputs: RecordedInputs,
+    recorded_inputs: RecordedQueries,
 ) -> tuple[Mapping[str, StepInterface], ProducerIndex]:
     """Return the interfaces of all steps by name, and the index of the steps that produce names.
 
@@ -94,7 +94,7 @@ def infer_interfaces(
         The project's own modules.
     folder : Path
         The notebook's folder.
-    recorded_inputs : RecordedInputs
+    recorded_inputs : RecordedQueries
         Looks at the files.
     """
     producers = ProducerIndex(drafts, index)
@@ -112,7 +112,7 @@ class _InterfaceInference:
         context: LinkContext,
         modules: ProjectModules,
         folder: Path,
-        recorded_inputs: RecordedInputs,
+        recorded_inputs: RecordedQueries,
     ) -> None:
         self.faces = {draft.name: StepInterface(draft) for draft in drafts}
         self.around = context

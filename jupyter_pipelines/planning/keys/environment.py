@@ -13,7 +13,7 @@ from jupyter_pipelines.planning.keys import packages
 _TIMEOUT = 60
 
 
-class EnvironmentProbe(NamedTuple):
+class ProbedEnvironment(NamedTuple):
     """The probed facts of a Python: its minor version, and package versions by import name."""
 
     python: str
@@ -28,10 +28,10 @@ class PythonEnvironment:
     Parameters
     ----------
     probe : callable
-        Takes import names and returns :class:`EnvironmentProbe` for them.
+        Takes import names and returns :class:`ProbedEnvironment` for them.
     """
 
-    def __init__(self, probe: Callable[[tuple[str, ...]], EnvironmentProbe]) -> None:
+    def __init__(self, probe: Callable[[tuple[str, ...]], ProbedEnvironment]) -> None:
         self._look = probe
         self._python: str | None = None
         self._versions: dict[str, str] = {}
@@ -39,7 +39,7 @@ class PythonEnvironment:
     @classmethod
     def current(cls) -> PythonEnvironment:
         """Return the Python that this runs in."""
-        return cls(lambda names: EnvironmentProbe(packages.python(), packages.versions(names)))
+        return cls(lambda names: ProbedEnvironment(packages.python(), packages.versions(names)))
 
     @classmethod
     def of(cls, executable: str | Path, folder: str | Path | None = None) -> PythonEnvironment:
@@ -59,7 +59,9 @@ class PythonEnvironment:
         """Return an environment with the given `versions`; a package without a version is not installed."""
         known_versions = dict(versions or {})
         return cls(
-            lambda names: EnvironmentProbe(python, {name: known_versions.get(name, packages.MISSING) for name in names})
+            lambda names: ProbedEnvironment(
+                python, {name: known_versions.get(name, packages.MISSING) for name in names}
+            )
         )
 
     @property
@@ -105,7 +107,7 @@ class PythonEnvironment:
         self._versions.update(probe.versions)
 
 
-def _probe_interpreter(executable: str, folder: str | Path | None, names: tuple[str, ...]) -> EnvironmentProbe:
+def _probe_interpreter(executable: str, folder: str | Path | None, names: tuple[str, ...]) -> ProbedEnvironment:
     import subprocess
 
     script = Path(packages.__file__).read_text(encoding="utf-8")
@@ -123,7 +125,7 @@ def _probe_interpreter(executable: str, folder: str | Path | None, names: tuple[
         raise PlanError(_probe_failed(executable, str(error))) from error
     try:
         document: dict[str, Any] = json.loads(completed.stdout)
-        return EnvironmentProbe(str(document["python"]), document["versions"])
+        return ProbedEnvironment(str(document["python"]), document["versions"])
     except (ValueError, KeyError, TypeError) as error:
         raise PlanError(
             _probe_failed(executable, (completed.stderr.strip() or repr(error)).splitlines()[-1])

@@ -40,7 +40,7 @@ class UnplacedNode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayoutEdge:
+class UnroutedEdge:
     """A line to be drawn.
 
     Parameters
@@ -79,7 +79,7 @@ class EdgeRoute:
     Parameters
     ----------
     source, target, label
-        As in :class:`LayoutEdge`.
+        As in :class:`UnroutedEdge`.
     points : tuple of (float, float)
         From the source's right side to the target's left side. Between two points of the same height it is straight,
         between others it may be drawn as a curve that starts and ends horizontally.
@@ -112,14 +112,14 @@ class GraphLayout:
     tags: tuple[EdgeLabel, ...]
 
 
-def arrange(nodes: Sequence[UnplacedNode], links: Iterable[LayoutEdge]) -> GraphLayout:
+def arrange(nodes: Sequence[UnplacedNode], links: Iterable[UnroutedEdge]) -> GraphLayout:
     """Place a graph.
 
     Parameters
     ----------
     nodes : sequence of UnplacedNode
         In the order that decides where the graph itself does not.
-    links : iterable of LayoutEdge
+    links : iterable of UnroutedEdge
         Both ends have to be names of `nodes`.
 
     Raises
@@ -136,7 +136,7 @@ def arrange(nodes: Sequence[UnplacedNode], links: Iterable[LayoutEdge]) -> Graph
 
 
 @dataclass(slots=True)
-class _EdgeBundle:
+class _EdgeTrunk:
     """The common start of lines: one way point in every layer up to the layer before the last target's."""
 
     source: int
@@ -149,7 +149,7 @@ class _EdgeBundle:
 class _LayoutBuilder:
     """Builds a layout; nodes are numbers, and the numbers after the given nodes are way points of trunks."""
 
-    def __init__(self, nodes: Sequence[UnplacedNode], links: Sequence[LayoutEdge]) -> None:
+    def __init__(self, nodes: Sequence[UnplacedNode], links: Sequence[UnroutedEdge]) -> None:
         self.nodes = nodes
         self.links = links
         self.number = {node.name: number for number, node in enumerate(nodes)}
@@ -165,11 +165,11 @@ class _LayoutBuilder:
         self.sizes = [node.height for node in nodes] + [TRUNK] * (len(self.layer) - len(nodes))
         self.centres: list[float] = []
 
-    def _trunks(self) -> dict[tuple[int, str], _EdgeBundle]:
-        trunks: dict[tuple[int, str], _EdgeBundle] = {}
+    def _trunks(self) -> dict[tuple[int, str], _EdgeTrunk]:
+        trunks: dict[tuple[int, str], _EdgeTrunk] = {}
         for link in self.links:
             key = self.number[link.source], link.label
-            trunk = trunks.setdefault(key, _EdgeBundle(key[0], link.label, link.room))
+            trunk = trunks.setdefault(key, _EdgeTrunk(key[0], link.label, link.room))
             if link.target is not None:
                 trunk.targets.append(self.number[link.target])
         return trunks
@@ -183,7 +183,7 @@ class _LayoutBuilder:
             after[source].append(target)
         return before, after
 
-    def _add_way_points(self, trunk: _EdgeBundle) -> None:
+    def _add_way_points(self, trunk: _EdgeTrunk) -> None:
         """Give a trunk its way points, and join what it joins."""
         trunk.way = [trunk.source]
         start = self.layer[trunk.source]
@@ -237,11 +237,11 @@ class _LayoutBuilder:
             self._spread_left(target, sorted(ends, key=lambda end: (end[0], self.right.get((end[1], end[2]), 0.0))))
         self._assign_heights()
 
-    def _first_hops(self, trunk: _EdgeBundle) -> list[int]:
+    def _first_hops(self, trunk: _EdgeTrunk) -> list[int]:
         near = [target for target in trunk.targets if self.layer[target] == self.layer[trunk.source] + 1]
         return near + trunk.way[1:2]
 
-    def _last_hops(self, trunk: _EdgeBundle) -> list[tuple[int, int]]:
+    def _last_hops(self, trunk: _EdgeTrunk) -> list[tuple[int, int]]:
         start = self.layer[trunk.source]
         return [(trunk.way[self.layer[target] - start - 1], target) for target in trunk.targets]
 
@@ -275,10 +275,10 @@ class _LayoutBuilder:
         # In halves, as the distances between lines are: what is straight stays so.
         self.centres = [round(2 * (centre - top + MARGIN)) / 2 for centre in self.centres]
 
-    def _port(self, trunk: _EdgeBundle) -> float:
+    def _port(self, trunk: _EdgeTrunk) -> float:
         return self.centres[trunk.source] + self.right[trunk.source, trunk.label]
 
-    def _start(self, trunk: _EdgeBundle, point: int) -> float:
+    def _start(self, trunk: _EdgeTrunk, point: int) -> float:
         return self.right[point, trunk.label] if point == trunk.source else 0.0
 
     def drawn(self) -> GraphLayout:
@@ -327,13 +327,13 @@ class _LayoutBuilder:
             height=height,
         )
 
-    def _tag(self, trunk: _EdgeBundle, boxes: Sequence[NodeBox]) -> EdgeLabel:
+    def _tag(self, trunk: _EdgeTrunk, boxes: Sequence[NodeBox]) -> EdgeLabel:
         box = boxes[trunk.source]
         y = self._port(trunk)
         return EdgeLabel(source=box.name, label=trunk.label, x=round(box.x + box.width, 1), y=round(y, 1))
 
     def _route(
-        self, link: LayoutEdge, boxes: Sequence[NodeBox], columns: Sequence[tuple[float, float, float]]
+        self, link: UnroutedEdge, boxes: Sequence[NodeBox], columns: Sequence[tuple[float, float, float]]
     ) -> EdgeRoute:
         source = self.number[link.source]
         trunk = self.trunks[source, link.label]
@@ -349,7 +349,7 @@ class _LayoutBuilder:
         )
 
     def _onward(
-        self, trunk: _EdgeBundle, target: int, boxes: Sequence[NodeBox], columns: Sequence[tuple[float, float, float]]
+        self, trunk: _EdgeTrunk, target: int, boxes: Sequence[NodeBox], columns: Sequence[tuple[float, float, float]]
     ) -> list[Point]:
         points: list[Point] = []
         way = trunk.way[: self.layer[target] - self.layer[trunk.source]]

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from jupyter_pipelines.pipeline.artifacts import FileSource
 from jupyter_pipelines.reporting.format import listed
-from jupyter_pipelines.reporting.layout.layered_layout import EdgeRoute, GraphLayout, LayoutEdge, UnplacedNode, arrange
+from jupyter_pipelines.reporting.layout.layered_layout import (
+    EdgeRoute,
+    GraphLayout,
+    UnplacedNode,
+    UnroutedEdge,
+    arrange,
+)
 from jupyter_pipelines.reporting.svg.node_card import SMALL, file_width
 from jupyter_pipelines.reporting.svg.text_width import width
 
@@ -82,7 +88,7 @@ def _nodes(pipeline: Pipeline, breadth: float, height: float, *, detailed: bool)
         yield UnplacedNode(name=step.name, width=breadth, height=height)
 
 
-def _links(pipeline: Pipeline, *, detailed: bool) -> Iterator[LayoutEdge]:
+def _links(pipeline: Pipeline, *, detailed: bool) -> Iterator[UnroutedEdge]:
     for step in pipeline if detailed else ():
         for name, names in files_of(step).items():
             yield _link(FILE + name, step.name, names)
@@ -96,6 +102,6 @@ def _links(pipeline: Pipeline, *, detailed: bool) -> Iterator[LayoutEdge]:
             yield _link(step.name, None, names)
 
 
-def _link(source: str, target: str | None, names: Iterable[str]) -> LayoutEdge:
+def _link(source: str, target: str | None, names: Iterable[str]) -> UnroutedEdge:
     label = listed(names, 6)
-    return LayoutEdge(source=source, target=target, label=label, room=min(LABEL_ROOM, width(label, SMALL)))
+    return UnroutedEdge(source=source, target=target, label=label, room=min(LABEL_ROOM, width(label, SMALL)))

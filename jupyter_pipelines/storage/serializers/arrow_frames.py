@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from jupyter_pipelines.storage.serializers import memory_map, pandas_indexes, pandas_tables, parquet_tables
+from jupyter_pipelines.storage.serializers import memory_map, pandas_indexes, pandas_tables, parquet_conversion
 from jupyter_pipelines.storage.serializers.pandas_columns import WritableBuffer, as_single_array
 from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue, type_name
 
@@ -71,9 +71,9 @@ class ParquetSerializer:
 
         sink = pa.BufferOutputStream()
         try:
-            pq.write_table(parquet_tables.flatten(table), sink, compression="zstd")
+            pq.write_table(parquet_conversion.flatten(table), sink, compression="zstd")
             content = sink.getvalue()
-            restored = parquet_tables.restore(pq.read_table(pa.BufferReader(content)))
+            restored = parquet_conversion.restore(pq.read_table(pa.BufferReader(content)))
         except (pa.ArrowException, ValueError) as error:
             raise UnsupportedValue(f"Parquet cannot hold it: {error}") from error
         _check_same(table, restored)
@@ -83,7 +83,7 @@ class ParquetSerializer:
         """Return the frame in `path`."""
         import pyarrow.parquet as pq
 
-        return _value(parquet_tables.restore(pq.ParquetFile(path).read()), WritableBuffer())
+        return _value(parquet_conversion.restore(pq.ParquetFile(path).read()), WritableBuffer())
 
 
 def _library_of(value: Any) -> str | None:

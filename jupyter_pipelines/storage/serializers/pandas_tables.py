@@ -18,7 +18,7 @@ from jupyter_pipelines.storage.serializers.pandas_indexes import (
     encode_label,
     encode_labels,
 )
-from jupyter_pipelines.storage.serializers.parquet_tables import pack, unpack
+from jupyter_pipelines.storage.serializers.parquet_conversion import pack, unpack
 from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue
 
 COLUMNS = b"jupyter_pipelines.columns"

@@ -23,7 +23,7 @@ from jupyter_pipelines.storage.blobs import blobs
 from jupyter_pipelines.storage.blobs.digests import algorithm_of, digest_open
 from jupyter_pipelines.storage.files.local_folder import LocalFolder, create
 from jupyter_pipelines.storage.files.os_errors import OTHER_STORE_HINT, unopenable_error
-from jupyter_pipelines.storage.locks.object_leases import ObjectLeaseBackend, ObjectLeases
+from jupyter_pipelines.storage.locks.claimed_leases import BucketLeaseBackend, ClaimedLeases
 from jupyter_pipelines.storage.shared.shared_folder import MAX_RECORD_BYTES
 from jupyter_pipelines.storage.shared.shared_store import SharedStore, cache_folder, require_private_cache
 from jupyter_pipelines.storage.signing.signatures import TrustPolicy
@@ -161,9 +161,9 @@ class BucketBackend:
                 self._files.put_file(str(path), target)
         self._put.add(digest)
 
-    def leases(self, folder: LocalFolder) -> ObjectLeases:
+    def leases(self, folder: LocalFolder) -> ClaimedLeases:
         """Return the leases, which let one process at a time compute a key, across machines."""
-        return ObjectLeases(folder, ObjectLeaseBackend(self._files, self._at("leases")))
+        return ClaimedLeases(folder, BucketLeaseBackend(self._files, self._at("leases")))
 
     def _can_write(self) -> bool:
         """Tell whether the user may write, by creating exclusively what is there already: nothing changes by that."""

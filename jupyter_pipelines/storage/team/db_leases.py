@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from jupyter_pipelines.storage.files.process_identity import ProcessIdentity
-from jupyter_pipelines.storage.locks.object_leases import CLAIM_SECONDS, ObjectLeaseBackend, ObjectLeases
+from jupyter_pipelines.storage.locks.claimed_leases import CLAIM_SECONDS, BucketLeaseBackend, ClaimedLeases
 from jupyter_pipelines.storage.team.database import TeamDatabase
 from jupyter_pipelines.storage.team.db_records import TeamRecordListing
 
@@ -36,7 +36,7 @@ _RELEASE = f"UPDATE jupyter_pipelines_claims SET until = '-infinity' {_OWN}"  # 
 _LAST = "SELECT number FROM jupyter_pipelines_claims WHERE store = :store AND key = :key"
 
 
-class DatabaseLeaseBackend(ObjectLeaseBackend):
+class DatabaseLeaseBackend(BucketLeaseBackend):
     """The claims of a store, in a database.
 
     Parameters
@@ -92,7 +92,7 @@ def attach(store: Store, url: str) -> None:
     database = TeamDatabase.open(url)
     name = store_name(store.url)
     store.index.listing = TeamRecordListing(database, name, forgets=store.own)
-    store.leases = ObjectLeases(store.folder, DatabaseLeaseBackend(database, name))
+    store.leases = ClaimedLeases(store.folder, DatabaseLeaseBackend(database, name))
 
 
 def store_name(url: str) -> str:

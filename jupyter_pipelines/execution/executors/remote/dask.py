@@ -15,7 +15,7 @@ from jupyter_pipelines.errors import PipelinesError
 from jupyter_pipelines.execution.executors.local import cores
 from jupyter_pipelines.execution.executors.remote import capabilities
 from jupyter_pipelines.execution.executors.remote.parcels import Parcel
-from jupyter_pipelines.execution.executors.remote.placement import WorkerSlot
+from jupyter_pipelines.execution.executors.remote.placement import WorkerCapacity
 from jupyter_pipelines.execution.executors.remote.remote_executor import PATIENCE, RemoteExecutor
 from jupyter_pipelines.execution.ticket import StepTicket
 from jupyter_pipelines.pipeline.step import ComputeResources
@@ -64,7 +64,7 @@ class DaskExecutor(RemoteExecutor):
         self._client = Client(**address, timeout=_CONNECT, set_as_default=False)  # type: ignore[no-untyped-call]
         self._client.subscribe_topic(self._topic, lambda event: self._news.put(("told", event[1])))
 
-    def _look(self) -> list[WorkerSlot]:
+    def _look(self) -> list[WorkerCapacity]:
         identity = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=PATIENCE)
         self._shared = {address: scarce_resources(about) for address, about in identity["workers"].items()}
         return [slot_of(address, about) for address, about in identity["workers"].items()]
@@ -153,11 +153,11 @@ async def cancel(ticket: str, *, hard: bool, dask_worker: Any) -> None:
     agent.ParcelAgent.here(dask_worker.state.nthreads).cancel(ticket, hard=hard)
 
 
-def slot_of(address: str, about: Mapping[str, Any]) -> WorkerSlot:
+def slot_of(address: str, about: Mapping[str, Any]) -> WorkerCapacity:
     """Return a worker, as the scheduler describes it."""
     has = about.get("resources") or {}
     memory = has.get("MEMORY", about.get("memory_limit") or None)
-    return WorkerSlot(
+    return WorkerCapacity(
         name=address,
         slots=about["nthreads"],
         offer=ComputeResources(

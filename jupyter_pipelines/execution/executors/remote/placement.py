@@ -16,7 +16,7 @@ from jupyter_pipelines.pipeline.step import ComputeResources
 
 
 @dataclass(slots=True, kw_only=True)
-class WorkerSlot:
+class WorkerCapacity:
     """A remote worker and its slots.
 
     Parameters
@@ -67,7 +67,7 @@ class PlacementQueue:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._places: dict[str, WorkerSlot] = {}
+        self._places: dict[str, WorkerCapacity] = {}
         self._waiting: deque[StepTicket] = deque()
         self._demands: Mapping[str, ComputeResources] = {}
         self._shunned: set[str] = set()
@@ -80,7 +80,7 @@ class PlacementQueue:
         """Return what the tickets of a step ask for."""
         return self._demands.get(step, ComputeResources())
 
-    def renew(self, places: Iterable[WorkerSlot]) -> list[str]:
+    def renew(self, places: Iterable[WorkerCapacity]) -> list[str]:
         """Learn which workers there are now; return the tickets of workers that have gone."""
         now = {place.name: place for place in places}
         lost = [ticket for name, place in self._places.items() if name not in now for ticket in place.taken]
@@ -123,7 +123,7 @@ class PlacementQueue:
         """Give a worker no more tickets; what it runs it may finish."""
         self._shunned.add(name)
 
-    def _open(self) -> Iterator[WorkerSlot]:
+    def _open(self) -> Iterator[WorkerCapacity]:
         return (place for name, place in self._places.items() if name not in self._shunned)
 
     def leave(self, ticket: str) -> None:
@@ -146,7 +146,7 @@ class PlacementQueue:
             refused.add(demand)
         return None
 
-    def _best(self, demand: ComputeResources) -> WorkerSlot | None:
+    def _best(self, demand: ComputeResources) -> WorkerCapacity | None:
         """Return the worker that fits, with the fewest GPUs and then the most free slots."""
         fitting = [place for place in self._open() if place.fits(demand)]
         return min(

@@ -19,7 +19,7 @@ from jupyter_pipelines.errors import PipelinesError
 from jupyter_pipelines.execution.executors.local import cores
 from jupyter_pipelines.execution.executors.remote import capabilities
 from jupyter_pipelines.execution.executors.remote.parcels import Parcel
-from jupyter_pipelines.execution.executors.remote.placement import WorkerSlot
+from jupyter_pipelines.execution.executors.remote.placement import WorkerCapacity
 from jupyter_pipelines.execution.executors.remote.remote_executor import PATIENCE, RemoteExecutor
 from jupyter_pipelines.execution.ticket import StepTicket
 from jupyter_pipelines.pipeline.step import ComputeResources
@@ -97,7 +97,7 @@ class RayExecutor(RemoteExecutor):
     def _announce(self, ticket: str, future: Any) -> None:
         self._ended.put((ticket, future))
 
-    def _look(self) -> list[WorkerSlot]:
+    def _look(self) -> list[WorkerCapacity]:
         import ray
 
         # Without its head Ray would not answer for a minute, and end this process then.
@@ -290,11 +290,11 @@ def _visible_gpus() -> dict[str, str]:
     return {name: os.environ[name] for name in _SELECTORS if name in os.environ}
 
 
-def slot_of(node: Mapping[str, Any]) -> WorkerSlot:
+def slot_of(node: Mapping[str, Any]) -> WorkerCapacity:
     """Return a node, as Ray describes it."""
     has = node["Resources"]
     cpus = int(has.get("CPU", 0))
-    return WorkerSlot(
+    return WorkerCapacity(
         name=f"{node['NodeManagerAddress']}/{node['NodeID']}",
         slots=cpus,
         offer=ComputeResources(cpus=cpus, gpus=int(has.get("GPU", 0)), memory=int(has.get("memory", 0))),

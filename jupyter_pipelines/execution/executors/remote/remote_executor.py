@@ -23,7 +23,7 @@ from jupyter_pipelines.errors import Diagnostic, ExecutorLost, PipelinesError, P
 from jupyter_pipelines.execution.executors import PoolCapacity, StepRequirements, unmet_requirements
 from jupyter_pipelines.execution.executors.remote import capabilities
 from jupyter_pipelines.execution.executors.remote.parcels import Parcel, pack, unpack
-from jupyter_pipelines.execution.executors.remote.placement import PlacementQueue, WorkerSlot, at_least
+from jupyter_pipelines.execution.executors.remote.placement import PlacementQueue, WorkerCapacity, at_least
 from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket, TicketProgress
 from jupyter_pipelines.execution.worker.worker import lost_outcome
 from jupyter_pipelines.pipeline.step import ComputeResources
@@ -84,7 +84,7 @@ class RemoteExecutor(ABC):
         """Reach the cluster, or start one; raise an ImportError without the package, and what `_failures` names."""
 
     @abstractmethod
-    def _look(self) -> list[WorkerSlot]:
+    def _look(self) -> list[WorkerCapacity]:
         """Return the workers there are."""
 
     @abstractmethod
@@ -150,7 +150,7 @@ class RemoteExecutor(ABC):
         notes = tuple(f"worker {place}" for place in offers[:8])
         return [*(replace(fault, notes=notes) for fault in refused), *doubts]
 
-    def _workers(self) -> dict[str, WorkerSlot]:
+    def _workers(self) -> dict[str, WorkerCapacity]:
         return {place.name: place for place in self._look() if self._fit is None or place.name in self._fit}
 
     def _meet(self, workers: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
@@ -160,7 +160,7 @@ class RemoteExecutor(ABC):
         self._met |= set(workers)
         return mismatches, {name: answers[name]["process"] for name in workers if not mismatches[name]}
 
-    def _refresh_workers(self) -> dict[str, WorkerSlot]:
+    def _refresh_workers(self) -> dict[str, WorkerCapacity]:
         """Return the workers there are; those that have come since are asked what they have."""
         places = {place.name: place for place in self._look()}
         new = [name for name in places if name not in self._met]
@@ -347,7 +347,7 @@ class RemoteExecutor(ABC):
                 lost_outcome(ticket, f"the {self.ENGINE} worker {worker} fails", (f"{type(error).__name__}: {error}",))
             ]
 
-    def _on_workers(self, places: Mapping[str, WorkerSlot]) -> Sequence[StepOutcome]:
+    def _on_workers(self, places: Mapping[str, WorkerCapacity]) -> Sequence[StepOutcome]:
         # The look may be older than the survey of which workers can take part.
         fit = [place for name, place in places.items() if self._fit is None or name in self._fit]
         gone = [name for name in self._places.renew(fit) if name in self._tickets and name in self._futures]

@@ -43,7 +43,7 @@ def project_root(folder: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotebookLocation:
+class NotebookPaths:
     """Project that a notebook belongs to, known also when its cells have errors.
 
     Parameters
@@ -58,7 +58,7 @@ class NotebookLocation:
     root: Path
 
 
-def notebook_location(path: Path) -> NotebookLocation:
+def notebook_location(path: Path) -> NotebookPaths:
     """Return where the notebook at `path` belongs.
 
     Raises
@@ -72,4 +72,4 @@ def notebook_location(path: Path) -> NotebookLocation:
         if not path.is_file():
             raise
         folder = path.absolute().parent
-    return NotebookLocation(notebook=path, root=project_root(folder))
+    return NotebookPaths(notebook=path, root=project_root(folder))

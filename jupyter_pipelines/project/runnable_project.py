@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jupyter_pipelines.planning.plan import Plan
 
 
-class ProjectRunner(ProjectHistory):
+class RunnableProject(ProjectHistory):
     """The part of a project that runs plans; see :class:`jupyter_pipelines.project.Project`."""
 
     def run(

@@ -12,11 +12,11 @@ from jupyter_pipelines.notebook.checks.exploration_checks import exploration_fau
 from jupyter_pipelines.notebook.checks.foreach_checks import foreach_faults
 from jupyter_pipelines.notebook.checks.order_checks import order_faults
 from jupyter_pipelines.notebook.headers.split import IOSpec
-from jupyter_pipelines.notebook.linking.draft import PATH_FORMATS, StepDraft, step_diagnostic
 from jupyter_pipelines.notebook.linking.producers import ProducerIndex
 from jupyter_pipelines.notebook.linking.shared_code import ExploratoryName, SharedCodeIndex, SharedDefinition
+from jupyter_pipelines.notebook.linking.step_drafts import PATH_FORMATS, StepDraft, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface, rebinding_step
-from jupyter_pipelines.notebook.source.recorded_inputs import RecordedInputs
+from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
 from jupyter_pipelines.pipeline.artifacts import FileSource, StepOutputRef
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Section
@@ -42,7 +42,7 @@ class StepChecker:
         What is declared.
     folder : Path
         What relative paths are relative to.
-    recorded_inputs : RecordedInputs
+    recorded_inputs : RecordedQueries
         Queries the file system and the installed plugins.
     """
 
@@ -54,7 +54,7 @@ class StepChecker:
         *,
         parameters: Sequence[Parameter],
         folder: Path,
-        recorded_inputs: RecordedInputs,
+        recorded_inputs: RecordedQueries,
     ) -> None:
         self._interfaces = interfaces
         self._makers = producers

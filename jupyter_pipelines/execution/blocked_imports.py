@@ -12,7 +12,7 @@ SLOW = (*FORMATS, "pyarrow", "boto3")
 it files."""
 
 
-def skip_imports(*names: str) -> None:
+def block_imports(*names: str) -> None:
     """Make imports of the modules `names` fail, as if they were not installed, unless they are imported already."""
     for name in names:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ Answer = tuple[str, str, str, Any]
 """Kind of query, path or kind of plug-in it is about, name, and the answer."""
 
 
-class RecordedInputs:
+class RecordedQueries:
     """Queries files and plug-ins, each query once, and records the answers."""
 
     def __init__(self) -> None:

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 from jupyter_pipelines.errors import Diagnostic, StoreError
 from jupyter_pipelines.interfaces.server import schemas
 from jupyter_pipelines.interfaces.server.idempotency import IdempotencyStore
-from jupyter_pipelines.interfaces.server.notebooks import SELECTION_FIELDS, pipeline_of, plan_arguments, reading_of
+from jupyter_pipelines.interfaces.server.notebook_routes import (
+    SELECTION_FIELDS,
+    pipeline_of,
+    plan_arguments,
+    reading_of,
+)
 from jupyter_pipelines.interfaces.server.routing import ApiRequest, ApiRoute, run_by_id
 from jupyter_pipelines.interfaces.server.run_list_cache import RUN_LIST_CACHE, RUNNING
 from jupyter_pipelines.project import Project

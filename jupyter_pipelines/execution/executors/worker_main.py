@@ -1,6 +1,6 @@
 """A worker process: tickets come in on stdin, progress and outcomes go out on stdout, one JSON document a line.
 
-Started as ``python -m jupyter_pipelines.execution.executors.worker_process``. When its stdin ends, or its parent is
+Started as ``python -m jupyter_pipelines.execution.executors.worker_main``. When its stdin ends, or its parent is
 another process, the runner is gone: all that the step started is killed, temporary folders are removed, and the
 process exits.
 """
@@ -20,10 +20,10 @@ import time
 from typing import Any, BinaryIO
 
 from jupyter_pipelines.errors import Diagnostic
+from jupyter_pipelines.execution.blocked_imports import SLOW, block_imports
 from jupyter_pipelines.execution.kernels.prestart import KernelConfig, KernelPrestarter
 from jupyter_pipelines.execution.kernels.processes import adopt_orphans
-from jupyter_pipelines.execution.prefork.zygote_process import is_ahead
-from jupyter_pipelines.execution.skipped_imports import SLOW, skip_imports
+from jupyter_pipelines.execution.prefork.zygote_handle import is_ahead
 from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket, TicketProgress
 from jupyter_pipelines.execution.worker.worker import AttemptContext, execute, kernel_config_for
 
@@ -32,7 +32,7 @@ _LOOK = 1.0
 _SECOND_LOOK = 0.05
 
 
-class WorkerProcess:
+class WorkerLoop:
     """The worker process.
 
     Parameters
@@ -163,12 +163,12 @@ def main(forks: str | None = None) -> None:
         Socket of a tree of processes from which kernels are forked.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    skip_imports(*SLOW)
+    block_imports(*SLOW)
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     source = os.fdopen(os.dup(0), "rb", buffering=0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    WorkerProcess(source, target, forks).run()
+    WorkerLoop(source, target, forks).run()
     # Threads of libraries that have not ended by themselves are no reason to stay.
     sys.stderr.flush()
     os._exit(0)

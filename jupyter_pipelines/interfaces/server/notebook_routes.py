@@ -13,7 +13,7 @@ from jupyter_pipelines.project import Project
 
 if TYPE_CHECKING:
     from jupyter_pipelines.notebook.source.document import NotebookCell
-    from jupyter_pipelines.notebook.source.reading import ReadResult
+    from jupyter_pipelines.notebook.source.read_result import ReadResult
     from jupyter_pipelines.pipeline.graph import Pipeline
     from jupyter_pipelines.pipeline.step import Step
 

@@ -35,7 +35,7 @@ def is_ahead(environment: Mapping[str, str]) -> bool:
     return environment.get(VARIABLE, "1") != "0"
 
 
-class ZygoteProcess:
+class ZygoteHandle:
     """A tree of processes that fork.
 
     Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jupyter_pipelines.notebook.converting.conversion import ConvertedNotebook, ConvertedStep
+from jupyter_pipelines.notebook.converting.conversion_types import ConvertedNotebook, ConvertedStep
 from jupyter_pipelines.verification.results import VerificationResult
 
 _SHOWN = 12

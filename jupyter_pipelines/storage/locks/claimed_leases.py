@@ -29,7 +29,7 @@ _RENEW_SECONDS = 15.0
 _MAX_CLAIM_BYTES = 4096
 
 
-class ObjectLeaseBackend:
+class BucketLeaseBackend:
     """The claims (leases as numbered objects) of one bucket.
 
     Parameters
@@ -121,20 +121,20 @@ class ObjectLeaseBackend:
         return f"{self._root}/{key}/{number}"
 
 
-class ObjectLease(KeyLease):
+class ClaimedLease(KeyLease):
     """A lease of this machine with a claim behind it.
 
     Parameters
     ----------
     inner : KeyLease
         Held.
-    claims : ObjectLeaseBackend
+    claims : BucketLeaseBackend
         Where it is claimed.
     number : int
         Of the claim; 0 where there is none.
     """
 
-    def __init__(self, inner: KeyLease, claims: ObjectLeaseBackend, number: int) -> None:
+    def __init__(self, inner: KeyLease, claims: BucketLeaseBackend, number: int) -> None:
         self.key = inner.key
         self.number = number
         self._inner = inner
@@ -178,10 +178,10 @@ class ObjectLease(KeyLease):
                     self._claims.renew(self.key, self.number)
 
 
-class ObjectLeases(KeyLeases):
+class ClaimedLeases(KeyLeases):
     """The leases of a store whose shared backend is reached from several machines."""
 
-    def __init__(self, folder: LocalFolder, claims: ObjectLeaseBackend) -> None:
+    def __init__(self, folder: LocalFolder, claims: BucketLeaseBackend) -> None:
         super().__init__(folder)
         self._claims = claims
 
@@ -197,7 +197,7 @@ class ObjectLeases(KeyLeases):
                 inner.release()
                 raise
             if number is not None:
-                return ObjectLease(inner, self._claims, number)
+                return ClaimedLease(inner, self._claims, number)
             inner.release()
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"another process computes {key}")

@@ -59,7 +59,7 @@ class ChildTask:
     origin: NodeConfig
 
 
-class LeaveParentLoop(BaseException):
+class ForkExit(BaseException):
     """Raised in a child after the fork to leave its parent's loop; not an error.
 
     Parameters
