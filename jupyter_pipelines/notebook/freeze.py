@@ -89,10 +89,10 @@ def with_options(cell: NotebookCell, step: Step, options: Mapping[str, str]) -> 
     layout = read_layout(cell.source, cell.number)
     if not layout.marks:
         return _with_new_header(layout, step, options)
-    span = layout.marks[0]
-    insert = _into_magic if span.form == "magic" else _into_comments
+    raw_header = layout.marks[0]
+    insert = _into_magic if raw_header.form == "magic" else _into_comments
     lines = [line.text for line in layout.lines]
-    insertions = insert(layout, span, options)
+    insertions = insert(layout, raw_header, options)
     # From the bottom up, so that what stands above keeps its place.
     for (line, column), texts in sorted(insertions.items(), reverse=True):
         text = lines[line - 1]
@@ -114,9 +114,9 @@ def _joined(texts: list[str], width: int) -> str:
 _Places = dict[tuple[int, int], list[str]]
 
 
-def _into_magic(layout: CellLayout, span: RawHeader, options: Mapping[str, str]) -> _Places:
+def _into_magic(layout: CellLayout, raw_header: RawHeader, options: Mapping[str, str]) -> _Places:
     """Put each option behind those that usually stand before it."""
-    words = [word for word in span.words if layout.roles[word.place.line - 1] == "header"]
+    words = [word for word in raw_header.words if layout.roles[word.place.line - 1] == "header"]
     insertions: _Places = {}
     for name, items in options.items():
         place = _preceding_word(name, words).place
@@ -125,11 +125,11 @@ def _into_magic(layout: CellLayout, span: RawHeader, options: Mapping[str, str])
     return insertions
 
 
-def _into_comments(layout: CellLayout, span: RawHeader, options: Mapping[str, str]) -> _Places:
+def _into_comments(layout: CellLayout, raw_header: RawHeader, options: Mapping[str, str]) -> _Places:
     """Put each option into a line of its own, below those that usually stand before it."""
     insertions: _Places = {}
     for name, items in options.items():
-        line = layout.lines[_preceding_word(name, list(span.words)).place.line - 1]
+        line = layout.lines[_preceding_word(name, list(raw_header.words)).place.line - 1]
         # A line that goes on takes the following ones with it.
         while _goes_on(line) and layout.roles[line.number : line.number + 1] == ["option"]:
             line = layout.lines[line.number]

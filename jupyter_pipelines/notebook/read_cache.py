@@ -1,8 +1,8 @@
 """On-disk cache of readings: a notebook that has not changed is not read again.
 
 A reading depends on the text of the notebook's cells, on the answers to its file-system queries (see
-:mod:`.source.recorded_inputs`), on our own code and on the Python that reads. All of it is compared before a reading is
-used again, files by their bytes, not by their times. Readings with errors are not saved.
+:mod:`.source.recorded_queries`), on our own code and on the Python that reads. All of it is compared before a reading
+is used again, files by their bytes, not by their times. Readings with errors are not saved.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def read_in_memory(document: NotebookDocument) -> ReadResult:
         return reading
     from jupyter_pipelines.notebook.reader import read as read_uncached  # takes long to import
 
-    recorded_inputs = RecordedQueries()
-    reading = read_uncached(document, recorded_inputs=recorded_inputs)
+    recorded_queries = RecordedQueries()
+    reading = read_uncached(document, recorded_queries=recorded_queries)
     with _LOCK:
-        _RECENT[key] = (reading, recorded_inputs.answers)
+        _RECENT[key] = (reading, recorded_queries.answers)
         _RECENT.move_to_end(key)
         while len(_RECENT) > _MAX_RECENT:
             _RECENT.popitem(last=False)
@@ -91,17 +91,17 @@ def digest_of(document: NotebookDocument) -> str:
 def _read_and_save(document: NotebookDocument) -> ReadResult:
     from jupyter_pipelines.notebook.reader import read as read_uncached  # takes long to import
 
-    recorded_inputs = RecordedQueries()
-    reading = read_uncached(document, recorded_inputs=recorded_inputs)
+    recorded_queries = RecordedQueries()
+    reading = read_uncached(document, recorded_queries=recorded_queries)
     if reading.pipeline is not None:
-        _save(reading, reading.pipeline, recorded_inputs)
+        _save(reading, reading.pipeline, recorded_queries)
     return reading
 
 
-def _save(reading: ReadResult, pipeline: Pipeline, recorded_inputs: RecordedQueries) -> None:
+def _save(reading: ReadResult, pipeline: Pipeline, recorded_queries: RecordedQueries) -> None:
     saved = _encoded(reading, pipeline)
     if _survives_json(saved, reading):
-        validity = {"document": digest_of(reading.document), "answers": recorded_inputs.answers}
+        validity = {"document": digest_of(reading.document), "answers": recorded_queries.answers}
         user_cache.save(KIND, cache_key(reading.document), validity | saved)
 
 

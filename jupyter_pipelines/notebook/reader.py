@@ -40,7 +40,7 @@ def read(
     source: str | Path | NotebookDocument,
     *,
     texts: Mapping[str, str] | None = None,
-    recorded_inputs: RecordedQueries | None = None,
+    recorded_queries: RecordedQueries | None = None,
 ) -> ReadResult:
     """Read a notebook.
 
@@ -50,7 +50,7 @@ def read(
         The notebook.
     texts : Mapping of str to str
         Texts that count instead of the saved texts, by cell id.
-    recorded_inputs : RecordedQueries or None
+    recorded_queries : RecordedQueries or None
         Looks at the files around the notebook, and records its queries with their answers.
 
     Raises
@@ -59,7 +59,7 @@ def read(
         It cannot be read at all (JP104). A faulty pipeline raises nothing: see :attr:`ReadResult.faults`.
     """
     document = source if isinstance(source, NotebookDocument) else read_document(source)
-    reader = _NotebookReader(document.with_texts(texts) if texts else document, recorded_inputs or RecordedQueries())
+    reader = _NotebookReader(document.with_texts(texts) if texts else document, recorded_queries or RecordedQueries())
     with _garbage_collection_paused():
         reader.read()
         return reader.result()
@@ -90,9 +90,9 @@ class _SortedCells:
 class _NotebookReader:
     """Reads a notebook into a pipeline."""
 
-    def __init__(self, document: NotebookDocument, recorded_inputs: RecordedQueries) -> None:
+    def __init__(self, document: NotebookDocument, recorded_queries: RecordedQueries) -> None:
         self.document = document
-        self.witness = recorded_inputs
+        self.witness = recorded_queries
         self.folder = folder_of(document)
         self.root = project_root(self.folder)
         self.sorted = _SortedCells()
@@ -172,11 +172,11 @@ class _NotebookReader:
         modules.add_search_folders(path for setup in index.setups for path in setup.names.paths if path is not None)
         names = frozenset(self.parameters)
         self.faces, producers = infer_interfaces(
-            drafts, index, names, modules=modules, folder=self.folder, recorded_inputs=self.witness
+            drafts, index, names, modules=modules, folder=self.folder, recorded_queries=self.witness
         )
         declared = tuple(self.parameters.values())
         checker = StepChecker(
-            self.faces, producers, index, parameters=declared, folder=self.folder, recorded_inputs=self.witness
+            self.faces, producers, index, parameters=declared, folder=self.folder, recorded_queries=self.witness
         )
         self.faults += checker.faults()
         name_diagnostics = NameDiagnostics(

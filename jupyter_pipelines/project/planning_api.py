@@ -12,7 +12,7 @@ from jupyter_pipelines.errors import Diagnostic, PipelineError, PlanError, close
 from jupyter_pipelines.notebook.read_cache import read as read_notebook
 from jupyter_pipelines.notebook.read_cache import read_in_memory
 from jupyter_pipelines.notebook.source.document import NotebookDocument
-from jupyter_pipelines.notebook.source.read_result import NotebookPaths, notebook_location
+from jupyter_pipelines.notebook.source.read_result import NotebookPaths, notebook_paths
 from jupyter_pipelines.pipeline.graph import Pipeline
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class ProjectReader:
         NotebookError
             There is no such file.
         """
-        return notebook_location(Path(source))
+        return notebook_paths(Path(source))
 
     def store_for(self, pipeline: NotebookRef) -> Store:
         """Return the store that holds the results of `pipeline`, made if need be.

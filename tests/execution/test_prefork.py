@@ -352,9 +352,9 @@ def test_it_hears_of_a_process_among_a_thousand_open_files(tree: ZygoteTree) -> 
 def test_the_tree_ends_with_its_owner(tmp_path: Path) -> None:
     text = (
         "import json, os, signal\n"
-        "from jupyter_pipelines.execution.prefork.zygote_handle import ZygoteProcess\n"
+        "from jupyter_pipelines.execution.prefork.zygote_handle import ZygoteHandle\n"
         "from jupyter_pipelines.execution.prefork.client import ForkedProcess\n"
-        f"zygote = ZygoteProcess(os.environ, (), {(KERNELS, WORKERS)!r})\n"
+        f"zygote = ZygoteHandle(os.environ, (), {(KERNELS, WORKERS)!r})\n"
         "order = {'cwd': '/', 'environment': dict(os.environ)}\n"
         f"process = ForkedProcess(zygote.path, {{'kind': {KERNELS!r}, 'cwd': '/', 'order': order}}, [0, 1, 2])\n"
         "process.settle(lambda: False)\n"

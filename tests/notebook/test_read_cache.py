@@ -307,7 +307,7 @@ def test_reading_asks_for_files_in_one_place_only() -> None:
     """File accesses outside of `RecordedQueries` would not be repeated before a kept reading is used again."""
     looking = re.compile(r"\.(exists|is_file|is_dir|iterdir|glob|rglob|stat|read_text|read_bytes)\(|\b(open|scandir)\(")
     # The notebook itself and its root are looked at each time; errors, completions and written files are never kept.
-    free = {"document", "reading", "recorded_inputs", "write_cells", "freeze", "completion"}
+    free = {"document", "read_result", "recorded_queries", "write_cells", "freeze", "completion"}
     lookups = {
         f"{path.stem}: {line.strip()}"
         for path in READER_FOLDER.rglob("*.py")
@@ -317,7 +317,7 @@ def test_reading_asks_for_files_in_one_place_only() -> None:
     }
     assert lookups == {
         (
-            "checks: closest_name(Path(path).name, [sibling.name for sibling in folder.iterdir()])"
+            "step_checks: closest_name(Path(path).name, [sibling.name for sibling in folder.iterdir()])"
             " if folder.is_dir() else None"
         )
     }

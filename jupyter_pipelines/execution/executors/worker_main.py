@@ -33,7 +33,7 @@ _SECOND_LOOK = 0.05
 
 
 class WorkerLoop:
-    """The worker process.
+    """The loop of a worker process: orders in, answers out.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ _WINDOWLESS = ("", "agg", "svg", "pdf", "ps", "cairo", "module://matplotlib_inli
 
 @dataclass(frozen=True, slots=True)
 class ProcessSnapshot:
-    """What an import may not change in a process that will be forked."""
+    """What a process has open: no import may change it in a process that will be forked."""
 
     descriptors: frozenset[str]
     handlers: tuple[Any, ...]

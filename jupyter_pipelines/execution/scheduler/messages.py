@@ -1,4 +1,4 @@
-"""Messages that the scheduler gets and commands that it returns, between :mod:`.machine` and :mod:`.loop`."""
+"""Messages that the scheduler gets and commands that it returns, between :mod:`.state_machine` and :mod:`.loop`."""
 
 from __future__ import annotations
 

@@ -92,20 +92,20 @@ def execute(nb: Any, conduct: ExecutionContext) -> Any:
     """Run the cells of `nb` in the kernel of `conduct`, and return `nb`."""
     conduct.notebook = nb
     conduct.cells = tuple(cell for cell in nb.cells if _is_code(cell))
-    record = ExecutionRecorder(nb, progress_bar=False, autosave_cell_every=0)
-    record.keep = conduct.keep
-    record.notebook_start()
-    client = StepNotebookClient(record, km=conduct.kernel.manager, raise_on_iopub_timeout=False, **_OPTIONS)
+    recorder = ExecutionRecorder(nb, progress_bar=False, autosave_cell_every=0)
+    recorder.keep = conduct.keep
+    recorder.notebook_start()
+    client = StepNotebookClient(recorder, km=conduct.kernel.manager, raise_on_iopub_timeout=False, **_OPTIONS)
     client.conduct = conduct
     try:
         client.execute()
     finally:
-        record.notebook_complete()
+        recorder.notebook_complete()
     return nb
 
 
 class ExecutionRecorder(NotebookExecutionManager):  # type: ignore[misc]
-    """Papermill's record of an execution, without its two faults: wrong states, and a save for every event."""
+    """Papermill's recorder of an execution, without its two faults: wrong states, and a save for every event."""
 
     keep: Callable[[Any], object]
     _next_save: float | None = None

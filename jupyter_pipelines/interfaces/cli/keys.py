@@ -38,7 +38,7 @@ def _subcommand(work: Callable[..., Any]) -> click.Command:
 @_subcommand
 def new(*, as_document: bool) -> None:
     """Make the key that your results are signed with from now on."""
-    from jupyter_pipelines.project import signing_keys as signing_keys
+    from jupyter_pipelines.project import signing_keys
 
     new_key = signing_keys.new()
     notice = f"made in {signing_keys.folder()}; give the others this line, and trust theirs:\n{new_key.text}"
@@ -48,7 +48,7 @@ def new(*, as_document: bool) -> None:
 @_subcommand
 def show(*, as_document: bool) -> None:
     """Print your public key, to give to others: they trust it with `keys trust`."""
-    from jupyter_pipelines.project import signing_keys as signing_keys
+    from jupyter_pipelines.project import signing_keys
 
     mine = signing_keys.show()
     write(_document([mine]) if as_document else mine.text)
@@ -59,7 +59,7 @@ def show(*, as_document: bool) -> None:
 @click.argument("key")
 def trust(name: str, key: str, *, as_document: bool) -> None:
     """Use what KEY has signed, and call it NAME; KEY is what `keys show` printed, or a file with it."""
-    from jupyter_pipelines.project import signing_keys as signing_keys
+    from jupyter_pipelines.project import signing_keys
 
     trusted_key = signing_keys.trust(name, key)
     write(
@@ -73,7 +73,7 @@ def trust(name: str, key: str, *, as_document: bool) -> None:
 @click.argument("name")
 def distrust(name: str, *, as_document: bool) -> None:
     """Use no longer what the key called NAME has signed; what came from it is forgotten."""
-    from jupyter_pipelines.project import signing_keys as signing_keys
+    from jupyter_pipelines.project import signing_keys
 
     signing_keys.distrust(name)
     write(_document(signing_keys.known()) if as_document else f"results signed by {name} are used no longer")
@@ -82,7 +82,7 @@ def distrust(name: str, *, as_document: bool) -> None:
 @_subcommand
 def list(*, as_document: bool) -> None:  # noqa: A001 - the name of the command
     """List your key and those that you trust."""
-    from jupyter_pipelines.project import signing_keys as signing_keys
+    from jupyter_pipelines.project import signing_keys
 
     known_keys = signing_keys.known()
     lines = [f"{key.name:<16} {key.id}  {key.text}" for key in known_keys]

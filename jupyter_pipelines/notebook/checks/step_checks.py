@@ -42,7 +42,7 @@ class StepChecker:
         What is declared.
     folder : Path
         What relative paths are relative to.
-    recorded_inputs : RecordedQueries
+    recorded_queries : RecordedQueries
         Queries the file system and the installed plugins.
     """
 
@@ -54,14 +54,14 @@ class StepChecker:
         *,
         parameters: Sequence[Parameter],
         folder: Path,
-        recorded_inputs: RecordedQueries,
+        recorded_queries: RecordedQueries,
     ) -> None:
         self._interfaces = interfaces
         self._makers = producers
         self._index = index
         self._parameters = {parameter.name: parameter for parameter in parameters}
         self._folder = folder
-        self._witness = recorded_inputs
+        self._witness = recorded_queries
         self._users = _users(interfaces.values())
 
     def faults(self) -> Iterator[Diagnostic]:

@@ -88,13 +88,13 @@ class ProjectModules:
         The notebook's folder.
     root : Path
         The project's root; its ``src`` folder counts, too.
-    recorded_inputs : RecordedQueries
+    recorded_queries : RecordedQueries
         Looks at the files.
     """
 
-    def __init__(self, folder: Path, root: Path, recorded_inputs: RecordedQueries) -> None:
+    def __init__(self, folder: Path, root: Path, recorded_queries: RecordedQueries) -> None:
         self._folder = folder
-        self._witness = recorded_inputs
+        self._witness = recorded_queries
         self._near = [folder]
         self._far = [path for path in dict.fromkeys([root, root / "src"]) if path != folder]
         self._found: dict[str, _ProjectModule | None] = {}

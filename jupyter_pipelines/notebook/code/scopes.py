@@ -124,7 +124,7 @@ class FunctionScope:
         self.globals.update(names)
 
 
-class ComprehensionScope:
+class InnerScope:
     """A comprehension, or the type parameters of a function or class: a few local names, all others outside."""
 
     def __init__(self, outer: NameScope, local: frozenset[str]) -> None:

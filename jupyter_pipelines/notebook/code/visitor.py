@@ -22,8 +22,8 @@ from jupyter_pipelines.notebook.code.name_usage import CallSite, DeferredUsage, 
 from jupyter_pipelines.notebook.code.scopes import (
     NO_ROOTS,
     ClassScope,
-    ComprehensionScope,
     FunctionScope,
+    InnerScope,
     NameScope,
     Roots,
     bound_by,
@@ -380,7 +380,7 @@ class NameVisitor:
         """Enter the scope of type parameters (Python 3.12 and later), if there are any."""
         parameters = getattr(node, "type_params", [])
         if parameters:
-            self.scope = ComprehensionScope(self.scope, frozenset(type_parameter.name for type_parameter in parameters))
+            self.scope = InnerScope(self.scope, frozenset(type_parameter.name for type_parameter in parameters))
             for type_parameter in parameters:
                 self._annotation(getattr(type_parameter, "bound", None))
 
@@ -438,7 +438,7 @@ class NameVisitor:
             name for generator in generators for target in every_node(generator.target) for name in bound_by(target)
         )
         outer = self.scope
-        inner = ComprehensionScope(outer.outer if isinstance(outer, ClassScope) else outer, local)
+        inner = InnerScope(outer.outer if isinstance(outer, ClassScope) else outer, local)
         elements = [self.element_roots(generator.iter) for generator in generators[:1]]
         self.scope = inner
         for index, generator in enumerate(generators):

@@ -87,12 +87,12 @@ def _consumers(pipeline: Pipeline, step: str, output: str) -> Iterator[str]:
 
 
 def _step_edits(cell: NotebookCell, old: str, new: str) -> Iterator[Edit]:
-    span = _header_span(cell)
-    if span is None:
+    raw_header = _raw_header(cell)
+    if raw_header is None:
         return
-    if span.words and span.words[0].text == old:
-        yield _edit(span.words[0], old, new)
-    for option, words in options_with_words(span.words[1:]):
+    if raw_header.words and raw_header.words[0].text == old:
+        yield _edit(raw_header.words[0], old, new)
+    for option, words in options_with_words(raw_header.words[1:]):
         for word in words:
             if option.name == "after":
                 yield from _replacements(word, rf"(?<![\w-]){re.escape(old)}(?![\w-])", new)
@@ -101,8 +101,8 @@ def _step_edits(cell: NotebookCell, old: str, new: str) -> Iterator[Edit]:
 
 
 def _output_edits(cell: NotebookCell, step: str, old: str, new: str, is_affected: bool) -> Iterator[Edit]:
-    span = _header_span(cell)
-    for option, words in options_with_words(span.words[1:]) if span else ():
+    raw_header = _raw_header(cell)
+    for option, words in options_with_words(raw_header.words[1:]) if raw_header else ():
         for word in words:
             if option.name == "in":
                 yield from _replacements(word, rf"(?<=={re.escape(step)}\.){re.escape(old)}(?!\w)", new)
@@ -110,10 +110,10 @@ def _output_edits(cell: NotebookCell, step: str, old: str, new: str, is_affected
                 yield from _replacements(word, rf"(?:(?<=^)|(?<=,)){re.escape(old)}(?=$|[,:=])", new)
 
 
-def _header_span(cell: NotebookCell) -> RawHeader | None:
+def _raw_header(cell: NotebookCell) -> RawHeader | None:
     layout = read_layout(cell.source, cell.number) if cell.kind == "code" else None
-    span = layout.marks[0] if layout and layout.marks else None
-    return span if span is not None and span.kind == "step" else None
+    raw_header = layout.marks[0] if layout and layout.marks else None
+    return raw_header if raw_header is not None and raw_header.kind == "step" else None
 
 
 def _edit(word: HeaderToken, old: str, new: str) -> Edit:

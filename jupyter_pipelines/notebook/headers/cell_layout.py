@@ -204,8 +204,8 @@ class _CellTopReader:
         """Turn the ``#|`` lines into headers of their own, or into a part of the magic's."""
         header_entries = [entry for entry in self.option_lines if _head_kind(entry)]
         own_entries = [entry for entry in self.option_lines if entry not in header_entries and not _is_foreign(entry)]
-        self.layout.marks.extend(_comment_span(entry) for entry in header_entries)
-        self.layout.marks.sort(key=lambda span: (span.place.line, span.place.column))
+        self.layout.marks.extend(_comment_header(entry) for entry in header_entries)
+        self.layout.marks.sort(key=lambda raw_header: (raw_header.place.line, raw_header.place.column))
         if self.layout.marks:
             self._extend_span(
                 header_entries + own_entries, [word for entry in own_entries for word in _as_option(entry)]
@@ -218,8 +218,10 @@ class _CellTopReader:
             )
 
     def _extend_span(self, entries: list[_OptionLine], words: list[HeaderToken]) -> None:
-        span = self.layout.marks[0]
-        self.layout.marks[0] = RawHeader(kind=span.kind, form=span.form, words=(*span.words, *words), place=span.place)
+        raw_header = self.layout.marks[0]
+        self.layout.marks[0] = RawHeader(
+            kind=raw_header.kind, form=raw_header.form, words=(*raw_header.words, *words), place=raw_header.place
+        )
         for entry in entries:
             self.layout.roles[entry.roles] = ["option"] * (entry.roles.stop - entry.roles.start)
 
@@ -236,7 +238,7 @@ def _head_kind(entry: _OptionLine) -> Kind | None:
     return next((kind for kind in KINDS if key == kind and words in ([], ["true"])), None)
 
 
-def _comment_span(entry: _OptionLine) -> RawHeader:
+def _comment_header(entry: _OptionLine) -> RawHeader:
     kind = _head_kind(entry) or "step"
     words = entry.words if kind == "step" else ()
     return RawHeader(kind=kind, form="comment", words=words, place=entry.key.place)

@@ -82,10 +82,10 @@ _DASHES = re.compile(r"[\u2012-\u2015\u2212]+")
 RESERVED = frozenset({"_step"})
 
 
-def parse_header(span: RawHeader) -> tuple[CellHeader, tuple[Diagnostic, ...]]:
-    """Return the header that `span` means as far as it can be read, and what is wrong with it, in order of place."""
-    parser = _HeaderParser(span)
-    header = parser.step() if span.kind == "step" else parser.bare()
+def parse_header(raw_header: RawHeader) -> tuple[CellHeader, tuple[Diagnostic, ...]]:
+    """Return what `raw_header` means as far as it can be read, and what is wrong with it, in order of place."""
+    parser = _HeaderParser(raw_header)
+    header = parser.step() if raw_header.kind == "step" else parser.bare()
     return header, tuple(sorted(parser.faults, key=_position))
 
 
@@ -96,9 +96,9 @@ def _position(fault: Diagnostic) -> tuple[int, int]:
 class _HeaderParser:
     """Parses a header."""
 
-    def __init__(self, span: RawHeader) -> None:
-        self.span = span
-        self.words = list(_separated(span.words))
+    def __init__(self, raw_header: RawHeader) -> None:
+        self.raw_header = raw_header
+        self.words = list(_separated(raw_header.words))
         self.faults: list[Diagnostic] = []
         self.seen: dict[str, HeaderToken] = {}
         self.items: dict[str, list[IOSpec]] = {}
@@ -107,14 +107,14 @@ class _HeaderParser:
 
     def bare(self) -> CellHeader:
         """Read ``%%params`` or ``%%setup``, which take nothing."""
-        kind = self.span.kind
+        kind = self.raw_header.kind
         if self.words:
             self.fault(
                 f"`{self.words[0].shown}` is not expected: this header takes nothing",
                 "take it away" if kind == "setup" else "declare parameters in the lines below: `name: int = 1`",
                 self.words[0],
             )
-        return CellHeader(kind=kind, place=self.span.place, form=self.span.form)
+        return CellHeader(kind=kind, place=self.raw_header.place, form=self.raw_header.form)
 
     def step(self) -> CellHeader:
         """Read ``%%step``."""
@@ -124,13 +124,18 @@ class _HeaderParser:
         fields: dict[str, Any] = {_FIELDS[key]: tuple(items) for key, items in self.items.items()}
         fields |= {key.replace("-", "_"): value for key, value in self.values.items()}
         return CellHeader(
-            kind="step", name=name, place=self.span.place, form=self.span.form, foreach=tuple(self.axes), **fields
+            kind="step",
+            name=name,
+            place=self.raw_header.place,
+            form=self.raw_header.form,
+            foreach=tuple(self.axes),
+            **fields,
         )
 
     def fault(
         self, message: str, suggestion: str, word: HeaderToken | None = None, *, code: str = "JP101", **fields: Any
     ) -> None:
-        place = word.place if word else self.span.place
+        place = word.place if word else self.raw_header.place
         self.faults.append(Diagnostic(code=code, message=message, suggestion=suggestion, place=place, **fields))
 
     # The name
@@ -154,7 +159,7 @@ class _HeaderParser:
             message = f"the name of the step comes first; here `{name.shown}` was taken for another item"
         elif words:
             message = "the name of the step comes first, and here is none"
-        header = _written(self.span.form, " ".join([name.shown if name else "NAME", *words]))
+        header = _written(self.raw_header.form, " ".join([name.shown if name else "NAME", *words]))
         self.fault(message, f"write `{header}`", name)
         return name.text if name else ""
 
@@ -168,7 +173,7 @@ class _HeaderParser:
 
     def _not_expected(self, word: HeaderToken, leading: list[HeaderToken]) -> None:
         joined = units.propose_step_name("_".join(leading_word.text for leading_word in leading))
-        form = self.span.form
+        form = self.raw_header.form
         self.fault(
             f"`{word.shown}` is not expected behind the name of the step",
             f"write `{_written(form, joined)}` if it belongs to the name, or put `-i` or `-o` in front of it",
@@ -212,7 +217,7 @@ class _HeaderParser:
             self.fault(f"`{word.shown}` begins with a dash that is not a hyphen", f"write `{plain}`", word)
             return
         closest = closest_option(word.text)
-        spelling = _spelling(closest, self.span.form) if closest else ""
+        spelling = _spelling(closest, self.raw_header.form) if closest else ""
         self.fault(
             f"there is no option `{word.shown}`",
             f"write `{spelling}`" if closest else "use one of the options below",
@@ -265,7 +270,7 @@ class _HeaderParser:
             self.fault(
                 f"`{self.seen[option.name].shown}` takes {_EXPECTED[option.takes].format(option.minimum)}, "
                 f"not `{_short(values[0].text)}`",
-                f"write {_EXAMPLES[option.takes].format(_spelling(option, self.span.form))}",
+                f"write {_EXAMPLES[option.takes].format(_spelling(option, self.raw_header.form))}",
                 values[0],
                 code="JP604",
             )
@@ -273,7 +278,7 @@ class _HeaderParser:
 
     def _lacking(self, option: HeaderOption) -> None:
         word = self.seen[option.name]
-        usage = f"{_spelling(option, self.span.form)} {option.metavar}"
+        usage = f"{_spelling(option, self.raw_header.form)} {option.metavar}"
         self.fault(f"`{word.shown}` lacks its value", f"write `{usage}`", word, notes=(option.help,))
 
     def _axes(self, option: HeaderOption, values: list[HeaderToken]) -> None:
@@ -287,7 +292,7 @@ class _HeaderParser:
 
     def _axis(self, option: HeaderOption, axis: ForeachAxis) -> None:
         if any(earlier.name == axis.name for earlier in self.axes):
-            spelling = _spelling(option, self.span.form)
+            spelling = _spelling(option, self.raw_header.form)
             message = f"`{axis.name}` stands twice behind `{spelling}`"
             suggestion = f"write all its values behind one `{axis.name}=`"
             self.faults.append(Diagnostic(code="JP106", message=message, suggestion=suggestion, place=axis.place))
@@ -392,7 +397,7 @@ class _HeaderParser:
             self.faults.append(
                 Diagnostic(
                     code="JP106",
-                    message=f"`{item.name}` stands twice behind `{_spelling(option, self.span.form)}`",
+                    message=f"`{item.name}` stands twice behind `{_spelling(option, self.raw_header.form)}`",
                     suggestion="take one of the two away",
                     place=item.place,
                 )

@@ -76,7 +76,7 @@ def split_cell(source: str, number: int = 0, tags: tuple[str, ...] = ()) -> Spli
         return _split_tagged(source, number, tags, tuple(layout.faults))
     first, *others = layout.marks
     header, faults = parse_header(first)
-    all_faults = [*layout.faults, *faults, *(second_header(span.place, first) for span in others)]
+    all_faults = [*layout.faults, *faults, *(second_header(raw_header.place, first) for raw_header in others)]
     body, offset = _body(layout, first)
     return SplitCell(header=header, body=body, offset=offset, faults=tuple(sorted(all_faults, key=_position)))
 

@@ -30,10 +30,10 @@ def header_of_tags(tags: tuple[str, ...], number: int) -> tuple[CellHeader | Non
     names = _values(tags, *_STEP)
     if names:
         words = [*names, *(["--after"] if _values(tags, _AFTER_PREFIX) else []), *_values(tags, _AFTER_PREFIX)]
-        span = RawHeader(
+        raw_header = RawHeader(
             kind="step", form="tags", words=tuple(HeaderToken(word, word, place) for word in words), place=place
         )
-        return parse_header(span)
+        return parse_header(raw_header)
     if PARAMETERS.intersection(tags):
         return CellHeader(kind="params", place=place, form="tags"), ()
     return None, ()

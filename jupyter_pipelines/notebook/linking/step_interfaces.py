@@ -78,7 +78,7 @@ def infer_interfaces(
     *,
     modules: ProjectModules,
     folder: Path,
-    recorded_inputs: RecordedQueries,
+    recorded_queries: RecordedQueries,
 ) -> tuple[Mapping[str, StepInterface], ProducerIndex]:
     """Return the interfaces of all steps by name, and the index of the steps that produce names.
 
@@ -94,11 +94,13 @@ def infer_interfaces(
         The project's own modules.
     folder : Path
         The notebook's folder.
-    recorded_inputs : RecordedQueries
+    recorded_queries : RecordedQueries
         Looks at the files.
     """
     producers = ProducerIndex(drafts, index)
-    inference = _InterfaceInference(drafts, LinkContext(index, producers, parameters), modules, folder, recorded_inputs)
+    inference = _InterfaceInference(
+        drafts, LinkContext(index, producers, parameters), modules, folder, recorded_queries
+    )
     inference.run()
     return inference.faces, producers
 
@@ -112,14 +114,14 @@ class _InterfaceInference:
         context: LinkContext,
         modules: ProjectModules,
         folder: Path,
-        recorded_inputs: RecordedQueries,
+        recorded_queries: RecordedQueries,
     ) -> None:
         self.faces = {draft.name: StepInterface(draft) for draft in drafts}
         self.around = context
         self.makers = context.makers
         self.modules = modules
         self.folder = folder
-        self.witness = recorded_inputs
+        self.witness = recorded_queries
 
     def run(self) -> None:
         for interface in self.faces.values():

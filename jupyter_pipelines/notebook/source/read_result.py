@@ -44,7 +44,7 @@ def project_root(folder: Path) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotebookPaths:
-    """Project that a notebook belongs to, known also when its cells have errors.
+    """The notebook file and the root of its project, known also when its cells have errors.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ class NotebookPaths:
     root: Path
 
 
-def notebook_location(path: Path) -> NotebookPaths:
-    """Return where the notebook at `path` belongs.
+def notebook_paths(path: Path) -> NotebookPaths:
+    """Return the paths of the notebook at `path` and of its project.
 
     Raises
     ------

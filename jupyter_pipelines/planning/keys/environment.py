@@ -102,9 +102,9 @@ class PythonEnvironment:
             self._find(tuple(new))
 
     def _find(self, names: tuple[str, ...]) -> None:
-        probe = self._look(names)
-        self._python = probe.python
-        self._versions.update(probe.versions)
+        probed = self._look(names)
+        self._python = probed.python
+        self._versions.update(probed.versions)
 
 
 def _probe_interpreter(executable: str, folder: str | Path | None, names: tuple[str, ...]) -> ProbedEnvironment:

@@ -67,7 +67,7 @@ class DaskExecutor(RemoteExecutor):
     def _look(self) -> list[WorkerCapacity]:
         identity = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=PATIENCE)
         self._shared = {address: scarce_resources(about) for address, about in identity["workers"].items()}
-        return [slot_of(address, about) for address, about in identity["workers"].items()]
+        return [capacity_of(address, about) for address, about in identity["workers"].items()]
 
     def _ask(self, asked: Mapping[str, Any], workers: Sequence[str]) -> Mapping[str, Any]:
         answers: Mapping[str, Any] = self._client.sync(self._ask_each, asked, workers)
@@ -153,7 +153,7 @@ async def cancel(ticket: str, *, hard: bool, dask_worker: Any) -> None:
     agent.ParcelAgent.here(dask_worker.state.nthreads).cancel(ticket, hard=hard)
 
 
-def slot_of(address: str, about: Mapping[str, Any]) -> WorkerCapacity:
+def capacity_of(address: str, about: Mapping[str, Any]) -> WorkerCapacity:
     """Return a worker, as the scheduler describes it."""
     has = about.get("resources") or {}
     memory = has.get("MEMORY", about.get("memory_limit") or None)

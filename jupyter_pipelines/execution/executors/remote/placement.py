@@ -17,7 +17,7 @@ from jupyter_pipelines.pipeline.step import ComputeResources
 
 @dataclass(slots=True, kw_only=True)
 class WorkerCapacity:
-    """A remote worker and its slots.
+    """What a remote worker offers: its slots and resources.
 
     Parameters
     ----------

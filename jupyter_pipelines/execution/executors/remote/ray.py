@@ -103,7 +103,7 @@ class RayExecutor(RemoteExecutor):
         # Without its head Ray would not answer for a minute, and end this process then.
         socket.create_connection(_head_address(), timeout=PATIENCE).close()
         nodes = ray.nodes()  # type: ignore[no-untyped-call]
-        return [slot_of(node) for node in nodes if node["Alive"]]
+        return [capacity_of(node) for node in nodes if node["Alive"]]
 
     def _ask(self, asked: Mapping[str, Any], workers: Sequence[str]) -> Mapping[str, Any]:
         import ray
@@ -290,7 +290,7 @@ def _visible_gpus() -> dict[str, str]:
     return {name: os.environ[name] for name in _SELECTORS if name in os.environ}
 
 
-def slot_of(node: Mapping[str, Any]) -> WorkerCapacity:
+def capacity_of(node: Mapping[str, Any]) -> WorkerCapacity:
     """Return a node, as Ray describes it."""
     has = node["Resources"]
     cpus = int(has.get("CPU", 0))
