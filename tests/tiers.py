@@ -62,7 +62,7 @@ RARE = {
 
 PROCESS = re.compile(
     r"(attacks|faults|fuzz)/"
-    r"|storage/test_(buckets|team_database|crashes|concurrent_processes|store_model|object_leases|claimed_leases)\.py"
+    r"|storage/test_(buckets|team_database|crashes|concurrent_processes|store_model|claimed_leases)\.py"
     r"|execution/test_papermill_engine\.py|interfaces/test_cli_convert\.py|test_(benchmarks|scaling)\.py"
     r"|planning/test_plan_scale\.py|planning/test_canonical_code\.py::test_black"
 )
