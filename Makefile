@@ -49,7 +49,7 @@ test test-all:
 
 # Root stays root; other users get a user namespace with a network of its own, and their own id again in it.
 offline: SYSTEM_PACKAGES += iproute2
-offline: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system ## Run the tests where no network can be reached (ARGS as for test)
+offline: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system ## Run all tests where no network can be reached (ARGS as for test)
 	if [ "$$(id -u)" = 0 ]; then apart="--net"; back=; else apart="--user --map-root-user --net"; \
 	  back="unshare --user --map-user=$$(id -u) --map-group=$$(id -g)"; fi; \
 	unshare $$apart sh -c 'ip link set lo up && exec "$$@"' offline $$back $(BIN)/python -m pytest $(SPREAD) $(ARGS)
@@ -88,7 +88,7 @@ build: $(VENV)/.dev ## Build wheel and source distribution into dist/
 	$(BIN)/python -m build
 
 clean: ## Remove .venv and all that was built; stored pipeline results stay
-	rm -rf $(VENV) labextension/node_modules labextension/lib jupyter_pipelines/labextension jupyter_pipelines/static benchmarks/.venvs benchmarks/results build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-newest labextension/node_modules labextension/lib jupyter_pipelines/labextension jupyter_pipelines/static benchmarks/.venvs benchmarks/results build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:

@@ -1,4 +1,4 @@
-"""Isolate all tests from the user's Jupyter settings and stores, and fix the hypothesis examples in CI."""
+"""Isolate all tests from the user's Jupyter settings, stores and signals; sort them; fix hypothesis' examples in CI."""
 
 from __future__ import annotations
 
@@ -15,26 +15,36 @@ import pytest
 from jupyter_pipelines.execution.blocked_imports import FORMATS, block_imports
 from tests import tiers
 
-block_imports(*FORMATS)  # several seconds of each process that runs tests
+block_imports(*FORMATS)  # saves several seconds in each process that runs tests
 
 # Examples run while kernels come and go: their durations say nothing. In CI the same examples come each time, so
 # that a red run can be repeated.
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
-hypothesis.settings.register_profile("check", deadline=None, max_examples=10)
+hypothesis.settings.register_profile("check", deadline=None, max_examples=10, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
-# nohup has its command ignore SIGHUP, and a shell script has what it starts with & ignore SIGINT. Processes that tests
-# start would inherit that; what is handled here, even if by doing nothing, they get with its default.
-for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
-    if signal.getsignal(_number) == signal.SIG_IGN:
-        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else lambda *_: None)
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let processes that tests start have the default signals.
+
+    nohup has its command ignore SIGHUP, and a shell script has what it starts with & ignore SIGINT, which children
+    inherit. What is handled, even if by doing nothing, children get with its default. A process that only starts those
+    that run tests goes on ignoring it, and so do they until they are here.
+    """
+    if not hasattr(config, "workerinput") and config.getoption("numprocesses", None):
+        return
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else lambda *_: None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the tests into those of `make check`, `make test` and `make test-all`."""
     tiers.mark(items)
-    if config.args_source == pytest.Config.ArgsSource.TESTPATHS and (unused := tiers.unused(items)):
+    chosen = config.getoption("ignore", None) or config.getoption("deselect", None)
+    whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not chosen
+    if whole and (unused := tiers.unused(items)):
         raise pytest.UsageError(f"tests/tiers.py: no test is called {', '.join(unused)}")
 
 

@@ -35,6 +35,7 @@ from benchmarks.tools.snakemake import SnakemakeTool
 from benchmarks.workload_data import HEAVY, PipelineShape, chain, expected_values, long, wide
 from benchmarks.workloads import FASTEST, QUICK, workloads
 from jupyter_pipelines.project import Project
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 WORKLOADS = workloads()
@@ -198,9 +199,9 @@ MEASURE = """
 import json, sys
 from pathlib import Path
 from benchmarks import cgroups, measurement
-measurement._LEFTOVER_TIMEOUT = 0.5
+measurement._LEFTOVER_TIMEOUT = float(sys.argv[2])
 make = {"best": cgroups.make_group, "adopted": cgroups.AdoptedProcesses}[sys.argv[1]]
-command = measurement.MeasuredCommand(argv=tuple(sys.argv[2:]), folder=Path("."), environment={})
+command = measurement.MeasuredCommand(argv=tuple(sys.argv[3:]), folder=Path("."), environment={})
 print(json.dumps(measurement.measure(command, make).to_dict()))
 """
 
@@ -211,7 +212,7 @@ print(json.dumps(measurement.measure(command, make).to_dict()))
 def test_the_time_of_orphans_counts_and_what_stays_is_ended(tmp_path: Path, group: str, *, stays: bool) -> None:
     command = [sys.executable, "-c", PROGRAM.replace("STAYS", str(stays))]
     done = subprocess.run(  # a process that adopts must not be the one that runs the tests
-        [sys.executable, "-c", MEASURE, group, *command],
+        [sys.executable, "-c", MEASURE, group, str(10 if stays else PATIENCE), *command],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -218,6 +218,7 @@ def test_every_command_of_the_page_is_understood() -> None:
     assert understood > 5
 
 
+@pytest.mark.cluster
 @pytest.mark.kernel
 @pytest.mark.parametrize("name", WORKERS)
 def test_the_workers_of_the_files_run_steps(name: str, book: NotebookProject, tmp_path: Path) -> None:

@@ -17,17 +17,16 @@ HERE = Path(__file__).parent
 
 RARE = {
     # Other errors, and other places at which they come.
-    r"faults/test_file_faults.py::test_what.*\[(?!put-crash-once|gc-ENOSPC-once|read-EIO-once|heal-EMFILE-once)": (
-        "the same harness on four of its operations, each with another error"
+    r"faults/test_file_faults.py::test_what.*\[(?!(put-crash|put-short|gc-ENOSPC|read-EIO|heal-EMFILE)-once)": (
+        "the same harness on four of its operations, with five errors"
     ),
     r"faults/test_file_faults.py::test_the_harness_finds_a_writer_that_is_not_atomic_on_a_full_disk": (
         "test_the_harness_finds_a_writer_that_is_not_atomic[in place]"
     ),
     r"faults/test_power_cuts.py::test_after.*\[(?!keep a run)": "the same test of a run's document",
-    r"faults/test_kills.py::.*\[(?!.*(RecordStore.put:before|publish:after|execute:before|_save_one:before))": (
-        "the same test at a point in the runner, in the worker, in the kernel and in the store"
+    r"faults/test_kills.py::.*\[(?!.*(RecordStore.put:be|publish:af|execute:be|_save_one:be|_receive:af))": (
+        "the same test at a point in the runner, the worker, the zygote, the kernel and the store"
     ),
-    r"faults/test_processes.py::": "storage/test_concurrent_processes.py, storage/test_store_model.py",
     r"storage/test_crashes.py::test_refused_at_any_call_to_the_system\[(?!ENOSPC-False)": "the same with ENOSPC, once",
     r"storage/test_crashes.py::test_killed_at_random_moments": "test_killed_before_any_call_to_the_system",
     r"e2e/test_hard_conditions.py::test_an_interrupt_at_a_named_point\[(?!.*RecordStore.put:before)": (
@@ -35,8 +34,8 @@ RARE = {
     ),
     r"e2e/test_faults.py::test_a_killed_runner_loses_nothing\[20\]": "the same test with three moments",
     # Other packages and notebooks.
-    r"golden/test_goldens.py::test_the_pipeline_shows_the_same\[(?![acm])": (
-        "the same test of the notebooks that begin with a, c or m, a third of them"
+    r"golden/test_goldens.py::test_the_pipeline_shows_the_same\[(?![acmu])": (
+        "the same test of the notebooks that begin with a, c, m or u"
     ),
     r"execution/test_isolation.py::test_packages_compute_the_same.*\[(?!numpy|pandas)": "the same test of two packages",
     r"execution/test_isolation.py::test_many_steps_leak_nothing": "execution/test_prefork.py, which counts processes",
@@ -47,9 +46,10 @@ RARE = {
     r"e2e/test_examples.py::.*\[flights": "the quickstart; e2e/test_foreach_runs.py",
     # Other sizes, and journeys on clusters beside the contract of executors.
     r"e2e/test_two_users.py::test_steps_are_computed_once_each\[198\]": "the same test of 28 items",
-    r"e2e/test_dask_cluster.py::test_(the_flights|sixty_items)": "test_the_results_are_those_of_a_local_run",
+    r"e2e/test_dask_cluster.py::test_the_flights": "test_the_results_are_those_of_a_local_run",
+    r"e2e/test_dask_cluster.py::test_items_are_computed_on_workers_of_two_kinds\[20": "the same test of fewer items",
     r"e2e/test_dask_cluster.py::test_a_worker_is_killed_while_it_runs_a_step\[1": "the same without a retry",
-    r"e2e/test_ray_cluster.py::": "contracts/test_ray.py; the journeys of e2e/test_dask_cluster.py",
+    r"e2e/test_ray_cluster.py::test_(the_results|a_demand)": "contracts/test_ray.py; both in e2e/test_dask_cluster.py",
     r"e2e/test_undeclared_reads.py::test_a_file_that_a_parameter_names_counts\[(?!x = open\(path\))": (
         "the same test of open(path); planning/test_undeclared_files.py"
     ),
@@ -60,18 +60,29 @@ RARE = {
 """Test by test: a pattern of their names, and what `make test` has of the same kind."""
 
 
-PROCESS = re.compile(
-    r"(attacks|faults|fuzz)/"
-    r"|storage/test_(buckets|team_database|crashes|concurrent_processes|store_model|claimed_leases)\.py"
-    r"|execution/test_papermill_engine\.py|interfaces/test_cli_convert\.py|test_(benchmarks|scaling)\.py"
-    r"|planning/test_plan_scale\.py|planning/test_canonical_code\.py::test_black"
+PROCESS = (
+    r"attacks/",
+    r"faults/test_(?!docs_table)",
+    r"fuzz/",
+    r"storage/test_buckets\.py",
+    r"storage/test_claimed_leases\.py",
+    r"storage/test_concurrent_processes\.py",
+    r"storage/test_crashes\.py",
+    r"storage/test_store_model\.py",
+    r"storage/test_team_database\.py",
+    r"execution/test_papermill_engine\.py",
+    r"interfaces/test_cli_convert\.py",
+    r"planning/test_plan_scale\.py",
+    r"planning/test_canonical_code\.py::test_black",
+    r"test_benchmarks\.py",
+    r"test_scaling\.py",
 )
 """Tests without a kernel that start databases, object stores or other processes all the time, or take long."""
 
 
 def mark(items: Iterable[pytest.Item]) -> None:
     """Mark tests by the folder in which they are, and by `RARE`."""
-    rare = re.compile("|".join(f"(?:{pattern})" for pattern in RARE))
+    rare, process = (re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) for patterns in (RARE, PROCESS))
     for item in items:
         name = item.nodeid.removeprefix("tests/")
         folder = item.path.relative_to(HERE).parts[0]
@@ -79,7 +90,7 @@ def mark(items: Iterable[pytest.Item]) -> None:
             item.add_marker(pytest.mark.kernel)
         if folder == "browser":
             item.add_marker(pytest.mark.browser)
-        if PROCESS.match(name):
+        if process.match(name):
             item.add_marker(pytest.mark.process)
         if rare.match(name):
             item.add_marker(pytest.mark.rare)
@@ -88,4 +99,4 @@ def mark(items: Iterable[pytest.Item]) -> None:
 def unused(items: Iterable[pytest.Item]) -> list[str]:
     """Return the patterns that are of no test."""
     names = [item.nodeid.removeprefix("tests/") for item in items]
-    return [pattern for pattern in (*RARE, PROCESS.pattern) if not any(re.match(pattern, name) for name in names)]
+    return [pattern for pattern in (*RARE, *PROCESS) if not any(re.match(pattern, name) for name in names)]

@@ -27,7 +27,7 @@ def browser() -> Iterator[Browser]:
 
     expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=SWITCHES)
+        chromium = playwright.chromium.launch(executable_path=BROWSER, args=SWITCHES, timeout=1000 * PATIENCE)
         yield chromium
         chromium.close()
 

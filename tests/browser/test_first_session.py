@@ -43,7 +43,6 @@ def await_badge(panel: SidePanel, step: str, state: str) -> None:
     panel.page.wait_for_selector(f'.jpc-badge[data-step="{step}"][data-state="{state}"]')
 
 
-@pytest.mark.timeout(900)
 def test_the_way_through_the_quickstart(quickstart: FrontEndServer, context: BrowserContext) -> None:
     panel = open_panel(context, quickstart, "quickstart.ipynb")
     _see_and_run(panel)

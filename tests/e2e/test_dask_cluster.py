@@ -76,30 +76,31 @@ def test_the_flights_are_computed_on_a_cluster(
     assert there.steps("outputs") == here.steps("outputs")
 
 
-def test_sixty_items_are_computed_on_workers_of_two_kinds(
-    book: NotebookProject, shared_cluster: DaskCluster, tmp_path: Path
+@pytest.mark.parametrize("items", [3, 20])
+def test_items_are_computed_on_workers_of_two_kinds(
+    book: NotebookProject, shared_cluster: DaskCluster, tmp_path: Path, items: int
 ) -> None:
     book.write(
         "%%step load -o X\nimport numpy as np\nX = np.arange(50.0)",
-        f"%%step fit -i X --foreach depth={','.join(map(str, range(1, 21)))} rate=0.5,1.0 -o model\n"
+        f"%%step fit -i X --foreach depth={','.join(map(str, range(1, items + 1)))} rate=0.5,1.0 -o model\n"
         "import os\nmodel = (X * depth).cumsum() * rate",
-        f"%%step score -i model --gpus 1 --foreach k={','.join(map(str, range(20)))} -o best\n"
+        f"%%step score -i model --gpus 1 --foreach k={','.join(map(str, range(items)))} -o best\n"
         "best = max(float(one[k]) for one in model)",
         "%%step last -i best model -o top keys\ntop = list(best)\nkeys = [dict(one) for one in model.keys]",
     )
     here = book.run("--store", str(tmp_path / "here"))
     assert here.code == 0, here.err
-    assert len([step for step in here.document["steps"] if "item" in step]) == 60
+    assert len([step for step in here.document["steps"] if "item" in step]) == 3 * items
     there = book.run("--store", str(tmp_path / "there"), "--on", f"dask:{shared_cluster.address}")
     assert there.code == 0, there.err
     assert there.steps("outputs") == here.steps("outputs")
     assert set(there.steps("state").values()) == {"succeeded"}
     again = book.run("--store", str(tmp_path / "there"), "--on", f"dask:{shared_cluster.address}")
     assert set(again.steps("state").values()) == {"reused"}
-    book.edit("k=0,1,", "k=0,20,")
+    book.edit("k=0,1,", "k=0,30,")
     after = book.run("--store", str(tmp_path / "there"), "--on", f"dask:{shared_cluster.address}")
     ran = {name for name, state in after.steps("state").items() if state == "succeeded"}
-    assert ran == {"score[k=20]", "score", "last"}
+    assert ran == {"score[k=30]", "score", "last"}
 
 
 def test_one_step_goes_there_and_the_others_stay(book: NotebookProject, shared_cluster: DaskCluster) -> None:

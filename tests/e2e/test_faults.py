@@ -32,7 +32,7 @@ FAULTS = {
     "quit()": ("JP303", "quit"),
     "ctypes.string_at(0)": ("JP301", "SIGSEGV"),
     "os.kill(os.getpid(), signal.SIGKILL)": ("JP301", "SIGKILL"),
-    "while True: pass": ("JP304", "2 s"),
+    "while True: pass": ("JP304", "15 s"),
     "1 / 0": ("JP300", "ZeroDivisionError"),
 }
 
@@ -54,7 +54,7 @@ def step_of(answer: CommandResult, name: str) -> dict:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_step_that_dies_never_succeeds_and_a_plain_rerun_completes(book: NotebookProject, fault: str) -> None:
     code, words = FAULTS[fault]
-    faulty_book(book, fault, "--timeout 2" if "while" in fault else "")
+    faulty_book(book, fault, "--timeout 15" if "while" in fault else "")
     answer = book.run()
     assert answer.code == 1
     assert answer.steps("state") == {"first": "succeeded", "bad": "failed"}

@@ -18,7 +18,7 @@ LARGE = "--num-cpus 4 --num-gpus 2"
 SEES = "%%step {name} {options} -o {name}\nimport os\n{name} = os.environ.get('CUDA_VISIBLE_DEVICES')"
 MEET = (
     "%%step {name} --gpus 1 -o {name}\nimport os, pathlib, time\nfolder = pathlib.Path({folder!r})\n"
-    "(folder / '{name}').touch()\nend = time.monotonic() + 300\n"
+    "(folder / '{name}').touch()\nend = time.monotonic() + 600\n"
     "while not (folder / '{other}').exists():\n    assert time.monotonic() < end\n    time.sleep(0.01)\n"
     "{name} = os.environ.get('CUDA_VISIBLE_DEVICES')"
 )

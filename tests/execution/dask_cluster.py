@@ -49,7 +49,7 @@ class DaskCluster:
         """Wait until `count` workers are connected."""
         from distributed import Client
 
-        with Client(self.address, set_as_default=False, timeout="60s") as client:
+        with Client(self.address, set_as_default=False, timeout=f"{PATIENCE}s") as client:
             client.wait_for_workers(count, timeout=PATIENCE)
 
     def end(self) -> None:

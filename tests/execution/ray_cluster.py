@@ -16,11 +16,11 @@ from pathlib import Path
 from tests.ports import free_port
 from tests.waiting import PATIENCE
 
-# A Ray node ends, and `ray start` says nothing of it, when its agents have not told it their ports after 15 s, a limit
-# that nothing sets; a busy machine needs longer. It asks no agent for a port that it has been given. `ray start` keeps
-# one of the four to itself: https://github.com/ray-project/ray/issues/65983.
+# A Ray node ends, and `ray start` says nothing of it, when its agents have not written down their ports after 15 s; no
+# setting changes that, and a busy machine needs longer. For a port that it was given it does not wait. `ray start` does
+# not pass on one of the four: https://github.com/ray-project/ray/issues/65983.
 AGENT_PORTS = ("dashboard-agent-grpc", "dashboard-agent-listen", "metrics-export", "runtime-env-agent")
-RAY = """
+START_PROGRAM = """
 import sys
 from ray._private import services
 from ray.scripts.scripts import main
@@ -72,7 +72,7 @@ class RayCluster:
         ports = [f"--{name}-port={free_port()}" for name in AGENT_PORTS]
         with log.open("wb") as file:
             node = subprocess.Popen(
-                [sys.executable, "-c", RAY, "start", "--block", *how, *ports, *options.split()],
+                [sys.executable, "-c", START_PROGRAM, "start", "--block", *how, *ports, *options.split()],
                 cwd=self._folder,
                 env={**os.environ, **self.environment},
                 stdout=file,
@@ -98,6 +98,9 @@ class RayCluster:
     def kill(self, node: subprocess.Popen[bytes]) -> None:
         """End a node at once, with everything that it has started."""
         import psutil
+
+        if node.returncode is not None:  # its number may be another process's by now
+            return
 
         with contextlib.suppress(psutil.Error):
             for process in psutil.Process(node.pid).children(recursive=True):

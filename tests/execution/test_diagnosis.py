@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 
 from jupyter_pipelines.execution.ticket import StepTicket
 from jupyter_pipelines.execution.worker.diagnosis import FailureEvidence, died, last_lines, not_started, raised
+from jupyter_pipelines.interfaces.jupyter.widget_actions import end_of
+from jupyter_pipelines.interfaces.jupyter.widget_feed import last_line
 
 
 @pytest.fixture
@@ -81,3 +85,32 @@ def test_last_lines_are_those_a_terminal_shows(tmp_path: Path) -> None:
     log.write_bytes(b"x" * 20_000 + b"\n\x1b[31mred\x1b[0m\r\n10%\r50%\r100%\n\n  \xff last  \n\n")
     assert last_lines(log, 3) == ["red", "100%", "\ufffd last"]
     assert last_lines(tmp_path / "none", 3) == []
+
+
+class GrowingLog(io.BytesIO):
+    """A log to which a step adds much between a look at its length and the next one."""
+
+    most = 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        position = super().seek(offset, whence)
+        if whence == io.SEEK_END:
+            self.write(b"x" * 10_000_000)
+        return position
+
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(size)
+        GrowingLog.most = max(GrowingLog.most, len(content))
+        return content
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda log: last_lines(log, 1), lambda log: [last_line(str(log))], lambda log: end_of(str(log))]
+)
+def test_of_a_log_that_grows_meanwhile_only_a_little_is_read(
+    ask: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "open", lambda *_: GrowingLog(b"begun\n"))
+    monkeypatch.setattr(GrowingLog, "most", 0)
+    assert ask(Path("log"))
+    assert GrowingLog.most < 1_000_000

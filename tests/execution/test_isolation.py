@@ -302,7 +302,7 @@ ENDS = {
     "killed": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
     "crashed": "import ctypes\nctypes.string_at(0)",
     "left": "import os\nos._exit(3)",
-    "group": "import os, signal\nos.killpg(0, signal.SIGKILL)",
+    "group": "import os, signal\nassert os.getpgid(0) == os.getpid()\nos.killpg(0, signal.SIGKILL)",
 }
 
 
@@ -328,8 +328,8 @@ def test_a_step_that_dies_leaves_the_others_alone(runner: IsolationRunner, end: 
 
 
 def test_a_timeout_hits_the_step_alone(runner: IsolationRunner) -> None:
-    sibling = runner.submit("import time\ntime.sleep(2)\nx = 1", outputs="x")
-    late = runner.submit(HANG, timeout=0.5)
+    sibling = runner.submit("import time\ntime.sleep(10)\nx = 1", outputs="x")
+    late = runner.submit(HANG, timeout=5)
     outcomes = runner.outcomes(2)
     assert outcomes[late.id].state == "timed-out"
     assert outcomes[sibling.id].state == "succeeded"

@@ -97,7 +97,7 @@ def test_children_of_a_step_that_fails_are_ended(factory: TicketFactory, local: 
 
 def test_two_steps_run_at_once(factory: TicketFactory, local: LocalExecutor) -> None:
     meet = (
-        "import pathlib, time\npathlib.Path({mine!r}).touch()\nend = time.monotonic() + 300\n"
+        "import pathlib, time\npathlib.Path({mine!r}).touch()\nend = time.monotonic() + 600\n"
         "while not pathlib.Path({other!r}).exists() and time.monotonic() < end: time.sleep(0.01)\n"
         "met = pathlib.Path({other!r}).exists()"
     )
@@ -235,18 +235,18 @@ def test_closing_ends_what_still_runs(factory: TicketFactory) -> None:
 
 
 def test_nothing_starts_before_the_first_ticket() -> None:
-    before = len(psutil.Process().children())
+    before = set(psutil.Process().children())
     executor = LocalExecutor(3)
     assert executor.poll(0) == []
     assert executor.jobs == 3
     assert executor.capacity().cpus
     executor.close()
-    assert len(psutil.Process().children()) == before
+    assert not set(psutil.Process().children()) - before
 
 
 def test_a_runner_in_the_background_can_still_interrupt(factory: TicketFactory, tmp_path: Path) -> None:
     """A shell starts background jobs with interrupts ignored, and children inherit that."""
-    ticket = factory.ticket("print(1, flush=True)", HANG, timeout=1)
+    ticket = factory.ticket("print(1, flush=True)", HANG, timeout=20)
     runner, _ = start_runner(ticket, tmp_path, "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n")
     with runner:
         assert runner.stdout is not None

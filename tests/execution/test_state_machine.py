@@ -690,7 +690,7 @@ def simulations(draw: st.DrawFn) -> tuple[SchedulerSimulation, random.Random, in
     return simulation, luck, draw(st.sampled_from([None, None, 0, 3, 8]))
 
 
-@settings(max_examples=4 * settings.default.max_examples, deadline=None)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(simulations())
 def test_random_runs_keep_the_rules(drawn: tuple[SchedulerSimulation, random.Random, int | None]) -> None:
     simulation, luck, stop = drawn
@@ -743,7 +743,6 @@ def _check_verdict(simulation: SchedulerSimulation) -> None:
         assert states & {"failed", "blocked", "cancelled"}
 
 
-@settings(deadline=None)
 @given(simulations())
 def test_a_run_is_replayed_from_its_messages(drawn: tuple[SchedulerSimulation, random.Random, int | None]) -> None:
     """The scheduler depends only on its messages."""

@@ -280,7 +280,12 @@ def test_a_notebook_executed_without_a_front_end_gets_pictures(opened: tuple[Not
         "%load_ext jupyter_pipelines", *CELLS[:1], "%%step one -o one\none = 1", "%pipeline show", "%pipeline run"
     )
     notebook = nbformat.read(book.path, as_version=4)
-    NotebookClient(notebook, resources={"metadata": {"path": str(book.folder)}}).execute()
+    NotebookClient(
+        notebook,
+        resources={"metadata": {"path": str(book.folder)}},
+        startup_timeout=PATIENCE,
+        iopub_timeout=PATIENCE,
+    ).execute()
     assert "widgets" not in notebook.metadata
     for cell in notebook.cells[-2:]:
         data = cell.outputs[-1].data

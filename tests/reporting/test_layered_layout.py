@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_pipelines.reporting.layout.crossings import count_crossings, order_rows
@@ -31,7 +31,6 @@ def graphs(draw: st.DrawFn) -> GraphLayout:
 
 
 @given(graphs())
-@settings(deadline=None)
 def test_boxes_never_touch_and_lines_go_right(layout: GraphLayout) -> None:
     boxes = {box.name: box for box in layout.boxes}
     for first, second in itertools.combinations(layout.boxes, 2):
@@ -48,7 +47,6 @@ def test_boxes_never_touch_and_lines_go_right(layout: GraphLayout) -> None:
 
 
 @given(graphs())
-@settings(deadline=None)
 def test_everything_is_on_the_canvas_and_no_line_runs_through_a_box(layout: GraphLayout) -> None:
     for box in layout.boxes:
         assert box.x >= 0
@@ -66,7 +64,6 @@ def test_everything_is_on_the_canvas_and_no_line_runs_through_a_box(layout: Grap
 
 
 @given(graphs())
-@settings(deadline=None)
 def test_labels_stand_apart(layout: GraphLayout) -> None:
     for first, second in itertools.combinations(layout.tags, 2):
         assert abs(first.y - second.y) >= 12 or abs(first.x - second.x) >= 20
@@ -116,7 +113,6 @@ def test_crossings_are_counted() -> None:
 
 
 @given(st.sets(st.tuples(st.integers(0, 4), st.integers(5, 9)), max_size=14))
-@settings(deadline=None)
 def test_two_layers_are_nearly_as_untangled_as_they_can_be(edges: set[tuple[int, int]]) -> None:
     before = [[a for a, b in sorted(edges) if b == node] for node in range(10)]
     after = [[b for a, b in sorted(edges) if a == node] for node in range(10)]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.ports import free_port
+from tests.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class PostgresServer:
     def stop(self) -> None:
         """Stop the server at once, without a clean shutdown, as a power failure does."""
         if (self.data / "postmaster.pid").exists():
-            _call("pg_ctl", "-D", self.data, "-w", "-m", "immediate", "stop")
+            _call("pg_ctl", "-D", self.data, "-w", "-t", str(PATIENCE), "-m", "immediate", "stop")
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def postgres() -> Iterator[PostgresServer]:
             "initdb", "-D", data, "-U", "tests", "-A", "scram-sha-256", f"--pwfile={password_file}", "-N", "-E", "UTF8"
         )
         settings = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} -c fsync=off"
-        _call("pg_ctl", "-D", data, "-w", "-t", "120", "-l", folder / "log", "-o", settings, "start")
+        _call("pg_ctl", "-D", data, "-w", "-t", str(PATIENCE), "-l", folder / "log", "-o", settings, "start")
         server = PostgresServer(port, data)
         try:
             yield server

@@ -38,7 +38,12 @@ def adopt_orphans() -> bool:
 
 
 def descendants(pid: int | None = None) -> list[psutil.Process]:
-    """Return everything that process `pid` (by default this one) started, directly or not, and that still lives."""
+    """Return everything that process `pid` (by default this one) started, directly or not, and that still lives.
+
+    Nothing for 0, a kernel that has not started: on macOS everything descends from a process with that number.
+    """
+    if pid == 0:
+        return []
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.Error:

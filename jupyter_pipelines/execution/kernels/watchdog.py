@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -123,8 +122,8 @@ class KernelWatchdog(threading.Thread):
 
     def _dump_stack(self) -> None:
         """Have the kernel write down where it is; what runs in it registered the signal."""
-        if _STACK is not None and self._kernel.pid and self._kernel.exit_code() is None:
-            os.kill(self._kernel.pid, _STACK)
+        if _STACK is not None and self._kernel.process is not None:
+            self._kernel.process.send_signal(_STACK)
             self._over.wait(_TICK)
 
     def _stopped_within(self, seconds: float) -> bool:

@@ -179,7 +179,7 @@ def last_lines(path: Path, count: int) -> list[str]:
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _BLOCK))
-            text = file.read().decode("utf-8", "replace")
+            text = file.read(_BLOCK).decode("utf-8", "replace")  # no more: a step may be writing 100 MB right now
     except OSError:
         return []
     lines = (line.rpartition("\r")[2] for line in _ESCAPES.sub("", text).replace("\r\n", "\n").split("\n"))

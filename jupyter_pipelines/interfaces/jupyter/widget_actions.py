@@ -84,7 +84,7 @@ def _preview(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
 def _log(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
     step_run = _newest_step_run(stage, request)
     path = step_run.get("log")
-    return {"text": _end_of(path) if path else "", "path": path, "run": step_run["run"]}
+    return {"text": end_of(path) if path else "", "path": path, "run": step_run["run"]}
 
 
 def _error(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
@@ -146,12 +146,13 @@ def _with_paths(subject: NotebookContext, document: Mapping[str, Any], step: Map
     return {**step, **{name: step.get(name) or (str(path) if path.is_file() else None) for name, path in paths.items()}}
 
 
-def _end_of(path: str) -> str:
+def end_of(path: str) -> str:
+    """Return the last lines of a file, as many as a widget gets; empty when there is no such file."""
     try:
         with Path(path).open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - LOG_BYTES))
-            text = file.read().decode("utf-8", "replace")
+            text = file.read(LOG_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
     return text if size <= LOG_BYTES else text.partition("\n")[2]

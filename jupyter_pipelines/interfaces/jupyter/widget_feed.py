@@ -134,7 +134,7 @@ def last_line(log: str) -> str:
         with Path(log).open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _BLOCK))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+            lines = file.read(_BLOCK).decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
     return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
