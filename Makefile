@@ -88,7 +88,7 @@ build: $(VENV)/.dev ## Build wheel and source distribution into dist/
 	$(BIN)/python -m build
 
 clean: ## Remove .venv and all that was built; stored pipeline results stay
-	rm -rf $(VENV) .venv-newest labextension/node_modules labextension/lib jupyter_pipelines/labextension jupyter_pipelines/static benchmarks/.venvs benchmarks/results build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) labextension/node_modules labextension/lib jupyter_pipelines/labextension jupyter_pipelines/static benchmarks/.venvs benchmarks/results build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:
