@@ -15,6 +15,7 @@ import pytest
 from jupyter_pipelines.execution.blocked_imports import FORMATS, block_imports
 from tests import tiers
 
+pytest.register_assert_rewrite("jupyter_pipelines.testing")  # a red contract says what there was instead
 block_imports(*FORMATS)  # saves several seconds in each process that runs tests
 
 # Examples run while kernels come and go: their durations say nothing. In CI the same examples come each time, so

@@ -56,6 +56,7 @@ class RayCluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_raylet_start_wait_time_s": str(PATIENCE),  # a busy machine takes longer than its 30 s
             "RAY_agent_register_timeout_ms": str(1000 * PATIENCE),
+            "RAY_memory_monitor_refresh_ms": "0",  # it ends tasks when other programs fill the memory of the machine
             "RAY_prestart_worker_first_driver": "0",  # a process for each core, whether needed or not
             "RAY_enable_worker_prestart": "0",
             "RAY_health_check_period_ms": "500",  # a node that is killed is missed sooner

@@ -86,11 +86,19 @@ class RayExecutor(RemoteExecutor):
         """Read the messages of nodes, again and again; announce the end of a parcel after all its messages."""
         import ray
 
+        taking = None
         while not self._over.wait(_PACE):
             ended = [self._ended.get_nowait() for _ in range(self._ended.qsize())]
-            with contextlib.suppress(Exception):  # whether the cluster is gone is found out elsewhere
-                for message in ray.get(self._board.take.remote(), timeout=PATIENCE):
+            try:
+                taking = self._board.take.remote() if taking is None else taking
+                for message in ray.get(taking, timeout=PATIENCE):
                     self._news.put(("told", message))
+                taking = None
+            except TimeoutError:
+                pass  # what was taken still comes: to take again would lose it
+            except Exception as error:  # noqa: BLE001 - whether the cluster is gone is found out elsewhere
+                logger.info("no messages of nodes: %s", error)
+                taking = None
             for ticket, future in ended:
                 super()._announce(ticket, future)
 

@@ -36,7 +36,9 @@ MANY = 100_000
 LOOK = 0.5
 """Seconds between two looks at which workers there are."""
 PATIENCE = 10.0
-"""Seconds without an answer of the scheduler after which it counts as gone."""
+"""Seconds that a scheduler has for an answer; and after which one that refuses connections counts as gone."""
+SILENCE = 60.0
+"""Seconds after which a scheduler that does not answer counts as gone: a busy one may answer late."""
 GRACE = 30.0
 """Seconds for which steps wait for a worker with what none has any more: a lost worker is often started again."""
 Message = tuple[str, Any]
@@ -248,21 +250,27 @@ class RemoteExecutor(ABC):
 
     def _watch(self) -> None:
         """Look which workers there are, now and then: report lost workers, and a lost scheduler."""
-        answered = time.monotonic()
+        failing: float | None = None
         while not self._over.wait(LOOK):
+            looked = time.monotonic()
             try:
                 self._news.put(("workers", self._refresh_workers()))
-                answered = time.monotonic()
+                failing = None
             except Exception as error:  # noqa: BLE001 - whatever a connection can fail with
                 logger.info("the %s scheduler does not answer: %s", self.ENGINE, error)
-                if time.monotonic() - answered > PATIENCE or self._is_over():
+                # A machine that was asleep, or a process that got no time, is not the scheduler's fault.
+                failing = looked if failing is None else failing
+                limit = SILENCE if isinstance(error, TimeoutError) else PATIENCE
+                if time.monotonic() - failing > limit or self._is_over():
                     self._news.put(("gone", str(error) or type(error).__name__))
                     return
 
     def _answers(self) -> bool:
-        """Tell whether the scheduler is still there."""
+        """Tell whether the scheduler is still there, or may be: one that is silent may be busy."""
         try:
             self._workers()
+        except TimeoutError:
+            return True
         except Exception as error:  # noqa: BLE001 - whatever a connection can fail with
             logger.info("the %s scheduler does not answer: %s", self.ENGINE, error)
             return False
