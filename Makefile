@@ -14,8 +14,9 @@ endif
 # Without byte code every kernel and every command would compile its imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests wait for kernels and browsers now and then: one more than there are cores keeps these busy.
-SPREAD := --numprocesses=$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist=worksteal
+# Tests wait for kernels and browsers now and then: one more than there are cores keeps these busy. Those that share a
+# server or a cluster (tests/tiers.py) run in one process, and come first.
+SPREAD := --numprocesses=$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist=loadgroup --loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -81,7 +81,7 @@ PROCESS = (
 
 
 def mark(items: Iterable[pytest.Item]) -> None:
-    """Mark tests by the folder in which they are, and by `RARE`."""
+    """Mark tests by the folder in which they are, and by `RARE`; group those that share a server or a cluster."""
     rare, process = (re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) for patterns in (RARE, PROCESS))
     for item in items:
         name = item.nodeid.removeprefix("tests/")
@@ -90,10 +90,18 @@ def mark(items: Iterable[pytest.Item]) -> None:
             item.add_marker(pytest.mark.kernel)
         if folder == "browser":
             item.add_marker(pytest.mark.browser)
+        if _shares_what_its_module_starts(item):
+            item.add_marker(pytest.mark.xdist_group(name.partition("::")[0]))
         if process.match(name):
             item.add_marker(pytest.mark.process)
         if rare.match(name):
             item.add_marker(pytest.mark.rare)
+
+
+def _shares_what_its_module_starts(item: pytest.Item) -> bool:
+    """Tell whether a test uses a fixture that is made once in a module: once in each process that runs some of it."""
+    fixtures = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009 - pytest shows it in no other way
+    return any(definition.scope == "module" for definitions in fixtures for definition in definitions)
 
 
 def unused(items: Iterable[pytest.Item]) -> list[str]:
