@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else lambda *_: None)
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the tests into those of `make check`, `make test` and `make test-all`."""
     tiers.mark(items)
