@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Tests wait for kernels and browsers now and then: one more than there are cores keeps these busy. Those that share a
 # server or a cluster (tests/tiers.py) run in one process, and come first.
-SPREAD := --numprocesses=$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist=loadgroup --loadscope-reorder
+SPREAD := --numprocesses=$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

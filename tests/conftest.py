@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -40,10 +41,25 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else lambda *_: None)
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at groups in the same hook
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give tests out one by one, but for files whose tests share something.
+
+    That is what ``--dist=loadgroup`` is for, which does nothing with pytest 9.2 and pytest-xdist 3.8.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return tiers.shares_process(nodeid) or nodeid
+
+    return GroupScheduling(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort the tests into those of `make check`, `make test` and `make test-all`."""
     tiers.mark(items)
+    items[:] = tiers.in_order(items)
     chosen = config.getoption("ignore", None) or config.getoption("deselect", None)
     whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not chosen
     if whole and (unused := tiers.unused(items)):

@@ -80,8 +80,40 @@ PROCESS = (
 """Tests without a kernel that start databases, object stores or other processes all the time, or take long."""
 
 
+SHARED = (
+    r"e2e/test_ray_cluster\.py",
+    r"e2e/test_dask_cluster\.py",
+    r"browser/",
+    r"contracts/test_ray\.py",
+    r"e2e/test_two_users\.py",
+    r"e2e/test_reuse\.py",
+    r"execution/test_isolation\.py",
+    r"contracts/test_dask\.py",
+    r"faults/test_(kills|cache_attacks)\.py",
+    r"server/",
+    r"storage/test_(buckets|team_database|claimed_leases)\.py",
+    r"execution/test_(prefork|provisioner)\.py",
+    r"interfaces/test_cli_commands\.py",
+)
+"""Files whose tests share what takes long to start, and so run in one process each; those that take longest first."""
+
+
+def shares_process(name: str) -> str:
+    """Return the file of a test that has to run in one process with the others of its file; nothing for other tests."""
+    path = name.removeprefix("tests/").partition("::")[0]
+    return path if re.match("|".join(SHARED), path) else ""
+
+
+def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return tests that share something first, so that a long file does not begin when all others have ended."""
+    ranks = {
+        item: next((n for n, at in enumerate(SHARED) if re.match(at, item.nodeid[6:])), len(SHARED)) for item in items
+    }
+    return sorted(items, key=ranks.__getitem__)
+
+
 def mark(items: Iterable[pytest.Item]) -> None:
-    """Mark tests by the folder in which they are, and by `RARE`; group those that share a server or a cluster."""
+    """Mark tests by the folder in which they are, and by `RARE`."""
     rare, process = (re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) for patterns in (RARE, PROCESS))
     for item in items:
         name = item.nodeid.removeprefix("tests/")
@@ -90,8 +122,10 @@ def mark(items: Iterable[pytest.Item]) -> None:
             item.add_marker(pytest.mark.kernel)
         if folder == "browser":
             item.add_marker(pytest.mark.browser)
-        if _shares_what_its_module_starts(item):
-            item.add_marker(pytest.mark.xdist_group(name.partition("::")[0]))
+        if _shares_what_its_module_starts(item) and not shares_process(item.nodeid):
+            raise pytest.UsageError(
+                f"tests/tiers.py: SHARED lacks {name.partition('::')[0]}, which has a fixture of a module"
+            )
         if process.match(name):
             item.add_marker(pytest.mark.process)
         if rare.match(name):

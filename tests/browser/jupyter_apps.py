@@ -30,9 +30,13 @@ SWITCHES = [
 TOKEN = "browser"
 _EXPOSED = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}
 _SETTINGS = {
-    "apputils-extension/notification.jupyterlab-settings": '{"fetchNews": "false", "checkForUpdates": false}',
+    "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings": (
+        '{"fetchNews": "false", "checkForUpdates": false}'
+    ),
     # By default what is offered later than after a second is not shown: a machine may be busy.
-    "completer-extension/manager.jupyterlab-settings": '{"providerTimeout": 60000}',
+    "settings/@jupyterlab/completer-extension/manager.jupyterlab-settings": '{"providerTimeout": 60000}',
+    # Each page would have the server start node and yarn, to see whether there is something to build.
+    "config/labconfig/page_config.json": '{"buildCheck": false}',
 }
 
 
@@ -74,7 +78,7 @@ def front_end_server(app: str, folder: Path, private: Path, *, port: int | None 
     chosen = port or free_port()
     log = private / f"{app}.log"
     for name, text in _SETTINGS.items():
-        settings = private / "settings" / "@jupyterlab" / name
+        settings = private / name
         settings.parent.mkdir(parents=True, exist_ok=True)
         settings.write_text(text)
     with log.open("ab") as stream:
