@@ -65,7 +65,13 @@ class DaskExecutor(RemoteExecutor):
         self._client.subscribe_topic(self._topic, lambda event: self._news.put(("told", event[1])))
 
     def _look(self) -> list[WorkerCapacity]:
-        identity = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=PATIENCE)
+        try:
+            identity = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=PATIENCE)
+        except TimeoutError as error:
+            if self._client.status == "running":
+                raise
+            # Dask goes on trying to connect to a scheduler that is not there.
+            raise ConnectionError("it has closed the connection") from error
         self._shared = {address: scarce_resources(about) for address, about in identity["workers"].items()}
         return [capacity_of(address, about) for address, about in identity["workers"].items()]
 
