@@ -49,10 +49,11 @@ RARE = {
     r"e2e/test_dask_cluster.py::test_the_flights": "test_the_results_are_those_of_a_local_run",
     r"e2e/test_dask_cluster.py::test_items_are_computed_on_workers_of_two_kinds\[20": "the same test of fewer items",
     r"e2e/test_dask_cluster.py::test_a_worker_is_killed_while_it_runs_a_step\[1": "the same without a retry",
-    r"e2e/test_ray_cluster.py::test_(the_results|a_demand)": "contracts/test_ray.py; both in e2e/test_dask_cluster.py",
+    r"e2e/test_ray_cluster.py::test_(the_results|a_demand|a_node)": "all of them on Dask; contracts/test_ray.py",
     r"e2e/test_undeclared_reads.py::test_a_file_that_a_parameter_names_counts\[(?!x = open\(path\))": (
         "the same test of open(path); planning/test_undeclared_files.py"
     ),
+    r"browser/test_cells.py::test_badges_come_in_long_notebooks": "the same of short ones; the rest of that file",
     # The other front end, and the other theme.
     r"browser/(?!test_loading|test_cells).*\[notebook": "the same in JupyterLab; test_loading and test_cells in both",
     r"browser/.*\[(JupyterLab )?Dark": "the same test of the light theme",
@@ -135,7 +136,7 @@ def mark(items: Iterable[pytest.Item]) -> None:
 def _shares_what_its_module_starts(item: pytest.Item) -> bool:
     """Tell whether a test uses a fixture that is made once in a module: once in each process that runs some of it."""
     fixtures = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009 - pytest shows it in no other way
-    return any(definition.scope == "module" for definitions in fixtures for definition in definitions)
+    return any(definition.scope in ("module", "package") for definitions in fixtures for definition in definitions)
 
 
 def unused(items: Iterable[pytest.Item]) -> list[str]:

@@ -1,4 +1,4 @@
-"""One browser for all tests of a process; servers as tests ask for them."""
+"""One browser for the tests of this folder in a process; servers as tests ask for them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ARTIFACTS = Path(os.environ.get("JUPYTER_PIPELINES_SCREENSHOTS", Path(__file__).
 """Where screenshots are kept."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium, without a window."""
+    """Chromium, without a window; closed before other tests, as Playwright leaves an event loop running meanwhile."""
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=1000 * PATIENCE)

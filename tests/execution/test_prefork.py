@@ -363,7 +363,11 @@ def test_the_tree_ends_with_its_owner(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=PATIENCE)
     root, kernel, folder = json.loads(done.stdout.splitlines()[0])
-    wait_gone(*[psutil.Process(pid) for pid in (root, kernel) if psutil.pid_exists(pid)])
+    left = []
+    for pid in (root, kernel):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.append(psutil.Process(pid))
+    wait_gone(*left)
     assert not Path(folder).exists()
 
 
