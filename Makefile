@@ -14,9 +14,13 @@ endif
 # Without byte code every kernel and every command would compile its imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests wait for kernels and browsers now and then: one more than there are cores keeps these busy. Those that share a
-# server or a cluster (tests/tiers.py) run in one process, and come first.
-SPREAD := --numprocesses=$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --no-loadscope-reorder
+# Tests wait for kernels and browsers now and then: one more than there are cores keeps these busy.
+PROCESSES := --numprocesses=$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Those that share a server or a cluster (tests/tiers.py) run in one process, and come first.
+SPREAD := $(PROCESSES) --dist=loadscope --no-loadscope-reorder
+# Nothing is shared by those that are quick, and nothing in these folders is.
+QUICK := $(PROCESSES) --dist=worksteal --hypothesis-profile=check \
+  -m "not (kernel or browser or cluster or process or rare)" $(addprefix --ignore=tests/,attacks browser e2e server)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -39,7 +43,7 @@ front: $(VENV)/.dev labextension/node_modules/axe-core/axe.min.js ## Build the f
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 
 check: $(VENV)/.dev ## Check style, types, architecture and all that needs no kernel, browser or cluster: a minute or two
-	$(BIN)/python -m pytest $(SPREAD) --hypothesis-profile=check -m "not (kernel or browser or cluster or process or rare)" $(ARGS)
+	$(BIN)/python -m pytest $(QUICK) $(ARGS)
 
 test: TESTS := -m "not rare"
 test test-all: $(VENV)/.front labextension/node_modules/axe-core/axe.min.js system
@@ -47,6 +51,14 @@ test: ## Install what the tests need and run them, a process more than there are
 test-all: ## The same with rare errors, packages and sizes, as CI does
 test test-all:
 	$(BIN)/python -m pytest $(SPREAD) $(TESTS) $(ARGS)
+
+# Fewer packages than the other tests need, so that this takes a minute or two.
+newest: ## Run the tests of code, plans, keys and stored values on the newest Python at hand, if it is another one
+	newest=$$($(PYTHON) -m tests.pythons); \
+	if [ -z "$$newest" ]; then echo "There is no newer Python here."; else $(MAKE) check-code PYTHON="$$newest" VENV=.venv-newest; fi
+
+check-code: $(VENV)/.test
+	$(BIN)/python -m pytest $(QUICK) tests/errors tests/notebook tests/planning tests/reporting tests/storage $(ARGS)
 
 # Root stays root; other users get a user namespace with a network of its own, and their own id again in it.
 offline: SYSTEM_PACKAGES += iproute2
@@ -89,7 +101,7 @@ build: $(VENV)/.dev ## Build wheel and source distribution into dist/
 	$(BIN)/python -m build
 
 clean: ## Remove .venv and all that was built; stored pipeline results stay
-	rm -rf $(VENV) labextension/node_modules labextension/lib jupyter_pipelines/labextension jupyter_pipelines/static benchmarks/.venvs benchmarks/results build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-newest labextension/node_modules labextension/lib jupyter_pipelines/labextension jupyter_pipelines/static benchmarks/.venvs benchmarks/results build dist docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:
@@ -103,7 +115,7 @@ $(VENV)/bin/python: | system
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.demo $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	@touch $@
 
@@ -127,4 +139,4 @@ system:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing; \
 	else echo "Please install:$$missing" >&2; fi
 
-.PHONY: demo venv front pictures fuzz check test test-all offline bench lint format types docs build clean help system
+.PHONY: demo venv front pictures fuzz check check-code newest test test-all offline bench lint format types docs build clean help system

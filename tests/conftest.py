@@ -43,10 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give tests out one by one, but for files whose tests share something.
+    """Have ``--dist=loadscope`` give out tests one by one, but for files whose tests share something.
 
     That is what ``--dist=loadgroup`` is for, which does nothing with pytest 9.2 and pytest-xdist 3.8.
     """
+    if config.getoption("dist") != "loadscope":
+        return None
     from xdist.scheduler import LoadScopeScheduling
 
     class GroupScheduling(LoadScopeScheduling):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import random
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -21,6 +19,7 @@ from hypothesis import strategies as st
 
 import jupyter_pipelines.planning.keys.canonical_code as module
 from jupyter_pipelines.planning.keys.canonical_code import canonical, form_of
+from tests.pythons import VERSIONS, python_of
 
 STANDARD = Path(sysconfig.get_path("stdlib"))
 FILES = tuple(sorted(path for path in STANDARD.glob("*.py") if 2_000 < path.stat().st_size < 40_000))
@@ -294,22 +293,9 @@ json.dump({name: module.canonical(text) for name, text in texts.items()}, sys.st
 """
 
 
-def _python(version: str) -> str | None:
-    """Return a Python of `version` that runs, if there is one."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    candidates = [shutil.which(f"python{version}"), *(str(path) for path in pyenv.glob(f"{version}.*/bin/python"))]
-    for path in filter(None, candidates):
-        done = subprocess.run(
-            [path, "-c", "import sys; print(sys.version)"], capture_output=True, text=True, check=False
-        )
-        if done.returncode == 0 and done.stdout.startswith(f"{version}."):
-            return path
-    return None
-
-
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_every_python_finds_the_same_form(version: str) -> None:
-    python = _python(version)
+    python = python_of(version)
     if python is None:
         pytest.skip(f"there is no Python {version} here")
     texts = OLD_SYNTAX | {path.name: text_of(path) for path in SAMPLE}
