@@ -23,7 +23,7 @@ block_imports(*FORMATS)  # saves several seconds in each process that runs tests
 # that a red run can be repeated.
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
-hypothesis.settings.register_profile("check", deadline=None, max_examples=10, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.register_profile("check", deadline=None, max_examples=5, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 

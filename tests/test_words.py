@@ -69,13 +69,21 @@ def repeated_modules(package: Path) -> list[str]:
 
 def class_names(package: Path) -> list[str]:
     """Return the names of all classes, nested ones included."""
-    nodes = (node for path in sorted(package.rglob("*.py")) for node in _nodes(path.read_text(encoding="utf-8")))
-    return [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+    return [name for path in sorted(package.rglob("*.py")) for name in _names(path.read_text(encoding="utf-8"))[0]]
 
 
 @functools.cache
-def _nodes(text: str) -> list[ast.AST]:
-    return list(ast.walk(ast.parse(text)))
+def _names(text: str) -> tuple[list[str], list[tuple[str, int]]]:
+    """Return the names of the classes in a text, and the uses of fillers with their lines."""
+    classes, uses = [], []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef):
+            classes.append(node.name)
+        elif isinstance(node, ast.Name) and node.id in FILLERS:
+            uses.append((node.id, node.lineno))
+        elif isinstance(node, ast.arg) and node.arg in FILLERS:
+            uses.append((node.arg, node.lineno))
+    return classes, uses
 
 
 def single_words(package: Path) -> list[str]:
@@ -97,14 +105,11 @@ def empty_suffixes(package: Path) -> list[str]:
 
 def fillers(package: Path) -> list[str]:
     """Return uses of variables and parameters whose names do not say what they hold."""
-    return [place for path in sorted(package.rglob("*.py")) for place in _fillers_in(path)]
-
-
-def _fillers_in(path: Path) -> Iterator[str]:
-    for node in _nodes(path.read_text(encoding="utf-8")):
-        name = node.id if isinstance(node, ast.Name) else node.arg if isinstance(node, ast.arg) else None
-        if name in FILLERS:
-            yield f"{path.name}:{node.lineno} {name}"  # type: ignore[attr-defined]
+    return [
+        f"{path.name}:{line} {name}"
+        for path in sorted(package.rglob("*.py"))
+        for name, line in _names(path.read_text(encoding="utf-8"))[1]
+    ]
 
 
 def riddles(package: Path) -> list[str]:
