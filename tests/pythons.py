@@ -1,4 +1,4 @@
-"""The Pythons at hand; ``python -m tests.pythons`` prints the newest that is newer than this one, if there is any."""
+"""Find installed Python interpreters; ``python -m tests.pythons`` prints the newest, if it is newer than this one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 def python_of(version: str) -> str | None:
-    """Return a Python of `version` that runs, if there is one."""
+    """Return the path of an installed interpreter of a Python version; None when it is not installed."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     candidates = [shutil.which(f"python{version}"), *(str(path) for path in pyenv.glob(f"{version}.*/bin/python"))]
     for path in filter(None, candidates):
@@ -26,7 +26,7 @@ def python_of(version: str) -> str | None:
 
 
 def newest_python() -> str | None:
-    """Return the newest Python at hand, if there is one that is newer than this."""
+    """Return the path of the newest installed interpreter; None when none is newer than this one."""
     newer = [version for version in VERSIONS if tuple(map(int, version.split("."))) > sys.version_info[:2]]
     return next(filter(None, map(python_of, reversed(newer))), None)
 

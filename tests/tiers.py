@@ -105,18 +105,20 @@ SHARED = (
 """Files whose tests share what takes long to start, and so run in one process each; those that take longest first."""
 
 
+def _rank(name: str) -> int:
+    """Return the position of a test's file in `SHARED`; its length for other files."""
+    path = name.removeprefix("tests/").partition("::")[0]
+    return next((rank for rank, pattern in enumerate(SHARED) if re.match(pattern, path)), len(SHARED))
+
+
 def shares_process(name: str) -> str:
     """Return the file of a test that has to run in one process with the others of its file; nothing for other tests."""
-    path = name.removeprefix("tests/").partition("::")[0]
-    return path if re.match("|".join(SHARED), path) else ""
+    return name.partition("::")[0] if _rank(name) < len(SHARED) else ""
 
 
 def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
     """Return tests that share something first, so that a long file does not begin when all others have ended."""
-    ranks = {
-        item: next((n for n, at in enumerate(SHARED) if re.match(at, item.nodeid[6:])), len(SHARED)) for item in items
-    }
-    return sorted(items, key=ranks.__getitem__)
+    return sorted(items, key=lambda item: _rank(item.nodeid))
 
 
 def mark(items: Iterable[pytest.Item]) -> None:
@@ -148,4 +150,4 @@ def _shares_what_its_module_starts(item: pytest.Item) -> bool:
 def unused(items: Iterable[pytest.Item]) -> list[str]:
     """Return the patterns that are of no test."""
     names = [item.nodeid.removeprefix("tests/") for item in items]
-    return [pattern for pattern in (*RARE, *PROCESS) if not any(re.match(pattern, name) for name in names)]
+    return [pattern for pattern in (*RARE, *PROCESS, *SHARED) if not any(re.match(pattern, name) for name in names)]

@@ -322,7 +322,10 @@ def test_a_client_that_goes_while_its_package_is_imported_leaves_nothing(tree: Z
     tree.ask(slow).close()
     process = tree.fork(slow)
     branch = tree.branch_of(process)
-    wait_gone(*[child for child in branch.children() if child.pid != process.pid])
+    left = [child for child in branch.children() if child.pid != process.pid]
+    wait_gone(*left)
+    assert all(gone(child.pid) for child in left)
+    assert process.poll() is None
     process.close()
 
 
@@ -402,7 +405,10 @@ def test_malformed_requests_do_no_harm(tree: ZygoteTree) -> None:
         with socket.socket(socket.AF_UNIX) as stranger:
             stranger.connect(tree.zygote.path)
             stranger.sendall(words)
-    tree.fork().close()
+    process = tree.fork()
+    assert tree.zygote.lives()
+    assert process.poll() is None
+    process.close()
 
 
 def test_lost_files_differ_from_no_files(tmp_path: Path) -> None:

@@ -39,12 +39,15 @@ class ManualExecutor(RemoteExecutor):
         self.looks, self.looks_first = threading.Semaphore(0), 0
         self.outcomes: list[StepOutcome] = []
         self.refuse: Callable[[str], None] = lambda worker: None
+        self.trouble: Exception | None = None
 
     def _join(self) -> None:
         """There is no cluster to connect to."""
 
     def _look(self) -> list[WorkerCapacity]:
         self.looks.release()
+        if self.trouble is not None:
+            raise self.trouble
         return [replace(worker, taken={}) for worker in self.workers.values()]
 
     def _ask(self, asked: Mapping[str, Any], workers: Sequence[str]) -> Mapping[str, Any]:
@@ -130,6 +133,46 @@ def test_a_waiting_ticket_fails_when_the_last_worker_is_gone(
     assert [diagnostic.code for diagnostic in diagnostics if diagnostic] == ["JP308", "JP308"]
     assert "the Hands worker a is gone" in str(diagnostics[0])
     assert "no worker is left" in str(diagnostics[1])
+
+
+@pytest.mark.parametrize(
+    ("trouble", "limit"),
+    [(TimeoutError(), "SILENCE"), (ConnectionRefusedError(), "PATIENCE")],
+    ids=["silent", "refuses"],
+)
+def test_a_scheduler_is_gone_after_the_limit_of_its_trouble(
+    factory: TicketFactory,
+    start_engine: Callable[..., ManualExecutor],
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Exception,
+    limit: str,
+) -> None:
+    monkeypatch.setattr(remote_executor, limit, -1.0)
+    engine = start_engine(worker_slot("a"))
+    engine.submit(factory.ticket("1"))
+    until_sent(engine, 1)
+    engine.trouble = trouble
+    outcome = engine.outcome()
+    assert outcome.state == "died"
+    assert "the Hands scheduler here is gone" in str(outcome.fault)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [(TimeoutError(), "the Hands worker a fails"), (ConnectionRefusedError(), "the Hands scheduler here is gone")],
+    ids=["silent", "refuses"],
+)
+def test_a_failed_parcel_is_the_fault_of_a_scheduler_only_if_it_refuses(
+    factory: TicketFactory, start_engine: Callable[..., ManualExecutor], trouble: Exception, message: str
+) -> None:
+    """One that is silent may be busy, and a minute has not passed."""
+    engine = start_engine(worker_slot("a"))
+    ticket = factory.ticket("1")
+    engine.submit(ticket)
+    until_sent(engine, 1)
+    engine.trouble = trouble
+    engine.sent[ticket.id][1].set_exception(RuntimeError("lost"))
+    assert message in str(engine.outcome().fault)
 
 
 def test_a_ticket_that_waits_for_a_gpu_fails_when_the_last_one_is_gone(
