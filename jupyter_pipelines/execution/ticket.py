@@ -122,6 +122,8 @@ class StepTicket:
         The project's own modules that it reaches, and files that it reads by a name in its code.
     publish : PublishPaths
         Where the executed notebook and the log go, whatever happens.
+    traced : bool
+        Watch what it reads in the project's folder: it runs on the machine on which it was planned.
     """
 
     id: str
@@ -146,6 +148,7 @@ class StepTicket:
     following: Sequence[KernelPreimports] = field(default_factory=list)
     root: str = ""
     sources: Sequence[SourceFile] = field(default_factory=list)
+    traced: bool = True
 
     def to_dict(self, *, notebook: bool = True) -> dict[str, Any]:
         """Return the ticket as JSON holds it, on request without the notebook."""
@@ -189,6 +192,9 @@ class StepOutcome:
         ISO 8601, UTC; empty when it never started.
     log, notebook : str or None
         Paths of what was published.
+    trace : Mapping of str to str or None
+        What the step asked of files and of the environment, see :mod:`jupyter_pipelines.planning.keys.traces`; None
+        where that was not watched.
     """
 
     ticket: str
@@ -201,6 +207,7 @@ class StepOutcome:
     started: str = ""
     log: str | None = None
     notebook: str | None = None
+    trace: Mapping[str, str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as JSON holds it."""

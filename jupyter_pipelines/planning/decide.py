@@ -12,6 +12,7 @@ from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.pickle_dependencies import PickleDependencies
 from jupyter_pipelines.planning.keys.step_keys import PlanStepKeys
+from jupyter_pipelines.planning.keys.traces import TraceReader
 from jupyter_pipelines.planning.reasons import Decision, DecisionReason, Parts, explain_difference
 from jupyter_pipelines.planning.step_inputs import (
     InputResolver,
@@ -21,6 +22,7 @@ from jupyter_pipelines.planning.step_inputs import (
     UpstreamStatus,
     algorithm_not_installed,
 )
+from jupyter_pipelines.planning.traced_records import changed_answer, holding_record
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storage.step_record import StepRecord
@@ -113,6 +115,8 @@ class StepPlanner:
         The code dependencies that come with the outputs of the steps before.
     key_cache : PlanStepKeys
         Computes the parts and keys of steps.
+    traces : TraceReader
+        Answers what steps asked of files and of the environment.
     forced : frozenset of str
         Steps to compute again.
     left_out_by : str
@@ -126,11 +130,13 @@ class StepPlanner:
         view: StoreReader,
         dependencies: PickleDependencies,
         key_cache: PlanStepKeys,
+        traces: TraceReader,
         forced: frozenset[str],
         left_out_by: str = "",
     ) -> None:
         self._carrier = dependencies
         self._keying = key_cache
+        self._traces = traces
         self._view = view
         self._forced = forced
         self._left_out_by = left_out_by
@@ -179,16 +185,20 @@ class StepPlanner:
             _NEVER_RUN
             if latest is None
             else explain_difference(draft.parts, _without_open_inputs(latest.parts, inputs.open, draft.parts), step)
+            or changed_answer(latest, self._traces)
         )
         if own_change is not None:
             return replace(draft, reason=own_change, previous=latest)
         return replace(draft, decision="maybe", reason=_upstream_reason(inputs.causes), previous=latest)
 
     def _by_key(self, step: Step, draft: PlannedStep) -> PlannedStep:
-        record = self._view.record(str(draft.key))
-        if record is None:
+        newest = self._view.record(str(draft.key))
+        if newest is None:
             latest = self._view.latest(step.name)
             return replace(draft, reason=self._why_none(step, draft, latest), previous=latest)
+        record = holding_record(newest, self._traces, self._view.record)
+        if isinstance(record, DecisionReason):
+            return replace(draft, reason=record, previous=newest)
         damage = self._damage(step, record)
         if damage is not None:
             return replace(draft, reason=damage, previous=record)
@@ -196,7 +206,7 @@ class StepPlanner:
             name=step.name,
             decision="reuse",
             reason=_unchanged_reason(step, record),
-            key=draft.key,
+            key=record.key,
             parts=draft.parts,
             outputs=_declared_outputs(step, record),
             origin=record,

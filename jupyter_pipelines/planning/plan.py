@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import Diagnostic, PlanError, closest_name
 from jupyter_pipelines.pipeline.artifacts import Artifact, FileSource
@@ -19,8 +20,12 @@ from jupyter_pipelines.planning.keys.environment import PythonEnvironment
 from jupyter_pipelines.planning.keys.pickle_dependencies import PickleDependencies
 from jupyter_pipelines.planning.keys.secret_marks import with_secret_marks
 from jupyter_pipelines.planning.keys.step_keys import PlanStepKeys
+from jupyter_pipelines.planning.keys.traces import TraceReader
 from jupyter_pipelines.planning.selection import StepSelection, unknown_steps
 from jupyter_pipelines.planning.step_inputs import InputResolver, PlannerStore, RerunOrigin, StoreReader, UpstreamStatus
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storage.step_record import StepRecord
 
 SCHEMA = "jupyter-pipelines/plan/1"
 Upstreams = Mapping[str, Mapping[str, Artifact]]
@@ -175,7 +180,10 @@ class PipelinePlanner:
         code_digests.load_digests(self._pipeline)
         snapshot = self._view.at_once(step.name for step in self._pipeline)
         step_planner = self._judge(
-            snapshot, PickleDependencies(self._pipeline, lambda name: statuses[name].outputs), str(selection)
+            snapshot,
+            PickleDependencies(self._pipeline, lambda name: statuses[name].outputs),
+            str(selection),
+            snapshot.newest(),
         )
         planned: list[PlannedStep] = []
         for name in self._pipeline.order():
@@ -259,10 +267,19 @@ class PipelinePlanner:
             self._carrying = (upstream, PickleDependencies(self._pipeline, lambda name: upstream.get(name, {})))
         return self._carrying[1]
 
-    def _judge(self, view: StoreReader, dependencies: PickleDependencies, left_out_by: str = "") -> StepPlanner:
+    def _judge(
+        self,
+        view: StoreReader,
+        dependencies: PickleDependencies,
+        left_out_by: str = "",
+        records: Iterable[StepRecord] = (),
+    ) -> StepPlanner:
+        traces = TraceReader(self._pipeline.root, view.digest_many, os.environ)
+        traces.prepare(text for record in records for text in record.trace or ())
         return StepPlanner(
             self._pipeline,
             view=view,
+            traces=traces,
             dependencies=dependencies,
             key_cache=self._keying,
             forced=frozenset(self._forced),

@@ -32,6 +32,10 @@ Code = Literal[
     "output-corrupt",
     "untrusted",
     "unchanged",
+    "file",
+    "environment-variable",
+    "unwatched",
+    "untraced",
 ]
 Parts = Mapping[str, str]
 _MAX_CHANGES_SHOWN = 3

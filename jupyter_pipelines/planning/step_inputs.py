@@ -50,11 +50,21 @@ class StoreReader(Protocol):
             It is not there (`FileNotFoundError`), cannot be read, or is neither file nor folder.
         """
 
+    def digest_many(self, paths: Iterable[Path]) -> Mapping[Path, str]:
+        """Return the digests of many files; those that cannot be read are left out."""
+
+
+class StoreSnapshot(StoreReader, Protocol):
+    """Read access to what a store held at one moment."""
+
+    def newest(self) -> Iterable[StepRecord]:
+        """Return the newest records of the steps it was made for."""
+
 
 class PlannerStore(StoreReader, Protocol):
     """Read access to a store that can also be frozen for many steps at once."""
 
-    def at_once(self, steps: Iterable[str]) -> StoreReader:
+    def at_once(self, steps: Iterable[str]) -> StoreSnapshot:
         """Return a snapshot of the store: it answers later queries from the present state, too."""
 
 

@@ -16,6 +16,7 @@ from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.path_templates import MAX_LENGTH, escape_braces, expand_template, path_of
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
+from jupyter_pipelines.storage.blobs.manifests import CHECKPOINTS
 
 
 def with_files_read(step: Step, values: Mapping[str, Any]) -> Step:
@@ -88,7 +89,7 @@ def digest_of(pipeline: Pipeline, path: str, digest: Callable[[Path], str]) -> s
 def _folder_lines(folder: Path, digest: Callable[[Path], str]) -> Iterator[str]:
     """Yield what is in a folder that has no digest as a whole: some of it leads nowhere or back, or cannot be read."""
     for root, folders, names in os.walk(folder):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if name != CHECKPOINTS)
         for path in (Path(root, name) for name in sorted([*folders, *names])):
             line = f"{path.relative_to(folder).as_posix()} {path.readlink() if path.is_symlink() else ''}"
             try:

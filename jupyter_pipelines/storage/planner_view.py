@@ -68,6 +68,10 @@ class StoreView:
         """Return the digest of a file's or folder's content."""
         return self.store.digest(path)
 
+    def digest_many(self, paths: Iterable[Path]) -> Mapping[Path, str]:
+        """Return the digests of many files; those that cannot be read are left out."""
+        return self.store.digest_many(paths)
+
     def at_once(self, steps: Iterable[str]) -> PreloadedStoreView:
         """Look at what there is of many steps, and return what answers from that for as long as a plan is made."""
         cutoff_ns = time.time_ns() - filesystem_features.COARSE_MARGIN_NS
@@ -139,6 +143,14 @@ class PreloadedStoreView:
     def intact(self, artifact: Artifact) -> str:
         """Return whether the bytes of `artifact` are ``ok``, ``missing`` or ``corrupt``."""
         return self._conditions.get(artifact) or self._view.intact(artifact)
+
+    def newest(self) -> Iterable[StepRecord]:
+        """Return the newest records of the steps it was made for."""
+        return self._latest.values()
+
+    def digest_many(self, paths: Iterable[Path]) -> Mapping[Path, str]:
+        """Return the digests of many files; those that cannot be read are left out."""
+        return self._view.digest_many(paths)
 
     def digest(self, path: Path) -> str:
         """Return the digest of a file's or folder's content."""

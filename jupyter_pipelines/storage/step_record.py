@@ -13,7 +13,9 @@ from typing import Any
 from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.storage.blobs.digests import is_digest
 
-SCHEMA = "jupyter-pipelines/record/1"
+SCHEMA = "jupyter-pipelines/record/2"
+UNTRACED = "jupyter-pipelines/record/1"
+"""The format before traces: its records are read, and have none."""
 FOLDER = "records"
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -84,6 +86,11 @@ class StepRecord:
         How many attempts it needed.
     warnings : tuple of str
         Warnings of the run.
+    trace : Mapping of str to str or None
+        What the step asked of files and of the environment, with the answers it got; see
+        :mod:`jupyter_pipelines.planning.keys.traces`. None in records that are older than traces.
+    asked : tuple of tuple of str
+        The questions of other records whose key differs from this one in nothing but the answers.
     signature : RecordSignature or None
         Signature of the user who computed it; stands beside the document of the record, and does not count when records
         are compared.
@@ -99,12 +106,19 @@ class StepRecord:
     seconds: float
     attempts: int = 1
     warnings: tuple[str, ...] = ()
+    trace: Mapping[str, str] | None = field(default_factory=dict)
+    asked: tuple[tuple[str, ...], ...] = ()
     signature: RecordSignature | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as a document."""
+        traced = (
+            {}
+            if self.trace is None
+            else {"trace": dict(self.trace), "asked": [list(questions) for questions in self.asked]}
+        )
         return {
-            "schema": SCHEMA,
+            "schema": UNTRACED if self.trace is None else SCHEMA,
             "key": self.key,
             "step": self.step,
             "notebook": self.notebook,
@@ -115,6 +129,7 @@ class StepRecord:
             "seconds": self.seconds,
             "attempts": self.attempts,
             "warnings": list(self.warnings),
+            **traced,
         }
 
     @classmethod
@@ -133,7 +148,7 @@ class StepRecord:
 
 
 def _parse_record(cls: type[StepRecord], document: Mapping[str, Any]) -> StepRecord:
-    if document["schema"] != SCHEMA:
+    if document["schema"] not in (SCHEMA, UNTRACED):
         raise ValueError(f"its format is {document['schema']!r}, not {SCHEMA!r}")
     outputs = {str(name): Artifact.from_dict(output) for name, output in document["outputs"].items()}
     if not is_key(document["key"]) or not all(is_digest(artifact.digest) for artifact in outputs.values()):
@@ -142,14 +157,20 @@ def _parse_record(cls: type[StepRecord], document: Mapping[str, Any]) -> StepRec
         key=document["key"],
         step=str(document["step"]),
         notebook=None if document["notebook"] is None else str(document["notebook"]),
-        parts={str(name): str(part) for name, part in document["parts"].items()},
+        parts=_texts(document["parts"]),
         outputs=outputs,
         run=str(document["run"]),
         created=str(document["created"]),
         seconds=float(document["seconds"]),
         attempts=int(document["attempts"]),
         warnings=tuple(str(warning) for warning in document["warnings"]),
+        trace=None if document["schema"] == UNTRACED else _texts(document["trace"]),
+        asked=tuple(tuple(map(str, questions)) for questions in document.get("asked", ())),
     )
+
+
+def _texts(mapping: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name): str(text) for name, text in mapping.items()}
 
 
 def is_key(text: object) -> bool:

@@ -30,8 +30,8 @@ from jupyter_pipelines.storage.step_record import StepRecord
 from jupyter_pipelines.storage.step_record import path_of as record_path
 
 SCHEMA = "jupyter-pipelines/store/"
-FORMAT = 2
-"""2: blobs may have BLAKE3 digests, and say so in their names. What 1 wrote is read as it is."""
+FORMAT = 3
+"""2: blobs may have BLAKE3 digests, and say so in their names. 3: records have traces. What is older is read, too."""
 FORMAT_FILE = "format.json"
 FILE_FORMAT = "file"
 FOLDER_FORMAT = "folder"

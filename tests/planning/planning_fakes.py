@@ -84,6 +84,12 @@ class InMemoryStore:
     def at_once(self, _steps: Iterable[str]) -> InMemoryStore:
         return self
 
+    def newest(self) -> Iterable[StepRecord]:
+        return self.records.values()
+
+    def digest_many(self, paths: Iterable[Path]) -> dict[Path, str]:
+        return {path: self.digest(path) for path in paths if path.as_posix() in self.files}
+
     def record(self, key: str) -> StepRecord | None:
         self.asked["record"] += 1
         return self.records.get(key)

@@ -115,7 +115,7 @@ def _link(path: Path) -> None:
         pytest.param(lambda path: path.write_text('{"record": {}, "sha256": 1}'), id="no-checksum"),
         pytest.param(_flip, id="bit-flip"),
         pytest.param(lambda path: path.write_bytes(encode(record(key(1)))), id="of-another-key"),
-        pytest.param(_edited(lambda document: document.update(schema="jupyter-pipelines/record/2")), id="newer"),
+        pytest.param(_edited(lambda document: document.update(schema="jupyter-pipelines/record/3")), id="newer"),
         pytest.param(_edited(lambda document: document.pop("outputs")), id="field-missing"),
         pytest.param(_edited(lambda document: document.update(outputs=3)), id="field-of-another-type"),
         pytest.param(_edited(lambda document: document["outputs"]["model"].update(digest="../x")), id="no-digest"),

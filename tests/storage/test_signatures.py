@@ -39,6 +39,8 @@ OTHER: dict[str, Any] = {
     "seconds": 2.0,
     "attempts": 2,
     "warnings": ("odd",),
+    "trace": {'["file","other.csv"]': "missing"},
+    "asked": (('["file","a.csv"]',),),
 }
 
 
@@ -132,7 +134,7 @@ def test_s07_a_signature_of_another_format_is_not_trusted(mine: StepRecord, vers
     assert f"version {version}" in TrustPolicy.of_user().rejection_reason(other)
 
 
-@pytest.mark.parametrize("schema", ["jupyter-pipelines/record/0", "jupyter-pipelines/record/2"])
+@pytest.mark.parametrize("schema", ["jupyter-pipelines/record/0", "jupyter-pipelines/record/3"])
 def test_s07_a_record_of_another_format_is_none(mine: StepRecord, schema: str) -> None:
     document = json.loads(encode(mine))
     document["record"]["schema"] = schema

@@ -56,7 +56,7 @@ def record(store: Store) -> StepRecord:
 def test_a_store_is_made_where_there_is_none(tmp_path: Path) -> None:
     store = open_store(tmp_path / "deep" / "store")
     assert (store.root / ".gitignore").read_text() == "*\n"
-    assert json.loads((store.root / "format.json").read_bytes())["schema"] == "jupyter-pipelines/store/2"
+    assert json.loads((store.root / "format.json").read_bytes())["schema"] == "jupyter-pipelines/store/3"
     assert stat.S_IMODE(store.root.stat().st_mode) == 0o700
     assert store.root == tmp_path / "deep" / "store"
 
@@ -156,7 +156,7 @@ def test_a_link_to_a_folder_is_the_users_choice(tmp_path: Path) -> None:
 def test_a_store_that_a_newer_version_wrote(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store")
     store.records.put(record(store))
-    (store.root / "format.json").write_text('{"schema": "jupyter-pipelines/store/3", "writer": "7.0"}')
+    (store.root / "format.json").write_text('{"schema": "jupyter-pipelines/store/4", "writer": "7.0"}')
     text = refused(store.root, "JP406", store.root)
     assert "7.0" in text
     assert "pip install -U" in text
@@ -170,7 +170,7 @@ def test_a_damaged_mark_is_written_again(tmp_path: Path, content: bytes) -> None
     (store.root / "format.json").write_bytes(content)
     again = open_store(store.root)
     assert again.records.get(KEY) is not None
-    assert json.loads((store.root / "format.json").read_bytes())["schema"] == "jupyter-pipelines/store/2"
+    assert json.loads((store.root / "format.json").read_bytes())["schema"] == "jupyter-pipelines/store/3"
 
 
 def test_a_store_that_others_can_write_to_is_refused(tmp_path: Path) -> None:

@@ -40,6 +40,11 @@ def enter(folder: str, _: Mapping[str, Any]) -> None:
     os.chdir(folder)
 
 
+def watch_imports(*, on: bool) -> None:
+    """Note nothing: a worker is no step."""
+    del on
+
+
 def boot(_: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Take the environment of the runner; a worker has nothing to start ahead of time."""
     for name in QUIET:

@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 from jupyter_pipelines.execution.kernel_side import pending_work
 from jupyter_pipelines.execution.kernel_side.redaction import PROCESS_REDACTOR
 from jupyter_pipelines.execution.kernel_side.step_io import ATTEMPT, DOCUMENT
+from jupyter_pipelines.execution.kernel_side.tracing import step_trace
 
 CELLS = "cells.txt"
 ERROR = "error.json"
@@ -64,6 +65,8 @@ def begin() -> None:
         _record_cells(shell, folder, document["log"])
     else:
         pending_work.record_baseline()
+    if document.get("watch"):
+        step_trace.begin(document["watch"])
 
 
 def _record_cells(shell: Any, folder: Path, log: str) -> None:

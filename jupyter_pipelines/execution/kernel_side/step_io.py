@@ -17,6 +17,7 @@ from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, PipelinesError, StepFailed, closest_name
 from jupyter_pipelines.execution.kernel_side import pending_work
+from jupyter_pipelines.execution.kernel_side.tracing import step_trace
 
 ATTEMPT = "JUPYTER_PIPELINES_ATTEMPT"
 """Environment variable: the private folder of the attempt, when a worker runs the step."""
@@ -200,6 +201,7 @@ class StepIO:
             "unfinished": pending_work.pending_work(namespace),
         }
         self._write_manifest({"outputs": saved, **status})
+        step_trace.finish(self._folder)
 
     def _save_one(self, name: str, namespace: Mapping[str, Any], warnings: list[Diagnostic]) -> dict[str, Any]:
         spec = self._wanted(name)

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from jupyter_pipelines.execution.kernel_side.tracing import step_trace
 from jupyter_pipelines.execution.prefork import random_state, std_streams
 from jupyter_pipelines.execution.prefork.fork_safety import QUIET
 
@@ -82,6 +83,17 @@ def enter(folder: str, settings: Mapping[str, Any]) -> None:
         shellapp = importlib.import_module("IPython.core.shellapp")
         shellapp.InteractiveShellApp.init_path(SimpleNamespace(ignore_cwd=False))
     _KERNEL["added"] = [path for path in sys.path if path not in before]
+
+
+def watch_imports(*, on: bool) -> None:
+    """Note what an import ahead of time asks of files and of the environment: every kernel made from here has asked it.
+
+    Parameters
+    ----------
+    on : bool
+        True before the import, False after it.
+    """
+    step_trace.note(on=on)
 
 
 def take_stock() -> None:

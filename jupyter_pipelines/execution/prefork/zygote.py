@@ -3,8 +3,9 @@
 Started as ``python -m jupyter_pipelines.execution.prefork.zygote LISTENER`` with a socket as its stdin. The root knows
 the standard library only. Its branches are the kinds of processes that clients ask for; below a kind there is a branch
 for each folder to work in, since imports look there, too; and below that a branch for each package that several steps
-import, in the order of the requests. A kind is the dotted name of a module with ``prepare``, ``enter``, ``take_stock``,
-``boot``, ``run`` and ``CLEANS_UP_ALONE``; clients give it, so that this package knows none of the modules above it.
+import, in the order of the requests. A kind is the dotted name of a module with ``prepare``, ``enter``,
+``watch_imports``, ``take_stock``, ``boot``, ``run`` and ``CLEANS_UP_ALONE``; clients give it, so that this package
+knows none of the modules above it.
 
 An import that would not survive a fork, or does not come to an end, ends its branch, and the children above it do
 without.
@@ -78,7 +79,7 @@ def _import(origin: NodeConfig) -> str:
         elif Path(origin.name).is_absolute():
             importlib.import_module(origin.kind).enter(origin.name, origin.settings)
             random_state.record_baseline()
-        elif problem := fork_safety.import_safely(origin.name):
+        elif problem := _import_watched(origin.kind, origin.name):
             return problem
         else:
             importlib.import_module(origin.kind).take_stock()
@@ -87,12 +88,21 @@ def _import(origin: NodeConfig) -> str:
     return fork_safety.why_fork_unsafe()
 
 
+def _import_watched(kind: str, name: str, *, last: bool = False) -> str:
+    watch = importlib.import_module(kind).watch_imports
+    watch(on=True)
+    try:
+        return fork_safety.import_safely(name, last=last)
+    finally:
+        watch(on=False)
+
+
 def _run_child(work: ChildTask) -> None:
     """Import and boot, and serve the first request that comes."""
     os.setsid()
     kind = importlib.import_module(work.origin.kind)
     for module in work.own:
-        problem = fork_safety.import_safely(module, last=True)
+        problem = _import_watched(work.origin.kind, module, last=True)
         if problem:
             socket_messages.send(work.link, {"unfit": module, "why": problem})
             _leave()

@@ -263,6 +263,7 @@ class _SchedulerLoop:
             planned = replace(planned, key=None)
         record_or_fault = publish(
             self._store,
+            self._plan.pipeline,
             self._plan.pipeline[ticket.step],
             planned,
             outcome,

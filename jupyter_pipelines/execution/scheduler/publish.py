@@ -6,13 +6,17 @@ that says so, with every declared output in the store, is one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jupyter_pipelines.errors import Diagnostic, StoreError
 from jupyter_pipelines.execution.ticket import StepOutcome
 from jupyter_pipelines.execution.timestamps import now
+from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.planning.keys.traces import is_unusable, traced_key
+from jupyter_pipelines.planning.traced_records import beyond_key
 from jupyter_pipelines.storage.step_record import StepRecord
 from jupyter_pipelines.storage.store import Store
 
@@ -20,8 +24,13 @@ if TYPE_CHECKING:
     from jupyter_pipelines.planning.plan import PlannedStep
 
 
+MAX_TRACES = 16
+"""Largest number of traces under one key."""
+
+
 def publish(
     store: Store,
+    pipeline: Pipeline,
     step: Step,
     planned: PlannedStep,
     outcome: StepOutcome,
@@ -39,6 +48,8 @@ def publish(
     ----------
     store : Store
         Where the blobs are and the record goes.
+    pipeline : Pipeline
+        Holds the step.
     step : Step
         The step that ran.
     planned : PlannedStep
@@ -55,6 +66,11 @@ def publish(
     fault = next(_missing(store, step, outcome), None)
     if fault is not None or planned.key is None:
         return fault
+    trace = dict(beyond_key(outcome.trace or {}, step, pipeline, planned.parts))
+    try:
+        asked = _keep_displaced(store, planned.key, trace)
+    except StoreError as error:
+        return error.faults[0]
     record = StepRecord(
         key=planned.key,
         step=step.name,
@@ -66,12 +82,30 @@ def publish(
         seconds=outcome.seconds,
         attempts=attempts,
         warnings=tuple(fault.message for fault in outcome.warnings),
+        trace=trace,
+        asked=asked,
     )
     try:
         store.records.put(record, durable=False)
     except StoreError as error:
         return error.faults[0]
     return record
+
+
+def _keep_displaced(store: Store, key: str, trace: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    """Keep the record that a new record of `key` takes the place of; return what records of that key ask.
+
+    It goes under a key that is made of its answers, too, and is reused when they are as they were.
+    """
+    displaced = store.records.get(key)
+    if displaced is None or displaced.trace is None:
+        return ()
+    if displaced.trace != trace and not is_unusable(displaced.trace):
+        traced = replace(displaced, key=traced_key(key, displaced.trace), asked=(), signature=None)
+        store.records.put(traced, durable=False)
+    questions = dict.fromkeys([tuple(displaced.trace), *displaced.asked])
+    questions.pop(tuple(trace), None)
+    return tuple(questions)[: MAX_TRACES - 1]
 
 
 def quarantine_corrupt(store: Store, planned: PlannedStep) -> Iterator[Diagnostic]:

@@ -34,7 +34,7 @@ from jupyter_pipelines.execution.ticket import (
     TicketProgress,
 )
 from jupyter_pipelines.execution.timestamps import now
-from jupyter_pipelines.execution.worker import diagnosis
+from jupyter_pipelines.execution.worker import diagnosis, trace_report
 from jupyter_pipelines.execution.worker.diagnosis import FailureDiagnosis, FailureEvidence
 from jupyter_pipelines.execution.worker.staging import StagedOutputs, has_no_pending_work, stage_inputs, stage_outputs
 from jupyter_pipelines.storage.files.os_errors import writing
@@ -218,7 +218,8 @@ class StepAttempt:
         # The kernel may be of another Python, which cannot open every store: what it needs is in this folder already.
         document = self._ticket.to_dict(notebook=False) | {"inputs": dict(input_specs), "store": str(self._store.root)}
         _write(Path(self._ticket.path), document)
-        _write(self._folder / DOCUMENT, {"ticket": self._ticket.path, "log": str(self._log)})
+        watch = trace_report.watch_document(self._ticket, self._store, self._folder) if self._ticket.traced else None
+        _write(self._folder / DOCUMENT, {"ticket": self._ticket.path, "log": str(self._log), "watch": watch})
         _write(self._folder / "step.ipynb", self._ticket.notebook)
 
     @contextmanager
@@ -327,6 +328,7 @@ class StepAttempt:
         path = self._publish(conduct, verdict)
         if verdict is not None:
             return replace(self._failure(verdict), notebook=path)
+        trace = trace_report.trace_of(self._ticket, self._store, self._folder) if self._ticket.traced else None
         return StepOutcome(
             ticket=self._ticket.id,
             state="succeeded",
@@ -334,6 +336,7 @@ class StepAttempt:
             warnings=taken.warnings,
             log=str(self._log),
             notebook=path,
+            trace=trace,
         )
 
     def _publish(self, conduct: ExecutionContext, verdict: FailureDiagnosis | None) -> str:

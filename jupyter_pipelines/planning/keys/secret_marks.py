@@ -55,11 +55,11 @@ def _mark(reference: str, folder: Path) -> str:
         secret = reveal(reference, folder)
     except SecretNotFound:  # it has gone since it was checked: equal to nothing
         return f"secret {secrets.token_hex(8)}"
-    return f"secret {hmac.new(_key(), secret.encode(), hashlib.sha256).hexdigest()[:16]}"
+    return f"secret {hmac.new(user_key(), secret.encode(), hashlib.sha256).hexdigest()[:16]}"
 
 
 @cache
-def _key() -> bytes:
+def user_key() -> bytes:
     """Return the user's key; where it cannot be kept, a key for this process: no other process reuses its results."""
     with contextlib.suppress(OSError, RuntimeError):
         return _load_or_create_key(cache_folder() / FILE)

@@ -22,6 +22,8 @@ from jupyter_pipelines.storage.blobs.digests import (
 from jupyter_pipelines.storage.files import filesystem_features
 
 SCHEMA = "jupyter-pipelines/folder/1"
+CHECKPOINTS = ".ipynb_checkpoints"
+"""Folders in which JupyterLab keeps what was saved last: no folder is another for having them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class ManifestEntry:
 
 
 def walk(folder: Path) -> Iterator[ManifestEntry]:
-    """Yield what is in `folder`, sorted by path, without digests; links are followed.
+    """Yield what is in `folder`, but for checkpoints, sorted by path, without digests; links are followed.
 
     Raises
     ------
@@ -134,6 +136,8 @@ def write_entry(entry: ManifestEntry, target: Path, open_blob: Callable[[str], B
 
 def _walk(folder: Path, prefix: str, ancestors: tuple[str, ...]) -> Iterator[ManifestEntry]:
     for child in folder.iterdir():
+        if child.name == CHECKPOINTS:
+            continue
         status = _status(child, prefix)
         if stat.S_ISREG(status.st_mode):
             executable = bool(status.st_mode & stat.S_IXUSR)

@@ -59,7 +59,7 @@ class _ParcelBuilder:
         inputs = {name: self._input(name, given) for name, given in self._ticket.inputs.items()}
         for source in self._ticket.sources:
             self._source(source)
-        ticket = replace(self._ticket, inputs=inputs, sources=(), root="")
+        ticket = replace(self._ticket, inputs=inputs, sources=(), root="", traced=False)
         return {
             "ticket": ticket.to_dict(),
             "cwd": self._within(self._cwd) or ".",

@@ -1,0 +1,100 @@
+"""Which paths count for a step: what its project holds, and data elsewhere; not Python, packages, the system, caches.
+
+Runs inside the kernel, so it imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable
+
+from jupyter_pipelines.execution.kernel_side.tracing.folder_events import is_skipped
+
+_SYSTEM = ("/proc", "/sys", "/dev", "/run", "/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/var/cache", "/var/lib")
+_CACHES = """
+    .cache/matplotlib .cache/fontconfig .cache/pip .cache/uv .cache/jupyter-pipelines .cache/black .cache/Python
+    .config/matplotlib .config/jupyter-pipelines .matplotlib .fontconfig .fonts .ipython .jupyter .nv
+    .local/share/jupyter .local/share/jupyter-pipelines .local/share/fonts .local/state .config/pip
+""".split()
+"""Below the user's home, what programs keep for themselves; never what a user may have put there as data."""
+_CODE = (".py", ".pyc", ".pyo", ".so", ".pyd", ".pth")
+_BYTE_CODE = "__pycache__"
+_CELLS = "/ipykernel_"
+"""In the names under which the code of cells appears; no such file is written."""
+
+
+class CountedPaths:
+    """Tells which files and folders count, and under which path.
+
+    Parameters
+    ----------
+    root : str
+        The project's folder.
+    left_out : iterable of str
+        Folders and files that do not count: the store, the folder of the attempt, the notebook.
+    """
+
+    def __init__(self, root: str, left_out: Iterable[str] = ()) -> None:
+        self._root = f"{root.rstrip('/')}/"
+        self._left_out = tuple(path for path in left_out if path)
+        home = os.path.expanduser("~")
+        names = ("stdlib", "platstdlib", "purelib", "platlib")
+        python = {sys.prefix, sys.base_prefix, sys.exec_prefix, *map(sysconfig.get_path, names), *_site_folders()}
+        self._python = tuple(sorted(path for path in python if path and path != "/"))
+        self._elsewhere = (*self._python, *_SYSTEM, *(f"{home}/{name}" for name in _CACHES))
+        self._inside = tuple(path for path in self._python if path.startswith(self._root))
+
+    def python_inside(self) -> tuple[str, ...]:
+        """Return the folders of Python and its packages that lie in the project."""
+        return self._inside
+
+    def inside(self, path: str) -> bool:
+        """Tell whether `path` is the project's folder or below it."""
+        return path.startswith(self._root) or path == self._root[:-1]
+
+    def path_of(self, path: str, *, imported: bool = False) -> str | None:
+        """Return under which path an absolute, normalized path counts; None if it does not.
+
+        Parameters
+        ----------
+        path : str
+            The path.
+        imported : bool
+            Python's import system asked for it: elsewhere than in the project, packages count by their versions.
+        """
+        if self._left_out and _is_below(path, self._left_out):
+            return None
+        if self.inside(path):
+            return self._inside_path(path)
+        if imported and path.endswith(_CODE):
+            return None
+        return None if _is_below(path, self._elsewhere) or _CELLS in path or is_skipped_below(path, "/") else path
+
+    def _inside_path(self, path: str) -> str | None:
+        if self._inside and _is_below(path, self._inside):
+            return None
+        folder, name = os.path.split(path)
+        if os.path.basename(folder) == _BYTE_CODE:
+            path = f"{os.path.dirname(folder)}/{name.partition('.')[0]}.py"
+        if name.endswith(("-shm", "-journal")):
+            return None
+        return None if is_skipped_below(path, self._root) else path
+
+
+def is_skipped_below(path: str, root: str) -> bool:
+    """Tell whether a part of `path` below `root` is the name of a folder that never counts."""
+    return any(map(is_skipped, path.removeprefix(root).split("/")))
+
+
+def _is_below(path: str, folders: tuple[str, ...]) -> bool:
+    return any(path.startswith(folder) and path[len(folder) : len(folder) + 1] in ("", "/") for folder in folders)
+
+
+def _site_folders() -> list[str]:
+    try:
+        return [*site.getsitepackages(), site.getusersitepackages()]
+    except (AttributeError, OSError):
+        return []

@@ -1,0 +1,137 @@
+"""Note which environment variables are read, with the values they had before the step changed any of them.
+
+Runs inside the kernel, so it imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_PREFIXES = (
+    "JPY_",
+    "JUPYTER",
+    "IPYTHON",
+    "IPYKERNEL",
+    "PYDEVD",
+    "SSH_",
+    "XDG_",
+    "DBUS_",
+    "VSCODE_",
+    "TERM_",
+    "ITERM_",
+    "KITTY_",
+    "WEZTERM_",
+    "GNOME_",
+    "KDE_",
+    "PYTEST_",
+    "PYTHON",
+)
+_CHANGING = frozenset(
+    """
+    PWD OLDPWD SHLVL _ TERM COLUMNS LINES DISPLAY WAYLAND_DISPLAY WINDOWID COLORTERM CLICOLOR CLICOLOR_FORCE FORCE_COLOR
+    NO_COLOR LS_COLORS PS1 EDITOR VISUAL PAGER GIT_PAGER MPLBACKEND DEBUGPY_RUNNING HOSTNAME LANG LANGUAGE LC_CTYPE
+    VIRTUAL_ENV VIRTUAL_ENV_PROMPT CONDA_PREFIX CONDA_DEFAULT_ENV CONDA_PROMPT_MODIFIER CONDA_SHLVL
+    """.split()
+)
+"""Variables that change by themselves, or that say how something is shown."""
+_PERSONAL = frozenset("HOME USER LOGNAME USERNAME PATH SHELL TMPDIR TEMP TMP MAIL NETRC".split())
+"""Variables that libraries read to find their own files: they count where the user's own code reads them."""
+_ALWAYS = ("TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME")
+"""Variables that the C library reads, where no witness sees it."""
+
+
+class EnvironmentLog:
+    """The environment variables that were read.
+
+    Parameters
+    ----------
+    is_own_code : callable
+        Takes the file name of a frame and tells whether it is the user's own code.
+    """
+
+    def __init__(self, is_own_code: Callable[[str], bool]) -> None:
+        self._is_own_code = is_own_code
+        self._first: dict[str, str | None] = {}
+        self._set: set[str] = set()
+        self.noting = False
+
+    def attach(self) -> None:
+        """Have `os.environ` tell what it is asked."""
+        kind: Any = type(os.environ)
+        get, put, drop, names = kind.__getitem__, kind.__setitem__, kind.__delitem__, kind.__iter__
+
+        def getitem(environ: Any, name: Any) -> Any:
+            __tracebackhide__ = True
+            if self.noting:
+                self._note(environ, name)
+            return get(environ, name)
+
+        def setitem(environ: Any, name: Any, value: Any) -> None:
+            __tracebackhide__ = True
+            if self.noting:
+                self._set.add(_text(name))
+            put(environ, name, value)
+
+        def delitem(environ: Any, name: Any) -> None:
+            __tracebackhide__ = True
+            if self.noting:
+                self._set.add(_text(name))
+            drop(environ, name)
+
+        def iterate(environ: Any) -> Iterator[Any]:
+            if not self.noting or self._asks_for_itself():
+                return iter(names(environ))
+            return self._unnoted(list(names(environ)))
+
+        kind.__getitem__, kind.__setitem__, kind.__delitem__, kind.__iter__ = getitem, setitem, delitem, iterate
+
+    def variables(self) -> dict[str, str | None]:
+        """Return what was read: the values that were there, None for a variable that was not set."""
+        noting, self.noting = self.noting, False
+        always = {name: os.environ.get(name) for name in _ALWAYS if name not in self._set}
+        self.noting = noting
+        return always | self._first
+
+    def _note(self, environ: Any, name: Any) -> None:
+        try:
+            text = _text(name)
+            if text in self._first or text in self._set or text in _CHANGING or text.startswith(_PREFIXES):
+                return
+            if text in _PERSONAL and not self._asks_for_itself():
+                return
+            value = environ._data.get(environ.encodekey(name))  # noqa: SLF001 - reading it would call this again
+            self._first[text] = None if value is None else os.fsdecode(value)
+        except Exception:  # noqa: BLE001 - what is raised here would be raised where the notebook reads a variable
+            return
+
+    def _unnoted(self, names: list[Any]) -> Iterator[Any]:
+        """Yield the names of all variables to a library that copies them, mostly for a program that it starts."""
+        noting, self.noting = self.noting, False
+        try:
+            yield from names
+        finally:
+            self.noting = noting
+
+    def _asks_for_itself(self) -> bool:
+        """Tell whether the user's own code asks, directly or through Python's library."""
+        frame: Any = sys._getframe(2)  # noqa: SLF001
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if file != __file__ and not _is_library(file):
+                return self._is_own_code(file)
+            frame = frame.f_back
+        return False
+
+
+_LIBRARY = os.path.dirname(os.__file__)
+
+
+def _is_library(file: str) -> bool:
+    return file.startswith(("<frozen", _LIBRARY)) and "site-packages" not in file
+
+
+def _text(name: Any) -> str:
+    return os.fsdecode(name) if isinstance(name, bytes) else str(name)

@@ -1,0 +1,366 @@
+"""Events of the folders of a project, from the operating system: what was opened there, in whatever language.
+
+fanotify says which events are this process's own, so that nothing another program opens counts for the step. Where it
+is not available (before Linux 5.13, some containers, some file systems), inotify reports the same without saying whose
+they are. Elsewhere there is neither.
+
+Runs inside the kernel, so it imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import struct
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+MAX_FOLDERS = 50_000
+"""Largest number of folders that are watched."""
+
+_SKIPPED = frozenset(
+    """
+    .git .hg .svn .venv .tox .nox node_modules __pycache__ .ipynb_checkpoints .mypy_cache .pytest_cache .ruff_cache
+    """.split()
+)
+"""Names of folders whose content never counts."""
+
+_BUFFER = 1 << 18
+_AT_FDCWD = -100
+_OPEN, _MODIFY, _CREATE, _DELETE, _MOVED_TO, _ONDIR = 0x20, 0x2, 0x100, 0x200, 0x80, 0x40000000
+_MASK = _OPEN | _MODIFY | _CREATE | _DELETE | _MOVED_TO
+_OVERFLOW = 0x4000
+_WITH_NAMES, _NONBLOCK, _CLOEXEC = 0xC00, 2, 1
+_ON_CHILD = 0x08000000
+_HANDLE_BYTES = 128
+_HANDLE_FID = 0x200
+_FANOTIFY_EVENT = struct.Struct("=IBBHQii")
+_INOTIFY_EVENT = struct.Struct("=iIII")
+_ONLYDIR = 0x01000000
+
+
+class FolderEvent(NamedTuple):
+    """Something that happened to a file or folder.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path, by the way the project reaches it.
+    is_folder : bool
+        It is a folder; to open a folder is to list it.
+    opened, changed, created : bool
+        What happened, in no known order: events of one file are merged until they are read.
+    own : bool or None
+        It was this process; None where the system does not tell.
+    """
+
+    path: str
+    is_folder: bool
+    opened: bool
+    changed: bool
+    created: bool
+    own: bool | None
+
+
+class EventsLost(Exception):
+    """More happened than the system keeps for a process that does not ask."""
+
+
+def is_skipped(name: str) -> bool:
+    """Tell whether the content of folders called `name` never counts."""
+    return name in _SKIPPED
+
+
+class FolderWatch:
+    """Watches folders and what is below them; links to folders are followed.
+
+    Parameters
+    ----------
+    skipped : frozenset of str
+        Real paths of folders that are left out, with all below them.
+
+    Attributes
+    ----------
+    unwatched : str
+        Why something is not watched; empty if everything is.
+    """
+
+    def __init__(self, skipped: frozenset[str]) -> None:
+        self._skipped = skipped
+        self._system = _system()
+        self._real: set[str] = set()
+        self._number = os.getpid()
+        self.unwatched = "" if self._system else "this system does not tell which files are opened"
+
+    @property
+    def knows_own(self) -> bool:
+        """Whether events say if they are this process's own."""
+        return isinstance(self._system, _Fanotify)
+
+    def add(self, root: str) -> None:
+        """Watch a folder and those below it, or a file, before anything is read there.
+
+        A folder is listed once it is watched: the system has to report that, or nothing can be expected of it.
+        """
+        if self._system is None:
+            return
+        if not os.path.isdir(root):
+            folder, name = os.path.split(root)
+            self._mark(folder, {name: root})
+            return
+        self._walk([root])
+        heard = {event.path for event in self.read()}
+        if root not in heard and not self.unwatched:
+            self.unwatched = f"the file system of `{root}` does not tell which files are opened"
+
+    def read(self) -> list[FolderEvent]:
+        """Return what has happened since this was called last.
+
+        Raises
+        ------
+        EventsLost
+            More happened than the system kept.
+        """
+        if self._system is None or os.getpid() != self._number:
+            return []
+        events = list(self._system.events())
+        for event in events:
+            if event.is_folder and event.created and event.path not in self._real:
+                self._walk([event.path])
+        return events
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        if self._system is not None and os.getpid() == self._number:
+            self._system.close()
+        self._system = None
+
+    def _walk(self, pending: list[str]) -> None:
+        while pending and self._system is not None:
+            following = []
+            for folder in pending:
+                real = os.path.realpath(folder)
+                if real in self._real or real in self._skipped:
+                    continue
+                if len(self._real) >= MAX_FOLDERS:
+                    self.unwatched = f"there are more than {MAX_FOLDERS} folders"
+                    return
+                self._real.add(real)
+                if self._mark(folder):
+                    following += self._below(folder)
+            pending = following
+
+    def _mark(self, folder: str, names: dict[str, str] | None = None) -> bool:
+        try:
+            self._system.watch(folder, names)  # type: ignore[union-attr]
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+                return False
+            return self._fall_back(folder, names, error)
+        return True
+
+    def _fall_back(self, folder: str, names: dict[str, str] | None, error: OSError) -> bool:
+        """Watch everything by inotify where fanotify is refused for one of the folders."""
+        known = self._system.folders() if self._system else ()
+        fanotify = isinstance(self._system, _Fanotify)
+        if self._system is not None:
+            self._system.close()
+        self._system = None
+        try:
+            if not fanotify:
+                raise error
+            self._system = _Inotify()
+            for path, aliases in [*known, (folder, names)]:
+                self._system.watch(path, aliases)
+        except OSError as refusal:
+            self._system = None
+            self.unwatched = f"`{folder}` cannot be watched: {refusal.strerror or refusal}"
+        return self._system is not None
+
+    def _below(self, folder: str) -> list[str]:
+        """Return the folders in a folder; a file that a link leads to is watched where it is."""
+        folders = []
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name in _SKIPPED:
+                    continue
+                if entry.is_dir() and not os.path.exists(f"{entry.path}/pyvenv.cfg"):
+                    folders.append(entry.path)
+                elif entry.is_symlink():
+                    self._watch_target(entry.path)
+        return folders
+
+    def _watch_target(self, link: str) -> None:
+        target = os.path.realpath(link)
+        parent, name = os.path.split(target)
+        if os.path.isfile(target) and parent not in self._real:
+            self._mark(parent, {name: link})
+
+
+class _WatchedFolder:
+    """A folder, and the names in it that count under another path; None if all count under their own."""
+
+    __slots__ = ("aliases", "path")
+
+    def __init__(self, path: str, aliases: dict[str, str] | None) -> None:
+        self.path = path
+        self.aliases = aliases
+
+    def path_of(self, name: str) -> str | None:
+        if self.aliases is None:
+            return self.path if name in ("", ".") else f"{self.path}/{name}"
+        return self.aliases.get(name)
+
+    def merge(self, path: str, aliases: dict[str, str] | None) -> None:
+        if aliases is None:
+            self.path, self.aliases = path, None
+        elif self.aliases is not None:
+            self.aliases = {**self.aliases, **aliases}
+
+
+class _EventQueue:
+    """What fanotify and inotify have in common: a descriptor to read from, and folders by what events call them."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._folders: dict[Any, _WatchedFolder] = {}
+
+    def folders(self) -> list[tuple[str, dict[str, str] | None]]:
+        return [(folder.path, folder.aliases) for folder in self._folders.values()]
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+    def _blocks(self) -> Iterator[bytes]:
+        while True:
+            try:
+                yield os.read(self._descriptor, _BUFFER)
+            except BlockingIOError:
+                return
+            except OSError:
+                return
+
+    def _note(self, key: Any, path: str, aliases: dict[str, str] | None) -> None:
+        known = self._folders.get(key)
+        if known is None:
+            self._folders[key] = _WatchedFolder(path, aliases)
+        else:
+            known.merge(path, aliases)
+
+    def _event(self, key: Any, mask: int, name: str, own: bool | None) -> FolderEvent | None:
+        folder = self._folders.get(key)
+        path = folder.path_of(name) if folder else None
+        if path is None:
+            return None
+        return FolderEvent(
+            path=path,
+            is_folder=bool(mask & _ONDIR),
+            opened=bool(mask & _OPEN),
+            changed=bool(mask & ~(_OPEN | _ONDIR | _ON_CHILD)),
+            created=bool(mask & (_CREATE | _MOVED_TO)),
+            own=own,
+        )
+
+
+class _Fanotify(_EventQueue):
+    """Events with the process that caused them."""
+
+    def __init__(self) -> None:
+        flags = ctypes.c_uint(_CLOEXEC | _NONBLOCK | _WITH_NAMES)
+        super().__init__(_checked(_libc().fanotify_init(flags, ctypes.c_uint(os.O_RDONLY))))
+        self._process = os.getpid()
+
+    def watch(self, path: str, aliases: dict[str, str] | None) -> None:
+        encoded = os.fsencode(path)
+        mask = ctypes.c_uint64(_MASK | _ONDIR | _ON_CHILD)
+        _checked(_libc().fanotify_mark(self._descriptor, ctypes.c_uint(1), mask, _AT_FDCWD, encoded))
+        self._note(_handle(encoded), path, aliases)
+
+    def events(self) -> Iterator[FolderEvent]:
+        for data in self._blocks():
+            start = 0
+            while start < len(data):
+                length, _, _, header, mask, _, process = _FANOTIFY_EVENT.unpack_from(data, start)
+                if mask & _OVERFLOW:
+                    raise EventsLost
+                event = self._parse(data[start + header : start + length], mask, process)
+                if event is not None:
+                    yield event
+                start += length
+
+    def _parse(self, information: bytes, mask: int, process: int) -> FolderEvent | None:
+        if len(information) < 20:
+            return None
+        size, kind = struct.unpack_from("=Ii", information, 12)
+        end = 20 + size
+        name = os.fsdecode(information[end:].split(b"\0", 1)[0])
+        return self._event((kind, information[20:end]), mask, name, process == self._process)
+
+
+class _Inotify(_EventQueue):
+    """Events without the process that caused them."""
+
+    def __init__(self) -> None:
+        super().__init__(_checked(_libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)))
+
+    def watch(self, path: str, aliases: dict[str, str] | None) -> None:
+        number = _checked(_libc().inotify_add_watch(self._descriptor, os.fsencode(path), _MASK | _ONLYDIR))
+        self._note(number, path, aliases)
+
+    def events(self) -> Iterator[FolderEvent]:
+        for data in self._blocks():
+            start = 0
+            while start < len(data):
+                number, mask, _, length = _INOTIFY_EVENT.unpack_from(data, start)
+                start += _INOTIFY_EVENT.size
+                if mask & _OVERFLOW:
+                    raise EventsLost
+                name = os.fsdecode(data[start : start + length].split(b"\0", 1)[0])
+                event = self._event(number, mask & (_MASK | _ONDIR), name, None)
+                if event is not None and (event.opened or event.changed):
+                    yield event
+                start += length
+
+
+_LIBRARY: list[Any] = []
+
+
+def _libc() -> Any:
+    if not _LIBRARY:
+        _LIBRARY.append(ctypes.CDLL(None, use_errno=True))
+    return _LIBRARY[0]
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _handle(path: bytes) -> tuple[int, bytes]:
+    """Return what fanotify calls a folder."""
+    buffer = ctypes.create_string_buffer(8 + _HANDLE_BYTES)
+    mount = ctypes.c_int()
+    for flags in (0, _HANDLE_FID):
+        struct.pack_into("=Ii", buffer, 0, _HANDLE_BYTES, 0)
+        if _libc().name_to_handle_at(_AT_FDCWD, path, buffer, ctypes.byref(mount), flags) == 0:
+            size, kind = struct.unpack_from("=Ii", buffer, 0)
+            return kind, buffer.raw[8 : 8 + size]
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number))
+
+
+def _system() -> _Fanotify | _Inotify | None:
+    """Return the best there is: ``JUPYTER_PIPELINES_WATCH`` may name a lesser way, for tests and for other systems."""
+    wanted = os.environ.get("JUPYTER_PIPELINES_WATCH", "fanotify")
+    if not sys.platform.startswith("linux") or wanted == "none":
+        return None
+    for kind in (_Fanotify, _Inotify) if wanted == "fanotify" else (_Inotify,):
+        with contextlib.suppress(OSError, AttributeError):
+            return kind()
+    return None

@@ -1,0 +1,48 @@
+"""Import the modules of a project from their source alone.
+
+Python takes compiled code for current by the time and the size of its source: after an edit within a second that keeps
+the size, the old code would run.
+
+Runs inside the kernel, so it imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
+from typing import Any
+
+from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import CountedPaths
+
+
+class SourceOnlyLoader(SourceFileLoader):
+    """Loads a module from its source, and writes no compiled code."""
+
+    def path_stats(self, path: Any) -> Any:
+        """Know nothing of the source's time: compiled code is neither read nor written then."""
+        raise OSError(f"the compiled code of {path} is not used")
+
+
+def install(paths: CountedPaths) -> None:
+    """Have modules below a project imported from their source from now on.
+
+    Parameters
+    ----------
+    paths : CountedPaths
+        Tells what is in the project.
+    """
+    loaders = (ExtensionFileLoader, list(EXTENSION_SUFFIXES)), (SourceOnlyLoader, list(SOURCE_SUFFIXES))
+
+    def hook(path: str) -> FileFinder:
+        folder = path or os.getcwd()
+        if paths.path_of(os.path.abspath(folder)) is None or not paths.inside(os.path.abspath(folder)):
+            raise ImportError(f"{path} is not in the project")
+        if not os.path.isdir(folder):
+            raise ImportError(f"{path} is not a folder")
+        return FileFinder(folder, *loaders)
+
+    sys.path_hooks.insert(0, hook)
+    for entry in list(sys.path_importer_cache):
+        if paths.inside(os.path.abspath(entry or ".")):
+            del sys.path_importer_cache[entry]

@@ -1,0 +1,56 @@
+"""The trace of the step that this kernel runs: begun before its first cell, or before what its process has imported.
+
+Runs inside the kernel, so it imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.execution.kernel_side.tracing import project_imports
+from jupyter_pipelines.execution.kernel_side.tracing.access_log import TRACE, AccessLog
+from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import CountedPaths
+
+_LOGS: list[AccessLog] = []
+
+
+def note(*, on: bool) -> None:
+    """Note what is read while packages are imported ahead of time: it belongs to every kernel made from the process."""
+    if not _LOGS:
+        _LOGS.append(AccessLog())
+        _LOGS[0].attach()
+    _LOGS[0].note(on=on)
+
+
+def begin(watch: Mapping[str, Any]) -> None:
+    """Begin to log what a step does.
+
+    Parameters
+    ----------
+    watch : Mapping
+        ``root``, the project's folder; ``left_out``, folders and files that do not count; ``outside``, files
+        and folders elsewhere that are watched.
+    """
+    note(on=False)
+    left_out = [*watch["left_out"], *_connection_folders()]
+    _LOGS[0].begin(watch["root"], left_out, watch["outside"])
+    project_imports.install(CountedPaths(watch["root"], left_out))
+    note(on=True)
+
+
+def finish(folder: Path) -> None:
+    """Write down what the step did, in the folder of the attempt; nothing is noted any more."""
+    if _LOGS:
+        document = _LOGS[0].document()
+        (folder / TRACE).write_text(json.dumps(document), "utf-8", "surrogateescape")
+
+
+def _connection_folders() -> list[str]:
+    """Return where the sockets of the kernel are."""
+    files = (argument for flag, argument in zip(sys.argv, sys.argv[1:], strict=False) if flag == "-f")
+    return [os.path.dirname(os.path.abspath(file)) for file in files]

@@ -1,0 +1,173 @@
+"""What a kernel has logged of its step -> the step's trace: questions with answers that are known to be right."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.execution.kernel_side.tracing.access_log import TRACE
+from jupyter_pipelines.execution.kernels.launch_environment import step_environment
+from jupyter_pipelines.execution.ticket import StepTicket
+from jupyter_pipelines.planning.keys.fingerprint import MISSING
+from jupyter_pipelines.planning.keys.traces import FOLDER, TraceReader, path_in_trace, question, variable_digest
+from jupyter_pipelines.storage.files import filesystem_features
+from jupyter_pipelines.storage.files.stat_signature import StatSignature
+from jupyter_pipelines.storage.store import Store
+
+REWRITTEN = "rewritten"
+_TICK_NS = 10_000_000
+_LITERAL = re.compile(r"""["']((?:~/|/|\.\./)[^"'\n]{1,300})["']""")
+_TOO_WIDE = ("/", "/tmp", "/home", "/root", "/mnt", "/data", "/var", "/srv", "/opt")  # noqa: S108
+
+
+def watch_document(ticket: StepTicket, store: Store, folder: Path) -> dict[str, Any]:
+    """Return what the kernel of a step is to watch.
+
+    Parameters
+    ----------
+    ticket : StepTicket
+        The step.
+    store : Store
+        The store, which does not count.
+    folder : Path
+        The folder of the attempt, which does not count either.
+    """
+    published = [os.path.dirname(path) for path in (ticket.publish["notebook"], ticket.publish["log"]) if path]
+    return {
+        "root": ticket.root or ticket.cwd,
+        "left_out": [str(store.root), str(folder), ticket.path, *published],
+        "outside": list(_outside(ticket)),
+    }
+
+
+def _outside(ticket: StepTicket) -> Iterator[str]:
+    """Yield files and folders outside of the project that the code, its parameters or its inputs name."""
+    root = os.path.realpath(ticket.root or ticket.cwd)
+    texts = [cell["source"] for cell in ticket.notebook.get("cells", ())]
+    texts += [source["text"] for source in ticket.sources if "text" in source]
+    named = [literal for text in texts for literal in _LITERAL.findall(text)]
+    named += [source["path"] for source in ticket.sources]
+    named += [spec["path"] for spec in ticket.inputs.values() if spec["kind"] == "file"]
+    system = (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", "/usr", "/etc")
+    for name in dict.fromkeys(named):
+        path = os.path.normpath(os.path.join(ticket.cwd, os.path.expanduser(name)))
+        too_wide = path in (*_TOO_WIDE, os.path.expanduser("~")) or _is_below(root, (path,))
+        if not too_wide and not _is_below(os.path.realpath(path), (root, *system)):
+            yield path
+
+
+def _is_below(path: str, folders: Iterable[str]) -> bool:
+    return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
+
+
+def trace_of(ticket: StepTicket, store: Store, folder: Path) -> dict[str, str] | None:
+    """Return the trace of a step that has succeeded; None if its kernel has logged nothing.
+
+    An answer counts only if it is the one that the step got: a file that has changed since it was opened makes the
+    trace unusable, and the trace says so.
+
+    Parameters
+    ----------
+    ticket : StepTicket
+        The step.
+    store : Store
+        Digests files, and remembers digests.
+    folder : Path
+        The folder of the attempt.
+    """
+    try:
+        log = json.loads((folder / TRACE).read_text("utf-8", "surrogateescape"))
+    except (OSError, ValueError):
+        return None
+    return _TraceWriter(ticket, store, log).trace()
+
+
+class _TraceWriter:
+    def __init__(self, ticket: StepTicket, store: Store, log: Mapping[str, Any]) -> None:
+        self._log = log
+        self._root = ticket.root or ticket.cwd
+        self._environment = {**step_environment(os.environ), **ticket.environment}
+        self._written = set(log["written"])
+        self._reader = TraceReader(Path(self._root), store.digest_many, {})
+        self._problems = [_problem(problem, self._root) for problem in log["problems"]]
+
+    def trace(self) -> dict[str, str]:
+        """Return the trace."""
+        log = self._log
+        self._reader.prepare(question("file", self._named(path)) for path in (*log["read"], *log["imported"]))
+        trace: dict[str, str] = {}
+        for path, (since, mark) in log["read"].items():
+            trace[question("file", self._named(path))] = self._file(path, since, mark)
+        for path in log["imported"]:
+            self._ask(trace, "module", self._named(path))
+        for path in log["listed"]:
+            if path not in self._written:
+                self._ask(trace, "listing", self._named(path), self._made_in(path))
+        for pattern in log["globbed"]:
+            self._ask(trace, *self._glob(*pattern))
+        for path, kind in log["asked"].items():
+            if path not in log["read"] or kind == "times":
+                self._ask(trace, kind, self._named(path))
+        trace |= _variables(log["environment"], self._environment)
+        for problem in dict.fromkeys(self._problems):
+            trace[question("unwatched", problem)] = problem
+        return trace
+
+    def _ask(self, trace: dict[str, str], kind: str, *details: Any) -> None:
+        text = question(kind, *details)
+        trace[text] = self._reader.answer(text)
+
+    def _named(self, path: str) -> str:
+        return path_in_trace(path, self._root)
+
+    def _file(self, path: str, since: int, mark: list[int] | None) -> str:
+        """Return the answer about a file that the step opened, or tried to open."""
+        answer = self._reader.answer(question("file", self._named(path)))
+        if path in self._written or (mark is None and answer == MISSING) or answer == FOLDER:
+            return answer
+        if mark is None or answer == MISSING or not _is_unchanged(path, since, StatSignature.from_list(mark)):
+            self._problems.append(f"file `{self._named(path)}` changed while the step ran")
+        return answer
+
+    def _made_in(self, folder: str) -> list[str]:
+        """Return the names in a folder that the step made itself."""
+        return sorted(os.path.basename(path) for path in self._written if os.path.dirname(path) == folder)
+
+    def _glob(self, method: str, pattern: str, detail: str) -> tuple[Any, ...]:
+        made = sorted(self._named(path) for path in self._written if path.startswith(f"{self._root}/"))
+        if method == "glob":
+            return ("glob", self._named(os.path.normpath(pattern)), bool(detail), made)
+        return ("path-glob", pattern, method.removeprefix("Path."), self._named(detail), made)
+
+
+def _variables(environment: Mapping[str, str | None], given: Mapping[str, str]) -> dict[str, str]:
+    """Return the questions about variables that the kernel had as they were `given`; others it has set itself."""
+    asked = {name: value for name, value in environment.items() if value == given.get(name)}
+    trace = {question("variable", name): variable_digest(value) for name, value in asked.items() if value is not None}
+    unset = sorted(name for name, value in asked.items() if value is None)
+    return trace | ({question("unset", *unset): ""} if unset else {})
+
+
+def _problem(text: str, root: str) -> str:
+    kind, _, path = text.partition("\0")
+    return f"it wrote to `{path_in_trace(path, root)}`, which it had read" if kind == REWRITTEN else text
+
+
+def _is_unchanged(path: str, since: int, mark: StatSignature) -> bool:
+    """Tell whether a file is what it was when it was opened, as far as its times can tell."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    if StatSignature.of(status) != mark:
+        return False
+    cutoff = filesystem_features.mtime_cutoff(status.st_dev)
+    if cutoff.before_ns == sys.maxsize:
+        return mark.ctime_ns < since
+    margin = _TICK_NS if cutoff.before_ns > cutoff.coarse_ns else filesystem_features.COARSE_MARGIN_NS
+    return mark.ctime_ns < since - margin

@@ -1,0 +1,208 @@
+"""Traces: what a step asked of files and of the environment while it ran, and what the answers are now.
+
+A trace maps questions to answers. A question is JSON text, so that records hold it as it is:
+
+====================================================  ================================================================
+question                                              answer
+====================================================  ================================================================
+``["file", PATH]``                                    digest of its content; ``missing``, ``folder`` or ``unreadable``
+``["module", PATH]``                                  the same of source code that was imported
+``["listing", PATH, NAMES]``                          digest of the names in it, without NAMES, which the step made
+``["glob", PATTERN, RECURSIVE, NAMES]``               digest of the names that fit, of :func:`glob.glob`
+``["path-glob", PATTERN, METHOD, FOLDER, NAMES]``     the same of ``Path.glob`` and ``Path.rglob``
+``["kind", PATH]``                                    ``file``, ``folder`` or ``missing``
+``["times", PATH]``                                   kind, size and time of the last change
+``["variable", NAME]``                                keyed digest of an environment variable
+``["unset", NAME, …]``                                which of these variables are set; as a rule none
+``["unwatched", WHY]``                                why the trace is not complete: never the same twice
+====================================================  ================================================================
+
+Paths are relative to the project's folder; others begin with ``/`` or, in the user's home, with ``~/``.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import hmac
+import json
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jupyter_pipelines.planning.keys.fingerprint import MISSING
+from jupyter_pipelines.planning.keys.secret_marks import user_key
+
+FOLDER = "folder"
+UNREADABLE = "unreadable"
+UNSET = "unset"
+HIDDEN_NAMES = frozenset({".ipynb_checkpoints", "__pycache__", ".git", ".pipelines"})
+"""Names that no listing counts: programs make them beside a user's files."""
+_HEXDIGITS = 16
+
+Trace = Mapping[str, str]
+DigestMany = Callable[[Iterable[Path]], Mapping[Path, str]]
+
+
+def question(kind: str, *details: Any) -> str:
+    """Return a question as traces hold it."""
+    return json.dumps([kind, *details], separators=(",", ":"), ensure_ascii=True)
+
+
+def details_of(text: str) -> list[Any]:
+    """Return the kind and the details of a question."""
+    return list(json.loads(text))
+
+
+def path_in_trace(path: str, root: str) -> str:
+    """Return an absolute path as traces name it."""
+    base = root.rstrip("/")
+    if path == base:
+        return "."
+    if path.startswith(f"{base}/"):
+        return path[len(base) + 1 :]
+    home = os.path.expanduser("~")
+    return f"~/{path[len(home) + 1 :]}" if path.startswith(f"{home}/") else path
+
+
+def path_on_disk(path: str, root: str) -> str:
+    """Return the absolute path that a trace names."""
+    return os.path.normpath(os.path.join(root, os.path.expanduser(path)))
+
+
+def variable_digest(value: str) -> str:
+    """Return what a trace holds of the value of an environment variable: it tells changes, and nothing else."""
+    digest = hmac.new(user_key(), value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+    return f"hmac {digest[:_HEXDIGITS]}"
+
+
+def traced_key(key: str, trace: Trace) -> str:
+    """Return the key of a step whose questions have these answers: 64 hexadecimal digits."""
+    document = json.dumps({"key": key, "trace": dict(trace)}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(document.encode("ascii")).hexdigest()
+
+
+def is_unusable(trace: Trace) -> bool:
+    """Tell whether a trace can never hold again: it is not complete."""
+    return any(text.startswith('["unwatched"') for text in trace)
+
+
+class TraceReader:
+    """Answers the questions of traces from the present state of files and of the environment.
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+    digest_many : callable
+        Returns the digests of the content of files, without those that cannot be read.
+    environment : Mapping of str to str
+        The variables that steps get.
+    """
+
+    def __init__(self, root: Path, digest_many: DigestMany, environment: Mapping[str, str]) -> None:
+        self._root = str(root)
+        self._digest_many = digest_many
+        self._digests: dict[str, str | None] = {}
+        self._environment = environment
+        self._answers: dict[str, str] = {}
+        self._kinds: Mapping[str, Callable[..., str]] = {
+            "file": self._file,
+            "module": self._file,
+            "listing": self._listing,
+            "glob": self._glob,
+            "path-glob": self._path_glob,
+            "kind": lambda path: _kind(_status(self._path(path))),
+            "times": self._times,
+            "variable": self._variable,
+            "unset": lambda *names: " ".join(name for name in names if name in environment),
+            "unwatched": lambda why: f"{why}; this is what it would be now",
+        }
+
+    def answer(self, text: str) -> str:
+        """Return the answer to a question; each is looked for once."""
+        if text not in self._answers:
+            kind, *details = details_of(text)
+            self._answers[text] = self._kinds[kind](*details) if kind in self._kinds else f"unknown question {kind}"
+        return self._answers[text]
+
+    def prepare(self, questions: Iterable[str]) -> None:
+        """Look up the digests that questions ask for, all at once."""
+        texts = (text for text in questions if text.startswith(('["file"', '["module"')))
+        names = {self._path(details_of(text)[1]) for text in texts if text not in self._answers}
+        files = [name for name in names if name not in self._digests and os.path.isfile(name)]
+        if files:
+            digests = self._digest_many(map(Path, files))
+            self._digests |= {name: digests.get(Path(name)) for name in files}
+
+    def answers(self, questions: Iterable[str]) -> dict[str, str]:
+        """Return the answers to several questions."""
+        questions = list(questions)
+        self.prepare(questions)
+        return {text: self.answer(text) for text in questions}
+
+    def differing(self, trace: Trace) -> list[tuple[str, str, str]]:
+        """Return the questions of a trace whose answers have changed, each with the old and the new answer."""
+        self.prepare(trace)
+        return [(text, old, new) for text, old in trace.items() if (new := self.answer(text)) != old]
+
+    def _path(self, path: str) -> str:
+        return path_on_disk(path, self._root)
+
+    def _file(self, path: str) -> str:
+        name = self._path(path)
+        self.prepare([question("file", path)])
+        if name in self._digests:
+            return self._digests[name] or UNREADABLE
+        return FOLDER if os.path.isdir(name) else MISSING
+
+    def _listing(self, path: str, made: Sequence[str]) -> str:
+        try:
+            return _names_digest(os.listdir(self._path(path)), made)
+        except OSError:
+            return MISSING
+
+    def _glob(self, pattern: str, recursive: bool, made: Sequence[str]) -> str:
+        base = self._path(pattern) if not os.path.isabs(pattern) else pattern
+        return _names_digest(self._relative(glob.iglob(base, recursive=recursive)), made)
+
+    def _path_glob(self, pattern: str, method: str, folder: str, made: Sequence[str]) -> str:
+        base = Path(self._path(folder))
+        try:
+            paths = list(getattr(base, method)(pattern))
+        except (OSError, ValueError, NotImplementedError):
+            return MISSING
+        return _names_digest(self._relative(map(str, paths)), made)
+
+    def _relative(self, paths: Iterable[str]) -> Iterator[str]:
+        return (path_in_trace(os.path.normpath(path), self._root) for path in paths)
+
+    def _times(self, path: str) -> str:
+        status = _status(self._path(path))
+        kind = _kind(status)
+        return f"file {status.st_size} {status.st_mtime_ns}" if status and kind == "file" else kind
+
+    def _variable(self, name: str) -> str:
+        value = self._environment.get(name)
+        return UNSET if value is None else variable_digest(value)
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
+
+
+def _kind(status: os.stat_result | None) -> str:
+    if status is None:
+        return MISSING
+    return FOLDER if stat.S_ISDIR(status.st_mode) else "file"
+
+
+def _names_digest(names: Iterable[str], made: Sequence[str]) -> str:
+    counted = sorted(name for name in set(names).difference(made) if HIDDEN_NAMES.isdisjoint(name.split("/")))
+    text = "\0".join(counted).encode("utf-8", "surrogateescape")
+    return f"{len(counted)} names {hashlib.sha256(text).hexdigest()[:_HEXDIGITS]}"

@@ -1,0 +1,208 @@
+"""Records under a key: the one whose trace holds now, and what has changed where none does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.pipeline.artifacts import FileSource
+from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.planning.keys.fingerprint import MISSING
+from jupyter_pipelines.planning.keys.traces import (
+    FOLDER,
+    UNSET,
+    Trace,
+    TraceReader,
+    details_of,
+    path_on_disk,
+    traced_key,
+)
+from jupyter_pipelines.planning.reasons import Code, DecisionReason, Parts, shorten_digests
+from jupyter_pipelines.planning.undeclared_files import files_at
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storage.step_record import StepRecord
+
+_MAX_CHANGES_SHOWN = 3
+_UNTRACED = DecisionReason(
+    code="untraced",
+    text="what it reads is not known yet: its stored result is older than traces",
+    details=("it runs once more, and is watched",),
+)
+
+
+def holding_record(
+    record: StepRecord, traces: TraceReader, look_up: Callable[[str], StepRecord | None]
+) -> StepRecord | DecisionReason:
+    """Return the record under a key whose trace holds now; without such a record, what has changed.
+
+    Parameters
+    ----------
+    record : StepRecord
+        The newest record of the key.
+    traces : TraceReader
+        Answers the questions of traces.
+    look_up : callable
+        Returns the record of another key.
+    """
+    reason = changed_answer(record, traces)
+    if reason is None:
+        return record
+    for questions in (tuple(record.trace or ()), *record.asked):
+        answers = traces.answers(questions)
+        other = look_up(traced_key(record.key, answers))
+        if other is not None and other.trace == answers:
+            return other
+    return reason
+
+
+def changed_answer(record: StepRecord, traces: TraceReader) -> DecisionReason | None:
+    """Return what the step of a record would find different now; None if nothing."""
+    if record.trace is None:
+        return _UNTRACED
+    changes = [(text, _change(text, old, new)) for text, old, new in traces.differing(record.trace)]
+    if not changes:
+        return None
+    changes.sort(key=lambda change: _ORDER.index(change[1][0]))
+    code = changes[0][1][0]
+    first = [change for _, change in changes if change[0] == code]
+    others = [change for _, change in changes if change[0] != code]
+    texts = [text for _, text, _ in first[:_MAX_CHANGES_SHOWN]]
+    omitted = [f"and {len(first) - _MAX_CHANGES_SHOWN} more"] if len(first) > _MAX_CHANGES_SHOWN else []
+    details = [evidence for _, _, evidence in first[:_MAX_CHANGES_SHOWN] if evidence]
+    details += [text for _, text, _ in (*first[_MAX_CHANGES_SHOWN:], *others)]
+    return DecisionReason(code=code, text=", ".join([*texts, *omitted]), details=tuple(details))
+
+
+_ORDER: tuple[Code, ...] = ("file", "module", "environment-variable", "unwatched")
+
+
+def _change(text: str, old: str, new: str) -> tuple[Code, str, str]:
+    """Return code, words and evidence for an answer that differs."""
+    kind, *details = details_of(text)
+    return _WORDS[kind](details, old, new)
+
+
+def _file(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    path = details[0]
+    if old == MISSING:
+        return "file", f"file `{path}`, which it looked for, is there now", ""
+    if new == MISSING:
+        return "file", f"file `{path}`, which it read, is missing now", ""
+    return "file", f"file `{path}`, which it read, changed", _from_to(path, old, new)
+
+
+def _module(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    path = details[0]
+    words = "is missing now" if new == MISSING else "changed"
+    return "module", f"module file `{path}`, which it imported, {words}", _from_to(path, old, new)
+
+
+def _listing(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    folder = details[0]
+    if new == MISSING:
+        return "file", f"folder `{folder}`, which it listed, is missing now", ""
+    return "file", f"the names in folder `{folder}`, which it listed, changed", _from_to(folder, old, new)
+
+
+def _glob(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    pattern = details[0]
+    return "file", f"the files that fit `{pattern}` changed", _from_to(pattern, old, new)
+
+
+def _kind(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    path = details[0]
+    if old == MISSING:
+        return "file", f"{new} `{path}`, which it looked for, is there now", ""
+    if new == MISSING:
+        return "file", f"{old} `{path}`, which it looked at, is missing now", ""
+    return "file", f"`{path}`, which it looked at, is a {new} now", f"{path}: {old} -> {new}"
+
+
+def _times(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    if MISSING in (old, new) or FOLDER in (old, new):
+        return _kind(details, old.partition(" ")[0], new.partition(" ")[0])
+    return "file", f"size or time of file `{details[0]}`, which it looked at, changed", _from_to(details[0], old, new)
+
+
+def _variable(details: list[Any], _: str, new: str) -> tuple[Code, str, str]:
+    words = "is no longer set" if new == UNSET else "changed"
+    return "environment-variable", f"environment variable `{details[0]}` {words}", ""
+
+
+def _unset(_: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    names = sorted(set(new.split()) ^ set(old.split()))
+    verb = "is set now" if len(names) == 1 else "are set now"
+    noun = "environment variable" if len(names) == 1 else "environment variables"
+    return "environment-variable", f"{noun} {', '.join(f'`{name}`' for name in names)} {verb}", ""
+
+
+def _unwatched(_: list[Any], old: str, __: str) -> tuple[Code, str, str]:
+    return "unwatched", f"what it read is not known for sure: {old}", ""
+
+
+_WORDS: dict[str, Callable[[list[Any], str, str], tuple[Code, str, str]]] = {
+    "file": _file,
+    "module": _module,
+    "listing": _listing,
+    "glob": _glob,
+    "path-glob": lambda details, old, new: _glob([f"{details[2]}/{details[0]}", *details[1:]], old, new),
+    "kind": _kind,
+    "times": _times,
+    "variable": _variable,
+    "unset": _unset,
+    "unwatched": _unwatched,
+}
+
+
+def _from_to(name: str, old: str, new: str) -> str:
+    return "" if MISSING in (old, new) else f"{name}: {shorten_digests(old)} -> {shorten_digests(new)}"
+
+
+def beyond_key(trace: Trace, step: Step, pipeline: Pipeline, parts: Parts) -> Iterator[tuple[str, str]]:
+    """Yield the questions of a trace, with their answers, that the key of the step does not answer already.
+
+    Parameters
+    ----------
+    trace : Mapping of str to str
+        What the step asked.
+    step : Step
+        The step: its declared inputs and the files that its code shows are parts of its key.
+    pipeline : Pipeline
+        Holds the step.
+    parts : Mapping of str to str
+        What the key is made of: it names the modules.
+    """
+    covered = _CoveredPaths(step, pipeline, parts)
+    for text, answer in trace.items():
+        kind, *details = details_of(text)
+        if kind == "module" and covered.module(details[0]):
+            continue
+        if kind in ("file", "listing", "kind") and covered.file(details[0]):
+            continue
+        yield text, answer
+
+
+class _CoveredPaths:
+    """The files that parts of a step's key stand for."""
+
+    def __init__(self, step: Step, pipeline: Pipeline, parts: Parts) -> None:
+        self._root = str(pipeline.root)
+        folder = str(pipeline.folder)
+        sources = [step_input.source.path for step_input in step.inputs if isinstance(step_input.source, FileSource)]
+        read = [name for path in step.files for name in files_at(pipeline, path)]
+        self._files = {os.path.normpath(os.path.join(folder, path)) for path in (*sources, *read)}
+        self._folders = tuple(f"{path}/" for path in self._files if os.path.isdir(path))
+        modules = {module.path for other in pipeline for module in other.modules if f"module:{module.name}" in parts}
+        self._modules = {os.path.normpath(os.path.join(folder, path)) for path in modules}
+        if pipeline.notebook is not None:
+            self._files.add(str(pipeline.notebook))
+
+    def file(self, path: str) -> bool:
+        absolute = path_on_disk(path, self._root)
+        return absolute in self._files or absolute.startswith(self._folders)
+
+    def module(self, path: str) -> bool:
+        return path_on_disk(path, self._root) in self._modules

@@ -1,0 +1,241 @@
+"""What a step asked of files and of the environment is watched, and asked again before its result is reused."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.notebook_project import NotebookProject
+
+WATCHES = ["fanotify", "inotify", "none"]
+
+
+def rerun_reason(book: NotebookProject, step: str = "a") -> tuple[str, str]:
+    """Return code and text of the reason why a step would run."""
+    planned = book.plan()
+    assert planned.steps("decision")[step] == "run"
+    reason = planned.steps("reason")[step]
+    return reason["code"], reason["text"]
+
+
+def run_twice(book: NotebookProject) -> None:
+    assert book.run().code == 0
+    assert set(book.run().steps("decision").values()) == {"reuse"}
+
+
+def test_a_file_under_a_computed_name(book: NotebookProject) -> None:
+    book.write("%%step a -o x\nx = open('atad'[::-1] + '.txt').read()")
+    data = book.folder / "data.txt"
+    data.write_text("1")
+    run_twice(book)
+    data.write_text("2")
+    assert rerun_reason(book) == ("file", "file `data.txt`, which it read, changed")
+    assert book.run().code == 0
+    assert book.value("a.x") == "2"
+    data.write_text("1")
+    assert book.plan().steps("decision") == {"a": "reuse"}
+    assert book.run().steps("decision") == {"a": "reuse"}
+    assert book.value("a.x") == "1"
+    data.unlink()
+    assert rerun_reason(book) == ("file", "file `data.txt`, which it read, is missing now")
+
+
+@pytest.mark.parametrize("watch", ["fanotify", "inotify"])
+def test_a_file_that_is_not_opened_by_python(book: NotebookProject, watch: str) -> None:
+    pytest.importorskip("pyarrow")
+    book.environment["JUPYTER_PIPELINES_WATCH"] = watch
+    book.write("%%step a -o x\nimport pyarrow as pa\nx = pa.memory_map('atad'[::-1] + '.txt').read().decode()")
+    (book.folder / "data.txt").write_text("1")
+    run_twice(book)
+    (book.folder / "data.txt").write_text("2")
+    assert rerun_reason(book) == ("file", "file `data.txt`, which it read, changed")
+
+
+def test_a_file_that_a_child_reads(book: NotebookProject) -> None:
+    book.write("%%step a -o x\nimport subprocess, sys\nx = subprocess.check_output([sys.executable, 'script.py'])")
+    (book.folder / "script.py").write_text("print(open('atad'[::-1] + '.txt').read())")
+    (book.folder / "data.txt").write_text("1")
+    run_twice(book)
+    (book.folder / "data.txt").write_text("2")
+    assert rerun_reason(book) == ("file", "file `data.txt`, which it read, changed")
+
+
+def test_what_others_open_is_not_the_step_s(book: NotebookProject) -> None:
+    """Without child processes, no other process counts."""
+    book.write(
+        "%%step a -o x\nimport time\nfrom pathlib import Path\nPath('begun').touch()\n"
+        "while not Path('go').exists():\n    time.sleep(0.01)\nx = 1"
+    )
+    running = book.start("run", "--json")
+    while not (book.folder / "begun").exists():
+        time.sleep(0.01)
+    (book.folder / "notes.txt").write_text("1")
+    (book.folder / "notes.txt").read_text()
+    list(book.folder.iterdir())
+    (book.folder / "go").touch()
+    running.communicate()
+    assert running.returncode == 0
+    (book.folder / "notes.txt").write_text("2")
+    assert "notes.txt" not in str(book.plan().steps("reason")["a"])
+
+
+@pytest.mark.parametrize("watch", WATCHES)
+@pytest.mark.parametrize(
+    ("code", "change", "reason"),
+    [
+        (
+            "x = Path('enon'[::-1] + '.txt').exists()",
+            lambda folder: (folder / "none.txt").touch(),
+            ("file", "file `none.txt`, which it looked for, is there now"),
+        ),
+        (
+            "x = sorted(os.listdir('atad'[::-1]))",
+            lambda folder: (folder / "data" / "b").touch(),
+            ("file", "the names in folder `data`, which it listed, changed"),
+        ),
+        (
+            "x = sorted(glob.glob('atad'[::-1] + '/*.csv'))",
+            lambda folder: (folder / "data" / "b.csv").touch(),
+            ("file", "the files that fit `data/*.csv` changed"),
+        ),
+        (
+            "x = sorted(map(str, Path('atad'[::-1]).glob('*.csv')))",
+            lambda folder: (folder / "data" / "b.csv").touch(),
+            ("file", "the files that fit `data/*.csv` changed"),
+        ),
+        (
+            "x = os.path.getsize('atad'[::-1] + '/a')",
+            lambda folder: (folder / "data" / "a").write_text("longer"),
+            ("file", "size or time of file `data/a`, which it looked at, changed"),
+        ),
+        (
+            "x = pkgutil.resolve_name('repleh'[::-1] + ':VALUE')",
+            lambda folder: (folder / "helper.py").write_text("VALUE = 2"),
+            ("module", "module file `helper.py`, which it imported, changed"),
+        ),
+    ],
+)
+def test_what_is_asked_of_files(
+    book: NotebookProject, watch: str, code: str, change: object, reason: tuple[str, str]
+) -> None:
+    book.environment["JUPYTER_PIPELINES_WATCH"] = watch
+    book.write("import glob, os, pkgutil\nfrom pathlib import Path", f"%%step a -o x\n{code}")
+    (book.folder / "data").mkdir()
+    (book.folder / "data" / "a").write_text("a")
+    (book.folder / "helper.py").write_text("VALUE = 1")
+    run_twice(book)
+    assert callable(change)
+    change(book.folder)
+    assert rerun_reason(book) == reason
+    assert book.run().code == 0
+    assert set(book.run().steps("decision").values()) == {"reuse"}
+
+
+def test_a_glob_counts_what_fits_it(book: NotebookProject) -> None:
+    book.write("import glob", "%%step a -o x\nx = sorted(glob.glob('atad'[::-1] + '/*.csv'))")
+    (book.folder / "data").mkdir()
+    run_twice(book)
+    (book.folder / "data" / "notes.txt").touch()
+    assert book.plan().steps("decision") == {"a": "reuse"}
+
+
+def test_an_environment_variable(book: NotebookProject) -> None:
+    book.write("%%step a -o x\nimport os\nx = os.environ.get('SPEED')")
+    run_twice(book)
+    book.environment["SPEED"] = "fast"
+    assert rerun_reason(book) == ("environment-variable", "environment variable `SPEED` is set now")
+    run_twice(book)
+    book.environment["SPEED"] = "slow"
+    assert rerun_reason(book) == ("environment-variable", "environment variable `SPEED` changed")
+    stored = [path.read_text() for path in (book.folder / ".pipelines" / "records").rglob("*.json")]
+    assert [text for text in stored if "fast" in text] == []
+    book.environment["SPEED"] = "fast"
+    assert book.plan().steps("decision") == {"a": "reuse"}
+
+
+def test_a_variable_that_the_step_sets_is_its_own(book: NotebookProject) -> None:
+    book.write("%%step a -o x\nimport os\nos.environ['SPEED'] = 'fast'\nx = os.environ['SPEED']")
+    run_twice(book)
+    book.environment["SPEED"] = "slow"
+    assert book.plan().steps("decision") == {"a": "reuse"}
+
+
+def test_a_file_that_the_step_writes_first_is_its_own(book: NotebookProject) -> None:
+    book.write("%%step a -o x\nname = 'hctarcs'[::-1] + '.txt'\nopen(name, 'w').write('1')\nx = open(name).read()")
+    run_twice(book)
+    (book.folder / "scratch.txt").write_text("2")
+    assert book.plan().steps("decision") == {"a": "reuse"}
+
+
+def test_a_file_that_the_step_reads_and_rewrites_is_never_reused(book: NotebookProject) -> None:
+    book.write(
+        "%%step a -o x\nname = 'tnuoc'[::-1] + '.txt'\nx = int(open(name).read())\nopen(name, 'w').write(str(x + 1))"
+    )
+    (book.folder / "count.txt").write_text("1")
+    assert book.run().code == 0
+    code, text = rerun_reason(book)
+    assert code == "unwatched"
+    assert text == "what it read is not known for sure: it wrote to `count.txt`, which it had read"
+    assert book.run().code == 0
+    assert book.value("a.x") == 2
+
+
+def test_a_file_that_changes_while_the_step_runs_makes_no_trace(book: NotebookProject) -> None:
+    book.write(
+        "%%step a -o x\nimport time\nfrom pathlib import Path\nx = Path('atad'[::-1] + '.txt').read_text()\n"
+        "Path('begun').touch()\nwhile not Path('go').exists():\n    time.sleep(0.01)"
+    )
+    (book.folder / "data.txt").write_text("1")
+    running = book.start("run", "--json")
+    while not (book.folder / "begun").exists():
+        time.sleep(0.01)
+    (book.folder / "data.txt").write_text("2")
+    (book.folder / "go").touch()
+    running.communicate()
+    assert running.returncode == 0
+    code, text = rerun_reason(book)
+    assert code == "unwatched"
+    assert text == "what it read is not known for sure: file `data.txt` changed while the step ran"
+
+
+def test_a_module_that_was_edited_within_a_second_and_keeps_its_size(book: NotebookProject) -> None:
+    """Python would run the code that it compiled before."""
+    book.write("import helper", "%%step a -o x\nx = helper.VALUE")
+    for value in range(10):
+        path = book.folder / "helper.py"
+        path.write_text(f"VALUE = {value}")
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        assert book.run().code == 0
+        assert book.value("a.x") == value
+    assert not (book.folder / "__pycache__").exists()
+
+
+def test_a_link_counts_with_what_it_leads_to(book: NotebookProject, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "data.txt").write_text("1")
+    book.write("%%step a -o x\nimport pyarrow as pa\nx = pa.memory_map('knil'[::-1] + '.txt').read().decode()")
+    (book.folder / "link.txt").symlink_to(elsewhere / "data.txt")
+    run_twice(book)
+    (elsewhere / "data.txt").write_text("2")
+    assert rerun_reason(book) == ("file", "file `link.txt`, which it read, changed")
+
+
+def test_a_record_without_a_trace_runs_once_more(book: NotebookProject) -> None:
+    book.write("%%step a -o x\nx = 1")
+    assert book.run().code == 0
+    from jupyter_pipelines.storage.opening import open_store
+
+    store = open_store(book.folder / ".pipelines")
+    from dataclasses import replace
+
+    (key,) = store.records.all_keys()
+    record = store.records.get(key)
+    assert record is not None
+    store.records.put(replace(record, trace=None))
+    assert rerun_reason(book) == ("untraced", "what it reads is not known yet: its stored result is older than traces")
+    run_twice(book)
