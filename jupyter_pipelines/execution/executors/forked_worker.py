@@ -13,6 +13,7 @@ from jupyter_pipelines.execution.prefork.fork_safety import QUIET
 
 _PREIMPORTS = """
     jupyter_pipelines.execution.worker.notebook_client jupyter_pipelines.execution.worker.staging
+    jupyter_pipelines.execution.worker.trace_report
     jupyter_pipelines.execution.kernels.provisioner jupyter_pipelines.execution.prefork.client
     papermill papermill.iorw papermill.parameterize papermill.translators
     jupyter_client.asynchronous jupyter_client.provisioning nbclient.client nbformat.v4 nbformat.validator

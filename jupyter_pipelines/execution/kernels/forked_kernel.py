@@ -59,6 +59,7 @@ def prepare() -> None:
     for name in _PREIMPORTS:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    step_trace.note(on=False)
     _KERNEL["filters"] = list(warnings.filters)
 
 

@@ -68,7 +68,7 @@ def publish(
         return fault
     trace = dict(beyond_key(outcome.trace or {}, step, pipeline, planned.parts))
     try:
-        asked = _keep_displaced(store, planned.key, trace)
+        asked = _keep_displaced(store, planned, trace)
     except StoreError as error:
         return error.faults[0]
     record = StepRecord(
@@ -92,16 +92,16 @@ def publish(
     return record
 
 
-def _keep_displaced(store: Store, key: str, trace: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
-    """Keep the record that a new record of `key` takes the place of; return what records of that key ask.
+def _keep_displaced(store: Store, planned: PlannedStep, trace: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    """Keep the record that a new record takes the place of; return what records of that key ask.
 
     It goes under a key that is made of its answers, too, and is reused when they are as they were.
     """
-    displaced = store.records.get(key)
-    if displaced is None or displaced.trace is None:
+    displaced = planned.previous
+    if displaced is None or displaced.key != planned.key or displaced.trace is None:
         return ()
     if displaced.trace != trace and not is_unusable(displaced.trace):
-        traced = replace(displaced, key=traced_key(key, displaced.trace), asked=(), signature=None)
+        traced = replace(displaced, key=traced_key(displaced.key, displaced.trace), asked=(), signature=None)
         store.records.put(traced, durable=False)
     questions = dict.fromkeys([tuple(displaced.trace), *displaced.asked])
     questions.pop(tuple(trace), None)

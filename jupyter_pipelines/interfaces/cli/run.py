@@ -89,19 +89,28 @@ def plan(desk: CommandContext, **options: Any) -> None:
     desk.answer(document, lambda: _planned(plan, document))
 
 
-@command(examples="why churn.ipynb train\nwhy churn.ipynb train -p trees=300")
+@command(examples="why churn.ipynb train\nwhy churn.ipynb train -p trees=300\nwhy churn.ipynb train --dependencies")
 @click.argument("step")
 @with_values
-def why(desk: CommandContext, *, step: str, pairs: Sequence[str], files: Sequence[str]) -> None:
+@click.option("--dependencies", is_flag=True, help="Show what its stored result depends on: files, modules, variables.")
+def why(
+    desk: CommandContext, *, step: str, pairs: Sequence[str], files: Sequence[str], dependencies: bool = False
+) -> None:
     """Say why STEP of NOTEBOOK would run or be reused, with old and new."""
+    from jupyter_pipelines.planning.dependencies import dependencies_document, dependencies_text
     from jupyter_pipelines.project import require_name, require_step
 
     pipeline = desk.pipeline()
     require_step(pipeline, step)
-    document = desk.project.plan(pipeline, **parameter_arguments(pairs, files)).to_dict()
+    planned = desk.project.plan(pipeline, **parameter_arguments(pairs, files))
+    document = planned.to_dict()
     require_name(step, [planned_step["name"] for planned_step in document["steps"]])
     decision = next(planned_step for planned_step in document["steps"] if planned_step["name"] == step)
-    desk.answer({**document, "steps": [decision]}, lambda: _decision_text(decision))
+    record = planned[step].origin or planned[step].previous
+    trace = dependencies_document(record) if dependencies and record else None
+    answer = {**document, "steps": [decision], **({"trace": trace} if dependencies else {})}
+    text = f"\n{dependencies_text(trace)}" if trace else "\n  nothing is stored of it yet" if dependencies else ""
+    desk.answer(answer, lambda: _decision_text(decision) + text)
 
 
 def _plan(desk: CommandContext, *, pairs: Sequence[str], files: Sequence[str], **options: Any) -> Plan:

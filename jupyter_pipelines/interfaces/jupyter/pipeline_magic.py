@@ -143,11 +143,17 @@ def plan(session: KernelSession, /, steps: tuple[str, ...], **options: Any) -> N
 @pipeline.command()
 @click.argument("step")
 @PARAMETER
+@click.option("--dependencies", is_flag=True, help="Show what its stored result depends on: files, modules, variables.")
 @click.pass_obj
-def why(session: KernelSession, step: str, parameters: tuple[str, ...]) -> None:
+def why(session: KernelSession, step: str, parameters: tuple[str, ...], dependencies: bool) -> None:
     """Say why STEP would run or be reused, with old and new."""
+    from jupyter_pipelines.planning.dependencies import dependencies_document, dependencies_text
+
     decision = session.project.why(_read(session), step, texts=texts_of(parameters))
     print(f"{decision.name}: {decision.decision}", decision.reason.text, *decision.reason.details, sep="\n  ")
+    record = decision.origin or decision.previous
+    if dependencies:
+        print(dependencies_text(dependencies_document(record)) if record else "  nothing is stored of it yet")
 
 
 @pipeline.command()

@@ -7,11 +7,11 @@ from enum import IntEnum
 from functools import lru_cache
 
 _CACHE_SIZE = 1 << 15
-_DOCSTRINGS = ("__doc__", "getdoc", "docopt", "doctest", "pydoc", "render_doc")
+_DOCSTRINGS = ("__doc__", "getdoc", "docopt", "doctest", "pydoc", "render_doc", "help")
 _SOURCE = ("getsource", "getsourcelines", "getsourcefile", "getcomments", "findsource", "getblock")
 # In the canonical form every name, attribute and text stands in quotes; comments and docstrings are not in it.
 _IN_FORM = re.compile(rf"'(?:({'|'.join(_DOCSTRINGS)})|({'|'.join(_SOURCE)}))(?:\.[\w.]+)?'")
-_IN_TEXT = re.compile("|".join(_DOCSTRINGS + _SOURCE))
+_IN_TEXT = re.compile("|".join(_DOCSTRINGS[:-1] + _SOURCE) + r"|\bhelp\b")
 
 
 class SourceReads(IntEnum):

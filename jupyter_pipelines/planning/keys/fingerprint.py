@@ -14,7 +14,8 @@ part                          value
 ``input:NAME``                digest and format of the artifact, or ``missing``
 ``file:NAME``                 digest of the content of a file or folder, or ``missing``; NAME is the path of a file, or
                               a pattern of files, that the code reads without declaring it
-``file-name:NAME``            the file's own name: its ending decides how it is read; of an item its path as found
+``file-name:NAME``            the file's own name: its ending decides how it is read; its path where the step's code may
+                              ask the path for more, and of an item its path as found
 ``package:NAME``              version of the package
 ``gathers``                   of a step over many items, which items there are, in order
 ``python``, ``kernel``        minor version of Python; the kernel if the step names one
@@ -33,6 +34,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -47,6 +49,10 @@ FORMAT = 2
 """Goes into every key: raised whenever equal parts would no longer mean equal results."""
 
 MISSING = "missing"
+_PATH_PARTS = re.compile(
+    r"\b(?:parents?|parts|dirname|relative_to|resolve|absolute|abspath|realpath|as_posix|as_uri)\b"
+)
+"""What code asks a path for that has to do with the folder a file is in."""
 _MAX_TEXT = 80
 _KEPT = 40
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
@@ -167,7 +173,16 @@ def _input_parts(step: Step, step_input: Input, part: str) -> dict[str, str]:
     path = step_input.source.path
     # Items may differ in nothing but their folder (`data/*/sales.csv`), which their code can ask the path for.
     is_item = step.item is not None and step_input.name in step.item.files
-    return {f"file:{step_input.name}": part, f"file-name:{step_input.name}": path if is_item else PurePath(path).name}
+    whole = is_item or _asks_for_path(step_input.name, step)
+    return {f"file:{step_input.name}": part, f"file-name:{step_input.name}": path if whole else PurePath(path).name}
+
+
+def _asks_for_path(name: str, step: Step) -> bool:
+    """Tell whether the code of a step may look at the path of an input, not only at the file."""
+    shown = re.compile(rf"(?:str|repr|print|fspath|format)\(\s*{name}\b|\{{\s*{name}\b")
+    texts = [cell.body for cell in step.cells]
+    reached = [*(piece.source for piece in step.shared), *(module.source for module in step.modules)]
+    return any(map(shown.search, texts)) or any(map(_PATH_PARTS.search, (*texts, *reached)))
 
 
 def _numbered(kind: str, digests: Sequence[str]) -> dict[str, str]:

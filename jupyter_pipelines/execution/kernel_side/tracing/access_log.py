@@ -103,7 +103,7 @@ class AccessLog:
         self._noting = self._environment.noting = on
         self._process = os.getpid()
 
-    def begin(self, root: str, left_out: Iterable[str], outside: Iterable[str]) -> None:
+    def begin(self, root: str, left_out: Iterable[str], outside: Iterable[str]) -> CountedPaths:
         """Begin with a step.
 
         Parameters
@@ -114,6 +114,11 @@ class AccessLog:
             Folders and files that do not count.
         outside : iterable of str
             Files and folders elsewhere that are watched, too.
+
+        Returns
+        -------
+        CountedPaths
+            Which paths count.
         """
         left_out = list(left_out)
         self._paths = CountedPaths(root, left_out)
@@ -125,14 +130,13 @@ class AccessLog:
             for folder in (root, *outside):
                 self._watch.add(folder)
         self._begun = time.time_ns()
+        return self._paths
 
     def document(self) -> dict[str, Any]:
         """Return what was logged, as JSON holds it."""
         self._read_events()
         self.note(on=False)
         watch = self._watch
-        if watch is not None:
-            watch.close()
         return {
             "read": {path: [since, mark] for path, (since, mark) in self._read.items() if self._counts(path)},
             "imported": [path for path in self._imported if self._counts(path) and path not in self._read],

@@ -5,6 +5,7 @@ Runs inside the kernel, so it imports the standard library only.
 
 from __future__ import annotations
 
+import functools
 import os
 import site
 import sys
@@ -41,11 +42,8 @@ class CountedPaths:
         self._root = f"{root.rstrip('/')}/"
         self._left_out = tuple(path for path in left_out if path)
         home = os.path.expanduser("~")
-        names = ("stdlib", "platstdlib", "purelib", "platlib")
-        python = {sys.prefix, sys.base_prefix, sys.exec_prefix, *map(sysconfig.get_path, names), *_site_folders()}
-        self._python = tuple(sorted(path for path in python if path and path != "/"))
-        self._elsewhere = (*self._python, *_SYSTEM, *(f"{home}/{name}" for name in _CACHES))
-        self._inside = tuple(path for path in self._python if path.startswith(self._root))
+        self._elsewhere = (*python_folders(), *_SYSTEM, *(f"{home}/{name}" for name in _CACHES))
+        self._inside = tuple(path for path in python_folders() if path.startswith(self._root))
 
     def python_inside(self) -> tuple[str, ...]:
         """Return the folders of Python and its packages that lie in the project."""
@@ -91,6 +89,14 @@ def is_skipped_below(path: str, root: str) -> bool:
 
 def _is_below(path: str, folders: tuple[str, ...]) -> bool:
     return any(path.startswith(folder) and path[len(folder) : len(folder) + 1] in ("", "/") for folder in folders)
+
+
+@functools.cache
+def python_folders() -> tuple[str, ...]:
+    """Return the folders of Python and of what is installed for it."""
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    folders = {sys.prefix, sys.base_prefix, sys.exec_prefix, *map(sysconfig.get_path, names), *_site_folders()}
+    return tuple(sorted(path for path in folders if path and path != "/"))
 
 
 def _site_folders() -> list[str]:

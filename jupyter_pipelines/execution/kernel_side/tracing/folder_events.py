@@ -132,12 +132,6 @@ class FolderWatch:
                 self._walk([event.path])
         return events
 
-    def close(self) -> None:
-        """Watch nothing any more."""
-        if self._system is not None and os.getpid() == self._number:
-            self._system.close()
-        self._system = None
-
     def _walk(self, pending: list[str]) -> None:
         while pending and self._system is not None:
             following = []

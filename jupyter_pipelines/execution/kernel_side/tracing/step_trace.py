@@ -14,7 +14,7 @@ from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing import project_imports
 from jupyter_pipelines.execution.kernel_side.tracing.access_log import TRACE, AccessLog
-from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import CountedPaths
+from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import python_folders
 
 _LOGS: list[AccessLog] = []
 
@@ -24,6 +24,7 @@ def note(*, on: bool) -> None:
     if not _LOGS:
         _LOGS.append(AccessLog())
         _LOGS[0].attach()
+        python_folders()
     _LOGS[0].note(on=on)
 
 
@@ -38,8 +39,7 @@ def begin(watch: Mapping[str, Any]) -> None:
     """
     note(on=False)
     left_out = [*watch["left_out"], *_connection_folders()]
-    _LOGS[0].begin(watch["root"], left_out, watch["outside"])
-    project_imports.install(CountedPaths(watch["root"], left_out))
+    project_imports.install(_LOGS[0].begin(watch["root"], left_out, watch["outside"]))
     note(on=True)
 
 

@@ -1,0 +1,81 @@
+"""What a stored result depends on, as its step was seen to use it: files, modules, packages, environment variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from jupyter_pipelines.planning.keys.traces import details_of
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storage.step_record import StepRecord
+
+_LABELS = {
+    "read": "it read",
+    "listed": "it listed",
+    "looked-for": "it looked for",
+    "asked": "it asked for size or time of",
+}
+_HOW = {
+    "file": "read",
+    "listing": "listed",
+    "glob": "listed",
+    "path-glob": "listed",
+    "kind": "looked-for",
+    "times": "asked",
+}
+_MAX_SHOWN = 20
+
+
+def dependencies_document(record: StepRecord) -> dict[str, Any]:
+    """Return what the result in a record depends on beyond code, parameters and declared inputs.
+
+    Parameters
+    ----------
+    record : StepRecord
+        The record; one that is older than traces has what its code shows only.
+    """
+    questions = [(*details_of(text), answer) for text, answer in (record.trace or {}).items()]
+    variables = [name for kind, *names, _ in questions if kind in ("variable", "unset") for name in names]
+    return {
+        "files": [*_files_of_key(record.parts), *(_file(*question) for question in questions if question[0] in _HOW)],
+        "modules": [
+            *({"name": name} for name in _named(record.parts, "module")),
+            *({"path": path} for kind, path, *_ in questions if kind == "module"),
+        ],
+        "packages": dict(_named(record.parts, "package")),
+        "environment": sorted(variables),
+        "unwatched": [answer for kind, *_, answer in questions if kind == "unwatched"],
+    }
+
+
+def dependencies_text(document: Mapping[str, Any]) -> str:
+    """Return the document of :func:`dependencies_document` as lines."""
+    files = [f"{_LABELS[entry['how']]} {entry['path']}" for entry in document["files"]]
+    modules = [f"it imported {module.get('path') or module['name']}" for module in document["modules"]]
+    packages = [f"it uses {name} {version.partition(' (')[0]}" for name, version in document["packages"].items()]
+    names = ", ".join(document["environment"])
+    variables = [f"it asked for the environment variables {names}"] if names else []
+    unwatched = [f"not known for sure: {why}" for why in document["unwatched"]]
+    lines = [*_cut(files), *_cut(modules), *packages, *variables, *unwatched]
+    return "\n".join(f"  {line}" for line in lines or ["it depends on nothing but its code, parameters and inputs"])
+
+
+def _cut(lines: list[str]) -> list[str]:
+    more = len(lines) - _MAX_SHOWN
+    return [*lines[:_MAX_SHOWN], f"… and {more} more, all of them with --json"] if more > 0 else lines
+
+
+def _files_of_key(parts: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Yield the files whose content is part of the key: the code shows their names, or the header declares them."""
+    for name, part in _named(parts, "file"):
+        yield {"path": name, "digest": part, "how": "read"}
+
+
+def _named(parts: Mapping[str, str], kind: str) -> Iterator[tuple[str, str]]:
+    return ((name.removeprefix(f"{kind}:"), part) for name, part in parts.items() if name.startswith(f"{kind}:"))
+
+
+def _file(kind: str, path: str, *rest: Any) -> dict[str, str]:
+    folder = f"{rest[1]}/" if kind == "path-glob" else ""
+    return {"path": f"{folder}{path}", "digest": str(rest[-1]), "how": _HOW[kind]}
