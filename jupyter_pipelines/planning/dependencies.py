@@ -22,6 +22,7 @@ _HOW = {
     "glob": "listed",
     "path-glob": "listed",
     "kind": "looked-for",
+    "size": "asked",
     "times": "asked",
 }
 _MAX_SHOWN = 20

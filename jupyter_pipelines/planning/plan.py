@@ -274,7 +274,7 @@ class PipelinePlanner:
         left_out_by: str = "",
         records: Iterable[StepRecord] = (),
     ) -> StepPlanner:
-        traces = TraceReader(self._pipeline.root, view.digest_many, os.environ)
+        traces = TraceReader(self._pipeline.root, view.digest_files, os.environ)
         traces.prepare(text for record in records for text in record.trace or ())
         return StepPlanner(
             self._pipeline,

@@ -50,8 +50,8 @@ class StoreReader(Protocol):
             It is not there (`FileNotFoundError`), cannot be read, or is neither file nor folder.
         """
 
-    def digest_many(self, paths: Iterable[Path]) -> Mapping[Path, str]:
-        """Return the digests of many files; those that cannot be read are left out."""
+    def digest_files(self, names: Iterable[str]) -> Mapping[str, str]:
+        """Return the digests of the files with these names; what is no file, or cannot be read, is left out."""
 
 
 class StoreSnapshot(StoreReader, Protocol):

@@ -124,7 +124,7 @@ def _kind(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
 def _times(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
     if MISSING in (old, new) or FOLDER in (old, new):
         return _kind(details, old.partition(" ")[0], new.partition(" ")[0])
-    return "file", f"size or time of file `{details[0]}`, which it looked at, changed", _from_to(details[0], old, new)
+    return "file", f"size or time of file `{details[0]}`, which it asked for, changed", _from_to(details[0], old, new)
 
 
 def _variable(details: list[Any], _: str, new: str) -> tuple[Code, str, str]:
@@ -150,6 +150,7 @@ _WORDS: dict[str, Callable[[list[Any], str, str], tuple[Code, str, str]]] = {
     "glob": _glob,
     "path-glob": lambda details, old, new: _glob([f"{details[2]}/{details[0]}", *details[1:]], old, new),
     "kind": _kind,
+    "size": _times,
     "times": _times,
     "variable": _variable,
     "unset": _unset,

@@ -68,9 +68,9 @@ class StoreView:
         """Return the digest of a file's or folder's content."""
         return self.store.digest(path)
 
-    def digest_many(self, paths: Iterable[Path]) -> Mapping[Path, str]:
-        """Return the digests of many files; those that cannot be read are left out."""
-        return self.store.digest_many(paths)
+    def digest_files(self, names: Iterable[str]) -> Mapping[str, str]:
+        """Return the digests of the files with these names; what is no file, or cannot be read, is left out."""
+        return self.store.digest_files(names)
 
     def at_once(self, steps: Iterable[str]) -> PreloadedStoreView:
         """Look at what there is of many steps, and return what answers from that for as long as a plan is made."""
@@ -148,9 +148,9 @@ class PreloadedStoreView:
         """Return the newest records of the steps it was made for."""
         return self._latest.values()
 
-    def digest_many(self, paths: Iterable[Path]) -> Mapping[Path, str]:
-        """Return the digests of many files; those that cannot be read are left out."""
-        return self._view.digest_many(paths)
+    def digest_files(self, names: Iterable[str]) -> Mapping[str, str]:
+        """Return the digests of the files with these names; what is no file, or cannot be read, is left out."""
+        return self._view.digest_files(names)
 
     def digest(self, path: Path) -> str:
         """Return the digest of a file's or folder's content."""

@@ -16,7 +16,7 @@ from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.pipeline.foreach import FORMAT as GATHERED_FORMAT
 from jupyter_pipelines.storage.blobs.blobs import BlobStore, Condition
 from jupyter_pipelines.storage.blobs.blobs import path_of as blob_path
-from jupyter_pipelines.storage.blobs.digests import DeferredDigestCache, cached_digests
+from jupyter_pipelines.storage.blobs.digests import DeferredDigestCache, cached_digests, digest_files
 from jupyter_pipelines.storage.blobs.manifests import digest_path
 from jupyter_pipelines.storage.files.local_folder import QUARANTINE, TEMPORARY, LocalFolder, create, make_folder
 from jupyter_pipelines.storage.files.os_errors import OTHER_STORE_HINT, unopenable_error, unwritable_error, writing
@@ -173,6 +173,10 @@ class Store:
                     digests[path] = digest_path(path, deferred)
         deferred.finish()
         return digests
+
+    def digest_files(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the digests of the files with these names; what is no file, or cannot be read, is left out."""
+        return digest_files(names, self.index)
 
     def intact(self, artifact: Artifact) -> Condition:
         """Tell whether the bytes of `artifact`, for a folder those of every file in it, are there and unharmed.

@@ -109,7 +109,7 @@ def test_what_others_open_is_not_the_step_s(book: NotebookProject) -> None:
         (
             "x = os.path.getsize('atad'[::-1] + '/a')",
             lambda folder: (folder / "data" / "a").write_text("longer"),
-            ("file", "size or time of file `data/a`, which it looked at, changed"),
+            ("file", "size or time of file `data/a`, which it asked for, changed"),
         ),
         (
             "x = pkgutil.resolve_name('repleh'[::-1] + ':VALUE')",

@@ -87,8 +87,8 @@ class InMemoryStore:
     def newest(self) -> Iterable[StepRecord]:
         return self.records.values()
 
-    def digest_many(self, paths: Iterable[Path]) -> dict[Path, str]:
-        return {path: self.digest(path) for path in paths if path.as_posix() in self.files}
+    def digest_files(self, names: Iterable[str]) -> dict[str, str]:
+        return {name: self.digest(Path(name)) for name in names if name in self.files}
 
     def record(self, key: str) -> StepRecord | None:
         self.asked["record"] += 1

@@ -374,7 +374,7 @@ def test_a_store_of_the_format_before_is_read_and_marked_anew(tmp_path: Path) ->
         assert opened.blobs.verify(large) == opened.blobs.verify(small) == "ok"
         with opened.blobs.open(large) as file:
             assert file.read() == CONTENT
-    assert json.loads(mark.read_text())["schema"].endswith("/2")
+    assert json.loads(mark.read_text())["schema"].endswith("/3")
 
 
 # Many at once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -93,7 +94,7 @@ class _TraceWriter:
         self._root = ticket.root or ticket.cwd
         self._environment = {**step_environment(os.environ), **ticket.environment}
         self._written = set(log["written"])
-        self._reader = TraceReader(Path(self._root), store.digest_many, {})
+        self._reader = TraceReader(Path(self._root), store.digest_files, {})
         self._problems = [_problem(problem, self._root) for problem in log["problems"]]
 
     def trace(self) -> dict[str, str]:
@@ -166,8 +167,13 @@ def _is_unchanged(path: str, since: int, mark: StatSignature) -> bool:
         return False
     if StatSignature.of(status) != mark:
         return False
-    cutoff = filesystem_features.mtime_cutoff(status.st_dev)
+    return mark.ctime_ns < since - _clock_margin(status.st_dev)
+
+
+@functools.cache
+def _clock_margin(device: int) -> int:
+    """Return by how many nanoseconds the times of files on a device may lie behind the clock."""
+    cutoff = filesystem_features.mtime_cutoff(device)
     if cutoff.before_ns == sys.maxsize:
-        return mark.ctime_ns < since
-    margin = _TICK_NS if cutoff.before_ns > cutoff.coarse_ns else filesystem_features.COARSE_MARGIN_NS
-    return mark.ctime_ns < since - margin
+        return 0
+    return _TICK_NS if cutoff.before_ns > cutoff.coarse_ns else filesystem_features.COARSE_MARGIN_NS

@@ -11,6 +11,7 @@ question                                              answer
 ``["glob", PATTERN, RECURSIVE, NAMES]``               digest of the names that fit, of :func:`glob.glob`
 ``["path-glob", PATTERN, METHOD, FOLDER, NAMES]``     the same of ``Path.glob`` and ``Path.rglob``
 ``["kind", PATH]``                                    ``file``, ``folder`` or ``missing``
+``["size", PATH]``                                    kind and size
 ``["times", PATH]``                                   kind, size and time of the last change
 ``["variable", NAME]``                                keyed digest of an environment variable
 ``["unset", NAME, …]``                                which of these variables are set; as a rule none
@@ -22,6 +23,7 @@ Paths are relative to the project's folder; others begin with ``/`` or, in the u
 
 from __future__ import annotations
 
+import functools
 import glob
 import hashlib
 import hmac
@@ -43,7 +45,7 @@ HIDDEN_NAMES = frozenset({".ipynb_checkpoints", "__pycache__", ".git", ".pipelin
 _HEXDIGITS = 16
 
 Trace = Mapping[str, str]
-DigestMany = Callable[[Iterable[Path]], Mapping[Path, str]]
+DigestMany = Callable[[Iterable[str]], Mapping[str, str]]
 
 
 def question(kind: str, *details: Any) -> str:
@@ -53,7 +55,12 @@ def question(kind: str, *details: Any) -> str:
 
 def details_of(text: str) -> list[Any]:
     """Return the kind and the details of a question."""
-    return list(json.loads(text))
+    return list(_parsed(text))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _parsed(text: str) -> tuple[Any, ...]:
+    return tuple(json.loads(text))
 
 
 def path_in_trace(path: str, root: str) -> str:
@@ -69,7 +76,9 @@ def path_in_trace(path: str, root: str) -> str:
 
 def path_on_disk(path: str, root: str) -> str:
     """Return the absolute path that a trace names."""
-    return os.path.normpath(os.path.join(root, os.path.expanduser(path)))
+    if path.startswith(("/", "~")) or "." in (path[:1], path[-1:]) or "/." in path:
+        return os.path.normpath(os.path.join(root, os.path.expanduser(path)))
+    return f"{root}/{path}"
 
 
 def variable_digest(value: str) -> str:
@@ -97,13 +106,13 @@ class TraceReader:
     root : Path
         The project's folder.
     digest_many : callable
-        Returns the digests of the content of files, without those that cannot be read.
+        Returns the digests of the files with these names; what is no file, or cannot be read, is left out.
     environment : Mapping of str to str
         The variables that steps get.
     """
 
     def __init__(self, root: Path, digest_many: DigestMany, environment: Mapping[str, str]) -> None:
-        self._root = str(root)
+        self._root = str(root).rstrip("/")
         self._digest_many = digest_many
         self._digests: dict[str, str | None] = {}
         self._environment = environment
@@ -115,6 +124,7 @@ class TraceReader:
             "glob": self._glob,
             "path-glob": self._path_glob,
             "kind": lambda path: _kind(_status(self._path(path))),
+            "size": self._size,
             "times": self._times,
             "variable": self._variable,
             "unset": lambda *names: " ".join(name for name in names if name in environment),
@@ -124,18 +134,17 @@ class TraceReader:
     def answer(self, text: str) -> str:
         """Return the answer to a question; each is looked for once."""
         if text not in self._answers:
-            kind, *details = details_of(text)
+            kind, *details = _parsed(text)
             self._answers[text] = self._kinds[kind](*details) if kind in self._kinds else f"unknown question {kind}"
         return self._answers[text]
 
     def prepare(self, questions: Iterable[str]) -> None:
         """Look up the digests that questions ask for, all at once."""
         texts = (text for text in questions if text.startswith(('["file"', '["module"')))
-        names = {self._path(details_of(text)[1]) for text in texts if text not in self._answers}
-        files = [name for name in names if name not in self._digests and os.path.isfile(name)]
-        if files:
-            digests = self._digest_many(map(Path, files))
-            self._digests |= {name: digests.get(Path(name)) for name in files}
+        names = {self._path(_parsed(text)[1]) for text in texts if text not in self._answers}
+        names.difference_update(self._digests)
+        if names:
+            self._digests |= dict.fromkeys(names) | dict(self._digest_many(names))
 
     def answers(self, questions: Iterable[str]) -> dict[str, str]:
         """Return the answers to several questions."""
@@ -153,10 +162,13 @@ class TraceReader:
 
     def _file(self, path: str) -> str:
         name = self._path(path)
-        self.prepare([question("file", path)])
-        if name in self._digests:
-            return self._digests[name] or UNREADABLE
-        return FOLDER if os.path.isdir(name) else MISSING
+        if name not in self._digests:
+            self.prepare([question("file", path)])
+        digest = self._digests[name]
+        if digest is None:
+            kind = _kind(_status(name))
+            return kind if kind in (MISSING, FOLDER) else UNREADABLE
+        return digest
 
     def _listing(self, path: str, made: Sequence[str]) -> str:
         try:
@@ -178,6 +190,11 @@ class TraceReader:
 
     def _relative(self, paths: Iterable[str]) -> Iterator[str]:
         return (path_in_trace(os.path.normpath(path), self._root) for path in paths)
+
+    def _size(self, path: str) -> str:
+        status = _status(self._path(path))
+        kind = _kind(status)
+        return f"file {status.st_size}" if status and kind == "file" else kind
 
     def _times(self, path: str) -> str:
         status = _status(self._path(path))

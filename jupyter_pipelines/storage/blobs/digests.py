@@ -288,6 +288,47 @@ def cached_digests(paths: Iterable[Path], cache: DigestCache | None) -> dict[Pat
     return {path: cached[name] for path, (name, mark) in candidates.items() if _is_usable(cached.get(name), mark, None)}
 
 
+def digest_files(names: Iterable[str], cache: DigestCache) -> dict[str, str]:
+    """Return the digests of the files with these absolute names; what is no file, or cannot be read, is left out."""
+    marks = {}
+    for name in names:
+        with contextlib.suppress(OSError):
+            status = os.stat(name)
+            if stat.S_ISREG(status.st_mode):
+                marks[name] = StatSignature.of(status)
+    digests = {name: digest for name, digest in cache.digests(marks).items() if _is_usable(digest, marks[name], None)}
+    new: list[tuple[str, StatSignature, str, bool]] = []
+    cutoffs: dict[int, filesystem_features.MtimeCutoff] = {}
+    for name in marks.keys() - digests.keys():
+        with contextlib.suppress(OSError):
+            if marks[name].size >= LARGE:
+                digests[name] = digest_file(Path(name), cache)
+            else:
+                digests[name] = _digest_small(name, cutoffs, new)
+    cache.remember_all(new)
+    return digests
+
+
+def _digest_small(
+    name: str,
+    cutoffs: dict[int, filesystem_features.MtimeCutoff],
+    new: list[tuple[str, StatSignature, str, bool]],
+) -> str:
+    """Return the digest of a small file, and add it to what is `new` if it may be remembered."""
+    with open(name, "rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        # An older cutoff is a stricter one: it serves for all files of a disk.
+        if status.st_dev not in cutoffs:
+            cutoffs[status.st_dev] = filesystem_features.mtime_cutoff(status.st_dev)
+        hasher = IncrementalHash()
+        while block := file.read(LARGE):
+            hasher.update(block)
+        mark = StatSignature.of(status)
+        if mark.is_stable(cutoffs[status.st_dev]) and StatSignature.of(os.fstat(file.fileno())) == mark:
+            new.append((name, mark, hasher.digest(), False))
+    return hasher.digest()
+
+
 def digest_open(
     file: BinaryIO, name: str, cache: DigestCache | None, algorithm: str | None = None, *, sealed: bool = False
 ) -> str:

@@ -39,6 +39,8 @@ _IMPORTERS = (
 _READ_EVERY = 512
 """Opened files after which the events of the folders are read, so that none is lost."""
 
+_KINDS = ("kind", "size", "times")
+"""What can be asked of a file without opening it, from the least to the most."""
 Mark = list[int]
 
 
@@ -271,15 +273,20 @@ class AccessLog:
         name = self._absolute(path)
         if name is None or self._path(name) is None or name in self._written:
             return
-        frame: Any = sys._getframe(2)  # noqa: SLF001 - the code that looks
+        kind = self._asked_kind(sys._getframe(2))  # noqa: SLF001 - the code that looks
+        if _KINDS.index(kind) > _KINDS.index(self._asked.get(name, "kind")) or name not in self._asked:
+            self._asked[name] = kind
+
+    def _asked_kind(self, frame: Any) -> str:
+        """Return what code wants to know of a file: libraries that go by times do so to save work."""
         if frame.f_code.co_filename.endswith("/pathlib.py") and frame.f_code.co_name in ("stat", "lstat"):
             frame = frame.f_back
-        caller = frame.f_code
-        exact = caller.co_name.startswith(("getmtime", "getsize", "getctime", "getatime")) or (
-            caller.co_name not in _KIND_ONLY and self._is_own_code(caller.co_filename)
-        )
-        if self._asked.get(name) != "times":
-            self._asked[name] = "times" if exact else "kind"
+        name = frame.f_code.co_name
+        if name == "getsize":
+            return "size"
+        if name in ("getmtime", "getctime", "getatime"):
+            frame = frame.f_back
+        return "times" if name not in _KIND_ONLY and self._is_own_code(frame.f_code.co_filename) else "kind"
 
     # What is noted
 
@@ -310,7 +317,7 @@ class AccessLog:
             return
         self._busy = threading.get_ident()
         try:
-            for event in self._watch.read():
+            for event in self._watch.read(self._read):
                 self._on_event(event, expected)
         except EventsLost:
             self.problems.append("more files were opened at once than the system reports")
@@ -353,6 +360,8 @@ class AccessLog:
         if isinstance(path, int) or os.getpid() != self._process:
             return None
         text = os.fsdecode(path)
+        if text.startswith("/") and "/." not in text and "//" not in text and not text.endswith("/"):
+            return text
         return os.path.abspath(text) if text else None
 
     def _path(self, name: str) -> str | None:

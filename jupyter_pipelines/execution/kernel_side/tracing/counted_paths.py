@@ -22,7 +22,7 @@ _CACHES = """
 """.split()
 """Below the user's home, what programs keep for themselves; never what a user may have put there as data."""
 _CODE = (".py", ".pyc", ".pyo", ".so", ".pyd", ".pth")
-_BYTE_CODE = "__pycache__"
+_BYTE_CODE = "/__pycache__"
 _CELLS = "/ipykernel_"
 """In the names under which the code of cells appears; no such file is written."""
 
@@ -41,6 +41,7 @@ class CountedPaths:
     def __init__(self, root: str, left_out: Iterable[str] = ()) -> None:
         self._root = f"{root.rstrip('/')}/"
         self._left_out = tuple(path for path in left_out if path)
+        self._folders: dict[str, bool] = {}
         home = os.path.expanduser("~")
         self._elsewhere = (*python_folders(), *_SYSTEM, *(f"{home}/{name}" for name in _CACHES))
         self._inside = tuple(path for path in python_folders() if path.startswith(self._root))
@@ -72,14 +73,16 @@ class CountedPaths:
         return None if _is_below(path, self._elsewhere) or _CELLS in path or is_skipped_below(path, "/") else path
 
     def _inside_path(self, path: str) -> str | None:
-        if self._inside and _is_below(path, self._inside):
+        folder, _, name = path.rpartition("/")
+        if folder.endswith(_BYTE_CODE):
+            folder, name = folder.removesuffix(_BYTE_CODE), f"{name.partition('.')[0]}.py"
+        counts = self._folders.get(folder)
+        if counts is None:
+            skipped = f"{folder}/" != self._root and is_skipped_below(folder, self._root)
+            counts = self._folders[folder] = not skipped and not _is_below(folder, self._inside)
+        if not counts or is_skipped(name) or name.endswith(("-shm", "-journal")) or path in self._inside:
             return None
-        folder, name = os.path.split(path)
-        if os.path.basename(folder) == _BYTE_CODE:
-            path = f"{os.path.dirname(folder)}/{name.partition('.')[0]}.py"
-        if name.endswith(("-shm", "-journal")):
-            return None
-        return None if is_skipped_below(path, self._root) else path
+        return f"{folder}/{name}"
 
 
 def is_skipped_below(path: str, root: str) -> bool:

@@ -15,7 +15,7 @@ import errno
 import os
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
 MAX_FOLDERS = 50_000
@@ -116,8 +116,13 @@ class FolderWatch:
         if root not in heard and not self.unwatched:
             self.unwatched = f"the file system of `{root}` does not tell which files are opened"
 
-    def read(self) -> list[FolderEvent]:
+    def read(self, known: Container[str] = ()) -> list[FolderEvent]:
         """Return what has happened since this was called last.
+
+        Parameters
+        ----------
+        known : container of str
+            Paths whose opening is no news.
 
         Raises
         ------
@@ -126,7 +131,7 @@ class FolderWatch:
         """
         if self._system is None or os.getpid() != self._number:
             return []
-        events = list(self._system.events())
+        events = list(self._system.events(known))
         for event in events:
             if event.is_folder and event.created and event.path not in self._real:
                 self._walk([event.path])
@@ -245,10 +250,10 @@ class _EventQueue:
         else:
             known.merge(path, aliases)
 
-    def _event(self, key: Any, mask: int, name: str, own: bool | None) -> FolderEvent | None:
+    def _event(self, key: Any, mask: int, name: str, own: bool | None, known: Container[str]) -> FolderEvent | None:
         folder = self._folders.get(key)
         path = folder.path_of(name) if folder else None
-        if path is None:
+        if path is None or (mask == _OPEN and path in known):
             return None
         return FolderEvent(
             path=path,
@@ -274,25 +279,25 @@ class _Fanotify(_EventQueue):
         _checked(_libc().fanotify_mark(self._descriptor, ctypes.c_uint(1), mask, _AT_FDCWD, encoded))
         self._note(_handle(encoded), path, aliases)
 
-    def events(self) -> Iterator[FolderEvent]:
+    def events(self, known: Container[str]) -> Iterator[FolderEvent]:
         for data in self._blocks():
             start = 0
             while start < len(data):
                 length, _, _, header, mask, _, process = _FANOTIFY_EVENT.unpack_from(data, start)
                 if mask & _OVERFLOW:
                     raise EventsLost
-                event = self._parse(data[start + header : start + length], mask, process)
+                event = self._parse(data[start + header : start + length], mask, process, known)
                 if event is not None:
                     yield event
                 start += length
 
-    def _parse(self, information: bytes, mask: int, process: int) -> FolderEvent | None:
+    def _parse(self, information: bytes, mask: int, process: int, known: Container[str]) -> FolderEvent | None:
         if len(information) < 20:
             return None
         size, kind = struct.unpack_from("=Ii", information, 12)
         end = 20 + size
         name = os.fsdecode(information[end:].split(b"\0", 1)[0])
-        return self._event((kind, information[20:end]), mask, name, process == self._process)
+        return self._event((kind, information[20:end]), mask, name, process == self._process, known)
 
 
 class _Inotify(_EventQueue):
@@ -305,7 +310,7 @@ class _Inotify(_EventQueue):
         number = _checked(_libc().inotify_add_watch(self._descriptor, os.fsencode(path), _MASK | _ONLYDIR))
         self._note(number, path, aliases)
 
-    def events(self) -> Iterator[FolderEvent]:
+    def events(self, known: Container[str]) -> Iterator[FolderEvent]:
         for data in self._blocks():
             start = 0
             while start < len(data):
@@ -314,7 +319,7 @@ class _Inotify(_EventQueue):
                 if mask & _OVERFLOW:
                     raise EventsLost
                 name = os.fsdecode(data[start : start + length].split(b"\0", 1)[0])
-                event = self._event(number, mask & (_MASK | _ONDIR), name, None)
+                event = self._event(number, mask & (_MASK | _ONDIR), name, None, known)
                 if event is not None and (event.opened or event.changed):
                     yield event
                 start += length
