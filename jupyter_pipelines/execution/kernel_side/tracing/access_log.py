@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import stat
 import sys
 import threading
 import time
@@ -292,8 +293,13 @@ class AccessLog:
 
     def _note_read(self, name: str) -> None:
         path = self._path(name)
-        if path is not None and path not in self._read and path not in self._written:
-            self._read[path] = (time.time_ns(), self._mark(path))
+        if path is None or path in self._read or path in self._written:
+            return
+        now, status = time.time_ns(), self._status(path)
+        if status is not None and stat.S_ISDIR(status.st_mode):
+            self._asked.setdefault(path, "kind")  # what is in it is another question
+        else:
+            self._read[path] = (now, _mark_of(status))
 
     def _note_write(self, name: str) -> None:
         path = self._path(name)
@@ -304,12 +310,14 @@ class AccessLog:
             self.problems.append(f"rewritten\0{path}")
         self._written.setdefault(path)
 
-    def _mark(self, path: str) -> Mark | None:
+    def _status(self, path: str) -> os.stat_result | None:
         try:
-            status = self._stat(path)
+            return self._stat(path)
         except OSError:
             return None
-        return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+    def _mark(self, path: str) -> Mark | None:
+        return _mark_of(self._status(path))
 
     def _read_events(self) -> None:
         expected, self._expected = self._expected, ""
@@ -371,6 +379,10 @@ class AccessLog:
 
     def _is_own_code(self, file: str) -> bool:
         return file.startswith("<ipython") or "/ipykernel_" in file or self._paths.inside(file)
+
+
+def _mark_of(status: os.stat_result | None) -> Mark | None:
+    return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns] if status else None
 
 
 def _is_import() -> bool:

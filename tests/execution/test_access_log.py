@@ -1,0 +1,151 @@
+"""What the log of a kernel holds after a piece of code: run in a process of its own, since a hook stays."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = """
+import json, os, sys
+from pathlib import Path
+from jupyter_pipelines.execution.kernel_side.tracing import step_trace
+root = os.getcwd()
+step_trace.begin({"root": root, "left_out": [root + "/store"], "outside": sys.argv[1:]})
+CODE
+step_trace.finish(Path(root))
+"""
+
+
+def logged(folder: Path, code: str, *outside: str, watch: str = "fanotify") -> dict[str, Any]:
+    """Return the log of `code`, with paths relative to the folder."""
+    script = folder.parent / "program.py"
+    script.write_text(PROGRAM.replace("CODE", textwrap.dedent(code)))
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder.parent / "home"), "JUPYTER_PIPELINES_WATCH": watch}
+    command = [sys.executable, str(script), *outside]
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=120)
+    text = (folder / "trace.json").read_text().replace(f"{folder}/", "")
+    return dict(json.loads(text))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    (folder / "data").mkdir(parents=True)
+    (folder / "store").mkdir()
+    (folder / "data" / "a.csv").write_text("1")
+    (folder / "store" / "blob").write_text("1")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("code", "field", "expected"),
+    [
+        ("open('data/a.csv').read()", "read", ["data/a.csv"]),
+        ("os.close(os.open('data/a.csv', os.O_RDONLY))", "read", ["data/a.csv"]),
+        ("os.chdir('data'); open('a.csv').read()", "read", ["data/a.csv"]),
+        ("open(b'data/a.csv').read()", "read", ["data/a.csv"]),
+        ("d = os.open('data', os.O_RDONLY); os.close(os.open('a.csv', os.O_RDONLY, dir_fd=d))", "read", ["data/a.csv"]),
+        ("import sqlite3; sqlite3.connect('file:data/a.csv?mode=ro', uri=True)", "read", ["data/a.csv"]),
+        ("import contextlib\nwith contextlib.suppress(OSError): open('none')", "read", ["none"]),
+        ("open('store/blob').read()", "read", []),
+        ("open('new', 'w').write('1'); open('new').read()", "read", []),
+        ("open('log', 'a').write('1')", "read", []),
+        ("open('new', 'w').write('1')", "written", ["new"]),
+        ("os.mkdir('out'); os.listdir('out')", "written", ["out"]),
+        ("os.replace('data/a.csv', 'b.csv')", "written", ["data/a.csv", "b.csv"]),
+        ("os.listdir('data')", "listed", ["data"]),
+        ("list(os.scandir('data'))", "listed", ["data"]),
+        ("list(Path('data').iterdir())", "listed", ["data"]),
+        ("list(os.walk('data'))", "listed", ["data"]),
+        ("import pkgutil; list(pkgutil.iter_modules())", "listed", []),
+        ("import importlib.metadata; importlib.metadata.version('pip')", "listed", []),
+        ("os.path.exists('none')", "asked", {"none": "kind"}),
+        ("Path('none').exists()", "asked", {"none": "kind"}),
+        ("os.path.getsize('data/a.csv')", "asked", {"data/a.csv": "size"}),
+        ("os.path.exists('store/none')", "asked", {}),
+        ("import shutil; shutil.rmtree('data')", "problems", []),
+    ],
+)
+def test_what_is_logged(folder: Path, code: str, field: str, expected: Any) -> None:
+    log = logged(folder, code)
+    found_paths = log[field] if isinstance(expected, dict) else list(log[field])
+    assert found_paths == expected
+
+
+def test_a_file_that_is_read_and_then_written_is_a_problem(folder: Path) -> None:
+    code = "text = open('data/a.csv').read()\nopen('data/a.csv', 'w').write(text)"
+    assert logged(folder, code)["problems"] == ["rewritten\0data/a.csv"]
+    (folder / "data" / "a.csv").write_text("1")
+    assert logged(folder, "open('data/a.csv', 'r+').read()")["problems"] == ["rewritten\0data/a.csv"]
+
+
+@pytest.mark.parametrize("watch", ["fanotify", "inotify"])
+def test_what_c_code_opens_is_seen(folder: Path, watch: str) -> None:
+    code = """
+    import ctypes
+    libc = ctypes.CDLL(None)
+    libc.fclose.argtypes = [ctypes.c_void_p]
+    libc.fopen.restype = ctypes.c_void_p
+    libc.fclose(libc.fopen(b"data/a.csv", b"r"))
+    libc.closedir.argtypes = [ctypes.c_void_p]
+    libc.opendir.restype = ctypes.c_void_p
+    libc.closedir(libc.opendir(b"data"))
+    """
+    log = logged(folder, code, watch=watch)
+    assert (list(log["read"]), log["listed"]) == (["data/a.csv"], ["data"])
+    assert log["unwatched"] == ""
+    assert list(logged(folder, code, watch="none")["read"]) == []
+
+
+def test_what_c_code_opens_elsewhere_is_seen_where_it_is_named(folder: Path) -> None:
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "b.csv").write_text("1")
+    code = f"""
+    import ctypes
+    libc = ctypes.CDLL(None)
+    libc.fopen({str(elsewhere / "b.csv")!r}.encode(), b"r")
+    """
+    assert list(logged(folder, code, str(elsewhere / "b.csv"))["read"]) == [str(elsewhere / "b.csv")]
+    assert list(logged(folder, code, str(elsewhere))["read"]) == [str(elsewhere / "b.csv")]
+
+
+def test_children_count_only_if_there_are_any(folder: Path) -> None:
+    code = "import subprocess; subprocess.run(['cat', 'data/a.csv'])"
+    assert list(logged(folder, code)["read"]) == ["data/a.csv"]
+
+
+def test_variables_count_with_the_value_that_was_there_first(folder: Path) -> None:
+    code = """
+    os.environ["SET"] = "1"
+    os.environ["SET"], os.environ.get("NONE"), "ASKED" in os.environ, os.getenv("LIST"), os.environ.get("JPY_X")
+    os.environ["NONE"] = "1"
+    """
+    variables = logged(folder, code)["environment"]
+    assert variables == dict.fromkeys(["LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME", "TZ", "NONE", "ASKED", "LIST"])
+
+
+def test_the_functions_of_os_are_what_they_were(folder: Path) -> None:
+    code = """
+    import pickle, shutil
+    assert os.stat("data", follow_symlinks=False).st_mode and os.stat(path="data")
+    assert os.access("data", os.R_OK) and os.access(path="data", mode=os.R_OK)
+    assert os.stat in os.supports_dir_fd and os.open in os.supports_dir_fd and os.stat in os.supports_follow_symlinks
+    os.close(os.open(path="data/a.csv", flags=os.O_RDONLY))
+    assert dict(os.environ) == os.environ.copy() and (os.environ | {"A": "1"})["A"] == "1"
+    assert list(os.environ) == list(os.environ.keys()) and os.environb[b"HOME"]
+    try:
+        os.environ["NONE"]
+    except KeyError as error:
+        assert error.args == ("NONE",)
+    shutil.copytree("data", "copy")
+    shutil.rmtree("copy")
+    assert not os.path.exists("copy")
+    """
+    assert logged(folder, code)["problems"] == []

@@ -1,0 +1,232 @@
+"""What a step asked while it ran is asked again before its result is reused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jupyter_pipelines.planning.dependencies import dependencies_document, dependencies_text
+from jupyter_pipelines.planning.keys.traces import (
+    TraceReader,
+    path_in_trace,
+    path_on_disk,
+    question,
+    traced_key,
+    variable_digest,
+)
+from jupyter_pipelines.planning.plan import PlannedStep
+from jupyter_pipelines.planning.traced_records import beyond_key
+from jupyter_pipelines.storage.blobs.digests import digest_bytes
+from jupyter_pipelines.storage.step_record import StepRecord
+from tests.planning.planning_fakes import FOLDER, PlanSimulation, artifact, module, pipeline, step
+
+STEP = step("load", "", "rows")
+BOOK = pipeline(STEP)
+DATA = question("file", "data.csv")
+
+
+def reader(root: Path, **environment: str) -> TraceReader:
+    def digests(names: Iterable[str]) -> dict[str, str]:
+        return {name: digest_bytes(Path(name).read_bytes()) for name in names if Path(name).is_file()}
+
+    return TraceReader(root, digests, environment)
+
+
+def stored(simulation: PlanSimulation, trace: dict[str, str] | None, **changes: object) -> StepRecord:
+    """Run the step, and give its record a trace."""
+    planned = simulation.plan(BOOK)["load"]
+    simulation.store.put(planned, {"rows": artifact(str(trace))})
+    key = str(planned.key)
+    record = simulation.store.records[key] = replace(simulation.store.records[key], trace=trace, **changes)
+    return record
+
+
+def planned_after(trace: dict[str, str] | None) -> PlannedStep:
+    simulation = PlanSimulation()
+    stored(simulation, trace)
+    return simulation.plan(BOOK)["load"]
+
+
+def test_paths_are_those_of_the_project() -> None:
+    home = str(Path.home())
+    for path in ("/project/data/x.csv", "/project", "/projects/x.csv", f"{home}/x.csv", "/etc/x"):
+        named = path_in_trace(path, "/project")
+        assert path_on_disk(named, "/project") == path
+        assert named.startswith(("/", "~", ".", "data"))
+    assert path_in_trace("/project/data/x.csv", "/project") == "data/x.csv"
+    assert path_in_trace(f"{home}/x.csv", "/project") == "~/x.csv"
+
+
+def _write(name: str, text: str = "1") -> Callable[[Path], object]:
+    return lambda root: (root / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("asked", "change"),
+    [
+        (question("file", "data/a.csv"), _write("data/a.csv", "2")),
+        (question("file", "data/a.csv"), lambda root: (root / "data" / "a.csv").unlink()),
+        (question("file", "none"), _write("none")),
+        (question("file", "none"), lambda root: (root / "none").mkdir()),
+        (question("module", "data/a.csv"), _write("data/a.csv", "2")),
+        (question("listing", "data", []), _write("data/b.csv")),
+        (question("listing", "none", []), lambda root: (root / "none").mkdir()),
+        (question("glob", "data/*.csv", False, []), _write("data/b.csv")),
+        (question("path-glob", "*.csv", "glob", "data", []), _write("data/b.csv")),
+        (question("path-glob", "*.csv", "rglob", ".", []), _write("data/b.csv")),
+        (question("kind", "none"), _write("none")),
+        (question("kind", "data"), lambda root: (root / "data").rename(root / "other")),
+        (question("size", "data/a.csv"), _write("data/a.csv", "22")),
+        (question("times", "data/a.csv"), lambda root: os.utime(root / "data" / "a.csv", (1, 1))),
+    ],
+)
+def test_an_answer_follows_what_is_there(asked: str, change: Callable[[Path], object], tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_text("1")
+    before = reader(tmp_path).answer(asked)
+    assert reader(tmp_path).answer(asked) == before
+    change(tmp_path)
+    assert reader(tmp_path).answer(asked) != before
+
+
+@pytest.mark.parametrize(
+    ("asked", "change"),
+    [
+        (question("file", "data/a.csv"), lambda root: os.utime(root / "data" / "a.csv", (1, 1))),
+        (question("listing", "data", ["out"]), _write("data/out")),
+        (question("listing", "data", []), lambda root: (root / "data" / ".ipynb_checkpoints").mkdir()),
+        (question("listing", "data", []), _write("data/a.csv", "2")),
+        (question("glob", "data/*.csv", False, ["data/out.csv"]), _write("data/out.csv")),
+        (question("glob", "data/*.csv", False, []), _write("data/b.txt")),
+        (question("path-glob", "*.csv", "glob", "data", []), _write("data/b.txt")),
+        (question("kind", "data/a.csv"), _write("data/a.csv", "22")),
+        (question("size", "data/a.csv"), _write("data/a.csv", "2")),
+    ],
+)
+def test_an_answer_stays_as_long_as_it_may(asked: str, change: Callable[[Path], object], tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_text("1")
+    before = reader(tmp_path).answer(asked)
+    change(tmp_path)
+    assert reader(tmp_path).answer(asked) == before
+
+
+def test_values_of_variables_are_not_in_answers(tmp_path: Path) -> None:
+    asked = question("variable", "TOKEN")
+    answers = [reader(tmp_path, TOKEN=value).answer(asked) for value in ("hunter2", "hunter2", "other")]
+    assert answers[0] == answers[1] == variable_digest("hunter2")
+    assert answers[0] != answers[2]
+    assert "hunter2" not in answers[0]
+    assert reader(tmp_path).answer(asked) == "unset"
+    assert reader(tmp_path, B="1").answer(question("unset", "A", "B", "C")) == "B"
+
+
+@pytest.mark.parametrize(
+    ("trace", "code", "text"),
+    [
+        ({DATA: "sha256:old"}, "file", "file `data.csv`, which it read, is missing now"),
+        ({question("module", "ut.py"): "x"}, "module", "module file `ut.py`, which it imported, is missing now"),
+        ({question("listing", "/none", []): "1 names x"}, "file", "folder `/none`, which it listed, is missing now"),
+        ({question("kind", "none"): "file"}, "file", "file `none`, which it looked at, is missing now"),
+        ({question("variable", "NO"): "hmac 1"}, "environment-variable", "environment variable `NO` is no longer set"),
+        ({question("unwatched", "why"): "why"}, "unwatched", "what it read is not known for sure: why"),
+        (None, "untraced", "what it reads is not known yet: its stored result is older than traces"),
+    ],
+)  # fmt: skip
+def test_a_reason_says_what_is_another_now(trace: dict[str, str] | None, code: str, text: str) -> None:
+    planned = planned_after(trace)
+    assert (planned.decision, planned.reason.code, planned.reason.text) == ("run", code, text)
+    assert planned.previous is not None
+
+
+def test_a_reason_names_three_and_counts_the_others() -> None:
+    planned = planned_after({question("file", f"{number}.csv"): "sha256:old" for number in range(5)})
+    assert planned.reason.text.endswith("file `2.csv`, which it read, is missing now, and 2 more")
+    assert len(planned.reason.details) == 2
+
+
+def test_a_trace_that_holds_is_reused() -> None:
+    simulation = PlanSimulation()
+    simulation.store.files[f"{FOLDER}/data.csv"] = "1"
+    record = stored(simulation, {DATA: artifact("1").digest})
+    planned = simulation.plan(BOOK)["load"]
+    assert (planned.decision, planned.origin) == ("reuse", record)
+
+
+def test_an_older_trace_that_holds_again_is_reused() -> None:
+    simulation = PlanSimulation()
+    simulation.store.files[f"{FOLDER}/data.csv"] = "1"
+    older = stored(simulation, {DATA: artifact("1").digest})
+    key = traced_key(older.key, older.trace or {})
+    simulation.store.records[key] = older = replace(older, key=key)
+    stored(simulation, {DATA: artifact("2").digest})
+    planned = simulation.plan(BOOK)["load"]
+    assert (planned.decision, planned.origin, planned.key) == ("reuse", older, key)
+    simulation.store.files[f"{FOLDER}/data.csv"] = "3"
+    planned = simulation.plan(BOOK)["load"]
+    assert (planned.decision, planned.reason.text) == ("run", "file `data.csv`, which it read, changed")
+
+
+def test_other_questions_under_the_key_are_asked_too() -> None:
+    simulation = PlanSimulation()
+    other = {question("file", "b.csv"): artifact("b").digest}
+    simulation.store.files[f"{FOLDER}/b.csv"] = "b"
+    record = stored(simulation, other)
+    key = traced_key(record.key, other)
+    simulation.store.records[key] = kept = replace(record, key=key)
+    stored(simulation, {DATA: "sha256:gone"}, asked=(tuple(other),))
+    assert simulation.plan(BOOK)["load"].origin == kept
+
+
+def test_a_forged_answer_under_another_key_is_not_reused() -> None:
+    simulation = PlanSimulation()
+    simulation.store.files[f"{FOLDER}/data.csv"] = "1"
+    newest = stored(simulation, {DATA: artifact("2").digest})
+    forged = replace(newest, key=traced_key(newest.key, {DATA: artifact("1").digest}))
+    simulation.store.records[forged.key] = forged  # its own trace is another
+    assert simulation.plan(BOOK)["load"].decision == "run"
+
+
+def test_what_the_key_holds_is_no_question() -> None:
+    declared = step("load", "raw=/project/raw.csv", "rows", modules=(module("helpers", "x = 1"),), files=("b.csv",))
+    trace = {
+        question("file", "raw.csv"): "x",
+        question("file", "b.csv"): "x",
+        question("module", "helpers.py"): "x",
+        question("module", "other.py"): "x",
+        question("file", "c.csv"): "x",
+        question("file", "helpers.py"): "x",
+        question("file", "book.ipynb"): "x",
+    }
+    kept = dict(beyond_key(trace, declared, pipeline(declared), {"module:helpers": "x"}))
+    assert list(kept) == [question("module", "other.py"), question("file", "c.csv"), question("file", "helpers.py")]
+
+
+def test_dependencies_are_a_document_and_a_text() -> None:
+    simulation = PlanSimulation()
+    trace = {
+        DATA: "sha256:1",
+        question("listing", "data", []): "2 names x",
+        question("kind", "none"): "missing",
+        question("module", "lib/ut.py"): "sha256:2",
+        question("variable", "DATA"): "hmac 1",
+        question("unset", "TZ"): "",
+    }
+    document = dependencies_document(stored(simulation, trace))
+    assert document["files"] == [
+        {"path": "data.csv", "digest": "sha256:1", "how": "read"},
+        {"path": "data", "digest": "2 names x", "how": "listed"},
+        {"path": "none", "digest": "missing", "how": "looked-for"},
+    ]
+    assert (document["modules"], document["environment"]) == ([{"path": "lib/ut.py"}], ["DATA", "TZ"])
+    assert dependencies_text(document).splitlines() == [
+        "  it read data.csv",
+        "  it listed data",
+        "  it looked for none",
+        "  it imported lib/ut.py",
+        "  it asked for the environment variables DATA, TZ",
+    ]
