@@ -64,6 +64,7 @@ RARE = {
 
 
 PROCESS = (
+    r"execution/test_access_log\.py",
     r"attacks/",
     r"faults/",
     r"fuzz/",
