@@ -24,6 +24,7 @@ _HOW = {
     "kind": "looked-for",
     "size": "asked",
     "times": "asked",
+    "link": "read",
 }
 _MAX_SHOWN = 20
 
@@ -46,7 +47,7 @@ def dependencies_document(record: StepRecord) -> dict[str, Any]:
         ],
         "packages": dict(_named(record.parts, "package")),
         "environment": sorted(variables),
-        "unwatched": [answer for kind, *_, answer in questions if kind == "unwatched"],
+        "unwatched": [answer for kind, *_, answer in questions if kind in ("unwatched", "partly")],
     }
 
 
@@ -57,7 +58,7 @@ def dependencies_text(document: Mapping[str, Any]) -> str:
     packages = [f"it uses {name} {version.partition(' (')[0]}" for name, version in document["packages"].items()]
     names = ", ".join(document["environment"])
     variables = [f"it asked for the environment variables {names}"] if names else []
-    unwatched = [f"not known for sure: {why}" for why in document["unwatched"]]
+    unwatched = [f"cannot be determined: {why}" for why in document["unwatched"]]
     lines = [*_cut(files), *_cut(modules), *packages, *variables, *unwatched]
     return "\n".join(f"  {line}" for line in lines or ["it depends on nothing but its code, parameters and inputs"])
 
@@ -78,5 +79,5 @@ def _named(parts: Mapping[str, str], kind: str) -> Iterator[tuple[str, str]]:
 
 
 def _file(kind: str, path: str, *rest: Any) -> dict[str, str]:
-    folder = f"{rest[1]}/" if kind == "path-glob" else ""
+    folder = f"{rest[0]}/" if kind in ("glob", "path-glob") and rest[0] != "." and not path.startswith("/") else ""
     return {"path": f"{folder}{path}", "digest": str(rest[-1]), "how": _HOW[kind]}

@@ -108,7 +108,8 @@ def _listing(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
 
 
 def _glob(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
-    pattern = details[0]
+    folder = "" if details[1] == "." else f"{details[1]}/"
+    pattern = details[0] if details[0].startswith("/") else f"{folder}{details[0]}"
     return "file", f"the files that fit `{pattern}` changed", _from_to(pattern, old, new)
 
 
@@ -127,6 +128,13 @@ def _times(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
     return "file", f"size or time of file `{details[0]}`, which it asked for, changed", _from_to(details[0], old, new)
 
 
+def _link(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    path = details[0]
+    if new == MISSING:
+        return "file", f"link `{path}`, which it followed, is missing now", ""
+    return "file", f"link `{path}`, which it followed, leads elsewhere now", f"{path}: {old} -> {new}"
+
+
 def _variable(details: list[Any], _: str, new: str) -> tuple[Code, str, str]:
     words = "is no longer set" if new == UNSET else "changed"
     return "environment-variable", f"environment variable `{details[0]}` {words}", ""
@@ -140,7 +148,7 @@ def _unset(_: list[Any], old: str, new: str) -> tuple[Code, str, str]:
 
 
 def _unwatched(_: list[Any], old: str, __: str) -> tuple[Code, str, str]:
-    return "unwatched", f"what it read is not known for sure: {old}", ""
+    return "unwatched", f"what it read cannot be determined: {old}", ""
 
 
 _WORDS: dict[str, Callable[[list[Any], str, str], tuple[Code, str, str]]] = {
@@ -148,7 +156,9 @@ _WORDS: dict[str, Callable[[list[Any], str, str], tuple[Code, str, str]]] = {
     "module": _module,
     "listing": _listing,
     "glob": _glob,
-    "path-glob": lambda details, old, new: _glob([f"{details[2]}/{details[0]}", *details[1:]], old, new),
+    "path-glob": _glob,
+    "link": _link,
+    "partly": _unwatched,
     "kind": _kind,
     "size": _times,
     "times": _times,

@@ -178,7 +178,7 @@ def test_a_file_that_the_step_reads_and_rewrites_is_never_reused(book: NotebookP
     assert book.run().code == 0
     code, text = rerun_reason(book)
     assert code == "unwatched"
-    assert text == "what it read is not known for sure: it wrote to `count.txt`, which it had read"
+    assert text == "what it read cannot be determined: it wrote to `count.txt`, which it had read"
     assert book.run().code == 0
     assert book.value("a.x") == 2
 
@@ -198,7 +198,7 @@ def test_a_file_that_changes_while_the_step_runs_makes_no_trace(book: NotebookPr
     assert running.returncode == 0
     code, text = rerun_reason(book)
     assert code == "unwatched"
-    assert text == "what it read is not known for sure: file `data.txt` changed while the step ran"
+    assert text == "what it read cannot be determined: file `data.txt` changed while the step ran"
 
 
 def test_a_module_that_was_edited_within_a_second_and_keeps_its_size(book: NotebookProject) -> None:

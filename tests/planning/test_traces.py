@@ -16,7 +16,7 @@ from jupyter_pipelines.planning.keys.traces import (
     path_on_disk,
     question,
     traced_key,
-    variable_digest,
+    variable_answer,
 )
 from jupyter_pipelines.planning.plan import PlannedStep
 from jupyter_pipelines.planning.traced_records import beyond_key
@@ -75,9 +75,9 @@ def _write(name: str, text: str = "1") -> Callable[[Path], object]:
         (question("module", "data/a.csv"), _write("data/a.csv", "2")),
         (question("listing", "data", []), _write("data/b.csv")),
         (question("listing", "none", []), lambda root: (root / "none").mkdir()),
-        (question("glob", "data/*.csv", False, []), _write("data/b.csv")),
-        (question("path-glob", "*.csv", "glob", "data", []), _write("data/b.csv")),
-        (question("path-glob", "*.csv", "rglob", ".", []), _write("data/b.csv")),
+        (question("glob", "*.csv", "data", False, []), _write("data/b.csv")),
+        (question("path-glob", "*.csv", "data", "glob", []), _write("data/b.csv")),
+        (question("path-glob", "*.csv", ".", "rglob", []), _write("data/b.csv")),
         (question("kind", "none"), _write("none")),
         (question("kind", "data"), lambda root: (root / "data").rename(root / "other")),
         (question("size", "data/a.csv"), _write("data/a.csv", "22")),
@@ -100,9 +100,9 @@ def test_an_answer_follows_what_is_there(asked: str, change: Callable[[Path], ob
         (question("listing", "data", ["out"]), _write("data/out")),
         (question("listing", "data", []), lambda root: (root / "data" / ".ipynb_checkpoints").mkdir()),
         (question("listing", "data", []), _write("data/a.csv", "2")),
-        (question("glob", "data/*.csv", False, ["data/out.csv"]), _write("data/out.csv")),
-        (question("glob", "data/*.csv", False, []), _write("data/b.txt")),
-        (question("path-glob", "*.csv", "glob", "data", []), _write("data/b.txt")),
+        (question("glob", "*.csv", "data", False, ["data/out.csv"]), _write("data/out.csv")),
+        (question("glob", "*.csv", "data", False, []), _write("data/b.txt")),
+        (question("path-glob", "*.csv", "data", "glob", []), _write("data/b.txt")),
         (question("kind", "data/a.csv"), _write("data/a.csv", "22")),
         (question("size", "data/a.csv"), _write("data/a.csv", "2")),
     ],
@@ -118,7 +118,7 @@ def test_an_answer_stays_as_long_as_it_may(asked: str, change: Callable[[Path], 
 def test_values_of_variables_are_not_in_answers(tmp_path: Path) -> None:
     asked = question("variable", "TOKEN")
     answers = [reader(tmp_path, TOKEN=value).answer(asked) for value in ("hunter2", "hunter2", "other")]
-    assert answers[0] == answers[1] == variable_digest("hunter2")
+    assert answers[0] == answers[1] == variable_answer("TOKEN", "hunter2")
     assert answers[0] != answers[2]
     assert "hunter2" not in answers[0]
     assert reader(tmp_path).answer(asked) == "unset"
@@ -133,7 +133,7 @@ def test_values_of_variables_are_not_in_answers(tmp_path: Path) -> None:
         ({question("listing", "/none", []): "1 names x"}, "file", "folder `/none`, which it listed, is missing now"),
         ({question("kind", "none"): "file"}, "file", "file `none`, which it looked at, is missing now"),
         ({question("variable", "NO"): "hmac 1"}, "environment-variable", "environment variable `NO` is no longer set"),
-        ({question("unwatched", "why"): "why"}, "unwatched", "what it read is not known for sure: why"),
+        ({question("unwatched", "why"): "why"}, "unwatched", "what it read cannot be determined: why"),
         (None, "untraced", "what it reads is not known yet: its stored result is older than traces"),
     ],
 )  # fmt: skip

@@ -98,8 +98,8 @@ def _keep_displaced(store: Store, planned: PlannedStep, trace: Mapping[str, str]
     It goes under a key that is made of its answers, too, and is reused when they are as they were.
     """
     displaced = planned.previous
-    if displaced is None or displaced.key != planned.key or displaced.trace is None:
-        return ()
+    if displaced is None or displaced.key != planned.key or displaced.trace is None or not store.own:
+        return ()  # under another key it would need another signature
     if displaced.trace != trace and not is_unusable(displaced.trace):
         traced = replace(displaced, key=traced_key(displaced.key, displaced.trace), asked=(), signature=None)
         store.records.put(traced, durable=False)

@@ -12,15 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing.access_log import TRACE
+from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import names_digest
 from jupyter_pipelines.execution.kernels.launch_environment import step_environment
 from jupyter_pipelines.execution.ticket import StepTicket
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
-from jupyter_pipelines.planning.keys.traces import FOLDER, TraceReader, path_in_trace, question, variable_digest
+from jupyter_pipelines.planning.keys.traces import (
+    FOLDER,
+    TraceReader,
+    path_in_trace,
+    question,
+    stat_answer,
+    variable_answer,
+)
 from jupyter_pipelines.storage.files import filesystem_features
 from jupyter_pipelines.storage.files.stat_signature import StatSignature
 from jupyter_pipelines.storage.store import Store
 
 REWRITTEN = "rewritten"
+_NO_LOG = "its kernel has logged nothing"
 _TICK_NS = 10_000_000
 _LITERAL = re.compile(r"""["']((?:~/|/|\.\./)[^"'\n]{1,300})["']""")
 _TOO_WIDE = ("/", "/tmp", "/home", "/root", "/mnt", "/data", "/var", "/srv", "/opt")  # noqa: S108
@@ -66,8 +75,8 @@ def _is_below(path: str, folders: Iterable[str]) -> bool:
     return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
 
 
-def trace_of(ticket: StepTicket, store: Store, folder: Path) -> dict[str, str] | None:
-    """Return the trace of a step that has succeeded; None if its kernel has logged nothing.
+def trace_of(ticket: StepTicket, store: Store, folder: Path) -> dict[str, str]:
+    """Return the trace of a step that has succeeded.
 
     An answer counts only if it is the one that the step got: a file that has changed since it was opened makes the
     trace unusable, and the trace says so.
@@ -84,7 +93,7 @@ def trace_of(ticket: StepTicket, store: Store, folder: Path) -> dict[str, str] |
     try:
         log = json.loads((folder / TRACE).read_text("utf-8", "surrogateescape"))
     except (OSError, ValueError):
-        return None
+        return {question("unwatched", _NO_LOG): _NO_LOG}
     return _TraceWriter(ticket, store, log).trace()
 
 
@@ -102,22 +111,29 @@ class _TraceWriter:
         log = self._log
         self._reader.prepare(question("file", self._named(path)) for path in (*log["read"], *log["imported"]))
         trace: dict[str, str] = {}
-        for path, (since, mark) in log["read"].items():
-            trace[question("file", self._named(path))] = self._file(path, since, mark)
-        for path in log["imported"]:
-            self._ask(trace, "module", self._named(path))
-        for path in log["listed"]:
-            if path not in self._written:
-                self._ask(trace, "listing", self._named(path), self._made_in(path))
-        for pattern in log["globbed"]:
-            self._ask(trace, *self._glob(*pattern))
-        for path, kind in log["asked"].items():
-            if path not in log["read"] or kind == "times":
-                self._ask(trace, kind, self._named(path))
+        for kind, field in (("file", "read"), ("module", "imported")):
+            for path, (since, mark) in log[field].items():
+                trace[question(kind, self._named(path))] = self._file(path, since, mark)
+        self._add_names_and_looks(trace)
         trace |= _variables(log["environment"], self._environment)
         for problem in dict.fromkeys(self._problems):
             trace[question("unwatched", problem)] = problem
+        if log["unwatched"] and sys.platform == "linux":
+            trace[question("partly", log["unwatched"])] = log["unwatched"]
         return trace
+
+    def _add_names_and_looks(self, trace: dict[str, str]) -> None:
+        log = self._log
+        for path, names in log["listed"].items():
+            if path not in self._written:
+                self._list(trace, path, names)
+        for pattern in log["globbed"]:
+            self._ask(trace, *self._glob(*pattern))
+        for path, (kind, status) in log["asked"].items():
+            if path not in log["read"] or kind == "times":
+                self._look(trace, path, kind, status)
+        for path in log["links"]:
+            self._ask(trace, "link", self._named(path))
 
     def _ask(self, trace: dict[str, str], kind: str, *details: Any) -> None:
         text = question(kind, *details)
@@ -135,21 +151,37 @@ class _TraceWriter:
             self._problems.append(f"file `{self._named(path)}` changed while the step ran")
         return answer
 
+    def _look(self, trace: dict[str, str], path: str, kind: str, status: list[int] | None) -> None:
+        """Add the answer about a file that the step looked at."""
+        text = question(kind, self._named(path))
+        trace[text] = self._reader.answer(text)
+        if path not in self._written and trace[text] != stat_answer(kind, status):
+            self._problems.append(f"`{self._named(path)}` changed while the step ran")
+
+    def _list(self, trace: dict[str, str], path: str, names: str) -> None:
+        """Add the answer about a folder that the step listed."""
+        made = self._made_in(path)
+        self._ask(trace, "listing", self._named(path), made)
+        if not made and names != names_digest(path):
+            self._problems.append(f"the names in folder `{self._named(path)}` changed while the step ran")
+
     def _made_in(self, folder: str) -> list[str]:
         """Return the names in a folder that the step made itself."""
         return sorted(os.path.basename(path) for path in self._written if os.path.dirname(path) == folder)
 
-    def _glob(self, method: str, pattern: str, detail: str) -> tuple[Any, ...]:
+    def _glob(self, method: str, pattern: str, folder: str, detail: str) -> tuple[Any, ...]:
         made = sorted(self._named(path) for path in self._written if path.startswith(f"{self._root}/"))
         if method == "glob":
-            return ("glob", self._named(os.path.normpath(pattern)), bool(detail), made)
-        return ("path-glob", pattern, method.removeprefix("Path."), self._named(detail), made)
+            return ("glob", pattern, self._named(folder), bool(detail), made)
+        return ("path-glob", pattern, self._named(folder), method.removeprefix("Path."), made)
 
 
 def _variables(environment: Mapping[str, str | None], given: Mapping[str, str]) -> dict[str, str]:
     """Return the questions about variables that the kernel had as they were `given`; others it has set itself."""
     asked = {name: value for name, value in environment.items() if value == given.get(name)}
-    trace = {question("variable", name): variable_digest(value) for name, value in asked.items() if value is not None}
+    trace = {
+        question("variable", name): variable_answer(name, value) for name, value in asked.items() if value is not None
+    }
     unset = sorted(name for name, value in asked.items() if value is None)
     return trace | ({question("unset", *unset): ""} if unset else {})
 

@@ -8,14 +8,16 @@ question                                              answer
 ``["file", PATH]``                                    digest of its content; ``missing``, ``folder`` or ``unreadable``
 ``["module", PATH]``                                  the same of source code that was imported
 ``["listing", PATH, NAMES]``                          digest of the names in it, without NAMES, which the step made
-``["glob", PATTERN, RECURSIVE, NAMES]``               digest of the names that fit, of :func:`glob.glob`
-``["path-glob", PATTERN, METHOD, FOLDER, NAMES]``     the same of ``Path.glob`` and ``Path.rglob``
+``["glob", PATTERN, FOLDER, RECURSIVE, NAMES]``       digest of the names that fit, of :func:`glob.glob`
+``["path-glob", PATTERN, FOLDER, METHOD, NAMES]``     the same of ``Path.glob`` and ``Path.rglob``
 ``["kind", PATH]``                                    ``file``, ``folder`` or ``missing``
 ``["size", PATH]``                                    kind and size
 ``["times", PATH]``                                   kind, size and time of the last change
-``["variable", NAME]``                                keyed digest of an environment variable
+``["link", PATH]``                                    where a link leads, as it says itself
+``["variable", NAME]``                                keyed digest of its value; of `TZ` and `LC_*` the value
 ``["unset", NAME, …]``                                which of these variables are set; as a rule none
 ``["unwatched", WHY]``                                why the trace is not complete: never the same twice
+``["partly", WHY]``                                   what could not be watched, though nothing says that it mattered
 ====================================================  ================================================================
 
 Paths are relative to the project's folder; others begin with ``/`` or, in the user's home, with ``~/``.
@@ -43,6 +45,8 @@ UNSET = "unset"
 HIDDEN_NAMES = frozenset({".ipynb_checkpoints", "__pycache__", ".git", ".pipelines"})
 """Names that no listing counts: programs make them beside a user's files."""
 _HEXDIGITS = 16
+_PLAIN = frozenset({"TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME"})
+"""Variables whose values are no secrets: colleagues with the same time zone share results."""
 
 Trace = Mapping[str, str]
 DigestMany = Callable[[Iterable[str]], Mapping[str, str]]
@@ -81,8 +85,10 @@ def path_on_disk(path: str, root: str) -> str:
     return f"{root}/{path}"
 
 
-def variable_digest(value: str) -> str:
-    """Return what a trace holds of the value of an environment variable: it tells changes, and nothing else."""
+def variable_answer(name: str, value: str) -> str:
+    """Return what a trace holds of an environment variable: as a rule it tells changes, and nothing else."""
+    if name in _PLAIN:
+        return value
     digest = hmac.new(user_key(), value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
     return f"hmac {digest[:_HEXDIGITS]}"
 
@@ -96,6 +102,24 @@ def traced_key(key: str, trace: Trace) -> str:
 def is_unusable(trace: Trace) -> bool:
     """Tell whether a trace can never hold again: it is not complete."""
     return any(text.startswith('["unwatched"') for text in trace)
+
+
+def stat_answer(kind: str, status: Sequence[int] | None) -> str:
+    """Return the answer to a look at a file.
+
+    Parameters
+    ----------
+    kind : {"kind", "size", "times"}
+        What is asked.
+    status : sequence of int or None
+        Whether it is a folder, its size in bytes and the time of its last change in nanoseconds; None if it is missing.
+    """
+    if status is None:
+        return MISSING
+    is_folder, size, time_ns = status
+    if is_folder or kind == "kind":
+        return FOLDER if is_folder else "file"
+    return f"file {size}" if kind == "size" else f"file {size} {time_ns}"
 
 
 class TraceReader:
@@ -123,12 +147,12 @@ class TraceReader:
             "listing": self._listing,
             "glob": self._glob,
             "path-glob": self._path_glob,
-            "kind": lambda path: _kind(_status(self._path(path))),
-            "size": self._size,
-            "times": self._times,
+            **{kind: functools.partial(self._look, kind) for kind in ("kind", "size", "times")},
+            "link": self._link,
             "variable": self._variable,
             "unset": lambda *names: " ".join(name for name in names if name in environment),
-            "unwatched": lambda why: f"{why}; this is what it would be now",
+            "unwatched": lambda why: f"{why}; asked again",
+            "partly": str,
         }
 
     def answer(self, text: str) -> str:
@@ -176,11 +200,12 @@ class TraceReader:
         except OSError:
             return MISSING
 
-    def _glob(self, pattern: str, recursive: bool, made: Sequence[str]) -> str:
-        base = self._path(pattern) if not os.path.isabs(pattern) else pattern
-        return _names_digest(self._relative(glob.iglob(base, recursive=recursive)), made)
+    def _glob(self, pattern: str, folder: str, recursive: bool, made: Sequence[str]) -> str:
+        base = self._path(folder)
+        names = (os.path.join(base, name) for name in glob.iglob(pattern, root_dir=base, recursive=recursive))
+        return _names_digest(self._relative(names), made)
 
-    def _path_glob(self, pattern: str, method: str, folder: str, made: Sequence[str]) -> str:
+    def _path_glob(self, pattern: str, folder: str, method: str, made: Sequence[str]) -> str:
         base = Path(self._path(folder))
         try:
             paths = list(getattr(base, method)(pattern))
@@ -191,19 +216,20 @@ class TraceReader:
     def _relative(self, paths: Iterable[str]) -> Iterator[str]:
         return (path_in_trace(os.path.normpath(path), self._root) for path in paths)
 
-    def _size(self, path: str) -> str:
+    def _look(self, kind: str, path: str) -> str:
         status = _status(self._path(path))
-        kind = _kind(status)
-        return f"file {status.st_size}" if status and kind == "file" else kind
+        is_folder = int(status is not None and stat.S_ISDIR(status.st_mode))
+        return stat_answer(kind, [is_folder, status.st_size, status.st_mtime_ns] if status else None)
 
-    def _times(self, path: str) -> str:
-        status = _status(self._path(path))
-        kind = _kind(status)
-        return f"file {status.st_size} {status.st_mtime_ns}" if status and kind == "file" else kind
+    def _link(self, path: str) -> str:
+        try:
+            return os.readlink(self._path(path))
+        except OSError:
+            return _kind(_status(self._path(path)))
 
     def _variable(self, name: str) -> str:
         value = self._environment.get(name)
-        return UNSET if value is None else variable_digest(value)
+        return UNSET if value is None else variable_answer(name, value)
 
 
 def _status(path: str) -> os.stat_result | None:

@@ -16,10 +16,12 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import CountedPaths
+from jupyter_pipelines.execution.kernel_side.tracing import asking_frames
+from jupyter_pipelines.execution.kernel_side.tracing.asking_frames import caller
+from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import CountedPaths, names_digest
 from jupyter_pipelines.execution.kernel_side.tracing.environment_log import EnvironmentLog
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import EventsLost, FolderEvent, FolderWatch
 
@@ -28,20 +30,11 @@ TRACE = "trace.json"
 
 _PROGRAMS = frozenset({"subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.fork", "os.forkpty"})
 _LISTS = frozenset({"os.listdir", "os.scandir"})
-_REMOVES = frozenset({"os.remove", "os.rmdir", "os.mkdir", "os.truncate"})
-_KIND_ONLY = frozenset("exists lexists isfile isdir islink ismount is_file is_dir is_symlink is_mount samefile".split())
-_IMPORTERS = (
-    "/importlib/metadata/__init__.py",
-    "/importlib_metadata/__init__.py",
-    "/pkgutil.py",
-    "/pkg_resources/__init__.py",
-)
-"""Modules that list folders to find modules and packages."""
 _READ_EVERY = 512
 """Opened files after which the events of the folders are read, so that none is lost."""
-
 _KINDS = ("kind", "size", "times")
 """What can be asked of a file without opening it, from the least to the most."""
+
 Mark = list[int]
 
 
@@ -57,20 +50,22 @@ class AccessLog:
     def __init__(self) -> None:
         self.problems: list[str] = []
         self._paths = CountedPaths("/nonexistent")
+        self._known: dict[str, str | None] = {}
         self._noting = False
         self._process = os.getpid()
+        self._local = threading.local()
         self._read: dict[str, tuple[int, Mark | None]] = {}
-        self._imported: dict[str, None] = {}
-        self._fresh: set[str] = set()
-        self._busy = 0
-        self._listed: dict[str, None] = {}
+        self._imported: dict[str, tuple[int, Mark | None]] = {}
+        self._listed: dict[str, str] = {}
         self._globbed: dict[tuple[str, ...], None] = {}
-        self._asked: dict[str, str] = {}
+        self._asked: dict[str, tuple[str, list[int] | None]] = {}
+        self._links: dict[str, None] = {}
         self._written: dict[str, None] = {}
+        self._appended: set[str] = set()
+        self._created: set[str] = set()
         self._expected = ""
         self._opened = 0
-        self._programs = False
-        self._known: dict[str, str | None] = {}
+        self._children = self._programs = False
         self._watch: FolderWatch | None = None
         self._begun = time.time_ns()
         self._environment = EnvironmentLog(self._is_own_code)
@@ -79,21 +74,26 @@ class AccessLog:
             "open": self._on_open,
             "sqlite3.connect": self._on_connect,
             "os.rename": self._on_rename,
-            "glob.glob": self._on_glob,
+            "os.remove": lambda arguments: self._on_write(arguments[0], *arguments[1:2]),
+            "os.rmdir": lambda arguments: self._on_write(arguments[0], *arguments[1:2]),
+            "os.truncate": lambda arguments: self._on_write(arguments[0]),
+            "os.mkdir": self._on_mkdir,
+            "os.symlink": lambda arguments: self._on_write(arguments[1], *arguments[2:3]),
+            "os.link": lambda arguments: self._on_write(arguments[1], *arguments[3:4]),
+            "glob.glob/2": self._on_glob,
             "pathlib.Path.glob": lambda arguments: self._on_path_glob("Path.glob", arguments),
             "pathlib.Path.rglob": lambda arguments: self._on_path_glob("Path.rglob", arguments),
             **dict.fromkeys(_LISTS, self._on_list),
-            **dict.fromkeys(_REMOVES, lambda arguments: self._on_write(arguments[0])),
             **dict.fromkeys(_PROGRAMS, self._on_program),
         }
 
     def attach(self) -> None:
         """Begin to listen to Python; there is no way to stop, so this is for kernels that end with their step."""
-        handlers = self._handlers
+        handlers, local = self._handlers, self._local
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
             handler = handlers.get(event)
-            if handler is not None and self._noting and self._busy != threading.get_ident():
+            if handler is not None and self._noting and not getattr(local, "busy", False):
                 with contextlib.suppress(Exception):  # it would be raised where the notebook opens a file
                     handler(arguments)
 
@@ -126,12 +126,11 @@ class AccessLog:
         left_out = list(left_out)
         self._paths = CountedPaths(root, left_out)
         self._known.clear()
-        self._programs = False
+        self._children = self._programs = False
         self._written.clear()
         self._watch = FolderWatch(frozenset(map(os.path.realpath, [*left_out, *self._paths.python_inside()])))
-        with contextlib.suppress(EventsLost):
-            for folder in (root, *outside):
-                self._watch.add(folder)
+        for folder in (root, *outside):
+            self._watch.add(folder)
         self._begun = time.time_ns()
         return self._paths
 
@@ -139,21 +138,34 @@ class AccessLog:
         """Return what was logged, as JSON holds it."""
         self._read_events()
         self.note(on=False)
-        watch = self._watch
         return {
-            "read": {path: [since, mark] for path, (since, mark) in self._read.items() if self._counts(path)},
-            "imported": [path for path in self._imported if self._counts(path) and path not in self._read],
-            "listed": [path for path in self._listed if self._counts(path)],
+            "read": self._counted(self._read),
+            "imported": {
+                path: about for path, about in self._counted(self._imported).items() if path not in self._read
+            },
+            "listed": self._counted(self._listed),
             "globbed": [list(pattern) for pattern in self._globbed],
-            "asked": {path: answer for path, answer in self._asked.items() if self._counts(path)},
+            "asked": self._counted(self._asked),
+            "links": list(dict.fromkeys([*self._counted(self._links), *self._links_used()])),
             "written": [path for path in self._written if self._counts(path)],
             "environment": self._environment.variables(),
             "problems": list(dict.fromkeys(self.problems)),
-            "unwatched": watch.unwatched if watch is not None else "",
+            "unwatched": self._watch.unwatched if self._watch is not None else "",
         }
+
+    def _counted(self, noted: dict[str, Any]) -> dict[str, Any]:
+        return {path: about for path, about in noted.items() if self._counts(path)}
 
     def _counts(self, path: str) -> bool:
         return self._paths.path_of(path) is not None
+
+    def _links_used(self) -> Iterator[str]:
+        """Yield the links of the project whose targets were opened or listed, by whichever path."""
+        used = [*self._read, *self._listed, *self._imported]
+        for link, target in self._watch.links if self._watch is not None else ():
+            ways = (link, target)
+            if any(path == way or path.startswith(f"{way}/") for path in used for way in ways):
+                yield link
 
     # Audit events
 
@@ -166,33 +178,38 @@ class AccessLog:
         if self._expected or self._opened % _READ_EVERY == 0:
             self._read_events()
         flags = flags if isinstance(flags, int) else 0
-        writes = (flags & os.O_ACCMODE) != os.O_RDONLY or (isinstance(mode, str) and bool(set(mode) & set("wax+")))
-        if not writes:
-            self._note_opened(name)
-        elif not (flags & os.O_APPEND or (isinstance(mode, str) and "a" in mode)):
-            if not flags & os.O_TRUNC and (flags & os.O_ACCMODE) == os.O_RDWR and self._mark(name) is not None:
+        letters = set(mode) if isinstance(mode, str) else set()
+        if (flags & os.O_ACCMODE) == os.O_RDONLY and not letters & set("wax+"):
+            self._note_opened(name, caller(2))
+        elif flags & os.O_APPEND or "a" in letters:
+            self._appended.add(name)
+        elif (flags & os.O_EXCL or "x" in letters) and self._status(name) is not None:
+            self._note_look(name, "kind")  # it is refused
+        else:
+            if not flags & os.O_TRUNC and (flags & os.O_ACCMODE) == os.O_RDWR and self._status(name) is not None:
                 self._note_read(name)
-            self._note_write(name)
+            self._on_write(name)
 
-    def _note_opened(self, name: str) -> None:
-        code = sys._getframe(3).f_code  # noqa: SLF001 - the code that opens
-        if not code.co_filename.startswith("<frozen importlib"):
-            if not (code.co_filename.endswith(("/tokenize.py", "/linecache.py")) and _is_report()):
+    def _note_opened(self, name: str, frame: Any) -> None:
+        if not asking_frames.is_import(frame):
+            if not (
+                frame.f_code.co_filename.endswith(("/tokenize.py", "/linecache.py")) and asking_frames.is_shown(frame)
+            ):
                 self._note_read(name)
             return
         path = self._paths.path_of(name, imported=True)
-        if path is not None and path.endswith(".py"):
-            self._imported.setdefault(path)
-        elif path is not None:
+        if path is not None and not path.endswith(".py"):
             self._note_read(name)
+        elif path is not None and path not in self._imported:
+            self._imported[path] = (time.time_ns(), _mark_of(self._status(path)))
 
     def _on_connect(self, arguments: tuple[Any, ...]) -> None:
         text = os.fsdecode(arguments[0]).partition("?")[0].removeprefix("file:")
         name = self._absolute(text) if text != ":memory:" else None
         if name is None:
             return
-        if self._mark(name) is None:
-            self._note_write(name)
+        if self._status(name) is None:
+            self._on_write(name)
         else:
             self._note_read(name)
 
@@ -200,57 +217,76 @@ class AccessLog:
         name = self._absolute("." if arguments[0] is None else arguments[0])
         if name is None:
             return
-        if _is_import() or _is_glob():
-            # The event of the folder comes right after this: whatever else lists it has one of its own.
+        frame = caller(2)
+        if asking_frames.is_search_for_modules(frame, self._is_own_code) or asking_frames.is_pattern(frame):
+            # The event of the folder comes right after this: whatever else lists it has an event of its own.
             self._read_events()
             self._expected = name
-        elif self._path(name) is not None:
-            self._listed.setdefault(name)
+        else:
+            self._note_listing(name)
 
     def _on_glob(self, arguments: tuple[Any, ...]) -> None:
-        pattern, recursive = os.fsdecode(arguments[0]), bool(arguments[1])
-        self._globbed.setdefault(("glob", os.path.join(os.getcwd(), pattern), "recursive" if recursive else ""))
+        pattern, recursive, folder, _ = arguments
+        base = os.path.abspath(os.fsdecode(folder)) if folder is not None else os.getcwd()
+        self._globbed.setdefault(("glob", os.fsdecode(pattern), base, "recursive" if recursive else ""))
 
     def _on_path_glob(self, method: str, arguments: tuple[Any, ...]) -> None:
-        self._globbed.setdefault((method, str(arguments[1]), os.path.abspath(arguments[0])))
+        self._globbed.setdefault((method, str(arguments[1]), os.path.abspath(arguments[0]), ""))
 
     def _on_rename(self, arguments: tuple[Any, ...]) -> None:
-        for path in arguments[:2]:
-            self._on_write(path)
-
-    def _on_write(self, path: Any) -> None:
-        name = self._absolute(path)
+        source, target, *folders = arguments
+        name = self._absolute(source, *folders[:1])
         if name is not None:
+            self._note_read(name)
+        self._on_write(source, *folders[:1])
+        self._on_write(target, *folders[1:2])
+
+    def _on_mkdir(self, arguments: tuple[Any, ...]) -> None:
+        name = self._absolute(arguments[0], *arguments[2:3])
+        if name is None:
+            return
+        if self._status(name) is None:
+            self._on_write(name)
+        else:
+            self._note_look(name, "kind")  # it is refused
+
+    def _on_write(self, path: Any, folder: int = -1) -> None:
+        name = self._absolute(path, folder)
+        if name is not None:
+            self._read_events()
             self._note_write(name)
 
     def _on_program(self, _: tuple[Any, ...]) -> None:
         if not self._programs:
             self._read_events()  # until now, whatever others opened was not a child's doing
-        self._programs = True
+        self._children = self._programs = True
 
     # Looks at files without opening them
 
     def _wrap_looks(self) -> None:
         for name in ("stat", "lstat", "access", "readlink", "open"):
             original = getattr(os, name)
-            setattr(os, name, self._opener(original) if name == "open" else self._wrapped(original))
+            wrapped = self._opener(original) if name == "open" else self._wrapped(original)
+            wrapped.__name__ = wrapped.__qualname__ = name
+            wrapped.__module__, wrapped.__doc__ = "os", original.__doc__
+            setattr(os, name, wrapped)
             for support in (os.supports_dir_fd, os.supports_follow_symlinks, os.supports_effective_ids, os.supports_fd):
                 if original in support:
-                    support.add(getattr(os, name))
+                    support.add(wrapped)
 
-    def _wrapped(self, original: Callable[..., Any]) -> Callable[..., Any]:
+    def _wrapped(self, original: Callable[..., Any]) -> Any:
+        follows = original.__name__ in ("stat", "access")
+
         def look(path: Any, *arguments: Any, **options: Any) -> Any:
             __tracebackhide__ = True
-            if self._noting and options.get("dir_fd") is None and not isinstance(path, int):
+            if self._noting and not isinstance(path, int) and not getattr(self._local, "busy", False):
                 with contextlib.suppress(Exception):
-                    self._on_look(path)
+                    self._on_look(path, options, follows=follows)
             return original(path, *arguments, **options)
 
-        look.__name__ = look.__qualname__ = original.__name__
-        look.__doc__ = original.__doc__
         return look
 
-    def _opener(self, original: Callable[..., int]) -> Callable[..., int]:
+    def _opener(self, original: Callable[..., int]) -> Any:
         """Wrap `os.open`: its audit event does not say which folder a relative path is in."""
 
         def open_file(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
@@ -258,38 +294,38 @@ class AccessLog:
             if not self._noting or dir_fd is None:
                 return original(path, flags, mode, dir_fd=dir_fd)
             with contextlib.suppress(Exception):
-                folder = self._readlink(f"/proc/self/fd/{dir_fd}")
-                self._on_open((os.path.join(folder, os.fsdecode(path)), None, flags))
-            before, self._busy = self._busy, threading.get_ident()
-            try:
+                self._on_open((self._absolute(path, dir_fd), None, flags))
+            with self._unnoted():
                 return original(path, flags, mode, dir_fd=dir_fd)
-            finally:
-                self._busy = before
 
-        open_file.__name__ = open_file.__qualname__ = "open"
-        open_file.__doc__ = original.__doc__
         return open_file
 
-    def _on_look(self, path: Any) -> None:
-        name = self._absolute(path)
+    def _on_look(self, path: Any, options: dict[str, Any], *, follows: bool) -> None:
+        folder = options.get("dir_fd")
+        name = self._absolute(path, -1 if folder is None else folder)
         if name is None or self._path(name) is None or name in self._written:
             return
-        kind = self._asked_kind(sys._getframe(2))  # noqa: SLF001 - the code that looks
-        if _KINDS.index(kind) > _KINDS.index(self._asked.get(name, "kind")) or name not in self._asked:
-            self._asked[name] = kind
+        if (not follows or options.get("follow_symlinks") is False) and self._is_link(name):
+            self._links.setdefault(name)
+        self._note_look(name, asking_frames.what_is_asked(caller(2), self._is_own_code))
 
-    def _asked_kind(self, frame: Any) -> str:
-        """Return what code wants to know of a file: libraries that go by times do so to save work."""
-        if frame.f_code.co_filename.endswith("/pathlib.py") and frame.f_code.co_name in ("stat", "lstat"):
-            frame = frame.f_back
-        name = frame.f_code.co_name
-        if name == "getsize":
-            return "size"
-        if name in ("getmtime", "getctime", "getatime"):
-            frame = frame.f_back
-        return "times" if name not in _KIND_ONLY and self._is_own_code(frame.f_code.co_filename) else "kind"
+    def _is_link(self, name: str) -> bool:
+        try:
+            self._readlink(name)
+        except OSError:
+            return False
+        return True
 
     # What is noted
+
+    def _note_look(self, name: str, kind: str) -> None:
+        if self._path(name) is None or name in self._written:
+            return
+        known = self._asked.get(name)
+        if known is None or _KINDS.index(kind) > _KINDS.index(known[0]):
+            status = self._status(name)
+            about = [int(stat.S_ISDIR(status.st_mode)), status.st_size, status.st_mtime_ns] if status else None
+            self._asked[name] = (kind, about)
 
     def _note_read(self, name: str) -> None:
         path = self._path(name)
@@ -297,16 +333,22 @@ class AccessLog:
             return
         now, status = time.time_ns(), self._status(path)
         if status is not None and stat.S_ISDIR(status.st_mode):
-            self._asked.setdefault(path, "kind")  # what is in it is another question
+            self._note_look(path, "kind")  # what is in it is another question
         else:
             self._read[path] = (now, _mark_of(status))
+
+    def _note_listing(self, name: str) -> None:
+        path = self._path(name)
+        if path is not None and path not in self._listed and path not in self._written:
+            with self._unnoted():
+                self._listed[path] = names_digest(path)
 
     def _note_write(self, name: str) -> None:
         path = self._path(name)
         if path is None:
             return
         known = self._read.get(path)
-        if known is not None and known[1] is not None and path not in self._written:
+        if known is not None and known[1] is not None and path not in self._written and path not in self._created:
             self.problems.append(f"rewritten\0{path}")
         self._written.setdefault(path)
 
@@ -316,60 +358,72 @@ class AccessLog:
         except OSError:
             return None
 
-    def _mark(self, path: str) -> Mark | None:
-        return _mark_of(self._status(path))
+    # Events of the folders
+
+    @contextlib.contextmanager
+    def _unnoted(self) -> Iterator[None]:
+        """Note nothing that this thread does meanwhile."""
+        before, self._local.busy = getattr(self._local, "busy", False), True
+        try:
+            yield
+        finally:
+            self._local.busy = before
 
     def _read_events(self) -> None:
         expected, self._expected = self._expected, ""
         if self._watch is None or os.getpid() != self._process:
             return
-        self._busy = threading.get_ident()
-        try:
-            for event in self._watch.read(self._read):
-                self._on_event(event, expected)
-        except EventsLost:
-            self.problems.append("more files were opened at once than the system reports")
-        finally:
-            self._busy = 0
+        with self._unnoted():
+            try:
+                for event in self._watch.read(self._read):
+                    self._on_event(event, expected)
+            except EventsLost:
+                self.problems.append("more files were opened at once than the system reports")
 
     def _on_event(self, event: FolderEvent, expected: str) -> None:
-        if event.own is False and not self._had_children():
-            return
-        if event.changed:
-            self._on_change(event)
         path = self._path(event.path)
-        if not event.opened or path is None or path in self._written or path in self._fresh:
+        if path is None or (event.own is False and not self._had_children()):
             return
-        if not event.is_folder:
-            if path not in self._read and path not in self._imported:
-                self._read[path] = (self._begun, self._mark(path))
-        elif path != expected:
-            self._listed.setdefault(path)
+        if event.created:
+            self._created.add(path)
+        if event.changed and event.own:
+            self._on_own_change(event, path)
+        if event.is_folder:
+            # Workers of process pools list the folder they are in to find modules.
+            if event.opened and path != expected and (event.own is not False or self._programs):
+                self._note_listing(path)
+        elif self._is_read(event, path):
+            self._read[path] = (self._begun, _mark_of(self._status(path)))
 
-    def _on_change(self, event: FolderEvent) -> None:
-        if event.own is None:
-            if event.created:
-                self._fresh.add(event.path)
-        elif event.created:
-            # It was not there before: what was read of it is what the step, or a child of it, wrote.
-            if self._read.get(event.path, (0, None))[1] is not None:
-                del self._read[event.path]
-            self._written.setdefault(event.path)
-        elif event.own:
-            self._note_write(event.path)
+    def _is_read(self, event: FolderEvent, path: str) -> bool:
+        """Tell whether a file was read, and not only written: of what was appended to, the end of reading says so."""
+        if path in self._read or path in self._imported or path in self._written or path in self._created:
+            return False
+        return event.closed if path in self._appended else event.opened
+
+    def _on_own_change(self, event: FolderEvent, path: str) -> None:
+        if path in self._appended and not event.created:
+            return
+        if event.closed and event.opened and not event.created and path not in self._written and path not in self._read:
+            self._read[path] = (self._begun, _mark_of(self._status(path)))  # read and written, in an order not known
+        self._note_write(path)
 
     def _had_children(self) -> bool:
         """Tell whether there are or were child processes: what others opened may be their doing."""
-        if not self._programs:
-            self._programs = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0 or _has_children()
-        return self._programs
+        if not self._children:
+            self._children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0 or _has_children()
+        return self._children
 
-    def _absolute(self, path: Any) -> str | None:
+    # Paths
+
+    def _absolute(self, path: Any, folder: int = -1) -> str | None:
         if isinstance(path, int) or os.getpid() != self._process:
             return None
         text = os.fsdecode(path)
         if text.startswith("/") and "/." not in text and "//" not in text and not text.endswith("/"):
             return text
+        if folder >= 0 and not text.startswith("/"):
+            text = os.path.join(self._readlink(f"/proc/self/fd/{folder}"), text)
         return os.path.abspath(text) if text else None
 
     def _path(self, name: str) -> str | None:
@@ -378,43 +432,13 @@ class AccessLog:
         return self._known[name]
 
     def _is_own_code(self, file: str) -> bool:
-        return file.startswith("<ipython") or "/ipykernel_" in file or self._paths.inside(file)
+        if file.startswith("<ipython") or "/ipykernel_" in file:
+            return True
+        return self._paths.inside(file) and self._paths.path_of(file) is not None
 
 
 def _mark_of(status: os.stat_result | None) -> Mark | None:
     return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns] if status else None
-
-
-def _is_import() -> bool:
-    file = sys._getframe(3).f_code.co_filename  # noqa: SLF001 - the code that lists
-    return file.startswith("<frozen importlib") or file.endswith(_IMPORTERS)
-
-
-def _is_report() -> bool:
-    """Tell whether a line of code is read to be shown in a warning or a traceback."""
-    frame: Any = sys._getframe(4)  # noqa: SLF001 - above the code that opens
-    for _ in range(8):
-        if frame is None:
-            return False
-        if frame.f_code.co_filename.endswith(("/warnings.py", "/traceback.py", "/ultratb.py", "/stack_data/core.py")):
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _is_glob() -> bool:
-    """Tell whether a folder is listed for a pattern, which is noted itself."""
-    frame: Any = sys._getframe(3)  # noqa: SLF001
-    for _ in range(4):
-        if frame is None:
-            return False
-        code = frame.f_code
-        if code.co_filename.endswith("/glob.py"):
-            return True
-        if code.co_filename.endswith("/pathlib.py") and "select" in code.co_name:
-            return True
-        frame = frame.f_back
-    return False
 
 
 def _has_children() -> bool:

@@ -6,6 +6,7 @@ Runs inside the kernel, so it imports the standard library only.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import site
 import sys
@@ -23,6 +24,8 @@ _CACHES = """
 """Below the user's home, what programs keep for themselves; never what a user may have put there as data."""
 _CODE = (".py", ".pyc", ".pyo", ".so", ".pyd", ".pth")
 _BYTE_CODE = "/__pycache__"
+_UNSAVED = (".~", ".#")
+"""Files that editors have for a moment while they save."""
 _CELLS = "/ipykernel_"
 """In the names under which the code of cells appears; no such file is written."""
 
@@ -83,6 +86,15 @@ class CountedPaths:
         if not counts or is_skipped(name) or name.endswith(("-shm", "-journal")) or path in self._inside:
             return None
         return f"{folder}/{name}"
+
+
+def names_digest(folder: str) -> str:
+    """Return a digest of the names in a folder, to be compared with that of another moment."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if not is_skipped(name) and not name.startswith(_UNSAVED))
+    except OSError:
+        return ""
+    return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def is_skipped_below(path: str, root: str) -> bool:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from jupyter_pipelines.execution.kernel_side.tracing import asking_frames
 
 _PREFIXES = (
     "JPY_",
@@ -36,9 +39,24 @@ _CHANGING = frozenset(
     VIRTUAL_ENV VIRTUAL_ENV_PROMPT CONDA_PREFIX CONDA_DEFAULT_ENV CONDA_PROMPT_MODIFIER CONDA_SHLVL
     """.split()
 )
-"""Variables that change by themselves, or that say how something is shown."""
+"""Variables that change by themselves, or that say how something is shown: they count where the user's code asks."""
 _PERSONAL = frozenset("HOME USER LOGNAME USERNAME PATH SHELL TMPDIR TEMP TMP MAIL NETRC".split())
 """Variables that libraries read to find their own files: they count where the user's own code reads them."""
+_COPIERS = (
+    "/subprocess.py",
+    "/multiprocessing/",
+    "/joblib/",
+    "/loky/",
+    "/IPython/",
+    "/ipykernel/",
+    "/jupyter",
+    "/papermill/",
+    "/numba/",
+    "/setuptools/",
+    "/pip/",
+    "/git/",
+)
+"""Parts of the names of modules that start programs with all variables."""
 _ALWAYS = ("TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME")
 """Variables that the C library reads, where no witness sees it."""
 
@@ -56,6 +74,7 @@ class EnvironmentLog:
         self._is_own_code = is_own_code
         self._first: dict[str, str | None] = {}
         self._set: set[str] = set()
+        self._local = threading.local()
         self.noting = False
 
     def attach(self) -> None:
@@ -82,9 +101,9 @@ class EnvironmentLog:
             drop(environ, name)
 
         def iterate(environ: Any) -> Iterator[Any]:
-            if not self.noting or self._asks_for_itself():
-                return iter(names(environ))
-            return self._unnoted(list(names(environ)))
+            if self.noting and _is_copier(_asking_frame()):
+                return self._copied(list(names(environ)))
+            return iter(names(environ))
 
         kind.__getitem__, kind.__setitem__, kind.__delitem__, kind.__iter__ = getitem, setitem, delitem, iterate
 
@@ -98,39 +117,41 @@ class EnvironmentLog:
     def _note(self, environ: Any, name: Any) -> None:
         try:
             text = _text(name)
-            if text in self._first or text in self._set or text in _CHANGING or text.startswith(_PREFIXES):
+            if text in self._first or text in self._set or getattr(self._local, "copying", False):
                 return
-            if text in _PERSONAL and not self._asks_for_itself():
+            special = text in _CHANGING or text in _PERSONAL or text.startswith(_PREFIXES)
+            if special and not asking_frames.asks_for_itself(_asking_frame(), self._is_own_code):
                 return
             value = environ._data.get(environ.encodekey(name))  # noqa: SLF001 - reading it would call this again
             self._first[text] = None if value is None else os.fsdecode(value)
         except Exception:  # noqa: BLE001 - what is raised here would be raised where the notebook reads a variable
             return
 
-    def _unnoted(self, names: list[Any]) -> Iterator[Any]:
-        """Yield the names of all variables to a library that copies them, mostly for a program that it starts."""
-        noting, self.noting = self.noting, False
+    def _copied(self, names: list[Any]) -> Iterator[Any]:
+        """Yield the names of all variables to code that copies them for a program that it starts."""
+        self._local.copying = True
         try:
             yield from names
         finally:
-            self.noting = noting
-
-    def _asks_for_itself(self) -> bool:
-        """Tell whether the user's own code asks, directly or through Python's library."""
-        frame: Any = sys._getframe(2)  # noqa: SLF001
-        while frame is not None:
-            file = frame.f_code.co_filename
-            if file != __file__ and not _is_library(file):
-                return self._is_own_code(file)
-            frame = frame.f_back
-        return False
+            self._local.copying = False
 
 
-_LIBRARY = os.path.dirname(os.__file__)
+def _asking_frame() -> Any:
+    frame: Any = sys._getframe(2)  # noqa: SLF001
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return frame
 
 
-def _is_library(file: str) -> bool:
-    return file.startswith(("<frozen", _LIBRARY)) and "site-packages" not in file
+def _is_copier(frame: Any) -> bool:
+    """Tell whether code takes all variables along to a program that it starts."""
+    for _ in range(6):
+        if frame is None:
+            return False
+        if any(name in frame.f_code.co_filename for name in _COPIERS):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _text(name: Any) -> str:

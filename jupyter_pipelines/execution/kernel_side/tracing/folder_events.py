@@ -31,12 +31,13 @@ _SKIPPED = frozenset(
 _BUFFER = 1 << 18
 _AT_FDCWD = -100
 _OPEN, _MODIFY, _CREATE, _DELETE, _MOVED_TO, _ONDIR = 0x20, 0x2, 0x100, 0x200, 0x80, 0x40000000
-_MASK = _OPEN | _MODIFY | _CREATE | _DELETE | _MOVED_TO
+_CLOSED = 0x10
+_MASK = _OPEN | _MODIFY | _CREATE | _DELETE | _MOVED_TO | _CLOSED
 _OVERFLOW = 0x4000
 _WITH_NAMES, _NONBLOCK, _CLOEXEC = 0xC00, 2, 1
 _ON_CHILD = 0x08000000
 _HANDLE_BYTES = 128
-_HANDLE_FID = 0x200
+_HANDLE_FID, _FOLLOW = 0x200, 0x400
 _FANOTIFY_EVENT = struct.Struct("=IBBHQii")
 _INOTIFY_EVENT = struct.Struct("=iIII")
 _ONLYDIR = 0x01000000
@@ -51,8 +52,9 @@ class FolderEvent(NamedTuple):
         Absolute path, by the way the project reaches it.
     is_folder : bool
         It is a folder; to open a folder is to list it.
-    opened, changed, created : bool
-        What happened, in no known order: events of one file are merged until they are read.
+    opened, changed, created, closed : bool
+        What happened, in no known order: events of one file are merged until they are read. Closed is what was open
+        for reading.
     own : bool or None
         It was this process; None where the system does not tell.
     """
@@ -62,11 +64,12 @@ class FolderEvent(NamedTuple):
     opened: bool
     changed: bool
     created: bool
+    closed: bool
     own: bool | None
 
 
 class EventsLost(Exception):
-    """More happened than the system keeps for a process that does not ask."""
+    """The system's queue of events overflowed."""
 
 
 def is_skipped(name: str) -> bool:
@@ -86,6 +89,8 @@ class FolderWatch:
     ----------
     unwatched : str
         Why something is not watched; empty if everything is.
+    links : list of (str, str)
+        The links in the folders, each with the path that it leads to.
     """
 
     def __init__(self, skipped: frozenset[str]) -> None:
@@ -94,11 +99,7 @@ class FolderWatch:
         self._real: set[str] = set()
         self._number = os.getpid()
         self.unwatched = "" if self._system else "this system does not tell which files are opened"
-
-    @property
-    def knows_own(self) -> bool:
-        """Whether events say if they are this process's own."""
-        return isinstance(self._system, _Fanotify)
+        self.links: list[tuple[str, str]] = []
 
     def add(self, root: str) -> None:
         """Watch a folder and those below it, or a file, before anything is read there.
@@ -112,9 +113,21 @@ class FolderWatch:
             self._mark(folder, {name: root})
             return
         self._walk([root])
-        heard = {event.path for event in self.read()}
-        if root not in heard and not self.unwatched:
+        reported = self._drain()
+        if reported is not None and root not in reported and not self.unwatched:
             self.unwatched = f"the file system of `{root}` does not tell which files are opened"
+
+    def _drain(self) -> set[str] | None:
+        """Return the paths of all that was reported; None if some of it was lost."""
+        paths: set[str] = set()
+        lost = False
+        while True:
+            try:
+                paths |= {event.path for event in self.read()}
+            except EventsLost:
+                lost = True
+                continue
+            return None if lost else paths
 
     def read(self, known: Container[str] = ()) -> list[FolderEvent]:
         """Return what has happened since this was called last.
@@ -186,6 +199,8 @@ class FolderWatch:
             for entry in entries:
                 if entry.name in _SKIPPED:
                     continue
+                if entry.is_symlink():
+                    self.links.append((entry.path, os.path.realpath(entry.path)))
                 if entry.is_dir() and not os.path.exists(f"{entry.path}/pyvenv.cfg"):
                     folders.append(entry.path)
                 elif entry.is_symlink():
@@ -253,14 +268,15 @@ class _EventQueue:
     def _event(self, key: Any, mask: int, name: str, own: bool | None, known: Container[str]) -> FolderEvent | None:
         folder = self._folders.get(key)
         path = folder.path_of(name) if folder else None
-        if path is None or (mask == _OPEN and path in known):
+        if path is None or (not mask & ~(_OPEN | _CLOSED) and path in known):
             return None
         return FolderEvent(
             path=path,
             is_folder=bool(mask & _ONDIR),
             opened=bool(mask & _OPEN),
-            changed=bool(mask & ~(_OPEN | _ONDIR | _ON_CHILD)),
-            created=bool(mask & (_CREATE | _MOVED_TO)),
+            changed=bool(mask & (_MODIFY | _CREATE | _DELETE | _MOVED_TO)),
+            created=bool(mask & _CREATE),
+            closed=bool(mask & _CLOSED),
             own=own,
         )
 
@@ -320,7 +336,7 @@ class _Inotify(_EventQueue):
                     raise EventsLost
                 name = os.fsdecode(data[start : start + length].split(b"\0", 1)[0])
                 event = self._event(number, mask & (_MASK | _ONDIR), name, None, known)
-                if event is not None and (event.opened or event.changed):
+                if event is not None and (event.opened or event.changed or event.closed):
                     yield event
                 start += length
 
@@ -345,7 +361,7 @@ def _handle(path: bytes) -> tuple[int, bytes]:
     """Return what fanotify calls a folder."""
     buffer = ctypes.create_string_buffer(8 + _HANDLE_BYTES)
     mount = ctypes.c_int()
-    for flags in (0, _HANDLE_FID):
+    for flags in (_FOLLOW, _FOLLOW | _HANDLE_FID):
         struct.pack_into("=Ii", buffer, 0, _HANDLE_BYTES, 0)
         if _libc().name_to_handle_at(_AT_FDCWD, path, buffer, ctypes.byref(mount), flags) == 0:
             size, kind = struct.unpack_from("=Ii", buffer, 0)
@@ -355,7 +371,7 @@ def _handle(path: bytes) -> tuple[int, bytes]:
 
 
 def _system() -> _Fanotify | _Inotify | None:
-    """Return the best there is: ``JUPYTER_PIPELINES_WATCH`` may name a lesser way, for tests and for other systems."""
+    """Return fanotify where it is available, else inotify; ``JUPYTER_PIPELINES_WATCH`` may select less."""
     wanted = os.environ.get("JUPYTER_PIPELINES_WATCH", "fanotify")
     if not sys.platform.startswith("linux") or wanted == "none":
         return None

@@ -10,7 +10,15 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
 from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import CountedPaths
@@ -20,7 +28,7 @@ class SourceOnlyLoader(SourceFileLoader):
     """Loads a module from its source, and writes no compiled code."""
 
     def path_stats(self, path: Any) -> Any:
-        """Know nothing of the source's time: compiled code is neither read nor written then."""
+        """Refuse: without the source's time, Python neither reads nor writes compiled code."""
         raise OSError(f"the compiled code of {path} is not used")
 
 
@@ -32,7 +40,11 @@ def install(paths: CountedPaths) -> None:
     paths : CountedPaths
         Tells what is in the project.
     """
-    loaders = (ExtensionFileLoader, list(EXTENSION_SUFFIXES)), (SourceOnlyLoader, list(SOURCE_SUFFIXES))
+    loaders = (
+        (ExtensionFileLoader, list(EXTENSION_SUFFIXES)),
+        (SourceOnlyLoader, list(SOURCE_SUFFIXES)),
+        (SourcelessFileLoader, list(BYTECODE_SUFFIXES)),
+    )
 
     def hook(path: str) -> FileFinder:
         folder = path or os.getcwd()

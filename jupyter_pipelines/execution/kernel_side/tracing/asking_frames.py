@@ -1,0 +1,93 @@
+"""Tell from the frames of a thread who asks: the import system, a pattern, a warning, or the user's own code.
+
+Runs inside the kernel, so it imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+_LIBRARY = f"{os.path.dirname(os.__file__)}/"
+_GLOB = f"{_LIBRARY}glob.py"
+_PATHLIB = f"{_LIBRARY}pathlib"
+_FINDERS = (
+    "/importlib/metadata/__init__.py",
+    "/importlib_metadata/__init__.py",
+    "/pkgutil.py",
+    "/pkg_resources/__init__.py",
+)
+"""Modules that list folders to find modules and packages."""
+_SHOWING = ("/warnings.py", "/traceback.py", "/ultratb.py", "/stack_data/core.py", "/linecache.py", "/inspect.py")
+"""Modules that read code to show it."""
+_KIND_ONLY = frozenset("exists lexists isfile isdir islink ismount is_file is_dir is_symlink is_mount samefile".split())
+_TIMES = frozenset({"getmtime", "getctime", "getatime"})
+_SHOWN_WITHIN = 10
+
+IsOwnCode = Callable[[str], bool]
+
+
+def is_import(frame: Any) -> bool:
+    """Tell whether Python's import system opens or lists something."""
+    return bool(frame.f_code.co_filename.startswith("<frozen importlib"))
+
+
+def is_search_for_modules(frame: Any, is_own_code: IsOwnCode) -> bool:
+    """Tell whether a folder is listed to find modules or packages, and not for the user's own code."""
+    return is_import(frame) or (frame.f_code.co_filename.endswith(_FINDERS) and not asks_for_itself(frame, is_own_code))
+
+
+def is_pattern(frame: Any) -> bool:
+    """Tell whether a folder is listed for a pattern, which is noted itself."""
+    for _ in range(5):
+        if frame is None:
+            return False
+        code = frame.f_code
+        if code.co_filename == _GLOB or (code.co_filename.startswith(_PATHLIB) and "select" in code.co_name):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def is_shown(frame: Any) -> bool:
+    """Tell whether code is read to be shown in a warning or a traceback."""
+    for _ in range(_SHOWN_WITHIN):
+        if frame is None:
+            return False
+        if frame.f_code.co_filename.endswith(_SHOWING):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def asks_for_itself(frame: Any, is_own_code: IsOwnCode) -> bool:
+    """Tell whether the user's own code asks, directly or through Python's library."""
+    while frame is not None and _is_library(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame is not None and is_own_code(frame.f_code.co_filename)
+
+
+def what_is_asked(frame: Any, is_own_code: IsOwnCode) -> str:
+    """Return what code wants to know of a file: ``kind``, ``size`` or ``times``.
+
+    Libraries that go by times do so to save work: their times do not count.
+    """
+    if frame.f_code.co_filename.startswith(_PATHLIB) and frame.f_code.co_name in ("stat", "lstat"):
+        frame = frame.f_back
+    name = frame.f_code.co_name
+    if name == "getsize":
+        return "size"
+    if (name in _KIND_ONLY and name not in _TIMES) or is_shown(frame):
+        return "kind"
+    return "times" if asks_for_itself(frame, is_own_code) else "kind"
+
+
+def _is_library(file: str) -> bool:
+    return file.startswith(("<frozen", _LIBRARY)) and "-packages/" not in file
+
+
+def caller(depth: int) -> Any:
+    """Return the frame that is `depth` above the one that calls this."""
+    return sys._getframe(depth + 1)  # noqa: SLF001
