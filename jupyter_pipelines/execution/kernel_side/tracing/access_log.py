@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import stat
 import sys
 import threading
@@ -411,7 +410,7 @@ class AccessLog:
     def _had_children(self) -> bool:
         """Tell whether there are or were child processes: what others opened may be their doing."""
         if not self._children:
-            self._children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0 or _has_children()
+            self._children = _had_children() or _has_children()
         return self._children
 
     # Paths
@@ -439,6 +438,14 @@ class AccessLog:
 
 def _mark_of(status: os.stat_result | None) -> Mark | None:
     return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns] if status else None
+
+
+def _had_children() -> bool:
+    try:
+        import resource
+    except ImportError:  # another system
+        return True
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
 
 
 def _has_children() -> bool:
