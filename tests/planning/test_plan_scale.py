@@ -39,14 +39,14 @@ class IndexedStore(InMemoryStore):
 
     def latest(self, name: str) -> StepRecord | None:
         self.asked["latest"] += 1
-        return self.newest.get(name)
+        return self.by_step.get(name)
 
     def put(self, planned: PlannedStep, outputs: Mapping[str, Artifact]) -> None:
         super().put(planned, outputs)
-        self.newest[planned.name] = self.records[str(planned.key)]
+        self.by_step[planned.name] = self.records[str(planned.key)]
 
     @cached_property
-    def newest(self) -> dict[str, StepRecord]:
+    def by_step(self) -> dict[str, StepRecord]:
         return {}
 
 

@@ -320,11 +320,10 @@ class AccessLog:
     def _note_look(self, name: str, kind: str) -> None:
         if self._path(name) is None or name in self._written:
             return
-        known = self._asked.get(name)
-        if known is None or _KINDS.index(kind) > _KINDS.index(known[0]):
-            status = self._status(name)
-            about = [int(stat.S_ISDIR(status.st_mode)), status.st_size, status.st_mtime_ns] if status else None
-            self._asked[name] = (kind, about)
+        kind = max(kind, self._asked.get(name, ("kind",))[0], key=_KINDS.index)
+        status = self._status(name)
+        about = [int(stat.S_ISDIR(status.st_mode)), status.st_size, status.st_mtime_ns] if status else None
+        self._asked[name] = (kind, about)  # the last answer counts: code may wait for a file
 
     def _note_read(self, name: str) -> None:
         path = self._path(name)
