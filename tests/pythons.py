@@ -1,4 +1,4 @@
-"""Find installed Python interpreters; ``python -m tests.pythons`` prints the newest, if it is newer than this one."""
+"""Find installed Python interpreters; ``python -m tests.pythons`` prints the newest unless it is the running one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def python_of(version: str) -> str | None:
 
 
 def newest_python() -> str | None:
-    """Return the path of the newest installed interpreter; None when none is newer than this one."""
+    """Return the path of the newest installed interpreter; None when the running interpreter is the newest."""
     newer = [version for version in VERSIONS if tuple(map(int, version.split("."))) > sys.version_info[:2]]
     return next(filter(None, map(python_of, reversed(newer))), None)
 

@@ -87,11 +87,16 @@ def _change(text: str, old: str, new: str) -> tuple[Code, str, str]:
 
 def _file(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
     path = details[0]
-    if old == MISSING:
-        return "file", f"file `{path}`, which it looked for, is there now", ""
-    if new == MISSING:
-        return "file", f"file `{path}`, which it read, is missing now", ""
+    if MISSING in (old, new):
+        return _presence("file", path, "read", old)
     return "file", f"file `{path}`, which it read, changed", _from_to(path, old, new)
+
+
+def _presence(noun: str, path: str, verb: str, old: str) -> tuple[Code, str, str]:
+    """Return the words for something that is there now, or is missing now."""
+    if old == MISSING:
+        return "file", f"{noun} `{path}`, which it looked for, is there now", ""
+    return "file", f"{noun} `{path}`, which it {verb}, is missing now", ""
 
 
 def _module(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
@@ -102,8 +107,8 @@ def _module(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
 
 def _listing(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
     folder = details[0]
-    if new == MISSING:
-        return "file", f"folder `{folder}`, which it listed, is missing now", ""
+    if MISSING in (old, new):
+        return _presence("folder", folder, "listed", old)
     return "file", f"the names in folder `{folder}`, which it listed, changed", _from_to(folder, old, new)
 
 
@@ -115,10 +120,8 @@ def _glob(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
 
 def _kind(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
     path = details[0]
-    if old == MISSING:
-        return "file", f"{new} `{path}`, which it looked for, is there now", ""
-    if new == MISSING:
-        return "file", f"{old} `{path}`, which it looked at, is missing now", ""
+    if MISSING in (old, new):
+        return _presence(new if old == MISSING else old, path, "looked at", old)
     return "file", f"`{path}`, which it looked at, is a {new} now", f"{path}: {old} -> {new}"
 
 

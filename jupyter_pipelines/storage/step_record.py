@@ -90,7 +90,7 @@ class StepRecord:
         What the step asked of files and of the environment, with the answers it got; see
         :mod:`jupyter_pipelines.planning.keys.traces`. None in records that are older than traces.
     asked : tuple of tuple of str
-        The questions of other records whose key differs from this one in nothing but the answers.
+        The questions of earlier results under the same key, which are kept with their answers under keys of their own.
     signature : RecordSignature or None
         Signature of the user who computed it; stands beside the document of the record, and does not count when records
         are compared.

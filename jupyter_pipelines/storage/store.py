@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from jupyter_pipelines.errors import Diagnostic, NotStorable, StoreError
+from jupyter_pipelines.errors import Diagnostic, StoreError
 from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.pipeline.foreach import FORMAT as GATHERED_FORMAT
 from jupyter_pipelines.storage.blobs.blobs import BlobStore, Condition
 from jupyter_pipelines.storage.blobs.blobs import path_of as blob_path
-from jupyter_pipelines.storage.blobs.digests import DeferredDigestCache, cached_digests, digest_files
+from jupyter_pipelines.storage.blobs.digests import digest_files
 from jupyter_pipelines.storage.blobs.manifests import digest_path
 from jupyter_pipelines.storage.files.local_folder import QUARANTINE, TEMPORARY, LocalFolder, create, make_folder
 from jupyter_pipelines.storage.files.os_errors import OTHER_STORE_HINT, unopenable_error, unwritable_error, writing
@@ -162,17 +162,6 @@ class Store:
             A folder holds something that is neither file nor folder (JP205).
         """
         return digest_path(path, self.index)
-
-    def digest_many(self, paths: Iterable[Path]) -> dict[Path, str]:
-        """Return the digests of many files or folders of the user; those that cannot be read are left out."""
-        paths = list(paths)
-        digests, deferred = cached_digests(paths, self.index), DeferredDigestCache(self.index)
-        for path in paths:
-            if path not in digests:
-                with contextlib.suppress(OSError, NotStorable):
-                    digests[path] = digest_path(path, deferred)
-        deferred.finish()
-        return digests
 
     def digest_files(self, names: Iterable[str]) -> dict[str, str]:
         """Return the digests of the files with these names; what is no file, or cannot be read, is left out."""

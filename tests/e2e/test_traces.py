@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.notebook_project import NotebookProject
+from tests.waiting import PATIENCE
 
 WATCHES = ["fanotify", "inotify", "none"]
 
@@ -67,19 +67,20 @@ def test_what_others_open_is_not_the_step_s(book: NotebookProject) -> None:
     """Without child processes, no other process counts."""
     book.write(
         "%%step a -o x\nimport time\nfrom pathlib import Path\nPath('begun').touch()\n"
-        "while not Path('go').exists():\n    time.sleep(0.01)\nx = 1"
+        "while not Path('go').exists():\n    time.sleep(0.01)\nPath('seen').touch()\nPath('seen too').touch()\nx = 1"
     )
     running = book.start("run", "--json")
     while not (book.folder / "begun").exists():
-        time.sleep(0.01)
+        assert running.poll() is None
     (book.folder / "notes.txt").write_text("1")
     (book.folder / "notes.txt").read_text()
     list(book.folder.iterdir())
+    (book.folder / "made" / "meanwhile").mkdir(parents=True)
     (book.folder / "go").touch()
-    running.communicate()
-    assert running.returncode == 0
-    (book.folder / "notes.txt").write_text("2")
-    assert "notes.txt" not in str(book.plan().steps("reason")["a"])
+    _, err = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 0, err
+    asked = book.call("why", "a", "--dependencies", "--json").document["trace"]["files"]
+    assert sorted(entry["path"] for entry in asked) == ["go"]
 
 
 @pytest.mark.parametrize("watch", WATCHES)
@@ -156,6 +157,18 @@ def test_an_environment_variable(book: NotebookProject) -> None:
     assert book.plan().steps("decision") == {"a": "reuse"}
 
 
+@pytest.mark.parametrize("code", ["dict(os.environ).get('SPEED')", "os.environ.copy().get('SPEED')", "settings.SPEED"])
+def test_a_variable_among_all(book: NotebookProject, code: str) -> None:
+    """The folder has a name that begins like those of packages that start programs."""
+    project = NotebookProject(book.folder / "jupyter" / "git", environment={"SPEED": "slow"})
+    project.write("import os, settings", f"%%step a -o x\nx = {code}")
+    (project.folder / "settings.py").write_text("import os\nSPEED = {**os.environ}.get('SPEED')\n")
+    assert project.run().code == 0
+    project.environment["SPEED"] = "fast"
+    code_of_reason, text = rerun_reason(project)
+    assert (code_of_reason, text) == ("environment-variable", "environment variable `SPEED` changed")
+
+
 def test_a_variable_that_the_step_sets_is_its_own(book: NotebookProject) -> None:
     book.write("%%step a -o x\nimport os\nos.environ['SPEED'] = 'fast'\nx = os.environ['SPEED']")
     run_twice(book)
@@ -191,11 +204,11 @@ def test_a_file_that_changes_while_the_step_runs_makes_no_trace(book: NotebookPr
     (book.folder / "data.txt").write_text("1")
     running = book.start("run", "--json")
     while not (book.folder / "begun").exists():
-        time.sleep(0.01)
+        assert running.poll() is None
     (book.folder / "data.txt").write_text("2")
     (book.folder / "go").touch()
-    running.communicate()
-    assert running.returncode == 0
+    _, err = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 0, err
     code, text = rerun_reason(book)
     assert code == "unwatched"
     assert text == "what it read cannot be determined: file `data.txt` changed while the step ran"

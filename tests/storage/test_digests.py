@@ -213,9 +213,11 @@ def test_a_remembered_digest_of_another_algorithm_is_not_taken(tmp_path: Path, m
     path = tmp_path / "file"
     path.write_bytes(BIG)
     store.index.remember(str(path), StatSignature.of(path.stat()), "sha256:" + hashlib.sha256(BIG).hexdigest())
-    assert store.digest(path) == store.digest_many([path])[path] == "blake3:" + blake3(BIG).hexdigest()
+    assert store.digest(path) == store.digest_files([str(path)])[str(path)] == "blake3:" + blake3(BIG).hexdigest()
     monkeypatch.setattr(digests, "_blake3", lambda: None)
-    assert store.digest(path) == store.digest_many([path])[path] == "sha256:" + hashlib.sha256(BIG).hexdigest()
+    assert (
+        store.digest(path) == store.digest_files([str(path)])[str(path)] == "sha256:" + hashlib.sha256(BIG).hexdigest()
+    )
 
 
 # After a restart
@@ -242,7 +244,8 @@ def test_many_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "file").write_bytes(b"in it")
-    by_path = store.digest_many([*paths, folder, tmp_path / "none"])
-    assert by_path == {path: digest_bytes(path.read_bytes()) for path in paths} | {folder: store.digest(folder)}
+    by_name = store.digest_files(map(str, [*paths, folder, tmp_path / "none"]))
+    assert by_name == {str(path): digest_bytes(path.read_bytes()) for path in paths}
+    assert by_name == {str(path): store.digest(path) for path in paths}
     paths[7].write_bytes(b"changed")
-    assert store.digest_many(paths)[paths[7]] == digest_bytes(b"changed")
+    assert store.digest_files(map(str, paths))[str(paths[7])] == digest_bytes(b"changed")

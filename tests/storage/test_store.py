@@ -129,8 +129,10 @@ def test_many_may_make_it_at_once(tmp_path: Path) -> None:
                     together.wait()
                     return open_store(url)
 
-                for opening in [pool.submit(open_it) for _ in range(4)]:
-                    opening.result().close()
+                stores = [opening.result() for opening in [pool.submit(open_it) for _ in range(4)]]
+                assert [store.root for store in stores] == [tmp_path / f"store{number}"] * 4
+                for store in stores:
+                    store.close()
     finally:
         sys.setswitchinterval(before)
 
@@ -142,7 +144,7 @@ def test_a_file_above_the_folder(tmp_path: Path) -> None:
 
 def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
     (tmp_path / "store").symlink_to(tmp_path / "nowhere")
-    refused(tmp_path / "store", "JP401", tmp_path / "store")
+    assert str(tmp_path / "store") in refused(tmp_path / "store", "JP401", tmp_path / "store")
 
 
 def test_a_link_to_a_folder_is_the_users_choice(tmp_path: Path) -> None:
@@ -382,7 +384,7 @@ def test_a_read_only_store_is_told_when_it_is_written(mounted: Path, write: Call
 
 def test_a_new_store_on_a_read_only_disk_is_told(mounted: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)
-    refused(mounted / "store", "JP402", mounted / "store")
+    assert "read-only file system" in refused(mounted / "store", "JP402", mounted / "store")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user to be")

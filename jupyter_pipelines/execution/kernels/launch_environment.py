@@ -10,13 +10,14 @@ ARGUMENTS = ("--HistoryManager.hist_file=:memory:", "--ProfileDir.location={fold
 """Of its command line: they keep the user's history out of a step, and what runs at the start of the user's own
 sessions, since no key knows it. ``{folder}`` is private to the kernel."""
 
+DEFAULTS = {"PYTHONHASHSEED": "0"}
+"""Variables that steps get unless they are set: sets and dicts of text keys have the same order in every run."""
+FIXED = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+"""Variables that steps get in any case."""
 _UNWANTED = ("PYTEST_CURRENT_TEST",)
 
 
 def step_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which steps run, made from `environment`, that of the process that runs them.
-
-    Sets and dicts of text keys have the same order in every run, so that the same step stores the same bytes.
-    """
-    fixed = {"PYTHONHASHSEED": "0", **environment, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return {name: value for name, value in fixed.items() if name not in _UNWANTED}
+    """Return the environment in which steps run, made from `environment`, that of the process that runs them."""
+    variables = {**DEFAULTS, **environment, **FIXED}
+    return {name: value for name, value in variables.items() if name not in _UNWANTED}

@@ -67,10 +67,6 @@ def publish(
     if fault is not None or planned.key is None:
         return fault
     trace = dict(beyond_key(outcome.trace or {}, step, pipeline, planned.parts))
-    try:
-        asked = _keep_displaced(store, planned, trace)
-    except StoreError as error:
-        return error.faults[0]
     record = StepRecord(
         key=planned.key,
         step=step.name,
@@ -83,9 +79,9 @@ def publish(
         attempts=attempts,
         warnings=tuple(fault.message for fault in outcome.warnings),
         trace=trace,
-        asked=asked,
     )
     try:
+        record = replace(record, asked=_keep_displaced(store, planned, trace))
         store.records.put(record, durable=False)
     except StoreError as error:
         return error.faults[0]

@@ -7,13 +7,13 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jupyter_pipelines.execution.kernel_side.tracing.access_log import TRACE
-from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import names_digest
-from jupyter_pipelines.execution.kernels.launch_environment import step_environment
+from jupyter_pipelines.execution.kernel_side.tracing.access_log import REWRITTEN, TRACE
+from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import is_below, names_digest
+from jupyter_pipelines.execution.kernels.launch_environment import DEFAULTS, FIXED
 from jupyter_pipelines.execution.ticket import StepTicket
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.traces import (
@@ -28,7 +28,6 @@ from jupyter_pipelines.storage.files import filesystem_features
 from jupyter_pipelines.storage.files.stat_signature import StatSignature
 from jupyter_pipelines.storage.store import Store
 
-REWRITTEN = "rewritten"
 _NO_LOG = "its kernel has logged nothing"
 _TICK_NS = 10_000_000
 _LITERAL = re.compile(r"""["']((?:~/|/|\.\./)[^"'\n]{1,300})["']""")
@@ -66,13 +65,9 @@ def _outside(ticket: StepTicket) -> Iterator[str]:
     system = (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", "/usr", "/etc")
     for name in dict.fromkeys(named):
         path = os.path.normpath(os.path.join(ticket.cwd, os.path.expanduser(name)))
-        too_wide = path in (*_TOO_WIDE, os.path.expanduser("~")) or _is_below(root, (path,))
-        if not too_wide and not _is_below(os.path.realpath(path), (root, *system)):
+        too_wide = path in (*_TOO_WIDE, os.path.expanduser("~")) or is_below(root, (path,))
+        if not too_wide and not is_below(os.path.realpath(path), (root, *system)):
             yield path
-
-
-def _is_below(path: str, folders: Iterable[str]) -> bool:
-    return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
 
 
 def trace_of(ticket: StepTicket, store: Store, folder: Path) -> dict[str, str]:
@@ -101,7 +96,6 @@ class _TraceWriter:
     def __init__(self, ticket: StepTicket, store: Store, log: Mapping[str, Any]) -> None:
         self._log = log
         self._root = ticket.root or ticket.cwd
-        self._environment = {**step_environment(os.environ), **ticket.environment}
         self._written = set(log["written"])
         self._reader = TraceReader(Path(self._root), store.digest_files, {})
         self._problems = [_problem(problem, self._root) for problem in log["problems"]]
@@ -115,7 +109,7 @@ class _TraceWriter:
             for path, (since, mark) in log[field].items():
                 trace[question(kind, self._named(path))] = self._file(path, since, mark)
         self._add_names_and_looks(trace)
-        trace |= _variables(log["environment"], self._environment)
+        trace |= _variables(log["environment"])
         for problem in dict.fromkeys(self._problems):
             trace[question("unwatched", problem)] = problem
         if log["unwatched"] and sys.platform == "linux":
@@ -176,9 +170,14 @@ class _TraceWriter:
         return ("path-glob", pattern, self._named(folder), method.removeprefix("Path."), made)
 
 
-def _variables(environment: Mapping[str, str | None], given: Mapping[str, str]) -> dict[str, str]:
-    """Return the questions about variables that the kernel had as they were `given`; others it has set itself."""
-    asked = {name: value for name, value in environment.items() if value == given.get(name)}
+def _variables(environment: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the questions about variables that the kernel had as they are here; others were set for it, or by it."""
+    added = {**DEFAULTS, **FIXED}
+    asked = {
+        name: value
+        for name, value in environment.items()
+        if value == os.environ.get(name) and (value is None or value != added.get(name))
+    }
     trace = {
         question("variable", name): variable_answer(name, value) for name, value in asked.items() if value is not None
     }

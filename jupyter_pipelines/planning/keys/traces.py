@@ -49,7 +49,7 @@ _PLAIN = frozenset({"TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME"})
 """Variables whose values are no secrets: colleagues with the same time zone share results."""
 
 Trace = Mapping[str, str]
-DigestMany = Callable[[Iterable[str]], Mapping[str, str]]
+DigestFiles = Callable[[Iterable[str]], Mapping[str, str]]
 
 
 def question(kind: str, *details: Any) -> str:
@@ -129,15 +129,15 @@ class TraceReader:
     ----------
     root : Path
         The project's folder.
-    digest_many : callable
+    digest_files : callable
         Returns the digests of the files with these names; what is no file, or cannot be read, is left out.
     environment : Mapping of str to str
         The variables that steps get.
     """
 
-    def __init__(self, root: Path, digest_many: DigestMany, environment: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, digest_files: DigestFiles, environment: Mapping[str, str]) -> None:
         self._root = str(root).rstrip("/")
-        self._digest_many = digest_many
+        self._digest_files = digest_files
         self._digests: dict[str, str | None] = {}
         self._environment = environment
         self._answers: dict[str, str] = {}
@@ -168,7 +168,7 @@ class TraceReader:
         names = {self._path(_parsed(text)[1]) for text in texts if text not in self._answers}
         names.difference_update(self._digests)
         if names:
-            self._digests |= dict.fromkeys(names) | dict(self._digest_many(names))
+            self._digests |= dict.fromkeys(names) | dict(self._digest_files(names))
 
     def answers(self, questions: Iterable[str]) -> dict[str, str]:
         """Return the answers to several questions."""
@@ -209,7 +209,7 @@ class TraceReader:
         base = Path(self._path(folder))
         try:
             paths = list(getattr(base, method)(pattern))
-        except (OSError, ValueError, NotImplementedError):
+        except (OSError, ValueError, NotImplementedError):  # pathlib raises the last for absolute patterns
             return MISSING
         return _names_digest(self._relative(map(str, paths)), made)
 

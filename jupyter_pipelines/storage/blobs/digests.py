@@ -56,11 +56,16 @@ class DeferredDigestCache:
     ----------
     cache : DigestCache or None
         The cache.
+
+    Attributes
+    ----------
+    pending : list of tuple
+        What is to be written, as :meth:`remember_all` takes it.
     """
 
     def __init__(self, cache: DigestCache | None) -> None:
         self._cache = cache
-        self._pending: list[tuple[str, StatSignature, str, bool]] = []
+        self.pending: list[tuple[str, StatSignature, str, bool]] = []
 
     def digest(self, path: str, mark: StatSignature) -> str | None:
         """Return what the cache has remembered."""
@@ -72,17 +77,17 @@ class DeferredDigestCache:
 
     def remember(self, path: str, mark: StatSignature, digest: str, *, durable: bool = False) -> None:
         """Keep it for the end."""
-        self._pending.append((path, mark, digest, durable))
+        self.pending.append((path, mark, digest, durable))
 
     def remember_all(self, digests: Iterable[tuple[str, StatSignature, str, bool]]) -> None:
         """Keep them for the end."""
-        self._pending.extend(digests)
+        self.pending.extend(digests)
 
     def finish(self) -> None:
         """Write the collected digests to the cache."""
-        if self._cache and self._pending:
-            self._cache.remember_all(self._pending)
-            self._pending = []
+        if self._cache and self.pending:
+            self._cache.remember_all(self.pending)
+            self.pending = []
 
 
 class IncrementalHash:
@@ -297,36 +302,12 @@ def digest_files(names: Iterable[str], cache: DigestCache) -> dict[str, str]:
             if stat.S_ISREG(status.st_mode):
                 marks[name] = StatSignature.of(status)
     digests = {name: digest for name, digest in cache.digests(marks).items() if _is_usable(digest, marks[name], None)}
-    new: list[tuple[str, StatSignature, str, bool]] = []
-    cutoffs: dict[int, filesystem_features.MtimeCutoff] = {}
+    collected = DeferredDigestCache(None)
     for name in marks.keys() - digests.keys():
-        with contextlib.suppress(OSError):
-            if marks[name].size >= LARGE:
-                digests[name] = digest_file(Path(name), cache)
-            else:
-                digests[name] = _digest_small(name, cutoffs, new)
-    cache.remember_all(new)
+        with contextlib.suppress(OSError), open(name, "rb", buffering=0) as file:
+            digests[name] = digest_open(file, name, collected)
+    cache.remember_all(collected.pending)
     return digests
-
-
-def _digest_small(
-    name: str,
-    cutoffs: dict[int, filesystem_features.MtimeCutoff],
-    new: list[tuple[str, StatSignature, str, bool]],
-) -> str:
-    """Return the digest of a small file, and add it to what is `new` if it may be remembered."""
-    with open(name, "rb", buffering=0) as file:
-        status = os.fstat(file.fileno())
-        # An older cutoff is a stricter one: it serves for all files of a disk.
-        if status.st_dev not in cutoffs:
-            cutoffs[status.st_dev] = filesystem_features.mtime_cutoff(status.st_dev)
-        hasher = IncrementalHash()
-        while block := file.read(LARGE):
-            hasher.update(block)
-        mark = StatSignature.of(status)
-        if mark.is_stable(cutoffs[status.st_dev]) and StatSignature.of(os.fstat(file.fileno())) == mark:
-            new.append((name, mark, hasher.digest(), False))
-    return hasher.digest()
 
 
 def digest_open(

@@ -27,6 +27,9 @@ from jupyter_pipelines.execution.kernel_side.tracing.folder_events import Events
 TRACE = "trace.json"
 """File in the folder of the attempt: what was logged."""
 
+REWRITTEN = "rewritten"
+"""Begins a problem: a file, named after a zero byte, was read and then written."""
+
 _PROGRAMS = frozenset({"subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.fork", "os.forkpty"})
 _LISTS = frozenset({"os.listdir", "os.scandir"})
 _READ_EVERY = 512
@@ -347,7 +350,7 @@ class AccessLog:
             return
         known = self._read.get(path)
         if known is not None and known[1] is not None and path not in self._written and path not in self._created:
-            self.problems.append(f"rewritten\0{path}")
+            self.problems.append(f"{REWRITTEN}\0{path}")
         self._written.setdefault(path)
 
     def _status(self, path: str) -> os.stat_result | None:

@@ -14,16 +14,29 @@ _LIBRARY = f"{os.path.dirname(os.__file__)}/"
 _GLOB = f"{_LIBRARY}glob.py"
 _PATHLIB = f"{_LIBRARY}pathlib"
 _FINDERS = (
-    "/importlib/metadata/__init__.py",
-    "/importlib_metadata/__init__.py",
-    "/pkgutil.py",
-    "/pkg_resources/__init__.py",
+    f"{_LIBRARY}importlib/metadata/__init__.py",
+    f"{_LIBRARY}pkgutil.py",
+    "-packages/importlib_metadata/__init__.py",
+    "-packages/pkg_resources/__init__.py",
 )
 """Modules that list folders to find modules and packages."""
-_SHOWING = ("/warnings.py", "/traceback.py", "/ultratb.py", "/stack_data/core.py", "/linecache.py", "/inspect.py")
+_SHOWING = (
+    f"{_LIBRARY}warnings.py",
+    f"{_LIBRARY}traceback.py",
+    "-packages/IPython/core/ultratb.py",
+    "-packages/stack_data/core.py",
+)
 """Modules that read code to show it."""
+_COPYING = (
+    f"{_LIBRARY}subprocess.py",
+    f"{_LIBRARY}multiprocessing/",
+    *(
+        f"-packages/{name}/"
+        for name in "joblib IPython ipykernel jupyter_client jupyter_core papermill numba setuptools pip git".split()
+    ),
+)
+"""Modules that start programs with all variables."""
 _KIND_ONLY = frozenset("exists lexists isfile isdir islink ismount is_file is_dir is_symlink is_mount samefile".split())
-_TIMES = frozenset({"getmtime", "getctime", "getatime"})
 _SHOWN_WITHIN = 10
 
 IsOwnCode = Callable[[str], bool]
@@ -62,6 +75,15 @@ def is_shown(frame: Any) -> bool:
     return False
 
 
+def is_copy_for_program(frame: Any, is_own_code: IsOwnCode) -> bool:
+    """Tell whether a library takes all variables along to a program that it starts; the user's own code counts."""
+    while frame is not None and not is_own_code(frame.f_code.co_filename):
+        if any(name in frame.f_code.co_filename for name in _COPYING):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def asks_for_itself(frame: Any, is_own_code: IsOwnCode) -> bool:
     """Tell whether the user's own code asks, directly or through Python's library."""
     while frame is not None and _is_library(frame.f_code.co_filename):
@@ -79,9 +101,9 @@ def what_is_asked(frame: Any, is_own_code: IsOwnCode) -> str:
     name = frame.f_code.co_name
     if name == "getsize":
         return "size"
-    if (name in _KIND_ONLY and name not in _TIMES) or is_shown(frame):
+    if name in _KIND_ONLY or is_shown(frame) or not asks_for_itself(frame, is_own_code):
         return "kind"
-    return "times" if asks_for_itself(frame, is_own_code) else "kind"
+    return "times"
 
 
 def _is_library(file: str) -> bool:

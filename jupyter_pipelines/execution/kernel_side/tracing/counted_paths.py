@@ -15,7 +15,11 @@ from collections.abc import Iterable
 
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import is_skipped
 
-_SYSTEM = ("/proc", "/sys", "/dev", "/run", "/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/var/cache", "/var/lib")
+_SYSTEM = (
+    *("/proc", "/sys", "/dev", "/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/var/cache"),
+    *("/run/user", "/run/lock", "/run/systemd", "/run/udev"),
+)
+"""Folders of the system; disks that are plugged in are below ``/run/media``, and count."""
 _CACHES = """
     .cache/matplotlib .cache/fontconfig .cache/pip .cache/uv .cache/jupyter-pipelines .cache/black .cache/Python
     .config/matplotlib .config/jupyter-pipelines .matplotlib .fontconfig .fonts .ipython .jupyter .nv
@@ -67,13 +71,13 @@ class CountedPaths:
         imported : bool
             Python's import system asked for it: elsewhere than in the project, packages count by their versions.
         """
-        if self._left_out and _is_below(path, self._left_out):
+        if self._left_out and is_below(path, self._left_out):
             return None
         if self.inside(path):
             return self._inside_path(path)
         if imported and path.endswith(_CODE):
             return None
-        return None if _is_below(path, self._elsewhere) or _CELLS in path or is_skipped_below(path, "/") else path
+        return None if is_below(path, self._elsewhere) or _CELLS in path or is_skipped_below(path, "/") else path
 
     def _inside_path(self, path: str) -> str | None:
         folder, _, name = path.rpartition("/")
@@ -82,7 +86,7 @@ class CountedPaths:
         counts = self._folders.get(folder)
         if counts is None:
             skipped = f"{folder}/" != self._root and is_skipped_below(folder, self._root)
-            counts = self._folders[folder] = not skipped and not _is_below(folder, self._inside)
+            counts = self._folders[folder] = not skipped and not is_below(folder, self._inside)
         if not counts or is_skipped(name) or name.endswith(("-shm", "-journal")) or path in self._inside:
             return None
         return f"{folder}/{name}"
@@ -102,7 +106,8 @@ def is_skipped_below(path: str, root: str) -> bool:
     return any(map(is_skipped, path.removeprefix(root).split("/")))
 
 
-def _is_below(path: str, folders: tuple[str, ...]) -> bool:
+def is_below(path: str, folders: Iterable[str]) -> bool:
+    """Tell whether `path` is one of `folders` or in one of them."""
     return any(path.startswith(folder) and path[len(folder) : len(folder) + 1] in ("", "/") for folder in folders)
 
 

@@ -42,21 +42,6 @@ _CHANGING = frozenset(
 """Variables that change by themselves, or that say how something is shown: they count where the user's code asks."""
 _PERSONAL = frozenset("HOME USER LOGNAME USERNAME PATH SHELL TMPDIR TEMP TMP MAIL NETRC".split())
 """Variables that libraries read to find their own files: they count where the user's own code reads them."""
-_COPIERS = (
-    "/subprocess.py",
-    "/multiprocessing/",
-    "/joblib/",
-    "/loky/",
-    "/IPython/",
-    "/ipykernel/",
-    "/jupyter",
-    "/papermill/",
-    "/numba/",
-    "/setuptools/",
-    "/pip/",
-    "/git/",
-)
-"""Parts of the names of modules that start programs with all variables."""
 _ALWAYS = ("TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME")
 """Variables that the C library reads, where no witness sees it."""
 
@@ -101,7 +86,7 @@ class EnvironmentLog:
             drop(environ, name)
 
         def iterate(environ: Any) -> Iterator[Any]:
-            if self.noting and _is_copier(_asking_frame()):
+            if self.noting and asking_frames.is_copy_for_program(_asking_frame(), self._is_own_code):
                 return self._copied(list(names(environ)))
             return iter(names(environ))
 
@@ -141,17 +126,6 @@ def _asking_frame() -> Any:
     while frame is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back
     return frame
-
-
-def _is_copier(frame: Any) -> bool:
-    """Tell whether code takes all variables along to a program that it starts."""
-    for _ in range(6):
-        if frame is None:
-            return False
-        if any(name in frame.f_code.co_filename for name in _COPIERS):
-            return True
-        frame = frame.f_back
-    return False
 
 
 def _text(name: Any) -> str:

@@ -97,6 +97,7 @@ class FolderWatch:
         self._skipped = skipped
         self._system = _system()
         self._real: set[str] = set()
+        self._listed_here: set[str] = set()
         self._number = os.getpid()
         self.unwatched = "" if self._system else "this system does not tell which files are opened"
         self.links: list[tuple[str, str]] = []
@@ -144,10 +145,13 @@ class FolderWatch:
         """
         if self._system is None or os.getpid() != self._number:
             return []
-        events = list(self._system.events(known))
+        listed_here, self._listed_here = self._listed_here, set()
+        events = [event for event in self._system.events(known) if not _is_listing(event, listed_here)]
         for event in events:
             if event.is_folder and event.created and event.path not in self._real:
+                before = set(self._real)
                 self._walk([event.path])
+                self._listed_here |= self._real - before
         return events
 
     def _walk(self, pending: list[str]) -> None:
@@ -177,14 +181,14 @@ class FolderWatch:
     def _fall_back(self, folder: str, names: dict[str, str] | None, error: OSError) -> bool:
         """Watch everything by inotify where fanotify is refused for one of the folders."""
         known = self._system.folders() if self._system else ()
-        fanotify = isinstance(self._system, _Fanotify)
+        fanotify = isinstance(self._system, _FanotifyQueue)
         if self._system is not None:
             self._system.close()
         self._system = None
         try:
             if not fanotify:
                 raise error
-            self._system = _Inotify()
+            self._system = _InotifyQueue()
             for path, aliases in [*known, (folder, names)]:
                 self._system.watch(path, aliases)
         except OSError as refusal:
@@ -212,6 +216,11 @@ class FolderWatch:
         parent, name = os.path.split(target)
         if os.path.isfile(target) and parent not in self._real:
             self._mark(parent, {name: link})
+
+
+def _is_listing(event: FolderEvent, folders: Container[str]) -> bool:
+    """Tell whether an event is that a folder was listed, and the folder is one of `folders`."""
+    return event.is_folder and event.opened and not event.changed and os.path.realpath(event.path) in folders
 
 
 class _WatchedFolder:
@@ -281,7 +290,7 @@ class _EventQueue:
         )
 
 
-class _Fanotify(_EventQueue):
+class _FanotifyQueue(_EventQueue):
     """Events with the process that caused them."""
 
     def __init__(self) -> None:
@@ -316,7 +325,7 @@ class _Fanotify(_EventQueue):
         return self._event((kind, information[20:end]), mask, name, process == self._process, known)
 
 
-class _Inotify(_EventQueue):
+class _InotifyQueue(_EventQueue):
     """Events without the process that caused them."""
 
     def __init__(self) -> None:
@@ -370,12 +379,12 @@ def _handle(path: bytes) -> tuple[int, bytes]:
     raise OSError(number, os.strerror(number))
 
 
-def _system() -> _Fanotify | _Inotify | None:
+def _system() -> _FanotifyQueue | _InotifyQueue | None:
     """Return fanotify where it is available, else inotify; ``JUPYTER_PIPELINES_WATCH`` may select less."""
     wanted = os.environ.get("JUPYTER_PIPELINES_WATCH", "fanotify")
     if not sys.platform.startswith("linux") or wanted == "none":
         return None
-    for kind in (_Fanotify, _Inotify) if wanted == "fanotify" else (_Inotify,):
+    for kind in (_FanotifyQueue, _InotifyQueue) if wanted == "fanotify" else (_InotifyQueue,):
         with contextlib.suppress(OSError, AttributeError):
             return kind()
     return None
