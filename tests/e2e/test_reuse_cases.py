@@ -23,8 +23,6 @@ ANOTHER_KEY = {"s238", "s243", "s261"}
 """Steps whose code is another after the edit, though it computes the same."""
 NOT_REACHED = {"s05", "s07"}
 """Steps that use what other shared code registers: it is not part of them yet."""
-AT_ONCE = {"s58"}
-"""Lists the notebook's folder, where another step of the notebook writes at the same time."""
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -35,7 +33,7 @@ def test_nothing_is_reused_that_would_be_computed_differently(group: str, tmp_pa
     run(book, cases, "before", "store")
     again = run(book, cases, "before", "store").steps("decision")
     changed = {name for name, decision in again.items() if decision != "reuse"}
-    assert changed <= NEVER_REUSED | AT_ONCE
+    assert changed <= NEVER_REUSED
     for case in cases:
         book.environment |= case["environment"]
     edited = run(book, cases, "after", "store")
