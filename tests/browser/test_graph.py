@@ -56,6 +56,9 @@ def test_the_panel_works_from_the_keyboard(lab: FrontEndServer, context: Browser
     for key in ("a", "b", "x", "m"):
         keyboard.press(key)
     assert panel.page.evaluate(CELLS) == before
+    panel.opened.set_source(5, "%%step right -i rows -o b\nb = rows[-1]")
+    panel.await_state("right", "stale")
+    assert focused(panel) == "join"
     keyboard.press("Enter")
     panel.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.content.activeCellIndex === 5")
 

@@ -60,6 +60,8 @@ export class RailView implements PipelineView {
   setGraph(graph: GraphDocument): void {
     addGraphStyle(document, graph.looks);
     this.graph = graph;
+    const focused = document.activeElement?.closest(".jpg-row");
+    const idWithFocus = focused && this.element.contains(focused) ? (focused.getAttribute("data-id") ?? "") : "";
     this.byId.clear();
     this.visibilityObserver.disconnect();
     clearChildren(this.element);
@@ -79,6 +81,8 @@ export class RailView implements PipelineView {
       this.selected = "";
     }
     this.updateTabStop();
+    // The rows are new elements: without this, the keys of a person who moves through the list go nowhere.
+    this.byId.get(idWithFocus)?.element.focus({ preventScroll: true });
   }
 
   setStatuses(statuses: StatusDocument): void {
