@@ -23,7 +23,8 @@ class InputSpec(TypedDict):
 
     ``artifact`` has `digest` and `format`; ``file`` (or folder) has `path`, absolute or relative to the ticket's `cwd`,
     and `digest`; ``missing`` has nothing and binds the name to ``None``. ``gathered`` has what each of many items
-    made (`items`), the values of these items (`keys`), and those of items that failed.
+    made (`items`), the values of these items (`keys`), and those of items that failed. Where an artifact shares parts
+    with others of the same step, `later` has which of them are taken by steps after this one, each with the step.
     """
 
     kind: Literal["artifact", "file", "missing", "gathered"]
@@ -33,6 +34,7 @@ class InputSpec(TypedDict):
     items: NotRequired[list[InputSpec]]
     keys: NotRequired[list[dict[str, Any]]]
     failed: NotRequired[list[dict[str, Any]]]
+    later: NotRequired[list[tuple[str, str]]]
 
 
 class OutputSpec(TypedDict):
@@ -195,6 +197,8 @@ class StepOutcome:
     trace : Mapping of str to str or None
         What the step asked of files and of the environment, see :mod:`jupyter_pipelines.planning.keys.traces`; None
         where that was not watched.
+    changed : tuple of str
+        Inputs that the step changed, of those that share parts with others.
     """
 
     ticket: str
@@ -208,6 +212,7 @@ class StepOutcome:
     log: str | None = None
     notebook: str | None = None
     trace: Mapping[str, str] | None = None
+    changed: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as JSON holds it."""
@@ -230,7 +235,13 @@ class StepOutcome:
         artifacts = {name: Artifact.from_dict(artifact) for name, artifact in document["outputs"].items()}
         fault = fault_from_dict(document["fault"]) if document["fault"] else None
         warnings = tuple(fault_from_dict(warning) for warning in document["warnings"])
-        return cls(**_known(cls, document) | {"outputs": artifacts, "fault": fault, "warnings": warnings})
+        values = {
+            "outputs": artifacts,
+            "fault": fault,
+            "warnings": warnings,
+            "changed": tuple(document.get("changed", ())),
+        }
+        return cls(**_known(cls, document) | values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

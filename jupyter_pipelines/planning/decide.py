@@ -14,6 +14,7 @@ from jupyter_pipelines.planning.keys.pickle_dependencies import PickleDependenci
 from jupyter_pipelines.planning.keys.step_keys import PlanStepKeys
 from jupyter_pipelines.planning.keys.traces import TraceReader
 from jupyter_pipelines.planning.reasons import Decision, DecisionReason, Parts, explain_difference
+from jupyter_pipelines.planning.shared_outputs import changed_behind
 from jupyter_pipelines.planning.step_inputs import (
     InputResolver,
     RerunOrigin,
@@ -134,6 +135,7 @@ class StepPlanner:
         forced: frozenset[str],
         left_out_by: str = "",
     ) -> None:
+        self._pipeline = pipeline
         self._carrier = dependencies
         self._keying = key_cache
         self._traces = traces
@@ -161,7 +163,7 @@ class StepPlanner:
         draft = PlannedStep(
             name=step.name, decision="run", reason=_NEVER_RUN, key=key, parts=step_key.parts, items=step.items
         )
-        planned = self._decided(step, inputs, draft, forced=selected and step.name in self._forced)
+        planned = self._decided(step, inputs, draft, statuses, forced=selected and step.name in self._forced)
         cause = _first_cause(planned, inputs)
         if not selected:
             planned = self._left_out(step, planned)
@@ -169,14 +171,22 @@ class StepPlanner:
             planned = replace(planned, reason=_with_details(planned.reason, inputs.notes))
         return StepDecision(planned, UpstreamStatus(decision=planned.decision, outputs=planned.outputs, cause=cause))
 
-    def _decided(self, step: Step, inputs: StepInputs, draft: PlannedStep, *, forced: bool) -> PlannedStep:
+    def _decided(
+        self,
+        step: Step,
+        inputs: StepInputs,
+        draft: PlannedStep,
+        statuses: Mapping[str, UpstreamStatus],
+        *,
+        forced: bool,
+    ) -> PlannedStep:
         if inputs.lacking:
             others = [reason.text for reason in inputs.lacking[1:]]
             return replace(draft, decision="blocked", reason=_with_details(inputs.lacking[0], others))
         rerun_reason = _FORCED if forced else _why_never_reused(step)
         if rerun_reason is not None:
             return replace(draft, reason=rerun_reason, previous=self._view.latest(step.name))
-        return self._with_open_inputs(step, inputs, draft) if inputs.open else self._by_key(step, draft)
+        return self._with_open_inputs(step, inputs, draft) if inputs.open else self._by_key(step, draft, statuses)
 
     def _with_open_inputs(self, step: Step, inputs: StepInputs, draft: PlannedStep) -> PlannedStep:
         """Decide while something before the step is still to run: if something of its own changed, it runs, too."""
@@ -191,7 +201,7 @@ class StepPlanner:
             return replace(draft, reason=own_change, previous=latest)
         return replace(draft, decision="maybe", reason=_upstream_reason(inputs.causes), previous=latest)
 
-    def _by_key(self, step: Step, draft: PlannedStep) -> PlannedStep:
+    def _by_key(self, step: Step, draft: PlannedStep, statuses: Mapping[str, UpstreamStatus]) -> PlannedStep:
         newest = self._view.record(str(draft.key))
         if newest is None:
             latest = self._view.latest(step.name)
@@ -199,7 +209,9 @@ class StepPlanner:
         record = holding_record(newest, self._traces, self._view.record)
         if isinstance(record, DecisionReason):
             return replace(draft, reason=record, previous=newest)
-        damage = self._damage(step, record)
+        damage = self._damage(step, record) or changed_behind(
+            self._pipeline, step, record, lambda name: statuses[name].outputs
+        )
         if damage is not None:
             return replace(draft, reason=damage, previous=record)
         return PlannedStep(

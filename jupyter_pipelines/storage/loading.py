@@ -36,3 +36,19 @@ def _load_gathered(store: Store, digest: str) -> GatheredResults:
     contents = gathered_items.contents(store, digest)
     values = [load_value(store, artifact) for artifact in contents.artifacts]
     return GatheredResults(values, contents.keys, contents.failed)
+
+
+def store_alone(store: Store, artifact: Artifact) -> Artifact:
+    """Store one of several outputs in a file by itself once more, and return that; this runs code.
+
+    Raises
+    ------
+    CorruptOutput
+        The stored bytes are damaged (JP404); they are quarantined.
+    StoreError
+        They are not there or cannot be read back (JP405), or the store cannot be written (JP402, JP403).
+    """
+    path = store.scratch() / "value"
+    saved = serializers.save(load_value(store, artifact), path)
+    stored = store.blobs.put_file(path, move=True, digest=saved.digest)
+    return Artifact(digest=stored.digest, format=saved.format, bytes=stored.size)

@@ -91,6 +91,8 @@ class StepRecord:
         :mod:`jupyter_pipelines.planning.keys.traces`. None in records that are older than traces.
     asked : tuple of tuple of str
         The questions of earlier results under the same key, which are kept with their answers under keys of their own.
+    changed : tuple of str
+        Inputs that the step changed, of those that share parts with others.
     signature : RecordSignature or None
         Signature of the user who computed it; stands beside the document of the record, and does not count when records
         are compared.
@@ -108,6 +110,7 @@ class StepRecord:
     warnings: tuple[str, ...] = ()
     trace: Mapping[str, str] | None = field(default_factory=dict)
     asked: tuple[tuple[str, ...], ...] = ()
+    changed: tuple[str, ...] = ()
     signature: RecordSignature | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -130,6 +133,7 @@ class StepRecord:
             "attempts": self.attempts,
             "warnings": list(self.warnings),
             **traced,
+            **({"changed": list(self.changed)} if self.changed else {}),
         }
 
     @classmethod
@@ -166,6 +170,7 @@ def _parse_record(cls: type[StepRecord], document: Mapping[str, Any]) -> StepRec
         warnings=tuple(str(warning) for warning in document["warnings"]),
         trace=None if document["schema"] == UNTRACED else _texts(document["trace"]),
         asked=tuple(tuple(map(str, questions)) for questions in document.get("asked", ())),
+        changed=tuple(map(str, document.get("changed", ()))),
     )
 
 

@@ -52,15 +52,20 @@ class MutationGuard:
     def __init__(self) -> None:
         self._known: dict[str, _RememberedInput] = {}
 
-    def remember(self, name: str, value: Any, reload: Callable[[], Any] | None = None) -> None:
-        """Remember `value`, if it can be changed at all; `reload` loads it once more."""
+    def remember(self, name: str, value: Any, reload: Callable[[], Any] | None = None, *, keep: bool = False) -> None:
+        """Remember `value`, if it can be changed at all; `reload` loads it once more, `keep` holds on to it."""
         if isinstance(value, _SCALARS):
             return
         ink = _FingerprintHasher(_regions() if reload else ())
         digest = _written(ink, value)
         if digest is not None:
             regions = tuple(ink.met)
-            self._known[name] = _RememberedInput(value=_reference(value), print=digest, regions=regions, again=reload)
+            reference = (lambda: value) if keep else _reference(value)
+            self._known[name] = _RememberedInput(value=reference, print=digest, regions=regions, again=reload)
+
+    def knows(self, name: str) -> bool:
+        """Tell whether a change of the input `name` would be noticed."""
+        return name in self._known
 
     def changed(self) -> dict[str, bool]:
         """Return the names of inputs that look different now, and for each whether that is sure to be a change.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
@@ -105,6 +105,7 @@ class StepIO:
         self._ticket = ticket
         self._folder = folder
         self._guard = MutationGuard()
+        self._loaded_together: dict[Path, Mapping[str, Any]] = {}
 
     def __repr__(self) -> str:
         return f"<step {self._ticket['step']} of run {self._ticket['run']}>"
@@ -140,14 +141,16 @@ class StepIO:
         return secret
 
     def inputs(self, *names: str) -> tuple[Any, ...]:
-        """Return the inputs called `names`: values, or paths for files.
+        """Return the inputs called `names`: values, or paths for files. Values that shared parts share them again.
 
         Raises
         ------
         StepFailed
             One cannot be loaded (JP310).
         """
-        return tuple(self.input(name) for name in names)
+        values = tuple(self.input(name) for name in names)
+        self._loaded_together.clear()
+        return values
 
     def input(self, name: str) -> Any:
         """Return one input; None for an optional one that is missing.
@@ -195,9 +198,11 @@ class StepIO:
         if errors:
             raise StepFailed(*errors)
         warnings = [*faults, *self._twins(names, namespace)]
-        saved = {name: self._save_one(name, namespace, warnings) for name in names}
+        saved = dict(self._save_groups(names, namespace))
+        saved |= {name: self._save_one(name, namespace, warnings) for name in names if name not in saved}
         status = {
             "warnings": [asdict(warning) for warning in warnings],
+            "changed": list(self._changed_members()),
             "unfinished": pending_work.pending_work(namespace),
         }
         self._write_manifest({"outputs": saved, **status})
@@ -207,30 +212,61 @@ class StepIO:
         spec = self._wanted(name)
         if spec["kind"] != "value":
             return {"kind": spec["kind"], "path": str(self._written(name))}
+        saved = self._write_value(namespace[name], name, spec["format"], name)
+        warnings.extend(self._noted(note) for note in saved["notes"])
+        return {"kind": "value", "path": saved["path"], "mark": saved["mark"], **saved["artifact"]}
+
+    def _save_groups(self, names: Iterable[str], namespace: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Save outputs that share parts, each group in one file."""
+        specs = {name: self._wanted(name) for name in names}
+        values = {
+            name: namespace[name]
+            for name, spec in specs.items()
+            if spec["kind"] == "value" and not spec["format"] and not isinstance(namespace[name], _ALONE)
+        }
+        if len(values) < 2:
+            return
+        from jupyter_pipelines.storage.serializers import shared_parts
+        from jupyter_pipelines.storage.serializers.protocol import member_format
+
+        for group in shared_parts.groups(values):
+            members = {name: values[name] for name in group}
+            saved = self._write_value(members, group[0], "pickle", ", ".join(group))
+            for name in group:
+                artifact = saved["artifact"] | {"format": member_format(name)}
+                yield name, {"kind": "value", "path": saved["path"], "mark": saved["mark"], **artifact}
+
+    def _write_value(self, value: Any, folder: str, value_format: str | None, name: str) -> dict[str, Any]:
+        """Write a value to a file of its own; `name` is what messages call it."""
         from jupyter_pipelines.execution.kernel_side.redaction import PROCESS_REDACTOR, secret_in_output
         from jupyter_pipelines.storage import serializers
 
-        path = self._folder / "outputs" / name / "value"
+        path = self._folder / "outputs" / folder / "value"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        saved = serializers.save(namespace[name], path, spec["format"], name=name)
+        saved = serializers.save(value, path, value_format, name=name)
         if PROCESS_REDACTOR and PROCESS_REDACTOR.is_in(path):
             path.unlink()
             raise StepFailed(secret_in_output(self._step, name))
-        warnings.extend(self._noted(note) for note in saved.notes)
-        return {"kind": "value", "path": str(path), "mark": saved.mark.to_list()} | saved.artifact.to_dict()
+        mark, artifact = saved.mark.to_list(), saved.artifact.to_dict()
+        return {"path": str(path), "mark": mark, "artifact": artifact, "notes": saved.notes}
 
     def _load(self, name: str, spec: Mapping[str, Any]) -> Any:
-        value = self._read(name, spec)
-        if name not in self._ticket["outputs"] and not isinstance(value, Path):
+        value = self._read(name, spec, first=True)
+        if self._group_of(name):
+            self._guard.remember(name, value, lambda: self._read(name, spec), keep=True)
+        elif name not in self._ticket["outputs"] and not isinstance(value, Path):
             self._guard.remember(name, value, lambda: self._read(name, spec))
         return value
 
-    def _read(self, name: str, spec: Mapping[str, Any]) -> Any:
+    def _read(self, name: str, spec: Mapping[str, Any], *, first: bool = False) -> Any:
+        """Return a stored input; when it is read for the `first` time, attributes of its classes change with it."""
         if spec["kind"] == "gathered":
             from jupyter_pipelines.pipeline.foreach import GatheredResults
 
-            values = [self._read(f"{name}/{number}", item_spec) for number, item_spec in enumerate(spec["items"])]
+            values = [
+                self._read(f"{name}/{number}", item_spec, first=first) for number, item_spec in enumerate(spec["items"])
+            ]
             return GatheredResults(values, spec["keys"], spec["failed"])
         path = Path(spec["path"])
         if spec["format"] == "file":
@@ -238,8 +274,14 @@ class StepIO:
         if spec["format"] == "folder":
             return self._folder_of(name, spec)
         from jupyter_pipelines.storage import serializers
+        from jupyter_pipelines.storage.serializers.protocol import split_member
 
-        return serializers.load(path, spec["format"])
+        file_format, member = split_member(spec["format"])
+        if not member:
+            return serializers.load(path, file_format, in_step=first)
+        if path not in self._loaded_together:
+            self._loaded_together[path] = serializers.load(path, file_format, in_step=first)
+        return self._loaded_together[path][member]
 
     def _folder_of(self, name: str, spec: Mapping[str, Any]) -> Path:
         """Return the folder that the worker laid out, or lay it out when the notebook is run by hand."""
@@ -279,14 +321,52 @@ class StepIO:
 
     def _changed(self) -> Iterator[Diagnostic]:
         for name, sure in self._guard.changed().items():
-            yield Diagnostic(
-                code="JP307",
-                message=f"step `{self._step}` changed its input `{name}` and does not declare it as an output",
-                suggestion=f"work on a copy (`{name} = {_copy_of(name, self._ticket)}` first), "
-                f"or say that it changes: `-o {name}`",
-                severity="error" if sure else "warning",
-                step=self._step,
-            )
+            if not self._group_of(name):
+                yield self._changed_input(name, sure=sure)
+        for name in self._changed_members():
+            group = self._group_of(name)
+            if not any(member in self._ticket["outputs"] for member in group):
+                yield self._changed_input(name, sure=self._guard.changed().get(name, False))
+            elif self._ticket["inputs"][name].get("later"):
+                yield self._changed_behind(name, group)
+                return
+
+    def _changed_members(self) -> Iterator[str]:
+        """Yield the inputs that share parts with other outputs of the step they come from, and have changed."""
+        changed = self._guard.changed()
+        for name in self._ticket["inputs"]:
+            is_output = any(member in self._ticket["outputs"] for member in self._group_of(name))
+            if self._group_of(name) and (name in changed or (is_output and not self._guard.knows(name))):
+                yield name
+
+    def _group_of(self, name: str) -> list[str]:
+        """Return the inputs that come from the same file as the input `name`, which holds several outputs."""
+        spec = self._ticket["inputs"][name]
+        if "#" not in spec.get("format", ""):
+            return []
+        return [other for other, known in self._ticket["inputs"].items() if known.get("digest") == spec["digest"]]
+
+    def _changed_input(self, name: str, *, sure: bool) -> Diagnostic:
+        return Diagnostic(
+            code="JP307",
+            message=f"step `{self._step}` changed its input `{name}` and does not declare it as an output",
+            suggestion=f"work on a copy (`{name} = {_copy_of(name, self._ticket)}` first), "
+            f"or say that it changes: `-o {name}`",
+            severity="error" if sure else "warning",
+            step=self._step,
+        )
+
+    def _changed_behind(self, name: str, group: list[str]) -> Diagnostic:
+        """Return the error that a later step would get what shares parts with a changed input as it was before."""
+        output, later_step = self._ticket["inputs"][name]["later"][0]
+        both = " ".join(dict.fromkeys((*group, output)))
+        return Diagnostic(
+            code="JP307",
+            message=f"step `{self._step}` changed its input `{name}`, which shares parts with `{output}`, "
+            f"and step `{later_step}` takes `{output}` as it was before",
+            suggestion=f"let step `{self._step}` take and leave all of them: `-i {both} -o {both}`",
+            step=self._step,
+        )
 
     def _twins(self, names: Mapping[str, None], namespace: Mapping[str, Any]) -> Iterator[Diagnostic]:
         values = [name for name in names if self._wanted(name)["kind"] == "value"]
@@ -295,8 +375,8 @@ class StepIO:
                 yield Diagnostic(
                     code="JP213",
                     message=f"the outputs `{first}` and `{second}` of step `{self._step}` are one object",
-                    suggestion=f"make one of them a copy if a later step changes it; stored, `{first}` and `{second}` "
-                    "are two values",
+                    suggestion=f"make one of them a copy if they are meant to be two values; a step that changes one "
+                    f"takes both: `-i {first} {second}`",
                     severity="warning",
                     step=self._step,
                 )

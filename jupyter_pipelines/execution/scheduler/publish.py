@@ -79,6 +79,7 @@ def publish(
         attempts=attempts,
         warnings=tuple(fault.message for fault in outcome.warnings),
         trace=trace,
+        changed=outcome.changed,
     )
     try:
         record = replace(record, asked=_keep_displaced(store, planned, trace))

@@ -23,6 +23,7 @@ from jupyter_pipelines.pipeline.artifacts import Artifact, Input, StepOutputRef
 from jupyter_pipelines.pipeline.foreach import GatherSpec
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.planning.shared_outputs import taken_later
 from jupyter_pipelines.planning.undeclared_files import files_at
 from jupyter_pipelines.storage.gathered_items import put
 from jupyter_pipelines.storage.store import Store
@@ -112,9 +113,7 @@ def ticket_for(
         store=store,
         parameters={name: values[name] for name in step.parameters},
         secrets=secrets_of(pipeline, step, values),
-        inputs={
-            step_input.name: _input_spec(step_input, planned, known, pipeline.folder) for step_input in step.inputs
-        },
+        inputs={step_input.name: _input_spec(pipeline, step, step_input, planned, known) for step_input in step.inputs},
         outputs={output.name: OutputSpec(kind=output.kind, format=output.format) for output in step.outputs},
         timeout=step.timeout,
         kernel=step.kernel,
@@ -196,15 +195,19 @@ def _optional(step: Step) -> frozenset[str]:
     return frozenset(name for name, _ in sources) - needed
 
 
-def _input_spec(step_input: Input, planned: PlannedStep, known: Known, folder: Path) -> InputSpec:
-    if isinstance(step_input.source, StepOutputRef):
-        artifact = known.get(step_input.source.step, {}).get(step_input.source.output)
+def _input_spec(pipeline: Pipeline, step: Step, step_input: Input, planned: PlannedStep, known: Known) -> InputSpec:
+    source = step_input.source
+    if isinstance(source, StepOutputRef):
+        outputs = known.get(source.step, {})
+        artifact = outputs.get(source.output)
         if artifact is None:
             return InputSpec(kind="missing")
-        return InputSpec(kind="artifact", digest=artifact.digest, format=artifact.format)
-    if step_input.optional and not (folder / step_input.source.path).exists():
+        spec = InputSpec(kind="artifact", digest=artifact.digest, format=artifact.format)
+        later = taken_later(pipeline, step, step_input, outputs)
+        return InputSpec(**spec, later=later) if later else spec
+    if step_input.optional and not (pipeline.folder / source.path).exists():
         return InputSpec(kind="missing")
-    return InputSpec(kind="file", path=step_input.source.path, digest=planned.parts.get(f"file:{step_input.name}", ""))
+    return InputSpec(kind="file", path=source.path, digest=planned.parts.get(f"file:{step_input.name}", ""))
 
 
 def gathering_ticket(pipeline: Pipeline, step: Step, run: str, attempt: int, store: str) -> StepTicket:

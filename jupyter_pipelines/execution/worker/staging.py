@@ -31,12 +31,15 @@ class StagedOutputs:
         All that was declared, in the store; empty when there is a fault.
     warnings : tuple of Diagnostic
         What is doubtful.
+    changed : tuple of str
+        Inputs that the step changed, of those that share parts with others.
     fault : Diagnostic or None
         Why it does not count.
     """
 
     outputs: Mapping[str, Artifact] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
+    changed: tuple[str, ...] = ()
     fault: Diagnostic | None = None
 
 
@@ -101,9 +104,8 @@ def stage_outputs(ticket: StepTicket, store: Store, folder: Path) -> StagedOutpu
         return StagedOutputs(fault=fault)
     warnings = tuple(fault_from_dict(warning) for warning in manifest["warnings"])
     try:
-        return StagedOutputs(
-            outputs=_put(store, {name: manifest["outputs"][name] for name in ticket.outputs}), warnings=warnings
-        )
+        outputs = _put(store, {name: manifest["outputs"][name] for name in ticket.outputs})
+        return StagedOutputs(outputs=outputs, warnings=warnings, changed=tuple(manifest.get("changed", ())))
     except StoreError as error:
         return StagedOutputs(fault=error.faults[0])
 
@@ -126,13 +128,13 @@ def _faults(ticket: StepTicket, store: Store, saved: Mapping[str, Any]) -> Itera
 
 def _put(store: Store, saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Artifact]:
     """Move outputs into the store; they are flushed to the disk with the record that names them."""
-    files = {name: _incoming(output) for name, output in saved.items() if output["kind"] != "folder"}
+    # Outputs that share parts are in one file.
+    files = {output["path"]: _incoming(output) for output in saved.values() if output["kind"] != "folder"}
     stored = dict(zip(files, store.blobs.put_files(files.values(), durable=False), strict=True))
-    stored |= {name: store.blobs.put_folder(Path(output["path"]), move=True) for name, output in _folders(saved)}
+    stored |= {output["path"]: store.blobs.put_folder(Path(output["path"]), move=True) for _, output in _folders(saved)}
+    blobs = {name: stored[output["path"]] for name, output in saved.items()}
     return {
-        name: Artifact(
-            digest=stored[name].digest, format=output.get("format") or output["kind"], bytes=stored[name].size
-        )
+        name: Artifact(digest=blobs[name].digest, format=output.get("format") or output["kind"], bytes=blobs[name].size)
         for name, output in saved.items()
     }
 

@@ -334,6 +334,7 @@ class StepAttempt:
             state="succeeded",
             outputs=taken.outputs,
             warnings=taken.warnings,
+            changed=taken.changed,
             log=str(self._log),
             notebook=path,
             trace=trace,

@@ -53,6 +53,10 @@ def output(desk: CommandContext, *, name: str, target: str | None) -> None:
     """Show the output STEP.NAME of NOTEBOOK as the last run left it, or write it to a file."""
     pipeline = desk.pipeline(warn=False)
     artifact, record = desk.project.artifact(pipeline, name)
+    if "#" in artifact.format:
+        from jupyter_pipelines.storage.loading import store_alone
+
+        artifact = store_alone(desk.project.store_for(pipeline), artifact)
     outdated = desk.project.outdated(pipeline, name.rpartition(".")[0] or name)
     if outdated:
         write(f"note: `{name}` is of run {record.run}; a run now would compute it again: {outdated}", sys.stderr)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 # In-place methods return None, so a call whose value is used belongs to another type, whose method returns a copy.
 _IN_PLACE_WITHOUT_RESULT = frozenset(
     "add append appendleft clear difference_update discard extend extendleft fill insert intersection_update itemset "
-    "load_state_dict move_to_end put remove resize reverse rotate setfield setflags sort symmetric_difference_update "
-    "update".split()
+    "load_state_dict move_to_end put register remove resize reverse rotate setfield setflags sort "
+    "symmetric_difference_update update".split()
 )
 # They change something and return something, or return what they changed.
 _IN_PLACE_WITH_RESULT = frozenset("pop popitem popleft setdefault".split())

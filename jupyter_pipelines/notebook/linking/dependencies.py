@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from jupyter_pipelines.notebook.code.name_usage import BUILTINS, ModuleImport, NameUsage, SourceSpan, is_ipython_history
-from jupyter_pipelines.notebook.code.project_modules import UNKNOWN_SEARCH_PATH
+from jupyter_pipelines.notebook.code.project_modules import UNKNOWN_SEARCH_PATH, ProjectModules
 from jupyter_pipelines.notebook.linking.producers import NameProducer, ProducerIndex
+from jupyter_pipelines.notebook.linking.registrations import Registration
 from jupyter_pipelines.notebook.linking.shared_code import (
     Entry,
     ExploratoryName,
@@ -112,11 +113,13 @@ class StepDependencies:
 
 
 class LinkContext(NamedTuple):
-    """What a step can depend on: shared code, other steps, and the names of parameters."""
+    """What a step can depend on: shared code, other steps, names of parameters, and the project's own modules."""
 
     shared: SharedCodeIndex
     makers: ProducerIndex
     parameters: frozenset[str]
+    modules: ProjectModules
+    registrations: Sequence[Registration]
 
 
 def resolve_dependencies(draft: StepDraft, context: LinkContext) -> StepDependencies:
@@ -131,7 +134,7 @@ class _DependencyResolver:
 
     def __init__(self, draft: StepDraft, context: LinkContext) -> None:
         self.draft = draft
-        self.index, self.makers, self.parameters = context
+        self.index, self.makers, self.parameters, self.modules, self.registrations = context
         outputs = draft.items("outputs") or ()
         self.provided = {item.name for item in draft.items("inputs") or ()}
         self.provided |= {item.name for item in outputs if item.format in PATH_FORMATS}
@@ -166,6 +169,28 @@ class _DependencyResolver:
         for read, name, sure in sorted(reads, key=lambda triple: triple[0].order):
             self.waiting.append(NameReference(name, read.spot, sure, draft.cell_of(read.spot), order=read.order))
             self._follow_waiting()
+        self._include_registrations()
+
+    def _include_registrations(self) -> None:
+        """Include the shared code before the step that changes what it reaches, and what that reaches in turn."""
+        candidates = [found for found in self.registrations if found.definition.position < (self.draft.first, 0)]
+        counted = -1
+        while candidates and counted != len(self.included):
+            counted = len(self.included)
+            closure = self.modules.reach(self.dependencies.imports)
+            reached = {module.name for module in closure.modules}.union(closure.packages)
+            names = self.dependencies.used
+            bases = names if self._asks_for_subclasses() else frozenset()
+            for found in candidates:
+                changes = found.names & names or found.modules & reached or found.bases & bases
+                if changes and id(found.definition) not in self.included:
+                    self._include(found.definition, self.draft.first, 0)
+                    self._follow_waiting()
+
+    def _asks_for_subclasses(self) -> bool:
+        texts = [cell.body for cell in self.draft.cells]
+        texts += [definition.code.source for definition in self.included.values()]
+        return any("__subclasses__" in text for text in texts)
 
     def _follow_waiting(self) -> None:
         while self.waiting:

@@ -123,6 +123,7 @@ class SharedCodeIndex:
         self._changes: dict[str, _NameTimeline] = {}
         self._modules: dict[str, list[SharedDefinition]] = {}
         self.methods: dict[str, DeferredUsage] = {}
+        self.definitions: list[SharedDefinition] = []
         self.setups: list[SharedDefinition] = []
         self.futures: list[SharedDefinition] = []
         self.stars: list[SharedDefinition] = []
@@ -240,6 +241,7 @@ class SharedCodeIndex:
             self._timeline(self._changes, name).add(computed(name, mutation.spot, how=mutation.how))
 
     def _bind(self, definition: SharedDefinition) -> None:
+        self.definitions.append(definition)
         for name, method in definition.names.methods.items():
             self.methods.setdefault(name, method)
         for name in definition.binds:

@@ -12,6 +12,7 @@ from jupyter_pipelines.notebook.code.project_modules import ImportClosure, Proje
 from jupyter_pipelines.notebook.headers.split import IOSpec
 from jupyter_pipelines.notebook.linking.dependencies import LinkContext, StepDependencies, resolve_dependencies
 from jupyter_pipelines.notebook.linking.producers import NameProducer, ProducerIndex
+from jupyter_pipelines.notebook.linking.registrations import registrations
 from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex
 from jupyter_pipelines.notebook.linking.step_drafts import PATH_FORMATS, StepDraft
 from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
@@ -99,7 +100,11 @@ def infer_interfaces(
     """
     producers = ProducerIndex(drafts, index)
     inference = _InterfaceInference(
-        drafts, LinkContext(index, producers, parameters), modules, folder, recorded_queries
+        drafts,
+        LinkContext(index, producers, parameters, modules, registrations(index, modules)),
+        modules,
+        folder,
+        recorded_queries,
     )
     inference.run()
     return inference.faces, producers

@@ -18,7 +18,13 @@ from jupyter_pipelines.storage.blobs.digests import HashingWriter
 from jupyter_pipelines.storage.files.filesystem_features import WritebackPacer
 from jupyter_pipelines.storage.files.os_errors import unwritable_error, writing
 from jupyter_pipelines.storage.files.stat_signature import StatSignature
-from jupyter_pipelines.storage.serializers.protocol import SaveResult, UnsupportedValue, ValueSerializer, type_name
+from jupyter_pipelines.storage.serializers.protocol import (
+    SaveResult,
+    UnsupportedValue,
+    ValueSerializer,
+    split_member,
+    type_name,
+)
 
 __all__ = ["SaveResult", "UnsupportedValue", "ValueSerializer", "choose", "get", "load", "save"]
 BY_TYPE = ("json", "bytes", "npy", "arrow", "pickle")
@@ -87,19 +93,32 @@ def save(value: Any, path: Path, format: str | None = None, *, name: str = "valu
     raise AssertionError("the last serializer takes everything or says why not")
 
 
-def load(path: Path, format: str) -> Any:
+def load(path: Path, format: str, *, in_step: bool = False) -> Any:
     """Return the value in the file `path`, which was checked by the caller.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    format : str
+        The serializer that wrote it. Of a file that holds several outputs (``pickle#NAME``), it is the one called so.
+    in_step : bool
+        The kernel of a step reads it, whose classes take part in it.
 
     Raises
     ------
     PluginError
         There is no such format (JP602), or its package is broken (JP601).
     StoreError
-        The bytes cannot be turned back into a value (JP405): a package is missing or has changed.
+        The bytes cannot be turned back into a value (JP405): a package is missing or has changed, or a class of the
+        notebook is another one.
     """
-    serializer = get(format)
+    file_format, member = split_member(format)
+    serializer = get(file_format)
     try:
-        return serializer.read(path)
+        read = getattr(serializer, "read_in_step", serializer.read) if in_step else serializer.read
+        value = read(path)
+        return value[member] if member else value
     except Exception as error:
         raise StoreError(_unreadable(format, error)) from error
 
@@ -166,5 +185,9 @@ def _unreadable(format: str, error: Exception) -> Diagnostic:
     return Diagnostic(
         code="JP405",
         message=f"a stored {format} output cannot be read back: {type(error).__name__}: {error}",
-        suggestion="install the packages it was made with, or compute it again: jupyter pipelines run --force STEP",
+        suggestion=getattr(
+            error,
+            "instead",
+            "install the packages it was made with, or compute it again: jupyter pipelines run --force STEP",
+        ),
     )

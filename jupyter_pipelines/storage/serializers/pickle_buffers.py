@@ -88,6 +88,14 @@ class BufferedPickleWriter:
         self._offset += memoryview(data).nbytes
 
 
+class DiscardingFile(io.RawIOBase):
+    """A file that discards what is written to it: for pickling a value only to see what is in it."""
+
+    def write(self, data: Any) -> int:
+        """Take `data`, and forget it."""
+        return memoryview(data).nbytes
+
+
 def split_buffers(memory: Any) -> tuple[BinaryIO, list[memoryview]]:
     """Return the pickle in `memory` as a file, and its buffers, which are not copied.
 

@@ -7,17 +7,11 @@ import types
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
+from jupyter_pipelines.storage.serializers.pickle_buffers import DiscardingFile
 from jupyter_pipelines.storage.serializers.pickles import PickleSerializer
 
 _MAX_DEPTH = 50
 _MAX_CHILDREN = 1000
-
-
-class _DiscardingFile:
-    """A file that discards what is written to it."""
-
-    def write(self, data: Any) -> int:
-        return len(data)
 
 
 def find_unpicklable_part(value: Any, name: str) -> tuple[str, Any]:
@@ -97,7 +91,7 @@ def _variables(function: types.FunctionType) -> dict[str, Any]:
 
 def _can_pickle(value: Any) -> bool:
     try:
-        PickleSerializer().write(value, cast(BinaryIO, _DiscardingFile()))
+        PickleSerializer().write(value, cast(BinaryIO, DiscardingFile()))
     except Exception:  # noqa: BLE001 - whatever it raises, it cannot be pickled
         return False
     return True

@@ -2,12 +2,13 @@
 
 Functions and classes of the notebook are pickled by value, so that a step can read what it has no code for. Pickles are
 made as repeatable as pickling is, so that a step that comes to the same result stores the same bytes: code carries
-neither the file name of the kernel that compiled it nor its first line, and a class has an id made of its content, not
-a random one. Not repeatable are sets of texts (their order depends on PYTHONHASHSEED) and which equal texts are one
-object.
+neither the file name of the kernel that compiled it nor its first line, and a class has an id made of its definition
+or of its content, not a random one. Not repeatable are sets of texts (their order depends on PYTHONHASHSEED) and which
+equal texts are one object.
 
 By the id a class is recognised, too: where the reading kernel has the same class already, it is used, so that
-``isinstance`` and members of an ``Enum`` mean what they say.
+``isinstance`` and members of an ``Enum`` mean what they say; see
+:mod:`jupyter_pipelines.storage.serializers.notebook_classes`.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import operator
 import pickle
 import sys
 import types
 from collections import ChainMap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, TypeVar
 
-from jupyter_pipelines.storage.serializers import memory_map, pickle_buffers
+from jupyter_pipelines.storage.serializers import memory_map, notebook_classes, pickle_buffers
 from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue
 
 PROTOCOL = 5
@@ -54,13 +56,26 @@ class PickleSerializer:
     def write(self, value: Any, file: BinaryIO) -> None:
         """Write the pickle; large arrays in it go straight from where they are to the file."""
         writer = pickle_buffers.BufferedPickleWriter(file)
-        _pickler()(writer, writer.take).dump(value)
+        repeatable_pickler()(writer, writer.take).dump(value)
         writer.finish()
 
     def read(self, path: Path) -> Any:
         """Return the object in `path`; this runs code. Large arrays in it are mapped."""
+        return self._load(path, strict=False)
+
+    def read_in_step(self, path: Path) -> Any:
+        """Return the object in `path` in the kernel of a step, whose classes take part in it.
+
+        Raises
+        ------
+        ClassMismatch
+            A class of the notebook is not what it was.
+        """
+        return self._load(path, strict=True)
+
+    def _load(self, path: Path, *, strict: bool) -> Any:
         file, buffers = pickle_buffers.split_buffers(memory_map.read_memory(path))
-        return _NotebookUnpickler(file, buffers).load()
+        return _NotebookUnpickler(file, buffers, strict=strict).load()
 
 
 class JoblibSerializer:
@@ -112,11 +127,22 @@ class _NotebookNameDetector(io.BufferedIOBase):
 
 
 class _NotebookUnpickler(pickle.Unpickler):
-    """An unpickler that reuses classes of the notebook that exist already instead of making them anew."""
+    """An unpickler that reuses classes of the notebook that exist already instead of making them anew.
 
-    def __init__(self, file: BinaryIO, buffers: list[memoryview]) -> None:
+    Parameters
+    ----------
+    file : BinaryIO
+        The pickle.
+    buffers : list of memoryview
+        Its buffers.
+    strict : bool
+        It is read by a step: attributes of its classes change with it, and a class that is another one is an error.
+    """
+
+    def __init__(self, file: BinaryIO, buffers: list[memoryview], *, strict: bool) -> None:
         super().__init__(file, buffers=buffers)
         self._present: set[type] = set()
+        self._strict = strict
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a pickle names; what cloudpickle makes classes with is replaced."""
@@ -125,26 +151,33 @@ class _NotebookUnpickler(pickle.Unpickler):
         if module != "cloudpickle.cloudpickle":
             return resolved
         if name in ("_make_skeleton_class", "_make_skeleton_enum"):
-            return lambda *args: self._present_class(args) or resolved(*args)
+            return lambda *args: self._present_class(args[-2]) or resolved(*args)
         if name == "_class_setstate":
-            return lambda cls, state: cls if cls in self._present else resolved(cls, state)
+            return lambda cls, state: self._with_state(cls, state) if cls in self._present else resolved(cls, state)
+        if name == "_make_typevar":
+            return lambda *args: _present_type_variable(args[0]) or resolved(*args)
         return resolved
 
-    def _present_class(self, args: tuple[Any, ...]) -> type | None:
-        """Return the class that a skeleton with these arguments would become, if the notebook has defined it."""
-        notebook_class = getattr(sys.modules.get("__main__"), args[1], None)
-        if (
-            not isinstance(notebook_class, type)
-            or notebook_class.__module__ != "__main__"
-            or _class_id(notebook_class) != args[-2]
-        ):
-            return None
-        self._present.add(notebook_class)
-        return notebook_class
+    def _present_class(self, class_id: str) -> type | None:
+        """Return the class with an id, if the notebook has defined it."""
+        cls = notebook_classes.present_class(class_id, strict=self._strict)
+        if cls is not None:
+            self._present.add(cls)
+        return cls
+
+    def _with_state(self, cls: type, state: Any) -> type:
+        if self._strict:
+            notebook_classes.take_attributes(cls, state)
+        return cls
+
+
+def _present_type_variable(name: str) -> Any:
+    variable = getattr(sys.modules.get("__main__"), name, None)
+    return variable if isinstance(variable, TypeVar) and variable.__module__ == "__main__" else None
 
 
 @functools.cache
-def _pickler() -> Any:
+def repeatable_pickler() -> Any:
     """Return the class of our pickler; made on first use, because cloudpickle takes its time to import."""
     import cloudpickle
 
@@ -159,7 +192,12 @@ def _pickler() -> Any:
             if isinstance(value, _OPEN_FILE_TYPES):
                 # cloudpickle would read it to its end and store a text in its place.
                 raise TypeError(f"cannot pickle an open file ({type(value).__name__})")
+            if isinstance(value, TypeVar) and value.__module__ == "__main__":
+                _assign_id(value, f"type variable {value.__name__}")
             if isinstance(value, type):
+                made_of = notebook_classes.generic_origin(value) if value.__module__ == "__main__" else None
+                if made_of is not None:
+                    return operator.getitem, made_of
                 _assign_class_id(value)
                 return _without_definition_site(super().reducer_override(value))
             if isinstance(value, _LRU_CACHE_TYPE) and self._is_new(value):
@@ -205,32 +243,33 @@ def _without_definition_site(reduced: Any) -> Any:
 
 
 def _assign_class_id(cls: type) -> None:
-    """Give a class of the notebook an id made of its content, where cloudpickle would draw a random id."""
+    """Give a class of the notebook an id made of its definition, where cloudpickle would draw a random id."""
     from cloudpickle import cloudpickle as inner
 
     by_class = getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", None)
-    by_id = getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_ID", None)
     by_reference = getattr(inner, "_should_pickle_by_reference", None)
-    if by_class is None or by_id is None or by_reference is None or cls in by_class or by_reference(cls):
+    if by_class is None or by_reference is None or cls in by_class or by_reference(cls):
+        return
+    class_id = notebook_classes.definition_id(cls)
+    if class_id:
+        _assign_id(cls, class_id)
         return
     # A class that mentions itself is met again while its content is read; it needs some id by then.
     by_class[cls] = _PLACEHOLDER
     try:
         content = io.BytesIO()
-        _pickler()(content).dump(cls)
-    except BaseException:
+        repeatable_pickler()(content).dump(cls)
+    finally:
         del by_class[cls]
-        raise
-    name = hashlib.sha256(content.getvalue()).hexdigest()[:32]
-    by_class[cls] = name
-    by_id.setdefault(name, cls)
+    _assign_id(cls, hashlib.sha256(content.getvalue()).hexdigest()[:32])
 
 
-def _class_id(cls: type) -> str:
+def _assign_id(value: Any, name: str) -> None:
+    """Have cloudpickle know a class or a type variable by `name`."""
     from cloudpickle import cloudpickle as inner
 
-    try:
-        _assign_class_id(cls)
-    except Exception:  # noqa: BLE001 - a class that cannot be pickled is not the class that was stored
-        return ""
-    return str(getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", {}).get(cls, ""))
+    by_class = getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", None)
+    by_id = getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_ID", None)
+    if by_class is not None and by_id is not None and value not in by_class:
+        by_class[value] = name
+        by_id.setdefault(name, value)

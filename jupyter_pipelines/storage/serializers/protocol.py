@@ -9,6 +9,8 @@ from typing import Any, BinaryIO, Protocol
 from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.storage.files.stat_signature import StatSignature
 
+_MEMBER = "#"
+
 
 class UnsupportedValue(Exception):
     """A serializer cannot hold this value exactly; raised before the first byte is written.
@@ -82,6 +84,17 @@ class SaveResult:
     def artifact(self) -> Artifact:
         """The same as an artifact."""
         return Artifact(digest=self.digest, format=self.format, bytes=self.bytes)
+
+
+def member_format(name: str) -> str:
+    """Return the format of the output `name` in a file that holds several outputs, a pickle of a mapping."""
+    return f"pickle{_MEMBER}{name}"
+
+
+def split_member(stored_format: str) -> tuple[str, str]:
+    """Return the format of a file, and the name of the output in it: empty for a file that holds one output."""
+    file_format, _, member = stored_format.partition(_MEMBER)
+    return file_format, member
 
 
 def type_name(value: Any) -> str:

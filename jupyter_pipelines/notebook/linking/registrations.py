@@ -1,0 +1,216 @@
+"""Registrations: shared code that nothing names and that counts all the same, for what it does to what a step reaches.
+
+A function under ``@show.register`` or under a decorator that puts it into a list, a subclass of a class with
+``__init_subclass__``, and a module that is imported for what it adds to another one.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from jupyter_pipelines.notebook.code.cell_code import parse_code
+from jupyter_pipelines.notebook.code.mutations import base_name
+from jupyter_pipelines.notebook.code.project_modules import ProjectModules
+from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex, SharedDefinition
+
+_REMEMBERED = 1 << 12
+_REGISTERING = "register"
+_SUBCLASS_HOOK = "__init_subclass__"
+_SILENT_METACLASSES = frozenset({"ABCMeta", "EnumMeta", "EnumType", "type"})
+
+
+class Registration(NamedTuple):
+    """Shared code that changes what other names stand for.
+
+    Parameters
+    ----------
+    definition : SharedDefinition
+        The code.
+    names : frozenset of str
+        The names whose objects it changes.
+    modules : frozenset of str
+        The modules and packages that it changes.
+    bases : frozenset of str
+        The classes that list it among their subclasses.
+    """
+
+    definition: SharedDefinition
+    names: frozenset[str] = frozenset()
+    modules: frozenset[str] = frozenset()
+    bases: frozenset[str] = frozenset()
+
+
+def registrations(index: SharedCodeIndex, modules: ProjectModules) -> list[Registration]:
+    """Return the shared code of a notebook that changes what other names stand for.
+
+    Parameters
+    ----------
+    index : SharedCodeIndex
+        The shared code.
+    modules : ProjectModules
+        The project's own modules.
+    """
+    return [found for definition in index.definitions if (found := _registration(definition, index, modules))]
+
+
+def _registration(definition: SharedDefinition, index: SharedCodeIndex, modules: ProjectModules) -> Registration | None:
+    if definition.kind == "import":
+        changed = _changed_by_import(definition, modules)
+        return Registration(definition, modules=changed) if changed else None
+    if definition.kind not in ("function", "class"):
+        return None
+    names, imported = _changed_by_decorators(definition, index)
+    above = _bases_above(definition, index)
+    for base in above.values():
+        if _has_subclass_hook(base.code.source):
+            names |= {*above, *_changed_by_hook(base)}
+    names -= set(definition.binds)
+    if not (names or imported or above):
+        return None
+    return Registration(definition, frozenset(names), frozenset(imported), frozenset(above))
+
+
+def _changed_by_decorators(definition: SharedDefinition, index: SharedCodeIndex) -> tuple[set[str], set[str]]:
+    """Return the names and the modules that the decorators of a definition change."""
+    names: set[str] = set()
+    imported: set[str] = set()
+    for root, whole in _decorators(definition.code.source):
+        entry = index.find(root, definition.position)
+        if not isinstance(entry, SharedDefinition):
+            continue
+        if entry.kind != "import":
+            names |= {root} if "." in whole else _changed_by(entry, root, index)
+        elif _REGISTERING in whole:
+            imported |= {import_.module for import_ in entry.names.imports}
+    return names, imported
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _decorators(source: str) -> tuple[tuple[str, str], ...]:
+    """Return the decorators of a definition, each as the name that it begins with and the whole dotted name."""
+    decorators = [expression for node in _statements(source) for expression in getattr(node, "decorator_list", ())]
+    return tuple((root.id, ast.unparse(named)) for named, root in _named(decorators))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _bases(source: str) -> tuple[str, ...]:
+    bases = [base for node in _statements(source) for base in getattr(node, "bases", ())]
+    return tuple(root.id for _, root in _named(bases))
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    tree = parse_code(source).tree
+    return tree.body if tree else []
+
+
+def _named(expressions: Iterable[ast.expr]) -> Iterator[tuple[ast.expr, ast.Name]]:
+    for expression in expressions:
+        named = expression.func if isinstance(expression, ast.Call) else expression
+        root = base_name(named)
+        if root is not None:
+            yield named, root
+
+
+def _changed_by(entry: SharedDefinition, name: str, index: SharedCodeIndex) -> set[str]:
+    """Return the names whose objects change when the function `name` is called, also by what it calls."""
+    changed: set[str] = set()
+    pending, seen = [(name, entry)], {name}
+    while pending:
+        function, definition = pending.pop()
+        usage = definition.names.functions.get(function)
+        if usage is None:
+            continue
+        changed |= usage.mutates.keys() | usage.binds.keys()
+        for read in usage.reads.keys() - seen:
+            called = index.find(read, definition.position)
+            if isinstance(called, SharedDefinition) and called.kind == "function":
+                seen.add(read)
+                pending.append((read, called))
+    return changed
+
+
+def _bases_above(definition: SharedDefinition, index: SharedCodeIndex) -> dict[str, SharedDefinition]:
+    """Return the classes of the notebook above a class, however far."""
+    above: dict[str, SharedDefinition] = {}
+    pending = [definition] if definition.kind == "class" else []
+    while pending:
+        current = pending.pop()
+        for base in _bases(current.code.source):
+            entry = index.find(base, current.position)
+            if isinstance(entry, SharedDefinition) and entry.kind == "class" and base not in above:
+                above[base] = entry
+                pending.append(entry)
+    return above
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _has_subclass_hook(source: str) -> bool:
+    """Tell whether a class is told of its subclasses: by a method of its own, or by a metaclass."""
+    classes = [node for node in _statements(source) if isinstance(node, ast.ClassDef)]
+    methods = [member for node in classes for member in node.body if isinstance(member, ast.FunctionDef)]
+    metaclasses = [keyword.value for node in classes for keyword in node.keywords if keyword.arg == "metaclass"]
+    return any(method.name == _SUBCLASS_HOOK for method in methods) or any(
+        ast.unparse(metaclass).rpartition(".")[2] not in _SILENT_METACLASSES for metaclass in metaclasses
+    )
+
+
+def _changed_by_hook(base: SharedDefinition) -> set[str]:
+    hook = base.names.methods.get(_SUBCLASS_HOOK)
+    return set(hook.mutates) if hook else set()
+
+
+def _changed_by_import(definition: SharedDefinition, modules: ProjectModules) -> frozenset[str]:
+    """Return the modules that change when modules of the project are imported, apart from the imported ones."""
+    own = modules.reach(definition.names.imports).modules
+    changed = {name for module in own for name in _changed_modules(module.source, module.name, module.path)}
+    return frozenset(changed - {import_.module for import_ in definition.names.imports})
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _changed_modules(source: str, name: str, path: str) -> tuple[str, ...]:
+    """Return the modules that a module changes when it is imported: it assigns to their parts, or calls them."""
+    package = name if path.endswith("__init__.py") else name.rpartition(".")[0]
+    origins: dict[str, tuple[str, ...]] = {}
+    changed: dict[str, None] = {}
+    for statement in _statements(source):
+        origins |= _origins(statement, package)
+        for expression in _changing_expressions(statement):
+            root = base_name(expression)
+            changed |= dict.fromkeys(origins.get(root.id, ()) if root else ())
+    return tuple(changed)
+
+
+def _origins(statement: ast.stmt, package: str) -> dict[str, tuple[str, ...]]:
+    """Return the modules that the names of an import statement may come from."""
+    if isinstance(statement, ast.Import):
+        return {
+            alias.asname or alias.name.partition(".")[0]: (alias.name, alias.name.partition(".")[0])
+            for alias in statement.names
+        }
+    if not isinstance(statement, ast.ImportFrom):
+        return {}
+    module = statement.module or ""
+    if statement.level:
+        around = package.split(".") if package else []
+        module = ".".join([*around[: len(around) - statement.level + 1], *([module] if module else [])])
+    return {
+        alias.asname or alias.name: (
+            module,
+            f"{module}.{alias.name}" if module else alias.name,
+            module.partition(".")[0],
+        )
+        for alias in statement.names
+    }
+
+
+def _changing_expressions(statement: ast.stmt) -> Iterator[ast.expr]:
+    if isinstance(statement, ast.Assign | ast.AugAssign | ast.AnnAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        yield from (target for target in targets if isinstance(target, ast.Attribute | ast.Subscript))
+    elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        yield statement.value.func
+    elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield from (named for named, _ in _named(statement.decorator_list))

@@ -1,0 +1,189 @@
+"""Classes of the notebook in pickles: an instance that comes back is an instance of the class that the step defines.
+
+A pickle holds such a class by value, for a step that does not define it. Each class has an id made of where the
+notebook has it and of what its methods do. A step that has a class of that id already uses it; attributes of the class
+that had changed when the pickle was made change there as well, as they would have in the notebook.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+import hashlib
+import io
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_MODULE = "__main__"
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_MISSING = object()
+_ORDINARY = (type, abc.ABCMeta)
+_ORIGINAL_ATTRIBUTES: dict[tuple[type, str], bytes] = {}
+
+
+class ClassMismatch(Exception):
+    """A class of the notebook is not what it was when an instance of it was stored.
+
+    Parameters
+    ----------
+    why : str
+        What differs.
+    instead : str
+        What to do.
+    """
+
+    def __init__(self, why: str, instead: str) -> None:
+        super().__init__(why)
+        self.instead = instead
+
+
+def definition_id(cls: type) -> str:
+    """Return the id of a class that the notebook has by a name; empty for any other."""
+    path = _path_of(cls)
+    return f"{path}:{_PYTHON}:{_definition_digest(cls)}" if path else ""
+
+
+def present_class(class_id: str, *, strict: bool) -> type | None:
+    """Return the class of the notebook with this id; None if this kernel has none under that name.
+
+    Parameters
+    ----------
+    class_id : str
+        As :func:`definition_id` returned it in the kernel that stored an instance.
+    strict : bool
+        Another class under that name is an error, not None.
+
+    Raises
+    ------
+    ClassMismatch
+        Under that name there is another class.
+    """
+    path, _, definition = class_id.partition(":")
+    cls = _at(path) if definition else None
+    if cls is None:
+        return None
+    python, _, digest = definition.partition(":")
+    if python != _PYTHON or digest == _definition_digest(cls):  # byte code of other versions cannot be compared
+        return cls
+    if strict:
+        raise ClassMismatch(
+            f"its class `{path}` is not the class `{path}` that this step defines",
+            f"define `{path}` once, in a cell without a header; if it is, compute the input again: "
+            "jupyter pipelines run --force",
+        )
+    return None
+
+
+def generic_origin(cls: type) -> tuple[type, Any] | None:
+    """Return the generic class and the arguments that a model of pydantic was made of; None for any other class."""
+    metadata = cls.__dict__.get("__pydantic_generic_metadata__")
+    if not isinstance(metadata, Mapping) or not metadata.get("origin") or not metadata.get("args"):
+        return None
+    arguments = metadata["args"]
+    return metadata["origin"], arguments[0] if len(arguments) == 1 else arguments
+
+
+def take_attributes(cls: type, state: tuple[Mapping[str, Any], Any]) -> None:
+    """Give a class of the notebook the attributes that it had in the kernel that stored an instance.
+
+    Raises
+    ------
+    ClassMismatch
+        Another input has brought another value of an attribute.
+    """
+    for registered in state[0].get("_abc_impl", ()):
+        if isinstance(cls, abc.ABCMeta):
+            cls.register(registered)
+    if type(cls) not in _ORDINARY:
+        return
+    for name, value in _data_attributes(state[0]):
+        present = cls.__dict__.get(name, _MISSING)
+        here, there = _content(present), _content(value)
+        original = _ORIGINAL_ATTRIBUTES.setdefault((cls, name), here)
+        if there in (here, original):
+            continue
+        if here != original:
+            raise ClassMismatch(
+                f"steps before it left different values in `{cls.__qualname__}.{name}`",
+                f"keep what changes in instances, or make `{cls.__qualname__}.{name}` an output of a step",
+            )
+        setattr(cls, name, value)
+
+
+def _data_attributes(namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes of a class that are values, not methods or the like."""
+    for name, value in namespace.items():
+        is_own = not (name.startswith("__") and name.endswith("__")) and name != "_abc_impl"
+        if is_own and not isinstance(value, type) and not hasattr(type(value), "__get__"):
+            yield name, value
+
+
+def _content(value: Any) -> bytes:
+    if value is _MISSING:
+        return b""
+    from jupyter_pipelines.storage.serializers.pickles import repeatable_pickler
+
+    content = io.BytesIO()
+    repeatable_pickler()(content).dump(value)
+    return content.getvalue()
+
+
+def _path_of(cls: type) -> str:
+    """Return the name by which the notebook has a class, with dots for one within another; empty if it has none."""
+    if cls.__module__ != _MODULE:
+        return ""
+    if _at(cls.__qualname__) is cls:
+        return cls.__qualname__
+    variables = vars(sys.modules[_MODULE])
+    return min((name for name, value in variables.items() if value is cls and not name.startswith("_")), default="")
+
+
+def _at(path: str) -> type | None:
+    """Return the class of the notebook at `path`."""
+    value: Any = sys.modules.get(_MODULE)
+    for name in path.split("."):
+        value = vars(value).get(name) if isinstance(value, type | types.ModuleType) else None
+    return value if isinstance(value, type) and value.__module__ == _MODULE else None
+
+
+def _definition_digest(cls: type) -> str:
+    """Return a digest of what a class does; comments, documentation and values of attributes do not count."""
+    members = [f"{cls.__qualname__} {type(cls).__qualname__}", *(base.__qualname__ for base in cls.__bases__)]
+    members += (_definition_digest(base) for base in cls.__bases__ if base.__module__ == _MODULE)
+    for name, value in sorted(vars(cls).items()):
+        members += (f"{name} {text}" for function in _functions(value) for text in _code_texts(function))
+    if issubclass(cls, enum.Enum):
+        members += (f"{member.name}={member.value!r}" for member in cls)
+    return hashlib.sha256("\n".join(members).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _functions(value: Any) -> Iterator[types.FunctionType]:
+    """Yield the functions of the notebook that an attribute of a class consists of."""
+    if isinstance(value, property):
+        parts: tuple[Any, ...] = (value.fget, value.fset, value.fdel)
+    else:
+        parts = (getattr(value, "__func__", value),)
+    yield from (part for part in parts if isinstance(part, types.FunctionType) and part.__module__ == _MODULE)
+
+
+def _code_texts(function: types.FunctionType) -> Iterator[str]:
+    yield from _instructions(function.__code__, function.__doc__)
+
+
+def _instructions(code: types.CodeType, docstring: str | None = None) -> Iterator[str]:
+    yield f"{code.co_code.hex()} {code.co_names} {code.co_varnames} {code.co_freevars} {code.co_flags}"
+    for position, constant in enumerate(code.co_consts):
+        if isinstance(constant, types.CodeType):
+            yield from _instructions(constant, constant.co_consts[0] if _begins_with_text(constant) else None)
+        elif position == 0 and docstring is not None and constant == docstring:
+            yield "None"
+        elif isinstance(constant, frozenset):
+            yield repr(sorted(map(repr, constant)))
+        else:
+            yield repr(constant)
+
+
+def _begins_with_text(code: types.CodeType) -> bool:
+    return bool(code.co_consts) and isinstance(code.co_consts[0], str)

@@ -1,0 +1,155 @@
+"""Shared parts: which outputs of a step lead to the same objects, as a model and its optimizer, a figure and its axes.
+
+Stored apart, they would come back as values that have nothing to do with each other. They are stored together instead,
+in one pickle of a mapping from names to values.
+"""
+
+from __future__ import annotations
+
+import copy
+import enum
+import functools
+import pathlib
+import sys
+import types
+from collections.abc import Iterable, Mapping
+from itertools import combinations
+from typing import Any
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+_UNCHANGING = (
+    *_PLAIN,
+    range,
+    slice,
+    type,
+    enum.Enum,
+    pathlib.PurePath,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.MethodType,
+    types.ModuleType,
+    types.CodeType,
+    types.MappingProxyType,
+)
+_UNCHANGING_OF_LIBRARIES = (
+    *(("datetime", name) for name in ("date", "time", "timedelta", "tzinfo")),
+    ("decimal", "Decimal"),
+    ("fractions", "Fraction"),
+    ("logging", "Logger"),
+    ("re", "Pattern"),
+    ("uuid", "UUID"),
+    *(("numpy", name) for name in ("dtype", "generic", "ufunc")),
+    ("pandas", "Index"),
+    ("pandas.api.extensions", "ExtensionDtype"),
+    ("pyarrow", "DataType"),
+    ("pyarrow", "Schema"),
+)
+_WITHOUT_PARTS = (("pandas", "DataFrame"), ("pandas", "Series"), ("polars", "DataFrame"), ("pyarrow", "Table"))
+
+
+def groups(values: Mapping[str, Any]) -> list[list[str]]:
+    """Return the names of values that lead to the same objects and see it when these are changed, in groups.
+
+    Parameters
+    ----------
+    values : Mapping of str to object
+        Values by name.
+
+    Returns
+    -------
+    list of list of str
+        Names in the order of `values`; a value that shares nothing is in no group.
+    """
+    candidates = {name: value for name, value in values.items() if not _is_unchanging(value)}
+    if len(candidates) < 2:
+        return []
+    parts = {name: _parts(value) for name, value in candidates.items()}
+    leader = {name: name for name in candidates}
+    for first, second in combinations(candidates, 2):
+        if leader[first] != leader[second] and _share(parts[first], parts[second]):
+            old, new = leader[second], leader[first]
+            leader = {name: new if other == old else other for name, other in leader.items()}
+    grouped: dict[str, list[str]] = {}
+    for name in candidates:
+        grouped.setdefault(leader[name], []).append(name)
+    return [names for names in grouped.values() if len(names) > 1]
+
+
+def _is_unchanging(value: Any) -> bool:
+    """Tell whether a value cannot change, and nothing in it."""
+    if isinstance(value, tuple | frozenset):
+        return all(map(_is_unchanging, value))
+    return isinstance(value, _UNCHANGING) or _is_of(value, _UNCHANGING_OF_LIBRARIES)
+
+
+def _parts(value: Any) -> dict[int, Any]:
+    """Return the objects that pickling `value` comes across, by their ids. They stay alive as long as the mapping."""
+    if _has_no_parts(value):
+        return {id(value): value}
+    from jupyter_pipelines.storage.serializers.pickle_buffers import DiscardingFile
+
+    pickler = _parts_pickler()(DiscardingFile(), lambda _: False)
+    try:
+        pickler.dump(value)
+    except Exception:  # noqa: BLE001 - it is said where the value is stored
+        return {}
+    return {number: part for number, (_, part) in pickler.memo.copy().items()}
+
+
+@functools.cache
+def _parts_pickler() -> Any:
+    """Return the class of a pickler that leaves out what is in values that cannot change."""
+    from jupyter_pipelines.storage.serializers.pickles import repeatable_pickler
+
+    class PartsPickler(repeatable_pickler()):  # type: ignore[misc]
+        def reducer_override(self, value: Any) -> Any:
+            # Nobody reads this pickle: what stands there as a callable need only be one that pickles by its name.
+            if isinstance(value, types.FunctionType):
+                return id, (tuple(map(_cell_contents, value.__closure__ or ())),)
+            if isinstance(value, type) or _is_of(value, _UNCHANGING_OF_LIBRARIES):
+                return id, ()
+            return super().reducer_override(value)
+
+    return PartsPickler
+
+
+def _cell_contents(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty
+        return None
+
+
+def _has_no_parts(value: Any) -> bool:
+    """Tell whether nothing in `value` could be a part of another value as well, apart from `value` itself."""
+    if _is_of(value, _WITHOUT_PARTS):
+        return True
+    if _is_of(value, (("numpy", "ndarray"),)):
+        return not value.dtype.hasobject
+    if type(value) in (list, set):
+        return _are_plain(value)
+    return type(value) is dict and _are_plain(value.values())
+
+
+def _are_plain(elements: Iterable[Any]) -> bool:
+    return set(map(type, elements)) <= set(_PLAIN)
+
+
+def _share(first: Mapping[int, Any], second: Mapping[int, Any]) -> bool:
+    return any(_can_change(first[number]) for number in first.keys() & second.keys())
+
+
+def _can_change(part: Any) -> bool:
+    if isinstance(part, (*_UNCHANGING, tuple, frozenset)) or _is_of(part, _UNCHANGING_OF_LIBRARIES):
+        return False
+    try:
+        # What has a name in a module is pickled by that name, and is the same object for everybody anyway.
+        return copy.copy(part) is not part and not isinstance(part.__reduce_ex__(4), str)
+    except Exception:  # noqa: BLE001 - any type of any library may fail in any way
+        return True
+
+
+def _is_of(value: Any, kinds: Iterable[tuple[str, str]]) -> bool:
+    """Tell whether `value` is of a type of a library, none of which is imported for that."""
+    present = (getattr(sys.modules.get(module), name, None) for module, name in kinds)
+    return isinstance(value, tuple(kind for kind in present if isinstance(kind, type)))

@@ -1,0 +1,121 @@
+"""Which values share parts that can change."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jupyter_pipelines.storage.serializers import shared_parts
+
+
+class Colour(enum.Enum):
+    """An enumeration."""
+
+    RED = 1
+
+
+class Holder:
+    """An object with one attribute."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class FrozenHolder:
+    """An object without attributes of its own that can be set."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+CHANGING = [
+    [1],
+    {"a": 1},
+    {1, 2},
+    [[1], [2]],
+    bytearray(b"x"),
+    Holder(1),
+    Holder([1]),
+    FrozenHolder(1),
+    np.zeros(3),
+    pd.DataFrame({"a": [1]}),
+    pd.Series([1]),
+    np.random.default_rng(1),
+]
+UNCHANGING = [
+    1,
+    "text" * 100,
+    b"bytes" * 100,
+    (1, "a"),
+    frozenset({1}),
+    range(3),
+    len,
+    Holder,
+    Colour.RED,
+    re.compile("x"),
+    Path("x"),
+    datetime(2026, 1, 1, tzinfo=UTC),
+    logging.getLogger("a name"),
+    np.dtype("int64"),
+    np.float64(1.5),
+    np.add,
+    pd.Index([1, 2]),
+    pd.Timestamp("2026-01-01"),
+]
+
+
+@pytest.mark.parametrize("part", CHANGING, ids=lambda part: type(part).__name__)
+@pytest.mark.parametrize("wrap", [Holder, lambda part: [part], lambda part: {"a": (part,)}, lambda part: part])
+def test_what_can_change_is_shared(part: Any, wrap: Any) -> None:
+    assert shared_parts.groups({"a": Holder(part), "b": wrap(part), "c": [2]}) == [["a", "b"]]
+
+
+@pytest.mark.parametrize("part", UNCHANGING, ids=lambda part: type(part).__name__)
+def test_what_cannot_change_is_not_shared(part: Any) -> None:
+    assert shared_parts.groups({"a": Holder(part), "b": [part], "c": part, "d": {"x": part}}) == []
+
+
+def test_a_class_is_not_shared_by_its_instances() -> None:
+    @dataclass
+    class Local:
+        value: list[int]
+        seen: ClassVar[dict[str, int]] = {}
+
+    assert shared_parts.groups({"a": Local([1]), "b": Local([1])}) == []
+
+
+def test_functions_share_what_they_close_over() -> None:
+    counts = [0]
+    assert shared_parts.groups({"up": lambda: counts[0] + 1, "down": [lambda: counts[0] - 1]}) == []
+    assert shared_parts.groups({"up": [lambda: counts[0] + 1], "down": [lambda: counts[0] - 1]}) == [["up", "down"]]
+
+
+def test_equal_values_are_not_shared() -> None:
+    assert shared_parts.groups({"a": Holder([1]), "b": Holder([1])}) == []
+
+
+def test_frames_with_the_same_columns_share_nothing() -> None:
+    frame = pd.DataFrame({"a": [1, 2], "b": [3, 4]})
+    assert shared_parts.groups({"frame": frame, "half": frame.iloc[:1].copy(), "both": {"x": frame.copy()}}) == []
+
+
+def test_groups_are_joined() -> None:
+    first, second = [1], [2]
+    values = {"a": Holder(first), "x": [9], "b": {"f": first, "s": second}, "c": (second,), "d": [3]}
+    assert shared_parts.groups(values) == [["a", "b", "c"]]
+
+
+def test_what_cannot_be_pickled_is_left_to_its_own_error() -> None:
+    part = [1]
+    assert shared_parts.groups({"a": [part, (number for number in part)], "b": [part]}) == []
