@@ -38,6 +38,12 @@ SHARED = {
         "%%step extend -i settings ids -o settings ids\nids.append(2)",
         "%%step look -i settings -o r_plain\nr_plain = settings",
     ),
+    "an array and a part of it": (
+        "import numpy as np",
+        "%%step zeros -o base part\nbase = np.zeros(3)\npart = base[:2]",
+        "%%step set_part -i base part -o base part\npart[0] = 1",
+        "%%step look_at_base -i base -o r_base\nr_base = base.tolist()",
+    ),
     "a frame in an object": (
         "import pandas as pd",
         "%%step frames -o table_of holder\ntable_of = pd.DataFrame({'a': [1, 2]})\nholder = {'t': table_of}",

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from jupyter_pipelines.storage import serializers
 from jupyter_pipelines.storage.serializers import shared_parts
 
 
@@ -108,6 +109,39 @@ def test_equal_values_are_not_shared() -> None:
 def test_frames_with_the_same_columns_share_nothing() -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": [3, 4]})
     assert shared_parts.groups({"frame": frame, "half": frame.iloc[:1].copy(), "both": {"x": frame.copy()}}) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (lambda a: a, lambda a: a[1:3]),
+        (lambda a: a[:3], lambda a: a[::2]),
+        (lambda a: a[:, 1], lambda a: a[1]),
+        (lambda a: a.T, lambda a: a[2]),
+        (lambda a: a.view("f8"), lambda a: a),
+        (lambda a: a[:2][:, 1:], lambda a: a.ravel()),
+    ],
+)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_views_of_the_same_memory_are_views_again(tmp_path: Path, first: Any, second: Any, order: Any) -> None:
+    memory = np.array(np.arange(200_000).reshape(200, 1000), order=order)
+    values = {"a": first(memory), "b": second(memory), "c": np.zeros(3)}
+    overlapping = np.shares_memory(values["a"], values["b"])
+    assert shared_parts.groups(values) == ([["a", "b"]] if overlapping else [])
+    saved = serializers.save(shared_parts.as_stored(values), tmp_path / "value", "pickle")
+    loaded = serializers.load(tmp_path / "value", saved.format)
+    for name, value in values.items():
+        np.testing.assert_array_equal(loaded[name], value)
+        assert loaded[name].dtype == value.dtype
+    assert np.shares_memory(loaded["a"], loaded["b"]) == overlapping
+    values["a"].flat[:] = 7
+    loaded["a"].flat[:] = 7
+    np.testing.assert_array_equal(loaded["b"], values["b"])
+
+
+def test_halves_of_an_array_share_nothing() -> None:
+    memory = np.zeros((10, 4))
+    assert shared_parts.groups({"x": memory[:, :3], "y": memory[:, 3], "z": memory[5:, 3].copy()}) == []
 
 
 def test_groups_are_joined() -> None:

@@ -230,7 +230,7 @@ class StepIO:
         from jupyter_pipelines.storage.serializers.protocol import member_format
 
         for group in shared_parts.groups(values):
-            members = {name: values[name] for name in group}
+            members = shared_parts.as_stored({name: values[name] for name in group})
             saved = self._write_value(members, group[0], "pickle", ", ".join(group))
             for name in group:
                 artifact = saved["artifact"] | {"format": member_format(name)}

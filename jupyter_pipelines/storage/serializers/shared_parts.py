@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Any
 
+_MAX_WORK = 10_000
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _UNCHANGING = (
     *_PLAIN,
@@ -66,13 +67,85 @@ def groups(values: Mapping[str, Any]) -> list[list[str]]:
     parts = {name: _parts(value) for name, value in candidates.items()}
     leader = {name: name for name in candidates}
     for first, second in combinations(candidates, 2):
-        if leader[first] != leader[second] and _share(parts[first], parts[second]):
+        is_one = leader[first] == leader[second]
+        if not is_one and (_share(parts[first], parts[second]) or _are_views(candidates[first], candidates[second])):
             old, new = leader[second], leader[first]
             leader = {name: new if other == old else other for name, other in leader.items()}
     grouped: dict[str, list[str]] = {}
     for name in candidates:
         grouped.setdefault(leader[name], []).append(name)
     return [names for names in grouped.values() if len(names) > 1]
+
+
+def as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a group as they are pickled: arrays that look at the same memory look at the same again."""
+    arrays = [value for value in values.values() if _is_plain_array(value)]
+    views = {id(array) for pair in combinations(arrays, 2) if _overlap(*pair) for array in pair}
+    return {name: _ArrayView(value) if id(value) in views else value for name, value in values.items()}
+
+
+class _ArrayView:
+    """Stands for an array in a pickle: the array whose memory it looks at, and where it looks.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        The array.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        array, owner = self._array, _owner(self._array)
+        if array is owner:
+            return _same, (owner,)
+        offset = _address(array) - _address(owner)
+        return _view, (owner, offset, array.shape, array.strides, array.dtype)
+
+
+def _same(array: Any) -> Any:
+    return array
+
+
+def _view(owner: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any) -> Any:
+    """Return an array that looks at the memory of `owner`, from the byte `offset` on."""
+    import numpy as np
+
+    memory = owner.reshape(-1, order="A").view("u1")
+    return np.ndarray(shape, dtype, memory, offset, strides)
+
+
+def _owner(array: Any) -> Any:
+    """Return the array that holds the memory which `array` looks at."""
+    while _is_plain_array(array.base):
+        array = array.base
+    return array
+
+
+def _address(array: Any) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _are_views(first: Any, second: Any) -> bool:
+    return _is_plain_array(first) and _is_plain_array(second) and _overlap(first, second)
+
+
+def _is_plain_array(value: Any) -> bool:
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and type(value) is numpy.ndarray and not value.dtype.hasobject
+
+
+def _overlap(first: Any, second: Any) -> bool:
+    """Tell whether two arrays look at the same memory, and the whole of it can be stored and looked at again."""
+    owner = _owner(first)
+    if owner is not _owner(second) or not (owner.flags.c_contiguous or owner.flags.f_contiguous):
+        return False
+    numpy = sys.modules["numpy"]
+    try:
+        return bool(numpy.shares_memory(first, second, max_work=_MAX_WORK))
+    except numpy.exceptions.TooHardError:
+        return True
 
 
 def _is_unchanging(value: Any) -> bool:
