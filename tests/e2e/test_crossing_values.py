@@ -40,8 +40,8 @@ SHARED = {
     ),
     "an array and a part of it": (
         "import numpy as np",
-        "%%step zeros -o base part\nbase = np.zeros(3)\npart = base[:2]",
-        "%%step set_part -i base part -o base part\npart[0] = 1",
+        "%%step zeros -o base start\nbase = np.zeros(3)\nstart = base[:2]",
+        "%%step set_part -i base start -o base start\nstart[0] = 1",
         "%%step look_at_base -i base -o r_base\nr_base = base.tolist()",
     ),
     "a frame in an object": (
