@@ -73,6 +73,9 @@ fuzz: $(VENV)/.dev ## Feed readers with anything at all, ten minutes (SECONDS=60
 	for target in notebook_file notebook_cells header parameter_value parameter_file record manifest; do \
 	  $(BIN)/python -m tests.fuzz $$target $(or $(SECONDS),85) build/fuzz || exit 1; done
 
+fuzz-reuse: $(VENV)/.dev ## Edit random small projects, ten minutes: no stale result is reused (SECONDS=60, SEED=7)
+	$(BIN)/python -m tests.e2e.reuse_comparison $(or $(SECONDS),600) build/fuzz-reuse $(SEED)
+
 lint: $(VENV)/.dev ## Check style, and who imports whom
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -140,4 +143,4 @@ system:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $$missing; \
 	else echo "Please install:$$missing" >&2; fi
 
-.PHONY: demo venv front pictures fuzz check check-code newest test test-all offline bench lint format types docs build clean help system
+.PHONY: demo venv front pictures fuzz fuzz-reuse check check-code newest test test-all offline bench lint format types docs build clean help system

@@ -24,6 +24,8 @@ _HOW = {
     "kind": "looked-for",
     "size": "asked",
     "times": "asked",
+    "status": "asked",
+    "rights": "looked-for",
     "link": "read",
 }
 _MAX_SHOWN = 20

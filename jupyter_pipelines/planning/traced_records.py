@@ -128,7 +128,26 @@ def _kind(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
 def _times(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
     if MISSING in (old, new) or FOLDER in (old, new):
         return _kind(details, old.partition(" ")[0], new.partition(" ")[0])
+    if old.rpartition(" ")[0] == new.rpartition(" ")[0] and old.count(" ") == 3:
+        return "file", f"the permissions of `{details[0]}`, which it asked for, changed", _from_to(details[0], old, new)
     return "file", f"size or time of file `{details[0]}`, which it asked for, changed", _from_to(details[0], old, new)
+
+
+def _rights(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    return "file", f"the permissions of `{details[0]}`, which it asked for, changed", f"{details[0]}: {old} -> {new}"
+
+
+def _searched(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    folder, names = details
+    entries = sorted(set(old.split()) ^ set(new.split()))
+    modules = [name for name in names if name in {entry.partition(".")[0] for entry in entries}]
+    nouns = ", ".join(f"`{name}`" for name in modules)
+    where = "" if folder == "." else f" in `{folder}`"
+    return "module", f"what{where} is imported as {nouns} changed", f"{folder}: {old or MISSING} -> {new or MISSING}"
+
+
+def _variables(_: list[Any], __: str, ___: str) -> tuple[Code, str, str]:
+    return "environment-variable", "other environment variables are set, and it asked for the names of all", ""
 
 
 def _link(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
@@ -165,6 +184,10 @@ _WORDS: dict[str, Callable[[list[Any], str, str], tuple[Code, str, str]]] = {
     "kind": _kind,
     "size": _times,
     "times": _times,
+    "status": _times,
+    "rights": _rights,
+    "searched": _searched,
+    "variables": _variables,
     "variable": _variable,
     "unset": _unset,
     "unwatched": _unwatched,

@@ -113,6 +113,36 @@ def test_what_others_open_is_not_the_step_s(book: NotebookProject) -> None:
             ("file", "size or time of file `data/a`, which it asked for, changed"),
         ),
         (
+            "x = os.access('atad'[::-1] + '/a', os.X_OK)",
+            lambda folder: (folder / "data" / "a").chmod(0o755),
+            ("file", "the permissions of `data/a`, which it asked for, changed"),
+        ),
+        (
+            "x = os.stat('atad'[::-1] + '/a').st_mode",
+            lambda folder: (folder / "data" / "a").chmod(0o755),
+            ("file", "the permissions of `data/a`, which it asked for, changed"),
+        ),
+        (
+            "x = [entry.stat().st_size for entry in os.scandir('atad'[::-1])]",
+            lambda folder: (folder / "data" / "a").write_text("longer"),
+            ("file", "size or time of file `data/a`, which it asked for, changed"),
+        ),
+        (
+            "x = [entry.is_dir() for entry in os.scandir('atad'[::-1])]",
+            lambda folder: (folder / "data" / "a").unlink() or (folder / "data" / "a").mkdir(),
+            ("file", "`data/a`, which it looked at, is a folder now"),
+        ),
+        (
+            "x = importlib.util.find_spec('repleh'[::-1] + '_2') is not None",
+            lambda folder: (folder / "helper_2.py").touch(),
+            ("module", "what is imported as `helper_2` changed"),
+        ),
+        (
+            "sys.path[:0] = ['first']\nx = pkgutil.resolve_name('repleh'[::-1] + ':VALUE')",
+            lambda folder: (folder / "first").mkdir() or (folder / "first" / "helper.py").write_text("VALUE = 2"),
+            ("file", "folder `first`, which it looked for, is there now"),
+        ),
+        (
             "x = pkgutil.resolve_name('repleh'[::-1] + ':VALUE')",
             lambda folder: (folder / "helper.py").write_text("VALUE = 2"),
             ("module", "module file `helper.py`, which it imported, changed"),
@@ -123,7 +153,7 @@ def test_what_is_asked_of_files(
     book: NotebookProject, watch: str, code: str, change: object, reason: tuple[str, str]
 ) -> None:
     book.environment["JUPYTER_PIPELINES_WATCH"] = watch
-    book.write("import glob, os, pkgutil\nfrom pathlib import Path", f"%%step a -o x\n{code}")
+    book.write("import glob, importlib.util, os, pkgutil, sys\nfrom pathlib import Path", f"%%step a -o x\n{code}")
     (book.folder / "data").mkdir()
     (book.folder / "data" / "a").write_text("a")
     (book.folder / "helper.py").write_text("VALUE = 1")
@@ -167,6 +197,16 @@ def test_a_variable_among_all(book: NotebookProject, code: str) -> None:
     project.environment["SPEED"] = "fast"
     code_of_reason, text = rerun_reason(project)
     assert (code_of_reason, text) == ("environment-variable", "environment variable `SPEED` changed")
+
+
+def test_the_names_of_all_variables(book: NotebookProject) -> None:
+    book.write("import os", "%%step a -o x\nx = sorted(name for name in os.environ if name.startswith('SPEED'))")
+    run_twice(book)
+    book.environment["JPY_NEW"] = book.environment["SSH_NEW"] = "1"
+    assert book.plan().steps("decision") == {"a": "reuse"}
+    book.environment["SPEED_LIMIT"] = "1"
+    text = "other environment variables are set, and it asked for the names of all"
+    assert rerun_reason(book) == ("environment-variable", text)
 
 
 def test_a_variable_that_the_step_sets_is_its_own(book: NotebookProject) -> None:

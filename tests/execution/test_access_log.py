@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -65,6 +66,11 @@ def folder(tmp_path: Path) -> Path:
         ("list(os.scandir('data'))", "listed", ["data"]),
         ("list(Path('data').iterdir())", "listed", ["data"]),
         ("list(os.walk('data'))", "listed", ["data"]),
+        ("next(os.scandir('data')).name", "asked", []),
+        ("[os.fspath(entry) for entry in os.scandir('data') if isinstance(entry, os.DirEntry)]", "listed", ["data"]),
+        ("os.access('data/a.csv', os.X_OK); os.access('none', os.F_OK)", "rights", [["data/a.csv", os.X_OK]]),
+        ("os.access('data/a.csv', os.X_OK); os.access('none', os.F_OK)", "asked", ["none"]),
+        ("import importlib.util, sys; sys.path[:0] = ['']; importlib.util.find_spec('none')", "searched", ["."]),
         ("import pkgutil; list(pkgutil.iter_modules())", "listed", []),
         ("import importlib.metadata; importlib.metadata.version('pip')", "listed", []),
         ("os.path.exists('none')", "asked", ["none"]),
@@ -99,9 +105,12 @@ def test_what_is_logged(folder: Path, code: str, field: str, expected: Any) -> N
         ("Path('data/a.csv').is_file()", "kind"),
         ("os.path.getsize('data/a.csv')", "size"),
         ("os.path.getmtime('data/a.csv')", "times"),
-        ("Path('data/a.csv').stat()", "times"),
-        ("os.stat('data/a.csv')", "times"),
-        ("import filecmp; filecmp.cmp('data/a.csv', 'data/a.csv', shallow=True)", "times"),
+        ("Path('data/a.csv').stat()", "status"),
+        ("os.stat('data/a.csv')", "status"),
+        ("import filecmp; filecmp.cmp('data/a.csv', 'data/a.csv', shallow=True)", "status"),
+        ("next(os.scandir('data')).stat()", "status"),
+        ("next(os.scandir('data')).is_file()", "kind"),
+        ("[entry.is_dir() for entry in os.scandir('data')]", "kind"),
     ],
 )
 def test_what_is_asked_of_a_file(folder: Path, code: str, kind: str) -> None:

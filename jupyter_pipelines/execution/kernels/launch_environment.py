@@ -14,6 +14,8 @@ DEFAULTS = {"PYTHONHASHSEED": "0"}
 """Variables that steps get unless they are set: sets and dicts of text keys have the same order in every run."""
 FIXED = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 """Variables that steps get in any case."""
+SET_BY_KERNELS = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+"""Variables that ipykernel sets for itself and for what it starts."""
 _UNWANTED = ("PYTEST_CURRENT_TEST",)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing.access_log import REWRITTEN, TRACE
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import is_below, names_digest
-from jupyter_pipelines.execution.kernels.launch_environment import DEFAULTS, FIXED
+from jupyter_pipelines.execution.kernels.launch_environment import DEFAULTS, FIXED, SET_BY_KERNELS
 from jupyter_pipelines.execution.ticket import StepTicket
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.traces import (
@@ -65,6 +65,8 @@ def _outside(ticket: StepTicket) -> Iterator[str]:
     system = (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", "/usr", "/etc")
     for name in dict.fromkeys(named):
         path = os.path.normpath(os.path.join(ticket.cwd, os.path.expanduser(name)))
+        if not os.path.lexists(path):  # it may be the beginning of a name
+            path = os.path.dirname(path)
         too_wide = path in (*_TOO_WIDE, os.path.expanduser("~")) or is_below(root, (path,))
         if not too_wide and not is_below(os.path.realpath(path), (root, *system)):
             yield path
@@ -97,7 +99,7 @@ class _TraceWriter:
         self._log = log
         self._root = ticket.root or ticket.cwd
         self._written = set(log["written"])
-        self._reader = TraceReader(Path(self._root), store.digest_files, {})
+        self._reader = TraceReader(Path(self._root), store.digest_files, os.environ)
         self._problems = [_problem(problem, self._root) for problem in log["problems"]]
 
     def trace(self) -> dict[str, str]:
@@ -110,6 +112,8 @@ class _TraceWriter:
                 trace[question(kind, self._named(path))] = self._file(path, since, mark)
         self._add_names_and_looks(trace)
         trace |= _variables(log["environment"])
+        if log["variables"] is not None:
+            self._ask(trace, "variables", log["variables"])
         for problem in dict.fromkeys(self._problems):
             trace[question("unwatched", problem)] = problem
         if log["unwatched"] and sys.platform == "linux":
@@ -124,8 +128,13 @@ class _TraceWriter:
         for pattern in log["globbed"]:
             self._ask(trace, *self._glob(*pattern))
         for path, (kind, status) in log["asked"].items():
-            if path not in log["read"] or kind == "times":
+            if path not in log["read"] or kind in ("times", "status"):
                 self._look(trace, path, kind, status)
+        for path, mode in log["rights"]:
+            if path not in self._written:
+                self._ask(trace, "rights", self._named(path), mode)
+        for folder, names in log["searched"].items():
+            self._ask(trace, "searched", self._named(folder), names)
         for path in log["links"]:
             self._ask(trace, "link", self._named(path))
 
@@ -172,7 +181,7 @@ class _TraceWriter:
 
 def _variables(environment: Mapping[str, str | None]) -> dict[str, str]:
     """Return the questions about variables that the kernel had as they are here; others were set for it, or by it."""
-    added = {**DEFAULTS, **FIXED}
+    added = {**DEFAULTS, **FIXED, **SET_BY_KERNELS}
     asked = {
         name: value
         for name, value in environment.items()

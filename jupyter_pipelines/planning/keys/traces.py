@@ -13,9 +13,14 @@ question                                              answer
 ``["kind", PATH]``                                    ``file``, ``folder`` or ``missing``
 ``["size", PATH]``                                    kind and size
 ``["times", PATH]``                                   kind, size and time of the last change
+``["status", PATH]``                                  kind, size, time of the last change, permissions
+``["rights", PATH, MODE]``                            what :func:`os.access` says
+``["searched", FOLDER, NAMES]``                       which files and folders there are modules with these names
 ``["link", PATH]``                                    where a link leads, as it says itself
 ``["variable", NAME]``                                keyed digest of its value; of `TZ` and `LC_*` the value
 ``["unset", NAME, …]``                                which of these variables are set; as a rule none
+``["variables", NAMES]``                              digest of the names of all variables, without NAMES, which
+                                                      the step set, and without those that change by themselves
 ``["unwatched", WHY]``                                why the trace is not complete: never the same twice
 ``["partly", WHY]``                                   what could not be watched, though nothing says that it mattered
 ====================================================  ================================================================
@@ -29,6 +34,7 @@ import functools
 import glob
 import hashlib
 import hmac
+import importlib.machinery
 import json
 import os
 import stat
@@ -36,6 +42,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jupyter_pipelines.pipeline.changing_variables import changes_by_itself
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.secret_marks import user_key
 
@@ -109,17 +116,23 @@ def stat_answer(kind: str, status: Sequence[int] | None) -> str:
 
     Parameters
     ----------
-    kind : {"kind", "size", "times"}
+    kind : {"kind", "size", "times", "status"}
         What is asked.
     status : sequence of int or None
-        Whether it is a folder, its size in bytes and the time of its last change in nanoseconds; None if it is missing.
+        Whether it is a folder, its size in bytes, the time of its last change in nanoseconds, and its mode; None if it
+        is missing.
     """
     if status is None:
         return MISSING
-    is_folder, size, time_ns = status
+    is_folder, size, time_ns, mode = status
     if is_folder or kind == "kind":
         return FOLDER if is_folder else "file"
-    return f"file {size}" if kind == "size" else f"file {size} {time_ns}"
+    answers = {
+        "size": f"file {size}",
+        "times": f"file {size} {time_ns}",
+        "status": f"file {size} {time_ns} {mode:o}",
+    }
+    return answers[kind]
 
 
 class TraceReader:
@@ -141,13 +154,17 @@ class TraceReader:
         self._digests: dict[str, str | None] = {}
         self._environment = environment
         self._answers: dict[str, str] = {}
+        self._folders: dict[str, list[str]] = {}
         self._kinds: Mapping[str, Callable[..., str]] = {
             "file": self._file,
             "module": self._file,
             "listing": self._listing,
             "glob": self._glob,
             "path-glob": self._path_glob,
-            **{kind: functools.partial(self._look, kind) for kind in ("kind", "size", "times")},
+            **{kind: functools.partial(self._look, kind) for kind in ("kind", "size", "times", "status")},
+            "rights": self._rights,
+            "searched": self._searched,
+            "variables": self._variables,
             "link": self._link,
             "variable": self._variable,
             "unset": lambda *names: " ".join(name for name in names if name in environment),
@@ -219,7 +236,25 @@ class TraceReader:
     def _look(self, kind: str, path: str) -> str:
         status = _status(self._path(path))
         is_folder = int(status is not None and stat.S_ISDIR(status.st_mode))
-        return stat_answer(kind, [is_folder, status.st_size, status.st_mtime_ns] if status else None)
+        return stat_answer(kind, [is_folder, status.st_size, status.st_mtime_ns, status.st_mode] if status else None)
+
+    def _rights(self, path: str, mode: int) -> str:
+        return "yes" if os.access(self._path(path), mode) else "no"
+
+    def _searched(self, folder: str, names: Sequence[str]) -> str:
+        base = self._path(folder)
+        if base not in self._folders:
+            try:
+                self._folders[base] = os.listdir(base)
+            except OSError:
+                self._folders[base] = []
+        wanted = set(names)
+        entries = (entry for entry in self._folders[base] if entry.partition(".")[0] in wanted)
+        return " ".join(sorted(entry for entry in entries if _may_be_module(os.path.join(base, entry))))
+
+    def _variables(self, made: Sequence[str]) -> str:
+        names = sorted(name for name in self._environment if name not in made and not changes_by_itself(name))
+        return f"{len(names)} names {hashlib.sha256(' '.join(names).encode()).hexdigest()[:_HEXDIGITS]}"
 
     def _link(self, path: str) -> str:
         try:
@@ -237,6 +272,10 @@ def _status(path: str) -> os.stat_result | None:
         return os.stat(path)
     except OSError:
         return None
+
+
+def _may_be_module(path: str) -> bool:
+    return path.endswith(tuple(importlib.machinery.all_suffixes())) or os.path.isdir(path)
 
 
 def _kind(status: os.stat_result | None) -> str:

@@ -23,6 +23,7 @@ from jupyter_pipelines.execution.kernel_side.tracing.asking_frames import caller
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import CountedPaths, names_digest
 from jupyter_pipelines.execution.kernel_side.tracing.environment_log import EnvironmentLog
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import EventsLost, FolderEvent, FolderWatch
+from jupyter_pipelines.execution.kernel_side.tracing.traced_entries import TracedEntries
 
 TRACE = "trace.json"
 """File in the folder of the attempt: what was logged."""
@@ -34,7 +35,7 @@ _PROGRAMS = frozenset({"subprocess.Popen", "os.system", "os.posix_spawn", "os.ex
 _LISTS = frozenset({"os.listdir", "os.scandir"})
 _READ_EVERY = 512
 """Opened files after which the events of the folders are read, so that none is lost."""
-_KINDS = ("kind", "size", "times")
+_KINDS = ("kind", "size", "times", "status")
 """What can be asked of a file without opening it, from the least to the most."""
 
 Mark = list[int]
@@ -61,6 +62,8 @@ class AccessLog:
         self._listed: dict[str, str] = {}
         self._globbed: dict[tuple[str, ...], None] = {}
         self._asked: dict[str, tuple[str, list[int] | None]] = {}
+        self._rights: dict[tuple[str, int], None] = {}
+        self._searched: dict[str, dict[str, str]] = {}
         self._links: dict[str, None] = {}
         self._written: dict[str, None] = {}
         self._appended: set[str] = set()
@@ -129,6 +132,8 @@ class AccessLog:
         self._paths = CountedPaths(root, left_out)
         self._known.clear()
         self._children = self._programs = False
+        for path in self._written:  # made while packages were imported ahead of time: the step has not made it
+            self._asked.pop(path, None)
         self._written.clear()
         self._watch = FolderWatch(frozenset(map(os.path.realpath, [*left_out, *self._paths.python_inside()])))
         for folder in (root, *outside):
@@ -148,9 +153,12 @@ class AccessLog:
             "listed": self._counted(self._listed),
             "globbed": [list(pattern) for pattern in self._globbed],
             "asked": self._counted(self._asked),
+            "rights": [list(about) for about in self._rights if self._counts(about[0])],
+            "searched": {folder: names for folder in self._searched if (names := self._names_searched(folder))},
             "links": list(dict.fromkeys([*self._counted(self._links), *self._links_used()])),
             "written": [path for path in self._written if self._counts(path)],
             "environment": self._environment.variables(),
+            "variables": self._environment.changed_names() if self._environment.names_asked else None,
             "problems": list(dict.fromkeys(self.problems)),
             "unwatched": self._watch.unwatched if self._watch is not None else "",
         }
@@ -168,6 +176,25 @@ class AccessLog:
             ways = (link, target)
             if any(path == way or path.startswith(f"{way}/") for path in used for way in ways):
                 yield link
+
+    def _names_searched(self, folder: str) -> list[str]:
+        """Return the modules that were looked for in a folder, without those that are installed."""
+        return sorted({name for full, name in self._searched[folder].items() if not self._is_installed(full)})
+
+    def _is_installed(self, module: str) -> bool:
+        loaded = sys.modules.get(module)
+        origin = getattr(getattr(loaded, "__spec__", None), "origin", None)
+        return loaded is not None and not (isinstance(origin, str) and self._is_own_code(origin))
+
+    def note_search(self, folder: str, module: str) -> None:
+        """Note that a module was looked for in a folder of the project."""
+        if self._noting and self._path(folder) is not None:
+            self._searched.setdefault(folder, {})[module] = module.rpartition(".")[2]
+
+    def note_path_entry(self, folder: str) -> None:
+        """Note that the import system asks whether there is a folder to find modules in."""
+        if self._noting:
+            self._note_look(folder, "kind")
 
     # Audit events
 
@@ -272,9 +299,14 @@ class AccessLog:
             wrapped.__name__ = wrapped.__qualname__ = name
             wrapped.__module__, wrapped.__doc__ = "os", original.__doc__
             setattr(os, name, wrapped)
-            for support in (os.supports_dir_fd, os.supports_follow_symlinks, os.supports_effective_ids, os.supports_fd):
-                if original in support:
-                    support.add(wrapped)
+            self._supports(original, wrapped)
+        setattr(os, "scandir", self._scanner(os.scandir))  # noqa: B010 - type checkers know another signature
+
+    @staticmethod
+    def _supports(original: Any, wrapped: Any) -> None:
+        for support in (os.supports_dir_fd, os.supports_follow_symlinks, os.supports_effective_ids, os.supports_fd):
+            if original in support:
+                support.add(wrapped)
 
     def _wrapped(self, original: Callable[..., Any]) -> Any:
         follows = original.__name__ in ("stat", "access")
@@ -283,7 +315,10 @@ class AccessLog:
             __tracebackhide__ = True
             if self._noting and not isinstance(path, int) and not getattr(self._local, "busy", False):
                 with contextlib.suppress(Exception):
-                    self._on_look(path, options, follows=follows)
+                    if original.__name__ == "access":
+                        self._on_access(path, arguments, options)
+                    else:
+                        self._on_look(path, options, follows=follows)
             return original(path, *arguments, **options)
 
         return look
@@ -301,6 +336,43 @@ class AccessLog:
                 return original(path, flags, mode, dir_fd=dir_fd)
 
         return open_file
+
+    def _scanner(self, original: Callable[..., Any]) -> Any:
+        """Wrap `os.scandir`: its entries know kinds, sizes and times without a look that could be watched."""
+
+        def scandir(path: Any = None) -> Any:
+            __tracebackhide__ = True
+            entries = original(path)
+            if not self._noting or isinstance(path, int) or asking_frames.is_by_library(caller(1)):
+                return entries
+            return TracedEntries(entries, self._on_entry)
+
+        scandir.__module__, scandir.__doc__ = "os", original.__doc__
+        self._supports(original, scandir)
+        return scandir
+
+    def _on_entry(self, method: str, path: Any, follows: bool) -> None:
+        if not self._noting or getattr(self._local, "busy", False):
+            return
+        with contextlib.suppress(Exception):
+            name = self._absolute(path)
+            if name is None or self._path(name) is None or name in self._written:
+                return
+            if not follows and self._is_link(name):
+                self._links.setdefault(name)
+            kind = asking_frames.what_is_asked(caller(2), self._is_own_code) if method == "stat" else "kind"
+            self._note_look(name, kind)
+
+    def _on_access(self, path: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        mode = arguments[0] if arguments else options["mode"]
+        folder = options.get("dir_fd")
+        name = self._absolute(path, -1 if folder is None else folder)
+        if name is None or self._path(name) is None or name in self._written:
+            return
+        if mode == os.F_OK:
+            self._note_look(name, "kind")
+        else:
+            self._rights.setdefault((name, mode))
 
     def _on_look(self, path: Any, options: dict[str, Any], *, follows: bool) -> None:
         folder = options.get("dir_fd")
@@ -325,8 +397,8 @@ class AccessLog:
             return
         kind = max(kind, self._asked.get(name, ("kind",))[0], key=_KINDS.index)
         status = self._status(name)
-        about = [int(stat.S_ISDIR(status.st_mode)), status.st_size, status.st_mtime_ns] if status else None
-        self._asked[name] = (kind, about)  # the last answer counts: code may wait for a file
+        # The last answer counts: code may wait for a file.
+        self._asked[name] = (kind, _look_of(status))
 
     def _note_read(self, name: str) -> None:
         path = self._path(name)
@@ -440,6 +512,12 @@ class AccessLog:
 
 def _mark_of(status: os.stat_result | None) -> Mark | None:
     return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns] if status else None
+
+
+def _look_of(status: os.stat_result | None) -> list[int] | None:
+    if status is None:
+        return None
+    return [int(stat.S_ISDIR(status.st_mode)), status.st_size, status.st_mtime_ns, status.st_mode]
 
 
 def _had_children() -> bool:

@@ -37,6 +37,9 @@ _COPYING = (
 )
 """Modules that start programs with all variables."""
 _KIND_ONLY = frozenset("exists lexists isfile isdir islink ismount is_file is_dir is_symlink is_mount samefile".split())
+_KIND_ONLY_FILES = (f"{_LIBRARY}linecache.py", f"{_LIBRARY}shutil.py")
+"""Modules that look at files to save work, or before they open them."""
+_TIMES_ONLY = frozenset({"getmtime", "getctime", "getatime"})
 _SHOWN_WITHIN = 10
 
 IsOwnCode = Callable[[str], bool]
@@ -92,18 +95,23 @@ def asks_for_itself(frame: Any, is_own_code: IsOwnCode) -> bool:
 
 
 def what_is_asked(frame: Any, is_own_code: IsOwnCode) -> str:
-    """Return what code wants to know of a file: ``kind``, ``size`` or ``times``.
+    """Return what code wants to know of a file: ``kind``, ``size``, ``times`` or ``status``, which is all of it.
 
     Libraries that go by times do so to save work: their times do not count.
     """
     if frame.f_code.co_filename.startswith(_PATHLIB) and frame.f_code.co_name in ("stat", "lstat"):
         frame = frame.f_back
-    name = frame.f_code.co_name
-    if name == "getsize":
-        return "size"
-    if name in _KIND_ONLY or is_shown(frame) or not asks_for_itself(frame, is_own_code):
+    name, file = frame.f_code.co_name, frame.f_code.co_filename
+    if name in _KIND_ONLY or (file in _KIND_ONLY_FILES and name != "copystat") or is_shown(frame):
         return "kind"
-    return "times"
+    if name == "getsize" or not asks_for_itself(frame, is_own_code):
+        return "size"
+    return "times" if name in _TIMES_ONLY else "status"
+
+
+def is_by_library(frame: Any) -> bool:
+    """Tell whether a function of Python's library asks directly."""
+    return _is_library(frame.f_code.co_filename)
 
 
 def _is_library(file: str) -> bool:

@@ -12,34 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing import asking_frames
+from jupyter_pipelines.pipeline.changing_variables import changes_by_itself
 
-_PREFIXES = (
-    "JPY_",
-    "JUPYTER",
-    "IPYTHON",
-    "IPYKERNEL",
-    "PYDEVD",
-    "SSH_",
-    "XDG_",
-    "DBUS_",
-    "VSCODE_",
-    "TERM_",
-    "ITERM_",
-    "KITTY_",
-    "WEZTERM_",
-    "GNOME_",
-    "KDE_",
-    "PYTEST_",
-    "PYTHON",
-)
-_CHANGING = frozenset(
-    """
-    PWD OLDPWD SHLVL _ TERM COLUMNS LINES DISPLAY WAYLAND_DISPLAY WINDOWID COLORTERM CLICOLOR CLICOLOR_FORCE FORCE_COLOR
-    NO_COLOR LS_COLORS PS1 EDITOR VISUAL PAGER GIT_PAGER MPLBACKEND DEBUGPY_RUNNING HOSTNAME LANG LANGUAGE LC_CTYPE
-    VIRTUAL_ENV VIRTUAL_ENV_PROMPT CONDA_PREFIX CONDA_DEFAULT_ENV CONDA_PROMPT_MODIFIER CONDA_SHLVL
-    """.split()
-)
-"""Variables that change by themselves, or that say how something is shown: they count where the user's code asks."""
 _PERSONAL = frozenset("HOME USER LOGNAME USERNAME PATH SHELL TMPDIR TEMP TMP MAIL NETRC".split())
 """Variables that libraries read to find their own files: they count where the user's own code reads them."""
 _ALWAYS = ("TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME")
@@ -53,6 +27,11 @@ class EnvironmentLog:
     ----------
     is_own_code : callable
         Takes the file name of a frame and tells whether it is the user's own code.
+
+    Attributes
+    ----------
+    names_asked : bool
+        The names of all variables were asked for.
     """
 
     def __init__(self, is_own_code: Callable[[str], bool]) -> None:
@@ -60,7 +39,7 @@ class EnvironmentLog:
         self._first: dict[str, str | None] = {}
         self._set: set[str] = set()
         self._local = threading.local()
-        self.noting = False
+        self.noting = self.names_asked = False
 
     def attach(self) -> None:
         """Have `os.environ` tell what it is asked."""
@@ -88,6 +67,8 @@ class EnvironmentLog:
         def iterate(environ: Any) -> Iterator[Any]:
             if self.noting and asking_frames.is_copy_for_program(_asking_frame(), self._is_own_code):
                 return self._copied(list(names(environ)))
+            if self.noting and not getattr(self._local, "copying", False):
+                self.names_asked = True
             return iter(names(environ))
 
         kind.__getitem__, kind.__setitem__, kind.__delitem__, kind.__iter__ = getitem, setitem, delitem, iterate
@@ -99,12 +80,16 @@ class EnvironmentLog:
         self.noting = noting
         return always | self._first
 
+    def changed_names(self) -> list[str]:
+        """Return the variables that the step set or removed itself."""
+        return sorted(self._set)
+
     def _note(self, environ: Any, name: Any) -> None:
         try:
             text = _text(name)
             if text in self._first or text in self._set or getattr(self._local, "copying", False):
                 return
-            special = text in _CHANGING or text in _PERSONAL or text.startswith(_PREFIXES)
+            special = text in _PERSONAL or changes_by_itself(text)
             if special and not asking_frames.asks_for_itself(_asking_frame(), self._is_own_code):
                 return
             value = environ._data.get(environ.encodekey(name))  # noqa: SLF001 - reading it would call this again

@@ -10,18 +10,32 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from importlib.machinery import (
     BYTECODE_SUFFIXES,
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
     ExtensionFileLoader,
     FileFinder,
+    ModuleSpec,
     SourceFileLoader,
     SourcelessFileLoader,
 )
+from types import ModuleType
 from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import CountedPaths
+
+
+class ProjectFinder(FileFinder):
+    """Finds modules in a folder, and tells which were looked for there."""
+
+    note: Callable[[str, str], None]
+
+    def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Look for a module, as the base class does."""
+        self.note(self.path, fullname)
+        return super().find_spec(fullname, target)
 
 
 class SourceOnlyLoader(SourceFileLoader):
@@ -32,13 +46,19 @@ class SourceOnlyLoader(SourceFileLoader):
         raise OSError(f"the compiled code of {path} is not used")
 
 
-def install(paths: CountedPaths) -> None:
+def install(
+    paths: CountedPaths, note_search: Callable[[str, str], None], note_path_entry: Callable[[str], None]
+) -> None:
     """Have modules below a project imported from their source from now on.
 
     Parameters
     ----------
     paths : CountedPaths
         Tells what is in the project.
+    note_search : callable
+        Takes a folder of the project and a module that is looked for in it.
+    note_path_entry : callable
+        Takes a path of the project that modules may be found in; it need not be there.
     """
     loaders = (
         (ExtensionFileLoader, list(EXTENSION_SUFFIXES)),
@@ -50,9 +70,12 @@ def install(paths: CountedPaths) -> None:
         folder = path or os.getcwd()
         if paths.path_of(os.path.abspath(folder)) is None or not paths.inside(os.path.abspath(folder)):
             raise ImportError(f"{path} is not in the project")
+        note_path_entry(os.path.abspath(folder))
         if not os.path.isdir(folder):
             raise ImportError(f"{path} is not a folder")
-        return FileFinder(folder, *loaders)
+        finder = ProjectFinder(os.path.abspath(folder), *loaders)
+        finder.note = note_search
+        return finder
 
     sys.path_hooks.insert(0, hook)
     for entry in list(sys.path_importer_cache):

@@ -39,7 +39,9 @@ def begin(watch: Mapping[str, Any]) -> None:
     """
     note(on=False)
     left_out = [*watch["left_out"], *_connection_folders()]
-    project_imports.install(_LOGS[0].begin(watch["root"], left_out, watch["outside"]))
+    log = _LOGS[0]
+    paths = log.begin(watch["root"], left_out, watch["outside"])
+    project_imports.install(paths, log.note_search, log.note_path_entry)
     note(on=True)
 
 
