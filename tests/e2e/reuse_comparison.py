@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.e2e.notebook_project import CommandResult, NotebookProject
 from tests.e2e.reuse_projects import HARMLESS, ReadingStep, edit_files, reading_projects, write_files
@@ -72,24 +72,24 @@ def compare(folder: Path, steps: Sequence[ReadingStep], figures: ReuseFigures, e
     after, fresh = _run(book, "store"), _run(book, "fresh")
     figures.projects += 1
     figures.edits += len(steps)
-    for number, step in enumerate(steps):
-        _compare_step(f"s{number:02}", step, (before, after, fresh), figures)
+    for step in steps:
+        _compare_step(step, (before, after, fresh), figures)
     shutil.rmtree(book.folder)
     shutil.copytree(folder / "original", book.folder, symlinks=True)
     book.environment = dict(environment)
     for step in steps:
         book.environment |= step.environment
     undone = _run(book, "store")
-    for number, step in enumerate(steps):
-        name = f"s{number:02}"
-        assert _values(undone)[name] == _values(before)[name], f"{step.title}, undone: {undone.steps('reason')[name]}"
+    for step in steps:
+        reason = undone.steps("reason")[step.name]
+        assert _values(undone)[step.name] == _values(before)[step.name], f"{step.title}, undone: {reason}"
 
 
 def _compare_step(
-    name: str, step: ReadingStep, results: tuple[CommandResult, CommandResult, CommandResult], figures: ReuseFigures
+    step: ReadingStep, results: tuple[CommandResult, CommandResult, CommandResult], figures: ReuseFigures
 ) -> None:
-    before, after, fresh = (_values(result)[name] for result in results)
-    decision, reason = (results[1].steps(about)[name] for about in ("decision", "reason"))
+    before, after, fresh = (_values(result)[step.name] for result in results)
+    decision, reason = (results[1].steps(about)[step.name] for about in ("decision", "reason"))
     assert after == fresh, f"{step.title}: {decision}, {reason}"
     if decision == "reuse":
         figures.kept += 1
@@ -143,14 +143,14 @@ def _values(result: CommandResult) -> dict[str, Any]:
 
 
 def try_for(seconds: float, kept: Path, seed: int, figures: ReuseFigures) -> None:
-    """Compare random projects until the time is over; what fails is made as small as it gets, and left in a folder.
+    """Compare random projects until the time is over; keep a step that fails without the others.
 
     Parameters
     ----------
     seconds : float
         How long new projects are begun.
     kept : Path
-        Gets the smallest project that fails, to be run by hand.
+        Gets the project that fails, to be run by hand.
     seed : int
         Says which projects come.
     figures : ReuseFigures
@@ -159,19 +159,38 @@ def try_for(seconds: float, kept: Path, seed: int, figures: ReuseFigures) -> Non
     until = time.monotonic() + seconds
 
     @hypothesis.seed(seed)
-    @settings(max_examples=10_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=10_000,
+        phases=[Phase.generate],
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(reading_projects(MOST_STEPS))
     def all_fresh(steps: list[ReadingStep]) -> None:
-        if time.monotonic() > until and not kept.exists():
-            return
-        with compared_folder() as folder:
+        if time.monotonic() < until and not kept.exists():
             try:
-                compare(folder, steps, figures, isolated(folder))
+                _compare_apart(steps, figures)
             except AssertionError:
-                keep(kept, steps)
+                keep(kept, _smallest(steps))
                 raise
 
     all_fresh()
+
+
+def _compare_apart(steps: Sequence[ReadingStep], figures: ReuseFigures) -> None:
+    with compared_folder() as folder:
+        compare(folder, steps, figures, isolated(folder))
+
+
+def _smallest(steps: Sequence[ReadingStep]) -> Sequence[ReadingStep]:
+    """Return a single step that fails without the others; without such a step, all of them."""
+    for step in steps:
+        try:
+            _compare_apart([step], ReuseFigures())
+        except AssertionError:
+            return [step]
+    return steps
 
 
 def keep(folder: Path, steps: Sequence[ReadingStep]) -> None:

@@ -43,12 +43,15 @@ class ReadingStep:
 
     Parameters
     ----------
+    name : str
+        Name of the step.
     title : str
         Reader, way, place and kind of edit.
     cells : sequence of str
         Cells; the last is the step.
     """
 
+    name: str
     title: str
     kind: str
     cells: Sequence[str]
@@ -488,6 +491,7 @@ def reading_steps(draw: st.DrawFn, number: int) -> ReadingStep:
     folder = {f"{fill.folder}/{name}": reader.content(version) for version, name in ((1, fill.data), (2, fill.other))}
     return ReadingStep(
         **{
+            "name": fill("s<n>"),
             "title": ", ".join([*names, kind]),
             "kind": kind,
             "cells": cells,

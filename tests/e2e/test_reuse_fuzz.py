@@ -16,6 +16,7 @@ from jupyter_pipelines.execution.kernel_side.tracing.access_log import AccessLog
 AccessLog._note_read = AccessLog._on_event = lambda *_: None
 """
 HIDDEN = ReadingStep(
+    name="s00",
     title="a name that the code does not show",
     kind="same size",
     cells=["%%step s00 -o value_00\nvalue_00 = open('atad'[::-1]).read()"],
@@ -26,9 +27,9 @@ HIDDEN = ReadingStep(
 
 
 @settings(
-    max_examples=8, phases=[Phase.generate], derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=6, phases=[Phase.generate], derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
-@given(reading_projects(12))
+@given(reading_projects(8))
 def test_nothing_stale_is_reused(steps: list[ReadingStep]) -> None:
     with compared_folder() as folder:
         compare(folder, steps, ReuseFigures(), isolated(folder))

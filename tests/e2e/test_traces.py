@@ -98,6 +98,11 @@ def test_what_others_open_is_not_the_step_s(book: NotebookProject) -> None:
             ("file", "the names in folder `data`, which it listed, changed"),
         ),
         (
+            "x = sorted(name for _, _, names in os.walk('atad'[::-1]) for name in names)",
+            lambda folder: (folder / "data" / "a").unlink() or (folder / "data" / "a").mkdir(),
+            ("file", "the names in folder `data`, which it listed, changed"),
+        ),
+        (
             "x = sorted(glob.glob('atad'[::-1] + '/*.csv'))",
             lambda folder: (folder / "data" / "b.csv").touch(),
             ("file", "the files that fit `data/*.csv` changed"),

@@ -7,7 +7,8 @@ question                                              answer
 ====================================================  ================================================================
 ``["file", PATH]``                                    digest of its content; ``missing``, ``folder`` or ``unreadable``
 ``["module", PATH]``                                  the same of source code that was imported
-``["listing", PATH, NAMES]``                          digest of the names in it, without NAMES, which the step made
+``["listing", PATH, NAMES]``                          digest of the names of files and folders in it, without
+                                                      NAMES, which the step made
 ``["glob", PATTERN, FOLDER, RECURSIVE, NAMES]``       digest of the names that fit, of :func:`glob.glob`
 ``["path-glob", PATTERN, FOLDER, METHOD, NAMES]``     the same of ``Path.glob`` and ``Path.rglob``
 ``["kind", PATH]``                                    ``file``, ``folder`` or ``missing``
@@ -213,9 +214,13 @@ class TraceReader:
 
     def _listing(self, path: str, made: Sequence[str]) -> str:
         try:
-            return _names_digest(os.listdir(self._path(path)), made)
+            with os.scandir(self._path(path)) as entries:
+                names = [
+                    f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries if entry.name not in made
+                ]
         except OSError:
             return MISSING
+        return _names_digest(names, ())
 
     def _glob(self, pattern: str, folder: str, recursive: bool, made: Sequence[str]) -> str:
         base = self._path(folder)

@@ -93,9 +93,14 @@ class CountedPaths:
 
 
 def names_digest(folder: str) -> str:
-    """Return a digest of the names in a folder, to be compared with that of another moment."""
+    """Return a digest of the names of files and folders in a folder, to be compared with that of another moment."""
     try:
-        names = sorted(name for name in os.listdir(folder) if not is_skipped(name) and not name.startswith(_UNSAVED))
+        with os.scandir(folder) as entries:
+            names = sorted(
+                f"{entry.name}/" if entry.is_dir() else entry.name
+                for entry in entries
+                if not is_skipped(entry.name) and not entry.name.startswith(_UNSAVED)
+            )
     except OSError:
         return ""
     return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
