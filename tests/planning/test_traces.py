@@ -82,6 +82,15 @@ def _write(name: str, text: str = "1") -> Callable[[Path], object]:
         (question("kind", "data"), lambda root: (root / "data").rename(root / "other")),
         (question("size", "data/a.csv"), _write("data/a.csv", "22")),
         (question("times", "data/a.csv"), lambda root: os.utime(root / "data" / "a.csv", (1, 1))),
+        (question("status", "data/a.csv"), lambda root: (root / "data" / "a.csv").chmod(0o755)),
+        (question("rights", "data/a.csv", os.X_OK), lambda root: (root / "data" / "a.csv").chmod(0o755)),
+        (question("searched", ".", ["ut", "none"]), _write("ut.py")),
+        (question("searched", ".", ["ut"]), lambda root: (root / "ut").mkdir()),
+        (question("searched", "none", ["ut"]), lambda root: (root / "none" / "ut").mkdir(parents=True)),
+        (
+            question("listing", "data", []),
+            lambda root: (root / "data" / "a.csv").unlink() or (root / "data" / "a.csv").mkdir(),
+        ),
     ],
 )
 def test_an_answer_follows_what_is_there(asked: str, change: Callable[[Path], object], tmp_path: Path) -> None:
@@ -105,6 +114,9 @@ def test_an_answer_follows_what_is_there(asked: str, change: Callable[[Path], ob
         (question("path-glob", "*.csv", "data", "glob", []), _write("data/b.txt")),
         (question("kind", "data/a.csv"), _write("data/a.csv", "22")),
         (question("size", "data/a.csv"), _write("data/a.csv", "2")),
+        (question("times", "data/a.csv"), lambda root: (root / "data" / "a.csv").chmod(0o755)),
+        (question("searched", ".", ["ut"]), _write("utils.py")),
+        (question("searched", ".", ["ut"]), _write("ut.csv")),
     ],
 )
 def test_an_answer_stays_as_long_as_it_may(asked: str, change: Callable[[Path], object], tmp_path: Path) -> None:
@@ -122,6 +134,13 @@ def test_values_of_variables_are_not_in_answers(tmp_path: Path) -> None:
     assert answers[0] != answers[2]
     assert "hunter2" not in answers[0]
     assert reader(tmp_path).answer(asked) == "unset"
+
+
+def test_names_of_variables(tmp_path: Path) -> None:
+    asked = question("variables", ["OWN"])
+    before = reader(tmp_path, A="1").answer(asked)
+    assert reader(tmp_path, A="2", OWN="1", SSH_CLIENT="1", TERM="x").answer(asked) == before
+    assert reader(tmp_path, A="1", B="1").answer(asked) != before
     assert reader(tmp_path, B="1").answer(question("unset", "A", "B", "C")) == "B"
 
 
@@ -133,6 +152,8 @@ def test_values_of_variables_are_not_in_answers(tmp_path: Path) -> None:
         ({question("listing", "/none", []): "1 names x"}, "file", "folder `/none`, which it listed, is missing now"),
         ({question("kind", "none"): "file"}, "file", "file `none`, which it looked at, is missing now"),
         ({question("variable", "NO"): "hmac 1"}, "environment-variable", "environment variable `NO` is no longer set"),
+        ({question("rights", "/none", 1): "yes"}, "file", "the permissions of `/none`, which it asked for, changed"),
+        ({question("searched", "/none", ["a"]): "a.py"}, "module", "what in `/none` is imported as `a` changed"),
         ({question("unwatched", "why"): "why"}, "unwatched", "what it read cannot be determined: why"),
         (None, "untraced", "what it reads is not known yet: its stored result is older than traces"),
     ],
