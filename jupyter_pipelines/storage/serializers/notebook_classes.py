@@ -10,10 +10,9 @@ from __future__ import annotations
 import abc
 import enum
 import hashlib
-import io
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 _MODULE = "__main__"
@@ -85,8 +84,17 @@ def generic_origin(cls: type) -> tuple[type, Any] | None:
     return metadata["origin"], arguments[0] if len(arguments) == 1 else arguments
 
 
-def take_attributes(cls: type, state: tuple[Mapping[str, Any], Any]) -> None:
+def take_attributes(cls: type, state: tuple[Mapping[str, Any], Any], content: Callable[[Any], bytes]) -> None:
     """Give a class of the notebook the attributes that it had in the kernel that stored an instance.
+
+    Parameters
+    ----------
+    cls : type
+        The class.
+    state : tuple
+        What its pickle has of it: its namespace, and slots.
+    content : callable
+        Returns the same bytes for the same value.
 
     Raises
     ------
@@ -100,7 +108,7 @@ def take_attributes(cls: type, state: tuple[Mapping[str, Any], Any]) -> None:
         return
     for name, value in _data_attributes(state[0]):
         present = cls.__dict__.get(name, _MISSING)
-        here, there = _content(present), _content(value)
+        here, there = b"" if present is _MISSING else content(present), content(value)
         original = _ORIGINAL_ATTRIBUTES.setdefault((cls, name), here)
         if there in (here, original):
             continue
@@ -118,16 +126,6 @@ def _data_attributes(namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         is_own = not (name.startswith("__") and name.endswith("__")) and name != "_abc_impl"
         if is_own and not isinstance(value, type) and not hasattr(type(value), "__get__"):
             yield name, value
-
-
-def _content(value: Any) -> bytes:
-    if value is _MISSING:
-        return b""
-    from jupyter_pipelines.storage.serializers.pickles import repeatable_pickler
-
-    content = io.BytesIO()
-    repeatable_pickler()(content).dump(value)
-    return content.getvalue()
 
 
 def _path_of(cls: type) -> str:

@@ -167,7 +167,7 @@ class _NotebookUnpickler(pickle.Unpickler):
 
     def _with_state(self, cls: type, state: Any) -> type:
         if self._strict:
-            notebook_classes.take_attributes(cls, state)
+            notebook_classes.take_attributes(cls, state, _pickled)
         return cls
 
 
@@ -257,11 +257,16 @@ def _assign_class_id(cls: type) -> None:
     # A class that mentions itself is met again while its content is read; it needs some id by then.
     by_class[cls] = _PLACEHOLDER
     try:
-        content = io.BytesIO()
-        repeatable_pickler()(content).dump(cls)
+        content = _pickled(cls)
     finally:
         del by_class[cls]
-    _assign_id(cls, hashlib.sha256(content.getvalue()).hexdigest()[:32])
+    _assign_id(cls, hashlib.sha256(content).hexdigest()[:32])
+
+
+def _pickled(value: Any) -> bytes:
+    content = io.BytesIO()
+    repeatable_pickler()(content).dump(value)
+    return content.getvalue()
 
 
 def _assign_id(value: Any, name: str) -> None:

@@ -176,7 +176,7 @@ def _parts_pickler() -> Any:
 
     class PartsPickler(repeatable_pickler()):  # type: ignore[misc]
         def reducer_override(self, value: Any) -> Any:
-            # Nobody reads this pickle: what stands there as a callable need only be one that pickles by its name.
+            # This pickle is never read: as a callable, anything will do that is pickled by its name.
             if isinstance(value, types.FunctionType):
                 return id, (tuple(map(_cell_contents, value.__closure__ or ())),)
             if isinstance(value, type) or _is_of(value, _UNCHANGING_OF_LIBRARIES):
