@@ -83,6 +83,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP404": "a stored output is damaged",
         "JP405": "the store does not hold what was asked for",
         "JP406": "the store was written by a newer version",
+        "JP407": "the store is in use",
+        "JP408": "the store cannot be copied",
         "JP410": "a stored output failed its checksum and is computed again",
         "JP411": "a package for signatures is missing",
         "JP412": "a key cannot be used",

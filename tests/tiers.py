@@ -23,7 +23,7 @@ RARE = {
     r"faults/test_file_faults.py::test_the_harness_finds_a_writer_that_is_not_atomic_on_a_full_disk": (
         "test_the_harness_finds_a_writer_that_is_not_atomic[in place]"
     ),
-    r"faults/test_power_cuts.py::test_after.*\[(?!keep a run)": "the same test of a run's document",
+    r"faults/test_power_cuts.py::test_after.*\[(?!keep a run|upgrade)": "the same tests of a run and of a mark",
     r"faults/test_kills.py::.*\[(?!.*(RecordStore.put:be|publish:af|execute:be|_save_one:be|_receive:af))": (
         "the same test at a point in the runner, the worker, the zygote, the kernel and the store"
     ),

@@ -48,7 +48,7 @@ def open_store(url: str | Path, *, create: bool = True, guarded: bool = True) ->
 
 
 def _open_without_database(url: str | Path, *, create: bool, guarded: bool) -> Store:
-    scheme = _scheme_of(url)
+    scheme = scheme_of(url)
     if scheme != "file":
         return plugins.load("stores", scheme).open(url, create=create)  # type: ignore[no-any-return]
     store = Store(folder_of(url))
@@ -58,7 +58,8 @@ def _open_without_database(url: str | Path, *, create: bool, guarded: bool) -> S
     return store
 
 
-def _scheme_of(url: str | Path) -> str:
+def scheme_of(url: str | Path) -> str:
+    """Return the scheme of a URL; ``file`` for paths."""
     match = _SCHEME.match(url) if isinstance(url, str) else None
     return match.group(1).lower() if match else "file"
 

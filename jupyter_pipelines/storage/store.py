@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from jupyter_pipelines.errors import Diagnostic, StoreError
@@ -31,12 +31,15 @@ from jupyter_pipelines.storage.step_record import path_of as record_path
 
 SCHEMA = "jupyter-pipelines/store/"
 FORMAT = 3
-"""2: blobs may have BLAKE3 digests, and say so in their names. 3: records have traces. What is older is read, too."""
+"""2: blobs may have BLAKE3 digests, and say so in their names. 3: records have traces. What is older is read, too,
+and marked as the newest before something is computed for it."""
 FORMAT_FILE = "format.json"
 FILE_FORMAT = "file"
 FOLDER_FORMAT = "folder"
 MANIFESTS = frozenset({FOLDER_FORMAT, GATHERED_FORMAT})
 """Formats of artifacts that name other artifacts."""
+_OURS_LAST = (FORMAT_FILE, ".gitignore")
+"""Removed after all others, so that half a store is still one."""
 _OURS = frozenset({FORMAT_FILE, ".gitignore", "blobs", "records", "runs", "leases", "served", TEMPORARY, QUARANTINE})
 
 
@@ -133,7 +136,7 @@ class Store:
         self.folder.sync_names([*blobs, *(record_path(record.key) for record in stored_records)])
 
     def check_writable(self) -> None:
-        """Find out whether the store can be written, before anything is computed for it.
+        """Find out whether the store can be written, before anything is computed for it; bring its format up to date.
 
         Raises
         ------
@@ -141,6 +144,7 @@ class Store:
             It is full (JP403) or cannot be written (JP402), or the user's key cannot be used (JP412).
         """
         check_usable()
+        self.raise_format()
         path = self.folder.temporary()
         try:
             with writing(self.root, "an output"), create(path) as file:
@@ -150,6 +154,26 @@ class Store:
         finally:
             with contextlib.suppress(OSError):
                 path.unlink()
+
+    def raise_format(self) -> None:
+        """Mark the store as one of the newest format, if it is marked as an older one.
+
+        What an older format holds stays as it is. Older versions of this package refuse the store from then on, and do
+        not take for damaged what they have no word for.
+
+        Raises
+        ------
+        StoreError
+            The store is full (JP403) or cannot be written (JP402).
+        """
+        try:
+            version, _ = read_format(self.folder.read(FORMAT_FILE))
+        except (FileNotFoundError, ValueError):
+            version = 0
+        except OSError:
+            return
+        if version < FORMAT:
+            self._write_format()
 
     def digest(self, path: Path) -> str:
         """Return the digest of the content of a file or folder of the user; unchanged files are not read twice.
@@ -187,6 +211,27 @@ class Store:
             for artifact in artifacts
         }
 
+    def remove(self) -> bool:
+        """Remove all that belongs to the store, and tell whether its folder is gone; other files in it stay.
+
+        Raises
+        ------
+        StoreError
+            The store cannot be written (JP402).
+        """
+        self.close()
+        with writing(self.root, "the removal of the store"):
+            for name in sorted(filter(_is_ours, os.listdir(self.root)), key=_OURS_LAST.count):
+                path = self.root / name
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            if os.listdir(self.root):
+                return False
+            Path(os.path.realpath(self.root)).rmdir()
+        return True
+
     def close(self) -> None:
         """Close the index; nothing else holds a resource."""
         self.index.close()
@@ -203,7 +248,7 @@ class Store:
             if make:
                 self._make()
             return
-        self._check_format(make)
+        self.check_format(make=make)
         self.folder.sweep()
 
     def exists(self) -> bool:
@@ -250,10 +295,16 @@ class Store:
             raise unwritable_error(error, self.root, "what a run makes") from error
         self._write_format()
 
-    def _check_format(self, make: bool) -> None:
+    def check_format(self, *, make: bool) -> None:
+        """Refuse a folder that is no store, or that a newer version wrote; `make` marks it where a mark is missing.
+
+        Raises
+        ------
+        StoreError
+            See :meth:`open`.
+        """
         try:
-            document = json.loads(self.folder.read(FORMAT_FILE))
-            version = version_of(document["schema"])
+            version, writer = read_format(self.folder.read(FORMAT_FILE))
         except FileNotFoundError:
             self._claim_folder(make)
             return
@@ -261,15 +312,11 @@ class Store:
             raise unopenable_error(
                 self.root, _os_reason(error), f"make the folder readable for you, {OTHER_STORE_HINT}"
             ) from error
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except ValueError:
             self._claim_folder(make)
             return
         if version > FORMAT:
-            raise StoreError(_too_new(self.root, version, document))
-        if version < FORMAT and make:
-            # So that an older version of this package does not take for damaged what it has no word for.
-            with contextlib.suppress(StoreError):
-                self._write_format()
+            raise newer_format_error(self.root, version, writer)
 
     def _claim_folder(self, make: bool) -> None:
         """Make a folder without a format file a store, but only when no other files are in it."""
@@ -309,12 +356,22 @@ def folder_of(url: str | Path) -> Path:
     return Path(os.path.abspath(os.path.expanduser(text)))
 
 
-def version_of(schema: str) -> int:
-    """Return the version of a format that :func:`format_document` has named; another text is a ValueError."""
-    prefix, _, number = schema.rpartition("/")
-    if f"{prefix}/" != SCHEMA:
-        raise ValueError(schema)
-    return int(number)
+def read_format(content: bytes) -> tuple[int, str]:
+    """Return the format that :func:`format_document` names, and the version of this package that wrote it.
+
+    Raises
+    ------
+    ValueError
+        `content` names no format.
+    """
+    try:
+        document = json.loads(content)
+        prefix, _, number = document["schema"].rpartition("/")
+        if f"{prefix}/" != SCHEMA:
+            raise ValueError(f"it is of another kind: {document['schema']}")
+        return int(number), str(document.get("writer", "unknown"))
+    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"it names no format: {error!r}") from error
 
 
 def _is_ours(name: str) -> bool:
@@ -334,10 +391,13 @@ def _os_reason(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
-def _too_new(root: Path, version: int, document: dict[str, Any]) -> Diagnostic:
-    return Diagnostic(
-        code="JP406",
-        message=f"the store `{root}` was written by a newer version of jupyter-pipelines",
-        suggestion=f"update: pip install -U jupyter-pipelines, {OTHER_STORE_HINT}",
-        notes=(f"its format is {version}, this version reads up to {FORMAT}", f"written by {document.get('writer')}"),
+def newer_format_error(address: Path | str, version: int, writer: str) -> StoreError:
+    """Return the error to raise for a store of a format that this version does not know."""
+    return StoreError(
+        Diagnostic(
+            code="JP406",
+            message=f"the store `{address}` was written by a newer version of jupyter-pipelines",
+            suggestion=f"update: pip install -U jupyter-pipelines, {OTHER_STORE_HINT}",
+            notes=(f"its format is {version}, this version reads up to {FORMAT}", f"written by {writer}"),
+        )
     )

@@ -214,6 +214,33 @@ def newer_store(book: NotebookProject) -> str:
     return book.call("run").err
 
 
+def store_command(book: NotebookProject, *arguments: str) -> str:
+    done = subprocess.run(
+        [COMMAND, "store", *arguments],
+        cwd=book.folder,
+        env={**os.environ, **book.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stderr
+
+
+def store_in_use(book: NotebookProject) -> str:
+    """Another process of ours copies the store."""
+    from jupyter_pipelines.storage.maintenance.exclusive_use import EXCLUSIVE_KEY
+    from jupyter_pipelines.storage.opening import open_store
+
+    with open_store(book.folder / ".pipelines").leases.lease(EXCLUSIVE_KEY):
+        text = store_command(book.write(LOAD), "upgrade")
+    return text.replace(f"process {os.getpid()}", "process 4711")
+
+
+def copied_into_itself(book: NotebookProject) -> str:
+    book.write(LOAD).run()
+    return store_command(book, "move", ".pipelines/copy")
+
+
 def damaged(command: str, *options: str) -> Scenario:
     """What is stored has another byte."""
 
@@ -297,6 +324,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "JP404": damaged("output", "load.rows"),
     "JP405": after_a_run("output", "load.row"),
     "JP406": newer_store,
+    "JP407": store_in_use,
+    "JP408": copied_into_itself,
     "JP410": damaged("run", "--force", "train"),
     "JP411": lambda book: in_a_shared_store(book, "run"),
     "JP412": key_that_others_can_read,

@@ -24,10 +24,21 @@ from tests.faults.scenarios import SCENARIOS, FaultScenario
 from tests.faults.syscall_shim import SyscallShim
 
 Verify = Callable[..., list[str]]
+
+
+def upgrade_after_a_while(root: Path) -> dict[str, str]:
+    """Make a store of the older format where there is none, and bring it up to date."""
+    if not (root / "format.json").exists():
+        SCENARIOS["upgrade"].prepare(root)
+    return SCENARIOS["upgrade"].work(root)
+
+
 WRITERS: dict[str, tuple[Callable[[Path], dict], Verify]] = {
     "put": (SCENARIOS["put"].work, writers.wrongly_served),
     "put and flush later": (SCENARIOS["put and flush later"].work, writers.wrongly_served),
     "keep a run": (SCENARIOS["keep a run"].work, writers.wrongly_served),
+    "copy": (SCENARIOS["copy"].work, writers.wrongly_served),
+    "upgrade": (upgrade_after_a_while, writers.wrongly_served),
     "by local folder": (partial(writers.write_twice, writers.by_local_folder), writers.torn_bytes),
     "in place": (partial(writers.write_twice, writers.in_place), writers.torn_bytes),
     "without fsync": (partial(writers.write_twice, writers.without_fsync), writers.torn_bytes),

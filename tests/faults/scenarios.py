@@ -6,19 +6,23 @@ compared with what it returns when nothing goes wrong.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jupyter_pipelines.pipeline.artifacts import Artifact
+from jupyter_pipelines.storage.maintenance.format_upgrade import upgrade
 from jupyter_pipelines.storage.maintenance.fsck import examine
 from jupyter_pipelines.storage.maintenance.garbage_collection import collect
+from jupyter_pipelines.storage.maintenance.store_copy import copy_store
 from jupyter_pipelines.storage.opening import open_store
 from jupyter_pipelines.storage.step_record import StepRecord
-from jupyter_pipelines.storage.store import Store
+from jupyter_pipelines.storage.store import FORMAT, Store
 
 KEY = "ab" + "0" * 62
 OLD_KEY = "cd" + "0" * 62
@@ -148,6 +152,45 @@ def read(root: Path) -> Digests:
     return {name: output.digest for name, output in stored.outputs.items()}
 
 
+def older_store(root: Path) -> None:
+    """A store of the format before traces, with a record that has none."""
+    store = open_store(root)
+    compute(store, KEY, "2026")
+    untraced = store.records.get(KEY)
+    assert untraced is not None
+    store.records.put(replace(untraced, trace=None))
+    store.close()
+    (root / "format.json").write_text('{"schema": "jupyter-pipelines/store/2", "writer": "0.1.0"}')
+
+
+def bring_up_to_date(root: Path) -> Digests:
+    """What `store upgrade` does."""
+    upgrade(root)
+    assert json.loads((root / "format.json").read_bytes())["schema"].endswith(f"/{FORMAT}"), "it is of an older format"
+    return read(root)
+
+
+def copied_here(root: Path) -> Digests:
+    """What `store move` does to its destination."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = open_store(Path(folder, "source"))
+        compute(source, KEY, "2026")
+        tree = make_tree(Path(folder, "tree"))
+        outputs = {"tree": artifact(source.blobs.put_folder(tree).digest, "folder")}
+        source.records.put(record(OLD_KEY, outputs, "2025"))
+        source.runs.create(RUN)
+        source.runs.write(RUN, {"state": "succeeded", "steps": []})
+        source.close()
+        report = copy_store(source.root, root)
+    assert report.left_out == []
+    assert report.kept == []
+    store = open_store(root)
+    assert store.runs.read(RUN)["state"] == "succeeded"
+    kept = [store.records.get(key) for key in (KEY, OLD_KEY)]
+    store.close()
+    return {name: output.digest for stored in kept if stored for name, output in stored.outputs.items()}
+
+
 def compute(store: Store, key: str, created: str) -> Digests:
     digests = {name: store.blobs.put_bytes(f"{key}{name}".encode() * 500).digest for name in "xy"}
     store.records.put(record(key, {name: artifact(digest) for name, digest in digests.items()}, created))
@@ -171,6 +214,8 @@ SCENARIOS = {
     "repair": FaultScenario(repair, damaged_store, harmed=True),
     "heal": FaultScenario(heal, damaged_store, harmed=True),
     "read": FaultScenario(read, old_store),
+    "upgrade": FaultScenario(bring_up_to_date, older_store),
+    "copy": FaultScenario(copied_here),
 }
 
 

@@ -57,7 +57,7 @@ def test_the_version_is_told(cli: CliCall) -> None:
     assert cli("--version") == (0, f"jupyter pipelines, version {__version__}\n", "")
 
 
-OTHERS = {"serve": "[FOLDER]", "explain": "CODE", "keys": "[COMMAND] [ARGS]..."}
+OTHERS = {"serve": "[FOLDER]", "explain": "CODE", "keys": "[COMMAND] [ARGS]...", "store": "[COMMAND] [ARGS]..."}
 """Commands that are not about one notebook."""
 
 

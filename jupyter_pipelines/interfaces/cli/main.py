@@ -46,6 +46,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "gc": ("store_commands", "Remove what no kept run needs."),
         "keys": ("keys", "Sign results, and say whose are trusted in a shared store."),
         "fsck": ("fsck", "Read everything stored, and say what is damaged."),
+        "store": ("store_upkeep_commands", "Say what a store holds, upgrade its format, or copy it."),
     }
 )
 """Every command: the module of this package that has it, and what it does."""

@@ -1,14 +1,13 @@
 """A bucket as the backend of a shared store: S3, Azure, Google Cloud or any other file system that fsspec knows.
 
 What is in a bucket is immutable: blobs stand under their digests, records under their keys, and a record is put after
-all that it names. Lists are never asked for what there is. Nothing that comes from there is believed: records need a
+all that it names. Only a copy or a count of a whole store asks for lists. Nothing that comes from there is believed: records need a
 signature, blobs have to have their digests; see :mod:`jupyter_pipelines.storage.shared.shared_store`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -27,7 +26,14 @@ from jupyter_pipelines.storage.locks.claimed_leases import BucketLeaseBackend, C
 from jupyter_pipelines.storage.shared.shared_folder import MAX_RECORD_BYTES
 from jupyter_pipelines.storage.shared.shared_store import SharedStore, cache_folder, require_private_cache
 from jupyter_pipelines.storage.signing.signatures import TrustPolicy
-from jupyter_pipelines.storage.store import FORMAT, FORMAT_FILE, Store, format_document, version_of
+from jupyter_pipelines.storage.store import (
+    FORMAT,
+    FORMAT_FILE,
+    Store,
+    format_document,
+    newer_format_error,
+    read_format,
+)
 
 logger = logging.getLogger(__name__)
 _RETRIES = 2
@@ -77,19 +83,61 @@ class BucketBackend:
 
     def _check(self, content: bytes) -> None:
         try:
-            newer = version_of(json.loads(content)["schema"]) > FORMAT
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            version, writer = read_format(content)
+        except ValueError:
             raise unopenable_error(
                 self.url, f"its `{FORMAT_FILE}` is none", f"look at what is there, {OTHER_STORE_HINT}"
             ) from None
-        if newer:
-            raise StoreError(
-                Diagnostic(
-                    code="JP406",
-                    message=f"the store `{self.url}` was written by a newer version of jupyter-pipelines",
-                    suggestion=f"update: pip install -U jupyter-pipelines, {OTHER_STORE_HINT}",
-                )
-            )
+        if version > FORMAT:
+            raise newer_format_error(self.url, version, writer)
+
+    def format_file(self) -> bytes | None:
+        """Return what says that there is a store, and of which format; None if there is none.
+
+        Raises
+        ------
+        OSError
+            It cannot be reached or read.
+        """
+        with _reading():
+            try:
+                return bytes(self._files.cat_file(self._at(FORMAT_FILE)))
+            except FileNotFoundError:
+                return None
+
+    def put_format(self) -> None:
+        """Mark the store as one of the newest format.
+
+        Raises
+        ------
+        StoreError
+            It cannot be written (JP402).
+        """
+        with self._putting("its format"):
+            self._files.pipe_file(self._at(FORMAT_FILE), format_document())
+
+    def files(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Yield name and size of every file in the sub-folders of ``records`` or ``blobs``, a sub-folder at a time.
+
+        Raises
+        ------
+        OSError
+            A list cannot be read.
+        """
+        for subfolder in self._names(folder):
+            if subfolder["type"] == "directory":
+                path = f"{folder}/{subfolder['name'].rstrip('/').rpartition('/')[2]}"
+                for entry in self._names(path):
+                    if entry["type"] == "file":
+                        yield entry["name"].rpartition("/")[2], int(entry["size"] or 0)
+
+    def _names(self, folder: str) -> list[dict[str, Any]]:
+        with _reading():
+            try:
+                entries = self._files.ls(self._at(folder), detail=True, refresh=True)
+            except FileNotFoundError:
+                return []
+        return sorted(entries, key=lambda entry: str(entry["name"]))
 
     def is_writable(self) -> bool:
         """Tell whether the user may put anything there; what else may be wrong is found when something is put."""
@@ -144,6 +192,10 @@ class BucketBackend:
             self._files.pipe_file(self._at(step_record.path_of(key)), content)
         # For one result no object is looked at twice; for the next it may be gone.
         self._put.clear()
+
+    def has_blob(self, digest: str) -> bool:
+        """Tell whether there is a blob of `digest`, by reading all of it."""
+        return self._is_unharmed(self._at(blobs.path_of(digest)), digest)
 
     def put_blob(self, digest: str, path: Path) -> None:
         """Make a copy of the file `path` appear as the blob of `digest`, unless it is there, unharmed.

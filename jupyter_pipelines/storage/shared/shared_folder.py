@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,6 +63,45 @@ class SharedFolder:
                 self._put_bytes(b"*\n", ".gitignore")
                 self._put_bytes(format_document(), FORMAT_FILE)
 
+    def format_file(self) -> bytes | None:
+        """Return what says that there is a store, and of which format; None if there is none.
+
+        Raises
+        ------
+        OSError
+            It cannot be read.
+        """
+        try:
+            with self._open(FORMAT_FILE) as file:
+                return file.read(MAX_RECORD_BYTES)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def put_format(self) -> None:
+        """Mark the store as one of the newest format.
+
+        Raises
+        ------
+        StoreError
+            The folder is full (JP403) or cannot be written (JP402).
+        """
+        with writing(self.root, f"`{FORMAT_FILE}`"):
+            self._put_bytes(format_document(), FORMAT_FILE)
+
+    def files(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Yield name and size of every file in the sub-folders of ``records`` or ``blobs``, a sub-folder at a time.
+
+        Raises
+        ------
+        OSError, StoreError
+            A folder cannot be read.
+        """
+        for subfolder in self._folder.names(folder):
+            for name in self._folder.names(f"{folder}/{subfolder}"):
+                status = self._folder.locate(f"{folder}/{subfolder}/{name}").lstat()
+                if stat.S_ISREG(status.st_mode):
+                    yield name, status.st_size
+
     def is_writable(self) -> bool:
         """Tell whether the user may put anything there."""
         return os.access(self.root, os.W_OK | os.X_OK)
@@ -110,6 +149,10 @@ class SharedFolder:
         """
         with writing(self.root, "a record"):
             self._put_bytes(content, step_record.path_of(key))
+
+    def has_blob(self, digest: str) -> bool:
+        """Tell whether there is a blob of `digest`, by reading all of it."""
+        return self._is_unharmed(blobs.path_of(digest), digest)
 
     def put_blob(self, digest: str, path: Path) -> None:
         """Make a copy of the file `path` appear as the blob of `digest`, unless it is there, unharmed.

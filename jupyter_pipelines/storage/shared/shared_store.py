@@ -79,6 +79,36 @@ class SharedBackend(Protocol):
     def is_writable(self) -> bool:
         """Tell whether the user may put anything there."""
 
+    def has_blob(self, digest: str) -> bool:
+        """Tell whether there is a blob of `digest`, by reading all of it."""
+
+    def files(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Yield name and size of every file in the sub-folders of ``records`` or ``blobs``, a sub-folder at a time.
+
+        Raises
+        ------
+        OSError, StoreError
+            A list cannot be read.
+        """
+
+    def format_file(self) -> bytes | None:
+        """Return what says that there is a store, and of which format; None if there is none.
+
+        Raises
+        ------
+        OSError
+            It cannot be read.
+        """
+
+    def put_format(self) -> None:
+        """Mark the store as one of the newest format.
+
+        Raises
+        ------
+        StoreError
+            The place is full (JP403) or cannot be written (JP402).
+        """
+
 
 class SharedStore(Store):
     """A local store in front of a shared backend that several users write to.
@@ -123,7 +153,7 @@ class SharedStore(Store):
             folder is no store (JP401), cannot be written (JP402), or was written by a newer version (JP406).
         """
         trust = TrustPolicy.of_user()
-        folder = _folder_of(url)
+        folder = shared_folder_of(url)
         backend = SharedFolder(folder)
         backend.prepare(make=create)
         root = cache_folder(str(folder))
@@ -307,15 +337,20 @@ class _SharedRecordStore(RecordStore):
             yield artifact.digest
 
 
-def cache_folder(url: str) -> Path:
-    """Make and return the user's own folder that caches the store at `url`."""
+def cache_path(url: str) -> Path:
+    """Return where the user's own folder is that caches the store at `url`, whether or not it exists."""
     configured = os.environ.get(VARIABLE)
     base = (
         Path(os.path.abspath(os.path.expanduser(configured)))
         if configured
         else _user_data_folder() / "jupyter-pipelines" / "shared"
     )
-    root = base / hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return base / hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def cache_folder(url: str) -> Path:
+    """Make and return the user's own folder that caches the store at `url`."""
+    root = cache_path(url)
     try:
         make_folder(root)
     except OSError as error:
@@ -342,7 +377,8 @@ def _user_data_folder() -> Path:
     )
 
 
-def _folder_of(url: str | Path) -> Path:
+def shared_folder_of(url: str | Path) -> Path:
+    """Return the folder that a path or a ``shared:`` URL names."""
     text = os.fspath(url)
     if isinstance(url, str) and text.lower().startswith(f"{SCHEME}:"):
         text = unquote(urlsplit(text).path)

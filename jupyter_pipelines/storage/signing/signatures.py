@@ -67,6 +67,12 @@ class TrustPolicy:
             return f"it is signed with the key {signature.key}, which you do not trust"
         return "" if _verifies(key, signature, record) else "its signature does not fit: it was changed"
 
+    def is_forged(self, record: StepRecord) -> bool:
+        """Tell whether a record bears a signature of a trusted key that has signed something else."""
+        signature = record.signature
+        key = self._keys.get(signature.key) if signature is not None else None
+        return key is not None and signature is not None and not _verifies(key, signature, record)
+
 
 def signed(record: StepRecord, *, required: bool = False) -> StepRecord:
     """Return a record with a signature of the user, if they have a key; a signed record stays as it is.

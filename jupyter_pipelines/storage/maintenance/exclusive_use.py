@@ -1,0 +1,76 @@
+"""Exclusive use of a store: no other process upgrades or copies it meanwhile, and no run goes on in it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from jupyter_pipelines.errors import Diagnostic, StoreError
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storage.store import Store
+
+EXCLUSIVE_KEY = hashlib.sha256(b"jupyter-pipelines/exclusive-use").hexdigest()
+"""What is leased; while any key is leased, garbage collections leave records and outputs alone."""
+
+
+@contextmanager
+def exclusive_use(store: Store, *, read_only: bool = False) -> Iterator[None]:
+    """Keep other upgrades, copies and garbage collections away from a store, as long as the block lasts.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    read_only : bool
+        Nothing in it is changed: where no lease can be taken, because it cannot be written, none is needed.
+
+    Raises
+    ------
+    StoreError
+        A run goes on in it, or another process has it (JP407); it cannot be written (JP402, JP403).
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            lease = store.leases.try_acquire(EXCLUSIVE_KEY)
+        except StoreError:
+            if not read_only:
+                raise
+        else:
+            if lease is None:
+                raise StoreError(_in_use(store, "another process copies or upgrades it", _holder(store)))
+            stack.enter_context(lease)
+        require_unused(store)
+        yield
+
+
+def require_unused(store: Store) -> None:
+    """Refuse a store that a run uses at the moment.
+
+    Raises
+    ------
+    StoreError
+        A run goes on in it, or a step is being computed (JP407).
+    """
+    live = [run for run in store.runs.ids() if store.runs.is_live(run)]
+    if live:
+        raise StoreError(_in_use(store, "a run goes on in it", f"it is the run {live[0]}"))
+    if any(key != EXCLUSIVE_KEY for key in store.leases.held()):
+        raise StoreError(_in_use(store, "a step is being computed for it", ""))
+
+
+def _holder(store: Store) -> str:
+    holder = store.leases.holder(EXCLUSIVE_KEY)
+    return f"it is the process {holder.pid}" if holder else ""
+
+
+def _in_use(store: Store, why: str, evidence: str) -> Diagnostic:
+    return Diagnostic(
+        code="JP407",
+        message=f"the store `{store.url}` is in use: {why}",
+        suggestion="wait until it has ended, or cancel it: jupyter pipelines cancel NOTEBOOK RUN; then try again",
+        notes=(evidence,) if evidence else (),
+    )
