@@ -103,6 +103,7 @@ SHARED = (
     r"server/",
     r"storage/test_(buckets|team_database|claimed_leases)\.py",
     r"execution/test_(prefork|provisioner)\.py",
+    r"e2e/test_store_upkeep\.py",
     r"interfaces/test_cli_commands\.py",
 )
 """Files whose tests share what takes long to start, and so run in one process each; those that take longest first."""

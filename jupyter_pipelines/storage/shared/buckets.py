@@ -1,8 +1,8 @@
 """A bucket as the backend of a shared store: S3, Azure, Google Cloud or any other file system that fsspec knows.
 
 What is in a bucket is immutable: blobs stand under their digests, records under their keys, and a record is put after
-all that it names. Only a copy or a count of a whole store asks for lists. Nothing that comes from there is believed: records need a
-signature, blobs have to have their digests; see :mod:`jupyter_pipelines.storage.shared.shared_store`.
+all that it names. Only a copy or a count of a whole store asks for lists. Nothing that comes from there is believed:
+records need a signature, blobs have to have their digests; see :mod:`jupyter_pipelines.storage.shared.shared_store`.
 """
 
 from __future__ import annotations
