@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, StoreError
-from jupyter_pipelines.storage.files.os_errors import OTHER_STORE_HINT, unopenable_error
+from jupyter_pipelines.storage.files.os_errors import OTHER_STORE_HINT
 from jupyter_pipelines.storage.maintenance.exclusive_use import exclusive_use
 from jupyter_pipelines.storage.maintenance.store_summary import (
     RecordCounts,
@@ -78,10 +78,7 @@ def upgrade(url: str | Path) -> UpgradeReport:
             before = _format_of(location)
             if before != FORMAT:
                 _mark(store, location)
-        try:
-            records = count_records(location)
-        except OSError as error:
-            raise unopenable_error(location.address, str(error), f"look at it, {OTHER_STORE_HINT}") from error
+        records = count_records(location)
     finally:
         store.close()
     return UpgradeReport(store=location.address, before=before, records=records)

@@ -27,7 +27,14 @@ from jupyter_pipelines.storage.files.local_folder import create, flush_files, ma
 from jupyter_pipelines.storage.files.os_errors import FULL, OTHER_STORE_HINT, writing
 from jupyter_pipelines.storage.files.stat_signature import StatSignature
 from jupyter_pipelines.storage.maintenance.exclusive_use import exclusive_use, require_unused
-from jupyter_pipelines.storage.maintenance.store_summary import StoreKind, StoreLocation, in_parallel, key_of, locate
+from jupyter_pipelines.storage.maintenance.store_summary import (
+    StoreKind,
+    StoreLocation,
+    files_in,
+    in_parallel,
+    key_of,
+    locate,
+)
 from jupyter_pipelines.storage.opening import open_store, scheme_of
 from jupyter_pipelines.storage.records import run_store
 from jupyter_pipelines.storage.shared.shared_store import SharedStore, shared_folder_of
@@ -198,7 +205,7 @@ class _StoreCopy:
 
     def copy_all(self) -> None:
         """Copy records with what they name, then runs with what they name."""
-        keys = [key for name, _ in self._location.backend.files(step_record.FOLDER) if (key := key_of(name))]
+        keys = [key for name, _ in files_in(self._location, step_record.FOLDER) if (key := key_of(name))]
         self.report.total = len(keys)
         self._on_progress(self.report)
         for batch in _batches(keys):

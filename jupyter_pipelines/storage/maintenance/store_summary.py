@@ -236,11 +236,8 @@ def summarise(url: str | Path) -> StoreSummary:
     """
     location = locate(url)
     number, writer = _format(location)
-    try:
-        records = count_records(location)
-        artifacts = _total(size for _, size in location.backend.files(blobs.FOLDER))
-    except OSError as error:
-        raise _unreadable(location.address, error) from error
+    records = count_records(location)
+    artifacts = _total(size for _, size in files_in(location, blobs.FOLDER))
     readable = number is None or number <= FORMAT
     return StoreSummary(
         location=location,
@@ -268,20 +265,34 @@ def _format(location: StoreLocation) -> tuple[int | None, str]:
         return None, "unknown"
 
 
+def files_in(location: StoreLocation, folder: str) -> Iterator[tuple[str, int]]:
+    """Yield name and size of every file in the sub-folders of ``records`` or ``blobs``.
+
+    Raises
+    ------
+    StoreError
+        A list cannot be read (JP401).
+    """
+    try:
+        yield from location.backend.files(folder)
+    except OSError as error:
+        raise _unreadable(location.address, error) from error
+
+
 def count_records(location: StoreLocation) -> RecordCounts:
     """Read every record of a store, and count.
 
     Raises
     ------
-    OSError, StoreError
-        A list cannot be read.
+    StoreError
+        A list cannot be read (JP401).
     """
     signers = _signers()
     counts: Counter[str] = Counter()
     schemas: Counter[str] = Counter()
     signed: Counter[str] = Counter()
     total = size = 0
-    names = ((name, length) for name, length in location.backend.files(step_record.FOLDER) if key_of(name))
+    names = ((name, length) for name, length in files_in(location, step_record.FOLDER) if key_of(name))
     for batch in _batches(names):
         total += len(batch)
         size += sum(length for _, length in batch)
