@@ -37,7 +37,6 @@ WRITERS: dict[str, tuple[Callable[[Path], dict], Verify]] = {
     "put": (SCENARIOS["put"].work, writers.wrongly_served),
     "put and flush later": (SCENARIOS["put and flush later"].work, writers.wrongly_served),
     "keep a run": (SCENARIOS["keep a run"].work, writers.wrongly_served),
-    "copy": (SCENARIOS["copy"].work, writers.wrongly_served),
     "upgrade": (upgrade_after_a_while, writers.wrongly_served),
     "by local folder": (partial(writers.write_twice, writers.by_local_folder), writers.torn_bytes),
     "in place": (partial(writers.write_twice, writers.in_place), writers.torn_bytes),

@@ -11,7 +11,7 @@ from tests.faults.crash_states import SimulatedDisk
 from tests.faults.harness import run_program
 
 
-@pytest.mark.parametrize("writer", ["put", "put and flush later", "keep a run", "copy", "upgrade", "by local folder"])
+@pytest.mark.parametrize("writer", ["put", "put and flush later", "keep a run", "upgrade", "by local folder"])
 def test_after_a_power_cut_nothing_wrong_is_served_and_a_rerun_completes(writer: str, quick: Path) -> None:
     """R32: never wrong or torn bytes, never a run that seems to go on; what was reported as durable is there."""
     assert run_program("power_cut", writer, quick)["wrong"] == []
