@@ -35,7 +35,7 @@ MATRIX += [
     ("share", "ENOSPC", "once"),
     ("take in", "crash", "once"),
     ("take in", "EMFILE", "once"),
-    *(("upgrade", kind, "once") for kind in ("crash", "ENOSPC", "EIO")),
+    *(("upgrade", kind, "once") for kind in ("crash", "ENOSPC")),
     ("copy", "crash", "once"),
 ]
 """R31 crash; R33 ENOSPC, EDQUOT, short; R34 EROFS; R35 EIO; R36 EMFILE; R40 read and heal; R42 gc."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jupyter_pipelines.errors import Diagnostic, StoreError
+from jupyter_pipelines.storage.files.os_errors import unreadable_error
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storage.store import Store
@@ -53,12 +54,16 @@ def require_unused(store: Store) -> None:
     Raises
     ------
     StoreError
-        A run goes on in it, or a step is being computed (JP407).
+        A run goes on in it, or a step is being computed (JP407); that cannot be looked at (JP401).
     """
     live = [run for run in store.runs.ids() if store.runs.is_live(run)]
     if live:
         raise StoreError(_in_use(store, "a run goes on in it", f"it is the run {live[0]}"))
-    if any(key != EXCLUSIVE_KEY for key in store.leases.held()):
+    try:
+        is_computed = any(key != EXCLUSIVE_KEY for key in store.leases.held())
+    except OSError as error:
+        raise unreadable_error(error, store.root, "what is being computed") from error
+    if is_computed:
         raise StoreError(_in_use(store, "a step is being computed for it", ""))
 
 
