@@ -374,6 +374,8 @@ def test_a_store_of_the_format_before_is_read_and_marked_anew(tmp_path: Path) ->
         assert opened.blobs.verify(large) == opened.blobs.verify(small) == "ok"
         with opened.blobs.open(large) as file:
             assert file.read() == CONTENT
+    assert json.loads(mark.read_text())["schema"].endswith("/1")
+    again.check_writable()
     assert json.loads(mark.read_text())["schema"].endswith("/3")
 
 
