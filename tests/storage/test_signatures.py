@@ -41,6 +41,7 @@ OTHER: dict[str, Any] = {
     "warnings": ("odd",),
     "trace": {'["file","other.csv"]': "missing"},
     "asked": (('["file","a.csv"]',),),
+    "changed": ("model",),
 }
 
 
