@@ -229,6 +229,27 @@ def test_a_later_step_that_is_new_is_noticed(book: NotebookProject) -> None:
     assert book.value("late.r") == {"a": [1, 2]}
 
 
+def test_a_part_that_stays_as_it_was_may_be_taken_later(book: NotebookProject) -> None:
+    book.write(
+        "%%step make -o model settings\nsettings = {'depth': 3}\nmodel = {'settings': settings, 'w': [1]}",
+        "%%step train -i model -o model\nmodel['w'].append(2)",
+        "%%step report -i model settings -o r\nr = [model['w'], settings['depth']]",
+    )
+    assert book.run().code == 0
+    assert book.value("report.r") == [[1, 2], 3]
+
+
+def test_equal_items_are_values_of_their_own(book: NotebookProject) -> None:
+    book.write(
+        "%%step each -o model sgd --foreach k=1,2\nmodel = {'w': [1.0]}\nsgd = {'w': model['w']}",
+        "%%step all -i model sgd -o r\n"
+        "r = [model[0] is model[1], model[0]['w'] is sgd[0]['w'], model[0]['w'] is sgd[1]['w']]",
+    )
+    run = book.run()
+    assert run.code == 0, run.out + run.err
+    assert book.value("all.r") == [False, True, False]
+
+
 def test_an_output_of_a_group_is_written_alone(book: NotebookProject) -> None:
     assert book.write("%%step make -o a b\na = [1]\nb = {'a': a}").run().code == 0
     assert book.value("make.a") == [1]

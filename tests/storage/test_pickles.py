@@ -102,6 +102,56 @@ def test_a_process_with_the_same_class_takes_its_own(tmp_path: Path) -> None:
     python(CODE.replace("model =", "other ="), LOAD, check, path=tmp_path / "1", blank_lines=3, name="another.py")
 
 
+LOAD_IN_STEP = """
+    from pathlib import Path
+    from jupyter_pipelines.storage import serializers
+    model = serializers.load(Path({path!r}), "pickle", in_step=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("self.w = 1", "'Documented.'\n        self.w = 1"),
+        ("with lock: return 1", "with lock:\n            return 1"),
+        ("while True: return 1", "while True:\n            return 1"),
+        (
+            "try: return 1\n        except ValueError: return 2",
+            "try:\n            return 1\n        except ValueError:\n            return 2",
+        ),
+        (
+            "return [x for x in (1, 2) if x in {1, 2, 3}]",
+            "return [\n            x for x in (1, 2) if x in {1, 2, 3}\n        ]  # as before",
+        ),
+        (
+            "return self.f() if self else lambda x: x",
+            "return (\n            self.f()\n            if self\n            else lambda x: x\n        )",
+        ),
+    ],
+)
+def test_a_class_is_the_same_however_it_is_written(tmp_path: Path, before: str, after: str) -> None:
+    imports = "import contextlib\nlock = contextlib.nullcontext()\n"
+    code = imports + "class Model:\n    def f(self, k=2):\n        {}\nmodel = Model()"
+    python(code.format(before), SAVE, path=tmp_path / "1")
+    loading = LOAD_IN_STEP + "\n    assert type(model) is Model"
+    python(code.format(after).replace("model =", "other ="), loading, path=tmp_path / "1")
+
+
+@pytest.mark.parametrize(("before", "after"), [("return k", "return k + 1"), ("k=2", "k=3"), ("return k", "return 2")])
+def test_a_step_does_not_take_an_instance_of_another_class(tmp_path: Path, before: str, after: str) -> None:
+    code = "class Model:\n    def f(self, k=2):\n        return k\nmodel = Model()"
+    python(code, SAVE, path=tmp_path / "1")
+    with pytest.raises(AssertionError, match="is not the class `Model` that this step defines"):
+        python(code.replace(before, after).replace("model =", "other ="), LOAD_IN_STEP, path=tmp_path / "1")
+
+
+def test_an_enum_may_have_values_of_any_kind(tmp_path: Path) -> None:
+    code = "import enum, functools\nclass Act(enum.Enum):\n    RELU = functools.partial(max, 0)\nmodel = Act.RELU"
+    python(code, SAVE, path=tmp_path / "1")
+    check = LOAD_IN_STEP + "\n    assert model is Act.RELU"
+    python(code.replace("model =", "other ="), check, path=tmp_path / "1")
+
+
 def test_a_process_with_another_class_of_that_name_keeps_both(tmp_path: Path) -> None:
     python(CODE, SAVE, path=tmp_path / "1")
     check = """

@@ -144,6 +144,35 @@ def test_halves_of_an_array_share_nothing() -> None:
     assert shared_parts.groups({"x": memory[:, :3], "y": memory[:, 3], "z": memory[5:, 3].copy()}) == []
 
 
+def test_a_small_part_of_a_large_array_is_stored_alone(tmp_path: Path) -> None:
+    large = np.zeros((1000, 1000))
+    rows = large[:2]
+    saved = serializers.save(shared_parts.as_stored({"a": rows, "b": rows[:, 0]}), tmp_path / "value", "pickle")
+    assert saved.bytes < 20_000
+
+
+def test_what_libraries_keep_for_everybody_is_not_shared() -> None:
+    frame = pd.DataFrame({"a": [1, 2]})
+    values = {"raw": {"x": frame}, "clean": {"x": frame.rename(columns={"a": "b"})}, "series": [frame["a"].copy()]}
+    assert shared_parts.groups(values) == []
+
+
+def test_two_figures_share_nothing() -> None:
+    figure = pytest.importorskip("matplotlib.figure")
+    first, second = figure.Figure(), figure.Figure()
+    axes = first.subplots()
+    second.subplots().plot([1, 2])
+    assert shared_parts.groups({"first": first, "second": second, "axes": axes}) == [["first", "axes"]]
+
+
+def test_two_estimators_share_nothing() -> None:
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    models = [ensemble.GradientBoostingClassifier(n_estimators=2) for _ in range(2)]
+    for model in models:
+        model.fit([[0.0], [1.0], [2.0]], [0, 1, 0])
+    assert shared_parts.groups({"first": models[0], "second": models[1]}) == []
+
+
 def test_groups_are_joined() -> None:
     first, second = [1], [2]
     values = {"a": Holder(first), "x": [9], "b": {"f": first, "s": second}, "c": (second,), "d": [3]}

@@ -15,7 +15,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from jupyter_pipelines.errors import Diagnostic, PipelinesError, StepFailed, closest_name
+from jupyter_pipelines.errors import Diagnostic, NotStorable, PipelinesError, StepFailed, closest_name
 from jupyter_pipelines.execution.kernel_side import pending_work
 from jupyter_pipelines.execution.kernel_side.tracing import step_trace
 
@@ -105,7 +105,8 @@ class StepIO:
         self._ticket = ticket
         self._folder = folder
         self._guard = MutationGuard()
-        self._loaded_together: dict[Path, Mapping[str, Any]] = {}
+        self._changed_members: list[str] = []
+        self._loaded_together: dict[tuple[str, Path], Mapping[str, Any]] = {}
 
     def __repr__(self) -> str:
         return f"<step {self._ticket['step']} of run {self._ticket['run']}>"
@@ -202,7 +203,7 @@ class StepIO:
         saved |= {name: self._save_one(name, namespace, warnings) for name in names if name not in saved}
         status = {
             "warnings": [asdict(warning) for warning in warnings],
-            "changed": list(self._changed_members()),
+            "changed": self._changed_members,
             "unfinished": pending_work.pending_work(namespace),
         }
         self._write_manifest({"outputs": saved, **status})
@@ -231,7 +232,12 @@ class StepIO:
 
         for group in shared_parts.groups(values):
             members = shared_parts.as_stored({name: values[name] for name in group})
-            saved = self._write_value(members, group[0], "pickle", ", ".join(group))
+            try:
+                saved = self._write_value(members, group[0], "pickle", ", ".join(group))
+            except NotStorable:
+                for name in group:  # which of them cannot be stored, and why
+                    self._write_value(values[name], name, None, name)
+                raise
             for name in group:
                 artifact = saved["artifact"] | {"format": member_format(name)}
                 yield name, {"kind": "value", "path": saved["path"], "mark": saved["mark"], **artifact}
@@ -254,10 +260,17 @@ class StepIO:
     def _load(self, name: str, spec: Mapping[str, Any]) -> Any:
         value = self._read(name, spec, first=True)
         if self._group_of(name):
-            self._guard.remember(name, value, lambda: self._read(name, spec), keep=True)
+            self._remember_group(name, value, spec)
         elif name not in self._ticket["outputs"] and not isinstance(value, Path):
             self._guard.remember(name, value, lambda: self._read(name, spec))
         return value
+
+    def _remember_group(self, name: str, value: Any, spec: Mapping[str, Any]) -> None:
+        """Remember an input that shares parts with other outputs, and those of them that later steps take."""
+        self._guard.remember(name, value, lambda: self._read(name, spec), keep=True)
+        members = self._loaded_together["", Path(spec["path"])]
+        for output, _ in spec.get("later", ()):
+            self._guard.remember(_behind(spec, output), members[output], keep=True)
 
     def _read(self, name: str, spec: Mapping[str, Any], *, first: bool = False) -> Any:
         """Return a stored input; when it is read for the `first` time, attributes of its classes change with it."""
@@ -279,9 +292,12 @@ class StepIO:
         file_format, member = split_member(spec["format"])
         if not member:
             return serializers.load(path, file_format, in_step=first)
-        if path not in self._loaded_together:
-            self._loaded_together[path] = serializers.load(path, file_format, in_step=first)
-        return self._loaded_together[path][member]
+        if not first:
+            return serializers.load(path, file_format)[member]
+        file = (name.partition("/")[2], path)  # equal items are in one file, and do not share anything
+        if file not in self._loaded_together:
+            self._loaded_together[file] = serializers.load(path, file_format, in_step=True)
+        return self._loaded_together[file][member]
 
     def _folder_of(self, name: str, spec: Mapping[str, Any]) -> Path:
         """Return the folder that the worker laid out, or lay it out when the notebook is run by hand."""
@@ -320,24 +336,31 @@ class StepIO:
                 yield self._not_written(name)
 
     def _changed(self) -> Iterator[Diagnostic]:
-        for name, sure in self._guard.changed().items():
-            if not self._group_of(name):
-                yield self._changed_input(name, sure=sure)
-        for name in self._changed_members():
-            group = self._group_of(name)
-            if not any(member in self._ticket["outputs"] for member in group):
-                yield self._changed_input(name, sure=self._guard.changed().get(name, False))
-            elif self._ticket["inputs"][name].get("later"):
-                yield self._changed_behind(name, group)
-                return
-
-    def _changed_members(self) -> Iterator[str]:
-        """Yield the inputs that share parts with other outputs of the step they come from, and have changed."""
         changed = self._guard.changed()
-        for name in self._ticket["inputs"]:
-            is_output = any(member in self._ticket["outputs"] for member in self._group_of(name))
-            if self._group_of(name) and (name in changed or (is_output and not self._guard.knows(name))):
-                yield name
+        for name, sure in changed.items():
+            if name in self._ticket["inputs"] and not self._group_of(name):
+                yield self._changed_input(name, sure=sure)
+        self._changed_members = [name for name in self._ticket["inputs"] if self._is_changed_member(name, changed)]
+        for name in self._changed_members:
+            if not self._is_left(name):
+                yield self._changed_input(name, sure=changed.get(name, False))
+                continue
+            spec = self._ticket["inputs"][name]
+            behind = [(_behind(spec, output), output, later) for output, later in spec.get("later", ())]
+            for key, output, later in behind:
+                if key in changed or not self._guard.knows(key):
+                    yield self._changed_behind(name, output, later)
+                    return
+
+    def _is_changed_member(self, name: str, changed: Mapping[str, bool]) -> bool:
+        """Tell whether an input that shares parts with others has changed, or may have, in a step that leaves it."""
+        if not self._group_of(name):
+            return False
+        return name in changed or (self._is_left(name) and not self._guard.knows(name))
+
+    def _is_left(self, name: str) -> bool:
+        """Tell whether the step leaves an input, or another one of its group, as an output."""
+        return any(member in self._ticket["outputs"] for member in self._group_of(name))
 
     def _group_of(self, name: str) -> list[str]:
         """Return the inputs that come from the same file as the input `name`, which holds several outputs."""
@@ -356,14 +379,13 @@ class StepIO:
             step=self._step,
         )
 
-    def _changed_behind(self, name: str, group: list[str]) -> Diagnostic:
+    def _changed_behind(self, name: str, output: str, later: str) -> Diagnostic:
         """Return the error that a later step would get what shares parts with a changed input as it was before."""
-        output, later_step = self._ticket["inputs"][name]["later"][0]
-        both = " ".join(dict.fromkeys((*group, output)))
+        both = " ".join(dict.fromkeys((*self._group_of(name), output)))
         return Diagnostic(
             code="JP307",
             message=f"step `{self._step}` changed its input `{name}`, which shares parts with `{output}`, "
-            f"and step `{later_step}` takes `{output}` as it was before",
+            f"and step `{later}` takes `{output}` as it was before",
             suggestion=f"let step `{self._step}` take and leave all of them: `-i {both} -o {both}`",
             step=self._step,
         )
@@ -442,6 +464,11 @@ class StepIO:
             severity="warning",
             step=self._step,
         )
+
+
+def _behind(spec: Mapping[str, Any], output: str) -> str:
+    """Return under which name the guard has an output that came along with an input; no input has such a name."""
+    return f"{spec['digest']} {output}"
 
 
 def _copy_of(name: str, ticket: Mapping[str, Any]) -> str:

@@ -173,7 +173,8 @@ class _DependencyResolver:
 
     def _include_registrations(self) -> None:
         """Include the shared code before the step that changes what it reaches, and what that reaches in turn."""
-        candidates = [found for found in self.registrations if found.definition.position < (self.draft.first, 0)]
+        start = (self.draft.first, 0)
+        candidates = [candidate for candidate in self.registrations if candidate.definition.position < start]
         counted = -1
         while candidates and counted != len(self.included):
             counted = len(self.included)
@@ -181,10 +182,10 @@ class _DependencyResolver:
             reached = {module.name for module in closure.modules}.union(closure.packages)
             names = self.dependencies.used
             bases = names if self._asks_for_subclasses() else frozenset()
-            for found in candidates:
-                changes = found.names & names or found.modules & reached or found.bases & bases
-                if changes and id(found.definition) not in self.included:
-                    self._include(found.definition, self.draft.first, 0)
+            for candidate in candidates:
+                changes = candidate.names & names or candidate.modules & reached or candidate.bases & bases
+                if changes and id(candidate.definition) not in self.included:
+                    self._include(candidate.definition, self.draft.first, 0)
                     self._follow_waiting()
 
     def _asks_for_subclasses(self) -> bool:

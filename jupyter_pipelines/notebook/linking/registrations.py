@@ -1,4 +1,4 @@
-"""Registrations: shared code that nothing names and that counts all the same, for what it does to what a step reaches.
+"""Registrations: shared code that no other code names, and that a step needs because it changes what the step uses.
 
 A function under ``@show.register`` or under a decorator that puts it into a list, a subclass of a class with
 ``__init_subclass__``, and a module that is imported for what it adds to another one.
@@ -53,7 +53,8 @@ def registrations(index: SharedCodeIndex, modules: ProjectModules) -> list[Regis
     modules : ProjectModules
         The project's own modules.
     """
-    return [found for definition in index.definitions if (found := _registration(definition, index, modules))]
+    candidates = (_registration(definition, index, modules) for definition in index.definitions)
+    return [candidate for candidate in candidates if candidate is not None]
 
 
 def _registration(definition: SharedDefinition, index: SharedCodeIndex, modules: ProjectModules) -> Registration | None:

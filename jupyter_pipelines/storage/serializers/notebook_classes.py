@@ -8,6 +8,7 @@ that had changed when the pickle was made change there as well, as they would ha
 from __future__ import annotations
 
 import abc
+import dis
 import enum
 import hashlib
 import sys
@@ -18,6 +19,9 @@ from typing import Any
 _MODULE = "__main__"
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _MISSING = object()
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+_WITHOUT_EFFECT = frozenset({"NOP", "RESUME", "CACHE", "EXTENDED_ARG"})
+_DOCUMENTED = 0x4000000  # of code with a docstring, in Python 3.13 and later
 _ORDINARY = (type, abc.ABCMeta)
 _ORIGINAL_ATTRIBUTES: dict[tuple[type, str], bytes] = {}
 
@@ -121,9 +125,9 @@ def take_attributes(cls: type, state: tuple[Mapping[str, Any], Any], content: Ca
 
 
 def _data_attributes(namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the attributes of a class that are values, not methods or the like."""
+    """Yield the attributes of a class that are values; neither methods nor caches."""
     for name, value in namespace.items():
-        is_own = not (name.startswith("__") and name.endswith("__")) and name != "_abc_impl"
+        is_own = not (name.startswith("__") and name.endswith("__")) and name != "_abc_impl" and "cache" not in name
         if is_own and not isinstance(value, type) and not hasattr(type(value), "__get__"):
             yield name, value
 
@@ -153,8 +157,16 @@ def _definition_digest(cls: type) -> str:
     for name, value in sorted(vars(cls).items()):
         members += (f"{name} {text}" for function in _functions(value) for text in _code_texts(function))
     if issubclass(cls, enum.Enum):
-        members += (f"{member.name}={member.value!r}" for member in cls)
+        members += (f"{member.name}={_plain_text(member.value)}" for member in cls)
+    members.append(_plain_text(getattr(cls, "_fields", None)))
     return hashlib.sha256("\n".join(members).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _plain_text(value: Any) -> str:
+    """Return a plain value as Python writes it, of any other its type: its text may hold an address."""
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_plain_text, value))}]"
+    return repr(value) if isinstance(value, _PLAIN) else type(value).__qualname__
 
 
 def _functions(value: Any) -> Iterator[types.FunctionType]:
@@ -167,21 +179,21 @@ def _functions(value: Any) -> Iterator[types.FunctionType]:
 
 
 def _code_texts(function: types.FunctionType) -> Iterator[str]:
-    yield from _instructions(function.__code__, function.__doc__)
+    defaults = (*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items()))
+    yield _plain_text(defaults)
+    yield from _instructions(function.__code__)
 
 
-def _instructions(code: types.CodeType, docstring: str | None = None) -> Iterator[str]:
-    yield f"{code.co_code.hex()} {code.co_names} {code.co_varnames} {code.co_freevars} {code.co_flags}"
-    for position, constant in enumerate(code.co_consts):
-        if isinstance(constant, types.CodeType):
-            yield from _instructions(constant, constant.co_consts[0] if _begins_with_text(constant) else None)
-        elif position == 0 and docstring is not None and constant == docstring:
-            yield "None"
-        elif isinstance(constant, frozenset):
-            yield repr(sorted(map(repr, constant)))
+def _instructions(code: types.CodeType) -> Iterator[str]:
+    """Yield what code does; where its lines break and whether it has a docstring changes nothing."""
+    yield f"{code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]} {code.co_flags & ~_DOCUMENTED}"
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in _WITHOUT_EFFECT:
+            continue
+        if isinstance(instruction.argval, types.CodeType):
+            yield from _instructions(instruction.argval)
+        elif isinstance(instruction.argval, frozenset):
+            yield f"{instruction.opname} {sorted(map(repr, instruction.argval))}"
         else:
-            yield repr(constant)
-
-
-def _begins_with_text(code: types.CodeType) -> bool:
-    return bool(code.co_consts) and isinstance(code.co_consts[0], str)
+            is_jump = instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs
+            yield instruction.opname if is_jump else f"{instruction.opname} {instruction.argval!r}"

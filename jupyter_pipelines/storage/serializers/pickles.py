@@ -13,6 +13,7 @@ By the id a class is recognised, too: where the reading kernel has the same clas
 
 from __future__ import annotations
 
+import enum
 import functools
 import hashlib
 import io
@@ -192,12 +193,10 @@ def repeatable_pickler() -> Any:
             if isinstance(value, _OPEN_FILE_TYPES):
                 # cloudpickle would read it to its end and store a text in its place.
                 raise TypeError(f"cannot pickle an open file ({type(value).__name__})")
-            if isinstance(value, TypeVar) and value.__module__ == "__main__":
-                _assign_id(value, f"type variable {value.__name__}")
+            by_name = _reduce_by_name(value)
+            if by_name is not None:
+                return by_name
             if isinstance(value, type):
-                made_of = notebook_classes.generic_origin(value) if value.__module__ == "__main__" else None
-                if made_of is not None:
-                    return operator.getitem, made_of
                 _assign_class_id(value)
                 return _without_definition_site(super().reducer_override(value))
             if isinstance(value, _LRU_CACHE_TYPE) and self._is_new(value):
@@ -216,6 +215,23 @@ def repeatable_pickler() -> Any:
             return is_new
 
     return RepeatablePickler
+
+
+def _reduce_by_name(value: Any) -> Any:
+    """Return how to get a member of an enumeration or a generic model from its class; None for anything else."""
+    if isinstance(value, enum.Enum) and type(value).__module__ == "__main__" and _is_named(value):
+        return getattr, (type(value), value.name)
+    if isinstance(value, TypeVar) and value.__module__ == "__main__":
+        _assign_id(value, f"type variable {value.__name__}")
+    if isinstance(value, type) and value.__module__ == "__main__":
+        origin = notebook_classes.generic_origin(value)
+        return None if origin is None else (operator.getitem, origin)
+    return None
+
+
+def _is_named(member: enum.Enum) -> bool:
+    """Tell whether a member of an enumeration is one of those that it lists, not a combination of flags."""
+    return type(member).__members__.get(str(member.name)) is member
 
 
 def _reduce_code(code: types.CodeType) -> Any:

@@ -79,41 +79,74 @@ def groups(values: Mapping[str, Any]) -> list[list[str]]:
 
 def as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a group as they are pickled: arrays that look at the same memory look at the same again."""
-    arrays = [value for value in values.values() if _is_plain_array(value)]
-    views = {id(array) for pair in combinations(arrays, 2) if _overlap(*pair) for array in pair}
-    return {name: _ArrayView(value) if id(value) in views else value for name, value in values.items()}
+    arrays = {id(value): value for value in values.values() if _is_plain_array(value)}
+    views = {id(array): array for pair in combinations(arrays.values(), 2) if _overlap(*pair) for array in pair}
+    memory: dict[int, _Memory] = {}
+    for array in views.values():
+        memory.setdefault(id(_owner(array)), _Memory(_owner(array))).add(array)
+    return {
+        name: memory[id(_owner(value))].view(value) if id(value) in views else value for name, value in values.items()
+    }
 
 
-class _ArrayView:
-    """Stands for an array in a pickle: the array whose memory it looks at, and where it looks.
+class _Memory:
+    """The part of an array's memory that several views of it look at.
 
     Parameters
     ----------
-    array : numpy.ndarray
+    owner : numpy.ndarray
         The array.
     """
 
-    def __init__(self, array: Any) -> None:
-        self._array = array
+    def __init__(self, owner: Any) -> None:
+        self._owner = owner
+        self._bounds = (sys.maxsize, 0)
+        self._bytes: Any = None
+
+    def add(self, array: Any) -> None:
+        """Take in what a view looks at."""
+        first, end = _byte_bounds(array)
+        self._bounds = (min(first, self._bounds[0]), max(end, self._bounds[1]))
+
+    def view(self, array: Any) -> _ArrayView:
+        """Return what stands for a view in a pickle."""
+        first, end = self._bounds
+        if self._bytes is None:
+            start = _address(self._owner)
+            self._bytes = self._owner.reshape(-1, order="A").view("u1")[first - start : end - start]
+        return _ArrayView(self._bytes, (_address(array) - first, array.shape, array.strides, array.dtype))
+
+
+class _ArrayView:
+    """Stands for an array in a pickle: the memory that it looks at, and how.
+
+    Parameters
+    ----------
+    memory : numpy.ndarray
+        Bytes.
+    layout : tuple
+        Offset in bytes, shape, strides, dtype.
+    """
+
+    def __init__(self, memory: Any, layout: tuple[Any, ...]) -> None:
+        self._made_of = (memory, *layout)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        array, owner = self._array, _owner(self._array)
-        if array is owner:
-            return _same, (owner,)
-        offset = _address(array) - _address(owner)
-        return _view, (owner, offset, array.shape, array.strides, array.dtype)
+        return _view, self._made_of
 
 
-def _same(array: Any) -> Any:
-    return array
-
-
-def _view(owner: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any) -> Any:
-    """Return an array that looks at the memory of `owner`, from the byte `offset` on."""
+def _view(memory: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any) -> Any:
+    """Return an array that looks at `memory`, from the byte `offset` on."""
     import numpy as np
 
-    memory = owner.reshape(-1, order="A").view("u1")
     return np.ndarray(shape, dtype, memory, offset, strides)
+
+
+def _byte_bounds(array: Any) -> tuple[int, int]:
+    """Return the address of the first byte of an array, and that behind its last byte."""
+    reach = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
+    start = _address(array)
+    return start + sum(min(0, way) for way in reach), start + sum(max(0, way) for way in reach) + array.itemsize
 
 
 def _owner(array: Any) -> Any:
@@ -164,7 +197,7 @@ def _parts(value: Any) -> dict[int, Any]:
     pickler = _parts_pickler()(DiscardingFile(), lambda _: False)
     try:
         pickler.dump(value)
-    except Exception:  # noqa: BLE001 - it is said where the value is stored
+    except Exception:  # noqa: BLE001 - storing the value raises it again
         return {}
     return {number: part for number, (_, part) in pickler.memo.copy().items()}
 
@@ -179,7 +212,7 @@ def _parts_pickler() -> Any:
             # This pickle is never read: as a callable, anything will do that is pickled by its name.
             if isinstance(value, types.FunctionType):
                 return id, (tuple(map(_cell_contents, value.__closure__ or ())),)
-            if isinstance(value, type) or _is_of(value, _UNCHANGING_OF_LIBRARIES):
+            if isinstance(value, type) or _is_of(value, _UNCHANGING_OF_LIBRARIES + _WITHOUT_PARTS):
                 return id, ()
             return super().reducer_override(value)
 
@@ -209,14 +242,45 @@ def _are_plain(elements: Iterable[Any]) -> bool:
 
 
 def _share(first: Mapping[int, Any], second: Mapping[int, Any]) -> bool:
-    return any(_can_change(first[number]) for number in first.keys() & second.keys())
+    """Tell whether two values lead to one object that can change, and that is no constant of a library."""
+    common = {number: first[number] for number in first.keys() & second.keys()}
+    common = {number: part for number, part in common.items() if _can_change(part)}
+    if not common:
+        return False
+    constants = _constants(common, {type(part) for parts in (first, second) for part in parts.values()})
+    for constant in constants:
+        for number in _parts(constant).keys() | {id(constant)}:
+            common.pop(number, None)
+    return bool(common)
+
+
+def _constants(common: Mapping[int, Any], classes: Iterable[type]) -> list[Any]:
+    """Return those of the common objects that libraries keep in their modules and classes."""
+    holders = {holder for cls in classes for holder in cls.__mro__ if not _is_own(sys.modules.get(holder.__module__))}
+    modules = [module for module in list(sys.modules.values()) if not _is_own(module)]
+    kept: dict[int, Any] = {}
+    for holder in (*holders, *modules):
+        for value in list(getattr(holder, "__dict__", {}).values()):
+            inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+            for candidate in (value, *list(inner)):
+                if id(candidate) in common:
+                    kept[id(candidate)] = candidate
+    return list(kept.values())
+
+
+def _is_own(module: Any) -> bool:
+    """Tell whether a module is the notebook or one of the user's, not of Python or an installed package."""
+    if module is None or getattr(module, "__name__", "") == "__main__":
+        return True
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and "-packages" not in file and not file.startswith((sys.prefix, sys.base_prefix))
 
 
 def _can_change(part: Any) -> bool:
     if isinstance(part, (*_UNCHANGING, tuple, frozenset)) or _is_of(part, _UNCHANGING_OF_LIBRARIES):
         return False
     try:
-        # What has a name in a module is pickled by that name, and is the same object for everybody anyway.
+        # What a module has by a name is pickled by that name: each process has it once.
         return copy.copy(part) is not part and not isinstance(part.__reduce_ex__(4), str)
     except Exception:  # noqa: BLE001 - any type of any library may fail in any way
         return True
