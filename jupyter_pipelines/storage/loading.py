@@ -39,7 +39,7 @@ def _load_gathered(store: Store, digest: str) -> GatheredResults:
 
 
 def store_alone(store: Store, artifact: Artifact) -> Artifact:
-    """Store one of several outputs in a file by itself once more, and return that; this runs code.
+    """Store an output that shares a file with others in a file of its own, and return it; this runs code.
 
     Raises
     ------

@@ -39,7 +39,7 @@ FOLDER_FORMAT = "folder"
 MANIFESTS = frozenset({FOLDER_FORMAT, GATHERED_FORMAT})
 """Formats of artifacts that name other artifacts."""
 _OURS_LAST = (FORMAT_FILE, ".gitignore")
-"""Removed after all others, so that half a store is still one."""
+"""Removed after all others, so that a partly removed store is still recognised as a store."""
 _OURS = frozenset({FORMAT_FILE, ".gitignore", "blobs", "records", "runs", "leases", "served", TEMPORARY, QUARANTINE})
 
 
@@ -156,7 +156,7 @@ class Store:
                 path.unlink()
 
     def raise_format(self) -> None:
-        """Mark the store as one of the newest format, if it is marked as an older one.
+        """Mark the store as one of the newest format, if it is marked as an older format.
 
         What an older format holds stays as it is. Older versions of this package refuse the store from then on, and do
         not take for damaged what they have no word for.

@@ -31,8 +31,10 @@ HIDDEN = ReadingStep(
 )
 @given(reading_projects(8))
 def test_nothing_stale_is_reused(steps: list[ReadingStep]) -> None:
+    figures = ReuseFigures()
     with compared_folder() as folder:
-        compare(folder, steps, ReuseFigures(), isolated(folder))
+        compare(folder, steps, figures, isolated(folder))
+    assert figures.edits == len(steps) > 0
 
 
 def test_a_blind_witness_is_caught(tmp_path: Path) -> None:

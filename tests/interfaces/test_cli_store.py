@@ -347,10 +347,10 @@ def test_a_destination_in_the_source_is_refused(call: StoreCall, source: Path, w
 
 def test_a_folder_with_other_files_is_no_destination(call: StoreCall, source: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "one.jpg").touch()
+    (tmp_path / "photos" / "beach.jpg").touch()
     code, document, _ = call("move", str(tmp_path / "photos"))
     assert (code, document["faults"][0]["code"]) == (2, "JP401")
-    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["one.jpg"]
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["beach.jpg"]
 
 
 # Shared stores

@@ -98,8 +98,11 @@ def test_a_process_with_the_same_class_takes_its_own(tmp_path: Path) -> None:
         assert model.itself() is Model
         FACTOR = 5  # its methods still look at the notebook's own names
         assert model.predict(1) == [5, 10]
+        print("checked")
     """
-    python(CODE.replace("model =", "other ="), LOAD, check, path=tmp_path / "1", blank_lines=3, name="another.py")
+    program = (CODE.replace("model =", "other ="), LOAD, check)
+    shown = python(*program, path=tmp_path / "1", blank_lines=3, name="another.py")
+    assert shown == "checked\n"
 
 
 LOAD_IN_STEP = """
@@ -133,8 +136,9 @@ def test_a_class_is_the_same_however_it_is_written(tmp_path: Path, before: str, 
     imports = "import contextlib\nlock = contextlib.nullcontext()\n"
     code = imports + "class Model:\n    def f(self, k=2):\n        {}\nmodel = Model()"
     python(code.format(before), SAVE, path=tmp_path / "1")
-    loading = LOAD_IN_STEP + "\n    assert type(model) is Model"
-    python(code.format(after).replace("model =", "other ="), loading, path=tmp_path / "1")
+    check = "print(type(model) is Model)"
+    shown = python(code.format(after).replace("model =", "other ="), LOAD_IN_STEP, check, path=tmp_path / "1")
+    assert shown == "True\n"
 
 
 @pytest.mark.parametrize(("before", "after"), [("return k", "return k + 1"), ("k=2", "k=3"), ("return k", "return 2")])
@@ -148,8 +152,8 @@ def test_a_step_does_not_take_an_instance_of_another_class(tmp_path: Path, befor
 def test_an_enum_may_have_values_of_any_kind(tmp_path: Path) -> None:
     code = "import enum, functools\nclass Act(enum.Enum):\n    RELU = functools.partial(max, 0)\nmodel = Act.RELU"
     python(code, SAVE, path=tmp_path / "1")
-    check = LOAD_IN_STEP + "\n    assert model is Act.RELU"
-    python(code.replace("model =", "other ="), check, path=tmp_path / "1")
+    check = "print(model is Act.RELU)"
+    assert python(code.replace("model =", "other ="), LOAD_IN_STEP, check, path=tmp_path / "1") == "True\n"
 
 
 def test_a_process_with_another_class_of_that_name_keeps_both(tmp_path: Path) -> None:
@@ -158,13 +162,16 @@ def test_a_process_with_another_class_of_that_name_keeps_both(tmp_path: Path) ->
         assert type(model) is not Better
         assert model.predict(1) == [2, 4]
         assert Better([1]).predict(1) == [0]
+        print("checked")
     """
-    python(CODE.replace("model =", "other =").replace("* x for", "* 0 for"), LOAD, check, path=tmp_path / "1")
+    another = CODE.replace("model =", "other =").replace("* x for", "* 0 for")
+    assert python(another, LOAD, check, path=tmp_path / "1") == "checked\n"
 
 
 def test_a_class_of_the_notebook_without_its_like_is_read_twice_as_one(tmp_path: Path) -> None:
     python(CODE, SAVE, path=tmp_path / "1")
-    python(LOAD, "first = type(model)", LOAD, "assert type(model) is first", path=tmp_path / "1")
+    shown = python(LOAD, "first = type(model)", LOAD, "print(type(model) is first)", path=tmp_path / "1")
+    assert shown == "True\n"
 
 
 def test_a_function_of_the_notebook_travels_with_what_it_needs(tmp_path: Path) -> None:

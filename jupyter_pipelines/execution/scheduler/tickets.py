@@ -79,14 +79,12 @@ def ticket_for(
         The decision to run it.
     known : Mapping
         Artifacts by step and output, of everything that is there.
-    run : str
-        Id of the run.
+    run, store : str
+        Id of the run, and URL of the store.
     attempt : int
         Counted from 1.
     folder : Path
         Folder of the run.
-    store : str
-        URL of the store.
     foreseen : sequence of KernelPreimports
         What the kernel may have imported ahead of time, and those of the steps that are likely to start next.
 
@@ -95,9 +93,6 @@ def ticket_for(
     PipelinesError
         A value of a parameter cannot be written into a notebook.
     """
-    # nbformat's vocabulary is of no use to a run that reuses everything.
-    from jupyter_pipelines.notebook.step_notebook import render
-
     pipeline = plan.pipeline
     step = pipeline[planned.name]
     values = {**plan.values, **step.item.parameters} if step.item else plan.values
@@ -107,13 +102,13 @@ def ticket_for(
         run=run,
         step=step.name,
         attempt=attempt,
-        notebook=render(pipeline, step, values=values, ticket=path),
+        notebook=_rendered(pipeline, step, values, path),
         path=path,
         cwd=str(pipeline.folder),
         store=store,
         parameters={name: values[name] for name in step.parameters},
         secrets=secrets_of(pipeline, step, values),
-        inputs={step_input.name: _input_spec(pipeline, step, step_input, planned, known) for step_input in step.inputs},
+        inputs=_input_specs(pipeline, step, planned, known),
         outputs={output.name: OutputSpec(kind=output.kind, format=output.format) for output in step.outputs},
         timeout=step.timeout,
         kernel=step.kernel,
@@ -193,6 +188,17 @@ def _optional(step: Step) -> frozenset[str]:
     ]
     needed = {name for name, optional in sources if not optional} | set(step.after)
     return frozenset(name for name, _ in sources) - needed
+
+
+def _rendered(pipeline: Pipeline, step: Step, values: Mapping[str, Any], ticket: str) -> dict[str, Any]:
+    # nbformat's vocabulary is of no use to a run that reuses everything.
+    from jupyter_pipelines.notebook.step_notebook import render
+
+    return render(pipeline, step, values=values, ticket=ticket)
+
+
+def _input_specs(pipeline: Pipeline, step: Step, planned: PlannedStep, known: Known) -> dict[str, InputSpec]:
+    return {step_input.name: _input_spec(pipeline, step, step_input, planned, known) for step_input in step.inputs}
 
 
 def _input_spec(pipeline: Pipeline, step: Step, step_input: Input, planned: PlannedStep, known: Known) -> InputSpec:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from jupyter_pipelines.notebook.code.name_usage import BUILTINS, ModuleImport, NameUsage, SourceSpan, is_ipython_history
 from jupyter_pipelines.notebook.code.project_modules import UNKNOWN_SEARCH_PATH, ProjectModules
 from jupyter_pipelines.notebook.linking.producers import NameProducer, ProducerIndex
-from jupyter_pipelines.notebook.linking.registrations import Registration
+from jupyter_pipelines.notebook.linking.registrations import CodeRegistration
 from jupyter_pipelines.notebook.linking.shared_code import (
     Entry,
     ExploratoryName,
@@ -119,7 +119,7 @@ class LinkContext(NamedTuple):
     makers: ProducerIndex
     parameters: frozenset[str]
     modules: ProjectModules
-    registrations: Sequence[Registration]
+    registrations: Sequence[CodeRegistration]
 
 
 def resolve_dependencies(draft: StepDraft, context: LinkContext) -> StepDependencies:

@@ -1,7 +1,7 @@
 """Registrations: shared code that no other code names, and that a step needs because it changes what the step uses.
 
 A function under ``@show.register`` or under a decorator that puts it into a list, a subclass of a class with
-``__init_subclass__``, and a module that is imported for what it adds to another one.
+``__init_subclass__``, and a module that is imported for what it adds to another module.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SUBCLASS_HOOK = "__init_subclass__"
 _SILENT_METACLASSES = frozenset({"ABCMeta", "EnumMeta", "EnumType", "type"})
 
 
-class Registration(NamedTuple):
+class CodeRegistration(NamedTuple):
     """Shared code that changes what other names stand for.
 
     Parameters
@@ -43,7 +43,7 @@ class Registration(NamedTuple):
     bases: frozenset[str] = frozenset()
 
 
-def registrations(index: SharedCodeIndex, modules: ProjectModules) -> list[Registration]:
+def registrations(index: SharedCodeIndex, modules: ProjectModules) -> list[CodeRegistration]:
     """Return the shared code of a notebook that changes what other names stand for.
 
     Parameters
@@ -57,10 +57,12 @@ def registrations(index: SharedCodeIndex, modules: ProjectModules) -> list[Regis
     return [candidate for candidate in candidates if candidate is not None]
 
 
-def _registration(definition: SharedDefinition, index: SharedCodeIndex, modules: ProjectModules) -> Registration | None:
+def _registration(
+    definition: SharedDefinition, index: SharedCodeIndex, modules: ProjectModules
+) -> CodeRegistration | None:
     if definition.kind == "import":
         changed = _changed_by_import(definition, modules)
-        return Registration(definition, modules=changed) if changed else None
+        return CodeRegistration(definition, modules=changed) if changed else None
     if definition.kind not in ("function", "class"):
         return None
     names, imported = _changed_by_decorators(definition, index)
@@ -71,7 +73,7 @@ def _registration(definition: SharedDefinition, index: SharedCodeIndex, modules:
     names -= set(definition.binds)
     if not (names or imported or above):
         return None
-    return Registration(definition, frozenset(names), frozenset(imported), frozenset(above))
+    return CodeRegistration(definition, frozenset(names), frozenset(imported), frozenset(above))
 
 
 def _changed_by_decorators(definition: SharedDefinition, index: SharedCodeIndex) -> tuple[set[str], set[str]]:

@@ -108,7 +108,7 @@ def collect(store: Store, *, older_than: float, grace: float | None = None, dry_
         records=keys,
         blobs=digests,
         aside=quarantined,
-        bytes=sum(_size(store.root / path) for path in removed_paths),
+        bytes=sum(size_of(store.root / path) for path in removed_paths),
         dry_run=dry_run,
         notes=notes,
     )
@@ -220,11 +220,11 @@ def _digests_in(document: Mapping[str, Any]) -> Iterator[str]:
                 yield digest
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
     """Return the bytes of a file, or of all files in a folder."""
     try:
         if path.is_dir() and not path.is_symlink():
-            return sum(_size(child) for child in path.iterdir())
+            return sum(size_of(child) for child in path.iterdir())
         return path.lstat().st_size
     except OSError:
         return 0

@@ -80,10 +80,10 @@ class CopyReport:
     total : int
         Records of the source.
     copied, already, replaced : int
-        Records that were new to the destination, were there, and took the place of another one: an older one, or in a
-        shared store one whose signature the user does not trust.
+        Records that were new to the destination, were there, and replaced another record: an older record, or in a
+        shared store a record whose signature the user does not trust.
     kept : list of UncopiedRecord
-        Records of which the destination has another one that is not older: it stays.
+        Records of which the destination has another version that is not older: it stays.
     left_out : list of UncopiedRecord
         Records that are damaged, or that no key vouches for.
     artifacts, artifacts_already, bytes : int
@@ -154,9 +154,9 @@ def copy_store(
     Raises
     ------
     StoreError
-        There is no store at `url` (JP401), a run goes on in one of both (JP407), one lies in the other or cannot be
+        There is no store at `url` (JP401), a run goes on in either (JP407), a store lies in the other or cannot be
         copied (JP408), the destination holds other files (JP401) or cannot be written (JP402, JP403); a store is
-        shared, and there is no key (JP412, JP411); a newer version wrote one of them (JP406).
+        shared, and there is no key (JP412, JP411); a newer version wrote either (JP406).
     PluginError
         There is no store of a scheme (JP602).
     """
@@ -265,7 +265,7 @@ class _StoreCopy:
         return "its signature does not fit: it was changed" if self._trust.is_forged(record) else ""
 
     def _is_wanted(self, record: StepRecord) -> bool:
-        """Tell whether a record is to be put; one that is there already is, too, so that its outputs are looked at."""
+        """Tell whether a record is to be put; also if it is there already, so that its outputs are checked."""
         other, _ = self._record_there(record.key)
         if other is None or other == record or other.created < record.created:
             return True
@@ -489,7 +489,7 @@ def _outputs_of(content: bytes) -> Iterator[Artifact]:
 
 
 def _renamed(old: Path, new: Path) -> Callable[[bytes], bytes]:
-    """Return what makes JSON texts that begin with one folder begin with another one."""
+    """Return a function that replaces the folder with which paths in JSON texts begin."""
     before, after = (json.dumps(f"{path}/")[:-1].encode() for path in (old, new))
     return lambda content: content.replace(before, after)
 

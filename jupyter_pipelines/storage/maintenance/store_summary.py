@@ -19,7 +19,7 @@ from jupyter_pipelines.storage.blobs import blobs
 from jupyter_pipelines.storage.files.local_folder import QUARANTINE, TEMPORARY
 from jupyter_pipelines.storage.files.os_errors import OTHER_STORE_HINT, unopenable_error
 from jupyter_pipelines.storage.files.ownership import ownership_error
-from jupyter_pipelines.storage.maintenance.garbage_collection import collect
+from jupyter_pipelines.storage.maintenance.garbage_collection import collect, size_of
 from jupyter_pipelines.storage.opening import DATABASE_VARIABLE, scheme_of
 from jupyter_pipelines.storage.records import run_store
 from jupyter_pipelines.storage.shared.buckets import BucketBackend, BucketStore
@@ -141,7 +141,7 @@ class StoreSummary:
 
     @property
     def needs_upgrade(self) -> bool:
-        """Whether its format is an older one."""
+        """Whether a newer format is known."""
         return self.format is not None and self.format < FORMAT
 
     def to_dict(self) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class StoreSummary:
 
 
 def locate(url: str | Path) -> StoreLocation:
-    """Return where the store at `url` is, without making one.
+    """Return where the store at `url` is, without making a store.
 
     Raises
     ------
@@ -377,16 +377,7 @@ def _count_folder(root: Path | None, name: str) -> FileCount:
         children = list(os.scandir(root / name))
     except OSError:
         return FileCount()
-    return FileCount(count=len(children), bytes=sum(_size(Path(child.path)) for child in children))
-
-
-def _size(path: Path) -> int:
-    try:
-        if path.is_dir() and not path.is_symlink():
-            return sum(_size(child) for child in path.iterdir())
-        return path.lstat().st_size
-    except OSError:
-        return 0
+    return FileCount(count=len(children), bytes=sum(size_of(Path(child.path)) for child in children))
 
 
 def _collectable(location: StoreLocation, records: RecordCounts) -> int | None:

@@ -101,7 +101,7 @@ def load(path: Path, format: str, *, in_step: bool = False) -> Any:
     path : Path
         The file.
     format : str
-        The serializer that wrote it. Of a file that holds several outputs (``pickle#NAME``), it is the one called so.
+        The serializer that wrote it; ``pickle#NAME`` for the output `NAME` of a file that holds several.
     in_step : bool
         The kernel of a step reads it, whose classes take part in it.
 
@@ -111,7 +111,7 @@ def load(path: Path, format: str, *, in_step: bool = False) -> Any:
         There is no such format (JP602), or its package is broken (JP601).
     StoreError
         The bytes cannot be turned back into a value (JP405): a package is missing or has changed, or a class of the
-        notebook is another one.
+        notebook is another class.
     """
     file_format, member = split_member(format)
     serializer = get(file_format)

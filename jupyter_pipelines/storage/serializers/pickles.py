@@ -3,7 +3,7 @@
 Functions and classes of the notebook are pickled by value, so that a step can read what it has no code for. Pickles are
 made as repeatable as pickling is, so that a step that comes to the same result stores the same bytes: code carries
 neither the file name of the kernel that compiled it nor its first line, and a class has an id made of its definition
-or of its content, not a random one. Not repeatable are sets of texts (their order depends on PYTHONHASHSEED) and which
+or of its content, not a random id. Not repeatable are sets of texts (their order depends on PYTHONHASHSEED) and which
 equal texts are one object.
 
 By the id a class is recognised, too: where the reading kernel has the same class already, it is used, so that
@@ -137,7 +137,7 @@ class _NotebookUnpickler(pickle.Unpickler):
     buffers : list of memoryview
         Its buffers.
     strict : bool
-        It is read by a step: attributes of its classes change with it, and a class that is another one is an error.
+        It is read by a step: attributes of its classes change with it, and a class that differs is an error.
     """
 
     def __init__(self, file: BinaryIO, buffers: list[memoryview], *, strict: bool) -> None:

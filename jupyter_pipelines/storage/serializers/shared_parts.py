@@ -81,15 +81,15 @@ def as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a group as they are pickled: arrays that look at the same memory look at the same again."""
     arrays = {id(value): value for value in values.values() if _is_plain_array(value)}
     views = {id(array): array for pair in combinations(arrays.values(), 2) if _overlap(*pair) for array in pair}
-    memory: dict[int, _Memory] = {}
+    memory: dict[int, _ViewedMemory] = {}
     for array in views.values():
-        memory.setdefault(id(_owner(array)), _Memory(_owner(array))).add(array)
+        memory.setdefault(id(_owner(array)), _ViewedMemory(_owner(array))).add(array)
     return {
         name: memory[id(_owner(value))].view(value) if id(value) in views else value for name, value in values.items()
     }
 
 
-class _Memory:
+class _ViewedMemory:
     """The part of an array's memory that several views of it look at.
 
     Parameters
