@@ -62,6 +62,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP217": "a setting is made where a step does not see it",
         "JP218": "an exploratory cell changes what passes between two steps",
         "JP219": "the items of a step cannot be determined",
+        "JP221": "a step reads a file that another step writes, and does not wait for it",
+        "JP222": "two steps write the same file",
         # JP3xx: running
         "JP300": "the code of a step raised an exception",
         "JP301": "the kernel of a step was killed by a signal",

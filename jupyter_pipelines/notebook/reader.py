@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, SourceLocation
+from jupyter_pipelines.notebook.checks.file_checks import unordered_reads
 from jupyter_pipelines.notebook.checks.global_state_checks import GlobalStateLint
 from jupyter_pipelines.notebook.checks.name_checks import NameDiagnostics
 from jupyter_pipelines.notebook.checks.step_checks import StepChecker
@@ -185,6 +186,7 @@ class _NotebookReader:
         self.faults += name_diagnostics.all()
         for interface in self.faces.values():
             self.faults += [_not_analysable(interface)] if interface.unknown and interface.draft.cached else []
+        self.faults += unordered_reads(self.faces, self.folder)
         self.faults += GlobalStateLint(self.faces, index, self._texts()).faults()
 
     def _analyse(self, drafts: Sequence[StepDraft], modules: ProjectModules) -> None:

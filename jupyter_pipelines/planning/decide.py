@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
-from jupyter_pipelines.planning.keys.fingerprint import MISSING
+from jupyter_pipelines.planning.keys.fingerprint import MISSING, READ
 from jupyter_pipelines.planning.keys.pickle_dependencies import PickleDependencies
 from jupyter_pipelines.planning.keys.step_keys import PlanStepKeys
 from jupyter_pipelines.planning.keys.traces import TraceReader
@@ -23,7 +23,12 @@ from jupyter_pipelines.planning.step_inputs import (
     UpstreamStatus,
     algorithm_not_installed,
 )
-from jupyter_pipelines.planning.traced_records import changed_answer, holding_record
+from jupyter_pipelines.planning.traced_records import (
+    asks_for_files,
+    changed_answer,
+    holding_record,
+    packages_asked,
+)
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storage.step_record import StepRecord
@@ -186,7 +191,13 @@ class StepPlanner:
         rerun_reason = _FORCED if forced else _why_never_reused(step)
         if rerun_reason is not None:
             return replace(draft, reason=rerun_reason, previous=self._view.latest(step.name))
-        return self._with_open_inputs(step, inputs, draft) if inputs.open else self._by_key(step, draft, statuses)
+        if inputs.open:
+            return self._with_open_inputs(step, inputs, draft)
+        planned = self._by_key(step, draft, statuses)
+        if planned.decision == "reuse" and inputs.causes and asks_for_files(planned.origin):
+            reason = _upstream_reason(inputs.causes)
+            return replace(draft, decision="maybe", reason=reason, previous=planned.origin)
+        return planned
 
     def _with_open_inputs(self, step: Step, inputs: StepInputs, draft: PlannedStep) -> PlannedStep:
         """Decide while something before the step is still to run: if something of its own changed, it runs, too."""
@@ -195,7 +206,7 @@ class StepPlanner:
             _NEVER_RUN
             if latest is None
             else explain_difference(draft.parts, _without_open_inputs(latest.parts, inputs.open, draft.parts), step)
-            or changed_answer(latest, self._traces)
+            or changed_answer(latest, self._answers_for(step, latest))
         )
         if own_change is not None:
             return replace(draft, reason=own_change, previous=latest)
@@ -206,7 +217,7 @@ class StepPlanner:
         if newest is None:
             latest = self._view.latest(step.name)
             return replace(draft, reason=self._why_none(step, draft, latest), previous=latest)
-        record = holding_record(newest, self._traces, self._view.record)
+        record = holding_record(newest, self._answers_for(step, newest), self._view.record)
         if isinstance(record, DecisionReason):
             return replace(draft, reason=record, previous=newest)
         damage = self._damage(step, record) or changed_behind(
@@ -224,6 +235,15 @@ class StepPlanner:
             origin=record,
             items=draft.items,
         )
+
+    def _answers_for(self, step: Step, record: StepRecord) -> TraceReader:
+        """Return what answers the questions of a record, from the Python that the step runs in."""
+        names = packages_asked((record.trace or (), *record.asked))
+        if not names:
+            return self._traces
+        environment = self._keying.environment_of(step)
+        environment.prepare(names)
+        return self._traces.with_versions(environment.version)
 
     def _why_none(self, step: Step, draft: PlannedStep, latest: StepRecord | None) -> DecisionReason:
         """Return why there is no record to be reused."""
@@ -284,7 +304,7 @@ def _upstream_reason(causes: Mapping[str, RerunOrigin]) -> DecisionReason:
 
 def _without_open_inputs(recorded: Parts, inputs: set[str], now: Parts) -> Parts:
     """Return parts of an earlier step run without those of `inputs`, which are not known now, and of code they name."""
-    dropped = {f"{kind}:{name}" for kind in _INPUTS for name in inputs}
+    dropped = {f"{kind}:{name.removeprefix(READ)}" for kind in _INPUTS for name in inputs}
     carried = {name for name in recorded if name.startswith(("module:", "package:")) and name not in now}
     return {name: part for name, part in recorded.items() if name not in dropped | carried}
 

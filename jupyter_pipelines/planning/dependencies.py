@@ -43,11 +43,15 @@ def dependencies_document(record: StepRecord) -> dict[str, Any]:
     variables = [name for kind, *names, _ in questions if kind in ("variable", "unset") for name in names]
     return {
         "files": [*_files_of_key(record.parts), *(_file(*question) for question in questions if question[0] in _HOW)],
+        "written": [{"path": path, "digest": answer} for kind, path, *_, answer in questions if kind == "written"],
         "modules": [
             *({"name": name} for name in _named(record.parts, "module")),
             *({"path": path} for kind, path, *_ in questions if kind == "module"),
         ],
-        "packages": dict(_named(record.parts, "package")),
+        "packages": {
+            **dict(_named(record.parts, "package")),
+            **{name: answer for kind, name, *_, answer in questions if kind == "package"},
+        },
         "environment": sorted(variables),
         "unwatched": [answer for kind, *_, answer in questions if kind in ("unwatched", "partly")],
     }
@@ -56,12 +60,13 @@ def dependencies_document(record: StepRecord) -> dict[str, Any]:
 def dependencies_text(document: Mapping[str, Any]) -> str:
     """Return the document of :func:`dependencies_document` as lines."""
     files = [f"{_LABELS[entry['how']]} {entry['path']}" for entry in document["files"]]
+    written = [f"it wrote {entry['path']}" for entry in document["written"]]
     modules = [f"it imported {module.get('path') or module['name']}" for module in document["modules"]]
     packages = [f"it uses {name} {version.partition(' (')[0]}" for name, version in document["packages"].items()]
     names = ", ".join(document["environment"])
     variables = [f"it asked for the environment variables {names}"] if names else []
     unwatched = [f"cannot be determined: {why}" for why in document["unwatched"]]
-    lines = [*_cut(files), *_cut(modules), *packages, *variables, *unwatched]
+    lines = [*_cut(files), *_cut(written), *_cut(modules), *packages, *variables, *unwatched]
     return "\n".join(f"  {line}" for line in lines or ["it depends on nothing but its code, parameters and inputs"])
 
 

@@ -20,9 +20,10 @@ from jupyter_pipelines.planning.keys.environment import PythonEnvironment
 from jupyter_pipelines.planning.keys.pickle_dependencies import PickleDependencies
 from jupyter_pipelines.planning.keys.secret_marks import with_secret_marks
 from jupyter_pipelines.planning.keys.step_keys import PlanStepKeys
-from jupyter_pipelines.planning.keys.traces import TraceReader
+from jupyter_pipelines.planning.keys.traces import UNKNOWN, Trace, TraceReader, question
 from jupyter_pipelines.planning.selection import StepSelection, unknown_steps
 from jupyter_pipelines.planning.step_inputs import InputResolver, PlannerStore, RerunOrigin, StoreReader, UpstreamStatus
+from jupyter_pipelines.planning.traced_records import packages_asked
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storage.step_record import StepRecord
@@ -215,6 +216,26 @@ class PipelinePlanner:
         before = [earlier for earlier in self._pipeline.before(name) if earlier in upstream]
         statuses = {earlier: self._standing(earlier, upstream[earlier]) for earlier in before}
         return self._judge(self._view, self._carrier(upstream)).plan_step(step, statuses).planned
+
+    def with_versions(self, name: str, trace: Trace) -> Trace:
+        """Return the trace of a step with the versions of the packages that it loaded and that count.
+
+        Parameters
+        ----------
+        name : str
+            The step.
+        trace : Mapping of str to str
+            What it asked.
+        """
+        names = packages_asked([trace])
+        if not names:
+            return trace
+        environment = self._keying.environment_of(self._pipeline[name])
+        own = environment.used_beside_kernel(names)
+        answers = {question("package", package): version for package, version in own.items()}
+        return {
+            text: answers.get(text, answer) for text, answer in trace.items() if answer != UNKNOWN or text in answers
+        }
 
     def drift(self, planned: PlannedStep) -> tuple[str, ...]:
         """Return what of a step's own modules and input files is no longer what it was when it was decided on.

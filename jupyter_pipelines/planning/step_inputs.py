@@ -270,6 +270,7 @@ class InputResolver:
 def _add_after_steps(step: Step, statuses: Mapping[str, UpstreamStatus], inputs: StepInputs, *, selected: bool) -> None:
     """Take into account the steps of ``--after``: such a step may write the files that this step reads."""
     files = {step_input.name for step_input in step.inputs if isinstance(step_input.source, FileSource)}
+    files |= {read_name(path) for path in step.files}
     for status, name in ((statuses[name], name) for name in step.after if name in statuses):
         if status.decision == "blocked" and not step.always:
             inputs.lacking.append(_blocked_upstream(name))

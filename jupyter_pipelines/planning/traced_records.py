@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.pipeline.artifacts import FileSource
@@ -58,6 +58,17 @@ def holding_record(
     return reason
 
 
+def asks_for_files(record: StepRecord | None) -> bool:
+    """Tell whether the step of a record asked for files: what runs before it may change them."""
+    questions = (record.trace if record is not None else None) or ()
+    return any(details_of(text)[0] in _OF_FILES for text in questions)
+
+
+def packages_asked(traces: Iterable[Iterable[str]]) -> set[str]:
+    """Return the import names of the packages that questions are about."""
+    return {details_of(text)[1] for trace in traces for text in trace if text.startswith('["package"')}
+
+
 def changed_answer(record: StepRecord, traces: TraceReader) -> DecisionReason | None:
     """Return what the step of a record would find different now; None if nothing."""
     if record.trace is None:
@@ -76,7 +87,10 @@ def changed_answer(record: StepRecord, traces: TraceReader) -> DecisionReason | 
     return DecisionReason(code=code, text=", ".join([*texts, *omitted]), details=tuple(details))
 
 
-_ORDER: tuple[Code, ...] = ("file", "module", "environment-variable", "unwatched")
+_ORDER: tuple[Code, ...] = ("file", "module", "package", "environment-variable", "output-missing", "unwatched")
+
+
+_OF_FILES = frozenset({"file", "listing", "glob", "path-glob", "kind", "size", "times", "link"})
 
 
 def _change(text: str, old: str, new: str) -> tuple[Code, str, str]:
@@ -103,6 +117,25 @@ def _module(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
     path = details[0]
     words = "is missing now" if new == MISSING else "changed"
     return "module", f"module file `{path}`, which it imported, {words}", _from_to(path, old, new)
+
+
+def _origin(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    words = "is missing now" if new == MISSING else f"now comes from `{new}`"
+    return "module", f"module `{details[0]}` {words}", "" if new == MISSING else f"{details[0]}: {old} -> {new}"
+
+
+def _package(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    name = details[0]
+    old_version, new_version = old.partition(" (")[0], new.partition(" (")[0]
+    if old_version != new_version and "sources" not in (old.split(maxsplit=1)[0], new.split(maxsplit=1)[0]):
+        return "package", f"{name} {old_version} -> {new_version}", ""
+    return "package", f"the files of package `{name}` changed", f"{name}: {old} -> {new}"
+
+
+def _written(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    path = details[0]
+    words = "is missing now" if new == MISSING else "is not what it wrote any more"
+    return "output-missing", f"file `{path}`, which it wrote, {words}", _from_to(path, old, new)
 
 
 def _listing(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
@@ -176,6 +209,9 @@ def _unwatched(_: list[Any], old: str, __: str) -> tuple[Code, str, str]:
 _WORDS: dict[str, Callable[[list[Any], str, str], tuple[Code, str, str]]] = {
     "file": _file,
     "module": _module,
+    "origin": _origin,
+    "package": _package,
+    "written": _written,
     "listing": _listing,
     "glob": _glob,
     "path-glob": _glob,
@@ -217,7 +253,9 @@ def beyond_key(trace: Trace, step: Step, pipeline: Pipeline, parts: Parts) -> It
         kind, *details = details_of(text)
         if kind == "module" and covered.module(details[0]):
             continue
-        if kind in ("file", "listing", "kind") and covered.file(details[0]):
+        if kind == "package" and f"package:{details[0]}" in parts:
+            continue
+        if kind == "disputed" or (kind in ("file", "listing", "kind") and covered.file(details[0])):
             continue
         yield text, answer
 

@@ -135,10 +135,7 @@ def test_what_others_open_is_not_the_step_s(book: NotebookProject) -> None:
         (
             "x = [entry.is_dir() for entry in os.scandir('atad'[::-1])]",
             lambda folder: (folder / "data" / "a").unlink() or (folder / "data" / "a").mkdir(),
-            (
-                "file",
-                "the names in folder `data`, which it listed, changed, `data/a`, which it looked at, is a folder now",
-            ),
+            ("file", "`data/a`, which it looked at, is a folder now"),
         ),
         (
             "x = importlib.util.find_spec('repleh'[::-1] + '_2') is not None",

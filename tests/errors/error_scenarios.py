@@ -305,6 +305,14 @@ SCENARIOS: Mapping[str, Scenario] = {
         .call("plan", "-p", "depths=[2, 2]")
         .err
     ),
+    "JP221": checked(
+        "%%step clean\nopen('clean.csv', 'w').write('1')", "%%step total -o t\nt = open('clean.csv').read()"
+    ),
+    "JP222": ran(
+        "%%step first\nopen('sums.txt', 'w').write('1')",
+        "%%step second\nopen('sums.txt', 'w').write('2')",
+        options=("--jobs", "1"),
+    ),
     "JP300": ran("%%step load -o rows\nprices = {'tea': 2}\nrows = [prices['tee']]"),
     "JP301": ran("import os, signal", "%%step load -o rows\nos.kill(os.getpid(), signal.SIGKILL)\nrows = [1]"),
     "JP302": ran("import os", "%%step load -o rows\nos._exit(0)\nrows = [1]"),

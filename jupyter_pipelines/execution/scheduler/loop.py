@@ -21,6 +21,7 @@ from jupyter_pipelines.errors import Diagnostic, PipelinesError, PlanError, Stor
 from jupyter_pipelines.execution.executors import StepExecutor, SupportsPools, survey
 from jupyter_pipelines.execution.runs.result import Run
 from jupyter_pipelines.execution.runs.stop_requests import StopRequests
+from jupyter_pipelines.execution.scheduler.file_handovers import FileHandovers
 from jupyter_pipelines.execution.scheduler.messages import (
     AcquireLease,
     AttemptFinished,
@@ -175,6 +176,7 @@ class _SchedulerLoop:
         self._current: dict[str, StepTicket] = {}
         self._timers: list[tuple[float, str]] = []
         self._unsettled: list[StepRecord] = []
+        self._handovers = FileHandovers(plan.pipeline)
         self._settled_at, self._checked_at = self._clock.now(), -math.inf
         self._foreseen: Mapping[str, Sequence[KernelPreimports]] | None = None
         self._asked: dict[str | None, float] = {}
@@ -261,12 +263,15 @@ class _SchedulerLoop:
         if drift:
             self._books.warned(changed_inputs_warning(ticket.step, drift), ticket.step)
             planned = replace(planned, key=None)
+        fault = self._handover_fault(ticket.step, outcome)
+        if fault is not None:
+            return fault
         record_or_fault = publish(
             self._store,
             self._plan.pipeline,
             self._plan.pipeline[ticket.step],
             planned,
-            outcome,
+            replace(outcome, trace=self._plan.planner.with_versions(ticket.step, outcome.trace or {})),
             run=self._books.id,
             notebook=self._books.notebook,
             attempts=ticket.attempt,
@@ -275,6 +280,16 @@ class _SchedulerLoop:
             self._unsettled.append(record_or_fault)
             return None
         return record_or_fault
+
+    def _handover_fault(self, step: str, outcome: StepOutcome) -> Diagnostic | None:
+        """Return why the files that a step read or wrote make it no success; other doubts are warnings."""
+        first: Diagnostic | None = None
+        for fault in self._handovers.faults(step, outcome.trace or {}):
+            if fault.severity == "warning":
+                self._books.warned(self._with_location(fault, step) or fault, step)
+            else:
+                first = first or fault
+        return first
 
     def _settle(self) -> None:
         """Flush records to the disk, so that they outlast a power cut; many records share one wait for the disk."""
@@ -392,6 +407,8 @@ class _SchedulerLoop:
         )
         if missing is not None and planned.decision != "blocked":
             self._books.warned(self._with_location(missing, name) or missing, name)
+        if planned.origin is not None and planned.decision == "reuse":
+            self._handovers.note_reused(name, planned.origin.trace or {})
         if planned.decision in ("reuse", "blocked"):
             self._tell(DecisionMade(step=name, decision="reuse" if planned.decision == "reuse" else "blocked"))
             return

@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing.access_log import REWRITTEN, TRACE
-from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import is_below, names_digest
+from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import (
+    counts_as_written,
+    is_below,
+    names_digest,
+)
 from jupyter_pipelines.execution.kernels.launch_environment import DEFAULTS, FIXED, SET_BY_KERNELS
 from jupyter_pipelines.execution.ticket import StepTicket
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.traces import (
     FOLDER,
+    UNKNOWN,
+    UNREADABLE,
     TraceReader,
     path_in_trace,
     question,
@@ -99,6 +105,8 @@ class _TraceWriter:
         self._log = log
         self._root = ticket.root or ticket.cwd
         self._written = set(log["written"])
+        self._results = [path for path in log["written"] if path not in log["appended"]]
+        self._outside = tuple(_outside(ticket))
         self._reader = TraceReader(Path(self._root), store.digest_files, os.environ)
         self._problems = [_problem(problem, self._root) for problem in log["problems"]]
 
@@ -111,7 +119,11 @@ class _TraceWriter:
             for path, (since, mark) in log[field].items():
                 trace[question(kind, self._named(path))] = self._file(path, since, mark)
         self._add_names_and_looks(trace)
+        trace |= self._written_files()
         trace |= _variables(log["environment"])
+        for name, places in log["origins"].items():
+            self._ask(trace, "origin", name, *map(self._named, places))
+        trace |= {question("package", name): UNKNOWN for name in log["packages"]}
         if log["variables"] is not None:
             self._ask(trace, "variables", log["variables"])
         for problem in dict.fromkeys(self._problems):
@@ -119,6 +131,26 @@ class _TraceWriter:
         if log["unwatched"] and sys.platform == "linux":
             trace[question("partly", log["unwatched"])] = log["unwatched"]
         return trace
+
+    def _written_files(self) -> dict[str, str]:
+        """Return the digests of the files that the step has written; what it only appended to does not count."""
+        names = {path: self._named(path) for path in self._results if self._is_result(path)}
+        self._reader.prepare(question("written", name) for name in names.values())
+        trace: dict[str, str] = {}
+        for path, name in names.items():
+            answer = self._reader.answer(question("written", name))
+            if answer in (MISSING, FOLDER, UNREADABLE):
+                continue
+            trace[question("written", name)] = answer
+            if not _is_marked(path, self._log["written"][path]):
+                trace[question("disputed", name)] = answer
+        return trace
+
+    def _is_result(self, path: str) -> bool:
+        """Tell whether a file is in the project, or where the code says, and no tool's own."""
+        named = self._named(path)
+        inside = not named.startswith(("/", "~/"))
+        return (inside or is_below(path, self._outside)) and counts_as_written(named if inside else path)
 
     def _add_names_and_looks(self, trace: dict[str, str]) -> None:
         log = self._log
@@ -197,6 +229,14 @@ def _variables(environment: Mapping[str, str | None]) -> dict[str, str]:
 def _problem(text: str, root: str) -> str:
     kind, _, path = text.partition("\0")
     return f"it wrote to `{path_in_trace(path, root)}`, which it had read" if kind == REWRITTEN else text
+
+
+def _is_marked(path: str, mark: list[int] | None) -> bool:
+    """Tell whether a file is what it was at the end of the step, as far as its times can tell."""
+    try:
+        return mark is not None and StatSignature.of(os.stat(path)) == StatSignature.from_list(mark)
+    except OSError:
+        return False
 
 
 def _is_unchanged(path: str, since: int, mark: StatSignature) -> bool:

@@ -82,6 +82,11 @@ def files_read(sources: Iterable[str], parameters: Collection[str] = ()) -> File
     return FileReads(tuple(dict.fromkeys(filter(None, paths))), tuple(path for path in read_paths if names_in(path)))
 
 
+def writes_files(sources: Iterable[str]) -> bool:
+    """Tell whether pieces of code make files anew, under whatever names."""
+    return any(use.kind == "writes" for source in sources for use in _uses(source))
+
+
 def _is_filled(listed: str, filled: Collection[str]) -> bool:
     """Return whether a folder or pattern may hold what the code itself puts there."""
     text = listed.replace(JOINT, "/")
@@ -116,11 +121,11 @@ def _uses(source: str) -> tuple[FileUse, ...]:
         classifiers = (_read_by, _listed_by, _filled_by, _queried_by)
         uses += [use for call in calls for classify in classifiers if (use := classify(call))]
         uses += [use._replace(kind="touches") for call in calls if (use := _written_by(call))]
-        uses += [use for call in _unconditional_calls(statement) if (use := _written_by(call))]
+        uses += [use for call in unconditional_calls(statement) if (use := _written_by(call))]
     return tuple(uses)
 
 
-def _unconditional_calls(statement: ast.stmt) -> Iterator[ast.Call]:
+def unconditional_calls(statement: ast.stmt) -> Iterator[ast.Call]:
     """Yield the calls that are made whenever a statement runs."""
     pending: list[ast.AST] = [statement]
     while pending:
@@ -140,10 +145,15 @@ def _use(kind: FileUseKind, texts: Iterable[str]) -> FileUse | None:
 
 
 def _written_by(call: ast.Call) -> FileUse | None:
-    """Return the file that `call` makes anew: its first argument, or the path whose method it is."""
+    """Return the file that `call` makes anew."""
+    return _use("writes", texts_of(path_written(call)))
+
+
+def path_written(call: ast.Call) -> ast.expr | None:
+    """Return the path of the file that `call` makes anew: its first argument, or the path whose method it is."""
     name, owner = called_name(call), _owner(call)
     if owner is not None and (name in _PATH_WRITING or (name == "open" and _mode(call, 0) in _OVERWRITING_MODES)):
-        return _use("writes", texts_of(owner))
+        return owner
     overwrites = (
         name in _WRITING
         or (name.startswith("to_") and name not in _ADDING)
@@ -151,7 +161,7 @@ def _written_by(call: ast.Call) -> FileUse | None:
     )
     if not overwrites or any(keyword.arg == "mode" and name != "open" for keyword in call.keywords):
         return None
-    return _use("writes", _first(call))
+    return _first_argument(call)
 
 
 def _owner(call: ast.Call) -> ast.expr | None:
@@ -161,8 +171,12 @@ def _owner(call: ast.Call) -> ast.expr | None:
 
 def _first(call: ast.Call) -> tuple[str, ...]:
     """Return what the first argument may be, by whatever word it is given."""
+    return texts_of(_first_argument(call))
+
+
+def _first_argument(call: ast.Call) -> ast.expr | None:
     keyword_values = [keyword.value for keyword in call.keywords if keyword.arg in _FIRST]
-    return texts_of(next(iter([*call.args, *keyword_values]), None))
+    return next(iter([*call.args, *keyword_values]), None)
 
 
 def _mode(call: ast.Call, position: int) -> str:
@@ -174,16 +188,23 @@ def _mode(call: ast.Call, position: int) -> str:
 
 def _read_by(call: ast.Call) -> FileUse | None:
     """Return what `call` reads: of a function its first argument, of a method of a path the path."""
+    return _use("reads", (text for path in paths_read(call) for text in texts_of(path)))
+
+
+def paths_read(call: ast.Call) -> Iterator[ast.expr]:
+    """Yield the paths of what `call` reads, if it does: of a function its first argument, of a method of a path it."""
     name, owner = called_name(call), _owner(call)
-    owner_texts: tuple[str, ...] = ()
-    if owner is not None and name in _PATH_READING and not isinstance(owner, ast.Constant):
-        owner_texts = texts_of(owner) if name != "open" or not _writes(call, 0) else ()
+    reads_owner = name in _PATH_READING and not isinstance(owner, ast.Constant)
+    if owner is not None and reads_owner and (name != "open" or not _writes(call, 0)):
+        yield owner
+    if owner is not None and is_path(owner):
+        return
+    first = _first_argument(call)
     reads_first_argument = (
         name.startswith(_READING) or name in _ALSO_READING or (name in _MAYBE_READING and not _writes(call, 1))
     )
-    if owner is not None and is_path(owner):
-        return _use("reads", owner_texts)
-    return _use("reads", (*owner_texts, *(_first(call) if reads_first_argument else ())))
+    if reads_first_argument and first is not None:
+        yield first
 
 
 def _listed_by(call: ast.Call) -> FileUse | None:

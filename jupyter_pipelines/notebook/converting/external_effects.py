@@ -21,13 +21,15 @@ def order_by_effects(parts: Sequence[StepCandidate]) -> dict[int, list[int]]:
     """Return the steps that each step has to wait for though it takes nothing from them.
 
     A program may read and change anything, so that all before it come before it, and all behind it behind it. A folder
-    is made before something is put into it.
+    is made before something is put into it, and a file is written before it is read.
     """
     waits_for: dict[int, list[int]] = {}
     before: dict[int, set[int]] = {}
     last: int | None = None
     for part in parts:
-        waits = {other.at for other in parts[: part.at] if _creates_folder_for(other, part)}
+        waits = {
+            other.at for other in parts[: part.at] if _creates_folder_for(other, part) or _writes_file_for(other, part)
+        }
         if last is not None:
             waits.add(last)
         if _runs_programs(part):
@@ -53,6 +55,12 @@ def _creates_folder_for(creator: StepCandidate, user: StepCandidate) -> bool:
     created = {f"{path}/" for unit in creator.units for path in unit.observed.wrote}
     used = {path for unit in user.units for path in (*unit.observed.wrote, *unit.observed.read)}
     return any(path.startswith(folder) for path in used for folder in created)
+
+
+def _writes_file_for(writer: StepCandidate, reader: StepCandidate) -> bool:
+    """Return whether a step writes a file that another step reads."""
+    written = {path for unit in writer.units for path in unit.observed.wrote}
+    return any(path in written for unit in reader.units for path in unit.observed.read)
 
 
 class StepFileReads:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +14,11 @@ _TIMEOUT = 60
 
 
 class ProbedEnvironment(NamedTuple):
-    """The probed facts of a Python: its minor version, and package versions by import name."""
+    """The probed facts of a Python: its minor version, package versions, and what packages require of the kernel's."""
 
     python: str
     versions: Mapping[str, str]
+    required: Mapping[str, Sequence[str]] = {}
 
 
 class PythonEnvironment:
@@ -35,11 +36,12 @@ class PythonEnvironment:
         self._look = probe
         self._python: str | None = None
         self._versions: dict[str, str] = {}
+        self._required: dict[str, Sequence[str]] = {}
 
     @classmethod
     def current(cls) -> PythonEnvironment:
         """Return the Python that this runs in."""
-        return cls(lambda names: ProbedEnvironment(packages.python(), packages.versions(names)))
+        return cls(lambda names: ProbedEnvironment(**packages.answer(names)))
 
     @classmethod
     def of(cls, executable: str | Path, folder: str | Path | None = None) -> PythonEnvironment:
@@ -89,6 +91,33 @@ class PythonEnvironment:
             self._find((name,))
         return self._versions[name]
 
+    def used_beside_kernel(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the versions of loaded packages, without those that only the kernel itself needs.
+
+        What every kernel loads counts where another package that is loaded requires it.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Import names of what is loaded.
+
+        Raises
+        ------
+        PlanError
+            The interpreter cannot be asked (JP604).
+        """
+        loaded = set(names)
+        used = loaded - packages.OF_KERNELS.keys()
+        if not used:
+            return {}
+        self.prepare(loaded)
+        pending = list(used)
+        while pending:
+            needed = loaded.intersection(self._required.get(pending.pop(), ())) - used
+            used |= needed
+            pending += needed
+        return {name: self._versions[name] for name in sorted(used)}
+
     def prepare(self, names: Iterable[str]) -> None:
         """Look up many packages at once, which takes hardly longer than to look up a single package.
 
@@ -105,6 +134,7 @@ class PythonEnvironment:
         probed = self._look(names)
         self._python = probed.python
         self._versions.update(probed.versions)
+        self._required.update(probed.required)
 
 
 def _probe_interpreter(executable: str, folder: str | Path | None, names: tuple[str, ...]) -> ProbedEnvironment:
@@ -125,7 +155,7 @@ def _probe_interpreter(executable: str, folder: str | Path | None, names: tuple[
         raise PlanError(_probe_failed(executable, str(error))) from error
     try:
         document: dict[str, Any] = json.loads(completed.stdout)
-        return ProbedEnvironment(str(document["python"]), document["versions"])
+        return ProbedEnvironment(str(document["python"]), document["versions"], document["required"])
     except (ValueError, KeyError, TypeError) as error:
         raise PlanError(
             _probe_failed(executable, (completed.stderr.strip() or repr(error)).splitlines()[-1])

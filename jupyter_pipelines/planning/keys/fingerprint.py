@@ -43,12 +43,15 @@ from jupyter_pipelines.pipeline.artifacts import FileSource, Input, Output
 from jupyter_pipelines.pipeline.step import SharedCode, SharedKind, Step, StepCell
 from jupyter_pipelines.planning.keys.code_digests import cached_order, cell_digest, module_digest
 from jupyter_pipelines.planning.keys.docstring_use import SourceReads, source_reads
+from jupyter_pipelines.planning.keys.documented_code import definitions, handed_to_packages
 from jupyter_pipelines.planning.keys.environment import PythonEnvironment
 
 FORMAT = 2
 """Goes into every key: raised whenever equal parts would no longer mean equal results."""
 
 MISSING = "missing"
+READ = "read "
+"""Stands before the path of a file that code reads without declaring it; no name of an input has a space."""
 _PATH_PARTS = re.compile(
     r"\b(?:parents?|parts|dirname|relative_to|resolve|absolute|abspath|realpath|as_posix|as_uri)\b"
 )
@@ -96,7 +99,7 @@ def parts(
 
 def read_name(path: str) -> str:
     """Return under which name a file that code reads without declaring it stands among the inputs."""
-    return f"read {path}"  # no name of an input has a space
+    return f"{READ}{path}"
 
 
 def key(fingerprint: Mapping[str, str]) -> str:
@@ -107,28 +110,36 @@ def key(fingerprint: Mapping[str, str]) -> str:
 
 def code_parts(step: Step) -> dict[str, str]:
     """Return the parts that are made of code: own cells, interface, shared code and modules."""
-    level = _introspection_level(step)
-    codes = _numbered("code", [cell_digest(cell.body, level) for cell in code_cells(step)])
-    setups = _numbered("setup", [cell_digest(setup.source, level) for setup in setups_of(step)])
+    level = _PieceLevels(step)
+    codes = _numbered("code", [cell_digest(cell.body, level.of(cell.body)) for cell in code_cells(step)])
+    setups = _numbered("setup", [cell_digest(setup.source, level.of(setup.source)) for setup in setups_of(step)])
     fingerprint = {**codes, "outputs": " ".join(sorted(_output(output) for output in step.outputs))}
     if step.unknown:
         fingerprint["unknown"] = _digest("\n".join(step.unknown))
     for name, piece in shared_by_name(step):
-        fingerprint[f"shared:{name}"] = cell_digest(piece.source, level)
+        fingerprint[f"shared:{name}"] = cell_digest(piece.source, level.of(piece.source))
     fingerprint.update(setups)
     order = cached_order(_in_running_order(step)) if len(step.shared) > 1 else ()
     if order:
         fingerprint["shared-order"] = _cut(", ".join(order))
     for module in step.modules:
-        fingerprint[f"module:{module.name}"] = module_digest(module.source, level)
+        fingerprint[f"module:{module.name}"] = module_digest(module.source, level.of(module.source))
     return fingerprint
 
 
-def _introspection_level(step: Step) -> SourceReads:
-    """Return what the code of a step reads of code, without distinguishing which piece reads which."""
-    shared, modules = (piece.source for piece in step.shared), (module.source for module in step.modules)
-    texts = (*(cell.body for cell in step.cells), *shared, *modules)
-    return max(map(source_reads, texts), default=SourceReads.NOTHING)
+class _PieceLevels:
+    """How much of each piece of code counts: what reads code does so with all pieces, packages with what they get."""
+
+    def __init__(self, step: Step) -> None:
+        shared, modules = (piece.source for piece in step.shared), (module.source for module in step.modules)
+        texts = (*(cell.body for cell in step.cells), *shared, *modules)
+        self._level = max(map(source_reads, texts), default=SourceReads.NOTHING)
+        self._handed = handed_to_packages(texts, step.packages) if self._level == SourceReads.NOTHING else frozenset()
+
+    def of(self, source: str) -> SourceReads:
+        """Return how much of a piece of code counts."""
+        is_handed = bool(self._handed) and not self._handed.isdisjoint(definitions(source))
+        return SourceReads.DOCSTRINGS if is_handed else self._level
 
 
 def code_cells(step: Step) -> list[StepCell]:

@@ -40,6 +40,22 @@ _COMPILED = (".pyc", ".pyo")
 _FIELD = re.compile(rb"^Version:[ \t]*([^\r\n]+)", re.MULTILINE)
 _IMPORT = re.compile(rb"^[ \t]*(?:from[ \t]+([A-Za-z_]\w*)|import[ \t]+([^#;\r\n]+))", re.MULTILINE)
 _NAME = re.compile(r"[^\W\d]\w*")
+_REQUIREMENT = re.compile(rb"^Requires-Dist:[ \t]*([\w.-]+)([^\r\n]*)", re.MULTILINE)
+OF_KERNELS = {
+    **{
+        name: name.replace("_", "-").lower()
+        for name in """
+        IPython ipykernel traitlets jedi parso tornado pygments prompt_toolkit decorator comm psutil jupyter_client
+        jupyter_core jupyter_pipelines six matplotlib_inline stack_data executing asttokens pure_eval wcwidth pexpect
+        ptyprocess platformdirs nest_asyncio debugpy packaging typing_extensions ipywidgets exceptiongroup
+        cloudpickle msgpack threadpoolctl
+        """.split()
+    },
+    "dateutil": "python-dateutil",
+    "zmq": "pyzmq",
+    **dict.fromkeys(("sitecustomize", "usercustomize", "_distutils_hack"), ""),
+}
+"""What a kernel loads for itself: distributions by import name. Of a step they count where it uses or requires them."""
 
 
 class InstalledDistribution(NamedTuple):
@@ -176,6 +192,17 @@ class _DistributionSearch:
                 contents[module] = self.describe(module)
         return [f"{module} {content}" for module, content in sorted(contents.items())]
 
+    def required(self, name: str) -> list[str]:
+        """Return the import names of the kernel's own packages that the distributions of `name` require."""
+        texts = [owner.read("METADATA") for owner in self._owners(name) or () if not is_standard(name)]
+        distributions = {
+            _normalized_name(distribution.decode("ascii", "replace"))
+            for text in texts
+            for distribution, marker in _REQUIREMENT.findall(text)
+            if b"extra" not in marker
+        }
+        return sorted(module for module, distribution in OF_KERNELS.items() if distribution in distributions)
+
 
 def is_standard(name: str) -> bool:
     """Tell whether `name` is a module of the standard library."""
@@ -301,8 +328,14 @@ def _short(lines: Sequence[str]) -> str:
 
 
 def answer(names: Sequence[str]) -> Mapping[str, Any]:
-    """Return the document that another interpreter reads: minor version and package versions."""
-    return {"python": python(), "versions": versions(names)}
+    """Return the document that another interpreter reads: minor version, package versions, and what these require."""
+    importlib.invalidate_caches()
+    search = _DistributionSearch()
+    return {
+        "python": python(),
+        "versions": {name: search.describe(name) for name in names},
+        "required": {name: search.required(name) for name in names},
+    }
 
 
 def python() -> str:

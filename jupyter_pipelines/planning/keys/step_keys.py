@@ -58,14 +58,14 @@ class PlanStepKeys:
         # An equal step is nearly always the same object, and comparing identity takes no time.
         if cached is not None and cached[1] == known and (cached[0] is step or cached[0] == step):
             return cached[2]
-        environment = self._environment_of(step)
+        environment = self.environment_of(step)
         values = {**self._values, **step.item.parameters} if step.item else self._values
         fingerprint = parts(step, values=values, inputs=known, environment=environment)
         step_key = StepKey(fingerprint, key(fingerprint))
         self._made[step.name] = (step, dict(known), step_key)
         return step_key
 
-    def _environment_of(self, step: Step) -> PythonEnvironment:
+    def environment_of(self, step: Step) -> PythonEnvironment:
         """Return the Python of a step; all packages that matter are looked at the first time."""
         if step.kernel not in self._environments:
             provided = self._find_environment

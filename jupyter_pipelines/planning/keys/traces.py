@@ -7,6 +7,10 @@ question                                              answer
 ====================================================  ================================================================
 ``["file", PATH]``                                    digest of its content; ``missing``, ``folder`` or ``unreadable``
 ``["module", PATH]``                                  the same of source code that was imported
+``["written", PATH]``                                 digest of a file that the step wrote
+``["disputed", PATH]``                                the same, if others may have written it, too; no record has it
+``["package", NAME]``                                 version of an installed package that was loaded
+``["origin", NAME, PATH, …]``                         first of the files that a module may come from, by `sys.path`
 ``["listing", PATH, NAMES]``                          digest of the names of files and folders in it, without
                                                       NAMES, which the step made
 ``["glob", PATTERN, FOLDER, RECURSIVE, NAMES]``       digest of the names that fit, of :func:`glob.glob`
@@ -40,6 +44,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +55,12 @@ from jupyter_pipelines.planning.keys.secret_marks import user_key
 FOLDER = "folder"
 UNREADABLE = "unreadable"
 UNSET = "unset"
+UNKNOWN = "unknown"
+"""Stands for the version of a package until the result is recorded."""
 HIDDEN_NAMES = frozenset({".ipynb_checkpoints", "__pycache__", ".git", ".pipelines"})
 """Names that no listing counts: programs make them beside a user's files."""
 _HEXDIGITS = 16
+_WITH_DIGESTS = ('["file"', '["module"', '["written"')
 _PLAIN = frozenset({"TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME"})
 """Variables whose values are no secrets: colleagues with the same time zone share results."""
 
@@ -150,6 +158,7 @@ class TraceReader:
     """
 
     def __init__(self, root: Path, digest_files: DigestFiles, environment: Mapping[str, str]) -> None:
+        self._version: Callable[[str], str] = lambda _: UNKNOWN
         self._root = str(root).rstrip("/")
         self._digest_files = digest_files
         self._digests: dict[str, str | None] = {}
@@ -159,6 +168,8 @@ class TraceReader:
         self._kinds: Mapping[str, Callable[..., str]] = {
             "file": self._file,
             "module": self._file,
+            "written": self._file,
+            "origin": self._origin,
             "listing": self._listing,
             "glob": self._glob,
             "path-glob": self._path_glob,
@@ -173,8 +184,22 @@ class TraceReader:
             "partly": str,
         }
 
+    def with_versions(self, version: Callable[[str], str]) -> TraceReader:
+        """Return this reader with the packages of another Python; its other answers are shared.
+
+        Parameters
+        ----------
+        version : callable
+            Returns the version of the package of an import name.
+        """
+        reader = copy(self)
+        reader.__dict__["_version"] = version
+        return reader
+
     def answer(self, text: str) -> str:
         """Return the answer to a question; each is looked for once."""
+        if text.startswith('["package"'):
+            return self._version(_parsed(text)[1])
         if text not in self._answers:
             kind, *details = _parsed(text)
             self._answers[text] = self._kinds[kind](*details) if kind in self._kinds else f"unknown question {kind}"
@@ -182,7 +207,7 @@ class TraceReader:
 
     def prepare(self, questions: Iterable[str]) -> None:
         """Look up the digests that questions ask for, all at once."""
-        texts = (text for text in questions if text.startswith(('["file"', '["module"')))
+        texts = (text for text in questions if text.startswith(_WITH_DIGESTS))
         names = {self._path(_parsed(text)[1]) for text in texts if text not in self._answers}
         names.difference_update(self._digests)
         if names:
@@ -211,6 +236,9 @@ class TraceReader:
             kind = _kind(_status(name))
             return kind if kind in (MISSING, FOLDER) else UNREADABLE
         return digest
+
+    def _origin(self, _: str, *paths: str) -> str:
+        return next((path for path in paths if _status(self._path(path)) is not None), MISSING)
 
     def _listing(self, path: str, made: Sequence[str]) -> str:
         try:

@@ -23,6 +23,7 @@ from jupyter_pipelines.execution.kernel_side.tracing.asking_frames import caller
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import CountedPaths, names_digest
 from jupyter_pipelines.execution.kernel_side.tracing.environment_log import EnvironmentLog
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import EventsLost, FolderEvent, FolderWatch
+from jupyter_pipelines.execution.kernel_side.tracing.loaded_packages import loaded_packages, module_origins
 from jupyter_pipelines.execution.kernel_side.tracing.traced_entries import TracedEntries
 
 TRACE = "trace.json"
@@ -67,6 +68,8 @@ class AccessLog:
         self._links: dict[str, None] = {}
         self._written: dict[str, None] = {}
         self._appended: set[str] = set()
+        self._overwritten: set[str] = set()
+        self._disputed: set[str] = set()
         self._created: set[str] = set()
         self._expected = ""
         self._opened = 0
@@ -156,8 +159,11 @@ class AccessLog:
             "rights": [list(about) for about in self._rights if self._counts(about[0])],
             "searched": {folder: names for folder in self._searched if (names := self._names_searched(folder))},
             "links": list(dict.fromkeys([*self._counted(self._links), *self._links_used()])),
-            "written": [path for path in self._written if self._counts(path)],
+            "written": {path: self._mark_of_written(path) for path in self._written if self._counts(path)},
+            "appended": sorted(self._appended - self._overwritten),
             "environment": self._environment.variables(),
+            "packages": loaded_packages(),
+            "origins": module_origins(self._imported),
             "variables": self._environment.changed_names() if self._environment.names_asked else None,
             "problems": list(dict.fromkeys(self.problems)),
             "unwatched": self._watch.unwatched if self._watch is not None else "",
@@ -165,6 +171,10 @@ class AccessLog:
 
     def _counted(self, noted: dict[str, Any]) -> dict[str, Any]:
         return {path: about for path, about in noted.items() if self._counts(path)}
+
+    def _mark_of_written(self, path: str) -> Mark | None:
+        """Return what tells whether a file is changed from now on; None if it is gone or others have changed it."""
+        return None if path in self._disputed else _mark_of(self._status(path))
 
     def _counts(self, path: str) -> bool:
         return self._paths.path_of(path) is not None
@@ -282,6 +292,7 @@ class AccessLog:
     def _on_write(self, path: Any, folder: int = -1) -> None:
         name = self._absolute(path, folder)
         if name is not None:
+            self._overwritten.add(name)
             self._read_events()
             self._note_write(name)
 
@@ -455,6 +466,8 @@ class AccessLog:
 
     def _on_event(self, event: FolderEvent, expected: str) -> None:
         path = self._path(event.path)
+        if path in self._written and event.changed and event.own is False and not self._had_children():
+            self._disputed.add(str(path))
         if path is None or (event.own is False and not self._had_children()):
             return
         if event.created:

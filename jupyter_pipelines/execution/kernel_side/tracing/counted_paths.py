@@ -28,8 +28,18 @@ _CACHES = """
 """Below the user's home, what programs keep for themselves; never what a user may have put there as data."""
 _CODE = (".py", ".pyc", ".pyo", ".so", ".pyd", ".pth")
 _BYTE_CODE = "/__pycache__"
+_INSTALLED = "-packages/"
+_THIS_PACKAGE = os.path.abspath(__file__).partition("/execution/kernel_side/")[0]
 _UNSAVED = (".~", ".#")
 """Files that editors have for a moment while they save."""
+_TOOL_FOLDERS = frozenset(
+    """
+    .cache .joblib joblib mlruns mlartifacts wandb lightning_logs catboost_info dask-scratch-space dask-worker-space
+    """.split()
+)
+"""Folders in a project that libraries fill for themselves: what they write there is no result of a step."""
+_TOOL_FILES = (".log", ".lock", ".pid", ".pyc", "-wal", ".swp", "~")
+"""Endings of files that are written anew by every process, or only for a while."""
 _CELLS = "/ipykernel_"
 """In the names under which the code of cells appears; no such file is written."""
 
@@ -69,15 +79,24 @@ class CountedPaths:
         path : str
             The path.
         imported : bool
-            Python's import system asked for it: elsewhere than in the project, packages count by their versions.
+            Python's import system asked for it: installed packages count by their versions, other code by its content.
         """
         if self._left_out and is_below(path, self._left_out):
             return None
         if self.inside(path):
             return self._inside_path(path)
         if imported and path.endswith(_CODE):
-            return None
+            return self._code_elsewhere(path)
         return None if is_below(path, self._elsewhere) or _CELLS in path or is_skipped_below(path, "/") else path
+
+    def _code_elsewhere(self, path: str) -> str | None:
+        """Return the source file of code outside of the project that no installed package has: it counts as it is."""
+        folder, _, name = path.rpartition("/")
+        if folder.endswith(_BYTE_CODE):
+            folder, name = folder.removesuffix(_BYTE_CODE), f"{name.partition('.')[0]}.py"
+        path = f"{folder}/{name}"
+        skipped = _INSTALLED in path or _CELLS in path or is_below(path, (*self._elsewhere, _THIS_PACKAGE))
+        return None if skipped or not name.endswith(".py") else path
 
     def _inside_path(self, path: str) -> str | None:
         folder, _, name = path.rpartition("/")
@@ -90,6 +109,18 @@ class CountedPaths:
         if not counts or is_skipped(name) or name.endswith(("-shm", "-journal")) or path in self._inside:
             return None
         return f"{folder}/{name}"
+
+
+def counts_as_written(path: str) -> bool:
+    """Tell whether a file in the project that a step wrote is a result of it: no log, lock, or cache of a library.
+
+    Parameters
+    ----------
+    path : str
+        The path from the project's folder.
+    """
+    *folders, name = path.split("/")
+    return not name.endswith(_TOOL_FILES) and _TOOL_FOLDERS.isdisjoint(folders)
 
 
 def names_digest(folder: str) -> str:

@@ -1,0 +1,56 @@
+"""The packages that a process has loaded, by their top-level names, and where others of such a name would win.
+
+Runs inside the kernel, so it imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Container
+from typing import Any
+
+_INSTALLED = "-packages/"
+"""In the paths of what is installed, and of nothing else."""
+
+
+def loaded_packages() -> list[str]:
+    """Return the top-level names of the installed packages that are loaded, however they came in."""
+    names = sys.stdlib_module_names
+    modules = [(name, module) for name, module in list(sys.modules.items()) if "." not in name and name not in names]
+    return sorted(name for name, module in modules if _is_installed(name, _place(module)))
+
+
+def module_origins(imported: Container[str]) -> dict[str, list[str]]:
+    """Return, of modules loaded from certain files, the places where Python looks for them, up to where they are.
+
+    Parameters
+    ----------
+    imported : container of str
+        Absolute paths of the files that count.
+    """
+    folders = [os.path.abspath(entry) for entry in sys.path]
+    origins: dict[str, list[str]] = {}
+    for name, module in list(sys.modules.items()):
+        file = os.path.abspath(place) if "." not in name and (place := _place(module)) else ""
+        if file not in imported:
+            continue
+        places = [f"{folder}/{name}{ending}" for folder in folders for ending in ("/__init__.py", ".py")]
+        if file in places[1:]:
+            origins[name] = list(dict.fromkeys(places[: places.index(file) + 1]))
+    return origins
+
+
+def _is_installed(name: str, place: str) -> bool:
+    """Tell whether a place is where an installed package of that name is; copies within other packages are not."""
+    _, installed, path = place.rpartition(_INSTALLED)
+    return bool(installed) and path.partition("/")[0].partition(".")[0] == name
+
+
+def _place(module: Any) -> str:
+    """Return the file of a module, or its folder; a module that is loaded when it is looked at is left alone."""
+    try:
+        names = object.__getattribute__(module, "__dict__")
+        return str(names.get("__file__") or next(iter(names.get("__path__") or ()), ""))
+    except (AttributeError, TypeError):
+        return ""

@@ -1,0 +1,114 @@
+"""Check for files that one step writes and another reads by their names, without waiting for it."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from jupyter_pipelines.errors import Diagnostic, SourceLocation
+from jupyter_pipelines.notebook.code.file_reads import writes_files
+from jupyter_pipelines.notebook.code.plain_file_names import plain_file_uses
+from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
+from jupyter_pipelines.pipeline.artifacts import FileSource, StepOutputRef
+from jupyter_pipelines.pipeline.foreach import ForeachItem
+from jupyter_pipelines.pipeline.graph import reachable
+
+
+class LocatedStep(Protocol):
+    """A step, or the draft of it: its name, and where its header stands."""
+
+    @property
+    def name(self) -> str:
+        """Name of the step."""
+
+    @property
+    def place(self) -> SourceLocation | None:
+        """Where its first header stands."""
+
+
+def unordered_reads(interfaces: Mapping[str, StepInterface], folder: Path) -> Iterator[Diagnostic]:
+    """Yield a fault for each file that a step reads and another writes, where neither waits for the other.
+
+    Only names that are plain in the code count, in a step's own cells or the shared code that it reaches. The others
+    show in the traces of a run.
+
+    Parameters
+    ----------
+    interfaces : Mapping of str to StepInterface
+        All steps.
+    folder : Path
+        The notebook's folder, which relative paths start at.
+    """
+    if not any(writes_files(_sources(interface)) for interface in interfaces.values()):
+        return
+    uses = {name: plain_file_uses(_sources(interface)) for name, interface in interfaces.items()}
+    writers: dict[str, list[str]] = {}
+    for name, use in uses.items():
+        for path in use.writes:
+            writers.setdefault(_absolute(folder, path), []).append(name)
+    before = {name: _before(interface) for name, interface in interfaces.items()}
+    for name, interface in interfaces.items():
+        sources = (step_input.source for step_input in interface.inputs.values())
+        declared = [source.path for source in sources if isinstance(source, FileSource)]
+        for path in dict.fromkeys((*uses[name].reads, *declared)):
+            for writer in writers.get(_absolute(folder, path), ()):
+                if writer != name and not _ordered(writer, name, before):
+                    yield unordered_read_fault(interface.draft, interfaces[writer].draft, path)
+
+
+def unordered_read_fault(reader: LocatedStep, writer: LocatedStep, path: str) -> Diagnostic:
+    """Return the fault that a step reads a file that another step writes, and does not wait for it.
+
+    Parameters
+    ----------
+    reader, writer : LocatedStep
+        The two steps; items of steps are named by their step.
+    path : str
+        The file.
+    """
+    reading, writing = _header_name(reader), _header_name(writer)
+    name = re.sub(r"\W+", "_", posixpath.basename(path)).strip("_") or "file"
+    name = f"_{name}" if name[0].isdigit() else name
+    hand_on = f"`-o {name}:file` in the header of `{writing}` gives it the path to write to"
+    notes = (
+        f"nothing makes `{reading}` run after `{writing}`: it may get an older `{path}`, or none",
+        f"{hand_on}; `-i {name}` in that of `{reading}` the path to read",
+    )
+    return Diagnostic(
+        code="JP221",
+        message=f"step `{reader.name}` reads `{path}`, which step `{writer.name}` writes, and does not wait for it",
+        suggestion=f"add `--after {writing}` to the header of `{reading}`, or hand the file on with `-o {name}:file`",
+        step=reader.name,
+        place=reader.place,
+        notes=notes,
+    )
+
+
+def _header_name(step: LocatedStep) -> str:
+    item = getattr(step, "item", None)
+    return item.group if isinstance(item, ForeachItem) else step.name
+
+
+def _sources(interface: StepInterface) -> list[str]:
+    shared = (definition.code.source for definition in interface.reach.definitions)
+    return [*shared, *(cell.body for cell in interface.draft.cells)]
+
+
+def _absolute(folder: Path, path: str) -> str:
+    return posixpath.normpath(posixpath.join(folder.as_posix(), path))
+
+
+def _before(interface: StepInterface) -> list[str]:
+    sources = (step_input.source for step_input in interface.inputs.values())
+    made = [source.step for source in sources if isinstance(source, StepOutputRef)]
+    return [*made, *(item.name for item in interface.draft.after)]
+
+
+def _ordered(one_step: str, other_step: str, before: Mapping[str, list[str]]) -> bool:
+    def successors(name: str) -> list[str]:
+        return before.get(name, [])
+
+    return one_step in reachable([other_step], successors) or other_step in reachable([one_step], successors)

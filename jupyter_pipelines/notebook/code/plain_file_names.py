@@ -1,0 +1,139 @@
+"""Files that code reads and writes under plain names: literals, and variables that are bound once to them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from jupyter_pipelines.notebook.code.ast_walk import every_node
+from jupyter_pipelines.notebook.code.cell_code import parse_code
+from jupyter_pipelines.notebook.code.file_reads import path_written, paths_read, unconditional_calls
+from jupyter_pipelines.notebook.code.string_inference import called_name
+from jupyter_pipelines.pipeline.path_templates import JOINT, path_of
+
+_DEEPEST = 8
+_JOINING = frozenset({"Path", "PurePath", "joinpath", "join"})
+
+
+class PlainFileUses(NamedTuple):
+    """Files that code uses under plain names.
+
+    Parameters
+    ----------
+    reads : tuple of str
+        What it reads, and does not write itself before.
+    writes : tuple of str
+        What it makes anew whenever it runs.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+
+class _PathUse(NamedTuple):
+    """A call that reads or writes a file; ``touches`` are calls that write it in some cases."""
+
+    kind: Literal["reads", "writes", "touches"]
+    path: ast.expr
+
+
+def plain_file_uses(sources: Iterable[str]) -> PlainFileUses:
+    """Return the files that pieces of code, run in this order, read and write under plain names.
+
+    Parameters
+    ----------
+    sources : iterable of str
+        The pieces.
+    """
+    sources = list(sources)
+    values: dict[str, list[ast.expr | None]] = {}
+    for source in sources:
+        for name, value in _bound(source):
+            values.setdefault(name, []).append(value)
+    reads: dict[str, None] = {}
+    writes: dict[str, None] = {}
+    touched: set[str] = set()
+    for use in (use for source in sources for use in _path_uses(source)):
+        text = _text(use.path, values, _DEEPEST)
+        path = path_of(text) if text else None
+        if path is None:
+            continue
+        if use.kind == "touches":
+            touched.add(path)
+        elif use.kind == "reads" and path not in touched:
+            reads[path] = None
+        elif use.kind == "writes" and ("." in path or "/" in path):  # `to_dict("list")` names no file
+            writes[path] = None
+    return PlainFileUses(tuple(reads), tuple(writes))
+
+
+@lru_cache(maxsize=8192)
+def _path_uses(source: str) -> tuple[_PathUse, ...]:
+    """Return how a piece of code uses files, in the order of the statements."""
+    tree = parse_code(source).tree
+    uses: list[_PathUse] = []
+    for statement in tree.body if tree else ():
+        calls = [node for node in every_node(statement) if isinstance(node, ast.Call)]
+        uses += [_PathUse("reads", path) for call in calls for path in paths_read(call)]
+        uses += [_PathUse("touches", path) for call in calls if (path := path_written(call)) is not None]
+        unconditional = unconditional_calls(statement)
+        uses += [_PathUse("writes", path) for call in unconditional if (path := path_written(call)) is not None]
+    return tuple(uses)
+
+
+@lru_cache(maxsize=8192)
+def _bound(source: str) -> tuple[tuple[str, ast.expr | None], ...]:
+    """Return the names that a piece of code binds anywhere, with the expression; None where it is not plain."""
+    tree = parse_code(source).tree
+    assigned = {
+        id(node.targets[0]): node.value
+        for node in (tree.body if tree else ())
+        if isinstance(node, ast.Assign) and len(node.targets) == 1
+    }
+    nodes = every_node(tree) if tree else ()
+    return tuple((name, assigned.get(id(node))) for node in nodes for name in _names_bound(node))
+
+
+def _names_bound(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        yield node.id
+    elif isinstance(node, ast.arg):
+        yield node.arg
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.alias):
+        yield (node.asname or node.name).partition(".")[0]
+
+
+def _text(node: ast.expr, values: dict[str, list[ast.expr | None]], depth: int) -> str | None:
+    """Return the text of an expression that is plain; None of any other."""
+    if depth == 0:
+        return None
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.Name):
+        bound = values.get(node.id, [])
+        return _text(bound[0], values, depth - 1) if len(bound) == 1 and bound[0] is not None else None
+    parts, glue = _parts(node)
+    texts = [_text(part, values, depth - 1) for part in parts]
+    return None if None in texts or not texts else glue.join(map(str, texts))
+
+
+def _parts(node: ast.expr) -> tuple[list[ast.expr], str]:
+    """Return the expressions that a path or text is joined of, and what is between them."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Div):
+        return [node.left, node.right], JOINT if isinstance(node.op, ast.Div) else ""
+    if isinstance(node, ast.JoinedStr):
+        plain = all(
+            isinstance(part, ast.Constant) or (part.format_spec is None and part.conversion == -1)  # type: ignore[attr-defined]
+            for part in node.values
+        )
+        values = [part.value if isinstance(part, ast.FormattedValue) else part for part in node.values]
+        return (values if plain else []), ""
+    if isinstance(node, ast.Call) and called_name(node) in _JOINING and not node.keywords:
+        owner = [node.func.value] if called_name(node) == "joinpath" and isinstance(node.func, ast.Attribute) else []
+        is_text_method = isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Constant)
+        return ([] if is_text_method else [*owner, *node.args]), JOINT
+    return [], ""

@@ -1,0 +1,211 @@
+"""Files that steps write are noted and verified, and handed on only to steps that wait for the writer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.notebook_project import NotebookProject
+
+NAME = "'vsc.naelc'[::-1]"
+"""``clean.csv``, in code that does not show it."""
+CLEAN = "%%step clean\nfrom pathlib import Path\nPath({}).write_text('6')"
+TOTAL = "%%step total -o t{}\nt = int(open({}).read())"
+
+
+def decisions(book: NotebookProject, *options: str) -> dict[str, str]:
+    ran = book.run(*options)
+    assert ran.code == 0, ran.err
+    return ran.steps("decision")
+
+
+def written(book: NotebookProject, step: str) -> list[str]:
+    trace = book.call("why", step, "--dependencies", "--json").document["trace"]
+    assert all(entry["digest"].partition(":")[0] in ("sha256", "blake3") for entry in trace["written"])
+    return [entry["path"] for entry in trace["written"]]
+
+
+def first_fault(book: NotebookProject, *options: str) -> tuple[str, str, list[str]]:
+    """Return code and message of the fault of a run, and the steps that did not fail."""
+    ran = book.run(*options)
+    assert ran.code != 0
+    (failed,) = [step for step in ran.document["steps"] if step["state"] == "failed"]
+    others = [step["name"] for step in ran.document["steps"] if step["state"] != "failed"]
+    return failed["error"]["code"], failed["error"]["message"], others
+
+
+def test_a_written_file_is_noted_and_shown(book: NotebookProject) -> None:
+    book.write(CLEAN.format(NAME))
+    assert decisions(book) == {"clean": "run"}
+    assert written(book, "clean") == ["clean.csv"]
+    assert "  it wrote clean.csv\n" in book.call("why", "clean", "--dependencies").out
+
+
+@pytest.mark.parametrize("change", ["delete", "edit"])
+def test_a_step_whose_written_file_is_gone_or_different_runs_again(book: NotebookProject, change: str) -> None:
+    book.write("%%step plot\nimport os\nos.makedirs('plots', exist_ok=True)\nopen('plots/fig.png', 'wb').write(b'1')")
+    assert decisions(book) == {"plot": "run"}
+    assert decisions(book) == {"plot": "reuse"}
+    figure = book.folder / "plots" / "fig.png"
+    figure.unlink() if change == "delete" else figure.write_bytes(b"2")
+    reason = book.plan().steps("reason")["plot"]
+    words = "is missing now" if change == "delete" else "is not what it wrote any more"
+    assert (reason["code"], reason["text"]) == ("output-missing", f"file `plots/fig.png`, which it wrote, {words}")
+    assert decisions(book) == {"plot": "run"}
+    assert figure.read_bytes() == b"1"
+    assert decisions(book) == {"plot": "reuse"}
+
+
+@pytest.mark.parametrize("name", ["'clean.csv'", NAME])
+def test_an_edit_of_the_writer_and_its_undo_reach_the_reader(book: NotebookProject, name: str) -> None:
+    book.write(CLEAN.format(name), TOTAL.format(" --after clean", name))
+    for _ in range(2):
+        decisions(book)
+        assert book.value("total.t") == 6
+        assert set(decisions(book).values()) == {"reuse"}
+        book.edit("write_text('6')", "write_text('60')")
+        assert book.plan().steps("decision")["clean"] == "run"
+        decisions(book)
+        assert book.value("total.t") == 60
+        assert set(decisions(book).values()) == {"reuse"}
+        book.edit("write_text('60')", "write_text('6')")
+        assert book.plan().reasons["clean"] == "output-missing"
+    decisions(book)
+    assert book.value("total.t") == 6
+
+
+def test_what_follows_a_writer_that_runs_may_change(book: NotebookProject) -> None:
+    book.write(CLEAN.format("'clean.csv'"), TOTAL.format(" --after clean", "'clean.csv'"))
+    decisions(book)
+    (book.folder / "clean.csv").unlink()
+    assert book.plan().steps("decision") == {"clean": "run", "total": "maybe"}
+    assert decisions(book) == {"clean": "run", "total": "reuse"}
+
+
+def test_plain_names_without_an_edge_are_a_fault_before_the_run(book: NotebookProject) -> None:
+    book.write(CLEAN.format("'clean.csv'"), TOTAL.format("", "'./clean.csv'"))
+    checked = book.call("check")
+    assert checked.code != 0
+    assert "error[JP221]: step `total` reads `./clean.csv`, which step `clean` writes, and does not wait" in checked.out
+    assert "add `--after clean` to the header of `total`" in checked.out
+    assert book.run().code != 0
+    assert not (book.folder / "clean.csv").exists()
+    book.edit("-o t", "-o t --after clean")
+    assert book.call("check").code == 0
+
+
+def test_the_file_is_handed_on_as_the_help_says(book: NotebookProject) -> None:
+    book.write(
+        "%%step clean -o clean_csv:file\nclean_csv.write_text('6')",
+        "%%step total -i clean_csv -o t\nt = int(open(clean_csv).read())",
+    )
+    decisions(book)
+    assert book.value("total.t") == 6
+
+
+@pytest.mark.parametrize(
+    ("reader", "edge"),
+    [
+        ("%%step total -o t --after middle\nt = open('clean.csv').read()", "by another step"),
+        ("%%step total -o t\nimport os\nt = 1 if os.path else open('clean.csv' if 0 else 'b.csv')", "not plain"),
+        ("%%step total -o t\nopen('clean.csv', 'w').write('6')\nt = open('clean.csv').read()", "writes it itself"),
+    ],
+)
+def test_no_fault_before_the_run(book: NotebookProject, reader: str, edge: str) -> None:
+    book.write(CLEAN.format("'clean.csv'"), "%%step middle --after clean\nprint(1)", reader)
+    assert book.call("check").code == 0, edge
+
+
+def test_hidden_names_without_an_edge_are_an_error_after_the_run(book: NotebookProject) -> None:
+    book.write(CLEAN.format(NAME), TOTAL.format("", NAME))
+    text = "step `total` reads `clean.csv`, which step `clean` writes, and does not wait for it"
+    assert first_fault(book, "--jobs", "1") == ("JP221", text, ["clean"])
+    assert first_fault(book, "--jobs", "1") == ("JP221", text, ["clean"])
+    book.edit("-o t", "-o t --after clean")
+    assert decisions(book)["total"] == "run"
+    assert set(decisions(book).values()) == {"reuse"}
+
+
+@pytest.mark.parametrize(
+    "read",
+    ["x = open('a' + '.csv').read()", "x = [open(name).read() for name in __import__('glob').glob('*' + '.csv')]"],
+)
+def test_a_writer_behind_its_reader_is_found_as_well(book: NotebookProject, read: str) -> None:
+    book.write(f"%%step early -o x\n{read}", "%%step late\nopen('vsc.a'[::-1], 'w').write('2')")
+    (book.folder / "a.csv").write_text("1")
+    text = "step `early` reads `a.csv`, which step `late` writes, and does not wait for it"
+    assert first_fault(book, "--jobs", "1") == ("JP221", text, ["early"])
+
+
+def test_a_reused_reader_is_compared_with_a_writer_that_is_new(book: NotebookProject) -> None:
+    book.write("%%step early -o x\nx = open('a' + '.csv').read()", "%%step late\nprint(1)")
+    (book.folder / "a.csv").write_text("1")
+    decisions(book)
+    book.edit("print(1)", "open('vsc.a'[::-1], 'w').write('1')")
+    assert first_fault(book)[0] == "JP221"
+
+
+def test_two_steps_that_write_a_file_differently(book: NotebookProject) -> None:
+    book.write("%%step a\nopen('x.txt', 'w').write('1')", "%%step b\nopen('x.txt', 'w').write('2')")
+    text = "steps `a` and `b` both write `x.txt`, and not the same: what it holds depends on which of them ends last"
+    assert first_fault(book, "--jobs", "1") == ("JP222", text, ["a"])
+    book.edit("%%step b", "%%step b --after a")
+    ran = book.run()
+    assert ran.code == 0
+    assert [warning["code"] for step in ran.document["steps"] for warning in step["warnings"]] == ["JP222"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('same.txt', 'w').write('1')",
+        "open('book.log', 'w').write(__import__('os').environ['JUPYTER_PIPELINES_STEP'] if 0 else str(id([])))",
+        "open('all.txt', 'a').write(str(id([])))",
+        "import os; os.makedirs('mlruns/0', exist_ok=True); open('mlruns/0/meta.yaml', 'w').write(str(os.getpid()))",
+        "import os; open(f'{os.getpid()}.part', 'w').write('1'); os.remove(f'{os.getpid()}.part')",
+    ],
+    ids=["equal", "log", "append", "mlruns", "temporary"],
+)
+def test_files_that_steps_may_share(book: NotebookProject, code: str) -> None:
+    book.write(f"%%setup\n{code}", "%%step a -o x\nx = 1", "%%step b -o y\ny = 2")
+    decisions(book)
+    assert decisions(book) == {"a": "reuse", "b": "reuse"}
+    assert written(book, "a") == (["same.txt"] if "same" in code else [])
+
+
+def test_an_appended_file_is_neither_read_nor_verified(book: NotebookProject) -> None:
+    book.write("%%step a\nwith open('runs.txt', 'a') as file:\n    file.write('run')")
+    decisions(book)
+    (book.folder / "runs.txt").write_text("")
+    assert decisions(book) == {"a": "reuse"}
+
+
+def test_a_file_that_arrow_writes(book: NotebookProject) -> None:
+    pytest.importorskip("pyarrow")
+    book.environment["JUPYTER_PIPELINES_WATCH"] = "fanotify"
+    book.write(
+        f"%%step clean\nimport pyarrow as pa\nwith pa.OSFile({NAME}, 'wb') as file:\n    file.write(b'6')",
+        TOTAL.format("", NAME),
+    )
+    assert first_fault(book, "--jobs", "1")[0] == "JP221"
+
+
+def test_files_outside_that_the_code_names(book: NotebookProject, tmp_path: Path) -> None:
+    shared = tmp_path / "elsewhere"
+    shared.mkdir()
+    book.write(f"%%step clean\nopen('{shared}/clean.csv', 'w').write('6')")
+    decisions(book)
+    assert decisions(book) == {"clean": "reuse"}
+    (shared / "clean.csv").unlink()
+    assert book.plan().reasons == {"clean": "output-missing"}
+
+
+def test_items_are_named_by_their_step(book: NotebookProject) -> None:
+    book.write(
+        "%%step part --foreach n=1,2\nopen(f'part{n}.txt', 'w').write(str(n))",
+        "%%step total -o t\nt = open('part' + str(1) + '.txt').read()",
+    )
+    ran = book.run("--jobs", "1")
+    assert ran.code != 0
+    assert "add `--after part` to the header of `total`" in ran.err
