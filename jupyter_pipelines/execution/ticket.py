@@ -124,6 +124,8 @@ class StepTicket:
         The project's own modules that it reaches, and files that it reads by a name in its code.
     publish : PublishPaths
         Where the executed notebook and the log go, whatever happens.
+    ignored : sequence of str
+        Paths and patterns of files of the project that do not count.
     traced : bool
         Watch what it reads in the project's folder: it runs on the machine on which it was planned.
     """
@@ -150,6 +152,7 @@ class StepTicket:
     following: Sequence[KernelPreimports] = field(default_factory=list)
     root: str = ""
     sources: Sequence[SourceFile] = field(default_factory=list)
+    ignored: Sequence[str] = field(default_factory=list)
     traced: bool = True
 
     def to_dict(self, *, notebook: bool = True) -> dict[str, Any]:

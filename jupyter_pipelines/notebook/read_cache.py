@@ -207,6 +207,7 @@ _FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "files": tuple,
     "templates": tuple,
     "unknown": tuple,
+    "ignore": tuple,
     "resources": _row_decoder(ComputeResources),
     "place": _place,
 }

@@ -17,6 +17,7 @@ from jupyter_pipelines.notebook.checks.step_checks import StepChecker
 from jupyter_pipelines.notebook.code.analyze import analyse
 from jupyter_pipelines.notebook.code.cell_code import CellCode, parse_code
 from jupyter_pipelines.notebook.code.file_reads import files_read
+from jupyter_pipelines.notebook.code.ipython_syntax import RUNS_PROGRAM
 from jupyter_pipelines.notebook.code.project_modules import ProjectModules
 from jupyter_pipelines.notebook.headers.split import CellHeader, SplitCell, split_cell
 from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex
@@ -24,6 +25,7 @@ from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagn
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface, infer_interfaces
 from jupyter_pipelines.notebook.parameters.params_cell import parse_params_cell
 from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument, read_document
+from jupyter_pipelines.notebook.source.project_settings import ignored_by_project
 from jupyter_pipelines.notebook.source.read_result import ReadResult, folder_of, project_root
 from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
 from jupyter_pipelines.pipeline.foreach import ForeachSpec
@@ -32,7 +34,7 @@ from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import ComputeResources, Section, Step, StepCell
 
 _SECTIONS: tuple[Section, ...] = ("inputs", "outputs", "parameters")
-_VALUES = ("retries", "timeout", "cpus", "gpus", "memory", "on", "kernel", "at_once", "allow_failed")
+_VALUES = ("retries", "timeout", "cache_for", "cpus", "gpus", "memory", "on", "kernel", "at_once", "allow_failed")
 _PYTHON = frozenset({"python", "ipython", "python3"})
 _MAX_NOTES = 6
 
@@ -98,7 +100,7 @@ class _NotebookReader:
         self.root = project_root(self.folder)
         self.sorted = _SortedCells()
         self.parameters: dict[str, Parameter] = {}
-        self.faults: list[Diagnostic] = []
+        self.ignored, self.faults = ignored_by_project(self.root, recorded_queries)
         self.faulty: list[str] = []
         self.faces: Mapping[str, StepInterface] = {}
 
@@ -185,7 +187,7 @@ class _NotebookReader:
         )
         self.faults += name_diagnostics.all()
         for interface in self.faces.values():
-            self.faults += [_not_analysable(interface)] if interface.unknown and interface.draft.cached else []
+            self.faults += [_not_analysable(interface)] if _hides_names(interface) and interface.draft.cached else []
         self.faults += unordered_reads(self.faces, self.folder)
         self.faults += GlobalStateLint(self.faces, index, self._texts()).faults()
 
@@ -228,11 +230,12 @@ class _NotebookReader:
         return tuple(dict.fromkeys(replace(diagnostic, notebook=diagnostic.notebook or name) for diagnostic in placed))
 
     def _pipeline(self, warnings: tuple[Diagnostic, ...]) -> Pipeline:
+        steps = map(step_of, self.faces.values())
         return Pipeline(
             notebook=self.document.path,
             folder=self.folder,
             root=self.root,
-            steps=tuple(step_of(interface) for interface in self.faces.values()),
+            steps=tuple(replace(step, ignore=tuple(dict.fromkeys((*step.ignore, *self.ignored)))) for step in steps),
             parameters=tuple(self.parameters.values()),
             kernel=self.document.kernel,
             warnings=warnings,
@@ -268,6 +271,8 @@ def step_of(interface: StepInterface) -> Step:
         resources=ComputeResources(cpus=values["cpus"], gpus=values["gpus"], memory=values["memory"]),
         retries=values["retries"] or 0,
         timeout=values["timeout"],
+        cache_for=values["cache_for"],
+        ignore=tuple(dict.fromkeys(path for header in draft.headers for path in header.ignore)),
         cache=draft.cached,
         always=any(header.always for header in draft.headers),
         on=values["on"],
@@ -353,9 +358,14 @@ def _no_steps() -> Diagnostic:
     )
 
 
+def _hides_names(interface: StepInterface) -> bool:
+    """Tell whether code of a step may take and make names that it does not show; programs have none."""
+    return not all(sentence.endswith(RUNS_PROGRAM) for sentence in interface.unknown)
+
+
 def _not_analysable(interface: StepInterface) -> Diagnostic:
-    message = f"step `{interface.draft.name}` cannot be known completely, so it runs every time and is never reused"
-    suggestion = "write it so that it can be read, or say `--no-cache`: then this is not told again"
+    message = f"not all code of step `{interface.draft.name}` can be read; it is reused by what it is seen to do"
+    suggestion = "declare with `-i` and `-o` what it takes and makes, or write it so that it can be read"
     return step_diagnostic(
         interface.draft, "JP214", message, suggestion, None, notes=interface.unknown[:_MAX_NOTES], severity="warning"
     )

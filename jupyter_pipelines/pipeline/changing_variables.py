@@ -1,8 +1,8 @@
-"""Environment variables that change by themselves: they count where the user's own code asks for them by name."""
+"""Environment variables that change from one terminal to the next."""
 
 from __future__ import annotations
 
-PREFIXES = (
+_PREFIXES = (
     "JPY_",
     "JUPYTER",
     "IPYTHON",
@@ -21,17 +21,18 @@ PREFIXES = (
     "PYTEST_",
     "PYTHON",
 )
-"""Beginnings of the names of variables that programs set for themselves and for what they start."""
-CHANGING = frozenset(
+_CHANGING = frozenset(
     """
     PWD OLDPWD SHLVL _ TERM COLUMNS LINES DISPLAY WAYLAND_DISPLAY WINDOWID COLORTERM CLICOLOR CLICOLOR_FORCE FORCE_COLOR
     NO_COLOR LS_COLORS PS1 EDITOR VISUAL PAGER GIT_PAGER MPLBACKEND DEBUGPY_RUNNING HOSTNAME LANG LANGUAGE LC_CTYPE
     VIRTUAL_ENV VIRTUAL_ENV_PROMPT CONDA_PREFIX CONDA_DEFAULT_ENV CONDA_PROMPT_MODIFIER CONDA_SHLVL
     """.split()
 )
-"""Variables that change by themselves, or that say how something is shown."""
+"""Variables that change by themselves, or that say how something is shown: they count where the user's code asks."""
+PERSONAL = frozenset("HOME USER LOGNAME USERNAME PATH SHELL TMPDIR TEMP TMP MAIL NETRC".split())
+"""Variables that libraries read to find their own files: they count where the user's own code reads them."""
 
 
 def changes_by_itself(name: str) -> bool:
-    """Tell whether a variable changes from one session to the next though no user sets it."""
-    return name in CHANGING or name.startswith(PREFIXES)
+    """Tell whether a variable changes without anyone having decided so."""
+    return name in _CHANGING or name.startswith(_PREFIXES)

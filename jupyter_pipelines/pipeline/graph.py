@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -226,6 +227,8 @@ def step_to_dict(step: Step) -> dict[str, Any]:
         },
         "retries": step.retries,
         "timeout": step.timeout,
+        "cache_for": "forever" if step.cache_for == math.inf else step.cache_for,
+        "ignore": list(step.ignore),
         "foreach": step.foreach.to_dict() if step.foreach else None,
         "cells": [cell.number for cell in step.cells],
     }

@@ -132,13 +132,19 @@ class Step:
         The same of names that depend on parameters; see :mod:`jupyter_pipelines.pipeline.path_templates`. A step in a
         plan has none.
     unknown : tuple of str
-        What the analysis could not resolve, one sentence each; not empty means that the step is never reused.
+        What the analysis could not resolve, one sentence each; not empty means that only a step that was watched while
+        it ran is reused.
     resources : ComputeResources
         What it asks for.
     retries : int
         How often it is tried again after a failure.
     timeout : float or None
         Seconds after which an attempt is stopped.
+    cache_for : float or None
+        Seconds for which its result is accepted, infinite for as long as nothing else changes; None if no limit is
+        declared.
+    ignore : tuple of str
+        Files that do not count: paths and patterns relative to the project's root.
     cache : bool
         False when its result must never be reused.
     always : bool
@@ -171,6 +177,8 @@ class Step:
     resources: ComputeResources = field(default_factory=ComputeResources)
     retries: int = 0
     timeout: float | None = None
+    cache_for: float | None = None
+    ignore: tuple[str, ...] = ()
     cache: bool = True
     always: bool = False
     on: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jupyter_pipelines.pipeline.artifacts import Artifact
@@ -14,6 +15,7 @@ from jupyter_pipelines.planning.keys.pickle_dependencies import PickleDependenci
 from jupyter_pipelines.planning.keys.step_keys import PlanStepKeys
 from jupyter_pipelines.planning.keys.traces import TraceReader
 from jupyter_pipelines.planning.reasons import Decision, DecisionReason, Parts, explain_difference
+from jupyter_pipelines.planning.result_lifetime import acceptance, unaccepted_result
 from jupyter_pipelines.planning.shared_outputs import changed_behind
 from jupyter_pipelines.planning.step_inputs import (
     InputResolver,
@@ -125,6 +127,8 @@ class StepPlanner:
         Answers what steps asked of files and of the environment.
     forced : frozenset of str
         Steps to compute again.
+    now : datetime
+        The present: some results are accepted for a time.
     left_out_by : str
         The options that leave steps out, if any do.
     """
@@ -138,6 +142,7 @@ class StepPlanner:
         key_cache: PlanStepKeys,
         traces: TraceReader,
         forced: frozenset[str],
+        now: datetime,
         left_out_by: str = "",
     ) -> None:
         self._pipeline = pipeline
@@ -146,6 +151,7 @@ class StepPlanner:
         self._traces = traces
         self._view = view
         self._forced = forced
+        self._now = now
         self._left_out_by = left_out_by
         self._gatherer = InputResolver(pipeline, view, left_out_by)
 
@@ -206,7 +212,8 @@ class StepPlanner:
             _NEVER_RUN
             if latest is None
             else explain_difference(draft.parts, _without_open_inputs(latest.parts, inputs.open, draft.parts), step)
-            or changed_answer(latest, self._answers_for(step, latest))
+            or changed_answer(latest, self._answers_for(step, latest), step.ignore)
+            or unaccepted_result(latest, step, self._now)
         )
         if own_change is not None:
             return replace(draft, reason=own_change, previous=latest)
@@ -217,7 +224,9 @@ class StepPlanner:
         if newest is None:
             latest = self._view.latest(step.name)
             return replace(draft, reason=self._why_none(step, draft, latest), previous=latest)
-        record = holding_record(newest, self._answers_for(step, newest), self._view.record)
+        record = holding_record(newest, self._answers_for(step, newest), self._view.record, step.ignore)
+        if not isinstance(record, DecisionReason):
+            record = unaccepted_result(record, step, self._now) or record
         if isinstance(record, DecisionReason):
             return replace(draft, reason=record, previous=newest)
         damage = self._damage(step, record) or changed_behind(
@@ -285,8 +294,6 @@ class StepPlanner:
 def _why_never_reused(step: Step) -> DecisionReason | None:
     if not step.cache:
         return _NO_CACHE
-    if step.unknown:
-        return DecisionReason(code="no-cache", text=step.unknown[0].rstrip("."), details=step.unknown[1:])
     return None
 
 
@@ -311,7 +318,8 @@ def _without_open_inputs(recorded: Parts, inputs: set[str], now: Parts) -> Parts
 
 def _unchanged_reason(step: Step, record: StepRecord) -> DecisionReason:
     name = "" if record.step == step.name else f" as `{record.step}`"
-    details = (f"computed{name} in run {record.run} at {record.created}, in {record.seconds:.1f} s",)
+    computed = f"computed{name} in run {record.run} at {record.created}, in {record.seconds:.1f} s"
+    details = (computed, *acceptance(record, step))
     return DecisionReason(code="unchanged", text="nothing it depends on has changed", details=details)
 
 

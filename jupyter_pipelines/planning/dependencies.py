@@ -53,6 +53,9 @@ def dependencies_document(record: StepRecord) -> dict[str, Any]:
             **{name: answer for kind, name, *_, answer in questions if kind == "package"},
         },
         "environment": sorted(variables),
+        "programs": [name for kind, name, *_ in questions if kind in ("program", "executable")],
+        "hosts": [host for kind, host, *_ in questions if kind == "network"],
+        "ignored": [path for kind, path, *_ in questions if kind == "ignored"],
         "unwatched": [answer for kind, *_, answer in questions if kind in ("unwatched", "partly")],
     }
 
@@ -65,8 +68,12 @@ def dependencies_text(document: Mapping[str, Any]) -> str:
     packages = [f"it uses {name} {version.partition(' (')[0]}" for name, version in document["packages"].items()]
     names = ", ".join(document["environment"])
     variables = [f"it asked for the environment variables {names}"] if names else []
+    programs = [f"it started {name}" for name in document["programs"]]
+    hosts = [f"it connected to {host}" for host in document["hosts"]]
+    ignored = [f"ignored: {path}" for path in document["ignored"]]
     unwatched = [f"cannot be determined: {why}" for why in document["unwatched"]]
-    lines = [*_cut(files), *_cut(written), *_cut(modules), *packages, *variables, *unwatched]
+    asked = [*packages, *variables, *programs, *hosts]
+    lines = [*_cut(files), *_cut(written), *_cut(modules), *asked, *_cut(ignored), *unwatched]
     return "\n".join(f"  {line}" for line in lines or ["it depends on nothing but its code, parameters and inputs"])
 
 

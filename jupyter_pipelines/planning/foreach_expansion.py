@@ -224,6 +224,7 @@ def _gather_step(step: Step, gathering: GatherSpec, labels: Sequence[str]) -> St
         resources=ComputeResources(),
         retries=0,
         timeout=None,
+        cache_for=None,
         always=False,
         on=None,
     )

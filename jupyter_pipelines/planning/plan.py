@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import Diagnostic, PlanError, closest_name
@@ -304,6 +305,7 @@ class PipelinePlanner:
             dependencies=dependencies,
             key_cache=self._keying,
             forced=frozenset(self._forced),
+            now=datetime.now(UTC),
             left_out_by=left_out_by,
         )
 

@@ -34,6 +34,8 @@ Code = Literal[
     "unchanged",
     "file",
     "environment-variable",
+    "network",
+    "program",
     "unwatched",
     "untraced",
 ]

@@ -14,7 +14,7 @@ from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.fingerprint import MISSING, artifact_part, read_name
 from jupyter_pipelines.planning.reasons import Decision, DecisionReason
-from jupyter_pipelines.planning.undeclared_files import digest_of
+from jupyter_pipelines.planning.undeclared_files import digest_of, is_left_out
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storage.step_record import StepRecord
@@ -158,7 +158,7 @@ class InputResolver:
         self._view = view
         self._left_out_by = left_out_by
         self._digests: dict[str, str | OSError | StoreError] = {}
-        self._read: dict[str, str] = {}
+        self._read: dict[tuple[str, tuple[str, ...]], str] = {}
 
     def gather(self, step: Step, statuses: Mapping[str, UpstreamStatus], *, selected: bool) -> StepInputs:
         """Return what is known of the inputs of `step`.
@@ -185,7 +185,8 @@ class InputResolver:
             else:
                 self._add_file_input(step, step_input, step_input.source, inputs)
         for path in step.files:
-            inputs.known[read_name(path)] = self.read(path)
+            if not is_left_out(self._pipeline, path, step.ignore):
+                inputs.known[read_name(path)] = self.read(path, step.ignore)
         _add_after_steps(step, statuses, inputs, selected=selected)
         if step.gathering and not inputs.open:
             inputs.lacking += _too_few_items(step, step.gathering, inputs)
@@ -200,14 +201,14 @@ class InputResolver:
                 self._digests[source.path] = error
         return self._digests[source.path]
 
-    def read(self, path: str) -> str:
-        """Return the digest of what code reads without declaring it; ``missing`` if there is nothing to be read."""
-        if path not in self._read:
+    def read(self, path: str, ignored: tuple[str, ...] = ()) -> str:
+        """Return the digest of what code reads without declaring it; ``missing`` if nothing that counts is there."""
+        if (path, ignored) not in self._read:
             try:
-                self._read[path] = digest_of(self._pipeline, path, self._view.digest)
+                self._read[path, ignored] = digest_of(self._pipeline, path, self._view.digest, ignored)
             except (OSError, StoreError):
-                self._read[path] = MISSING
-        return self._read[path]
+                self._read[path, ignored] = MISSING
+        return self._read[path, ignored]
 
     def _take(
         self,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.pipeline.artifacts import FileSource
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.ignored_paths import is_ignored
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.traces import (
@@ -34,7 +35,10 @@ _UNTRACED = DecisionReason(
 
 
 def holding_record(
-    record: StepRecord, traces: TraceReader, look_up: Callable[[str], StepRecord | None]
+    record: StepRecord,
+    traces: TraceReader,
+    look_up: Callable[[str], StepRecord | None],
+    ignored: Sequence[str] = (),
 ) -> StepRecord | DecisionReason:
     """Return the record under a key whose trace holds now; without such a record, what has changed.
 
@@ -46,8 +50,10 @@ def holding_record(
         Answers the questions of traces.
     look_up : callable
         Returns the record of another key.
+    ignored : sequence of str
+        Paths and patterns of files that do not count.
     """
-    reason = changed_answer(record, traces)
+    reason = changed_answer(record, traces, ignored)
     if reason is None:
         return record
     for questions in (tuple(record.trace or ()), *record.asked):
@@ -61,7 +67,7 @@ def holding_record(
 def asks_for_files(record: StepRecord | None) -> bool:
     """Tell whether the step of a record asked for files: what runs before it may change them."""
     questions = (record.trace if record is not None else None) or ()
-    return any(details_of(text)[0] in _OF_FILES for text in questions)
+    return any(details_of(text)[0] in _ABOUT_FILES for text in questions)
 
 
 def packages_asked(traces: Iterable[Iterable[str]]) -> set[str]:
@@ -69,11 +75,14 @@ def packages_asked(traces: Iterable[Iterable[str]]) -> set[str]:
     return {details_of(text)[1] for trace in traces for text in trace if text.startswith('["package"')}
 
 
-def changed_answer(record: StepRecord, traces: TraceReader) -> DecisionReason | None:
+def changed_answer(record: StepRecord, traces: TraceReader, ignored: Sequence[str] = ()) -> DecisionReason | None:
     """Return what the step of a record would find different now; None if nothing."""
     if record.trace is None:
         return _UNTRACED
-    changes = [(text, _change(text, old, new)) for text, old, new in traces.differing(record.trace)]
+    differing = traces.differing(record.trace)
+    if ignored:
+        differing = [difference for difference in differing if not _is_left_out(difference[0], ignored)]
+    changes = [(text, _change(text, old, new)) for text, old, new in differing]
     if not changes:
         return None
     changes.sort(key=lambda change: _ORDER.index(change[1][0]))
@@ -87,10 +96,22 @@ def changed_answer(record: StepRecord, traces: TraceReader) -> DecisionReason | 
     return DecisionReason(code=code, text=", ".join([*texts, *omitted]), details=tuple(details))
 
 
-_ORDER: tuple[Code, ...] = ("file", "module", "package", "environment-variable", "output-missing", "unwatched")
+def _is_left_out(text: str, ignored: Sequence[str]) -> bool:
+    """Tell whether a question is about a file that does not count any more."""
+    kind, *details = details_of(text)
+    return kind in _ABOUT_FILES and not kind.endswith("glob") and is_ignored(details[0], ignored)
 
 
-_OF_FILES = frozenset({"file", "listing", "glob", "path-glob", "kind", "size", "times", "link"})
+_ABOUT_FILES = frozenset("file module listing glob path-glob kind size times status rights link written".split())
+_ORDER: tuple[Code, ...] = (
+    "file",
+    "module",
+    "package",
+    "environment-variable",
+    "program",
+    "output-missing",
+    "unwatched",
+)
 
 
 def _change(text: str, old: str, new: str) -> tuple[Code, str, str]:
@@ -202,6 +223,15 @@ def _unset(_: list[Any], old: str, new: str) -> tuple[Code, str, str]:
     return "environment-variable", f"{noun} {', '.join(f'`{name}`' for name in names)} {verb}", ""
 
 
+def _environment(_: list[Any], __: str, ___: str) -> tuple[Code, str, str]:
+    return "environment-variable", "environment variables changed, and a program that it started may ask for them", ""
+
+
+def _executable(details: list[Any], _: str, new: str) -> tuple[Code, str, str]:
+    words = "is missing now" if new == MISSING else "changed"
+    return "program", f"program `{details[0]}`, which it started, {words}", ""
+
+
 def _unwatched(_: list[Any], old: str, __: str) -> tuple[Code, str, str]:
     return "unwatched", f"what it read cannot be determined: {old}", ""
 
@@ -217,6 +247,7 @@ _WORDS: dict[str, Callable[[list[Any], str, str], tuple[Code, str, str]]] = {
     "path-glob": _glob,
     "link": _link,
     "partly": _unwatched,
+    "executable": _executable,
     "kind": _kind,
     "size": _times,
     "times": _times,
@@ -226,6 +257,7 @@ _WORDS: dict[str, Callable[[list[Any], str, str], tuple[Code, str, str]]] = {
     "variables": _variables,
     "variable": _variable,
     "unset": _unset,
+    "environment": _environment,
     "unwatched": _unwatched,
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.ignored_paths import is_ignored
 from jupyter_pipelines.pipeline.path_templates import MAX_LENGTH, escape_braces, expand_template, path_of
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
@@ -53,49 +54,74 @@ def files_matching(folder: Path, pattern: str) -> list[str]:
     return sorted(Path(name).as_posix() for name in names if (folder / name).is_file())
 
 
-def files_at(pipeline: Pipeline, path: str) -> list[str]:
+def files_at(pipeline: Pipeline, path: str, ignored: Sequence[str] = ()) -> list[str]:
     """Return the files and folders that code means by a path: what fits it, if that is a pattern, else itself.
 
-    The notebook itself and the folder that it is in are left out: they change with every edit.
+    The notebook itself and the folder that it is in are left out: they change with every edit. So is what is `ignored`.
     """
     absolute = pipeline.folder / path
     if glob.has_magic(path) and not absolute.exists():
-        return [name for name in files_matching(pipeline.folder, path) if pipeline.folder / name != pipeline.notebook]
+        return [
+            name
+            for name in files_matching(pipeline.folder, path)
+            if pipeline.folder / name != pipeline.notebook and not is_left_out(pipeline, name, ignored)
+        ]
+    if is_left_out(pipeline, path, ignored):
+        return []
     normalized = Path(os.path.normpath(absolute))
     return [] if pipeline.folder.is_relative_to(normalized) else [path]
 
 
-def digest_of(pipeline: Pipeline, path: str, digest: Callable[[Path], str]) -> str:
+def is_left_out(pipeline: Pipeline, path: str, ignored: Sequence[str]) -> bool:
+    """Tell whether what code reads under `path` does not count at all."""
+    if not ignored:
+        return False
+    absolute = Path(os.path.normpath(pipeline.folder / path))
+    return absolute.is_relative_to(pipeline.root) and is_ignored(
+        absolute.relative_to(pipeline.root).as_posix(), ignored
+    )
+
+
+def digest_of(pipeline: Pipeline, path: str, digest: Callable[[Path], str], ignored: Sequence[str] = ()) -> str:
     """Return the digest of what code reads under `path`; `digest` computes that of a file or folder.
+
+    What is `ignored` is left out of folders and patterns.
 
     Raises
     ------
     OSError, StoreError
         It is not there (`FileNotFoundError`), or cannot be read.
     """
-    paths, folder = files_at(pipeline, path), pipeline.folder
+    paths, folder = files_at(pipeline, path, ignored), pipeline.folder
     if not paths:
         raise FileNotFoundError(path)
     if paths != [path]:
         return _digest(f"{name} {digest(folder / name)}" for name in paths)
+    if ignored and (folder / path).is_dir():
+        return _digest(
+            line
+            for name, line in _folder_lines(folder / path, digest)
+            if not is_left_out(pipeline, os.path.join(path, name), ignored)  # noqa: PTH118 - paths here are texts
+        )
     try:
         return digest(folder / path)
     except (OSError, StoreError):
         if not (folder / path).is_dir():
             raise
-        return _digest(_folder_lines(folder / path, digest))
+        return _digest(line for _, line in _folder_lines(folder / path, digest))
 
 
-def _folder_lines(folder: Path, digest: Callable[[Path], str]) -> Iterator[str]:
-    """Yield what is in a folder that has no digest as a whole: some of it leads nowhere or back, or cannot be read."""
+def _folder_lines(folder: Path, digest: Callable[[Path], str]) -> Iterator[tuple[str, str]]:
+    """Yield each name in a folder and what counts of it: some of it may lead nowhere or back, or cannot be read."""
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != CHECKPOINTS)
         for path in (Path(root, name) for name in sorted([*folders, *names])):
-            line = f"{path.relative_to(folder).as_posix()} {path.readlink() if path.is_symlink() else ''}"
+            name = path.relative_to(folder).as_posix()
+            line = f"{name} {path.readlink() if path.is_symlink() else ''}"
             try:
-                yield f"{line} {digest(path)}" if path.is_file() else line
+                yield name, f"{line} {digest(path)}" if path.is_file() else line
             except (OSError, StoreError):
-                yield f"{line} {MISSING}"
+                yield name, f"{line} {MISSING}"
 
 
 def _digest(lines: Iterable[str]) -> str:

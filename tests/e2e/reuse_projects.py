@@ -13,6 +13,7 @@ import os
 import pickle
 import re
 import sqlite3
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -115,13 +116,14 @@ def _parquet(version: int) -> bytes:
 
 
 def _sqlite(version: int) -> bytes:
-    connection = sqlite3.connect(":memory:")
-    connection.execute("create table data (x)")
-    connection.execute("insert into data values (?)", (version,))
-    connection.commit()
-    content = connection.serialize()
-    connection.close()
-    return content
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "data.db"
+        connection = sqlite3.connect(path)
+        connection.execute("create table data (x)")
+        connection.execute("insert into data values (?)", (version,))
+        connection.commit()
+        connection.close()
+        return path.read_bytes()
 
 
 def _zip(version: int) -> bytes:

@@ -215,6 +215,8 @@ class TestFaults:
             ("%%step t --cpus 0", "JP604", "0", "`--cpus 2`"),
             ("%%step t --timeout=soon", "JP604", "soon", "`--timeout 30s`"),
             ("%%step t --timeout 0", "JP604", "0", "`--timeout 30s`"),
+            ("%%step t --cache-for always", "JP604", "always", "`--cache-for 1d`"),
+            ("%%step t --ignore ../x", "JP101", "../x", "`--ignore logs/*.log`"),
             ("%%step t --memory 8", "JP604", "8", "`--memory 8G`"),
             ("%%step t --retries 1 --retries 2", "JP106", "--retries", "take one"),
             ("%%step t -i a -i b a", "JP106", "a", "take one"),

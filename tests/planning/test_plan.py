@@ -255,14 +255,10 @@ def test_a_step_without_cache_always_runs_and_what_follows_may(simulation: PlanS
     assert decisions(simulation.run(changed)) == ALL_REUSED | {"clean": "run"}
 
 
-def test_a_step_that_cannot_be_known_is_never_reused_and_says_why(simulation: PlanSimulation) -> None:
+def test_a_step_whose_code_cannot_be_read_is_reused_by_its_trace(simulation: PlanSimulation) -> None:
     changed = edited(CHURN, "clean", unknown=("cell 4, line 2: exec runs code that cannot be read.", "and more"))
     simulation.run(changed)
-    clean = simulation.plan(changed)["clean"]
-    assert clean.decision == "run"
-    assert clean.reason == DecisionReason(
-        code="no-cache", text="cell 4, line 2: exec runs code that cannot be read", details=("and more",)
-    )
+    assert simulation.plan(changed)["clean"].decision == "reuse"
 
 
 # Damage ---------------------------------------------------------------------------------------------------------------

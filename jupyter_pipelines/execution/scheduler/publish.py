@@ -6,6 +6,7 @@ that says so, with every declared output in the store, is one.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from jupyter_pipelines.execution.ticket import StepOutcome
 from jupyter_pipelines.execution.timestamps import now
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
-from jupyter_pipelines.planning.keys.traces import is_unusable, traced_key
+from jupyter_pipelines.planning.keys.traces import is_unusable, question, traced_key
 from jupyter_pipelines.planning.traced_records import beyond_key
 from jupyter_pipelines.storage.step_record import StepRecord
 from jupyter_pipelines.storage.store import Store
@@ -66,7 +67,7 @@ def publish(
     fault = next(_missing(store, step, outcome), None)
     if fault is not None or planned.key is None:
         return fault
-    trace = dict(beyond_key(outcome.trace or {}, step, pipeline, planned.parts))
+    trace = dict(beyond_key(outcome.trace or {}, step, pipeline, planned.parts)) | _doubts(step, outcome)
     record = StepRecord(
         key=planned.key,
         step=step.name,
@@ -87,6 +88,15 @@ def publish(
     except StoreError as error:
         return error.faults[0]
     return record
+
+
+def _doubts(step: Step, outcome: StepOutcome) -> dict[str, str]:
+    """Return what makes the trace of a step no proof: its code cannot be read, and not all that it did was seen."""
+    seen = outcome.trace is not None and sys.platform == "linux"
+    if not step.unknown or (seen and not any(text.startswith('["partly"') for text in outcome.trace or ())):
+        return {}
+    sentence = step.unknown[0].rstrip(".")
+    return {question("unwatched", sentence): sentence}
 
 
 def _keep_displaced(store: Store, planned: PlannedStep, trace: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:

@@ -111,6 +111,7 @@ def ticket_for(
         inputs=_input_specs(pipeline, step, planned, known),
         outputs={output.name: OutputSpec(kind=output.kind, format=output.format) for output in step.outputs},
         timeout=step.timeout,
+        ignored=list(step.ignore),
         kernel=step.kernel,
         root=str(pipeline.root),
         sources=_sources(pipeline, step),

@@ -25,6 +25,7 @@ from jupyter_pipelines.planning.keys.traces import (
     UNKNOWN,
     UNREADABLE,
     TraceReader,
+    environment_answer,
     path_in_trace,
     question,
     stat_answer,
@@ -37,6 +38,8 @@ from jupyter_pipelines.storage.store import Store
 _NO_LOG = "its kernel has logged nothing"
 _TICK_NS = 10_000_000
 _LITERAL = re.compile(r"""["']((?:~/|/|\.\./)[^"'\n]{1,300})["']""")
+_OBJECT_STORES = ("s3a?", "gs", "gcs", "az", "abfss?", "adl", "hdfs", "hf", "r2", "https?")
+_WEB_READERS = frozenset({"polars", "duckdb", "netCDF4", "h5py", "rasterio", "fiona", "pyogrio", "gdal"})
 _TOO_WIDE = ("/", "/tmp", "/home", "/root", "/mnt", "/data", "/var", "/srv", "/opt")  # noqa: S108
 
 
@@ -57,6 +60,8 @@ def watch_document(ticket: StepTicket, store: Store, folder: Path) -> dict[str, 
         "root": ticket.root or ticket.cwd,
         "left_out": [str(store.root), str(folder), ticket.path, *published],
         "outside": list(_outside(ticket)),
+        "ignored": list(ticket.ignored),
+        "children": str(folder / "children.log"),
     }
 
 
@@ -103,10 +108,12 @@ def trace_of(ticket: StepTicket, store: Store, folder: Path) -> dict[str, str]:
 class _TraceWriter:
     def __init__(self, ticket: StepTicket, store: Store, log: Mapping[str, Any]) -> None:
         self._log = log
+        self._ticket = ticket
         self._root = ticket.root or ticket.cwd
         self._written = set(log["written"])
         self._results = [path for path in log["written"] if path not in log["appended"]]
         self._outside = tuple(_outside(ticket))
+        self._patterns = [sorted(ticket.ignored)] if ticket.ignored else []
         self._reader = TraceReader(Path(self._root), store.digest_files, os.environ)
         self._problems = [_problem(problem, self._root) for problem in log["problems"]]
 
@@ -126,6 +133,8 @@ class _TraceWriter:
         trace |= {question("package", name): UNKNOWN for name in log["packages"]}
         if log["variables"] is not None:
             self._ask(trace, "variables", log["variables"])
+        self._add_programs(trace, log["programs"])
+        self._add_notes(trace)
         for problem in dict.fromkeys(self._problems):
             trace[question("unwatched", problem)] = problem
         if log["unwatched"] and sys.platform == "linux":
@@ -170,6 +179,33 @@ class _TraceWriter:
         for path in log["links"]:
             self._ask(trace, "link", self._named(path))
 
+    def _add_programs(self, trace: dict[str, str], programs: Mapping[str, Any]) -> None:
+        """Add the programs, and what a child in Python may ask for besides files of the project."""
+        for path in programs["executables"]:
+            self._ask(trace, "executable", path)
+        for folder in programs["packages"]:
+            self._ask(trace, "glob", "*.dist-info", self._named(folder), False, [])
+        if programs["packages"]:
+            trace[question("environment")] = environment_answer(os.environ)
+
+    def _add_notes(self, trace: dict[str, str]) -> None:
+        """Add what can only be noted: hosts, programs that may do anything, and paths that are left out."""
+        hosts = self._log["hosts"] or self._hosts_in_urls()
+        programs = self._log["programs"]["unknown"]
+        ignored = map(self._named, self._log["ignored"])
+        for kind, names in (("network", hosts), ("program", programs), ("ignored", ignored)):
+            for name in names:
+                self._ask(trace, kind, name)
+
+    def _hosts_in_urls(self) -> list[str]:
+        """Return what libraries other than Python's may have read: URLs in the code and the parameters."""
+        readers = self._log["url_readers"]
+        schemes = _OBJECT_STORES if not _WEB_READERS.isdisjoint(readers) else _OBJECT_STORES[:-1]
+        texts = [cell["source"] for cell in self._ticket.notebook.get("cells", ()) if readers]
+        texts += [source["text"] for source in self._ticket.sources if "text" in source and readers]
+        found = re.findall(rf"\b((?:{'|'.join(schemes)})://[\w.-]+)", "\n".join(texts))
+        return list(dict.fromkeys(found))
+
     def _ask(self, trace: dict[str, str], kind: str, *details: Any) -> None:
         text = question(kind, *details)
         trace[text] = self._reader.answer(text)
@@ -196,8 +232,8 @@ class _TraceWriter:
     def _list(self, trace: dict[str, str], path: str, names: str) -> None:
         """Add the answer about a folder that the step listed."""
         made = self._made_in(path)
-        self._ask(trace, "listing", self._named(path), made)
-        if not made and names != names_digest(path):
+        self._ask(trace, "listing", self._named(path), made, *self._patterns)
+        if not made and not self._patterns and names != names_digest(path):
             self._problems.append(f"the names in folder `{self._named(path)}` changed while the step ran")
 
     def _made_in(self, folder: str) -> list[str]:
@@ -207,8 +243,8 @@ class _TraceWriter:
     def _glob(self, method: str, pattern: str, folder: str, detail: str) -> tuple[Any, ...]:
         made = sorted(self._named(path) for path in self._written if path.startswith(f"{self._root}/"))
         if method == "glob":
-            return ("glob", pattern, self._named(folder), bool(detail), made)
-        return ("path-glob", pattern, self._named(folder), method.removeprefix("Path."), made)
+            return ("glob", pattern, self._named(folder), bool(detail), made, *self._patterns)
+        return ("path-glob", pattern, self._named(folder), method.removeprefix("Path."), made, *self._patterns)
 
 
 def _variables(environment: Mapping[str, str | None]) -> dict[str, str]:

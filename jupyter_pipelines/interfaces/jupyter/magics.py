@@ -68,7 +68,8 @@ class PipelineMagics(Magics):
         %%step plots -i model -o chart:file             chart is a Path to write to
 
         Many items: --foreach NAME=VALUES…, --at-once N, --allow-failed N|N%.
-        More options: --after STEP…, --retries N, --timeout 10m, --no-cache, --always, --optional NAME…, --cpus N,
+        More options: --after STEP…, --retries N, --timeout 10m, --no-cache, --cache-for 1d, --ignore PATH…,
+        --always, --optional NAME…, --cpus N,
         --gpus N, --memory 8G, --on TARGET, --kernel NAME. Left out, -i, -o and -p are inferred; `%pipeline show` tells.
         """
         self._run_body("step", line, cell)

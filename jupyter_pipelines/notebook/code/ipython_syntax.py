@@ -30,6 +30,8 @@ _MAGIC_NAME = re.compile(r"%{1,2}([\w.]+)[ \t]*")
 _HELP = re.compile(r"%{0,2}(?!\d)[\w*][\w.*\[\]'\"]*\?{1,2}[ \t]*;?[ \t]*(#.*)?")
 _AUTOMATIC = re.compile(r"(\w+)[ \t]+(?![=(.\[,:]|in\b|is\b|and\b|or\b|if\b)\S")
 _EXPANDED = re.compile(r"(?<!\$)\$(\w+)|\{([^{}]+)\}")
+RUNS_PROGRAM = "runs a program; what it reads and changes is not known"
+"""Ends the sentence on a shell line."""
 _OPTIONS = re.compile(r"(?:-(?:[nrpit][ \t]*\d+|[slTDfm][ \t]*\S+|\w+)(?:[ \t]+|$))*")
 _PIECE = re.compile(
     r"""(?P<comment>\#.*)
@@ -253,5 +255,5 @@ def _parses(text: str, mode: str = "exec") -> bool:
 def _sentence(escape: str) -> str:
     shown = escape if len(escape) <= 50 else escape[:49] + "…"
     if escape[0] == "!":
-        return f"`{shown}` runs a program; what it reads and changes is not known"
+        return f"`{shown}` {RUNS_PROGRAM}"
     return f"`{shown}` is IPython's own; what it reads, changes and binds is not known"

@@ -171,6 +171,7 @@ class _CompletionContext:
             "after": partial(self._step_names, "wait for it"),
             "kernel": _kernels,
             "on": _executors,
+            "cache-for": _lifetimes,
         }
         provider = table.get(option.name)
         return provider() if provider else ()
@@ -289,6 +290,11 @@ def _files(folder: Path | None, part: str) -> Iterator[str]:
     for path in paths[:2000]:
         if path.name.startswith(start) and not path.name.startswith("."):
             yield (f"{subfolder}/" if subfolder else "") + path.name + ("/" if path.is_dir() else "")
+
+
+def _lifetimes() -> Iterator[CompletionItem]:
+    for text, meaning in (("1h", "an hour"), ("1d", "a day"), ("forever", "until something else changes")):
+        yield CompletionItem(text=text, kind="value", help=f"accept the result for {meaning}")
 
 
 def _executors() -> Iterator[CompletionItem]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from jupyter_pipelines.errors import closest_name
 
-Takes = Literal["items", "names", "text", "count", "duration", "size", "axes", "share", "nothing"]
+Takes = Literal["items", "names", "paths", "text", "count", "duration", "lifetime", "size", "axes", "share", "nothing"]
 Kind = Literal["step", "params", "setup"]
 
 KINDS: tuple[Kind, ...] = ("step", "params", "setup")
@@ -26,7 +26,8 @@ class HeaderOption:
     short : str
         Its short form with the hyphen; empty when there is none.
     takes : str
-        What follows it. ``items``, ``names`` and ``axes`` may be repeated and add up, the others stand once.
+        What follows it. ``items``, ``names``, ``paths`` and ``axes`` may be repeated and add up, the others stand
+        once.
     metavar : str
         How help texts write what follows it.
     help : str
@@ -56,7 +57,7 @@ class HeaderOption:
     @property
     def many(self) -> bool:
         """Whether it takes more than one word."""
-        return self.takes in ("items", "names", "axes")
+        return self.takes in ("items", "names", "paths", "axes")
 
 
 OPTIONS: tuple[HeaderOption, ...] = (
@@ -84,6 +85,18 @@ OPTIONS: tuple[HeaderOption, ...] = (
         name="timeout", takes="duration", metavar="DURATION", help="stop an attempt after this time: 90, 30s, 2h"
     ),
     HeaderOption(name="no-cache", takes="nothing", help="never reuse the result"),
+    HeaderOption(
+        name="cache-for",
+        takes="lifetime",
+        metavar="DURATION|forever",
+        help="how long to accept the result of code that asks the network or a program: 12h, 1d, forever",
+    ),
+    HeaderOption(
+        name="ignore",
+        takes="paths",
+        metavar="PATH…",
+        help="files of the project that do not count: logs/, *.tmp",
+    ),
     HeaderOption(name="always", takes="nothing", help="run even if what is before it failed"),
     HeaderOption(name="cpus", takes="count", metavar="N", help="cores the step needs", minimum=1),
     HeaderOption(name="gpus", takes="count", metavar="N", help="GPUs the step needs"),
@@ -109,7 +122,8 @@ FOREIGN_PREFIXES = ("code-", "fig-", "tbl-", "cap-", "layout-", "out-", "html-",
 
 _SYNONYMS: Mapping[str, str] = {
     "input": "in", "inputs": "in", "output": "out", "outputs": "out", "params": "param", "parameters": "param",
-    "parameter": "param", "cache": "no-cache", "nocache": "no-cache", "needs": "after", "depends": "after",
+    "parameter": "param", "cache": "no-cache", "max-age": "cache-for", "ttl": "cache-for", "expires": "cache-for",
+    "exclude": "ignore", "skip": "ignore", "nocache": "no-cache", "needs": "after", "depends": "after",
     "depends-on": "after", "prev": "after", "mem": "memory", "ram": "memory", "cpu": "cpus", "cores": "cpus",
     "for-each": "foreach", "map": "foreach", "over": "foreach", "at-most": "at-once", "parallel": "at-once",
     "allow-failures": "allow-failed", "may-fail": "allow-failed",

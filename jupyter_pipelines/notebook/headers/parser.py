@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from jupyter_pipelines.notebook.headers.io_spec import IOSpec, is_format, split_
 from jupyter_pipelines.notebook.headers.lexer import HeaderToken
 from jupyter_pipelines.notebook.headers.options import BY_SPELLING, USAGE, HeaderOption, Kind, closest_option
 from jupyter_pipelines.pipeline.foreach import ForeachAxis
+from jupyter_pipelines.pipeline.ignored_paths import ignored_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,10 @@ class CellHeader:
         Seconds.
     memory : int or None
         Bytes.
+    cache_for : float or None
+        Seconds for which its result is accepted; infinite for ``forever``.
+    ignore : tuple of str
+        Files that do not count: paths and patterns relative to the project's root.
     cache, always : bool or None
         False for ``--no-cache``, True for ``--always``, None where left out.
     on, kernel : str or None
@@ -62,6 +68,8 @@ class CellHeader:
     optional: tuple[IOSpec, ...] = ()
     retries: int | None = None
     timeout: float | None = None
+    cache_for: float | None = None
+    ignore: tuple[str, ...] = ()
     cache: bool | None = None
     always: bool | None = None
     cpus: int | None = None
@@ -104,6 +112,7 @@ class _HeaderParser:
         self.items: dict[str, list[IOSpec]] = {}
         self.values: dict[str, Any] = {}
         self.axes: list[ForeachAxis] = []
+        self.ignored: dict[str, None] = {}
 
     def bare(self) -> CellHeader:
         """Read ``%%params`` or ``%%setup``, which take nothing."""
@@ -129,6 +138,7 @@ class _HeaderParser:
             place=self.raw_header.place,
             form=self.raw_header.form,
             foreach=tuple(self.axes),
+            ignore=tuple(self.ignored),
             **fields,
         )
 
@@ -245,6 +255,8 @@ class _HeaderParser:
             self._names(option, values)
         elif option.takes == "axes":
             self._axes(option, values)
+        elif option.takes == "paths":
+            self._paths(option, values)
         elif option.takes == "nothing":
             self._unexpected_values(option, values[:1])
             self.values.update({"cache": False} if option.name == "no-cache" else {option.name: True})
@@ -298,6 +310,20 @@ class _HeaderParser:
             self.faults.append(Diagnostic(code="JP106", message=message, suggestion=suggestion, place=axis.place))
         else:
             self.axes.append(axis)
+
+    def _paths(self, option: HeaderOption, values: list[HeaderToken]) -> None:
+        if not values:
+            self._lacking(option)
+        for word in values:
+            path = ignored_path(word.text)
+            if path is None:
+                self.fault(
+                    f"`{_short(word.text)}` is not in the project: only its own files can be left out",
+                    f"write the path as it is seen from the project's folder, as in `{option.long} logs/*.log`",
+                    word,
+                )
+            else:
+                self.ignored.setdefault(path)
 
     # Names and items
 
@@ -452,6 +478,7 @@ _ARTICLE: Mapping[str, str] = {"input": "an", "output": "an", "parameter": "a"}
 _VALUE_PARSERS: Mapping[str, Callable[[str, HeaderOption], Any]] = {
     "count": lambda text, option: units.parse_count(text, option.minimum),
     "duration": lambda text, option: units.parse_duration(text),
+    "lifetime": lambda text, option: math.inf if text == "forever" else units.parse_duration(text),
     "size": lambda text, option: units.parse_size(text),
     "text": lambda text, option: text or None,
     "share": lambda text, option: foreach_spec.parse_share(text),
@@ -459,6 +486,7 @@ _VALUE_PARSERS: Mapping[str, Callable[[str, HeaderOption], Any]] = {
 _EXPECTED: Mapping[str, str] = {
     "count": "a whole number of at least {}",
     "duration": "a duration",
+    "lifetime": "a duration or `forever`",
     "size": "a size with its unit",
     "text": "a text",
     "share": "a whole number, or a part in percent below 100",
@@ -466,6 +494,7 @@ _EXPECTED: Mapping[str, str] = {
 _EXAMPLES: Mapping[str, str] = {
     "count": "`{} 2`",
     "duration": "`{0} 90` (seconds), `{0} 30s`, `{0} 10m` or `{0} 1h30m`",
+    "lifetime": "`{0} 12h`, `{0} 1d` or `{0} forever`",
     "size": "`{0} 512M` or `{0} 8G`",
     "text": "`{} NAME`",
     "share": "`{0} 3` or `{0} 10%`",

@@ -12,7 +12,8 @@ question                                              answer
 ``["package", NAME]``                                 version of an installed package that was loaded
 ``["origin", NAME, PATH, …]``                         first of the files that a module may come from, by `sys.path`
 ``["listing", PATH, NAMES]``                          digest of the names of files and folders in it, without
-                                                      NAMES, which the step made
+                                                      NAMES, which the step made; behind it may stand patterns of
+                                                      names that are left out
 ``["glob", PATTERN, FOLDER, RECURSIVE, NAMES]``       digest of the names that fit, of :func:`glob.glob`
 ``["path-glob", PATTERN, FOLDER, METHOD, NAMES]``     the same of ``Path.glob`` and ``Path.rglob``
 ``["kind", PATH]``                                    ``file``, ``folder`` or ``missing``
@@ -26,6 +27,11 @@ question                                              answer
 ``["unset", NAME, …]``                                which of these variables are set; as a rule none
 ``["variables", NAMES]``                              digest of the names of all variables, without NAMES, which
                                                       the step set, and without those that change by themselves
+``["environment"]``                                   keyed digest of all variables: a child may ask for any
+``["network", HOST]``                                 ``connected``: what it got cannot be asked for again
+``["program", NAME]``                                 ``started``: what the program did is not known
+``["executable", PATH]``                              size and time of a program whose doings are all in the trace
+``["ignored", PATH]``                                 ``ignored``: the step used it, and it does not count
 ``["unwatched", WHY]``                                why the trace is not complete: never the same twice
 ``["partly", WHY]``                                   what could not be watched, though nothing says that it mattered
 ====================================================  ================================================================
@@ -48,7 +54,8 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
-from jupyter_pipelines.pipeline.changing_variables import changes_by_itself
+from jupyter_pipelines.pipeline.changing_variables import PERSONAL, changes_by_itself
+from jupyter_pipelines.pipeline.ignored_paths import is_ignored
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.secret_marks import user_key
 
@@ -63,6 +70,9 @@ _HEXDIGITS = 16
 _WITH_DIGESTS = ('["file"', '["module"', '["written"')
 _PLAIN = frozenset({"TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME"})
 """Variables whose values are no secrets: colleagues with the same time zone share results."""
+
+CONSTANT_ANSWERS = {"network": "connected", "program": "started", "ignored": "ignored"}
+"""By kind of question: what is only noted; see :mod:`jupyter_pipelines.planning.result_lifetime`."""
 
 Trace = Mapping[str, str]
 DigestFiles = Callable[[Iterable[str]], Mapping[str, str]]
@@ -107,6 +117,12 @@ def variable_answer(name: str, value: str) -> str:
         return value
     digest = hmac.new(user_key(), value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
     return f"hmac {digest[:_HEXDIGITS]}"
+
+
+def environment_answer(environment: Mapping[str, str]) -> str:
+    """Return what a trace holds of all variables that a program may ask for; some change by themselves."""
+    names = sorted(name for name in environment if name not in PERSONAL and not changes_by_itself(name))
+    return variable_answer("", "\0".join(f"{name}={environment[name]}" for name in names))
 
 
 def traced_key(key: str, trace: Trace) -> str:
@@ -178,6 +194,9 @@ class TraceReader:
             "searched": self._searched,
             "variables": self._variables,
             "link": self._link,
+            "environment": lambda: environment_answer(environment),
+            "executable": functools.partial(self._look, "times"),
+            **{kind: functools.partial(_constant, answer) for kind, answer in CONSTANT_ANSWERS.items()},
             "variable": self._variable,
             "unset": lambda *names: " ".join(name for name in names if name in environment),
             "unwatched": lambda why: f"{why}; asked again",
@@ -240,28 +259,36 @@ class TraceReader:
     def _origin(self, _: str, *paths: str) -> str:
         return next((path for path in paths if _status(self._path(path)) is not None), MISSING)
 
-    def _listing(self, path: str, made: Sequence[str]) -> str:
+    def _listing(self, path: str, made: Sequence[str], ignored: Sequence[str] = ()) -> str:
+        folder = "" if path == "." else f"{path}/"
         try:
             with os.scandir(self._path(path)) as entries:
                 names = [
-                    f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries if entry.name not in made
+                    f"{entry.name}/" if entry.is_dir() else entry.name
+                    for entry in entries
+                    if entry.name not in made and not is_ignored(f"{folder}{entry.name}", ignored)
                 ]
         except OSError:
             return MISSING
         return _names_digest(names, ())
 
-    def _glob(self, pattern: str, folder: str, recursive: bool, made: Sequence[str]) -> str:
+    def _glob(
+        self, pattern: str, folder: str, recursive: bool, made: Sequence[str], ignored: Sequence[str] = ()
+    ) -> str:
         base = self._path(folder)
         names = (os.path.join(base, name) for name in glob.iglob(pattern, root_dir=base, recursive=recursive))
-        return _names_digest(self._relative(names), made)
+        return _names_digest((name for name in self._relative(names) if not is_ignored(name, ignored)), made)
 
-    def _path_glob(self, pattern: str, folder: str, method: str, made: Sequence[str]) -> str:
+    def _path_glob(
+        self, pattern: str, folder: str, method: str, made: Sequence[str], ignored: Sequence[str] = ()
+    ) -> str:
         base = Path(self._path(folder))
         try:
             paths = list(getattr(base, method)(pattern))
         except (OSError, ValueError, NotImplementedError):  # pathlib raises the last for absolute patterns
             return MISSING
-        return _names_digest(self._relative(map(str, paths)), made)
+        names = self._relative(map(str, paths))
+        return _names_digest((name for name in names if not is_ignored(name, ignored)), made)
 
     def _relative(self, paths: Iterable[str]) -> Iterator[str]:
         return (path_in_trace(os.path.normpath(path), self._root) for path in paths)
@@ -298,6 +325,10 @@ class TraceReader:
     def _variable(self, name: str) -> str:
         value = self._environment.get(name)
         return UNSET if value is None else variable_answer(name, value)
+
+
+def _constant(answer: str, *_: str) -> str:
+    return answer
 
 
 def _status(path: str) -> os.stat_result | None:

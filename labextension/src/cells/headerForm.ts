@@ -35,6 +35,8 @@ const MORE: [string, string][] = [
   ["allow-failed", "how many items may fail: 3, 10%"],
   ["retries", "how often to try again after a failure"],
   ["timeout", "stop an attempt after this time: 90, 30s, 2h"],
+  ["cache-for", "how long to accept the result of code that asks the network or a program: 12h, 1d, forever"],
+  ["ignore", "files of the project that do not count: logs/, *.tmp"],
   ["cpus", "cores the step needs"],
   ["gpus", "GPUs the step needs"],
   ["memory", "memory the step needs: 512M, 8G"],

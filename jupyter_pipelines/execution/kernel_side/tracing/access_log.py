@@ -10,6 +10,8 @@ Runs inside the kernel, so it imports the standard library only.
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import os
 import stat
 import sys
@@ -20,10 +22,14 @@ from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing import asking_frames
 from jupyter_pipelines.execution.kernel_side.tracing.asking_frames import caller
+from jupyter_pipelines.execution.kernel_side.tracing.connection_log import ConnectionLog
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import CountedPaths, names_digest
 from jupyter_pipelines.execution.kernel_side.tracing.environment_log import EnvironmentLog
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import EventsLost, FolderEvent, FolderWatch
 from jupyter_pipelines.execution.kernel_side.tracing.loaded_packages import loaded_packages, module_origins
+from jupyter_pipelines.execution.kernel_side.tracing.lookup_watch import LookupWatch
+from jupyter_pipelines.execution.kernel_side.tracing.process_sockets import is_foreign
+from jupyter_pipelines.execution.kernel_side.tracing.program_log import ProgramLog
 from jupyter_pipelines.execution.kernel_side.tracing.traced_entries import TracedEntries
 
 TRACE = "trace.json"
@@ -32,7 +38,10 @@ TRACE = "trace.json"
 REWRITTEN = "rewritten"
 """Begins a problem: a file, named after a zero byte, was read and then written."""
 
-_PROGRAMS = frozenset({"subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.fork", "os.forkpty"})
+_STARTS = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.spawn")
+_FORKS = ("os.fork", "os.forkpty")
+_RESOLVING = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
+_SENDING = ("socket.sendto", "socket.sendmsg")
 _LISTS = frozenset({"os.listdir", "os.scandir"})
 _READ_EVERY = 512
 """Opened files after which the events of the folders are read, so that none is lost."""
@@ -77,6 +86,11 @@ class AccessLog:
         self._watch: FolderWatch | None = None
         self._begun = time.time_ns()
         self._environment = EnvironmentLog(self._is_own_code)
+        self._connections = ConnectionLog()
+        self._started = ProgramLog(self._note_read)
+        self._lookups: LookupWatch | None = None
+        self._children_file = ""
+        self._foreign: dict[int, bool] = {}
         self._stat, self._readlink = os.stat, os.readlink
         self._handlers: dict[str, Callable[[tuple[Any, ...]], None]] = {
             "open": self._on_open,
@@ -92,7 +106,11 @@ class AccessLog:
             "pathlib.Path.glob": lambda arguments: self._on_path_glob("Path.glob", arguments),
             "pathlib.Path.rglob": lambda arguments: self._on_path_glob("Path.rglob", arguments),
             **dict.fromkeys(_LISTS, self._on_list),
-            **dict.fromkeys(_PROGRAMS, self._on_program),
+            **dict.fromkeys(_FORKS, self._on_fork),
+            **{event: functools.partial(self._on_start, event) for event in _STARTS},
+            "socket.connect": self._on_connection,
+            **dict.fromkeys(_SENDING, self._on_message),
+            **dict.fromkeys(_RESOLVING, self._on_resolve),
         }
 
     def attach(self) -> None:
@@ -114,7 +132,15 @@ class AccessLog:
         self._noting = self._environment.noting = on
         self._process = os.getpid()
 
-    def begin(self, root: str, left_out: Iterable[str], outside: Iterable[str]) -> CountedPaths:
+    def begin(
+        self,
+        root: str,
+        left_out: Iterable[str],
+        outside: Iterable[str],
+        *,
+        ignored: Iterable[str] = (),
+        children_file: str = "",
+    ) -> CountedPaths:
         """Begin with a step.
 
         Parameters
@@ -125,6 +151,10 @@ class AccessLog:
             Folders and files that do not count.
         outside : iterable of str
             Files and folders elsewhere that are watched, too.
+        ignored : iterable of str
+            Paths and patterns of files of the project that do not count.
+        children_file : str
+            File in which forked processes leave what they connect to and start.
 
         Returns
         -------
@@ -132,7 +162,11 @@ class AccessLog:
             Which paths count.
         """
         left_out = list(left_out)
-        self._paths = CountedPaths(root, left_out)
+        self._paths = CountedPaths(root, left_out, ignored)
+        self._children_file = children_file
+        self._started.begin(root)
+        self._connections.begin()
+        self._lookups = LookupWatch()
         self._known.clear()
         self._children = self._programs = False
         for path in self._written:  # made while packages were imported ahead of time: the step has not made it
@@ -148,8 +182,18 @@ class AccessLog:
         """Return what was logged, as JSON holds it."""
         self._read_events()
         self.note(on=False)
+        self._read_reports()
+        if self._lookups is not None:
+            self._lookups.read()
         return {
-            "read": self._counted(self._read),
+            **self._network(),
+            **self._program_document(),
+            "ignored": list(self._paths.ignored),
+            "read": {
+                path: about
+                for path, about in self._counted(self._read).items()
+                if about[1] is not None or path not in self._created
+            },
             "imported": {
                 path: about for path, about in self._counted(self._imported).items() if path not in self._read
             },
@@ -168,6 +212,23 @@ class AccessLog:
             "problems": list(dict.fromkeys(self.problems)),
             "unwatched": self._watch.unwatched if self._watch is not None else "",
         }
+
+    def _network(self) -> dict[str, Any]:
+        """Return what the step connected to, as JSON holds it."""
+        looked_up = self._lookups is not None and self._lookups.own
+        native = self._connections.native(looked_up=looked_up)
+        return {"hosts": [*self._connections.hosts, *native], "url_readers": self._connections.url_readers()}
+
+    def _program_document(self) -> dict[str, Any]:
+        """Return which programs the step started, as JSON holds it."""
+        document = self._started.document()
+        lookups, watch = self._lookups, self._watch
+        unseen = watch is None or bool(watch.unwatched) or lookups is None or not lookups.complete
+        connected = lookups is not None and (lookups.children or (self._started.python and lookups.sockets))
+        if document["executables"] and (unseen or connected):
+            names = [os.path.basename(path) for path in document["executables"]]
+            document |= {"executables": [], "unknown": [*document["unknown"], *names]}
+        return {"programs": document}
 
     def _counted(self, noted: dict[str, Any]) -> dict[str, Any]:
         return {path: about for path, about in noted.items() if self._counts(path)}
@@ -296,7 +357,43 @@ class AccessLog:
             self._read_events()
             self._note_write(name)
 
-    def _on_program(self, _: tuple[Any, ...]) -> None:
+    def _on_start(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if os.getpid() != self._process:
+            self._report(event, [_plain(argument) for argument in arguments[:2]])
+            return
+        self._on_fork(arguments)
+        with self._unnoted():
+            self._started.on_event(event, arguments)
+
+    def _on_connection(self, arguments: tuple[Any, ...]) -> None:
+        self._report_host(self._connections.on_connect(arguments, caller(2)))
+
+    def _on_message(self, arguments: tuple[Any, ...]) -> None:
+        self._report_host(self._connections.on_message(arguments, caller(2)))
+
+    def _on_resolve(self, arguments: tuple[Any, ...]) -> None:
+        self._report_host(self._connections.on_resolve(arguments))
+
+    def _report_host(self, host: str | None) -> None:
+        if host and os.getpid() != self._process:
+            self._report("host", host)
+
+    def _report(self, kind: str, about: Any) -> None:
+        """Leave a note of a forked process: its memory is its own."""
+        if self._children_file:
+            with self._unnoted(), open(self._children_file, "a", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(f"{json.dumps([kind, about])}\n")
+
+    def _read_reports(self) -> None:
+        with contextlib.suppress(OSError), open(self._children_file, encoding="utf-8") as file:
+            for line in file:
+                kind, about = json.loads(line)
+                if kind == "host":
+                    self._connections.hosts.setdefault(about)
+                else:
+                    self._started.on_event(kind, (*about, None, None))
+
+    def _on_fork(self, _: tuple[Any, ...]) -> None:
         if not self._programs:
             self._read_events()  # until now, whatever others opened was not a child's doing
         self._children = self._programs = True
@@ -458,6 +555,7 @@ class AccessLog:
         if self._watch is None or os.getpid() != self._process:
             return
         with self._unnoted():
+            self._foreign.clear()
             try:
                 for event in self._watch.read(self._read):
                     self._on_event(event, expected)
@@ -466,9 +564,10 @@ class AccessLog:
 
     def _on_event(self, event: FolderEvent, expected: str) -> None:
         path = self._path(event.path)
-        if path in self._written and event.changed and event.own is False and not self._had_children():
+        is_foreign_event = event.own is False and not (self._had_children() and self._may_be_child(event.process))
+        if path in self._written and event.changed and is_foreign_event:
             self._disputed.add(str(path))
-        if path is None or (event.own is False and not self._had_children()):
+        if path is None or is_foreign_event:
             return
         if event.created:
             self._created.add(path)
@@ -499,6 +598,12 @@ class AccessLog:
         if not self._children:
             self._children = _had_children() or _has_children()
         return self._children
+
+    def _may_be_child(self, process: int) -> bool:
+        """Tell whether a process may be a child of this one: the kernel of another step is certainly none."""
+        if process not in self._foreign:
+            self._foreign[process] = is_foreign(process)
+        return not self._foreign[process]
 
     # Paths
 
@@ -531,6 +636,13 @@ def _look_of(status: os.stat_result | None) -> list[int] | None:
     if status is None:
         return None
     return [int(stat.S_ISDIR(status.st_mode)), status.st_size, status.st_mtime_ns, status.st_mode]
+
+
+def _plain(argument: Any) -> Any:
+    """Return an argument of an audit event as JSON holds it."""
+    if isinstance(argument, list | tuple):
+        return [os.fsdecode(word) for word in argument]
+    return os.fsdecode(argument) if isinstance(argument, str | bytes | os.PathLike) else None
 
 
 def _had_children() -> bool:

@@ -14,6 +14,7 @@ import sysconfig
 from collections.abc import Iterable
 
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import is_skipped
+from jupyter_pipelines.pipeline.ignored_paths import is_ignored
 
 _SYSTEM = (
     *("/proc", "/sys", "/dev", "/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/var/cache"),
@@ -53,9 +54,18 @@ class CountedPaths:
         The project's folder.
     left_out : iterable of str
         Folders and files that do not count: the store, the folder of the attempt, the notebook.
+    ignored : iterable of str
+        Paths and patterns of files of the project that do not count.
+
+    Attributes
+    ----------
+    ignored : dict of str to None
+        The paths that were asked for and left out for a pattern of `ignored`.
     """
 
-    def __init__(self, root: str, left_out: Iterable[str] = ()) -> None:
+    def __init__(self, root: str, left_out: Iterable[str] = (), ignored: Iterable[str] = ()) -> None:
+        self.ignored: dict[str, None] = {}
+        self._patterns = tuple(ignored)
         self._root = f"{root.rstrip('/')}/"
         self._left_out = tuple(path for path in left_out if path)
         self._folders: dict[str, bool] = {}
@@ -108,7 +118,23 @@ class CountedPaths:
             counts = self._folders[folder] = not skipped and not is_below(folder, self._inside)
         if not counts or is_skipped(name) or name.endswith(("-shm", "-journal")) or path in self._inside:
             return None
-        return f"{folder}/{name}"
+        counted = f"{folder}/{name}"
+        if self._patterns and is_ignored(counted.removeprefix(self._root), self._patterns):
+            self.ignored.setdefault(counted)
+            return None
+        return counted
+
+
+def counts_as_written(path: str) -> bool:
+    """Tell whether a file in the project that a step wrote is a result of it: no log, lock, or cache of a library.
+
+    Parameters
+    ----------
+    path : str
+        The path from the project's folder.
+    """
+    *folders, name = path.split("/")
+    return not name.endswith(_TOOL_FILES) and _TOOL_FOLDERS.isdisjoint(folders)
 
 
 def counts_as_written(path: str) -> bool:

@@ -12,10 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing import asking_frames
-from jupyter_pipelines.pipeline.changing_variables import changes_by_itself
+from jupyter_pipelines.pipeline.changing_variables import PERSONAL, changes_by_itself
 
-_PERSONAL = frozenset("HOME USER LOGNAME USERNAME PATH SHELL TMPDIR TEMP TMP MAIL NETRC".split())
-"""Variables that libraries read to find their own files: they count where the user's own code reads them."""
 _ALWAYS = ("TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME")
 """Variables that the C library reads, where no witness sees it."""
 
@@ -89,7 +87,7 @@ class EnvironmentLog:
             text = _text(name)
             if text in self._first or text in self._set or getattr(self._local, "copying", False):
                 return
-            special = text in _PERSONAL or changes_by_itself(text)
+            special = changes_by_itself(text) or text in PERSONAL
             if special and not asking_frames.asks_for_itself(_asking_frame(), self._is_own_code):
                 return
             value = environ._data.get(environ.encodekey(name))  # noqa: SLF001 - reading it would call this again

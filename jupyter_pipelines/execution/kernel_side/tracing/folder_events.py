@@ -15,7 +15,7 @@ import errno
 import os
 import struct
 import sys
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any, NamedTuple
 
 MAX_FOLDERS = 50_000
@@ -57,6 +57,8 @@ class FolderEvent(NamedTuple):
         for reading.
     own : bool or None
         It was this process; None where the system does not tell.
+    process : int
+        Which process it was; 0 where the system does not tell.
     """
 
     path: str
@@ -66,6 +68,7 @@ class FolderEvent(NamedTuple):
     created: bool
     closed: bool
     own: bool | None
+    process: int = 0
 
 
 class EventsLost(Exception):
@@ -248,7 +251,7 @@ class _EventQueue:
     """What fanotify and inotify have in common: a descriptor to read from, and folders by what events call them."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._folders: dict[Any, _WatchedFolder] = {}
 
     def folders(self) -> list[tuple[str, dict[str, str] | None]]:
@@ -256,12 +259,13 @@ class _EventQueue:
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
-            os.close(self._descriptor)
+            os.close(self.descriptor)
 
-    def _blocks(self) -> Iterator[bytes]:
+    def blocks(self) -> Iterator[bytes]:
+        """Yield what can be read now."""
         while True:
             try:
-                yield os.read(self._descriptor, _BUFFER)
+                yield os.read(self.descriptor, _BUFFER)
             except BlockingIOError:
                 return
             except OSError:
@@ -301,11 +305,11 @@ class _FanotifyQueue(_EventQueue):
     def watch(self, path: str, aliases: dict[str, str] | None) -> None:
         encoded = os.fsencode(path)
         mask = ctypes.c_uint64(_MASK | _ONDIR | _ON_CHILD)
-        _checked(_libc().fanotify_mark(self._descriptor, ctypes.c_uint(1), mask, _AT_FDCWD, encoded))
+        _checked(_libc().fanotify_mark(self.descriptor, ctypes.c_uint(1), mask, _AT_FDCWD, encoded))
         self._note(_handle(encoded), path, aliases)
 
     def events(self, known: Container[str]) -> Iterator[FolderEvent]:
-        for data in self._blocks():
+        for data in self.blocks():
             start = 0
             while start < len(data):
                 length, _, _, header, mask, _, process = _FANOTIFY_EVENT.unpack_from(data, start)
@@ -322,7 +326,8 @@ class _FanotifyQueue(_EventQueue):
         size, kind = struct.unpack_from("=Ii", information, 12)
         end = 20 + size
         name = os.fsdecode(information[end:].split(b"\0", 1)[0])
-        return self._event((kind, information[20:end]), mask, name, process == self._process, known)
+        event = self._event((kind, information[20:end]), mask, name, process == self._process, known)
+        return event and event._replace(process=process)
 
 
 class _InotifyQueue(_EventQueue):
@@ -332,11 +337,11 @@ class _InotifyQueue(_EventQueue):
         super().__init__(_checked(_libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)))
 
     def watch(self, path: str, aliases: dict[str, str] | None) -> None:
-        number = _checked(_libc().inotify_add_watch(self._descriptor, os.fsencode(path), _MASK | _ONLYDIR))
+        number = _checked(_libc().inotify_add_watch(self.descriptor, os.fsencode(path), _MASK | _ONLYDIR))
         self._note(number, path, aliases)
 
     def events(self, known: Container[str]) -> Iterator[FolderEvent]:
-        for data in self._blocks():
+        for data in self.blocks():
             start = 0
             while start < len(data):
                 number, mask, _, length = _INOTIFY_EVENT.unpack_from(data, start)
@@ -348,6 +353,66 @@ class _InotifyQueue(_EventQueue):
                 if event is not None and (event.opened or event.changed or event.closed):
                     yield event
                 start += length
+
+
+class OpenedFiles:
+    """Watches single files.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        The files.
+
+    Attributes
+    ----------
+    watched : set of str
+        Those whose opening is reported.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._queue = _system()
+        self._names: dict[Any, str] = {}
+        self.watched: set[str] = set()
+        for path in paths:
+            with contextlib.suppress(OSError, AttributeError):
+                self._names[self._watch(path)] = path
+                self.watched.add(path)
+
+    def _watch(self, path: str) -> Any:
+        if self._queue is None:
+            raise OSError(errno.ENOSYS, "this system does not tell which files are opened")
+        descriptor, name = self._queue.descriptor, os.fsencode(path)
+        if isinstance(self._queue, _InotifyQueue):
+            return _checked(_libc().inotify_add_watch(descriptor, name, _OPEN))
+        mask = ctypes.c_uint64(_OPEN)
+        _checked(_libc().fanotify_mark(descriptor, ctypes.c_uint(1), mask, _AT_FDCWD, name))
+        return os.path.basename(os.path.realpath(path))
+
+    def read(self) -> Iterator[tuple[str, int | None]]:
+        """Yield what was opened since this was called last, and by which process; None where that is not reported.
+
+        A queue that has overflowed reports every file, opened by a process that is not known.
+        """
+        for data in self._queue.blocks() if self._queue is not None else ():
+            start = 0
+            while start < len(data):
+                if isinstance(self._queue, _InotifyQueue):
+                    key, mask, _, length = _INOTIFY_EVENT.unpack_from(data, start)
+                    start, process = start + _INOTIFY_EVENT.size + length, None
+                else:
+                    length, _, _, header, mask, _, process = _FANOTIFY_EVENT.unpack_from(data, start)
+                    key = _file_name(data[start + header : start + length])
+                    start += length
+                if mask & _OVERFLOW:
+                    yield from ((path, None) for path in self.watched)
+                elif key in self._names:
+                    yield self._names[key], process
+
+
+def _file_name(information: bytes) -> str:
+    """Return the name of a file in what fanotify reports of it."""
+    size = struct.unpack_from("=I", information, 12)[0] if len(information) >= 20 else 0
+    return os.fsdecode(information[20 + size :].split(b"\0", 1)[0])
 
 
 _LIBRARY: list[Any] = []

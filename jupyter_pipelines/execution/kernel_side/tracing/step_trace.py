@@ -35,12 +35,14 @@ def begin(watch: Mapping[str, Any]) -> None:
     ----------
     watch : Mapping
         ``root``, the project's folder; ``left_out``, folders and files that do not count; ``outside``, files
-        and folders elsewhere that are watched.
+        and folders elsewhere that are watched; ``ignored``, patterns of files of the project that do not count;
+        ``children``, a file in which forked processes leave notes.
     """
     note(on=False)
     left_out = [*watch["left_out"], *_connection_folders()]
+    patterns, children = watch.get("ignored", ()), watch.get("children", "")
     log = _LOGS[0]
-    paths = log.begin(watch["root"], left_out, watch["outside"])
+    paths = log.begin(watch["root"], left_out, watch["outside"], ignored=patterns, children_file=children)
     project_imports.install(paths, log.note_search, log.note_path_entry)
     note(on=True)
 

@@ -1,0 +1,131 @@
+"""The sockets of this process and of its relatives, as Linux lists them; elsewhere there is nothing to be read.
+
+Runs inside the kernel, so it imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_LISTENING = "0A"
+_GENERATIONS = 64
+
+
+class TcpSocket(NamedTuple):
+    """A TCP socket of this machine.
+
+    Parameters
+    ----------
+    port : int
+        Its own port.
+    host : str
+        The address of the other end; empty of a socket that waits for connections.
+    remote_port : int
+        The port of the other end.
+    inode : str
+        Its number, as the descriptors of processes name it.
+    """
+
+    port: int
+    host: str
+    remote_port: int
+    inode: str
+
+
+def tcp_sockets() -> Iterator[TcpSocket]:
+    """Yield the TCP sockets that this process can see."""
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError), open(f"/proc/self/net/{table}", encoding="ascii") as file:
+            for line in file.readlines()[1:]:
+                fields = line.split()
+                host, remote_port = _address(fields[2])
+                listens = fields[3] == _LISTENING
+                yield TcpSocket(_address(fields[1])[1], "" if listens else host, remote_port, fields[9])
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Return host and port as ``/proc/net/tcp`` writes them: words of four bytes in the machine's order."""
+    import socket
+    import struct
+
+    digits, _, port = text.partition(":")
+    words = [int(digits[start : start + 8], 16) for start in range(0, len(digits), 8)]
+    packed = struct.pack(f"={len(words)}I", *words)
+    host = socket.inet_ntop(socket.AF_INET if len(words) == 1 else socket.AF_INET6, packed)
+    return host.removeprefix("::ffff:"), int(port, 16)
+
+
+def sockets_of(process: int | str = "self") -> set[str]:
+    """Return the numbers of the sockets that a process has open."""
+    numbers = set()
+    with contextlib.suppress(OSError):
+        for descriptor in os.listdir(f"/proc/{process}/fd"):
+            with contextlib.suppress(OSError):
+                target = os.readlink(f"/proc/{process}/fd/{descriptor}")
+                if target.startswith("socket:["):
+                    numbers.add(target[8:-1])
+    return numbers
+
+
+def listens_here(port: int) -> bool:
+    """Tell whether this process, or one that it started, waits for connections at a port of this machine."""
+    numbers = {entry.inode for entry in tcp_sockets() if not entry.host and entry.port == port}
+    if not numbers:
+        return False
+    if not numbers.isdisjoint(sockets_of()):
+        return True
+    processes = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return any(_is_relative(process) and not numbers.isdisjoint(sockets_of(process)) for process in processes)
+
+
+def is_foreign(process: int) -> bool:
+    """Tell whether this process has certainly not started another; of one that has ended, that is not known."""
+    lineage = _lineage(process)
+    return lineage is not None and len(lineage) > 1 and not _is_own_lineage(lineage)
+
+
+def _is_relative(process: int) -> bool:
+    """Tell whether a process belongs to the group of this process, or was started by it."""
+    lineage = _lineage(process)
+    return lineage is not None and _is_own_lineage(lineage)
+
+
+def _is_own_lineage(lineage: list[tuple[int, int]]) -> bool:
+    return any(process == os.getpid() or group == os.getpgrp() for process, group in lineage)
+
+
+def _lineage(process: int) -> list[tuple[int, int]] | None:
+    """Return a process and those that started it, each with its group; None if one of them has ended."""
+    lineage: list[tuple[int, int]] = []
+    while process > 1 and len(lineage) < _GENERATIONS:
+        try:
+            with open(f"/proc/{process}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            return None
+        lineage.append((process, int(fields[2])))
+        process = int(fields[1])
+    return lineage
+
+
+def opened_connections() -> int | None:
+    """Return how many TCP connections this machine has opened since it started; None where it does not count them."""
+    try:
+        with open("/proc/self/net/snmp", encoding="ascii") as file:
+            names, values = [line.split() for line in file if line.startswith("Tcp:")]
+    except (OSError, ValueError):
+        return None
+    return int(values[names.index("ActiveOpens")]) if "ActiveOpens" in names else None
+
+
+def mapped_libraries(parts: tuple[str, ...]) -> list[str]:
+    """Return which of `parts` stand in the names of libraries that this process has loaded."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return []
+    return [part for part in parts if part in text]

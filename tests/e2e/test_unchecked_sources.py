@@ -1,0 +1,250 @@
+"""What a step gets from the network and from programs cannot be checked, or is checked by the files they opened."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.notebook_project import NotebookProject
+
+ASK = "import urllib.request\nx = urllib.request.urlopen('http://127.0.0.1:{}/d.csv').read().decode()"
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files and logs nothing."""
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """Serve a folder on this machine; yield the port and the folder."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "d.csv").write_text("a\n1\n")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder))) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield httpd.server_port, folder
+        httpd.shutdown()
+        thread.join()
+
+
+def reason(book: NotebookProject, step: str = "a") -> tuple[str, str]:
+    """Return code and text of the reason why a step would run."""
+    planned = book.plan()
+    assert planned.steps("decision")[step] == "run"
+    found = planned.steps("reason")[step]
+    return found["code"], found["text"]
+
+
+def decision(book: NotebookProject) -> str:
+    return str(book.plan().steps("decision")["a"])
+
+
+def test_what_a_server_gave_is_asked_for_again(book: NotebookProject, server: tuple[int, Path]) -> None:
+    port, folder = server
+    book.write("%%step a -o x\n" + ASK.format(port))
+    assert book.run().code == 0
+    assert reason(book) == ("network", f"it connected to `127.0.0.1:{port}`")
+    (folder / "d.csv").write_text("a\n1\n2\n")
+    assert book.run().code == 0
+    assert book.value("a.x") == "a\n1\n2\n"
+    assert book.call("why", "a", "--dependencies", "--json").document["trace"]["hosts"] == [f"127.0.0.1:{port}"]
+
+
+@pytest.mark.parametrize("option", ["--cache-for 1d", "--cache-for forever"])
+def test_a_result_is_accepted_as_long_as_declared(book: NotebookProject, server: tuple[int, Path], option: str) -> None:
+    port, _ = server
+    book.write(f"%%step a -o x {option}\n" + ASK.format(port))
+    assert book.run().code == 0
+    planned = book.plan()
+    assert planned.steps("decision") == {"a": "reuse"}
+    limit = "as long as nothing else changes" if "forever" in option else "until "
+    assert any(f"accepted {limit}" in line for line in planned.steps("reason")["a"]["details"])
+
+
+def test_a_result_is_no_longer_accepted_when_its_time_is_over(book: NotebookProject, server: tuple[int, Path]) -> None:
+    port, _ = server
+    book.write("%%step a -o x\n#| cache-for: 1s\n" + ASK.format(port))
+    assert book.run().code == 0
+    while decision(book) != "run":
+        pass  # a plan takes longer than that
+    code, text = reason(book)
+    assert code == "network"
+    assert text.startswith("its result was accepted until ")
+
+
+def test_a_forked_process_connects_for_the_step(book: NotebookProject, server: tuple[int, Path]) -> None:
+    port, _ = server
+    book.write(
+        "import multiprocessing, urllib.request",
+        "def ask(url):\n    return urllib.request.urlopen(url).read().decode()",
+        "%%step a -o x\nwith multiprocessing.get_context('fork').Pool(1) as pool:\n"
+        f"    x = pool.map(ask, ['http://127.0.0.1:{port}/d.csv'])[0]",
+    )
+    assert book.run().code == 0
+    assert reason(book) == ("network", f"it connected to `127.0.0.1:{port}`")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "with multiprocessing.get_context('spawn').Pool(1) as pool:\n    x = pool.map(abs, [-1])",
+        "s = ThreadingHTTPServer(('127.0.0.1', 0), Handler)\nsocket.create_connection(s.server_address).close()\nx = 1",
+        "a, b = socket.socketpair()\nx = 1",
+        "try:\n    socket.create_connection(('127.0.0.1', 9)).close()\nexcept OSError:\n    pass\nx = 1",
+    ],
+    ids=["workers", "own server", "pair", "tracking server"],
+)
+def test_connections_that_do_not_count(book: NotebookProject, code: str) -> None:
+    book.environment["MLFLOW_TRACKING_URI"] = "http://localhost:9"
+    book.write(
+        "import multiprocessing, socket",
+        "from http.server import BaseHTTPRequestHandler as Handler, ThreadingHTTPServer",
+        f"%%step a -o x\n{code}",
+    )
+    assert book.run().code == 0
+    assert decision(book) == "reuse"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "!wc -l data.csv\nx = 1",
+        "x = !cat data.csv | sort",
+        "x = subprocess.check_output(['cat', 'data.csv'])",
+        "x = os.system('cat data.csv > /dev/null')",
+        "x = subprocess.check_output('head -1 data.csv; echo done', shell=True)",
+        "x = subprocess.check_output([sys.executable, 'script.py'])",
+    ],
+)
+def test_a_program_that_reads_files_is_checked_by_them(book: NotebookProject, code: str) -> None:
+    (book.folder / "data.csv").write_text("1\n")
+    (book.folder / "script.py").write_text("print(open('atad'[::-1] + '.csv').read())")
+    book.write("import os, subprocess, sys", f"%%step a -o x\n{code}")
+    assert book.run().code == 0
+    assert decision(book) == "reuse", reason(book)
+    (book.folder / "data.csv").write_text("2\n")
+    assert reason(book) == ("file", "file `data.csv`, which it read, changed")
+    assert book.run().code == 0
+    assert decision(book) == "reuse"
+
+
+@pytest.mark.parametrize(
+    ("code", "program"),
+    [
+        ("!git --no-pager status\nx = 1", "git"),
+        ("x = subprocess.run(['curl', '--version', 'x'])", "curl"),
+        ("x = subprocess.check_output('cat $HOME/data.csv || true', shell=True)", "sh"),
+        ("x = subprocess.check_output(['sh', 'script.sh'])", "sh"),
+        ("x = subprocess.check_output([sys.executable, '-c', 'import socket'])", "python"),
+    ],
+)
+def test_a_program_that_may_ask_more_runs_again(book: NotebookProject, code: str, program: str) -> None:
+    import shutil
+
+    if program != "python" and shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    (book.folder / "script.sh").write_text("true\n")
+    book.write("import subprocess, sys", f"%%step a -o x\n{code}")
+    assert book.run().code == 0
+    code_of_reason, text = reason(book)
+    assert code_of_reason == "program"
+    assert text.startswith(f"it started `{program}")
+
+
+def test_probes_of_the_machine_do_not_count(book: NotebookProject) -> None:
+    book.write("import subprocess", "%%step a -o x\nx = subprocess.check_output(['uname', '-a'])")
+    assert book.run().code == 0
+    assert decision(book) == "reuse"
+    assert book.call("why", "a", "--dependencies", "--json").document["trace"]["programs"] == []
+
+
+def test_a_file_that_a_program_looks_for_in_vain(book: NotebookProject) -> None:
+    book.write("import os", "%%step a -o x\nx = os.system('cat data.csv')")
+    assert book.run().code == 0
+    assert decision(book) == "reuse"
+    (book.folder / "data.csv").write_text("1")
+    assert reason(book) == ("file", "file `data.csv`, which it looked for, is there now")
+
+
+def test_a_variable_that_a_child_may_ask_for(book: NotebookProject) -> None:
+    book.write("import subprocess, sys", "%%step a -o x\nx = subprocess.check_output([sys.executable, 's.py'])")
+    (book.folder / "s.py").write_text("import os; print(os.environ.get('SPEED'))")
+    assert book.run().code == 0
+    assert decision(book) == "reuse"
+    book.environment["SPEED"] = "fast"
+    assert reason(book)[0] == "environment-variable"
+
+
+def test_a_program_outside_of_the_project_is_checked(book: NotebookProject, tmp_path: Path) -> None:
+    outside = tmp_path / "elsewhere.csv"
+    outside.write_text("1")
+    book.write("import subprocess", f"%%step a -o x\nx = subprocess.check_output(['cat', '{outside}'])")
+    assert book.run().code == 0
+    assert decision(book) == "reuse"
+    outside.write_text("2")
+    assert reason(book)[0] == "file"
+
+
+@pytest.mark.parametrize(
+    ("code", "edit"),
+    [
+        ("x = open('gol'[::-1] + 's/run.log').read()", "logs/run.log"),
+        ("x = sorted(os.listdir('gol'[::-1] + 's'))", "logs/new.log"),
+        ("x = sorted(os.listdir('.'))", "notes.tmp"),
+        ("x = open('logs/run.log').read()", "logs/run.log"),
+        ("x = sorted(glob.glob('*.t*'))", "notes.tmp"),
+    ],
+)
+@pytest.mark.parametrize("declared", ["header", "comment", "project"])
+def test_ignored_files_do_not_count(book: NotebookProject, code: str, edit: str, declared: str) -> None:
+    (book.folder / "logs").mkdir()
+    (book.folder / "logs" / "run.log").write_text("1")
+    (book.folder / "pyproject.toml").touch()
+    header = {"header": " --ignore logs/ *.tmp\n", "comment": "\n#| ignore: logs/ *.tmp\n", "project": "\n"}[declared]
+    if declared == "project":
+        (book.folder / "pyproject.toml").write_text('[tool.jupyter-pipelines]\nignore = ["logs/", "*.tmp"]\n')
+    book.write("import glob, os", f"%%step a -o x{header}{code}")
+    assert book.run().code == 0
+    (book.folder / edit).write_text("2")
+    assert decision(book) == "reuse"
+    trace = book.call("why", "a", "--dependencies", "--json").document["trace"]
+    if "open" in code:
+        assert trace["ignored"] == ["logs/run.log"]
+
+
+def test_a_file_that_is_ignored_later_does_not_count(book: NotebookProject) -> None:
+    (book.folder / "run.log").write_text("1")
+    book.write("%%step a -o x\nx = open('gol.nur'[::-1]).read()")
+    assert book.run().code == 0
+    (book.folder / "run.log").write_text("2")
+    assert decision(book) == "run"
+    book.edit("%%step a -o x", "%%step a -o x --ignore *.log")
+    assert decision(book) == "reuse"
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["exec('x = 1')", "x = eval('1 + int(\"1\")')", "y = 1\nx = '{y}'.format(**locals())", "!pip --version\nx = 1"],
+)
+def test_code_that_cannot_be_read_is_reused_by_what_it_did(book: NotebookProject, code: str) -> None:
+    book.write(f"%%step a -o x\n{code}")
+    assert book.run().code == 0
+    assert decision(book) == "reuse"
+
+
+def test_code_that_cannot_be_read_is_not_reused_where_nothing_is_watched(book: NotebookProject) -> None:
+    book.environment["JUPYTER_PIPELINES_WATCH"] = "none"
+    book.write("%%step a -o x\nexec('x = 1')")
+    assert book.run().code == 0
+    assert reason(book) == (
+        "unwatched",
+        "what it read cannot be determined: cell 1, line 2: `exec()` runs code that is not written here",
+    )
