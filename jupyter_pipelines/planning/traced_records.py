@@ -82,7 +82,12 @@ def changed_answer(record: StepRecord, traces: TraceReader, ignored: Sequence[st
     differing = traces.differing(record.trace)
     if ignored:
         differing = [difference for difference in differing if not _is_left_out(difference[0], ignored)]
-    changes = [(text, _change(text, old, new)) for text, old, new in differing]
+    moved = {details_of(text)[1] for text, *_ in differing if text.startswith('["origin"')}
+    changes = [
+        (text, _change(text, old, new))
+        for text, old, new in differing
+        if not (text.startswith('["searched"') and moved.issuperset(_modules_changed(details_of(text)[2], old, new)))
+    ]
     if not changes:
         return None
     changes.sort(key=lambda change: _ORDER.index(change[1][0]))
@@ -193,11 +198,15 @@ def _rights(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
 
 def _searched(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
     folder, names = details
-    entries = sorted(set(old.split()) ^ set(new.split()))
-    modules = [name for name in names if name in {entry.partition(".")[0] for entry in entries}]
-    nouns = ", ".join(f"`{name}`" for name in modules)
+    nouns = ", ".join(f"`{name}`" for name in _modules_changed(names, old, new))
     where = "" if folder == "." else f" in `{folder}`"
     return "module", f"what{where} is imported as {nouns} changed", f"{folder}: {old or MISSING} -> {new or MISSING}"
+
+
+def _modules_changed(names: Sequence[str], old: str, new: str) -> list[str]:
+    """Return the modules for which a folder holds other files than before."""
+    changed = {entry.partition(".")[0] for entry in set(old.split()) ^ set(new.split())}
+    return [name for name in names if name in changed]
 
 
 def _variables(_: list[Any], __: str, ___: str) -> tuple[Code, str, str]:

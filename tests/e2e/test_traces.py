@@ -135,7 +135,10 @@ def test_what_others_open_is_not_the_step_s(book: NotebookProject) -> None:
         (
             "x = [entry.is_dir() for entry in os.scandir('atad'[::-1])]",
             lambda folder: (folder / "data" / "a").unlink() or (folder / "data" / "a").mkdir(),
-            ("file", "`data/a`, which it looked at, is a folder now"),
+            (
+                "file",
+                "the names in folder `data`, which it listed, changed, `data/a`, which it looked at, is a folder now",
+            ),
         ),
         (
             "x = importlib.util.find_spec('repleh'[::-1] + '_2') is not None",
@@ -221,10 +224,12 @@ def test_a_variable_that_the_step_sets_is_its_own(book: NotebookProject) -> None
     assert book.plan().steps("decision") == {"a": "reuse"}
 
 
-def test_a_file_that_the_step_writes_first_is_its_own(book: NotebookProject) -> None:
+def test_a_file_that_the_step_writes_first_is_no_input(book: NotebookProject) -> None:
     book.write("%%step a -o x\nname = 'hctarcs'[::-1] + '.txt'\nopen(name, 'w').write('1')\nx = open(name).read()")
     run_twice(book)
     (book.folder / "scratch.txt").write_text("2")
+    assert rerun_reason(book) == ("output-missing", "file `scratch.txt`, which it wrote, is not what it wrote any more")
+    assert book.run().steps("state") == {"a": "succeeded"}
     assert book.plan().steps("decision") == {"a": "reuse"}
 
 

@@ -246,5 +246,5 @@ def test_code_that_cannot_be_read_is_not_reused_where_nothing_is_watched(book: N
     assert book.run().code == 0
     assert reason(book) == (
         "unwatched",
-        "what it read cannot be determined: cell 1, line 2: `exec()` runs code that is not written here",
+        "what it read cannot be determined: cell 1: `exec()` runs code that is not written here",
     )

@@ -580,8 +580,12 @@ def test_the_headline_counts(simulation: PlanSimulation) -> None:
 
 def test_html_holds_nothing_active() -> None:
     evil = "</td><script>alert('&')</script>"
-    hostile = pipeline(step("load", "", "x", unknown=(evil, evil)), notebook=Path("/project/<img src=x>.ipynb"))
-    html = PlanSimulation().plan(hostile)._repr_html_()
+    hostile = pipeline(step("load", f"raw=data/{evil}", "x"), notebook=Path("/project/<img src=x>.ipynb"))
+    simulation = PlanSimulation()
+    simulation.store.files[f"/project/data/{evil}"] = "old"
+    simulation.run(hostile)
+    simulation.store.files[f"/project/data/{evil}"] = "new"
+    html = simulation.plan(hostile)._repr_html_()
     assert "<script" not in html
     assert "<img" not in html
     assert "&lt;/td&gt;&lt;script&gt;alert(&#x27;&amp;&#x27;)" in html

@@ -254,5 +254,5 @@ def test_a_reason_is_a_document() -> None:
 def test_the_codes_are_those_of_the_documents() -> None:
     changes = "never-run code shared-code module parameter input package python"
     others = "forced no-cache upstream output-missing output-corrupt untrusted unchanged"
-    of_traces = "file environment-variable unwatched untraced"
+    of_traces = "file environment-variable network program unwatched untraced"
     assert list(get_args(reasons.Code)) == f"{changes} {others} {of_traces}".split()

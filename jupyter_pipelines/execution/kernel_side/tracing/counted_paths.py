@@ -137,18 +137,6 @@ def counts_as_written(path: str) -> bool:
     return not name.endswith(_TOOL_FILES) and _TOOL_FOLDERS.isdisjoint(folders)
 
 
-def counts_as_written(path: str) -> bool:
-    """Tell whether a file in the project that a step wrote is a result of it: no log, lock, or cache of a library.
-
-    Parameters
-    ----------
-    path : str
-        The path from the project's folder.
-    """
-    *folders, name = path.split("/")
-    return not name.endswith(_TOOL_FILES) and _TOOL_FOLDERS.isdisjoint(folders)
-
-
 def names_digest(folder: str) -> str:
     """Return a digest of the names of files and folders in a folder, to be compared with that of another moment."""
     try:
