@@ -28,7 +28,7 @@ from jupyter_pipelines.execution.kernel_side.tracing.environment_log import Envi
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import EventsLost, FolderEvent, FolderWatch
 from jupyter_pipelines.execution.kernel_side.tracing.loaded_packages import loaded_packages, module_origins
 from jupyter_pipelines.execution.kernel_side.tracing.lookup_watch import LookupWatch
-from jupyter_pipelines.execution.kernel_side.tracing.process_sockets import is_foreign
+from jupyter_pipelines.execution.kernel_side.tracing.other_kernels import OtherKernels
 from jupyter_pipelines.execution.kernel_side.tracing.program_log import ProgramLog
 from jupyter_pipelines.execution.kernel_side.tracing.traced_entries import TracedEntries
 
@@ -90,7 +90,7 @@ class AccessLog:
         self._started = ProgramLog(self._note_read)
         self._lookups: LookupWatch | None = None
         self._children_file = ""
-        self._foreign: dict[int, bool] = {}
+        self._others = OtherKernels("")
         self._stat, self._readlink = os.stat, os.readlink
         self._handlers: dict[str, Callable[[tuple[Any, ...]], None]] = {
             "open": self._on_open,
@@ -140,6 +140,7 @@ class AccessLog:
         *,
         ignored: Iterable[str] = (),
         children_file: str = "",
+        kernel_folder: str = "",
     ) -> CountedPaths:
         """Begin with a step.
 
@@ -155,6 +156,8 @@ class AccessLog:
             Paths and patterns of files of the project that do not count.
         children_file : str
             File in which forked processes leave what they connect to and start.
+        kernel_folder : str
+            The folder of this kernel's sockets.
 
         Returns
         -------
@@ -164,6 +167,7 @@ class AccessLog:
         left_out = list(left_out)
         self._paths = CountedPaths(root, left_out, ignored)
         self._children_file = children_file
+        self._others = OtherKernels(kernel_folder)
         self._started.begin(root)
         self._connections.begin()
         self._lookups = LookupWatch()
@@ -184,7 +188,7 @@ class AccessLog:
         self.note(on=False)
         self._read_reports()
         if self._lookups is not None:
-            self._lookups.read()
+            self._lookups.read(self._others.is_foreign)
         return {
             **self._network(),
             **self._program_document(),
@@ -555,7 +559,7 @@ class AccessLog:
         if self._watch is None or os.getpid() != self._process:
             return
         with self._unnoted():
-            self._foreign.clear()
+            self._others.forget()
             try:
                 for event in self._watch.read(self._read):
                     self._on_event(event, expected)
@@ -564,7 +568,9 @@ class AccessLog:
 
     def _on_event(self, event: FolderEvent, expected: str) -> None:
         path = self._path(event.path)
-        is_foreign_event = event.own is False and not (self._had_children() and self._may_be_child(event.process))
+        is_foreign_event = event.own is False and not (
+            self._had_children() and not self._others.is_foreign(event.process)
+        )
         if path in self._written and event.changed and is_foreign_event:
             self._disputed.add(str(path))
         if path is None or is_foreign_event:
@@ -598,12 +604,6 @@ class AccessLog:
         if not self._children:
             self._children = _had_children() or _has_children()
         return self._children
-
-    def _may_be_child(self, process: int) -> bool:
-        """Tell whether a process may be a child of this one: the kernel of another step is certainly none."""
-        if process not in self._foreign:
-            self._foreign[process] = is_foreign(process)
-        return not self._foreign[process]
 
     # Paths
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from importlib.util import cache_from_source
 
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import OpenedFiles
-from jupyter_pipelines.execution.kernel_side.tracing.process_sockets import is_foreign
 
 _HOSTS = ("/etc/hosts", "/etc/resolv.conf")
 
@@ -38,11 +38,16 @@ class LookupWatch:
         """Whether Python's sockets are watched: without that, nothing is known of children."""
         return bool(self._sockets) and self._sockets <= self._files.watched
 
-    def read(self) -> None:
+    def read(self, is_foreign: Callable[[int], bool]) -> None:
         """Take note of what was opened.
 
         `own` says that this process looked up a host, `children` that a child may have done so, and `sockets` that a
         child may have loaded Python's sockets.
+
+        Parameters
+        ----------
+        is_foreign : callable
+            Tells whether a process is certainly no child of this process.
         """
         if os.getpid() != self._process:
             return

@@ -39,10 +39,16 @@ def begin(watch: Mapping[str, Any]) -> None:
         ``children``, a file in which forked processes leave notes.
     """
     note(on=False)
-    left_out = [*watch["left_out"], *_connection_folders()]
-    patterns, children = watch.get("ignored", ()), watch.get("children", "")
+    folders = _connection_folders()
     log = _LOGS[0]
-    paths = log.begin(watch["root"], left_out, watch["outside"], ignored=patterns, children_file=children)
+    paths = log.begin(
+        watch["root"],
+        [*watch["left_out"], *folders],
+        watch["outside"],
+        ignored=watch.get("ignored", ()),
+        children_file=watch.get("children", ""),
+        kernel_folder=next(iter(folders), ""),
+    )
     project_imports.install(paths, log.note_search, log.note_path_entry)
     note(on=True)
 
