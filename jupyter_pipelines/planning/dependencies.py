@@ -43,14 +43,18 @@ def dependencies_document(record: StepRecord) -> dict[str, Any]:
     variables = [name for kind, *names, _ in questions if kind in ("variable", "unset") for name in names]
     return {
         "files": [*_files_of_key(record.parts), *(_file(*question) for question in questions if question[0] in _HOW)],
-        "written": [{"path": path, "digest": answer} for kind, path, *_, answer in questions if kind == "written"],
+        "written": [
+            {"path": details[0], "digest": answer}
+            for kind, *details, answer in questions
+            if kind in ("written", "left")
+        ],
         "modules": [
             *({"name": name} for name in _named(record.parts, "module")),
             *({"path": path} for kind, path, *_ in questions if kind == "module"),
         ],
         "packages": {
             **dict(_named(record.parts, "package")),
-            **{name: answer for kind, name, *_, answer in questions if kind == "package"},
+            **{names[0]: answer for kind, *names, answer in questions if kind == "package"},
         },
         "environment": sorted(variables),
         "programs": [name for kind, name, *_ in questions if kind in ("program", "executable")],

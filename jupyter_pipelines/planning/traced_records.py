@@ -18,6 +18,7 @@ from jupyter_pipelines.planning.keys.traces import (
     TraceReader,
     details_of,
     path_on_disk,
+    question,
     traced_key,
 )
 from jupyter_pipelines.planning.reasons import Code, DecisionReason, Parts, shorten_digests
@@ -59,7 +60,7 @@ def holding_record(
     for questions in (tuple(record.trace or ()), *record.asked):
         answers = traces.answers(questions)
         other = look_up(traced_key(record.key, answers))
-        if other is not None and other.trace == answers:
+        if other is not None and other.trace == answers and changed_answer(other, traces, ignored) is None:
             return other
     return reason
 
@@ -79,9 +80,10 @@ def changed_answer(record: StepRecord, traces: TraceReader, ignored: Sequence[st
     """Return what the step of a record would find different now; None if nothing."""
     if record.trace is None:
         return _UNTRACED
-    differing = traces.differing(record.trace)
+    differing = traces.differing({_asked_now(text, ignored): answer for text, answer in record.trace.items()})
     if ignored:
         differing = [difference for difference in differing if not _is_left_out(difference[0], ignored)]
+    differing += ((text, answer, "") for text, answer in _counting_again(record.trace, ignored))
     moved = {details_of(text)[1] for text, *_ in differing if text.startswith('["origin"')}
     changes = [
         (text, _change(text, old, new))
@@ -101,13 +103,34 @@ def changed_answer(record: StepRecord, traces: TraceReader, ignored: Sequence[st
     return DecisionReason(code=code, text=", ".join([*texts, *omitted]), details=tuple(details))
 
 
+def _asked_now(text: str, ignored: Sequence[str]) -> str:
+    """Return a question about names in folders without the patterns of files that are ignored no more."""
+    if not text.startswith(_NAMES):
+        return text
+    kind, *details = details_of(text)
+    if len(details) <= _DETAILS[kind]:
+        return text
+    patterns = [pattern for pattern in details[-1] if pattern in ignored]
+    return question(kind, *details[:-1], *([patterns] if patterns else []))
+
+
+def _counting_again(trace: Trace, ignored: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield what a trace holds about files that were ignored, and are no more."""
+    for text, answer in trace.items():
+        if text.startswith('["ignored"') and not is_ignored(details_of(text)[1], ignored):
+            yield text, answer
+
+
 def _is_left_out(text: str, ignored: Sequence[str]) -> bool:
     """Tell whether a question is about a file that does not count any more."""
     kind, *details = details_of(text)
     return kind in _ABOUT_FILES and not kind.endswith("glob") and is_ignored(details[0], ignored)
 
 
-_ABOUT_FILES = frozenset("file module listing glob path-glob kind size times status rights link written".split())
+_ABOUT_FILES = frozenset("file module listing glob path-glob kind size times status rights link written left".split())
+_NAMES = ('["listing"', '["glob"', '["path-glob"')
+_DETAILS = {"listing": 2, "glob": 4, "path-glob": 4}
+"""How many details questions about names have; patterns of files that are ignored may follow."""
 _ORDER: tuple[Code, ...] = (
     "file",
     "module",
@@ -162,6 +185,10 @@ def _written(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
     path = details[0]
     words = "is missing now" if new == MISSING else "is not what it wrote any more"
     return "output-missing", f"file `{path}`, which it wrote, {words}", _from_to(path, old, new)
+
+
+def _counts_again(details: list[Any], _: str, __: str) -> tuple[Code, str, str]:
+    return "file", f"file `{details[0]}`, which it used, is not ignored any more", ""
 
 
 def _listing(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
@@ -251,6 +278,8 @@ _WORDS: dict[str, Callable[[list[Any], str, str], tuple[Code, str, str]]] = {
     "origin": _origin,
     "package": _package,
     "written": _written,
+    "left": _written,
+    "ignored": _counts_again,
     "listing": _listing,
     "glob": _glob,
     "path-glob": _glob,
@@ -296,7 +325,7 @@ def beyond_key(trace: Trace, step: Step, pipeline: Pipeline, parts: Parts) -> It
             continue
         if kind == "package" and f"package:{details[0]}" in parts:
             continue
-        if kind == "disputed" or (kind in ("file", "listing", "kind") and covered.file(details[0])):
+        if kind == "disputed" or (kind in ("file", "listing", "kind", "left") and covered.file(details[0])):
             continue
         yield text, answer
 

@@ -231,6 +231,20 @@ def test_a_file_that_is_ignored_later_does_not_count(book: NotebookProject) -> N
 
 
 @pytest.mark.parametrize(
+    "code", ["x = open('gol.nur'[::-1]).read()", "import os\nx = sorted(os.listdir('.'))"], ids=["read", "listed"]
+)
+def test_a_file_that_is_ignored_no_more_counts_again(book: NotebookProject, code: str) -> None:
+    book.write(f"%%step a -o x --ignore *.log\n{code}")
+    (book.folder / "run.log").write_text("1")
+    assert book.run().code == 0
+    book.edit(" --ignore *.log", "")
+    assert reason(book)[0] == "file"
+    assert book.run().code == 0
+    book.edit("-o x", "-o x --ignore *.log")
+    assert decision(book) == "reuse"
+
+
+@pytest.mark.parametrize(
     "code",
     ["exec('x = 1')", "x = eval('1 + int(\"1\")')", "y = 1\nx = '{y}'.format(**locals())", "!pip --version\nx = 1"],
 )

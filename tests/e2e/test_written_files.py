@@ -160,12 +160,11 @@ def test_two_steps_that_write_a_file_differently(book: NotebookProject) -> None:
     "code",
     [
         "open('same.txt', 'w').write('1')",
-        "open('book.log', 'w').write(__import__('os').environ['JUPYTER_PIPELINES_STEP'] if 0 else str(id([])))",
         "open('all.txt', 'a').write(str(id([])))",
         "import os; os.makedirs('mlruns/0', exist_ok=True); open('mlruns/0/meta.yaml', 'w').write(str(os.getpid()))",
         "import os; open(f'{os.getpid()}.part', 'w').write('1'); os.remove(f'{os.getpid()}.part')",
     ],
-    ids=["equal", "log", "append", "mlruns", "temporary"],
+    ids=["equal", "append", "mlruns", "temporary"],
 )
 def test_files_that_steps_may_share(book: NotebookProject, code: str) -> None:
     book.write(f"%%setup\n{code}", "%%step a -o x\nx = 1", "%%step b -o y\ny = 2")
@@ -209,3 +208,57 @@ def test_items_are_named_by_their_step(book: NotebookProject) -> None:
     ran = book.run("--jobs", "1")
     assert ran.code != 0
     assert "add `--after part` to the header of `total`" in ran.err
+
+
+WRITERS = {
+    "a shell line": "!echo 6 > clean.csv",
+    "a program": "import subprocess\nsubprocess.run(['tee', 'clean.csv'], input=b'6')",
+    "a pool": (
+        "from concurrent.futures import ProcessPoolExecutor\nfrom multiprocessing import get_context\n"
+        "from pathlib import Path\nwith ProcessPoolExecutor(1, get_context('fork')) as pool:\n"
+        "    pool.submit(Path('clean.csv').write_text, '6').result()"
+    ),
+    "joblib": (
+        "import joblib\nfrom pathlib import Path\n"
+        "joblib.Parallel(n_jobs=2)(joblib.delayed(Path(p).write_text)('6') for p in ('clean.csv', 'other.csv'))"
+    ),
+    "a folder that gets its name at the end": (
+        "import os, shutil\nfrom pathlib import Path\nos.makedirs('new/sub')\nPath('new/sub/x').write_text('6')\n"
+        "shutil.rmtree('out', ignore_errors=True)\nos.rename('new', 'out')"
+    ),
+    "a log": "with open('results.log', 'w') as log:\n    log.write('6')",
+    "a file of joblib's": (
+        "import joblib, os\nos.makedirs('joblib', exist_ok=True)\njoblib.dump(6, 'joblib/model.joblib')"
+    ),
+}
+WHERE = {
+    "a folder that gets its name at the end": "out/sub/x",
+    "a log": "results.log",
+    "a file of joblib's": "joblib/model.joblib",
+}
+
+
+@pytest.mark.parametrize("way", WRITERS)
+def test_an_undone_edit_of_a_writer_reaches_the_reader(book: NotebookProject, way: str) -> None:
+    where = WHERE.get(way, "clean.csv")
+    read = f"joblib.load('{where}')" if where.endswith(".joblib") else f"int(open('{where}').read())"
+    total = f"%%step total -o t --after clean\nimport joblib\nt = {read}"
+    for value in "676":
+        book.write(f"%%step clean -o done\n{WRITERS[way].replace('6', value)}\ndone = True", total)
+        decisions(book)
+        assert book.value("total.t") == int(value)
+    assert set(decisions(book).values()) == {"reuse"}
+
+
+def test_a_log_of_every_step_makes_none_of_them_run_again(book: NotebookProject) -> None:
+    setup = "%%setup\nimport logging\nlogging.basicConfig(filename='run.log', filemode='w', level=logging.INFO)"
+    book.write(setup, *(f"%%step {name} -o {name}_done\nlogging.info('{name}')\n{name}_done = 1" for name in "ab"))
+    assert set(decisions(book).values()) == {"run"}
+    assert set(decisions(book).values()) == {"reuse"}
+
+
+def test_calls_that_joblib_remembers_stand_in_no_step_s_way(book: NotebookProject) -> None:
+    setup = "%%setup\nfrom joblib import Memory\n@Memory('cache', verbose=0).cache\ndef square(x):\n    return x * x"
+    book.write(setup, *(f"%%step {name} -o {name}_y\n{name}_y = square(3)" for name in "ab"))
+    assert set(decisions(book).values()) == {"run"}
+    assert set(decisions(book).values()) == {"reuse"}

@@ -142,18 +142,25 @@ class _TraceWriter:
         return trace
 
     def _written_files(self) -> dict[str, str]:
-        """Return the digests of the files that the step has written; what it only appended to does not count."""
-        names = {path: self._named(path) for path in self._results if self._is_result(path)}
-        self._reader.prepare(question("written", name) for name in names.values())
+        """Return the digests of the files that the step has written; what it only appended to does not count.
+
+        Logs, and what a child may have written, are verified as well, but stand in no other step's way.
+        """
+        paths = [path for path in (*self._results, *self._log["child_writes"]) if self._is_result(path)]
+        questions = {path: question(self._kind_of_write(path), self._named(path)) for path in paths}
+        self._reader.prepare(questions.values())
         trace: dict[str, str] = {}
-        for path, name in names.items():
-            answer = self._reader.answer(question("written", name))
+        for path, text in questions.items():
+            answer = self._reader.answer(text)
             if answer in (MISSING, FOLDER, UNREADABLE):
                 continue
-            trace[question("written", name)] = answer
-            if not _is_marked(path, self._log["written"][path]):
-                trace[question("disputed", name)] = answer
+            trace[text] = answer
+            if text.startswith('["written"') and not _is_marked(path, self._log["written"][path]):
+                trace[question("disputed", self._named(path))] = answer
         return trace
+
+    def _kind_of_write(self, path: str) -> str:
+        return "written" if path in self._written and not path.endswith(".log") else "left"
 
     def _is_result(self, path: str) -> bool:
         """Tell whether a file is in the project, or where the code says, and no tool's own."""

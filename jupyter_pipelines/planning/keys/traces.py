@@ -8,6 +8,7 @@ question                                              answer
 ``["file", PATH]``                                    digest of its content; ``missing``, ``folder`` or ``unreadable``
 ``["module", PATH]``                                  the same of source code that was imported
 ``["written", PATH]``                                 digest of a file that the step wrote
+``["left", PATH]``                                    the same of a log, or of a file that a child may have written
 ``["disputed", PATH]``                                the same, if others may have written it, too; no record has it
 ``["package", NAME]``                                 version of an installed package that was loaded
 ``["origin", NAME, PATH, …]``                         first of the files that a module may come from, by `sys.path`
@@ -67,7 +68,7 @@ UNKNOWN = "unknown"
 HIDDEN_NAMES = frozenset({".ipynb_checkpoints", "__pycache__", ".git", ".pipelines"})
 """Names that no listing counts: programs make them beside a user's files."""
 _HEXDIGITS = 16
-_WITH_DIGESTS = ('["file"', '["module"', '["written"')
+_WITH_DIGESTS = ('["file"', '["module"', '["written"', '["left"')
 _PLAIN = frozenset({"TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME"})
 """Variables whose values are no secrets: colleagues with the same time zone share results."""
 
@@ -185,6 +186,7 @@ class TraceReader:
             "file": self._file,
             "module": self._file,
             "written": self._file,
+            "left": self._file,
             "origin": self._origin,
             "listing": self._listing,
             "glob": self._glob,

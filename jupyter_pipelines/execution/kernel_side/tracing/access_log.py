@@ -79,6 +79,8 @@ class AccessLog:
         self._appended: set[str] = set()
         self._overwritten: set[str] = set()
         self._disputed: set[str] = set()
+        self._logs: set[str] = set()
+        self._child_writes: dict[str, None] = {}
         self._created: set[str] = set()
         self._expected = ""
         self._opened = 0
@@ -208,7 +210,8 @@ class AccessLog:
             "searched": {folder: names for folder in self._searched if (names := self._names_searched(folder))},
             "links": list(dict.fromkeys([*self._counted(self._links), *self._links_used()])),
             "written": {path: self._mark_of_written(path) for path in self._written if self._counts(path)},
-            "appended": sorted(self._appended - self._overwritten),
+            "appended": sorted((self._appended - self._overwritten) | self._logs),
+            "child_writes": [path for path in self._child_writes if path not in self._written],
             "environment": self._environment.variables(),
             "packages": loaded_packages(),
             "origins": module_origins(self._imported),
@@ -292,6 +295,8 @@ class AccessLog:
         else:
             if not flags & os.O_TRUNC and (flags & os.O_ACCMODE) == os.O_RDWR and self._status(name) is not None:
                 self._note_read(name)
+            if asking_frames.is_logging(caller(2)):
+                self._logs.add(name)
             self._on_write(name)
 
     def _note_opened(self, name: str, frame: Any) -> None:
@@ -339,11 +344,18 @@ class AccessLog:
 
     def _on_rename(self, arguments: tuple[Any, ...]) -> None:
         source, target, *folders = arguments
-        name = self._absolute(source, *folders[:1])
+        name, new_name = self._absolute(source, *folders[:1]), self._absolute(target, *folders[1:2])
         if name is not None:
             self._note_read(name)
         self._on_write(source, *folders[:1])
         self._on_write(target, *folders[1:2])
+        if name is not None and new_name is not None and os.path.isdir(name):
+            for path in self._files_below(name):
+                self._on_write(f"{new_name}{path.removeprefix(name)}")
+
+    def _files_below(self, folder: str) -> list[str]:
+        with self._unnoted():
+            return [f"{path}/{name}" for path, _, names in os.walk(folder) for name in names]
 
     def _on_mkdir(self, arguments: tuple[Any, ...]) -> None:
         name = self._absolute(arguments[0], *arguments[2:3])
@@ -579,6 +591,8 @@ class AccessLog:
             self._created.add(path)
         if event.changed and event.own:
             self._on_own_change(event, path)
+        elif event.changed and self._had_children():
+            self._on_child_change(event, path)
         if event.is_folder:
             # Workers of process pools list the folder they are in to find modules.
             if event.opened and path != expected and (event.own is not False or self._programs):
@@ -590,7 +604,7 @@ class AccessLog:
         """Tell whether a file was read, and not only written: of what was appended to, the end of reading says so."""
         if path in self._read or path in self._imported or path in self._written or path in self._created:
             return False
-        return event.closed if path in self._appended else event.opened
+        return event.closed if path in self._appended or path in self._child_writes else event.opened
 
     def _on_own_change(self, event: FolderEvent, path: str) -> None:
         if path in self._appended and not event.created:
@@ -598,6 +612,11 @@ class AccessLog:
         if event.closed and event.opened and not event.created and path not in self._written and path not in self._read:
             self._read[path] = (self._begun, _mark_of(self._status(path)))  # read and written, in an order not known
         self._note_write(path)
+
+    def _on_child_change(self, event: FolderEvent, path: str) -> None:
+        """Note what a child may have written: if the files are not as the step left them, it runs again."""
+        files = self._files_below(path) if event.is_folder and not event.created else [path]
+        self._child_writes.update(dict.fromkeys(file for file in files if self._path(file) is not None))
 
     def _had_children(self) -> bool:
         """Tell whether there are or were child processes: what others opened may be their doing."""

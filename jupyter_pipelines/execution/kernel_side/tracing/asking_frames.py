@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 _LIBRARY = f"{os.path.dirname(os.__file__)}/"
+_LOGGING = f"{_LIBRARY}logging/"
 _GLOB = f"{_LIBRARY}glob.py"
 _PATHLIB = f"{_LIBRARY}pathlib"
 _FINDERS = (
@@ -107,6 +108,11 @@ def what_is_asked(frame: Any, is_own_code: IsOwnCode) -> str:
     if name == "getsize" or not asks_for_itself(frame, is_own_code):
         return "size"
     return "times" if name in _TIMES_ONLY else "status"
+
+
+def is_logging(frame: Any) -> bool:
+    """Tell whether Python's logging opens a file."""
+    return bool(frame.f_code.co_filename.startswith(_LOGGING))
 
 
 def is_by_library(frame: Any) -> bool:

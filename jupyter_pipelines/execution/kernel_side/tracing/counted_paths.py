@@ -35,12 +35,14 @@ _UNSAVED = (".~", ".#")
 """Files that editors have for a moment while they save."""
 _TOOL_FOLDERS = frozenset(
     """
-    .cache .joblib joblib mlruns mlartifacts wandb lightning_logs catboost_info dask-scratch-space dask-worker-space
+    .cache mlruns mlartifacts wandb lightning_logs catboost_info dask-scratch-space dask-worker-space
     """.split()
 )
 """Folders in a project that libraries fill for themselves: what they write there is no result of a step."""
-_TOOL_FILES = (".log", ".lock", ".pid", ".pyc", "-wal", ".swp", "~")
+_TOOL_FILES = (".lock", ".pid", ".pyc", "-wal", ".swp", "~", "/.gitignore")
 """Endings of files that are written anew by every process, or only for a while."""
+_CACHED_CALL = ("/output.pkl", "/metadata.json", "/func_code.py")
+"""Ends the paths of what `joblib.Memory` keeps."""
 _CELLS = "/ipykernel_"
 """In the names under which the code of cells appears; no such file is written."""
 
@@ -126,15 +128,16 @@ class CountedPaths:
 
 
 def counts_as_written(path: str) -> bool:
-    """Tell whether a file in the project that a step wrote is a result of it: no log, lock, or cache of a library.
+    """Tell whether a file in the project that a step wrote is a result of it: no lock, and no cache of a library.
 
     Parameters
     ----------
     path : str
         The path from the project's folder.
     """
-    *folders, name = path.split("/")
-    return not name.endswith(_TOOL_FILES) and _TOOL_FOLDERS.isdisjoint(folders)
+    folders = path.split("/")[:-1]
+    cached = "joblib" in folders and path.endswith(_CACHED_CALL)
+    return not cached and not f"/{path}".endswith(_TOOL_FILES) and _TOOL_FOLDERS.isdisjoint(folders)
 
 
 def names_digest(folder: str) -> str:
