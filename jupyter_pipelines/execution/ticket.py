@@ -202,6 +202,8 @@ class StepOutcome:
         where that was not watched.
     changed : tuple of str
         Inputs that the step changed, of those that share parts with others.
+    appended : tuple of str
+        Files that the step only appended to, as traces name them.
     """
 
     ticket: str
@@ -216,6 +218,7 @@ class StepOutcome:
     notebook: str | None = None
     trace: Mapping[str, str] | None = None
     changed: tuple[str, ...] = ()
+    appended: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as JSON holds it."""
@@ -243,6 +246,7 @@ class StepOutcome:
             "fault": fault,
             "warnings": warnings,
             "changed": tuple(document.get("changed", ())),
+            "appended": tuple(document.get("appended", ())),
         }
         return cls(**_known(cls, document) | values)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.ignored_paths import is_ignored
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.fingerprint import MISSING, READ
 from jupyter_pipelines.planning.keys.pickle_dependencies import PickleDependencies
@@ -131,6 +132,8 @@ class StepPlanner:
         The present: some results are accepted for a time.
     left_out_by : str
         The options that leave steps out, if any do.
+    writer_of : callable
+        Returns which other step of this run, known so far, wrote a file; None if none did.
     """
 
     def __init__(
@@ -144,8 +147,10 @@ class StepPlanner:
         forced: frozenset[str],
         now: datetime,
         left_out_by: str = "",
+        writer_of: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._pipeline = pipeline
+        self._writer_of = writer_of
         self._carrier = dependencies
         self._keying = key_cache
         self._traces = traces
@@ -200,7 +205,7 @@ class StepPlanner:
         if inputs.open:
             return self._with_open_inputs(step, inputs, draft)
         planned = self._by_key(step, draft, statuses)
-        if planned.decision == "reuse" and inputs.causes and asks_for_files(planned.origin):
+        if planned.decision == "reuse" and inputs.causes and _depends_on_files(planned.origin):
             reason = _upstream_reason(inputs.causes)
             return replace(draft, decision="maybe", reason=reason, previous=planned.origin)
         return planned
@@ -232,6 +237,7 @@ class StepPlanner:
         damage = self._damage(step, record) or changed_behind(
             self._pipeline, step, record, lambda name: statuses[name].outputs
         )
+        damage = damage or self._lost_appendix(step, record)
         if damage is not None:
             return replace(draft, reason=damage, previous=record)
         return PlannedStep(
@@ -274,6 +280,15 @@ class StepPlanner:
         reasons = [reason for group in reasons_by_condition.values() for reason in group]
         return _with_details(reasons[0], [reason.text for reason in reasons[1:]]) if reasons else None
 
+    def _lost_appendix(self, step: Step, record: StepRecord) -> DecisionReason | None:
+        """Return which file another step has written, without what the step of a record had appended to it."""
+        for path in record.appended:
+            writer = self._writer_of(path)
+            if writer is not None and not is_ignored(path, step.ignore):
+                text = f"file `{path}`, which it appends to, is written by step `{writer}`"
+                return DecisionReason(code="output-missing", text=text)
+        return None
+
     def _left_out(self, step: Step, planned: PlannedStep) -> PlannedStep:
         """Turn the decision without the selection into a skip: the stored outputs are taken as they are."""
         record = planned.origin or planned.previous or self._view.latest(step.name)
@@ -289,6 +304,11 @@ class StepPlanner:
             origin=record,
             previous=None,
         )
+
+
+def _depends_on_files(record: StepRecord | None) -> bool:
+    """Tell whether what runs before the step of a record may change what it used, or what it left in files."""
+    return asks_for_files(record) or (record is not None and bool(record.appended))
 
 
 def _why_never_reused(step: Step) -> DecisionReason | None:

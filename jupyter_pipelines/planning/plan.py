@@ -202,7 +202,9 @@ class PipelinePlanner:
             planner=self._with_outdated({name: cause for name, cause in causes.items() if cause}),
         )
 
-    def decide(self, name: str, upstream: Upstreams) -> PlannedStep:
+    def decide(
+        self, name: str, upstream: Upstreams, writer_of: Callable[[str], str | None] = lambda _: None
+    ) -> PlannedStep:
         """Decide on a step once everything before it has been run or reused: run, reuse or blocked, nothing open.
 
         Parameters
@@ -212,11 +214,14 @@ class PipelinePlanner:
         upstream : Mapping of str to Mapping of str to Artifact
             What there is, by step and output. What is not in it is missing. From one call to the next, more may
             come into it, but what is in it stays as it is.
+        writer_of : callable
+            Returns which other step of the run wrote a file; None if none did.
         """
         step = self._pipeline[name]
         before = [earlier for earlier in self._pipeline.before(name) if earlier in upstream]
         statuses = {earlier: self._standing(earlier, upstream[earlier]) for earlier in before}
-        return self._judge(self._view, self._carrier(upstream)).plan_step(step, statuses).planned
+        judge = self._judge(self._view, self._carrier(upstream), writer_of=writer_of)
+        return judge.plan_step(step, statuses).planned
 
     def with_versions(self, name: str, trace: Trace) -> Trace:
         """Return the trace of a step with the versions of the packages that it loaded and that count.
@@ -295,6 +300,7 @@ class PipelinePlanner:
         dependencies: PickleDependencies,
         left_out_by: str = "",
         records: Iterable[StepRecord] = (),
+        writer_of: Callable[[str], str | None] = lambda _: None,
     ) -> StepPlanner:
         traces = TraceReader(self._pipeline.root, view.digest_files, os.environ)
         traces.prepare(text for record in records for text in record.trace or ())
@@ -307,6 +313,7 @@ class PipelinePlanner:
             forced=frozenset(self._forced),
             now=datetime.now(UTC),
             left_out_by=left_out_by,
+            writer_of=writer_of,
         )
 
 

@@ -93,6 +93,8 @@ class StepRecord:
         The questions of earlier results under the same key, which are kept with their answers under keys of their own.
     changed : tuple of str
         Inputs that the step changed, of those that share parts with others.
+    appended : tuple of str
+        Files that the step only appended to, as traces name them.
     signature : RecordSignature or None
         Signature of the user who computed it; stands beside the document of the record, and does not count when records
         are compared.
@@ -111,6 +113,7 @@ class StepRecord:
     trace: Mapping[str, str] | None = field(default_factory=dict)
     asked: tuple[tuple[str, ...], ...] = ()
     changed: tuple[str, ...] = ()
+    appended: tuple[str, ...] = ()
     signature: RecordSignature | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,6 +137,7 @@ class StepRecord:
             "warnings": list(self.warnings),
             **traced,
             **({"changed": list(self.changed)} if self.changed else {}),
+            **({"appended": list(self.appended)} if self.appended else {}),
         }
 
     @classmethod
@@ -171,6 +175,7 @@ def _parse_record(cls: type[StepRecord], document: Mapping[str, Any]) -> StepRec
         trace=None if document["schema"] == UNTRACED else _texts(document["trace"]),
         asked=tuple(tuple(map(str, questions)) for questions in document.get("asked", ())),
         changed=tuple(map(str, document.get("changed", ()))),
+        appended=tuple(map(str, document.get("appended", ()))),
     )
 
 

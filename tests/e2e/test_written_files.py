@@ -180,6 +180,85 @@ def test_an_appended_file_is_neither_read_nor_verified(book: NotebookProject) ->
     assert decisions(book) == {"a": "reuse"}
 
 
+def warnings_of(book: NotebookProject) -> list[tuple[str, str]]:
+    ran = book.run("--jobs", "1")
+    assert ran.code == 0, ran.err
+    return [(warning["code"], warning["message"]) for step in ran.document["steps"] for warning in step["warnings"]]
+
+
+def test_a_line_appended_to_a_file_that_an_earlier_step_writes_is_not_lost(book: NotebookProject) -> None:
+    book.write("%%step a\nopen('res.txt', 'w').write('head,')", "%%step b --after a\nopen('res.txt', 'a').write('row')")
+    text = "steps `a` and `b` both write `res.txt`, and not the same: each run computes both again"
+    for _ in range(3):
+        assert warnings_of(book) == [("JP222", text)]
+        assert (book.folder / "res.txt").read_text() == "head,row"
+    assert book.plan().reasons == {"a": "output-missing", "b": "unwatched"}
+    reason = book.plan().steps("reason")["b"]["text"]
+    assert reason.endswith("it appends to `res.txt`, which step `a` writes")
+
+
+def test_a_stored_step_that_appends_runs_again_once_an_earlier_step_writes_the_file(book: NotebookProject) -> None:
+    book.write("%%step a\nprint(1)", "%%step b --after a\nopen('res.txt', 'a').write('row')")
+    assert decisions(book) == {"a": "run", "b": "run"}
+    assert decisions(book) == {"a": "reuse", "b": "reuse"}
+    book.edit("print(1)", "open('res.txt', 'w').write('head,')")
+    assert book.plan().steps("decision") == {"a": "run", "b": "maybe"}
+    ran = book.run()
+    assert ran.steps("decision") == {"a": "run", "b": "run"}
+    reason = ran.steps("reason")["b"]
+    assert (reason["code"], reason["text"]) == (
+        "output-missing",
+        "file `res.txt`, which it appends to, is written by step `a`",
+    )
+    assert (book.folder / "res.txt").read_text() == "head,row"
+
+
+@pytest.mark.parametrize(("first", "second"), [("w", "a"), ("a", "w")])
+def test_a_step_that_appends_to_what_another_writes_and_neither_waits(
+    book: NotebookProject, first: str, second: str
+) -> None:
+    book.write(f"%%step a\nopen('res.txt', '{first}').write('1')", f"%%step b\nopen('res.txt', '{second}').write('2')")
+    assert first_fault(book, "--jobs", "1")[0] == "JP222"
+    book.edit("%%step a", "%%step a --ignore res.txt")
+    assert book.run().code == 0
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nif not os.path.exists('made.txt'): open('made.txt', 'w').write('1')",
+        "from pathlib import Path\nPath('made.txt').exists()\nPath('made.txt').write_text('1')",
+        "import os\nos.path.exists('made.txt') and os.stat('made.txt')\nopen('made.txt', 'w').write('1')",
+        "from joblib import Memory\n@Memory('cachedir', verbose=0).cache\ndef sq(n):\n    return n * n\nsq(3)",
+        "from matplotlib.figure import Figure\nfigure = Figure()\nfigure.subplots().plot([1])\nfigure.savefig('f.png')",
+    ],
+    ids=["exists", "both", "stat", "joblib", "matplotlib"],
+)
+def test_a_look_at_a_file_is_no_reading(book: NotebookProject, code: str) -> None:
+    for library in ("joblib", "matplotlib"):
+        if library in code:
+            pytest.importorskip(library)
+    book.write(f"%%step a -o x\n{code}\nx = 1", f"%%step b -o y\n{code}\ny = 2")
+    decisions(book, "--jobs", "1")
+    decisions(book)
+    assert decisions(book) == {"a": "reuse", "b": "reuse"}
+
+
+@pytest.mark.parametrize(
+    ("lists", "fault"),
+    [("listdir('out')", True), ("listdir('other')", False), ("listdir('out') and os.system('true')", False)],
+)
+def test_a_listing_finds_what_another_step_writes(book: NotebookProject, lists: str, fault: bool) -> None:
+    for name in ("out", "other"):
+        (book.folder / name).mkdir(parents=True)
+        (book.folder / name / "old.txt").write_text("1")
+    book.write(f"%%step early -o x\nimport os\nx = os.{lists}", "%%step late\nopen('out/a.csv', 'w').write('2')")
+    if fault:
+        assert first_fault(book, "--jobs", "1")[0] == "JP221"
+        book.edit("%%step late", "%%step late --after early")
+    assert book.run().code == 0
+
+
 def test_a_file_that_arrow_writes(book: NotebookProject) -> None:
     pytest.importorskip("pyarrow")
     book.environment["JUPYTER_PIPELINES_WATCH"] = "fanotify"

@@ -475,7 +475,7 @@ def test_a_step_that_cannot_be_decided_fails(chain: Pipeline, store: Store) -> N
     planned = plan(chain, store)
     decide = planned.planner.decide
 
-    def refuse(name: str, upstream: Any) -> Any:
+    def refuse(name: str, upstream: Any, *_: Any) -> Any:
         if name == "clean":
             raise PlanError(Diagnostic(code="JP210", message="there is no such file", suggestion="make it"))
         return decide(name, upstream)
@@ -525,7 +525,7 @@ def test_a_bug_leaves_nothing_running_and_nothing_locked(tmp_path: Path, store: 
     planned = plan(pipeline, store)
     decide = planned.planner.decide
 
-    def broken(name: str, upstream: Any) -> Any:
+    def broken(name: str, upstream: Any, *_: Any) -> Any:
         return decide(name, upstream) if name != "clean" else 1 / 0
 
     planned.planner.decide = broken
@@ -829,7 +829,7 @@ def test_an_interrupt_ends_a_long_decision(chain: Pipeline, store: Store) -> Non
     planned = plan(chain, store)
     decide = planned.planner.decide
 
-    def endless(name: str, upstream: Any) -> Any:
+    def endless(name: str, upstream: Any, *_: Any) -> Any:
         if name == "load":
             return decide(name, upstream)
         signal.raise_signal(signal.SIGINT)

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from jupyter_pipelines.errors import Diagnostic
 from jupyter_pipelines.notebook.checks.file_checks import unordered_read_fault
 from jupyter_pipelines.pipeline.artifacts import FileSource
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.ignored_paths import is_ignored
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.traces import Trace, details_of, path_in_trace, question
+from jupyter_pipelines.planning.undeclared_files import is_left_out
 
-_LOOKS = frozenset({"file", "kind", "size", "times"})
+_READING = frozenset({"file", "module"})
+_PROGRAMS = frozenset({"program", "executable"})
+_MARKERS = frozenset({".gitignore", "CACHEDIR.TAG"})
+"""Files that libraries put into each of their caches, whichever step makes it."""
 
 
-class _FileGlob(NamedTuple):
-    """A pattern by which a step looked for files."""
+class _FileSearch(NamedTuple):
+    """A folder that a step listed, or a pattern by which it looked for files; without names that it made itself."""
 
     step: str
     pattern: str
+    is_folder: bool
+    own: frozenset[str]
 
-    def fits(self, path: str) -> bool:
+    def finds(self, path: str) -> bool:
+        if path in self.own:
+            return False
+        if self.is_folder:
+            return (posixpath.dirname(path) or ".") == self.pattern
         same_depth = "**" in self.pattern or self.pattern.count("/") == path.count("/")
         return same_depth and fnmatch.fnmatchcase(path, self.pattern)
 
@@ -39,16 +50,28 @@ class FileHandovers:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._reused: list[tuple[str, Trace]] = []
+        self._reused: list[tuple[str, Trace, Collection[str]]] = []
         self._readers: dict[str, dict[str, None]] = {}
         self._writers: dict[str, dict[str, str]] = {}
-        self._globs: list[_FileGlob] = []
+        self._appending: dict[str, dict[str, None]] = {}
+        self._searches: list[_FileSearch] = []
 
-    def note_reused(self, name: str, trace: Trace) -> None:
+    def note_reused(self, name: str, trace: Trace, appended: Collection[str] = ()) -> None:
         """Note that the result of a step is reused; its trace is looked at once a step has run."""
-        self._reused.append((name, trace))
+        self._reused.append((name, trace, appended))
 
-    def faults(self, name: str, trace: Trace) -> list[Diagnostic]:
+    def writer_of(self, path: str, name: str) -> str | None:
+        """Return a step other than `name` that wrote a file, of those noted so far."""
+        self._note_all_reused()
+        return next((writer for writer in self._writers.get(path, ()) if writer != name), None)
+
+    def doubts(self, name: str, appended: Collection[str]) -> dict[str, str]:
+        """Return questions that keep a step from being reused: it appended to files that other steps make anew."""
+        writers = ((path, self.writer_of(path, name)) for path in self._counted(name, appended))
+        sentences = [f"it appends to `{path}`, which step `{writer}` writes" for path, writer in writers if writer]
+        return {question("unwatched", sentence): sentence for sentence in sentences}
+
+    def faults(self, name: str, trace: Trace, appended: Collection[str] = ()) -> list[Diagnostic]:
         """Note the trace of a step that has run, and return what is wrong between it and those noted before.
 
         Parameters
@@ -57,30 +80,49 @@ class FileHandovers:
             The step.
         trace : Mapping of str to str
             What it asked and wrote.
+        appended : collection of str
+            Files that it only appended to.
         """
-        for reused, earlier in self._reused:
-            self._note(reused, earlier)
-        self._reused.clear()
-        faults = [*self._as_reader(name, trace), *self._as_writer(name, trace)]
-        self._note(name, trace)
+        self._note_all_reused()
+        faults = [
+            *self._as_reader(name, trace),
+            *self._as_writer(name, trace),
+            *(
+                _written_twice(name, writer, path, ordered=self._ordered(writer, name))
+                for path in self._counted(name, appended)
+                for writer in self._writers.get(path, ())
+                if writer != name
+            ),
+        ]
+        self._note(name, trace, appended)
         return faults
+
+    def _note_all_reused(self) -> None:
+        for name, trace, appended in self._reused:
+            self._note(name, trace, appended)
+        self._reused.clear()
 
     def _as_reader(self, name: str, trace: Trace) -> Iterator[Diagnostic]:
         if not self._writers:
             return
-        for path in self._read_by(self._pipeline[name], trace):
+        searches = list(_searches(name, trace))
+        found = (path for path in self._writers if any(search.finds(path) for search in searches))
+        for path in dict.fromkeys((*self._read_by(self._pipeline[name], trace), *found)):
             for writer in self._writers.get(path, ()):
                 if writer != name and not self._ordered(writer, name):
                     yield unordered_read_fault(self._pipeline[name], self._pipeline[writer], path)
 
     def _as_writer(self, name: str, trace: Trace) -> Iterator[Diagnostic]:
-        for path, digest in _written(trace):
-            globbing = (glob.step for glob in self._globs if glob.fits(path))
-            for reader in dict.fromkeys((*self._readers.get(path, ()), *globbing)):
+        for path, digest in self._written_by(name, trace):
+            searching = (search.step for search in self._searches if search.finds(path))
+            for reader in dict.fromkeys((*self._readers.get(path, ()), *searching)):
                 if reader != name and not self._ordered(reader, name):
                     yield unordered_read_fault(self._pipeline[reader], self._pipeline[name], path)
             for other, other_digest in self._writers.get(path, {}).items():
                 if other != name and (other_digest != digest or not digest):
+                    yield _written_twice(name, other, path, ordered=self._ordered(other, name))
+            for other in self._appending.get(path, ()):
+                if other != name:
                     yield _written_twice(name, other, path, ordered=self._ordered(other, name))
 
     def _ordered(self, one_step: str, other_step: str) -> bool:
@@ -88,32 +130,64 @@ class FileHandovers:
         ancestors = self._pipeline.ancestors
         return one_step in ancestors(other_step) or other_step in ancestors(one_step)
 
-    def _note(self, name: str, trace: Trace) -> None:
+    def _note(self, name: str, trace: Trace, appended: Collection[str]) -> None:
         for path in self._read_by(self._pipeline[name], trace):
             self._readers.setdefault(path, {})[name] = None
-        for path, digest in _written(trace):
+        for path, digest in self._written_by(name, trace):
             self._writers.setdefault(path, {})[name] = digest
-        for kind, *details in map(details_of, trace):
-            if kind in ("glob", "path-glob"):
-                pattern, folder, *_ = details
-                inner = f"**/{pattern}" if kind == "path-glob" and details[2] == "rglob" else pattern
-                self._globs.append(_FileGlob(name, posixpath.normpath(posixpath.join(folder, inner))))
+        for path in self._counted(name, appended):
+            self._appending.setdefault(path, {})[name] = None
+        self._searches += _searches(name, trace)
+
+    def _counted(self, name: str, paths: Iterable[str]) -> Iterator[str]:
+        """Yield the files that the step does not ignore now, though it may not have ignored them when it ran."""
+        ignored = self._pipeline[name].ignore
+        return (path for path in paths if not is_ignored(path, ignored))
+
+    def _written_by(self, name: str, trace: Trace) -> Iterator[tuple[str, str]]:
+        """Yield the files that a step wrote and does not ignore, each with its digest as :func:`_written` has it."""
+        ignored = self._pipeline[name].ignore
+        return ((path, digest) for path, digest in _written(trace) if not is_ignored(path, ignored))
 
     def _read_by(self, step: Step, trace: Trace) -> Iterable[str]:
-        """Return the paths of the files that a step read or looked at, as traces name them."""
-        paths = [details[0] for kind, *details in map(details_of, trace) if kind in _LOOKS]
+        """Return the paths of the files that a step read, as traces name them; a mere look at a file is no reading."""
+        read = (details[0] for kind, *details in map(details_of, trace) if kind in _READING)
+        paths = [path for path in read if not is_ignored(path, step.ignore)]
         sources = (step_input.source for step_input in step.inputs)
-        shown = (*step.files, *(source.path for source in sources if isinstance(source, FileSource)))
+        files = (path for path in step.files if not is_left_out(self._pipeline, path, step.ignore))
+        shown = (*files, *(source.path for source in sources if isinstance(source, FileSource)))
         folder, root = str(self._pipeline.folder), str(self._pipeline.root)
         paths += [path_in_trace(posixpath.normpath(posixpath.join(folder, path)), root) for path in shown]
         return dict.fromkeys(paths)
+
+
+def _searches(name: str, trace: Trace) -> Iterator[_FileSearch]:
+    """Yield the folders that a step listed, and the patterns by which it looked for files.
+
+    Programs list folders for ends of their own: what a step listed that started some does not count.
+    """
+    questions = [details_of(text) for text in trace]
+    started = any(kind in _PROGRAMS for kind, *_ in questions)
+    for kind, *details in questions:
+        if kind == "listing" and not started:
+            folder, made, *_ = details
+            own = (posixpath.normpath(posixpath.join(folder, each)) for each in made)
+            yield _FileSearch(name, folder, is_folder=True, own=frozenset(own))
+        elif kind in ("glob", "path-glob"):
+            yield _FileSearch(name, _whole_pattern(kind, details), is_folder=False, own=frozenset(details[3]))
+
+
+def _whole_pattern(kind: str, details: list[Any]) -> str:
+    pattern, folder, method, *_ = details
+    inner = f"**/{pattern}" if kind == "path-glob" and method == "rglob" else pattern
+    return posixpath.normpath(posixpath.join(folder, inner))
 
 
 def _written(trace: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the files that a step wrote, each with its digest; empty if others may have written it meanwhile."""
     for text, digest in trace.items():
         kind, *details = details_of(text)
-        if kind == "written":
+        if kind == "written" and posixpath.basename(details[0]) not in _MARKERS:
             yield details[0], "" if question("disputed", *details) in trace else digest
 
 
@@ -122,7 +196,7 @@ def _written_twice(name: str, other: str, path: str, *, ordered: bool) -> Diagno
     return Diagnostic(
         code="JP222",
         message=f"steps `{other}` and `{name}` both write `{path}`, and not the same: {after}",
-        suggestion=f"write to another file in one of them, or move what writes `{path}` into one step",
+        suggestion=f"write `{path}` in one of them only, or add `--ignore {path}` to both headers if it is no result",
         severity="warning" if ordered else "error",
         step=name,
     )

@@ -271,7 +271,7 @@ class _SchedulerLoop:
             self._plan.pipeline,
             self._plan.pipeline[ticket.step],
             planned,
-            replace(outcome, trace=self._plan.planner.with_versions(ticket.step, outcome.trace or {})),
+            self._with_full_trace(ticket.step, outcome),
             run=self._books.id,
             notebook=self._books.notebook,
             attempts=ticket.attempt,
@@ -281,10 +281,15 @@ class _SchedulerLoop:
             return None
         return record_or_fault
 
+    def _with_full_trace(self, step: str, outcome: StepOutcome) -> StepOutcome:
+        """Return an outcome whose trace has the versions of packages, and what only the other steps show."""
+        trace = self._plan.planner.with_versions(step, outcome.trace or {})
+        return replace(outcome, trace={**trace, **self._handovers.doubts(step, outcome.appended)})
+
     def _handover_fault(self, step: str, outcome: StepOutcome) -> Diagnostic | None:
         """Return why the files that a step read or wrote make it no success; other doubts are warnings."""
         first: Diagnostic | None = None
-        for fault in self._handovers.faults(step, outcome.trace or {}):
+        for fault in self._handovers.faults(step, outcome.trace or {}, outcome.appended):
             if fault.severity == "warning":
                 self._books.warned(self._with_location(fault, step) or fault, step)
             else:
@@ -382,7 +387,9 @@ class _SchedulerLoop:
             return
         try:
             with self._stop.interruptible():
-                planned = self._plan.planner.decide(command.step, self._books.known())
+                planned = self._plan.planner.decide(
+                    command.step, self._books.known(), lambda path: self._handovers.writer_of(path, command.step)
+                )
         except KeyboardInterrupt:
             logger.debug("interrupted while deciding on %s; the request is handled next", command.step)
         except PipelinesError as error:
@@ -408,7 +415,7 @@ class _SchedulerLoop:
         if missing is not None and planned.decision != "blocked":
             self._books.warned(self._with_location(missing, name) or missing, name)
         if planned.origin is not None and planned.decision == "reuse":
-            self._handovers.note_reused(name, planned.origin.trace or {})
+            self._handovers.note_reused(name, planned.origin.trace or {}, planned.origin.appended)
         if planned.decision in ("reuse", "blocked"):
             self._tell(DecisionMade(step=name, decision="reuse" if planned.decision == "reuse" else "blocked"))
             return

@@ -81,6 +81,7 @@ def publish(
         warnings=tuple(fault.message for fault in outcome.warnings),
         trace=trace,
         changed=outcome.changed,
+        appended=outcome.appended,
     )
     try:
         record = replace(record, asked=_keep_displaced(store, planned, trace))
