@@ -188,7 +188,8 @@ class _NotebookReader:
         self.faults += name_diagnostics.all()
         for interface in self.faces.values():
             self.faults += [_not_analysable(interface)] if _hides_names(interface) and interface.draft.cached else []
-        self.faults += unordered_reads(self.faces, self.folder)
+        setups = [split.body for _, split in self.sorted.setups]
+        self.faults += unordered_reads(self.faces, self.folder, self.root, setups=setups, ignored=self.ignored)
         self.faults += GlobalStateLint(self.faces, index, self._texts()).faults()
 
     def _analyse(self, drafts: Sequence[StepDraft], modules: ProjectModules) -> None:

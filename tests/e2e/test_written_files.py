@@ -117,6 +117,70 @@ def test_no_fault_before_the_run(book: NotebookProject, reader: str, edge: str) 
     assert book.call("check").code == 0, edge
 
 
+WRITES = "import pandas as pd\npd.DataFrame({'a': [1]}).to_csv('out/data.csv')"
+READS = "import pandas as pd\nn = len(pd.read_csv('out/data.csv'))"
+
+
+@pytest.mark.parametrize(
+    ("writer", "reader"),
+    [
+        ("import pandas as pd\npd.to_datetime('01/02/2024')", "import dateutil\ndateutil.parser.parse('01/02/2024')"),
+        (WRITES, "import zipfile\nwith zipfile.ZipFile('raw.zip') as z:\n    z.open('out/data.csv')"),
+        (WRITES, "import zipfile\nz = zipfile.ZipFile('raw.zip')\nz.open('out/data.csv').read()"),
+        (f"import os\nos.chdir('sub')\n{WRITES}", READS),
+        (WRITES, f"%cd sub\n{READS}"),
+        (f"import contextlib\nwith contextlib.chdir('sub'):\n    pass\n{WRITES}", READS),
+        (WRITES, "spec = registry.read('out/data.csv')"),
+        ("queue.to_topic('out/data.csv')", READS),
+        (WRITES, "import pandas as pd\nopen('out/data.csv', 'a').write('1')"),
+    ],
+)
+def test_what_is_no_file_is_no_fault_before_the_run(book: NotebookProject, writer: str, reader: str) -> None:
+    book.write(f"%%step a\n{writer}", f"%%step b -o n\n{reader}\nn = 1")
+    checked = book.call("check")
+    assert "JP221" not in checked.out + checked.err
+
+
+@pytest.mark.parametrize("cell", ["%%setup\nimport os\nos.chdir('sub')", "%%setup\n%cd sub"])
+def test_a_setup_that_changes_the_folder(book: NotebookProject, cell: str) -> None:
+    book.write(cell, f"%%step a\n{WRITES}", f"%%step b -o n\n{READS}")
+    assert "JP221" not in book.call("check").out
+
+
+@pytest.mark.parametrize(
+    ("writer", "reader"),
+    [
+        (WRITES, READS),
+        (WRITES, "from pathlib import Path\np = Path('out/data.csv')\nn = p.open().read()"),
+        (WRITES, "from pathlib import Path\nn = (Path('out') / 'data.csv').read_text()"),
+        (WRITES, "import gzip\nn = gzip.open('out/data.csv').read()"),
+        ("import joblib\njoblib.dump(1, 'out/data.csv')", "import joblib\nn = joblib.load('out/data.csv')"),
+        ("import numpy as np\nnp.save('out/data.csv', [1])", "import numpy as np\nn = len(np.load('out/data.csv'))"),
+        ("import polars as pl\npl.DataFrame({'a': [1]}).write_csv('out/data.csv')", READS),
+        ("from pathlib import Path\nPath('out/data.csv').open('w').write('1')", READS),
+    ],
+)
+def test_known_functions_are_seen_before_the_run(book: NotebookProject, writer: str, reader: str) -> None:
+    book.write(f"%%step a\n{writer}", f"%%step b -o n\n{reader}")
+    assert "error[JP221]: step `b` reads `out/data.csv`, which step `a` writes" in book.call("check").out
+
+
+@pytest.mark.parametrize("where", ["a", "b", "pyproject"])
+def test_an_ignored_file_is_no_fault_before_the_run(book: NotebookProject, where: str) -> None:
+    options = {name: " --ignore out/" if name == where else "" for name in "ab"}
+    book.write(f"%%step a{options['a']}\n{WRITES}", f"%%step b -o n{options['b']}\n{READS}")
+    if where == "pyproject":
+        (book.folder / "pyproject.toml").write_text('[tool.jupyter-pipelines]\nignore = ["out/"]\n')
+    assert "JP221" not in book.call("check").out
+
+
+def test_ignored_files_are_no_fault_of_a_run(book: NotebookProject) -> None:
+    (book.folder / "out").mkdir(parents=True)
+    (book.folder / "out" / "data.csv").write_text("a")
+    book.write(f"%%step b -o n --ignore out/\n{READS}", f"%%step a\n{WRITES}")
+    assert book.run("--jobs", "1").code == 0
+
+
 def test_hidden_names_without_an_edge_are_an_error_after_the_run(book: NotebookProject) -> None:
     book.write(CLEAN.format(NAME), TOTAL.format("", NAME))
     text = "step `total` reads `clean.csv`, which step `clean` writes, and does not wait for it"

@@ -163,6 +163,14 @@ WRITTEN = (
     "with open('a.csv', 'w') as file:\n    file.write('x')",
     "n = Path('a.csv').write_text('x')",
     "np.save('a.csv', rows)",
+    "joblib.dump(rows, 'a.csv')",
+    "joblib.dump(rows, filename='a.csv')",
+    "torch.save(model.state_dict(), 'a.csv')",
+    "frame.write_parquet('a.csv')",
+    "frame.write_csv(file='a.csv')",
+    "lazy.sink_parquet('a.csv')",
+    "csv.write_csv(table, 'a.csv')",
+    "pq.write_table(table, 'a.csv')",
 )
 
 
@@ -182,6 +190,8 @@ def test_what_the_code_itself_has_written_is_no_input(code: str) -> None:
         "[frame.to_csv('a.csv') for frame in frames]",
         "def save():\n    frame.to_csv('a.csv')",
         "open('a.csv', 'a').write('x')",
+        "lazy.sink_parquet('a.csv', lazy=True)",
+        "joblib.dump('a.csv', 'b.csv')",
         "frame.to_csv('a.csv', mode='a')",
         "frame.to_hdf('a.csv', 'rows')",
         "pd.read_csv('a.csv').dropna().to_csv('a.csv')",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from jupyter_pipelines.errors import Diagnostic, SourceLocation
 from jupyter_pipelines.notebook.code.file_reads import writes_files
-from jupyter_pipelines.notebook.code.plain_file_names import plain_file_uses
+from jupyter_pipelines.notebook.code.plain_file_names import PlainFileUses, plain_file_uses
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 from jupyter_pipelines.pipeline.artifacts import FileSource, StepOutputRef
 from jupyter_pipelines.pipeline.foreach import ForeachItem
 from jupyter_pipelines.pipeline.graph import reachable
+from jupyter_pipelines.pipeline.ignored_paths import is_ignored
 
 
 class LocatedStep(Protocol):
@@ -29,11 +30,21 @@ class LocatedStep(Protocol):
         """Where its first header stands."""
 
 
-def unordered_reads(interfaces: Mapping[str, StepInterface], folder: Path) -> Iterator[Diagnostic]:
+_MOVING = re.compile(r"\b(?:f?chdir|pushd|popd)\b|^\s*%?cd\b|run_line_magic\(\s*['\"]cd\b", re.MULTILINE)
+
+
+def unordered_reads(
+    interfaces: Mapping[str, StepInterface],
+    folder: Path,
+    root: Path,
+    *,
+    setups: Sequence[str] = (),
+    ignored: Sequence[str] = (),
+) -> Iterator[Diagnostic]:
     """Yield a fault for each file that a step reads and another writes, where neither waits for the other.
 
-    Only names that are plain in the code count, in a step's own cells or the shared code that it reaches. The others
-    show in the traces of a run.
+    Only names that are plain in the code count, in a step's own cells or the shared code that it reaches, of steps that
+    do not change the working folder. The others show in the traces of a run.
 
     Parameters
     ----------
@@ -41,10 +52,22 @@ def unordered_reads(interfaces: Mapping[str, StepInterface], folder: Path) -> It
         All steps.
     folder : Path
         The notebook's folder, which relative paths start at.
+    root : Path
+        The project's folder.
+    setups : sequence of str
+        The setup cells, which run before each step.
+    ignored : sequence of str
+        Paths and patterns of files that count for no step.
     """
     if not any(writes_files(_sources(interface)) for interface in interfaces.values()):
         return
-    uses = {name: plain_file_uses(_sources(interface)) for name, interface in interfaces.items()}
+    if any(map(_MOVING.search, setups)):
+        return
+    uses = {
+        name: _counted_uses(interface, folder, root, ignored)
+        for name, interface in interfaces.items()
+        if not any(map(_MOVING.search, (*_sources(interface), *_module_sources(interface))))
+    }
     writers: dict[str, list[str]] = {}
     for name, use in uses.items():
         for path in use.writes:
@@ -53,7 +76,8 @@ def unordered_reads(interfaces: Mapping[str, StepInterface], folder: Path) -> It
     for name, interface in interfaces.items():
         sources = (step_input.source for step_input in interface.inputs.values())
         declared = [source.path for source in sources if isinstance(source, FileSource)]
-        for path in dict.fromkeys((*uses[name].reads, *declared)):
+        reads = uses[name].reads if name in uses else ()
+        for path in dict.fromkeys((*reads, *declared)):
             for writer in writers.get(_absolute(folder, path), ()):
                 if writer != name and not _ordered(writer, name, before):
                     yield unordered_read_fault(interface.draft, interfaces[writer].draft, path)
@@ -76,6 +100,7 @@ def unordered_read_fault(reader: LocatedStep, writer: LocatedStep, path: str) ->
     notes = (
         f"nothing makes `{reading}` run after `{writing}`: it may get an older `{path}`, or none",
         f"{hand_on}; `-i {name}` in that of `{reading}` the path to read",
+        f"if it is no result of `{writing}`, such as a database or cache that steps share: `--ignore {path}` in both",
     )
     return Diagnostic(
         code="JP221",
@@ -95,6 +120,22 @@ def _header_name(step: LocatedStep) -> str:
 def _sources(interface: StepInterface) -> list[str]:
     shared = (definition.code.source for definition in interface.reach.definitions)
     return [*shared, *(cell.body for cell in interface.draft.cells)]
+
+
+def _module_sources(interface: StepInterface) -> list[str]:
+    return [module.source for module in interface.reached.modules]
+
+
+def _counted_uses(interface: StepInterface, folder: Path, root: Path, ignored: Sequence[str]) -> PlainFileUses:
+    """Return the files that a step uses under plain names, without those that it ignores."""
+    patterns = [*ignored, *(path for header in interface.draft.headers for path in header.ignore)]
+
+    def counts(path: str) -> bool:
+        absolute, base = _absolute(folder, path), f"{root.as_posix().rstrip('/')}/"
+        return not (absolute.startswith(base) and is_ignored(absolute.removeprefix(base), patterns))
+
+    uses = plain_file_uses(_sources(interface))
+    return PlainFileUses(tuple(filter(counts, uses.reads)), tuple(filter(counts, uses.writes)))
 
 
 def _absolute(folder: Path, path: str) -> str:

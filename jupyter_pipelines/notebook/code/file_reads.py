@@ -24,6 +24,15 @@ _MAYBE_READING = frozenset({"open", "File", "ZipFile"})  # their second argument
 _PATH_READING = frozenset({"read_text", "read_bytes", "open"})
 _LISTING = frozenset("glob iglob rglob iterdir listdir scandir walk".split())
 _WRITING = frozenset("savetxt save savez savez_compressed savefig imwrite imsave".split())
+_WRITING_TABLES = frozenset(
+    """
+    write_avro write_csv write_excel write_ipc write_json write_ndjson write_parquet
+    sink_csv sink_ipc sink_ndjson sink_parquet
+    """.split()
+)
+"""Of polars, whose first argument is the path, and of Arrow, where a table comes first."""
+_WRITING_SECOND = frozenset("dump write_table write_feather save_file".split())
+"""What is written comes first, then the path: of joblib, Arrow, safetensors."""
 _ADDING = frozenset({"to_hdf", "to_sql", "to_zarr"})
 _PATH_WRITING = frozenset({"write_text", "write_bytes"})
 _MAKING = frozenset({"mkdir", "makedirs"})
@@ -150,10 +159,15 @@ def _written_by(call: ast.Call) -> FileUse | None:
 
 
 def path_written(call: ast.Call) -> ast.expr | None:
-    """Return the path of the file that `call` makes anew: its first argument, or the path whose method it is."""
+    """Return the path of the file that `call` makes anew: an argument, or the path whose method it is."""
     name, owner = called_name(call), _owner(call)
     if owner is not None and (name in _PATH_WRITING or (name == "open" and _mode(call, 0) in _OVERWRITING_MODES)):
         return owner
+    if name in _WRITING_SECOND or (name == "save" and isinstance(owner, ast.Name) and owner.id == "torch"):
+        return _path_argument(call, 1)
+    if name in _WRITING_TABLES:
+        is_lazy = any(keyword.arg == "lazy" for keyword in call.keywords)
+        return None if is_lazy else _path_argument(call, 1 if len(call.args) > 1 else 0)
     overwrites = (
         name in _WRITING
         or (name.startswith("to_") and name not in _ADDING)
@@ -175,8 +189,13 @@ def _first(call: ast.Call) -> tuple[str, ...]:
 
 
 def _first_argument(call: ast.Call) -> ast.expr | None:
+    return _path_argument(call, 0)
+
+
+def _path_argument(call: ast.Call, position: int) -> ast.expr | None:
+    """Return the argument that may be a path: the one at a position, or one with the name of a path."""
     keyword_values = [keyword.value for keyword in call.keywords if keyword.arg in _FIRST]
-    return next(iter([*call.args, *keyword_values]), None)
+    return next(iter([*call.args[position:], *keyword_values]), None)
 
 
 def _mode(call: ast.Call, position: int) -> str:

@@ -1,4 +1,8 @@
-"""Files that code reads and writes under plain names: literals, and variables that are bound once to them."""
+"""Files that code certainly reads and writes, under plain names: literals, and variables that are bound once to them.
+
+What is found here is an error before anything runs. So only functions count that are known to read or write a file,
+by whichever name the file has; what :mod:`jupyter_pipelines.notebook.code.file_reads` guesses of others does not.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,37 @@ from typing import Literal, NamedTuple
 
 from jupyter_pipelines.notebook.code.ast_walk import every_node
 from jupyter_pipelines.notebook.code.cell_code import parse_code
-from jupyter_pipelines.notebook.code.file_reads import path_written, paths_read, unconditional_calls
+from jupyter_pipelines.notebook.code.file_reads import path_written, unconditional_calls
 from jupyter_pipelines.notebook.code.string_inference import called_name
 from jupyter_pipelines.pipeline.path_templates import JOINT, path_of
 
 _DEEPEST = 8
+_READING = frozenset(
+    """
+    read_csv read_excel read_feather read_fwf read_hdf read_ipc read_json read_ndjson read_orc read_parquet read_pickle
+    read_sas read_spss read_stata read_table read_xml scan_csv scan_ipc scan_ndjson scan_parquet genfromtxt loadtxt
+    """.split()
+)
+_READING_OF = {
+    "load": frozenset({"np", "numpy", "joblib", "torch"}),
+    "fromfile": frozenset({"np", "numpy"}),
+    "open": frozenset({"bz2", "codecs", "gzip", "io", "lzma"}),
+}
+"""Functions that read a file where they are of these modules."""
+_WRITING = frozenset(
+    """
+    to_csv to_excel to_feather to_html to_json to_latex to_markdown to_orc to_parquet to_pickle to_stata to_xml
+    write_avro write_csv write_excel write_feather write_ipc write_ndjson write_parquet
+    savefig savetxt savez savez_compressed
+    """.split()
+)
+_WRITING_OF = {
+    "save": frozenset({"np", "numpy", "torch"}),
+    "dump": frozenset({"joblib"}),
+    "imwrite": frozenset({"cv2", "iio", "imageio"}),
+    "open": frozenset({"bz2", "codecs", "gzip", "io", "lzma"}),
+}
+_PATH_METHODS = frozenset({"open", "read_bytes", "read_text", "write_bytes", "write_text"})
 _JOINING = frozenset({"Path", "PurePath", "joinpath", "join"})
 
 
@@ -76,11 +106,61 @@ def _path_uses(source: str) -> tuple[_PathUse, ...]:
     uses: list[_PathUse] = []
     for statement in tree.body if tree else ():
         calls = [node for node in every_node(statement) if isinstance(node, ast.Call)]
-        uses += [_PathUse("reads", path) for call in calls for path in paths_read(call)]
+        uses += [_PathUse("reads", path) for call in calls if (path := _certainly_read(call)) is not None]
         uses += [_PathUse("touches", path) for call in calls if (path := path_written(call)) is not None]
         unconditional = unconditional_calls(statement)
-        uses += [_PathUse("writes", path) for call in unconditional if (path := path_written(call)) is not None]
+        uses += [_PathUse("writes", path) for call in unconditional if (path := _certainly_written(call)) is not None]
     return tuple(uses)
+
+
+def _certainly_read(call: ast.Call) -> ast.expr | None:
+    """Return the path of the file that `call` reads, if it is a function that is known to do so."""
+    name, owner = called_name(call), call.func.value if isinstance(call.func, ast.Attribute) else None
+    if path_written(call) is not None:
+        return None
+    if name == "open" and not _only_reads(call, 0 if _may_be_path(owner) else 1):
+        return None
+    if name in _PATH_METHODS and _may_be_path(owner):
+        return owner
+    if name in _READING or _is_of(owner, _READING_OF.get(name)) or (name == "open" and owner is None):
+        return _first_argument(call)
+    return None
+
+
+def _certainly_written(call: ast.Call) -> ast.expr | None:
+    """Return the path of the file that `call` makes anew, if it is a function that is known to do so."""
+    name, owner = called_name(call), call.func.value if isinstance(call.func, ast.Attribute) else None
+    known = (
+        name in _WRITING
+        or _is_of(owner, _WRITING_OF.get(name))
+        or (name in _PATH_METHODS and _may_be_path(owner))
+        or (name == "open" and owner is None)
+    )
+    return path_written(call) if known else None
+
+
+def _is_of(owner: ast.expr | None, modules: frozenset[str] | None) -> bool:
+    return modules is not None and isinstance(owner, ast.Name) and owner.id in modules
+
+
+def _may_be_path(owner: ast.expr | None) -> bool:
+    """Tell whether the owner of a method may be a path; what it is bound to decides."""
+    modules = _READING_OF["open"] | _WRITING_OF["open"]
+    return owner is not None and not isinstance(owner, ast.Constant) and not _is_of(owner, modules)
+
+
+def _first_argument(call: ast.Call) -> ast.expr | None:
+    names = ("filepath_or_buffer", "path_or_buf", "path", "io", "file", "fname", "filename", "source")
+    named = [keyword.value for keyword in call.keywords if keyword.arg in names]
+    return next(iter([*call.args[:1], *named]), None)
+
+
+def _only_reads(call: ast.Call, position: int) -> bool:
+    """Tell whether a file is opened to be read, and the mode is plain."""
+    modes = [keyword.value for keyword in call.keywords if keyword.arg == "mode"] or call.args[position : position + 1]
+    if not modes:
+        return True
+    return isinstance(modes[0], ast.Constant) and set(str(modes[0].value)) <= set("rbtU")
 
 
 @lru_cache(maxsize=8192)
