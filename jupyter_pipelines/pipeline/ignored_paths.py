@@ -9,15 +9,29 @@ from collections.abc import Iterable
 
 def ignored_path(text: str) -> str | None:
     """Return a path or pattern as steps hold it; None if it leads out of the project, or is all of it."""
-    path = posixpath.normpath(text.replace("\\", "/"))
-    return None if not text or path in (".", "..") or path.startswith(("/", "~", "../")) else path
+    written = text.replace("\\", "/")
+    path = posixpath.normpath(written)
+    if not text or path in (".", "..") or path.startswith(("/", "~", "../")):
+        return None
+    return f"./{path}" if written.startswith("./") and "/" not in path else path
+
+
+def empty_range(text: str) -> str | None:
+    """Return the set of characters in a pattern that no character fits, as in ``[z-a]``; None if there is none."""
+    for sign in _SIGNS.findall(text):
+        if len(sign) > 1 and sign.startswith("["):
+            try:
+                re.compile(_character_set(sign))
+            except re.error:
+                return str(sign)
+    return None
 
 
 def is_ignored(path: str, patterns: Iterable[str]) -> bool:
     """Tell whether a path relative to the project's root is left out.
 
-    A path leaves out the file or the folder of that name, and all below it. A pattern without ``/`` fits names in any
-    folder; ``*`` and ``?`` stop at a ``/``, ``**`` does not.
+    A path leaves out the file or the folder of that name, and all below it. A name or pattern without ``/`` fits in any
+    folder, others from the project's folder, as ``./name`` does; ``*`` and ``?`` stop at a ``/``, ``**`` does not.
     """
     return any(_expression(pattern).match(path) for pattern in patterns)
 
@@ -25,8 +39,7 @@ def is_ignored(path: str, patterns: Iterable[str]) -> bool:
 def _expression(pattern: str) -> re.Pattern[str]:
     known = _EXPRESSIONS.get(pattern)
     if known is None:
-        anywhere = "/" not in pattern and re.search(r"[*?\[]", pattern)
-        text = f"**/{pattern}" if anywhere else pattern
+        text = pattern.removeprefix("./") if "/" in pattern else f"**/{pattern}"
         known = _EXPRESSIONS[pattern] = re.compile(f"{_translated(text)}(?:/|$)", re.DOTALL)
     return known
 
@@ -46,5 +59,5 @@ def _translated(pattern: str) -> str:
 
 def _character_set(sign: str) -> str:
     negated = sign.startswith("[!")
-    members = sign[2 if negated else 1 : -1].replace("\\", "\\\\").replace("^", "\\^")
+    members = re.sub(r"([\\^\[&~|])", r"\\\1", sign[2 if negated else 1 : -1])
     return f"[{'^' if negated else ''}{members}]"

@@ -26,7 +26,16 @@ from tests.e2e.notebook_project import NotebookProject
         ("data/*.bak", "data/s/x.bak", False),
         ("data/**/*.bak", "data/s/t/x.bak", True),
         ("data/**/*.bak", "data/x.bak", True),
-        ("run.log", "sub/run.log", False),
+        ("run.log", "sub/run.log", True),
+        ("run.log", "a/debug/run.log", True),
+        ("run.log", "my_run.log", False),
+        ("logs/", "a/logs/b.txt", True),
+        ("logs/", "a/blogs/b.txt", False),
+        ("a/logs/", "b/a/logs/c", False),
+        ("./run.log", "run.log", True),
+        ("./run.log", "sub/run.log", False),
+        ("[[^]].txt", "^].txt", True),
+        ("data[1-3].csv", "data2.csv", True),
         ("[!ab].txt", "s/c.txt", True),
         ("[!ab].txt", "s/a.txt", False),
         ("a.b", "axb", False),
@@ -59,10 +68,36 @@ def test_headers(text: str) -> None:
     assert split.header.ignore == ("logs", "*.tmp", "x")
 
 
-def test_forever() -> None:
-    header = split_cell("%%step t --cache-for forever").header
-    assert header is not None
-    assert header.cache_for == math.inf
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("forever", math.inf), ("Forever", math.inf), ("1w", 604800), ("1w2d", 777600), ("1.5H", 5400)],
+)
+def test_how_long_results_are_accepted(text: str, seconds: float) -> None:
+    split = split_cell(f"%%step t --cache-for {text}")
+    assert split.faults == ()
+    assert split.header is not None
+    assert split.header.cache_for == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("logs/,*.tmp", ("logs", "*.tmp")),
+        ("logs/, *.tmp", ("logs", "*.tmp")),
+        ("'a,b.csv' c", ("a,b.csv", "c")),
+    ],
+)
+def test_commas_separate_paths(text: str, paths: tuple[str, ...]) -> None:
+    split = split_cell(f"%%step t --ignore {text}")
+    assert split.faults == ()
+    assert split.header is not None
+    assert split.header.ignore == paths
+
+
+def test_a_range_that_no_character_fits() -> None:
+    (fault,) = split_cell("%%step t --ignore data[z-a].csv").faults
+    assert (fault.code, fault.message) == ("JP101", "no character fits `[z-a]`")
+    assert is_ignored("dataz.csv", ["data[a-z].csv"])
 
 
 @pytest.mark.parametrize(
@@ -74,6 +109,10 @@ def test_forever() -> None:
         ('[tool.jupyter-pipelines]\nignore = "logs"', [], "`ignore` in `pyproject.toml` is not a list of texts"),
         ('[tool.jupyter-pipelines]\nignore = ["../x"]', [], "`../x` in `ignore` of `pyproject.toml` is not in"),
         ("[tool.jupyter-pipelines\n", [], "`pyproject.toml` cannot be read"),
+        ("[tool]\njupyter-pipelines = 3", [], "`jupyter-pipelines` in `pyproject.toml` is no table"),
+        ("tool = 3 # jupyter-pipelines", [], "`jupyter-pipelines` in `pyproject.toml` is no table"),
+        ('[tool.jupyter-pipelines]\nignores = ["x"]', [], "there is no setting `ignores` in `pyproject.toml`"),
+        ('[tool.jupyter-pipelines]\nignore = ["a[z-a]"]', [], "no character fits `[z-a]` in `ignore` of"),
     ],
 )
 def test_settings_of_the_project(tmp_path: Path, text: str, ignore: list[str], fault: str) -> None:

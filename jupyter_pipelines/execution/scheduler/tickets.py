@@ -93,8 +93,7 @@ def ticket_for(
     PipelinesError
         A value of a parameter cannot be written into a notebook.
     """
-    pipeline = plan.pipeline
-    step = pipeline[planned.name]
+    pipeline, step = plan.pipeline, plan.pipeline[planned.name]
     values = {**plan.values, **step.item.parameters} if step.item else plan.values
     path = str(folder / f"{step.name}.ticket.json")
     return StepTicket(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -16,7 +16,7 @@ from jupyter_pipelines.notebook.headers.io_spec import IOSpec, is_format, split_
 from jupyter_pipelines.notebook.headers.lexer import HeaderToken
 from jupyter_pipelines.notebook.headers.options import BY_SPELLING, USAGE, HeaderOption, Kind, closest_option
 from jupyter_pipelines.pipeline.foreach import ForeachAxis
-from jupyter_pipelines.pipeline.ignored_paths import ignored_path
+from jupyter_pipelines.pipeline.ignored_paths import empty_range, ignored_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,11 +314,13 @@ class _HeaderParser:
     def _paths(self, option: HeaderOption, values: list[HeaderToken]) -> None:
         if not values:
             self._lacking(option)
-        for word in values:
-            path = ignored_path(word.text)
-            if path is None:
+        for word, text in _paths_in(values):
+            path, empty = ignored_path(text), empty_range(text)
+            if empty is not None:
+                self.fault(f"no character fits `{_short(empty)}`", "write the lower end first, as in `[a-z]`", word)
+            elif path is None:
                 self.fault(
-                    f"`{_short(word.text)}` is not in the project: only its own files can be left out",
+                    f"`{_short(text)}` is not in the project: only its own files can be left out",
                     f"write the path as it is seen from the project's folder, as in `{option.long} logs/*.log`",
                     word,
                 )
@@ -466,6 +468,14 @@ def _written(form: Form, arguments: str) -> str:
     return f"#| step: {arguments}" if form == "comment" else f"%%step {arguments}"
 
 
+def _paths_in(words: Iterable[HeaderToken]) -> Iterator[tuple[HeaderToken, str]]:
+    """Yield the paths in words, each with its word: commas separate them, unless the word stands in quotes."""
+    for word in words:
+        is_quoted = word.shown[:1] in ("'", '"')
+        texts = [text for text in word.text.split(",") if text and not is_quoted]
+        yield from ((word, text) for text in texts or [word.text])
+
+
 def _short(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
@@ -478,7 +488,7 @@ _ARTICLE: Mapping[str, str] = {"input": "an", "output": "an", "parameter": "a"}
 _VALUE_PARSERS: Mapping[str, Callable[[str, HeaderOption], Any]] = {
     "count": lambda text, option: units.parse_count(text, option.minimum),
     "duration": lambda text, option: units.parse_duration(text),
-    "lifetime": lambda text, option: math.inf if text == "forever" else units.parse_duration(text),
+    "lifetime": lambda text, option: math.inf if text.lower() == "forever" else units.parse_duration(text),
     "size": lambda text, option: units.parse_size(text),
     "text": lambda text, option: text or None,
     "share": lambda text, option: foreach_spec.parse_share(text),

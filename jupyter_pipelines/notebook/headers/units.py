@@ -12,8 +12,8 @@ _NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_-]{{0,{MAX_NAME_LENGTH - 1}}}")
 _COUNT = re.compile(r"[0-9]{1,9}")
 _NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _SECONDS = re.compile(_NUMBER)
-_DURATION = re.compile("".join(f"(?:({_NUMBER}){unit})?" for unit in "dhms"))
-_UNITS = (86400.0, 3600.0, 60.0, 1.0)
+_DURATION = re.compile("".join(f"(?:({_NUMBER}){unit})?" for unit in "wdhms"))
+_UNITS = (604800.0, 86400.0, 3600.0, 60.0, 1.0)
 _SIZE = re.compile(rf"({_NUMBER})([kmgt])(?:i?b)?")
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
@@ -52,7 +52,7 @@ def parse_count(text: str, minimum: int) -> int | None:
 
 
 def parse_duration(text: str) -> float | None:
-    """Return the seconds that ``90``, ``30s``, ``10m``, ``2h`` or ``1h30m`` mean, or None; never 0."""
+    """Return the seconds that ``90``, ``30s``, ``10m``, ``2h``, ``1h30m``, ``1d`` or ``2w`` mean, or None; never 0."""
     if _SECONDS.fullmatch(text):
         return float(text) or None
     match = _DURATION.fullmatch(text.lower())
