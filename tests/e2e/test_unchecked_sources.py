@@ -14,6 +14,8 @@ from tests.e2e.notebook_project import NotebookProject
 
 ASK = "import urllib.request\nx = urllib.request.urlopen('http://127.0.0.1:{}/d.csv').read().decode()"
 
+ASK_CHILD = "x = subprocess.check_output([sys.executable, '{}'])"
+
 
 class QuietHandler(SimpleHTTPRequestHandler):
     """Serves files and logs nothing."""
@@ -144,19 +146,147 @@ def test_a_program_that_reads_files_is_checked_by_them(book: NotebookProject, co
         ("x = subprocess.check_output('cat $HOME/data.csv || true', shell=True)", "sh"),
         ("x = subprocess.check_output(['sh', 'script.sh'])", "sh"),
         ("x = subprocess.check_output([sys.executable, '-c', 'import socket'])", "python"),
+        ("x = subprocess.check_output([sys.executable, 'ask.py'])", "python"),
+        ("x = subprocess.check_output([sys.executable, 'system.py'])", "python"),
+        ("x = subprocess.check_output([sys.executable, 'elsewhere.py'])", "python"),
+        ("x = subprocess.check_output([sys.executable], input=b'print(1)')", "python"),
+        ("x = !. ./env.sh", "."),
+        ("x = subprocess.check_output(['bash', '-c', 'source ./env.sh'])", "source"),
+        ("x = subprocess.check_output(\"eval 'echo 1'\", shell=True)", "eval"),
+        ("x = subprocess.check_output(['bash', '-c', '[[ -f flag ]] || echo no'])", "[["),
+        ("x = subprocess.check_output(['mytool'], env={'PATH': 'bin:/usr/bin:/bin'})", "mytool"),
+        ("x = subprocess.check_output(['awk', 'BEGIN{print ENVIRON[\"RATE\"]}'])", "awk"),
+        ("x = subprocess.check_output('set | grep RATE || true', shell=True)", "sh"),
+        ("x = subprocess.check_output(['sed', '1e echo', 'env.sh'])", "sed"),
+        ("x = subprocess.check_output(['cat', '.git/HEAD'])", "cat"),
     ],
 )
-def test_a_program_that_may_ask_more_runs_again(book: NotebookProject, code: str, program: str) -> None:
+def test_a_program_that_may_ask_more_runs_again(book: NotebookProject, tmp_path: Path, code: str, program: str) -> None:
     import shutil
 
-    if program != "python" and shutil.which(program) is None:
+    if program not in ("python", ".", "source", "eval", "[[", "mytool") and shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")
     (book.folder / "script.sh").write_text("true\n")
+    (book.folder / "env.sh").write_text("echo 1\n")
+    (book.folder / ".git").mkdir()
+    (book.folder / ".git" / "HEAD").write_text("1")
+    (book.folder / "ask.py").write_text("import subprocess as s\nprint(s.check_output(['echo', '1']))\n")
+    (book.folder / "system.py").write_text("import os\nos.system('echo 1')\n")
+    (book.folder / "elsewhere.py").write_text(f"print(open({str(tmp_path / 'other.csv')!r}).read())\n")
+    (tmp_path / "other.csv").write_text("1")
+    (book.folder / "bin").mkdir()
+    (book.folder / "bin" / "mytool").write_text("#!/bin/sh\necho 1\n")
+    (book.folder / "bin" / "mytool").chmod(0o755)
     book.write("import subprocess, sys", f"%%step a -o x\n{code}")
     assert book.run().code == 0
     code_of_reason, text = reason(book)
     assert code_of_reason == "program"
     assert text.startswith(f"it started `{program}")
+
+
+@pytest.mark.parametrize("code", ["x = !python s.py", ASK_CHILD.format("s.py")])
+def test_a_file_beside_a_script_does_not_count(book: NotebookProject, code: str) -> None:
+    (book.folder / "s.py").write_text("import csv, json\nprint(json.dumps(list(csv.reader(open('d.csv')))))\n")
+    (book.folder / "d.csv").write_text("1\n")
+    book.write("import subprocess, sys", f"%%step a -o x\n{code}")
+    assert book.run().code == 0
+    (book.folder / "new.txt").touch()
+    (book.folder / "other.py").touch()
+    assert decision(book) == "reuse", reason(book)
+    (book.folder / "d.csv").write_text("2\n")
+    assert reason(book) == ("file", "file `d.csv`, which it read, changed")
+    (book.folder / "d.csv").write_text("1\n")
+    (book.folder / "json.py").write_text("def dumps(x): return 'mine'\n")
+    assert reason(book) == ("module", "what is imported as `json` changed")
+
+
+@pytest.mark.parametrize(
+    ("before", "script"),
+    [
+        ("", "import json, os\nprint(json.dumps(sorted(os.listdir('.'))))"),
+        ("", "import json, names\nprint(json.dumps(names.all_of()))"),
+        ("os.listdir('.')", "import json\nprint(json.dumps(1))"),
+        ("os.system('ls')", "import json\nprint(json.dumps(1))"),
+        ("os.system('cat *.csv')", "import json\nprint(json.dumps(1))"),
+        ("mp.get_context('fork').Process(target=os.listdir).start()", "import json\nprint(json.dumps(1))"),
+    ],
+    ids=["script", "module", "step", "tool", "shell", "worker"],
+)
+def test_a_script_or_a_step_that_lists_its_folder(book: NotebookProject, before: str, script: str) -> None:
+    (book.folder / "s.py").write_text(script)
+    (book.folder / "names.py").write_text("import os\ndef all_of():\n    return os.listdir('.')\n")
+    (book.folder / "d.csv").write_text("1\n")
+    code = f"{before}\n{ASK_CHILD.format('s.py')}"
+    book.write("import os, subprocess, sys, multiprocessing as mp", f"%%step a -o x\n{code}")
+    assert book.run().code == 0
+    (book.folder / "new.csv").touch()
+    assert reason(book)[0] == "file"
+
+
+def test_the_language_counts_for_programs(book: NotebookProject) -> None:
+    book.environment["LANG"] = "C"
+    (book.folder / "d.csv").write_text("ä\n")
+    book.write("import subprocess", "%%step a -o x\nx = subprocess.check_output(['wc', '-m', 'd.csv'])")
+    assert book.run().code == 0
+    assert decision(book) == "reuse", reason(book)
+    book.environment["LANG"] = "C.UTF-8"
+    assert reason(book)[0] == "environment-variable"
+
+
+def test_a_variable_that_a_tool_may_ask_for(book: NotebookProject) -> None:
+    (book.folder / "d.csv").write_text("1\n")
+    book.write("import subprocess", "%%step a -o x\nx = subprocess.check_output(['gzip', '-c', 'd.csv'])")
+    assert book.run().code == 0
+    assert decision(book) == "reuse", reason(book)
+    book.environment["GZIP"] = "-9"
+    assert reason(book)[0] == "environment-variable"
+
+
+def test_a_dollar_sign_in_single_quotes_is_no_variable(book: NotebookProject) -> None:
+    (book.folder / "d.csv").write_text("1 2\n")
+    book.write("%%step a -o x y\nx = !awk '{print $1}' d.csv\ny = !grep '2$' d.csv")
+    assert book.run().code == 0
+    assert decision(book) == "reuse", reason(book)
+    (book.folder / "d.csv").write_text("2 2\n")
+    assert reason(book)[0] == "file"
+
+
+def test_a_variable_that_a_forked_worker_reads(book: NotebookProject) -> None:
+    book.environment["RATE"] = "1"
+    book.write(
+        "import multiprocessing, os",
+        "def ask(name):\n    return os.environ[name]",
+        "%%step a -o x\nwith multiprocessing.get_context('fork').Pool(1) as p:\n    x = p.map(ask, ['RA' + 'TE'])",
+    )
+    assert book.run().code == 0
+    assert decision(book) == "reuse", reason(book)
+    book.environment["RATE"] = "2"
+    assert reason(book) == ("environment-variable", "environment variable `RATE` changed")
+
+
+def test_a_variable_that_a_worker_of_joblib_may_read(book: NotebookProject) -> None:
+    pytest.importorskip("joblib")
+    book.environment["RATE"] = "1"
+    book.write(
+        "import os\nfrom joblib import Parallel, delayed",
+        "def ask(name):\n    return os.environ[name]",
+        "%%step a -o x\nx = Parallel(n_jobs=2)(delayed(ask)('RA' + 'TE') for _ in range(2))",
+    )
+    assert book.run().code == 0
+    assert decision(book) == "reuse", reason(book)
+    book.environment["RATE"] = "2"
+    assert reason(book)[0] == "environment-variable"
+
+
+def test_a_worker_of_joblib_that_starts_a_program(book: NotebookProject) -> None:
+    pytest.importorskip("joblib")
+    book.write(
+        "import subprocess\nfrom joblib import Parallel, delayed",
+        "def ask(_):\n    return subprocess.check_output(['echo', '1'])",
+        "%%step a -o x\nx = Parallel(n_jobs=2)(delayed(ask)(i) for i in range(2))",
+    )
+    assert book.run().code == 0
+    assert reason(book) == ("program", "it started `a worker process`, and what that did is not known")
 
 
 def test_probes_of_the_machine_do_not_count(book: NotebookProject) -> None:

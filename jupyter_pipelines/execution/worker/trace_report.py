@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -40,6 +41,13 @@ _TICK_NS = 10_000_000
 _LITERAL = re.compile(r"""["']((?:~/|/|\.\./)[^"'\n]{1,300})["']""")
 _OBJECT_STORES = ("s3a?", "gs", "gcs", "az", "abfss?", "adl", "hdfs", "hf", "r2", "https?")
 _WEB_READERS = frozenset({"polars", "duckdb", "netCDF4", "h5py", "rasterio", "fiona", "pyogrio", "gdal"})
+_STARTS_PROGRAMS = re.compile(
+    r"\b(?:subprocess|(?:os|pty|nt|posix)\.(?:system|popen|spawn|exec|posix_spawn)\w*|Popen|check_output|getoutput"
+    r"|create_subprocess_\w+|pexpect|ctypes|import\s+(?:system|popen)|sh\.)"
+)
+"""Code that may start a program."""
+_OF_PROGRAMS = ("BASH_ENV", "LANG", "LANGUAGE", "LC_CTYPE", "LC_MESSAGES", "POSIXLY_CORRECT")
+"""Variables that decide what all programs read and write; others of the kind are asked for at any step."""
 _TOO_WIDE = ("/", "/tmp", "/home", "/root", "/mnt", "/data", "/var", "/srv", "/opt")  # noqa: S108
 
 
@@ -192,17 +200,37 @@ class _TraceWriter:
             self._ask(trace, "executable", path)
         for folder in programs["packages"]:
             self._ask(trace, "glob", "*.dist-info", self._named(folder), False, [])
-        if programs["packages"]:
+        if programs["environment"]:
             trace[question("environment")] = environment_answer(os.environ)
+        if programs["executables"] or programs["unknown"] or programs["workers"]:
+            names = sorted({*_OF_PROGRAMS, *programs["variables"]})
+            for name in set(names).intersection(os.environ):
+                self._ask(trace, "variable", name)
+            self._ask(trace, "unset", *(name for name in names if name not in os.environ))
 
     def _add_notes(self, trace: dict[str, str]) -> None:
         """Add what can only be noted: hosts, programs that may do anything, and paths that are left out."""
         hosts = self._log["hosts"] or self._hosts_in_urls()
-        programs = self._log["programs"]["unknown"]
+        programs = [*self._log["programs"]["unknown"], *self._programs_of_workers()]
         ignored = map(self._named, self._log["ignored"])
         for kind, names in (("network", hosts), ("program", programs), ("ignored", ignored)):
             for name in names:
                 self._ask(trace, kind, name)
+
+    def _programs_of_workers(self) -> list[str]:
+        """Return whether worker processes that are not forked may have started programs, for which nothing is seen."""
+        if not self._log["programs"]["workers"]:
+            return []
+        texts = self._texts()
+        for path in self._log["imported"]:
+            with contextlib.suppress(OSError, ValueError):
+                texts.append(Path(path).read_text("utf-8"))
+        return ["a worker process"] if any(map(_STARTS_PROGRAMS.search, texts)) else []
+
+    def _texts(self) -> list[str]:
+        """Return the code of the step and what it shares."""
+        texts = [cell["source"] for cell in self._ticket.notebook.get("cells", ())]
+        return texts + [source["text"] for source in self._ticket.sources if "text" in source]
 
     def _hosts_in_urls(self) -> list[str]:
         """Return what libraries other than Python's may have read: URLs in the code and the parameters."""

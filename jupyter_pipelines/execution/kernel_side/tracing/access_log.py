@@ -29,7 +29,7 @@ from jupyter_pipelines.execution.kernel_side.tracing.folder_events import Events
 from jupyter_pipelines.execution.kernel_side.tracing.loaded_packages import loaded_packages, module_origins
 from jupyter_pipelines.execution.kernel_side.tracing.lookup_watch import LookupWatch
 from jupyter_pipelines.execution.kernel_side.tracing.other_kernels import OtherKernels
-from jupyter_pipelines.execution.kernel_side.tracing.program_log import ProgramLog
+from jupyter_pipelines.execution.kernel_side.tracing.program_log import ProgramLog, start_of
 from jupyter_pipelines.execution.kernel_side.tracing.traced_entries import TracedEntries
 
 TRACE = "trace.json"
@@ -70,6 +70,8 @@ class AccessLog:
         self._read: dict[str, tuple[int, Mark | None]] = {}
         self._imported: dict[str, tuple[int, Mark | None]] = {}
         self._listed: dict[str, str] = {}
+        self._listed_here: set[str] = set()
+        self._digested: set[str] = set()
         self._globbed: dict[tuple[str, ...], None] = {}
         self._asked: dict[str, tuple[str, list[int] | None]] = {}
         self._rights: dict[tuple[str, int], None] = {}
@@ -87,7 +89,7 @@ class AccessLog:
         self._children = self._programs = False
         self._watch: FolderWatch | None = None
         self._begun = time.time_ns()
-        self._environment = EnvironmentLog(self._is_own_code)
+        self._environment = EnvironmentLog(self._is_own_code, self._report_variable)
         self._connections = ConnectionLog()
         self._started = ProgramLog(self._note_read)
         self._lookups: LookupWatch | None = None
@@ -109,6 +111,7 @@ class AccessLog:
             "pathlib.Path.rglob": lambda arguments: self._on_path_glob("Path.rglob", arguments),
             **dict.fromkeys(_LISTS, self._on_list),
             **dict.fromkeys(_FORKS, self._on_fork),
+            "os.fork": self._on_worker,
             **{event: functools.partial(self._on_start, event) for event in _STARTS},
             "socket.connect": self._on_connection,
             **dict.fromkeys(_SENDING, self._on_message),
@@ -203,11 +206,10 @@ class AccessLog:
             "imported": {
                 path: about for path, about in self._counted(self._imported).items() if path not in self._read
             },
-            "listed": self._counted(self._listed),
             "globbed": [list(pattern) for pattern in self._globbed],
             "asked": self._counted(self._asked),
             "rights": [list(about) for about in self._rights if self._counts(about[0])],
-            "searched": {folder: names for folder in self._searched if (names := self._names_searched(folder))},
+            **self._folders_of_scripts(),
             "links": list(dict.fromkeys([*self._counted(self._links), *self._links_used()])),
             "written": {path: self._mark_of_written(path) for path in self._written if self._counts(path)},
             "appended": sorted((self._appended - self._overwritten) | self._logs),
@@ -231,7 +233,7 @@ class AccessLog:
         document = self._started.document()
         lookups, watch = self._lookups, self._watch
         unseen = watch is None or bool(watch.unwatched) or lookups is None or not lookups.complete
-        connected = lookups is not None and (lookups.children or (self._started.python and lookups.sockets))
+        connected = lookups is not None and (lookups.children or (self._started.python and lookups.modules))
         if document["executables"] and (unseen or connected):
             names = [os.path.basename(path) for path in document["executables"]]
             document |= {"executables": [], "unknown": [*document["unknown"], *names]}
@@ -257,7 +259,18 @@ class AccessLog:
 
     def _names_searched(self, folder: str) -> list[str]:
         """Return the modules that were looked for in a folder, without those that are installed."""
-        return sorted({name for full, name in self._searched[folder].items() if not self._is_installed(full)})
+        return sorted({name for full, name in self._searched.get(folder, {}).items() if not self._is_installed(full)})
+
+    def _folders_of_scripts(self) -> dict[str, Any]:
+        """Return `listed` and `searched` where scripts in Python have looked for modules, and nothing else listed."""
+        scripts = self._started.folders_of_scripts()
+        folders = {path: scripts[path] for path in self._listed if path in scripts and path not in self._listed_here}
+        listed = {path: names for path, names in self._counted(self._listed).items() if path not in folders}
+        searched = {
+            folder: sorted({*self._names_searched(folder), *folders.get(folder, ())})
+            for folder in {**self._searched, **folders}
+        }
+        return {"listed": listed, "searched": {folder: names for folder, names in searched.items() if names}}
 
     def _is_installed(self, module: str) -> bool:
         loaded = sys.modules.get(module)
@@ -332,6 +345,7 @@ class AccessLog:
             self._read_events()
             self._expected = name
         else:
+            self._listed_here.add(name)
             self._note_listing(name)
 
     def _on_glob(self, arguments: tuple[Any, ...]) -> None:
@@ -375,7 +389,8 @@ class AccessLog:
 
     def _on_start(self, event: str, arguments: tuple[Any, ...]) -> None:
         if os.getpid() != self._process:
-            self._report(event, [_plain(argument) for argument in arguments[:2]])
+            with self._unnoted():
+                self._report(event, start_of(event, arguments))
             return
         self._on_fork(arguments)
         with self._unnoted():
@@ -394,6 +409,10 @@ class AccessLog:
         if host and os.getpid() != self._process:
             self._report("host", host)
 
+    def _report_variable(self, name: str, value: str | None) -> None:
+        if os.getpid() != self._process:
+            self._report("variable", [name, value])
+
     def _report(self, kind: str, about: Any) -> None:
         """Leave a note of a forked process: its memory is its own."""
         if self._children_file:
@@ -406,8 +425,14 @@ class AccessLog:
                 kind, about = json.loads(line)
                 if kind == "host":
                     self._connections.hosts.setdefault(about)
+                elif kind == "variable":
+                    self._environment.note_of_child(*about)
                 else:
-                    self._started.on_event(kind, (*about, None, None))
+                    self._started.on_start(*about)
+
+    def _on_worker(self, arguments: tuple[Any, ...]) -> None:
+        self._on_fork(arguments)
+        self._started.note_fork()
 
     def _on_fork(self, _: tuple[Any, ...]) -> None:
         if not self._programs:
@@ -539,6 +564,7 @@ class AccessLog:
         if path is not None and path not in self._listed and path not in self._written:
             with self._unnoted():
                 self._listed[path] = names_digest(path)
+                self._digested.add(path)
 
     def _note_write(self, name: str) -> None:
         path = self._path(name)
@@ -573,10 +599,19 @@ class AccessLog:
         with self._unnoted():
             self._others.forget()
             try:
-                for event in self._watch.read(self._read):
-                    self._on_event(event, expected)
+                self._digested.clear()
+                self._take_events(expected)
+                while self._digested:
+                    self._take_events(expected)
             except EventsLost:
                 self.problems.append("more files were opened at once than the system reports")
+
+    def _take_events(self, expected: str) -> None:
+        """Take note of what is reported; that folders were listed here for a digest of their names is no news."""
+        digested, self._digested = self._digested, set()
+        for event in self._watch.read(self._read) if self._watch is not None else ():
+            if not (event.own and event.is_folder and not event.changed and event.path in digested):
+                self._on_event(event, expected)
 
     def _on_event(self, event: FolderEvent, expected: str) -> None:
         path = self._path(event.path)
@@ -597,6 +632,8 @@ class AccessLog:
             # Workers of process pools list the folder they are in to find modules.
             if event.opened and path != expected and (event.own is not False or self._programs):
                 self._note_listing(path)
+                if event.own is not False:
+                    self._listed_here.add(path)
         elif self._is_read(event, path):
             self._read[path] = (self._begun, _mark_of(self._status(path)))
 
@@ -655,13 +692,6 @@ def _look_of(status: os.stat_result | None) -> list[int] | None:
     if status is None:
         return None
     return [int(stat.S_ISDIR(status.st_mode)), status.st_size, status.st_mtime_ns, status.st_mode]
-
-
-def _plain(argument: Any) -> Any:
-    """Return an argument of an audit event as JSON holds it."""
-    if isinstance(argument, list | tuple):
-        return [os.fsdecode(word) for word in argument]
-    return os.fsdecode(argument) if isinstance(argument, str | bytes | os.PathLike) else None
 
 
 def _had_children() -> bool:

@@ -25,6 +25,9 @@ class EnvironmentLog:
     ----------
     is_own_code : callable
         Takes the file name of a frame and tells whether it is the user's own code.
+    report : callable
+        Takes each variable that is read for the first time, and its value; without a name, that all names are asked
+        for. The memory of a forked process is its own.
 
     Attributes
     ----------
@@ -32,7 +35,8 @@ class EnvironmentLog:
         The names of all variables were asked for.
     """
 
-    def __init__(self, is_own_code: Callable[[str], bool]) -> None:
+    def __init__(self, is_own_code: Callable[[str], bool], report: Callable[[str, str | None], None]) -> None:
+        self._report = report
         self._is_own_code = is_own_code
         self._first: dict[str, str | None] = {}
         self._set: set[str] = set()
@@ -66,6 +70,7 @@ class EnvironmentLog:
             if self.noting and asking_frames.is_copy_for_program(_asking_frame(), self._is_own_code):
                 return self._copied(list(names(environ)))
             if self.noting and not getattr(self._local, "copying", False):
+                self._report("", None)
                 self.names_asked = True
             return iter(names(environ))
 
@@ -82,6 +87,13 @@ class EnvironmentLog:
         """Return the variables that the step set or removed itself."""
         return sorted(self._set)
 
+    def note_of_child(self, name: str, value: str | None) -> None:
+        """Note what a forked process has read; without a name, that it asked for all names."""
+        if name:
+            self._first.setdefault(name, value)
+        else:
+            self.names_asked = True
+
     def _note(self, environ: Any, name: Any) -> None:
         try:
             text = _text(name)
@@ -92,6 +104,7 @@ class EnvironmentLog:
                 return
             value = environ._data.get(environ.encodekey(name))  # noqa: SLF001 - reading it would call this again
             self._first[text] = None if value is None else os.fsdecode(value)
+            self._report(text, self._first[text])
         except Exception:  # noqa: BLE001 - what is raised here would be raised where the notebook reads a variable
             return
 

@@ -1,7 +1,7 @@
-"""Watch the files that a process opens before it connects to anything: the tables of hosts, and Python's sockets.
+"""Watch what a process opens before it connects or starts programs: the tables of hosts, and modules of Python.
 
 Whatever resolves the name of a host opens ``/etc/hosts`` or ``/etc/resolv.conf``, in any language. A child in Python
-that can connect has opened ``socket.py``, or its compiled code.
+that can connect has opened ``socket.py``, or its compiled code; if it can start programs, ``subprocess.py``.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
 from collections.abc import Callable
 from importlib.util import cache_from_source
 
@@ -20,29 +21,29 @@ _HOSTS = ("/etc/hosts", "/etc/resolv.conf")
 
 
 class LookupWatch:
-    """Tells which processes looked up hosts, and which could connect."""
+    """Tells which processes looked up hosts, and which children in Python could do more."""
 
     def __init__(self) -> None:
-        sockets = [os.path.realpath(socket.__file__)]
+        modules = [os.path.realpath(str(module.__file__)) for module in (socket, subprocess)]
         with contextlib.suppress(NotImplementedError):
-            sockets.append(cache_from_source(sockets[0]))
-        self._sockets = frozenset(path for path in sockets if os.path.exists(path))
-        self._files = OpenedFiles((*_HOSTS, *self._sockets))
+            modules += map(cache_from_source, list(modules))
+        self._modules = frozenset(path for path in modules if os.path.exists(path))
+        self._files = OpenedFiles((*_HOSTS, *self._modules))
         self._process = os.getpid()
         self.own = False
         self.children = False
-        self.sockets = False
+        self.modules = False
 
     @property
     def complete(self) -> bool:
-        """Whether Python's sockets are watched: without that, nothing is known of children."""
-        return bool(self._sockets) and self._sockets <= self._files.watched
+        """Whether these modules are watched: without that, nothing is known of children."""
+        return bool(self._modules) and self._modules <= self._files.watched
 
     def read(self, is_foreign: Callable[[int], bool]) -> None:
         """Take note of what was opened.
 
-        `own` says that this process looked up a host, `children` that a child may have done so, and `sockets` that a
-        child may have loaded Python's sockets.
+        `own` says that this process looked up a host, `children` that a child may have done so, and `modules` that a
+        child may have loaded what connects or starts programs.
 
         Parameters
         ----------
@@ -55,7 +56,7 @@ class LookupWatch:
             if process == self._process:
                 self.own = self.own or path in _HOSTS
             elif process is None:
-                self.sockets = self.sockets or path in self._sockets
+                self.modules = self.modules or path in self._modules
             elif not is_foreign(process):
                 self.children = self.children or path in _HOSTS
-                self.sockets = self.sockets or path in self._sockets
+                self.modules = self.modules or path in self._modules

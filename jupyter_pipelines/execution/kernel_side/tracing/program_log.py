@@ -7,15 +7,30 @@ from __future__ import annotations
 
 import glob
 import os
-import shutil
+import re
 import site
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import is_below
-from jupyter_pipelines.execution.kernel_side.tracing.program_words import ProgramUse, programs_of, programs_of_text
+from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import is_below, is_skipped_below
+from jupyter_pipelines.execution.kernel_side.tracing.program_words import (
+    FILES_ONLY,
+    ProgramUse,
+    programs_of,
+    programs_of_text,
+)
+from jupyter_pipelines.execution.kernel_side.tracing.python_scripts import ScriptUse, script_use
+
+_OWN_COMMANDS = frozenset("echo true false printf cd : pwd exit".split())
+"""What shells do themselves, on a system that has no such programs."""
+_PLACE = re.compile(r"(?:~|\.{1,2})?/.*")
+_WORKERS = (
+    *("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver"),
+    *("joblib.externals.loky.backend.popen_loky_posix", "loky.backend.popen_loky_posix"),
+)
+"""Modules that are loaded when a worker process is started that is not forked."""
 
 
 class ProgramLog:
@@ -34,12 +49,17 @@ class ProgramLog:
         Names of programs that may have asked for more.
     python : bool
         A child in Python was started: what it asks besides files is another question.
+    variables : dict of str to None
+        Variables that children in Python may ask for though they change by themselves.
     """
 
     def __init__(self, note_file: Callable[[str], None]) -> None:
         self.executables: dict[str, None] = {}
         self.unknown: dict[str, None] = {}
-        self.python = False
+        self.python = self._asks_variables = False
+        self.variables: dict[str, None] = {}
+        self._scripts: list[ScriptUse] = []
+        self._lists = False
         self._note_file = note_file
         self._root = "/nonexistent"
 
@@ -47,61 +67,80 @@ class ProgramLog:
         """Begin with a step of a project."""
         self._root = root
 
+    def note_fork(self) -> None:
+        """Take note of a process that is forked: it may list folders, and no event says that it was not a script."""
+        self._lists = True
+
     def on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Take note of an audit event."""
-        if event == "os.system":
-            self.note_text(os.fsdecode(arguments[0]))
-            return
-        executable, words = arguments[0], _words(arguments[1])
-        folder = arguments[2] if event == "subprocess.Popen" else None
-        name = os.fsdecode(executable) if executable else ""
-        if name and (not words or "/" not in words[0]):
-            words = [name, *words[1:]]
-        self.note(words, os.fsdecode(folder) if folder else "")
+        self.on_start(*start_of(event, arguments))
 
-    def note_text(self, text: str) -> None:
-        """Take note of a text that a shell runs."""
-        for use in programs_of_text(text):
-            self._note(use, os.getcwd())
+    def on_start(self, words: Sequence[str] | str, folder: str, search: str) -> None:
+        """Take note of a program that is started.
 
-    def note(self, words: Sequence[str], folder: str = "") -> None:
-        """Take note of a program that is started with these words in a folder."""
-        for use in programs_of(words):
-            self._note(use, os.path.abspath(folder or "."))
+        Parameters
+        ----------
+        words : sequence of str or str
+            The words, the first of them its name; a text is run by a shell.
+        folder : str
+            Where it starts.
+        search : str
+            The folders in which the program is looked for, as `PATH` has them.
+        """
+        for use in programs_of_text(words) if isinstance(words, str) else programs_of(words):
+            self._note(use, folder, search)
 
-    def _note(self, use: ProgramUse, folder: str) -> None:
-        path = _found(use.name, folder)
+    def _note(self, use: ProgramUse, folder: str, search: str) -> None:
+        path = _found(use.name, folder, search)
         name = os.path.basename(use.name)
         if path is None:
-            return  # it does not start
+            if name not in _OWN_COMMANDS:  # a shell may do it itself, or it is where nobody looks for it here
+                self.unknown.setdefault(name)
+            return
         known = use.known and self._is_inside(folder) and self._note_words(use.words, folder)
         if not use.known and _is_own_python(path):
             self.python = True
             known = self._is_inside(folder) and self._note_words(use.words, folder) and "-m" not in use.words
+            known = known and self._is_known_script(use.words, folder)
+        else:
+            self._lists = self._lists or name not in FILES_ONLY or _may_list(name, use.words, folder)
+            self._asks_variables = self._asks_variables or name not in FILES_ONLY
         if known:
             self.executables.setdefault(os.path.realpath(path))
         else:
             self.unknown.setdefault(name)
 
+    def _is_known_script(self, words: Sequence[str], folder: str) -> bool:
+        use = script_use(words, folder, self._root, package_folders())
+        self._scripts.append(use)
+        self.variables.update(dict.fromkeys(use.variables))
+        return use.known
+
+    def folders_of_scripts(self) -> dict[str, list[str]]:
+        """Return the folders that nothing but Python's search for modules has listed, with the modules looked for."""
+        if self._lists or _has_workers() or not all(use.folder for use in self._scripts):
+            return {}
+        found: dict[str, set[str]] = {}
+        for use in self._scripts:
+            found.setdefault(use.folder, set()).update(use.modules)
+        return {folder: sorted(names) for folder, names in found.items()}
+
     def _note_words(self, words: Iterable[str], folder: str) -> bool:
         """Note the files outside of the project that words name; tell whether all of them can be seen."""
-        for word in words:
-            if word.startswith("-") and "=" not in word:
-                continue
-            text = os.path.expanduser(word.rpartition("=")[2] if word.startswith("-") else word)
-            path = os.path.abspath(os.path.join(folder, text)) if text and "\n" not in text else ""
-            if path and self._is_inside(path):
-                if not os.path.lexists(path):
-                    self._note_file(path)  # no system reports that a program looks for it in vain
-                continue
-            if not path or is_below(path, ("/dev", "/usr", "/etc", "/proc", "/sys", "/bin")):
-                continue
-            if os.path.isdir(path) or glob.has_magic(path):
-                if path != "/" and (os.path.isdir(path) or glob.glob(path)):
-                    return False
-            else:
-                self._note_file(path)
-        return True
+        return all(self._note_word(text, folder) for word in words for text in _places(word))
+
+    def _note_word(self, text: str, folder: str) -> bool:
+        path = os.path.abspath(os.path.join(folder, os.path.expanduser(text))) if text and "\n" not in text else ""
+        if path and self._is_inside(path):
+            if not os.path.lexists(path):
+                self._note_file(path)  # no system reports that a program looks for it in vain
+            return not is_skipped_below(path, f"{self._root}/") or not os.path.lexists(path)
+        if not path or is_below(path, ("/dev", "/usr", "/etc", "/proc", "/sys", "/bin")):
+            return True
+        if os.path.isdir(path) or glob.has_magic(path):
+            return path == "/" or not (os.path.isdir(path) or bool(glob.glob(path)))
+        self._note_file(path)
+        return "{" not in path
 
     def _is_inside(self, path: str) -> bool:
         return is_below(path, (self._root,))
@@ -112,6 +151,9 @@ class ProgramLog:
             "executables": list(self.executables),
             "unknown": list(self.unknown),
             "packages": package_folders() if self.python else [],
+            "environment": self.python or self._asks_variables or _has_workers(),
+            "variables": list(self.variables),
+            "workers": _has_workers(),
         }
 
 
@@ -122,14 +164,57 @@ def package_folders() -> list[str]:
     return list(dict.fromkeys(folder for folder in folders if os.path.isdir(folder)))
 
 
+def start_of(event: str, arguments: tuple[Any, ...]) -> tuple[list[str] | str, str, str]:
+    """Return what an audit event says of a program: words, the folder it starts in, and where it is looked for."""
+    search = os.environ.get("PATH", os.defpath)
+    if event == "os.system":
+        return os.fsdecode(arguments[0]), os.getcwd(), search
+    executable, words = arguments[0], _words(arguments[1])
+    folder = arguments[2] if event == "subprocess.Popen" else None
+    environment = arguments[-1]
+    if isinstance(environment, Mapping) and len(arguments) > 2:
+        found = environment.get("PATH", environment.get(b"PATH"))
+        search = os.fsdecode(found) if found is not None else os.defpath
+    name = os.fsdecode(executable) if executable else ""
+    if name and (not words or "/" not in words[0]):
+        words = [name, *words[1:]]
+    return words, os.path.abspath(os.fsdecode(folder) if folder else "."), search
+
+
 def _words(arguments: Any) -> list[str]:
     if isinstance(arguments, str | bytes | os.PathLike):
         return [os.fsdecode(arguments)]
     return [os.fsdecode(word) for word in arguments or ()]
 
 
-def _found(name: str, folder: str) -> str | None:
-    return os.path.join(folder, name) if "/" in name else shutil.which(name)
+def _places(word: str) -> list[str]:
+    """Return what may name a file in a word: all of it, what stands behind `=`, or the path in an option."""
+    if word.startswith("-") and "=" not in word:
+        return [found[0]] if (found := _PLACE.search(word)) else []
+    name, sign, value = word.partition("=")
+    if word.startswith("-"):
+        return [value]
+    return [word, value] if sign and name.isalnum() else [word]
+
+
+def _may_list(name: str, words: Sequence[str], folder: str) -> bool:
+    """Tell whether a tool, or the shell for it, may list a folder."""
+    if name in ("grep", "egrep", "fgrep") and any(re.match(r"-\w*[rR]|--(?:deref|rec)", word) for word in words):
+        return True
+    return any(glob.has_magic(word) or os.path.isdir(os.path.join(folder, word)) for word in words)
+
+
+def _has_workers() -> bool:
+    return any(module in sys.modules for module in _WORKERS)
+
+
+def _found(name: str, folder: str, search: str) -> str | None:
+    """Return the path of a program; None if there is none."""
+    for place in [""] if "/" in name else search.split(os.pathsep):
+        path = os.path.join(folder, place, name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None
 
 
 def _is_own_python(path: str) -> bool:
