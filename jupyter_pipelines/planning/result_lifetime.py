@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from jupyter_pipelines.pipeline.step import Step
-from jupyter_pipelines.planning.keys.traces import details_of
+from jupyter_pipelines.planning.keys.traces import PERHAPS, details_of
 from jupyter_pipelines.planning.reasons import Code, DecisionReason
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def unaccepted_result(record: StepRecord, step: Step, now: datetime) -> Decision
     hosts, programs = _named(record, "network"), _named(record, "program")
     if step.cache_for is None and not hosts and not programs:
         return None
-    code, cause = _cause(hosts, programs)
+    code, cause = _cause(record)
     if step.cache_for is None:
         also = (_started(programs),) if hosts and programs else ()
         return DecisionReason(code=code, text=cause, details=(*also, _HELP))
@@ -50,7 +50,7 @@ def acceptance(record: StepRecord, step: Step) -> tuple[str, ...]:
     if step.cache_for is None:
         return ()
     until = _end(record, step.cache_for)
-    cause = _cause(_named(record, "network"), _named(record, "program"))[1]
+    cause = _cause(record)[1]
     reason = f", though {cause}" if cause else ""
     limit = f"until {_shown(until)}" if until else "as long as nothing else changes"
     return (f"accepted {limit}{reason}",)
@@ -71,9 +71,11 @@ def _named(record: StepRecord, kind: str) -> list[str]:
     return sorted(str(details_of(text)[1]) for text in record.trace or () if text.startswith(start))
 
 
-def _cause(hosts: list[str], programs: list[str]) -> tuple[Code, str]:
+def _cause(record: StepRecord) -> tuple[Code, str]:
+    hosts, programs = _named(record, "network"), _named(record, "program")
     if hosts:
-        return "network", f"it connected to {_joined(hosts)}"
+        perhaps = all(PERHAPS in details_of(text) for text in record.trace or () if text.startswith('["network"'))
+        return "network", f"it {'may have ' if perhaps else ''}connected to {_joined(hosts)}"
     return ("program", _started(programs)) if programs else ("no-cache", "")
 
 

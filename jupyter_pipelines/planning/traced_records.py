@@ -13,6 +13,7 @@ from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.traces import (
     FOLDER,
+    STANDARD,
     UNSET,
     Trace,
     TraceReader,
@@ -233,7 +234,7 @@ def _searched(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
 def _modules_changed(names: Sequence[str], old: str, new: str) -> list[str]:
     """Return the modules for which a folder holds other files than before."""
     changed = {entry.partition(".")[0] for entry in set(old.split()) ^ set(new.split())}
-    return [name for name in names if name in changed]
+    return sorted(changed) if STANDARD in names else [name for name in names if name in changed]
 
 
 def _variables(_: list[Any], __: str, ___: str) -> tuple[Code, str, str]:

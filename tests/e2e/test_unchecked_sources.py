@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -113,6 +114,56 @@ def test_connections_that_do_not_count(book: NotebookProject, code: str) -> None
     )
     assert book.run().code == 0
     assert decision(book) == "reuse"
+
+
+@pytest.fixture
+def traffic(server: tuple[int, Path]) -> Iterator[None]:
+    """Open connections on this machine all the time."""
+    over = threading.Event()
+
+    def connect() -> None:
+        while not over.wait(0.02):
+            socket.create_connection(("127.0.0.1", server[0])).close()
+
+    thread = threading.Thread(target=connect)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
+@pytest.mark.usefixtures("traffic")
+@pytest.mark.parametrize(
+    ("code", "counts"),
+    [
+        ("# see https://docs.pola.rs/ for details\nx = pl.DataFrame({'a': [1]}).height", False),
+        ('"""Cites https://docs.pola.rs/."""\nx = pl.DataFrame({"a": [1]}).height', False),
+        ("def f():\n    'See https://docs.pola.rs/'\n    return 1\nx = pl.DataFrame({'a': [f()]}).height", False),
+        ("url = 'https://docs.pola.rs/'\nx = pl.DataFrame({'a': [url]}).height", True),
+    ],
+    ids=["comment", "text", "docstring", "constant"],
+)
+def test_addresses_in_comments_and_docstrings_are_not_connected_to(
+    book: NotebookProject, code: str, counts: bool
+) -> None:
+    pytest.importorskip("polars")
+    book.write("import polars as pl", f"%%step a -o x\n{code}")
+    assert book.run().code == 0
+    if counts:
+        assert reason(book) == ("network", "it may have connected to `https://docs.pola.rs`")
+    else:
+        assert decision(book) == "reuse", reason(book)
+
+
+def test_a_socket_in_a_folder_called_jupyter(book: NotebookProject) -> None:
+    (book.folder / "jupyter").mkdir()
+    path = str(book.folder / "jupyter" / "s")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        book.write(f"import socket\nPATH = {path!r}", "%%step a -o x\nx = socket.socket(socket.AF_UNIX).connect(PATH)")
+        assert book.run().code == 0
+    assert reason(book) == ("network", f"it connected to `{path}`")
 
 
 @pytest.mark.parametrize(

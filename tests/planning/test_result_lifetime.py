@@ -16,6 +16,7 @@ from jupyter_pipelines.storage.step_record import StepRecord
 PLAIN = StepRecord(
     key="0" * 64, step="a", notebook=None, run="r", created="2026-03-01T12:00:00Z", seconds=1.0, trace={}
 )
+PERHAPS = replace(PLAIN, trace={question("network", "https://db.example", "perhaps"): "connected"})
 NETWORK = replace(PLAIN, trace={question("network", "db.example"): "connected"})
 PROGRAM = replace(PLAIN, trace={question("program", "curl"): "started"})
 BEFORE = datetime(2026, 3, 2, 11, 59, 59, tzinfo=UTC)
@@ -31,6 +32,7 @@ def step(cache_for: float | None) -> Step:
     [
         (PLAIN, None, AFTER, "", ""),
         (NETWORK, None, BEFORE, "network", "it connected to `db.example`"),
+        (PERHAPS, None, BEFORE, "network", "it may have connected to `https://db.example`"),
         (PROGRAM, None, BEFORE, "program", "it started `curl`, and what that did is not known"),
         (NETWORK, 86400, BEFORE, "", ""),
         (NETWORK, 86400, AFTER, "network", "its result was accepted until 2026-03-02 12:00:00 UTC"),

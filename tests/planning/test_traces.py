@@ -85,6 +85,7 @@ def _write(name: str, text: str = "1") -> Callable[[Path], object]:
         (question("status", "data/a.csv"), lambda root: (root / "data" / "a.csv").chmod(0o755)),
         (question("rights", "data/a.csv", os.X_OK), lambda root: (root / "data" / "a.csv").chmod(0o755)),
         (question("searched", ".", ["ut", "none"]), _write("ut.py")),
+        (question("searched", ".", ["*"]), _write("json.py")),
         (question("searched", ".", ["ut"]), lambda root: (root / "ut").mkdir()),
         (question("searched", "none", ["ut"]), lambda root: (root / "none" / "ut").mkdir(parents=True)),
         (
@@ -116,6 +117,7 @@ def test_an_answer_follows_what_is_there(asked: str, change: Callable[[Path], ob
         (question("size", "data/a.csv"), _write("data/a.csv", "2")),
         (question("times", "data/a.csv"), lambda root: (root / "data" / "a.csv").chmod(0o755)),
         (question("searched", ".", ["ut"]), _write("utils.py")),
+        (question("searched", ".", ["*"]), _write("utils.py")),
         (question("searched", ".", ["ut"]), _write("ut.csv")),
     ],
 )
@@ -154,6 +156,7 @@ def test_names_of_variables(tmp_path: Path) -> None:
         ({question("variable", "NO"): "hmac 1"}, "environment-variable", "environment variable `NO` is no longer set"),
         ({question("rights", "/none", 1): "yes"}, "file", "the permissions of `/none`, which it asked for, changed"),
         ({question("searched", "/none", ["a"]): "a.py"}, "module", "what in `/none` is imported as `a` changed"),
+        ({question("searched", "/none", ["*"]): "re.py"}, "module", "what in `/none` is imported as `re` changed"),
         ({question("unwatched", "why"): "why"}, "unwatched", "what it read cannot be determined: why"),
         (None, "untraced", "what it reads is not known yet: its stored result is older than traces"),
     ],

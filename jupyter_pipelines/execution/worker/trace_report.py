@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import json
@@ -23,6 +24,7 @@ from jupyter_pipelines.execution.ticket import StepTicket
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.traces import (
     FOLDER,
+    PERHAPS,
     UNKNOWN,
     UNREADABLE,
     TraceReader,
@@ -39,6 +41,7 @@ from jupyter_pipelines.storage.store import Store
 _NO_LOG = "its kernel has logged nothing"
 _TICK_NS = 10_000_000
 _LITERAL = re.compile(r"""["']((?:~/|/|\.\./)[^"'\n]{1,300})["']""")
+_MAGIC_LINE = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
 _OBJECT_STORES = ("s3a?", "gs", "gcs", "az", "abfss?", "adl", "hdfs", "hf", "r2", "https?")
 _WEB_READERS = frozenset({"polars", "duckdb", "netCDF4", "h5py", "rasterio", "fiona", "pyogrio", "gdal"})
 _STARTS_PROGRAMS = re.compile(
@@ -210,12 +213,14 @@ class _TraceWriter:
 
     def _add_notes(self, trace: dict[str, str]) -> None:
         """Add what can only be noted: hosts, programs that may do anything, and paths that are left out."""
-        hosts = self._log["hosts"] or self._hosts_in_urls()
+        hosts = self._log["hosts"]
         programs = [*self._log["programs"]["unknown"], *self._programs_of_workers()]
         ignored = map(self._named, self._log["ignored"])
         for kind, names in (("network", hosts), ("program", programs), ("ignored", ignored)):
             for name in names:
                 self._ask(trace, kind, name)
+        for host in [] if hosts else self._hosts_in_urls():
+            self._ask(trace, "network", host, PERHAPS)
 
     def _programs_of_workers(self) -> list[str]:
         """Return whether worker processes that are not forked may have started programs, for which nothing is seen."""
@@ -236,8 +241,7 @@ class _TraceWriter:
         """Return what libraries other than Python's may have read: URLs in the code and the parameters."""
         readers = self._log["url_readers"]
         schemes = _OBJECT_STORES if not _WEB_READERS.isdisjoint(readers) else _OBJECT_STORES[:-1]
-        texts = [cell["source"] for cell in self._ticket.notebook.get("cells", ()) if readers]
-        texts += [source["text"] for source in self._ticket.sources if "text" in source and readers]
+        texts = map(_constants, self._texts() if readers else [])
         found = re.findall(rf"\b((?:{'|'.join(schemes)})://[\w.-]+)", "\n".join(texts))
         return list(dict.fromkeys(found))
 
@@ -295,6 +299,17 @@ def _variables(environment: Mapping[str, str | None]) -> dict[str, str]:
     }
     unset = sorted(name for name, value in asked.items() if value is None)
     return trace | ({question("unset", *unset): ""} if unset else {})
+
+
+def _constants(text: str) -> str:
+    """Return the texts in code, without docstrings and comments; all of it where it is no Python."""
+    try:
+        tree = ast.parse(_MAGIC_LINE.sub(r"\1pass", text))
+    except (SyntaxError, ValueError, RecursionError):
+        return text
+    shown = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in shown)
+    return "\n".join([*(str(node.value) for node in constants), *(found[0] for found in _MAGIC_LINE.finditer(text))])
 
 
 def _problem(text: str, root: str) -> str:

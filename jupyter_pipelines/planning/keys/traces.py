@@ -22,14 +22,16 @@ question                                              answer
 ``["times", PATH]``                                   kind, size and time of the last change
 ``["status", PATH]``                                  kind, size, time of the last change, permissions
 ``["rights", PATH, MODE]``                            what :func:`os.access` says
-``["searched", FOLDER, NAMES]``                       which files and folders there are modules with these names
+``["searched", FOLDER, NAMES]``                       which files and folders there are modules with these names;
+                                                      ``*`` stands for those of the standard library
 ``["link", PATH]``                                    where a link leads, as it says itself
 ``["variable", NAME]``                                keyed digest of its value; of `TZ` and `LC_*` the value
 ``["unset", NAME, …]``                                which of these variables are set; as a rule none
 ``["variables", NAMES]``                              digest of the names of all variables, without NAMES, which
                                                       the step set, and without those that change by themselves
 ``["environment"]``                                   keyed digest of all variables: a child may ask for any
-``["network", HOST]``                                 ``connected``: what it got cannot be asked for again
+``["network", HOST]``                                 ``connected``: what it got cannot be asked for again; behind
+                                                      it may stand ``perhaps``
 ``["program", NAME]``                                 ``started``: what the program did is not known
 ``["executable", PATH]``                              size and time of a program whose doings are all in the trace
 ``["ignored", PATH]``                                 ``ignored``: the step used it, and it does not count
@@ -50,6 +52,7 @@ import importlib.machinery
 import json
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
@@ -63,6 +66,8 @@ from jupyter_pipelines.planning.keys.secret_marks import user_key
 FOLDER = "folder"
 UNREADABLE = "unreadable"
 UNSET = "unset"
+STANDARD = "*"
+"""Stands for the modules of the standard library."""
 UNKNOWN = "unknown"
 """Stands for the version of a package until the result is recorded."""
 HIDDEN_NAMES = frozenset({".ipynb_checkpoints", "__pycache__", ".git", ".pipelines"})
@@ -72,6 +77,8 @@ _WITH_DIGESTS = ('["file"', '["module"', '["written"', '["left"')
 _PLAIN = frozenset({"TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME"})
 """Variables whose values are no secrets: colleagues with the same time zone share results."""
 
+PERHAPS = "perhaps"
+"""In a question about a host: code names it, and nothing tells whether it was connected to."""
 CONSTANT_ANSWERS = {"network": "connected", "program": "started", "ignored": "ignored"}
 """By kind of question: what is only noted; see :mod:`jupyter_pipelines.planning.result_lifetime`."""
 
@@ -310,7 +317,7 @@ class TraceReader:
                 self._folders[base] = os.listdir(base)
             except OSError:
                 self._folders[base] = []
-        wanted = set(names)
+        wanted = set(names) | (sys.stdlib_module_names if STANDARD in names else set())
         entries = (entry for entry in self._folders[base] if entry.partition(".")[0] in wanted)
         return " ".join(sorted(entry for entry in entries if _may_be_module(os.path.join(base, entry))))
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import sys
+import tempfile
 from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing import process_sockets
@@ -192,9 +193,15 @@ def _tracking_server() -> tuple[str, int | None] | None:
 def _local_service(address: Any) -> str | None:
     """Return the path of a socket on this machine that may hold data; None for those of the system and of workers."""
     path = os.fsdecode(address) if isinstance(address, str | bytes) else ""
-    if not path.startswith("/") or path.startswith(_LOCAL_SERVICES) or "/pymp-" in path or "/jupyter" in path:
+    if not path.startswith("/") or path.startswith(_LOCAL_SERVICES) or "/pymp-" in path or _is_of_jupyter(path):
         return None
     return path
+
+
+def _is_of_jupyter(path: str) -> bool:
+    """Tell whether a socket is in a folder in which Jupyter keeps what its kernels talk through."""
+    folders = (os.environ.get("JUPYTER_RUNTIME_DIR"), os.path.expanduser("~/.local/share/jupyter/runtime"))
+    return path.startswith((*(f"{folder}/" for folder in folders if folder), f"{tempfile.gettempdir()}/jupyter-"))
 
 
 def _is_between_workers(frame: Any) -> bool:
