@@ -359,6 +359,7 @@ def test_a_variable_that_a_child_may_ask_for(book: NotebookProject) -> None:
     book.write("import subprocess, sys", "%%step a -o x\nx = subprocess.check_output([sys.executable, 's.py'])")
     (book.folder / "s.py").write_text("import os; print(os.environ.get('SPEED'))")
     assert book.run().code == 0
+    assert book.call("why", "a", "--dependencies").code == 0
     assert decision(book) == "reuse"
     book.environment["SPEED"] = "fast"
     assert reason(book)[0] == "environment-variable"
