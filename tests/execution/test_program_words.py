@@ -109,6 +109,12 @@ def test_commands_that_may_ask_more(text: str) -> None:
     assert any(not use.known for use in programs_of_text(text))
 
 
+def test_code_that_names_workers_is_no_worker() -> None:
+    code = "from multiprocessing.pool import ThreadPool; import os; os.system('curl x')"
+    for words in (["python", "-c", code], ["curl", "-c", "from multiprocessing.spawn import spawn_main"]):
+        assert [use.known for use in programs_of(words)] == [False]
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -87,6 +87,7 @@ def test_scripts_that_may_list_folders(folder: Path, text: str) -> None:
         "from pathlib import Path\nopen(Path(__file__).resolve().parent.parent / 'other.csv')",
         "from pathlib import Path\nopen(Path(__file__).parents[1] / 'other.csv')",
         "from os.path import dirname\nopen(dirname(dirname(__file__)) + '/other.csv')",
+        "open('.git/HEAD')",
         "print(",
     ],
 )

@@ -5,6 +5,7 @@ Runs inside the kernel, so it imports the standard library only.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -40,13 +41,16 @@ PROBES = frozenset(
 )
 """Programs that ask for the machine: that does not count."""
 _WORKER_CODE = (
-    "from multiprocessing.",
-    "from joblib.externals.loky",
+    "from multiprocessing.spawn import spawn_main",
+    "from multiprocessing.resource_tracker import main",
+    "from multiprocessing.forkserver import main",
+    "from joblib.externals.loky.backend",
     "from loky.backend",
-    "joblib.externals.loky.backend",
-    "loky.backend.popen",
+    "joblib.externals.loky.backend.",
+    "loky.backend.",
     "ipykernel_launcher",
 )
+"""Beginnings of what Python is told to run in a worker process."""
 _SHELLS = frozenset("sh bash dash zsh ksh".split())
 _KEYWORDS = frozenset("if then elif else while until do ! { time exec command".split())
 _NOTHING = frozenset(
@@ -120,7 +124,9 @@ def programs_of(words: Sequence[str]) -> Iterator[ProgramUse]:
 
 def is_worker(words: Sequence[str]) -> bool:
     """Tell whether a program is a worker process of this step: it is watched like the step."""
-    return any(part in word for word in words[1:] for part in _WORKER_CODE)
+    is_python = words[:1] and os.path.basename(words[0]).startswith(("python", "pypy"))
+    code = (word for option, word in itertools.pairwise(words) if option in ("-c", "-m"))
+    return bool(is_python) and next(code, "").startswith(_WORKER_CODE)
 
 
 def programs_of_text(text: str, shell: str = "sh") -> Iterator[ProgramUse]:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import is_below
+from jupyter_pipelines.execution.kernel_side.tracing.folder_events import is_skipped
 from jupyter_pipelines.pipeline.changing_variables import PERSONAL, changes_by_itself
 
 STANDARD = "*"
@@ -160,6 +161,8 @@ class _Reading:
     def _add_constant(self, text: str, *, from_file: bool) -> None:
         if _VARIABLE.fullmatch(text) and (text in PERSONAL or changes_by_itself(text)):
             self.variables.add(text)
+        if any(map(is_skipped, text.split("/"))):
+            self.known = False  # nothing is watched there
         if not text.startswith(("/", "~", "..")) or "\n" in text or text in ("/", "..."):
             return
         expanded = os.path.expanduser(text)
