@@ -94,7 +94,7 @@ class ProgramLog:
         path = _found(use.name, folder, search)
         name = os.path.basename(use.name)
         if path is None:
-            if name not in _OWN_COMMANDS:  # a shell may do it itself, or it is where nobody looks for it here
+            if name not in _OWN_COMMANDS:  # a shell may do it itself, or it is found by other means
                 self.unknown.setdefault(name)
             return
         known = use.known and self._is_inside(folder) and self._note_words(use.words, folder)
