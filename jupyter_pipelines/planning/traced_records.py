@@ -326,7 +326,7 @@ def beyond_key(trace: Trace, step: Step, pipeline: Pipeline, parts: Parts) -> It
             continue
         if kind == "package" and f"package:{details[0]}" in parts:
             continue
-        if kind == "disputed" or (kind in ("file", "listing", "kind", "left") and covered.file(details[0])):
+        if kind in ("file", "listing", "kind", "left") and covered.file(details[0]):
             continue
         yield text, answer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from jupyter_pipelines.errors import Diagnostic
@@ -106,24 +107,31 @@ class FileHandovers:
         if not self._writers:
             return
         searches = list(_searches(name, trace))
-        found = (path for path in self._writers if any(search.finds(path) for search in searches))
-        for path in dict.fromkeys((*self._read_by(self._pipeline[name], trace), *found)):
+        read = dict.fromkeys(self._read_by(self._pipeline[name], trace))
+        found = dict.fromkeys(path for path in self._writers if any(search.finds(path) for search in searches))
+        for path in read | found:
             for writer in self._writers.get(path, ()):
                 if writer != name and not self._ordered(writer, name):
-                    yield unordered_read_fault(self._pipeline[name], self._pipeline[writer], path)
+                    yield self._unordered(name, writer, path, read=path in read)
 
     def _as_writer(self, name: str, trace: Trace) -> Iterator[Diagnostic]:
         for path, digest in self._written_by(name, trace):
-            searching = (search.step for search in self._searches if search.finds(path))
-            for reader in dict.fromkeys((*self._readers.get(path, ()), *searching)):
+            readers = self._readers.get(path, {})
+            searching = dict.fromkeys(search.step for search in self._searches if search.finds(path))
+            for reader in readers | searching:
                 if reader != name and not self._ordered(reader, name):
-                    yield unordered_read_fault(self._pipeline[reader], self._pipeline[name], path)
+                    yield self._unordered(reader, name, path, read=reader in readers)
             for other, other_digest in self._writers.get(path, {}).items():
-                if other != name and (other_digest != digest or not digest):
+                if other != name and other_digest != digest:
                     yield _written_twice(name, other, path, ordered=self._ordered(other, name))
             for other in self._appending.get(path, ()):
                 if other != name:
                     yield _written_twice(name, other, path, ordered=self._ordered(other, name))
+
+    def _unordered(self, reader: str, writer: str, path: str, *, read: bool) -> Diagnostic:
+        """Return that a step does not wait for another; a warning if it only listed the folder or looked for names."""
+        fault = unordered_read_fault(self._pipeline[reader], self._pipeline[writer], path)
+        return fault if read else replace(fault, severity="warning")
 
     def _ordered(self, one_step: str, other_step: str) -> bool:
         """Tell whether a step waits for the other, in either direction."""
@@ -145,7 +153,7 @@ class FileHandovers:
         return (path for path in paths if not is_ignored(path, ignored))
 
     def _written_by(self, name: str, trace: Trace) -> Iterator[tuple[str, str]]:
-        """Yield the files that a step wrote and does not ignore, each with its digest as :func:`_written` has it."""
+        """Yield the files that a step wrote and does not ignore, each with its digest."""
         ignored = self._pipeline[name].ignore
         return ((path, digest) for path, digest in _written(trace) if not is_ignored(path, ignored))
 
@@ -184,11 +192,11 @@ def _whole_pattern(kind: str, details: list[Any]) -> str:
 
 
 def _written(trace: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the files that a step wrote, each with its digest; empty if others may have written it meanwhile."""
+    """Yield the files that a step wrote, each with its digest."""
     for text, digest in trace.items():
         kind, *details = details_of(text)
         if kind == "written" and posixpath.basename(details[0]) not in _MARKERS:
-            yield details[0], "" if question("disputed", *details) in trace else digest
+            yield details[0], digest
 
 
 def _written_twice(name: str, other: str, path: str, *, ordered: bool) -> Diagnostic:

@@ -167,7 +167,7 @@ class _TraceWriter:
                 continue
             trace[text] = answer
             if text.startswith('["written"') and not _is_marked(path, self._log["written"][path]):
-                trace[question("disputed", self._named(path))] = answer
+                self._problems.append(f"`{self._named(path)}` was written by others, too, at the same time")
         return trace
 
     def _kind_of_write(self, path: str) -> str:

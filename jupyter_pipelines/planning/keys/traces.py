@@ -9,7 +9,6 @@ question                                              answer
 ``["module", PATH]``                                  the same of source code that was imported
 ``["written", PATH]``                                 digest of a file that the step wrote
 ``["left", PATH]``                                    the same of a log, or of a file that a child may have written
-``["disputed", PATH]``                                the same, if others may have written it, too; no record has it
 ``["package", NAME]``                                 version of an installed package that was loaded
 ``["origin", NAME, PATH, …]``                         first of the files that a module may come from, by `sys.path`
 ``["listing", PATH, NAMES]``                          digest of the names of files and folders in it, without
