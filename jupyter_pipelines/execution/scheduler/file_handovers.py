@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from jupyter_pipelines.planning.keys.traces import Trace, details_of, path_in_tr
 from jupyter_pipelines.planning.undeclared_files import is_left_out
 
 _READING = frozenset({"file", "module"})
+_MAGIC = re.compile(r"[*?\[]")
 _PROGRAMS = frozenset({"program", "executable"})
 _MARKERS = frozenset({".gitignore", "CACHEDIR.TAG"})
 """Files that libraries put into each of their caches, whichever step makes it."""
@@ -31,11 +33,19 @@ class _FileSearch(NamedTuple):
     is_folder: bool
     own: frozenset[str]
 
+    @property
+    def folder(self) -> str | None:
+        """The only folder in which it finds files; None if there may be several."""
+        if self.is_folder:
+            return self.pattern
+        folder = posixpath.dirname(self.pattern)
+        return None if _MAGIC.search(folder) or "**" in self.pattern else folder or "."
+
     def finds(self, path: str) -> bool:
         if path in self.own:
             return False
         if self.is_folder:
-            return (posixpath.dirname(path) or ".") == self.pattern
+            return _folder_of(path) == self.pattern
         same_depth = "**" in self.pattern or self.pattern.count("/") == path.count("/")
         return same_depth and fnmatch.fnmatchcase(path, self.pattern)
 
@@ -55,7 +65,8 @@ class FileHandovers:
         self._readers: dict[str, dict[str, None]] = {}
         self._writers: dict[str, dict[str, str]] = {}
         self._appending: dict[str, dict[str, None]] = {}
-        self._searches: list[_FileSearch] = []
+        self._searches: dict[str | None, list[_FileSearch]] = {}
+        self._written_in: dict[str, dict[str, None]] = {}
 
     def note_reused(self, name: str, trace: Trace, appended: Collection[str] = ()) -> None:
         """Note that the result of a step is reused; its trace is looked at once a step has run."""
@@ -106,10 +117,15 @@ class FileHandovers:
     def _as_reader(self, name: str, trace: Trace) -> Iterator[Diagnostic]:
         if not self._writers:
             return
-        searches = list(_searches(name, trace))
+        searches = [(search, search.folder) for search in _searches(name, trace)]
+        found = (
+            path
+            for search, folder in searches
+            for path in (self._writers if folder is None else self._written_in.get(folder, ()))
+            if search.finds(path)
+        )
         read = dict.fromkeys(self._read_by(self._pipeline[name], trace))
-        found = dict.fromkeys(path for path in self._writers if any(search.finds(path) for search in searches))
-        for path in read | found:
+        for path in read | dict.fromkeys(found):
             for writer in self._writers.get(path, ()):
                 if writer != name and not self._ordered(writer, name):
                     yield self._unordered(name, writer, path, read=path in read)
@@ -117,7 +133,8 @@ class FileHandovers:
     def _as_writer(self, name: str, trace: Trace) -> Iterator[Diagnostic]:
         for path, digest in self._written_by(name, trace):
             readers = self._readers.get(path, {})
-            searching = dict.fromkeys(search.step for search in self._searches if search.finds(path))
+            searches = (*self._searches.get(None, ()), *self._searches.get(_folder_of(path), ()))
+            searching = dict.fromkeys(search.step for search in searches if search.finds(path))
             for reader in readers | searching:
                 if reader != name and not self._ordered(reader, name):
                     yield self._unordered(reader, name, path, read=reader in readers)
@@ -143,9 +160,11 @@ class FileHandovers:
             self._readers.setdefault(path, {})[name] = None
         for path, digest in self._written_by(name, trace):
             self._writers.setdefault(path, {})[name] = digest
+            self._written_in.setdefault(_folder_of(path), {})[path] = None
         for path in self._counted(name, appended):
             self._appending.setdefault(path, {})[name] = None
-        self._searches += _searches(name, trace)
+        for search in _searches(name, trace):
+            self._searches.setdefault(search.folder, []).append(search)
 
     def _counted(self, name: str, paths: Iterable[str]) -> Iterator[str]:
         """Yield the files that the step does not ignore now, though it may not have ignored them when it ran."""
@@ -167,6 +186,10 @@ class FileHandovers:
         folder, root = str(self._pipeline.folder), str(self._pipeline.root)
         paths += [path_in_trace(posixpath.normpath(posixpath.join(folder, path)), root) for path in shown]
         return dict.fromkeys(paths)
+
+
+def _folder_of(path: str) -> str:
+    return posixpath.dirname(path) or "."
 
 
 def _searches(name: str, trace: Trace) -> Iterator[_FileSearch]:

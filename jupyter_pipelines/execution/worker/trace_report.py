@@ -44,6 +44,7 @@ _LITERAL = re.compile(r"""["']((?:~/|/|\.\./)[^"'\n]{1,300})["']""")
 _MAGIC_LINE = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
 _OBJECT_STORES = ("s3a?", "gs", "gcs", "az", "abfss?", "adl", "hdfs", "hf", "r2", "https?")
 _WEB_READERS = frozenset({"polars", "duckdb", "netCDF4", "h5py", "rasterio", "fiona", "pyogrio", "gdal"})
+_ASKS_FOR_VARIABLES = re.compile(r"environ|getenv")
 _STARTS_PROGRAMS = re.compile(
     r"\b(?:subprocess|(?:os|pty|nt|posix)\.(?:system|popen|spawn|exec|posix_spawn)\w*|Popen|check_output|getoutput"
     r"|create_subprocess_\w+|pexpect|ctypes|import\s+(?:system|popen)|sh\.)"
@@ -203,7 +204,7 @@ class _TraceWriter:
             self._ask(trace, "executable", path)
         for folder in programs["packages"]:
             self._ask(trace, "glob", "*.dist-info", self._named(folder), False, [])
-        if programs["environment"]:
+        if programs["environment"] or self._workers_may(_ASKS_FOR_VARIABLES):
             trace[question("environment")] = environment_answer(os.environ)
         if programs["executables"] or programs["unknown"] or programs["workers"]:
             names = sorted({*_OF_PROGRAMS, *programs["variables"]})
@@ -214,7 +215,8 @@ class _TraceWriter:
     def _add_notes(self, trace: dict[str, str]) -> None:
         """Add what can only be noted: hosts, programs that may do anything, and paths that are left out."""
         hosts = self._log["hosts"]
-        programs = [*self._log["programs"]["unknown"], *self._programs_of_workers()]
+        programs = [*self._log["programs"]["unknown"]]
+        programs += ["a worker process"] if self._workers_may(_STARTS_PROGRAMS) else []
         ignored = map(self._named, self._log["ignored"])
         for kind, names in (("network", hosts), ("program", programs), ("ignored", ignored)):
             for name in names:
@@ -222,15 +224,15 @@ class _TraceWriter:
         for host in [] if hosts else self._hosts_in_urls():
             self._ask(trace, "network", host, PERHAPS)
 
-    def _programs_of_workers(self) -> list[str]:
-        """Return whether worker processes that are not forked may have started programs, for which nothing is seen."""
+    def _workers_may(self, pattern: re.Pattern[str]) -> bool:
+        """Tell whether code that may run in worker processes has a pattern: of those not forked, nothing else is seen."""
         if not self._log["programs"]["workers"]:
-            return []
+            return False
         texts = self._texts()
-        for path in self._log["imported"]:
+        for path in (*self._log["imported"], *(path for path in self._log["read"] if path.endswith(".py"))):
             with contextlib.suppress(OSError, ValueError):
                 texts.append(Path(path).read_text("utf-8"))
-        return ["a worker process"] if any(map(_STARTS_PROGRAMS.search, texts)) else []
+        return any(map(pattern.search, texts))
 
     def _texts(self) -> list[str]:
         """Return the code of the step and what it shares."""

@@ -151,7 +151,7 @@ class ProgramLog:
             "executables": list(self.executables),
             "unknown": list(self.unknown),
             "packages": package_folders() if self.python else [],
-            "environment": self.python or self._asks_variables or _has_workers(),
+            "environment": self.python or self._asks_variables,
             "variables": list(self.variables),
             "workers": _has_workers(),
         }
