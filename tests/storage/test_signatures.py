@@ -42,6 +42,7 @@ OTHER: dict[str, Any] = {
     "trace": {'["file","other.csv"]': "missing"},
     "asked": (('["file","a.csv"]',),),
     "changed": ("model",),
+    "appended": ("rows.txt",),
 }
 
 

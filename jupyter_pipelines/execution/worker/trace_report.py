@@ -225,7 +225,7 @@ class _TraceWriter:
             self._ask(trace, "network", host, PERHAPS)
 
     def _workers_may(self, pattern: re.Pattern[str]) -> bool:
-        """Tell whether code that may run in worker processes that are not forked, and little is seen of, has a pattern."""
+        """Tell whether a pattern is in code that may run in worker processes of which little is seen."""
         if not self._log["programs"]["workers"]:
             return False
         texts = self._texts()
