@@ -188,6 +188,16 @@ def _written(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
     return "output-missing", f"file `{path}`, which it wrote, {words}", _from_to(path, old, new)
 
 
+def _left(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    path = details[0]
+    words = "is missing now" if new == MISSING else "changed"
+    return (
+        "output-missing",
+        f"file `{path}`, which it or its programs may have written, {words}",
+        _from_to(path, old, new),
+    )
+
+
 def _counts_again(details: list[Any], _: str, __: str) -> tuple[Code, str, str]:
     return "file", f"file `{details[0]}`, which it used, is not ignored any more", ""
 
@@ -279,7 +289,7 @@ _WORDS: dict[str, Callable[[list[Any], str, str], tuple[Code, str, str]]] = {
     "origin": _origin,
     "package": _package,
     "written": _written,
-    "left": _written,
+    "left": _left,
     "ignored": _counts_again,
     "listing": _listing,
     "glob": _glob,

@@ -397,6 +397,17 @@ def test_an_undone_edit_of_a_writer_reaches_the_reader(book: NotebookProject, wa
     assert set(decisions(book).values()) == {"reuse"}
 
 
+def test_a_file_that_a_program_wrote_is_gone(book: NotebookProject) -> None:
+    book.write("%%step clean -o done\n!echo 6 > clean.csv\ndone = True")
+    decisions(book)
+    assert written(book, "clean") == ["clean.csv"]
+    (book.folder / "clean.csv").unlink()
+    text = "file `clean.csv`, which it or its programs may have written, is missing now"
+    assert book.plan().steps("reason")["clean"] == {"code": "output-missing", "text": text, "details": []}
+    decisions(book)
+    assert (book.folder / "clean.csv").read_text() == "6\n"
+
+
 def test_a_log_of_every_step_makes_none_of_them_run_again(book: NotebookProject) -> None:
     setup = "%%setup\nimport logging\nlogging.basicConfig(filename='run.log', filemode='w', level=logging.INFO)"
     book.write(setup, *(f"%%step {name} -o {name}_done\nlogging.info('{name}')\n{name}_done = 1" for name in "ab"))
