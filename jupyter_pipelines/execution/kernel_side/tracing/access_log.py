@@ -84,7 +84,7 @@ class AccessLog:
         self._logs: set[str] = set()
         self._child_writes: dict[str, None] = {}
         self._created: set[str] = set()
-        self._expected = ""
+        self._expected: dict[int, str] = {}
         self._opened = 0
         self._children = self._programs = False
         self._watch: FolderWatch | None = None
@@ -194,6 +194,7 @@ class AccessLog:
         self._read_reports()
         if self._lookups is not None:
             self._lookups.read(self._others.is_foreign)
+            self._lookups.end()
         return {
             **self._network(),
             **self._program_document(),
@@ -295,7 +296,7 @@ class AccessLog:
         if name is None:
             return
         self._opened += 1
-        if self._expected or self._opened % _READ_EVERY == 0:
+        if threading.get_ident() in self._expected or self._opened % _READ_EVERY == 0:
             self._read_events()
         flags = flags if isinstance(flags, int) else 0
         letters = set(mode) if isinstance(mode, str) else set()
@@ -343,7 +344,7 @@ class AccessLog:
         if asking_frames.is_search_for_modules(frame, self._is_own_code) or asking_frames.is_pattern(frame):
             # The event of the folder comes right after this: whatever else lists it has an event of its own.
             self._read_events()
-            self._expected = name
+            self._expected[threading.get_ident()] = name
         else:
             self._listed_here.add(name)
             self._note_listing(name)
@@ -437,7 +438,13 @@ class AccessLog:
     def _on_fork(self, _: tuple[Any, ...]) -> None:
         if not self._programs:
             self._read_events()  # until now, whatever others opened was not a child's doing
+            if self._lookups is not None:
+                with self._unnoted():
+                    self._lookups.follow(self._others.is_foreign, self._ignore_thread)
         self._children = self._programs = True
+
+    def _ignore_thread(self) -> None:
+        self._local.busy = True
 
     # Looks at files without opening them
 
@@ -593,7 +600,9 @@ class AccessLog:
             self._local.busy = before
 
     def _read_events(self) -> None:
-        expected, self._expected = self._expected, ""
+        # What another thread is about to list may not be reported yet.
+        expected = frozenset(self._expected.values())
+        self._expected.pop(threading.get_ident(), None)
         if self._watch is None or os.getpid() != self._process:
             return
         with self._unnoted():
@@ -606,14 +615,14 @@ class AccessLog:
             except EventsLost:
                 self.problems.append("more files were opened at once than the system reports")
 
-    def _take_events(self, expected: str) -> None:
+    def _take_events(self, expected: frozenset[str]) -> None:
         """Take note of what is reported; that folders were listed here for a digest of their names is no news."""
         digested, self._digested = self._digested, set()
         for event in self._watch.read(self._read) if self._watch is not None else ():
             if not (event.own and event.is_folder and not event.changed and event.path in digested):
                 self._on_event(event, expected)
 
-    def _on_event(self, event: FolderEvent, expected: str) -> None:
+    def _on_event(self, event: FolderEvent, expected: frozenset[str]) -> None:
         path = self._path(event.path)
         is_foreign_event = event.own is False and not (
             self._had_children() and not self._others.is_foreign(event.process)
@@ -629,13 +638,18 @@ class AccessLog:
         elif event.changed and self._had_children():
             self._on_child_change(event, path)
         if event.is_folder:
-            # Workers of process pools list the folder they are in to find modules.
-            if event.opened and path != expected and (event.own is not False or self._programs):
-                self._note_listing(path)
-                if event.own is not False:
-                    self._listed_here.add(path)
+            if event.opened:
+                self._on_listing(event, path, expected)
         elif self._is_read(event, path):
             self._read[path] = (self._begun, _mark_of(self._status(path)))
+
+    def _on_listing(self, event: FolderEvent, path: str, expected: frozenset[str]) -> None:
+        if path in expected:
+            self._expected = {thread: name for thread, name in self._expected.items() if name != path}
+        elif event.own is not False or self._programs:  # workers of pools list the folder they are in to find modules
+            self._note_listing(path)
+            if event.own is not False:
+                self._listed_here.add(path)
 
     def _is_read(self, event: FolderEvent, path: str) -> bool:
         """Tell whether a file was read, and not only written: of what was appended to, the end of reading says so."""

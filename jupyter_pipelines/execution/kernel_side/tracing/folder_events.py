@@ -378,6 +378,11 @@ class OpenedFiles:
                 self._names[self._watch(path)] = path
                 self.watched.add(path)
 
+    @property
+    def descriptor(self) -> int:
+        """Becomes readable when a file was opened; -1 where nothing is reported."""
+        return self._queue.descriptor if self._queue is not None else -1
+
     def _watch(self, path: str) -> Any:
         if self._queue is None:
             raise OSError(errno.ENOSYS, "this system does not tell which files are opened")

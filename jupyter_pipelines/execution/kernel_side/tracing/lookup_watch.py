@@ -8,8 +8,10 @@ Runs inside the kernel, so it imports the standard library only.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
+import select
 import socket
 import subprocess
 from collections.abc import Callable
@@ -17,6 +19,8 @@ from importlib.util import cache_from_source
 
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import OpenedFiles
 
+_CHECK_MS = 500
+"""Milliseconds after which the thread that follows looks whether it is to end."""
 _HOSTS = ("/etc/hosts", "/etc/resolv.conf")
 
 
@@ -30,6 +34,8 @@ class LookupWatch:
         self._modules = frozenset(path for path in modules if os.path.exists(path))
         self._files = OpenedFiles((*_HOSTS, *self._modules))
         self._process = os.getpid()
+        self._reading = _thread.allocate_lock()
+        self._ended = False
         self.own = False
         self.children = False
         self.modules = False
@@ -52,11 +58,39 @@ class LookupWatch:
         """
         if os.getpid() != self._process:
             return
-        for path, process in self._files.read():
-            if process == self._process:
-                self.own = self.own or path in _HOSTS
-            elif process is None:
-                self.modules = self.modules or path in self._modules
-            elif not is_foreign(process):
-                self.children = self.children or path in _HOSTS
-                self.modules = self.modules or path in self._modules
+        with self._reading:
+            for path, process in self._files.read():
+                if process == self._process:
+                    self.own = self.own or path in _HOSTS
+                elif process is None:
+                    self.modules = self.modules or path in self._modules
+                elif not is_foreign(process):
+                    self.children = self.children or path in _HOSTS
+                    self.modules = self.modules or path in self._modules
+
+    def follow(self, is_foreign: Callable[[int], bool], begin: Callable[[], None]) -> None:
+        """Take note of what is opened as it happens, in a thread, while it can be told whose child a process is.
+
+        Parameters
+        ----------
+        is_foreign : callable
+            Tells whether a process is certainly no child of this process.
+        begin : callable
+            Called first, in the thread.
+        """
+        self.read(lambda _: True)  # until now, whatever others opened was not a child's doing
+        if self._files.descriptor >= 0:
+            _thread.start_new_thread(self._follow, (is_foreign, begin))
+
+    def _follow(self, is_foreign: Callable[[int], bool], begin: Callable[[], None]) -> None:
+        begin()
+        poller = select.poll()
+        poller.register(self._files.descriptor, select.POLLIN)
+        with contextlib.suppress(OSError):
+            while not self._ended:
+                if poller.poll(_CHECK_MS):
+                    self.read(is_foreign)
+
+    def end(self) -> None:
+        """Take note of nothing more."""
+        self._ended = True
