@@ -237,7 +237,7 @@ def test_two_steps_that_write_a_file_differently(book: NotebookProject) -> None:
 )
 def test_files_that_steps_may_share(book: NotebookProject, code: str) -> None:
     book.write(f"%%setup\n{code}", "%%step a -o x\nx = 1", "%%step b -o y\ny = 2")
-    decisions(book)
+    decisions(book, "--jobs", "1")
     assert decisions(book) == {"a": "reuse", "b": "reuse"}
     assert written(book, "a") == (["same.txt"] if "same" in code else [])
 
