@@ -1,4 +1,4 @@
-"""Environment variables that change from one terminal to the next."""
+"""Environment variables that change by themselves: they count where the user's own code asks for them by name."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _PREFIXES = (
     "PYTEST_",
     "PYTHON",
 )
+"""Beginnings of the names of variables that programs set for themselves and for what they start."""
 _CHANGING = frozenset(
     """
     PWD OLDPWD SHLVL _ TERM COLUMNS LINES DISPLAY WAYLAND_DISPLAY WINDOWID COLORTERM CLICOLOR CLICOLOR_FORCE FORCE_COLOR
@@ -28,11 +29,11 @@ _CHANGING = frozenset(
     VIRTUAL_ENV VIRTUAL_ENV_PROMPT CONDA_PREFIX CONDA_DEFAULT_ENV CONDA_PROMPT_MODIFIER CONDA_SHLVL
     """.split()
 )
-"""Variables that change by themselves, or that say how something is shown: they count where the user's code asks."""
+"""Variables that change by themselves, or that say how something is shown."""
 PERSONAL = frozenset("HOME USER LOGNAME USERNAME PATH SHELL TMPDIR TEMP TMP MAIL NETRC".split())
 """Variables that libraries read to find their own files: they count where the user's own code reads them."""
 
 
 def changes_by_itself(name: str) -> bool:
-    """Tell whether a variable changes without anyone having decided so."""
+    """Tell whether a variable changes from one session to the next though no user sets it."""
     return name in _CHANGING or name.startswith(_PREFIXES)

@@ -118,14 +118,14 @@ class FileHandovers:
         if not self._writers:
             return
         searches = [(search, search.folder) for search in _searches(name, trace)]
-        found = (
+        listed = (
             path
             for search, folder in searches
             for path in (self._writers if folder is None else self._written_in.get(folder, ()))
             if search.finds(path)
         )
         read = dict.fromkeys(self._read_by(self._pipeline[name], trace))
-        for path in read | dict.fromkeys(found):
+        for path in read | dict.fromkeys(listed):
             for writer in self._writers.get(path, ()):
                 if writer != name and not self._ordered(writer, name):
                     yield self._unordered(name, writer, path, read=path in read)

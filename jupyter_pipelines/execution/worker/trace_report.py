@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jupyter_pipelines.execution.kernel_side.tracing.access_log import REWRITTEN, TRACE
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import (
@@ -21,6 +21,7 @@ from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import (
 )
 from jupyter_pipelines.execution.kernels.launch_environment import DEFAULTS, FIXED, SET_BY_KERNELS
 from jupyter_pipelines.execution.ticket import StepTicket
+from jupyter_pipelines.pipeline.ignored_paths import is_ignored
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.traces import (
     FOLDER,
@@ -95,8 +96,24 @@ def _outside(ticket: StepTicket) -> Iterator[str]:
             yield path
 
 
-def trace_of(ticket: StepTicket, store: Store, folder: Path) -> dict[str, str]:
-    """Return the trace of a step that has succeeded.
+class TraceReport(NamedTuple):
+    """What a step was seen to do.
+
+    Parameters
+    ----------
+    trace : dict of str to str
+        What it asked, each question with its answer.
+    appended : tuple of str
+        Files that it only appended to, as traces name them: no results that are verified, but they matter where
+        another step writes them.
+    """
+
+    trace: dict[str, str]
+    appended: tuple[str, ...] = ()
+
+
+def trace_report(ticket: StepTicket, store: Store, folder: Path) -> TraceReport:
+    """Return what a step that has succeeded was seen to do.
 
     An answer counts only if it is the one that the step got: a file that has changed since it was opened makes the
     trace unusable, and the trace says so.
@@ -113,8 +130,9 @@ def trace_of(ticket: StepTicket, store: Store, folder: Path) -> dict[str, str]:
     try:
         log = json.loads((folder / TRACE).read_text("utf-8", "surrogateescape"))
     except (OSError, ValueError):
-        return {question("unwatched", _NO_LOG): _NO_LOG}
-    return _TraceWriter(ticket, store, log).trace()
+        return TraceReport({question("unwatched", _NO_LOG): _NO_LOG})
+    writer = _TraceWriter(ticket, store, log)
+    return TraceReport(writer.trace(), writer.appended())
 
 
 class _TraceWriter:
@@ -170,6 +188,12 @@ class _TraceWriter:
             if text.startswith('["written"') and not _is_marked(path, self._log["written"][path]):
                 self._problems.append(f"`{self._named(path)}` was written by others, too, at the same time")
         return trace
+
+    def appended(self) -> tuple[str, ...]:
+        """Return the files that the step only appended to, without logs and what is ignored."""
+        paths = (path for path in self._log["appended"] if not path.startswith(("/dev/", "/proc/")))
+        names = map(self._named, paths)
+        return tuple(name for name in names if counts_as_written(name) and not is_ignored(name, self._ticket.ignored))
 
     def _kind_of_write(self, path: str) -> str:
         return "written" if path in self._written and not path.endswith(".log") else "left"
@@ -244,8 +268,7 @@ class _TraceWriter:
         readers = self._log["url_readers"]
         schemes = _OBJECT_STORES if not _WEB_READERS.isdisjoint(readers) else _OBJECT_STORES[:-1]
         texts = map(_constants, self._texts() if readers else [])
-        found = re.findall(rf"\b((?:{'|'.join(schemes)})://[\w.-]+)", "\n".join(texts))
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(re.findall(rf"\b((?:{'|'.join(schemes)})://[\w.-]+)", "\n".join(texts))))
 
     def _ask(self, trace: dict[str, str], kind: str, *details: Any) -> None:
         text = question(kind, *details)
@@ -311,7 +334,7 @@ def _constants(text: str) -> str:
         return text
     shown = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in shown)
-    return "\n".join([*(str(node.value) for node in constants), *(found[0] for found in _MAGIC_LINE.finditer(text))])
+    return "\n".join([*(str(node.value) for node in constants), *(match[0] for match in _MAGIC_LINE.finditer(text))])
 
 
 def _problem(text: str, root: str) -> str:

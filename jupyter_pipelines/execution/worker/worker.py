@@ -35,7 +35,6 @@ from jupyter_pipelines.execution.ticket import (
 )
 from jupyter_pipelines.execution.timestamps import now
 from jupyter_pipelines.execution.worker import diagnosis, trace_report
-from jupyter_pipelines.execution.worker.appended_files import appended_files
 from jupyter_pipelines.execution.worker.diagnosis import FailureDiagnosis, FailureEvidence
 from jupyter_pipelines.execution.worker.staging import StagedOutputs, has_no_pending_work, stage_inputs, stage_outputs
 from jupyter_pipelines.storage.files.os_errors import writing
@@ -329,7 +328,7 @@ class StepAttempt:
         path = self._publish(conduct, verdict)
         if verdict is not None:
             return replace(self._failure(verdict), notebook=path)
-        traced = self._ticket.traced
+        report = trace_report.trace_report(self._ticket, self._store, self._folder) if self._ticket.traced else None
         return StepOutcome(
             ticket=self._ticket.id,
             state="succeeded",
@@ -338,8 +337,8 @@ class StepAttempt:
             changed=taken.changed,
             log=str(self._log),
             notebook=path,
-            trace=trace_report.trace_of(self._ticket, self._store, self._folder) if traced else None,
-            appended=appended_files(self._ticket, self._folder) if traced else (),
+            trace=report.trace if report else None,
+            appended=report.appended if report else (),
         )
 
     def _publish(self, conduct: ExecutionContext, verdict: FailureDiagnosis | None) -> str:

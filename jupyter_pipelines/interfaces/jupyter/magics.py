@@ -69,8 +69,8 @@ class PipelineMagics(Magics):
 
         Many items: --foreach NAME=VALUES…, --at-once N, --allow-failed N|N%.
         More options: --after STEP…, --retries N, --timeout 10m, --no-cache, --cache-for 1d, --ignore PATH…,
-        --always, --optional NAME…, --cpus N,
-        --gpus N, --memory 8G, --on TARGET, --kernel NAME. Left out, -i, -o and -p are inferred; `%pipeline show` tells.
+        --always, --optional NAME…, --cpus N, --gpus N, --memory 8G, --on TARGET, --kernel NAME. Left out, -i, -o and -p
+        are inferred; `%pipeline show` tells.
         """
         self._run_body("step", line, cell)
 

@@ -39,7 +39,6 @@ REWRITTEN = "rewritten"
 """Begins a problem: a file, named after a zero byte, was read and then written."""
 
 _STARTS = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.spawn")
-_FORKS = ("os.fork", "os.forkpty")
 _RESOLVING = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 _SENDING = ("socket.sendto", "socket.sendmsg")
 _LISTS = frozenset({"os.listdir", "os.scandir"})
@@ -110,8 +109,8 @@ class AccessLog:
             "pathlib.Path.glob": lambda arguments: self._on_path_glob("Path.glob", arguments),
             "pathlib.Path.rglob": lambda arguments: self._on_path_glob("Path.rglob", arguments),
             **dict.fromkeys(_LISTS, self._on_list),
-            **dict.fromkeys(_FORKS, self._on_fork),
             "os.fork": self._on_worker,
+            "os.forkpty": self._on_fork,
             **{event: functools.partial(self._on_start, event) for event in _STARTS},
             "socket.connect": self._on_connection,
             **dict.fromkeys(_SENDING, self._on_message),

@@ -46,21 +46,23 @@ class OtherKernels:
 
     def is_foreign(self, process: int) -> bool:
         """Tell whether a process is certainly no child of this kernel."""
-        if process not in self._foreign:
-            self._foreign[process] = is_foreign(process) or process in self._numbers()
-        return self._foreign[process]
+        known = self._foreign.get(process)  # another thread may forget it at any time
+        if known is None:
+            known = self._foreign[process] = is_foreign(process) or process in self._numbers()
+        return known
 
     def _numbers(self) -> set[int]:
         """Return the numbers of the other kernels, without those that the system may have given to a process since."""
-        if self._kernels is None:
-            self._kernels = set()
-            forks, last = _forks(), _last_number()
+        kernels = self._kernels
+        if kernels is None:
+            kernels, forks, last = set(), _forks(), _last_number()
             with contextlib.suppress(OSError, ValueError), open(self._file, encoding="ascii") as file:
                 for line in file:
                     number, before = map(int, line.split())
                     if forks is not None and forks - before < last - _RESERVED and number != os.getpid():
-                        self._kernels.add(number)
-        return self._kernels
+                        kernels.add(number)
+            self._kernels = kernels
+        return kernels
 
 
 def _forks() -> int | None:

@@ -91,7 +91,7 @@ class ProgramLog:
             self._note(use, folder, search)
 
     def _note(self, use: ProgramUse, folder: str, search: str) -> None:
-        path = _found(use.name, folder, search)
+        path = _executable(use.name, folder, search)
         name = os.path.basename(use.name)
         if path is None:
             if name not in _OWN_COMMANDS:  # a shell may do it itself, or it is found by other means
@@ -120,10 +120,10 @@ class ProgramLog:
         """Return the folders that nothing but Python's search for modules has listed, with the modules looked for."""
         if self._lists or _has_workers() or not all(use.folder for use in self._scripts):
             return {}
-        found: dict[str, set[str]] = {}
+        modules: dict[str, set[str]] = {}
         for use in self._scripts:
-            found.setdefault(use.folder, set()).update(use.modules)
-        return {folder: sorted(names) for folder, names in found.items()}
+            modules.setdefault(use.folder, set()).update(use.modules)
+        return {folder: sorted(names) for folder, names in modules.items()}
 
     def _note_words(self, words: Iterable[str], folder: str) -> bool:
         """Note the files outside of the project that words name; tell whether all of them can be seen."""
@@ -173,8 +173,8 @@ def start_of(event: str, arguments: tuple[Any, ...]) -> tuple[list[str] | str, s
     folder = arguments[2] if event == "subprocess.Popen" else None
     environment = arguments[-1]
     if isinstance(environment, Mapping) and len(arguments) > 2:
-        found = environment.get("PATH", environment.get(b"PATH"))
-        search = os.fsdecode(found) if found is not None else os.defpath
+        folders = environment.get("PATH", environment.get(b"PATH"))
+        search = os.fsdecode(folders) if folders is not None else os.defpath
     name = os.fsdecode(executable) if executable else ""
     if name and (not words or "/" not in words[0]):
         words = [name, *words[1:]]
@@ -190,7 +190,7 @@ def _words(arguments: Any) -> list[str]:
 def _places(word: str) -> list[str]:
     """Return what may name a file in a word: all of it, what stands behind `=`, or the path in an option."""
     if word.startswith("-") and "=" not in word:
-        return [found[0]] if (found := _PLACE.search(word)) else []
+        return [match[0]] if (match := _PLACE.search(word)) else []
     name, sign, value = word.partition("=")
     if word.startswith("-"):
         return [value]
@@ -208,7 +208,7 @@ def _has_workers() -> bool:
     return any(module in sys.modules for module in _WORKERS)
 
 
-def _found(name: str, folder: str, search: str) -> str | None:
+def _executable(name: str, folder: str, search: str) -> str | None:
     """Return the path of a program; None if there is none."""
     for place in [""] if "/" in name else search.split(os.pathsep):
         path = os.path.join(folder, place, name)

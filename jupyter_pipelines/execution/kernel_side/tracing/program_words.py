@@ -252,10 +252,10 @@ def _is_plain_sed(script: str) -> bool:
     """Tell whether a script of sed neither starts a program nor names a file."""
     position = 0
     while position < len(script):
-        found = _SED_COMMAND.match(script, position)
-        if found is None or found.end() == position:
+        command = _SED_COMMAND.match(script, position)
+        if command is None or command.end() == position:
             return False
-        position = found.end()
+        position = command.end()
     return True
 
 

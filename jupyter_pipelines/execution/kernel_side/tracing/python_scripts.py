@@ -83,24 +83,24 @@ def script_use(words: Sequence[str], folder: str, root: str, packages: Iterable[
         rest.pop(0)
     try:
         if rest[:1] == ["-c"]:
-            reading = _Reading(folder, folder, root, packages)
-            reading.add_text(rest[1])
+            reader = _ScriptReader(folder, folder, root, packages)
+            reader.add_text(rest[1])
         else:
             file = os.path.realpath(os.path.join(folder, rest[0]))
-            reading = _Reading(os.path.dirname(file), folder, root, packages)
-            reading.add_file(file)
+            reader = _ScriptReader(os.path.dirname(file), folder, root, packages)
+            reader.add_file(file)
     except (OSError, ValueError, SyntaxError, IndexError, RecursionError):
         return ScriptUse(known=False)
-    lists = reading.lists or "PYTHONSAFEPATH" in os.environ
+    lists = reader.lists or "PYTHONSAFEPATH" in os.environ
     return ScriptUse(
-        known=reading.known,
-        folder="" if lists else reading.base,
-        modules=(*sorted(reading.modules), STANDARD),
-        variables=tuple(sorted(reading.variables)),
+        known=reader.known,
+        folder="" if lists else reader.base,
+        modules=(*sorted(reader.modules), STANDARD),
+        variables=tuple(sorted(reader.variables)),
     )
 
 
-class _Reading:
+class _ScriptReader:
     """Reads a script and the modules beside it that it imports."""
 
     def __init__(self, base: str, folder: str, root: str, packages: Iterable[str]) -> None:
