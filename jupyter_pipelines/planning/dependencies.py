@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.traces import details_of
 
 if TYPE_CHECKING:
@@ -99,4 +100,5 @@ def _named(parts: Mapping[str, str], kind: str) -> Iterator[tuple[str, str]]:
 
 def _file(kind: str, path: str, *rest: Any) -> dict[str, str]:
     folder = f"{rest[0]}/" if kind in ("glob", "path-glob") and rest[0] != "." and not path.startswith("/") else ""
-    return {"path": f"{folder}{path}", "digest": str(rest[-1]), "how": _HOW[kind]}
+    how = "looked-for" if kind == "file" and rest[-1] == MISSING else _HOW[kind]
+    return {"path": f"{folder}{path}", "digest": str(rest[-1]), "how": how}

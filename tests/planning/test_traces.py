@@ -236,6 +236,7 @@ def test_dependencies_are_a_document_and_a_text() -> None:
         DATA: "sha256:1",
         question("listing", "data", []): "2 names x",
         question("kind", "none"): "missing",
+        question("file", "late.csv"): "missing",
         question("module", "lib/ut.py"): "sha256:2",
         question("variable", "DATA"): "hmac 1",
         question("unset", "TZ"): "",
@@ -245,12 +246,14 @@ def test_dependencies_are_a_document_and_a_text() -> None:
         {"path": "data.csv", "digest": "sha256:1", "how": "read"},
         {"path": "data", "digest": "2 names x", "how": "listed"},
         {"path": "none", "digest": "missing", "how": "looked-for"},
+        {"path": "late.csv", "digest": "missing", "how": "looked-for"},
     ]
     assert (document["modules"], document["environment"]) == ([{"path": "lib/ut.py"}], ["DATA", "TZ"])
     assert dependencies_text(document).splitlines() == [
         "  it read data.csv",
         "  it listed data",
         "  it looked for none",
+        "  it looked for late.csv",
         "  it imported lib/ut.py",
         "  it asked for the environment variables DATA, TZ",
     ]
