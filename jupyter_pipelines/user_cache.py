@@ -97,8 +97,9 @@ def _is_ours(status: os.stat_result) -> bool:
 
 
 def _remove_oldest(folder_path: Path) -> None:
-    """Remove the oldest files, so that another file fits."""
-    files = sorted((entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(folder_path))
+    """Remove the oldest files, so that another file fits; the user's key is none of them."""
+    entries = [entry for entry in os.scandir(folder_path) if ".json" in entry.name]
+    files = sorted((entry.stat().st_mtime_ns, entry.path) for entry in entries)
     for _, path in files[: max(0, len(files) + 1 - MAX_FILES)]:
         with contextlib.suppress(OSError):
             Path(path).unlink()

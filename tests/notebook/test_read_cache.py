@@ -18,6 +18,8 @@ from jupyter_pipelines.notebook.code import analyze
 from jupyter_pipelines.notebook.headers import split
 from jupyter_pipelines.notebook.source.document import NotebookDocument
 from jupyter_pipelines.notebook.source.read_result import ReadResult
+from jupyter_pipelines.planning.keys import secret_marks
+from jupyter_pipelines.planning.keys.secret_marks import user_key
 from tests.notebook.notebooks import document
 from tests.notebook.test_notebook_styles import STYLES
 
@@ -271,6 +273,15 @@ def test_the_oldest_files_go(kept: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         os.utime(max(kept.iterdir(), key=lambda path: path.stat().st_mtime_ns), (number + 1, number + 1))
     assert len(list(kept.iterdir())) == 3
     assert user_cache.load("reading", "4") == 4
+
+
+def test_the_users_key_stays(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_cache, "MAX_FILES", 2)
+    key = user_key.__wrapped__()
+    os.utime(kept / secret_marks.FILE, (1, 1))
+    for number in range(3):
+        user_cache.save("reading", str(number), number)
+    assert user_key.__wrapped__() == key
 
 
 def test_nothing_is_kept_where_nothing_is_wanted(
