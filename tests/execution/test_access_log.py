@@ -209,3 +209,40 @@ def test_the_functions_of_os_are_what_they_were(folder: Path) -> None:
     assert not os.path.exists("copy")
     """
     assert logged(folder, code)["problems"] == []
+
+
+SEARCH = """
+import sys, threading
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+def search():
+    FileFinder(root, (SourceFileLoader, SOURCE_SUFFIXES)).find_spec("none")
+"""
+
+
+def test_what_other_threads_list_to_find_modules_does_not_count(folder: Path) -> None:
+    code = f"""{SEARCH}
+sys.setswitchinterval(1e-6)
+def search_on():
+    while not ended:
+        search()
+ended = []
+threads = [threading.Thread(target=search_on) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for number in range(2000):
+    open(f"{{root}}/new{{number % 7}}", "w").close()
+ended.append(True)
+for thread in threads:
+    thread.join()
+"""
+    assert logged(folder, code)["listed"] == {}
+
+
+def test_a_child_lists_a_folder_in_which_modules_were_looked_for(folder: Path) -> None:
+    code = f"""{SEARCH}
+import subprocess
+subprocess.run(["true"])
+search()
+subprocess.run([sys.executable, "-c", "import os; os.listdir('.')"])
+"""
+    assert list(logged(folder, code)["listed"]) == ["."]

@@ -25,12 +25,16 @@ from jupyter_pipelines.execution.kernel_side.tracing.asking_frames import caller
 from jupyter_pipelines.execution.kernel_side.tracing.connection_log import ConnectionLog
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import CountedPaths, names_digest
 from jupyter_pipelines.execution.kernel_side.tracing.environment_log import EnvironmentLog
+from jupyter_pipelines.execution.kernel_side.tracing.expected_listings import ExpectedListings
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import EventsLost, FolderEvent, FolderWatch
 from jupyter_pipelines.execution.kernel_side.tracing.loaded_packages import loaded_packages, module_origins
 from jupyter_pipelines.execution.kernel_side.tracing.lookup_watch import LookupWatch
 from jupyter_pipelines.execution.kernel_side.tracing.other_kernels import OtherKernels
 from jupyter_pipelines.execution.kernel_side.tracing.program_log import ProgramLog, start_of
 from jupyter_pipelines.execution.kernel_side.tracing.traced_entries import TracedEntries
+
+with contextlib.suppress(ImportError):  # not on all systems
+    import resource
 
 TRACE = "trace.json"
 """File in the folder of the attempt: what was logged."""
@@ -83,7 +87,10 @@ class AccessLog:
         self._logs: set[str] = set()
         self._child_writes: dict[str, None] = {}
         self._created: set[str] = set()
-        self._expected: dict[int, str] = {}
+        self._expected = ExpectedListings()
+        # Other threads of the kernel import modules while the step runs. Nothing is imported while this is held: a
+        # thread that imports the same may wait for it.
+        self._reading = threading.RLock()
         self._opened = 0
         self._children = self._programs = False
         self._watch: FolderWatch | None = None
@@ -185,6 +192,12 @@ class AccessLog:
             self._watch.add(folder)
         self._begun = time.time_ns()
         return self._paths
+
+    def forget_events(self) -> None:
+        """Take no note of what the kernel itself did before the step, while nothing was noted."""
+        if self._watch is not None:
+            with self._reading, self._unnoted():
+                self._watch.drain()
 
     def document(self) -> dict[str, Any]:
         """Return what was logged, as JSON holds it."""
@@ -295,7 +308,7 @@ class AccessLog:
         if name is None:
             return
         self._opened += 1
-        if threading.get_ident() in self._expected or self._opened % _READ_EVERY == 0:
+        if self._expected.has_own() or self._opened % _READ_EVERY == 0:
             self._read_events()
         flags = flags if isinstance(flags, int) else 0
         letters = set(mode) if isinstance(mode, str) else set()
@@ -342,8 +355,9 @@ class AccessLog:
         frame = caller(2)
         if asking_frames.is_search_for_modules(frame, self._is_own_code) or asking_frames.is_pattern(frame):
             # The event of the folder comes right after this: whatever else lists it has an event of its own.
-            self._read_events()
-            self._expected[threading.get_ident()] = name
+            with self._reading:
+                self._read_events()
+                self._expected.add(name, frame)
         else:
             self._listed_here.add(name)
             self._note_listing(name)
@@ -599,29 +613,28 @@ class AccessLog:
             self._local.busy = before
 
     def _read_events(self) -> None:
-        # What another thread is about to list may not be reported yet.
-        expected = frozenset(self._expected.values())
-        self._expected.pop(threading.get_ident(), None)
         if self._watch is None or os.getpid() != self._process:
             return
-        with self._unnoted():
+        with self._reading, self._unnoted():
             self._others.forget()
+            self._expected.begin_reading()
             try:
                 self._digested.clear()
-                self._take_events(expected)
+                self._take_events()
                 while self._digested:
-                    self._take_events(expected)
+                    self._take_events()
             except EventsLost:
                 self.problems.append("more files were opened at once than the system reports")
+            self._expected.end_reading()
 
-    def _take_events(self, expected: frozenset[str]) -> None:
+    def _take_events(self) -> None:
         """Take note of what is reported; that folders were listed here for a digest of their names is no news."""
         digested, self._digested = self._digested, set()
         for event in self._watch.read(self._read) if self._watch is not None else ():
             if not (event.own and event.is_folder and not event.changed and event.path in digested):
-                self._on_event(event, expected)
+                self._on_event(event)
 
-    def _on_event(self, event: FolderEvent, expected: frozenset[str]) -> None:
+    def _on_event(self, event: FolderEvent) -> None:
         path = self._path(event.path)
         is_foreign_event = event.own is False and not (
             self._had_children() and not self._others.is_foreign(event.process)
@@ -638,14 +651,14 @@ class AccessLog:
             self._on_child_change(event, path)
         if event.is_folder:
             if event.opened:
-                self._on_listing(event, path, expected)
+                self._on_listing(event, path)
         elif self._is_read(event, path):
             self._read[path] = (self._begun, _mark_of(self._status(path)))
 
-    def _on_listing(self, event: FolderEvent, path: str, expected: frozenset[str]) -> None:
-        if path in expected:
-            self._expected = {thread: name for thread, name in self._expected.items() if name != path}
-        elif event.own is not False or self._programs:  # workers of pools list the folder they are in to find modules
+    def _on_listing(self, event: FolderEvent, path: str) -> None:
+        if event.own is not False and path in self._expected:
+            return
+        if event.own is not False or self._programs:  # workers of pools list the folder they are in to find modules
             self._note_listing(path)
             if event.own is not False:
                 self._listed_here.add(path)
@@ -709,10 +722,9 @@ def _look_of(status: os.stat_result | None) -> list[int] | None:
 
 def _had_children() -> bool:
     try:
-        import resource
-    except ImportError:  # another system
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
+    except NameError:
         return True
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
 
 
 def _has_children() -> bool:

@@ -117,12 +117,12 @@ class FolderWatch:
             self._mark(folder, {name: root})
             return
         self._walk([root])
-        reported = self._drain()
+        reported = self.drain()
         if reported is not None and root not in reported and not self.unwatched:
             self.unwatched = f"the file system of `{root}` does not tell which files are opened"
 
-    def _drain(self) -> set[str] | None:
-        """Return the paths of all that was reported; None if some of it was lost."""
+    def drain(self) -> set[str] | None:
+        """Read all events; return the paths of all that was reported; None if some of it was lost."""
         paths: set[str] = set()
         lost = False
         while True:

@@ -51,6 +51,7 @@ def begin(watch: Mapping[str, Any]) -> None:
     )
     project_imports.install(paths, log.note_search, log.note_path_entry)
     note(on=True)
+    log.forget_events()
 
 
 def finish(folder: Path) -> None:
