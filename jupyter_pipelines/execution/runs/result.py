@@ -17,6 +17,7 @@ from jupyter_pipelines.errors import (
     StepTimedOut,
     closest_name,
 )
+from jupyter_pipelines.pipeline.amounts import in_words
 from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.planning.reasons import DecisionReason
 
@@ -345,19 +346,6 @@ class Run:
         if reused:
             words += f", {reused} of {len(self.steps)} steps reused, about {in_words(self.saved)} saved"
         return words
-
-
-def in_words(seconds: float) -> str:
-    """Return a duration as people say it: ``0.4 s``, ``12 s``, ``4 min 12 s``, ``2 h 5 min``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    rounded = round(seconds)
-    if rounded < 60:
-        return f"{rounded} s"
-    if rounded < 3600:
-        return f"{rounded // 60} min {rounded % 60} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _reason(document: Mapping[str, Any]) -> DecisionReason:

@@ -51,11 +51,11 @@ from jupyter_pipelines.execution.scheduler.messages import (
     SubmitAttempt,
     TimerFired,
 )
+from jupyter_pipelines.pipeline.state_names import FINISHED
 from jupyter_pipelines.pipeline.step import ComputeResources
 from jupyter_pipelines.pipeline.step_graph import topological_order
 
 LONGEST_PAUSE = 60.0
-OVER = frozenset({"succeeded", "reused", "failed", "blocked", "skipped", "cancelled"})
 
 
 class StepScheduler:
@@ -176,7 +176,7 @@ class StepScheduler:
         if self._states[message.step] == "waiting":
             self._leased.add(message.step)
             self._decide(message.step)
-        elif self._states[message.step] in OVER:
+        elif self._states[message.step] in FINISHED:
             self._out.append(ReleaseLease(step=message.step))
 
     def _on_finished(self, message: AttemptFinished) -> None:
@@ -262,7 +262,7 @@ class StepScheduler:
         ends: deque[tuple[str, FinalState, str | None]] = deque([(name, state, cause)])
         while ends:
             step, end_state, end_cause = ends.popleft()
-            if self._states[step] not in OVER:
+            if self._states[step] not in FINISHED:
                 self._end(step, end_state, end_cause)
                 ends.extend(self._consequences(step))
 
