@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
 SCHEMA = "jupyter-pipelines/pipeline/1"
+_MAX_NAMES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,12 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {step.name: step for step in self.steps})
+
+    def __repr__(self) -> str:
+        names = [step.name for step in self.steps[:_MAX_NAMES]]
+        more = len(self.steps) - len(names)
+        shown = ", ".join(names) + (f" and {more} more" if more else "")
+        return f"<Pipeline {self.name}: {len(self.steps)} steps{f': {shown}' if shown else ''}>"
 
     def __getitem__(self, name: str) -> Step:
         return self._by_name[name]

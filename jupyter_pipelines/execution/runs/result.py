@@ -211,6 +211,9 @@ class StepRun:
             items={name: document[name] for name in ("item", "items") if name in document},
         )
 
+    def __repr__(self) -> str:
+        return f"<StepRun {self.name}: {self.state} after {in_words(self.seconds)}>"
+
     def __str__(self) -> str:
         words = [self.state, *self._more()]
         return f"{self.name}: {', '.join(words)}" + (f"\n{self.fault}" if self.fault else "")
@@ -336,6 +339,9 @@ class Run:
             finished=document.get("finished") or "",
             warnings=tuple(error_from_dict(warning) for warning in document.get("warnings", ())),
         )
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}: {self.state} after {in_words(self.seconds)}, {len(self.steps)} steps>"
 
     def __str__(self) -> str:
         return "\n".join([self._headline(), *(f"  {step}" for step in self.steps.values())])
