@@ -39,6 +39,7 @@ demo: $(VENV)/.demo ## Run the example notebook as a pipeline; call it again and
 venv: $(VENV)/.dev ## Make .venv with everything that development needs
 
 front: $(VENV)/.dev labextension/node_modules/axe-core/axe.min.js ## Build the front end afresh and check its types
+	$(BIN)/python labextension/facts.py
 	rm -f jupyter_pipelines/static/SOURCES
 	cd labextension && $(NPM_PATH) npm run typecheck
 	$(BIN)/python -m pip install --quiet --no-deps --editable .

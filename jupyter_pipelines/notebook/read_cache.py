@@ -128,6 +128,7 @@ def _encoded(reading: ReadResult, pipeline: Pipeline) -> dict[str, Any]:
         "shared": _plain(tuple(shared)),
         "modules": _plain(tuple(modules)),
         "steps": steps,
+        "order": list(pipeline.order()),
         "parameters": _plain(pipeline.parameters),
         "kernel": pipeline.kernel,
         "faults": _plain(reading.faults),
@@ -158,6 +159,7 @@ def _decoded(saved: Mapping[str, Any], document: NotebookDocument) -> ReadResult
         kernel=saved["kernel"],
         warnings=faults,
     )
+    pipeline.remember_order(saved["order"])
     return ReadResult(document=document, pipeline=pipeline, faults=faults)
 
 

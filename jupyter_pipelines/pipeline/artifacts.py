@@ -9,6 +9,8 @@ from typing import Any, Literal
 from jupyter_pipelines.errors import SourceLocation
 
 OutputKind = Literal["value", "file", "folder"]
+PATH_FORMATS = ("file", "folder")
+"""Formats of outputs that a step writes under a path that it is given; all others are those of serializers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import Diagnostic
 from jupyter_pipelines.pipeline.artifacts import Input, Output, StepOutputRef
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.pipeline.step_graph import build_graph, topological_order
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 SCHEMA = "jupyter-pipelines/pipeline/1"
+_MAX_NAMES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +70,16 @@ class Pipeline:
     _by_name: Mapping[str, Step] = field(default_factory=dict, init=False, repr=False, compare=False)
     _before: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _order: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+    _graph: list[nx.DiGraph[str]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {step.name: step for step in self.steps})
+
+    def __repr__(self) -> str:
+        names = [step.name for step in self.steps[:_MAX_NAMES]]
+        more = len(self.steps) - len(names)
+        shown = ", ".join(names) + (f" and {more} more" if more else "")
+        return f"<Pipeline {self.name}: {len(self.steps)} steps{f': {shown}' if shown else ''}>"
 
     def __getitem__(self, name: str) -> Step:
         return self._by_name[name]
@@ -103,6 +113,20 @@ class Pipeline:
         gathering = self[name].gathering
         return (*gathering.items, name) if gathering else (name,)
 
+    @property
+    def graph(self) -> nx.DiGraph[str]:
+        """The steps and the edges between them as a graph of networkx.
+
+        Nodes are the names of the steps, in notebook order. They have the attributes ``cells``, ``inputs``,
+        ``outputs`` and ``parameters``, each a text with ``, `` between its parts, and ``cpus``, ``gpus``, ``memory``,
+        ``on`` and ``kernel`` where the step asks for them. An edge has the attribute ``names``: what is handed over;
+        empty for ``--after``. The graph cannot be changed, but its `copy` can.
+        """
+        if not self._graph:
+            edges = ((edge.source, edge.target, edge.names) for edge in self.edges)
+            self._graph.append(build_graph(self.name, self.steps, edges))
+        return self._graph[0]
+
     def order(self) -> tuple[str, ...]:
         """Return the names of the steps so that each comes after those it waits for.
 
@@ -110,23 +134,44 @@ class Pipeline:
 
         Raises
         ------
-        graphlib.CycleError
+        networkx.NetworkXUnfeasible
             The steps wait for each other; a pipeline that :func:`jupyter_pipelines.read` returned never does.
         """
         if not self._order:
             self._order.extend(topological_order({step.name: self.before(step.name) for step in self.steps}))
         return tuple(self._order)
 
+    def remember_order(self, names: Iterable[str]) -> None:
+        """Take `names` for the order of the steps, as it was determined before.
+
+        Raises
+        ------
+        ValueError
+            They are not the names of the steps.
+        """
+        order = list(names)
+        if sorted(order) != sorted(self._by_name):
+            raise ValueError("these are not the names of the steps")
+        self._order[:] = order
+
     def ancestors(self, *names: str) -> frozenset[str]:
         """Return every step that one of `names` waits for, however far."""
-        return reachable(names, self.before)
+        import networkx as nx
+
+        return self._reached(nx.ancestors, names)
 
     def descendants(self, *names: str) -> frozenset[str]:
         """Return every step that waits for one of `names`, however far."""
-        after: dict[str, list[str]] = {step.name: [] for step in self.steps}
-        for edge in self.edges:
-            after[edge.source].append(edge.target)
-        return reachable(names, after.__getitem__)
+        import networkx as nx
+
+        return self._reached(nx.descendants, names)
+
+    def _reached(self, search: Callable[..., set[str]], names: Iterable[str]) -> frozenset[str]:
+        reached: set[str] = set()
+        for name in names:
+            if name not in reached:  # all that is reached from such a step is reached already
+                reached |= search(self.graph, name)
+        return frozenset(reached)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ``show`` document."""
@@ -151,62 +196,6 @@ def edges_into(step: Step) -> tuple[StepEdge, ...]:
         StepEdge(source=source, target=step.name, names=tuple(dict.fromkeys(names)))
         for source, names in outputs_by_step.items()
     )
-
-
-def topological_order(predecessors: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
-    """Return the keys of `predecessors` in topological order, ties in the order of the mapping."""
-    sorter = TopologicalSorter({name: tuple(names) for name, names in predecessors.items()})
-    sorter.prepare()
-    rank = {name: position for position, name in enumerate(predecessors)}
-    result: list[str] = []
-    while sorter.is_active():
-        ready = sorted(sorter.get_ready(), key=rank.__getitem__)
-        result.extend(ready)
-        sorter.done(*ready)
-    return tuple(result)
-
-
-def find_cycle(predecessors: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
-    """Return the names along a shortest cycle through the first step that is part of a cycle, or nothing.
-
-    The first name is not repeated at the end. Linear in steps and edges but for the last part, which is linear once.
-    """
-    try:
-        topological_order(predecessors)
-    except CycleError as error:
-        start = error.args[1][0]
-    else:
-        return ()
-    previous: dict[str, str] = {}
-    queue = deque([start])
-    while queue:
-        name = queue.popleft()
-        for predecessor in predecessors.get(name, ()):
-            if predecessor == start:
-                return _path_back(previous, start, name)
-            if predecessor not in previous:
-                previous[predecessor] = name
-                queue.append(predecessor)
-    return ()
-
-
-def _path_back(previous: Mapping[str, str], start: str, name: str) -> tuple[str, ...]:
-    path = [name]
-    while path[-1] != start:
-        path.append(previous[path[-1]])
-    return tuple(path)
-
-
-def reachable(names: Iterable[str], successors: Any) -> frozenset[str]:
-    """Return everything that can be reached from `names` through `successors`, without `names` unless on a way back."""
-    seen: set[str] = set()
-    stack = [successor for name in names for successor in successors(name)]
-    while stack:
-        name = stack.pop()
-        if name not in seen:
-            seen.add(name)
-            stack.extend(successors(name))
-    return frozenset(seen)
 
 
 def step_to_dict(step: Step) -> dict[str, Any]:

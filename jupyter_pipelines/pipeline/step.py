@@ -10,6 +10,7 @@ from jupyter_pipelines.pipeline.artifacts import Input, Output
 from jupyter_pipelines.pipeline.foreach import ForeachItem, ForeachSpec, GatherSpec
 
 Section = Literal["inputs", "outputs", "parameters"]
+_MAX_NAMES = 8
 SharedKind = Literal["import", "function", "class", "constant", "block", "setup"]
 
 
@@ -33,8 +34,8 @@ class StepCell:
 
     number: int
     id: str | None
-    text: str
-    body: str
+    text: str = field(repr=False)
+    body: str = field(repr=False)
     offset: int = 0
 
 
@@ -58,7 +59,7 @@ class SharedCode:
 
     name: str
     kind: SharedKind
-    source: str
+    source: str = field(repr=False)
     cell: int
     line: int = 1
 
@@ -79,7 +80,7 @@ class StepModule:
 
     name: str
     path: str
-    source: str
+    source: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +188,11 @@ class Step:
     foreach: ForeachSpec | None = None
     item: ForeachItem | None = None
     gathering: GatherSpec | None = None
+
+    def __repr__(self) -> str:
+        sides = [" ".join(item.name for item in items[:_MAX_NAMES]) for items in (self.inputs, self.outputs)]
+        more = [" …" if len(items) > _MAX_NAMES else "" for items in (self.inputs, self.outputs)]
+        return f"<Step {self.name}: {sides[0] or '()'}{more[0]} -> {sides[1] or '()'}{more[1]}>"
 
     @property
     def items(self) -> dict[str, Any]:

@@ -90,6 +90,9 @@ class PlannedStep:
     previous: StepRecord | None = None
     items: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<PlannedStep {self.name}: {self.decision}, {' '.join(self.reason.text.split())[:100]}>"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the step as the ``plan`` document shows it."""
         return {

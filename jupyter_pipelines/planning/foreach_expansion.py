@@ -61,7 +61,12 @@ def expand(pipeline: Pipeline, values: Mapping[str, Any]) -> Pipeline:
     expanded = _expand(pipeline, values)
     if expanded.faults:
         raise PlanError(*expanded.faults)
-    return replace(pipeline, steps=tuple([with_files_read(step, values) for step in expanded.steps]))
+    result = replace(pipeline, steps=tuple([with_files_read(step, values) for step in expanded.steps]))
+    names: dict[str, list[str]] = {}
+    for step in result:
+        names.setdefault(step.item.group if step.item else step.name, []).append(step.name)
+    result.remember_order(name for written in pipeline.order() for name in names[written])
+    return result
 
 
 def faults_of_items(pipeline: Pipeline, values: Mapping[str, Any]) -> tuple[Diagnostic, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -112,6 +113,11 @@ class Plan:
             "steps": [step.to_dict() for step in self.steps],
             "faults": [fault.to_dict() for fault in self.faults],
         }
+
+    def __repr__(self) -> str:
+        counts = Counter(step.decision for step in self.steps)
+        words = ", ".join(f"{count} {decision}" for decision, count in counts.items())
+        return f"<Plan of {self.pipeline.name}: {words or 'no steps'}>"
 
     def __str__(self) -> str:
         return plan_table.as_text(self.pipeline.name, self.steps)

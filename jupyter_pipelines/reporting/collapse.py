@@ -60,33 +60,20 @@ def _between(pipeline: Pipeline, groups: Mapping[str, Sequence[str]]) -> list[tu
 
 
 def _is_acyclic(pipeline: Pipeline, groups: Mapping[str, Sequence[str]]) -> bool:
-    waiting: dict[str, set[str]] = {name: set() for name in groups}
-    for source, target in _between(pipeline, groups):
-        waiting[target].add(source)
-    free = [name for name, sources in waiting.items() if not sources]
-    after: dict[str, list[str]] = {}
-    for target, sources in waiting.items():
-        for source in sources:
-            after.setdefault(source, []).append(target)
-    visited = 0
-    while free:
-        name = free.pop()
-        visited += 1
-        for target in after.get(name, ()):
-            waiting[target].discard(name)
-            if not waiting[target]:
-                free.append(target)
-    return visited == len(waiting)
+    import networkx as nx
+
+    return bool(nx.is_directed_acyclic_graph(nx.DiGraph(_between(pipeline, groups))))
 
 
 def _by_depth(pipeline: Pipeline) -> dict[str, list[str]]:
     """Cut the pipeline across, in pieces of neighbouring columns, and each column in pieces that are not too large."""
-    depths: dict[str, int] = {}
-    for name in pipeline.order():
-        depths[name] = 1 + max((depths[predecessor] for predecessor in pipeline.before(name)), default=-1)
+    import networkx as nx
+
+    rank = {name: position for position, name in enumerate(pipeline.order())}
+    generations = nx.topological_generations(pipeline.graph)
     groups: dict[str, list[str]] = {}
     members: list[str] = []
-    for name in sorted(depths, key=lambda step: depths[step]):
+    for name in (name for generation in generations for name in sorted(generation, key=rank.__getitem__)):
         members.append(name)
         if len(members) == MAX_GROUP_SIZE:
             groups[_title(members)] = members

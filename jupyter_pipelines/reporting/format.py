@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from jupyter_pipelines.execution.runs.result import in_words
+from jupyter_pipelines.pipeline.amounts import in_words, size_in_words
 from jupyter_pipelines.reporting.sanitize import clean
 
 __all__ = ["ago", "in_words", "listed", "moment", "plural", "short_run", "size_in_words"]
@@ -23,18 +23,6 @@ def listed(names: Iterable[object], limit: int = 4) -> str:
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun: ``1 step``, ``3 steps``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def size_in_words(count: int) -> str:
-    """Return a number of bytes as people say it: ``512 bytes``, ``3.4 MB``."""
-    if count < 1000:
-        return plural(count, "byte")
-    amount = float(count)
-    for unit in ("kB", "MB", "GB"):
-        amount /= 1000
-        if amount < 999.95:
-            return f"{amount:.1f} {unit}"
-    return f"{amount / 1000:.1f} TB"
 
 
 def short_run(run: object) -> str:

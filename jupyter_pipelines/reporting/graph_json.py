@@ -6,6 +6,7 @@ The first holds what stays while a pipeline runs: places, names, interfaces. The
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.pipeline.artifacts import FileSource, StepOutputRef
@@ -119,18 +120,20 @@ def step_fields(status: StepStatus, more: Mapping[str, Any]) -> dict[str, Any]:
 
 def critical_path(pipeline: Pipeline, statuses: Mapping[str, StepStatus]) -> list[str]:
     """Return the steps on the way through the pipeline that takes longest, by what is known of earlier runs."""
-    longest: dict[str, tuple[float, str | None]] = {}
+    import networkx as nx
+
+    seconds = {step.name: _known_seconds(statuses.get(step.name)) for step in pipeline}
+    # The durations stand on edges: an edge from the start, which is no step, has that of a step which waits for none.
+    start = ""
+    graph = nx.DiGraph()
     for name in pipeline.order():
-        status = statuses.get(name)
-        own = 0.0 if status is None else status.seconds or status.saved or 0.0
-        before = max(pipeline.before(name), key=lambda step: longest[step][0], default=None)
-        longest[name] = (own + (longest[before][0] if before else 0.0), before)
-    last = max(longest, key=lambda step: longest[step][0], default=None)
-    path: list[str] = []
-    while last is not None and longest[last][0] > 0:
-        path.append(last)
-        last = longest[last][1]
-    return path[::-1]
+        graph.add_edges_from((before, name, {"seconds": seconds[name]}) for before in pipeline.before(name) or (start,))
+    path = nx.dag_longest_path(graph, weight="seconds")
+    return list(dropwhile(lambda name: not seconds.get(name), path))
+
+
+def _known_seconds(status: StepStatus | None) -> float:
+    return 0.0 if status is None else status.seconds or status.saved or 0.0
 
 
 def _nodes(pipeline: Pipeline, layout: GraphLayout, groups: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import base64
 import io
-import itertools
-import json
 import reprlib
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.reporting.sanitize import clean, clip
 from jupyter_pipelines.storage import serializers
 from jupyter_pipelines.storage.blobs import manifests
+from jupyter_pipelines.storage.serializers.protocol import ValueHead
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.artifacts import Artifact
@@ -32,7 +31,6 @@ LARGEST_VALUE = 20_000_000
 LARGEST_IMAGE = 1_000_000
 """Bytes of a picture above which it is not shown."""
 _PIXELS = 480
-_ARROW = b"jupyter_pipelines"
 _MAGIC = {b"\x89PNG\r\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
 _DAMAGED = {
     "missing": "it is no longer in the store: run the step again",
@@ -80,10 +78,12 @@ def _preview_fields(store: Store, artifact: Artifact, unpickle: bool) -> dict[st
         with store.blobs.open(artifact.digest) as file:
             return _folder(manifests.decode(file.read()))
     path = store.blobs.path(artifact.digest)
-    reader = _READERS.get(artifact.format)
-    if reader is not None:
-        return reader(path)
-    plain = artifact.format == "json"
+    if artifact.format == "file":
+        return _file(path)
+    plain = not serializers.holds_code(artifact.format)
+    head = getattr(serializers.get(artifact.format), "head", None) if plain else None
+    if head is not None:
+        return _head_fields(head(path, ROWS, COLUMNS))
     if artifact.bytes > LARGEST_VALUE:
         return {"text": "it is too large to be loaded for a look"}
     if not plain and not unpickle:
@@ -172,55 +172,16 @@ def _has(value: Any, libraries: str, names: str) -> bool:
 # Files
 
 
-def _arrow(path: Path) -> dict[str, Any]:
-    import pyarrow as pa
-
-    with pa.memory_map(str(path)) as memory:
-        reader = pa.ipc.open_file(memory)
-        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-        return _table(reader.schema, sum(batch.num_rows for batch in batches), batches[:1])
-
-
-def _parquet(path: Path) -> dict[str, Any]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        names = file.schema_arrow.names[:COLUMNS]
-        first = itertools.islice(file.iter_batches(batch_size=ROWS, columns=names), 1)
-        return _table(file.schema_arrow, file.metadata.num_rows, list(first))
-
-
-def _table(schema: Any, rows: int, batches: Sequence[Any]) -> dict[str, Any]:
-    spec = json.loads((schema.metadata or {}).get(_ARROW, b"{}"))
-    fields = [schema.field(number) for number in range(min(len(schema.names), COLUMNS))]
-    columns = [batch.slice(0, ROWS) for batch in batches]
-    values = [[_cell(cell) for cell in batch.column(n).to_pylist()] for batch in columns for n in range(len(fields))]
+def _head_fields(head: ValueHead) -> dict[str, Any]:
+    if head.value is not None:
+        return describe_value(head.value) | {"type": head.type}
     return {
-        "type": f"{spec.get('library', 'pyarrow')}.{spec.get('type', 'Table')}",
-        "shape": [rows, len(schema.names)],
-        "columns": [_column(_named(field.name), field.type) for field in fields],
-        "head": [list(row) for row in zip(*values, strict=True)],
+        "type": head.type,
+        "shape": None if head.shape is None else list(head.shape),
+        "columns": [_column(name, dtype) for name, dtype in head.columns] or None,
+        "head": [[_cell(cell) for cell in row] for row in head.rows] if head.columns else None,
+        "text": clip(head.text, TEXT) if head.text or not head.columns else None,
     }
-
-
-def _named(column: str) -> str:
-    level = column.removeprefix("__index_level_").removesuffix("__")
-    return f"index {level}" if column != level else column
-
-
-def _npy(path: Path) -> dict[str, Any]:
-    import numpy as np
-
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return {"type": "numpy.ndarray", **_array(array)}
-
-
-def _text(path: Path) -> dict[str, Any]:
-    return {"type": "str", "text": clip(_beginning(path).decode("utf-8", "replace"), TEXT)}
-
-
-def _bytes(path: Path) -> dict[str, Any]:
-    return {"type": "bytes", "shape": [path.stat().st_size], "text": _beginning(path)[:256].hex(" ")}
 
 
 def _file(path: Path) -> dict[str, Any]:
@@ -242,16 +203,6 @@ def _folder(entries: Sequence[manifests.ManifestEntry]) -> dict[str, Any]:
         "columns": [{"name": "path", "dtype": "text"}, {"name": "bytes", "dtype": "int"}],
         "head": [[_cell(entry.path), str(entry.size)] for entry in entries[:ROWS]],
     }
-
-
-_READERS: Mapping[str, Callable[[Path], dict[str, Any]]] = {
-    "arrow": _arrow,
-    "parquet": _parquet,
-    "npy": _npy,
-    "text": _text,
-    "bytes": _bytes,
-    "file": _file,
-}
 
 
 def _beginning(path: Path) -> bytes:

@@ -22,7 +22,7 @@ from jupyter_pipelines.execution.ticket import InputSpec, OutputSpec, PublishPat
 from jupyter_pipelines.execution.worker import worker
 from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.notebook.step_notebook import render
-from jupyter_pipelines.pipeline.artifacts import Artifact, FileSource, StepOutputRef
+from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, Artifact, FileSource, StepOutputRef
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.storage.loading import load_value
@@ -115,7 +115,7 @@ def _why_no_case(step: Step, run: Run) -> str:
     if run.steps[step.name].state not in ("succeeded", "reused"):
         return f"it has not succeeded, but {run.steps[step.name].state}"
     for _, name, artifact in _artifacts(step, run):
-        if artifact.format in ("file", "folder"):
+        if artifact.format in PATH_FORMATS:
             return f"`{name}` is a {artifact.format}"
         if artifact.bytes > MAX_BYTES:
             return f"`{name}` has {artifact.bytes / 1e6:.1f} MB, and {MAX_BYTES / 1e6:.0f} MB are kept at most"

@@ -1,11 +1,8 @@
 // Merges plan and run status of steps; summary of the plan, and estimated time left.
 
+import { FINISHED, NOT_STARTED, SUCCESSFUL } from "./facts";
 import type { GraphDocument, StatusDocument, StepStatus } from "./graph/documents";
 import { formatDuration } from "./graph/format";
-
-const NOT_STARTED = new Set(["pending", "deciding", "ready"]);
-const SUCCESSFUL = new Set(["succeeded", "reused"]);
-const FINISHED_STATES = new Set(["succeeded", "reused", "failed", "blocked", "skipped", "cancelled", "lost"]);
 
 // The status in the active run; else in the last run, while that is valid; else in the plan.
 export function shownStatus(plan: StepStatus | undefined, ran: StepStatus | undefined, active: boolean): StepStatus {
@@ -70,7 +67,7 @@ export function timeLeft(graph: GraphDocument | null, steps: Record<string, Step
 }
 
 function remainingSeconds(status: StepStatus | undefined, past: number | undefined, now: number): number | null {
-  if (!status || FINISHED_STATES.has(status.state)) {
+  if (!status || FINISHED.has(status.state)) {
     return 0;
   }
   if (past === undefined) {

@@ -1,11 +1,9 @@
 // Follows the run that is shown, from its events, and from its run document where events are missing.
 
 import type { ApiClient, RunDocument, RunEvent } from "./api";
+import { FINISHED, FINISHED_RUNS } from "./facts";
 import type { StepStatus } from "./graph/documents";
 import { mergeSteps } from "./graph/navigation";
-
-export const TERMINAL_STATES = new Set(["succeeded", "failed", "cancelled", "lost"]);
-const FINISHED_STATES = new Set(["succeeded", "reused", "failed", "blocked", "skipped", "cancelled", "lost"]);
 
 export interface StepFailure {
   step: string;
@@ -35,13 +33,13 @@ export class RunSubscription {
 
   // Handles a run event; returns true when the run that is shown, or a run that was not followed, has ended.
   handleEvent(event: RunEvent): boolean {
-    const over = TERMINAL_STATES.has(event.state);
+    const over = FINISHED_RUNS.has(event.state);
     if (this.active && event.run !== this.active) {
       // Two active runs: the first stays shown until it ends.
       over ? this.otherRuns.delete(event.run) : this.otherRuns.add(event.run);
       return false;
     }
-    if (!this.active && this.last?.run === event.run && TERMINAL_STATES.has(this.last.state)) {
+    if (!this.active && this.last?.run === event.run && FINISHED_RUNS.has(this.last.state)) {
       return false; // a late event of a run whose end is known
     }
     if (!this.active && !over) {
@@ -87,8 +85,8 @@ export class RunSubscription {
     if (this.active !== run || this.path() !== path) {
       return false;
     }
-    this.last = TERMINAL_STATES.has(runDocument.state) ? runDocument : mergeStatuses(runDocument, this.statusesSinceRequest);
-    if (TERMINAL_STATES.has(runDocument.state)) {
+    this.last = FINISHED_RUNS.has(runDocument.state) ? runDocument : mergeStatuses(runDocument, this.statusesSinceRequest);
+    if (FINISHED_RUNS.has(runDocument.state)) {
       this.active = "";
       return true;
     }
@@ -104,7 +102,7 @@ export class RunSubscription {
     [...this.otherRuns].filter((runId) => !running.includes(runId)).forEach((runId) => this.otherRuns.delete(runId));
     if (!this.active && running.length) {
       await this.follow(running[0]);
-    } else if (!this.active && newest && (this.last?.run !== newest || !TERMINAL_STATES.has(this.last.state))) {
+    } else if (!this.active && newest && (this.last?.run !== newest || !FINISHED_RUNS.has(this.last.state))) {
       this.last = await this.api.run(this.path(), newest).catch(() => this.last);
     }
     this.recordSeconds(this.last);
@@ -138,7 +136,7 @@ function emptyRun(run: string): RunDocument {
 function mergeStatuses(runDocument: RunDocument, statuses: Record<string, StepStatus>): RunDocument {
   const steps = mergeSteps(runDocument.statuses.steps);
   for (const [step, status] of Object.entries(statuses)) {
-    if (!FINISHED_STATES.has(steps[step]?.state ?? "")) {
+    if (!FINISHED.has(steps[step]?.state ?? "")) {
       steps[step] = status;
     }
   }

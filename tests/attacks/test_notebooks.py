@@ -32,7 +32,8 @@ FAULTY = (
 )
 LOOKS = (
     ("check",), ("plan",), ("plan", "--json"), ("why", "load"), ("show",), ("show", "--format", "svg"),
-    ("show", "--format", "html"), ("show", "--format", "mermaid"), ("show", "--json"), ("runs",),
+    ("show", "--format", "html"), ("show", "--format", "mermaid"), ("show", "--format", "dot"),
+    ("show", "--format", "graphml"), ("show", "--json"), ("runs",),
     ("output", "load.rows"), ("convert", "--static", "--dry-run"), ("gc", "--dry-run"), ("diff", "last~1", "last"),
     ("freeze",),
 )  # fmt: skip

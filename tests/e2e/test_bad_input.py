@@ -166,7 +166,7 @@ def test_reading_planning_checking_and_showing_execute_nothing(book: NotebookPro
     )
     for command in ("check", "plan", "show"):
         book.call(command, "--json")
-    for form in ("text", "mermaid", "svg", "html", "json"):
+    for form in ("text", "mermaid", "svg", "html", "json", "graphml", "dot"):
         book.call("show", "--format", form)
     book.call("why", "make")
     assert not (book.folder / "canary").exists()

@@ -22,7 +22,8 @@ from jupyter_pipelines.errors import (
     StepTimedOut,
     StoreError,
 )
-from jupyter_pipelines.execution.runs.result import SCHEMA, ResultOrigin, Run, StepRun, in_words
+from jupyter_pipelines.execution.runs.result import SCHEMA, ResultOrigin, Run, StepRun
+from jupyter_pipelines.pipeline.amounts import in_words
 from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.planning.reasons import DecisionReason
 from jupyter_pipelines.storage.opening import open_store

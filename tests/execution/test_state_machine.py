@@ -29,7 +29,8 @@ from jupyter_pipelines.execution.scheduler.messages import (
     SubmitAttempt,
     TimerFired,
 )
-from jupyter_pipelines.execution.scheduler.state_machine import OVER, StepScheduler, pause_after
+from jupyter_pipelines.execution.scheduler.state_machine import StepScheduler, pause_after
+from jupyter_pipelines.pipeline.state_names import FINISHED
 from jupyter_pipelines.pipeline.step import ComputeResources
 
 
@@ -716,7 +717,7 @@ def test_random_runs_keep_the_rules(drawn: tuple[SchedulerSimulation, random.Ran
     counts = Counter(simulation.starts)
     for name, step_task in tasks.items():
         assert counts[name] <= 1 + step_task.retries
-        assert simulation.scheduler.state(name) in OVER
+        assert simulation.scheduler.state(name) in FINISHED
         if name in ready_before:
             assert set(step_task.before) <= ready_before[name], "no step starts before those it waits for are over"
             _check_inputs(simulation, tasks, step_task)

@@ -128,11 +128,19 @@ def test_the_graph_is_shown_in_every_form(cli: CliCall) -> None:
     assert not Path("elsewhere").exists()
 
 
-@pytest.mark.parametrize("name", ["g.svg", "g.html", "g.json", "g.mmd", "g.txt"])
+@pytest.mark.parametrize("name", ["g.svg", "g.html", "g.json", "g.mmd", "g.txt", "g.graphml", "g.dot"])
 def test_the_graph_is_written_to_a_file_in_the_form_its_name_says(cli: CliCall, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     assert cli("show", "-o", str(path)) == (0, "", f"{path} written\n")
-    starts = {"svg": "<svg", "html": "<!doctype", "json": "{", "mmd": "flowchart", "txt": "●"}
+    starts = {
+        "svg": "<svg",
+        "html": "<!doctype",
+        "json": "{",
+        "mmd": "flowchart",
+        "txt": "●",
+        "graphml": "<?xml",
+        "dot": "digraph",
+    }
     assert path.read_text().startswith(starts[name[2:]])
 
 

@@ -73,7 +73,7 @@ def test_what_has_not_changed_is_reused_with_its_outputs_and_their_origin(simula
     assert decisions(plan) == ALL_REUSED
     train = plan["train"]
     assert train.reason.code == "unchanged"
-    assert train.reason.details == ("computed in run run4 at 2026-01-01T00:00:000004Z, in 1.5 s",)
+    assert train.reason.details == ("computed in run run3 at 2026-01-01T00:00:000003Z, in 1.5 s",)
     assert train.origin is not None
     assert train.outputs == train.origin.outputs
     assert list(train.outputs) == ["model"]
@@ -564,10 +564,10 @@ def test_a_plan_prints_as_a_table(simulation: PlanSimulation) -> None:
         "",
         "  load   reuse  nothing it depends on has changed",
         "  clean  run    cell 1 changed",
-        "  plot   reuse  nothing it depends on has changed",
         "  train  run    cell 1 changed",
         "                  depth: 3 -> 4",
         "  score  run    depth: 3 -> 4",
+        "  plot   reuse  nothing it depends on has changed",
     ]
 
 

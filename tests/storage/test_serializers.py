@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from jupyter_pipelines import plugins
 from jupyter_pipelines.storage import serializers
 from jupyter_pipelines.storage.blobs.digests import digest_file
 from tests.storage import sample_values
@@ -114,3 +115,19 @@ def test_how_a_frame_lies_in_memory_does_not_count(tmp_path: Path) -> None:
         pd.DataFrame(np.vstack([numbers, numbers])).iloc[:4],
     ]
     assert len({serializers.save(frame, tmp_path / str(number)).digest for number, frame in enumerate(frames)}) == 1
+
+
+def test_a_format_says_what_it_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What serializers leave out counts as the worst: they hold code, and are copied deeply."""
+
+    class Bare:
+        name = "bare"
+        suffix = ".bare"
+
+    known = plugins.load
+    monkeypatch.setattr(plugins, "load", lambda kind, name: Bare if name == "bare" else known(kind, name))
+    formats = [*plugins.BUILT_IN["serializers"], "bare", "unknown", "pickle#x", "file", "folder"]
+    with_code = {"joblib", "pickle", "bare", "unknown", "pickle#x"}
+    assert {name for name in formats if serializers.holds_code(name)} == with_code
+    assert serializers.copy_expression("arrow", "x") == serializers.copy_expression("npy", "x") == "x.copy()"
+    assert {serializers.copy_expression(name, "x") for name in ("json", "bare", "pickle#x")} == {"copy.deepcopy(x)"}

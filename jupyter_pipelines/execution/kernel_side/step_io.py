@@ -472,8 +472,9 @@ def _behind(spec: Mapping[str, Any], output: str) -> str:
 
 
 def _copy_of(name: str, ticket: Mapping[str, Any]) -> str:
-    frames = ("arrow", "parquet", "npy")
-    return f"{name}.copy()" if ticket["inputs"][name].get("format") in frames else f"copy.deepcopy({name})"
+    from jupyter_pipelines.storage import serializers
+
+    return serializers.copy_expression(ticket["inputs"][name].get("format") or serializers.BY_TYPE[-1], name)
 
 
 def _no_ticket(path: str, error: Exception) -> Diagnostic:

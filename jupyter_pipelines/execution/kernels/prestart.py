@@ -33,6 +33,19 @@ class KernelConfig:
     environment: Mapping[str, str]
     forks: ForkConfig | None
 
+    def new_kernel(self, log: Path | None = None, **marks: str) -> StepKernel:
+        """Return such a kernel, which is yet to be started.
+
+        Parameters
+        ----------
+        log : Path or None
+            Where its standard streams go.
+        **marks : str
+            Variables of its environment that belong to one attempt.
+        """
+        environment = {**self.environment, **marks}
+        return StepKernel(name=self.name, cwd=self.cwd, environment=environment, log=log, forks=self.forks)
+
 
 class KernelPrestarter:
     """Keeps one kernel for the next step."""
@@ -49,7 +62,7 @@ class KernelPrestarter:
     def start(self, sort: KernelConfig) -> None:
         """Make a kernel ready; if that fails, the step that needs a kernel reports why."""
         self.close()
-        kernel = StepKernel(name=sort.name, cwd=sort.cwd, environment=sort.environment, forks=sort.forks)
+        kernel = sort.new_kernel()
         self._spare = sort, kernel
         try:
             kernel.launch(lambda: self._spare is None)

@@ -17,6 +17,7 @@ from jupyter_pipelines.errors import (
     StepTimedOut,
     closest_name,
 )
+from jupyter_pipelines.pipeline.amounts import in_words
 from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.planning.reasons import DecisionReason
 
@@ -210,6 +211,9 @@ class StepRun:
             items={name: document[name] for name in ("item", "items") if name in document},
         )
 
+    def __repr__(self) -> str:
+        return f"<StepRun {self.name}: {self.state} after {in_words(self.seconds)}>"
+
     def __str__(self) -> str:
         words = [self.state, *self._more()]
         return f"{self.name}: {', '.join(words)}" + (f"\n{self.fault}" if self.fault else "")
@@ -336,6 +340,9 @@ class Run:
             warnings=tuple(error_from_dict(warning) for warning in document.get("warnings", ())),
         )
 
+    def __repr__(self) -> str:
+        return f"<Run {self.id}: {self.state} after {in_words(self.seconds)}, {len(self.steps)} steps>"
+
     def __str__(self) -> str:
         return "\n".join([self._headline(), *(f"  {step}" for step in self.steps.values())])
 
@@ -345,19 +352,6 @@ class Run:
         if reused:
             words += f", {reused} of {len(self.steps)} steps reused, about {in_words(self.saved)} saved"
         return words
-
-
-def in_words(seconds: float) -> str:
-    """Return a duration as people say it: ``0.4 s``, ``12 s``, ``4 min 12 s``, ``2 h 5 min``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    rounded = round(seconds)
-    if rounded < 60:
-        return f"{rounded} s"
-    if rounded < 3600:
-        return f"{rounded // 60} min {rounded % 60} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _reason(document: Mapping[str, Any]) -> DecisionReason:

@@ -29,6 +29,7 @@ from jupyter_pipelines.execution.scheduler.messages import FinalState
 from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket, TicketProgress
 from jupyter_pipelines.execution.timestamps import now
 from jupyter_pipelines.pipeline.artifacts import Artifact
+from jupyter_pipelines.pipeline.state_names import FINISHED, SUCCESSFUL
 from jupyter_pipelines.planning.reasons import DecisionReason
 from jupyter_pipelines.storage.records.run_store import DOCUMENT
 from jupyter_pipelines.storage.store import Store
@@ -44,8 +45,7 @@ _SHARE, _OLDEST = 0.1, 1.0
 _LATEST = 0.1
 _IDLE = frozenset({"reuse", "skip"})
 _FIELDS = tuple(field.name for field in fields(StepRun))
-_THERE = frozenset({"succeeded", "reused", "skipped"})
-_OVER = _THERE | {"failed", "blocked", "cancelled"}
+_THERE = SUCCESSFUL | {"skipped"}
 
 
 class RunTracker:
@@ -239,7 +239,7 @@ class RunTracker:
     def finish(self, state: str) -> None:
         """Note that the run is over."""
         for name, step in self._steps.items():
-            if step.state not in _OVER:
+            if step.state not in FINISHED:
                 self._note(name, state="cancelled")
         self._seconds, self._finished, self._state = self._clock() - self._since, now(), state
         self._dirty = True

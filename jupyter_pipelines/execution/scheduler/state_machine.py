@@ -51,11 +51,11 @@ from jupyter_pipelines.execution.scheduler.messages import (
     SubmitAttempt,
     TimerFired,
 )
-from jupyter_pipelines.pipeline.graph import topological_order
+from jupyter_pipelines.pipeline.state_names import FINISHED
 from jupyter_pipelines.pipeline.step import ComputeResources
+from jupyter_pipelines.pipeline.step_graph import topological_order
 
 LONGEST_PAUSE = 60.0
-OVER = frozenset({"succeeded", "reused", "failed", "blocked", "skipped", "cancelled"})
 
 
 class StepScheduler:
@@ -92,7 +92,7 @@ class StepScheduler:
     ) -> None:
         self._tasks = {task.name: task for task in tasks}
         self._after = _successors(tasks)
-        backwards = _backwards(tasks)
+        backwards = topological_order({task.name: task.before for task in tasks})[::-1]
         self._states: dict[str, StepState] = dict.fromkeys(self._tasks, "pending")
         self._missing = {task.name: len(task.before) for task in tasks}
         self._attempts = dict.fromkeys(self._tasks, 0)
@@ -176,7 +176,7 @@ class StepScheduler:
         if self._states[message.step] == "waiting":
             self._leased.add(message.step)
             self._decide(message.step)
-        elif self._states[message.step] in OVER:
+        elif self._states[message.step] in FINISHED:
             self._out.append(ReleaseLease(step=message.step))
 
     def _on_finished(self, message: AttemptFinished) -> None:
@@ -262,7 +262,7 @@ class StepScheduler:
         ends: deque[tuple[str, FinalState, str | None]] = deque([(name, state, cause)])
         while ends:
             step, end_state, end_cause = ends.popleft()
-            if self._states[step] not in OVER:
+            if self._states[step] not in FINISHED:
                 self._end(step, end_state, end_cause)
                 ends.extend(self._consequences(step))
 
@@ -452,21 +452,6 @@ def _successors(tasks: Sequence[ScheduledStep]) -> dict[str, list[str]]:
         for name in task.before:
             after[name].append(task.name)
     return after
-
-
-def _backwards(tasks: Iterable[ScheduledStep]) -> list[str]:
-    before = {task.name: task.before for task in tasks}
-    return list(reversed(before if _is_in_order(before) else topological_order(before)))
-
-
-def _is_in_order(before: Mapping[str, Sequence[str]]) -> bool:
-    """Tell whether each name comes after those it waits for, as those of a plan do."""
-    seen: set[str] = set()
-    for name, befores in before.items():
-        if not seen.issuperset(befores):
-            return False
-        seen.add(name)
-    return True
 
 
 def _tails(

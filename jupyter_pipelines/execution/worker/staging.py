@@ -11,7 +11,7 @@ from typing import Any
 from jupyter_pipelines.errors import Diagnostic, StepFailed, StoreError
 from jupyter_pipelines.execution.kernel_side.step_io import MANIFEST
 from jupyter_pipelines.execution.ticket import InputSpec, StepTicket, fault_from_dict
-from jupyter_pipelines.pipeline.artifacts import Artifact
+from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, Artifact
 from jupyter_pipelines.pipeline.foreach import FORMAT as GATHERED
 from jupyter_pipelines.storage.blobs.blobs import IncomingFile
 from jupyter_pipelines.storage.blobs.digests import algorithm_of
@@ -167,7 +167,7 @@ def _changed(spec: InputSpec, ticket: StepTicket, store: Store) -> bool:
 
 def _is_seen(spec: InputSpec, store: Store) -> bool:
     """Tell whether the step has seen the stored file itself: it got its path, or the file was its memory."""
-    if spec["format"] in ("file", "folder"):
+    if spec["format"] in PATH_FORMATS:
         return spec["format"] == "file"
     try:
         return is_mapped(store.blobs.path(spec["digest"]).stat())

@@ -20,12 +20,13 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat.v4 import new_code_cell, new_notebook
 
 from jupyter_pipelines.execution.kernels.launch import KernelStartError, StepKernel
+from jupyter_pipelines.execution.kernels.launch_environment import step_environment
+from jupyter_pipelines.execution.kernels.prestart import KernelConfig
 
 START_TIMEOUT = 60.0
 LOOK_TIMEOUT = 60.0
 Result = TypeVar("Result")
 MODULE = "jupyter_pipelines.execution.kernel_side.observing.observer"
-_UNWANTED = ("PYTEST_CURRENT_TEST",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,8 @@ def run_whole_notebook(
     """
     with tempfile.TemporaryDirectory(prefix="jp-rehearsal-") as private:
         log, seen = Path(private, "kernel.log"), Path(private, "seen.jsonl")
-        running = StepKernel(name=kernel, cwd=str(folder), environment=_environment(), log=log)
+        config = KernelConfig(name=kernel, cwd=str(folder), environment=step_environment(os.environ), forks=None)
+        running = config.new_kernel(log)
         try:
             running.launch()
             running.connect(START_TIMEOUT, lambda: False)
@@ -108,12 +110,6 @@ def _in_loop(work: Callable[[], Result]) -> Result:
         return work()
     finally:
         loop.close()
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment that steps get: sets of texts have the same order in every run."""
-    variables = {"PYTHONHASHSEED": "0", **os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return {name: value for name, value in variables.items() if name not in _UNWANTED}
 
 
 def _call(function: str, *arguments: Any) -> str:

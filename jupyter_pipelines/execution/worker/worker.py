@@ -256,10 +256,7 @@ class StepAttempt:
             ticket.kernel, ticket.start or ticket.cwd, ticket.environment, ticket.warm, workplace.forks
         )
         kernel = workplace.ahead.take(config, self._log) if workplace.ahead is not None else None
-        if kernel is not None:
-            return kernel
-        marked = {**config.environment, ATTEMPT: str(self._folder)}
-        return StepKernel(name=config.name, cwd=config.cwd, environment=marked, log=self._log, forks=config.forks)
+        return kernel or config.new_kernel(self._log, **{ATTEMPT: str(self._folder)})
 
     def _conduct(self, kernel: StepKernel) -> ExecutionContext:
         from jupyter_pipelines.execution.worker.notebook_client import ExecutionContext

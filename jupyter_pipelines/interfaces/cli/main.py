@@ -34,7 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "plan": ("run", "Say for every step what a run would do, and why."),
         "why": ("run", "Say why a step would run or be reused, with old and new."),
         "check": ("show", "List every fault at once; executes nothing."),
-        "show": ("show", "Show the graph as text, Mermaid, SVG, HTML or JSON."),
+        "show": ("show", "Show the graph as text, Mermaid, SVG, HTML, JSON, GraphML or DOT."),
         "freeze": ("show", "Write inferred interfaces into the notebook's headers."),
         "runs": ("store_commands", "List earlier runs, newest first."),
         "diff": ("store_commands", "Compare two runs side by side."),

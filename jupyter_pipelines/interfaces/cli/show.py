@@ -29,8 +29,20 @@ if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.graph import Pipeline
     from jupyter_pipelines.reporting.step_status import StepStatus
 
-FORMATS = ("text", "mermaid", "svg", "html", "json")
-_ENDINGS = {".svg": "svg", ".html": "html", ".htm": "html", ".json": "json", ".mmd": "mermaid", ".md": "mermaid"}
+FORMATS = ("text", "mermaid", "svg", "html", "json", "graphml", "dot")
+_ENDINGS = {
+    ".svg": "svg",
+    ".html": "html",
+    ".htm": "html",
+    ".json": "json",
+    ".mmd": "mermaid",
+    ".md": "mermaid",
+    ".graphml": "graphml",
+    ".dot": "dot",
+    ".gv": "dot",
+}
+_DATA = ("json", "graphml")
+"""Formats that hold the graph alone, without what a run would do."""
 
 
 @command(examples="check churn.ipynb\ncheck churn.ipynb -p trees=many --json")
@@ -57,7 +69,7 @@ def show(desk: CommandContext, *, form: str | None, target: str | None) -> None:
         raise PlanError(_is_notebook(path))
     form = "json" if desk.as_json else form or (_ENDINGS.get(path.suffix, "text") if path else "text")
     pipeline = desk.pipeline()
-    content = _WRITERS[form](pipeline, {} if form == "json" else _statuses(desk, pipeline), path is None)
+    content = _WRITERS[form](pipeline, {} if form in _DATA else _statuses(desk, pipeline), path is None)
     if path is None:
         write(content.rstrip("\n"))
     else:
@@ -130,12 +142,26 @@ def _json(pipeline: Pipeline, _: Mapping[str, StepStatus], __: bool) -> str:
     return as_json(pipeline.to_dict()) + "\n"
 
 
+def _graphml(pipeline: Pipeline, _: Mapping[str, StepStatus], __: bool) -> str:
+    from jupyter_pipelines.reporting.graphml import write_graphml
+
+    return write_graphml(pipeline)
+
+
+def _dot(pipeline: Pipeline, statuses: Mapping[str, StepStatus], _: bool) -> str:
+    from jupyter_pipelines.reporting.dot import write_dot
+
+    return write_dot(pipeline, statuses)
+
+
 _WRITERS: Mapping[str, Callable[[Pipeline, Mapping[str, StepStatus], bool], str]] = {
     "text": _text,
     "mermaid": _mermaid,
     "svg": _svg,
     "html": _html,
     "json": _json,
+    "graphml": _graphml,
+    "dot": _dot,
 }
 
 
@@ -143,5 +169,5 @@ def _is_notebook(path: Path) -> Diagnostic:
     return Diagnostic(
         code="JP604",
         message=f"`{path}` is a notebook and is not written to",
-        suggestion="give a file that ends in .svg, .html, .json, .mmd or .txt",
+        suggestion="give a file that ends in .svg, .html, .json, .graphml, .dot, .mmd or .txt",
     )

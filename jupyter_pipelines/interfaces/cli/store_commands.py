@@ -12,6 +12,7 @@ import click
 
 from jupyter_pipelines.errors import Diagnostic, PlanError
 from jupyter_pipelines.interfaces.cli.command import CommandContext, cannot_write, command, write
+from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.artifacts import Artifact
@@ -98,7 +99,7 @@ def _age(text: str) -> float | None:
 def _stored(desk: CommandContext, pipeline: Pipeline, artifact: Artifact) -> Path:
     """Return the file in the store, checked; of a folder, a copy."""
     store = desk.project.store_for(pipeline)
-    if artifact.format in ("file", "folder"):
+    if artifact.format in PATH_FORMATS:
         from jupyter_pipelines.storage.loading import load_value
 
         return Path(load_value(store, artifact))

@@ -20,6 +20,7 @@ from jupyter_pipelines.interfaces.server.notebook_routes import (
 )
 from jupyter_pipelines.interfaces.server.routing import ApiRequest, ApiRoute, run_by_id
 from jupyter_pipelines.interfaces.server.run_list_cache import RUN_LIST_CACHE, RUNNING
+from jupyter_pipelines.pipeline.state_names import UNDER_WAY
 from jupyter_pipelines.project import Project
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def log(project: Project, request: ApiRequest) -> dict[str, Any]:
     step = _step(run, request.names["step"])
     store = project.store_for(request.home(project))
     log_path = step.get("log") or _log_of(store.runs.events(run["run"]), step["name"])
-    ended = step["state"] not in _UNDER_WAY
+    ended = step["state"] not in UNDER_WAY
     try:
         path = run_file(store, log_path)
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
@@ -135,8 +136,6 @@ def preview(project: Project, request: ApiRequest) -> dict[str, Any]:
 
 
 # What runs leave
-
-_UNDER_WAY = frozenset({"pending", "deciding", "ready", "waiting", "running", "retrying"})
 
 
 def run_file(store: Store, path: object) -> Path:

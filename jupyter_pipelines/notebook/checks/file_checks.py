@@ -14,8 +14,8 @@ from jupyter_pipelines.notebook.code.plain_file_names import PlainFileUses, plai
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 from jupyter_pipelines.pipeline.artifacts import FileSource, StepOutputRef
 from jupyter_pipelines.pipeline.foreach import ForeachItem
-from jupyter_pipelines.pipeline.graph import reachable
 from jupyter_pipelines.pipeline.ignored_paths import is_ignored
+from jupyter_pipelines.pipeline.step_graph import waiting_graph
 
 
 class LocatedStep(Protocol):
@@ -72,15 +72,34 @@ def unordered_reads(
     for name, use in uses.items():
         for path in use.writes:
             writers.setdefault(_absolute(folder, path), []).append(name)
-    before = {name: _before(interface) for name, interface in interfaces.items()}
-    for name, interface in interfaces.items():
-        sources = (step_input.source for step_input in interface.inputs.values())
-        declared = [source.path for source in sources if isinstance(source, FileSource)]
-        reads = uses[name].reads if name in uses else ()
-        for path in dict.fromkeys((*reads, *declared)):
-            for writer in writers.get(_absolute(folder, path), ()):
-                if writer != name and not _ordered(writer, name, before):
-                    yield unordered_read_fault(interface.draft, interfaces[writer].draft, path)
+    pairs = [
+        (writer, name, path)
+        for name, interface in interfaces.items()
+        for path in dict.fromkeys((*(uses[name].reads if name in uses else ()), *_declared_files(interface)))
+        for writer in writers.get(_absolute(folder, path), ())
+        if writer != name
+    ]
+    for writer, name, path in _without_order(pairs, interfaces):
+        yield unordered_read_fault(interfaces[name].draft, interfaces[writer].draft, path)
+
+
+def _declared_files(interface: StepInterface) -> list[str]:
+    sources = (step_input.source for step_input in interface.inputs.values())
+    return [source.path for source in sources if isinstance(source, FileSource)]
+
+
+def _without_order(
+    pairs: Sequence[tuple[str, str, str]], interfaces: Mapping[str, StepInterface]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield the pairs of steps, each with a file, of which neither waits for the other."""
+    if not pairs:
+        return
+    import networkx as nx
+
+    graph = waiting_graph({name: _before(interface) for name, interface in interfaces.items()})
+    for writer, name, path in pairs:
+        if not (nx.has_path(graph, writer, name) or nx.has_path(graph, name, writer)):
+            yield writer, name, path
 
 
 def unordered_read_fault(reader: LocatedStep, writer: LocatedStep, path: str) -> Diagnostic:
@@ -146,10 +165,3 @@ def _before(interface: StepInterface) -> list[str]:
     sources = (step_input.source for step_input in interface.inputs.values())
     made = [source.step for source in sources if isinstance(source, StepOutputRef)]
     return [*made, *(item.name for item in interface.draft.after)]
-
-
-def _ordered(one_step: str, other_step: str, before: Mapping[str, list[str]]) -> bool:
-    def successors(name: str) -> list[str]:
-        return before.get(name, [])
-
-    return one_step in reachable([other_step], successors) or other_step in reachable([one_step], successors)

@@ -8,7 +8,7 @@ from jupyter_pipelines.errors import Diagnostic, closest_name
 from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 from jupyter_pipelines.pipeline.artifacts import FileSource, Input, StepOutputRef
-from jupyter_pipelines.pipeline.graph import find_cycle
+from jupyter_pipelines.pipeline.step_graph import shortest_cycle
 
 StepInterfaces = Mapping[str, StepInterface]
 _SHOWN = 8
@@ -51,7 +51,7 @@ def _after(interfaces: StepInterfaces, interface: StepInterface) -> Iterator[Dia
 
 def _cycle(interfaces: StepInterfaces) -> Iterator[Diagnostic]:
     before = {name: _before(interfaces, interface) for name, interface in interfaces.items()}
-    cycle = list(find_cycle(before))
+    cycle = list(shortest_cycle(before))
     if not cycle:
         return
     rank = min(range(len(cycle)), key=lambda index: interfaces[cycle[index]].draft.order)

@@ -14,10 +14,10 @@ from jupyter_pipelines.notebook.checks.order_checks import order_faults
 from jupyter_pipelines.notebook.headers.split import IOSpec
 from jupyter_pipelines.notebook.linking.producers import ProducerIndex
 from jupyter_pipelines.notebook.linking.shared_code import ExploratoryName, SharedCodeIndex, SharedDefinition
-from jupyter_pipelines.notebook.linking.step_drafts import PATH_FORMATS, StepDraft, step_diagnostic
+from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface, rebinding_step
 from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
-from jupyter_pipelines.pipeline.artifacts import FileSource, StepOutputRef
+from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource, StepOutputRef
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Section
 

@@ -16,7 +16,7 @@ from jupyter_pipelines.notebook.headers.options import BY_KEY, BY_SPELLING, KIND
 from jupyter_pipelines.notebook.parameters.params_cell import parameters_of_text
 from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument
-from jupyter_pipelines.pipeline.artifacts import FileSource
+from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Step
@@ -231,7 +231,7 @@ class _CompletionContext:
 
     def _formats(self, part: str) -> Iterator[CompletionItem]:
         head = part.rpartition(":")[0]
-        for name in (*plugins.names("serializers"), "file", "folder"):
+        for name in (*plugins.names("serializers"), *PATH_FORMATS):
             yield CompletionItem(text=f"{head}:{name}", kind="format", help="how it is stored")
 
     def magic(self, before: str) -> Iterable[CompletionItem]:

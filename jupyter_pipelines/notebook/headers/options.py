@@ -32,6 +32,10 @@ class HeaderOption:
         How help texts write what follows it.
     help : str
         One line.
+    label : str
+        What the form in JupyterLab calls it; empty for an option that stands there by its name.
+    example : str
+        What the form says besides `help`.
     minimum : int
         Smallest value of a ``count``.
     """
@@ -41,6 +45,8 @@ class HeaderOption:
     takes: Takes
     metavar: str = ""
     help: str
+    label: str = ""
+    example: str = ""
     minimum: int = 0
 
     @property
@@ -61,9 +67,32 @@ class HeaderOption:
 
 
 OPTIONS: tuple[HeaderOption, ...] = (
-    HeaderOption(name="in", short="-i", takes="items", metavar="ITEM…", help="what the step takes"),
-    HeaderOption(name="out", short="-o", takes="items", metavar="ITEM…", help="what the step makes"),
-    HeaderOption(name="param", short="-p", takes="items", metavar="NAME…", help="parameters the step uses"),
+    HeaderOption(
+        name="in",
+        short="-i",
+        takes="items",
+        metavar="ITEM…",
+        help="what the step takes",
+        label="Inputs",
+        example="`rows`, or `raw=data/x.csv` for a file",
+    ),
+    HeaderOption(
+        name="out",
+        short="-o",
+        takes="items",
+        metavar="ITEM…",
+        help="what the step makes",
+        label="Outputs",
+        example="`model`, or `chart:file` for a file it writes",
+    ),
+    HeaderOption(
+        name="param",
+        short="-p",
+        takes="items",
+        metavar="NAME…",
+        help="parameters the step uses",
+        label="Parameters",
+    ),
     HeaderOption(
         name="after", takes="names", metavar="STEP…", help="steps to wait for without taking anything from them"
     ),

@@ -18,7 +18,8 @@ from jupyter_pipelines.notebook.linking.shared_code import (
     SharedCodeIndex,
     SharedDefinition,
 )
-from jupyter_pipelines.notebook.linking.step_drafts import PATH_FORMATS, StepDraft
+from jupyter_pipelines.notebook.linking.step_drafts import StepDraft
+from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS
 
 Kind = Literal[
     "undefined", "undeclared", "kept", "below", "computed", "changed", "early", "defined", "setup-below",

@@ -13,7 +13,6 @@ from jupyter_pipelines.notebook.headers.split import CellHeader, IOSpec
 from jupyter_pipelines.pipeline.foreach import ForeachAxis
 from jupyter_pipelines.pipeline.step import Section, StepCell
 
-PATH_FORMATS = ("file", "folder")
 _LONGEST = 200
 
 

@@ -14,9 +14,9 @@ from jupyter_pipelines.notebook.linking.dependencies import LinkContext, StepDep
 from jupyter_pipelines.notebook.linking.producers import NameProducer, ProducerIndex
 from jupyter_pipelines.notebook.linking.registrations import registrations
 from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex
-from jupyter_pipelines.notebook.linking.step_drafts import PATH_FORMATS, StepDraft
+from jupyter_pipelines.notebook.linking.step_drafts import StepDraft
 from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
-from jupyter_pipelines.pipeline.artifacts import FileSource, Input, Output, OutputKind, StepOutputRef
+from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource, Input, Output, OutputKind, StepOutputRef
 
 _UPSTREAM = re.compile(r"([A-Za-z_][\w-]*)\.([^\W\d]\w*)")
 _FILE_EXTENSIONS = frozenset(

@@ -13,9 +13,7 @@ from dataclasses import replace
 from jupyter_pipelines.pipeline.artifacts import Artifact, Input, StepOutputRef
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
-
-DATA_FORMATS = frozenset({"json", "text", "bytes", "arrow", "parquet", "npy", "file", "folder"})
-"""Formats that hold data alone. Any other may name code, those of plug-ins included."""
+from jupyter_pipelines.storage import serializers
 
 OutputsOf = Callable[[str], Mapping[str, Artifact]]
 
@@ -68,7 +66,7 @@ class PickleDependencies:
 
     def _names_code(self, source: StepOutputRef) -> bool:
         artifact = self._outputs_of(source.step).get(source.output)
-        return artifact is None or artifact.format not in DATA_FORMATS
+        return artifact is None or serializers.holds_code(artifact.format)
 
     def _step_with_dependencies(self, name: str) -> Step:
         """Return a step with all that comes along with its outputs, from however far."""

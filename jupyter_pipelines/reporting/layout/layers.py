@@ -22,8 +22,12 @@ def layers_of(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -
     ValueError
         The edges make a cycle.
     """
-    order = _topological(before, after)
-    layer = _leftmost(order, before)
+    generations = _generations(after)
+    order = [node for generation in generations for node in generation]
+    layer = [0] * len(order)
+    for number, generation in enumerate(generations):
+        for node in generation:
+            layer[node] = number
     costs = _costs_of_moving_right(order, before, after)
     for _ in range(_ROUNDS):
         if not _move_right(order, layer, after, costs):
@@ -31,24 +35,16 @@ def layers_of(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -
     return _without_gaps(layer)
 
 
-def _topological(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> list[int]:
-    waiting = [len(nodes) for nodes in before]
-    order = [node for node, count in enumerate(waiting) if not count]
-    for node in order:  # grows while it is walked through
-        for follower in after[node]:
-            waiting[follower] -= 1
-            if not waiting[follower]:
-                order.append(follower)
-    if len(order) != len(before):
-        raise ValueError("the edges make a cycle")
-    return order
+def _generations(after: Sequence[Sequence[int]]) -> list[list[int]]:
+    import networkx as nx
 
-
-def _leftmost(order: Sequence[int], before: Sequence[Sequence[int]]) -> list[int]:
-    layer = [0] * len(order)
-    for node in order:
-        layer[node] = max((layer[predecessor] + 1 for predecessor in before[node]), default=0)
-    return layer
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(len(after)))
+    graph.add_edges_from((node, follower) for node, followers in enumerate(after) for follower in followers)
+    try:
+        return list(nx.topological_generations(graph))
+    except nx.NetworkXUnfeasible as error:
+        raise ValueError("the edges make a cycle") from error
 
 
 def _costs_of_moving_right(

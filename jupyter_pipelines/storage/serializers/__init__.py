@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from jupyter_pipelines import plugins
-from jupyter_pipelines.errors import Diagnostic, NotStorable, StoreError
+from jupyter_pipelines.errors import Diagnostic, NotStorable, PluginError, StoreError
+from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS
 from jupyter_pipelines.storage.blobs.digests import HashingWriter
 from jupyter_pipelines.storage.files.filesystem_features import WritebackPacer
 from jupyter_pipelines.storage.files.os_errors import unwritable_error, writing
@@ -26,7 +27,7 @@ from jupyter_pipelines.storage.serializers.protocol import (
     type_name,
 )
 
-__all__ = ["SaveResult", "UnsupportedValue", "ValueSerializer", "choose", "get", "load", "save"]
+__all__ = ["SaveResult", "UnsupportedValue", "ValueSerializer", "choose", "get", "holds_code", "load", "save"]
 BY_TYPE = ("json", "bytes", "npy", "arrow", "pickle")
 """Tried in this order; the last serializer takes all that can be pickled."""
 
@@ -40,6 +41,23 @@ def get(name: str) -> ValueSerializer:
         There is none (JP602), or its package is broken (JP601).
     """
     return cast(ValueSerializer, plugins.load("serializers", name)())
+
+
+def holds_code(format: str) -> bool:
+    """Tell whether values stored in a format may depend on code that is elsewhere; files and folders are data."""
+    file_format, _ = split_member(format)
+    if file_format in PATH_FORMATS or file_format == BY_TYPE[-1]:
+        return file_format == BY_TYPE[-1]  # what takes every value takes code; its module takes long to import
+    try:
+        return bool(getattr(plugins.load("serializers", file_format), "holds_code", True))
+    except PluginError:
+        return True
+
+
+def copy_expression(format: str, name: str) -> str:
+    """Return the Python expression that copies a value of a format."""
+    serializer = plugins.load("serializers", split_member(format)[0])
+    return str(getattr(serializer, "copied_by", "copy.deepcopy({})")).format(name)
 
 
 def choose(value: Any, format: str | None = None) -> ValueSerializer:

@@ -1,28 +1,20 @@
 """Data frames as Arrow IPC files, uncompressed, and as Parquet on request.
 
-A frame of pandas carries a description of what Arrow has no word for: kinds of index, names, frequencies, which of its
-string types a column has. What cannot be held exactly is refused, and becomes a pickle with a note.
+What takes long to import is imported when a frame is written or read: a plan asks only what the formats can do.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
-from jupyter_pipelines.storage.serializers import memory_map, pandas_indexes, pandas_tables, parquet_conversion
-from jupyter_pipelines.storage.serializers.pandas_columns import WritableBuffer, as_single_array
-from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue, type_name
+from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue, ValueHead
 
-KEY = b"jupyter_pipelines"
-_INSTALL = "pyarrow is not installed (pip install 'jupyter-pipelines[arrow]')"
-_SUPPORTED: Mapping[str, frozenset[str]] = {
-    "pandas": frozenset({"DataFrame", "Series"} | pandas_indexes.INDEXES),
-    "polars": frozenset({"DataFrame", "Series"}),
-    "pyarrow": frozenset({"Table"}),
-}
+_COPY = "{}.copy()"
 
 
 class ArrowSerializer:
@@ -30,27 +22,42 @@ class ArrowSerializer:
 
     name = "arrow"
     suffix = ".arrow"
+    holds_code = False
+    copied_by = _COPY
 
     def accepts(self, value: Any) -> bool:
         """Tell whether `value` is of one of these classes, and not of a class derived from it."""
-        return _library_of(value) is not None
+        return _tables().library_of(value) is not None
 
     def write(self, value: Any, file: BinaryIO) -> None:
         """Write the frame in one piece, so that equal frames give equal bytes."""
-        table = _table(value)
+        table = _tables().table_of(value)
         import pyarrow as pa
 
         with pa.ipc.new_file(pa.PythonFile(file, mode="w"), table.schema) as writer:
-            for batch in _batches(table):
+            for batch in _tables().batches_of(table):
                 writer.write_batch(batch)
 
     def read(self, path: Path) -> Any:
         """Return the frame in `path`; a large file is mapped, and what is written to it stays in memory."""
         import pyarrow as pa
 
+        from jupyter_pipelines.storage.serializers import memory_map
+        from jupyter_pipelines.storage.serializers.pandas_columns import WritableBuffer
+
         memory = memory_map.read_memory(path)
         table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(memory))).read_all()
-        return _value(table, WritableBuffer(memory))
+        return _tables().value_of(table, WritableBuffer(memory))
+
+    def head(self, path: Path, rows: int, columns: int) -> ValueHead:
+        """Return the first rows and columns of the frame in `path`."""
+        import pyarrow as pa
+
+        with pa.memory_map(str(path)) as memory:
+            reader = pa.ipc.open_file(memory)
+            batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+            count = sum(batch.num_rows for batch in batches)
+            return _table_head(reader.schema, count, batches[:1], rows, columns)
 
 
 class ParquetSerializer:
@@ -58,16 +65,20 @@ class ParquetSerializer:
 
     name = "parquet"
     suffix = ".parquet"
+    holds_code = False
+    copied_by = _COPY
 
     def accepts(self, value: Any) -> bool:
         """Tell whether `value` is a frame, series or table, and not of a class derived from it."""
-        return _library_of(value) is not None
+        return _tables().library_of(value) is not None
 
     def write(self, value: Any, file: BinaryIO) -> None:
         """Write the frame, compressed, after having seen that it can be read back as it is."""
-        table = _table(value)
+        table = _tables().table_of(value)
         import pyarrow as pa
         import pyarrow.parquet as pq
+
+        from jupyter_pipelines.storage.serializers import parquet_conversion
 
         sink = pa.BufferOutputStream()
         try:
@@ -76,129 +87,45 @@ class ParquetSerializer:
             restored = parquet_conversion.restore(pq.read_table(pa.BufferReader(content)))
         except (pa.ArrowException, ValueError) as error:
             raise UnsupportedValue(f"Parquet cannot hold it: {error}") from error
-        _check_same(table, restored)
+        _tables().check_same(table, restored)
         file.write(content)
 
     def read(self, path: Path) -> Any:
         """Return the frame in `path`."""
         import pyarrow.parquet as pq
 
-        return _value(parquet_conversion.restore(pq.ParquetFile(path).read()), WritableBuffer())
+        from jupyter_pipelines.storage.serializers import parquet_conversion
+        from jupyter_pipelines.storage.serializers.pandas_columns import WritableBuffer
+
+        return _tables().value_of(parquet_conversion.restore(pq.ParquetFile(path).read()), WritableBuffer())
+
+    def head(self, path: Path, rows: int, columns: int) -> ValueHead:
+        """Return the first rows and columns of the frame in `path`."""
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names[:columns]
+            first = islice(file.iter_batches(batch_size=rows, columns=names), 1)
+            return _table_head(file.schema_arrow, file.metadata.num_rows, list(first), rows, columns)
 
 
-def _library_of(value: Any) -> str | None:
-    value_type = type(value)
-    library = value_type.__module__.partition(".")[0]
-    return library if value_type.__name__ in _SUPPORTED.get(library, ()) else None
+def _tables() -> Any:
+    return importlib.import_module("jupyter_pipelines.storage.serializers.frame_tables")
 
 
-def _table(value: Any) -> Any:
-    """Return the value as a table that says in its metadata what it was."""
-    if importlib.util.find_spec("pyarrow") is None:
-        raise UnsupportedValue(_INSTALL)
-    try:
-        return _ENCODERS[str(_library_of(value))](value)
-    except UnsupportedValue:
-        raise
-    except Exception as error:
-        raise UnsupportedValue(f"{type(error).__name__}: {error}") from error
-
-
-def _value(table: Any, buffer: WritableBuffer) -> Any:
-    spec = json.loads(table.schema.metadata[KEY])
-    return _DECODERS[spec["library"]](table, spec, buffer)
-
-
-def _batches(table: Any) -> list[Any]:
-    import pyarrow as pa
-
-    # An empty table has no batches of its own, and would lose its categories.
-    empty = [as_single_array(column) for column in table.columns] if table.num_rows == 0 else []
-    return [pa.RecordBatch.from_arrays(empty, schema=table.schema)] if empty else table.to_batches()
-
-
-def _encode_polars(value: Any) -> Any:
-    import polars as pl  # type: ignore[import-not-found, unused-ignore]
-    import pyarrow as pa
-
-    frame = value.to_frame() if isinstance(value, pl.Series) else value
-    if type(value) not in (pl.DataFrame, pl.Series):
-        raise UnsupportedValue(f"{type_name(value)} is derived from a class of polars")
-    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
-    restored = cast("pl.DataFrame", pl.from_arrow(pa.Table.from_batches([], schema=table.schema)))
-    if restored.schema != frame.schema:
-        raise UnsupportedValue("one of its types has no counterpart in Arrow")
-    spec = {"library": "polars", "type": type(value).__name__, "rows": frame.height}
-    return table.replace_schema_metadata({KEY: _encoded(spec)})
-
-
-def _decode_polars(table: Any, spec: dict[str, Any], _: WritableBuffer) -> Any:
-    import polars as pl
-
-    frame = cast("pl.DataFrame", pl.from_arrow(table.replace_schema_metadata(None)))
-    return frame.to_series() if spec["type"] == "Series" else frame
-
-
-def _encode_pyarrow(value: Any) -> Any:
-    import pyarrow as pa
-
-    metadata = value.schema.metadata
-    if type(value) is not pa.Table or KEY in (metadata or {}) or (value.num_rows and not value.num_columns):
-        raise UnsupportedValue("it is no plain table")
-    spec = {"library": "pyarrow", "bare": metadata is None}
-    table = (
-        value.unify_dictionaries().combine_chunks().replace_schema_metadata({**(metadata or {}), KEY: _encoded(spec)})
+def _table_head(schema: Any, count: int, batches: Sequence[Any], rows: int, columns: int) -> ValueHead:
+    spec = json.loads((schema.metadata or {}).get(_tables().KEY, b"{}"))
+    fields = [schema.field(number) for number in range(min(len(schema.names), columns))]
+    slices = [batch.slice(0, rows) for batch in batches]
+    values = [batch.column(number).to_pylist() for batch in slices for number in range(len(fields))]
+    return ValueHead(
+        type=f"{spec.get('library', 'pyarrow')}.{spec.get('type', 'Table')}",
+        shape=(count, len(schema.names)),
+        columns=[(_column_name(field.name), field.type) for field in fields],
+        rows=[list(row) for row in zip(*values, strict=True)],
     )
-    restored_schema = pa.ipc.read_schema(pa.BufferReader(table.schema.serialize()))
-    if not restored_schema.equals(table.schema, check_metadata=True):
-        raise UnsupportedValue("one of its types does not come back from a file")
-    return table
 
 
-def _decode_pyarrow(table: Any, spec: dict[str, Any], _: WritableBuffer) -> Any:
-    metadata = {key: value for key, value in table.schema.metadata.items() if key != KEY}
-    return table.replace_schema_metadata(None if spec["bare"] else metadata)
-
-
-def _encode_pandas(value: Any) -> Any:
-    table, spec = pandas_tables.encode(value)
-    metadata = {**(table.schema.metadata or {}), KEY: _encoded({"library": "pandas", **spec})}
-    return table.replace_schema_metadata(metadata)
-
-
-def _encoded(spec: dict[str, Any]) -> bytes:
-    return json.dumps(spec, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _check_same(table: Any, back: Any) -> None:
-    for field, written, restored in zip(table.schema, table.columns, back.columns, strict=True):
-        if not _same(as_single_array(written), as_single_array(restored)):
-            raise UnsupportedValue(f"Parquet cannot hold the column `{field.name}` ({field.type}) exactly")
-
-
-def _same(left: Any, right: Any) -> bool:
-    """Compare arrays as bits, since no NaN equals another."""
-    import pyarrow as pa
-
-    if left.type != right.type or len(left) != len(right):
-        return False
-    if pa.types.is_dictionary(left.type):
-        return _same(left.indices, right.indices) and _same(left.dictionary, right.dictionary)
-    if pa.types.is_floating(left.type):
-        bits = {16: pa.uint16(), 32: pa.uint32(), 64: pa.uint64()}[left.type.bit_width]
-        return bool(left.view(bits).equals(right.view(bits)))
-    if pa.types.is_struct(left.type):
-        return left.is_valid().equals(right.is_valid()) and all(map(_same, left.flatten(), right.flatten()))
-    return bool(left.equals(right))
-
-
-_ENCODERS: Mapping[str, Callable[[Any], Any]] = {
-    "pandas": _encode_pandas,
-    "polars": _encode_polars,
-    "pyarrow": _encode_pyarrow,
-}
-_DECODERS: Mapping[str, Callable[[Any, dict[str, Any], WritableBuffer], Any]] = {
-    "pandas": pandas_tables.decode,
-    "polars": _decode_polars,
-    "pyarrow": _decode_pyarrow,
-}
+def _column_name(column: str) -> str:
+    level = column.removeprefix("__index_level_").removesuffix("__")
+    return f"index {level}" if column != level else column

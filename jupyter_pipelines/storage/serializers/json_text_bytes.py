@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue
+from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue, ValueHead
 
 _ATOMS = frozenset({type(None), bool, int, float, str})
 _MAX_DEPTH = 100
+_HEAD_BYTES = 16_000
 _MAX_INT = 10**4000
 
 
@@ -21,6 +22,7 @@ class JsonSerializer:
 
     name = "json"
     suffix = ".json"
+    holds_code = False
 
     def accepts(self, value: Any) -> bool:
         """Tell whether `value` is plain all the way down."""
@@ -40,6 +42,7 @@ class TextSerializer:
 
     name = "text"
     suffix = ".txt"
+    holds_code = False
 
     def accepts(self, value: Any) -> bool:
         """Tell whether `value` is a str."""
@@ -57,12 +60,17 @@ class TextSerializer:
         """Return the text in `path`."""
         return path.read_bytes().decode()
 
+    def head(self, path: Path, rows: int, columns: int) -> ValueHead:  # noqa: ARG002 - a text has neither
+        """Return how the text in `path` begins."""
+        return ValueHead(type="str", text=_beginning(path).decode("utf-8", "replace"))
+
 
 class BytesSerializer:
     """Bytes as they are."""
 
     name = "bytes"
     suffix = ".bin"
+    holds_code = False
 
     def accepts(self, value: Any) -> bool:
         """Tell whether `value` is a bytes object."""
@@ -75,6 +83,15 @@ class BytesSerializer:
     def read(self, path: Path) -> bytes:
         """Return the bytes in `path`."""
         return path.read_bytes()
+
+    def head(self, path: Path, rows: int, columns: int) -> ValueHead:  # noqa: ARG002 - bytes have neither
+        """Return how the bytes in `path` begin, as numbers."""
+        return ValueHead(type="bytes", shape=(path.stat().st_size,), text=_beginning(path)[:256].hex(" "))
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES)
 
 
 def is_plain(value: Any) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from jupyter_pipelines.storage.serializers import memory_map
-from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue
+from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue, ValueHead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,10 +24,18 @@ class NpySerializer:
 
     name = "npy"
     suffix = ".npy"
+    holds_code = False
+    copied_by = "{}.copy()"
 
     def accepts(self, value: Any) -> bool:
         """Tell whether `value` is an array, and not of a class derived from it."""
         return type(value).__module__ == "numpy" and type(value).__name__ == "ndarray"
+
+    def head(self, path: Path, rows: int, columns: int) -> ValueHead:  # noqa: ARG002 - the array reads what is asked
+        """Return the array in `path`, which is not read until it is looked at."""
+        import numpy as np
+
+        return ValueHead(type="numpy.ndarray", value=np.load(path, mmap_mode="r", allow_pickle=False))
 
     def write(self, value: Any, file: BinaryIO) -> None:
         """Write the array; an array in neither C nor Fortran order is written in C order."""

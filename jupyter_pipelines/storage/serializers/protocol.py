@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -35,6 +36,17 @@ class ValueSerializer(Protocol):
         What the format is called behind a colon: ``-o model:joblib``.
     suffix : str
         How a file of it ends, with the dot.
+
+    Two more attributes may be left out:
+
+    holds_code : bool
+        Whether files name functions or classes, so that what a value does depends on code that is elsewhere, and
+        reading a file may run code. True where left out.
+    copied_by : str
+        How a value is copied, with ``{}`` for its name: ``copy.deepcopy({})`` where left out.
+
+    So may a method ``head(path, rows, columns)``, which returns the beginning of a file as a :class:`ValueHead`
+    without reading all of it. Without one, a file that holds no code is read whole for a preview.
     """
 
     name: str
@@ -54,6 +66,34 @@ class ValueSerializer(Protocol):
 
     def read(self, path: Path) -> Any:
         """Return the value written to the file `path`; the caller may change it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueHead:
+    """The beginning of a stored value, for a preview.
+
+    Parameters
+    ----------
+    type : str
+        The type of the value, with its package.
+    shape : tuple of int or None
+        Its size.
+    columns : sequence of (str, object)
+        Names and types of the columns of a table.
+    rows : sequence of sequence of object
+        The first rows of a table.
+    text : str
+        The beginning of a text.
+    value : object
+        The value itself, where it is not read until it is looked at.
+    """
+
+    type: str
+    shape: tuple[int, ...] | None = None
+    columns: Sequence[tuple[str, object]] = ()
+    rows: Sequence[Sequence[Any]] = ()
+    text: str = ""
+    value: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import type { PipelineDiagnostic } from "../api";
 import { FOCUSABLE, html } from "../graph/dom";
 import { messageOf } from "../notebookPipeline";
 import type { NotebookPipeline } from "../notebookPipeline";
+import { FLAGS, MORE, SECTIONS } from "./headerOptions";
 
 type HeaderOptions = Record<string, string[] | null>;
 
@@ -22,31 +23,6 @@ interface HeaderEdit {
   faults: PipelineDiagnostic[];
 }
 
-const SECTIONS: [string, string, string][] = [
-  ["in", "Inputs", "what the step takes: `rows`, or `raw=data/x.csv` for a file"],
-  ["out", "Outputs", "what the step makes: `model`, or `chart:file` for a file it writes"],
-  ["param", "Parameters", "parameters the step uses"],
-];
-const MORE: [string, string][] = [
-  ["after", "steps to wait for without taking anything from them"],
-  ["optional", "inputs that may be missing; they are then None"],
-  ["foreach", "run once for each value: depth=2,4,8, a parameter that holds a list, or a folder: part=data/parts/"],
-  ["at-once", "how many items may run at once"],
-  ["allow-failed", "how many items may fail: 3, 10%"],
-  ["retries", "how often to try again after a failure"],
-  ["timeout", "stop an attempt after this time: 90, 30s, 2h"],
-  ["cache-for", "how long to accept the result of code that asks the network or a program: 12h, 1d, forever"],
-  ["ignore", "files of the project that do not count: logs/, *.tmp"],
-  ["cpus", "cores the step needs"],
-  ["gpus", "GPUs the step needs"],
-  ["memory", "memory the step needs: 512M, 8G"],
-  ["on", "where the step runs"],
-  ["kernel", "the kernel the step runs in"],
-];
-const FLAGS: [string, string][] = [
-  ["no-cache", "never reuse the result"],
-  ["always", "run even if what is before it failed"],
-];
 const PAUSE = 200;
 
 export async function editHeader(model: NotebookPipeline, cell: string): Promise<void> {
@@ -94,11 +70,11 @@ class HeaderForm extends Widget {
     this.addClass("jpc-form");
     this.name = html("input", { class: "jp-mod-styled", type: "text", value: suggestion.name, "aria-label": "Name", autocomplete: "off", ...FOCUSABLE });
     this.node.append(html("label", { class: "jpc-field" }, html("span", {}, "Name"), this.name));
-    SECTIONS.forEach(([key, label, help]) => this.node.append(this.section(key, label, help, suggestion)));
+    SECTIONS.forEach(({ name, label, help }) => this.node.append(this.section(name, label, help, suggestion)));
     const rest = html("details", {}, html("summary", { ...FOCUSABLE }, "More options"));
-    rest.open = [...MORE, ...FLAGS].some(([key]) => key in suggestion.options);
-    MORE.forEach(([key, help]) => rest.append(this.option(key, help, suggestion)));
-    FLAGS.forEach(([key, help]) => rest.append(this.flag(key, help, suggestion)));
+    rest.open = [...MORE, ...FLAGS].some(({ name }) => name in suggestion.options);
+    MORE.forEach(({ name, help }) => rest.append(this.option(name, help, suggestion)));
+    FLAGS.forEach(({ name, help }) => rest.append(this.flag(name, help, suggestion)));
     this.node.append(rest, this.headerPreview, this.problemText);
     this.node.addEventListener("input", () => this.schedulePreview());
     this.schedulePreview();

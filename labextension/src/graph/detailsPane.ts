@@ -3,6 +3,7 @@
 import { button, clearChildren, html, icon } from "./dom";
 import { stateClass } from "./graphStyle";
 import type { GraphDocument, GraphNode, OutputPreview, DetailsSource, StepStatus } from "./documents";
+import { ATTEMPTED } from "../facts";
 import { formatBytes, stepDetail, styleOf, stepReasons, stepTime, formatMoment } from "./format";
 
 const LOG_PAUSE = 1000;
@@ -118,7 +119,8 @@ export class DetailsPane {
   }
 
   private appendLog(status: StepStatus | undefined): void {
-    if (!status || !(status.notebook || ["running", "failed", "succeeded", "cancelled", "lost"].includes(status.state))) {
+    const hasRun = status && status.state !== "reused" && (status.state === "running" || ATTEMPTED.has(status.state));
+    if (!status || !(status.notebook || hasRun)) {
       return;
     }
     const container = html("div", {});

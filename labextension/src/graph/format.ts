@@ -1,5 +1,7 @@
 // Formats durations, sizes, times, states and reasons as text.
 
+import { ATTEMPTED, DURATIONS, SIZES } from "../facts";
+import type { AmountRule } from "../facts";
 import type { StateStyle, DecisionReason, StepStatus } from "./documents";
 
 const UNKNOWN: StateStyle = {
@@ -10,33 +12,20 @@ const UNKNOWN: StateStyle = {
 };
 
 export function formatDuration(seconds: number): string {
-  if (seconds < 0.95) {
-    return `${Math.max(0, Math.round(seconds * 10) / 10)} s`;
-  }
-  if (seconds < 9.95) {
-    return `${seconds.toFixed(1)} s`;
-  }
-  if (seconds < 90) {
-    return `${Math.round(seconds)} s`;
-  }
-  if (seconds < 5400) {
-    return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
-  }
-  return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
+  return written(seconds, DURATIONS);
 }
 
 export function formatBytes(count: number): string {
-  if (count < 1000) {
-    return `${count} B`;
-  }
-  const units = ["kB", "MB", "GB", "TB"];
-  let value = count;
-  let unit = -1;
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+  return written(count, SIZES);
+}
+
+// As jupyter_pipelines/pipeline/amounts.py computes it, digit by digit.
+function written(amount: number, rules: readonly AmountRule[]): string {
+  const known = Math.max(0, amount);
+  const rule = rules.find(({ below }) => below === null || known < below) ?? rules[rules.length - 1];
+  const count = Math.floor(known / rule.unit + 0.5);
+  const parts = rule.split === null ? [count] : [Math.floor(count / rule.split), count % rule.split];
+  return rule.text.replace(/\{(\d)\}/g, (_, place: string) => String(parts[Number(place)]));
 }
 
 export function styleOf(looks: Record<string, StateStyle>, state: string): StateStyle {
@@ -67,19 +56,17 @@ export function stepDetail(status: StepStatus | undefined): string {
     const attempt = status.attempt && status.attempt > 1 ? `attempt ${status.attempt}` : "";
     return [attempt, place, status.text ?? ""].filter((part) => part).join(" · ") || status.detail || "";
   }
-  if (status.detail || !FINISHED_STATES.has(status.state)) {
+  if (status.detail || !ATTEMPTED.has(status.state)) {
     return status.detail || status.reason?.text || "";
   }
   return status.decision === "reuse" ? "up to date" : "";
 }
 
-const FINISHED_STATES = new Set(["succeeded", "reused", "failed", "cancelled", "lost"]);
-
 // Why the step ran, and whether the next run computes or reuses it.
 export function stepReasons(status: StepStatus): { text: string; details: string[] }[] {
   const reasons: { text: string; details: string[] }[] = [];
   const addReason = (lead: string, reason: DecisionReason | undefined, details?: string[]) => reason?.text && reasons.push({ text: `${lead}: ${reason.text}`, details: reason.details ?? details ?? [] });
-  const done = FINISHED_STATES.has(status.state);
+  const done = ATTEMPTED.has(status.state);
   if (done || status.state === "running") {
     addReason(status.state === "reused" ? "reused" : done ? "why it ran" : "why it runs", status.reason);
   }

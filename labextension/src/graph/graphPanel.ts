@@ -1,5 +1,6 @@
 // The graph panel: a header with buttons, the drawing or the table, and the details of the selected step.
 
+import { ATTEMPTED, OUTDATED, STATE_WORDS, SUCCESSFUL } from "../facts";
 import { DetailsPane } from "./detailsPane";
 import { FOCUSABLE, button, html } from "./dom";
 import { downloadSvg } from "./exportSvg";
@@ -18,7 +19,7 @@ export interface GraphActions {
 }
 
 const TABLE_DELAY = 500;
-const FILTERS: Record<string, string[]> = { failed: ["failed", "lost", "cancelled"], stale: ["stale", "edited", "run", "maybe", "never run", "blocked"] };
+const FILTERS: Record<string, string[]> = { failed: [...ATTEMPTED].filter((state) => !SUCCESSFUL.has(state)), stale: [...OUTDATED] };
 
 export class GraphPanel {
   readonly element: HTMLElement;
@@ -79,7 +80,7 @@ export class GraphPanel {
     const searchField = html("input", { class: "jpg-field jpg-search", type: "search", placeholder: "Search  /", "aria-label": "Search steps", size: 10, ...FOCUSABLE });
     searchField.addEventListener("input", () => this.search(searchField.value));
     searchField.addEventListener("keydown", (event) => this.onSearchKey(event, searchField.value));
-    const filter = html("select", { class: "jpg-field", "aria-label": "Show", ...FOCUSABLE }, html("option", { value: "" }, "all steps"), html("option", { value: "failed" }, "failed"), html("option", { value: "stale" }, "to be run"), html("option", { value: "upstream" }, "before the selected"), html("option", { value: "critical" }, "longest way"));
+    const filter = html("select", { class: "jpg-field", "aria-label": "Show", ...FOCUSABLE }, html("option", { value: "" }, "all steps"), html("option", { value: "failed" }, STATE_WORDS.failed), html("option", { value: "stale" }, "to be run"), html("option", { value: "upstream" }, "before the selected"), html("option", { value: "critical" }, "longest way"));
     filter.addEventListener("change", () => this.applyFilter(filter.value));
     head.append(searchField, filter, this.groupsButton, button("Fit", () => this.view.fit(), { title: "show all (0)" }), button("Save picture", () => this.savePicture(), { title: "the drawing as an SVG file" }), button("Table", () => this.toggleTable(), { "aria-pressed": "false", class: "jpg-button jpg-tabletoggle" }));
     return head;

@@ -1,5 +1,6 @@
 // The graph as lanes beside a list of steps, as in `git log --graph`: for narrow places.
 
+import { SUCCESSFUL } from "../facts";
 import { FOCUSABLE, clearChildren, html, icon, svg } from "./dom";
 import { tooltipText } from "./nodeBox";
 import { addGraphStyle, stateClass } from "./graphStyle";
@@ -28,7 +29,7 @@ function timeParts(status: StepStatus | undefined): Node[] {
 
 // Steps that the next run computes have an open ring, reused steps a filled one.
 function willRun(status: StepStatus | undefined): boolean {
-  return !status || !["succeeded", "reused", "reuse"].includes(status.state);
+  return !status || !(SUCCESSFUL.has(status.state) || status.state === "reuse");
 }
 
 export class RailView implements PipelineView {

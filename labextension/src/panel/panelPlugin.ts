@@ -13,6 +13,7 @@ import { Token } from "@lumino/coreutils";
 import { ISignal, Signal } from "@lumino/signaling";
 import { Menu, Widget } from "@lumino/widgets";
 import { ApiClient, followRuns } from "../api";
+import { STATE_WORDS } from "../facts";
 import { html } from "../graph/dom";
 import { NotebookPipeline } from "../notebookPipeline";
 import { CATEGORY, SHOW, addCommands } from "./commands";
@@ -162,7 +163,7 @@ function addStatus(app: JupyterFrontEnd, bar: IStatusBar | null): (model: Notebo
   return (model) => {
     const steps = Object.values(model?.statuses.steps ?? {});
     const count = (state: string) => steps.filter((status) => status.state === state).length;
-    const parts = ["running", "reused", "failed", "stale"].map((state) => (count(state) ? `${count(state)} ${state}` : "")).filter((part) => part);
+    const parts = ["running", "reused", "failed", "stale"].map((state) => (count(state) ? `${count(state)} ${STATE_WORDS[state]}` : "")).filter((part) => part);
     shown.on = steps.length > 0;
     item.node.textContent = steps.length ? ["Pipeline: " + `${steps.length} steps`, ...parts].join(" · ") : "";
   };
