@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, SourceLocation, closest_name
+from jupyter_pipelines.notebook.code.certain_use import certain_use, certain_use_of_function
 from jupyter_pipelines.notebook.code.name_usage import SourceSpan
 from jupyter_pipelines.notebook.linking.dependencies import Kind, NameReference, UnresolvedName
 from jupyter_pipelines.notebook.linking.producers import ProducerIndex
@@ -168,7 +169,10 @@ class NameDiagnostics:
         if reference.via is not None:
             code = _shared_code_label(reference.via)
             message = f"{code}, which step `{draft.name}` uses, needs `{reference.name}`, and nothing binds that"
-            return self._fault(interface, reference, "JP201", message, suggestion, severity="warning")
+            if reference.via.code.kind != "setup":
+                suggestion = suggestion.replace("in the step", "in a cell without a header")
+            severity = "error" if _certainly_fails(interface, reference.via, reference) else "warning"
+            return self._fault(interface, reference, "JP201", message, suggestion, severity=severity)
         message = f"step `{draft.name}` uses `{reference.name}`, which is neither an input nor defined"
         return self._fault(interface, reference, "JP201", message, suggestion)
 
@@ -311,6 +315,26 @@ class NameDiagnostics:
         line = f"cell {place.cell}, line {place.line}"
         suggestion = f"move the {noun} of `{name}` ({line}) into a cell without a header: it is shared code there"
         return self._fault(interface, reference, "JP215", message, suggestion)
+
+
+def _certainly_fails(interface: StepInterface, via: SharedDefinition, reference: NameReference) -> bool:
+    """Return whether a step that uses a piece of shared code certainly evaluates a name that the piece needs."""
+    if reference.at_once:
+        return reference.name in certain_use(via.code.source).reads
+    functions = {name: definition for definition in interface.reach.definitions for name in definition.names.functions}
+    calls = [name for cell in interface.draft.cells[:1] for name in certain_use(cell.body).calls]
+    called: set[str] = set()
+    while calls:
+        name = calls.pop()
+        definition = functions.get(name)
+        if name in called or definition is None or name in interface.draft.names.binds:
+            continue
+        called.add(name)
+        use = certain_use_of_function(definition.code.source, name)
+        if definition is via and reference.name in use.reads:
+            return True
+        calls += use.calls
+    return False
 
 
 def _cause(problem: UnresolvedName, fault: Diagnostic) -> object:
