@@ -6,19 +6,22 @@ import contextlib
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, SourceLocation
 from jupyter_pipelines.notebook.checks.file_checks import unordered_reads
 from jupyter_pipelines.notebook.checks.global_state_checks import GlobalStateLint
-from jupyter_pipelines.notebook.checks.name_checks import NameDiagnostics
+from jupyter_pipelines.notebook.checks.name_checks import NameDiagnostics, UnreadableCode
 from jupyter_pipelines.notebook.checks.step_checks import StepChecker
 from jupyter_pipelines.notebook.code.analyze import analyse
 from jupyter_pipelines.notebook.code.cell_code import CellCode, parse_code
 from jupyter_pipelines.notebook.code.file_reads import files_read
 from jupyter_pipelines.notebook.code.ipython_syntax import RUNS_PROGRAM
 from jupyter_pipelines.notebook.code.project_modules import ProjectModules
+from jupyter_pipelines.notebook.code.run_magic import BoundElsewhere, MissingScript, ScriptFinder, code_of, command_of
+from jupyter_pipelines.notebook.code.toplevel import top_level_statements
 from jupyter_pipelines.notebook.headers.split import CellHeader, SplitCell, split_cell
 from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex
 from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagnostic
@@ -102,6 +105,7 @@ class _NotebookReader:
         self.parameters: dict[str, Parameter] = {}
         self.ignored, self.faults = ignored_by_project(self.root, recorded_queries)
         self.faulty: list[str] = []
+        self.unreadable: list[UnreadableCode] = []
         self.faces: Mapping[str, StepInterface] = {}
 
     def read(self) -> None:
@@ -133,9 +137,11 @@ class _NotebookReader:
     def _parse(self, cell: NotebookCell, split: SplitCell, *, strict: bool) -> CellCode:
         """Parse a cell; a syntax error in exploration stops nothing, but hides what the cell defines."""
         code = parse_code(split.body, cell.number, split.offset)
-        if code.fault is not None:
+        if code.fault is not None and strict:
             self.faulty.append(cell.source)
-            self.faults.append(code.fault if strict else replace(code.fault, severity="warning"))
+            self.faults.append(code.fault)
+        elif code.fault is not None:
+            self.unreadable.append(UnreadableCode(fault=code.fault, text=cell.source, cell=cell.number))
         return code
 
     def _read_parameters(self, cell: NotebookCell, split: SplitCell) -> None:
@@ -183,7 +189,13 @@ class _NotebookReader:
         )
         self.faults += checker.faults()
         name_diagnostics = NameDiagnostics(
-            self.faces, producers, index, parameters=names, texts=self._texts(), faulty="\n".join(self.faulty)
+            self.faces,
+            producers,
+            index,
+            parameters=names,
+            texts=self._texts(),
+            faulty="\n".join(self.faulty),
+            unreadable=[*self.unreadable, *self._missing_scripts(index)],
         )
         self.faults += name_diagnostics.all()
         for interface in self.faces.values():
@@ -199,7 +211,8 @@ class _NotebookReader:
                 draft.names = analyse(draft.codes, modules.star_names)
 
     def _index(self, modules: ProjectModules) -> SharedCodeIndex:
-        index = SharedCodeIndex(modules.star_names)
+        scripts = ScriptFinder(self.folder, self.witness, modules.star_names)
+        index = SharedCodeIndex(modules.star_names, scripts, partial(self._bound_elsewhere, scripts))
         additions = [
             *((cell, split, index.add) for cell, split in self.sorted.plain),
             *((cell, split, index.add_setup) for cell, split in self.sorted.setups),
@@ -207,7 +220,35 @@ class _NotebookReader:
         ]
         for cell, split, add in sorted(additions, key=lambda addition: addition[0].number):
             add(cell.number, split.body)
+        # While it runs a file, IPython finds modules beside it.
+        scripts_run = [definition.module.path for definition in index.definitions if definition.module]
+        modules.add_search_folders(str(Path(path).parent) for path in scripts_run)
         return index
+
+    def _bound_elsewhere(self, scripts: ScriptFinder, cell: int, line: int) -> BoundElsewhere:
+        """Return what the notebook binds outside a line of a cell that runs a file, each name with its code."""
+        bound: dict[str, set[str]] = {name: {""} for name in self.parameters}
+        for draft in self.sorted.steps.values():
+            items = (item.name for section in _SECTIONS for item in draft.items(section) or ())
+            for name in (*draft.names.binds, *items):
+                bound.setdefault(name, set()).add("")
+        for other, split in (*self.sorted.plain, *self.sorted.setups):
+            for piece in top_level_statements(split.body):
+                command = command_of(piece)
+                if command is not None and (other.number, piece.line) == (cell, line):
+                    continue
+                for binding in scripts.pieces(command) if command else (piece,):
+                    for name in binding.names.binds:
+                        bound.setdefault(name, set()).add(code_of(binding))
+        return {name: frozenset(codes) for name, codes in bound.items()}
+
+    def _missing_scripts(self, index: SharedCodeIndex) -> Iterator[UnreadableCode]:
+        texts = self._texts()
+        for cell, line, script, in_setup in index.missing:
+            text = texts[cell][line - 1] if line <= len(texts[cell]) else ""
+            place = SourceLocation(cell=cell, line=line, length=len(text), text=text)
+            fault = _missing_script(script, place, self.folder)
+            yield UnreadableCode(fault=fault, text=None, cell=cell, runs_always=in_setup)
 
     def _texts(self) -> dict[int, list[str]]:
         return {cell.number: cell.source.split("\n") for cell in self.document.cells if cell.kind == "code"}
@@ -340,6 +381,24 @@ def _other_language(draft: StepDraft | None, cell: NotebookCell, name: str) -> D
         suggestion="call the program from Python (`subprocess.run`), or leave the cell without a header",
         step=draft.name if draft else None,
         place=place,
+    )
+
+
+def _missing_script(script: MissingScript, place: SourceLocation, folder: Path) -> Diagnostic:
+    if script.reason:
+        return Diagnostic(
+            code="JP107",
+            message=f"the file `{script.file}`, which cell {place.cell} runs, cannot be read: {script.reason}",
+            suggestion="correct the line: `%run` takes plain Python, without lines that are IPython's own",
+            place=place,
+        )
+    shown = script.file if script.file.endswith(".py") else f"{script.file}.py"
+    return Diagnostic(
+        code="JP210",
+        message=f"the file `{script.file}`, which cell {place.cell} runs, is missing",
+        suggestion="put it there, or correct the path: relative ones start at the notebook's folder",
+        place=place,
+        notes=(f"looked for: {folder / shown}",),
     )
 
 

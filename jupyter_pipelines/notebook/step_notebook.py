@@ -30,8 +30,8 @@ def render(pipeline: Pipeline, step: Step, *, values: Mapping[str, object], tick
 
     Every cell says in ``metadata.jupyter_pipelines`` what it is for (``role``: ``parameters``, ``open``, ``shared``,
     ``inputs``, ``step`` or ``outputs``), which of the user's cells it is (``cell``) and by how many lines it lies
-    behind (``offset``). Cells of shared code list their ``origins``: the name, the user's cell, and where the piece
-    stands in the rendered cell (``line``, counted from 1).
+    behind (``offset``). Cells of shared code list their ``origins``: the name, the user's cell, where the piece
+    stands in the rendered cell (``line``, counted from 1), and the file that it is from (``file``), if a cell runs one.
 
     Parameters
     ----------
@@ -159,7 +159,8 @@ def _shared_cell(key: str, pieces: list[SharedCode], *, setup: bool) -> dict[str
     text, origins = "", []
     for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
         line = text.count("\n") + 1
-        origins.append({"name": piece.name, "cell": piece.cell, "line": line})
+        file = {"file": piece.file} if piece.file else {}
+        origins.append({"name": piece.name, "cell": piece.cell, "line": line, **file})
         text += _body(piece) + ("\n" * _gap(piece, following) if following else "")
     cell = _cell(key, "shared", text, origins=origins)
     if setup:

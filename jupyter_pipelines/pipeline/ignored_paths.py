@@ -6,6 +6,16 @@ import posixpath
 import re
 from collections.abc import Iterable
 
+_CLUTTER = re.compile(
+    r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.ipynb_checkpoints|\.#.*|#.*#|.*~|~\$.*|\.~lock\..*#|\..*\.sw[a-p]|\.nfs[0-9a-f]+",
+    re.DOTALL,
+)
+
+
+def is_clutter(name: str) -> bool:
+    """Tell whether a name is that of a file which file managers, editors and Jupyter put beside a user's files."""
+    return _CLUTTER.fullmatch(name) is not None
+
 
 def ignored_path(text: str) -> str | None:
     """Return a path or pattern as steps hold it; None if it leads out of the project, or is all of it."""

@@ -54,7 +54,9 @@ class SharedCode:
     cell : int
         Number of the cell it stands in.
     line : int
-        Its first line in that cell, counted from 1.
+        Its first line in that cell, counted from 1; of code from a file, the line that runs the file.
+    file : str
+        The file that it is from, if the cell runs one with ``%run``.
     """
 
     name: str
@@ -62,6 +64,7 @@ class SharedCode:
     source: str = field(repr=False)
     cell: int
     line: int = 1
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

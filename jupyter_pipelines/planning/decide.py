@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.ignored_paths import is_ignored
 from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.planning.folder_changes import changed_files
 from jupyter_pipelines.planning.keys.fingerprint import MISSING, READ
 from jupyter_pipelines.planning.keys.pickle_dependencies import PickleDependencies
 from jupyter_pipelines.planning.keys.step_keys import PlanStepKeys
@@ -219,7 +221,7 @@ class StepPlanner:
         own_change = (
             _NEVER_RUN
             if latest is None
-            else explain_difference(draft.parts, _without_open_inputs(latest.parts, inputs.open, draft.parts), step)
+            else self._difference(draft.parts, step, latest, open_inputs=inputs.open)
             or changed_answer(latest, self._answers_for(step, latest), step.ignore)
             or unaccepted_result(latest, step, self._now)
         )
@@ -270,7 +272,15 @@ class StepPlanner:
             return _untrusted_reason(refused)
         if self._view.damaged(str(draft.key)):
             return _DAMAGED_RECORD
-        return _NEVER_RUN if latest is None else explain_difference(draft.parts, latest.parts, step) or _OTHER_KEYS
+        return _NEVER_RUN if latest is None else self._difference(draft.parts, step, latest) or _OTHER_KEYS
+
+    def _difference(
+        self, now: Parts, step: Step, latest: StepRecord, *, open_inputs: Collection[str] = ()
+    ) -> DecisionReason | None:
+        """Return what makes a step differ from its latest record, without inputs that are not known yet."""
+        before = _without_open_inputs(latest.parts, set(open_inputs), now) if open_inputs else latest.parts
+        find_changes = partial(changed_files, self._view, self._pipeline, step, latest.folders)
+        return explain_difference(now, before, step, find_changes)
 
     def _damage(self, step: Step, record: StepRecord) -> DecisionReason | None:
         """Return what is wrong with the stored outputs; damaged outputs come before missing outputs."""

@@ -80,13 +80,18 @@ class FingerprintChange(NamedTuple):
         In a few words.
     evidence : str
         What it was and what it is now, where the words do not say so already.
+    folder : str
+        The input that changed, if it may be a folder.
     """
 
     text: str
     evidence: str = ""
+    folder: str = ""
 
 
-def explain_difference(now: Parts, before: Parts, step: Step) -> DecisionReason | None:
+def explain_difference(
+    now: Parts, before: Parts, step: Step, changed_files: Callable[[str], str] | None = None
+) -> DecisionReason | None:
     """Return what makes two sets of parts of a step differ; None when nothing does.
 
     Parameters
@@ -95,9 +100,13 @@ def explain_difference(now: Parts, before: Parts, step: Step) -> DecisionReason 
         See :func:`jupyter_pipelines.planning.keys.fingerprint.parts`.
     step : Step
         The step as it is now; names the cells, files and producers.
+    changed_files : callable or None
+        Returns which files differ in the folder that is an input, in a few words.
     """
     groups = [(code, list(find(now, before, step))) for code, find in _GROUPS]
-    changed_groups = [(code, changes) for code, changes in groups if changes]
+    changed_groups = [
+        (code, [_in_folder(change, changed_files) for change in changes]) for code, changes in groups if changes
+    ]
     if not changed_groups:
         return None
     (code, first), *others = changed_groups
@@ -116,6 +125,11 @@ def shorten_digests(value: str) -> str:
         digits, *words = digest_text.split(" ")
         return " ".join([algorithm, f"{digits[:_HEXDIGITS]}…", *words])
     return value
+
+
+def _in_folder(change: FingerprintChange, changed_files: Callable[[str], str] | None) -> FingerprintChange:
+    files = changed_files(change.folder) if change.folder and changed_files is not None else ""
+    return change._replace(text=f"{change.text}: {files}") if files else change
 
 
 def _with_evidence(change: FingerprintChange) -> str:
@@ -185,7 +199,9 @@ def _inputs(now: Parts, before: Parts, step: Step) -> Iterator[FingerprintChange
     for name, new, old in _differing(now, before, "file"):
         path = f" ({sources[name]})" if name in sources else ""
         yield FingerprintChange(
-            f"input file `{name}`{path} {_availability_change(new, old)}", _from_to(f"input {name}", new, old)
+            f"input file `{name}`{path} {_availability_change(new, old)}",
+            _from_to(f"input {name}", new, old),
+            folder=name if None not in (new, old) else "",
         )
     for name, new, old in _differing(now, before, "file-name"):
         if new is not None and old is not None:

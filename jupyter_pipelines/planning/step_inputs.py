@@ -50,6 +50,9 @@ class StoreReader(Protocol):
             It is not there (`FileNotFoundError`), cannot be read, or is neither file nor folder.
         """
 
+    def folder_contents(self, path: Path) -> tuple[str, Mapping[str, str]]:
+        """Return the digest of a folder, and those of its files by path; for errors see :meth:`digest`."""
+
     def digest_files(self, names: Iterable[str]) -> Mapping[str, str]:
         """Return the digests of the files with these names; what is no file, or cannot be read, is left out."""
 

@@ -13,11 +13,10 @@ from typing import Any
 
 from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.pipeline.ignored_paths import is_ignored
+from jupyter_pipelines.pipeline.ignored_paths import is_clutter, is_ignored
 from jupyter_pipelines.pipeline.path_templates import MAX_LENGTH, escape_braces, expand_template, path_of
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
-from jupyter_pipelines.storage.blobs.manifests import CHECKPOINTS
 
 
 def with_files_read(step: Step, values: Mapping[str, Any]) -> Step:
@@ -114,8 +113,9 @@ def digest_of(pipeline: Pipeline, path: str, digest: Callable[[Path], str], igno
 def _folder_lines(folder: Path, digest: Callable[[Path], str]) -> Iterator[tuple[str, str]]:
     """Yield each name in a folder and what counts of it: some of it may lead nowhere or back, or cannot be read."""
     for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name != CHECKPOINTS)
-        for path in (Path(root, name) for name in sorted([*folders, *names])):
+        folders[:] = sorted(name for name in folders if not is_clutter(name))
+        counted = sorted([*folders, *(name for name in names if not is_clutter(name))])
+        for path in (Path(root, name) for name in counted):
             name = path.relative_to(folder).as_posix()
             line = f"{name} {path.readlink() if path.is_symlink() else ''}"
             try:

@@ -68,6 +68,10 @@ class StoreView:
         """Return the digest of a file's or folder's content."""
         return self.store.digest(path)
 
+    def folder_contents(self, path: Path) -> tuple[str, Mapping[str, str]]:
+        """Return the digest of a folder, and those of its files by path."""
+        return self.store.folder_contents(path)
+
     def digest_files(self, names: Iterable[str]) -> Mapping[str, str]:
         """Return the digests of the files with these names; what is no file, or cannot be read, is left out."""
         return self.store.digest_files(names)
@@ -155,3 +159,7 @@ class PreloadedStoreView:
     def digest(self, path: Path) -> str:
         """Return the digest of a file's or folder's content."""
         return self._view.digest(path)
+
+    def folder_contents(self, path: Path) -> tuple[str, Mapping[str, str]]:
+        """Return the digest of a folder, and those of its files by path."""
+        return self._view.folder_contents(path)

@@ -95,6 +95,8 @@ class StepRecord:
         Inputs that the step changed, of those that share parts with others.
     appended : tuple of str
         Files that the step only appended to, as traces name them.
+    folders : Mapping of str to Mapping of str to str
+        The files in the folders that it took, by input: a short digest for each path. Large folders are left out.
     signature : RecordSignature or None
         Signature of the user who computed it; stands beside the document of the record, and does not count when records
         are compared.
@@ -114,6 +116,7 @@ class StepRecord:
     asked: tuple[tuple[str, ...], ...] = ()
     changed: tuple[str, ...] = ()
     appended: tuple[str, ...] = ()
+    folders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     signature: RecordSignature | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -138,6 +141,7 @@ class StepRecord:
             **traced,
             **({"changed": list(self.changed)} if self.changed else {}),
             **({"appended": list(self.appended)} if self.appended else {}),
+            **({"folders": {name: dict(files) for name, files in self.folders.items()}} if self.folders else {}),
         }
 
     @classmethod
@@ -176,6 +180,7 @@ def _parse_record(cls: type[StepRecord], document: Mapping[str, Any]) -> StepRec
         asked=tuple(tuple(map(str, questions)) for questions in document.get("asked", ())),
         changed=tuple(map(str, document.get("changed", ()))),
         appended=tuple(map(str, document.get("appended", ()))),
+        folders={str(name): _texts(files) for name, files in document.get("folders", {}).items()},
     )
 
 

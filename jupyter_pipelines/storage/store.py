@@ -17,7 +17,7 @@ from jupyter_pipelines.pipeline.foreach import FORMAT as GATHERED_FORMAT
 from jupyter_pipelines.storage.blobs.blobs import BlobStore, Condition
 from jupyter_pipelines.storage.blobs.blobs import path_of as blob_path
 from jupyter_pipelines.storage.blobs.digests import digest_files
-from jupyter_pipelines.storage.blobs.manifests import digest_path
+from jupyter_pipelines.storage.blobs.manifests import digest_path, folder_contents
 from jupyter_pipelines.storage.files.local_folder import QUARANTINE, TEMPORARY, LocalFolder, create, make_folder
 from jupyter_pipelines.storage.files.os_errors import OTHER_STORE_HINT, unopenable_error, unwritable_error, writing
 from jupyter_pipelines.storage.locks.leases import KeyLeases
@@ -186,6 +186,10 @@ class Store:
             A folder holds something that is neither file nor folder (JP205).
         """
         return digest_path(path, self.index)
+
+    def folder_contents(self, path: Path) -> tuple[str, dict[str, str]]:
+        """Return the digest of a folder of the user, and those of its files by path; for errors see :meth:`digest`."""
+        return folder_contents(path, self.index)
 
     def digest_files(self, names: Iterable[str]) -> dict[str, str]:
         """Return the digests of the files with these names; what is no file, or cannot be read, is left out."""

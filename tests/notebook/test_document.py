@@ -179,8 +179,8 @@ class TestScripts:
         assert [cell.source for cell in read_document(path).cells] == ["# Title", "%%step a\nx = 1"]
 
     def test_what_jupytext_cannot_read(self, tmp_path: Path) -> None:
-        path = tmp_path / "a.py"
-        path.write_text("# ---\n# jupyter:\n#   kernelspec:\n#     name: x\n# ---\n# %%\nx = 1\n")
+        path = tmp_path / "a.md"
+        path.write_text("---\nauthor: [a\n---\n\n```{code-cell}\nx = 1\n```\n")
         message = message_of(path)
         assert "jupytext cannot read it" in message
         assert "\n" not in message

@@ -87,6 +87,9 @@ class InMemoryStore:
     def newest(self) -> Iterable[StepRecord]:
         return self.records.values()
 
+    def folder_contents(self, path: Path) -> tuple[str, dict[str, str]]:
+        raise FileNotFoundError(path)
+
     def digest_files(self, names: Iterable[str]) -> dict[str, str]:
         return {name: self.digest(Path(name)) for name in names if name in self.files}
 

@@ -43,6 +43,7 @@ OTHER: dict[str, Any] = {
     "asked": (('["file","a.csv"]',),),
     "changed": ("model",),
     "appended": ("rows.txt",),
+    "folders": {"raw": {"a.csv": "0"}},
 }
 
 

@@ -16,6 +16,7 @@ from jupyter_pipelines.execution.ticket import StepOutcome
 from jupyter_pipelines.execution.timestamps import now
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.planning.folder_changes import folder_files
 from jupyter_pipelines.planning.keys.traces import is_unusable, question, traced_key
 from jupyter_pipelines.planning.traced_records import beyond_key
 from jupyter_pipelines.storage.step_record import StepRecord
@@ -82,6 +83,7 @@ def publish(
         trace=trace,
         changed=outcome.changed,
         appended=outcome.appended,
+        folders=folder_files(store, pipeline, step, planned.parts),
     )
     try:
         record = replace(record, asked=_keep_displaced(store, planned, trace))

@@ -338,7 +338,8 @@ def _shared_frame(
         return None, f"the step's own notebook{function}: {text.strip()}"
     last_origin = preceding[-1]
     if "start" not in last_origin:
-        return None, f"cell {last_origin['cell']}{function}: {text.strip()}"
+        where = last_origin.get("file") or f"cell {last_origin['cell']}"
+        return None, f"{where}{function}: {text.strip()}"
     place = SourceLocation(
         cell=last_origin["cell"], line=last_origin["start"] + frame["line"] - last_origin["line"], text=text
     )

@@ -13,7 +13,7 @@ from jupyter_pipelines.pipeline.artifacts import StepOutputRef
 
 def exploration_faults(interfaces: Mapping[str, StepInterface], index: SharedCodeIndex) -> Iterator[Diagnostic]:
     """Yield a warning for every exploratory line that binds or changes an input on its way to a step."""
-    reported: set[tuple[str, int, int]] = set()
+    reported: set[tuple[str | int, ...]] = set()
     for interface in interfaces.values():
         for step_input in interface.inputs.values():
             if not isinstance(step_input.source, StepOutputRef) or step_input.source.step not in interfaces:

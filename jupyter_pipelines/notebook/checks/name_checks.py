@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, SourceLocation, closest_name
+from jupyter_pipelines.notebook.code.certain_use import certain_use, certain_use_of_function
 from jupyter_pipelines.notebook.code.name_usage import SourceSpan
 from jupyter_pipelines.notebook.linking.dependencies import Kind, NameReference, UnresolvedName
 from jupyter_pipelines.notebook.linking.producers import ProducerIndex
@@ -16,6 +18,44 @@ from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 
 _LONGEST = 80
 _SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadableCode:
+    """Code without a step that cannot be read, so that what it binds is not known.
+
+    Parameters
+    ----------
+    fault : Diagnostic
+        What is wrong with it.
+    text : str or None
+        The code; None if there is none, or if it may bind any name.
+    cell : int
+        The cell that it belongs to.
+    runs_always : bool
+        Every step behind the cell runs it.
+    """
+
+    fault: Diagnostic
+    text: str | None
+    cell: int
+    runs_always: bool = False
+
+    def may_bind(self, name: str) -> bool:
+        """Return whether the code seems to bind a name."""
+        if self.text is None:
+            return True
+        word = rf"(?<![\w.]){re.escape(name)}(?!\w)"
+        return any(
+            re.search(pattern, self.text, re.MULTILINE) is not None
+            for pattern in (
+                rf"\b(?:def|class|as|import|type)\s+{word}",
+                rf"^\s*(?:from\s.*)?import\b.*{word}",
+                rf"\bfor\b[^:]*?{word}[^:]*?\bin\b",
+                rf"^[\w\s,.*\[\]()=]*?{word}[\w\s,.*\[\]()]*(?::[^=\n]*)?=(?!=)",
+                rf"{word}\s*:=",
+            )
+        )
 
 
 class NameDiagnostics:
@@ -34,7 +74,9 @@ class NameDiagnostics:
     texts : Mapping of int to list of str
         The lines of every cell, by its number.
     faulty : str
-        The text of all cells that could not be parsed: what they bind is not known.
+        The text of all steps that could not be parsed: what they bind is not known.
+    unreadable : sequence of UnreadableCode
+        The same of code without a step.
     """
 
     def __init__(
@@ -46,6 +88,7 @@ class NameDiagnostics:
         parameters: frozenset[str],
         texts: Mapping[int, list[str]],
         faulty: str,
+        unreadable: Sequence[UnreadableCode] = (),
     ) -> None:
         self._interfaces = interfaces
         self._makers = producers
@@ -53,6 +96,8 @@ class NameDiagnostics:
         self._parameters = parameters
         self._texts = texts
         self._faulty = faulty
+        self._unreadable = unreadable
+        self._needed: dict[int, tuple[str, str]] = {}
 
     def all(self) -> list[Diagnostic]:
         """Return the faults of all steps; a fault of several steps only once, with their names."""
@@ -62,13 +107,28 @@ class NameDiagnostics:
                 fault = _DIAGNOSTIC_BUILDERS[problem.kind](self, interface, problem)
                 if fault is not None:
                     faults_by_cause.setdefault(_cause(problem, fault), (fault, []))[1].append(interface.draft.name)
-        return [_for_all(fault, steps) for fault, steps in faults_by_cause.values()]
+        return [*(_for_all(fault, steps) for fault, steps in faults_by_cause.values()), *self._unreadable_faults()]
+
+    def _unreadable_faults(self) -> Iterator[Diagnostic]:
+        """Yield the faults of code that cannot be read: errors where a step needs it, warnings elsewhere."""
+        drafts = [interface.draft for interface in self._interfaces.values()]
+        for number, code in enumerate(self._unreadable):
+            step, name = self._needed.get(number, ("", ""))
+            if step:
+                note = f"step `{step}` needs `{name}`, which nothing else binds"
+                yield replace(code.fault, severity="error", step=step, notes=(*code.fault.notes, note))
+            elif code.runs_always and any(draft.first > code.cell for draft in drafts):
+                yield replace(code.fault, severity="error")
+            else:
+                yield replace(code.fault, severity="warning")
 
     # Where, and through what
 
     def _where(self, draft: StepDraft, reference: NameReference) -> SourceLocation:
         if reference.via is None:
             return draft.where(reference.spot)
+        if reference.via.code.file:
+            return self._in_cell(reference.via.cell, SourceSpan(0, reference.via.line, 0, 4))
         return self._in_cell(reference.via.cell, reference.spot)
 
     def _in_cell(self, cell: int, span: SourceSpan) -> SourceLocation:
@@ -99,7 +159,7 @@ class NameDiagnostics:
 
     def _undefined(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
         reference, draft = problem.need, interface.draft
-        if not reference.sure or reference.name in self._faulty:
+        if not reference.sure or reference.name in self._faulty or self._is_unreadable(reference.name, draft):
             return None
         closest = closest_name(reference.name, self._known(interface))
         if closest:
@@ -109,9 +169,19 @@ class NameDiagnostics:
         if reference.via is not None:
             code = _shared_code_label(reference.via)
             message = f"{code}, which step `{draft.name}` uses, needs `{reference.name}`, and nothing binds that"
-            return self._fault(interface, reference, "JP201", message, suggestion, severity="warning")
+            if reference.via.code.kind != "setup":
+                suggestion = suggestion.replace("in the step", "in a cell without a header")
+            severity = "error" if _certainly_fails(interface, reference.via, reference) else "warning"
+            return self._fault(interface, reference, "JP201", message, suggestion, severity=severity)
         message = f"step `{draft.name}` uses `{reference.name}`, which is neither an input nor defined"
         return self._fault(interface, reference, "JP201", message, suggestion)
+
+    def _is_unreadable(self, name: str, draft: StepDraft) -> bool:
+        """Return whether code that cannot be read seems to bind a name, and take note of who needs it."""
+        numbers = [number for number, code in enumerate(self._unreadable) if code.may_bind(name)]
+        for number in numbers:
+            self._needed.setdefault(number, (draft.name, name))
+        return bool(numbers)
 
     def _known(self, interface: StepInterface) -> list[str]:
         own = [*interface.inputs, *interface.draft.names.binds, *interface.outputs]
@@ -167,7 +237,7 @@ class NameDiagnostics:
         draft, name = interface.draft, reference.name
         place, used = self._line(computed), self._where(draft, reference)
         what = "deletes" if computed.deleted else "computes"
-        line = f"cell {computed.cell}, line {computed.line}"
+        line = computed.file or f"cell {computed.cell}, line {computed.line}"
         message = f"step `{draft.name}` needs `{name}`{_through(reference)}, which only exploration {what} ({line})"
         note = f"`{name}` is used in cell {used.cell}, line {used.line}: {used.text.strip()[:_LONGEST]}"
         return self._fault(
@@ -195,7 +265,7 @@ class NameDiagnostics:
         if not isinstance(changed, ExploratoryName):
             return None
         draft, name = interface.draft, reference.name
-        line = f"cell {changed.cell}, line {changed.line}"
+        line = changed.file or f"cell {changed.cell}, line {changed.line}"
         message = f"step `{draft.name}` needs `{name}`{_through(reference)}, which exploration changes ({line})"
         suggestion = f"write `{name}` whole where it is bound, or begin both cells with `%%setup`"
         note = f"changed by {changed.how}; no step would see that"
@@ -247,6 +317,26 @@ class NameDiagnostics:
         return self._fault(interface, reference, "JP215", message, suggestion)
 
 
+def _certainly_fails(interface: StepInterface, via: SharedDefinition, reference: NameReference) -> bool:
+    """Return whether a step that uses a piece of shared code certainly evaluates a name that the piece needs."""
+    if reference.at_once:
+        return reference.name in certain_use(via.code.source).reads
+    functions = {name: definition for definition in interface.reach.definitions for name in definition.names.functions}
+    calls = [name for cell in interface.draft.cells[:1] for name in certain_use(cell.body).calls]
+    called: set[str] = set()
+    while calls:
+        name = calls.pop()
+        definition = functions.get(name)
+        if name in called or definition is None or name in interface.draft.names.binds:
+            continue
+        called.add(name)
+        use = certain_use_of_function(definition.code.source, name)
+        if definition is via and reference.name in use.reads:
+            return True
+        calls += use.calls
+    return False
+
+
 def _cause(problem: UnresolvedName, fault: Diagnostic) -> object:
     """Return the key of what causes a problem: problems with the same remedy have the same key."""
     if problem.kind in ("computed", "changed"):
@@ -275,6 +365,8 @@ def _uses(interface: StepInterface, reference: NameReference) -> str:
 
 
 def _shared_code_label(definition: SharedDefinition) -> str:
+    if definition.code.file:
+        return f"`{definition.code.name}` (`{definition.code.file}`)"
     return (
         f"`{definition.code.name}` (cell {definition.cell})"
         if definition.kind != "setup"

@@ -151,6 +151,11 @@ def _of_shell(call: ast.Call, function: ast.Attribute) -> DynamicEffect:
     text = _text(call.args[0]) if call.args else None
     if function.attr in _SHELL and text is not None and text.lstrip("%").split(" ")[0] in HARMLESS_MAGICS:
         return _NOTHING
+    if function.attr in _SHELL and text is not None and text.lstrip("%").split(" ")[0] == "run":
+        line = " ".join(["%run", *text.split()[1:], *(_text(node) or "…" for node in call.args[1:])])
+        return DynamicEffect(
+            unknown=f"`{line}` runs a file; what that reads, changes and binds is not known", binds=True
+        )
     return DynamicEffect(unknown=f"`get_ipython().{function.attr}()` can do anything", binds=True)
 
 

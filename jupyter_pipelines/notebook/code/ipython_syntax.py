@@ -212,6 +212,8 @@ def _translate_escape(text: str, translated: TranslatedCell) -> str:
     if name in _TIMED:
         return _translate_timing_magic(escape, name, target, translated)
     translated.magics.append(text)
+    if name == "run" and not assigned and escape.startswith("%"):
+        return _run_call(escape)
     if name not in HARMLESS_MAGICS or (assigned and name not in ("env", "pwd")):
         translated.unknown.append(_sentence(escape))
     return target + (_expanded(escape) or "...") if target else _expanded(escape) or "pass"
@@ -235,6 +237,13 @@ def _translate_timing_magic(escape: str, name: str, target: str, translated: Tra
     if not target and not _parses(statement, "eval"):
         return f"def _timed_(): {statement}"
     return f"{target}({statement},)" if _parses(statement, "eval") else f"{target}..."
+
+
+def _run_call(escape: str) -> str:
+    """Return the call that ``%run`` stands for, with what IPython takes from Python into the line behind its text."""
+    taken = _expanded(escape)
+    text = repr(_MAGIC_NAME.sub("", escape, count=1))
+    return f"get_ipython().run_line_magic('run', {text}{', ' if taken else ''}{taken})"
 
 
 def _expanded(escape: str) -> str:

@@ -134,11 +134,17 @@ class _InterfaceInference:
                 interface.outputs[item.name] = _declared_output(item)
         for interface in self.faces.values():
             interface.reach = resolve_dependencies(interface.draft, self.around)
-            interface.reached = self.modules.reach(interface.reach.imports)
+            interface.reached = self._reached(interface.reach)
             self._take(interface)
         for interface in self.faces.values():
             self._complete_outputs(interface)
             interface.parameters = _parameters(interface, self.around.parameters)
+
+    def _reached(self, reach: StepDependencies) -> ImportClosure:
+        """Return the modules and packages that a step reaches, and the files that its shared code runs."""
+        closure = self.modules.reach(reach.imports)
+        scripts = [definition.module for definition in reach.definitions if definition.module is not None]
+        return closure._replace(modules=tuple(dict.fromkeys((*closure.modules, *scripts)))) if scripts else closure
 
     # Inputs
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +19,15 @@ NOTEBOOK_SUFFIX = ".ipynb"
 SCRIPT_SUFFIXES = (".py", ".md", ".markdown", ".Rmd", ".qmd")
 OLDEST_FORMAT, NEWEST_FORMAT = 2, 4
 
+# Whether the letters of an ending are large or small says nothing; jupytext asks for them as listed.
+_SUFFIXES = {suffix.lower(): suffix for suffix in SCRIPT_SUFFIXES}
+_NEEDED_PROGRAM = re.compile(r"requires '(?P<name>\w+)>=(?P<version>[\w.]+)'")
+_INSTALL = {
+    "quarto": "`pip install quarto-cli`, or see https://quarto.org/docs/download",
+    "pandoc": "`conda install -c conda-forge pandoc`, or see https://pandoc.org/installing.html",
+    "marimo": "`pip install marimo`",
+}
+_NO_VALIDATION = threading.Lock()
 _KINDS: Mapping[str, CellKind] = {"code": "code", "raw": "raw", "markdown": "markdown", "heading": "markdown"}
 _CONFLICT = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -112,9 +123,10 @@ def read_document(path: str | Path) -> NotebookDocument:
     """
     path = Path(path)
     text = _text(path)
-    if path.suffix == NOTEBOOK_SUFFIX:
+    suffix = path.suffix.lower()
+    if suffix == NOTEBOOK_SUFFIX:
         return document_from_json(load_json(text, path), path)
-    if path.suffix in SCRIPT_SUFFIXES:
+    if suffix in _SUFFIXES:
         return document_from_script(text, path)
     kinds = ", ".join((NOTEBOOK_SUFFIX, *SCRIPT_SUFFIXES))
     raise _unreadable(path, f"files of the kind `{path.suffix or path.name}` are not read", f"name one of: {kinds}")
@@ -204,13 +216,17 @@ def _cell(cell: Mapping[str, Any], number: int, path: Path) -> NotebookCell:
 
 def _tags(metadata: Any) -> tuple[str, ...]:
     tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    if isinstance(tags, str):  # `:tags: parameters`, as YAML reads it
+        return tuple(tags.replace(",", " ").split())
     return tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
 
 
 def _kernel(metadata: Any) -> tuple[str | None, str]:
     """Return the kernel's name and its language."""
     kernelspec, info = _part(metadata, "kernelspec"), _part(metadata, "language_info")
-    name, language = kernelspec.get("name"), kernelspec.get("language") or info.get("name")
+    written = metadata.get("kernelspec") if isinstance(metadata, dict) else None
+    name = written if isinstance(written, str) else kernelspec.get("name")
+    language = kernelspec.get("language") or info.get("name")
     language_name = language.lower() if isinstance(language, str) else "python"
     return name if isinstance(name, str) else None, language_name if language_name != "ipython" else "python"
 
@@ -238,16 +254,48 @@ def document_from_script(text: str, path: Path) -> NotebookDocument:
     NotebookError
         jupytext cannot read it.
     """
-    import jupytext
-
     try:
-        content = jupytext.reads(normalize_newlines(text), fmt={"extension": path.suffix})
+        content = _read_by_jupytext(normalize_newlines(text), _SUFFIXES.get(path.suffix.lower(), path.suffix))
     except Exception as error:  # jupytext and its readers raise whatever they run into
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise _unreadable(path, f"jupytext cannot read it: {reason}", "mend its YAML header and cell marks") from error
+        raise _unreadable_script(path, error) from error
     document = document_from_json(content, path)
     # jupytext makes ids up, different ids each time it reads.
     return replace(document, cells=tuple(replace(cell, id=None) for cell in document.cells))
+
+
+def _read_by_jupytext(text: str, suffix: str) -> Mapping[str, Any]:
+    """Return what jupytext reads, also where it is no notebook by the letter of nbformat.
+
+    nbformat wants a kernelspec to have a name to display, for one, which headers written by hand do not have, and
+    no reader needs; what cells have to be is checked afterwards.
+    """
+    import jupytext
+    from nbformat import ValidationError
+
+    try:
+        return jupytext.reads(text, fmt={"extension": suffix})  # type: ignore[no-any-return]
+    except ValidationError:
+        with _without_validation():
+            return jupytext.reads(text, fmt={"extension": suffix})  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _without_validation() -> Iterator[None]:
+    """Have nbformat make notebooks and cells in this thread that do not follow its schema."""
+    from nbformat.v4 import nbbase
+
+    thread = threading.get_ident()
+    with _NO_VALIDATION:
+        validate = nbbase.validate
+
+        def validate_elsewhere(*arguments: Any, **options: Any) -> Any:
+            return None if threading.get_ident() == thread else validate(*arguments, **options)  # type: ignore[no-untyped-call]
+
+        nbbase.validate = validate_elsewhere
+        try:
+            yield
+        finally:
+            nbbase.validate = validate
 
 
 # Errors of files that cannot be read
@@ -285,6 +333,17 @@ def _no_json(path: Path, text: str, error: json.JSONDecodeError) -> NotebookErro
         return _unreadable(path, f"it holds conflict marks of git in line {line}", "resolve the conflict: nbdime helps")
     message = f"it is not valid JSON: {error.msg}, line {error.lineno}, column {error.colno}"
     return _unreadable(path, message, _SAVE_AGAIN)
+
+
+def _unreadable_script(path: Path, error: Exception) -> NotebookError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    program = _NEEDED_PROGRAM.search(reason)
+    if program is None:
+        return _unreadable(path, f"jupytext cannot read it: {reason}", "mend its YAML header and cell marks")
+    name, version = program["name"], program["version"]
+    state = "is not installed" if "not found" in reason else f"is older than {version}"
+    suggestion = f"install {name}: {_INSTALL.get(name, f'version {version} or newer')}"
+    return _unreadable(path, f"files of this kind are read by {name}, which {state}", suggestion)
 
 
 def _broken_cell(path: Path, number: int, problem: str) -> NotebookError:

@@ -31,6 +31,7 @@ class RecordedQueries:
         self._ways: Mapping[str, Callable[[Any, str], Any]] = {
             "named": self._named,
             "exists": self._exists,
+            "is-file": self._is_file,
             "plugins": self._plugins,
             "text": self._text,
         }
@@ -47,6 +48,10 @@ class RecordedQueries:
     def exists(self, path: Path) -> bool:
         """Return whether `path` exists; a text that cannot be a path does not."""
         return bool(self._ask("exists", str(path)))
+
+    def is_file(self, path: Path) -> bool:
+        """Return whether `path` is a file, or a link to one."""
+        return bool(self._ask("is-file", str(path)))
 
     def text(self, path: Path) -> str:
         """Return the text of a Python file, decoded as Python does; as well as possible if that fails."""
@@ -75,6 +80,12 @@ class RecordedQueries:
     def _exists(self, path: str, _name: str) -> bool:
         try:
             return Path(path).exists()
+        except (OSError, ValueError):
+            return False
+
+    def _is_file(self, path: str, _name: str) -> bool:
+        try:
+            return Path(path).is_file()
         except (OSError, ValueError):
             return False
 

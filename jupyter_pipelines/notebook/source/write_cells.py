@@ -34,7 +34,7 @@ def write_sources(path: Path, texts: Mapping[int, str]) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         content = path.read_bytes().decode("utf-8")
         bom = _BOM if content.startswith(_BOM) else ""
-        patch = patched_json if path.suffix == NOTEBOOK_SUFFIX else patched_script
+        patch = patched_json if path.suffix.lower() == NOTEBOOK_SUFFIX else patched_script
         _replace(path, bom + patch(content.removeprefix(_BOM), texts, path))
     except OSError as error:
         raise NotebookError(_unwritable(path, error)) from error

@@ -58,7 +58,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.pipeline.changing_variables import PERSONAL, changes_by_itself
-from jupyter_pipelines.pipeline.ignored_paths import is_ignored
+from jupyter_pipelines.pipeline.ignored_paths import is_clutter, is_ignored
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.secret_marks import user_key
 
@@ -69,7 +69,7 @@ STANDARD = "*"
 """Stands for the modules of the standard library."""
 UNKNOWN = "unknown"
 """Stands for the version of a package until the result is recorded."""
-HIDDEN_NAMES = frozenset({".ipynb_checkpoints", "__pycache__", ".git", ".pipelines"})
+HIDDEN_NAMES = frozenset({"__pycache__", ".git", ".pipelines"})
 """Names that no listing counts: programs make them beside a user's files."""
 _HEXDIGITS = 16
 _WITH_DIGESTS = ('["file"', '["module"', '["written"', '["left"')
@@ -356,7 +356,11 @@ def _kind(status: os.stat_result | None) -> str:
     return FOLDER if stat.S_ISDIR(status.st_mode) else "file"
 
 
+def _is_hidden(name: str) -> bool:
+    return name in HIDDEN_NAMES or is_clutter(name)
+
+
 def _names_digest(names: Iterable[str], made: Sequence[str]) -> str:
-    counted = sorted(name for name in set(names).difference(made) if HIDDEN_NAMES.isdisjoint(name.split("/")))
+    counted = sorted(name for name in set(names).difference(made) if not any(map(_is_hidden, name.split("/"))))
     text = "\0".join(counted).encode("utf-8", "surrogateescape")
     return f"{len(counted)} names {hashlib.sha256(text).hexdigest()[:_HEXDIGITS]}"

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from jupyter_pipelines.errors import Diagnostic, NotStorable
+from jupyter_pipelines.pipeline.ignored_paths import is_clutter
 from jupyter_pipelines.storage.blobs.digests import (
     DeferredDigestCache,
     DigestCache,
@@ -63,7 +64,7 @@ def walk(folder: Path) -> Iterator[ManifestEntry]:
 
 
 def digest_folder(folder: Path, cache: DigestCache | None = None) -> str:
-    """Return the digest of `folder`, which it has as an output, too.
+    """Return the digest of `folder`, which it has as an output, too, but for files such as ``.DS_Store``.
 
     Raises
     ------
@@ -72,7 +73,18 @@ def digest_folder(folder: Path, cache: DigestCache | None = None) -> str:
     OSError
         Something cannot be read.
     """
-    entries = list(walk(folder))
+    return digest_bytes(encode(_counted(folder, cache)))
+
+
+def folder_contents(folder: Path, cache: DigestCache | None = None) -> tuple[str, dict[str, str]]:
+    """Return the digest of `folder`, and those of its files by path; for errors see :func:`digest_folder`."""
+    entries = _counted(folder, cache)
+    return digest_bytes(encode(entries)), {entry.path: entry.digest for entry in entries}
+
+
+def _counted(folder: Path, cache: DigestCache | None) -> list[ManifestEntry]:
+    """Return what counts in a folder of the user, with digests: all but what programs put beside a user's files."""
+    entries = sorted(_walk(folder, "", (os.path.realpath(folder),), skip=is_clutter), key=lambda entry: entry.path)
     deferred = DeferredDigestCache(cache)
     cached = cached_digests([entry.source for entry in entries if entry.source], cache)
     entries = [
@@ -82,7 +94,7 @@ def digest_folder(folder: Path, cache: DigestCache | None = None) -> str:
         for entry in entries
     ]
     deferred.finish()
-    return digest_bytes(encode(entries))
+    return entries
 
 
 def digest_path(path: Path, cache: DigestCache | None = None) -> str:
@@ -134,27 +146,35 @@ def write_entry(entry: ManifestEntry, target: Path, open_blob: Callable[[str], B
         path.chmod(path.stat().st_mode | 0o100)
 
 
-def _walk(folder: Path, prefix: str, ancestors: tuple[str, ...]) -> Iterator[ManifestEntry]:
+def _is_checkpoints(name: str) -> bool:
+    return name == CHECKPOINTS
+
+
+def _walk(
+    folder: Path, prefix: str, ancestors: tuple[str, ...], skip: Callable[[str], bool] = _is_checkpoints
+) -> Iterator[ManifestEntry]:
     for child in folder.iterdir():
-        if child.name == CHECKPOINTS:
+        if skip(child.name):
             continue
         status = _status(child, prefix)
         if stat.S_ISREG(status.st_mode):
             executable = bool(status.st_mode & stat.S_IXUSR)
             yield ManifestEntry(path=prefix + child.name, size=status.st_size, executable=executable, source=child)
         elif stat.S_ISDIR(status.st_mode):
-            yield from _walk_into(child, prefix, ancestors)
+            yield from _walk_into(child, prefix, ancestors, skip)
         else:
             raise _not_storable(child, prefix, "is neither a file nor a folder")
 
 
-def _walk_into(child: Path, prefix: str, ancestors: tuple[str, ...]) -> Iterator[ManifestEntry]:
+def _walk_into(
+    child: Path, prefix: str, ancestors: tuple[str, ...], skip: Callable[[str], bool]
+) -> Iterator[ManifestEntry]:
     real = os.path.realpath(child)
     if real in ancestors:
         raise _not_storable(child, prefix, "is a link to a folder that it lies in")
     child_prefix = f"{prefix}{child.name}/"
     empty = True
-    for entry in _walk(child, child_prefix, (*ancestors, real)):
+    for entry in _walk(child, child_prefix, (*ancestors, real), skip):
         empty = False
         yield entry
     if empty:

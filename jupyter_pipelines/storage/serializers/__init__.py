@@ -179,24 +179,18 @@ def _refused(name: str, format: str, reason: str) -> Diagnostic:
 
 
 def _failed(name: str, value: Any, format: str, error: Exception, notes: list[str]) -> Diagnostic:
-    from jupyter_pipelines.storage.serializers.pickle_diagnosis import find_unpicklable_part
+    from jupyter_pipelines.storage.serializers.pickle_diagnosis import unpicklable_parts
+    from jupyter_pipelines.storage.serializers.unstorable_kinds import advice
 
-    path, part = find_unpicklable_part(value, name)
+    trail = unpicklable_parts(value, name)
+    path, part = trail[-1]
     holds = "" if path == name else f": `{path}` is a {type_name(part)}"
     return Diagnostic(
         code="JP205",
         message=f"the output `{name}` ({type_name(value)}) cannot be stored{holds}",
-        suggestion=_suggestion(name, path),
+        suggestion=advice(name, trail),
         notes=(*notes, f"tried as {format}: {type(error).__name__}: {error}"),
     )
-
-
-def _suggestion(name: str, path: str) -> str:
-    if path == name:
-        return f"let the step put what is needed of `{name}` into plain values, arrays or data frames"
-    # A path with words in it leads through a function or a set, where nothing can be assigned.
-    example = "" if " " in path else f" (for instance `{path} = None`)"
-    return f"remove it before the step ends{example}, or leave it out of what `{name}` pickles"
 
 
 def _unreadable(format: str, error: Exception) -> Diagnostic:

@@ -14,8 +14,8 @@ _MAX_DEPTH = 50
 _MAX_CHILDREN = 1000
 
 
-def find_unpicklable_part(value: Any, name: str) -> tuple[str, Any]:
-    """Return the path to the innermost part of `value` that cannot be pickled, and that part.
+def unpicklable_parts(value: Any, name: str) -> list[tuple[str, Any]]:
+    """Return the parts that lead to the innermost part of `value` that cannot be pickled: `value`, then what it holds.
 
     Parameters
     ----------
@@ -26,12 +26,11 @@ def find_unpicklable_part(value: Any, name: str) -> tuple[str, Any]:
 
     Returns
     -------
-    path : str
-        As it is written in Python: ``model.callbacks[2].fh``.
-    part : object
-        What is there.
+    list of (str, object)
+        Each part with the way to it, as it is written in Python: ``model.callbacks[2].fh``.
     """
     path, part = name, value
+    trail = [(path, part)]
     seen = {id(value)}
     for _ in range(_MAX_DEPTH):
         unpicklable_child = next(
@@ -42,7 +41,8 @@ def find_unpicklable_part(value: Any, name: str) -> tuple[str, Any]:
             break
         path, part = path + unpicklable_child[0], unpicklable_child[1]
         seen.add(id(part))
-    return path, part
+        trail.append((path, part))
+    return trail
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:

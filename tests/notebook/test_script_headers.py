@@ -1,0 +1,105 @@
+"""Scripts and Markdown as people write them by hand: headers that lack what nbformat wants, and no reader needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jupyter_pipelines.errors import NotebookError
+from jupyter_pipelines.notebook.source.document import read_document
+from jupyter_pipelines.notebook.source.write_cells import write_sources
+
+MYST_CELL = "```{code-cell}\n%%step a -o x\nx = 1\n```\n"
+PERCENT_CELL = "# %%\n# %%step a -o x\nx = 1\n"
+LIGHT_HEADER = """# ---
+# jupyter:
+#   kernelspec:
+#     name: python3
+#   jupytext:
+#     text_representation:
+#       format_name: light
+# ---
+"""
+
+FILES: dict[str, tuple[str, str | None]] = {
+    "name only.md": (f"---\nkernelspec:\n  name: python3\n---\n\n{MYST_CELL}", "python3"),
+    "name as text.md": (f"---\nkernelspec: python3\n---\n\n{MYST_CELL}", "python3"),
+    "no header.md": (MYST_CELL, None),
+    "title only.md": (f"---\ntitle: T\n---\n\n{MYST_CELL}", None),
+    "mystnb [1].md": (
+        f"---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---\n\n# 'T'\n\n{MYST_CELL}",
+        "python3",
+    ),
+    "large letters.MD": (MYST_CELL, None),
+    "plain.markdown": ("# T\n\n```python\n%%step a -o x\nx = 1\n```\n", None),
+    "percent.py": (f"# ---\n# jupyter:\n#   kernelspec:\n#     name: python3\n# ---\n\n{PERCENT_CELL}", "python3"),
+    "no name.py": (f"# ---\n# jupyter:\n#   kernelspec:\n#     display_name: P\n# ---\n\n{PERCENT_CELL}", None),
+    "shebang.py": (f"#!/usr/bin/env python\n# -*- coding: utf-8 -*-\n{PERCENT_CELL}", None),
+    "kernel as text.py": (f"# ---\n# jupyter: python3\n# ---\n\n{PERCENT_CELL}", None),
+    "light.py": (f"{LIGHT_HEADER}\n# +\n# %%step a -o x\nx = 1\n", "python3"),
+    "report.Rmd": ("---\noutput: html_document\n---\n\n```{python}\n#| step: a\n#| out: x\nx = 1\n```\n", None),
+    "report.rmd": ("```{python}\n#| step: a\n#| out: x\nx = 1\n```\n", None),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_written_by_hand_is_read_and_written(name: str, tmp_path: Path) -> None:
+    text, kernel = FILES[name]
+    path = tmp_path / name
+    path.write_text(text)
+    document = read_document(path)
+    (cell,) = [cell for cell in document.cells if cell.kind == "code"]
+    assert cell.source.splitlines()[0] in ("%%step a -o x", "#| step: a")
+    assert cell.source.splitlines()[-1] == "x = 1"
+    assert (document.kernel, document.language) == (kernel, "python")
+    header = cell.source.splitlines()[0]
+    write_sources(path, {cell.number: cell.source.replace(header, f"{header}y")})
+    assert path.read_text() == text.replace(header, f"{header}y")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_notebook_of_an_old_format_is_read(version: int, tmp_path: Path) -> None:
+    cells = [
+        {"cell_type": "heading", "level": 1, "source": "T"},
+        {"cell_type": "code", "input": ["%%step a -o x\n", "x = 1"], "language": "python", "outputs": []},
+    ]
+    path = tmp_path / "old 'one'.IPYNB"
+    path.write_text(json.dumps({"nbformat": version, "metadata": {"name": ""}, "worksheets": [{"cells": cells}]}))
+    assert [cell.source for cell in read_document(path).cells] == ["T", "%%step a -o x\nx = 1"]
+
+
+def test_tags_may_be_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "tags.md"
+    path.write_text("```{code-cell}\n:tags: parameters\nx = 1\n```\n")
+    assert read_document(path).cells[0].tags == ("parameters",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "suggestion"),
+    [
+        ("a.qmd", "---\njupyter: python3\n---\n\n```{python}\nx = 1\n```\n", "pip install quarto-cli"),
+        (
+            "m.py",
+            "import marimo\n\napp = marimo.App()\n\n@app.cell\ndef _():\n    x = 1\n    return\n",
+            "pip install marimo",
+        ),
+        (
+            "p.md",
+            "---\njupyter:\n  jupytext:\n    text_representation: {extension: .md, format_name: pandoc}\n---\n\nx\n",
+            "conda install -c conda-forge pandoc",
+        ),
+    ],
+)
+def test_a_program_that_is_missing_is_to_be_installed(
+    name: str, text: str, suggestion: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / name).write_text(text)
+    with pytest.raises(NotebookError) as caught:
+        read_document(tmp_path / name)
+    (diagnostic,) = caught.value.faults
+    assert diagnostic.code == "JP104"
+    assert "is not installed" in diagnostic.message
+    assert f"`{suggestion}`" in diagnostic.suggestion
