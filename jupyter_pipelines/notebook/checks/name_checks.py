@@ -17,6 +17,8 @@ from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, place_in, 
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 
 _LONGEST = 80
+# Patterns without such a limit take minutes for a long text that is no Python.
+_LONGEST_TARGET = 500
 _SHOWN = 5
 
 
@@ -46,14 +48,17 @@ class UnreadableCode:
         if self.text is None:
             return True
         word = rf"(?<![\w.]){re.escape(name)}(?!\w)"
+        within = f"{{0,{_LONGEST_TARGET}}}"
+        targets = rf"[\w \t,.*\[\]()]{within}"
         return any(
             re.search(pattern, self.text, re.MULTILINE) is not None
             for pattern in (
-                rf"\b(?:def|class|as|import|type)\s+{word}",
-                rf"^\s*(?:from\s.*)?import\b.*{word}",
-                rf"\bfor\b[^:]*?{word}[^:]*?\bin\b",
-                rf"^[\w\s,.*\[\]()=]*?{word}[\w\s,.*\[\]()]*(?::[^=\n]*)?=(?!=)",
-                rf"{word}\s*:=",
+                rf"\b(?:def|class|as|import|type)[ \t]+{word}",
+                rf"^[ \t]*(?:from[ \t].*)?\bimport\b.*{word}",
+                rf"\bimport[ \t]*\([^)]{within}?{word}",
+                rf"\bfor\b[^:]{within}?{word}[^:]{within}?\bin\b",
+                rf"^[\w \t,.*\[\]()=]{within}?{word}{targets}(?::[^=\n]*)?=(?!=)",
+                rf"{word}[ \t]*:=",
             )
         )
 
