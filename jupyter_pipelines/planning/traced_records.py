@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.pipeline.artifacts import FileSource
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.pipeline.ignored_paths import is_ignored
+from jupyter_pipelines.pipeline.ignored_paths import is_clutter, is_ignored
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.traces import (
@@ -358,7 +358,10 @@ class _CoveredPaths:
 
     def file(self, path: str) -> bool:
         absolute = path_on_disk(path, self._root)
-        return absolute in self._files or absolute.startswith(self._folders)
+        return absolute in self._files or any(
+            absolute.startswith(folder) and not any(map(is_clutter, absolute.removeprefix(folder).split("/")))
+            for folder in self._folders
+        )
 
     def module(self, path: str) -> bool:
         return path_on_disk(path, self._root) in self._modules

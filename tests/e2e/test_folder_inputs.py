@@ -62,3 +62,20 @@ def test_what_only_looks_like_clutter_counts(book: NotebookProject) -> None:
     # A record that is older than the files it names says so in general.
     for path in Path(book.folder, ".pipelines", "records").rglob("*.json"):
         assert json.loads(path.read_text())["record"]["folders"]["raw"].keys() == {"a.csv"}
+
+
+def test_what_looks_like_clutter_counts_once_a_step_has_read_it(book: NotebookProject) -> None:
+    data = book.folder / "data"
+    data.mkdir()
+    for name in ("a.csv", "a.csv~"):
+        (data / name).write_text("1")
+    read = "sorted(file.read_text() for file in {}.iterdir())"
+    undeclared = read.format("Path('data')")
+    book.write(
+        f"%%step undeclared -o n\nfrom pathlib import Path\nn = {undeclared}",
+        f"%%step declared -i raw=data -o m\nm = {read.format('raw')}",
+    )
+    assert book.run().code == 0
+    assert set(book.plan().reasons.values()) == {"unchanged"}
+    (data / "a.csv~").write_text("2")
+    assert book.plan().reasons == {"undeclared": "file", "declared": "file"}
