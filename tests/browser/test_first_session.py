@@ -57,7 +57,6 @@ def _see_and_run(panel: SidePanel) -> None:
     for step in STEPS:
         await_badge(panel, step, "never run")
     panel.press("Run")
-    panel.box.locator('.jpg-row[data-state="running"]').first.wait_for()  # whichever is seen: each is short
     panel.await_state("report", "succeeded")
     await_badge(panel, "report", "succeeded")
     panel.opened.command("jupyter-pipelines:open-graph")
