@@ -73,10 +73,32 @@ def test_shared_code_that_certainly_fails_is_an_error(cell: str) -> None:
         "def f(x):\n    yield mising",
         "async def f(x):\n    return mising",
         "import contextlib\ndef f(x):\n    with contextlib.suppress(NameError):\n        return mising",
+        "def f(x):\n    global mising\n    mising = 2\n    return mising",
+        "def init():\n    global other, mising\n    mising = 2\ndef f(x):\n    init()\n    return mising",
     ],
 )
 def test_shared_code_that_may_work_is_no_error(cell: str) -> None:
     assert all(diagnostic.severity == "warning" for diagnostic in diagnostics(cell, STEP))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import builtins; builtins.mising = 3",
+        "import sys; setattr(sys.modules['__main__'], 'mising', 3)",
+        "import sympy; sympy.var('first mising')",
+        "%load_ext other",
+    ],
+)
+@pytest.mark.parametrize("header", ["%%setup", "%%step before -o z\nz = 1"])
+def test_a_name_that_code_may_set_from_outside_is_no_error(header: str, line: str) -> None:
+    cells = (f"{header}\n{line}", "def f(x):\n    return mising", STEP)
+    assert all(diagnostic.severity == "warning" for diagnostic in diagnostics(*cells))
+
+
+def test_extensions_that_bind_nothing_leave_it_an_error() -> None:
+    setup = "%load_ext jupyter_pipelines\n%load_ext autoreload"
+    assert only_diagnostic(setup, "def f(x):\n    return mising", STEP).severity == "error"
 
 
 STAR = "from numpy import *"

@@ -17,6 +17,7 @@ from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, place_in, 
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 
 _LONGEST = 80
+_EXTENSION = r"%(?:re)?load_ext[ \t]+(?!(?:autoreload|jupyter_pipelines)\b)"
 # Patterns without such a limit take minutes for a long text that is no Python.
 _LONGEST_TARGET = 500
 _SHOWN = 5
@@ -176,10 +177,18 @@ class NameDiagnostics:
             message = f"{code}, which step `{draft.name}` uses, needs `{reference.name}`, and nothing binds that"
             if reference.via.code.kind != "setup":
                 suggestion = suggestion.replace("in the step", "in a cell without a header")
-            severity = "error" if _certainly_fails(interface, reference.via, reference) else "warning"
+            fails = _certainly_fails(interface, reference.via, reference)
+            severity = "error" if fails and not self._may_be_set(reference.name) else "warning"
             return self._fault(interface, reference, "JP201", message, suggestion, severity=severity)
         message = f"step `{draft.name}` uses `{reference.name}`, which is neither an input nor defined"
         return self._fault(interface, reference, "JP201", message, suggestion)
+
+    def _may_be_set(self, name: str) -> bool:
+        """Return whether code may bind a name otherwise than by an assignment, or an extension of IPython may."""
+        word = re.escape(name)
+        text = "\n".join(line for lines in self._texts.values() for line in lines)
+        pattern = rf"\bglobal\b.*\b{word}\b|\.[ \t]*{word}\b|['\"][^'\"\n]*\b{word}\b|{_EXTENSION}"
+        return re.search(pattern, text) is not None
 
     def _is_unreadable(self, name: str, draft: StepDraft) -> bool:
         """Return whether code that cannot be read seems to bind a name, and take note of who needs it."""
