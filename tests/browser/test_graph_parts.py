@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from playwright.sync_api import expect
 
 import jupyter_pipelines as jp
 from jupyter_pipelines.interfaces.jupyter.widgets import SCRIPT
@@ -231,6 +232,32 @@ def test_what_a_step_asks_for_stays_and_progress_is_a_bar(shown: WidgetPage, gra
     assert "retries 2" in text
     assert "because" in text
     assert shown.node("load").locator(".jpg-progress").count() == 0
+
+
+def test_an_opened_preview_stays_and_is_read_again_when_the_state_changes(
+    shown: WidgetPage, graph: dict[str, Any]
+) -> None:
+    def answer(text: str) -> None:
+        asked = "() => window.sent.filter(message => message.do === 'preview').length"
+        shown.page.wait_for_function(f"count => ({asked})() > count", arg=len(answers))
+        answers.append(text)
+        detail = {"do": "preview", "step": "load", "output": "rows", "preview": {"name": "rows", "text": text}}
+        shown.page.evaluate("detail => window.fire('msg:custom', {detail})", detail)
+
+    answers: list[str] = []
+    shown.start(graph)
+    shown.node("load").click()
+    shown.page.get_by_role("button", name="Look at rows").click()
+    answer("first")
+    preview = shown.page.locator(".jpg-detailpane .jpg-preview")
+    expect(preview).to_contain_text("first")
+    shown.tell(load={"state": "succeeded"})
+    shown.page.locator(".jpg-detailpane h3", has_text="done").wait_for()
+    expect(preview).to_contain_text("first")
+    answer("second")
+    expect(preview).to_contain_text("second")
+    shown.node("left").click()
+    expect(preview).to_have_count(0)
 
 
 def test_steps_may_be_called_like_what_objects_have(shown: WidgetPage, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ export class DetailsPane {
   readonly element: HTMLElement;
   private step = "";
   private shownSignature = "";
+  private readonly previews = new Map<string, HTMLElement>();
+  private logOpened = false;
 
   constructor(
     host: HTMLElement,
@@ -30,6 +32,10 @@ export class DetailsPane {
       return;
     }
     this.shownSignature = signature;
+    if (id !== this.step) {
+      this.previews.clear();
+      this.logOpened = false;
+    }
     this.step = id;
     clearChildren(this.element);
     this.element.append(this.heading(graph, node, status), this.actions(node, status));
@@ -103,14 +109,21 @@ export class DetailsPane {
     for (const output of node.outputs) {
       const name = html("span", { class: "jpg-drag", draggable: "true", title: "drag onto a step to make it an input of that step" }, output.name);
       name.addEventListener("dragstart", (event) => event.dataTransfer?.setData(OUTPUT_TYPE, `${node.id}.${output.name}`));
-      const container = html("div", {});
+      // What was opened stays open when the state of the step changes; its result may be another one.
+      const container = this.previews.get(output.name) ?? html("div", {});
+      this.previews.set(output.name, container);
+      if (container.hasChildNodes()) {
+        void this.showPreview(node.id, output.name, container);
+      }
       const previewButton = button("Look", () => void this.showPreview(node.id, output.name, container), { "aria-label": `Look at ${output.name}` });
       this.element.append(html("div", { class: "jpg-output" }, name, html("span", { class: "jpg-soft" }, output.format ?? output.kind ?? ""), previewButton), container);
     }
   }
 
   private async showPreview(step: string, output: string, container: HTMLElement): Promise<void> {
-    container.replaceChildren(html("span", { class: "jpg-soft" }, "loading …"));
+    if (!container.hasChildNodes()) {
+      container.append(html("span", { class: "jpg-soft" }, "loading …"));
+    }
     try {
       container.replaceChildren(previewOf(await this.source.preview(step, output)));
     } catch (error) {
@@ -124,9 +137,12 @@ export class DetailsPane {
       return;
     }
     const container = html("div", {});
-    const show = () => void this.readLog(container, status.state === "running");
+    const show = () => {
+      this.logOpened = true;
+      void this.readLog(container, status.state === "running");
+    };
     this.element.append(html("h4", {}, "log"), button("Show the log", show), container);
-    if (status.state === "failed" || status.state === "running") {
+    if (status.state === "failed" || status.state === "running" || this.logOpened) {
       show();
     }
   }
