@@ -70,7 +70,7 @@ def test_setup_runs_the_whole_file_and_steps_follow_what_they_reach(book: Notebo
 
 
 def test_a_file_that_needs_to_be_run_is_run_as_it_stands(book: NotebookProject) -> None:
-    """It has a namespace, arguments, a name and neighbours of its own; a notebook binds what nobody can foresee."""
+    """It has a namespace, arguments, a name and neighbours of its own; what a notebook binds is not known."""
     (book.folder / "sub").mkdir()
     (book.folder / "sub" / "beside.py").write_text("VALUE = 5\n")
     (book.folder / "sub" / "own.py").write_text(
