@@ -25,6 +25,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -390,8 +391,10 @@ class ExecutorContract(ABC):
 
     @pytest.mark.parametrize("hard", [False, True])
     def test_what_is_cancelled_has_an_outcome(self, tmp_path: Path, hard: bool) -> None:
-        """Cancelling twice, or an unknown ticket, changes nothing."""
-        ticket = self.ticket(tmp_path, self.HANG)
+        """Cancelling twice, or an unknown ticket, changes nothing; unless it is hard, the code can clean up."""
+        cleaned = tmp_path / "cleaned"
+        code = f"try:\n{indent(self.HANG, '    ')}\nfinally:\n    open({str(cleaned)!r}, 'w').close()"
+        ticket = self.ticket(tmp_path, code)
         with closing(self.executor(1)) as executor:
             executor.submit(ticket)
             while not any(
@@ -402,6 +405,7 @@ class ExecutorContract(ABC):
                 executor.cancel(name, hard=hard)
             (outcome,) = self._outcomes(executor, 1)
             assert outcome.state == "cancelled", outcome
+            assert cleaned.exists() is not hard
             executor.cancel(ticket.id)
             assert list(executor.poll(0)) == []
 

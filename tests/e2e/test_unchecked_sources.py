@@ -244,6 +244,8 @@ def test_a_program_that_may_ask_more_runs_again(book: NotebookProject, tmp_path:
 def test_a_file_beside_a_script_does_not_count(book: NotebookProject, code: str) -> None:
     (book.folder / "s.py").write_text("import csv, json\nprint(json.dumps(list(csv.reader(open('d.csv')))))\n")
     (book.folder / "d.csv").write_text("1\n")
+    # Elsewhere `python` may be a script of pyenv's, which can list what it likes.
+    book.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     book.write("import subprocess, sys", f"%%step a -o x\n{code}")
     assert book.run().code == 0
     (book.folder / "new.txt").touch()

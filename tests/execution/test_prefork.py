@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -18,6 +19,7 @@ import psutil
 import pytest
 
 from jupyter_pipelines.execution.executors.local import WORKERS
+from jupyter_pipelines.execution.kernels import process_wait
 from jupyter_pipelines.execution.kernels.launch_environment import KERNELS
 from jupyter_pipelines.execution.prefork import fork_safety, socket_messages
 from jupyter_pipelines.execution.prefork.client import ForkedProcess, ForkUnavailable, prepare
@@ -350,6 +352,19 @@ def test_it_hears_of_a_process_among_a_thousand_open_files(tree: ZygoteTree) -> 
         process.kill()
         assert process.wait(PATIENCE) == -signal.SIGKILL
         del files
+
+
+def test_an_end_that_another_thread_hears_first_is_noticed(tree: ZygoteTree) -> None:
+    process = tree.fork()
+
+    async def follow() -> None:
+        following = asyncio.create_task(process_wait.until_ended(process))
+        await asyncio.sleep(0)  # now it waits for news
+        process.kill()
+        process.wait(PATIENCE)  # as another thread does while this one has no turn
+        await asyncio.wait_for(following, PATIENCE)
+
+    asyncio.run(follow())
 
 
 def test_the_tree_ends_with_its_owner(tmp_path: Path) -> None:

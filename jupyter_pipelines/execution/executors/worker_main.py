@@ -163,6 +163,8 @@ def main(forks: str | None = None) -> None:
         Socket of a tree of processes from which kernels are forked.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # Ray's processes block SIGINT: kernels would inherit that
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
     block_imports(*SLOW)
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

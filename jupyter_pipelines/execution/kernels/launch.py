@@ -220,9 +220,7 @@ class StepKernel:
 
     async def ended(self) -> None:
         """Return when the process has ended."""
-        with process_wait.exit_descriptor(self.process) as descriptor:
-            while self.exit_code() is None:
-                await process_wait.wait_until_readable(descriptor)
+        await process_wait.until_ended(self.process)
 
     def send(self, name: str) -> None:
         """Send a signal to the process and the children in its group; nothing where the system lacks the signal."""

@@ -23,12 +23,10 @@ def exit_descriptor(process: Any) -> Iterator[int | None]:
     process : subprocess.Popen or ForkedProcess
         A child of this process, or a process that the zygote has forked for it.
     """
-    if hasattr(process, "fileno"):
-        yield process.fileno()
-        return
     descriptor = None
     with contextlib.suppress(OSError, AttributeError):
-        descriptor = os.pidfd_open(process.pid)
+        # Another thread may hear of the end and close its descriptor: nothing would ever be read from that one.
+        descriptor = os.dup(process.fileno()) if hasattr(process, "fileno") else os.pidfd_open(process.pid)
     try:
         yield descriptor
     finally:
@@ -36,7 +34,14 @@ def exit_descriptor(process: Any) -> Iterator[int | None]:
             os.close(descriptor)
 
 
-async def wait_until_readable(descriptor: int | None) -> None:
+async def until_ended(process: Any) -> None:
+    """Return when `process` has ended."""
+    with exit_descriptor(process) as descriptor:
+        while process.poll() is None:
+            await _wait_until_readable(descriptor)
+
+
+async def _wait_until_readable(descriptor: int | None) -> None:
     """Return when a descriptor can be read; after a moment where there is none."""
     if descriptor is None or descriptor < 0:
         await asyncio.sleep(_LOOK)

@@ -163,6 +163,8 @@ class ForkedProcess:
 
     def close(self) -> None:
         """Let go of it; if it lives, it is killed."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)  # wakes threads that wait for news of the process
         self._connection.close()
 
     def _has_message(self, timeout: float | None) -> bool:

@@ -122,6 +122,7 @@ def main() -> None:
     """Be the root."""
     with contextlib.suppress(ValueError):
         sys.path.remove(os.getcwd())  # noqa: PTH109 - as the interpreter wrote it there
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # Ray's processes block SIGINT, and what they start inherits that
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     uplink = socket.socket(fileno=os.dup(0))
