@@ -30,6 +30,12 @@ def given(*options: str) -> Scenario:
     return lambda book: book.write(COUNT, USE).call("plan", *options).err
 
 
+def with_a_leading_zero(book: NotebookProject) -> str:
+    """Hold a text that is not quoted in a file of parameters."""
+    (book.folder / "nightly.yaml").write_text("count: 3\nkind: 017\n")
+    return given("--params-file", "nightly.yaml")(book)
+
+
 def ran(*cells: str, options: tuple[str, ...] = ()) -> Scenario:
     """A run reports it."""
     return lambda book: book.write(*cells).call("run", *options).err
@@ -347,7 +353,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "JP505": checked("%%params\ncount: Intt = 3", "%%step use -p count -o out\nout = count"),
     "JP506": ran("%%params\ncount: int", "%%step use -p count -o out\nout = count"),
     "JP507": checked("%%params\ncount: int = 3\nother: int = 1", "%%step use -p count -o out\nout = count"),
-    "JP508": given("--params-file", "none.yaml"),
+    "JP508": with_a_leading_zero,
     "JP509": checked("%%params\napi_token: str = 'abc'", "%%step fetch -p api_token -o rows\nrows = [api_token]"),
     "JP510": ran(SECRET, "%%step fetch -p token -o rows\nrows = [len(token)]"),
     "JP511": with_a_secret,
