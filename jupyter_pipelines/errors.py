@@ -78,6 +78,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP310": "an input could not be loaded",
         "JP311": "what a step depends on was changed while it ran",
         "JP312": "items of a step failed, as it was allowed",
+        "JP313": "a step is made from an older result of another step",
         # JP4xx: the store
         "JP401": "the store cannot be opened",
         "JP402": "the store cannot be written",

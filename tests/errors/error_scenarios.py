@@ -41,6 +41,13 @@ def ran(*cells: str, options: tuple[str, ...] = ()) -> Scenario:
     return lambda book: book.write(*cells).call("run", *options).err
 
 
+def left_out_after_an_edit(book: NotebookProject) -> str:
+    """Run a step alone when the step before it has changed."""
+    book.write(LOAD, "%%step train -i rows -o model\nmodel = sum(rows)").run()
+    book.edit("rows = ", "rows = 2 * ")
+    return book.call("plan", "--only", "train").err
+
+
 def after_a_run(command: str, *options: str) -> Scenario:
     """Another command reports it, after a run of a valid notebook."""
 
@@ -332,6 +339,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "JP310": unpickled_badly,
     "JP311": module_changes_while_it_is_used,
     "JP312": ran("%%step fit --foreach depth=2,4,8 --allow-failed 1 -o model\nmodel = 1 // (depth - 4)"),
+    "JP313": left_out_after_an_edit,
     "JP401": store_is_a_file,
     "JP402": disk_is_read_only,
     "JP403": disk_is_full,
