@@ -296,7 +296,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "JP202": checked(LOAD, "%%step train -i rowss -o model\nmodel = rowss"),
     "JP203": checked("%%step load -o rows\nrosw = [1]"),
     "JP204": ran("%%step load -o rows\nif []:\n    rows = [1]\nrow = 1"),
-    "JP205": ran("%%step load -o rows\nrows = (number for number in [1, 2])"),
+    "JP205": ran("%%step load -o rows\nrows = [(number for number in [1, 2])]"),
     "JP206": checked(LOAD, "%%step again -o rows\nrows = [2]"),
     "JP207": checked(LOAD, "%%step train -i rows -o model\nmodel = 1"),
     "JP208": checked(LOAD, "best = max(map(int, open('best.txt')))", "%%step train -i rows -o model\nmodel = best"),
