@@ -78,6 +78,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP310": "an input could not be loaded",
         "JP311": "what a step depends on was changed while it ran",
         "JP312": "items of a step failed, as it was allowed",
+        "JP313": "a step is made from an older result of another step",
         # JP4xx: the store
         "JP401": "the store cannot be opened",
         "JP402": "the store cannot be written",
@@ -146,6 +147,8 @@ class SourceLocation:
         How many characters the caret underlines; 0 for no caret.
     text : str
         The line itself.
+    file : str
+        The file that the line stands in; empty for a cell.
     """
 
     cell: int
@@ -153,6 +156,7 @@ class SourceLocation:
     column: int = 0
     length: int = 0
     text: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +206,7 @@ class Diagnostic:
             "severity": self.severity,
             "message": self.message,
             "step": self.step,
-            "cell": self.place.cell if self.place else None,
+            "cell": self.place.cell if self.place and not self.place.file else None,
             "line": self.place.line if self.place else None,
             "column": self.place.column if self.place else None,
             "suggestion": self.suggestion,
@@ -219,7 +223,7 @@ class Diagnostic:
             return [f"  --> {self.notebook}"] if self.notebook else []
         place = self.place
         cell = f"{self.notebook or 'notebook'}, cell {place.cell}" if place.cell else "this cell"
-        lines = [f"  --> {cell}, line {place.line}"]
+        lines = [f"  --> {place.file or cell}, line {place.line}"]
         if place.text:
             lines.append(f"   | {place.text}")
         if place.text and place.length:

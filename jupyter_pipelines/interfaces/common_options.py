@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jupyter_pipelines.errors import Diagnostic, PlanError
 
-_MAX_DEPTH = 64
+if TYPE_CHECKING:
+    from jupyter_pipelines.interfaces.value_documents import DocumentFault
+
+FILE_HELP: Mapping[str, str] = {
+    "parameters": 'give a .json or .yaml file with names and values, such as {"trees": 200}',
+    "steps": 'give a .json or .yaml file with names of steps and numbers of cells, such as {"load": 2, "train": 9}',
+}
+_SUFFIXES = frozenset({".json", ".yaml", ".yml"})
 MAX_FILE_BYTES = 1_000_000
 """Greatest size of a file of parameters; a larger file is refused."""
 
@@ -51,6 +58,11 @@ def parameter_arguments(pairs: Iterable[str], files: Iterable[str]) -> dict[str,
     parameters: dict[str, Any] = {}
     for name in files:
         parameters |= read_values(Path(name))
+    if parameters:
+        from jupyter_pipelines.interfaces.value_documents import UnquotedWord
+
+        # The type of its parameter says whether `yes` is true or a text, as behind `-p`.
+        texts = {name: str(value) for name, value in parameters.items() if isinstance(value, UnquotedWord)} | texts
     return {"parameters": {name: value for name, value in parameters.items() if name not in texts}, "texts": texts}
 
 
@@ -81,8 +93,15 @@ def texts_of(pairs: Iterable[str]) -> dict[str, str]:
     return {name.strip(): value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
-def read_values(path: Path) -> Mapping[str, Any]:
+def read_values(path: Path, holds: str = "parameters") -> Mapping[str, Any]:
     """Return values by name from a JSON or YAML file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    holds : {"parameters", "steps"}
+        What is named in it.
 
     Raises
     ------
@@ -90,42 +109,27 @@ def read_values(path: Path) -> Mapping[str, Any]:
         It cannot be read (JP508).
     """
     try:
+        if path.suffix not in _SUFFIXES:
+            raise PlanError(_unreadable(path, f"its name ends in `{path.suffix or path.name}`", holds))
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise PlanError(_unreadable(path, f"it is larger than {MAX_FILE_BYTES:,} bytes"))
-        parsed = _parsed(path.read_text(encoding="utf-8-sig"), path)
+            raise PlanError(_unreadable(path, f"it is larger than {MAX_FILE_BYTES:,} bytes", holds))
+        parsed = _parsed(path.read_text(encoding="utf-8-sig"), path, holds)
     except OSError as error:
-        raise PlanError(_unreadable(path, (error.strerror or str(error)).lower())) from error
+        raise PlanError(_unreadable(path, (error.strerror or str(error)).lower(), holds)) from error
     except (ValueError, RecursionError) as error:
-        raise PlanError(_unreadable(path, str(error).splitlines()[0])) from error
+        raise PlanError(_unreadable(path, str(error).splitlines()[0], holds)) from error
     if not isinstance(parsed, dict) or not all(isinstance(name, str) for name in parsed):
-        raise PlanError(_unreadable(path, "it does not hold names and values"))
+        raise PlanError(_unreadable(path, "it does not hold names and values", holds))
     return parsed
 
 
-def _parsed(text: str, path: Path) -> Any:
-    if path.suffix == ".json":
-        return json.loads(text)
-    if path.suffix in (".yaml", ".yml"):
-        return _yaml(text)
-    raise PlanError(_unreadable(path, f"its name ends in `{path.suffix or path.name}`"))
+def _parsed(text: str, path: Path, holds: str) -> Any:
+    from jupyter_pipelines.interfaces.value_documents import ValueDocumentError, parse_json, parse_yaml
 
-
-def _yaml(text: str) -> Any:
-    """Return what a YAML text says; references are refused, since a short text can say a million values by them."""
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        depth = 0
-        for event in yaml.parse(text, loader):
-            if isinstance(event, yaml.AliasEvent):
-                raise ValueError("it uses references (`*name`), which are not read")
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > _MAX_DEPTH:
-                raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
-        return yaml.load(text, loader) or {}  # noqa: S506 - a safe loader
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
+        return (parse_json if path.suffix == ".json" else parse_yaml)(text)
+    except ValueDocumentError as error:
+        raise PlanError(*(_unreadable(path, fault.reason, holds, fault) for fault in error.faults)) from error
 
 
 def _names(texts: Iterable[str]) -> list[str]:
@@ -139,9 +143,12 @@ def _no_value(pair: str) -> Diagnostic:
     )
 
 
-def _unreadable(path: Path, reason: str) -> Diagnostic:
+def _unreadable(path: Path, reason: str, holds: str, fault: DocumentFault | None = None) -> Diagnostic:
+    place = fault.place if fault else None
     return Diagnostic(
         code="JP508",
-        message=f"the file of parameters `{path}` cannot be read: {reason}",
-        suggestion='give a .json or .yaml file with names and values, such as {"trees": 200}',
+        message=f"the file of {holds} `{path}` cannot be read: {reason}",
+        suggestion=(fault.suggestion if fault else "") or FILE_HELP[holds],
+        place=replace(place, file=str(path)) if place else None,
+        label=fault.label if fault else "",
     )

@@ -45,6 +45,7 @@ _FORCED = DecisionReason(code="forced", text="forced")
 _NO_CACHE = DecisionReason(code="no-cache", text="declared with `--no-cache`")
 _INPUTS = ("input", "file", "file-name")
 _DAMAGED = ("corrupt", "missing", "unknown")
+_NOT_OLDER = ("output-missing", "output-corrupt", "untrusted")
 _DECISION_TEXTS: Mapping[Decision, str] = {
     "reuse": "its stored result is up to date",
     "run": "it would run: {}",
@@ -77,6 +78,8 @@ class PlannedStep:
         The step run that `outputs` come from.
     previous : StepRecord or None
         The newest step run of that name, of a step that runs or may run.
+    outdated : Mapping of str to RerunOrigin
+        The steps left out that it takes outputs from though they would run, or might, and why.
     items : Mapping of str to object
         ``item`` of a step that is one of many items: `of` which step, and its `values`. ``items`` of a step that stands
         for them: how many there are.
@@ -90,6 +93,7 @@ class PlannedStep:
     outputs: Mapping[str, Artifact] = field(default_factory=dict)
     origin: StepRecord | None = None
     previous: StepRecord | None = None
+    outdated: Mapping[str, RerunOrigin] = field(default_factory=dict)
     items: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -188,8 +192,9 @@ class StepPlanner:
         cause = _first_cause(planned, inputs)
         if not selected:
             planned = self._left_out(step, planned)
-        elif inputs.notes:
-            planned = replace(planned, reason=_with_details(planned.reason, inputs.notes))
+        elif inputs.outdated and planned.decision != "blocked":
+            notes = [f"it {made_from(name, origin)}" for name, origin in inputs.outdated.items()]
+            planned = replace(planned, reason=_with_details(planned.reason, notes), outdated=inputs.outdated)
         return StepDecision(planned, UpstreamStatus(decision=planned.decision, outputs=planned.outputs, cause=cause))
 
     def _decided(
@@ -317,6 +322,25 @@ class StepPlanner:
             origin=record,
             previous=None,
         )
+
+
+def made_from(producer: str, origin: RerunOrigin, verb: str = "is") -> str:
+    """Return in words that a step takes what an earlier step made before it changed.
+
+    Parameters
+    ----------
+    producer : str
+        The earlier step.
+    origin : RerunOrigin
+        Why it would run; where that follows another step, its outputs may come out the same.
+    verb : {"is", "are"}
+        Whether one step takes them, or more.
+    """
+    if origin.step != producer:
+        return f"may be made from an older `{producer}`, which follows {origin}"
+    if origin.reason.code in _NOT_OLDER:
+        return f"may be made from an older `{producer}`: {origin.reason.text}"
+    return f"{verb} made from an older `{producer}`: {origin.reason.text}"
 
 
 def _depends_on_files(record: StepRecord | None) -> bool:

@@ -15,7 +15,7 @@ from jupyter_pipelines.pipeline.artifacts import Artifact, FileSource
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import StepModule
 from jupyter_pipelines.planning import plan_table
-from jupyter_pipelines.planning.decide import PlannedStep, StepPlanner
+from jupyter_pipelines.planning.decide import PlannedStep, StepPlanner, made_from
 from jupyter_pipelines.planning.keys import code_digests
 from jupyter_pipelines.planning.keys.docstring_use import SourceReads
 from jupyter_pipelines.planning.keys.environment import PythonEnvironment
@@ -86,6 +86,12 @@ class Plan:
             _blocked(self, step) for step in self.steps if step.decision == "blocked" and step.reason.code in _BLOCKED
         )
 
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """The steps left out whose outputs are taken though they would run, or might: a warning for each."""
+        origins = {name: origin for step in self.steps for name, origin in step.outdated.items()}
+        return tuple(_outdated(self, name, origin) for name, origin in origins.items())
+
     def require(self) -> Plan:
         """Return the plan itself if everything that is asked for can run.
 
@@ -112,6 +118,7 @@ class Plan:
             "forced": list(self.forced),
             "steps": [step.to_dict() for step in self.steps],
             "faults": [fault.to_dict() for fault in self.faults],
+            "warnings": [warning.to_dict() for warning in self.warnings],
         }
 
     def __repr__(self) -> str:
@@ -348,9 +355,27 @@ def _no_step(name: str, planned_digests: Sequence[str]) -> str:
     )
 
 
+def _outdated(plan: Plan, name: str, origin: RerunOrigin) -> Diagnostic:
+    takers = [f"`{step.name}`" for step in plan.steps if name in step.outdated]
+    rest, last = takers[:-1][:2], takers[-1] if len(takers) <= 3 else f"{len(takers) - 2} more"
+    words = made_from(name, origin, "are" if rest else "is")
+    return Diagnostic(
+        code="JP313",
+        message=f"{' and '.join(filter(None, (', '.join(rest), last)))} {words}",
+        suggestion=_without_selection(plan),
+        severity="warning",
+        notebook=str(plan.pipeline.notebook) if plan.pipeline.notebook else None,
+        place=plan.pipeline[name].place,
+        label=f"left out by `{plan.selection}`",
+    )
+
+
+def _without_selection(plan: Plan) -> str:
+    return f"run it without `{plan.selection}`: what comes before is run or reused then" if str(plan.selection) else ""
+
+
 def _blocked(plan: Plan, step: PlannedStep) -> Diagnostic:
-    selection = str(plan.selection)
-    without_selection = f"run it without `{selection}`: what comes before is run or reused then" if selection else ""
+    without_selection = _without_selection(plan)
     provide_file = "put it there, or say in `--optional` that the step can do without it"
     return Diagnostic(
         code=_BLOCKED[step.reason.code],

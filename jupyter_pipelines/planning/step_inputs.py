@@ -127,15 +127,15 @@ class StepInputs:
         What has to run first, by step.
     lacking : list of DecisionReason
         Why the step cannot run.
-    notes : list of str
-        What a person should know of the inputs.
+    outdated : dict of str to RerunOrigin
+        The steps whose stored outputs are taken though they would run, or might, and why.
     """
 
     known: dict[str, str] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
     causes: dict[str, RerunOrigin] = field(default_factory=dict)
     lacking: list[DecisionReason] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    outdated: dict[str, RerunOrigin] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -230,7 +230,8 @@ class InputResolver:
         artifact, condition = self._stored(source, status)
         if artifact and condition == "ok":
             inputs.known[step_input.name] = artifact_part(artifact.digest, artifact.format)
-            inputs.notes += _outdated(source, status)
+            if status and status.cause:
+                inputs.outdated[source.step] = status.cause
         elif step.always or (step_input.optional and not _never_tried(step, status)):
             inputs.known[step_input.name] = MISSING
         else:
@@ -313,12 +314,6 @@ def algorithm_not_installed(algorithm: str) -> str:
 
 def _blocked_upstream(name: str) -> DecisionReason:
     return DecisionReason(code="upstream", text=f"`{name}`, which it waits for, is blocked")
-
-
-def _outdated(source: StepOutputRef, status: UpstreamStatus | None) -> list[str]:
-    if status is None or status.cause is None:
-        return []
-    return [f"`{source}` is taken as it is stored, and may be out of date: {status.cause}"]
 
 
 def _unreadable(source: FileSource, error: OSError | StoreError) -> DecisionReason:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,7 @@ class ProjectReader:
         values = faults_of(reading.pipeline, parameters or {}, texts or {})
         if not values:
             values = faults_of_items(reading.pipeline, resolve(reading.pipeline, parameters or {}, texts or {}))
-        return (*reading.faults, *missing_kernels(reading.pipeline), *values)
+        return (*reading.faults, *missing_kernels(reading.pipeline), *_named(reading.pipeline, values))
 
     def home(self, source: str | Path) -> NotebookPaths:
         """Return where a notebook belongs: enough to look at its runs while its cells do not make a pipeline.
@@ -147,8 +148,11 @@ class ProjectReader:
         from jupyter_pipelines.planning.plan import PipelinePlanner
         from jupyter_pipelines.storage.planner_view import StoreView
 
-        values = resolve(pipeline, parameters or {}, texts or {})
-        pipeline = expand(pipeline, values)
+        try:
+            values = resolve(pipeline, parameters or {}, texts or {})
+            pipeline = expand(pipeline, values)
+        except PlanError as error:
+            raise PlanError(*_named(pipeline, error.faults)) from error
         view = StoreView(self.store_for(pipeline), notebook_name(pipeline))
         forced = [step.name for step in pipeline] if force is True else list(force or ())
         environment = partial(_environment, pipeline.folder)
@@ -208,6 +212,12 @@ def notebook_name(pipeline: NotebookRef) -> str | None:
         return None
     path = pipeline.notebook.resolve()
     return path.relative_to(pipeline.root).as_posix() if path.is_relative_to(pipeline.root) else str(path)
+
+
+def _named(pipeline: Pipeline, faults: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Return faults with the notebook's name, as a reading of the notebook gives it."""
+    name = str(pipeline.notebook) if pipeline.notebook else None
+    return tuple(replace(fault, notebook=fault.notebook or name) for fault in faults)
 
 
 def split_output_name(name: str) -> tuple[str, str]:

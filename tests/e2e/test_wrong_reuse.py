@@ -133,9 +133,15 @@ def test_a_part_that_is_empty_is_refused_and_a_part_that_is_old_says_so(book: No
     assert refused.code != 0
     assert "JP604" in refused.err
     book.edit("x = 1", "x = 5")
-    words = "`a.x` is taken as it is stored, and may be out of date"
-    for answer in (book.plan("--only", "b"), book.plan("--from", "b"), book.run("--only", "b")):
-        assert any(words in detail for detail in answer.steps("reason")["b"]["details"])
+    for options in (("--only", "b"), ("--from", "b")):
+        for command in ("plan", "run"):
+            answer = book.call(command, *options, "--json")
+            assert "it is made from an older `a`: cell 1 changed" in answer.steps("reason")["b"]["details"]
+            assert [warning["code"] for warning in answer.document["warnings"]] == ["JP313"]
+            assert "warning[JP313]: `b` is made from an older `a`: cell 1 changed\n" in answer.err
+            assert f"help: run it without `{' '.join(options)}`: what comes before is run or reused" in answer.err
+    assert "JP313" not in book.run("--to", "b").err  # both are new now
+    assert "JP313" not in book.run("--only", "b").err
 
 
 def test_edit_run_undo_run_is_the_same_as_a_fresh_store(book: NotebookProject, tmp_path: Path) -> None:

@@ -457,7 +457,7 @@ def test_what_is_left_out_is_taken_as_it_is_stored_and_that_is_told(simulation: 
     assert plan["train"].decision == "run"
     assert plan["train"].reason.text == "cell 1 changed"
     assert plan["train"].reason.details == (
-        "`clean.rows` is taken as it is stored, and may be out of date: `load`: cell 1 changed",
+        "it may be made from an older `clean`, which follows `load`: cell 1 changed",
     )
     assert simulation.run(changed, only="train")["train"].decision == "run"
     assert plan["clean"].outputs == simulation.plan(CHURN)["clean"].outputs
@@ -465,15 +465,34 @@ def test_what_is_left_out_is_taken_as_it_is_stored_and_that_is_told(simulation: 
 
 def test_a_reused_step_tells_that_what_it_takes_may_be_out_of_date(simulation: PlanSimulation) -> None:
     changed = with_code(CHURN, "load", "other()")
-    words = "`clean.rows` is taken as it is stored, and may be out of date: `load`: cell 1 changed"
+    words = "it may be made from an older `clean`, which follows `load`: cell 1 changed"
     for selection in ({"only": "train"}, {"start": "train"}):
         plan = simulation.plan(changed, **selection)
         assert plan["train"].decision == "reuse"
         assert plan["train"].reason.details[1:] == (words,)
         assert words in str(plan)
-        assert "may be out of date" in plan._repr_html_()
+        assert "may be made from an older" in plan._repr_html_()
         assert words in simulation.run(changed, **selection)["train"].reason.details
     assert "computed in run" not in str(plan)
+
+
+def test_each_outdated_step_is_told_once_with_all_that_take_from_it() -> None:
+    many = pipeline(step("a", "", "x"), *(step(name, "x=a.x", f"y{name}") for name in "bcdef"))
+    simulation = PlanSimulation()
+    simulation.run(many)
+    edited = with_code(many, "a", "other()")
+    for only, words in {
+        "b": "`b` is",
+        "b c": "`b` and `c` are",
+        "b c d": "`b`, `c` and `d` are",
+        "b c d e": "`b`, `c` and 2 more are",
+    }.items():
+        (warning,) = simulation.plan(edited, only=only).warnings
+        assert warning.message == f"{words} made from an older `a`: cell 1 changed"
+        assert warning.severity == "warning"
+        assert not simulation.plan(many, only=only).warnings
+    assert not simulation.plan(edited).warnings
+    assert not simulation.plan(edited, to="b").warnings
 
 
 def test_a_selection_of_nothing_is_refused(simulation: PlanSimulation) -> None:

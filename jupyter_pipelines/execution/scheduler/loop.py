@@ -139,7 +139,7 @@ def run_plan(
             raise PlanError(*faults)
         books = RunTracker(plan, store, observers=observers, notebook=notebook, clock=clock.now, run=run)
         return _SchedulerLoop(
-            plan, store, executor, books, stop, keep_going=keep_going, clock=clock, doubts=faults
+            plan, store, executor, books, stop, keep_going=keep_going, clock=clock, doubts=(*faults, *plan.warnings)
         ).run()
 
 

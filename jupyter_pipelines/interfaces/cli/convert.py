@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,7 +10,7 @@ import click
 from jupyter_pipelines.errors import Diagnostic, PlanError
 from jupyter_pipelines.execution.blocked_imports import FORMATS, block_imports
 from jupyter_pipelines.interfaces.cli.command import CommandContext, command, report_faults, write, write_file
-from jupyter_pipelines.interfaces.common_options import read_values
+from jupyter_pipelines.interfaces.common_options import FILE_HELP, read_values
 from jupyter_pipelines.notebook.headers.units import is_step_name
 
 
@@ -65,21 +64,12 @@ def convert(
 
 def _starts(path: Path) -> dict[str, int]:
     """Return the cell that each step begins with; a list of cells gives its first cell."""
-    try:
-        cells_by_step = read_values(path)
-    except PlanError as error:
-        fault = error.faults[0]
-        raise PlanError(
-            replace(fault, message=fault.message.replace("parameters", "steps"), suggestion=_HELP)
-        ) from error
+    cells_by_step = read_values(path, "steps")
     starts = {
         str(name): min(cells) if isinstance(cells, list) and cells else cells for name, cells in cells_by_step.items()
     }
     wrong = next((name for name, cell in starts.items() if type(cell) is not int or not is_step_name(name)), None)
     if wrong is not None:
         message = f"the file of steps `{path}` cannot be used: `{wrong}: {cells_by_step[wrong]}`"
-        raise PlanError(Diagnostic(code="JP508", message=message, suggestion=_HELP))
+        raise PlanError(Diagnostic(code="JP508", message=message, suggestion=FILE_HELP["steps"]))
     return starts
-
-
-_HELP = 'give a .json or .yaml file with names of steps and numbers of cells, such as {"load": 2, "train": 9}'

@@ -104,8 +104,8 @@ class LineProgress:
                 self._say(event.step, "retrying", f": {event.fault.message}" if event.fault else "")
             case StepFinished():
                 self._finished(event)
-            case WarningIssued():
-                self._write(f"{event.fault}\n")
+            case WarningIssued():  # one about the whole run is shown in full when the run is over
+                self._write(f"{event.fault}\n" if event.step else f"{event.fault.severity}: {event.fault.message}")
 
     def _finished(self, event: StepFinished) -> None:
         status = self._following.status(event.step)

@@ -85,6 +85,7 @@ def _run_in_foreground(desk: CommandContext, *, jobs: int | None, on: str, keep_
 def plan(desk: CommandContext, **options: Any) -> None:
     """Say for every step of NOTEBOOK what a run would do, and why; nothing runs."""
     plan = _plan(desk, **options)
+    report_faults(plan.warnings)
     document = plan.to_dict()
     desk.answer(document, lambda: _planned(plan, document))
 

@@ -11,6 +11,8 @@ from jupyter_pipelines.errors import Diagnostic, SourceLocation, closest_name
 from jupyter_pipelines.notebook.checks.exploration_checks import exploration_faults
 from jupyter_pipelines.notebook.checks.foreach_checks import foreach_faults
 from jupyter_pipelines.notebook.checks.order_checks import order_faults
+from jupyter_pipelines.notebook.code.cell_code import parse_code
+from jupyter_pipelines.notebook.code.unstorable_values import unstorable_class
 from jupyter_pipelines.notebook.headers.split import IOSpec
 from jupyter_pipelines.notebook.linking.producers import ProducerIndex
 from jupyter_pipelines.notebook.linking.shared_code import ExploratoryName, SharedCodeIndex, SharedDefinition
@@ -20,6 +22,7 @@ from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource, StepOutputRef
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Section
+from jupyter_pipelines.storage.serializers.unstorable_kinds import advice_for
 
 _SHOWN = 8
 _SECRETS = re.compile(
@@ -252,6 +255,23 @@ class StepChecker:
             yield step_diagnostic(draft, "JP205", message, suggestion, item.place, label="cannot be stored")
         elif bind is None and name not in interface.inputs and not self._is_shared(interface, name):
             yield self._missing_output(draft, item)
+
+    def _unstorable(self, interface: StepInterface) -> Iterator[Diagnostic]:
+        """Yield outputs that certainly cannot be stored, in the words of a run that fails to store them."""
+        draft = interface.draft
+        if draft.dynamic or interface.unknown or any(code.magics or code.opaque for code in draft.codes):
+            return
+        trees = [code.tree for code in draft.codes if code.tree]
+        shared = [parse_code(definition.code.source).tree for definition in interface.reach.definitions]
+        for item in draft.items("outputs") or ():
+            if item.format is not None:
+                continue
+            name = item.name
+            class_name = unstorable_class(name, trees, [tree for tree in shared if tree])
+            if class_name:
+                message = f"the output `{name}` ({class_name.removeprefix('builtins.')}) cannot be stored"
+                suggestion = advice_for(name, class_name)
+                yield step_diagnostic(draft, "JP205", message, suggestion, item.place, label="cannot be stored")
 
     def _is_shared(self, interface: StepInterface, name: str) -> bool:
         """Return whether shared code binds `name` in the step, so that it has a value at the end."""
@@ -511,6 +531,7 @@ _CHECKS: Sequence[Callable[[StepChecker, StepInterface], Iterator[Diagnostic]]] 
     StepChecker._optional,  # noqa: SLF001
     StepChecker._unused,  # noqa: SLF001
     StepChecker._outputs,  # noqa: SLF001
+    StepChecker._unstorable,  # noqa: SLF001
     StepChecker._targets,  # noqa: SLF001
     StepChecker._formats,  # noqa: SLF001
     StepChecker._changes,  # noqa: SLF001

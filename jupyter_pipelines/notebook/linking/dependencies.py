@@ -358,6 +358,7 @@ class _DependencyResolver:
             for star_import in star_imports:
                 self._include(star_import, self.draft.last, 0)
             self.dynamic = True
+            self._follow_waiting()  # what `with suppress(…): from … import *` needs itself
 
     def _in_order(self) -> list[SharedDefinition]:
         """Return the shared code in notebook order, save that what is needed at once comes before."""

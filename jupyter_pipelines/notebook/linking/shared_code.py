@@ -283,6 +283,8 @@ class SharedCodeIndex:
         if piece.is_future:
             self.futures.append(definition)
         self._bind(definition)
+        if piece.names.stars:  # of a module that may be missing: `try: from numpy import *`
+            self.stars.append(definition)
         for import_ in piece.names.imports:
             if piece.kind == "import" and not import_.names and name == import_.module.partition(".")[0]:
                 self._modules.setdefault(name, []).append(definition)

@@ -153,6 +153,7 @@ _KINDS: Mapping[str, UnstorableKind] = {
 }
 """By the full name of the class, or of a class above it."""
 
+_KINDS_BELOW: Mapping[str, str] = {"_io.TextIOWrapper": "io.IOBase"}
 _LAMBDA = UnstorableKind("a lambda", _DEFINED)
 
 
@@ -163,6 +164,12 @@ def kind_of(value: Any) -> UnstorableKind | None:
         if kind is not None:
             return _LAMBDA if getattr(value, "__name__", "") == "<lambda>" else kind
     return None
+
+
+def advice_for(name: str, class_name: str) -> str:
+    """Return what to do about an output of a class that cannot be stored, by the full name of the class."""
+    kind = _KINDS[_KINDS_BELOW.get(class_name, class_name)]
+    return f"`{name}` is {kind.noun}: {kind.instead.format(name)}"
 
 
 def advice(name: str, trail: Iterable[tuple[str, Any]]) -> str:
