@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from jupyter_pipelines.errors import Diagnostic, PlanError
+from jupyter_pipelines.pipeline.step import normal_name
 
 _MAX_DEPTH = 64
 MAX_FILE_BYTES = 1_000_000
@@ -27,6 +28,13 @@ ONLY = click.option("--only", multiple=True, metavar="STEP", help="This step and
 FORCE = click.option(
     "--force", multiple=True, metavar="[STEP]", help="Compute again, all steps or this one; the results are reusable."
 )
+
+
+def normal_names(_: click.Context, __: click.Parameter, value: Any) -> Any:
+    """Return the names of steps and outputs that an option or argument was given in the form in which they are kept."""
+    if isinstance(value, str):
+        return normal_name(value)
+    return tuple(map(normal_name, value)) if isinstance(value, tuple) else value
 
 
 def with_values(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,7 +86,7 @@ def texts_of(pairs: Iterable[str]) -> dict[str, str]:
     faults = [_no_value(pair) for pair in pairs if not pair.partition("=")[0] or "=" not in pair]
     if faults:
         raise PlanError(*faults)
-    return {name.strip(): value for name, _, value in (pair.partition("=") for pair in pairs)}
+    return {normal_name(name.strip()): value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def read_values(path: Path) -> Mapping[str, Any]:
@@ -99,7 +107,11 @@ def read_values(path: Path) -> Mapping[str, Any]:
         raise PlanError(_unreadable(path, str(error).splitlines()[0])) from error
     if not isinstance(parsed, dict) or not all(isinstance(name, str) for name in parsed):
         raise PlanError(_unreadable(path, "it does not hold names and values"))
-    return parsed
+    values = {normal_name(name): value for name, value in parsed.items()}
+    if len(values) < len(parsed):
+        twice = next(name for name in parsed if name not in values and normal_name(name) in parsed)
+        raise PlanError(_unreadable(path, f"`{twice}` is `{normal_name(twice)}` for Python, and both are there"))
+    return values
 
 
 def _parsed(text: str, path: Path) -> Any:
@@ -129,7 +141,7 @@ def _yaml(text: str) -> Any:
 
 
 def _names(texts: Iterable[str]) -> list[str]:
-    return [name for text in texts for name in text.replace(",", " ").split()]
+    return [name for text in texts for name in normal_name(text).replace(",", " ").split()]
 
 
 def _no_value(pair: str) -> Diagnostic:

@@ -98,7 +98,7 @@ def test_a_text_wins_over_a_value() -> None:
         ({"trees": None}, {}, "JP502", "got None"),
         ({}, {"trees": "many"}, "JP502", "got 'many'"),
         ({}, {"verbose": "perhaps"}, "JP502", "expected true or false"),
-        ({}, {"columns": "a,b"}, "JP502", "written as JSON"),
+        ({}, {"columns": "a,b"}, "JP502", "as JSON or Python writes it"),
         ({"columns": [1]}, {}, "JP502", "a list of a text"),
         ({"extra": object()}, {}, "JP502", "got object"),
         ({"trees": 0}, {}, "JP503", "at least 1, got 0"),
@@ -123,7 +123,7 @@ def test_a_value_that_does_not_fit_is_refused(
 def test_a_fault_shows_the_declaration_and_the_way_out() -> None:
     diagnostic = only_diagnostic({"trees": 0})
     assert diagnostic.place == PLACE
-    assert diagnostic.suggestion == "give an integer (>= 1, <= 500), for instance its default: `trees=100`"
+    assert diagnostic.suggestion == "give an integer (>= 1, <= 500), for instance its default: `-p trees=100`"
     assert "how many" in str(diagnostic)
     assert "trees: int = 100" in str(diagnostic)
 
@@ -142,7 +142,7 @@ def test_without_parameters_the_way_out_is_to_declare_one() -> None:
 
 
 def test_the_choices_are_named() -> None:
-    assert only_diagnostic({"kind": "xgb"}).suggestion == "write `kind=rf` or `kind=gbm`"
+    assert only_diagnostic({"kind": "xgb"}).suggestion == "write `-p kind=rf` or `-p kind=gbm`"
 
 
 def test_a_parameter_without_value_is_asked_for() -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jupyter_pipelines import plugins
-from jupyter_pipelines.notebook.editing.header_text import HeaderFields, bound_names, header_fields, quoted, with_header
+from jupyter_pipelines.notebook.editing.header_text import HeaderFields, bound_names, header_fields, with_header
 from jupyter_pipelines.notebook.headers.io_spec import split_item
+from jupyter_pipelines.notebook.headers.lexer import header_word
 from jupyter_pipelines.notebook.headers.options import BY_KEY, BY_SPELLING, KINDS, OPTIONS, HeaderOption
 from jupyter_pipelines.notebook.parameters.params_cell import parameters_of_text
 from jupyter_pipelines.notebook.reader import read
@@ -96,7 +97,7 @@ def complete(document: NotebookDocument, cell_id: str, line: int, column: int) -
 
 
 def _as_written(candidate: CompletionItem) -> CompletionItem:
-    return replace(candidate, text=quoted(candidate.text)) if candidate.kind == "file" else candidate
+    return replace(candidate, text=header_word(candidate.text)) if candidate.kind == "file" else candidate
 
 
 def _is_header(lines: Sequence[str], line: int) -> bool:

@@ -14,7 +14,7 @@ PRIVATE_FOLDERS = ("blobs", "records", "runs", "tmp")
 _OTHERS_MAY_WRITE = 0o022
 _OTHERS_MAY_PASS = 0o011
 _MEANT_FOR_SEVERAL = stat.S_ISGID | stat.S_ISVTX
-_SHARE = "to share it, each of you makes a key and trusts those of the others: jupyter pipelines keys new"
+_SHARE = "to share it, each of you makes a key and trusts those of the others: `jupyter pipelines keys new`"
 
 
 def ownership_error(root: Path) -> StoreError | None:
@@ -70,6 +70,6 @@ def _subfolder_error(root: Path) -> StoreError | None:
                 return unopenable_error(
                     root,
                     f"other users can write to `{name}` in it, and what is loaded from there could run their code",
-                    f"look at it and repair it: jupyter pipelines fsck NOTEBOOK --repair, {OTHER_STORE_HINT}",
+                    f"look at it and repair it: `jupyter pipelines fsck NOTEBOOK --repair`, {OTHER_STORE_HINT}",
                 )
     return None
