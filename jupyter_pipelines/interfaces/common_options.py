@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from jupyter_pipelines.errors import Diagnostic, PlanError
-from jupyter_pipelines.pipeline.step import normal_name
+from jupyter_pipelines.pipeline.identifiers import normal_name
 
 _MAX_DEPTH = 64
 MAX_FILE_BYTES = 1_000_000

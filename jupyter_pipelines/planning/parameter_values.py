@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from jupyter_pipelines.errors import Diagnostic, PlanError, closest_name, shell_word
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.identifiers import normal_name
 from jupyter_pipelines.pipeline.parameters import Parameter, ParameterError
-from jupyter_pipelines.pipeline.step import normal_name
 from jupyter_pipelines.planning.keys.secret_marks import faults_of_secrets
 
 _CODES: Mapping[str, str] = {"type": "JP502", "range": "JP503", "choice": "JP504"}

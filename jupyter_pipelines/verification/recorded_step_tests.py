@@ -25,7 +25,8 @@ from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.notebook.step_notebook import render
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, Artifact, FileSource, StepOutputRef
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.pipeline.step import Step, file_stem
+from jupyter_pipelines.pipeline.identifiers import file_stem
+from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.storage.loading import load_value
 from jupyter_pipelines.storage.opening import open_store
 from jupyter_pipelines.storage.serializers.pickles import PickleSerializer

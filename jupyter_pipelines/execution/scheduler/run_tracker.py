@@ -29,8 +29,8 @@ from jupyter_pipelines.execution.scheduler.messages import FinalState
 from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket, TicketProgress
 from jupyter_pipelines.execution.timestamps import now
 from jupyter_pipelines.pipeline.artifacts import Artifact
+from jupyter_pipelines.pipeline.identifiers import file_stem
 from jupyter_pipelines.pipeline.state_names import FINISHED, SUCCESSFUL
-from jupyter_pipelines.pipeline.step import file_stem
 from jupyter_pipelines.planning.reasons import DecisionReason
 from jupyter_pipelines.storage.records.run_store import DOCUMENT
 from jupyter_pipelines.storage.store import Store

@@ -22,7 +22,8 @@ from jupyter_pipelines.execution.timestamps import now
 from jupyter_pipelines.pipeline.artifacts import Artifact, Input, StepOutputRef
 from jupyter_pipelines.pipeline.foreach import GatherSpec
 from jupyter_pipelines.pipeline.graph import Pipeline
-from jupyter_pipelines.pipeline.step import Step, file_stem
+from jupyter_pipelines.pipeline.identifiers import file_stem
+from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.shared_outputs import taken_later
 from jupyter_pipelines.planning.undeclared_files import files_at
 from jupyter_pipelines.storage.gathered_items import put

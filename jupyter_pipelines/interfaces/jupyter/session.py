@@ -19,8 +19,9 @@ from jupyter_pipelines.notebook.source.read_result import NotebookPaths, project
 from jupyter_pipelines.pipeline.artifacts import FileSource, Input, StepOutputRef
 from jupyter_pipelines.pipeline.foreach import GatheredResults
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.identifiers import file_stem
 from jupyter_pipelines.pipeline.secrets import Secret, SecretNotFound, is_reference, reveal
-from jupyter_pipelines.pipeline.step import Step, file_stem
+from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.project import Project
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from jupyter_pipelines.errors import Diagnostic, PipelinesError, PlanError
 from jupyter_pipelines.interfaces.jupyter.notebook_widgets import NotebookContext, NotebookWidgets
 from jupyter_pipelines.interfaces.jupyter.step_debugging import load_for_debugging
 from jupyter_pipelines.interfaces.jupyter.widgets import PipelineWidget, WidgetRequest
-from jupyter_pipelines.pipeline.step import file_stem
+from jupyter_pipelines.pipeline.identifiers import file_stem
 
 LOG_BYTES = 64_000
 """Bytes of a log that are shown: its end."""

@@ -15,7 +15,7 @@ from jupyter_pipelines.notebook.linking.producers import ProducerIndex
 from jupyter_pipelines.notebook.linking.shared_code import ExploratoryName, SharedCodeIndex, SharedDefinition
 from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, place_in, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
-from jupyter_pipelines.pipeline.step import NAME_LETTER, normal_name, only_names
+from jupyter_pipelines.pipeline.identifiers import NAME_LETTER, normal_name, only_names
 
 _LONGEST = 80
 _EXTENSION = r"%(?:re)?load_ext[ \t]+(?!(?:autoreload|jupyter_pipelines)\b)"

@@ -19,8 +19,9 @@ from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagn
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface, rebinding_step
 from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource, StepOutputRef
+from jupyter_pipelines.pipeline.identifiers import normal_name
 from jupyter_pipelines.pipeline.parameters import Parameter
-from jupyter_pipelines.pipeline.step import Section, normal_name
+from jupyter_pipelines.pipeline.step import Section
 
 _SHOWN = 8
 _SECRETS = re.compile(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from jupyter_pipelines.notebook.code.ast_walk import every_node
 from jupyter_pipelines.notebook.code.ipython_syntax import HARMLESS_MAGICS
 from jupyter_pipelines.notebook.code.name_usage import ModuleImport
-from jupyter_pipelines.pipeline.step import NAME_LETTER, normal_name, only_names
+from jupyter_pipelines.pipeline.identifiers import NAME_LETTER, normal_name, only_names
 
 _RUNNING = frozenset({"exec", "eval", "compile"})
 _NAMESPACES = frozenset({"globals", "locals", "vars", "dir"})

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from jupyter_pipelines.notebook.parameters.literals import NotLiteral, literal
-from jupyter_pipelines.pipeline.step import NAME_LETTER, normal_name, only_names
+from jupyter_pipelines.pipeline.identifiers import NAME_LETTER, normal_name, only_names
 
 _SETTING = re.compile(
     r"numpy\.(set_printoptions|seterr|set_string_function)"

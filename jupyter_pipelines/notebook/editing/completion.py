@@ -19,6 +19,7 @@ from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.identifiers import normal_name
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Step
 
@@ -88,9 +89,10 @@ def complete(document: NotebookDocument, cell_id: str, line: int, column: int) -
         candidates = context.header(_logical_line(lines, line, before[:start]), part)
     else:
         return CompletionList(start=start, end=column)
+    parts = (part, normal_name(part))
     matches = tuple(
         dict.fromkeys(
-            candidate for candidate in candidates if candidate.text.startswith(part) and candidate.text != part
+            candidate for candidate in candidates if candidate.text.startswith(parts) and candidate.text != part
         )
     )
     return CompletionList(start=start, end=column, matches=tuple(map(_as_written, matches[:MAX_COMPLETIONS])))
@@ -130,7 +132,7 @@ class _CompletionContext:
         self.document = document
         self.cell = cell
         header = header_fields(cell.source)
-        self.name = header.name if header else ""
+        self.name = normal_name(header.name) if header else ""
         # The header as it stands is half written; without its options the notebook can be read.
         bare = HeaderFields(name=self.name or _PLACEHOLDER_NAME, form=header.form if header else "magic")
         texts = {cell.id: with_header(cell.source, bare)} if cell.id and header else {}
@@ -269,9 +271,8 @@ def _steps(document: NotebookDocument, pipeline: Pipeline | None) -> Iterator[_K
     for cell in document.cells:
         header = header_fields(cell.source) if cell.kind == "code" else None
         if header is not None and header.name:
-            yield _KnownStep(
-                header.name, [split_item(io_spec)[0] for io_spec in header.options.get("out", ())], cell.number
-            )
+            outputs = [normal_name(split_item(io_spec)[0]) for io_spec in header.options.get("out", ())]
+            yield _KnownStep(normal_name(header.name), outputs, cell.number)
 
 
 def _parameters(document: NotebookDocument) -> Iterator[Parameter]:
@@ -328,7 +329,7 @@ def explain(document: NotebookDocument, cell_id: str, line: int, column: int) ->
     )
     if word is None:
         return {"text": None, "from": column, "to": column}
-    text = _help_for(document, cell, word[0].strip("\"'"))
+    text = _help_for(document, cell, normal_name(word[0].strip("\"'")))
     return {"text": text, "from": word.start(), "to": word.end()}
 
 

@@ -16,8 +16,8 @@ from jupyter_pipelines.notebook.headers.io_spec import IOSpec, is_format, split_
 from jupyter_pipelines.notebook.headers.lexer import HeaderToken
 from jupyter_pipelines.notebook.headers.options import BY_SPELLING, USAGE, HeaderOption, Kind, closest_option
 from jupyter_pipelines.pipeline.foreach import ForeachAxis
+from jupyter_pipelines.pipeline.identifiers import normal_name
 from jupyter_pipelines.pipeline.ignored_paths import empty_range, ignored_path
-from jupyter_pipelines.pipeline.step import normal_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 
-from jupyter_pipelines.pipeline.step import normal_name
+from jupyter_pipelines.pipeline.identifiers import normal_name
 
 MAX_NAME_LENGTH = 100
 

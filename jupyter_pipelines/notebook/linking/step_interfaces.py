@@ -17,7 +17,7 @@ from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex
 from jupyter_pipelines.notebook.linking.step_drafts import StepDraft
 from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource, Input, Output, OutputKind, StepOutputRef
-from jupyter_pipelines.pipeline.step import normal_name
+from jupyter_pipelines.pipeline.identifiers import normal_name
 
 _FILE_EXTENSIONS = frozenset(
     "7z arrow avro bin bmp bz2 cfg csv dat db db3 dta duckdb feather fits geojson gif gpkg gz h5 hdf hdf5 html ini "
