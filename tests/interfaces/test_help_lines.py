@@ -21,6 +21,21 @@ from tests.e2e.notebook_project import NotebookProject
 CliCall = Callable[..., tuple[int, str, str]]
 FOLDERS = ("my notes", 'it\'s "odd"', "[x] & $HOME; {a,b}", "größe 日本", "-p", "a`b")
 NOTEBOOKS = ("two words.ipynb", "it's.ipynb", "a[1]*.ipynb", "größe.ipynb", "-x.ipynb", "$HOME;ls.ipynb", "~a#b!.ipynb")
+NEAR_FILES = (
+    ("sales of mai.csv", "sales of may.csv"), ("it's x.csv", "it's y.csv"), ("a[1] x.csv", "a[1] y.csv"),
+    ("$HOME x.csv", "$HOME y.csv"), ("größe ä.csv", "größe ö.csv"), ("-x1.csv", "-x2.csv"), ("a#b1.csv", "a#b2.csv"),
+    ("q\"uote's.csv", "q\"uote'z.csv"), ("a,b1.csv", "a,b2.csv"), ("back\\slash1.csv", "back\\slash2.csv"),
+    ("x=1y.csv", "x=1z.csv"), ("दिल्ली 1.csv", "दिल्ली 2.csv"),
+)  # fmt: skip
+DECLARED = (
+    ("kind: Literal['a b', \"it's\", '$x', '-y', 'ä`b', '[1]'] = 'a b'", "kind=none", 6),
+    ("größe: list[str] = [\"it's\", 'a b', '$x']", "größe=x", 1),
+    ("größe: dict[str, str] = {\"it's\": '\"'}", "größe=x", 1),
+    ("दर: list[int]", "दर=x", 1),
+    ("café: int = 3", "cafe\u0301=x", 1),
+    ("on: bool = True", "on=x", 1),
+    ("n: int | None = None", "n=x", 1),
+)
 WORDS = ("", "a", "a b", "it's", '"', "\\", "$x", "{a,b}", "=x", "%x", "größe", "日本", "a\nb", "*", "!", "~", "a#b")
 
 
@@ -109,6 +124,58 @@ def test_proposed_commands_work(
         assert code == 0, (arguments, command, err)
         assert "--help" in command or path in command or str(home / name) in command
         assert ("--store" in arguments) == ("--store" in command)
+
+
+@pytest.mark.parametrize(("written", "there"), NEAR_FILES)
+def test_a_proposed_file_can_be_written_into_the_header(cli: CliCall, tmp_path: Path, written: str, there: str) -> None:
+    (tmp_path / there).touch()
+    book = NotebookProject(tmp_path).write(f"%%step a -i {header_word(f'größe={written}')} -o x\nx = größe")
+    code, out, _ = cli("check", str(book.path))
+    assert code == 2
+    help_line = next(line for line in out.splitlines() if "= help: write " in line)
+    book.write(f"%%step a -i {help_line.split('`', 1)[1][:-1]} -o x\nx = größe")
+    assert cli("check", str(book.path)) == (0, "no faults\n", "")
+
+
+@pytest.mark.parametrize(("declaration", "given", "count"), DECLARED)
+def test_a_proposed_value_is_taken(cli: CliCall, tmp_path: Path, declaration: str, given: str, count: int) -> None:
+    names = declaration.partition(":")[0]
+    book = NotebookProject(tmp_path).write(f"%%params\n{declaration}", f"%%step a -o x\nx = {names}")
+    code, _, err = cli("plan", str(book.path), "-p", given)
+    assert code == 2
+    proposed = re.findall(r"`(-p (?:'[^']*'|\"[^\"]*\"|[^`'\"])*)`", err)
+    assert len(proposed) == count, err
+    for option in proposed:
+        assert cli("plan", str(book.path), *shell_arguments(option))[0] == 0, option
+
+
+def test_a_path_through_links_is_printed_as_it_was_given(
+    cli: CliCall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = NotebookProject(tmp_path / "real 'folder'", "real book.ipynb").write("%%step a -o x\nx = 1")
+    (tmp_path / "-l ink").symlink_to(real.folder)
+    (tmp_path / "other $book.ipynb").symlink_to(real.path)
+    monkeypatch.chdir(tmp_path)
+    for path in ("./-l ink/real book.ipynb", "other $book.ipynb", str(tmp_path / "-l ink" / real.name)):
+        code, _, err = cli("output", path, "a.x")
+        ((name, *arguments),) = proposed_commands(err)
+        assert (code, name, arguments[:1]) == (2, "run", [path])
+        assert cli("plan", *arguments)[0] == 0
+
+
+@pytest.mark.parametrize("folder", ["it's [open]", '$HOME "x"', "größe ä"])
+def test_a_store_that_is_open_to_others_is_closed_by_what_is_proposed(
+    cli: CliCall, tmp_path: Path, folder: str
+) -> None:
+    book = NotebookProject(tmp_path).write("%%step a -o x\nx = 1")
+    store = tmp_path / folder
+    (store / "blobs").mkdir(parents=True)
+    store.chmod(0o777)
+    code, _, err = cli("plan", str(book.path), "--store", str(store))
+    ((command),) = re.findall(r"`(chmod .*)`, or", err)
+    assert code == 2
+    subprocess.run(["bash", "-c", command], check=True)
+    assert cli("plan", str(book.path), "--store", str(store))[0] == 0
 
 
 def test_a_folder_that_is_no_store_is_told_another_one(cli: CliCall, tmp_path: Path) -> None:

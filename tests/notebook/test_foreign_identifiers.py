@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_pipelines.errors import PlanError
+from jupyter_pipelines.notebook.converting.step_names import name_of_heading
 from jupyter_pipelines.notebook.editing.completion import complete, explain
 from jupyter_pipelines.notebook.editing.rename import rename_output, rename_step
 from jupyter_pipelines.notebook.reader import read
@@ -136,3 +137,17 @@ def test_the_letters_of_names_stay_where_they_are(text: str) -> None:
 def test_an_item_is_called_by_its_value_in_any_script() -> None:
     keys = [[("ort", text)] for text in ("Köln", "दिल्ली", "a b", "a/“x”", unicodedata.normalize("NFD", "Nürnberg"))]
     assert item_labels(keys) == ["ort=Köln", "ort=दिल्ली", "ort=a_b", "ort=_x_", "ort=Nürnberg"]
+
+
+@pytest.mark.parametrize(
+    ("heading", "name"),
+    [
+        ("2.1 Größe & Länge", "größe_länge"),
+        ("हिन्दी में डेटा", "हिन्दी_में_डेटा"),
+        ("読み込み\uff1aデータ", "読み込み_データ"),
+        ("**Загрузка** “данных”", "загрузка_данных"),
+        ("\u2460 ½", "step_1_1_2"),
+    ],
+)
+def test_a_heading_in_any_script_names_a_step(heading: str, name: str) -> None:
+    assert name_of_heading(heading) == name
