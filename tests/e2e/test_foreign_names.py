@@ -24,6 +24,7 @@ CELLS = (
     "%%step \ufb01n -i परिणाम --after 数据 -o संख्या\nसंख्या = [pair[0] for pair in परिणाम]",
     "%%step datei -i länge -o जगह:file\nजगह.write_text(str(länge))",
 )
+LONG = "दी" * 50  # as many characters as a step may have, and more bytes than a file's name may have
 PATH = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
 ITEMS = {"हिन्दी-चरण[क=क]", "हिन्दी-चरण[क=ख]"}
 STEPS = {"größe", "данные", "数据", "हिन्दी-चरण", "fin", "datei", *ITEMS}
@@ -73,11 +74,11 @@ def test_a_command_that_is_proposed_can_be_pasted_into_a_shell(tmp_path: Path) -
     folder.mkdir()
     (tmp_path / "-link").symlink_to(folder)
     book = NotebookProject(tmp_path / "-link", "-näme $(x) 'y'.ipynb", environment={"PATH": PATH}).write(
-        "%%step größe -o länge\nlänge = 7", "%%step हिन्दी -i länge --foreach क=1,2 -o परिणाम\nपरिणाम = क * länge"
+        "%%step größe -o länge\nlänge = 7", f"%%step {LONG} -i länge --foreach क=1,2 -o परिणाम\nपरिणाम = क * länge"
     )
     store = 'st\'ore "$x"'
     outcomes = []
-    for name in ("हिन्दी[क=2].परिणाम", "größe.länge"):
+    for name in (f"{LONG}[क=2].परिणाम", "größe.länge"):
         missing = subprocess.run(
             [str(COMMAND), "output", f"./{book.name}", name, "--store", store],
             cwd=book.folder, capture_output=True, text=True, check=False,
