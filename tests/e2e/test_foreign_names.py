@@ -16,13 +16,16 @@ import pytest
 from tests.e2e.notebook_project import COMMAND, CommandResult, NotebookProject
 
 CELLS = (
-    "%%params\ncafé: int = 2\nπ: float = 3.5\nمعدل: str = 'x'\nनाम: list[str] = ['क', 'ख']\n\ufb01lter: int = 1",
+    (
+        "%%params\ncafé: int = 2\nπ: float = 3.5\nمعدل: str = 'x'\nनाम: list[str] = ['क', 'ख']\n\ufb01lter: int = 1\n"
+        "título = None # type: str"
+    ),
     "%%step größe -o länge,दूरी -p café,π\nlänge = café * π\nदूरी = [café]",
     "%%step данные -i länge -o 表 -p معدل,filter\n表 = [länge, معدل, filter]",
     "%%step 数据 -i m=данные.表 -i w=größe.दूरी -o عدد\nعدد = len(m) + len(w)",
     "%%step हिन्दी-चरण -i عدد --foreach क=नाम -o परिणाम\nपरिणाम = [क, عدد]",
     "%%step \ufb01n -i परिणाम --after 数据 -o संख्या\nसंख्या = [pair[0] for pair in परिणाम]",
-    "%%step datei -i länge -o जगह:file\nजगह.write_text(str(länge))",
+    '%%step datei -i länge -o जगह:file\nजगह.write_text(f"{länge} {título}")',
 )
 LONG = "दी" * 50  # as many characters as a step may have, and more bytes than a file's name may have
 PATH = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
@@ -112,7 +115,7 @@ def look_around(book: NotebookProject) -> None:
     assert book.value("fin.संख्या") == book.value("\ufb01n.संख्या") == ["क", "ख"]
     assert book.value("हिन्दी-चरण[क=ख].परिणाम") == ["ख", 4]
     assert book.call("output", "datei.जगह", "-o", "Länge.txt").code == 0
-    assert (book.folder / "Länge.txt").read_text() == "7.0"
+    assert (book.folder / "Länge.txt").read_text() == "7.0 None"
     assert book.call("why", "数据", "--json").reasons == {"数据": "unchanged"}
     for form in ("text", "mermaid", "svg", "html", "graphml", "dot", "json"):
         shown = book.call("show", "--format", form)
@@ -140,6 +143,8 @@ def give_values(book: NotebookProject) -> None:
     """Give parameters values, as options and in files."""
     assert decided(book, "-p", "cafe\u0301=3") == decided(book, "-p", "café=3") == {"größe"}
     assert decided(book, "-p", "\ufb01lter=2") == decided(book, "-p", "filter=2") == {"данные"}
+    assert decided(book, "-p", "título=ü") == {"datei"}
+    assert decided(book, "-p", "título=None") == set()
     assert decided(book, "-p", "नाम=['क', 'ग']") == {"हिन्दी-चरण[क=ग]", "हिन्दी-चरण"}
     values: dict[str, Any] = {"cafe\u0301": 4, "π": 0.5, "معدل": "ya", "\ufb01lter": 5, "नाम": ["ग"]}
     (book.folder / "Werte für k.yaml").write_text(json.dumps(values))
