@@ -116,7 +116,9 @@ def no_output(pipeline: Pipeline, step: str, output: str) -> Diagnostic:
     return Diagnostic(
         code="JP405",
         message=f"step `{step}` has no output `{output}`" if output else f"`{step}` is a step, and no output of one",
-        suggestion=f"write `{step}.{near or names[0]}`" if names else f"add `-o {output or 'NAME'}` to it, and run it",
+        suggestion=f"write `{shell_word(f'{step}.{near or names[0]}')}`"
+        if names
+        else f"add `-o {output or 'NAME'}` to it, and run it",
         step=step,
         notes=(f"its outputs are: {', '.join(names) or 'none'}",),
     )
