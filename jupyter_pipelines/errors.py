@@ -24,6 +24,7 @@ so that the magic, the shell, the widget and JSON say the same words.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -130,6 +131,10 @@ CODES: Mapping[str, str] = MappingProxyType(
 )
 """Every code with its title. A page in the docs explains each; a test compares the two."""
 
+COMMAND_LINE = "jupyter pipelines"
+_PLACEHOLDER = re.compile(r"(?<![\w.-])(?:NOTEBOOK|STEP)(?![\w-])")
+_NEEDS_QUOTES = re.compile(r"[^\w@%+:,./=-]|^[=%]")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceLocation:
@@ -198,6 +203,11 @@ class Diagnostic:
     def __post_init__(self) -> None:
         if self.code not in CODES:
             raise KeyError(self.code)
+        # A help line is pasted: a command in it names the notebook and the step as soon as both are known.
+        if COMMAND_LINE in self.suggestion or "%pipeline" in self.suggestion:
+            known = {"NOTEBOOK": shell_path(self.notebook or ""), "STEP": shell_word(self.step or "")}
+            filled = _PLACEHOLDER.sub(lambda match: known[match[0]] or match[0], self.suggestion)
+            object.__setattr__(self, "suggestion", filled)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the diagnostic as the ``check`` document shows it."""
@@ -229,6 +239,21 @@ class Diagnostic:
         if place.text and place.length:
             lines.append(f"   | {' ' * place.column}{'^' * place.length} {self.label}".rstrip())
         return lines
+
+
+def shell_word(text: str) -> str:
+    """Return `text` as one word that can be pasted into a shell, or behind ``%pipeline``, which splits as a shell does.
+
+    Letters of any script need no quotes; empty text stays empty.
+    """
+    if not _NEEDS_QUOTES.search(text):
+        return text
+    return "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def shell_path(text: str) -> str:
+    """Return a path as :func:`shell_word` does; one that begins with ``-`` does not look like an option."""
+    return shell_word(f"./{text}" if text.startswith("-") else text)
 
 
 def closest_name(name: str, known: Iterable[str]) -> str | None:

@@ -92,5 +92,5 @@ def _broken(kind: Kind, point: EntryPoint, error: Exception) -> Diagnostic:
     return Diagnostic(
         code="JP601",
         message=f"the {kind[:-1]} `{point.name}` of `{package}` cannot be loaded: {type(error).__name__}: {error}",
-        suggestion=f"repair or remove the package: pip install --force-reinstall {package}",
+        suggestion=f"repair or remove the package: `pip install --force-reinstall {package}`",
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jupyter_pipelines.errors import Diagnostic, PlanError
+from jupyter_pipelines.pipeline.identifiers import normal_name
 
 if TYPE_CHECKING:
     from jupyter_pipelines.interfaces.value_documents import DocumentFault
@@ -34,6 +35,13 @@ ONLY = click.option("--only", multiple=True, metavar="STEP", help="This step and
 FORCE = click.option(
     "--force", multiple=True, metavar="[STEP]", help="Compute again, all steps or this one; the results are reusable."
 )
+
+
+def normal_names(_: click.Context, __: click.Parameter, value: Any) -> Any:
+    """Return the names of steps and outputs that an option or argument was given in the form in which they are kept."""
+    if isinstance(value, str):
+        return normal_name(value)
+    return tuple(map(normal_name, value)) if isinstance(value, tuple) else value
 
 
 def with_values(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,7 +98,7 @@ def texts_of(pairs: Iterable[str]) -> dict[str, str]:
     faults = [_no_value(pair) for pair in pairs if not pair.partition("=")[0] or "=" not in pair]
     if faults:
         raise PlanError(*faults)
-    return {name.strip(): value for name, _, value in (pair.partition("=") for pair in pairs)}
+    return {normal_name(name.strip()): value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def read_values(path: Path, holds: str = "parameters") -> Mapping[str, Any]:
@@ -120,7 +128,13 @@ def read_values(path: Path, holds: str = "parameters") -> Mapping[str, Any]:
         raise PlanError(_unreadable(path, str(error).splitlines()[0], holds)) from error
     if not isinstance(parsed, dict) or not all(isinstance(name, str) for name in parsed):
         raise PlanError(_unreadable(path, "it does not hold names and values", holds))
-    return parsed
+    values = {normal_name(name): value for name, value in parsed.items()}
+    if len(values) < len(parsed):
+        names = [normal_name(name) for name in parsed]
+        twice = next(name for name in reversed(parsed) if names.count(normal_name(name)) > 1)
+        reason = f"`{twice}` and another name in it are both `{normal_name(twice)}` for Python"
+        raise PlanError(_unreadable(path, reason, holds))
+    return values
 
 
 def _parsed(text: str, path: Path, holds: str) -> Any:
@@ -133,7 +147,7 @@ def _parsed(text: str, path: Path, holds: str) -> Any:
 
 
 def _names(texts: Iterable[str]) -> list[str]:
-    return [name for text in texts for name in text.replace(",", " ").split()]
+    return [name for text in texts for name in normal_name(text).replace(",", " ").split()]
 
 
 def _no_value(pair: str) -> Diagnostic:

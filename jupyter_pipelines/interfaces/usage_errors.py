@@ -21,10 +21,14 @@ def as_fault(error: click.ClickException) -> Diagnostic:
     if command and context is not None:
         return _unknown(f"there is no command `{command[1]}`", command[1], _commands(context), context)
     if isinstance(error, click.MissingParameter):
-        return Diagnostic(code="JP605", message=_missing(error), suggestion=_usage(context))
+        return Diagnostic(code="JP605", message=_missing(error), suggestion=_help(context), notes=_usage(context))
     if isinstance(error, click.BadParameter):
-        return Diagnostic(code="JP604", message=_sentence(error.format_message()), suggestion=_usage(context))
-    return Diagnostic(code="JP605", message=_sentence(error.format_message()), suggestion=_usage(context))
+        return Diagnostic(
+            code="JP604", message=_sentence(error.format_message()), suggestion=_help(context), notes=_usage(context)
+        )
+    return Diagnostic(
+        code="JP605", message=_sentence(error.format_message()), suggestion=_help(context), notes=_usage(context)
+    )
 
 
 def _unknown(message: str, name: str, known: Iterable[str], context: click.Context | None) -> Diagnostic:
@@ -32,7 +36,10 @@ def _unknown(message: str, name: str, known: Iterable[str], context: click.Conte
     near = closest_name(name, names)
     notes = (f"there are: {', '.join(names)}",) if names else ()
     return Diagnostic(
-        code="JP605", message=message, suggestion=f"write `{near}`" if near else _usage(context), notes=notes
+        code="JP605",
+        message=message,
+        suggestion=f"write `{near}`" if near else _help(context),
+        notes=(*notes, *_usage(context)),
     )
 
 
@@ -64,8 +71,14 @@ def _sentence(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _usage(context: click.Context | None) -> str:
+def _help(context: click.Context | None) -> str:
     if context is None:
         return "use --help to see what can be written"
-    usage = " ".join(context.command.get_usage(context).removeprefix("Usage:").split())
-    return f"write: {usage}"
+    return f"`{context.command_path} --help` shows what can be written"
+
+
+def _usage(context: click.Context | None) -> tuple[str, ...]:
+    """Return how the command is written; no command that could be pasted."""
+    if context is None:
+        return ()
+    return (" ".join(context.command.get_usage(context).split()).replace("Usage:", "usage:", 1),)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from jupyter_pipelines.errors import SourceLocation
+from jupyter_pipelines.pipeline.identifiers import normal_name, only_names
 
 Scalar: TypeAlias = bool | int | float | str
 AxisKind = Literal["values", "parameter", "files"]
 FORMAT = "gathered"
 """Format of the artifact that names the results of all items."""
-_UNSAFE_CHARACTERS = re.compile(r"[^A-Za-z0-9_.+-]+")
+_UNSAFE_CHARACTERS = re.compile(r"[^\w\x80-\U0010ffff.+-]+")
 _MAX_LABEL_LENGTH = 60
 _HEXDIGITS = (8, 16, 64)
 
@@ -223,7 +224,7 @@ def _identity(value: Any) -> Any:
 def item_labels(keys: Sequence[Sequence[tuple[str, Scalar]]]) -> list[str]:
     """Return distinct names for the items of a step: ``depth=2,rate=0.1``.
 
-    Short, safe as part of a file's name, and unique where the case of letters does not count; a digest stands behind
+    Short, of letters, digits and few signs, and unique where the case of letters does not count; a digest stands behind
     what is cut or has other characters, and would be the same as another.
     """
     labels = [",".join(f"{name}={_shown(value)}" for name, value in key) for key in keys]
@@ -243,7 +244,7 @@ def item_labels(keys: Sequence[Sequence[tuple[str, Scalar]]]) -> list[str]:
 
 def _shown(value: Scalar) -> str:
     text = str(value)
-    return _UNSAFE_CHARACTERS.sub("_", text.rpartition("/")[2] or text) or "_"
+    return _UNSAFE_CHARACTERS.sub("_", only_names(normal_name(text.rpartition("/")[2] or text))) or "_"
 
 
 def _digest(key: Sequence[tuple[str, Scalar]]) -> str:

@@ -26,6 +26,11 @@ def ignored_path(text: str) -> str | None:
     return f"./{path}" if written.startswith("./") and "/" not in path else path
 
 
+def ignore_pattern(path: str) -> str:
+    """Return the pattern that leaves out the file called `path` and no other."""
+    return re.sub(r"[*?[]", r"[\g<0>]", path)
+
+
 def empty_range(text: str) -> str | None:
     """Return the set of characters in a pattern that no character fits, as in ``[z-a]``; None if there is none."""
     for sign in _SIGNS.findall(text):

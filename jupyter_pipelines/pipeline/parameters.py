@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -105,11 +107,23 @@ class Parameter:
         ParameterError
             `text` is not a value of this type.
         """
-        if self.nullable and text in ("None", "null") and self.kind != "str":
+        if self.nullable and (text == "None" or (text == "null" and self.kind != "str")):
             return None
         if self.choices:
             return next((choice for choice in self.choices if str(choice) == text), text)
         return _PARSERS[self.kind](text, self.expected())
+
+    def text_for(self, value: Any) -> str | None:
+        """Return a text that :meth:`parse` reads as `value`; None if there is none."""
+        as_json = json.dumps(value, ensure_ascii=False) if isinstance(value, str | list | dict) else str(value)
+        for text in (value, as_json) if isinstance(value, str) else (as_json,):
+            try:
+                fit = self.fit(self.parse(text))
+            except ParameterError:
+                continue
+            if type(fit) is type(value) and fit == value:
+                return text
+        return None
 
     def expected(self) -> str:
         """Return in words what the parameter takes."""
@@ -247,20 +261,70 @@ def _parse_bool(text: str, expected: str) -> Any:
     raise ParameterError("type", f"expected {expected}, got {text!r}")
 
 
-def _parse_json(text: str, expected: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise ParameterError("type", f"expected {expected} written as JSON, got {text!r}") from None
+def _parse_container(text: str, expected: str) -> Any:
+    """Read a list or dict as JSON or Python writes it."""
+    for reader in (_from_json, _from_python):
+        try:
+            return reader(text)
+        except ParameterError:
+            raise
+        except ValueError:
+            continue
+    raise ParameterError("type", f"expected {expected}, as JSON or Python writes it, got {text!r}")
 
 
 def _parse_any(text: str, _expected: str) -> Any:
     if text in ("True", "False", "None"):  # as papermill reads them
         return {"True": True, "False": False, "None": None}[text]
+    for reader in (_from_json, _from_python) if text.lstrip().startswith(("[", "{", "(")) else (_from_json,):
+        try:
+            value = reader(text)
+        except ParameterError:
+            raise
+        except ValueError:
+            continue
+        if reader is _from_json or isinstance(value, list | tuple | dict):
+            return value
+    return text
+
+
+def _from_json(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        return json.loads(text, object_pairs_hook=_without_duplicates)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _from_python(text: str) -> Any:
+    """Return the value of a Python literal; nothing is run.
+
+    Raises
+    ------
+    ValueError
+        It is no literal.
+    ParameterError
+        A key of a dict is there twice.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes in texts
+            tree = ast.parse(text.strip(), mode="eval")
+            value = ast.literal_eval(tree)
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            _without_duplicates([(key.value, None) for key in node.keys if isinstance(key, ast.Constant)])
+    return value
+
+
+def _without_duplicates(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ParameterError("type", f"the key {twice!r} is there twice")
+    return values
 
 
 _PARSERS: Mapping[Kind, Callable[[str, str], Any]] = {
@@ -269,8 +333,8 @@ _PARSERS: Mapping[Kind, Callable[[str, str], Any]] = {
     "number": _parse_number,
     "str": lambda text, _expected: text,
     "bool": _parse_bool,
-    "list": _parse_json,
-    "dict": _parse_json,
+    "list": _parse_container,
+    "dict": _parse_container,
     "any": _parse_any,
     "secret": lambda text, _expected: text,
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from jupyter_pipelines.errors import Diagnostic, PlanError, closest_name
+from jupyter_pipelines.errors import Diagnostic, PlanError, closest_name, shell_word
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.identifiers import normal_name
 from jupyter_pipelines.pipeline.parameters import Parameter, ParameterError
 from jupyter_pipelines.planning.keys.secret_marks import faults_of_secrets
 
@@ -52,6 +53,8 @@ def faults_of(
 
 
 def _resolve(pipeline: Pipeline, values: Mapping[str, Any], texts: Mapping[str, str]) -> _ResolvedParameters:
+    values = {normal_name(name): value for name, value in values.items()}
+    texts = {normal_name(name): text for name, text in texts.items()}
     resolved = _ResolvedParameters({}, list(_unknown(pipeline, dict.fromkeys([*values, *texts]))))
     for parameter in pipeline.parameters:
         try:
@@ -99,28 +102,48 @@ def _name_suggestion(known: list[str]) -> str:
 def _mismatch(parameter: Parameter, error: ParameterError, *, given_as_text: bool) -> Diagnostic:
     # A text that is none of the choices is not of their type either; what helps is to name the choices.
     mismatch = "choice" if parameter.choices and given_as_text else error.wrong
+    is_unquoted = parameter.kind == "str" and not given_as_text and mismatch == "type"
     return Diagnostic(
         code=_CODES[mismatch],
         message=f"parameter `{parameter.name}`: {error.message}",
-        suggestion=_value_suggestion(parameter),
+        suggestion=_text_suggestion(parameter) if is_unquoted else _value_suggestion(parameter),
         place=parameter.place,
         label="declared here",
         notes=(parameter.description,) if parameter.description else (),
     )
 
 
+def _text_suggestion(parameter: Parameter) -> str:
+    """Say how a file of parameters has a text that looks like a number, a date or a truth value."""
+    return f'give {parameter.expected()}; in a file of parameters it stands in quotes: `{parameter.name}: "…"`'
+
+
 def _value_suggestion(parameter: Parameter) -> str:
     if parameter.choices:
-        return "write " + " or ".join(f"`{parameter.name}={choice}`" for choice in parameter.choices)
+        choices = [*parameter.choices, *([None] if parameter.nullable else [])]
+        return "write " + " or ".join(filter(None, (_option(parameter, choice) for choice in choices)))
     bounds = f" ({_limits(parameter)})" if parameter.limits else ""
-    default = "" if parameter.required else f", for instance its default: `{parameter.name}={parameter.default}`"
-    return f"give {parameter.expected()}{bounds}{default}"
+    default = "" if parameter.required else _option(parameter, parameter.default)
+    examples = (_option(parameter, value) for value in _EXAMPLES.get(parameter.kind, ()))
+    example = next(filter(None, examples), "")
+    hint = f", for instance its default: {default}" if default else f", for instance {example}" if example else ""
+    return f"give {parameter.expected()}{bounds}{hint}"
+
+
+def _option(parameter: Parameter, value: Any) -> str:
+    """Return the option that gives a parameter a value, to be pasted into a shell; empty if there is none."""
+    text = parameter.text_for(value)
+    return f"`-p {shell_word(f'{parameter.name}={text}')}`" if text is not None else ""
 
 
 def _limits(parameter: Parameter) -> str:
     return ", ".join(f"{_SIGNS.get(name, name)} {bound!r}" for name, bound in parameter.limits.items())
 
 
+_EXAMPLES: Mapping[str, tuple[Any, ...]] = {
+    "list": ([1, 2], ["a", "b"], [True]),
+    "dict": ({"a": 1}, {"a": "b"}, {"a": True}),
+}
 _SIGNS: Mapping[str, str] = {
     "gt": ">",
     "ge": ">=",

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from jupyter_pipelines.errors import Diagnostic, closest_name
+from jupyter_pipelines.errors import Diagnostic, closest_name, shell_word
 from jupyter_pipelines.pipeline.graph import Pipeline
 
 
@@ -80,7 +80,7 @@ def _unknown(pipeline: Pipeline, name: str, option: str) -> Diagnostic:
     return Diagnostic(
         code="JP603",
         message=f"there is no step `{name}`, which `{option}` names",
-        suggestion=f"write `{option} {near}`" if near else f"use one of: {', '.join(known)}",
+        suggestion=f"write `{option} {shell_word(near)}`" if near else f"use one of: {', '.join(known)}",
     )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jupyter_pipelines.errors import Diagnostic, PipelineError, PlanError, closest_name
+from jupyter_pipelines.errors import Diagnostic, PipelineError, PlanError, closest_name, shell_word
 from jupyter_pipelines.notebook.read_cache import read as read_notebook
 from jupyter_pipelines.notebook.read_cache import read_in_memory
 from jupyter_pipelines.notebook.source.document import NotebookDocument
@@ -238,7 +238,7 @@ def require_name(name: str, names: Sequence[str]) -> None:
     if name in names:
         return
     near = closest_name(name, names)
-    help_text = f"write `{near}`" if near else f"use one of: {', '.join(names)}"
+    help_text = f"write `{shell_word(near)}`" if near else f"use one of: {', '.join(names)}"
     raise PlanError(Diagnostic(code="JP603", message=f"there is no step `{name}`", suggestion=help_text))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from jupyter_pipelines.errors import Diagnostic, StoreError
+from jupyter_pipelines.errors import Diagnostic, StoreError, shell_path
 from jupyter_pipelines.pipeline.artifacts import Artifact
 from jupyter_pipelines.pipeline.foreach import FORMAT as GATHERED_FORMAT
 from jupyter_pipelines.storage.blobs.blobs import BlobStore, Condition
@@ -334,7 +334,8 @@ class Store:
             raise unopenable_error(
                 self.root,
                 "the folder holds other files and is not a store",
-                f"give a folder that is empty or does not exist, for instance --store {self.root / '.pipelines'}",
+                "give a folder that is empty or does not exist, for instance "
+                f"`--store {shell_path(str(self.root / '.pipelines'))}`",
                 (f"found there: {', '.join(foreign_names[:5])}{' …' if len(foreign_names) > 5 else ''}",),
             )
         if make:
@@ -401,7 +402,7 @@ def newer_format_error(address: Path | str, version: int, writer: str) -> StoreE
         Diagnostic(
             code="JP406",
             message=f"the store `{address}` was written by a newer version of jupyter-pipelines",
-            suggestion=f"update: pip install -U jupyter-pipelines, {OTHER_STORE_HINT}",
+            suggestion=f"update: `pip install -U jupyter-pipelines`, {OTHER_STORE_HINT}",
             notes=(f"its format is {version}, this version reads up to {FORMAT}", f"written by {writer}"),
         )
     )

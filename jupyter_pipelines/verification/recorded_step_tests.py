@@ -5,6 +5,7 @@ A test needs no other step and no store: its inputs lie in a folder of their own
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jupyter_pipelines.errors import Diagnostic, PlanError
+from jupyter_pipelines.errors import COMMAND_LINE, Diagnostic, PlanError, shell_path
 from jupyter_pipelines.execution.runs.result import Run
 from jupyter_pipelines.execution.scheduler.tickets import secrets_of
 from jupyter_pipelines.execution.ticket import InputSpec, OutputSpec, PublishPaths, StepOutcome, StepTicket
@@ -24,6 +25,7 @@ from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.notebook.step_notebook import render
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, Artifact, FileSource, StepOutputRef
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.identifiers import file_stem
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.storage.loading import load_value
 from jupyter_pipelines.storage.opening import open_store
@@ -62,6 +64,16 @@ def file_of(notebook: Path) -> Path:
     return notebook.with_name(f"test_{name}.py")
 
 
+def _functions(steps: Sequence[str]) -> dict[str, str]:
+    """Return the name of a function for each step; no two steps, such as ``a-b`` and ``a_b``, get the same."""
+    functions: dict[str, str] = {}
+    for step in steps:
+        plain = "".join(letter if f"_{letter}".isidentifier() else "_" for letter in step)
+        taken = plain in functions.values()
+        functions[step] = f"{plain}_{hashlib.sha256(step.encode()).hexdigest()[:8]}" if taken else plain
+    return functions
+
+
 def folder_of(notebook: Path) -> Path:
     """Return the folder of the cases that belong to a notebook."""
     return file_of(notebook).with_suffix(".cases")
@@ -90,7 +102,7 @@ def record_cases(pipeline: Pipeline, run: Run, store: Store, notebook: Path) -> 
             if reason:
                 left_out[step.name] = reason
             else:
-                _record(step, run, store, folder / step.name)
+                _record(step, run, store, folder / file_stem(step.name))
         steps = tuple(step.name for step in pipeline if step.name not in left_out)
         file_of(notebook).write_text(_text(notebook, steps, left_out), "utf-8")
     except OSError as error:
@@ -133,8 +145,9 @@ def _record(step: Step, run: Run, store: Store, folder: Path) -> None:
 
 
 def _text(notebook: Path, steps: Sequence[str], left_out: Mapping[str, str]) -> str:
+    update = f"{COMMAND_LINE} test {shell_path(notebook.name)} --update"
     lines = [
-        f'"""Tests of the steps of {notebook.name}: `jupyter pipelines test {notebook.name} --update` renews them."""',
+        f'"""Tests of the steps of {_in_docstring(notebook.name)}: `{_in_docstring(update)}` renews them."""',
         "",
         "from pathlib import Path",
         "",
@@ -143,10 +156,13 @@ def _text(notebook: Path, steps: Sequence[str], left_out: Mapping[str, str]) -> 
         f"NOTEBOOK = Path(__file__).with_name({notebook.name!r})",
         *(f"# no test of the step {name}: {reason}" for name, reason in left_out.items()),
     ]
-    for name in steps:
-        function = "".join(letter if letter.isalnum() else "_" for letter in name)
+    for name, function in _functions(steps).items():
         lines += ["", "", f"def test_{function}() -> None:", f"    check_step(NOTEBOOK, {name!r})"]
     return "\n".join(lines) + "\n"
+
+
+def _in_docstring(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 # Checking
@@ -170,9 +186,9 @@ def check_step(notebook: str | Path, step: str) -> None:
     notebook = Path(notebook)
     pipeline = read(notebook).pipeline
     if pipeline is None:
-        raise AssertionError(f"{notebook.name} cannot be read: jupyter pipelines check {notebook.name}")
+        raise AssertionError(f"{notebook.name} cannot be read: `{COMMAND_LINE} check {shell_path(notebook.name)}`")
     _require(step in {known_step.name for known_step in pipeline}, f"there is no step `{step}` any more")
-    folder = folder_of(notebook) / step
+    folder = folder_of(notebook) / file_stem(step)
     case = json.loads((folder / CASE).read_text("utf-8"))
     with tempfile.TemporaryDirectory(prefix="jp-case-") as folder_name:
         store = open_store(Path(folder_name, "store"))

@@ -108,6 +108,21 @@ def test_the_form_works_from_the_keyboard_and_tells_what_is_wrong(lab: FrontEndS
     assert page.source(6).startswith("%%step tell\n")
 
 
+def test_the_form_leaves_quotes_and_names_in_other_scripts_as_they_are(
+    lab: FrontEndServer, context: BrowserContext
+) -> None:
+    header = '%%step größe -i दूरी="it\'s my file.csv" 表=\'a, "b".csv\' -o x'
+    page = opened(context, lab, "quotes.ipynb", *CELLS[:3], f"{header}\nx = 1")
+    activate(page, 4)
+    begin(page, "jupyter-pipelines:mark-step")
+    form = page.page.locator(".jpc-form")
+    expect(form.get_by_label("Inputs", exact=True)).to_have_value('दूरी="it\'s my file.csv" 表=\'a, "b".csv\'')
+    expect(form.locator("pre")).to_have_text(f"{header}\nx = 1")
+    page.page.get_by_role("button", name="Write header").click()
+    form.wait_for(state="detached")
+    assert page.source(4) == f"{header}\nx = 1"
+
+
 def test_a_step_is_renamed_everywhere(lab: FrontEndServer, context: BrowserContext) -> None:
     page = opened(context, lab, "rename.ipynb", *CELLS, "%%step use -i m=fit.model --after load\nprint(m)")
     activate(page, 4)

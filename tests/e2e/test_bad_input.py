@@ -69,7 +69,7 @@ def test_nbformat_3_is_read(book: NotebookProject) -> None:
 HEADERS = {
     "%%step my step -o numbers": "JP101",
     "%%step 'my step' -o numbers": "JP103",
-    "%%step größe -o numbers": "JP103",
+    "%%step größe! -o numbers": "JP103",
     "%%step ../x -o numbers": "JP103",
     "%%step make -o 'num bers'": "JP103",
     "%%step make -o ../x": "JP103",

@@ -61,7 +61,7 @@ def test_each_item_is_computed_once_and_gathered_in_order(book: NotebookProject)
     unknown = book.call("why", "fit[depth=3]")
     assert (unknown.code, "JP603" in unknown.err) == (2, True)
     unknown = book.call("output", "fit[depth=3].model")
-    assert (unknown.code, "JP603" in unknown.err, "write `fit[depth=" in unknown.err) == (2, True, True)
+    assert (unknown.code, "JP603" in unknown.err, "write `'fit[depth=" in unknown.err) == (2, True, True)
     book.edit("16,8,2", "16,8,2,3")
     absent = book.call("output", "fit[depth=3].model")
     assert (absent.code, "JP405" in absent.err, "--to 'fit[depth=3]'" in absent.err) == (2, True, True)
@@ -107,7 +107,7 @@ def test_equal_files_of_several_folders_are_not_one_item(book: NotebookProject) 
     bare = book.call("output", "read[part=sales.csv]")
     assert bare.code == 2
     assert "`read[part=sales.csv]` is a step, and no output of one" in bare.err
-    assert "write `read[part=sales.csv].row`" in bare.err
+    assert "write `'read[part=sales.csv].row'`" in bare.err
 
 
 def test_files_named_as_values_count_by_their_content(book: NotebookProject) -> None:

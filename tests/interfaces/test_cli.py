@@ -118,15 +118,15 @@ def test_help_and_version_import_click_and_little_else(arguments: list[str]) -> 
 MISTAKES = {
     ("rnu", "a.ipynb"): ("there is no command `rnu`", "write `run`"),
     ("run", "a.ipynb", "--jbos", "3"): ("there is no option `--jbos`", "write `--jobs`"),
-    ("--jsn",): ("there is no option `--jsn`", "write: jupyter pipelines"),
-    ("run",): ("`jupyter pipelines run` lacks `NOTEBOOK`", "write: jupyter pipelines run [OPTIONS] NOTEBOOK"),
+    ("--jsn",): ("there is no option `--jsn`", "`jupyter pipelines --help`"),
+    ("run",): ("`jupyter pipelines run` lacks `NOTEBOOK`", "usage: jupyter pipelines run [OPTIONS] NOTEBOOK"),
     ("why", "a.ipynb"): ("`jupyter pipelines why` lacks `STEP`", "NOTEBOOK STEP"),
-    ("run", "a.ipynb", "--jobs", "many"): ("`many`", "write: jupyter pipelines run"),
-    ("run", "a.ipynb", "--jobs", "0"): ("invalid value for `--jobs`", "write:"),
-    ("show", "a.ipynb", "--format", "gif"): ("`gif` is not one of", "write: jupyter pipelines show"),
-    ("run", "a.ipynb", "b.ipynb"): ("unexpected extra argument", "write: jupyter pipelines run"),
-    ("plan", "a.ipynb", "-p"): ("`-p` requires an argument", "write: jupyter pipelines plan"),
-    ("run", "a.ipynb", "--continue=yes"): ("`--continue` does not take a value", "write:"),
+    ("run", "a.ipynb", "--jobs", "many"): ("`many`", "`jupyter pipelines run --help`"),
+    ("run", "a.ipynb", "--jobs", "0"): ("invalid value for `--jobs`", "usage: jupyter pipelines run"),
+    ("show", "a.ipynb", "--format", "gif"): ("`gif` is not one of", "`jupyter pipelines show --help`"),
+    ("run", "a.ipynb", "b.ipynb"): ("unexpected extra argument", "`jupyter pipelines run --help`"),
+    ("plan", "a.ipynb", "-p"): ("`-p` requires an argument", "`jupyter pipelines plan --help`"),
+    ("run", "a.ipynb", "--continue=yes"): ("`--continue` does not take a value", "usage: jupyter pipelines run"),
 }
 
 
@@ -137,7 +137,7 @@ def test_mistakes_in_commands_are_faults_like_any_other(cli: CliCall, arguments:
     assert (code, out) == (2, "")
     assert err.startswith("error[JP60")
     assert message in err
-    assert help_text in err.splitlines()[-2]
+    assert help_text in err
     assert "= help: " in err.splitlines()[-2]
 
 

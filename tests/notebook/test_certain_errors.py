@@ -6,7 +6,7 @@ import pytest
 
 from tests.notebook.notebooks import diagnostics, only_diagnostic, pipeline, shape, shared
 
-STEP = "%%step a -o x\nx = f(2)"
+STEP = "%%step a -o x\nx = [f(2)]"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ STAR = "from numpy import *"
 @pytest.mark.parametrize("module", ["numpy", "math", "os", "collections", "no_such_package"])
 @pytest.mark.parametrize("name", ["sum", "max", "any", "pow", "open", "abs", "round", "all", "min"])
 def test_a_star_import_makes_no_builtin_an_input(module: str, name: str) -> None:
-    use = f"%%step b -i x -o y\ny = {name}(x)"
+    use = f"%%step b -i x -o y\ny = [{name}(x)]"
     star = f"from {module} import *"
     made = pipeline(f"%%step a -o x\n{star}\nx = {name}", use)
     assert shape(made.steps[1]) == ({"x": "a.x"}, ["y"])

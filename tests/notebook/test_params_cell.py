@@ -35,6 +35,24 @@ def shape(parameter: Parameter) -> dict[str, Any]:
     return {name: getattr(parameter, name) for name in fields if getattr(parameter, name) != getattr(plain, name)}
 
 
+@pytest.mark.parametrize(
+    ("source", "expected", "default"),
+    [
+        ("label = None # type: str", {"kind": "str", "nullable": True}, None),
+        ("label = None  # type: str what it is called", {"kind": "str", "nullable": True}, None),
+        ("n = None  # type: int", {"kind": "int", "nullable": True}, None),
+        ("rows = None  # type: list", {"kind": "list", "nullable": True}, None),
+        ("label = 'a'  # type: str", {"kind": "str"}, "a"),
+    ],
+)
+def test_a_type_in_a_comment_is_read_as_papermill_reads_it(source: str, expected: dict[str, Any], default: Any) -> None:
+    parameter = only_parameter(source)
+    assert (shape(parameter), parameter.default) == (expected, default)
+    given = {"str": "abc", "int": "3", "list": "['a']"}[parameter.kind]
+    assert parameter.fit(parameter.parse(given)) in ("abc", 3, ["a"])
+    assert parameter.parse("None") == (None if parameter.nullable else "None")
+
+
 class TestAnnotations:
     @pytest.mark.parametrize(
         ("source", "expected"),

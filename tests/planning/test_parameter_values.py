@@ -23,13 +23,15 @@ PARAMETERS = (
     Parameter(name="level", kind="int", default=1, choices=(1, 2)),
     Parameter(name="verbose", kind="bool", default=False),
     Parameter(name="columns", kind="list", items="str", default=["a"]),
+    Parameter(name="labels", kind="dict", default={}),
+    Parameter(name="title", kind="str", default=None, nullable=True),
     Parameter(name="extra", kind="any", default=None),
     Parameter(name="name", kind="str", required=True, limits={"min_length": 2}),
 )
 PIPELINE = Pipeline(notebook=None, folder=Path(), root=Path(), steps=(), parameters=PARAMETERS)
 DEFAULTS = {
     "trees": 100, "share": 0.25, "kind": "rf", "depth": None, "level": 1, "verbose": False, "columns": ["a"],
-    "extra": None, "name": "xy",
+    "labels": {}, "title": None, "extra": None, "name": "xy",
 }  # fmt: skip
 
 
@@ -59,6 +61,17 @@ def test_defaults_fill_what_is_not_given_in_the_order_of_declaration() -> None:
         ("verbose", "yes", True),
         ("verbose", "False", False),
         ("columns", '["a", "b"]', ["a", "b"]),
+        ("columns", "['a', 'b']", ["a", "b"]),
+        ("columns", "('a', \"it's\",)", ["a", "it's"]),
+        ("columns", " [] ", []),
+        ("labels", '{"a": [true, null]}', {"a": [True, None]}),
+        ("labels", "{'a': [True, None]}", {"a": [True, None]}),
+        ("title", "None", None),
+        ("title", "null", "null"),
+        ("extra", "{'größe': (1, 2)}", {"größe": [1, 2]}),
+        ("extra", "{'a'}", "{'a'}"),
+        ("extra", "[a]", "[a]"),
+        ("extra", "[1] * 3", "[1] * 3"),
         ("extra", "1", 1),
         ("extra", "some text", "some text"),
         ("name", "12", "12"),
@@ -98,7 +111,13 @@ def test_a_text_wins_over_a_value() -> None:
         ({"trees": None}, {}, "JP502", "got None"),
         ({}, {"trees": "many"}, "JP502", "got 'many'"),
         ({}, {"verbose": "perhaps"}, "JP502", "expected true or false"),
-        ({}, {"columns": "a,b"}, "JP502", "written as JSON"),
+        ({}, {"columns": "a,b"}, "JP502", "as JSON or Python writes it"),
+        ({}, {"columns": "[a]"}, "JP502", "as JSON or Python writes it"),
+        ({}, {"columns": "__import__('os').listdir()"}, "JP502", "as JSON or Python writes it"),
+        ({}, {"columns": "[" * 9000 + "]" * 9000}, "JP502", "as JSON or Python writes it"),
+        ({}, {"labels": "dict(a=1)"}, "JP502", "as JSON or Python writes it"),
+        ({}, {"labels": "{'a': 1, 'a': 2}"}, "JP502", "the key 'a' is there twice"),
+        ({}, {"labels": '{"b": {"a": 1, "a": 2}}'}, "JP502", "the key 'a' is there twice"),
         ({"columns": [1]}, {}, "JP502", "a list of a text"),
         ({"extra": object()}, {}, "JP502", "got object"),
         ({"trees": 0}, {}, "JP503", "at least 1, got 0"),
@@ -123,7 +142,7 @@ def test_a_value_that_does_not_fit_is_refused(
 def test_a_fault_shows_the_declaration_and_the_way_out() -> None:
     diagnostic = only_diagnostic({"trees": 0})
     assert diagnostic.place == PLACE
-    assert diagnostic.suggestion == "give an integer (>= 1, <= 500), for instance its default: `trees=100`"
+    assert diagnostic.suggestion == "give an integer (>= 1, <= 500), for instance its default: `-p trees=100`"
     assert "how many" in str(diagnostic)
     assert "trees: int = 100" in str(diagnostic)
 
@@ -142,7 +161,7 @@ def test_without_parameters_the_way_out_is_to_declare_one() -> None:
 
 
 def test_the_choices_are_named() -> None:
-    assert only_diagnostic({"kind": "xgb"}).suggestion == "write `kind=rf` or `kind=gbm`"
+    assert only_diagnostic({"kind": "xgb"}).suggestion == "write `-p kind=rf` or `-p kind=gbm`"
 
 
 def test_a_parameter_without_value_is_asked_for() -> None:

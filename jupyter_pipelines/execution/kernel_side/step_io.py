@@ -425,7 +425,7 @@ class StepIO:
     def _unloadable(self, name: str, error: Exception) -> Diagnostic:
         first = error.faults[0] if isinstance(error, PipelinesError) else None
         why = first.message if first else f"{type(error).__name__}: {error}"
-        help_text = first.suggestion if first else "compute it again: jupyter pipelines run --force"
+        help_text = first.suggestion if first else "compute it again: `jupyter pipelines run NOTEBOOK --force`"
         return Diagnostic(
             code="JP310",
             message=f"the input `{name}` of step `{self._step}` cannot be loaded: {why}",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from jupyter_pipelines.errors import Diagnostic, StoreError, closest_name
+from jupyter_pipelines.errors import COMMAND_LINE, Diagnostic, StoreError, closest_name, shell_path, shell_word
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.storage.records.run_store import is_run
 
@@ -105,7 +104,7 @@ def _which(name: str, runs: Sequence[str], *, ambiguous: bool) -> Diagnostic:
     return Diagnostic(
         code="JP405",
         message=f"`{name}` names more than one run" if ambiguous else f"there is no run `{name}`",
-        suggestion="write one of the ids that `jupyter pipelines runs` lists, or `last`",
+        suggestion="write one of the ids that `jupyter pipelines runs NOTEBOOK` lists, or `last`",
         notes=(f"runs: {', '.join(runs[:5]) or 'none yet'}",),
     )
 
@@ -117,7 +116,9 @@ def no_output(pipeline: Pipeline, step: str, output: str) -> Diagnostic:
     return Diagnostic(
         code="JP405",
         message=f"step `{step}` has no output `{output}`" if output else f"`{step}` is a step, and no output of one",
-        suggestion=f"write `{step}.{near or names[0]}`" if names else f"add `-o {output or 'NAME'}` to it, and run it",
+        suggestion=f"write `{shell_word(f'{step}.{near or names[0]}')}`"
+        if names
+        else f"add `-o {output or 'NAME'}` to it, and run it",
         step=step,
         notes=(f"its outputs are: {', '.join(names) or 'none'}",),
     )
@@ -126,9 +127,10 @@ def no_output(pipeline: Pipeline, step: str, output: str) -> Diagnostic:
 def not_stored(pipeline: Pipeline, name: str) -> Diagnostic:
     """Return the fault for an output that no run has left."""
     step = name.rpartition(".")[0] or name
+    notebook = shell_path(str(pipeline.notebook)) if pipeline.notebook else "NOTEBOOK"
     return Diagnostic(
         code="JP405",
         message=f"`{name}` is not in the store",
-        suggestion=f"run it first: jupyter pipelines run {pipeline.notebook or 'NOTEBOOK'} --to {quote(step)}",
+        suggestion=f"run it first: `{COMMAND_LINE} run {notebook} --to {shell_word(step)}`",
         step=step,
     )

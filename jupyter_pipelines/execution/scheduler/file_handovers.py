@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from jupyter_pipelines.errors import Diagnostic
-from jupyter_pipelines.notebook.checks.file_checks import unordered_read_fault
+from jupyter_pipelines.notebook.checks.file_checks import ignore_option, unordered_read_fault
 from jupyter_pipelines.pipeline.artifacts import FileSource
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.ignored_paths import is_ignored
@@ -227,7 +227,8 @@ def _written_twice(name: str, other: str, path: str, *, ordered: bool) -> Diagno
     return Diagnostic(
         code="JP222",
         message=f"steps `{other}` and `{name}` both write `{path}`, and not the same: {after}",
-        suggestion=f"write `{path}` in one of them only, or add `--ignore {path}` to both headers if it is no result",
+        suggestion=f"write `{path}` in one of them only, or add `{ignore_option(path)}` to both headers "
+        "if it is no result",
         severity="warning" if ordered else "error",
         step=name,
     )

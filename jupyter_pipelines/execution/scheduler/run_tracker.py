@@ -29,6 +29,7 @@ from jupyter_pipelines.execution.scheduler.messages import FinalState
 from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket, TicketProgress
 from jupyter_pipelines.execution.timestamps import now
 from jupyter_pipelines.pipeline.artifacts import Artifact
+from jupyter_pipelines.pipeline.identifiers import file_stem
 from jupyter_pipelines.pipeline.state_names import FINISHED, SUCCESSFUL
 from jupyter_pipelines.planning.reasons import DecisionReason
 from jupyter_pipelines.storage.records.run_store import DOCUMENT
@@ -304,7 +305,8 @@ class RunTracker:
         """Return what the run that computed a reused result left behind, as far as it is still there."""
         origin = self._steps[step].origin
         folder = self._folder_of(origin.run) if origin else None
-        return {"notebook": _existing(folder, f"{step}.ipynb"), "log": _existing(folder, f"{step}.log")}
+        stem = file_stem(step)
+        return {"notebook": _existing(folder, f"{stem}.ipynb"), "log": _existing(folder, f"{stem}.log")}
 
     def _folder_of(self, run: str) -> str | None:
         if run not in self._folders:

@@ -22,6 +22,7 @@ from jupyter_pipelines.execution.timestamps import now
 from jupyter_pipelines.pipeline.artifacts import Artifact, Input, StepOutputRef
 from jupyter_pipelines.pipeline.foreach import GatherSpec
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.identifiers import file_stem
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.shared_outputs import taken_later
 from jupyter_pipelines.planning.undeclared_files import files_at
@@ -95,7 +96,7 @@ def ticket_for(
     """
     pipeline, step = plan.pipeline, plan.pipeline[planned.name]
     values = {**plan.values, **step.item.parameters} if step.item else plan.values
-    path = str(folder / f"{step.name}.ticket.json")
+    path, publish = _paths(folder, step.name)
     return StepTicket(
         id=f"{run}.{step.name}.{attempt}",
         run=run,
@@ -116,8 +117,14 @@ def ticket_for(
         sources=_sources(pipeline, step),
         warm=foreseen[0],
         following=foreseen[1:],
-        publish=PublishPaths(notebook=str(folder / f"{step.name}.ipynb"), log=str(folder / f"{step.name}.log")),
+        publish=publish,
     )
+
+
+def _paths(folder: Path, step: str) -> tuple[str, PublishPaths]:
+    """Return where the ticket of a step lies in the folder of a run, and its executed notebook and log."""
+    stem = folder / file_stem(step)
+    return f"{stem}.ticket.json", PublishPaths(notebook=f"{stem}.ipynb", log=f"{stem}.log")
 
 
 def _sources(pipeline: Pipeline, step: Step) -> list[SourceFile]:

@@ -182,7 +182,7 @@ def _not_intact(name: str, condition: str, artifact: Artifact, ticket: StepTicke
         code="JP310",
         message=f"the input `{name}` of step `{ticket.step}` cannot be loaded: "
         + (unknown if condition == "unknown" else f"what is stored is {condition}"),
-        suggestion=f"pip install {algorithm}, or run the pipeline again: it is computed anew"
+        suggestion=f"`pip install {algorithm}`, or run the pipeline again: it is computed anew"
         if condition == "unknown"
         else "run the pipeline again: it is computed anew",
         step=ticket.step,

@@ -37,6 +37,7 @@ from jupyter_pipelines.execution.timestamps import now
 from jupyter_pipelines.execution.worker import diagnosis, trace_report
 from jupyter_pipelines.execution.worker.diagnosis import FailureDiagnosis, FailureEvidence
 from jupyter_pipelines.execution.worker.staging import StagedOutputs, has_no_pending_work, stage_inputs, stage_outputs
+from jupyter_pipelines.pipeline.identifiers import file_stem
 from jupyter_pipelines.storage.files.os_errors import writing
 from jupyter_pipelines.storage.opening import open_store
 from jupyter_pipelines.storage.store import Store
@@ -148,7 +149,7 @@ def _attempt(ticket: StepTicket, progress: Callable[[TicketProgress], None], wor
     with ExitStack() as stack:
         store = open_store(ticket.store, create=False)
         stack.callback(store.close)
-        folder = store.scratch(f".{ticket.step}")
+        folder = store.scratch(f".{file_stem(ticket.step)}")
         workplace.folders.append(folder)
         stack.callback(workplace.remove, folder)
         return StepAttempt(ticket, store, folder, progress, workplace, stack).run()

@@ -12,6 +12,7 @@ import click
 from jupyter_pipelines.errors import PipelinesError
 from jupyter_pipelines.interfaces.cli.command import CommandContext, command, report_faults, write
 from jupyter_pipelines.interfaces.cli.run import EXIT_CODES, report_failures, summary
+from jupyter_pipelines.interfaces.common_options import normal_names
 
 RUN = click.argument("run", default="last")
 _OVER = "is over already: "
@@ -34,7 +35,7 @@ def attach(desk: CommandContext, *, run: str) -> int:
     try:
         _follow_run(desk, document)
     except KeyboardInterrupt:
-        write(f"run {name} goes on; `jupyter pipelines cancel {desk.notebook} {short_run(name)}` ends it", sys.stderr)
+        write(f"run {name} goes on; `{desk.command_line('cancel', short_run(name))}` ends it", sys.stderr)
         return EXIT_CODES["cancelled"]
     document = desk.project.run_document(home, name)
     finished = Run.from_dict(document)
@@ -46,7 +47,7 @@ def attach(desk: CommandContext, *, run: str) -> int:
 
 @command(examples="cancel churn.ipynb\ncancel churn.ipynb 3f2a91 --step train\ncancel churn.ipynb --now")
 @RUN
-@click.option("--step", metavar="STEP", help="Only this step, and what cannot do without it.")
+@click.option("--step", callback=normal_names, metavar="STEP", help="Only this step, and what cannot do without it.")
 @click.option("--now", is_flag=True, help="Do not wait for running steps to clean up.")
 def cancel(desk: CommandContext, *, run: str, step: str | None, now: bool) -> None:
     """Ask a run of NOTEBOOK to stop, no matter where it was started: in a shell, in a notebook, or detached.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from jupyter_pipelines.errors import Diagnostic, PipelinesError
+from jupyter_pipelines.errors import COMMAND_LINE, Diagnostic, PipelinesError, shell_path, shell_word
 from jupyter_pipelines.interfaces.strict_json import as_json
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class CommandContext:
         report_faults(pipeline.warnings if warn else ())
         return pipeline
 
+    def command_line(self, name: str, *arguments: str) -> str:
+        """Return a command for the same notebook and store, as it can be pasted into a shell."""
+        store = ["--store", shell_word(self.store)] if self.store else []
+        return " ".join([COMMAND_LINE, name, shell_path(self.notebook), *map(shell_word, arguments), *store])
+
     def home(self) -> NotebookPaths:
         """Return where the notebook belongs: enough for commands that look at runs, whatever its cells say now.
 
@@ -96,7 +102,7 @@ def command(*, examples: str) -> Callable[[Callable[..., int | None]], click.Com
             try:
                 return work(desk, **options) or 0
             except PipelinesError as error:
-                raise error.within(notebook) from error
+                raise _for_store(error, notebook, store) from error
 
         update_wrapper(call, work)
         decorated = click.argument("notebook")(_STORE(_JSON(call)))
@@ -162,6 +168,20 @@ def write_file(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise PipelinesError(cannot_write(path, error)) from error
+
+
+def _for_store(error: PipelinesError, notebook: str, store: str | None) -> PipelinesError:
+    """Return an error whose help lines name the notebook, and the store that the user named."""
+    known = error.within(notebook)
+    if store is None:
+        return known
+    text = re.compile(rf"`({COMMAND_LINE} \w+ {re.escape(shell_path(notebook))}(?= |`)[^`]*)`")
+    option = f"--store {shell_word(store)}"
+    faults = (
+        replace(fault, suggestion=text.sub(lambda match: f"`{match[1]} {option}`", fault.suggestion))
+        for fault in known.faults
+    )
+    return type(known)(*faults)
 
 
 def cannot_write(path: Path, error: OSError) -> Diagnostic:

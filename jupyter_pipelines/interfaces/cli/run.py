@@ -12,6 +12,7 @@ import click
 
 from jupyter_pipelines.interfaces.cli.command import CommandContext, command, is_plain, painter, report_faults, width
 from jupyter_pipelines.interfaces.common_options import (
+    normal_names,
     parameter_arguments,
     selection_arguments,
     with_selection,
@@ -58,7 +59,7 @@ def _run_detached(desk: CommandContext, *, pairs: Sequence[str], files: Sequence
         desk.notebook, **parameter_arguments(pairs, files), **selection_arguments(**options), **run_options
     )
     document = desk.project.run_document(desk.home(), name)
-    attach_command = f"jupyter pipelines attach {desk.notebook} {short_run(name)}"
+    attach_command = desk.command_line("attach", short_run(name))
     desk.answer(document, f"run {name} goes on by itself; `{attach_command}` shows it")
     return 0
 
@@ -91,7 +92,7 @@ def plan(desk: CommandContext, **options: Any) -> None:
 
 
 @command(examples="why churn.ipynb train\nwhy churn.ipynb train -p trees=300\nwhy churn.ipynb train --dependencies")
-@click.argument("step")
+@click.argument("step", callback=normal_names)
 @with_values
 @click.option("--dependencies", is_flag=True, help="Show what its stored result depends on: files, modules, variables.")
 def why(

@@ -12,6 +12,7 @@ import click
 
 from jupyter_pipelines.errors import Diagnostic, PlanError
 from jupyter_pipelines.interfaces.cli.command import CommandContext, cannot_write, command, write
+from jupyter_pipelines.interfaces.common_options import normal_names
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def diff(desk: CommandContext, *, first: str, second: str) -> None:
     examples="output churn.ipynb train.scores\noutput churn.ipynb report.chart -o chart.png\n"
     "output churn.ipynb train.model --json"
 )
-@click.argument("name", metavar="STEP.NAME")
+@click.argument("name", metavar="STEP.NAME", callback=normal_names)
 @click.option("-o", "--output", "target", metavar="FILE", help="Write its bytes to a file (a folder to a folder).")
 def output(desk: CommandContext, *, name: str, target: str | None) -> None:
     """Show the output STEP.NAME of NOTEBOOK as the last run left it, or write it to a file."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from jupyter_pipelines.errors import COMMAND_LINE, shell_path
 from jupyter_pipelines.interfaces.cli.command import CONTEXT, is_colourful, report_faults, write
 from jupyter_pipelines.interfaces.strict_json import as_json
 
@@ -175,7 +176,8 @@ def _format_text(summary: StoreSummary, newest: int) -> str:
     if summary.is_newer:
         state = f"this version reads up to {newest}"
     elif summary.needs_upgrade:
-        state += f"; the newest is {newest}: jupyter pipelines store upgrade"
+        command = f"{COMMAND_LINE} store upgrade --store {shell_path(summary.location.address)}"
+        state += f"; the newest is {newest}: `{command}`"
     return f"{summary.format}, written by {clean(summary.writer, 50)}; {state}"
 
 
@@ -208,7 +210,8 @@ def _upgrade_text(report: UpgradeReport) -> str:
             f"{plural(records.untraced, 'record')} of {records.files.count} without traces: their steps run once more"
         )
     if records.unreadable:
-        lines.append(f"{plural(records.unreadable, 'record')} cannot be read: jupyter pipelines fsck says more")
+        command = f"{COMMAND_LINE} fsck NOTEBOOK --store {shell_path(report.store)}"
+        lines.append(f"{plural(records.unreadable, 'record')} cannot be read: `{command}` says more")
     return "\n".join(lines)
 
 

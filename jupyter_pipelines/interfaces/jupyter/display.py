@@ -62,9 +62,9 @@ def can_show_widgets(shell: Any) -> bool:
     if getattr(shell, "kernel", None) is None or os.environ.get(WIDGET_VARIABLE) == "0" or _is_headless(shell):
         return False
     if find_spec("anywidget") is None:
-        return _hint("anywidget is not installed: pip install anywidget")
+        return _hint("anywidget is not installed: `pip install anywidget`")
     if not SCRIPT.is_file():
-        return _hint("this installation lacks the widget's script: pip install --force-reinstall jupyter-pipelines")
+        return _hint("this installation lacks the widget's script: `pip install --force-reinstall jupyter-pipelines`")
     return True
 
 

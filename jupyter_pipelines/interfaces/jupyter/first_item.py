@@ -21,7 +21,7 @@ def bind_first_item(pipeline: Pipeline, step: Step, names: MutableMapping[str, A
     for name, value in item.values:
         names[name] = pipeline.folder / str(value) if name in item.files else value
     words = ", ".join(f"{name}={value}" for name, value in item.values)
-    print(f"`{step.name}` runs here for the first of {count} items: {words}; all: %pipeline run {step.name}")
+    print(f"`{step.name}` runs here for the first of {count} items: {words}; all: `%pipeline run {step.name}`")
 
 
 def as_gathered(pipeline: Pipeline, step: Step, value: Any, names: Mapping[str, Any]) -> GatheredResults:

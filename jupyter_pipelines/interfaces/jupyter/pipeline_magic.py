@@ -11,7 +11,7 @@ import click
 
 from jupyter_pipelines.errors import Diagnostic, NotebookError
 from jupyter_pipelines.execution.runs.result import Run
-from jupyter_pipelines.interfaces.common_options import texts_of
+from jupyter_pipelines.interfaces.common_options import normal_names, texts_of
 from jupyter_pipelines.interfaces.jupyter import display
 from jupyter_pipelines.interfaces.jupyter.graph_display import GraphDisplay, LiveGraphDisplay
 from jupyter_pipelines.interfaces.jupyter.session import KernelSession
@@ -26,7 +26,7 @@ PARAMETER = click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE"
 FORCE = click.option(
     "--force", multiple=True, is_flag=False, flag_value="", metavar="[STEP]", help="Compute again; all, or this step."
 )
-STEPS = click.argument("steps", nargs=-1, metavar="[STEP]...")
+STEPS = click.argument("steps", nargs=-1, callback=normal_names, metavar="[STEP]...")
 RUN = click.argument("run", default="last")
 
 
@@ -118,7 +118,7 @@ def attach(session: KernelSession, run: str) -> None:
 
 @pipeline.command()
 @RUN
-@click.option("--step", metavar="STEP", help="Only this step, and what cannot do without it.")
+@click.option("--step", callback=normal_names, metavar="STEP", help="Only this step, and what cannot do without it.")
 @click.option("--now", is_flag=True, help="Do not wait for running steps to clean up.")
 @click.pass_obj
 def cancel(session: KernelSession, run: str, step: str | None, now: bool) -> None:
@@ -141,7 +141,7 @@ def plan(session: KernelSession, /, steps: tuple[str, ...], **options: Any) -> N
 
 
 @pipeline.command()
-@click.argument("step")
+@click.argument("step", callback=normal_names)
 @PARAMETER
 @click.option("--dependencies", is_flag=True, help="Show what its stored result depends on: files, modules, variables.")
 @click.pass_obj
@@ -166,7 +166,7 @@ def check(session: KernelSession, parameters: tuple[str, ...]) -> None:
 
 
 @pipeline.command()
-@click.argument("name", metavar="STEP.NAME")
+@click.argument("name", metavar="STEP.NAME", callback=normal_names)
 @click.pass_obj
 def load(session: KernelSession, name: str) -> None:
     """Load the output STEP.NAME, as the last run left it, into the namespace."""
@@ -179,7 +179,7 @@ def load(session: KernelSession, name: str) -> None:
 
 
 @pipeline.command()
-@click.argument("step")
+@click.argument("step", callback=normal_names)
 @click.pass_obj
 def debug(session: KernelSession, step: str) -> None:
     """Load the inputs that STEP had when it failed last, and name its executed notebook."""

@@ -19,6 +19,7 @@ from jupyter_pipelines.notebook.source.read_result import NotebookPaths, project
 from jupyter_pipelines.pipeline.artifacts import FileSource, Input, StepOutputRef
 from jupyter_pipelines.pipeline.foreach import GatheredResults
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.identifiers import file_stem
 from jupyter_pipelines.pipeline.secrets import Secret, SecretNotFound, is_reference, reveal
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.project import Project
@@ -227,7 +228,7 @@ class KernelSession:
                 self._load(pipeline, step_input, source)
                 return
             names[step_input.name] = as_gathered(pipeline, step, names[source.output], names)
-            print(f"`{step_input.name}` is a list of the one item that ran here; all: %pipeline run {step.name}")
+            print(f"`{step_input.name}` is a list of the one item that ran here; all: `%pipeline run {step.name}`")
         else:
             print(f"`{step_input.name}` loaded from the store (all items of step `{step.name}`)")
 
@@ -248,7 +249,7 @@ class KernelSession:
             print(f"`{step_input.name}` loaded from the store (output of step `{source.step}`)")
 
     def _bind_path(self, pipeline: Pipeline, step: str, output: str, *, folder: bool) -> None:
-        path = self.project.store_for(pipeline).root / LIVE_FOLDER / step / output
+        path = self.project.store_for(pipeline).root / LIVE_FOLDER / file_stem(step) / output
         (path if folder else path.parent).mkdir(parents=True, exist_ok=True)
         self.shell.user_ns[output] = path
 

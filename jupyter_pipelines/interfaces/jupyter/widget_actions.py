@@ -12,6 +12,7 @@ from jupyter_pipelines.errors import Diagnostic, PipelinesError, PlanError
 from jupyter_pipelines.interfaces.jupyter.notebook_widgets import NotebookContext, NotebookWidgets
 from jupyter_pipelines.interfaces.jupyter.step_debugging import load_for_debugging
 from jupyter_pipelines.interfaces.jupyter.widgets import PipelineWidget, WidgetRequest
+from jupyter_pipelines.pipeline.identifiers import file_stem
 
 LOG_BYTES = 64_000
 """Bytes of a log that are shown: its end."""
@@ -142,7 +143,7 @@ def _newest_step_run(stage: NotebookWidgets, request: WidgetRequest) -> dict[str
 
 def _with_paths(subject: NotebookContext, document: Mapping[str, Any], step: Mapping[str, Any]) -> dict[str, Any]:
     folder = subject.project.store_for(subject.home()).runs.folder(document["run"])
-    paths = {"log": folder / f"{step['name']}.log", "notebook": folder / f"{step['name']}.ipynb"}
+    paths = {"log": folder / f"{file_stem(step['name'])}.log", "notebook": folder / f"{file_stem(step['name'])}.ipynb"}
     return {**step, **{name: step.get(name) or (str(path) if path.is_file() else None) for name, path in paths.items()}}
 
 

@@ -11,10 +11,12 @@ from typing import Protocol
 from jupyter_pipelines.errors import Diagnostic, SourceLocation
 from jupyter_pipelines.notebook.code.file_reads import writes_files
 from jupyter_pipelines.notebook.code.plain_file_names import PlainFileUses, plain_file_uses
+from jupyter_pipelines.notebook.headers.lexer import header_word
+from jupyter_pipelines.notebook.headers.units import propose_identifier
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 from jupyter_pipelines.pipeline.artifacts import FileSource, StepOutputRef
 from jupyter_pipelines.pipeline.foreach import ForeachItem
-from jupyter_pipelines.pipeline.ignored_paths import is_ignored
+from jupyter_pipelines.pipeline.ignored_paths import ignore_pattern, is_ignored
 from jupyter_pipelines.pipeline.step_graph import waiting_graph
 
 
@@ -113,13 +115,13 @@ def unordered_read_fault(reader: LocatedStep, writer: LocatedStep, path: str) ->
         The file.
     """
     reading, writing = _header_name(reader), _header_name(writer)
-    name = re.sub(r"\W+", "_", posixpath.basename(path)).strip("_") or "file"
-    name = f"_{name}" if name[0].isdigit() else name
+    name = propose_identifier(posixpath.basename(path).strip("_.") or "file")
     hand_on = f"`-o {name}:file` in the header of `{writing}` gives it the path to write to"
+    no_result = f"if it is no result of `{writing}`, such as a database or cache that steps share"
     notes = (
         f"nothing makes `{reading}` run after `{writing}`: it may get an older `{path}`, or none",
         f"{hand_on}; `-i {name}` in that of `{reading}` the path to read",
-        f"if it is no result of `{writing}`, such as a database or cache that steps share: `--ignore {path}` in both",
+        f"{no_result}: `{ignore_option(path)}` in both",
     )
     return Diagnostic(
         code="JP221",
@@ -129,6 +131,11 @@ def unordered_read_fault(reader: LocatedStep, writer: LocatedStep, path: str) ->
         place=reader.place,
         notes=notes,
     )
+
+
+def ignore_option(path: str) -> str:
+    """Return what to write into a header so that a file does not count."""
+    return f"--ignore {header_word(ignore_pattern(path))}"
 
 
 def _header_name(step: LocatedStep) -> str:

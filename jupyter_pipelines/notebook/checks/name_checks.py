@@ -15,6 +15,7 @@ from jupyter_pipelines.notebook.linking.producers import ProducerIndex
 from jupyter_pipelines.notebook.linking.shared_code import ExploratoryName, SharedCodeIndex, SharedDefinition
 from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, place_in, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
+from jupyter_pipelines.pipeline.identifiers import NAME_LETTER, normal_name, only_names
 
 _LONGEST = 80
 _EXTENSION = r"%(?:re)?load_ext[ \t]+(?!(?:autoreload|jupyter_pipelines)\b)"
@@ -48,17 +49,18 @@ class UnreadableCode:
         """Return whether the code seems to bind a name."""
         if self.text is None:
             return True
-        word = rf"(?<![\w.]){re.escape(name)}(?!\w)"
+        text = only_names(normal_name(self.text))
+        word = rf"(?<!\.)(?<!{NAME_LETTER}){re.escape(name)}(?!{NAME_LETTER})"
         within = f"{{0,{_LONGEST_TARGET}}}"
-        targets = rf"[\w \t,.*\[\]()]{within}"
+        targets = rf"[\w\x80-\U0010ffff \t,.*\[\]()]{within}"
         return any(
-            re.search(pattern, self.text, re.MULTILINE) is not None
+            re.search(pattern, text, re.MULTILINE) is not None
             for pattern in (
                 rf"\b(?:def|class|as|import|type)[ \t]+{word}",
                 rf"^[ \t]*(?:from[ \t].*)?\bimport\b.*{word}",
                 rf"\bimport[ \t]*\([^)]{within}?{word}",
                 rf"\bfor\b[^:]{within}?{word}[^:]{within}?\bin\b",
-                rf"^[\w \t,.*\[\]()=]{within}?{word}{targets}(?::[^=\n]*)?=(?!=)",
+                rf"^[\w\x80-\U0010ffff \t,.*\[\]()=]{within}?{word}{targets}(?::[^=\n]*)?=(?!=)",
                 rf"{word}[ \t]*:=",
             )
         )

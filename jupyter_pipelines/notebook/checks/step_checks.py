@@ -13,6 +13,7 @@ from jupyter_pipelines.notebook.checks.foreach_checks import foreach_faults
 from jupyter_pipelines.notebook.checks.order_checks import order_faults
 from jupyter_pipelines.notebook.code.cell_code import parse_code
 from jupyter_pipelines.notebook.code.unstorable_values import unstorable_class
+from jupyter_pipelines.notebook.headers.lexer import header_word
 from jupyter_pipelines.notebook.headers.split import IOSpec
 from jupyter_pipelines.notebook.linking.producers import ProducerIndex
 from jupyter_pipelines.notebook.linking.shared_code import ExploratoryName, SharedCodeIndex, SharedDefinition
@@ -20,6 +21,7 @@ from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagn
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface, rebinding_step
 from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource, StepOutputRef
+from jupyter_pipelines.pipeline.identifiers import normal_name
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Section
 from jupyter_pipelines.storage.serializers.unstorable_kinds import advice_for
@@ -120,7 +122,7 @@ class StepChecker:
         return {name for other in self._interfaces.values() if other is not interface for name in other.outputs}
 
     def _no_step(self, interface: StepInterface, item: IOSpec) -> Diagnostic:
-        step, _, output = (item.locator or "").partition(".")
+        step, _, output = normal_name(item.locator or "").partition(".")
         closest = closest_name(step, self._interfaces)
         closest = closest or next(
             (interface.draft.name for interface in self._interfaces.values() if output in interface.outputs), None
@@ -134,7 +136,7 @@ class StepChecker:
         return step_diagnostic(interface.draft, "JP202", message, suggestion, item.place)
 
     def _no_output(self, interface: StepInterface, item: IOSpec) -> Diagnostic:
-        step, _, output = (item.locator or "").partition(".")
+        step, _, output = normal_name(item.locator or "").partition(".")
         other = self._interfaces[step]
         binds = output in other.draft.names.binds
         closest = closest_name(output, other.outputs)
@@ -189,7 +191,7 @@ class StepChecker:
             closest_name(Path(path).name, [sibling.name for sibling in folder.iterdir()]) if folder.is_dir() else None
         )
         if closest:
-            return f"write `{name}={Path(path).with_name(closest).as_posix()}`"
+            return f"write `{header_word(f'{name}={Path(path).with_name(closest).as_posix()}')}`"
         start = "relative ones start at the notebook's folder"
         return f"put it there, or correct the path ({start}), or write `--optional {name}` if it may be missing"
 

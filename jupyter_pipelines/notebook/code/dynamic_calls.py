@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from jupyter_pipelines.notebook.code.ast_walk import every_node
 from jupyter_pipelines.notebook.code.ipython_syntax import HARMLESS_MAGICS
 from jupyter_pipelines.notebook.code.name_usage import ModuleImport
+from jupyter_pipelines.pipeline.identifiers import NAME_LETTER, normal_name, only_names
 
 _RUNNING = frozenset({"exec", "eval", "compile"})
 _NAMESPACES = frozenset({"globals", "locals", "vars", "dir"})
@@ -17,7 +18,8 @@ _IMPORTING = frozenset({"import_module", "__import__"})
 # Functions that run code from a file or a module whose name is a value.
 _LOADING = frozenset({"run_path", "run_module", "spec_from_file_location", "SourceFileLoader", "load_source"})
 _SHELL = frozenset({"run_line_magic", "magic", "run_cell_magic"})
-_QUERIED = re.compile(r"@(\w+)")
+_QUERIED = re.compile(rf"@({NAME_LETTER}+)")
+_NAME = re.compile(rf"(?<![.'\"])(?<!{NAME_LETTER})(?!\d){NAME_LETTER}+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,9 +137,9 @@ def hidden_imports(tree: ast.AST) -> Iterator[str]:
 
 def _querying(call: ast.Call, function: ast.Attribute) -> DynamicEffect:
     """Return the names that a text for ``DataFrame.query`` takes from around it: ``"age > @limit"``."""
-    text = "".join(_texts(call.args[0])) if call.args else ""
+    text = only_names(normal_name("".join(_texts(call.args[0])))) if call.args else ""
     if function.attr == "eval" and isinstance(function.value, ast.Name) and function.value.id in ("pd", "pandas"):
-        return DynamicEffect(reads=tuple(dict.fromkeys(re.findall(r"(?<![.\w'\"])[A-Za-z_]\w*", text))))
+        return DynamicEffect(reads=tuple(dict.fromkeys(_NAME.findall(text))))
     return DynamicEffect(reads=tuple(dict.fromkeys(_QUERIED.findall(text))))
 
 

@@ -25,7 +25,9 @@ _WITHOUT_PERCENT = frozenset("pip conda mamba uv ls cd cat cp mv rm mkdir rmdir 
 
 _SPACE = re.compile(r"[ \t\f]*")
 _CELL_MAGIC = re.compile(r"[ \t\f]*%%(\w[\w.]*)[ \t]*(.*)")
-_ASSIGNED = re.compile(r"(?P<target>[\w.,\s\[\]*()]+?=[ \t]*)(?P<escape>%{1,2}(?![\d\s=])\w.*|!.*)", re.DOTALL)
+_ASSIGNED = re.compile(
+    r"(?P<target>[\w\x80-\U0010ffff.,\s\[\]*()]+?=[ \t]*)(?P<escape>%{1,2}(?![\d\s=])\w.*|!.*)", re.DOTALL
+)
 _MAGIC_NAME = re.compile(r"%{1,2}([\w.]+)[ \t]*")
 _HELP = re.compile(r"%{0,2}(?!\d)[\w*][\w.*\[\]'\"]*\?{1,2}[ \t]*;?[ \t]*(#.*)?")
 _AUTOMATIC = re.compile(r"(\w+)[ \t]+(?![=(.\[,:]|in\b|is\b|and\b|or\b|if\b)\S")

@@ -46,7 +46,7 @@ def _cell_refusals(cell: NotebookCell, name: str | None) -> Iterator[Diagnostic]
     header = split_cell(cell.source, cell.number).header
     if header is not None and header.kind == "step":
         place = SourceLocation(cell=cell.number, line=1)
-        yield _refusal("the notebook has steps already", "run it: `jupyter pipelines run`", name, place)
+        yield _refusal("the notebook has steps already", "run it: `jupyter pipelines run NOTEBOOK`", name, place)
     tree = parse_code(cell.source).tree
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and _NUMBERED.fullmatch(node.id):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from jupyter_pipelines.notebook.parameters.literals import NotLiteral, literal
+from jupyter_pipelines.pipeline.identifiers import NAME_LETTER, normal_name, only_names
 
 _SETTING = re.compile(
     r"numpy\.(set_printoptions|seterr|set_string_function)"
@@ -49,7 +50,7 @@ _FORMULAS = frozenset(
     "query".split()
 )
 _FILE_QUERIES = frozenset("exists lexists isfile isdir is_file is_dir getsize getmtime".split())
-_WORD = re.compile(r"(?<![.\w])[A-Za-z_]\w*")
+_WORD = re.compile(rf"(?<!\.)(?<!{NAME_LETTER})(?!\d){NAME_LETTER}+")
 Imported = Mapping[str, str]
 """By name: what it was imported as, fully named."""
 
@@ -162,7 +163,8 @@ def names_in_texts(body: tuple[ast.stmt, ...]) -> set[str]:
     for node in (node for statement in body for node in ast.walk(statement)):
         if isinstance(node, ast.Call) and _called(node) in _FORMULAS:
             texts = (child.value for child in ast.walk(node) if isinstance(child, ast.Constant))
-            words |= {word for text in texts if isinstance(text, str) for word in _WORD.findall(text.replace("@", " "))}
+            names = (only_names(normal_name(text.replace("@", " "))) for text in texts if isinstance(text, str))
+            words |= {word for text in names for word in _WORD.findall(text)}
     return words
 
 

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from jupyter_pipelines.notebook.converting.converted_interfaces import StepCandidate
 from jupyter_pipelines.notebook.converting.split_points import MarkdownHeading
 from jupyter_pipelines.notebook.headers.units import propose_step_name
+from jupyter_pipelines.pipeline.identifiers import NAME_LETTER, normal_name, only_names
 
 _MAX_WORDS = 5
 _MARKUP = re.compile(r"<[^>]*>|\[([^\]]*)\]\([^)]*\)|[*_`$\\]|^\W*\d+(\.\d+)*\W+|&\w+;")
+_HEADING_WORD = re.compile(rf"(?:(?!_){NAME_LETTER})+")
 _STOP_WORDS = frozenset("a an and are as at by for from in into is its of on or our the this to we with".split())
 _VERBS = (
     ("load", re.compile(r"read_\w+|load\w*|fetch_\w+|open|loadtxt|genfromtxt|urlopen|get")),
@@ -53,7 +55,7 @@ def _name_from_heading(part: StepCandidate, parts: Sequence[StepCandidate], head
 def name_of_heading(text: str) -> str:
     """Return a heading as a step may be called."""
     plain = _MARKUP.sub(lambda match: match[1] or " ", text).lower().replace("'", "").replace("\u2019", "")
-    words = re.findall(r"[^\W_]+", plain)
+    words = _HEADING_WORD.findall(only_names(normal_name(plain)))
     kept = [word for word in words if word not in _STOP_WORDS] or words
     name = propose_step_name("_".join(kept[:_MAX_WORDS]))
     return name if name != "step" or kept else ""

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jupyter_pipelines import plugins
-from jupyter_pipelines.notebook.editing.header_text import HeaderFields, bound_names, header_fields, quoted, with_header
+from jupyter_pipelines.notebook.editing.header_text import HeaderFields, bound_names, header_fields, with_header
 from jupyter_pipelines.notebook.headers.io_spec import split_item
+from jupyter_pipelines.notebook.headers.lexer import header_word
 from jupyter_pipelines.notebook.headers.options import BY_KEY, BY_SPELLING, KINDS, OPTIONS, HeaderOption
 from jupyter_pipelines.notebook.parameters.params_cell import parameters_of_text
 from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.identifiers import normal_name
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Step
 
@@ -87,16 +89,17 @@ def complete(document: NotebookDocument, cell_id: str, line: int, column: int) -
         candidates = context.header(_logical_line(lines, line, before[:start]), part)
     else:
         return CompletionList(start=start, end=column)
+    parts = (part, normal_name(part))
     matches = tuple(
         dict.fromkeys(
-            candidate for candidate in candidates if candidate.text.startswith(part) and candidate.text != part
+            candidate for candidate in candidates if candidate.text.startswith(parts) and candidate.text != part
         )
     )
     return CompletionList(start=start, end=column, matches=tuple(map(_as_written, matches[:MAX_COMPLETIONS])))
 
 
 def _as_written(candidate: CompletionItem) -> CompletionItem:
-    return replace(candidate, text=quoted(candidate.text)) if candidate.kind == "file" else candidate
+    return replace(candidate, text=header_word(candidate.text)) if candidate.kind == "file" else candidate
 
 
 def _is_header(lines: Sequence[str], line: int) -> bool:
@@ -129,7 +132,7 @@ class _CompletionContext:
         self.document = document
         self.cell = cell
         header = header_fields(cell.source)
-        self.name = header.name if header else ""
+        self.name = normal_name(header.name) if header else ""
         # The header as it stands is half written; without its options the notebook can be read.
         bare = HeaderFields(name=self.name or _PLACEHOLDER_NAME, form=header.form if header else "magic")
         texts = {cell.id: with_header(cell.source, bare)} if cell.id and header else {}
@@ -268,9 +271,8 @@ def _steps(document: NotebookDocument, pipeline: Pipeline | None) -> Iterator[_K
     for cell in document.cells:
         header = header_fields(cell.source) if cell.kind == "code" else None
         if header is not None and header.name:
-            yield _KnownStep(
-                header.name, [split_item(io_spec)[0] for io_spec in header.options.get("out", ())], cell.number
-            )
+            outputs = [normal_name(split_item(io_spec)[0]) for io_spec in header.options.get("out", ())]
+            yield _KnownStep(normal_name(header.name), outputs, cell.number)
 
 
 def _parameters(document: NotebookDocument) -> Iterator[Parameter]:
@@ -327,7 +329,7 @@ def explain(document: NotebookDocument, cell_id: str, line: int, column: int) ->
     )
     if word is None:
         return {"text": None, "from": column, "to": column}
-    text = _help_for(document, cell, word[0].strip("\"'"))
+    text = _help_for(document, cell, normal_name(word[0].strip("\"'")))
     return {"text": text, "from": word.start(), "to": word.end()}
 
 

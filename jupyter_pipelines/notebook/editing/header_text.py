@@ -9,14 +9,13 @@ from typing import Literal
 
 from jupyter_pipelines.notebook.code.cell_code import parse_code
 from jupyter_pipelines.notebook.headers.cell_layout import MAGICS, CellLayout, read_layout
-from jupyter_pipelines.notebook.headers.lexer import HeaderToken
+from jupyter_pipelines.notebook.headers.lexer import HeaderToken, header_word
 from jupyter_pipelines.notebook.headers.options import BY_KEY, BY_SPELLING, OPTIONS, HeaderOption
 from jupyter_pipelines.notebook.headers.split import split_cell
 
 Form = Literal["magic", "comment"]
 SECTIONS: Mapping[str, str] = {"in": "inputs", "out": "outputs", "param": "parameters"}
 MAX_WIDTH = 100
-_QUOTED_CHARACTERS = set("\"'\\ \t,#")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +80,9 @@ def header_lines(header: HeaderFields) -> list[str]:
     """Return the lines of a header."""
     parts = [(BY_KEY[option.name], header.options[option.name]) for option in OPTIONS if option.name in header.options]
     if header.form == "comment":
-        lines = [f"#| step: {quoted(header.name)}"]
+        lines = [f"#| step: {header_word(header.name)}"]
         return lines + [f"#| {option.name}: {_value(option, values)}".rstrip() for option, values in parts]
-    words = [f"%%step {quoted(header.name)}"]
+    words = [f"%%step {header_word(header.name)}"]
     for option, values in parts:
         following = () if option.takes == "nothing" else values
         words.append(" ".join([option.short or option.long, *_words(option, following)]))
@@ -96,10 +95,10 @@ def _value(option: HeaderOption, values: Sequence[str]) -> str:
 
 def _words(option: HeaderOption, values: Sequence[str]) -> list[str]:
     if option.takes != "axes":
-        return [quoted(value) for value in values]
+        return [header_word(value) for value in values]
     words: list[str] = []
     for value in values:
-        text = value if value[-1:] in ("'", '"') else ",".join(map(quoted, value.split(",")))
+        text = value if value[-1:] in ("'", '"') else ",".join(map(header_word, value.split(",")))
         if words and "=" not in value:
             words[-1] += f",{text}"
         else:
@@ -117,22 +116,6 @@ def _wrapped(words: Sequence[str]) -> list[str]:
         else:
             lines[-1] += f" {word}"
     return lines
-
-
-def quoted(text: str) -> str:
-    """Return a word as a header has to write it."""
-    if text and not set(text) & _QUOTED_CHARACTERS:
-        return text
-    name, equals, locator = text.partition("=")
-    if equals and name.isidentifier() and locator:
-        return f"{name}={_in_quotes(locator)}"
-    return _in_quotes(text)
-
-
-def _in_quotes(text: str) -> str:
-    quote = "'" if "'" not in text else '"'
-    escaped = text.replace("\\", "\\\\").replace(quote, f"\\{quote}") if quote in text else text
-    return f"{quote}{escaped}{quote}"
 
 
 def bound_names(source: str) -> list[str]:

@@ -17,9 +17,18 @@ from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument
 from jupyter_pipelines.pipeline.artifacts import StepOutputRef
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.identifiers import NAME_LETTER, normal_name, only_names
 
 Edit = tuple[int, int, int, str]
 """Line counted from 1, column, length, and the text that goes there."""
+
+_STEP, _NAME = rf"(?P<step>(?:{NAME_LETTER}|-)+)", rf"(?P<name>{NAME_LETTER}+)"
+_WAITED_FOR = re.compile(rf"(?P<name>(?:{NAME_LETTER}|-)+)")
+_UPSTREAM_STEP = re.compile(rf"(?<==)(?P<name>(?:{NAME_LETTER}|-)+)(?=\.)")
+_UPSTREAM_OUTPUT = re.compile(rf"(?<==){_STEP}\.{_NAME}")
+_OWN_NAME = re.compile(rf"(?:(?<=^)|(?<=,)){_NAME}(?=$|[,:=])")
+_NAMED = re.compile(rf"(?<!\.)(?<!{NAME_LETTER}){_STEP}(?:\.{_NAME})?")
+_WORD = re.compile(rf"(?P<dot>\.?)(?<!{NAME_LETTER}){_NAME}")
 
 
 def rename_step(document: NotebookDocument, old: str, new: str) -> EditResult:
@@ -31,6 +40,7 @@ def rename_step(document: NotebookDocument, old: str, new: str) -> EditResult:
         There is no such step (JP603), or the notebook would be faulty (every fault).
     """
     pipeline = _pipeline(document)
+    old, new = normal_name(old), normal_name(new)
     if old not in pipeline:
         raise PlanError(_no_step(old))
     if new in pipeline:
@@ -53,6 +63,7 @@ def rename_output(document: NotebookDocument, step: str, old: str, new: str) -> 
         There is no such output (JP603); it is not certain that a name means it (JP604); the notebook would be faulty.
     """
     pipeline = _pipeline(document)
+    step, old, new = map(normal_name, (step, old, new))
     if step not in pipeline or old not in {output.name for output in pipeline[step].outputs}:
         raise PlanError(_no_step(f"{step}.{old}"))
     if not new.isidentifier():
@@ -65,7 +76,7 @@ def rename_output(document: NotebookDocument, step: str, old: str, new: str) -> 
         edits = list(_output_edits(cell, step, old, new, own in affected))
         if own in affected:
             edits += _variable_edits(cell, old, new)
-        elif cell.kind == "code" and not own and _mentions(cell, old):
+        elif cell.kind == "code" and not own and _mentions(cell.source, old, attributes=False):
             raise PlanError(_refused(old, f"cell {cell.number}, which is no step, uses a name like it"))
         text = _in_magics(_patched(cell.source, edits), f"{step}.{old}", f"{step}.{new}")
         if text != cell.source and cell.id:
@@ -90,14 +101,14 @@ def _step_edits(cell: NotebookCell, old: str, new: str) -> Iterator[Edit]:
     raw_header = _raw_header(cell)
     if raw_header is None:
         return
-    if raw_header.words and raw_header.words[0].text == old:
-        yield _edit(raw_header.words[0], old, new)
+    if raw_header.words and normal_name(raw_header.words[0].text) == old:
+        yield _edit(raw_header.words[0], new)
     for option, words in options_with_words(raw_header.words[1:]):
         for word in words:
             if option.name == "after":
-                yield from _replacements(word, rf"(?<![\w-]){re.escape(old)}(?![\w-])", new)
+                yield from _replacements(word, _WAITED_FOR, old, new)
             elif option.name == "in":
-                yield from _replacements(word, rf"(?<==){re.escape(old)}(?=\.)", new)
+                yield from _replacements(word, _UPSTREAM_STEP, old, new)
 
 
 def _output_edits(cell: NotebookCell, step: str, old: str, new: str, is_affected: bool) -> Iterator[Edit]:
@@ -105,9 +116,9 @@ def _output_edits(cell: NotebookCell, step: str, old: str, new: str, is_affected
     for option, words in options_with_words(raw_header.words[1:]) if raw_header else ():
         for word in words:
             if option.name == "in":
-                yield from _replacements(word, rf"(?<=={re.escape(step)}\.){re.escape(old)}(?!\w)", new)
+                yield from _replacements(word, _UPSTREAM_OUTPUT, old, new, step)
             if is_affected and option.name in ("in", "out", "optional"):
-                yield from _replacements(word, rf"(?:(?<=^)|(?<=,)){re.escape(old)}(?=$|[,:=])", new)
+                yield from _replacements(word, _OWN_NAME, old, new)
 
 
 def _raw_header(cell: NotebookCell) -> RawHeader | None:
@@ -116,23 +127,31 @@ def _raw_header(cell: NotebookCell) -> RawHeader | None:
     return raw_header if raw_header is not None and raw_header.kind == "step" else None
 
 
-def _edit(word: HeaderToken, old: str, new: str) -> Edit:
-    start = word.shown.find(old)
-    return word.place.line, word.place.column + max(start, 0), len(old), new
+def _edit(word: HeaderToken, new: str) -> Edit:
+    start = word.shown.find(word.text)
+    return word.place.line, word.place.column + max(start, 0), len(word.text), new
 
 
-def _replacements(word: HeaderToken, pattern: str, new: str) -> Iterator[Edit]:
-    for match in re.finditer(pattern, word.shown):
-        yield word.place.line, word.place.column + match.start(), match.end() - match.start(), new
+def _replacements(word: HeaderToken, pattern: re.Pattern[str], old: str, new: str, step: str = "") -> Iterator[Edit]:
+    """Yield where the name stands in a word, in whichever spelling, behind the name of a step if one is given."""
+    for match in pattern.finditer(only_names(word.shown)):
+        if normal_name(match["name"]) == old and (not step or normal_name(match["step"]) == step):
+            start, end = match.span("name")
+            yield word.place.line, word.place.column + start, end - start, new
 
 
 def _in_magics(text: str, old: str, new: str) -> str:
     """Return the text with the name replaced in lines of ``%pipeline``."""
-    pattern = rf"(?<![\w.-]){re.escape(old)}(?![\w-])"
     lines = text.split("\n")
-    return "\n".join(
-        re.sub(pattern, lambda _: new, line) if line.lstrip().startswith("%pipeline ") else line for line in lines
-    )
+    return "\n".join(_in_magic(line, old, new) if line.lstrip().startswith("%pipeline ") else line for line in lines)
+
+
+def _in_magic(line: str, old: str, new: str) -> str:
+    group: str | int = 0 if "." in old else "step"
+    for match in reversed([*_NAMED.finditer(only_names(line))]):
+        if normal_name(match[group]) == old:
+            line = line[: match.start(group)] + new + line[match.end(group) :]
+    return line
 
 
 # Variables
@@ -158,21 +177,24 @@ def _variable_edits(cell: NotebookCell, old: str, new: str) -> list[Edit]:
     if _in_texts(code.tree, old):
         raise PlanError(_refused(old, f"cell {cell.number} has it in a text, which may be code"))
     lines, written = code.source.split("\n"), cell.source.split("\n")[split.offset :]
-    word = re.compile(rf"\b{re.escape(old)}\b")
     for line, as_written in zip(lines, written, strict=False):
         # What IPython makes of `!` and `%` lines stands elsewhere than what was written.
-        if line != as_written and line.lstrip()[:1] != "#" and word.search(as_written):
+        if line != as_written and line.lstrip()[:1] != "#" and _mentions(as_written, old):
             raise PlanError(_refused(old, f"a line of cell {cell.number} that is not Python uses it: {as_written}"))
     edits = [_name_edit(node, lines, split.offset, new) for node in names if node.id == old]
     source_lines = cell.source.split("\n")
-    if any(source_lines[line - 1][column : column + length] != old for line, column, length, _ in edits):
+    shown = (source_lines[line - 1][column : column + length] for line, column, length, _ in edits)
+    if any(normal_name(text) != old for text in shown):
         raise PlanError(_refused(old, f"cell {cell.number} has it where it cannot be found again"))
     return edits
 
 
 def _name_edit(node: ast.Name, lines: list[str], offset: int, new: str) -> Edit:
-    column = len(lines[node.lineno - 1].encode()[: node.col_offset].decode(errors="ignore"))
-    return node.lineno + offset, column, len(node.id), new
+    start, end = (
+        len(lines[node.lineno - 1].encode()[:position].decode(errors="ignore"))
+        for position in (node.col_offset, node.end_col_offset)
+    )
+    return node.lineno + offset, start, end - start, new
 
 
 def _bound_otherwise(tree: ast.AST) -> set[str]:
@@ -199,17 +221,17 @@ def _locals(node: ast.AST) -> Iterator[str]:
 
 
 def _in_texts(tree: ast.AST, name: str) -> bool:
-    word = re.compile(rf"\b{re.escape(name)}\b")
     texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
     formatted = (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr))
     in_formatted = any(
         isinstance(child, ast.Name) and child.id == name for node in formatted for child in ast.walk(node)
     )
-    return in_formatted or any(word.search(text) for text in texts)
+    return in_formatted or any(_mentions(text, name) for text in texts)
 
 
-def _mentions(cell: NotebookCell, name: str) -> bool:
-    return re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", cell.source) is not None
+def _mentions(text: str, name: str, *, attributes: bool = True) -> bool:
+    words = _WORD.finditer(only_names(text))
+    return any(normal_name(word["name"]) == name and (attributes or not word["dot"]) for word in words)
 
 
 # Cells

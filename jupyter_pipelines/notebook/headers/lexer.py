@@ -91,6 +91,25 @@ _PIECE = re.compile(
       | (?P<plain>[^\s,'"\\]+|\\)""",
     re.VERBOSE,
 )
+_NEEDS_QUOTES = re.compile(r"[\s,#\"']")
+
+
+def header_word(text: str) -> str:
+    """Return `text` as one word of a header; of ``name=locator``, only what follows ``=`` gets quotes."""
+    if text and not _NEEDS_QUOTES.search(text) and not text.endswith("\\"):
+        return text
+    name, equals, locator = text.partition("=")
+    if equals and name.isidentifier() and locator:
+        return f"{name}={_in_quotes(locator)}"
+    return _in_quotes(text)
+
+
+def _in_quotes(text: str) -> str:
+    if "'" not in text:
+        return f"'{text}'"
+    if '"' not in text and not text.endswith("\\"):
+        return f'"{text}"'
+    return "'" + text.replace("'", "'\"'\"'") + "'"
 
 
 def lines_of(source: str, cell: int) -> list[SourceLine]:

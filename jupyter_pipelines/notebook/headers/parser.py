@@ -16,6 +16,7 @@ from jupyter_pipelines.notebook.headers.io_spec import IOSpec, is_format, split_
 from jupyter_pipelines.notebook.headers.lexer import HeaderToken
 from jupyter_pipelines.notebook.headers.options import BY_SPELLING, USAGE, HeaderOption, Kind, closest_option
 from jupyter_pipelines.pipeline.foreach import ForeachAxis
+from jupyter_pipelines.pipeline.identifiers import normal_name
 from jupyter_pipelines.pipeline.ignored_paths import empty_range, ignored_path
 
 
@@ -158,7 +159,7 @@ class _HeaderParser:
         for word in leading[1:2]:
             self._not_expected(word, leading)
         self.check_step_name(leading[0], "step")
-        return leading[0].text
+        return normal_name(leading[0].text)
 
     def _missing_name(self) -> str:
         position = self._swallowed()
@@ -171,7 +172,7 @@ class _HeaderParser:
             message = "the name of the step comes first, and here is none"
         header = _written(self.raw_header.form, " ".join([name.shown if name else "NAME", *words]))
         self.fault(message, f"write `{header}`", name)
-        return name.text if name else ""
+        return normal_name(name.text) if name else ""
 
     def _swallowed(self) -> int:
         """Return the position of the word that was probably meant to be the name, or 0."""
@@ -193,7 +194,7 @@ class _HeaderParser:
     def check_step_name(self, word: HeaderToken, noun: str) -> None:
         if units.is_step_name(word.text):
             return
-        notes = ["a name has ASCII letters, digits, `_` and `-`, starts with a letter or `_`, and is at most 100 long"]
+        notes = ["a name has letters, digits, `_` and `-`, starts with a letter or `_`, and is at most 100 long"]
         if re.search(r"[{}$]", word.text):
             notes.append("`{}` and `$` are never expanded in a header")
         self.fault(
@@ -337,7 +338,7 @@ class _HeaderParser:
                 self.check_step_name(word, "step")
             else:
                 self._check_identifier(word.text, word, "input")
-            self._add(option, IOSpec(name=units.parse_identifier(word.text) or word.text, place=word.place))
+            self._add(option, IOSpec(name=normal_name(word.text), place=word.place))
 
     def _items(self, option: HeaderOption, values: list[HeaderToken]) -> None:
         self.items.setdefault(option.name, [])

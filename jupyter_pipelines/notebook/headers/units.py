@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import keyword
 import re
-import unicodedata
+
+from jupyter_pipelines.pipeline.identifiers import normal_name
 
 MAX_NAME_LENGTH = 100
 
-_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_-]{{0,{MAX_NAME_LENGTH - 1}}}")
 _COUNT = re.compile(r"[0-9]{1,9}")
 _NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _SECONDS = re.compile(_NUMBER)
@@ -19,29 +19,29 @@ _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def is_step_name(text: str) -> bool:
-    """Return whether a step may be called `text`."""
-    return _NAME.fullmatch(text) is not None
+    """Return whether a step may be called `text`: as an identifier of any script, with ``-`` in it as well."""
+    name = normal_name(text)
+    return len(name) <= MAX_NAME_LENGTH and not name.startswith("-") and name.replace("-", "_").isidentifier()
 
 
 def propose_step_name(text: str) -> str:
     """Return the name that comes closest to `text` and can be used."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    plain = re.sub(r"[^A-Za-z0-9_]+", "_", re.sub(r"(?<=[A-Za-z0-9])-(?=[A-Za-z0-9])", "\0", plain).replace("\0", "-"))
-    plain = plain.strip("_") or "step"
+    fitting = (
+        character if character == "-" or f"_{character}".isidentifier() else " " for character in normal_name(text)
+    )
+    plain = re.sub(r"[\s_]+", "_", re.sub(r"(?<!\w)-+|-+(?!\w)", " ", "".join(fitting))).strip("_") or "step"
     return (plain if is_step_name(plain[:1]) else f"step_{plain}")[:MAX_NAME_LENGTH]
 
 
 def parse_identifier(text: str) -> str | None:
     """Return `text` as Python reads it as a name (NFKC), or None when it is no name or a keyword."""
-    name = unicodedata.normalize("NFKC", text)
+    name = normal_name(text)
     return name if name.isidentifier() and not keyword.iskeyword(name) else None
 
 
 def propose_identifier(text: str) -> str:
     """Return the Python name that comes closest to `text`."""
-    fitting = (
-        character if f"_{character}".isidentifier() else "_" for character in unicodedata.normalize("NFKC", text)
-    )
+    fitting = (character if f"_{character}".isidentifier() else "_" for character in normal_name(text))
     name = re.sub("_+", "_", "".join(fitting)).strip("_") or "name"
     return name if parse_identifier(name) else (f"{name}_" if keyword.iskeyword(name) else f"_{name}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from jupyter_pipelines.notebook.code.project_modules import ImportClosure, ProjectModules
 from jupyter_pipelines.notebook.headers.split import IOSpec
+from jupyter_pipelines.notebook.headers.units import is_step_name
 from jupyter_pipelines.notebook.linking.dependencies import LinkContext, StepDependencies, resolve_dependencies
 from jupyter_pipelines.notebook.linking.producers import NameProducer, ProducerIndex
 from jupyter_pipelines.notebook.linking.registrations import registrations
@@ -17,8 +17,8 @@ from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex
 from jupyter_pipelines.notebook.linking.step_drafts import StepDraft
 from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource, Input, Output, OutputKind, StepOutputRef
+from jupyter_pipelines.pipeline.identifiers import normal_name
 
-_UPSTREAM = re.compile(r"([A-Za-z_][\w-]*)\.([^\W\d]\w*)")
 _FILE_EXTENSIONS = frozenset(
     "7z arrow avro bin bmp bz2 cfg csv dat db db3 dta duckdb feather fits geojson gif gpkg gz h5 hdf hdf5 html ini "
     "ipynb jpeg jpg joblib json jsonl log md mat mp3 mp4 nc ndjson npy npz orc parquet pb pdf pickle pkl png pq pt pth "
@@ -164,10 +164,10 @@ class _InterfaceInference:
     def _source(self, item: IOSpec, interface: StepInterface) -> StepOutputRef | FileSource | None:
         if item.locator is None:
             return self._by_name(item, interface)
-        match = _UPSTREAM.fullmatch(item.locator)
-        if match is None:
+        step, _, output = normal_name(item.locator).rpartition(".")
+        if not is_step_name(step) or not output.isidentifier():
             return FileSource(path=item.locator)
-        return self._by_locator(item, match[1], match[2], interface)
+        return self._by_locator(item, item.locator, step, output, interface)
 
     def _by_name(self, item: IOSpec, interface: StepInterface) -> StepOutputRef | None:
         draft, cell = interface.draft, item.place.cell
@@ -180,12 +180,11 @@ class _InterfaceInference:
         return self._produced_by(producer.draft, item.name)
 
     def _by_locator(
-        self, item: IOSpec, step: str, output: str, interface: StepInterface
+        self, item: IOSpec, path: str, step: str, output: str, interface: StepInterface
     ) -> StepOutputRef | FileSource | None:
         other = self.faces.get(step)
         if other is not None and self.makers.makes(other.draft, output):
             return self._produced_by(other.draft, output)
-        path = f"{step}.{output}"
         if self.witness.exists(self.folder / path) or (output.lower() in _FILE_EXTENSIONS and other is None):
             return FileSource(path=path)
         interface.lost.append(MissingInput(item, "step" if other is None else "output"))

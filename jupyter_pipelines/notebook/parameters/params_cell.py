@@ -148,7 +148,10 @@ class _ParamsCellReader:
         comment = self._comment(statement)
         typed = _TYPED.match(comment)
         if typed and annotation is None:
-            return self._commented(typed[1]), comment[typed.end() :]
+            domain = self._commented(typed[1])
+            is_none = isinstance(statement, ast.Assign) and _is_none(statement.value)
+            # papermill checks no type: None is a default of every type, and a value like it.
+            return replace(domain, nullable=True) if is_none else domain, comment[typed.end() :]
         return (self._domain(annotation) if annotation else ValueDomain()), comment
 
     def _commented(self, text: str) -> ValueDomain:
@@ -181,7 +184,7 @@ class _ParamsCellReader:
             return
         fitting = "within its limits" if error.wrong == "range" else f"that is {parameter.expected()}"
         suggestion = f"write a default {fitting}, or change the annotation"
-        if isinstance(node, ast.Constant) and node.value is None:
+        if _is_none(node):
             suggestion = "write `X | None` as its annotation, or leave the default out"
         self._fault(
             _CODES[error.wrong], f"the default of parameter `{name}` does not fit: {error.message}", suggestion, node
@@ -235,6 +238,10 @@ def _is_harmless(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.Expr):
         return isinstance(statement.value, ast.Constant)
     return isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass)
+
+
+def _is_none(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
 
 
 def _is_ellipsis(value: ast.expr) -> bool:

@@ -188,7 +188,7 @@ def _cell_not_found(path: Path, number: int) -> Diagnostic:
     return Diagnostic(
         code="JP104",
         message=f"the header of cell {number} cannot be found in `{path.name}`",
-        suggestion="write the interface into the header by hand: `jupyter pipelines show` tells it",
+        suggestion="write the interface into the header by hand: `jupyter pipelines show NOTEBOOK` tells it",
         notebook=str(path),
     )
 

@@ -101,7 +101,7 @@ def uncheckable_error(what: str, algorithm: str) -> StoreError:
         Diagnostic(
             code="JP405",
             message=f"{what} cannot be checked: it was stored with {algorithm}, which is not installed here",
-            suggestion=f"pip install {algorithm}, or run the pipeline again: it is computed anew",
+            suggestion=f"`pip install {algorithm}`, or run the pipeline again: it is computed anew",
         )
     )
 
@@ -144,7 +144,7 @@ def _full(error: OSError, root: Path, what: str) -> Diagnostic:
     return Diagnostic(
         code="JP403",
         message=f"the store `{root}` is full: {what} cannot be written{_why_full(error)}",
-        suggestion=f"free space there (jupyter pipelines gc removes what no run needs), {OTHER_STORE_HINT}",
+        suggestion=f"free space there (`jupyter pipelines gc NOTEBOOK` removes what no run needs), {OTHER_STORE_HINT}",
         notes=(*_free(root), *_evidence(error)),
     )
 

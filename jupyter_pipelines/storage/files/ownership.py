@@ -7,14 +7,14 @@ import os
 import stat
 from pathlib import Path
 
-from jupyter_pipelines.errors import StoreError
+from jupyter_pipelines.errors import StoreError, shell_path
 from jupyter_pipelines.storage.files.os_errors import OTHER_STORE_HINT, reason, unopenable_error
 
 PRIVATE_FOLDERS = ("blobs", "records", "runs", "tmp")
 _OTHERS_MAY_WRITE = 0o022
 _OTHERS_MAY_PASS = 0o011
 _MEANT_FOR_SEVERAL = stat.S_ISGID | stat.S_ISVTX
-_SHARE = "to share it, each of you makes a key and trusts those of the others: jupyter pipelines keys new"
+_SHARE = "to share it, each of you makes a key and trusts those of the others: `jupyter pipelines keys new`"
 
 
 def ownership_error(root: Path) -> StoreError | None:
@@ -35,14 +35,14 @@ def ownership_error(root: Path) -> StoreError | None:
         return unopenable_error(
             root,
             "the folder belongs to another user, and what is loaded from it could run their code",
-            f"make it yours: chown -R $(id -u) {root}, {OTHER_STORE_HINT}",
+            f"make it yours: `chown -R $(id -u) {shell_path(str(root))}`, {OTHER_STORE_HINT}",
             (f"its owner has the uid {status.st_uid}, you have {os.geteuid()}", _SHARE),
         )
     if status.st_mode & _OTHERS_MAY_WRITE:
         return unopenable_error(
             root,
             "other users can write to the folder, and what is loaded from it could run their code",
-            f"close it to others: chmod -R go-w {root}, {OTHER_STORE_HINT}",
+            f"close it to others: `chmod -R go-w {shell_path(str(root))}`, {OTHER_STORE_HINT}",
             (_SHARE,),
         )
     return _subfolder_error(root) if status.st_mode & _OTHERS_MAY_PASS else None
@@ -70,6 +70,6 @@ def _subfolder_error(root: Path) -> StoreError | None:
                 return unopenable_error(
                     root,
                     f"other users can write to `{name}` in it, and what is loaded from there could run their code",
-                    f"look at it and repair it: jupyter pipelines fsck NOTEBOOK --repair, {OTHER_STORE_HINT}",
+                    f"look at it and repair it: `jupyter pipelines fsck NOTEBOOK --repair`, {OTHER_STORE_HINT}",
                 )
     return None

@@ -58,7 +58,7 @@ def require_unused(store: Store) -> None:
     """
     live = [run for run in store.runs.ids() if store.runs.is_live(run)]
     if live:
-        raise StoreError(_in_use(store, "a run goes on in it", f"it is the run {live[0]}"))
+        raise StoreError(_in_use(store, "a run goes on in it", f"it is the run {live[0]}", live[0]))
     try:
         is_computed = any(key != EXCLUSIVE_KEY for key in store.leases.held())
     except OSError as error:
@@ -72,10 +72,10 @@ def _holder(store: Store) -> str:
     return f"it is the process {holder.pid}" if holder else ""
 
 
-def _in_use(store: Store, why: str, evidence: str) -> Diagnostic:
+def _in_use(store: Store, why: str, evidence: str, run: str = "last") -> Diagnostic:
     return Diagnostic(
         code="JP407",
         message=f"the store `{store.url}` is in use: {why}",
-        suggestion="wait until it has ended, or cancel it: jupyter pipelines cancel NOTEBOOK RUN; then try again",
+        suggestion=f"wait until it has ended, or cancel it: `jupyter pipelines cancel NOTEBOOK {run}`; then try again",
         notes=(evidence,) if evidence else (),
     )

@@ -536,7 +536,7 @@ def _not_apart(address: str, why: str) -> Diagnostic:
     return Diagnostic(
         code="JP408",
         message=f"the store `{address}` cannot be copied there: {why}",
-        suggestion="give an address that lies beside it: jupyter pipelines store move DESTINATION",
+        suggestion="give an address that lies beside it: `jupyter pipelines store move DESTINATION`",
     )
 
 

@@ -200,6 +200,6 @@ def _unreadable(format: str, error: Exception) -> Diagnostic:
         suggestion=getattr(
             error,
             "instead",
-            "install the packages it was made with, or compute it again: jupyter pipelines run --force STEP",
+            "install the packages it was made with, or compute it again: `jupyter pipelines run NOTEBOOK --force`",
         ),
     )

@@ -74,7 +74,7 @@ def present_class(class_id: str, *, strict: bool) -> type | None:
         raise ClassMismatch(
             f"its class `{path}` is not the class `{path}` that this step defines",
             f"define `{path}` once, in a cell without a header; if it is, compute the input again: "
-            "jupyter pipelines run --force",
+            "`jupyter pipelines run NOTEBOOK --force`",
         )
     return None
 

@@ -331,7 +331,7 @@ def _is_forbidden(error: Exception) -> bool:
 def _no_package(scheme: str, error: Exception) -> Diagnostic:
     package = _PACKAGES.get(scheme)
     suggestion = (
-        f"install it: pip install 'jupyter-pipelines[remote]' {package}"
+        f"install it: `pip install 'jupyter-pipelines[remote]' {package}`"
         if package
         else f"look at it, {OTHER_STORE_HINT}"
     )

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jupyter_pipelines.errors import Diagnostic, StoreError
+from jupyter_pipelines.errors import Diagnostic, StoreError, shell_path, shell_word
 from jupyter_pipelines.storage.files.local_folder import create, flush_files, make_folder, remove, sync_folder
 
 VARIABLE = "JUPYTER_PIPELINES_KEYS"
@@ -135,7 +135,7 @@ class UserKeyring:
             return _parse_signing_key(json.loads(self._read(path)))
         except (ValueError, KeyError, TypeError) as error:
             raise unusable_key(
-                path, f"it is damaged: {error}", "make another one: jupyter pipelines keys new"
+                path, f"it is damaged: {error}", "make another one: `jupyter pipelines keys new`"
             ) from error
 
     def trusted(self) -> dict[str, PublicKey]:
@@ -215,7 +215,7 @@ class UserKeyring:
         try:
             return PublicKey.parse(self._read(path))
         except ValueError as error:
-            suggestion = f"take it out and put it in again: jupyter pipelines keys distrust {name}"
+            suggestion = f"take it out and put it in again: `jupyter pipelines keys distrust {shell_word(name)}`"
             raise unusable_key(path, f"it is damaged: {error}", suggestion) from error
 
     def _read(self, path: Path) -> str:
@@ -224,7 +224,7 @@ class UserKeyring:
             handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         except OSError as error:
             why = f"it cannot be read: {(error.strerror or str(error)).lower()}"
-            raise unusable_key(path, why, f"make it readable for you alone: chmod 600 {path}") from error
+            raise unusable_key(path, why, f"make it readable for you alone: {_chmod(600, path)}") from error
         with os.fdopen(handle, "rb") as file:
             _check_status(path, os.fstat(handle), "other users can read or write it")
             return file.read(_MAX_FILE_BYTES).decode("utf-8", "replace")
@@ -285,7 +285,7 @@ def missing_key_error(keyring: UserKeyring) -> StoreError:
         Diagnostic(
             code="JP412",
             message=f"there is no key of yours to sign with in `{keyring.folder}`",
-            suggestion="make one: jupyter pipelines keys new",
+            suggestion="make one: `jupyter pipelines keys new`",
         )
     )
 
@@ -295,7 +295,7 @@ def _check_closed(path: Path, why: str) -> None:
         status = path.stat()
     except OSError as error:
         reason = f"it cannot be read: {(error.strerror or str(error)).lower()}"
-        raise unusable_key(path, reason, f"make it readable for you alone: chmod 700 {path}") from error
+        raise unusable_key(path, reason, f"make it readable for you alone: {_chmod(700, path)}") from error
     _check_status(path, status, why)
 
 
@@ -306,9 +306,13 @@ def _check_status(path: Path, status: os.stat_result, why: str) -> None:
         owner = f"its owner has the uid {status.st_uid}, you have {os.geteuid()}"
         raise unusable_key(path, owner, f"use keys of your own: set {VARIABLE} to a folder of yours")
     if status.st_mode & _OTHERS_MAY_ACCESS:
-        mode = "700" if stat.S_ISDIR(status.st_mode) else "600"
+        mode = 700 if stat.S_ISDIR(status.st_mode) else 600
         advice = "" if stat.S_ISDIR(status.st_mode) else ", and make a new key if another user may have read it"
-        raise unusable_key(path, f"{why} (mode {stat.S_IMODE(status.st_mode):o})", f"chmod {mode} {path}{advice}")
+        raise unusable_key(path, f"{why} (mode {stat.S_IMODE(status.st_mode):o})", f"{_chmod(mode, path)}{advice}")
+
+
+def _chmod(mode: int, path: Path) -> str:
+    return f"`chmod {mode} {shell_path(str(path))}`"
 
 
 def _project_around(folder: Path) -> Path | None:

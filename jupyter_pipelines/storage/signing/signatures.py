@@ -162,6 +162,6 @@ def _no_package(error: ImportError) -> Diagnostic:
     return Diagnostic(
         code="JP411",
         message="signatures cannot be made or checked: the package `cryptography` is not installed",
-        suggestion='install it: pip install "jupyter-pipelines[signing]", or use a store of your own: --store FOLDER',
+        suggestion="install it: `pip install 'jupyter-pipelines[signing]'`, or use a store of your own: --store FOLDER",
         notes=() if isinstance(error, ModuleNotFoundError) else (str(error),),
     )

@@ -152,7 +152,7 @@ def _parsed(text: str) -> URL:
     except ImportError as error:
         raise _database_error(
             f"{VARIABLE} is set, and a package that reads it is missing: {error.name or error}",
-            "pip install 'jupyter-pipelines[team]', or unset the variable to do without",
+            "`pip install 'jupyter-pipelines[team]'`, or unset the variable to do without",
         ) from error
     del alembic, psycopg
     try:
@@ -191,6 +191,6 @@ def _too_new(name: str, stored_version: str) -> Diagnostic:
     return Diagnostic(
         code="JP406",
         message=f"a newer version of jupyter-pipelines has changed the tables of the database `{name}`",
-        suggestion=f"update: pip install -U 'jupyter-pipelines[team]', or unset {VARIABLE} to do without",
+        suggestion=f"update: `pip install -U 'jupyter-pipelines[team]'`, or unset {VARIABLE} to do without",
         notes=(f"its tables are of version {stored_version}, this version knows them up to {NEWEST}",),
     )

@@ -146,11 +146,18 @@ class HeaderForm extends Widget {
   }
 }
 
-// Splits at spaces and commas, but not within quotes.
+// Splits at spaces and commas, but not within quotes; a quote without its other half is a character like any other.
 export function splitWords(text: string): string[] {
-  return (text.match(/(?:[^\s,"']+|"[^"]*"|'[^']*')+/g) ?? []).map((word) => word.replace(/"([^"]*)"|'([^']*)'/g, "$1$2"));
+  const words = text.match(/(?:[^\s,"']+|"[^"]*"|'[^']*'|["'])+/g) ?? [];
+  return words.map((word) => word.replace(/"([^"]*)"|'([^']*)'/g, "$1$2"));
 }
 
-function joinWords(values: string[]): string {
-  return values.map((value) => (/[\s,]/.test(value) ? value.replace(/^(\w+=)?(.*)$/, "$1'$2'") : value)).join(" ");
+// Writes words so that splitWords reads the same; of name=value, only the value gets quotes.
+export function joinWords(values: string[]): string {
+  return values.map((value) => (/^$|[\s,"']/.test(value) ? value.replace(/^([^\s,"'=]+=)?([^]*)$/, (_, name: string | undefined, rest: string) => (name ?? "") + inQuotes(rest)) : value)).join(" ");
+}
+
+function inQuotes(text: string): string {
+  const quote = text.includes("'") ? '"' : "'";
+  return text.includes(quote) ? `'${text.replaceAll("'", `'"'"'`)}'` : quote + text + quote;
 }

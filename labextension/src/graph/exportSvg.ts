@@ -39,7 +39,7 @@ export function downloadSvg(name: string, text: string): void {
   const address = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
   const link = document.createElement("a");
   link.href = address;
-  link.download = `${name.replace(/[^\w.-]+/g, "-") || "pipeline"}.svg`;
+  link.download = `${name.replace(/[^\p{L}\p{M}\p{N}_.-]+/gu, "-") || "pipeline"}.svg`;
   link.click();
   URL.revokeObjectURL(address);
 }

@@ -413,7 +413,7 @@ class RemoteExecutor(ABC):
         return Diagnostic(
             code="JP607",
             message=f"`--on {name}` needs the package `{self.EXTRA}`, which is not installed",
-            suggestion=f"install it: pip install 'jupyter-pipelines[{name}]'",
+            suggestion=f"install it: `pip install 'jupyter-pipelines[{name}]'`",
             notes=(str(error),),
         )
 
