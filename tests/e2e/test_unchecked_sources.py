@@ -462,3 +462,22 @@ def test_code_that_cannot_be_read_is_not_reused_where_nothing_is_watched(book: N
         "unwatched",
         "what it read cannot be determined: cell 1: `exec()` runs code that is not written here",
     )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "with mp.get_context('spawn').Pool(1) as pool:\n    x = pool.map(os.listdir, ['data'])[0]",
+        "x = sorted(joblib.Parallel(2)([joblib.delayed(os.listdir)('data')])[0])",
+    ],
+    ids=["spawn", "loky"],
+)
+def test_a_folder_that_a_worker_process_lists_counts(book: NotebookProject, code: str) -> None:
+    (book.folder / "data").mkdir(parents=True)
+    (book.folder / "data" / "a.csv").touch()
+    book.write("import joblib, os, multiprocessing as mp", f"%%step a -o x\n{code}")
+    assert book.run().code == 0
+    (book.folder / "new.txt").touch()
+    assert decision(book) == "reuse", reason(book)
+    (book.folder / "data" / "b.csv").touch()
+    assert reason(book)[0] == "file"

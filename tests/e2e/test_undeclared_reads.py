@@ -158,3 +158,22 @@ def test_a_database_counts_for_the_steps_that_query_it(book: NotebookProject) ->
         shop.execute("INSERT INTO sold VALUES ('milk')")
     assert book.run().steps("state") == {"ask": "succeeded"}
     assert book.value("ask.sold") == ["tea", "milk"]
+
+
+@pytest.mark.parametrize("close", ["; shop.close()", ""], ids=["closed", "left open"])
+def test_what_stands_in_the_log_of_a_database_counts(book: NotebookProject, close: str) -> None:
+    path = book.folder / "shop.db"
+    book.folder.mkdir(exist_ok=True)
+    with closing(sqlite3.connect(path)) as shop, shop:
+        shop.execute("PRAGMA journal_mode=WAL")
+        shop.execute("CREATE TABLE sold (what TEXT)")
+    ask = f"shop = sqlite3.connect('shop.db'); n = len(shop.execute('SELECT what FROM sold').fetchall()){close}"
+    book.write("import sqlite3", f"%%step ask -o n\n{ask}")
+    assert book.run().code == 0
+    assert book.run().steps("state") == {"ask": "reused"}
+    with closing(sqlite3.connect(path)) as shop:
+        with shop:
+            shop.execute("INSERT INTO sold VALUES ('milk')")
+        assert path.with_name("shop.db-wal").stat().st_size > 0
+        assert book.run().steps("state") == {"ask": "succeeded"}
+        assert book.value("ask.n") == 1

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from jupyter_pipelines.execution.kernel_side.tracing.access_log import REWRITTEN, TRACE
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import (
+    DATABASE_LOGS,
     counts_as_written,
     is_below,
     names_digest,
@@ -289,6 +290,10 @@ class _TraceWriter:
     def _look(self, trace: dict[str, str], path: str, kind: str, status: list[int] | None) -> None:
         """Add the answer about a file that the step looked at."""
         text = question(kind, self._named(path))
+        if path in self._written and path.endswith(DATABASE_LOGS):
+            # The kernel makes and removes it as it opens and closes the database, and may not have closed it yet.
+            trace[text] = stat_answer(kind, status)
+            return
         trace[text] = self._reader.answer(text)
         if path not in self._written and trace[text] != stat_answer(kind, status):
             self._problems.append(f"`{self._named(path)}` changed while the step ran")

@@ -23,7 +23,7 @@ from typing import Any
 from jupyter_pipelines.execution.kernel_side.tracing import asking_frames
 from jupyter_pipelines.execution.kernel_side.tracing.asking_frames import caller
 from jupyter_pipelines.execution.kernel_side.tracing.connection_log import ConnectionLog
-from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import CountedPaths, names_digest
+from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import DATABASE_LOGS, CountedPaths, names_digest
 from jupyter_pipelines.execution.kernel_side.tracing.environment_log import EnvironmentLog
 from jupyter_pipelines.execution.kernel_side.tracing.expected_listings import ExpectedListings
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import EventsLost, FolderEvent, FolderWatch
@@ -46,6 +46,7 @@ _STARTS = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.spa
 _RESOLVING = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 _SENDING = ("socket.sendto", "socket.sendmsg")
 _LISTS = frozenset({"os.listdir", "os.scandir"})
+_DATABASES = (".db", ".db3", ".sqlite", ".sqlite3", ".gpkg", ".duckdb")
 _READ_EVERY = 512
 """Opened files after which the events of the folders are read, so that none is lost."""
 _KINDS = ("kind", "size", "times", "status")
@@ -345,8 +346,9 @@ class AccessLog:
             return
         if self._status(name) is None:
             self._on_write(name)
-        else:
-            self._note_read(name)
+            return
+        self._note_read(name)
+        self._note_missing_logs(name)  # now, as the step may make them itself and remove them
 
     def _on_list(self, arguments: tuple[Any, ...]) -> None:
         name = self._absolute("." if arguments[0] is None else arguments[0])
@@ -654,11 +656,20 @@ class AccessLog:
                 self._on_listing(event, path)
         elif self._is_read(event, path):
             self._read[path] = (self._begun, _mark_of(self._status(path)))
+            if path.endswith(_DATABASES):
+                self._note_missing_logs(path)
+
+    def _note_missing_logs(self, database: str) -> None:
+        """Note that a database has no logs; one that is there is read by whatever opens the database."""
+        for ending in DATABASE_LOGS:
+            if self._status(f"{database}{ending}") is None:
+                self._note_look(f"{database}{ending}", "kind")
 
     def _on_listing(self, event: FolderEvent, path: str) -> None:
         if event.own is not False and path in self._expected:
             return
-        if event.own is not False or self._programs:  # workers of pools list the folder they are in to find modules
+        # Worker processes that are not forked have no audit event, and list the folders of `sys.path` to find modules.
+        if event.own is not False or self._programs or path not in map(os.path.abspath, sys.path):
             self._note_listing(path)
             if event.own is not False:
                 self._listed_here.add(path)

@@ -39,7 +39,9 @@ _TOOL_FOLDERS = frozenset(
     """.split()
 )
 """Folders in a project that libraries fill for themselves: what they write there is no result of a step."""
-_TOOL_FILES = (".lock", ".pid", ".pyc", "-wal", ".swp", "~", "/.gitignore")
+DATABASE_LOGS = ("-wal", ".wal")
+"""What SQLite and DuckDB add to the name of a database: there stands what is not in the database yet."""
+_TOOL_FILES = (".lock", ".pid", ".pyc", ".swp", "~", "/.gitignore")
 """Endings of files that are written anew by every process, or only for a while."""
 _CACHED_CALL = ("/output.pkl", "/metadata.json", "/func_code.py")
 """Ends the paths of what `joblib.Memory` keeps."""
@@ -137,7 +139,7 @@ def counts_as_written(path: str) -> bool:
     """
     folders = path.split("/")[:-1]
     cached = "joblib" in folders and path.endswith(_CACHED_CALL)
-    return not cached and not f"/{path}".endswith(_TOOL_FILES) and _TOOL_FOLDERS.isdisjoint(folders)
+    return not cached and not f"/{path}".endswith((*_TOOL_FILES, *DATABASE_LOGS)) and _TOOL_FOLDERS.isdisjoint(folders)
 
 
 def names_digest(folder: str) -> str:
