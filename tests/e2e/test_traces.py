@@ -302,3 +302,26 @@ def test_a_record_without_a_trace_runs_once_more(book: NotebookProject) -> None:
     store.records.put(replace(record, trace=None))
     assert rerun_reason(book) == ("untraced", "what it reads is not known yet: its stored result is older than traces")
     run_twice(book)
+
+
+@pytest.mark.parametrize(
+    ("ask", "edit"),
+    [
+        ("os.path.exists('new.txt')", "new.txt"),
+        ("os.path.getsize('data.txt')", "data.txt"),
+        ("os.access('new.txt', os.F_OK)", "new.txt"),
+        ("sum(entry.stat().st_size for entry in os.scandir('atad'[::-1]))", "data/a.txt"),
+    ],
+)
+def test_what_a_forked_worker_asks_counts(book: NotebookProject, ask: str, edit: str) -> None:
+    """But what it makes itself is no question."""
+    (book.folder / "data").mkdir(parents=True)
+    for name in ("data.txt", "data/a.txt"):
+        (book.folder / name).write_text("1")
+    work = "os.path.exists('made.txt') or open('made.txt', 'w').write('1')"
+    code = f"def ask(_):\n    {work}\n    return {ask}\nwith mp.get_context('fork').Pool(2) as pool:\n"
+    code += "    x = pool.map(ask, [1])"
+    book.write("import os, multiprocessing as mp", f"%%step a -o x\n{code}")
+    run_twice(book)
+    (book.folder / edit).write_text("12345")
+    assert rerun_reason(book)[0] == "file"

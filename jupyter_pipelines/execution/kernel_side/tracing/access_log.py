@@ -443,6 +443,10 @@ class AccessLog:
                     self._connections.hosts.setdefault(about)
                 elif kind == "variable":
                     self._environment.note_of_child(*about)
+                elif kind == "look":
+                    # What a worker makes it may have looked for before.
+                    if about[0] not in self._child_writes and about[0] not in self._created:
+                        self._add_look(*about)
                 else:
                     self._started.on_start(*about)
 
@@ -526,7 +530,7 @@ class AccessLog:
         if not self._noting or getattr(self._local, "busy", False):
             return
         with contextlib.suppress(Exception):
-            name = self._absolute(path)
+            name = self._absolute(path, of_child=True)
             if name is None or self._path(name) is None or name in self._written:
                 return
             if not follows and self._is_link(name):
@@ -537,7 +541,7 @@ class AccessLog:
     def _on_access(self, path: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         mode = arguments[0] if arguments else options["mode"]
         folder = options.get("dir_fd")
-        name = self._absolute(path, -1 if folder is None else folder)
+        name = self._absolute(path, -1 if folder is None else folder, of_child=True)
         if name is None or self._path(name) is None or name in self._written:
             return
         if mode == os.F_OK:
@@ -547,7 +551,7 @@ class AccessLog:
 
     def _on_look(self, path: Any, options: dict[str, Any], *, follows: bool) -> None:
         folder = options.get("dir_fd")
-        name = self._absolute(path, -1 if folder is None else folder)
+        name = self._absolute(path, -1 if folder is None else folder, of_child=True)
         if name is None or self._path(name) is None or name in self._written:
             return
         if (not follows or options.get("follow_symlinks") is False) and self._is_link(name):
@@ -566,10 +570,15 @@ class AccessLog:
     def _note_look(self, name: str, kind: str) -> None:
         if self._path(name) is None or name in self._written:
             return
+        known, look = self._asked.get(name), _look_of(self._status(name))
+        self._add_look(name, kind, look)
+        if os.getpid() != self._process and self._asked[name] != known:
+            self._report("look", [name, kind, look])
+
+    def _add_look(self, name: str, kind: str, look: list[int] | None) -> None:
         kind = max(kind, self._asked.get(name, ("kind",))[0], key=_KINDS.index)
-        status = self._status(name)
         # The last answer counts: code may wait for a file.
-        self._asked[name] = (kind, _look_of(status))
+        self._asked[name] = (kind, look)
 
     def _note_read(self, name: str) -> None:
         path = self._path(name)
@@ -700,8 +709,8 @@ class AccessLog:
 
     # Paths
 
-    def _absolute(self, path: Any, folder: int = -1) -> str | None:
-        if isinstance(path, int) or os.getpid() != self._process:
+    def _absolute(self, path: Any, folder: int = -1, *, of_child: bool = False) -> str | None:
+        if isinstance(path, int) or (os.getpid() != self._process and not of_child):
             return None
         text = os.fsdecode(path)
         if text.startswith("/") and "/." not in text and "//" not in text and not text.endswith("/"):
