@@ -101,8 +101,7 @@ class AccessLog:
         self._lookups: LookupWatch | None = None
         self._children_file = ""
         self._others = OtherKernels("")
-        # The originals, taken before they are wrapped: the log's own calls must not be logged.
-        self._stat, self._readlink = os.stat, os.readlink
+        self._stat, self._readlink = os.stat, os.readlink  # before they are wrapped: for the log's own calls
         self._handlers: dict[str, Callable[[tuple[Any, ...]], None]] = {
             "open": self._on_open,
             "sqlite3.connect": self._on_connect,
