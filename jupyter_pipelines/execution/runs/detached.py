@@ -221,6 +221,7 @@ def _first_line(command: Sequence[str], folder: Path) -> str:
 
 @contextlib.contextmanager
 def _log(folder: Path) -> Iterator[int]:
+    # For this user only: tracebacks in it may show data.
     log = os.open(folder / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         yield log

@@ -49,6 +49,7 @@ class EventTail:
 
     def read(self) -> list[dict[str, Any]]:
         """Return the events since the last call; a line that is still being written waits for a later call."""
+        # Followers poll ten times a second: the size tells whether there is anything to read.
         try:
             if self._path.stat().st_size <= self._offset:
                 return []

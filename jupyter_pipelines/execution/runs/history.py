@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jupyter_pipelines.storage.step_record import StepRecord
     from jupyter_pipelines.storage.store import Store
 
+# At most six digits: `int` raises ValueError for thousands of them.
 _BACK = re.compile(r"last(?:~([0-9]{1,6}))?")
 
 

@@ -34,6 +34,7 @@ def request_stop(folder: Path, *, step: str | None = None, now: bool = False) ->
     """
     path = folder / FILE
     line = json.dumps({"step": step, "now": now}).encode() + b"\n"
+    # A client may repeat a request in each of its own turns: the file must not grow by that.
     if path.is_file() and line in path.read_bytes().splitlines(keepends=True):
         return
     # O_APPEND: several processes may request at once. O_NOFOLLOW: in a folder that others can write to, a link could
@@ -64,6 +65,7 @@ class StopRequests:
 
         A request with ``now`` is returned twice, as the second request for a step means a hard stop.
         """
+        # Called in every turn of the loop: the size tells whether there is anything to read.
         try:
             if self._path.stat().st_size <= self._read:
                 return []

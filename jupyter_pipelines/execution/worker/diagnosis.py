@@ -163,6 +163,7 @@ def raised(evidence: FailureEvidence, reply: Mapping[str, Any]) -> FailureDiagno
     """
     error = _error(evidence.folder) or {"type": reply.get("ename", "error"), "message": reply.get("evalue", "")}
     kind = str(error["type"])
+    # Errors that `step_io` raised are diagnostics already: they are shown as they are, without a stack.
     if error.get("faults"):
         return FailureDiagnosis(state="failed", fault=_first_fault(error["faults"], evidence), error_type=kind)
     frames = [_placed_frame(frame, evidence) for frame in error.get("frames", ())]

@@ -33,6 +33,7 @@ MOST_OUTPUTS = 500
 MOST_BYTES = 32_000_000
 """Limits for what one cell displays: number of outputs and size of their text."""
 
+# `force_raise_errors`: a cell tagged `raises-exception` would otherwise fail without failing the step.
 _OPTIONS = {"coalesce_streams": True, "force_raise_errors": True}
 _SAVE_EVERY = 1.0
 _DRAIN = 0.1
@@ -144,6 +145,7 @@ class StepNotebookClient(PapermillNotebookClient):  # type: ignore[misc]
         """Execute the cells until one fails or the watchdog stops the step."""
         self.reset_execution_trackers()
         self.kc = self.conduct.kernel.client
+        # `input()` raises at once; otherwise it would wait for an answer that never comes.
         self.kc.allow_stdin = False
         self.on_cell_executed = self._note_reply
         self.conduct.watch.start()
@@ -153,6 +155,7 @@ class StepNotebookClient(PapermillNotebookClient):  # type: ignore[misc]
             self.conduct.watch.stop()
         if self.conduct.watch.reason is not None and self.conduct.ending != "died":
             self.conduct.ending = "stopped"
+        # Known from the connection: papermill asks the kernel at the end, which fails if it has died.
         self.nb.metadata["language_info"] = self.conduct.kernel.language
         self.set_widgets_metadata()
         return self.nb
@@ -164,6 +167,7 @@ class StepNotebookClient(PapermillNotebookClient):  # type: ignore[misc]
                 self._start(cell)
             self.nb_man.cell_start(cell, index)
             self.conduct.ending = self._run(cell, index)
+            # Before `cell_complete`, which marks every cell as completed that has not failed by then.
             if self.conduct.ending != "done":
                 self.nb_man.cell_failed(cell)
             self.nb_man.cell_complete(cell, index)

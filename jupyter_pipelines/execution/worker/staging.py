@@ -146,6 +146,7 @@ def _folders(saved: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapp
 
 
 def _incoming(saved: Mapping[str, Any]) -> IncomingFile:
+    # The kernel has digested the file while writing it: with an unchanged stat signature it is not read again.
     mark = StatSignature.from_list(saved["mark"]) if saved.get("mark") else None
     return IncomingFile(path=Path(saved["path"]), digest=saved.get("digest"), mark=mark)
 

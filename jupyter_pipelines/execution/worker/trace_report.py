@@ -162,6 +162,7 @@ class _TraceWriter:
         trace |= _variables(log["environment"])
         for name, places in log["origins"].items():
             self._ask(trace, "origin", name, *map(self._named, places))
+        # The planner of the run fills in the versions (`with_versions`).
         trace |= {question("package", name): UNKNOWN for name in log["packages"]}
         if log["variables"] is not None:
             self._ask(trace, "variables", log["variables"])
@@ -169,6 +170,7 @@ class _TraceWriter:
         self._add_notes(trace)
         for problem in dict.fromkeys(self._problems):
             trace[question("unwatched", problem)] = problem
+        # Other systems cannot watch folders at all: steps are reused there by what Python reports, a documented limit.
         if log["unwatched"] and sys.platform == "linux":
             trace[question("partly", log["unwatched"])] = log["unwatched"]
         return trace
@@ -332,6 +334,7 @@ def _variables(environment: Mapping[str, str | None]) -> dict[str, str]:
 
 def _constants(text: str) -> str:
     """Return the string constants in code, without docstrings and comments; the whole text if it is no Python."""
+    # Lines of IPython are no Python: they are replaced for the parser, and added to the constants as they are.
     try:
         tree = ast.parse(_MAGIC_LINE.sub(r"\1pass", text))
     except (SyntaxError, ValueError, RecursionError):

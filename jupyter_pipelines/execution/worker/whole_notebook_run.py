@@ -179,4 +179,5 @@ class _WholeNotebookClient(NotebookClient):
         )
         self.reset_execution_trackers()
         self.kc = kernel.client
+        # `input()` raises at once; otherwise it would wait for an answer that never comes.
         self.kc.allow_stdin = False

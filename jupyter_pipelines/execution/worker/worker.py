@@ -150,6 +150,7 @@ def _attempt(ticket: StepTicket, progress: Callable[[TicketProgress], None], wor
         store = open_store(ticket.store, create=False)
         stack.callback(store.close)
         folder = store.scratch(f".{ticket.step}")
+        # The first folder of the list: its path marks the processes of the attempt.
         workplace.folders.append(folder)
         stack.callback(workplace.remove, folder)
         return StepAttempt(ticket, store, folder, progress, workplace, stack).run()
@@ -232,6 +233,7 @@ class StepAttempt:
             raise KernelStartError(f"the folder `{ticket.cwd}` does not exist")
         kernel = self._new_kernel()
         workplace.kernel = kernel
+        # Before the launch: `changed` reports the folders to the runner, which removes them if this process is killed.
         workplace.folders.append(kernel.folder)
         try:
             if workplace.cancel.asked:
