@@ -98,7 +98,7 @@ class StepIO:
     ticket : Mapping
         The document of the ticket.
     folder : Path
-        Where outputs go.
+        Folder for the outputs.
     """
 
     def __init__(self, ticket: Mapping[str, Any], folder: Path) -> None:

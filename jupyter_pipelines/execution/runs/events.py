@@ -240,7 +240,7 @@ class StepFinished(_RunEvent):
 
     @property
     def state(self) -> str:
-        """How it ended."""
+        """Final state of the step."""
         return self.result.state
 
     def _more(self) -> dict[str, Any]:
@@ -284,7 +284,7 @@ class RunFinished(_RunEvent):
 
     @property
     def state(self) -> str:
-        """How it ended."""
+        """Final state of the run."""
         return self.result.state
 
     def _more(self) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class EventTail:
     Attributes
     ----------
     count : int
-        How many events have been read.
+        Number of events that have been read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -139,6 +139,7 @@ def read_document(runs: Any, run: str) -> dict[str, Any]:
 def follow(store: Store, run: str) -> Iterator[dict[str, Any]]:
     """Yield all events of a run as documents, from its start until it has ended or its process is gone; blocks."""
     watch = RunFollower(store, run)
+    # Polling: the file may be on a network disk, of whose changes the system reports nothing.
     while not watch.ended:
         events = watch.read()
         yield from events

@@ -25,7 +25,7 @@ class ObservedAccess:
     read, wrote : list of str
         Absolute paths.
     programs : int
-        How many other programs were started.
+        Number of started programs.
     """
 
     read: list[str] = field(default_factory=list)

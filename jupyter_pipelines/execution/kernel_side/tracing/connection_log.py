@@ -92,7 +92,7 @@ class ConnectionLog:
         self._tracking = _tracking_server()
 
     def on_connect(self, arguments: tuple[Any, ...], frame: Any) -> str | None:
-        """Note a connection, and return its host if it counts."""
+        """Record a connection, and return its host if it counts."""
         connection, address = arguments
         if connection.family == getattr(socket, "AF_UNIX", None):
             return self._note(_local_service(address))
@@ -101,14 +101,14 @@ class ConnectionLog:
         return self._note(self._host_of(str(address[0]), int(address[1]), frame))
 
     def on_message(self, arguments: tuple[Any, ...], frame: Any) -> str | None:
-        """Note a datagram that is sent to an address, and return its host if it counts."""
+        """Record a datagram that is sent to an address, and return its host if it counts."""
         address = arguments[1]
         if not isinstance(address, tuple):
             return None
         return self._note(self._host_of(str(address[0]), int(address[1]), frame))
 
     def on_resolve(self, arguments: tuple[Any, ...]) -> str | None:
-        """Note that the name of a host is resolved, and return it if it counts."""
+        """Record a host name that is resolved, and return it if it counts."""
         host, *rest = arguments
         name = os.fsdecode(host).lower() if isinstance(host, str | bytes) else ""
         port = rest[0] if rest and isinstance(rest[0], int) else None
