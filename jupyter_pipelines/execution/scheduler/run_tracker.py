@@ -328,13 +328,13 @@ class RunTracker:
                 self._dismiss(observer, error)
 
     def _dismiss(self, observer: RunObserver, error: Exception) -> None:
-        logger.info("observer %r failed and is told no more", observer, exc_info=error)
+        logger.info("observer %r failed and gets no further events", observer, exc_info=error)
         self._observers.remove(observer)
         name = getattr(observer, "__qualname__", None) or type(observer).__qualname__
         self.warned(
             Diagnostic(
                 code="JP606",
-                message=f"the observer `{name}` raised {type(error).__name__}: {error}; it is told no more",
+                message=f"the observer `{name}` raised {type(error).__name__}: {error}; it gets no further events",
                 suggestion="repair the observer; the run itself is not affected",
                 severity="warning",
             )

@@ -174,7 +174,7 @@ def _missing_file_fault(name: str, path: Path, step: str, error: OSError) -> Dia
     what = f"the input `{name}`" if name else "a file"
     return Diagnostic(
         code="JP310",
-        message=f"{what} of step `{step}` cannot be taken along: {path}: {error.strerror or error}",
+        message=f"{what} of step `{step}` cannot be sent to a worker: {path}: {error.strerror or error}",
         suggestion="put the file back, and run again",
         step=step,
     )
