@@ -187,6 +187,7 @@ class StartReporter:
         self._say(json.dumps({"error": type(error).__name__, "faults": faults}))
 
     def _say(self, line: str) -> None:
+        # One line only: after it the pipe is closed, and the caller returns.
         if not self._pipe.closed:
             # A caller that has ended breaks the pipe; the run goes on.
             with contextlib.suppress(OSError):

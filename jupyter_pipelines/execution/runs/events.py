@@ -347,6 +347,7 @@ def _finished(document: Mapping[str, Any], **header: Any) -> Event:
     return RunFinished(**header, result=Run(id=header["run"], state=state, seconds=seconds, parameters={}, steps={}))
 
 
+# Fields that a newer version has added to an event are left out by each of these.
 _KINDS: Mapping[str, Callable[..., Event]] = {
     RunStarted.kind: _started,
     StepDecided.kind: _decided,

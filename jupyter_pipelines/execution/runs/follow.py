@@ -180,6 +180,7 @@ def cancel(store: Store, document: Mapping[str, Any], *, step: str | None = None
     StoreError
         The request cannot be written (JP402, JP403).
     """
+    # The document may be a second old: a request for a step that has ended since is ignored by the run.
     states = {step_document["name"]: str(step_document["state"]) for step_document in document["steps"]}
     state = str(document["state"]) if step is None else states.get(step, RUNNING)
     if document["state"] != RUNNING or state in _ENDS:

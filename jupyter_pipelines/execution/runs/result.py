@@ -361,6 +361,7 @@ def _reason(document: Mapping[str, Any]) -> DecisionReason:
 
 def error_to_dict(fault: Diagnostic, error_type: str | None = None) -> dict[str, Any]:
     """Return a diagnostic in the flat form of the ``run`` document, with the exception class of the step's code."""
+    # Without a location, cell 0: cells are counted from 1.
     place = fault.place or SourceLocation(cell=0, line=0)
     more = {"text": place.text, "length": place.length, "label": fault.label, "notebook": fault.notebook}
     return fault.to_dict() | {"type": error_type} | more

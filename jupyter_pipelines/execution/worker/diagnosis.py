@@ -179,6 +179,7 @@ def last_lines(path: Path, count: int) -> list[str]:
     """Return the last `count` lines of a text file that are not blank, each cut to a readable length."""
     try:
         with path.open("rb") as file:
+            # From the end: the watchdog calls this twice a second, and a log may have gigabytes.
             file.seek(max(0, file.seek(0, 2) - _BLOCK))
             text = file.read(_BLOCK).decode("utf-8", "replace")  # limited: a step may be writing 100 MB meanwhile
     except OSError:

@@ -253,6 +253,7 @@ def _explain(cell: Any, verdict: FailureDiagnosis) -> None:
     """Add the diagnostic as an error output to the cell, as a kernel that died or was stopped sent none."""
     if any(output.get("ename") == verdict.fault.code for output in cell.outputs):
         return
+    # As an output of the type `error`, so that Jupyter shows it like an exception of the cell.
     text = str(verdict.fault).splitlines()
     cell.outputs.append(
         new_output(  # type: ignore[no-untyped-call]
