@@ -8,11 +8,13 @@ FORMATS = ("rfc3987_syntax", "rfc3986_validator", "isoduration")
 """While nbformat is imported, jsonschema prepares to check web addresses and durations, where these are installed: the
 first compiles a grammar for more than a second. No notebook's schema speaks of them."""
 SLOW = (*FORMATS, "pyarrow", "boto3")
-"""What no worker uses. Papermill imports the last two, and the threads of one, for paths on HDFS and S3; a worker gives
-it files."""
+"""Modules that no worker uses: papermill imports pyarrow (which starts threads) and boto3 only for notebooks on HDFS
+and S3, and a worker passes it local files."""
 
 
 def block_imports(*names: str) -> None:
     """Make imports of the modules `names` fail, as if they were not installed, unless they are imported already."""
     for name in names:
+        # None in sys.modules makes an import raise ModuleNotFoundError, which papermill and jsonschema expect of a
+        # package that is not installed.
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]

@@ -19,12 +19,13 @@ State = Literal["succeeded", "failed", "timed-out", "died", "cancelled"]
 
 
 class InputSpec(TypedDict):
-    """Where the kernel finds an input.
+    """Kind and location of an input.
 
     ``artifact`` has `digest` and `format`; ``file`` (or folder) has `path`, absolute or relative to the ticket's `cwd`,
-    and `digest`; ``missing`` has nothing and binds the name to ``None``. ``gathered`` has what each of many items
-    made (`items`), the values of these items (`keys`), and those of items that failed. Where an artifact shares parts
-    with others of the same step, `later` has which of them are taken by steps after this one, each with the step.
+    and `digest`; ``missing`` is an optional input without a value, and binds the name to ``None``. ``gathered`` is the
+    list of results of a ``--foreach`` step: one input for each item (`items`), the values of these items (`keys`), and
+    the values of items that failed (`failed`). Where an artifact is stored in one file with other outputs of its step,
+    `later` lists those other outputs that later steps load, as pairs of output and step.
     """
 
     kind: Literal["artifact", "file", "missing", "gathered"]
@@ -38,16 +39,16 @@ class InputSpec(TypedDict):
 
 
 class OutputSpec(TypedDict):
-    """What an output is to be stored as."""
+    """Kind and format in which an output is stored; without a format, the type of the value decides."""
 
     kind: OutputKind
     format: str | None
 
 
 class SourceFile(TypedDict):
-    """A file that a step's code reaches: what a worker elsewhere has to have, at the same place in the project.
+    """A file that a step's code refers to; a worker on another machine needs it at the same path in the project.
 
-    ``text`` and ``name`` are given for one of the project's own modules; without them it is a file that code reads.
+    A module of the project has its source in ``text`` and its import name in ``name``; a data file has neither.
     """
 
     path: str
@@ -56,7 +57,7 @@ class SourceFile(TypedDict):
 
 
 class KernelPreimports(TypedDict):
-    """What may be imported before a step's kernel is needed: nothing but what the step imports itself.
+    """Modules that may be imported before a step's kernel is forked: only modules that the step imports itself.
 
     ``shared`` is imported once for several steps, in this order, and ``own`` for this step alone.
     """
@@ -66,7 +67,7 @@ class KernelPreimports(TypedDict):
 
 
 NOTHING: KernelPreimports = {"shared": (), "own": ()}
-"""What a kernel may have imported when nothing is known of its step."""
+"""No preimports: the default when the imports of a step are not known."""
 
 
 class PublishPaths(TypedDict):
@@ -91,18 +92,17 @@ class StepTicket:
     notebook : dict
         The rendered notebook, nbformat 4.5.
     path : str
-        The file in which the step's kernel finds this ticket: what the rendered notebook hands to ``open_step``. The
-        worker writes it.
+        The file with this ticket, written by the worker; the rendered notebook passes the path to ``open_step``.
     cwd : str
-        Where the step runs: the folder of the user's notebook.
+        Working directory of the step: the folder of the user's notebook.
     store : str
         URL or path of the store.
     parameters : Mapping
         The values that `notebook` was rendered with.
     secrets : Mapping of str to str
-        Of the parameters that are secrets: where each one is.
+        References (``env:NAME``, ``file:PATH``) of the parameters that are secrets; never the values.
     inputs, outputs : Mapping
-        The interface: where each input is, and what each output is to be stored as.
+        The interface: location of each input, kind and format of each output.
     timeout : float or None
         Seconds that the step's code may take; None for no limit.
     kernel : str or None
@@ -110,24 +110,24 @@ class StepTicket:
     environment : Mapping of str to str
         Added to the kernel's environment.
     start : str
-        Where its kernel starts, to go to `cwd` when it has the step: a folder without anything that could be imported,
-        so that kernels are alike. Empty for `cwd`.
+        Working directory in which the kernel starts before it changes to `cwd` for the step: a folder without
+        importable files, so that a kernel started ahead of time fits any step. Empty for `cwd`.
     late : Mapping of str to str
-        Added to the environment when the kernel has the step.
+        Environment variables that are set only when the kernel is assigned to the step.
     warm : KernelPreimports or None
-        What its kernel may have imported when it starts; None when nothing is known.
+        Modules that its kernel may have imported when it starts; None when they are not known.
     following : sequence of KernelPreimports
         The same for the steps that are likely to start next.
     root : str
         The project's folder.
     sources : sequence of SourceFile
-        The project's own modules that it reaches, and files that it reads by a name in its code.
+        Modules of the project that the step's code reaches, and files whose names stand in its code.
     publish : PublishPaths
-        Where the executed notebook and the log go, whatever happens.
+        Where the executed notebook and the log go, whatever the state of the outcome.
     ignored : sequence of str
-        Paths and patterns of files of the project that do not count.
+        Paths and patterns of files of the project that are no dependencies.
     traced : bool
-        Watch what it reads in the project's folder: it runs on the machine on which it was planned.
+        Trace the files that the step reads; False on other machines than the one on which it was planned.
     """
 
     id: str
@@ -156,18 +156,18 @@ class StepTicket:
     traced: bool = True
 
     def to_dict(self, *, notebook: bool = True) -> dict[str, Any]:
-        """Return the ticket as JSON holds it, on request without the notebook."""
+        """Return the ticket as a JSON-serializable document, with or without the notebook."""
         left_out = set() if notebook else {"notebook"}
         return {"schema": TICKET} | _values(self, left_out)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> StepTicket:
-        """Return the ticket that :meth:`to_dict` described.
+        """Return the ticket for a document made by :meth:`to_dict`; a left-out notebook is empty.
 
         Raises
         ------
         ValueError
-            The document is something else, or of another format version.
+            The document is no ticket, or has another format version.
         """
         _require(document, TICKET)
         return cls(**{"notebook": {}} | _known(cls, document))
@@ -175,7 +175,7 @@ class StepTicket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOutcome:
-    """What became of a ticket.
+    """The result of one attempt at a step.
 
     Parameters
     ----------
@@ -186,24 +186,24 @@ class StepOutcome:
     outputs : Mapping of str to Artifact
         Empty unless the step succeeded.
     fault : Diagnostic or None
-        Why it did not succeed.
+        Why it did not succeed; None if it did.
     error_type : str or None
         Name of the exception class, if the step's code raised one.
     warnings : tuple of Diagnostic
-        What is doubtful but stopped nothing.
+        Diagnostics that did not stop the step.
     seconds : float
-        From the start of the attempt to its end, the kernel's start included.
+        Wall time of the attempt, the start of the kernel included.
     started : str
-        ISO 8601, UTC; empty when it never started.
+        ISO 8601, UTC; empty if the attempt never started.
     log, notebook : str or None
-        Paths of what was published.
+        Paths of the published log and executed notebook; None if they could not be published.
     trace : Mapping of str to str or None
         What the step asked of files and of the environment, see :mod:`jupyter_pipelines.planning.keys.traces`; None
-        where that was not watched.
+        where that was not traced.
     changed : tuple of str
-        Inputs that the step changed, of those that share parts with others.
+        Inputs that the step changed in place, of those stored in one file with other outputs.
     appended : tuple of str
-        Files that the step only appended to, as traces name them.
+        Files that the step only appended to, by their names in traces.
     """
 
     ticket: str
@@ -221,7 +221,7 @@ class StepOutcome:
     appended: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the outcome as JSON holds it."""
+        """Return the outcome as a JSON-serializable document."""
         return {"schema": OUTCOME} | _values(self, {"outputs", "fault", "warnings"}) | {
             "outputs": {name: artifact.to_dict() for name, artifact in self.outputs.items()},
             "fault": asdict(self.fault) if self.fault else None,
@@ -230,12 +230,12 @@ class StepOutcome:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> StepOutcome:
-        """Return the outcome that :meth:`to_dict` described.
+        """Return the outcome for a document made by :meth:`to_dict`.
 
         Raises
         ------
         ValueError
-            The document is something else, or of another format version.
+            The document is no outcome, or has another format version.
         """
         _require(document, OUTCOME)
         artifacts = {name: Artifact.from_dict(artifact) for name, artifact in document["outputs"].items()}
@@ -260,11 +260,11 @@ class TicketProgress:
     ticket : str
         Id of the ticket.
     cell : int or None
-        Which code cell of the rendered notebook runs, counted from 1; None while its kernel starts.
+        Number of the running code cell of the rendered notebook, counted from 1; None while its kernel starts.
     cells : int or None
-        How many code cells it has.
+        Number of code cells of the rendered notebook.
     text : str
-        The last line it printed, or what it is doing.
+        The last line that the step printed, or the current phase.
     """
 
     ticket: str
@@ -273,17 +273,17 @@ class TicketProgress:
     text: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON holds it."""
+        """Return the report as a JSON-serializable document."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> TicketProgress:
-        """Return the report that :meth:`to_dict` described."""
+        """Return the report for a document made by :meth:`to_dict`."""
         return cls(**_known(cls, document))
 
 
 def fault_from_dict(document: Mapping[str, Any]) -> Diagnostic:
-    """Return the fault that :func:`dataclasses.asdict` described."""
+    """Return the diagnostic for a document made by :func:`dataclasses.asdict`."""
     place = document.get("place")
     values = _known(Diagnostic, document) | {"notes": tuple(document.get("notes", ()))}
     return Diagnostic(**values | {"place": SourceLocation(**place) if place else None})

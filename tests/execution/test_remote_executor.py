@@ -299,7 +299,7 @@ def test_a_file_that_cannot_be_read_is_named(factory: TicketFactory) -> None:
     (factory.project / "theirs.csv").write_text("1")
     os.seteuid(65534)
     try:
-        with pytest.raises(StepFailed, match=r"a file of step `fit` cannot be taken along: .*theirs\.csv: Permission"):
+        with pytest.raises(StepFailed, match=r"a file of step `fit` cannot be sent to a worker: .*csv: Permission"):
             pack(replace(factory.ticket("1"), sources=[{"path": "theirs.csv"}]), factory.store)
     finally:
         os.seteuid(0)

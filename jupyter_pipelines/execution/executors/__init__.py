@@ -1,4 +1,4 @@
-"""Where tickets are run: an executor takes tickets and gives progress and outcomes back, and never writes a record."""
+"""The protocol of executors: an executor runs tickets, returns progress and outcomes, and never writes a record."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ from jupyter_pipelines.pipeline.step import ComputeResources
 class StepExecutor(Protocol):
     """Runs tickets somewhere. Built by ``Class(jobs)``, for ``--on NAME:WHERE`` by ``Class(jobs, WHERE)``.
 
-    Nothing is started before the first ticket, or before it is asked what there is.
+    Nothing is started before the first ticket, or before :meth:`capacity` or a survey needs it.
 
     For authors: call :func:`jupyter_pipelines.execution.worker.worker.execute` in a process that runs one ticket
-    at a time, hand its progress and its outcome back from :meth:`poll`, and turn the loss of that process into an
-    outcome with :func:`jupyter_pipelines.execution.worker.worker.lost_outcome`. Announce the class as an entry point
+    at a time, return its progress and its outcome from :meth:`poll`, and turn the loss of that process into an
+    outcome with :func:`jupyter_pipelines.execution.worker.worker.lost_outcome`. Register the class as an entry point
     in the group ``jupyter_pipelines.executors``, and inherit :class:`jupyter_pipelines.testing.ExecutorContract` in a
     test.
 
     Attributes
     ----------
     jobs : int
-        How many tickets run at once; more may be submitted, and wait.
+        Number of tickets that run at once; more may be submitted, and are queued.
     """
 
     jobs: int
 
     def capacity(self) -> ComputeResources:
-        """Return what there is in all; None where that is not known."""
+        """Return the total resources; None for a resource whose amount is not known."""
 
     def submit(self, ticket: StepTicket) -> None:
-        """Take a ticket and return at once."""
+        """Queue a ticket and return at once."""
 
     def poll(self, timeout: float) -> Sequence[TicketProgress | StepOutcome]:
-        """Return everything there is to say, after at most `timeout` seconds of waiting for the first of it.
+        """Return all pending messages, after at most `timeout` seconds of waiting for the first.
 
-        Every ticket gets exactly one outcome. Raises nothing for the trouble of a single step.
+        Every ticket gets exactly one outcome. The failure of a single step raises nothing.
         """
 
     def cancel(self, ticket_id: str, *, hard: bool = False) -> None:
-        """Ask for the end of a ticket, at once if `hard`; its outcome follows. Unknown ones are ignored."""
+        """Request the end of a ticket, without time to clean up if `hard`; its outcome follows. Ignore unknown ids."""
 
     def close(self) -> None:
-        """End everything; nothing of it is left when this returns."""
+        """End all tickets and processes; none of them is left when this returns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRequirements:
-    """What a step needs of the place where it runs.
+    """Requirements of a step on the machine where it runs.
 
     Parameters
     ----------
     step : str
         The step.
     demand : ComputeResources
-        What it asks for.
+        The cores, GPUs and memory that it asks for.
     python : str
         Minor version of the Python that its key names; empty for a kernel of another interpreter.
     packages : Mapping of str to str
@@ -66,7 +66,7 @@ class StepRequirements:
     secrets : Mapping of str to str
         References of its secret parameters, by name.
     place : SourceLocation or None
-        Where its header stands.
+        Location of its header.
     """
 
     step: str
@@ -78,7 +78,7 @@ class StepRequirements:
 
 
 class PoolCapacity(NamedTuple):
-    """How many tickets run at once, and the resources for all of them."""
+    """Number of tickets that run at once in a pool, and their total resources."""
 
     jobs: int
     capacity: ComputeResources
@@ -89,7 +89,7 @@ class SupportsSurvey(Protocol):
     """An executor whose workers differ or are remote: it is asked before anything runs."""
 
     def survey(self, needs: Sequence[StepRequirements]) -> Sequence[Diagnostic]:
-        """Return what stands in the way of these steps, as errors, and what is doubtful, as warnings."""
+        """Return diagnostics for these steps: errors if they cannot run, warnings for workers that are left out."""
 
 
 @runtime_checkable
@@ -99,14 +99,14 @@ class SupportsPools(Protocol):
     Attributes
     ----------
     pools : Mapping of str to PoolCapacity
-        By what the steps say after ``--on``; the empty name for those that say nothing.
+        By the value of ``--on`` in the steps' headers; the empty name for steps without it.
     """
 
     pools: Mapping[str, PoolCapacity]
 
 
 def survey(executor: StepExecutor, needs: Sequence[StepRequirements]) -> Sequence[Diagnostic]:
-    """Return what stands in the way of steps, and what is doubtful, before anything runs."""
+    """Return diagnostics for steps that the executor cannot run, before anything runs."""
     if isinstance(executor, SupportsSurvey):
         return executor.survey(needs)
     capacity = executor.capacity()
@@ -117,7 +117,7 @@ KINDS = ("cpus", "gpus", "memory")
 
 
 def unmet_requirements(need: StepRequirements, offers: Sequence[ComputeResources]) -> list[Diagnostic]:
-    """Return a fault for everything that a step asks for and that not one of `offers` has."""
+    """Return an error for each resource of which a step asks for more than any of `offers` has."""
     if any(not _exceeds(need.demand, offer) for offer in offers):
         return []
     faults = []
@@ -130,6 +130,7 @@ def unmet_requirements(need: StepRequirements, offers: Sequence[ComputeResources
                     need, f"{amount(kind, demanded)}, and there are {amount(kind, int(most))}", kind, int(most)
                 )
             )
+    # Each amount alone is available, but not all of them in one place.
     return faults or [_unmet_fault(need, "more than any one place has", "cpus", None)]
 
 
@@ -149,7 +150,7 @@ def _unmet_fault(need: StepRequirements, what: str, kind: str, most: int | None)
 
 
 def amount(kind: str, number: int) -> str:
-    """Return an amount of something in words."""
+    """Return an amount of a resource as text: "2 cpus", "500 MB of memory"."""
     return f"{number / 1e6:.0f} MB of memory" if kind == "memory" else f"{number} {kind}"
 
 

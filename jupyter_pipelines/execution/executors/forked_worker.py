@@ -1,4 +1,4 @@
-"""A worker made from a forked process that has imported papermill and what goes with it."""
+"""A worker in a forked process, which has imported papermill and its dependencies."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _PREIMPORTS = """
 
 
 CLEANS_UP_ALONE = True
-"""A worker notices that its runner has gone, and ends what its step started."""
+"""Tells the fork server not to kill a worker whose runner is gone: it ends its step's processes first."""
 
 
 def prepare() -> None:
-    """Import what a worker needs; called once, in the process that is then forked."""
+    """Import the modules of a worker; called once, in the process that is then forked."""
     from jupyter_pipelines.execution.blocked_imports import SLOW, block_imports
     from jupyter_pipelines.execution.worker import papermill_engine
 
@@ -37,12 +37,12 @@ def prepare() -> None:
 
 
 def enter(folder: str, _: Mapping[str, Any]) -> None:
-    """Work in a folder; the order to a worker names the folder that it finally works in."""
+    """Change to a folder; the later order to a worker names its final working directory."""
     os.chdir(folder)
 
 
 def watch_imports(*, on: bool) -> None:
-    """Note nothing: a worker is no step."""
+    """Do nothing: imports of a worker are no dependencies of a step."""
     del on
 
 
@@ -55,14 +55,14 @@ def boot(_: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run(order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
-    """Work on tickets until the order to end comes.
+    """Run tickets until the order to end comes.
 
     Parameters
     ----------
     order : Mapping
-        ``cwd``, and ``forks``: the socket of the tree.
+        ``cwd``, the working directory, and ``forks``, the socket of the zygote.
     descriptors : sequence of int
-        Where orders come from, where answers go, and where complaints are written.
+        Pipes of orders and answers, and a file for standard error.
     """
     from jupyter_pipelines.execution.executors.worker_main import main
 

@@ -1,4 +1,4 @@
-"""Steps on this machine: worker processes that stay, one ticket at a time in each."""
+"""The executor for this machine: long-lived worker processes, each with one ticket at a time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from jupyter_pipelines.pipeline.step import ComputeResources
 
 logger = logging.getLogger(__name__)
 WORKERS = "jupyter_pipelines.execution.executors.forked_worker"
-"""The kind of process that a zygote is asked for."""
+"""The kind of process to request from a zygote."""
 _COMMAND = ("-P", "-m", "jupyter_pipelines.execution.executors.worker_main")
 _END_PATIENCE = 5.0
 
@@ -35,13 +35,13 @@ _END_PATIENCE = 5.0
 class LocalExecutor:
     """Runs tickets in processes on this machine; each has a session of its own and ends when this process does.
 
-    A worker that has given an outcome may still have a kernel to end; meanwhile the next ticket goes to another worker,
-    where workers are cheap because they are forked.
+    A worker that has sent an outcome may still have a kernel to end; meanwhile the next ticket goes to another worker,
+    so there are up to twice as many workers as jobs.
 
     Parameters
     ----------
     jobs : int
-        How many tickets at once.
+        Number of tickets that run at once.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -56,20 +56,21 @@ class LocalExecutor:
 
     @staticmethod
     def usual_jobs() -> int:
-        """Return how many tickets run at once by default: one for each core."""
+        """Return the default number of tickets that run at once: one for each core."""
         return os.cpu_count() or 1
 
     def capacity(self) -> ComputeResources:
-        """Return the cores and the memory of this machine; GPUs are not looked for."""
+        """Return the cores and the memory of this machine; GPUs are not detected."""
         return ComputeResources(cpus=cores(), memory=_memory())
 
     def submit(self, ticket: StepTicket) -> None:
-        """Take a ticket; it waits while all workers are busy."""
+        """Queue a ticket; it waits while all workers are busy."""
         self._waiting.append(ticket)
         self._hand_out()
 
     def poll(self, timeout: float) -> Sequence[TicketProgress | StepOutcome]:
         """Return progress and outcomes, after at most `timeout` seconds of waiting for the first."""
+        # Only this thread changes the executor's state; the reader threads of workers just put messages into a queue.
         end = time.monotonic() + timeout
         messages: list[TicketProgress | StepOutcome] = [*self._early]
         self._early.clear()
@@ -83,7 +84,7 @@ class LocalExecutor:
         return messages
 
     def cancel(self, ticket_id: str, *, hard: bool = False) -> None:
-        """Ask for the end of a ticket; a ticket that still waits is over at once."""
+        """Request the end of a ticket; a queued ticket is cancelled at once."""
         for waiting in [ticket for ticket in self._waiting if ticket.id == ticket_id]:
             self._waiting.remove(waiting)
             self._early.append(_never_started(waiting))
@@ -92,7 +93,8 @@ class LocalExecutor:
                 worker.send({"cancel": ticket_id, "hard": hard})
 
     def close(self) -> None:
-        """End every worker, and with it what its step has started."""
+        """End every worker, and the processes that its step has started."""
+        # All are told first and waited for then: they end at the same time.
         self._waiting.clear()
         for worker in self._workers:
             worker.dismiss()
@@ -113,7 +115,7 @@ class LocalExecutor:
         self._foresee()
 
     def _foresee(self) -> None:
-        """Have free workers start the kernels that the next steps are likely to need."""
+        """Let free workers prestart the kernels that the next steps are likely to need."""
         if self._latest is None or self._waiting or not is_ahead(os.environ):
             return
         ready = [worker.prepared for worker in self._workers if worker.prepared is not None]
@@ -124,7 +126,7 @@ class LocalExecutor:
                 worker.prepare(warm, self._latest.start or self._latest.cwd)
 
     def _free_worker(self, warm: KernelPreimports | None) -> _WorkerHandle | None:
-        """Return a free worker with such a kernel, else without any kernel, else a new worker, else any free worker."""
+        """Return a free worker with a matching kernel, else without a kernel, else a new one, else any free worker."""
         free = [worker for worker in self._workers if worker.free]
         fitting = [worker for worker in free if warm is not None and worker.prepared == warm]
         bare = [worker for worker in free if worker.prepared is None]
@@ -142,7 +144,7 @@ class LocalExecutor:
         return worker
 
     def _forks(self) -> str | None:
-        """Return where forked processes come from; None where they are started the usual way."""
+        """Return the socket of the zygote; None if processes are started the usual way."""
         if not self._may_fork:
             return None
         if self._zygote is None:
@@ -156,7 +158,7 @@ class LocalExecutor:
         return self._zygote.path
 
     def _begin_imports(self, path: str) -> None:
-        """Have a kernel for the first ticket made while its worker is still starting: imports take longest."""
+        """Request a kernel for the first ticket while its worker is still starting, as imports take longest."""
         first = self._waiting[0] if self._waiting else None
         if first is not None and first.warm is not None and first.kernel is None:
             prepare(path, {"kind": KERNELS, **first.warm, "cwd": first.start or first.cwd})
@@ -185,7 +187,8 @@ class LocalExecutor:
         self._workers.remove(worker)
         outcome = worker.final_outcome()
         if worker.forked and not worker.here and worker.ticket is not None:
-            # There is something wrong with forking, not with the step.
+            # A worker that ended before its first message never saw the ticket: forking is at fault, not the step. The
+            # ticket is queued again, for a worker that is started the usual way.
             logger.info("forked workers do not start: %s", self._zygote.complaints() if self._zygote else "")
             self._may_fork, outcome = False, None
             self._waiting.appendleft(worker.ticket)
@@ -194,7 +197,7 @@ class LocalExecutor:
 
 
 class _WorkerHandle:
-    """A worker process, seen from the runner."""
+    """Handle of a worker process in the runner."""
 
     def __init__(self, news: queue.Queue[tuple[_WorkerHandle, Mapping[str, Any] | None]], forks: str | None) -> None:
         self.ticket: StepTicket | None = None
@@ -215,6 +218,7 @@ class _WorkerHandle:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            # Ctrl-C in a terminal reaches the runner only, which cancels steps in order.
             start_new_session=True,
         )
         self._orders, self._answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
@@ -239,17 +243,17 @@ class _WorkerHandle:
         return process
 
     def take(self, ticket: StepTicket) -> None:
-        """Hand it a ticket."""
+        """Send the worker a ticket."""
         self.ticket, self.free, self.prepared = ticket, False, None
         self.send({"ticket": ticket.to_dict()})
 
     def prepare(self, warm: KernelPreimports, cwd: str) -> None:
-        """Have it make a kernel ready for a ticket that is likely to come."""
+        """Let the worker prestart a kernel for a ticket that is likely to come."""
         self.prepared = warm
         self.send({"prepare": warm, "cwd": cwd})
 
     def send(self, order: Mapping[str, Any]) -> None:
-        """Send an order; a worker that has gone is noticed elsewhere."""
+        """Send an order; errors are ignored, as the reader thread reports a worker that has ended."""
         with contextlib.suppress(OSError, ValueError):
             self._orders.write(json.dumps(order, default=dict).encode() + b"\n")
             self._orders.flush()
@@ -270,7 +274,7 @@ class _WorkerHandle:
         self._errors.close()
 
     def final_outcome(self) -> StepOutcome | None:
-        """Clean up after a worker that ended unasked, and return the outcome of its ticket."""
+        """Clean up after a worker that ended by itself, and return the outcome of its ticket, if it had one."""
         from jupyter_pipelines.execution.kernels.launch import describe_exit
         from jupyter_pipelines.execution.worker.worker import lost_outcome
 
@@ -288,7 +292,8 @@ class _WorkerHandle:
         self._news.put((self, None))
 
     def _clean_up(self) -> None:
-        """End the kernel that the worker left behind with all that it started, and remove its folders."""
+        """End the kernel that the worker left behind, the processes of the step, and remove its folders."""
+        # As the worker last reported them: a killed worker cannot clean up by itself.
         from jupyter_pipelines.execution.kernel_side.step_io import ATTEMPT
         from jupyter_pipelines.execution.kernels import processes
 

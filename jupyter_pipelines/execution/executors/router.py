@@ -1,4 +1,4 @@
-"""Several executors behind one interface: a step runs where its header says, else where the run says."""
+"""Several executors behind one interface: a step runs on the executor of its header, else on that of the run."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import ComputeResources
 
 SLICE = 0.05
-"""Seconds that one executor may keep the others waiting."""
+"""Seconds for which polling one executor may delay the others."""
 
 
 class ExecutorRouter:
-    """Hands each ticket to the executor of its step.
+    """Passes each ticket to the executor of its step.
 
     Parameters
     ----------
     default : str
-        Name of the executor for steps that name none.
+        Name of the executor for steps whose header names none.
     targets : Mapping of str to str
-        Name of the executor by step, for those that do.
+        Name of the executor by step, for the others.
     make : callable
-        Returns the executor of a name.
+        Creates the executor of a name.
     """
 
     def __init__(self, default: str, targets: Mapping[str, str], make: Callable[[str], StepExecutor]) -> None:
@@ -46,7 +46,7 @@ class ExecutorRouter:
         }
 
     def survey(self, needs: Sequence[StepRequirements]) -> Sequence[Diagnostic]:
-        """Return what stands in the way of these steps where they are to run."""
+        """Return the diagnostics of each executor for its own steps."""
         return [
             fault
             for name, executor in self._executors.items()
@@ -56,7 +56,7 @@ class ExecutorRouter:
         ]
 
     def capacity(self) -> ComputeResources:
-        """Return the most that any executor has: a step that needs more can never run."""
+        """Return the largest amount of each resource that any executor has."""
         capacities = [executor.capacity() for executor in self._executors.values()]
         return ComputeResources(
             cpus=_most(capacity.cpus for capacity in capacities),
@@ -65,13 +65,13 @@ class ExecutorRouter:
         )
 
     def submit(self, ticket: StepTicket) -> None:
-        """Take a ticket and return at once."""
+        """Queue a ticket and return at once."""
         executor = self._executors[self._targets.get(ticket.step, self._default)]
         self._under_way[ticket.id] = executor
         executor.submit(ticket)
 
     def poll(self, timeout: float) -> Sequence[TicketProgress | StepOutcome]:
-        """Return everything there is to say, after at most about `timeout` seconds."""
+        """Return all pending messages, after at most about `timeout` seconds."""
         # Every busy executor is polled for a short time in turn, until one of them has news.
         busy = list(dict.fromkeys(self._under_way.values())) or [self._executors[self._default]]
         left = timeout
@@ -88,13 +88,13 @@ class ExecutorRouter:
         return message
 
     def cancel(self, ticket_id: str, *, hard: bool = False) -> None:
-        """Ask for the end of a ticket; unknown ones are ignored."""
+        """Request the end of a ticket; unknown ids are ignored."""
         executor = self._under_way.get(ticket_id)
         if executor is not None:
             executor.cancel(ticket_id, hard=hard)
 
     def close(self) -> None:
-        """End everything."""
+        """Close all executors."""
         for executor in self._executors.values():
             executor.close()
 
@@ -111,12 +111,12 @@ def _most(amounts: Iterator[int | None]) -> int | None:
 
 
 def executor_for(pipeline: Pipeline, on: str, jobs: int | None) -> StepExecutor:
-    """Return what runs the steps of `pipeline`: one executor, or several where headers name others.
+    """Return the executor for the steps of `pipeline`: a router over several where headers name others than `on`.
 
     Raises
     ------
     PluginError
-        There is none of that name (JP602), or it cannot be loaded (JP601).
+        There is no executor of that name (JP602), or it cannot be loaded (JP601).
     """
 
     def make(target: str) -> StepExecutor:

@@ -38,11 +38,11 @@ class WorkerLoop:
     Parameters
     ----------
     source : binary file
-        Where orders come from.
+        Pipe of orders.
     target : binary file
-        Where answers go.
+        Pipe of answers.
     forks : str or None
-        Socket of a tree of processes from which kernels are forked.
+        Socket of the zygote from which kernels are forked.
     """
 
     def __init__(self, source: BinaryIO, target: BinaryIO, forks: str | None = None) -> None:
@@ -72,27 +72,30 @@ class WorkerLoop:
     def _execute(self, ticket: StepTicket) -> None:
         try:
             outcome = execute(ticket, progress=self._progress, workplace=self._workplace)
-        except Exception as error:  # a fault of ours must not take the run with it
+        except Exception as error:  # a defect of this package must not end the whole run
             logger.exception("ticket %s", ticket.id)  # goes to stderr, which the executor reads when the worker is lost
             outcome = _broken(ticket, error)
+        # The outcome goes out before the kernel has ended: the next step, in another worker, need not wait for that.
         self._send({"outcome": outcome.to_dict()})
         self._workplace.later.close()
         self._send({"free": True})
 
     def _listen(self) -> None:
-        """Read orders; runs in a thread of its own, so that an order is heard while a step runs."""
+        """Read orders; runs in a thread of its own, so that a cancellation arrives while a step runs."""
         try:
             buffer = b""
             while block := self._read():
                 *lines, buffer = (buffer + block).split(b"\n")
                 for line in lines:
                     self._obey(json.loads(line))
-        except Exception:  # the runner would wait for ever
+        except Exception:  # without an end of this process, the runner would wait for ever
             logger.exception("an order cannot be obeyed")
         self._abandon()
 
     def _read(self) -> bytes:
         """Return the next bytes; nothing when the runner is gone."""
+        # A killed runner closes its end of the pipe, unless a process it started still holds a copy: so the parent's id
+        # is checked, too.
         descriptor = self._source.fileno()
         while os.getppid() == self._parent:
             if select.select([descriptor], [], [], _LOOK)[0]:
@@ -115,10 +118,10 @@ class WorkerLoop:
             self._tickets.put(None)
 
     def _abandon(self) -> None:
-        """End everything and exit: the runner has gone, and no outcome is needed."""
+        """End the step with all its processes, and exit: the runner is gone, and no outcome is needed."""
         self._workplace.cancel.ask(hard=True)
         self._clear()
-        time.sleep(_SECOND_LOOK)  # what was just being started when we looked
+        time.sleep(_SECOND_LOOK)  # for processes that were just being started
         self._clear()
         os._exit(0)
 
@@ -128,7 +131,7 @@ class WorkerLoop:
             self._ahead.close()
 
     def _tell(self) -> None:
-        """Report what has to be ended and removed if this process dies."""
+        """Report the kernel and folders that the runner has to clean up if this process dies."""
         folders = [str(folder) for folder in self._workplace.folders]
         kernel = self._workplace.kernel.pid if self._workplace.kernel else 0
         self._send({"holds": {"mark": self._workplace.mark, "kernel": kernel, "folders": folders}})
@@ -155,23 +158,25 @@ def _broken(ticket: StepTicket, error: Exception) -> StepOutcome:
 
 
 def main(forks: str | None = None) -> None:
-    """Run a worker on the standard streams; what anything else writes there goes to stderr.
+    """Run a worker on its standard streams; other output of this process goes to stderr.
 
     Parameters
     ----------
     forks : str or None
-        Socket of a tree of processes from which kernels are forked.
+        Socket of the zygote from which kernels are forked.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):  # Ray's processes block SIGINT: kernels would inherit that
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
     block_imports(*SLOW)
+    # Orders and answers get descriptors of their own: a stray print of a library would break the line protocol, and
+    # a library that reads stdin would swallow orders.
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     source = os.fdopen(os.dup(0), "rb", buffering=0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     WorkerLoop(source, target, forks).run()
-    # Threads of libraries that have not ended by themselves are no reason to stay.
+    # A normal exit would wait for threads of libraries that do not end by themselves.
     sys.stderr.flush()
     os._exit(0)
 

@@ -1,8 +1,8 @@
 """Record in the kernel of a step, for its worker: the log, which cell runs, and how a cell ended.
 
-Runs inside the kernel, so it imports the standard library only. Messages of a kernel get lost when there are many of
-them; files do not. So all that a step prints goes to its log, and only the beginning and the end of it into the
-notebook.
+Runs inside the kernel, so it imports the standard library only. Jupyter's iopub channel drops messages under load;
+files lose nothing. So everything that a step prints is written to its log, and only the beginning and the end of each
+cell's output go to the notebook.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from jupyter_pipelines.execution.kernel_side.tracing import step_trace
 CELLS = "cells.txt"
 ERROR = "error.json"
 STACK = "stack.txt"
-"""Files in the folder of the attempt: the cells that ran, the error of one, stacks of a crash or a hang."""
+"""Files in the folder of the attempt: the cells that ran, the error of the failed cell, stacks of a crash or a hang."""
 
 HEAD = 65_536
 TAIL = 16_384
-"""Characters of a cell's text that go into the notebook: from its beginning and from its end."""
+"""Characters of a cell's output that go into the notebook, from the beginning and from the end."""
 
 TIMED = "<timed exec>"
 """File name of the code under ``%%time``."""
 
 Cells = dict[str, tuple[int, int]]
-"""By file name: number of the cell, and how many of its lines stand before the code."""
+"""By file name of the code: number of the cell, and its number of lines before that code."""
 
 _FREE_FLUSHES = 100
 _FLUSH_EVERY = 0.2
@@ -50,7 +50,7 @@ _LONGEST = 20_000
 
 
 def begin() -> None:
-    """Start to record; a worker calls it before the first cell.
+    """Start recording; the worker runs it in the kernel before the first cell.
 
     Raises
     ------
@@ -83,11 +83,12 @@ def _shell() -> Any:
 
 
 def _record_stacks(path: Path) -> None:
-    """Have a crash write down where it happened, and a signal where the main thread is."""
+    """Write the stack of the main thread to a file on a crash, and on SIGUSR1."""
     file = path.open("w")
     faulthandler.enable(file=file, all_threads=False)
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1, file=file, all_threads=False)
+    # faulthandler keeps the descriptor only: once the file is closed, it would write to whichever file gets the number.
     _KEPT_OPEN.append(file)
 
 
@@ -107,9 +108,9 @@ def _make_exit_raise(shell: Any) -> None:
 
 
 def _leave_children_alone(shell: Any) -> None:
-    """Keep ipykernel from signalling children when it ends: it waits up to 15 s for those that are dead already.
+    """Keep ipykernel from signalling children at its shutdown: it waits up to 15 s for children that are dead already.
 
-    The worker ends them, after everything that wants to end them in an orderly way had its turn.
+    The worker ends them, after exit handlers (such as those of process pools) had the chance to do so.
     """
     with contextlib.suppress(AttributeError):
         shell.kernel._process_children = list  # noqa: SLF001 - there is no public way
@@ -136,13 +137,15 @@ class LimitedStream:
         self._stream = stream
         self._write, self._flush = stream.write, stream.flush
         self._log = log
+        # Both streams, and the kernel's own stdout with the output of its children, share this file: with O_APPEND no
+        # write overwrites another.
         self._file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._process = os.getpid()
         self._renew()
         stream.write, stream.flush = self.write, self.flush
 
     def write(self, text: str) -> int:
-        """Write to the log, and up to the limit also to the notebook."""
+        """Write text to the log, and to the notebook as far as the limit allows; return its length."""
         if self._stream.closed or not hasattr(text, "encode"):
             return int(self._write(text) or 0)
         text = PROCESS_REDACTOR.text(text)
@@ -157,12 +160,15 @@ class LimitedStream:
         return len(text)
 
     def flush(self) -> None:
-        """Send what is there; but not so often that messages are lost, as a fifth of a second is soon enough."""
+        """Send buffered text to the notebook, at most every 0.2 s after the first 100 flushes of a cell.
+
+        Code that flushes after each line would send more messages than the iopub channel holds.
+        """
         if os.getpid() != self._process or self._may_flush():
             self._flush()
 
     def finish(self) -> None:
-        """Show the end of what was left out; a cell has ended."""
+        """Send the end of text that was left out, and reset the limit for the next cell."""
         self._drain()
         if self._left_out:
             self._write(f"\n… {self._left_out - self._kept:,} characters left out; all of it: {self._log} …\n")
@@ -176,7 +182,7 @@ class LimitedStream:
         self._tail: deque[str] = deque()
 
     def _to_log(self, text: str) -> None:
-        """Write to the log at once: what was printed before a crash is what explains it."""
+        """Write to the log unbuffered: the last lines before a crash explain it."""
         if threading.current_thread() is getattr(self._stream, "watch_fd_thread", None):
             return  # ipykernel copies what comes through a pipe to the kernel's own stdout, and that is the log
         data = memoryview(text.encode("utf-8", "replace"))
@@ -201,7 +207,7 @@ class LimitedStream:
         return True
 
     def _drain(self) -> None:
-        """Wait until what children wrote to the standard streams has come out of the pipe."""
+        """Wait, at most a second, until ipykernel has read what child processes wrote to the standard streams."""
         pipe = getattr(self._stream, "_fid", None)
         if pipe is None:
             return
@@ -211,7 +217,7 @@ class LimitedStream:
 
 
 def _waiting(pipe: int) -> int:
-    """Return how many bytes wait in a pipe; 0 where that cannot be known."""
+    """Return the number of unread bytes in a pipe; 0 where the system does not tell."""
     try:
         import fcntl
         import termios
@@ -222,16 +228,16 @@ def _waiting(pipe: int) -> int:
 
 
 class CellTracker:
-    """Writes down which cell runs, and the error of one that fails.
+    """Records in files which cells ran, and the error of a cell that fails.
 
     Parameters
     ----------
     shell : IPython.core.interactiveshell.InteractiveShell
         The shell of the kernel.
     folder : Path
-        Of the attempt.
+        The folder of the attempt.
     streams : list of LimitedStream
-        Its streams.
+        Standard output and error of the kernel, flushed after each cell.
     """
 
     def __init__(self, shell: Any, folder: Path, streams: list[LimitedStream]) -> None:
@@ -245,12 +251,12 @@ class CellTracker:
         self._swallowed: BaseException | None = None
 
     def attach(self) -> None:
-        """Listen to the shell."""
+        """Register for the shell's events before and after each cell."""
         self._shell.events.register("pre_run_cell", self.before)
         self._shell.events.register("post_run_cell", self.after)
 
     def before(self, info: Any) -> None:
-        """Write down under which file name the cell's code will appear in tracebacks."""
+        """Record the file name under which the cell's code appears in tracebacks."""
         self._depth += 1
         if self._depth == 1:
             if self._count == 0:
@@ -263,7 +269,7 @@ class CellTracker:
             self._note(TIMED, offset + 1)
 
     def after(self, result: Any) -> None:
-        """Flush, and write down the error if there was one; ``%%capture`` runs a cell in a cell and drops its error."""
+        """Flush the streams and record the error of the cell; ``%%capture`` runs a nested cell and drops its error."""
         if os.getpid() != self._process:
             return  # a child that was forked and came back here
         self._depth = max(0, self._depth - 1)
@@ -287,18 +293,19 @@ class CellTracker:
 
 
 def _offset(cell_text: str, text: str) -> int:
-    """Return how many lines of a cell stand before the code that is run of it; IPython drops blank ones at the top."""
+    """Return the number of lines of a cell before the code that runs; IPython drops blank lines at the top."""
+    # From the end: below a cell magic the body stands last, and a short body may also occur in the magic's line.
     start = cell_text.rstrip().rfind(text.strip())
     return cell_text.count("\n", 0, start) if start > 0 else 0
 
 
 def describe(error: BaseException, cells: Cells) -> dict[str, Any]:
-    """Return an exception as data, with those frames that its user wrote.
+    """Return an exception as a JSON document, with the frames of the user's own code only.
 
     Parameters
     ----------
     error : BaseException
-        What was raised.
+        The exception.
     cells : dict
         The cells by file name of their code.
     """
@@ -328,12 +335,13 @@ def _frames(error: BaseException, cells: Cells) -> Iterator[dict[str, Any]]:
     for frame, line in walk_tb(error.__traceback__):
         if location := place_of(frame.f_code.co_filename, line, cells):
             yield location | {"function": frame.f_code.co_name}
+    # Code that does not compile has no frame of its own.
     if isinstance(error, SyntaxError) and (location := place_of(error.filename or "", error.lineno or 1, cells)):
         yield location | {"function": "<module>"}
 
 
 def place_of(file: str, line: int, cells: Cells) -> dict[str, Any] | None:
-    """Return where a frame of the user's is: a cell and its line, or a file that no package installed and its line."""
+    """Return cell and line, or file and line, of a frame of the user's own code; None for installed packages."""
     if file in cells:
         count, offset = cells[file]
         return {"cell": count, "line": line + offset}
@@ -343,7 +351,7 @@ def place_of(file: str, line: int, cells: Cells) -> dict[str, Any] | None:
 
 
 def _is_installed(file: str) -> bool:
-    """Tell whether a file belongs to Python, to a package or to us."""
+    """Tell whether a file belongs to Python, to an installed package or to this package."""
     parts = Path(file).parts
     if "site-packages" in parts or "dist-packages" in parts:
         return True

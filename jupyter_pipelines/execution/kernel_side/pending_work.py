@@ -1,7 +1,8 @@
 """Detect pending work in a kernel (threads, open files, exit handlers): without any, the kernel can be killed at once.
 
-A kernel that holds nothing which could still change the world is not asked to end: it is ended, while the next step
-runs. In doubt something counts as unfinished. Runs inside the kernel, so it imports the standard library only.
+A kernel without pending work is not asked to shut down: it is killed while the next step runs already, which saves the
+time of an orderly exit. In doubt, work counts as pending. Runs inside the kernel, so it imports the standard library
+only.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 _MOST = 20_000
 _DEEPEST = 50
 _SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType)
-"""What other code holds as well: it stays when the namespace goes."""
+"""Types of objects that modules refer to as well: they outlive the namespace, so no finalizer runs for them."""
 
 _OF_THE_SHELL = frozenset({"In", "Out", "_ih", "_oh", "_dh", "get_ipython", "exit", "quit", "open", "__builtins__"})
 _READING = os.O_RDONLY
@@ -45,11 +46,12 @@ class KernelBaseline:
             threads=frozenset(thread.ident or 0 for thread in threading.enumerate()),
             callbacks=_callbacks(),
             finalizers=_finalizers(),
+            # Handlers may buffer records (MemoryHandler) until logging.shutdown() flushes them at the exit.
             logs=len(getattr(sys.modules.get("logging"), "_handlerList", ())),
         )
 
     def pending_work(self, namespace: Mapping[str, Any]) -> list[str]:
-        """Return what has come since and may still have something to do, in words; empty when there is nothing.
+        """Return the kinds of pending work that began after the baseline; empty if there is none.
 
         Parameters
         ----------
@@ -77,15 +79,16 @@ def record_baseline() -> None:
 
 
 def pending_work(namespace: Mapping[str, Any]) -> list[str]:
-    """Return what the cells have left unfinished; see :meth:`KernelBaseline.unfinished`."""
+    """Return the kinds of work that the cells have left pending; see :meth:`KernelBaseline.pending_work`."""
     return _KNOWN[0].pending_work(namespace) if _KNOWN else ["no baseline was recorded"]
 
 
 def _files() -> Iterator[str]:
-    """Yield what is open for writing, or may be."""
+    """Yield the descriptors that are or may be open for writing, each as its number and target."""
     try:
         numbers = os.listdir("/proc/self/fd")  # noqa: PTH208 - once for every step
     except OSError:
+        # Random, so that it differs from the baseline and counts as pending.
         yield f"unknown {os.urandom(8).hex()}"  # what cannot be seen may be there
         return
     for number in numbers:
@@ -93,13 +96,14 @@ def _files() -> Iterator[str]:
             target = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115
             harmless = target.startswith(_HARMLESS) or _is_read_only(number, target)
         except OSError:
+            # Closed between listing and reading, as the descriptor of the listing itself always is.
             continue
         if not harmless:
             yield f"{number} {target}"
 
 
 def _is_read_only(number: str, target: str) -> bool:
-    """Tell whether a file of a file system is open for reading alone."""
+    """Tell whether a descriptor is a file (no pipe or socket) that is open for reading only."""
     if not target.startswith("/"):
         return False
     with open(f"/proc/self/fdinfo/{number}", encoding="ascii") as file:  # noqa: PTH123
@@ -111,6 +115,7 @@ def _children() -> bool:
     try:
         with open("/proc/thread-self/children", encoding="ascii") as file:  # noqa: PTH123
             mine = file.read().split()
+        # Linux lists children by the thread that forked them.
         return bool(mine) or any(_of_thread(name) for name in os.listdir("/proc/self/task"))  # noqa: PTH208
     except OSError:
         return True
@@ -125,7 +130,7 @@ def _of_thread(name: str) -> bool:
 
 
 def _callbacks() -> int:
-    """Return how many functions run at the exit; those of :mod:`threading` are not counted by :mod:`atexit`."""
+    """Return the number of functions that run at the exit; :mod:`threading` keeps its own list beside :mod:`atexit`."""
     counted = getattr(atexit, "_ncallbacks", None)
     registered: Iterable[Any] = getattr(threading, "_threading_atexits", ())
     return (counted() if counted else sys.maxsize) + len(list(registered))
@@ -137,9 +142,9 @@ def _finalizers() -> frozenset[Any]:
 
 
 def _holds_finalizers(namespace: Mapping[str, Any]) -> bool:
-    """Tell whether something that can be reached from the namespace says what to do when it goes.
+    """Tell whether an object with a finalizer can be reached from the namespace.
 
-    What cannot be looked through in a moment may hold anything.
+    The search stops at ``_MOST`` objects or ``_DEEPEST`` levels; what is not searched counts as having one.
     """
     seen: set[int] = set()
     level = [value for name, value in namespace.items() if name not in _OF_THE_SHELL]
@@ -150,11 +155,12 @@ def _holds_finalizers(namespace: Mapping[str, Any]) -> bool:
         seen.update(map(id, level))
         if len(seen) > _MOST or any(map(_has_finalizer, level)):
             return True
+        # The collector tracks only objects that can refer to others: arrays of numbers and strings end the search.
         level = [referent for referent in gc.get_referents(*level) if gc.is_tracked(referent)]
     return True
 
 
 def _has_finalizer(value: Any) -> bool:
-    """Tell whether a value's class says what to do when it goes; generators may stand in a ``with``."""
+    """Tell whether a value's class has ``__del__`` or ``close``; a generator may be suspended inside a ``with``."""
     kind = type(value)
     return hasattr(kind, "__del__") or hasattr(kind, "close")

@@ -1,7 +1,7 @@
-"""Redact secrets in all that a step shows: in its kernel before it is sent, and once more in its worker.
+"""Redact secrets in the messages, logs and notebooks of a step: in its kernel before sending, and again in its worker.
 
-Runs inside the kernel, too, so it imports the standard library only. A secret is found as it is, as Python or JSON
-writes it, and as a URL does. Code that takes a secret apart can show the parts: nothing can prevent that.
+Runs inside the kernel, too, so it imports the standard library only. A secret is recognized verbatim, as a Python or
+JSON literal, and URL-encoded. Code that transforms a secret otherwise (splits, hashes, encodes it) can still show it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jupyter_pipelines.pipeline.secrets import SecretNotFound, reveal
 
 REDACTED = "•••"
 SHORTEST = 4
-"""Characters; what is shorter would make half of all texts unreadable, and is no secret."""
+"""Characters; shorter texts are not redacted: they occur in half of all output, and are no secrets."""
 _PIECE = 1 << 20
 
 
@@ -40,6 +40,7 @@ class SecretRedactor:
     def add(self, secret: str) -> None:
         """Redact one more text."""
         if len(secret) >= SHORTEST:
+            # Longest first: replacing a form inside a longer one would leave the rest of the longer one readable.
             self._forms = tuple(sorted({*self._forms, *_forms(secret)}, key=len, reverse=True))
 
     def __bool__(self) -> bool:
@@ -53,7 +54,7 @@ class SecretRedactor:
         return text
 
     def value(self, value: Any) -> Any:
-        """Return a value as JSON has them, without the secrets in its texts."""
+        """Return a JSON value with the secrets in its strings and keys redacted."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
@@ -63,29 +64,30 @@ class SecretRedactor:
         return value
 
     def fault(self, fault: Diagnostic) -> Diagnostic:
-        """Return a fault without the secrets."""
+        """Return a diagnostic with the secrets in its texts redacted."""
         if not self:
             return fault
         notes = tuple(map(self.text, fault.notes))
         return replace(fault, message=self.text(fault.message), suggestion=self.text(fault.suggestion), notes=notes)
 
     def cells(self, notebook: Any) -> None:
-        """Take the secrets out of what the cells of a notebook show."""
+        """Redact the outputs of a notebook's cells, in place."""
         if self:
             for cell in notebook.cells:
                 cell.get("outputs", [])[:] = [type(output)(self.value(output)) for output in cell.get("outputs", ())]
 
     def file(self, path: Path) -> None:
-        """Take the secrets out of a file of text, if there are any: what programs print that a step starts."""
+        """Redact a text file, in place; a log also holds the output of programs, which no kernel message carries."""
         if not self or not path.is_file() or not self.is_in(path):
             return
+        # Programs print bytes of any encoding: what is not UTF-8 has to survive unchanged.
         text = path.read_text("utf-8", errors="surrogateescape")
         part = path.with_name(f".{path.name}.{os.getpid()}")
         part.write_text(self.text(text), "utf-8", errors="surrogateescape")
         part.replace(path)
 
     def is_in(self, path: Path) -> bool:
-        """Tell whether a secret stands in a file, wherever in it."""
+        """Tell whether the bytes of a file contain a secret."""
         forms = [form.encode("utf-8", "surrogateescape") for form in self._forms]
         longest = max(map(len, forms), default=1)
         tail = b""
@@ -94,6 +96,7 @@ class SecretRedactor:
                 window = tail + piece
                 if any(form in window for form in forms):
                     return True
+                # The overlap finds a secret that lies across two pieces.
                 tail = window[-longest:]
         return False
 
@@ -106,7 +109,7 @@ def _forms(secret: str) -> set[str]:
 
 
 def redactor_for(references: Mapping[str, str], folder: str, environment: Mapping[str, str]) -> SecretRedactor:
-    """Return a redactor for the secrets that `references` lead to; a secret that is missing cannot be shown either."""
+    """Return a redactor for the secrets that `references` name; missing ones are left out, as they cannot be shown."""
     veil = SecretRedactor()
     for reference in references.values():
         try:
@@ -117,7 +120,7 @@ def redactor_for(references: Mapping[str, str], folder: str, environment: Mappin
 
 
 def secret_in_output(step: str, output: str) -> Diagnostic:
-    """Return the fault for an output in which a secret stands."""
+    """Return the diagnostic for an output that contains a secret."""
     return Diagnostic(
         code="JP511",
         message=f"the output `{output}` of step `{step}` contains a secret, and what is stored can be read by others",
@@ -153,4 +156,5 @@ def _watch_messages() -> None:
             msg_or_type = {**msg_or_type, "content": PROCESS_REDACTOR.value(msg_or_type.get("content", {}))}
         return send(stream, msg_or_type, PROCESS_REDACTOR.value(content), *more, **named)
 
+    # IPython has no hook that sees all messages; every one of them is sent by this method.
     session.send = veiled

@@ -20,20 +20,20 @@ from jupyter_pipelines.execution.kernel_side import pending_work
 from jupyter_pipelines.execution.kernel_side.tracing import step_trace
 
 ATTEMPT = "JUPYTER_PIPELINES_ATTEMPT"
-"""Environment variable: the private folder of the attempt, when a worker runs the step."""
+"""Environment variable with the private folder of the attempt; set only if a worker runs the step."""
 
 DOCUMENT = "attempt.json"
 MANIFEST = "outputs.json"
-"""Files in that folder: which ticket it belongs to, and what the step leaves."""
+"""Files in that folder: the ticket that the attempt belongs to, and the outputs that the step saved."""
 
 _ALONE = (type(None), bool, int, float, complex, str, bytes, type, type(len), type(lambda: None))
 
 
 def open_step(path: str) -> StepIO:
-    """Return what connects a step's notebook with its inputs and outputs.
+    """Open the inputs and outputs of a step in its notebook.
 
     Run by hand or by plain papermill, the notebook gets the same inputs, works in the folder of the notebook it was
-    made from, and its outputs go to a folder beside the ticket, never to the store.
+    rendered from, and its outputs go to a folder beside the ticket, never to the store.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def open_step(path: str) -> StepIO:
     Raises
     ------
     StepFailed
-        The ticket is gone (JP310).
+        The ticket cannot be read (JP310).
     """
     try:
         ticket = json.loads(Path(path).read_text("utf-8"))
@@ -73,6 +73,8 @@ def _attempt_of(path: str) -> Path | None:
         document = json.loads(Path(folder, DOCUMENT).read_text("utf-8"))
     except (OSError, ValueError):
         return None
+    # Kernels and programs that a step starts inherit the variable: another step's notebook run there is no part of
+    # this attempt, and must not write into its folder.
     return Path(folder) if document.get("ticket") == path else None
 
 
@@ -96,7 +98,7 @@ class StepIO:
     ticket : Mapping
         The document of the ticket.
     folder : Path
-        Where outputs go.
+        Folder for the outputs.
     """
 
     def __init__(self, ticket: Mapping[str, Any], folder: Path) -> None:
@@ -112,7 +114,7 @@ class StepIO:
         return f"<step {self._ticket['step']} of run {self._ticket['run']}>"
 
     def secret(self, reference: str) -> str:
-        """Return the secret that `reference` leads to, and hide it in all that this kernel shows.
+        """Return the secret that `reference` names, and redact it in every message that this kernel sends.
 
         Parameters
         ----------
@@ -122,7 +124,7 @@ class StepIO:
         Raises
         ------
         StepFailed
-            It is not there (JP510).
+            The secret is not set where the step runs (JP510).
         """
         from jupyter_pipelines.execution.kernel_side.redaction import redact_secret
         from jupyter_pipelines.pipeline.secrets import SecretNotFound, reveal
@@ -142,7 +144,7 @@ class StepIO:
         return secret
 
     def inputs(self, *names: str) -> tuple[Any, ...]:
-        """Return the inputs called `names`: values, or paths for files. Values that shared parts share them again.
+        """Load the inputs called `names`: values, or paths for files. Outputs stored together share objects again.
 
         Raises
         ------
@@ -174,7 +176,7 @@ class StepIO:
             raise StepFailed(self._unloadable(name, error)) from error
 
     def path(self, name: str) -> Path:
-        """Return where the output `name` is to be written: a file, or a folder that is there already."""
+        """Return the path that the step writes the output `name` to; a folder is created, a file is not."""
         path = self._folder / "outputs" / name / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if self._wanted(name)["kind"] == "folder":
@@ -182,12 +184,13 @@ class StepIO:
         return path
 
     def outputs(self, *names: str) -> None:
-        """Save the outputs called `names` from the namespace of the caller, and check that every declared one is there.
+        """Save the outputs called `names`, and all declared ones, from the namespace of the caller.
 
         Raises
         ------
         StepFailed
-            One is missing (JP204), or an input was changed that is not an output (JP307).
+            An output is missing (JP204), an input that is not an output was changed in place (JP307), or an output
+            contains a secret (JP511).
         NotStorable
             A value cannot be stored (JP205).
         """
@@ -218,11 +221,13 @@ class StepIO:
         return {"kind": "value", "path": saved["path"], "mark": saved["mark"], **saved["artifact"]}
 
     def _save_groups(self, names: Iterable[str], namespace: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Save outputs that share parts, each group in one file."""
+        """Save outputs that refer to common objects, each group in one pickle; yield each with its manifest entry."""
         specs = {name: self._wanted(name) for name in names}
         values = {
             name: namespace[name]
             for name, spec in specs.items()
+            # A declared format has its own serializer, and a group is one pickle. Immutable values need no group: that
+            # they are shared cannot be observed.
             if spec["kind"] == "value" and not spec["format"] and not isinstance(namespace[name], _ALONE)
         }
         if len(values) < 2:
@@ -235,6 +240,7 @@ class StepIO:
             try:
                 saved = self._write_value(members, group[0], "pickle", ", ".join(group))
             except NotStorable:
+                # Each alone, so that the error names the output that cannot be stored and not the whole group.
                 for name in group:  # which of them cannot be stored, and why
                     self._write_value(values[name], name, None, name)
                 raise
@@ -243,7 +249,7 @@ class StepIO:
                 yield name, {"kind": "value", "path": saved["path"], "mark": saved["mark"], **artifact}
 
     def _write_value(self, value: Any, folder: str, value_format: str | None, name: str) -> dict[str, Any]:
-        """Write a value to a file of its own; `name` is what messages call it."""
+        """Write a value to a file of its own and return its manifest entry; `name` is used in error messages."""
         from jupyter_pipelines.execution.kernel_side.redaction import PROCESS_REDACTOR, secret_in_output
         from jupyter_pipelines.storage import serializers
 
@@ -251,6 +257,7 @@ class StepIO:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         saved = serializers.save(value, path, value_format, name=name)
+        # The written bytes are searched, not the value: a secret may be deep in an object, where no walk would find it.
         if PROCESS_REDACTOR and PROCESS_REDACTOR.is_in(path):
             path.unlink()
             raise StepFailed(secret_in_output(self._step, name))
@@ -266,14 +273,14 @@ class StepIO:
         return value
 
     def _remember_group(self, name: str, value: Any, spec: Mapping[str, Any]) -> None:
-        """Remember an input that shares parts with other outputs, and those of them that later steps take."""
+        """Remember an input stored in one file with other outputs, and those of them that later steps load."""
         self._guard.remember(name, value, lambda: self._read(name, spec), keep=True)
         members = self._loaded_together["", Path(spec["path"])]
         for output, _ in spec.get("later", ()):
             self._guard.remember(_behind(spec, output), members[output], keep=True)
 
     def _read(self, name: str, spec: Mapping[str, Any], *, first: bool = False) -> Any:
-        """Return a stored input; when it is read for the `first` time, attributes of its classes change with it."""
+        """Load a stored input; the `first` time, stored class attributes are restored on the notebook's classes."""
         if spec["kind"] == "gathered":
             from jupyter_pipelines.pipeline.foreach import GatheredResults
 
@@ -293,6 +300,7 @@ class StepIO:
         if not member:
             return serializers.load(path, file_format, in_step=first)
         if not first:
+            # Read again to compare: neither cached nor in the step, so that it shares no object with the values in use.
             return serializers.load(path, file_format)[member]
         file = (name.partition("/")[2], path)  # equal items are in one file, and do not share anything
         if file not in self._loaded_together:
@@ -300,7 +308,7 @@ class StepIO:
         return self._loaded_together[file][member]
 
     def _folder_of(self, name: str, spec: Mapping[str, Any]) -> Path:
-        """Return the folder that the worker laid out, or lay it out when the notebook is run by hand."""
+        """Return an input folder; the worker has copied it out of the store, for a run by hand it is copied here."""
         path = Path(spec["path"])
         if path.is_dir():
             return path
@@ -325,6 +333,7 @@ class StepIO:
             if path.is_file()
             else [candidate for candidate in path.parent.glob(f"{name}.*") if candidate.is_file()]
         )
+        # `np.save` and the like append their ending; with several candidates it is not known which is the output.
         return paths[0] if len(paths) == 1 else None
 
     def _missing(self, names: Mapping[str, None], namespace: Mapping[str, Any]) -> Iterator[Diagnostic]:
@@ -353,17 +362,17 @@ class StepIO:
                     return
 
     def _is_changed_member(self, name: str, changed: Mapping[str, bool]) -> bool:
-        """Tell whether an input that shares parts with others has changed, or may have, in a step that leaves it."""
+        """Tell whether a grouped input was changed; one that the step also outputs counts if that is not known."""
         if not self._group_of(name):
             return False
         return name in changed or (self._is_left(name) and not self._guard.knows(name))
 
     def _is_left(self, name: str) -> bool:
-        """Tell whether the step leaves an input, or another one of its group, as an output."""
+        """Tell whether an input, or another input of its group, is also an output of the step."""
         return any(member in self._ticket["outputs"] for member in self._group_of(name))
 
     def _group_of(self, name: str) -> list[str]:
-        """Return the inputs that come from the same file as the input `name`, which holds several outputs."""
+        """Return the inputs stored in the same file as the input `name`, itself included; empty if stored alone."""
         spec = self._ticket["inputs"][name]
         if "#" not in spec.get("format", ""):
             return []
@@ -380,7 +389,7 @@ class StepIO:
         )
 
     def _changed_behind(self, name: str, output: str, later: str) -> Diagnostic:
-        """Return the error that a later step would get what shares parts with a changed input as it was before."""
+        """Return the error that a later step would load an object of a changed input in its state before the change."""
         both = " ".join(dict.fromkeys((*self._group_of(name), output)))
         return Diagnostic(
             code="JP307",
@@ -404,6 +413,8 @@ class StepIO:
                 )
 
     def _write_manifest(self, document: Mapping[str, Any]) -> None:
+        # Renamed when complete: a kernel that is killed while it writes must not leave a manifest that looks whole.
+        # It is not flushed to the disk, as only the worker of this attempt reads it.
         temporary = self._folder / f"{MANIFEST}.new"
         with temporary.open("w", encoding="utf-8") as file:
             json.dump(document, file)
@@ -467,7 +478,7 @@ class StepIO:
 
 
 def _behind(spec: Mapping[str, Any], output: str) -> str:
-    """Return under which name the guard has an output that came along with an input; no input has such a name."""
+    """Return the guard's name for an output stored in one file with an input; a space keeps it apart from inputs."""
     return f"{spec['digest']} {output}"
 
 

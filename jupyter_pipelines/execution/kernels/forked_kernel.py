@@ -1,7 +1,7 @@
-"""An IPython kernel made from a forked process: booted ahead of time, then handed its folder and streams.
+"""An IPython kernel in a forked process: booted ahead of time, then given its working directory and streams.
 
-Everything that a kernel started by itself would find is put right here: arguments, environment, folder, standard
-streams, signals, random numbers, threads of numeric libraries.
+Here the process gets everything that a freshly started kernel would have: arguments, environment, working directory,
+standard streams, signal handlers, random seeds, threads of numeric libraries.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _PREIMPORTS = """
 """.split()
 PROFILE = "profile"
 CLEANS_UP_ALONE = False
-"""A kernel without a client is killed."""
+"""Tells the fork server to kill a kernel whose client is gone."""
 _KERNEL: dict[str, Any] = {}
 
 
 def prepare() -> None:
-    """Import what a kernel needs; called once, in the process that is then forked.
+    """Import the modules of a kernel; called once, in the process that is then forked.
 
     Raises
     ------
@@ -64,12 +64,12 @@ def prepare() -> None:
 
 
 def enter(folder: str, settings: Mapping[str, Any]) -> None:
-    """Change to a folder and set `sys.path` as a kernel in it has it: imports from now on may look there.
+    """Change to a folder and set `sys.path` as a kernel started there would.
 
     Parameters
     ----------
     folder : str
-        Where kernels will run.
+        Working directory of the kernels.
     settings : Mapping
         As for :func:`boot`.
 
@@ -87,7 +87,7 @@ def enter(folder: str, settings: Mapping[str, Any]) -> None:
 
 
 def watch_imports(*, on: bool) -> None:
-    """Note what an import ahead of time asks of files and of the environment: every kernel made from here has asked it.
+    """Switch on or off logging of the files and variables that preimports use: they count for every forked kernel.
 
     Parameters
     ----------
@@ -98,13 +98,13 @@ def watch_imports(*, on: bool) -> None:
 
 
 def take_stock() -> None:
-    """Find the numeric libraries that are loaded, once for all children; called after each import."""
+    """Find the loaded numeric libraries, once for all children; called after each import."""
     threads = importlib.import_module("threadpoolctl").ThreadpoolController()
     _KERNEL["threads"] = len(sys.modules), threads
 
 
 def boot(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Start the kernel up to the point where it would listen, and return its connection.
+    """Initialize the kernel up to the point where it would serve, and return its connection info.
 
     Parameters
     ----------
@@ -126,6 +126,7 @@ def boot(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     launcher = str(importlib.util.find_spec("ipykernel_launcher").origin)  # type: ignore[union-attr]
     arguments = [argument.replace("{folder}", str(folder)) for argument in settings["arguments"]]
     sys.argv = [launcher, "-f", str(file), *arguments]
+    # Libraries that start the program once more read the command line here, not in `sys.argv`.
     sys.orig_argv[:] = [sys.executable, "-m", "ipykernel_launcher", *sys.argv[1:]]
     from ipykernel.kernelapp import IPKernelApp
 
@@ -150,11 +151,12 @@ def run(order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     order : Mapping
         ``cwd``; ``environment``, which is all there is afterwards; and a ``key`` to sign with, or None for its own.
     descriptors : sequence of int
-        What its stdin, stdout and stderr are to be.
+        Its stdin, stdout and stderr.
     """
     _take_streams(descriptors)
     _take_environment(order["environment"])
     os.chdir(order["cwd"])
+    # The finders' listings are as old as the zygote: modules written since would not be found.
     importlib.invalidate_caches()
     app = _KERNEL.pop("app")
     if order.get("key"):
@@ -166,7 +168,7 @@ def run(order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
 
 
 def _hold_greeting(thread: Any) -> None:
-    """Hold back the greeting for clients until the kernel has the key that it signs with."""
+    """Hold back ipykernel's welcome message to new subscribers until the kernel has its signing key."""
     stream = getattr(thread, "_xpub_stream", None)
     if stream is None:  # older kernels send no greeting
         return
@@ -178,17 +180,17 @@ def _hold_greeting(thread: Any) -> None:
 
 
 def _nothing() -> None:
-    """There is nothing to do."""
+    """Do nothing: there is no greeting to send."""
 
 
 def _filters_since(before: Sequence[Any]) -> list[Any]:
-    """Return the filters of warnings that stand in front of those there were."""
+    """Return the warning filters that were put in front of `before`."""
     now = list(warnings.filters)
     return now[: len(now) - len(before)] if now[len(now) - len(before) :] == before else []
 
 
 def _put_first(imported: Sequence[Any], kernel: Sequence[Any]) -> None:
-    """Put the filters of packages before those of the kernel: it would have started before they were imported."""
+    """Put the warning filters of packages before the kernel's, as if they had been imported after its start."""
     if imported and kernel:
         others = warnings.filters[len(kernel) + len(imported) :]
         warnings.filters[:] = [*imported, *kernel, *others]  # type: ignore[index]
@@ -196,7 +198,7 @@ def _put_first(imported: Sequence[Any], kernel: Sequence[Any]) -> None:
 
 
 def _own_streams(folder: Path) -> None:
-    """Write to a private file until the true streams are known."""
+    """Redirect stdout and stderr to a private file until the streams of the request are known."""
     descriptor = os.open(folder / "boot.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
@@ -210,7 +212,7 @@ def _file_identity(descriptor: int) -> tuple[int, int]:
 
 
 def _take_streams(descriptors: Sequence[int]) -> None:
-    """Replace every descriptor of the boot log, copies by ipykernel included, by the true streams."""
+    """Replace all descriptors of the boot log, copies made by ipykernel included, by the requested streams."""
     stdin, stdout, stderr = descriptors
     os.dup2(stdin, 0)
     wrong = _KERNEL.pop("streams")[0]
@@ -238,7 +240,7 @@ def _is_same_file(number: int, file_identity: tuple[int, int]) -> bool:
 
 
 def _own_environment(environment: Mapping[str, str]) -> None:
-    """Undo what kept the process fit to be forked."""
+    """Restore the variables that kept the zygote single-threaded (OpenBLAS, Arrow's allocator)."""
     for name in QUIET:
         os.environ.pop(name)
         if name in environment:
@@ -247,19 +249,21 @@ def _own_environment(environment: Mapping[str, str]) -> None:
 
 
 def _take_environment(environment: Mapping[str, str]) -> None:
-    """Set the requested environment, and keep what imports and the kernel itself have changed in it."""
+    """Set the requested environment, and keep changes made by imports and by the kernel itself."""
     before = _KERNEL.pop("given")
     changed = {name: value for name, value in os.environ.items() if before.get(name) != value}
     removed = before.keys() - os.environ.keys()
     os.environ.clear()
     os.environ.update({name: value for name, value in environment.items() if name not in removed} | changed)
+    # The C library read TZ when the zygote started.
     time.tzset()
 
 
 def _reset_random_and_threads() -> None:
-    """Draw other random numbers than the siblings, and compute with as many threads as a fresh process would."""
+    """Reseed generators that siblings share, and give OpenBLAS as many threads as in a fresh process."""
     random_state.reseed()
     if "multiprocessing.process" in sys.modules:
+        # Made at import: with the same key, one step could talk to the managers of another.
         sys.modules["multiprocessing.process"].current_process().authkey = os.urandom(32)
     known, threads = _KERNEL.pop("threads", (0, None))
     if known != len(sys.modules):  # something was imported since
@@ -270,7 +274,7 @@ def _reset_random_and_threads() -> None:
 
 
 def _threads() -> int:
-    """Return how many threads OpenBLAS takes when it is loaded."""
+    """Return the number of threads that OpenBLAS chooses when it is loaded."""
     cores = len(os.sched_getaffinity(0))
     for name in ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"):
         # As it reads them itself: a number at the beginning of the text.

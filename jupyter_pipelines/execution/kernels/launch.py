@@ -53,14 +53,14 @@ class KernelStartError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkConfig:
-    """Where forked kernels come from, and what they may have imported.
+    """Zygote and preimports of a forked kernel.
 
     Parameters
     ----------
     path : str
-        Socket of the tree of processes.
+        Socket of the zygote.
     shared, own : tuple of str
-        Packages that the step imports: together with other steps, and alone.
+        Packages to import ahead of time: in common with other steps, and for this step alone.
     """
 
     path: str
@@ -69,13 +69,13 @@ class ForkConfig:
 
 
 class CurrentInterpreterSpec(KernelSpecManager):
-    """Knows one kernel: IPython's, in the interpreter that runs this code; forked, if forking is available."""
+    """A kernelspec manager with one kernel: IPython's in the current interpreter; forked, if forking is available."""
 
     forks: ForkConfig | None = None
     given_up: Callable[[], bool] = staticmethod(lambda: False)
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:  # noqa: ARG002 - there is one only
-        """Return it, whatever it is called."""
+        """Return the kernelspec, whatever its name."""
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=argv, display_name="Python 3", language="python", metadata=self._metadata())
 
@@ -99,13 +99,13 @@ class StepKernel:
     name : str or None
         Name of an installed kernelspec; None for IPython's kernel in this interpreter.
     cwd : str
-        Where it runs.
+        Its working directory.
     environment : Mapping of str to str
-        All of its environment.
+        Its whole environment.
     log : Path or None
-        Gets what it writes to its standard streams; None until :meth:`move_in` says where that is.
+        File for its standard streams; None for a temporary one until :meth:`adopt_log` is called.
     forks : ForkConfig or None
-        Where forked kernels come from; None to start the kernel the usual way.
+        Zygote and preimports of a forked kernel; None to start the kernel the usual way.
     """
 
     def __init__(
@@ -128,12 +128,12 @@ class StepKernel:
 
     @property
     def pid(self) -> int:
-        """Number of its process, which leads a process group; 0 before it starts."""
+        """Process id, which is also its process group; 0 before it starts."""
         return self.process.pid if self.process else 0
 
     @property
     def folder(self) -> Path:
-        """Where its sockets are."""
+        """The private folder with its sockets."""
         return self._folder
 
     def exit_code(self) -> int | None:
@@ -146,7 +146,7 @@ class StepKernel:
         Parameters
         ----------
         give_up : callable
-            Tells whether the kernel is no longer needed: a forked kernel waits for imports.
+            Tells whether the kernel is no longer needed; polled while a forked kernel waits for imports.
 
         Raises
         ------
@@ -169,14 +169,15 @@ class StepKernel:
         self.process = getattr(self.manager.provisioner, "process", None)
 
     def adopt_log(self, log: Path) -> None:
-        """Have a kernel that was started ahead of time write to `log`; it is as old as this moment."""
+        """Move the log of a prestarted kernel to `log`, and count its age from this moment."""
         self._started = time.monotonic()
+        # The kernel has the file open: renaming keeps its descriptors valid, and it goes on writing to the new name.
         with contextlib.suppress(OSError):  # some systems do not rename what is open; cells are logged in any case
             self._log.replace(log)
         self._log = log
 
     def connect(self, timeout: float, give_up: Callable[[], bool]) -> None:
-        """Wait until it answers.
+        """Connect a client, and wait until the kernel answers.
 
         Parameters
         ----------
@@ -199,9 +200,9 @@ class StepKernel:
         self.language = wait_for(_handshake(self.client, deadline))
 
     def evaluate(self, expression: str, timeout: float) -> None:
-        """Evaluate an expression that leaves no trace in the notebook.
+        """Evaluate an expression in the kernel, without an output in the notebook or an entry in the history.
 
-        It is evaluated after a cell without code, not in a cell: IPython puts the streams of a cell back as they were.
+        It is a user expression of an empty cell, not the cell's code: IPython restores the streams after a cell's code.
 
         Raises
         ------
@@ -234,7 +235,10 @@ class StepKernel:
             processes.signal_group(self.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def shut_down(self, patience: float) -> None:
-        """Ask it to end, and kill it when it has not done so after `patience` seconds."""
+        """Request shutdown, then terminate, then kill; each after the one before did not help within its time.
+
+        `patience` is the time for the shutdown request, in seconds.
+        """
         if self.exit_code() is None and self.client is not None:
             with contextlib.suppress(Exception):
                 self.client.shutdown()
@@ -246,7 +250,7 @@ class StepKernel:
         self._wait(5.0)
 
     def close(self) -> None:
-        """Kill what still lives and remove what is left of it."""
+        """Kill the kernel if it lives, close its channels and remove its folder."""
         self.kill()
         self._wait(5.0)
         with contextlib.suppress(Exception):
@@ -270,14 +274,14 @@ class StepKernel:
         return [argument.format(folder=self._folder) for argument in ARGUMENTS]
 
     def _listens(self) -> bool:
-        """Tell whether every socket is there: a client that comes earlier waits 100 ms before it tries again."""
+        """Tell whether all sockets exist; a ZeroMQ client that connects too early retries only after 100 ms."""
         if self.manager.transport != "ipc":
             return True
         return all(Path(f"{self.manager.ip}-{getattr(self.manager, name)}").exists() for name in _SOCKETS)
 
 
 class KernelDeadline:
-    """A time limit for waiting for a kernel, which also ends when the kernel does.
+    """A time limit for waiting for a kernel, which also ends when the kernel does or is no longer needed.
 
     Parameters
     ----------
@@ -296,7 +300,7 @@ class KernelDeadline:
         self._exit_code = exit_code
 
     def check(self) -> None:
-        """Raise NotStarted when the kernel has ended, is no longer needed, or the time is over."""
+        """Raise KernelStartError if the kernel has ended, is no longer needed, or the time is over."""
         code = self._exit_code()
         if code is not None:
             raise KernelStartError(f"its process ended {describe_exit(code)}")
@@ -307,7 +311,7 @@ class KernelDeadline:
 
 
 def describe_exit(code: int) -> str:
-    """Return in words what an exit status means."""
+    """Return an exit status in words: "by SIGKILL", "with status 1"."""
     return f"by {processes.signal_name(-code)}" if code < 0 else f"with status {code}"
 
 
@@ -336,7 +340,7 @@ def private_folder() -> Path:
 
 
 def wait_for(coroutine: Coroutine[Any, Any, Result] | Any) -> Any:
-    """Return what a coroutine returns."""
+    """Run a coroutine to its end and return its result, also where an event loop runs already."""
 
     async def run() -> Any:
         return await coroutine
@@ -345,7 +349,7 @@ def wait_for(coroutine: Coroutine[Any, Any, Result] | Any) -> Any:
 
 
 def _provisioner_is_there() -> bool:
-    """Tell whether the entry point is installed: a folder with the code in it is no installation."""
+    """Tell whether the provisioner's entry point is installed; code that is merely on `sys.path` has none."""
     return bool(KernelProvisionerFactory.instance()._check_availability(PROVISIONER))  # noqa: SLF001 - no public way
 
 
@@ -361,7 +365,11 @@ def _manager(name: str | None, folder: Path, forks: ForkConfig | None) -> Any:
 
 
 async def _handshake(client: AsyncKernelClient, deadline: KernelDeadline) -> dict[str, Any]:
-    """Ask until an answer comes and messages arrive; jupyter_client would then wait 0.2 s for silence."""
+    """Request kernel_info until a reply and an iopub message arrive; return the language info.
+
+    `wait_for_ready` of jupyter_client would then wait until iopub has been silent for 0.2 s.
+    """
+    # The iopub message shows that the subscription is active: without it, the first output of a cell could be lost.
     while True:
         deadline.check()
         client.kernel_info()

@@ -1,4 +1,4 @@
-"""A kernel started and connected to before a step needs it, while another step runs."""
+"""A spare kernel, started and connected to while another step runs, so that the next step need not wait for it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelConfig:
-    """What two kernels must have in common for a step to be able to use either.
+    """The configuration of a kernel; a step can use any kernel of an equal configuration.
 
     Parameters
     ----------
     name : str or None
-        Of an installed kernelspec; None for the kernel of this interpreter.
+        Name of an installed kernelspec; None for the kernel of this interpreter.
     cwd : str
-        Where it runs.
+        Its working directory.
     environment : Mapping of str to str
-        All of its environment, but for the variables that differ between attempts.
+        Its whole environment, without the variables that differ between attempts.
     forks : ForkConfig or None
-        Where a forked kernel comes from, and what it has imported.
+        Zygote and preimports of a forked kernel; None for a kernel that is started the usual way.
     """
 
     name: str | None
@@ -34,14 +34,14 @@ class KernelConfig:
     forks: ForkConfig | None
 
     def new_kernel(self, log: Path | None = None, **marks: str) -> StepKernel:
-        """Return such a kernel, which is yet to be started.
+        """Return a kernel of this configuration, not started yet.
 
         Parameters
         ----------
         log : Path or None
-            Where its standard streams go.
+            File for its standard streams.
         **marks : str
-            Variables of its environment that belong to one attempt.
+            Environment variables that identify the attempt.
         """
         environment = {**self.environment, **marks}
         return StepKernel(name=self.name, cwd=self.cwd, environment=environment, log=log, forks=self.forks)
@@ -55,14 +55,15 @@ class KernelPrestarter:
 
     @property
     def pid(self) -> int:
-        """Number of the process that waits; 0 when there is none."""
+        """Process id of the spare kernel; 0 without one."""
         prestarted = self._spare
         return prestarted[1].pid if prestarted is not None else 0
 
     def start(self, sort: KernelConfig) -> None:
-        """Make a kernel ready; if that fails, the step that needs a kernel reports why."""
+        """Start a spare kernel in place of any other; if that fails, the step that needs a kernel reports why."""
         self.close()
         kernel = sort.new_kernel()
+        # Set before it is launched: `close` in another thread then ends it, and makes the waits below give up.
         self._spare = sort, kernel
         try:
             kernel.launch(lambda: self._spare is None)
@@ -71,14 +72,14 @@ class KernelPrestarter:
             self.close()
 
     def take(self, sort: KernelConfig, log: Path) -> StepKernel | None:
-        """Return the kernel that was made ready for such a step; None if there is none, or it has ended.
+        """Hand over the spare kernel; return None if there is none of this configuration, or it has ended.
 
         Parameters
         ----------
         sort : KernelConfig
-            What the step needs.
+            The configuration that the step needs.
         log : Path
-            Where the kernel's standard streams go from now on.
+            File for the kernel's standard streams.
         """
         if self._spare is None:
             return None
@@ -90,7 +91,7 @@ class KernelPrestarter:
         return kernel
 
     def close(self) -> None:
-        """End the kernel if no step has taken it."""
+        """End the spare kernel, if there is one."""
         spare, self._spare = self._spare, None
         if spare is not None:
             with contextlib.suppress(OSError):
@@ -98,15 +99,16 @@ class KernelPrestarter:
 
 
 def begin_expression(environment: Mapping[str, str], cwd: str) -> str:
-    """Return the expression that gives a kernel the environment of an attempt and begins its log.
+    """Return a Python expression that sets environment and working directory of an attempt and starts the cell log.
 
     Parameters
     ----------
     environment : Mapping of str to str
         The variables of this attempt.
     cwd : str
-        Where it runs.
+        The working directory of the step.
     """
+    # An expression, not statements: it is evaluated as a user expression, which binds no name in the namespace.
     system = "__import__('os')"
     record = "__import__('jupyter_pipelines.execution.kernel_side.cell_log', fromlist=['begin']).begin()"
     return f"({system}.environ.update({dict(environment)!r}), {system}.chdir({cwd!r}), {record})"

@@ -16,7 +16,7 @@ _LOOK = 0.05
 
 @contextmanager
 def exit_descriptor(process: Any) -> Iterator[int | None]:
-    """Give a descriptor that can be read when `process` has ended; None where the system has no such thing.
+    """Open a descriptor that becomes readable when `process` ends; None where the system has none (no Linux).
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ async def until_ended(process: Any) -> None:
 
 
 async def _wait_until_readable(descriptor: int | None) -> None:
-    """Return when a descriptor can be read; after a moment where there is none."""
+    """Return when a descriptor can be read; without one, after 0.05 s, so that the caller polls."""
     if descriptor is None or descriptor < 0:
         await asyncio.sleep(_LOOK)
         return
@@ -63,6 +63,7 @@ def wait(process: Any, seconds: float) -> None:
                 ended = select.poll()  # `select` knows no descriptor beyond 1023
                 ended.register(descriptor, select.POLLIN)
                 ended.poll(seconds * 1000)
+                # Only to collect the exit status: the time is used up, or the process has ended.
                 seconds = _LOOK
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(seconds)

@@ -1,4 +1,4 @@
-"""Processes that a step starts: found wherever they went, and ended; names of signals; memory in use."""
+"""Find and end the processes that a step started, daemons included; names of signals; memory in use."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Finder = Callable[[], Iterable[psutil.Process]]
 
 
 def adopt_orphans() -> bool:
-    """Make this process the parent of descendants whose own parent ends, so that daemons can be found and ended.
+    """Make this process a child subreaper: orphaned descendants become its children, and daemons can be found.
 
     Returns
     -------
     bool
-        False where the system has no such thing: only Linux has.
+        False where the system has no subreapers: only Linux has.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -38,7 +38,7 @@ def adopt_orphans() -> bool:
 
 
 def descendants(pid: int | None = None) -> list[psutil.Process]:
-    """Return everything that process `pid` (by default this one) started, directly or not, and that still lives.
+    """Return the living descendants of process `pid`, by default of this one.
 
     Nothing for 0, a kernel that has not started: on macOS everything descends from a process with that number.
     """
@@ -51,15 +51,16 @@ def descendants(pid: int | None = None) -> list[psutil.Process]:
 
 
 def marked_processes(name: str, value: str, *, session: int = 0) -> list[psutil.Process]:
-    """Return the processes of this user that have `value` in the environment variable `name`: children inherit it.
+    """Return the processes whose environment variable `name` is `value`, which children inherit.
 
     Parameters
     ----------
     name, value : str
-        The mark.
+        Variable and value.
     session : int
-        Processes of this session as well, whatever their environment; 0 for none.
+        Also return the processes of this session, whatever their environment; 0 for none.
     """
+    # Forked kernels are children of the zygote, not of the worker: descent alone would not find what they start.
     return [
         process
         for process in psutil.process_iter()
@@ -82,14 +83,14 @@ def _environment_of(process: psutil.Process) -> dict[str, str]:
 
 
 def end_all(find: Finder) -> None:
-    """End every process that `find` returns, and those they start meanwhile.
+    """End every process that `find` returns, also those that start meanwhile.
 
-    Each has a moment to end by itself, then gets SIGTERM, then SIGKILL.
+    Each has 0.3 s to exit by itself, then gets SIGTERM, and after another 0.5 s SIGKILL.
 
     Parameters
     ----------
     find : callable
-        Returns the processes that are to end.
+        Returns the processes to end; called again and again.
     """
     if left := _survivors(find, _QUIETLY):
         _for_each(left, psutil.Process.terminate)
@@ -99,6 +100,7 @@ def end_all(find: Finder) -> None:
 
 def kill_all(find: Finder) -> None:
     """Kill every process that `find` returns, until it returns none."""
+    # Again and again, as a process may fork between the search and its end; limited, as one may be unkillable.
     for _ in range(_ROUNDS):
         left = _survivors(find, 0)
         if not left:
@@ -122,7 +124,7 @@ def signal_group(pid: int, number: int) -> None:
 
 
 def signal_name(number: int) -> str:
-    """Return for instance ``SIGKILL``."""
+    """Return the name of a signal, such as ``SIGKILL``."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -130,10 +132,7 @@ def signal_name(number: int) -> str:
 
 
 def out_of_memory_kills() -> int | None:
-    """Return how often the kernel of the system killed something of this control group for want of memory.
-
-    None where that cannot be known.
-    """
+    """Return the number of processes that Linux's OOM killer has killed in this control group; None if not known."""
     for path in _memory_events():
         with contextlib.suppress(OSError, ValueError):
             for line in path.read_text().splitlines():
@@ -144,7 +143,7 @@ def out_of_memory_kills() -> int | None:
 
 
 def _memory_events() -> list[Path]:
-    """Return where version 2 and version 1 of control groups count."""
+    """Return the files in which control groups (version 2, version 1) count OOM kills."""
     paths = []
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
@@ -157,7 +156,7 @@ def _memory_events() -> list[Path]:
 
 
 def memory_of(pid: int) -> int:
-    """Return how many bytes of memory process `pid` holds; 0 when it is gone."""
+    """Return the resident memory of process `pid` in bytes; 0 if it has ended."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
@@ -165,7 +164,7 @@ def memory_of(pid: int) -> int:
 
 
 def _survivors(find: Finder, timeout: float) -> list[psutil.Process]:
-    """Return those that still live after at most `timeout` seconds."""
+    """Wait at most `timeout` seconds for all processes to end; return those that still live."""
     end = time.monotonic() + timeout
     while (alive := [process for process in find() if _lives(process)]) and time.monotonic() < end:
         time.sleep(_POLL)

@@ -40,11 +40,11 @@ class WarmProvisioner(LocalProvisioner):
     Parameters
     ----------
     modules : sequence of str
-        What the kernel may have imported when it starts: installed packages and modules of them.
+        Installed packages and their modules that may be imported in the zygote, before the kernel is forked.
     own : sequence of str
-        What it imports in addition, ahead of time if it is foreseen.
+        Further modules that only this kernel imports, before it is needed if it is forked ahead of time.
     zygote : str or None
-        Socket of a tree of processes to ask; by default this process keeps a tree for all kernels of an environment.
+        Socket of the zygote; by default this process keeps one zygote for all kernels of an environment.
     given_up : callable
         Tells whether the kernel is no longer needed; called while the kernel starts.
     **options
@@ -68,7 +68,7 @@ class WarmProvisioner(LocalProvisioner):
         self._folder: Path | None = None
 
     async def launch_kernel(self, cmd: list[str], **options: Any) -> Any:
-        """Start a kernel and return how to connect to it."""
+        """Start a kernel and return its connection info."""
         if self._fits(cmd, options):
             try:
                 return await asyncio.to_thread(self._fork, cmd, options)
@@ -79,7 +79,7 @@ class WarmProvisioner(LocalProvisioner):
         return await super().launch_kernel(cmd, **options)
 
     def _fits(self, cmd: Sequence[str], options: Mapping[str, Any]) -> bool:
-        """Tell whether a forked kernel would be what was asked for."""
+        """Tell whether a forked kernel can meet the request: this interpreter, no pipes, no encryption."""
         usual = options.keys() <= _KNOWN and not options.get("independent") and Path(options.get("cwd") or ".").is_dir()
         piped = any(_is_piped(options.get(name)) for name in _STREAMS[1:])
         encrypted = getattr(self.parent, "curve_publickey", None) is not None
@@ -96,6 +96,7 @@ class WarmProvisioner(LocalProvisioner):
         with ExitStack() as stack:
             streams = [_stream(options.get(name), number, stack) for number, name in enumerate(_STREAMS)]
             process = client.ForkedProcess(path, request | {"order": order}, streams)
+        # Waited for in turns: a kernel whose imports hang must not outlive the interest in it.
         process.settle(self._given_up)
         if self._path is None:
             client.prepare(path, request)
@@ -109,11 +110,12 @@ class WarmProvisioner(LocalProvisioner):
         return self.connection_info
 
     def _key(self) -> str | None:
-        """Return what clients sign with, before and after a restart; None for a kernel that is never restarted."""
+        """Return the key with which clients sign messages, also after a restart; None if it is never restarted."""
         return None if self._path is not None or self.parent is None else self.parent.session.key.decode()
 
     def _stable(self, base: str) -> str:
-        """Return where clients find the sockets at `base`: they stay connected when the kernel is restarted."""
+        """Return a path prefix that leads to the sockets at `base`, and stays the same when the kernel is restarted."""
+        # A forked kernel makes its own sockets, but clients keep the paths of the first start: links redirect them.
         if self._folder is None:
             self._folder = private_folder()
         for number in range(1, 6):
@@ -123,14 +125,15 @@ class WarmProvisioner(LocalProvisioner):
         return str(self._folder / "s")
 
     def _keep(self, environment: Mapping[str, str], arguments: Sequence[str]) -> str:
-        """Return the socket of a tree that has imported what is installed now."""
+        """Return the socket of a zygote for the packages that are installed at the moment."""
+        # The new one is taken before the old is released: if they are the same, it must not end in between.
         kept, self._kept = self._kept, ZYGOTE_POOL.take(environment, arguments, [KERNELS])
         if kept is not None:
             ZYGOTE_POOL.release(kept)
         return self._kept.path
 
     async def cleanup(self, restart: bool = False) -> None:
-        """Let go of what the kernel needed."""
+        """Release the zygote and remove the folder of links, unless the kernel is restarted."""
         await super().cleanup(restart)
         if restart:
             return
@@ -146,7 +149,7 @@ _KNOWN = frozenset({"env", "cwd", "stdin", "stdout", "stderr", "independent", "k
 
 
 def _is_piped(stream: Any) -> bool:
-    """Tell whether a stream is to be read by the process that starts the kernel, or to go where another stream goes."""
+    """Tell whether a stream is `PIPE` or `STDOUT`, which a forked process cannot provide."""
     return stream in (subprocess.PIPE, subprocess.STDOUT)
 
 
@@ -163,7 +166,7 @@ def _stream(stream: Any, number: int, stack: ExitStack) -> int:
 
 
 def _without_private(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what kernels have in common; the rest is no reason for another tree."""
+    """Return the environment without variables that differ for each kernel: they are no reason for another zygote."""
     return {name: value for name, value in environment.items() if name not in _PRIVATE}
 
 

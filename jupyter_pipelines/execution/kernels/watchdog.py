@@ -1,4 +1,4 @@
-"""A thread that watches a kernel while its cells run: time, cancellation, signs of life."""
+"""A thread that watches a kernel while its cells run: timeout, cancellation, memory, progress."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STACK = getattr(signal, "SIGUSR1", None)
 
 
 class CancelToken:
-    """A request that an attempt ends, which any thread can make."""
+    """A request to end an attempt; thread-safe."""
 
     def __init__(self) -> None:
         self._soft = threading.Event()
@@ -51,20 +51,20 @@ class KernelWatchdog(threading.Thread):
     Parameters
     ----------
     kernel : StepKernel
-        A kernel that answers.
+        A connected kernel.
     timeout : float or None
-        Seconds from now.
+        Seconds from now; None for no limit.
     cancel : CancelToken
-        Tells when the attempt was cancelled.
+        Cancellation of the attempt.
     report : callable
-        Called now and then while cells run.
+        Called every half second while cells run.
 
     Attributes
     ----------
     reason : {"timed-out", "cancelled"} or None
-        Why the kernel was made to stop; None when it was not.
+        Why the watchdog stopped the kernel; None if it did not.
     memory : int
-        The most memory that the kernel was seen to hold, in bytes.
+        Largest resident memory of the kernel that was sampled, in bytes.
     """
 
     def __init__(
@@ -116,14 +116,16 @@ class KernelWatchdog(threading.Thread):
                 self._kernel.send(name)
                 if self._stopped_within(patience):
                     return
+        # Listed before the kill: orphans get another parent, and could no longer be found from the kernel.
         children = processes.descendants(self._kernel.pid)
         self._kernel.kill()
         processes.kill_all(lambda: [child for child in children if child.is_running()])
 
     def _dump_stack(self) -> None:
-        """Have the kernel write down where it is; what runs in it registered the signal."""
+        """Let the kernel write its stack to a file, by the signal that `cell_log` registered with faulthandler."""
         if _STACK is not None and self._kernel.process is not None:
             self._kernel.process.send_signal(_STACK)
+            # The stack has to be written before the interrupt unwinds it.
             self._over.wait(_TICK)
 
     def _stopped_within(self, seconds: float) -> bool:

@@ -18,7 +18,7 @@ from jupyter_pipelines.execution.prefork import socket_messages
 _TURN = 0.05
 
 PATIENCE = 90.0
-"""Seconds to wait for a forked process: the tree may be stuck in an import."""
+"""Seconds to wait for a forked process; the zygote may be busy with an import, or stuck in one."""
 
 
 class ForkUnavailable(Exception):
@@ -32,14 +32,14 @@ class ForkUnavailable(Exception):
 
 
 def prepare(path: str, request: dict[str, Any]) -> None:
-    """Have an idle process forked for the next request of this kind; failures are not reported.
+    """Ask the zygote to fork an idle process for the next request of this kind; failures are not reported.
 
     Parameters
     ----------
     path : str
-        The socket of the root.
+        The socket of the zygote.
     request : dict
-        As for a process, without ``order``.
+        As for :class:`ForkedProcess`, without ``order``.
     """
     with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
         connection.connect(path)
@@ -52,11 +52,11 @@ class ForkedProcess:
     Parameters
     ----------
     path : str
-        The socket of the root.
+        The socket of the zygote.
     request : dict
-        What to fork; see :mod:`jupyter_pipelines.execution.prefork.zygote`.
+        ``kind``, ``shared``, ``own``, ``cwd`` and ``order``; see :mod:`jupyter_pipelines.execution.prefork.zygote`.
     descriptors : sequence of int
-        Its stdin, stdout and stderr; they may be closed when this returns.
+        Its stdin, stdout and stderr; the caller may close its own copies when this returns.
 
     Raises
     ------
@@ -81,13 +81,13 @@ class ForkedProcess:
 
     @property
     def pid(self) -> int:
-        """Its number; waits until it is known."""
+        """Process id; waits until the process has been forked."""
         if not self.facts:
             self.settle(lambda: False)
         return int(self.facts["pid"])
 
     def settle(self, give_up: Callable[[], bool], patience: float = PATIENCE) -> None:
-        """Wait until the process is there.
+        """Wait until the process has been forked and is ready.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class ForkedProcess:
         Raises
         ------
         ForkUnavailable
-            It cannot be forked, does not come in time, or is no longer needed.
+            It cannot be forked, is not ready in time, or is no longer needed.
         """
         end = time.monotonic() + patience
         while not self._has_message(_TURN):
@@ -114,6 +114,7 @@ class ForkedProcess:
 
     def poll(self) -> int | None:
         """Return its exit status, the negative number of the signal that killed it, or None while it lives."""
+        # The lock keeps two threads from each reading a part of a message.
         with self._lock:
             while self.returncode is None and self._has_message(0):
                 self._note(self._hear())
@@ -144,7 +145,7 @@ class ForkedProcess:
         return self.returncode or 0
 
     def fileno(self) -> int:
-        """Return the descriptor that becomes readable with news of the process; negative when it has ended."""
+        """Return the descriptor that becomes readable when the process ends; negative after that."""
         return self._connection.fileno()
 
     def send_signal(self, number: int) -> None:
@@ -154,17 +155,17 @@ class ForkedProcess:
                 os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send SIGTERM."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill it."""
+        """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """Let go of it; if it lives, it is killed."""
+        """Close the connection to the zygote, which then ends the process if it lives."""
         with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)  # wakes threads that wait for news of the process
+            self._connection.shutdown(socket.SHUT_RDWR)  # wakes threads that wait for the process; close() does not
         self._connection.close()
 
     def _has_message(self, timeout: float | None) -> bool:

@@ -25,20 +25,20 @@ FORK_UNSAFE_PACKAGES = frozenset(
     tkinter PyQt5 PyQt6 PySide2 PySide6 wx gi pyglet pygame kivy
     """.split()
 )
-"""Packages whose threads, devices or windows do not survive a fork: every step imports them by itself."""
+"""Packages whose threads, devices or windows do not survive a fork: each step's process imports them by itself."""
 
 QUIET = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-"""Environment of a process that is to be forked: OpenBLAS and Arrow's allocator start a thread when they are loaded."""
+"""Environment of a zygote, to keep it single-threaded: OpenBLAS and Arrow's allocator start threads when loaded."""
 
 IMPORT_PATIENCE = 30
-"""Seconds that an import may take ahead of its time; then its process ends, and the step imports it by itself."""
+"""Seconds that a preimport may take; then its process is ended, and the step imports the package by itself."""
 
 _WINDOWLESS = ("", "agg", "svg", "pdf", "ps", "cairo", "module://matplotlib_inline.backend_inline", "inline")
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSnapshot:
-    """What a process has open: no import may change it in a process that will be forked."""
+    """Open files, signal handlers, hooks and working directory of a process; a preimport must not change them."""
 
     descriptors: frozenset[str]
     handlers: tuple[Any, ...]
@@ -57,7 +57,8 @@ class ProcessSnapshot:
 
 
 def why_fork_unsafe() -> str:
-    """Return why this process must not be forked; empty when it may."""
+    """Return why this process must not be forked; empty if it may be."""
+    # As the system counts: threads of C libraries do not stand in `threading.enumerate()`.
     threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - called for every import
     if threads > 1:
         return f"it has {threads} threads"
@@ -69,7 +70,8 @@ def why_fork_unsafe() -> str:
 
 
 def is_fork_unsafe(module: str) -> bool:
-    """Tell whether `module` is known for not surviving a fork, or for reading settings that may change any time."""
+    """Tell whether `module` is known not to survive a fork, or reads settings that may change between steps."""
+    # matplotlib chooses backend and style when it is imported, from MPLBACKEND and a file in the working directory.
     package = module.partition(".")[0]
     if package != "matplotlib":
         return package in FORK_UNSAFE_PACKAGES
@@ -77,18 +79,18 @@ def is_fork_unsafe(module: str) -> bool:
 
 
 def import_safely(module: str, *, last: bool = False) -> str:
-    """Import a package so that the process stays as it is, and return what went wrong; empty when nothing did.
+    """Import a package, and return why the import must not be shared with or moved before a step; empty if it may.
 
-    Whatever would be seen or done differently by a step that imports the package itself counts: text that it prints,
-    warnings, threads and processes, files it keeps open, signals it takes, a look for the notebook it is in, modules
-    that no package installed. What several processes would have in common counts, too: random numbers.
+    A step must not notice that its import ran earlier, in another process. So no import may print, warn, leave threads,
+    processes or open files, handle signals, use the notebook's shell, or load modules that no package installed. If the
+    process is forked afterwards, it may not leave random generators either, which children would have in common.
 
     Parameters
     ----------
     module : str
         Its dotted name.
     last : bool
-        The process will not be forked any more; then it may have threads and random numbers.
+        The process will not be forked any more; then threads and random generators are allowed.
     """
     if not last and is_fork_unsafe(module):
         return "it is known for not surviving a fork"
@@ -106,7 +108,8 @@ def import_safely(module: str, *, last: bool = False) -> str:
 
 @contextlib.contextmanager
 def _in_time() -> Iterator[None]:
-    """Have the system end this process if an import takes too long; Python may be blocked by it."""
+    """End this process by SIGALRM if an import takes too long."""
+    # The default action, not a Python handler: that would not run while an import blocks in C code.
     handler = signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(IMPORT_PATIENCE)
     try:
@@ -130,7 +133,7 @@ def _changed(before: ProcessSnapshot) -> str:
 
 
 def _why_not_shared(new: set[str]) -> str:
-    """Return what keeps several processes from having it in common."""
+    """Return why the new modules cannot be shared by several processes; empty if they can."""
     for package in sorted({name.partition(".")[0] for name in new}):
         if is_fork_unsafe(package):
             return f"it brings along `{package}`, which is known for not surviving a fork"
@@ -152,7 +155,7 @@ def _open_files() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _listening() -> Iterator[list[str]]:
-    """Note what is written to the standard streams, every warning, and every use of more than the shell's name."""
+    """Collect reasons against sharing an import: printed text, warnings, and use of the notebook's shell."""
     heard: list[str] = []
     shown = warnings.showwarning
     with tempfile.TemporaryFile() as file, std_streams.replaced(file.fileno(), heard), _notebook_shell_stub(heard):
@@ -165,14 +168,14 @@ def _listening() -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def _notebook_shell_stub(heard: list[str]) -> Iterator[None]:
-    """Let packages find a notebook's shell while they are imported; note when they use more of it than its name."""
+    """Provide a stub of the notebook's shell during imports; record any use beyond the test for a notebook."""
     interactive = getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None)
     if interactive is None:
         yield
         return
 
     class ZMQInteractiveShell:
-        """Has what tells a kernel from a terminal."""
+        """The attributes by which packages tell a kernel from a terminal."""
 
         __module__ = "ipykernel.zmqshell"
         kernel: Any = None
@@ -201,7 +204,7 @@ def _notebook_shell_stub(heard: list[str]) -> Iterator[None]:
 
 
 def _user_module(names: set[str]) -> str:
-    """Return which of the modules belong to the user: they may change between two steps."""
+    """Return a reason if one of the modules is the user's own, as it may change between two steps; else empty."""
     homes = tuple({f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
     for name in sorted(names - {"__mp_main__"}):  # multiprocessing's other name for the program itself
         file = getattr(sys.modules.get(name), "__file__", None)

@@ -1,4 +1,4 @@
-"""One process of the tree: it forks on request, passes requests on to its branches, and reaps children."""
+"""One process of the zygote's tree: it forks on request, passes requests on to its branches, and reaps children."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _MAX_IDLE_CHILDREN = 2
 
 
 class ForkServer:
-    """One process of the tree.
+    """The event loop of one process of the tree.
 
     Parameters
     ----------
     origin : NodeConfig
-        What it was made with.
+        Configuration of this process.
     listener : socket.socket or None
-        Where clients connect; only the root has a listener.
+        The socket to which clients connect; only the root has one.
     """
 
     def __init__(self, origin: NodeConfig, listener: socket.socket | None = None) -> None:
@@ -53,6 +53,7 @@ class ForkServer:
         self._actions: dict[socket.socket, Callable[[], None]] = {}
         self._woken, self._waker = socket.socketpair()
         self._waker.setblocking(False)
+        # SIGCHLD becomes a readable socket, so that exits are handled in the loop and never between two of its steps.
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         self._watch(self._woken, self._on_death)
         self._watch(origin.uplink, self._on_uplink)
@@ -93,7 +94,7 @@ class ForkServer:
         self._watch(mine, partial(self._on_branch, name, branch))
         return branch
 
-    # What comes in
+    # Incoming messages
 
     def _watch(self, sock: socket.socket, action: Callable[[], None]) -> None:
         self._selector.register(sock, selectors.EVENT_READ)
@@ -151,18 +152,20 @@ class ForkServer:
             self._route(document["path"], self._add_request(socket.socket(fileno=client), document["request"], others))
 
     def _route(self, path: Sequence[str], fork_request: ForkRequest) -> None:
-        """Hand a request on to the branch that it names, or answer it here."""
+        """Pass a request on to the branch that its path names next, or serve it here at the end of the path."""
         if not path:
             self._provide(fork_request)
         elif path[0] not in self._refused:
             self._pass_on(path, fork_request)
         elif self._origin.kind:
+            # The child imports by itself what could not be shared.
             self._route(path[1:], fork_request)
         else:
             self._refuse_request(fork_request, self._refused[path[0]])
 
     def _pass_on(self, path: Sequence[str], fork_request: ForkRequest) -> None:
-        """Give a request to a branch; while the branch still imports, the request waits here."""
+        """Send a request to a branch, started if need be; while the branch imports, the request waits here."""
+        # The client's connection goes along as a descriptor: the branch answers the client directly.
         try:
             branch = self._branches.get(path[0]) or self.grow(path[0])
         except OSError as error:
@@ -197,7 +200,7 @@ class ForkServer:
         self._forget(branch.link)
 
     def _refuse(self, name: str, why: str) -> None:
-        """Import `name` in children only, from now on."""
+        """Never share `name` again: children import it by themselves."""
         if name not in self._refused:
             self._refused[name] = why
             _report(f"{name} is not shared: {why}")
@@ -205,7 +208,7 @@ class ForkServer:
     # Children
 
     def _provide(self, fork_request: ForkRequest) -> None:
-        """Find or fork the child that a request asks for; a request without an order asks for an idle child."""
+        """Serve a request with an idle child or a new one; a request without an order only prepares an idle child."""
         own = tuple(module for module in fork_request.request.get("own", ()) if module not in self._refused)
         if "order" not in fork_request.request:
             self._dismiss(fork_request)
@@ -250,7 +253,7 @@ class ForkServer:
         return child
 
     def _on_child(self, child: ChildProcess) -> None:
-        """Read a message of a child: it is ready, one of its imports must not run ahead of time, or it cannot start."""
+        """Read a message of a child: it is ready, it refuses a preimport, or it cannot start."""
         message = _receive(child.link)
         if message is None:
             self._unwatch(child.link)
@@ -265,7 +268,7 @@ class ForkServer:
             self._hand_over(child)
 
     def _hand_over(self, child: ChildProcess) -> None:
-        """Hand the order of a client to its child, once that is ready."""
+        """Send the order of a client to its child, once the child is ready."""
         fork_request = child.wanted
         if child.facts is None or fork_request is None:
             return
@@ -278,7 +281,7 @@ class ForkServer:
         fork_request.drop()
 
     def _on_client(self, child: ChildProcess) -> None:
-        """End the child of a client that has gone; clients say nothing else."""
+        """Handle the end of a client's connection (clients send nothing after the request): end its child."""
         if child.wanted is not None:
             self._dismiss(child.wanted)
             child.wanted = None
@@ -286,7 +289,7 @@ class ForkServer:
             self._kill(child)
 
     def _cleans_up_alone(self) -> bool:
-        """Tell whether children notice by themselves that their client has gone, and clean up before they end."""
+        """Tell whether children of this kind notice by themselves that their client is gone, and clean up."""
         return bool(self._origin.kind) and sys.modules[self._origin.kind].CLEANS_UP_ALONE
 
     def _kill(self, child: ChildProcess) -> None:
@@ -308,6 +311,7 @@ class ForkServer:
                     self._on_child_exit(self._children.pop(pid), os.waitstatus_to_exitcode(status))
 
     def _on_child_exit(self, child: ChildProcess, code: int) -> None:
+        # SIGCHLD may be handled before the child's last message, which says why it ended.
         if child.facts is None and child.link in self._actions:
             self._on_child(child)  # it may have reported why
         self._forget(child.link)
@@ -319,6 +323,7 @@ class ForkServer:
         if fork_request is None:
             return
         self._unwatch(fork_request.client)
+        # One of its own imports is refused by now: without it, another child may start.
         if not child.at_work and not self._refused.keys().isdisjoint(child.own):
             self._provide(fork_request)
             return
@@ -335,13 +340,15 @@ class ForkServer:
             raise
 
     def _fork(self) -> int:
-        """Fork, unless this process is no longer fit for that; the child lets go of all that is its parent's."""
+        """Fork, unless that would be unsafe; the child closes all sockets of its parent."""
+        # Checked each time: a thread started later would leave its locks held for ever in the child.
         reason = fork_safety.why_fork_unsafe()
         if reason:
             raise OSError(f"no fork any more: {reason}")
         pid = os_calls.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
+            # A copy of a client's connection in the child would keep it open after its owner has closed it.
             for fork_request in self._wanted:
                 fork_request.drop()
                 fork_request.client.close()
@@ -350,7 +357,8 @@ class ForkServer:
         return pid
 
     def _end(self) -> NoReturn:
-        """End this process with all that it forked."""
+        """End this process and all of its children; never returns."""
+        # Branches end by themselves when their link closes, after they have ended their own children.
         for branch in self._branches.values():
             branch.link.close()
         if not self._cleans_up_alone():

@@ -12,7 +12,7 @@ _SUBREAPER = 36
 
 
 def fork() -> int:
-    """Fork; the system kills the child when this process ends.
+    """Fork; Linux kills the child when this process ends.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def adopt_orphans() -> None:
 
 
 def children() -> list[int]:
-    """Return the children that this process has to reap, adopted orphans included."""
+    """Return the ids of this process's children, zombies and adopted orphans included."""
     try:
         return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text("ascii").split()]
     except OSError:

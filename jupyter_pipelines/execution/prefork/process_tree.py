@@ -14,18 +14,18 @@ from jupyter_pipelines.execution.prefork import socket_messages
 
 @dataclass(slots=True, kw_only=True)
 class NodeConfig:
-    """What a node was made with.
+    """The configuration of a node of the tree.
 
     Parameters
     ----------
     name : str
-        What it has imported, or the folder that it has entered; the root has no name.
+        The package that it imports, or the folder that it enters; empty for the root.
     kind : str
-        What its children become: the name of a module, see :mod:`.zygote`; the root has none.
+        The module that makes its children, see :mod:`.zygote`; empty for the root.
     uplink : socket.socket
-        To its parent, or to the owner of the root.
+        Connection to its parent; that of the root leads to the owner of the zygote.
     folder : Path
-        Where its children get folders of their own.
+        The folder in which its children get private folders.
     settings : dict
         Passed to children when they boot.
     """
@@ -44,13 +44,13 @@ class ChildTask:
     Parameters
     ----------
     link : socket.socket
-        To its parent.
+        Connection to its parent.
     folder : Path
-        Private to it.
+        Its private folder.
     own : tuple of str
-        What it imports before anything else.
+        Modules that it imports before it boots.
     origin : NodeConfig
-        What its parent was made with.
+        Configuration of its parent.
     """
 
     link: socket.socket
@@ -62,10 +62,12 @@ class ChildTask:
 class ForkExit(BaseException):
     """Raised in a child after the fork to leave its parent's loop; not an error.
 
+    The child's work must not run below the frames of the parent's loop, which hold the parent's objects.
+
     Parameters
     ----------
-    task : Origin or ChildTask
-        What it is to be: another node, or something that does the work.
+    task : NodeConfig or ChildTask
+        The task of the child: to serve as another node, or to do the work of its kind.
     """
 
     def __init__(self, task: NodeConfig | ChildTask) -> None:
@@ -104,7 +106,7 @@ class ChildProcess:
     wanted: ForkRequest | None = None
     at_work: bool = False
     doomed: bool = False
-    """It has been killed, or has reported why it cannot start."""
+    """The child has been killed, or has reported why it cannot start."""
 
     def is_idle(self) -> bool:
         """Tell whether it waits for a request."""
@@ -113,7 +115,7 @@ class ChildProcess:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ImportBranch:
-    """A node that imports one package more; until it is ready, requests wait here."""
+    """A child node that imports one more package; until it is ready, its requests wait here."""
 
     pid: int
     link: socket.socket

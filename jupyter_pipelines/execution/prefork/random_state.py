@@ -1,6 +1,7 @@
-"""Generators of random numbers that an import makes: processes that are forked afterwards draw different numbers.
+"""Random generators that imports create: forked processes must not all draw the same numbers from them.
 
-A generator with a fixed seed gives the same numbers in every process that imports its package, and keeps its state.
+A generator that a package seeds with a constant gives the same numbers in every process, forked or not: it keeps its
+state.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 _FIXED_SEED_LIMIT = 2**64
-"""Seeds written in code are smaller; seeds from the system have 128 bits."""
+"""Seeds that are written in code are smaller than this; NumPy takes 128 bits from the operating system."""
 
 _HARMLESS = frozenset({"rich.style"})
-"""Modules that draw random numbers only as ids of their own objects."""
+"""Modules that draw random numbers at import only for ids of their own objects."""
 
 _SYSTEM_SEEDED: dict[int, Any] = {}
 """NumPy generators seeded by the system, by their id: every child seeds them again."""
@@ -25,10 +26,10 @@ _BASELINE: dict[int, Any] = {}
 
 
 def _live_generators() -> Mapping[int, Any]:
-    """Return the generators that there are, by their id."""
+    """Return all living random generators by their id."""
     numpy = sys.modules.get("numpy.random")
     kinds = (random.Random, *((numpy.BitGenerator,) if numpy else ()))
-    # Asking the type alone: some objects answer for others.
+    # By the type, not by isinstance: proxies and lazy objects claim the class of another object, or load it.
     return {id(generator): generator for generator in gc.get_objects() if issubclass(type(generator), kinds)}
 
 
@@ -38,12 +39,12 @@ def state() -> int:
 
 
 def describe_change(before: int, new: Collection[str]) -> str:
-    """Return what an import has done to :mod:`random`; empty when that does not matter.
+    """Return how an import has changed the global generator of :mod:`random`; empty if it has not, or harmlessly.
 
     Parameters
     ----------
     before : int
-        What :func:`state` returned.
+        The value of :func:`state` before the import.
     new : collection of str
         The modules that were imported.
     """
@@ -56,7 +57,7 @@ def record_baseline() -> None:
 
 
 def record_new() -> str:
-    """Remember the generators that have come since, and return why they cannot be shared; empty when they can."""
+    """Record generators created since the last call; return why they cannot be shared, empty if they can."""
     new = {number: generator for number, generator in _live_generators().items() if number not in _BASELINE}
     _BASELINE.update(new)  # held, so that no later generator gets the id of one of them
     for number, generator in new.items():
@@ -68,12 +69,12 @@ def record_new() -> str:
 
 
 def _names_files(generator: random.Random) -> bool:
-    """Tell whether a generator belongs to :mod:`tempfile`, which makes a new generator in every process."""
+    """Tell whether a generator belongs to :mod:`tempfile`, which makes a new one itself when the process id differs."""
     return any(type(referrer).__name__ == "_RandomNameSequence" for referrer in gc.get_referrers(generator))
 
 
 def reseed() -> None:
-    """Seed the NumPy generators again, so that they draw other numbers than those of the sibling processes."""
+    """Reseed the NumPy generators from the system, so that they draw other numbers than in sibling processes."""
     for generator in _SYSTEM_SEEDED.values():
         seed = getattr(generator, "_seed_seq", None)  # none where the seed was set through the legacy API
         if seed is not None and not _is_fixed_seed(getattr(seed, "entropy", None)):

@@ -1,4 +1,7 @@
-"""JSON documents over a socket between processes of one user, open files along with them."""
+"""JSON documents, with open files, over Unix sockets between processes of one user.
+
+A frame is four bytes of length, one byte with the number of descriptors, and the document.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,16 @@ def send(sock: socket.socket, document: dict[str, Any], descriptors: Sequence[in
     Parameters
     ----------
     sock : socket.socket
-        A connected stream.
+        A connected stream socket.
     document : dict
-        JSON.
+        A JSON document.
     descriptors : sequence of int
         Open files; the receiver gets its own copies.
 
     Raises
     ------
     OSError
-        The receiver has gone.
+        The receiver has closed the connection.
     """
     data = json.dumps(document).encode()
     frame = len(data).to_bytes(_LENGTH, "big") + bytes([len(descriptors)]) + data
@@ -38,9 +41,9 @@ def send(sock: socket.socket, document: dict[str, Any], descriptors: Sequence[in
 
 
 def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """Return the next document and the files that came along; None when the other side has gone.
+    """Receive the next document and its open files; None when the other side has closed the connection.
 
-    When this process can open no more files, the document comes without them.
+    If this process cannot open that many files, the document comes without any of them.
 
     Raises
     ------
@@ -56,6 +59,7 @@ def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     except (OSError, ValueError):
         close(descriptors)
         raise
+    # At the limit of open files the kernel drops descriptors without an error; a part of them is of no use.
     if len(descriptors) != head[_LENGTH]:
         close(descriptors)
         descriptors = []
@@ -63,7 +67,7 @@ def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 
 
 def close(descriptors: Sequence[int]) -> None:
-    """Close files that were received and passed on."""
+    """Close received descriptors."""
     for descriptor in descriptors:
         os.close(descriptor)
 

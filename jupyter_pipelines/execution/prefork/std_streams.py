@@ -1,4 +1,4 @@
-"""Standard streams that packages keep when they are imported: a step has others, and they are put in their place."""
+"""References to standard streams that packages keep at import (log handlers, defaults): forked kernels replace them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ _HOLDERS: list[tuple[Callable[[TextIO, TextIO], None], int, TextIO]] = []
 
 @contextlib.contextmanager
 def replaced(descriptor: int, heard: list[str]) -> Iterator[None]:
-    """Have everything that is printed go to a file, and note what is left of these streams afterwards.
+    """Redirect stdout and stderr to a file, and find references to these streams that outlive the block.
 
     Parameters
     ----------
     descriptor : int
-        Of the file.
+        Descriptor of the file.
     heard : list of str
-        Gets what would be different in a step.
+        Reasons why the import must not be shared are appended: printed text, a stream that is kept.
     """
     kept, streams = [os.dup(1), os.dup(2)], (sys.stdout, sys.stderr)
     for number in (1, 2):
         os.dup2(descriptor, number)
     mine = (_stream(1), _stream(2))
     sys.stdout, sys.stderr = mine
+    # By reference counts: there is no other way to learn that some object anywhere keeps a stream.
     held = _references(mine)
     try:
         yield
@@ -53,7 +54,7 @@ def replaced(descriptor: int, heard: list[str]) -> Iterator[None]:
 
 
 def rebind_holders() -> None:
-    """Give the streams of this process to every holder of an earlier stream."""
+    """Replace the recorded references to streams by the present streams of this process."""
     for change, which, old in _HOLDERS:
         change(old, (sys.stdout, sys.stderr)[which])
     _HOLDERS.clear()
@@ -68,7 +69,7 @@ def _references(streams: tuple[TextIO, TextIO]) -> list[int]:
 
 
 def _restore_and_record(mine: tuple[TextIO, TextIO], streams: tuple[TextIO, TextIO]) -> None:
-    """Give back the usual streams to log handlers and defaults of functions, and remember these holders."""
+    """Restore the usual streams in log handlers and defaults of functions, and record these for a child to rebind."""
     for change, old in [*_handlers(), *_functions()]:
         for which, stream in enumerate(mine):
             if old is stream:

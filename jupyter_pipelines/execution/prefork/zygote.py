@@ -7,10 +7,9 @@ import, in the order of the requests. A kind is the dotted name of a module with
 ``watch_imports``, ``take_stock``, ``boot``, ``run`` and ``CLEANS_UP_ALONE``; clients give it, so that this package
 knows none of the modules above it.
 
-An import that would not survive a fork, or does not come to an end, ends its branch, and the children above it do
-without.
+An import that is not fork-safe or does not end ends its branch only; children then import that package by themselves.
 
-A node has one thread, no event loop, and nothing open but its own sockets. When its owner goes, it ends all it forked.
+A node has one thread, no event loop, and nothing open but its own sockets. When its owner ends, it ends all it forked.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ from jupyter_pipelines.execution.prefork.process_tree import ChildTask, ForkExit
 
 
 def run(node: ForkServer, grow: Sequence[str] = ()) -> None:
-    """Serve requests; in a forked child, do its task, once the frames of its parent are gone.
+    """Serve requests; in a forked child, leave the parent's frames and do the child's task.
 
     Parameters
     ----------
     node : ForkServer
-        What this process is.
+        The loop of this process.
     grow : sequence of str
-        Branches that will be needed for sure.
+        Branches to start at once.
     """
     try:
         with contextlib.suppress(OSError):  # they grow when they are asked for
@@ -55,7 +54,7 @@ def run(node: ForkServer, grow: Sequence[str] = ()) -> None:
 
 
 def _run_node(origin: NodeConfig) -> None:
-    """Import one package more and serve as a node, or report why that is not possible."""
+    """Import one more package and serve as a node, or report why that is not possible."""
     os_calls.adopt_orphans()
     problem = _import(origin)
     with contextlib.suppress(OSError):
@@ -66,7 +65,8 @@ def _run_node(origin: NodeConfig) -> None:
 
 
 def _leave() -> NoReturn:
-    """End, with what an import may have started."""
+    """End this process, and the processes that an import may have started."""
+    # `os._exit`: exit handlers that this process inherited belong to its parent.
     for pid in os_calls.children():
         os_calls.kill(pid)
     os._exit(0)
@@ -98,7 +98,8 @@ def _import_watched(kind: str, name: str, *, last: bool = False) -> str:
 
 
 def _run_child(work: ChildTask) -> None:
-    """Import and boot, and serve the first request that comes."""
+    """Import and boot, then wait for a request and serve it."""
+    # The child leads its session and process group, so that all it starts can be signalled and found with it.
     os.setsid()
     kind = importlib.import_module(work.origin.kind)
     for module in work.own:
@@ -119,11 +120,14 @@ def _run_child(work: ChildTask) -> None:
 
 
 def main() -> None:
-    """Be the root."""
+    """Run the root process."""
+    # `python -m` puts the working directory on the path: modules there could shadow those of packages.
     with contextlib.suppress(ValueError):
         sys.path.remove(os.getcwd())  # noqa: PTH109 - as the interpreter wrote it there
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # Ray's processes block SIGINT, and what they start inherits that
+    # Ctrl-C reaches the whole group of a terminal; the owner decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A handler, though it does nothing: without one, no wake-up byte is written.
     signal.signal(signal.SIGCHLD, lambda *_: None)
     uplink = socket.socket(fileno=os.dup(0))
     nothing = os.open(os.devnull, os.O_RDONLY)

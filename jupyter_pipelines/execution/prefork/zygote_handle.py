@@ -1,4 +1,4 @@
-"""The root of a tree of forked processes, seen from the process that owns it: it ends with its owner."""
+"""Handle of a zygote in the process that owns it: the zygote, with all it has forked, ends with its owner."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jupyter_pipelines.execution.prefork import socket_messages
 from jupyter_pipelines.execution.prefork.fork_safety import QUIET
 
 VARIABLE = "JUPYTER_PIPELINES_WARM"
-"""Environment variable: ``0`` starts every process the usual way, ``ahead`` the usual way and before it is needed."""
+"""Environment variable: ``0`` starts processes the usual way, ``ahead`` too, but kernels before they are needed."""
 
 _MODULE = "jupyter_pipelines.execution.prefork.zygote"
 _INLINE = "module://matplotlib_inline.backend_inline"
@@ -31,21 +31,21 @@ def can_fork(environment: Mapping[str, str]) -> bool:
 
 
 def is_ahead(environment: Mapping[str, str]) -> bool:
-    """Tell whether ordinary kernels are started before they are needed."""
+    """Tell whether kernels are started before they are needed."""
     return environment.get(VARIABLE, "1") != "0"
 
 
 class ZygoteHandle:
-    """A tree of processes that fork.
+    """Starts and ends a zygote.
 
     Parameters
     ----------
     environment : Mapping of str to str
-        The environment of what is forked; imports see it.
+        The environment of the forked processes; imports see it.
     arguments : sequence of str
-        Of the command line of kernels; ``{folder}`` stands for a folder of each kernel's own.
+        Command-line arguments of kernels; ``{folder}`` stands for the private folder of each kernel.
     kinds : sequence of str
-        Modules that clients will certainly ask for: their branches grow at once.
+        Kinds of processes that will be requested: their branches are started at once.
     """
 
     def __init__(self, environment: Mapping[str, str], arguments: Sequence[str], kinds: Sequence[str]) -> None:
@@ -59,6 +59,8 @@ class ZygoteHandle:
         with socket.socket(socket.AF_UNIX) as listener, theirs:
             listener.bind(self.path)
             listener.listen(_BACKLOG)
+            # Started afresh, as this process may have threads. Its stdin is the link to the owner: when that is
+            # closed, also by a crash of the owner, the zygote ends.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", _MODULE, str(listener.fileno())],
                 stdin=theirs.fileno(),
@@ -74,15 +76,15 @@ class ZygoteHandle:
             socket_messages.send(mine, settings | {"folder": str(self.folder)})
 
     def lives(self) -> bool:
-        """Tell whether it can be asked."""
+        """Tell whether the root process runs."""
         return self._process.poll() is None
 
     def complaints(self) -> str:
-        """Return what it wrote to its standard error."""
+        """Return the text that the zygote wrote to its standard error."""
         return (self.folder / "errors").read_text("utf-8", "replace")
 
     def close(self) -> None:
-        """End the tree with all that it has forked; in a child of the owner, only close the connection."""
+        """End the zygote with all that it has forked; in a forked child of the owner, only close the connection."""
         self._link.close()
         if os.getpid() != self._owner:
             return
@@ -97,5 +99,6 @@ class ZygoteHandle:
 
 def _socket_folder() -> str | None:
     """Return a folder in which paths are short enough for sockets; None for the default folder."""
+    # Paths of Unix sockets have at most 107 bytes; the folders and names below take the rest.
     usual = tempfile.gettempdir()
     return "/tmp" if len(os.fsencode(usual)) > 40 and Path("/tmp").is_dir() else None  # noqa: S108 - private folders in it

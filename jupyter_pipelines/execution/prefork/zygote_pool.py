@@ -1,4 +1,4 @@
-"""A pool of zygotes, kept for a while after their last use: the next run is likely to need them again."""
+"""A pool of zygotes that are kept for a while after their last use: the next run of the process reuses them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from jupyter_pipelines.execution.prefork.zygote_handle import ZygoteHandle
 
 IDLE = 300.0
-"""Seconds after which an unused tree is ended."""
+"""Seconds after which an unused zygote is ended."""
 
 Sign = tuple[Any, ...]
 
@@ -28,12 +28,12 @@ class _PooledZygote:
 
 @dataclass(slots=True)
 class ZygotePool:
-    """Keeps trees, one for each environment, command line, set of installed packages and set of limits.
+    """Keeps one zygote for each environment, command line, state of the installed packages, and process limits.
 
     Parameters
     ----------
     idle : float
-        Seconds that an unused tree is kept.
+        Seconds that an unused zygote is kept.
     """
 
     idle: float = IDLE
@@ -41,7 +41,7 @@ class ZygotePool:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def take(self, environment: Mapping[str, str], arguments: Sequence[str], kinds: Sequence[str]) -> ZygoteHandle:
-        """Return a tree, started if need be; give it back with :meth:`release`.
+        """Return a zygote, started if need be; give it back with :meth:`release`.
 
         Raises
         ------
@@ -59,7 +59,7 @@ class ZygotePool:
             return kept.zygote
 
     def release(self, zygote: ZygoteHandle) -> None:
-        """Give back a tree; it ends when it stays unused."""
+        """Give back a zygote; it is ended after it has been unused for the idle time."""
         with self._lock:
             for kept in [kept for kept in self._kept.values() if kept.zygote is zygote]:
                 kept.users -= 1
@@ -69,7 +69,7 @@ class ZygotePool:
                     kept.timer.start()
 
     def end_all(self) -> None:
-        """End every tree."""
+        """End every zygote."""
         with self._lock:
             for kept in tuple(self._kept.values()):
                 kept.users = 0
@@ -77,6 +77,7 @@ class ZygotePool:
 
     def _end(self, kept: _PooledZygote) -> None:
         with self._lock:
+            # Taken again between the timer's expiry and this lock.
             if kept.users:
                 return
             if kept.timer is not None:
@@ -86,14 +87,15 @@ class ZygotePool:
 
 
 def _packages() -> tuple[tuple[str, int], ...]:
-    """Return when something was last installed or removed."""
+    """Return the modification times of the package folders: installing or removing a package changes them."""
     folders = [Path(path) for path in sys.path if path.endswith("-packages")]
     return tuple((str(folder), folder.stat().st_mtime_ns) for folder in folders if folder.is_dir())
 
 
 def _limits() -> tuple[Any, ...]:
     """Return the limits, umask, priority and cores that a child process inherits."""
-    import resource  # there is none on Windows, and no tree
+    # A forked kernel inherits them from the zygote, not from this process: if they differ, it needs another zygote.
+    import resource  # absent on Windows, where there are no zygotes either
 
     numbers = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
     limits = tuple((name, *resource.getrlimit(number)) for name, number in sorted(numbers.items()))

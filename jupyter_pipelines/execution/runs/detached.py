@@ -1,11 +1,11 @@
-"""Detached runs, which outlive the process that starts them: the order of a run, and how its process is started.
+"""Detached runs, which outlive the process that starts them: the order of a run, and the start of its process.
 
-The order is a document in the folder of the run. The process is detached from its caller: it has a session of its own,
-no parent but the system's first process, no terminal and no input, and what it prints goes into the folder of the run.
-So it lives on when its caller ends, is killed with its process group, or loses its terminal.
+The order is a document in the folder of the run. The process is a daemon: it has its own session, init as its parent,
+no terminal and no input, and its output goes to a file in the folder of the run. So it lives on when its caller ends,
+is killed with its process group, or loses its terminal.
 
-One line comes back through a pipe: that the run's document is there, or what was wrong. Only then is it known, and only
-then does :func:`start` return.
+The process sends one line through a pipe: that the run's document exists, or why the run cannot start. :func:`start`
+waits for that line.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ _PRIVATE = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "JPY_INTERRUPT_EVENT", "JUPYTE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetachedOrder:
-    """What a run is to do: everything that its caller knew, and nothing that may have changed since.
+    """The complete specification of a detached run, independent of later changes to the notebook file.
 
     Parameters
     ----------
     document : NotebookDocument
-        The notebook as it was, with the texts that were not saved.
+        The notebook at the time of the order, unsaved changes of cells included.
     parameters : Mapping
         Values by name.
     to, start, only : tuple of str
-        Part of the graph.
+        Selected part of the graph, by steps.
     force : bool or tuple of str
         Steps to compute again, or True for all.
     jobs : int or None
-        How many steps at once.
+        Number of steps that run at once; None for the executor's default.
     on : str
-        The executor.
+        The executor, as after ``--on``.
     keep_going : bool
         After a failure, go on with the steps that do not depend on it.
     """
@@ -71,26 +71,26 @@ class DetachedOrder:
     keep_going: bool = False
 
     def selection(self) -> dict[str, Any]:
-        """Return the part of the graph, as a project takes it."""
+        """Return the selection, as keyword arguments of a project's methods."""
         return {"to": self.to, "start": self.start, "only": self.only, "force": self.force}
 
     def run_options(self) -> dict[str, Any]:
-        """Return the options of the run, as a project takes them."""
+        """Return the options of the run, as keyword arguments of a project's methods."""
         return {"jobs": self.jobs, "on": self.on, "keep_going": self.keep_going}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the order as its file holds it."""
+        """Return the order as a JSON-serializable document."""
         contents = {"document": self.document.to_dict(), "parameters": dict(self.parameters)}
         return {"schema": _SCHEMA, **contents, **self.selection(), **self.run_options()}
 
     @classmethod
     def from_dict(cls, order: Mapping[str, Any]) -> DetachedOrder:
-        """Return the order that :meth:`to_dict` described.
+        """Return the order for a document made by :meth:`to_dict`.
 
         Raises
         ------
         ValueError
-            It is not an order.
+            The document is no order, or has another format version.
         """
         if order.get("schema") != _SCHEMA:
             raise ValueError(f"expected a document of format {_SCHEMA}, got {order.get('schema')!r}")
@@ -107,37 +107,39 @@ class DetachedOrder:
 
 
 def start(module: str, order: DetachedOrder, store: Store, *, run: str | None = None) -> str:
-    """Start a run in a detached process, and return its id once its document is there.
+    """Start a run in a detached process, and return its id once its document exists.
 
     Parameters
     ----------
     module : str
-        What the process runs, with the store and the id as arguments.
+        The module that the process runs (`python -m`), with the store's URL and the id as arguments.
     order : DetachedOrder
-        What it is to do.
+        Specification of the run.
     store : Store
-        Where the run is written down.
+        The store for the run.
     run : str or None
         Its id, if it has one already.
 
     Raises
     ------
     PipelinesError
-        The run did not begin; nothing has run.
+        The run could not start; no step has run.
     """
     run = run or store.runs.new_id()
     folder = store.runs.create(run)
     try:
         store.folder.write(f"{FOLDER}/{run}/{ORDER}", json.dumps(order.to_dict(), separators=(",", ":")).encode())
         with writing(store.root, f"the run {run}"):
+            # -P: the working directory is the user's, and a module there could shadow one of this package's imports.
             line = _first_line([sys.executable, "-P", "-m", module, store.url, run], folder)
     except KeyboardInterrupt:
-        # Whether it has begun cannot be known; if it has, it ends.
+        # The run may have started before the interrupt: the request ends it in that case, and harms nothing otherwise.
         with contextlib.suppress(OSError):
             stop_requests.request_stop(folder, now=True)
         raise
     if line != _READY:
         error = _start_error(line, folder)
+        # With a document the run is visible to others, and stays in the history.
         if not (folder / DOCUMENT).exists():
             store.runs.remove(run)
         raise error
@@ -145,12 +147,12 @@ def start(module: str, order: DetachedOrder, store: Store, *, run: str | None = 
 
 
 def read_order(store: Store, run: str) -> DetachedOrder:
-    """Return what the run is to do.
+    """Read the order of a run from its folder.
 
     Raises
     ------
     StoreError
-        There is no readable order for it (JP405).
+        The order is missing or cannot be read (JP405).
     """
     try:
         return DetachedOrder.from_dict(json.loads(store.folder.read(f"{FOLDER}/{run}/{ORDER}")))
@@ -159,14 +161,14 @@ def read_order(store: Store, run: str) -> DetachedOrder:
 
 
 class StartReporter:
-    """Reports to the caller through a pipe that the run has started; an observer of the run.
+    """An observer that reports through a pipe to the caller that the run has started.
 
     Parameters
     ----------
     folder : Path
         The folder of the run.
     pipe : text file
-        Leads to the caller, who may have gone.
+        Pipe to the caller, which may have ended.
     """
 
     def __init__(self, folder: Path, pipe: IO[str]) -> None:
@@ -174,7 +176,8 @@ class StartReporter:
         self._pipe = pipe
 
     def __call__(self, *, event: Event) -> None:  # noqa: ARG002 - any event will do
-        """Report the start once the document of the run is there."""
+        """Report the start once the document of the run exists."""
+        # At the first event after it was written: callers look for the run as soon as they have its id.
         if not self._pipe.closed and self._document.exists():
             self._say(_READY)
 
@@ -184,7 +187,9 @@ class StartReporter:
         self._say(json.dumps({"error": type(error).__name__, "faults": faults}))
 
     def _say(self, line: str) -> None:
+        # One line only: after it the pipe is closed, and the caller returns.
         if not self._pipe.closed:
+            # A caller that has ended breaks the pipe; the run goes on.
             with contextlib.suppress(OSError):
                 self._pipe.write(line + "\n")
                 self._pipe.close()
@@ -194,12 +199,12 @@ _READY = "ready"
 
 
 def _first_line(command: Sequence[str], folder: Path) -> str:
-    """Start a process, and return the first line it says to us; it outlives us, and we do not wait for its end."""
+    """Start a daemon process, and return the first line that it writes to its stdout; empty if it ended before."""
     mine, theirs = os.pipe()
     with os.fdopen(mine) as answer:
         with _log(folder) as log:
             try:
-                # It forks and ends at once: the process that goes on is not our child.
+                # The started process forks and exits: the daemon is a child of init, and leaves no zombie here.
                 process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -209,6 +214,7 @@ def _first_line(command: Sequence[str], folder: Path) -> str:
                     start_new_session=True,
                 )
             finally:
+                # Or `readline` below would never see the end of the file when the daemon dies.
                 os.close(theirs)
         process.wait()
         return answer.readline().rstrip("\n")
@@ -216,6 +222,7 @@ def _first_line(command: Sequence[str], folder: Path) -> str:
 
 @contextlib.contextmanager
 def _log(folder: Path) -> Iterator[int]:
+    # For this user only: tracebacks in it may show data.
     log = os.open(folder / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         yield log

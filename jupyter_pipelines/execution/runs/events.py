@@ -24,14 +24,14 @@ class RunObserver(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RunEvent:
-    """The fields that every event has.
+    """The common fields of events.
 
     Parameters
     ----------
     run : str
         Id of the run.
     at : str
-        When, ISO 8601 in UTC.
+        Time of the event, ISO 8601 in UTC.
     """
 
     kind: ClassVar[str]
@@ -58,11 +58,11 @@ class RunStarted(_RunEvent):
     parameters : Mapping
         Values by name.
     decisions : Mapping of str to str
-        What the plan says of each step, in the order of the plan.
+        The plan's decision for each step, in the order of the plan.
     jobs : int
-        How many steps may run at once.
+        Number of steps that may run at once.
     folder : str or None
-        Where the run's document, notebooks and logs are; None when the store cannot be written.
+        Folder with the run's document, notebooks and logs; None if the store cannot be written.
     """
 
     kind: ClassVar[str] = "run-started"
@@ -90,18 +90,18 @@ class RunStarted(_RunEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDecided(_RunEvent):
-    """It is known whether a step runs, because everything before it is over.
+    """It is decided whether a step runs, as all steps before it are finished.
 
     Parameters
     ----------
     step : str
-        Which step.
+        The step.
     decision : str
         ``run``, ``reuse`` or ``blocked``.
     reason : DecisionReason
-        Why.
+        Reason of the decision.
     key : str or None
-        Its key, now that it is known.
+        Its key, made of the digests of its inputs; None if it has none.
     """
 
     kind: ClassVar[str] = "step-decided"
@@ -118,7 +118,7 @@ class StepDecided(_RunEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepWaiting(_RunEvent):
-    """Another run computes the same step; when it is done, its result is reused."""
+    """Another run computes the same step; this run waits, and reuses the result."""
 
     kind: ClassVar[str] = "step-waiting"
 
@@ -135,11 +135,11 @@ class StepStarted(_RunEvent):
     Parameters
     ----------
     step : str
-        Which step.
+        The step.
     attempt : int
-        Counted from 1.
+        Number of the attempt, from 1.
     log : str
-        The file that everything it prints goes to.
+        Path of its log.
     """
 
     kind: ClassVar[str] = "step-started"
@@ -154,16 +154,16 @@ class StepStarted(_RunEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepProgress(_RunEvent):
-    """A running step gives a sign of life.
+    """A running step reports progress; only changes of `cell` are written to ``events.jsonl``.
 
     Parameters
     ----------
     step : str
-        Which step.
+        The step.
     cell, cells : int or None
-        Which cell of its notebook runs, counted from 1, and how many there are.
+        Number of the running cell of its notebook, from 1, and number of cells.
     text : str
-        The last line it printed.
+        The last line that it printed.
     """
 
     kind: ClassVar[str] = "step-progress"
@@ -184,17 +184,17 @@ class StepRetried(_RunEvent):
     Parameters
     ----------
     step : str
-        Which step.
+        The step.
     attempt : int
-        The attempt that failed.
+        Number of the failed attempt, from 1.
     pause : float
-        Seconds until the next one.
+        Seconds until the next attempt.
     fault : Diagnostic or None
-        Why it failed.
+        Why the attempt failed.
     seconds : float
-        How long it took.
+        Duration of the failed attempt.
     notebook, log : str or None
-        What it left behind.
+        Paths of its executed notebook and log, renamed; None if there is none.
     """
 
     kind: ClassVar[str] = "step-retried"
@@ -221,12 +221,12 @@ class StepRetried(_RunEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFinished(_RunEvent):
-    """A step is over.
+    """A step is finished.
 
     Parameters
     ----------
     result : StepRun
-        What became of it.
+        Its result.
     """
 
     kind: ClassVar[str] = "step-finished"
@@ -240,7 +240,7 @@ class StepFinished(_RunEvent):
 
     @property
     def state(self) -> str:
-        """How it ended."""
+        """Final state of the step."""
         return self.result.state
 
     def _more(self) -> dict[str, Any]:
@@ -249,14 +249,14 @@ class StepFinished(_RunEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarningIssued(_RunEvent):
-    """Something is doubtful, but stops nothing.
+    """A warning about the run or one of its steps.
 
     Parameters
     ----------
     fault : Diagnostic
-        What.
+        The warning.
     step : str or None
-        The step concerned.
+        The step concerned; None for the run as a whole.
     """
 
     kind: ClassVar[str] = "warned"
@@ -270,12 +270,12 @@ class WarningIssued(_RunEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(_RunEvent):
-    """A run is over.
+    """A run is finished.
 
     Parameters
     ----------
     result : Run
-        What became of it.
+        Its result.
     """
 
     kind: ClassVar[str] = "run-finished"
@@ -284,10 +284,11 @@ class RunFinished(_RunEvent):
 
     @property
     def state(self) -> str:
-        """How it ended."""
+        """Final state of the run."""
         return self.result.state
 
     def _more(self) -> dict[str, Any]:
+        # Without the steps: each had an event of its own, and the run's document has them all.
         return {"state": self.result.state, "seconds": self.result.seconds, "saved": self.result.saved}
 
 
@@ -309,6 +310,8 @@ def event_from_dict(document: Mapping[str, Any]) -> Event | None:
 
     The result of a :class:`RunFinished` has no steps: they are in the run's document.
     """
+    # The file may come from another version, or from another user of a shared folder: a line that is no event of this
+    # version is passed over, and must not end the reader.
     kind = _KINDS.get(str(document.get("event")))
     try:
         return kind(document, run=document["run"], at=document["at"]) if kind else None
@@ -344,6 +347,7 @@ def _finished(document: Mapping[str, Any], **header: Any) -> Event:
     return RunFinished(**header, result=Run(id=header["run"], state=state, seconds=seconds, parameters={}, steps={}))
 
 
+# Fields that a newer version has added to an event are left out by each of these.
 _KINDS: Mapping[str, Callable[..., Event]] = {
     RunStarted.kind: _started,
     StepDecided.kind: _decided,

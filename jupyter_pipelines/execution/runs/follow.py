@@ -1,7 +1,7 @@
 """Follow and cancel runs of other processes through the folders of these runs.
 
-Everything is read from the disk each time. A run goes on as long as its process lives, which is identified by pid,
-start time and boot; after the death of the process its document may still say ``running``.
+All state is read from the disk each time. A run is alive as long as its process is, identified by pid, start time and
+boot; after the death of the process, its document on the disk may still say ``running``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jupyter_pipelines.storage.store import Store
 
 CANCELLING = "cancelling"
 POLL_INTERVAL = 0.1
-"""Seconds between two looks at the events of a run."""
+"""Seconds between two reads of the event file of a run."""
 _DOUBT_AFTER = 1.0
 _OVER = "run-finished"
 
@@ -39,7 +39,7 @@ class EventTail:
     Attributes
     ----------
     count : int
-        How many events have been read.
+        Number of events that have been read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +48,8 @@ class EventTail:
         self.count = 0
 
     def read(self) -> list[dict[str, Any]]:
-        """Return the events since the last call; a line that is still being written is returned when it is whole."""
+        """Return the events since the last call; a line that is still being written waits for a later call."""
+        # Followers poll ten times a second: the size tells whether there is anything to read.
         try:
             if self._path.stat().st_size <= self._offset:
                 return []
@@ -59,25 +60,26 @@ class EventTail:
             return []
         complete_lines = content[: content.rfind(b"\n") + 1]
         self._offset += len(complete_lines)
+        # A crash or power cut may damage a line: it is passed over.
         events = [event for event in map(_parsed, complete_lines.splitlines()) if event is not None]
         self.count += len(events)
         return events
 
 
 class RunFollower:
-    """Follows a run of another process without ever waiting.
+    """Follows a run of another process by polling; no call blocks.
 
     Parameters
     ----------
     store : Store
-        Where the run is written down.
+        The store of the run.
     run : str
-        Its id.
+        Id of the run.
 
     Attributes
     ----------
     ended : bool
-        Whether the last event has been read: ``run-finished``, with the state ``lost`` where the process is gone.
+        Whether the last event, ``run-finished``, has been returned; its state is ``lost`` if the process is gone.
     """
 
     def __init__(self, store: Store, run: str) -> None:
@@ -89,9 +91,10 @@ class RunFollower:
         self.ended = False
 
     def read(self) -> list[dict[str, Any]]:
-        """Return the events since the last call; the first call returns all there are."""
+        """Return the events since the last call; the first call returns all events so far."""
         if self.ended:
             return []
+        # The document is read only when no events come, at most once a second: it is much larger than an event.
         events = self._tail.read()
         if not events and time.monotonic() >= self._doubt:
             self._doubt = time.monotonic() + _DOUBT_AFTER
@@ -100,16 +103,16 @@ class RunFollower:
         return events
 
     def listen(self) -> list[Event]:
-        """Return what :meth:`read` returns as the run's own observers got it; the last one has the whole run."""
+        """Return the events of :meth:`read` as objects; the last one has the whole run as its result."""
         events = [event for event in map(event_from_dict, self.read()) if event is not None]
         return [_completed(self._store, event) for event in events]
 
     def _final_events(self) -> list[dict[str, Any]]:
-        """Return the last events when no new ones come: none as long as the run goes on."""
+        """Return the remaining events of a run that has ended, with a final event if it wrote none; else nothing."""
         document = read_document(self._runs, self._run)
         if document.get("state") == RUNNING:
             return []
-        # The document was written after what we have read, and before the last event.
+        # The run writes its final document before its last event: events may have come since the last read.
         events = self._tail.read()
         if any(event.get("event") == _OVER for event in events):
             return events
@@ -134,8 +137,9 @@ def read_document(runs: Any, run: str) -> dict[str, Any]:
 
 
 def follow(store: Store, run: str) -> Iterator[dict[str, Any]]:
-    """Yield the events of a run from its beginning, as documents, until it ends or its process is gone."""
+    """Yield all events of a run as documents, from its start until it has ended or its process is gone; blocks."""
     watch = RunFollower(store, run)
+    # Polling: the file may be on a network disk, of whose changes the system reports nothing.
     while not watch.ended:
         events = watch.read()
         yield from events
@@ -144,7 +148,7 @@ def follow(store: Store, run: str) -> Iterator[dict[str, Any]]:
 
 
 def listen(store: Store, run: str) -> Iterator[Event]:
-    """Yield the events of a run as its own observers got them; the last one has the whole run as its result."""
+    """Yield all events of a run as objects; the last one has the whole run as its result; blocks."""
     for line in follow(store, run):
         event = event_from_dict(line)
         if event is not None:
@@ -158,24 +162,25 @@ def _completed(store: Store, event: Event) -> Event:
 
 
 def cancel(store: Store, document: Mapping[str, Any], *, step: str | None = None, now: bool = False) -> str:
-    """Ask a run, or one step of it, to stop; return ``cancelling``, or the state that it has already.
+    """Request that a run, or one step of it, stops; return ``cancelling``, or its state if it has ended already.
 
     Parameters
     ----------
     store : Store
-        Where the run is written down.
+        The store of the run.
     document : Mapping
-        The run.
+        The document of the run.
     step : str or None
-        Which step; None for the whole run.
+        The step to stop; None for the whole run.
     now : bool
-        Do not wait for what is running to clean up.
+        Kill running steps without time to clean up.
 
     Raises
     ------
     StoreError
         The request cannot be written (JP402, JP403).
     """
+    # The document may be a second old: a request for a step that has ended since is ignored by the run.
     states = {step_document["name"]: str(step_document["state"]) for step_document in document["steps"]}
     state = str(document["state"]) if step is None else states.get(step, RUNNING)
     if document["state"] != RUNNING or state in _ENDS:
@@ -190,7 +195,7 @@ _ENDS = frozenset({"succeeded", "reused", "failed", "blocked", "skipped", "cance
 
 
 def _end(run: str, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the last event of a run that could not write it itself."""
+    """Return a final event for a run whose process ended before it wrote one."""
     fields = {
         "state": document.get("state"),
         "seconds": document.get("seconds", 0.0),

@@ -1,4 +1,4 @@
-"""History of runs: find a run by its id, a part of its id or ``last~N``, and the faults for what is not found."""
+"""History of runs: find a run by its id, a part of its id or ``last~N``; errors for runs and outputs not found."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     from jupyter_pipelines.storage.step_record import StepRecord
     from jupyter_pipelines.storage.store import Store
 
+# At most six digits: `int` raises ValueError for thousands of them.
 _BACK = re.compile(r"last(?:~([0-9]{1,6}))?")
 
 
 class RunHistory:
-    """The runs of one notebook, as they stand in the store now.
+    """The runs of one notebook in a store, read anew at each call.
 
     Parameters
     ----------
     store : Store
-        Where they are.
+        The store.
     notebook : str or None
-        What the store calls the notebook.
+        Path of the notebook from the project's root, its name in the store.
     """
 
     def __init__(self, store: Store, notebook: str | None) -> None:
@@ -40,6 +41,7 @@ class RunHistory:
 
     def pick(self, name: str) -> dict[str, Any]:
         """Return the document of the run called `name`; see :func:`pick`."""
+        # A full id needs one file; all other names need the documents of all runs.
         document = self.find(name) if is_run(name) else None
         return document or pick(list(self.documents()), name)
 
@@ -59,11 +61,12 @@ class RunHistory:
                     yield step_document, document
 
     def last_record(self, step: str) -> StepRecord | None:
-        """Return the record that the last run used for `step`.
+        """Return the record that the last run produced or reused for `step`; None if there is none.
 
-        The newest record would not do: a run may have reused an older one since.
+        That is not always the newest record: a later run may have reused an older one.
         """
         key = next((step_document["key"] for step_document, _ in self.finished(step)), None)
+        # Runs may have been removed by gc while their records remain: then the newest record is the best answer.
         records = self._store.records
         return (records.get(key) if key else None) or records.latest(step, self._notebook)
 
@@ -81,7 +84,7 @@ def pick(documents: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     Raises
     ------
     StoreError
-        There is none of that name, or more than one (JP405).
+        No run has that name, or several have (JP405).
     """
     match = _BACK.fullmatch(name)
     if match:
@@ -110,7 +113,7 @@ def _which(name: str, runs: Sequence[str], *, ambiguous: bool) -> Diagnostic:
 
 
 def no_output(pipeline: Pipeline, step: str, output: str) -> Diagnostic:
-    """Return the fault for an output that a step does not have."""
+    """Return the error for an output that a step does not have."""
     names = [step_output.name for step_output in pipeline[step.partition("[")[0]].outputs]
     near = closest_name(output, names)
     return Diagnostic(
@@ -125,7 +128,7 @@ def no_output(pipeline: Pipeline, step: str, output: str) -> Diagnostic:
 
 
 def not_stored(pipeline: Pipeline, name: str) -> Diagnostic:
-    """Return the fault for an output that no run has left."""
+    """Return the error for an output that no run has stored."""
     step = name.rpartition(".")[0] or name
     notebook = shell_path(str(pipeline.notebook)) if pipeline.notebook else "NOTEBOOK"
     return Diagnostic(

@@ -1,4 +1,4 @@
-"""Result of a run: a value that can be printed, compared, stored as a document and asked for its outputs."""
+"""Result of a run: a value that can be printed, compared and stored as a document, and that loads outputs on demand."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _ERRORS: Mapping[str, type[RunError]] = {
 
 
 class StepOutputs(Mapping[str, Any]):
-    """The outputs of a step run by name; each is loaded when it is asked for, and checked against its digest.
+    """The outputs of a step by name; each is loaded on access, after it was checked against its digest.
 
     Parameters
     ----------
     step : str
-        The step that made them.
+        The step that produced them.
     artifacts : Mapping of str to Artifact
-        What is stored.
+        The stored artifacts.
     store : Store or None
-        Where; without one nothing can be loaded.
+        The store; without one no output can be loaded.
     """
 
     def __init__(self, step: str, artifacts: Mapping[str, Artifact], store: Store | None) -> None:
@@ -59,6 +59,7 @@ class StepOutputs(Mapping[str, Any]):
             raise KeyError(_unknown(f"output of step `{self._step}`", name, self._artifacts))
         if self._store is None:
             raise KeyError(f"`{self._step}.{name}` cannot be loaded: this run was read without its store")
+        # Imported late: results are printed and compared without the serializers and their packages.
         from jupyter_pipelines.storage.loading import load_value
 
         return load_value(self._store, self._artifacts[name])
@@ -75,16 +76,16 @@ class StepOutputs(Mapping[str, Any]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultOrigin:
-    """Where a result was computed.
+    """The run that computed a result.
 
     Parameters
     ----------
     run : str
         Id of the run.
     created : str
-        When, ISO 8601 in UTC.
+        Time of the result, ISO 8601 in UTC.
     seconds : float
-        How long it took then.
+        Duration of the step in that run.
     """
 
     run: str
@@ -92,55 +93,55 @@ class ResultOrigin:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the origin as documents hold it."""
+        """Return the origin as a JSON-serializable document."""
         return {"run": self.run, "created": self.created, "seconds": self.seconds}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ResultOrigin:
-        """Return the origin that :meth:`to_dict` described; anything with these three fields will do."""
+        """Return the origin for a document made by :meth:`to_dict`; further fields are ignored."""
         return cls(run=str(document["run"]), created=str(document["created"]), seconds=float(document["seconds"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRun:
-    """What became of one step.
+    """The result of one step in a run.
 
     Parameters
     ----------
     name : str
         Name of the step.
     state : str
-        ``succeeded``, ``reused``, ``failed``, ``blocked``, ``skipped`` or ``cancelled``; while the run goes on also
+        ``succeeded``, ``reused``, ``failed``, ``blocked``, ``skipped`` or ``cancelled``; during the run also
         ``pending``, ``deciding``, ``ready``, ``waiting``, ``running`` or ``retrying``.
     key : str or None
-        Digest over everything the result depends on; None as long as it is not known.
+        Digest of code, parameters, inputs and packages; None as long as it is not known.
     decision : str
         ``run``, ``reuse``, ``maybe``, ``blocked`` or ``skip``.
     reason : DecisionReason
-        Why.
+        Reason of the decision.
     seconds : float
-        How long it ran, all attempts together; 0 when it did not.
+        Duration of all attempts together; 0 if it did not run.
     attempts : int
-        How often it was started.
+        Number of attempts.
     notebook, log : str or None
-        The executed notebook and everything that was printed, of the run that computed the result.
+        Paths of the executed notebook and the log, from the run that computed the result.
     artifacts : Mapping of str to Artifact
-        What is stored of it.
+        The stored outputs by name.
     fault : Diagnostic or None
         Why it failed.
     error_type : str or None
         Name of the exception class that its code raised.
     origin : ResultOrigin or None
-        Where a reused result comes from.
+        The run that computed a reused result.
     previous : ResultOrigin or None
-        Where the result before this one comes from.
+        The run that computed the step's result before this one.
     warnings : tuple of Diagnostic
-        What is doubtful.
+        Warnings about the step.
     store : Store or None
-        Where the artifacts are.
+        The store with the artifacts.
     items : Mapping of str to object
-        ``item`` of a step that is one of many items: `of` which step, and its `values`. ``items`` of a step that stands
-        for them: how many there are.
+        For an item of a ``--foreach`` step, ``item``: `of` which step it is, and its `values`. For the step that
+        gathers them, ``items``: their number.
     """
 
     name: str
@@ -163,16 +164,16 @@ class StepRun:
 
     @property
     def outputs(self) -> StepOutputs:
-        """The values of the outputs, each loaded when it is asked for."""
+        """The values of the outputs, each loaded on access."""
         return StepOutputs(self.name, self.artifacts, self.store)
 
     @property
     def saved(self) -> float:
-        """Seconds that reusing the result saved."""
+        """Seconds that reusing the result saved: its duration when it was computed; 0 if it was not reused."""
         return self.origin.seconds if self.origin and self.state == "reused" else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the step as the ``run`` document shows it."""
+        """Return the step as an entry of the ``run`` document."""
         return {
             "name": self.name,
             "state": self.state,
@@ -194,7 +195,7 @@ class StepRun:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], store: Store | None = None) -> StepRun:
-        """Return the step that :meth:`to_dict` described."""
+        """Return the step for a document made by :meth:`to_dict`; fields that older versions lack have defaults."""
         error = document["error"]
         same = ("name", "state", "key", "decision", "seconds", "attempts", "notebook")
         return cls(
@@ -231,29 +232,28 @@ class StepRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What became of a run.
+    """The result of a run.
 
     Parameters
     ----------
     id : str
-        Its id.
+        Id of the run.
     state : str
-        ``succeeded``, ``failed`` or ``cancelled``; in a document also ``running``, or ``lost`` when the process that
-        ran it is gone.
+        ``succeeded``, ``failed`` or ``cancelled``; in a document also ``running``, or ``lost`` if its process is gone.
     seconds : float
-        How long it took.
+        Duration of the run.
     parameters : Mapping
         Values by name.
     steps : Mapping of str to StepRun
-        In the order of the plan.
+        The steps by name, in the order of the plan.
     notebook : str or None
         Path of the notebook from the project's root.
     started, finished : str
-        When, ISO 8601 in UTC; `finished` is empty while it runs.
+        Times, ISO 8601 in UTC; `finished` is empty while it runs.
     warnings : tuple of Diagnostic
-        What is doubtful about the run as a whole.
+        Warnings about the run as a whole.
     pipeline : Pipeline or None
-        What was run; None in a run that was read from its document.
+        The pipeline; None in a run that was read from its document.
 
     Examples
     --------
@@ -282,20 +282,21 @@ class Run:
         return sum(step.saved for step in self.steps.values())
 
     def raise_for_state(self) -> Run:
-        """Return the run itself if everything asked for is there.
+        """Return the run itself if it succeeded; raise otherwise.
 
         Raises
         ------
         StepFailed, StepTimedOut, KernelDied, ExecutorLost, RunError
-            A step did not succeed; every fault at once, the class is that of the first one.
+            Steps did not succeed. The exception has the diagnostics of all of them, and the class for the first.
         RunCancelled
-            The run was stopped.
+            The run was cancelled.
         """
         if self.state == "succeeded":
             return self
         if self.state == "cancelled":
             raise RunCancelled(_cancelled(self))
         faults = [step.fault for step in self.steps.values() if step.fault and step.state == "failed"]
+        # Steps may be blocked although none failed: by the selection (`--only`), or by a missing result before them.
         if not faults:
             raise RunError(_incomplete(self))
         raise _ERRORS.get(faults[0].code, StepFailed)(*faults)
@@ -318,12 +319,12 @@ class Run:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], store: Store | None = None) -> Run:
-        """Return the run that :meth:`to_dict` described.
+        """Return the run for a document made by :meth:`to_dict`.
 
         Raises
         ------
         ValueError
-            It is not the document of a run.
+            The document is no run, or has another format version.
         """
         if document.get("schema") != SCHEMA:
             raise ValueError(f"expected a document of format {SCHEMA}, got {document.get('schema')!r}")
@@ -359,14 +360,15 @@ def _reason(document: Mapping[str, Any]) -> DecisionReason:
 
 
 def error_to_dict(fault: Diagnostic, error_type: str | None = None) -> dict[str, Any]:
-    """Return a fault as the ``run`` document shows it: flat, with the class of the exception, if there was one."""
+    """Return a diagnostic in the flat form of the ``run`` document, with the exception class of the step's code."""
+    # Without a location, cell 0: cells are counted from 1.
     place = fault.place or SourceLocation(cell=0, line=0)
     more = {"text": place.text, "length": place.length, "label": fault.label, "notebook": fault.notebook}
     return fault.to_dict() | {"type": error_type} | more
 
 
 def error_from_dict(document: Mapping[str, Any]) -> Diagnostic:
-    """Return the fault that :func:`error_to_dict` described."""
+    """Return the diagnostic for a document made by :func:`error_to_dict`; cell 0 means no location."""
     return Diagnostic(
         code=document["code"],
         message=document["message"],

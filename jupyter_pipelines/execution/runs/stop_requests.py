@@ -1,7 +1,7 @@
-"""Requests to stop a run, written to a file in its folder by any process that may write there.
+"""Requests to stop a run, written to a file in its folder by any process with write access.
 
-Nothing is sent to a process: a pid may belong to another process by now, and the run may live on another machine. A
-request is a line in a file beside the run's document; the loop looks at that file in every turn.
+No signal is sent: a pid may have been reused by another process, and the run may be on another machine. A request is a
+line in a file beside the run's document; the scheduler's loop checks that file in every turn.
 """
 
 from __future__ import annotations
@@ -16,26 +16,29 @@ FILE = "wishes.jsonl"
 
 
 def request_stop(folder: Path, *, step: str | None = None, now: bool = False) -> None:
-    """Ask the run in `folder` to stop, or one step of it; asking again for the same changes nothing.
+    """Request that the run in `folder`, or one step of it, stops; repeated requests change nothing.
 
     Parameters
     ----------
     folder : Path
         The folder of the run.
     step : str or None
-        Which step; None for the whole run.
+        The step to stop; None for the whole run.
     now : bool
-        Do not wait for what is running to clean up.
+        Kill running steps without time to clean up.
 
     Raises
     ------
     OSError
-        It cannot be written there.
+        The file cannot be written.
     """
     path = folder / FILE
     line = json.dumps({"step": step, "now": now}).encode() + b"\n"
+    # A client may repeat a request in each of its own turns: the file must not grow by that.
     if path.is_file() and line in path.read_bytes().splitlines(keepends=True):
         return
+    # O_APPEND: several processes may request at once. O_NOFOLLOW: in a folder that others can write to, a link could
+    # lead to any file of this user.
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         os.write(handle, line)
@@ -44,7 +47,7 @@ def request_stop(folder: Path, *, step: str | None = None, now: bool = False) ->
 
 
 class StopRequests:
-    """Reads the stop requests of a run; the run itself does so.
+    """Reads the stop requests of a run, in the process of the run.
 
     Parameters
     ----------
@@ -58,10 +61,11 @@ class StopRequests:
         self._known: set[tuple[str | None, bool]] = set()
 
     def take(self) -> list[str | None]:
-        """Return the requests that have come since the last call: names of steps, None for the whole run.
+        """Return the requests since the last call: names of steps, None for the whole run.
 
-        A request that says ``now`` is returned twice, as if it had been made again at once.
+        A request with ``now`` is returned twice, as the second request for a step means a hard stop.
         """
+        # Called in every turn of the loop: the size tells whether there is anything to read.
         try:
             if self._path.stat().st_size <= self._read:
                 return []
@@ -70,11 +74,13 @@ class StopRequests:
                 content = file.read()
         except OSError:
             return []
+        # A line that is still being written is left for the next call.
         complete_lines = content[: content.rfind(b"\n") + 1]
         self._read += len(complete_lines)
         return [step for line in complete_lines.splitlines() for step in self._heard(line)]
 
     def _heard(self, line: bytes) -> list[str | None]:
+        # Any process with access to the folder can write lines: what is no request is ignored.
         try:
             request: Mapping[str, Any] = json.loads(line)
             step, now = request["step"], bool(request["now"])

@@ -1,4 +1,4 @@
-"""Files that steps of a run hand to each other without saying so: what a step wrote and another reads or writes."""
+"""Undeclared dependencies through files: a file that a step wrote and another step reads or writes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _READING = frozenset({"file", "module"})
 _MAGIC = re.compile(r"[*?\[]")
 _PROGRAMS = frozenset({"program", "executable"})
 _MARKERS = frozenset({".gitignore", "CACHEDIR.TAG"})
-"""Files that libraries put into each of their caches, whichever step makes it."""
+"""Files that libraries put into each of their cache folders: they are no results of a step."""
 
 
 class _FileSearch(NamedTuple):
-    """A folder that a step listed, or a pattern by which it looked for files; without names that it made itself."""
+    """A folder that a step listed, or a glob pattern that it used; files that it made itself are excepted."""
 
     step: str
     pattern: str
@@ -35,7 +35,7 @@ class _FileSearch(NamedTuple):
 
     @property
     def folder(self) -> str | None:
-        """The only folder in which it finds files; None if there may be several."""
+        """The only folder in which it can match files; None if there may be several."""
         if self.is_folder:
             return self.pattern
         folder = posixpath.dirname(self.pattern)
@@ -51,12 +51,12 @@ class _FileSearch(NamedTuple):
 
 
 class FileHandovers:
-    """Compares the traces of the steps of a run with each other.
+    """Compares the traces of the steps of a run to find dependencies that the pipeline does not declare.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Says which step waits for which.
+        The pipeline with its declared dependencies.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -69,29 +69,32 @@ class FileHandovers:
         self._written_in: dict[str, dict[str, None]] = {}
 
     def note_reused(self, name: str, trace: Trace, appended: Collection[str] = ()) -> None:
-        """Note that the result of a step is reused; its trace is looked at once a step has run."""
+        """Add the trace of a reused step; it is processed only when a step has run."""
+        # A run that reuses everything compares nothing, and has to be fast.
         self._reused.append((name, trace, appended))
 
     def writer_of(self, path: str, name: str) -> str | None:
-        """Return a step other than `name` that wrote a file, of those noted so far."""
+        """Return a step other than `name` that wrote a file, of the steps added so far; None if there is none."""
         self._note_all_reused()
         return next((writer for writer in self._writers.get(path, ()) if writer != name), None)
 
     def doubts(self, name: str, appended: Collection[str]) -> dict[str, str]:
-        """Return questions that keep a step from being reused: it appended to files that other steps make anew."""
+        """Return questions that prevent reuse of a step: it appended to files that other steps write anew."""
         writers = ((path, self.writer_of(path, name)) for path in self._counted(name, appended))
         sentences = [f"it appends to `{path}`, which step `{writer}` writes" for path, writer in writers if writer]
         return {question("unwatched", sentence): sentence for sentence in sentences}
 
     def faults(self, name: str, trace: Trace, appended: Collection[str] = ()) -> list[Diagnostic]:
-        """Note the trace of a step that has run, and return what is wrong between it and those noted before.
+        """Add the trace of a step that has run; return its conflicts with the steps added before.
+
+        Each conflict is found when the second of two steps is added, whichever of them reads.
 
         Parameters
         ----------
         name : str
             The step.
         trace : Mapping of str to str
-            What it asked and wrote.
+            Its trace.
         appended : collection of str
             Files that it only appended to.
         """
@@ -146,7 +149,7 @@ class FileHandovers:
                     yield _written_twice(name, other, path, ordered=self._ordered(other, name))
 
     def _unordered(self, reader: str, writer: str, path: str, *, read: bool) -> Diagnostic:
-        """Return that a step does not wait for another; a warning if it only listed the folder or looked for names."""
+        """Return the error of a missing dependency; a warning if the reader only listed a folder or used a pattern."""
         fault = unordered_read_fault(self._pipeline[reader], self._pipeline[writer], path)
         return fault if read else replace(fault, severity="warning")
 
@@ -167,7 +170,7 @@ class FileHandovers:
             self._searches.setdefault(search.folder, []).append(search)
 
     def _counted(self, name: str, paths: Iterable[str]) -> Iterator[str]:
-        """Yield the files that the step does not ignore now, though it may not have ignored them when it ran."""
+        """Yield the files that the step's present header does not ignore; the record may be older than the header."""
         ignored = self._pipeline[name].ignore
         return (path for path in paths if not is_ignored(path, ignored))
 
@@ -177,7 +180,7 @@ class FileHandovers:
         return ((path, digest) for path, digest in _written(trace) if not is_ignored(path, ignored))
 
     def _read_by(self, step: Step, trace: Trace) -> Iterable[str]:
-        """Return the paths of the files that a step read, as traces name them; a mere look at a file is no reading."""
+        """Return the files that a step opened or imported, by their names in traces; existence checks do not count."""
         read = (details[0] for kind, *details in map(details_of, trace) if kind in _READING)
         paths = [path for path in read if not is_ignored(path, step.ignore)]
         sources = (step_input.source for step_input in step.inputs)
@@ -193,9 +196,9 @@ def _folder_of(path: str) -> str:
 
 
 def _searches(name: str, trace: Trace) -> Iterator[_FileSearch]:
-    """Yield the folders that a step listed, and the patterns by which it looked for files.
+    """Yield the folders that a step listed and the patterns that it used.
 
-    Programs list folders for ends of their own: what a step listed that started some does not count.
+    Of a step that started programs, listings are left out: programs list folders for their own purposes.
     """
     questions = [details_of(text) for text in trace]
     started = any(kind in _PROGRAMS for kind, *_ in questions)

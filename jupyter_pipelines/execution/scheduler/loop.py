@@ -1,8 +1,8 @@
-"""The impure loop around the scheduler: executes its commands with a store, an executor and a clock, and answers.
+"""The impure loop around the scheduler: it executes commands with a store, an executor and a clock, and reports back.
 
-The loop lives in the thread that calls :func:`run_plan` and nowhere else. What it may wait for (the executor, leases of
-other runs, pauses before retries) it asks for in turns of at most :data:`TURN` seconds, so that a request to
-stop is noticed within that time.
+The loop runs in the thread that calls :func:`run_plan` only. It polls all that it waits for (the executor, leases of
+other runs, pauses before retries) in turns of at most :data:`TURN` seconds, so that a stop request is noticed within
+that time.
 """
 
 from __future__ import annotations
@@ -65,24 +65,25 @@ if TYPE_CHECKING:
     from jupyter_pipelines.planning.plan import Plan, PlannedStep
 
 logger = logging.getLogger(__name__)
+# A step that does not end within PATIENCE of a stop request is killed; after GIVE_UP seconds, the run ends without it.
 TURN = 0.1
 PATIENCE = 1.2
 GIVE_UP = 5.0
 FLUSH_EVERY = 1.0
-"""Seconds of results that a power cut may cost; they are computed again then."""
+"""Seconds between two flushes of records: results of this time may be lost by a power cut, and are computed again."""
 CHECK_EVERY = 5.0
-"""Seconds for which a store that could be written is taken to be writable."""
+"""Seconds for which a successful check that the store is writable holds."""
 
 
 class RunClock:
-    """Time as the loop sees it; tests bring their own."""
+    """The loop's source of time, replaced in tests."""
 
     def now(self) -> float:
-        """Return seconds that only ever grow."""
+        """Return monotonic seconds."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Block for a number of seconds."""
         time.sleep(seconds)
 
 
@@ -103,34 +104,34 @@ def run_plan(
     Parameters
     ----------
     plan : Plan
-        What to run; its planner decides again for each step, once everything before it is known.
+        The plan; its planner decides again for each step, once the digests of all its inputs are known.
     store : Store
-        Where results come from and go to.
+        The store of results and records.
     executor : StepExecutor
-        What runs the steps; it is closed at the end.
+        Runs the steps; it is closed at the end.
     observers : sequence of callables
         Each gets every event, as the keyword argument ``event``.
     keep_going : bool
         After a failure, go on with the steps that do not depend on it.
     notebook : str or None
-        What the store calls the notebook: its path from the project's root.
+        Path of the notebook from the project's root, its name in the store.
     stop : StopToken or None
         Lets other threads stop the run; in the main thread signals do so in any case, and so do other processes
         through the folder of the run.
     clock : RunClock or None
-        Another time than the real one.
+        A source of time in place of the real one.
     run : str or None
         The id of the run, if it has one already.
 
     Returns
     -------
     Run
-        Whatever happened: a step that fails or is cancelled raises nothing here.
+        The result, also if steps failed or were cancelled: that raises nothing here.
 
     Raises
     ------
     PlanError
-        A step asks for more than there is (JP604); nothing has run.
+        A step demands more resources than the executor has (JP604); nothing has run.
     """
     stop, clock = stop or StopToken(), clock or RunClock()
     with stop.on_signals(), closing(executor):
@@ -208,11 +209,12 @@ class _SchedulerLoop:
             raise
         return self._books.run
 
-    # Turns: what came from outside since the last one
+    # Turns: messages from outside since the last turn
 
     def _turn(self) -> None:
         self._take_stop_requests()
         self._escalate_stops()
+        # Before waiting: observers in other processes read the files while this loop is blocked.
         self._books.flush()
         for news in self._listen():
             self._hear(news)
@@ -248,7 +250,7 @@ class _SchedulerLoop:
         worked = outcome.state == "succeeded"
         fault = self._publish(ticket, outcome) if worked else outcome.fault or _unexplained(outcome)
         self._books.attempt_finished(ticket.step, outcome, self._with_location(fault, ticket.step))
-        # What the store refused once it refuses again: no other attempt.
+        # The step itself succeeded, but its result was refused: another attempt would only repeat the refusal.
         final = worked and fault is not None
         self._tell(
             AttemptFinished(step=ticket.step, attempt=ticket.attempt, state=_final_state(outcome, fault), final=final)
@@ -256,6 +258,8 @@ class _SchedulerLoop:
 
     def _publish(self, ticket: StepTicket, outcome: StepOutcome) -> Diagnostic | None:
         planned = self._planned[ticket.step]
+        # Inputs may have changed while the step ran, and a lease may have been taken over from a run that seemed dead.
+        # The result is then used by this run, but not recorded under a key that it may not belong to.
         drift = self._plan.planner.drift(planned)
         lease = self._leases.get(ticket.step)
         if lease is not None and not lease.valid:
@@ -282,12 +286,12 @@ class _SchedulerLoop:
         return record_or_fault
 
     def _with_full_trace(self, step: str, outcome: StepOutcome) -> StepOutcome:
-        """Return an outcome whose trace has the versions of packages, and what only the other steps show."""
+        """Return an outcome whose trace has package versions, and doubts from comparing it with other steps' traces."""
         trace = self._plan.planner.with_versions(step, outcome.trace or {})
         return replace(outcome, trace={**trace, **self._handovers.doubts(step, outcome.appended)})
 
     def _handover_fault(self, step: str, outcome: StepOutcome) -> Diagnostic | None:
-        """Return why the files that a step read or wrote make it no success; other doubts are warnings."""
+        """Return the error about files handed between steps without an order; report its warnings."""
         first: Diagnostic | None = None
         for fault in self._handovers.faults(step, outcome.trace or {}, outcome.appended):
             if fault.severity == "warning":
@@ -297,7 +301,8 @@ class _SchedulerLoop:
         return first
 
     def _settle(self) -> None:
-        """Flush records to the disk, so that they outlast a power cut; many records share one wait for the disk."""
+        """Flush records to the disk, so that they survive a power cut."""
+        # Together: an fsync for each record would make chains of short steps wait for the disk.
         records, self._unsettled = self._unsettled, []
         self._settled_at = self._clock.now()
         try:
@@ -307,7 +312,7 @@ class _SchedulerLoop:
             self._books.warned(replace(error.faults[0], severity="warning"))
 
     def _with_location(self, fault: Diagnostic | None, step: str) -> Diagnostic | None:
-        """Complete a fault that does not say where it happened."""
+        """Add step, notebook and location to a diagnostic that lacks them."""
         if fault is None:
             return None
         path = self._plan.pipeline.notebook
@@ -325,7 +330,8 @@ class _SchedulerLoop:
             self._tell(TimerFired(step=step))
 
     def _retry_leases(self) -> None:
-        """Try again to acquire leases that other runs hold, for as long as a turn; the next turn tries the others."""
+        """Try again to acquire leases that other runs hold, for at most the time of a turn."""
+        # A lease that is still busy goes to the end of the dict: the next turn begins with the others.
         end = self._clock.now() + TURN
         for step, key in tuple(self._wanted.items()):
             if self._clock.now() < end and self._wanted.pop(step, ""):
@@ -344,7 +350,8 @@ class _SchedulerLoop:
             self._tell(StopRequested(step=step))
 
     def _escalate_stops(self) -> None:
-        """Kill steps that do not end when asked, and give up waiting for those that do not even end then."""
+        """Kill steps that do not end after a stop request, and stop waiting for those that cannot be killed."""
+        # A second request for the same step means a hard stop to the scheduler.
         now = self._clock.now()
         for step, asked_at in tuple(self._asked.items()):
             if now - asked_at > PATIENCE and step not in self._insisted:
@@ -356,11 +363,13 @@ class _SchedulerLoop:
     def _give_up_on(self, step: str | None) -> None:
         for ticket in tuple(self._tickets.values()):
             if step in (None, ticket.step):
+                # An outcome that comes later belongs to no known ticket, and is ignored.
                 del self._tickets[ticket.id]
                 self._tell(AttemptFinished(step=ticket.step, attempt=ticket.attempt, state="cancelled"))
 
     def _abandon(self) -> None:
-        """Leave nothing running and nothing locked when something unforeseen ends the loop."""
+        """Cancel all tickets and release all leases when an unexpected exception ends the loop."""
+        # This process may live on (a notebook's kernel, a server): a lease that it kept would block other runs.
         for ticket in self._tickets:
             self._executor.cancel(ticket, hard=True)
         for lease in self._leases.values():
@@ -373,19 +382,22 @@ class _SchedulerLoop:
         self._obey(self._machine.handle(message))
 
     def _obey(self, commands: Sequence[Command]) -> None:
-        # Commands added during the execution of another command are executed by the outer call, in order.
+        # A handler may tell the scheduler something and so get here again: its commands are queued, and the outer call
+        # executes them in order. Without that, long chains of reused steps would recurse.
         idle = not self._orders
         self._orders.extend(commands)
         while idle and self._orders:
             command = self._orders[0]
             self._handlers[type(command)](command)
             self._orders.popleft()
+            # Here, too: a run that only reuses steps may never come to the next turn.
             self._take_stop_requests()
 
     def _on_decide(self, command: DecideStep) -> None:
         if self._machine.state(command.step) != "deciding":
             return
         try:
+            # Digesting large files may take minutes, and changes nothing: Ctrl-C may interrupt it anywhere.
             with self._stop.interruptible():
                 planned = self._plan.planner.decide(
                     command.step, self._books.known(), lambda path: self._handovers.writer_of(path, command.step)
@@ -400,7 +412,8 @@ class _SchedulerLoop:
 
     def _decided(self, planned: PlannedStep) -> None:
         name, before = planned.name, self._planned.get(planned.name)
-        # Decided on again under the lease: what was corrupt has been quarantined meanwhile, and reads as missing.
+        # The second decision, under the lease: a corrupt output was quarantined after the first, and is missing.
+        # The reason that the user sees stays that of the first.
         healed = before is not None and before.reason.code == "output-corrupt" and before.key == planned.key
         if before is not None and healed and planned.decision == "run":
             planned = replace(planned, reason=before.reason)
@@ -436,7 +449,8 @@ class _SchedulerLoop:
         try:
             lease = self._store.leases.try_acquire(key)
         except StoreError as error:
-            # Without leases two runs may compute the same; whether the store can be written is found out next.
+            # Leases only avoid double work, so the step may run without one. If the store cannot be written at all, the
+            # check before the ticket says so.
             logger.info("no lease for step %s: %s", step, error)
             return True
         if lease is None:
@@ -465,14 +479,15 @@ class _SchedulerLoop:
             self._books.submitted(ticket)
 
     def _assemble(self, command: SubmitAttempt, gathering: GatherSpec) -> None:
-        """Gather the results of the items of a step."""
+        """Gather the results of a step's items, in this process: it only writes a small list of digests."""
         step = self._plan.pipeline[command.step]
         ticket = gathering_ticket(self._plan.pipeline, step, self._books.id, command.attempt, self._store.url)
         self._books.submitted(ticket)
         self._finish_attempt(ticket, assemble(self._store, step, gathering, self._books.known(), ticket))
 
     def _ticket(self, command: SubmitAttempt) -> StepTicket:
-        """Write the ticket, unless it is clear already that its result could not be stored."""
+        """Return the ticket of an attempt; raise StoreError if its result could not be stored."""
+        # Checked before the attempt, not after hours of computing.
         journal = self._books.journal
         journal.open()
         if journal.folder is None:
@@ -492,12 +507,13 @@ class _SchedulerLoop:
         )
 
     def _foresee(self) -> Mapping[str, Sequence[KernelPreimports]]:
-        """Look at what steps import once, when the first of them runs."""
+        """Return the preimports of all steps; analysed once, and only if a step really runs."""
         if self._foreseen is None:
             self._foreseen = plan_preimports(self._plan)
         return self._foreseen
 
     def _on_start_timer(self, command: StartTimer) -> None:
+        # The next attempt writes to the same paths.
         kept_paths = rename_attempt_files(self._current[command.step])
         self._books.retrying(command.step, pause=command.seconds, kept_paths=kept_paths)
         heapq.heappush(self._timers, (self._clock.now() + command.seconds, command.step))
@@ -511,6 +527,7 @@ class _SchedulerLoop:
         self._books.settled(command.step, command.state, command.cause)
 
     def _on_finish(self, command: FinishRun) -> None:
+        # Records first: a run whose document says that it succeeded must not lose results by a power cut.
         self._settle()
         self._books.finish(command.state)
 
@@ -521,7 +538,7 @@ class _SchedulerLoop:
 
 
 def _final_state(outcome: StepOutcome, fault: Diagnostic | None) -> Literal["succeeded", "failed", "cancelled"]:
-    """Return what an outcome means: a success is one only if its result was published."""
+    """Return the scheduler's state for an outcome: it succeeded only if its result was published."""
     if outcome.state == "cancelled":
         return "cancelled"
     return "succeeded" if outcome.state == "succeeded" and fault is None else "failed"

@@ -27,34 +27,34 @@ RunState = Literal["succeeded", "failed", "cancelled"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledStep:
-    """What the scheduler has to know of a step.
+    """The properties of a step that the scheduler uses.
 
     Parameters
     ----------
     name : str
         The step.
     before : tuple of str
-        The steps it waits for.
+        The steps it depends on.
     optional : frozenset of str
         Those of `before` that may fail, because only optional inputs come from them.
     always : bool
-        It runs however the steps before it ended.
+        It runs even if steps before it failed (``--always``).
     retries : int
-        How often it is tried again.
+        Number of further attempts after a failure.
     demand : ComputeResources
-        What it asks for; a core if it does not say.
+        Demanded resources; one core by default.
     seconds : float
-        How long it is expected to take; decides who goes first, nothing else.
+        Expected duration; used for the order of ready steps only.
     room : str
         The resource pool in which it runs; empty for the default pool.
     planned : {"go", "skip", "blocked"}
         Whether the plan lets it start at all.
     spare : int or None
-        How many of `optional` may have failed; None for all of them, in whatever way they ended.
+        Number of steps of `optional` that may have failed; None for all of them, in any final state.
     lane : str
-        Tasks of one lane share a limit.
+        Group of tasks that share the limit `at_once`.
     at_once : int or None
-        How many tasks of its lane may run at once.
+        Number of tasks of its lane that may run at once.
     """
 
     name: str
@@ -84,7 +84,7 @@ class DecisionMade:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseBusy:
-    """Another run is computing the same step; the loop asks again and again until :class:`LeaseGranted`."""
+    """Another run is computing the same step; the loop retries until :class:`LeaseGranted`."""
 
     step: str
 
@@ -98,18 +98,18 @@ class LeaseGranted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptFinished:
-    """An attempt is over, its outputs published if it succeeded.
+    """An attempt is over; if it succeeded, its outputs are published.
 
     Parameters
     ----------
     step : str
-        Which step.
+        The step.
     attempt : int
-        Which attempt, counted from 1; news of an earlier one are ignored.
+        Number of the attempt, from 1; messages about earlier attempts are ignored.
     state : {"succeeded", "failed", "cancelled"}
-        How it ended.
+        State in which it ended.
     final : bool
-        Another attempt would not help.
+        Do not retry: another attempt would fail in the same way.
     """
 
     step: str
@@ -140,7 +140,7 @@ Message = DecisionMade | LeaseBusy | LeaseGranted | AttemptFinished | TimerFired
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecideStep:
-    """Decide between run and reuse, now that everything before the step is known."""
+    """Decide between run and reuse; the results of all steps before it are known."""
 
     step: str
 
@@ -154,7 +154,7 @@ class AcquireLease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseLease:
-    """Give back a lease that was granted too late."""
+    """Release a lease that was granted after its step had finished."""
 
     step: str
 
@@ -177,7 +177,7 @@ class StartTimer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelStep:
-    """Stop the attempt under way; `hard` means without asking it first."""
+    """Stop the running attempt; `hard` kills it without an interrupt first."""
 
     step: str
     hard: bool
@@ -185,16 +185,16 @@ class CancelStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishStep:
-    """The step is finished: give back its lease, and report it to the observers.
+    """Release the lease of a finished step, and report its state to the observers.
 
     Parameters
     ----------
     step : str
-        Which step.
+        The step.
     state : FinalState
-        How it ended.
+        Its final state.
     cause : str or None
-        The step because of which it was blocked or not started.
+        The failed or cancelled step that blocked it or held it back.
     """
 
     step: str
@@ -204,7 +204,7 @@ class FinishStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishRun:
-    """Every step is over."""
+    """Finish the run: every step is finished."""
 
     state: RunState
 

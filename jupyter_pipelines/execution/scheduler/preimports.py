@@ -23,19 +23,20 @@ _MEDDLING = re.compile(
     r"environ|putenv|unsetenv|%(set_)?env\b|%load_ext|\breload\b|set_start_method|setrlimit|addaudithook"
     r"|\bsys\s*\.\s*(path|modules|meta_path|flags|argv|dont_write_bytecode)"
 )
-"""What changes how an import works, or looks as if it did."""
+"""Code that may change the result of an import: environment, search path, start method, hooks."""
 
 
 def preimports_of(steps: Iterable[Step]) -> dict[str, KernelPreimports]:
-    """Return what each step may have imported ahead of time.
+    """Return the modules that each step may have imported ahead of time.
 
-    What several steps import is ordered so that they have as long a beginning in common as possible.
+    Modules are ordered so that steps have long prefixes in common.
 
     Parameters
     ----------
     steps : iterable of Step
-        Those that may run.
+        The steps that may run.
     """
+    # The zygote is a tree with one branch for each import: only a common prefix is imported once for several steps.
     imports = {step.name: tuple(imports_of(step)) for step in steps}
     often = Counter(name for names in imports.values() for name in names)
     first = {name: number for number, name in enumerate(often)}
@@ -47,7 +48,7 @@ def preimports_of(steps: Iterable[Step]) -> dict[str, KernelPreimports]:
 
 
 def imports_of(step: Step) -> Iterator[str]:
-    """Yield the installed packages and modules of them that a step imports whenever it runs, each once."""
+    """Yield the modules of installed packages that a step imports unconditionally, each once."""
     texts = (
         [shared_code.source for shared_code in step.shared]
         + [cell.body for cell in step.cells]
@@ -70,7 +71,7 @@ def _split(names: tuple[str, ...], beginnings: Mapping[tuple[str, ...], int]) ->
 
 @lru_cache(maxsize=4096)
 def _imported(text: str) -> tuple[str, ...]:
-    """Return the modules that are imported whenever `text` runs: imports in functions and conditions may never come."""
+    """Return the modules imported at the top level of `text`: imports in functions and conditions may never happen."""
     tree = parse_code(text, 0).tree
     return tuple(name for node in (tree.body if tree else ()) for name in _names(node))
 
@@ -85,7 +86,8 @@ def _names(node: ast.stmt) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def _is_module(package: str, name: str) -> bool:
-    """Tell whether `name` is a module in `package`; looks at files, imports nothing."""
+    """Tell whether `name` is a module in `package`, from the files alone."""
+    # `importlib.util.find_spec` would import the parent packages, in the user's process.
     top, *inner = package.split(".")
     spec = PathFinder.find_spec(top)
     for place in (spec.submodule_search_locations if spec else None) or ():

@@ -1,7 +1,7 @@
 """OUTCOME -> STORE: the one place where a step run becomes a record that later runs reuse.
 
-A record is written last, after every blob it names is known to be there, and only for a success: nothing but an outcome
-that says so, with every declared output in the store, is one.
+A record is written last, after every blob that it names is in the store, and only for an outcome with the state
+``succeeded`` and every declared output.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 MAX_TRACES = 16
-"""Largest number of traces under one key."""
+"""Largest number of traces kept under one key: each costs a lookup when a step is planned."""
 
 
 def publish(
@@ -41,30 +41,31 @@ def publish(
     notebook: str | None,
     attempts: int,
 ) -> StepRecord | Diagnostic | None:
-    """Make the result of a successful outcome reusable, and return the record; or return why it is no success.
+    """Record a successful outcome, so that its result can be reused; return the record, or why it is no success.
 
-    The record outlasts the end of this process from now on, and a power cut once the store has flushed it. Without a
-    key nothing is recorded, and None is returned.
+    The record survives the end of this process, and a power cut only after `Store.flush`. Without a key nothing is
+    recorded, and None is returned.
 
     Parameters
     ----------
     store : Store
-        Where the blobs are and the record goes.
+        The store with the blobs.
     pipeline : Pipeline
-        Holds the step.
+        The pipeline of the step.
     step : Step
         The step that ran.
     planned : PlannedStep
-        The decision it ran under: its key and the parts of it. Without a key nothing is recorded.
+        The decision to run it, with its key and the parts of the key.
     outcome : StepOutcome
-        What came back, with the state ``succeeded``.
+        The worker's outcome, with the state ``succeeded``.
     run : str
         Id of the run.
     notebook : str or None
         Path of the notebook from the project's root.
     attempts : int
-        How many attempts it took.
+        Number of attempts it took.
     """
+    # An executor may be a plug-in or a remote worker: its word for a stored output is checked against the store.
     fault = next(_missing(store, step, outcome), None)
     if fault is not None or planned.key is None:
         return fault
@@ -87,6 +88,7 @@ def publish(
     )
     try:
         record = replace(record, asked=_keep_displaced(store, planned, trace))
+        # Not flushed here: the loop flushes many records, with their blobs, at once.
         store.records.put(record, durable=False)
     except StoreError as error:
         return error.faults[0]
@@ -94,7 +96,7 @@ def publish(
 
 
 def _doubts(step: Step, outcome: StepOutcome) -> dict[str, str]:
-    """Return what makes the trace of a step no proof: its code cannot be read, and not all that it did was seen."""
+    """Return a question that prevents reuse of a step whose code cannot be analysed and was not fully traced."""
     seen = outcome.trace is not None and sys.platform == "linux"
     if not step.unknown or (seen and not any(text.startswith('["partly"') for text in outcome.trace or ())):
         return {}
@@ -103,13 +105,13 @@ def _doubts(step: Step, outcome: StepOutcome) -> dict[str, str]:
 
 
 def _keep_displaced(store: Store, planned: PlannedStep, trace: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
-    """Keep the record that a new record takes the place of; return what records of that key ask.
+    """Keep the record that the new record replaces; return the questions of the records under this key.
 
-    It goes under a key that is made of its answers, too, and is reused when they are as they were.
+    The replaced record is stored under a key over its answers, and is found again when the answers are the same again.
     """
     displaced = planned.previous
     if displaced is None or displaced.key != planned.key or displaced.trace is None or not store.own:
-        return ()  # under another key it would need another signature
+        return ()  # in a shared store its signature holds for the old key only
     if displaced.trace != trace and not is_unusable(displaced.trace):
         traced = replace(displaced, key=traced_key(displaced.key, displaced.trace), asked=(), signature=None)
         store.records.put(traced, durable=False)
@@ -119,7 +121,7 @@ def _keep_displaced(store: Store, planned: PlannedStep, trace: Mapping[str, str]
 
 
 def quarantine_corrupt(store: Store, planned: PlannedStep) -> Iterator[Diagnostic]:
-    """Quarantine corrupt outputs of an earlier run of the step, and yield a warning for each; for its record, too."""
+    """Quarantine corrupt stored outputs of the step, and yield a warning for each, or one for a corrupt record."""
     if planned.reason.code != "output-corrupt" or planned.key is None:
         return
     record = store.records.get(planned.key)
@@ -133,7 +135,7 @@ def quarantine_corrupt(store: Store, planned: PlannedStep) -> Iterator[Diagnosti
 
 
 def changed_inputs_warning(step: str, what: Sequence[str]) -> Diagnostic:
-    """Return the warning that a result is not recorded: the step may have seen `what` as it was or as it is now."""
+    """Return the warning that a result is not recorded, because `what` changed while the step ran."""
     return Diagnostic(
         code="JP311",
         message=f"while step `{step}` ran, {' and '.join(what)} changed: its result is used now, and not reused later",

@@ -1,4 +1,4 @@
-"""State of a run: the state of each step, reported to observers and written to disk as it changes."""
+"""Tracking of a run: the state of each step, reported to observers and written to the disk as it changes."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ class RunTracker:
     Parameters
     ----------
     plan : Plan
-        What is run.
+        The plan that is run.
     store : Store
-        Where the run is written down.
+        The store with the folder of the run.
     observers : sequence of callables
         Each gets every event, as the keyword argument ``event``.
     notebook : str or None
@@ -110,7 +110,7 @@ class RunTracker:
 
     @property
     def run(self) -> Run:
-        """The run as it is now."""
+        """The run in its present state."""
         return Run(
             id=self.id,
             state=self._state,
@@ -125,15 +125,15 @@ class RunTracker:
         )
 
     def known(self) -> Mapping[str, Mapping[str, Artifact]]:
-        """Return the artifacts by step and output, of every step whose result is there."""
+        """Return the artifacts by step and output of every successful, reused or skipped step."""
         return self._there
 
     def begin(self, jobs: int) -> None:
-        """Note that the run begins."""
+        """Record the start of the run."""
         self.journal.open()
         decisions = {planned.name: str(planned.decision) for planned in self._plan.steps}
         folder = str(self.journal.folder) if self.journal.folder else None
-        # A run that has nothing to do is over before another process could read a document that says it goes on.
+        # A run with nothing to do writes its document once, at the end: no process could read it in between.
         if not _IDLE.issuperset(decisions.values()):
             self._write_first()
         self._say(
@@ -146,7 +146,7 @@ class RunTracker:
         )
 
     def decided(self, planned: PlannedStep) -> None:
-        """Note that it is known whether a step runs."""
+        """Record the decision for a step."""
         step = self._steps[planned.name]
         same = (step.state, step.decision, step.key) == ("ready", planned.decision, planned.key)
         reused = planned.decision == "reuse"
@@ -167,12 +167,12 @@ class RunTracker:
             self._say(StepDecided, step=planned.name, **details)
 
     def waiting(self, step: str) -> None:
-        """Note that another run computes the step."""
+        """Record that a step waits for another run to compute it."""
         self._note(step, state="waiting")
         self._say(StepWaiting, step=step)
 
     def submitted(self, ticket: StepTicket) -> None:
-        """Note that an attempt begins."""
+        """Record the start of an attempt."""
         self._cells.pop(ticket.step, None)
         self._note(ticket.step, state="running", attempts=ticket.attempt, artifacts={}, origin=None)
         self._say(StepStarted, step=ticket.step, attempt=ticket.attempt, log=ticket.publish["log"])
@@ -185,7 +185,7 @@ class RunTracker:
         self._say(StepProgress, step=step, written=is_news, **details)
 
     def attempt_finished(self, step: str, outcome: StepOutcome, fault: Diagnostic | None) -> None:
-        """Note that an attempt is over; `fault` says why it is no success."""
+        """Record the end of an attempt; `fault` is the reason if it is no success."""
         self._last[step] = outcome.seconds
         self._note(
             step,
@@ -201,7 +201,7 @@ class RunTracker:
             self._say(WarningIssued, step=step, fault=warning)
 
     def retrying(self, step: str, *, pause: float, kept_paths: tuple[str | None, str | None]) -> None:
-        """Note that another attempt follows; `left` is what the failed one left behind."""
+        """Record that another attempt follows; `kept_paths` are notebook and log of the failed one."""
         step_run = self._steps[step]
         self._note(step, state="retrying", notebook=kept_paths[0], log=kept_paths[1])
         details: dict[str, Any] = {
@@ -213,11 +213,11 @@ class RunTracker:
         self._say(StepRetried, step=step, notebook=kept_paths[0], log=kept_paths[1], **details)
 
     def failed(self, step: str, fault: Diagnostic) -> None:
-        """Note why a step fails without having run."""
+        """Record why a step fails without having run."""
         self._note(step, fault=fault)
 
     def settled(self, step: str, state: FinalState, cause: str | None) -> None:
-        """Note that a step is finished."""
+        """Record the final state of a step."""
         changes: dict[str, Any] = {"state": state}
         if cause is not None and state in ("blocked", "skipped"):
             changes |= {
@@ -230,7 +230,7 @@ class RunTracker:
         self._say(StepFinished, result=self._steps[step])
 
     def warned(self, fault: Diagnostic, step: str | None = None) -> None:
-        """Note that something is doubtful."""
+        """Record a warning about a step, or about the whole run."""
         if step is None:
             self._warnings += (fault,)
         else:
@@ -238,7 +238,7 @@ class RunTracker:
         self._say(WarningIssued, step=step, fault=fault)
 
     def finish(self, state: str) -> None:
-        """Note that the run is over."""
+        """Record the end of the run."""
         for name, step in self._steps.items():
             if step.state not in FINISHED:
                 self._note(name, state="cancelled")
@@ -249,7 +249,8 @@ class RunTracker:
         self.journal.flush()
 
     def flush(self) -> None:
-        """Write events, and the document if anything has changed since it was written and it is time again."""
+        """Write pending events, and the document if it has changed and enough time has passed since the last write."""
+        # Events first: a reader that sees the document of a finished run finds all earlier events.
         self._write_events()
         if self._dirty and (self._finished or self._clock() >= self._due):
             self._dirty = False
@@ -262,7 +263,7 @@ class RunTracker:
             self.warned(replace(self.journal.fault, severity="warning"))
 
     def _write_first(self) -> None:
-        """Write the first document, and keep space for the last one."""
+        """Write the first document, and reserve space for the last one."""
         if not self._begun:
             self._begun = True
             self.flush()
@@ -302,7 +303,7 @@ class RunTracker:
         )
 
     def _files_of_origin(self, step: str) -> dict[str, str | None]:
-        """Return what the run that computed a reused result left behind, as far as it is still there."""
+        """Return notebook and log of the run that computed a reused result, if they still exist."""
         origin = self._steps[step].origin
         folder = self._folder_of(origin.run) if origin else None
         stem = file_stem(step)
@@ -329,13 +330,13 @@ class RunTracker:
                 self._dismiss(observer, error)
 
     def _dismiss(self, observer: RunObserver, error: Exception) -> None:
-        logger.info("observer %r failed and is told no more", observer, exc_info=error)
+        logger.info("observer %r failed and gets no further events", observer, exc_info=error)
         self._observers.remove(observer)
         name = getattr(observer, "__qualname__", None) or type(observer).__qualname__
         self.warned(
             Diagnostic(
                 code="JP606",
-                message=f"the observer `{name}` raised {type(error).__name__}: {error}; it is told no more",
+                message=f"the observer `{name}` raised {type(error).__name__}: {error}; it gets no further events",
                 suggestion="repair the observer; the run itself is not affected",
                 severity="warning",
             )
@@ -343,7 +344,7 @@ class RunTracker:
 
 
 def _changed(step: StepRun, changes: Mapping[str, Any]) -> StepRun:
-    """Return `step` with `changes`, as `replace` does, in half the time: it is called three times for every step."""
+    """Return `step` with `changes`, as `dataclasses.replace` does, but in half the time: it runs for every event."""
     values: dict[str, Any] = {name: getattr(step, name) for name in _FIELDS}
     return StepRun(**{**values, **changes})
 
@@ -360,22 +361,22 @@ def _existing(folder: str | None, name: str) -> str | None:
 class RunJournal:
     """The document and the events of a run on disk.
 
-    While the run goes on, a temporary file keeps as much space as its last document will need: a run that fills the
-    disk can still say so.
+    During the run, a temporary file reserves the space of its last document: a run that fills the disk can still record
+    its end.
 
     Parameters
     ----------
     store : Store
-        Where they go.
+        The store with the folder of the run.
     run : str
         Id of the run.
 
     Attributes
     ----------
     folder : Path or None
-        The folder of the run; None when it could not be made.
+        The folder of the run; None if it could not be created.
     fault : Diagnostic or None
-        What the store said when it could first not be written.
+        The first error when writing to the store.
     """
 
     def __init__(self, store: Store, run: str) -> None:
@@ -387,7 +388,7 @@ class RunJournal:
         self._events: list[Mapping[str, Any]] = []
 
     def open(self) -> None:
-        """Make the folder of the run; it may have been removed meanwhile."""
+        """Create the folder of the run, also if it has been removed meanwhile."""
 
         def make() -> None:
             self.folder = self._store.runs.create(self._run)
@@ -395,7 +396,7 @@ class RunJournal:
         self._try(make)
 
     def reserve(self) -> None:
-        """Keep space for the last document: twice the size of the present document."""
+        """Reserve twice the size of the present document."""
 
         def keep() -> None:
             if self.folder is not None:
@@ -406,12 +407,12 @@ class RunJournal:
         self._try(keep)
 
     def write(self, document: Mapping[str, Any]) -> None:
-        """Replace the document of the run, whole or not at all."""
+        """Replace the document of the run atomically."""
         if self.folder is not None:
             self._try(lambda: self._store.runs.write(self._run, document))
 
     def close(self, document: Mapping[str, Any]) -> None:
-        """Write the last document, with the space that was kept for it."""
+        """Free the reserved space, and write the last document."""
         if self._reserve is not None:
             self._try(self._reserve.unlink)
         self.write(document)
@@ -421,12 +422,13 @@ class RunJournal:
         self._events.append(event)
 
     def flush(self) -> None:
-        """Write the events that were added: many are written as fast as one."""
+        """Append the added events to the file, in one write."""
         events, self._events = self._events, []
         if events and self.folder is not None:
             self._try(lambda: self._store.runs.append(self._run, *events))
 
     def _try(self, write: Callable[[], None]) -> None:
+        # A run must not fail because its own log cannot be written: the first error becomes a warning.
         try:
             write()
         except StoreError as error:

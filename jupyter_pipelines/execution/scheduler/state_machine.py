@@ -1,8 +1,8 @@
 """The scheduler, a pure state machine: messages in, commands out; no input or output, no clock, no threads.
 
-The way of a step::
+The states of a step::
 
-    pending ── everything before it is there ──> deciding ── reuse ──> reused
+    pending ── all steps before it are done ──> deciding ── reuse ──> reused
                                                     │ run
                                                     v
        retrying <── failed, tries left ──┐       ready ── a place is free ──> waiting (for the lease)
@@ -11,15 +11,15 @@ The way of a step::
                                          │
                                          └──> succeeded | failed | cancelled
 
-It is decided twice: before the lease, so that a reused step needs none, and under it, because another run may have
-computed the step meanwhile. A step that waits for a lease holds no place; a step that holds a lease never waits for
-another. So two runs cannot wait for each other.
+A step is decided twice: before the lease, so that a reused step needs none, and under it, because another run may have
+computed the step meanwhile. A step that waits for a lease holds no slot; a step that holds a lease never waits for
+another. So two runs cannot deadlock.
 
 After a failure
 ---------------
-Nothing new starts, unless `keep_going`; what is running may finish, because its result is stored and reused by the
-next run. A step that could still be reused is reused. ``--always`` steps run. A failure that reaches later steps only
-through optional inputs stops no step: the author said that the step may be missing.
+No further step starts, unless `keep_going`. Running steps may finish, because the next run reuses their results. A step
+that can be reused is still reused, and ``--always`` steps run. A failure that later steps see only through optional
+inputs holds back no step: the author has declared that the result may be missing.
 """
 
 from __future__ import annotations
@@ -63,18 +63,18 @@ class StepScheduler:
 
     Responsibilities
     ----------------
-    - which step is decided, leased, started, tried again or given up, and when;
+    - which step is decided, leased, started, retried or ended, and when;
     - at most `jobs` steps at once, and no more than `capacity` in all;
-    - the longest way to the end first, ties in the order of `tasks`.
+    - steps on the longest remaining path first, ties in the order of `tasks`.
 
     Parameters
     ----------
     tasks : sequence of ScheduledStep
-        Every step of the plan; they must not wait for each other.
+        Every step of the plan; their dependencies must have no cycle.
     jobs : int
-        How many may run at once.
+        Number of steps that may run at once.
     capacity : ComputeResources
-        What there is; None is not limited. A task that asks for more gets all of it.
+        Total resources; None for an unlimited one. A task that demands more than the total gets all of it.
     pools : Mapping of str to (int, ComputeResources) or None
         Jobs and capacity of each resource pool, by its name; ``""`` is the default pool. None for a single pool.
     keep_going : bool
@@ -121,7 +121,7 @@ class StepScheduler:
 
     @property
     def over(self) -> bool:
-        """Every step is over."""
+        """Whether every step is finished."""
         return not self._open
 
     def state(self, step: str) -> StepState:
@@ -129,7 +129,7 @@ class StepScheduler:
         return self._states[step]
 
     def attempts(self, step: str) -> int:
-        """Return how often a step was started."""
+        """Return the number of attempts of a step that were started."""
         return self._attempts[step]
 
     def start(self) -> list[Command]:
@@ -142,7 +142,7 @@ class StepScheduler:
         return self._flush()
 
     def handle(self, message: Message) -> list[Command]:
-        """Return what `message` leads to; messages that come too late lead to nothing."""
+        """Return the commands that follow from `message`; none for a message that its step's state has outdated."""
         self._handlers[type(message)](message)
         return self._flush()
 
@@ -161,6 +161,7 @@ class StepScheduler:
             self._fail(name)
         elif self._held_back(name):
             self._settle(name, "skipped", self._culprit)
+        # The second decision, under the lease: the slot was taken before the lease was requested.
         elif self._places.has(name):
             self._submit(name)
         else:
@@ -168,6 +169,7 @@ class StepScheduler:
 
     def _on_lease_busy(self, message: LeaseBusy) -> None:
         if self._states[message.step] == "waiting":
+            # Another run may compute for hours: its step must not occupy a slot of this run meanwhile.
             self._places.leave(message.step)
             if self._held_back(message.step):
                 self._settle(message.step, "skipped", self._culprit)
@@ -177,10 +179,12 @@ class StepScheduler:
             self._leased.add(message.step)
             self._decide(message.step)
         elif self._states[message.step] in FINISHED:
+            # Cancelled while the loop was acquiring it.
             self._out.append(ReleaseLease(step=message.step))
 
     def _on_finished(self, message: AttemptFinished) -> None:
         name = message.step
+        # Late news of an attempt that was given up, or of an earlier attempt.
         if self._states[name] != "running" or message.attempt != self._attempts[name]:
             return
         if message.state != "failed":
@@ -200,7 +204,7 @@ class StepScheduler:
             if message.step in (None, name):
                 self._stop(name)
 
-    # Ways on
+    # Transitions
 
     def _advance(self, name: str) -> None:
         if self._states[name] == "pending" and not self._missing[name] and not self._stopping:
@@ -221,6 +225,7 @@ class StepScheduler:
         self._out.append(SubmitAttempt(step=name, attempt=self._attempts[name]))
 
     def _retry(self, name: str) -> None:
+        # The slot is free during the pause; the lease stays, so that no other run starts the same step.
         self._places.leave(name)
         self._states[name] = "retrying"
         self._out.append(StartTimer(step=name, seconds=pause_after(self._attempts[name])))
@@ -248,7 +253,7 @@ class StepScheduler:
             self._hold_back()
 
     def _hold_back(self) -> None:
-        """Give up what has not started; what still may be reused is decided when its turn comes."""
+        """Finish the steps that have not started; pending ones are still decided later, as they may be reused."""
         for name, state in self._states.items():
             if self._tasks[name].always:
                 continue
@@ -258,7 +263,8 @@ class StepScheduler:
                 self._settle(name, "failed" if self._attempts[name] else "skipped", self._culprit)
 
     def _settle(self, name: str, state: FinalState, cause: str | None = None) -> None:
-        """Finish a step, and with it the steps that cannot do without it."""
+        """Finish a step, and the later steps that need its result."""
+        # A queue, not recursion: a chain may have ten thousand steps.
         ends: deque[tuple[str, FinalState, str | None]] = deque([(name, state, cause)])
         while ends:
             step, end_state, end_cause = ends.popleft()
@@ -298,7 +304,7 @@ class StepScheduler:
         return sum(self._states[name] == "failed" for name in task.before)
 
     def _is_spared(self, name: str) -> bool:
-        """Tell whether no more tasks failed than the steps that gather them allow."""
+        """Tell whether the failed tasks are within the allowance (``--allow-failed``) of each gathering step."""
         later = (self._tasks[successor] for successor in self._after[name] if successor in self._spared)
         return all(self._failed_before(task) <= (task.spare or 0) for task in later)
 
@@ -318,7 +324,8 @@ class StepScheduler:
         return out
 
     def _admit(self) -> None:
-        """Fill free places, once every step that could claim one is decided."""
+        """Start ready steps in free slots, once no step is being decided."""
+        # A step whose decision is pending may turn out to be on the longest path, and would come too late.
         while not self._deciding and not self._places.full:
             name = self._queue.first(self._places.fits)
             if name is None:
@@ -341,13 +348,13 @@ class StepScheduler:
         return "failed" if states & {"failed", "blocked"} else "succeeded"
 
     def _is_done_without(self, name: str) -> bool:
-        """Tell whether a task failed and its results were gathered without it, as it was allowed."""
+        """Tell whether a task failed within the allowance, and the gathering steps succeeded without it."""
         later = [successor for successor in self._after[name] if successor in self._spared]
         return self._states[name] == "failed" and bool(later) and all(map(self._is_there, later))
 
 
 class _ResourcePools:
-    """Resource pools by name; a task that names none of them belongs to the default pool."""
+    """Resource pools by name; a task with an unknown or no pool name belongs to the default pool."""
 
     def __init__(self, tasks: Mapping[str, ScheduledStep], pools: Mapping[str, tuple[int, ComputeResources]]) -> None:
         self._every = {pool: _ResourcePool(tasks, *size) for pool, size in pools.items()}
@@ -375,7 +382,8 @@ class _ResourcePool:
     """The free slots and resources of a pool: at most `jobs` tasks, at most `capacity` in all."""
 
     def __init__(self, tasks: Mapping[str, ScheduledStep], jobs: int, capacity: ComputeResources) -> None:
-        # More jobs than cores is a request to be respected: a task that does not say what it needs counts as one core.
+        # `--jobs` above the number of cores is the user's decision: a task without a demand counts as one core, so the
+        # cores must not limit it.
         cores = None if capacity.cpus is None else max(capacity.cpus, jobs)
         self._free = [jobs, *(_infinite(limit) for limit in (cores, capacity.gpus, capacity.memory))]
         self._costs = {name: _cost(task.demand, self._free) for name, task in tasks.items()}
@@ -410,7 +418,7 @@ class _ResourcePool:
 
 
 class _ReadyQueue:
-    """The tasks that may start, longest remaining path first."""
+    """The tasks that are ready to start, longest remaining path first."""
 
     def __init__(
         self, tasks: Sequence[ScheduledStep], after: Mapping[str, Sequence[str]], backwards: Sequence[str]
@@ -433,7 +441,8 @@ class _ReadyQueue:
 
 
 def pause_after(tried: int) -> float:
-    """Return the seconds to wait after attempt `tried`: none, then 1, 2, 4 … up to a minute."""
+    """Return the seconds to wait after attempt `tried`: 0, then 1, 2, 4 … up to 60."""
+    # The exponent is bounded, too: `--retries` may be so large that the power overflows a float.
     return 0.0 if tried <= 1 else min(LONGEST_PAUSE, 2.0 ** min(tried - 2, 10))
 
 
@@ -467,7 +476,7 @@ def _tails(
 def _tolerated(
     tasks: Mapping[str, ScheduledStep], after: Mapping[str, Sequence[str]], backwards: Sequence[str]
 ) -> dict[str, bool]:
-    """Return for each task whether every way on from it leads through an optional input."""
+    """Return for each task whether every path from it to later tasks leads through an optional input."""
     tolerated: dict[str, bool] = {}
     for name in backwards:
         later = [

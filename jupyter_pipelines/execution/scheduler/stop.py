@@ -17,9 +17,9 @@ _ENDING = ("SIGTERM", "SIGHUP")
 class StopToken:
     """Collects requests to stop a run, or a step of it, from any thread and from signals.
 
-    The first request cancels and lets running steps clean up; the second request ends them at once. Signals only note
-    the request: no write is interrupted, and no traceback appears. Inside :meth:`interruptible` they raise
-    ``KeyboardInterrupt``, because what happens there may take long and may be interrupted.
+    The first request cancels and lets running steps clean up; the second request ends them at once. Signal handlers
+    only record a request: no write is interrupted, and no traceback appears. Inside :meth:`interruptible` they raise
+    ``KeyboardInterrupt``, for long operations that may be interrupted anywhere.
     """
 
     def __init__(self) -> None:
@@ -28,12 +28,14 @@ class StopToken:
         self._ending: int | None = None
 
     def request(self, step: str | None = None) -> None:
-        """Ask for the end of the run, or of one step."""
+        """Request the end of the run, or of one step; thread-safe."""
+        # deque.append and popleft are atomic, also against signal handlers: no lock is needed.
         self._wishes.append(step)
 
     def take(self) -> list[str | None]:
         """Return the requests made since the last call: names of steps, None for the whole run."""
         requests = []
+        # Not `list` and `clear`: a request made in between would be lost.
         while self._wishes:
             requests.append(self._wishes.popleft())
         return requests
@@ -45,7 +47,7 @@ class StopToken:
         Raises
         ------
         KeyboardInterrupt
-            A signal came, or had come before; the request is noted all the same.
+            A signal came, or had come before; the request is recorded all the same.
         """
         self._interruptible = True
         try:
@@ -59,8 +61,8 @@ class StopToken:
     def on_signals(self) -> Iterator[None]:
         """Turn signals into stop requests while the block lasts; does so in the main thread only.
 
-        An interrupt (Ctrl-C) always counts. What asks the process to end counts where it would end it: the run is
-        cancelled first, and then the signal does what it was sent for.
+        SIGINT (Ctrl-C) is always handled; SIGTERM and SIGHUP only where their default action ends the process.
+        The run is cancelled first, and at the end of the block the signal is sent again and ends the process.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -80,6 +82,7 @@ class StopToken:
             self._ending = number
         self._wishes.append(None)
         if self._interruptible:
+            # Once: a second signal must not interrupt the handling of the first.
             self._interruptible = False
             raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""PLAN -> TASKS AND TICKETS: what the scheduler has to know of each step, and what a worker gets to run it."""
+"""PLAN -> TASKS AND TICKETS: the scheduler's view of each step, and the tickets for workers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tasks_of(plan: Plan) -> list[ScheduledStep]:
 
 
 def requirements_of(plan: Plan) -> list[StepRequirements]:
-    """Return what every step that may run needs of the place where it runs."""
+    """Return the requirements of every step that may run."""
     may_run = [planned for planned in plan.steps if planned.decision in ("run", "maybe")]
     return [_requirements(plan, plan.pipeline[planned.name], planned.parts) for planned in may_run]
 
@@ -70,16 +70,16 @@ def ticket_for(
     store: str,
     foreseen: Sequence[KernelPreimports],
 ) -> StepTicket:
-    """Return what a worker gets to run a step.
+    """Return the ticket of an attempt at a step.
 
     Parameters
     ----------
     plan : Plan
-        Pipeline and parameters.
+        The plan, with pipeline and parameters.
     planned : PlannedStep
-        The decision to run it.
+        The decision to run the step.
     known : Mapping
-        Artifacts by step and output, of everything that is there.
+        Artifacts by step and output, of all finished steps.
     run, store : str
         Id of the run, and URL of the store.
     attempt : int
@@ -87,7 +87,7 @@ def ticket_for(
     folder : Path
         Folder of the run.
     foreseen : sequence of KernelPreimports
-        What the kernel may have imported ahead of time, and those of the steps that are likely to start next.
+        Preimports of the step's kernel, followed by those of the steps that are likely to start next.
 
     Raises
     ------
@@ -128,19 +128,20 @@ def _paths(folder: Path, step: str) -> tuple[str, PublishPaths]:
 
 
 def _sources(pipeline: Pipeline, step: Step) -> list[SourceFile]:
-    """Return the files that the code of a step reaches: the project's own modules, and what it reads by name."""
+    """Return the project's modules that a step's code reaches, and the files whose names stand in it."""
     modules = [SourceFile(path=module.path, text=module.source, name=module.name) for module in step.modules]
     return [*modules, *(SourceFile(path=file) for path in step.files for file in files_at(pipeline, path))]
 
 
 def secrets_of(pipeline: Pipeline, step: Step, values: Mapping[str, Any]) -> dict[str, str]:
-    """Return where the secrets are that `step` takes."""
+    """Return the references of the secrets that `step` takes."""
+    # References only: tickets are written to files and sent to other machines, so the values must not be in them.
     kinds = {parameter.name: parameter.kind for parameter in pipeline.parameters}
     return {name: values[name] for name in step.parameters if kinds.get(name) == "secret" and values[name] is not None}
 
 
 def plan_preimports(plan: Plan) -> dict[str, list[KernelPreimports]]:
-    """Return what the kernel of each step that may run can have imported, and those of the steps after it."""
+    """Return for each step that may run its preimports, followed by those of the next two steps of the plan."""
     from jupyter_pipelines.execution.scheduler.preimports import preimports_of
 
     may_run = [planned.name for planned in plan.steps if planned.decision in ("run", "maybe")]
@@ -151,7 +152,7 @@ def plan_preimports(plan: Plan) -> dict[str, list[KernelPreimports]]:
 
 
 def rename_attempt_files(ticket: StepTicket) -> tuple[str | None, str | None]:
-    """Rename what a failed attempt left behind, so that the next one does not replace it; return both paths."""
+    """Rename notebook and log of a failed attempt, so that the next does not replace them; return both paths."""
     publish = ticket.publish
     return _renamed(publish["notebook"], ticket.attempt), _renamed(publish["log"], ticket.attempt)
 
@@ -185,7 +186,7 @@ def _task(pipeline: Pipeline, planned: PlannedStep) -> ScheduledStep:
 
 
 def _optional(step: Step) -> frozenset[str]:
-    """Return the steps of which only optional inputs are taken; items that may fail."""
+    """Return the steps that may fail: those that only optional inputs come from, or items that are allowed to fail."""
     if step.gathering:
         return frozenset(step.gathering.items if step.gathering.may_fail else ())
     sources = [
@@ -224,7 +225,7 @@ def _input_spec(pipeline: Pipeline, step: Step, step_input: Input, planned: Plan
 
 
 def gathering_ticket(pipeline: Pipeline, step: Step, run: str, attempt: int, store: str) -> StepTicket:
-    """Return the ticket of a gathering step: it goes to no worker, and leaves no notebook."""
+    """Return the ticket of a gathering step, which is done by the loop itself and has no notebook."""
     return StepTicket(
         id=f"{run}.{step.name}.{attempt}",
         run=run,
@@ -239,7 +240,7 @@ def gathering_ticket(pipeline: Pipeline, step: Step, run: str, attempt: int, sto
 
 
 def assemble(store: Store, step: Step, gathering: GatherSpec, known: Known, ticket: StepTicket) -> StepOutcome:
-    """Store the gathered outputs, which name the results of all items; items that failed have none."""
+    """Store each gathered output as a list of the items' artifacts; failed items have none."""
     started = now()
     item_outputs = [known.get(name, {}) for name in gathering.items]
     try:
@@ -259,7 +260,7 @@ def assemble(store: Store, step: Step, gathering: GatherSpec, known: Known, tick
 
 
 def failed_items_warning(step: Step, gathering: GatherSpec, known: Known) -> Diagnostic | None:
-    """Return the warning about items that were allowed to fail and did; None when all results are there."""
+    """Return the warning about failed items within the allowance; None if no item failed."""
     failed = [name for name in gathering.items if name not in known]
     if not failed:
         return None

@@ -1,4 +1,4 @@
-"""Diagnose why a step did not succeed: from what its kernel left behind to a fault that names the user's own cell."""
+"""Diagnose why a step did not succeed: turn exit status, logs and stacks into an error at a line of the user's cell."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ _AGAIN = "then run again: what is done already is reused"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureEvidence:
-    """What is known about how a step ended.
+    """Evidence about the end of a step.
 
     Parameters
     ----------
     ticket : StepTicket
-        What was asked for.
+        The ticket of the attempt.
     folder : Path
-        The private folder of the attempt, with what the kernel wrote down.
+        The private folder of the attempt, with the kernel's error and stack files.
     cells : sequence of mappings
-        The code cells of the notebook in the order in which they ran.
+        The code cells of the notebook, in order of execution.
     reached : int
-        How many of them were started.
+        Number of cells that were started.
     exit_code : int or None
-        Status with which the kernel ended; minus the number of the signal that killed it.
+        Exit status of the kernel, negative for the signal that killed it; None if it lives.
     out_of_memory : bool
-        The system killed something for want of memory meanwhile.
+        Linux's OOM killer killed a process of this control group meanwhile.
     memory : int
-        The most bytes that the kernel was seen to hold.
+        Largest resident memory of the kernel that was sampled, in bytes.
     age : float
-        Seconds from the kernel's start to its end.
+        Seconds since the start of the kernel.
     """
 
     ticket: StepTicket
@@ -61,7 +61,7 @@ class FailureEvidence:
         return self.ticket.step
 
     def log_notes(self, lines: int = _LINES) -> tuple[str, ...]:
-        """Return the last lines of the log, and where it is."""
+        """Return the last lines of the log, and its path."""
         path = Path(self.ticket.publish["log"])
         last = tuple(f"printed last: {line}" for line in last_lines(path, lines))
         return (*last, f"log: {path}")
@@ -69,7 +69,7 @@ class FailureEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureDiagnosis:
-    """The diagnosis of a step that did not succeed: its state, and the fault to show."""
+    """The diagnosis of a step that did not succeed: its state, and the error to show."""
 
     state: State
     fault: Diagnostic
@@ -135,11 +135,11 @@ def not_started(evidence: FailureEvidence, why: str, known: tuple[str, ...] = ()
     Parameters
     ----------
     evidence : FailureEvidence
-        What is known.
+        Evidence of the attempt.
     why : str
         The reason, as a clause.
     known : tuple of str
-        The kernels that are installed, if the one asked for is not.
+        Names of the installed kernels, if the requested one is not installed.
     """
     fault = Diagnostic(
         code="JP305",
@@ -157,12 +157,13 @@ def raised(evidence: FailureEvidence, reply: Mapping[str, Any]) -> FailureDiagno
     Parameters
     ----------
     evidence : FailureEvidence
-        What is known.
+        Evidence of the attempt.
     reply : Mapping
-        What the kernel answered, for the case that it wrote nothing down.
+        The kernel's execute_reply, used if the kernel wrote no error file.
     """
     error = _error(evidence.folder) or {"type": reply.get("ename", "error"), "message": reply.get("evalue", "")}
     kind = str(error["type"])
+    # Errors that `step_io` raised are diagnostics already: they are shown as they are, without a stack.
     if error.get("faults"):
         return FailureDiagnosis(state="failed", fault=_first_fault(error["faults"], evidence), error_type=kind)
     frames = [_placed_frame(frame, evidence) for frame in error.get("frames", ())]
@@ -178,10 +179,12 @@ def last_lines(path: Path, count: int) -> list[str]:
     """Return the last `count` lines of a text file that are not blank, each cut to a readable length."""
     try:
         with path.open("rb") as file:
+            # From the end: the watchdog calls this twice a second, and a log may have gigabytes.
             file.seek(max(0, file.seek(0, 2) - _BLOCK))
-            text = file.read(_BLOCK).decode("utf-8", "replace")  # no more: a step may be writing 100 MB right now
+            text = file.read(_BLOCK).decode("utf-8", "replace")  # limited: a step may be writing 100 MB meanwhile
     except OSError:
         return []
+    # Progress bars rewrite their line after a carriage return: only the last state is of interest.
     lines = (line.rpartition("\r")[2] for line in _ESCAPES.sub("", text).replace("\r\n", "\n").split("\n"))
     return [line.strip()[:200] for line in lines if line.strip()][-count:]
 
@@ -228,7 +231,7 @@ def _asked_for_input(evidence: FailureEvidence, _: Mapping[str, Any], frames: tu
 
 
 def _first_fault(documents: Sequence[Mapping[str, Any]], evidence: FailureEvidence) -> Diagnostic:
-    """Return the first of the faults that the step's own notebook found, with the others in its notes."""
+    """Return the first diagnostic that :mod:`step_io` raised in the kernel, with the others as notes."""
     first, *others = [fault_from_dict(document) for document in documents]
     notes = (*first.notes, *(other.message for other in others))
     return replace(first, step=first.step or evidence.step, notes=notes)
@@ -271,13 +274,14 @@ def _error(folder: Path) -> dict[str, Any] | None:
 
 
 def _innermost_location(evidence: FailureEvidence) -> SourceLocation | None:
-    """Return the innermost place of the last stack that lies in one of the user's cells."""
+    """Return the innermost location in one of the user's cells in the last stack; None if there is none."""
     places = (_placed_frame(frame, evidence)[0] for frame in _stack(evidence.folder))
     return next((place for place in places if place is not None), None)
 
 
 def _stack(folder: Path) -> list[dict[str, Any]]:
-    """Return the frames of the last stack written down that are in the user's cells or files, innermost first."""
+    """Return the frames of the last recorded stack that are in the user's cells or files, innermost first."""
+    # faulthandler appends a stack for each signal and crash; the last one belongs to the end.
     try:
         text = (folder / STACK).read_text("utf-8", "replace")
     except OSError:
@@ -299,7 +303,7 @@ def _cell_names(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def _placed_frame(frame: Mapping[str, Any], evidence: FailureEvidence) -> tuple[SourceLocation | None, str]:
-    """Return the place of a frame in the user's notebook, and the frame as a line of text."""
+    """Return the location of a frame in the user's notebook, None if it is elsewhere, and the frame as text."""
     function = "" if frame["function"] == "<module>" else f", in {frame['function']}"
     if "cell" not in frame:
         text = _line_of(Path(frame["file"]), frame["line"])
@@ -311,9 +315,9 @@ def _placed_frame(frame: Mapping[str, Any], evidence: FailureEvidence) -> tuple[
 
 
 def _place(count: int, line: int, evidence: FailureEvidence) -> SourceLocation | None:
-    """Return where line `line` of the code cell that ran as number `count` stands in the user's notebook.
+    """Return the location in the user's notebook of a line of code cell number `count`; line 0 is its first line.
 
-    Line 0 asks for the first line of the cell.
+    None if the cell was rendered for the step and has no counterpart there.
     """
     if not 0 < count <= len(evidence.cells):
         return None
@@ -329,7 +333,8 @@ def _place(count: int, line: int, evidence: FailureEvidence) -> SourceLocation |
 def _shared_frame(
     frame: Mapping[str, Any], function: str, evidence: FailureEvidence
 ) -> tuple[SourceLocation | None, str]:
-    """Return a frame in shared code: in which of the user's cells it stands, and if that is known, in which line."""
+    """Return location and text of a frame in shared code, which is rendered into one cell of the step's notebook."""
+    # The cell's metadata lists, in order, where each piece of code came from: the last one above the line holds it.
     cell = evidence.cells[min(frame["cell"], len(evidence.cells)) - 1]
     origins = cell["metadata"].get("jupyter_pipelines", {}).get("origins", ())
     preceding = [origin for origin in origins if origin["line"] <= frame["line"]]

@@ -1,7 +1,8 @@
-"""Execute the notebook of a step cell by cell: papermill's client and its record, corrected where they are wrong.
+"""Execute the notebook of a step cell by cell, with papermill's client and recorder, corrected in two points.
 
-Papermill notes ``completed`` for a cell whose kernel died and for every cell after it. Here a cell is ``completed``
-when it ran to its end, ``failed`` when it did not, and ``pending`` when it was never reached.
+Papermill records ``completed`` for a cell whose kernel died and for every cell after it. Here a cell is ``completed``
+if it ran to its end, ``failed`` if it did not, and ``pending`` if it was never started. Papermill also writes the
+notebook twice for each cell; here it is written at intervals.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ MOST_OUTPUTS = 500
 MOST_BYTES = 32_000_000
 """Limits for what one cell displays: number of outputs and size of their text."""
 
+# `force_raise_errors`: a cell tagged `raises-exception` would otherwise fail without failing the step.
 _OPTIONS = {"coalesce_streams": True, "force_raise_errors": True}
 _SAVE_EVERY = 1.0
 _DRAIN = 0.1
@@ -46,32 +48,32 @@ class CellListener(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class ExecutionContext:
-    """With what a step's notebook is executed, and how the execution ended.
+    """Kernel, watchdog and callbacks for the execution of a notebook, and the record of how it ended.
 
     Parameters
     ----------
     kernel : StepKernel
-        A kernel that answers.
+        A connected kernel.
     watch : KernelWatchdog
-        Watches it; not started yet.
+        Its watchdog, not started yet.
     report : callable
         Notified of each cell.
     keep : callable
-        Called now and then with the notebook as far as it has come.
+        Called at intervals with the partly executed notebook.
 
     Attributes
     ----------
     ending : {"done", "raised", "died", "stopped"}
-        How the last cell that ran ended: to its end, with an exception, with the kernel's death, or before it because
-        the step was made to stop.
+        How the last started cell ended: completely, with an exception, with the death of the kernel, or by the
+        watchdog (timeout, cancellation).
     cell : nbformat.NotebookNode or None
         That cell.
     number : int
-        How many code cells were started.
+        Number of code cells that were started.
     reply : dict
-        What the kernel answered last.
+        Content of the kernel's last execute_reply.
     notebook : nbformat.NotebookNode or None
-        What was executed, also when papermill returns nothing.
+        The executed notebook, also if papermill raises.
     cells : tuple of nbformat.NotebookNode
         Its code cells; the kernel counts them in this order, from 1.
     """
@@ -105,13 +107,16 @@ def execute(nb: Any, conduct: ExecutionContext) -> Any:
 
 
 class ExecutionRecorder(NotebookExecutionManager):  # type: ignore[misc]
-    """Papermill's recorder of an execution, without its two faults: wrong states, and a save for every event."""
+    """Papermill's recorder of an execution, with correct states of cells, and without a save for every event."""
 
     keep: Callable[[Any], object]
     _next_save: float | None = None
 
     def save(self, **_: Any) -> None:
-        """Keep the notebook now and then; writing it twice for each cell takes time that grows with its square."""
+        """Save the notebook at most every second, and for at most a fifth of the time.
+
+        Saving for each cell, as papermill does, takes time quadratic in the number of cells.
+        """
         now = time.monotonic()
         if self._next_save is not None and now >= self._next_save:
             self.keep(self.nb)
@@ -119,11 +124,12 @@ class ExecutionRecorder(NotebookExecutionManager):  # type: ignore[misc]
             self._next_save = time.monotonic() + max(_SAVE_EVERY, 5 * (time.monotonic() - now))
 
     def cell_failed(self, cell: Any) -> None:
-        """Note that a cell did not run to its end."""
+        """Record that a cell did not run to its end."""
         self.cell_exception(cell)
 
     def notebook_complete(self, **_: Any) -> None:
-        """Note the end; cells that were never reached stay pending."""
+        """Record the end time; cells that were never started stay pending."""
+        # Not the base method: that marks every remaining cell as completed.
         self.end_time = self.now()
         metadata = self.nb.metadata.papermill
         metadata["end_time"] = self.end_time.isoformat()
@@ -131,14 +137,15 @@ class ExecutionRecorder(NotebookExecutionManager):  # type: ignore[misc]
 
 
 class StepNotebookClient(PapermillNotebookClient):  # type: ignore[misc]
-    """Papermill's client, on a kernel that the worker starts, watches and ends."""
+    """Papermill's notebook client, for a kernel that the worker starts, watches and ends."""
 
     conduct: ExecutionContext
 
     def execute(self, **_: Any) -> Any:
-        """Run all cells, or as many as can be."""
+        """Execute the cells until one fails or the watchdog stops the step."""
         self.reset_execution_trackers()
         self.kc = self.conduct.kernel.client
+        # `input()` raises at once; otherwise it would wait for an answer that never comes.
         self.kc.allow_stdin = False
         self.on_cell_executed = self._note_reply
         self.conduct.watch.start()
@@ -148,17 +155,19 @@ class StepNotebookClient(PapermillNotebookClient):  # type: ignore[misc]
             self.conduct.watch.stop()
         if self.conduct.watch.reason is not None and self.conduct.ending != "died":
             self.conduct.ending = "stopped"
+        # Known from the connection: papermill asks the kernel at the end, which fails if it has died.
         self.nb.metadata["language_info"] = self.conduct.kernel.language
         self.set_widgets_metadata()
         return self.nb
 
     def papermill_execute_cells(self) -> None:
-        """Run the cells until one does not run to its end."""
+        """Execute the cells in order; stop after the first that does not run to its end."""
         for index, cell in enumerate(self.nb.cells):
             if _is_code(cell):
                 self._start(cell)
             self.nb_man.cell_start(cell, index)
             self.conduct.ending = self._run(cell, index)
+            # Before `cell_complete`, which marks every cell as completed that has not failed by then.
             if self.conduct.ending != "done":
                 self.nb_man.cell_failed(cell)
             self.nb_man.cell_complete(cell, index)
@@ -183,8 +192,9 @@ class StepNotebookClient(PapermillNotebookClient):  # type: ignore[misc]
         return "done"
 
     async def _async_poll_kernel_alive(self) -> None:
-        """Notice the death of the kernel when it happens; nbclient looks once a second."""
+        """Wait for the kernel's death by an event; nbclient polls once a second."""
         await self.conduct.kernel.ended()
+        # Messages that the kernel sent before it died may still be on their way.
         await asyncio.sleep(_DRAIN)
         if self.task_poll_for_reply is not None:
             self.task_poll_for_reply.cancel()
@@ -195,7 +205,7 @@ class StepNotebookClient(PapermillNotebookClient):  # type: ignore[misc]
     _shown = _displayed = 0
 
     def output(self, outs: list[Any], msg: Any, display_id: str, cell_index: int) -> Any:
-        """Keep what a cell shows, within limits: a notebook of gigabytes can be neither sent nor opened."""
+        """Add an output to a cell, within limits: a notebook of gigabytes can be neither sent nor opened."""
         if msg["msg_type"] not in ("display_data", "execute_result"):
             return super().output(outs, msg, display_id, cell_index)
         fitted = self._fits()
@@ -219,7 +229,7 @@ def _is_code(cell: Any) -> bool:
 
 
 def annotate(conduct: ExecutionContext, ticket: StepTicket, verdict: FailureDiagnosis | None) -> None:
-    """Record in the metadata of the notebook of `conduct` what became of the step."""
+    """Record parameters, state and error of the step in the metadata of the executed notebook."""
     nb = conduct.notebook
     metadata = nb.metadata.setdefault("papermill", {})
     metadata |= {
@@ -240,9 +250,10 @@ def annotate(conduct: ExecutionContext, ticket: StepTicket, verdict: FailureDiag
 
 
 def _explain(cell: Any, verdict: FailureDiagnosis) -> None:
-    """Add the fault as an error output to the cell, because the kernel could not send one any more."""
+    """Add the diagnostic as an error output to the cell, as a kernel that died or was stopped sent none."""
     if any(output.get("ename") == verdict.fault.code for output in cell.outputs):
         return
+    # As an output of the type `error`, so that Jupyter shows it like an exception of the cell.
     text = str(verdict.fault).splitlines()
     cell.outputs.append(
         new_output(  # type: ignore[no-untyped-call]
@@ -252,7 +263,7 @@ def _explain(cell: Any, verdict: FailureDiagnosis) -> None:
 
 
 def publish(nb: Any, path: Path) -> str:
-    """Write a notebook to `path`, whole or not at all, and return the path; :func:`make_durable` comes later."""
+    """Write a notebook to `path` atomically, and return the path; :func:`make_durable` flushes it later."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -264,6 +275,6 @@ def publish(nb: Any, path: Path) -> str:
 
 
 def make_durable(path: Path) -> None:
-    """Flush a file to the disk, so that it outlasts a power cut; a file that is missing is ignored."""
+    """Flush a file to the disk, so that it survives a power cut; a missing file is ignored."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         os.fsync(file.fileno())

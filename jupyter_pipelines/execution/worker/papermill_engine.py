@@ -1,7 +1,7 @@
-"""The papermill engine ``jupyter_pipelines``: runs the notebook of a step and records how each cell really ended.
+"""The papermill engine ``jupyter_pipelines``: executes the notebook of a step and records how each cell ended.
 
-Papermill loads every engine while it is itself being imported, and an engine that imports papermill then would break
-it. So nothing heavy is imported here; the work is done in :mod:`jupyter_pipelines.execution.worker.notebook_client`.
+Papermill loads all engines while it is being imported itself, so an engine must not import papermill at module level.
+The work is done in :mod:`jupyter_pipelines.execution.worker.notebook_client`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ NAME = "jupyter_pipelines"
 
 
 class PapermillEngine:
-    """What papermill asks of an engine.
+    """The interface of a papermill engine.
 
-    Without a `conduct`, as in ``papermill --engine jupyter_pipelines``, papermill's own engine does the work.
+    Without a `conduct`, as in ``papermill --engine jupyter_pipelines``, it delegates to papermill's own engine.
     """
 
     @classmethod
@@ -27,10 +27,10 @@ class PapermillEngine:
             The notebook; changed in place.
         kernel_name : str
             Name of the kernelspec.
-        conduct : Conduct or None
-            How a step is run, and where what happened is noted.
+        conduct : ExecutionContext or None
+            Kernel and watchdog of a step, and the record of its execution.
         **options
-            What papermill passes to engines.
+            Options that papermill passes to engines.
         """
         if conduct is None:
             from papermill.engines import NBClientEngine
@@ -56,7 +56,8 @@ class PapermillEngine:
 
 
 def register() -> None:
-    """Make the engine known to papermill, installed or not."""
+    """Register the engine with papermill."""
+    # Not by its entry point alone: that exists only where this package is installed.
     from papermill.engines import papermill_engines
 
     papermill_engines.register(NAME, PapermillEngine)

@@ -28,13 +28,13 @@ class StagedOutputs:
     Parameters
     ----------
     outputs : Mapping of str to Artifact
-        All that was declared, in the store; empty when there is a fault.
+        All declared outputs, in the store; empty if there is a fault.
     warnings : tuple of Diagnostic
-        What is doubtful.
+        Warnings of the kernel about values.
     changed : tuple of str
-        Inputs that the step changed, of those that share parts with others.
+        Inputs that the step changed in place, of those stored in one file with other outputs.
     fault : Diagnostic or None
-        Why it does not count.
+        Why the step is no success.
     """
 
     outputs: Mapping[str, Artifact] = field(default_factory=dict)
@@ -44,14 +44,14 @@ class StagedOutputs:
 
 
 def stage_inputs(ticket: StepTicket, store: Store, folder: Path) -> dict[str, InputSpec]:
-    """Return where the kernel finds each input, after the stored ones were verified.
+    """Verify the stored inputs, and return the inputs with the paths from which the kernel loads them.
 
     Raises
     ------
     StepFailed
         A stored input is missing or damaged (JP310).
     StoreError
-        A folder cannot be laid out.
+        A folder cannot be copied out of the store.
     """
     return {name: _stage_input(name, spec, ticket, store, folder) for name, spec in ticket.inputs.items()}
 
@@ -69,6 +69,7 @@ def _stage_input(name: str, spec: InputSpec, ticket: StepTicket, store: Store, f
         path = folder / "inputs" / name
         store.blobs.materialise(artifact.digest, path)
     else:
+        # No copy: blobs are read-only, and large values are mapped straight from the store.
         path = store.blobs.path(artifact.digest)
     return {**spec, "path": str(path)}
 
@@ -92,12 +93,13 @@ def _artifact_spec(artifact: Artifact) -> InputSpec:
 
 
 def has_no_pending_work(folder: Path) -> bool:
-    """Tell whether the kernel has said that nothing it holds could still change anything."""
+    """Tell whether the kernel has reported that it has no pending work."""
+    # Without a manifest it has not reported: then it is shut down in the orderly way.
     return _manifest(folder).get("unfinished") == []
 
 
 def stage_outputs(ticket: StepTicket, store: Store, folder: Path) -> StagedOutputs:
-    """Stage the outputs of a step into the store; a step without every declared output yields a fault."""
+    """Move the outputs of a step into the store; a missing output or a changed input yields a fault."""
     manifest = _manifest(folder)
     fault = next(_faults(ticket, store, manifest["outputs"]), None)
     if fault is not None:
@@ -128,7 +130,7 @@ def _faults(ticket: StepTicket, store: Store, saved: Mapping[str, Any]) -> Itera
 
 def _put(store: Store, saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Artifact]:
     """Move outputs into the store; they are flushed to the disk with the record that names them."""
-    # Outputs that share parts are in one file.
+    # By path: several outputs that refer to common objects are in one file.
     files = {output["path"]: _incoming(output) for output in saved.values() if output["kind"] != "folder"}
     stored = dict(zip(files, store.blobs.put_files(files.values(), durable=False), strict=True))
     stored |= {output["path"]: store.blobs.put_folder(Path(output["path"]), move=True) for _, output in _folders(saved)}
@@ -144,12 +146,13 @@ def _folders(saved: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapp
 
 
 def _incoming(saved: Mapping[str, Any]) -> IncomingFile:
+    # The kernel has digested the file while writing it: with an unchanged stat signature it is not read again.
     mark = StatSignature.from_list(saved["mark"]) if saved.get("mark") else None
     return IncomingFile(path=Path(saved["path"]), digest=saved.get("digest"), mark=mark)
 
 
 def _changed(spec: InputSpec, ticket: StepTicket, store: Store) -> bool:
-    """Tell whether what the step had before it is not what it was: it may have been written to."""
+    """Tell whether an input file has changed since the step was planned: the step may have read either content."""
     if spec.get("format") == GATHERED:
         return any(
             _changed(_artifact_spec(artifact), ticket, store) for artifact in contents(store, spec["digest"]).artifacts
@@ -162,11 +165,13 @@ def _changed(spec: InputSpec, ticket: StepTicket, store: Store) -> bool:
         digest = store.digest(Path(ticket.cwd, spec["path"]))
     except OSError:
         return True
+    # Digests of two algorithms (with and without the package blake3) cannot be compared.
     return digest != spec["digest"] and algorithm_of(digest) == algorithm_of(spec["digest"])
 
 
 def _is_seen(spec: InputSpec, store: Store) -> bool:
-    """Tell whether the step has seen the stored file itself: it got its path, or the file was its memory."""
+    """Tell whether the step had access to the stored file itself: by its path, or as mapped memory."""
+    # Values that were read into memory are copies: their files need not be verified again.
     if spec["format"] in PATH_FORMATS:
         return spec["format"] == "file"
     try:

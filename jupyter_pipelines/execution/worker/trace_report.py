@@ -1,4 +1,4 @@
-"""What a kernel has logged of its step -> the step's trace: questions with answers that are known to be right."""
+"""ACCESS LOG -> TRACE: turn what the kernel logged into questions, each with the answer that the step got."""
 
 from __future__ import annotations
 
@@ -53,21 +53,21 @@ _STARTS_PROGRAMS = re.compile(
 )
 """Code that may start a program."""
 _OF_PROGRAMS = ("BASH_ENV", "LANG", "LANGUAGE", "LC_CTYPE", "LC_MESSAGES", "POSIXLY_CORRECT")
-"""Variables that decide what all programs read and write; others of the kind are asked for at any step."""
+"""Variables that affect the input and output of all programs; `LC_ALL` and the like count for every step anyway."""
 _TOO_WIDE = ("/", "/tmp", "/home", "/root", "/mnt", "/data", "/var", "/srv", "/opt")  # noqa: S108
 
 
 def watch_document(ticket: StepTicket, store: Store, folder: Path) -> dict[str, Any]:
-    """Return what the kernel of a step is to watch.
+    """Return the settings of the access log in a step's kernel.
 
     Parameters
     ----------
     ticket : StepTicket
-        The step.
+        The ticket of the step.
     store : Store
-        The store, which does not count.
+        The store; its files are no dependencies.
     folder : Path
-        The folder of the attempt, which does not count either.
+        The folder of the attempt; its files are no dependencies either.
     """
     published = [os.path.dirname(path) for path in (ticket.publish["notebook"], ticket.publish["log"]) if path]
     return {
@@ -80,7 +80,7 @@ def watch_document(ticket: StepTicket, store: Store, folder: Path) -> dict[str, 
 
 
 def _outside(ticket: StepTicket) -> Iterator[str]:
-    """Yield files and folders outside of the project that the code, its parameters or its inputs name."""
+    """Yield files and folders outside of the project that code, parameters or inputs name; these are watched, too."""
     root = os.path.realpath(ticket.root or ticket.cwd)
     texts = [cell["source"] for cell in ticket.notebook.get("cells", ())]
     texts += [source["text"] for source in ticket.sources if "text" in source]
@@ -92,21 +92,22 @@ def _outside(ticket: StepTicket) -> Iterator[str]:
         path = os.path.normpath(os.path.join(ticket.cwd, os.path.expanduser(name)))
         if not os.path.lexists(path):  # it may be the beginning of a name
             path = os.path.dirname(path)
+        # Watching marks every folder below: `/tmp` or a home folder would cost more than the step.
         too_wide = path in (*_TOO_WIDE, os.path.expanduser("~")) or is_below(root, (path,))
         if not too_wide and not is_below(os.path.realpath(path), (root, *system)):
             yield path
 
 
 class TraceReport(NamedTuple):
-    """What a step was seen to do.
+    """The trace of a step.
 
     Parameters
     ----------
     trace : dict of str to str
-        What it asked, each question with its answer.
+        Questions about files and environment, each with its answer.
     appended : tuple of str
-        Files that it only appended to, as traces name them: no results that are verified, but they matter where
-        another step writes them.
+        Files that the step only appended to, by their names in traces: they are not verified as results, but conflict
+        with other steps that write them.
     """
 
     trace: dict[str, str]
@@ -114,20 +115,21 @@ class TraceReport(NamedTuple):
 
 
 def trace_report(ticket: StepTicket, store: Store, folder: Path) -> TraceReport:
-    """Return what a step that has succeeded was seen to do.
+    """Return the trace of a step that has succeeded.
 
-    An answer counts only if it is the one that the step got: a file that has changed since it was opened makes the
-    trace unusable, and the trace says so.
+    Files are digested here, after the step. A file that has changed since the step opened it makes the trace unusable,
+    which the trace records as a question of the kind ``unwatched``.
 
     Parameters
     ----------
     ticket : StepTicket
-        The step.
+        The ticket of the step.
     store : Store
-        Digests files, and remembers digests.
+        Digests files, and caches digests.
     folder : Path
         The folder of the attempt.
     """
+    # The log comes from the step's process, which runs the user's code: without a readable one, nothing is proven.
     try:
         log = json.loads((folder / TRACE).read_text("utf-8", "surrogateescape"))
     except (OSError, ValueError):
@@ -161,6 +163,7 @@ class _TraceWriter:
         trace |= _variables(log["environment"])
         for name, places in log["origins"].items():
             self._ask(trace, "origin", name, *map(self._named, places))
+        # The planner of the run fills in the versions (`with_versions`).
         trace |= {question("package", name): UNKNOWN for name in log["packages"]}
         if log["variables"] is not None:
             self._ask(trace, "variables", log["variables"])
@@ -168,14 +171,15 @@ class _TraceWriter:
         self._add_notes(trace)
         for problem in dict.fromkeys(self._problems):
             trace[question("unwatched", problem)] = problem
+        # Other systems cannot watch folders at all: steps are reused there by what Python reports, a documented limit.
         if log["unwatched"] and sys.platform == "linux":
             trace[question("partly", log["unwatched"])] = log["unwatched"]
         return trace
 
     def _written_files(self) -> dict[str, str]:
-        """Return the digests of the files that the step has written; what it only appended to does not count.
+        """Return questions about the files that the step has written, without those that it only appended to.
 
-        Logs, and what a child may have written, are verified as well, but stand in no other step's way.
+        Logs, and files that a child may have written, are verified as well, but are no conflict with other steps.
         """
         paths = [path for path in (*self._results, *self._log["child_writes"]) if self._is_result(path)]
         questions = {path: question(self._kind_of_write(path), self._named(path)) for path in paths}
@@ -191,7 +195,7 @@ class _TraceWriter:
         return trace
 
     def appended(self) -> tuple[str, ...]:
-        """Return the files that the step only appended to, without logs and what is ignored."""
+        """Return the names of files that the step only appended to, without ignored ones and those of tools."""
         paths = (path for path in self._log["appended"] if not path.startswith(("/dev/", "/proc/")))
         names = map(self._named, paths)
         return tuple(name for name in names if counts_as_written(name) and not is_ignored(name, self._ticket.ignored))
@@ -200,7 +204,7 @@ class _TraceWriter:
         return "written" if path in self._written and not path.endswith(".log") else "left"
 
     def _is_result(self, path: str) -> bool:
-        """Tell whether a file is in the project, or where the code says, and no tool's own."""
+        """Tell whether a written file lies in the project or in a watched place, and is no lock or cache of a tool."""
         named = self._named(path)
         inside = not named.startswith(("/", "~/"))
         return (inside or is_below(path, self._outside)) and counts_as_written(named if inside else path)
@@ -224,7 +228,7 @@ class _TraceWriter:
             self._ask(trace, "link", self._named(path))
 
     def _add_programs(self, trace: dict[str, str], programs: Mapping[str, Any]) -> None:
-        """Add the programs, and what a child in Python may ask for besides files of the project."""
+        """Add the programs, and the packages and variables on which Python children may depend."""
         for path in programs["executables"]:
             self._ask(trace, "executable", path)
         for folder in programs["packages"]:
@@ -238,7 +242,7 @@ class _TraceWriter:
             self._ask(trace, "unset", *(name for name in names if name not in os.environ))
 
     def _add_notes(self, trace: dict[str, str]) -> None:
-        """Add what can only be noted: hosts, programs that may do anything, and paths that are left out."""
+        """Add facts that cannot be verified later: hosts, programs with unknown dependencies, ignored paths."""
         hosts = self._log["hosts"]
         programs = [*self._log["programs"]["unknown"]]
         programs += ["a worker process"] if self._workers_may(_STARTS_PROGRAMS) else []
@@ -250,7 +254,7 @@ class _TraceWriter:
             self._ask(trace, "network", host, PERHAPS)
 
     def _workers_may(self, pattern: re.Pattern[str]) -> bool:
-        """Tell whether a pattern is in code that may run in worker processes of which little is seen."""
+        """Tell whether a pattern occurs in code that may run in worker processes that are not traced (no fork)."""
         if not self._log["programs"]["workers"]:
             return False
         texts = self._texts()
@@ -260,12 +264,12 @@ class _TraceWriter:
         return any(map(pattern.search, texts))
 
     def _texts(self) -> list[str]:
-        """Return the code of the step and what it shares."""
+        """Return the source of the step's cells and of its modules."""
         texts = [cell["source"] for cell in self._ticket.notebook.get("cells", ())]
         return texts + [source["text"] for source in self._ticket.sources if "text" in source]
 
     def _hosts_in_urls(self) -> list[str]:
-        """Return what libraries other than Python's may have read: URLs in the code and the parameters."""
+        """Return the hosts of URLs in the code that native libraries may have read."""
         readers = self._log["url_readers"]
         schemes = _OBJECT_STORES if not _WEB_READERS.isdisjoint(readers) else _OBJECT_STORES[:-1]
         texts = map(_constants, self._texts() if readers else [])
@@ -279,7 +283,7 @@ class _TraceWriter:
         return path_in_trace(path, self._root)
 
     def _file(self, path: str, since: int, mark: list[int] | None) -> str:
-        """Return the answer about a file that the step opened, or tried to open."""
+        """Return the answer for a file that the step opened or tried to open; record a problem if it has changed."""
         answer = self._reader.answer(question("file", self._named(path)))
         if path in self._written or (mark is None and answer == MISSING) or answer == FOLDER:
             return answer
@@ -288,7 +292,7 @@ class _TraceWriter:
         return answer
 
     def _look(self, trace: dict[str, str], path: str, kind: str, status: list[int] | None) -> None:
-        """Add the answer about a file that the step looked at."""
+        """Add the answer for a file that the step examined without opening it."""
         text = question(kind, self._named(path))
         if path in self._written and path.endswith(DATABASE_LOGS):
             # The kernel makes and removes it as it opens and closes the database, and may not have closed it yet.
@@ -299,7 +303,8 @@ class _TraceWriter:
             self._problems.append(f"`{self._named(path)}` changed while the step ran")
 
     def _list(self, trace: dict[str, str], path: str, names: str) -> None:
-        """Add the answer about a folder that the step listed."""
+        """Add the answer for a folder that the step listed."""
+        # With files of its own in it, or with ignored ones, the digest taken during the step cannot be compared.
         made = self._made_in(path)
         self._ask(trace, "listing", self._named(path), made, *self._patterns)
         if not made and not self._patterns and names != names_digest(path):
@@ -317,7 +322,8 @@ class _TraceWriter:
 
 
 def _variables(environment: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the questions about variables that the kernel had as they are here; others were set for it, or by it."""
+    """Return questions about variables whose value in the kernel equals that in the user's environment."""
+    # Others were set by the worker, by ipykernel or by the step: at the next plan they could not be compared.
     added = {**DEFAULTS, **FIXED, **SET_BY_KERNELS}
     asked = {
         name: value
@@ -332,7 +338,8 @@ def _variables(environment: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _constants(text: str) -> str:
-    """Return the texts in code, without docstrings and comments; all of it where it is no Python."""
+    """Return the string constants in code, without docstrings and comments; the whole text if it is no Python."""
+    # Lines of IPython are no Python: they are replaced for the parser, and added to the constants as they are.
     try:
         tree = ast.parse(_MAGIC_LINE.sub(r"\1pass", text))
     except (SyntaxError, ValueError, RecursionError):
@@ -348,7 +355,7 @@ def _problem(text: str, root: str) -> str:
 
 
 def _is_marked(path: str, mark: list[int] | None) -> bool:
-    """Tell whether a file is what it was at the end of the step, as far as its times can tell."""
+    """Tell whether inode, size and times of a file are those at the end of the step."""
     try:
         return mark is not None and StatSignature.of(os.stat(path)) == StatSignature.from_list(mark)
     except OSError:
@@ -356,19 +363,20 @@ def _is_marked(path: str, mark: list[int] | None) -> bool:
 
 
 def _is_unchanged(path: str, since: int, mark: StatSignature) -> bool:
-    """Tell whether a file is what it was when it was opened, as far as its times can tell."""
+    """Tell whether a file is unchanged since it was opened, judging by inode, size and times."""
     try:
         status = os.stat(path)
     except OSError:
         return False
     if StatSignature.of(status) != mark:
         return False
+    # A file changed just before it was opened may change again within one tick of the clock, with the same times.
     return mark.ctime_ns < since - _clock_margin(status.st_dev)
 
 
 @functools.cache
 def _clock_margin(device: int) -> int:
-    """Return by how many nanoseconds the times of files on a device may lie behind the clock."""
+    """Return the nanoseconds by which file times on a device may lag behind the system clock."""
     cutoff = filesystem_features.mtime_cutoff(device)
     if cutoff.before_ns == sys.maxsize:
         return 0

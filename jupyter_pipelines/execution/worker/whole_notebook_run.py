@@ -1,6 +1,6 @@
-"""Run a notebook from top to bottom in a fresh kernel, as its author would, and record what it shows and does.
+"""Run a notebook from top to bottom in a fresh kernel, as its author would, and record outputs and effects of cells.
 
-Nothing of it is stored, and its file is not touched.
+Nothing is stored, and the notebook file is not changed.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class NotebookRunResult:
     Parameters
     ----------
     outputs : Mapping of int to list of dict
-        By number of the cell: what it showed, as nbformat keeps it.
+        By number of the cell: its outputs in nbformat.
     errors : Mapping of int to (str, str)
         By number of the cell: type and text of the exception that ended it.
     seen : tuple of dict
-        What each cell did, where it was observed.
+        The observer's document for each cell; empty if cells were not observed.
     stopped : tuple of (int, str) or None
         The cell at which the run ended early, and why.
     """
@@ -65,13 +65,13 @@ def run_whole_notebook(
     Parameters
     ----------
     cells : sequence of (int, str)
-        Number and text of each.
+        Number and source of each cell.
     folder : Path
-        Where the kernel works.
+        Working directory of the kernel.
     kernel : str or None
         Name of a kernelspec; None for IPython's kernel in this interpreter.
     observe : bool
-        Write down what each cell does.
+        Record the effects of each cell.
     errors_expected : frozenset of int
         Cells whose exceptions do not end the run.
     timeout : float or None
@@ -99,7 +99,7 @@ def run_whole_notebook(
 
 
 def run_concurrently(works: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Call functions that use kernels concurrently, each in a thread with an event loop of its own."""
+    """Call functions that use kernels concurrently, each in a thread with its own event loop."""
     with ThreadPoolExecutor(len(works)) as pool:
         return [job.result() for job in [pool.submit(_in_loop, work) for work in works]]
 
@@ -140,7 +140,7 @@ class _WholeNotebookRunner:
                 self._run_cell(client, index, number)
             if self.stopped is not None:
                 break
-        # a cell may change what an earlier one shows, so that outputs are taken when all is over
+        # Taken at the end: a cell may update the display of an earlier one (`update_display`).
         for index, number in self._played:
             self.outputs[number] = [dict(output) for output in client.nb.cells[index].outputs]
 
@@ -166,7 +166,7 @@ class _WholeNotebookRunner:
 
 
 class _WholeNotebookClient(NotebookClient):
-    """nbclient's client, on a kernel that its caller starts and ends."""
+    """nbclient's client, for a kernel that its caller starts and ends."""
 
     def __init__(self, notebook: Any, kernel: StepKernel, timeout: float | None) -> None:
         super().__init__(
@@ -179,4 +179,5 @@ class _WholeNotebookClient(NotebookClient):
         )
         self.reset_execution_trackers()
         self.kc = kernel.client
+        # `input()` raises at once; otherwise it would wait for an answer that never comes.
         self.kc.allow_stdin = False

@@ -1,7 +1,7 @@
 """TICKET -> OUTCOME: :func:`execute`, which every executor calls.
 
-One ticket at a time in a process: papermill's working directory belongs to the whole process. Nothing here writes a
-record; blobs, the executed notebook and the log are all that an attempt leaves behind.
+A process runs one ticket at a time, as papermill changes the working directory of the whole process. Nothing here
+writes a record; an attempt leaves behind blobs, the executed notebook and the log, and nothing else.
 """
 
 from __future__ import annotations
@@ -54,24 +54,24 @@ EXIT_PATIENCE = 5.0
 
 @dataclass(slots=True, kw_only=True)
 class AttemptContext:
-    """The resources that an attempt holds while it runs, so that they can be released at once.
+    """The resources that an attempt holds while it runs, so that another thread can release them at once.
 
     Parameters
     ----------
     cancel : CancelToken
-        Asks for the end.
+        Requests the end of the attempt.
     kernel : StepKernel or None
-        Its kernel.
+        Its kernel, while there is one.
     folders : list of Path
-        What is to be removed.
+        Temporary folders to remove.
     alone : bool
-        The process exists for this attempt only and adopts orphans: whatever it has started belongs to the step.
+        This process runs steps only and adopts orphans: every descendant belongs to the step.
     forks : str or None
-        Socket of a tree of processes from which kernels are forked.
+        Socket of the zygote from which kernels are forked.
     ahead : KernelPrestarter or None
-        Keeps a kernel that was made ready before it was needed.
+        Holds a spare kernel.
     later : ExitStack
-        What is left to do when an outcome is known already.
+        Clean-up that may run after the outcome has been sent.
     changed : callable
         Called when the kernel has been launched.
     """
@@ -86,7 +86,7 @@ class AttemptContext:
     changed: Callable[[], None] = lambda: None
 
     def clear(self) -> None:
-        """Kill what the attempt started and remove its folders, at once."""
+        """Kill the processes of the attempt and remove its folders, at once."""
         if self.kernel is not None:
             self.kernel.kill()
         processes.kill_all(self.child_processes)
@@ -94,7 +94,8 @@ class AttemptContext:
             shutil.rmtree(folder, ignore_errors=True)
 
     def child_processes(self) -> list[Any]:
-        """Return the processes that the step started and that live, but for the kernel itself."""
+        """Return the living processes that the step started, without the kernel itself."""
+        # Forked kernels descend from the zygote: what they start is found by its environment and session instead.
         kernel, ahead = self.kernel, self.ahead
         pid = kernel.pid if kernel is not None else 0
         others = (pid, ahead.pid if ahead is not None else 0)
@@ -110,7 +111,7 @@ class AttemptContext:
 
     @property
     def mark(self) -> str:
-        """What every process of the step has in its environment."""
+        """Value of the environment variable that identifies the processes of the step."""
         return str(self.folders[0]) if self.folders else "none"
 
 
@@ -120,16 +121,16 @@ def execute(
     progress: Callable[[TicketProgress], None] = lambda _: None,
     workplace: AttemptContext | None = None,
 ) -> StepOutcome:
-    """Run the notebook of a ticket and return what became of it; raises nothing for what a step can do.
+    """Run the notebook of a ticket and return the outcome; failures of the step raise nothing.
 
     Parameters
     ----------
     ticket : StepTicket
-        What to run.
+        The ticket to run.
     progress : callable
-        Called for every cell, and now and then with the last line printed; from any thread.
+        Called for every cell, and every half second with the last line printed; from any thread.
     workplace : AttemptContext or None
-        Through it the attempt can be cancelled; a caller that passes it also closes its ``later``.
+        Allows to cancel the attempt; a caller that passes it must close its ``later`` after the outcome.
     """
     if workplace is None:
         own_workplace = AttemptContext()
@@ -150,6 +151,7 @@ def _attempt(ticket: StepTicket, progress: Callable[[TicketProgress], None], wor
         store = open_store(ticket.store, create=False)
         stack.callback(store.close)
         folder = store.scratch(f".{file_stem(ticket.step)}")
+        # The first folder of the list: its path marks the processes of the attempt.
         workplace.folders.append(folder)
         stack.callback(workplace.remove, folder)
         return StepAttempt(ticket, store, folder, progress, workplace, stack).run()
@@ -161,17 +163,17 @@ class StepAttempt:
     Parameters
     ----------
     ticket : StepTicket
-        What to run.
+        The ticket to run.
     store : Store
-        Where blobs come from and go to.
+        The store of inputs and outputs.
     folder : Path
-        Private to the attempt.
+        Private folder of the attempt.
     progress : callable
         Called with progress reports.
     workplace : AttemptContext
-        What it holds meanwhile.
+        Holds the resources of the attempt.
     stack : ExitStack
-        What is to be done at its end.
+        Clean-up at the end of the attempt.
     """
 
     def __init__(
@@ -191,12 +193,13 @@ class StepAttempt:
         self._workplace = workplace
         self._log = Path(ticket.publish["log"])
         self._last = TicketProgress(ticket=ticket.id)
+        # Counted before and after: a difference tells a kill by the OOM killer from any other SIGKILL.
         self._kills = processes.out_of_memory_kills()
         self._evidence = FailureEvidence(ticket=ticket, folder=folder)
         self._veil = redactor_for(ticket.secrets, ticket.cwd, {**os.environ, **ticket.environment})
 
     def run(self) -> StepOutcome:
-        """Run it; what its kernel started has ended when this returns."""
+        """Run the attempt and return its outcome; see ``later`` of the context for what still runs then."""
         input_specs = stage_inputs(self._ticket, self._store, self._folder)
         with writing(self._store.root, f"the ticket of step `{self._ticket.step}`"):
             self._prepare(input_specs)
@@ -207,7 +210,7 @@ class StepAttempt:
         conduct = self._conduct(kernel)
         self._execute(conduct)
         if conduct.ending == "done" and conduct.watch.reason is None and has_no_pending_work(self._folder):
-            # The kernel has nothing left to do; it is ended while the next step runs.
+            # The kernel has no pending work; it is killed after the outcome has been sent, while the next step runs.
             self._workplace.later = self._stack.pop_all()
         else:
             kernel.shut_down(EXIT_PATIENCE)
@@ -216,7 +219,7 @@ class StepAttempt:
     def _prepare(self, input_specs: Mapping[str, InputSpec]) -> None:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.write_bytes(b"")
-        # The kernel may be of another Python, which cannot open every store: what it needs is in this folder already.
+        # The kernel may run another Python, which cannot open every store: it gets paths of staged inputs instead.
         document = self._ticket.to_dict(notebook=False) | {"inputs": dict(input_specs), "store": str(self._store.root)}
         _write(Path(self._ticket.path), document)
         watch = trace_report.watch_document(self._ticket, self._store, self._folder) if self._ticket.traced else None
@@ -225,12 +228,13 @@ class StepAttempt:
 
     @contextmanager
     def _kernel(self) -> Iterator[StepKernel]:
-        """Start a kernel, and leave nothing of it or of what it started."""
+        """Start a kernel; at the end of the block, end it with all the processes and files that it left."""
         ticket, workplace = self._ticket, self._workplace
         if not Path(ticket.cwd).is_dir():
             raise KernelStartError(f"the folder `{ticket.cwd}` does not exist")
         kernel = self._new_kernel()
         workplace.kernel = kernel
+        # Before the launch: `changed` reports the folders to the runner, which removes them if this process is killed.
         workplace.folders.append(kernel.folder)
         try:
             if workplace.cancel.asked:
@@ -239,19 +243,21 @@ class StepAttempt:
             if kernel.process is None:
                 kernel.launch(lambda: workplace.cancel.asked)
             workplace.changed()
+            # While the kernel boots in its own process.
             _import_papermill()
             if kernel.client is None:
                 kernel.connect(START_TIMEOUT, lambda: workplace.cancel.asked)
             kernel.evaluate(begin_expression({**ticket.late, ATTEMPT: str(self._folder)}, ticket.cwd), START_TIMEOUT)
             yield kernel
         finally:
+            # The kernel first: while it lives, it could start more processes.
             kernel.close()
             processes.end_all(workplace.child_processes)
             workplace.folders.remove(kernel.folder)
             workplace.kernel = None
 
     def _new_kernel(self) -> StepKernel:
-        """Return a kernel: a prestarted kernel, or a new one that is yet to be started."""
+        """Return a prestarted kernel, or a new one that is not started yet."""
         ticket, workplace = self._ticket, self._workplace
         config = kernel_config_for(
             ticket.kernel, ticket.start or ticket.cwd, ticket.environment, ticket.warm, workplace.forks
@@ -271,16 +277,17 @@ class StepAttempt:
         from jupyter_pipelines.execution.worker.notebook_client import publish
 
         self._veil.cells(notebook)
-        with contextlib.suppress(OSError):  # the next attempt at it, or the last one, says what is wrong
+        with contextlib.suppress(OSError):  # publishing at the end of the step reports such an error
             publish(notebook, Path(self._ticket.publish["notebook"]))
 
     def _execute(self, conduct: ExecutionContext) -> None:
-        """Let papermill run the notebook; how it went stands in `conduct`, not in what papermill raises or returns."""
+        """Execute the notebook with papermill; the result is recorded in `conduct`, not raised or returned."""
         import papermill
         from papermill.exceptions import PapermillExecutionError
 
         from jupyter_pipelines.execution.worker import papermill_engine
 
+        # papermill raises for a failed cell after the engine has returned; the engine has recorded more about it.
         with contextlib.suppress(PapermillExecutionError):
             papermill.execute_notebook(
                 str(self._folder / "step.ipynb"),
@@ -293,7 +300,8 @@ class StepAttempt:
             )
 
     def _verdict(self, conduct: ExecutionContext) -> FailureDiagnosis | None:
-        """Return why the step did not succeed; None when every cell ran to its end."""
+        """Return the diagnosis of a step that did not succeed; None if every cell ran to its end."""
+        # Timeout and cancellation come first: a kernel that was stopped for them has also died or raised.
         kills = processes.out_of_memory_kills()
         self._evidence = replace(
             self._evidence,
@@ -351,7 +359,7 @@ class StepAttempt:
             annotate(conduct, self._ticket, verdict)
             self._veil.cells(conduct.notebook)
             path = publish(conduct.notebook, Path(self._ticket.publish["notebook"]))
-        # Nothing that is reused stands in it: the next step need not wait until it is on the disk.
+        # The executed notebook is never reused, so its fsync may happen after the outcome has been sent.
         self._workplace.later.callback(make_durable, Path(path))
         return path
 
@@ -382,14 +390,14 @@ class StepAttempt:
 def kernel_config_for(
     name: str | None, cwd: str, environment: Mapping[str, str], warm: KernelPreimports | None, forks: str | None
 ) -> KernelConfig:
-    """Return the configuration of the kernel that a step needs; forked, if its environment is the fork server's.
+    """Return the configuration of the kernel that a step needs; forked, if its environment equals the zygote's.
 
     Parameters
     ----------
     name, cwd, environment, warm
         As in a ticket.
     forks : str or None
-        Socket of a tree of processes from which kernels are forked.
+        Socket of the zygote from which kernels are forked.
     """
     source = None
     if forks is not None and name is None and not environment:
@@ -399,7 +407,7 @@ def kernel_config_for(
 
 
 def _import_papermill() -> None:
-    """Import it and what goes with it; the first time takes as long as a kernel takes to start."""
+    """Import papermill and nbclient; the first time takes about as long as the start of a kernel."""
     from jupyter_pipelines.execution.worker import notebook_client, papermill_engine
 
     del notebook_client
@@ -407,16 +415,16 @@ def _import_papermill() -> None:
 
 
 def lost_outcome(ticket: StepTicket, why: str, notes: tuple[str, ...] = ()) -> StepOutcome:
-    """Return the outcome of a ticket whose worker is gone.
+    """Return the outcome of a ticket whose worker was lost.
 
     Parameters
     ----------
     ticket : StepTicket
-        What it was running.
+        The ticket that the worker was running.
     why : str
-        How the worker ended.
+        How the worker ended, as a clause.
     notes : tuple of str
-        Evidence.
+        Further evidence, a line each.
     """
     fault = Diagnostic(
         code="JP308",
@@ -429,7 +437,7 @@ def lost_outcome(ticket: StepTicket, why: str, notes: tuple[str, ...] = ()) -> S
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
-    """Write JSON so that it appears whole or not at all."""
+    """Write a JSON file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

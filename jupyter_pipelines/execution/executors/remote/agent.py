@@ -1,7 +1,7 @@
-"""The agent: a process on a remote worker that runs parcels, each in a kernel of its own, and reports progress.
+"""The agent in an engine's worker process: it runs parcels with a local executor, and reports progress.
 
-The engine's own process is not the place for a step: papermill's working directory belongs to a whole process, and an
-engine runs several tasks in one. So its tasks hand parcels to the workers that run steps on any machine.
+Steps do not run in the engine's process itself: papermill changes the working directory of the whole process, and an
+engine runs several tasks in one process. So the agent passes them to worker processes, as on the user's machine.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 Tell = Callable[[dict[str, Any]], None]
 _PACE = 0.05
 _LOOK = 0.5
-"""Seconds between two looks at whether a parcel is still wanted."""
+"""Seconds between two checks whether the run still waits for a parcel."""
 _LOG_PIECE = 16_384
 _current: list[ParcelAgent] = []
 _lock = threading.Lock()
@@ -46,7 +46,7 @@ _lock = threading.Lock()
 
 @dataclass(slots=True, kw_only=True)
 class _ParcelJob:
-    """A parcel that is being run."""
+    """A running parcel."""
 
     ticket: StepTicket
     tell: Tell
@@ -60,7 +60,7 @@ class ParcelAgent:
     Parameters
     ----------
     jobs : int
-        How many at most.
+        Largest number of parcels that run at once.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -68,14 +68,14 @@ class ParcelAgent:
         self._orders: queue.Queue[tuple[str, Any]] = queue.Queue()
         self._jobs: dict[str, _ParcelJob] = {}
         self._early: dict[str, bool] = {}
-        # Parcels are laid out in folders of their own; kernels that start here are good for any of them.
+        # Each parcel has its own folder. Prestarted kernels begin in a neutral one, so that any parcel can use them.
         self._start = tempfile.mkdtemp(prefix="jp-")
         weakref.finalize(self, shutil.rmtree, self._start, ignore_errors=True)
         threading.Thread(target=self._work, name="jupyter-pipelines-agent", daemon=True).start()
 
     @classmethod
     def here(cls, jobs: int) -> ParcelAgent:
-        """Return the agent of this process, made if need be."""
+        """Return the agent of this process; create it at the first call."""
         with _lock:
             if not _current:
                 _current.append(cls(jobs))
@@ -89,14 +89,14 @@ class ParcelAgent:
         parcel : Mapping
             See :func:`jupyter_pipelines.execution.executors.remote.parcels.pack`.
         tell : callable
-            Called with progress, and with what is printed.
+            Called with progress reports and pieces of the log.
         wanted : callable
-            Tells whether the run still waits for the outcome; else the parcel is ended at once.
+            Tells whether the run still waits for the outcome; otherwise the parcel is ended at once.
 
         Raises
         ------
         PipelinesError
-            The store cannot be opened here, or does not hold what was packed.
+            The store cannot be opened here, or lacks files of the parcel.
         """
         store = open_store(parcel["ticket"]["store"], create=False)
         try:
@@ -120,7 +120,7 @@ class ParcelAgent:
                     return job.done.get()
 
     def cancel(self, ticket: str, *, hard: bool) -> None:
-        """Ask for the end of a parcel, also of a parcel that is still being unpacked."""
+        """Request the end of a parcel, also of one that is still being unpacked."""
         self._orders.put(("cancel", (ticket, hard)))
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ class ParcelAgent:
         self._orders.put(("close", None))
 
     def _work(self) -> None:
-        """Run orders and poll the workers; only this thread uses them."""
+        """Execute orders and poll the local executor, which is not thread-safe: only this thread uses it."""
         while True:
             try:
                 order, what = self._orders.get(block=not self._jobs)
@@ -166,12 +166,14 @@ class ParcelAgent:
 
 
 def unpack_ticket(parcel: Mapping[str, Any], store: Store, folder: Path) -> StepTicket:
-    """Put what a parcel brought into a folder; return its ticket with the places that things have here.
+    """Lay out the files of a parcel in a folder; return its ticket with the paths changed to those of this machine.
 
     Raises
     ------
     StoreError
-        The store does not hold what was packed.
+        The store lacks files of the parcel.
+    ValueError
+        A path leads out of the folder.
     """
     project = folder / "project"
     cwd = project / parcel["cwd"]
@@ -194,14 +196,14 @@ def unpack_ticket(parcel: Mapping[str, Any], store: Store, folder: Path) -> Step
         inputs={name: _located_input(given, project) for name, given in ticket.inputs.items()},
         environment={**ticket.environment, **({"PYTHONPATH": ways} if ways else {})},
         warm=_without_own_modules(ticket.warm),
-        # With a path of its own for modules a kernel is good for this parcel only.
+        # A kernel with its own PYTHONPATH fits this parcel only, so none is prestarted for the next.
         following=[] if ways else [warm for warm in map(_without_own_modules, ticket.following) if warm is not None],
         publish=PublishPaths(notebook=f"{here}.ipynb", log=f"{here}.log"),
     )
 
 
 def _without_own_modules(warm: KernelPreimports | None) -> KernelPreimports | None:
-    """Leave out the project's own modules: a kernel that starts in another folder could import others."""
+    """Return the preimports without those of the step alone: in the neutral folder they could find other modules."""
     return None if warm is None else {**warm, "own": ()}
 
 
@@ -217,6 +219,7 @@ def missing_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
 
 
 def _target_path(project: Path, place: str) -> Path:
+    # A parcel comes over the network, unsigned: a path in it must not lead to other files of this user.
     path = Path(os.path.normpath(project / place))
     if not path.is_relative_to(project.parent):
         raise ValueError(f"leads out of the folder of the step: {place!r}")
@@ -231,7 +234,8 @@ def _located_input(given: InputSpec, project: Path) -> InputSpec:
 
 
 def _with_path_replaced(notebook: Mapping[str, Any], before: str, now: str) -> dict[str, Any]:
-    """Return a notebook with a path replaced, as Python and as JSON write it."""
+    """Return a notebook with a path replaced, both as a JSON string and as a Python literal inside of one."""
+    # The doubly encoded form first: code cells hold the path as a literal, which JSON encodes once more.
     text = json.dumps(notebook)
     forms = [(json.dumps(json.dumps(path))[1:-1], json.dumps(path)[1:-1]) for path in (before, now)]
     for old, new in zip(*forms, strict=True):
@@ -256,7 +260,7 @@ def _packed_outcome(
 
 
 def _send_log(job: _ParcelJob) -> None:
-    """Send what has been printed since the last call, one piece at a time."""
+    """Send the next piece of the log, at most 16 kB; the complete log is stored with the outcome."""
     try:
         with Path(job.ticket.publish["log"]).open("rb") as file:
             file.seek(job.said)
@@ -276,6 +280,6 @@ def _send(job: _ParcelJob, news: dict[str, Any]) -> None:
 
 
 def failed_outcome(ticket: Mapping[str, Any], error: PipelinesError) -> dict[str, Any]:
-    """Return what is brought back when a parcel could not even be laid out."""
+    """Return the answer for a parcel that could not be unpacked."""
     fault = replace(error.faults[0], step=ticket["step"])
     return {"outcome": StepOutcome(ticket=ticket["id"], state="failed", fault=fault).to_dict()}

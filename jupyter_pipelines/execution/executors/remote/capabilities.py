@@ -1,4 +1,4 @@
-"""Capabilities of remote workers: what they are asked before a run, and how their answers are judged."""
+"""Capabilities of remote workers: Python, packages and secrets, queried before a run and compared with the plan."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jupyter_pipelines.execution.executors import StepRequirements
 from jupyter_pipelines.storage.files.process_identity import ProcessIdentity
 
 ANSWER = 60.0
-"""Seconds that a worker is given to answer: it has to import a few things first."""
+"""Seconds that a worker has to answer; it has to import this package first."""
 
 
 def describe(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a worker has of what is asked for: its Python, versions of packages, secrets."""
+    """Return Python version, package versions, missing secrets and process identity; runs on the worker."""
     from jupyter_pipelines.execution.executors.remote.agent import missing_secrets
     from jupyter_pipelines.planning.keys import packages
 
@@ -27,7 +27,7 @@ def describe(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def questions(needs: Sequence[StepRequirements]) -> dict[str, Any]:
-    """Return what is to be asked of workers, for all steps at once."""
+    """Return the query for workers: packages and secrets of all steps."""
     return {
         "packages": sorted({name for need in needs for name in need.packages}),
         "secrets": {name: where for need in needs for name, where in need.secrets.items()},
@@ -35,7 +35,7 @@ def questions(needs: Sequence[StepRequirements]) -> dict[str, Any]:
 
 
 def differences(needs: Sequence[StepRequirements], answer: Any) -> list[str]:
-    """Return why a worker cannot run steps whose keys name another environment; nothing when it can."""
+    """Return why a worker cannot run these steps: another Python or package version than in their keys, no secret."""
     if isinstance(answer, TimeoutError):
         return [f"not answered for {ANSWER:g} s"]
     if not isinstance(answer, Mapping):
@@ -54,7 +54,7 @@ def differences(needs: Sequence[StepRequirements], answer: Any) -> list[str]:
 
 
 def mismatch_warning(worker: str, reasons: Sequence[str]) -> Diagnostic:
-    """Return the warning that a worker takes no part."""
+    """Return the warning that a worker is left out."""
     return Diagnostic(
         code="JP608",
         message=f"the worker {worker} gets no steps: it has {reasons[0]}",

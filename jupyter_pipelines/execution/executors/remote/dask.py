@@ -1,4 +1,4 @@
-"""Steps on the workers of a Dask cluster: one that exists, or one of this machine's own."""
+"""The executor for Dask clusters: an existing one, or one started in this process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from jupyter_pipelines.storage.files.process_identity import ProcessIdentity
 
 _CONNECT = "10s"
 _SCARCE = {"GPU": "gpus", "MEMORY": "memory"}
-"""What Dask calls them. Cores are left out: a ticket that waits for cores would hold up others that need a GPU."""
+"""Dask's names of resources. Cores are left out: a task that waits for cores would block others that need a GPU."""
 _NOISY = ("distributed.client", "distributed.core", "distributed.batched", "distributed.comm", "distributed.utils_comm")
 
 
@@ -33,7 +33,7 @@ class DaskExecutor(RemoteExecutor):
     Parameters
     ----------
     jobs : int
-        How many tickets at once, at most; a cluster runs as many as its workers have threads.
+        Largest number of tickets that run at once; a cluster runs as many as its workers have threads.
     where : str
         Address of its scheduler, or the file that its scheduler wrote; empty for a cluster on this machine, which ends
         with this executor.
@@ -70,7 +70,7 @@ class DaskExecutor(RemoteExecutor):
         except TimeoutError as error:
             if self._client.status == "running":
                 raise
-            # Dask goes on trying to connect to a scheduler that is not there.
+            # The client keeps trying to reconnect, so calls time out where the connection is closed.
             raise ConnectionError("it has closed the connection") from error
         self._shared = {address: scarce_resources(about) for address, about in identity["workers"].items()}
         return [capacity_of(address, about) for address, about in identity["workers"].items()]
@@ -90,7 +90,8 @@ class DaskExecutor(RemoteExecutor):
         }
 
     def _send(self, ticket: StepTicket, parcel: Parcel, worker: str) -> Any:
-        # Dask counts what other runs take of it, too.
+        # Dask counts the resources that tasks of other clients take, which this queue does not see. `pure=False` and
+        # the key keep it from returning an earlier result; it must not move or repeat a task either.
         taking = scarce_demand(self._places.demand(ticket.step), self._shared.get(worker, ()))
         return self._client.submit(
             perform, parcel, self._known()[worker], self._topic,
@@ -126,9 +127,9 @@ def _address(where: str, cluster: Any) -> dict[str, Any]:
 
 
 def perform(parcel: Mapping[str, Any], process: str, topic: str) -> dict[str, Any]:
-    """Run a parcel; the task of a Dask worker.
+    """Run a parcel; executed as a task on a Dask worker.
 
-    A task that Dask starts once more, on another worker or on a worker that came back, does nothing: it counts as lost.
+    If Dask starts the task again, on another worker or on a restarted one, it raises RuntimeError and runs nothing.
     """
     from distributed import get_worker
 
@@ -140,7 +141,7 @@ def perform(parcel: Mapping[str, Any], process: str, topic: str) -> dict[str, An
     task = here.get_current_task()
 
     def wanted() -> bool:
-        # Dask lets go of the tasks of a client that is gone; it cannot stop a running task.
+        # Dask forgets the tasks of a client that is gone, but cannot stop a running one: it has to look for itself.
         known = here.state.tasks.get(task)
         return known is not None and known.state == "executing"
 
@@ -153,14 +154,14 @@ def perform(parcel: Mapping[str, Any], process: str, topic: str) -> dict[str, An
 
 
 async def cancel(ticket: str, *, hard: bool, dask_worker: Any) -> None:
-    """Ask for the end of a parcel that a worker runs, or is about to run."""
+    """Request the end of a parcel that this worker runs, or is about to run."""
     from jupyter_pipelines.execution.executors.remote import agent
 
     agent.ParcelAgent.here(dask_worker.state.nthreads).cancel(ticket, hard=hard)
 
 
 def capacity_of(address: str, about: Mapping[str, Any]) -> WorkerCapacity:
-    """Return a worker, as the scheduler describes it."""
+    """Return the capacity of a worker, from the scheduler's description of it."""
     has = about.get("resources") or {}
     memory = has.get("MEMORY", about.get("memory_limit") or None)
     return WorkerCapacity(
@@ -175,20 +176,20 @@ def capacity_of(address: str, about: Mapping[str, Any]) -> WorkerCapacity:
 
 
 def scarce_resources(about: Mapping[str, Any]) -> Sequence[str]:
-    """Return what a worker has that two runs must not have at once, as far as Dask knows of it."""
+    """Return the resources declared for a worker that two runs must not use at once: GPUs, memory."""
     return [name for name in _SCARCE if name in (about.get("resources") or {})]
 
 
 def scarce_demand(demand: ComputeResources, names: Sequence[str]) -> dict[str, int]:
-    """Return how much of it a ticket takes, as Dask counts it."""
+    """Return the amounts of these resources that a ticket takes, by Dask's names."""
     amounts = {name: getattr(demand, _SCARCE[name]) for name in names}
     return {name: amount for name, amount in amounts.items() if amount}
 
 
 def local_cluster_options(threads: int) -> dict[str, Any]:
-    """Return how a cluster on this machine is made: one worker that offers the machine, with a thread for each job.
+    """Return the options of a cluster on this machine: one worker with all cores, and a thread for each job.
 
-    It lives in this process and is reached without any port: any client of a scheduler can run code as its owner.
+    It runs in this process and listens on no network port: any client of a Dask scheduler can run code as its owner.
     """
     return {
         "n_workers": 1,

@@ -1,7 +1,7 @@
-"""Parcels: a ticket packed with all that it needs from this machine, and the outcome that comes back.
+"""Parcels: a ticket packed with the files that it needs from this machine, and the outcome that comes back.
 
-A worker elsewhere sees nothing of this machine but the store. So the files that a step takes, and the project's own
-modules that it reaches, travel with the ticket and get the places in the project that they have here.
+A remote worker shares only the store with this machine. So a parcel holds the step's input files, as digests in the
+store, and the source of the project's modules that it reaches; the worker lays them out at the same relative paths.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from jupyter_pipelines.storage.files.os_errors import writing
 from jupyter_pipelines.storage.store import Store
 
 OUTSIDE = "outside"
-"""Where, beside the project, files are laid out that are not in it."""
+"""Folder beside the project's in which a worker lays out files from outside of the project."""
 Parcel = dict[str, Any]
 
 
 def pack(ticket: StepTicket, store: Store) -> Parcel:
-    """Return a ticket with all that it needs, as plain JSON; files are in the store when this returns.
+    """Pack a ticket with its files as a JSON document; files have been put into the store when this returns.
 
     Parameters
     ----------
     ticket : StepTicket
-        What to run elsewhere.
+        The ticket to run on a remote worker.
     store : Store
         The store of the ticket, opened.
 
     Raises
     ------
     StepFailed
-        An input file is gone (JP310).
+        An input file cannot be read (JP310).
     StoreError
         The store cannot be written.
     """
@@ -79,7 +79,7 @@ class _ParcelBuilder:
             self._put(path, place)
         except OSError as error:
             raise StepFailed(_missing_file_fault(name, path, self._ticket.step, error)) from error
-        # The path that the step is given stays as it is, as long as it leads to the same place there.
+        # A relative path inside of the project leads to the same file there; others are rewritten by the worker.
         return given if within and not Path(given["path"]).is_absolute() else {**given, "path": f"{{project}}/{place}"}
 
     def _put(self, path: Path, place: str) -> None:
@@ -93,7 +93,7 @@ class _ParcelBuilder:
         path = Path(os.path.normpath(self._cwd / source["path"]))
         within = self._within(path)
         if within is None:
-            return  # of another project that is installed here: its version is compared, or it is read where it is
+            return  # of another project that is installed here: workers are compared by its version
         if "text" in source:
             self._texts[within] = source["text"]
             self._module(path, source.get("name", path.stem))
@@ -105,7 +105,7 @@ class _ParcelBuilder:
             raise StepFailed(_missing_file_fault("", path, self._ticket.step, error)) from error
 
     def _module(self, path: Path, name: str) -> None:
-        """Note where a module is imported from, and take along the packages that it is in."""
+        """Record the `sys.path` entry of a module, and pack the ``__init__.py`` files of the packages around it."""
         depth = name.count(".") + (1 if path.name == "__init__.py" else 0)
         for folder in path.parents[: depth or 0]:
             package = folder / "__init__.py"
@@ -117,7 +117,7 @@ class _ParcelBuilder:
             self._ways[way or "."] = None
 
     def _within(self, path: Path) -> str | None:
-        """Return where a path is in the project; None when it is not."""
+        """Return a path relative to the project's folder; None if it lies outside."""
         try:
             relative = path.relative_to(self._root).as_posix()
         except ValueError:
@@ -126,21 +126,21 @@ class _ParcelBuilder:
 
 
 def unpack(brought: Mapping[str, Any], ticket: StepTicket, store: Store) -> StepOutcome:
-    """Return the outcome that came back, after its notebook and its log were written to their usual places.
+    """Return the outcome of a parcel, after its notebook and log were copied from the store to their final paths.
 
     Parameters
     ----------
     brought : Mapping
-        What the worker returned.
+        The document that the worker returned.
     ticket : StepTicket
-        What was to be run.
+        The original ticket.
     store : Store
         The store of the ticket, opened.
 
     Raises
     ------
     StoreError
-        They are not in the store, or cannot be written.
+        Notebook or log is not in the store, or cannot be written.
     """
     outcome = StepOutcome.from_dict(brought["outcome"])
     paths: dict[str, str | None] = {"notebook": None, "log": None}
@@ -159,6 +159,7 @@ def _targets(ticket: StepTicket) -> Iterator[tuple[str, str]]:
 
 
 def _place(store: Store, digest: str, target: Path) -> None:
+    # The log may hold pieces that were streamed while the step ran: the complete file takes its place in one step.
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -173,7 +174,7 @@ def _missing_file_fault(name: str, path: Path, step: str, error: OSError) -> Dia
     what = f"the input `{name}`" if name else "a file"
     return Diagnostic(
         code="JP310",
-        message=f"{what} of step `{step}` cannot be taken along: {path}: {error.strerror or error}",
+        message=f"{what} of step `{step}` cannot be sent to a worker: {path}: {error.strerror or error}",
         suggestion="put the file back, and run again",
         step=step,
     )

@@ -1,7 +1,7 @@
-"""Which worker gets which ticket: a queue of our own, so that a ticket that no worker can take holds up no other.
+"""Placement of tickets on remote workers, by a queue in front of the engine's own.
 
-No worker gets a ticket without a free slot for it. So an engine's own queue is always empty, and its order cannot
-let a ticket wait behind another that needs something else.
+A worker gets a ticket only when it has a free slot for it. So the engine's own queue stays empty, and no ticket waits
+there behind another one that needs resources which are not free.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from jupyter_pipelines.pipeline.step import ComputeResources
 
 @dataclass(slots=True, kw_only=True)
 class WorkerCapacity:
-    """What a remote worker offers: its slots and resources.
+    """Slots and resources of a remote worker.
 
     Parameters
     ----------
     name : str
-        What the engine calls it.
+        The engine's name for the worker.
     slots : int
-        How many tickets at once.
+        Number of tickets that run at once.
     offer : ComputeResources
-        What it has in all; None is not limited.
+        Total resources; None for an unlimited one.
     """
 
     name: str
@@ -45,7 +45,7 @@ class WorkerCapacity:
         return replace(self, taken={}).fits(demand)
 
     def free(self, kind: str) -> float:
-        """Return how much is left of something."""
+        """Return the free amount of a resource."""
         most = getattr(self.offer, kind)
         if most is None:
             return float("inf")
@@ -62,7 +62,7 @@ class PlacementQueue:
     Attributes
     ----------
     most : int
-        How many tickets at once in all.
+        Largest number of tickets that run at once on all workers.
     """
 
     def __init__(self, most: int) -> None:
@@ -73,15 +73,15 @@ class PlacementQueue:
         self._shunned: set[str] = set()
 
     def expect(self, demands: Mapping[str, ComputeResources]) -> None:
-        """Learn what the tickets of each step will ask for."""
+        """Set the demands of steps, by name."""
         self._demands = dict(demands)
 
     def demand(self, step: str) -> ComputeResources:
-        """Return what the tickets of a step ask for."""
+        """Return the demand of a step's tickets."""
         return self._demands.get(step, ComputeResources())
 
     def renew(self, places: Iterable[WorkerCapacity]) -> list[str]:
-        """Learn which workers there are now; return the tickets of workers that have gone."""
+        """Replace the list of workers; return the ids of tickets on workers that are gone."""
         now = {place.name: place for place in places}
         lost = [ticket for name, place in self._places.items() if name not in now for ticket in place.taken]
         for name, place in now.items():
@@ -120,19 +120,20 @@ class PlacementQueue:
         return withdrawn
 
     def exclude_worker(self, name: str) -> None:
-        """Give a worker no more tickets; what it runs it may finish."""
+        """Give a worker no more tickets; it may finish the tickets it runs."""
         self._shunned.add(name)
 
     def _open(self) -> Iterator[WorkerCapacity]:
         return (place for name, place in self._places.items() if name not in self._shunned)
 
     def leave(self, ticket: str) -> None:
-        """Note that a ticket is over."""
+        """Free the slot and resources of a finished ticket."""
         for place in self._places.values():
             place.taken.pop(ticket, None)
 
     def next(self) -> tuple[StepTicket, str] | None:
-        """Return the first ticket that fits a worker, and that worker."""
+        """Take the first queued ticket that fits a worker; return it with the worker's name, None if none fits."""
+        # Each demand is tried once: with thousands of queued items of one step, the search stays linear.
         if sum(len(place.taken) for place in self._places.values()) >= self.most:
             return None
         refused: set[ComputeResources] = set()
@@ -147,7 +148,8 @@ class PlacementQueue:
         return None
 
     def _best(self, demand: ComputeResources) -> WorkerCapacity | None:
-        """Return the worker that fits, with the fewest GPUs and then the most free slots."""
+        """Return the fitting worker with the fewest GPUs, then the least load."""
+        # Workers with GPUs are kept for steps that need them.
         fitting = [place for place in self._open() if place.fits(demand)]
         return min(
             fitting, key=lambda place: (place.offer.gpus or 0, len(place.taken) / place.slots, place.name), default=None
@@ -162,5 +164,5 @@ def _demanded(kind: str, demand: ComputeResources) -> int:
 
 
 def at_least(demand: ComputeResources) -> ComputeResources:
-    """Return what a ticket takes that asks for this: a core, if it says nothing of cores."""
+    """Return the demand with the default of one core if it names none."""
     return replace(demand, cpus=_demanded("cpus", demand))

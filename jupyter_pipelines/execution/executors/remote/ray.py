@@ -1,6 +1,6 @@
-"""Steps on the nodes of a Ray cluster: one that exists, or one of this machine's own.
+"""The executor for Ray clusters: an existing one, or one started on this machine.
 
-Ray sees each step as a task with the cores, GPUs and memory it asks for, and chooses its GPUs; it tries nothing again.
+Each step is a Ray task with the step's demand of cores, GPUs and memory. Ray assigns the GPUs; its retries are off.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class RayExecutor(RemoteExecutor):
     Parameters
     ----------
     jobs : int
-        How many tickets at once, at most; a cluster runs as many as its nodes have cores.
+        Largest number of tickets that run at once; a cluster runs as many as its nodes have cores.
     where : str
         Address of the cluster, or ``auto`` for this machine's; empty for a cluster that ends with this executor.
     """
@@ -62,12 +62,12 @@ class RayExecutor(RemoteExecutor):
             self._same_cluster()
         else:
             self._ours = True
-            # A cluster of our own sends no statistics, unless the user wants it.
+            # Ray sends usage statistics by default; for a cluster that this executor starts, only if the user wants it.
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             with _own_signals():
                 ray.init(**_settings(self._where, max(cores(), self._threads)))
         self._quiet.enter_context(_own_output())
-        # Nowhere else: a node that dies would take what all others have to say with it.
+        # The mailbox actor runs on this machine: on another node, all messages would be lost with that node.
         here = self._at(ray.get_runtime_context().get_node_id())
         self._board = ray.remote(num_cpus=0, max_restarts=0)(RunMailbox).options(**here).remote()
         threading.Thread(target=self._listen, name="jupyter-pipelines-ray", daemon=True).start()
@@ -83,9 +83,10 @@ class RayExecutor(RemoteExecutor):
             raise ValueError(f"this process is connected to another cluster already, {address}")
 
     def _listen(self) -> None:
-        """Read the messages of nodes, again and again; announce the end of a parcel after all its messages."""
+        """Read the messages of nodes until the run ends; announce the end of a parcel after all its messages."""
         import ray
 
+        # Ends are collected before the mailbox is read: the messages of these parcels have arrived there by then.
         taking = None
         while not self._over.wait(_PACE):
             ended = [self._ended.get_nowait() for _ in range(self._ended.qsize())]
@@ -95,7 +96,7 @@ class RayExecutor(RemoteExecutor):
                     self._news.put(("told", message))
                 taking = None
             except TimeoutError:
-                pass  # what was taken still comes: to take again would lose it
+                pass  # the pending call still returns these messages: another call would lose them
             except Exception as error:  # noqa: BLE001 - whether the cluster is gone is found out elsewhere
                 logger.info("no messages of nodes: %s", error)
                 taking = None
@@ -108,7 +109,7 @@ class RayExecutor(RemoteExecutor):
     def _look(self) -> list[WorkerCapacity]:
         import ray
 
-        # Without its head Ray would not answer for a minute, and end this process then.
+        # Checked first: without its head node, Ray's client blocks for a minute and then ends this process.
         socket.create_connection(_head_address(), timeout=PATIENCE).close()
         nodes = ray.nodes()  # type: ignore[no-untyped-call]
         return [capacity_of(node) for node in nodes if node["Alive"]]
@@ -126,11 +127,11 @@ class RayExecutor(RemoteExecutor):
         return replies
 
     def _on(self, name: str, **demand: Any) -> Any:
-        """Return what starts a function as a task on a node, once."""
+        """Return a function that starts a task on a node, without retries."""
         import ray
 
         def start(function: Any, *arguments: Any) -> Any:
-            # Ray would end a process after each task with a GPU: its warm kernels stay for the next one.
+            # By default Ray ends a worker process after each task with a GPU, and its zygote and kernels with it.
             task = ray.remote(max_calls=0)(function)
             there = self._at(node_of(name))
             return task.options(max_retries=0, **there, **demand).remote(*arguments)
@@ -139,7 +140,7 @@ class RayExecutor(RemoteExecutor):
 
     @staticmethod
     def _at(node: str) -> dict[str, Any]:
-        """Return what makes Ray start something on a node, and on no other."""
+        """Return the options that bind a task or actor to a node."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
@@ -178,7 +179,7 @@ class RayExecutor(RemoteExecutor):
 
 
 def _head_address() -> tuple[str, int]:
-    """Return where the head of the cluster is that this process is connected to."""
+    """Return host and port of the head node of the cluster that this process is connected to."""
     import ray
 
     host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
@@ -186,7 +187,7 @@ def _head_address() -> tuple[str, int]:
 
 
 def _resolved_addresses(address: str) -> list[Any]:
-    """Return all addresses that a name stands for, with the port; none if the name cannot be resolved."""
+    """Return all (host, port) addresses of a name; none if it cannot be resolved."""
     host, _, port = address.rpartition(":")
     try:
         return [sockaddr[:2] for *_, sockaddr in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)]
@@ -203,7 +204,7 @@ def _settings(where: str, threads: int) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep Ray from taking the signal that ends a run cleanly."""
+    """Restore the SIGTERM handler, which `ray.init` replaces: a run ends cleanly by it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -216,7 +217,7 @@ def _own_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_output() -> Iterator[None]:
-    """Keep error output of nodes off this process's output, where Ray prints it regardless of its settings."""
+    """Send error output of nodes to the log: Ray prints it to this process's stderr, whatever its settings."""
     from ray._private import worker
 
     name = "print_to_stdstream"
@@ -233,18 +234,18 @@ def _log_output(data: Mapping[str, Any], **_: Any) -> None:
 
 
 class RunMailbox:
-    """Messages of nodes that the run has not read yet, and requests of the run to end parcels."""
+    """Actor with the messages of nodes that the run has not read yet, and its requests to end parcels."""
 
     def __init__(self) -> None:
         self._told: list[dict[str, Any]] = []
         self._wishes: dict[str, bool] = {}
 
     def tell(self, message: dict[str, Any]) -> None:
-        """Leave a message for the run."""
+        """Add a message for the run."""
         self._told.append(message)
 
     def take(self) -> list[dict[str, Any]]:
-        """Return the messages since the last call."""
+        """Return and remove all messages."""
         messages, self._told = self._told, []
         return messages
 
@@ -253,12 +254,12 @@ class RunMailbox:
         self._wishes[ticket] = hard
 
     def requested_stop(self, ticket: str) -> bool | None:
-        """Return the request to end a parcel: True at once, False cleanly, None for no request."""
+        """Return the request to end a parcel: True for a hard end, False for a clean one, None for no request."""
         return self._wishes.get(ticket)
 
 
 def perform(parcel: Mapping[str, Any], board: Any) -> dict[str, Any]:
-    """Run a parcel; the task of a Ray node."""
+    """Run a parcel; executed as a Ray task on a node."""
     import ray
 
     from jupyter_pipelines.execution.executors.remote import agent
@@ -270,7 +271,7 @@ def perform(parcel: Mapping[str, Any], board: Any) -> dict[str, Any]:
         try:
             wish = ray.get(board.requested_stop.remote(ticket["id"]), timeout=_ANSWER)
         except ray.exceptions.GetTimeoutError:
-            return True  # a busy machine; Ray itself ends the tasks of a run that is gone
+            return True  # the machine is busy; Ray itself ends the tasks of a run that is gone
         except ray.exceptions.RayError:
             return False
         if wish is not None and wish not in heard:
@@ -284,22 +285,22 @@ def perform(parcel: Mapping[str, Any], board: Any) -> dict[str, Any]:
     except PipelinesError as error:
         return agent.failed_outcome(ticket, error)
     finally:
-        wanted()  # earlier messages have arrived when the board answers
+        wanted()  # an actor answers calls of one caller in order: its answer shows that all messages have arrived
 
 
 def _visible_gpus() -> dict[str, str]:
     """Return the environment variables that limit a step to the GPUs that Ray chose for this task."""
     import ray
 
-    # Ray says nothing to a task without any, which would see them all; and the processes that kernels are forked from
-    # may be older than this task.
+    # Ray leaves the variables of a task without GPUs unset, so the step would see all GPUs. They go to the kernel with
+    # its step: the zygote that it is forked from may be older than this task.
     if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
         return dict.fromkeys(_SELECTORS, "")
     return {name: os.environ[name] for name in _SELECTORS if name in os.environ}
 
 
 def capacity_of(node: Mapping[str, Any]) -> WorkerCapacity:
-    """Return a node, as Ray describes it."""
+    """Return the capacity of a node, from Ray's description of it."""
     has = node["Resources"]
     cpus = int(has.get("CPU", 0))
     return WorkerCapacity(
@@ -310,5 +311,5 @@ def capacity_of(node: Mapping[str, Any]) -> WorkerCapacity:
 
 
 def node_of(name: str) -> str:
-    """Return what Ray calls the node of a place."""
+    """Return Ray's node id in the name of a worker."""
     return name.rpartition("/")[2]

@@ -1,7 +1,7 @@
-"""Base of all executors on clusters: which worker gets which ticket, and what becomes of it.
+"""Base class of executors on clusters: placement of tickets, messages, and loss of workers.
 
-An engine carries parcels and messages, and nothing else: which worker gets which step is decided here, a parcel is
-handed over once, and what a lost worker was doing is a failed attempt like any other.
+The engine (Dask, Ray) only transports parcels and messages. Placement is decided here, a parcel is submitted exactly
+once, and the ticket of a lost worker is a failed attempt like any other, which the scheduler may retry.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from jupyter_pipelines.storage.store import Store
 
 logger = logging.getLogger(__name__)
 MANY = 100_000
-"""Tickets taken at once: they wait in a queue of our own, which knows the workers."""
+"""Number of tickets accepted at once: they wait in the placement queue, which knows the workers."""
 LOOK = 0.5
-"""Seconds between two looks at which workers there are."""
+"""Seconds between two queries of the list of workers."""
 PATIENCE = 10.0
-"""Seconds that a scheduler has for an answer; and after which one that refuses connections counts as gone."""
+"""Seconds that a scheduler has to answer; also after which a scheduler that refuses connections counts as gone."""
 SILENCE = 60.0
 """Seconds after which a scheduler that does not answer counts as gone: a busy one may answer late."""
 GRACE = 30.0
-"""Seconds for which steps wait for a worker with what none has any more: a lost worker is often started again."""
+"""Seconds for which a step waits when no worker can meet its demand any more: lost workers are often restarted."""
 Message = tuple[str, Any]
 
 
@@ -50,17 +50,17 @@ class RemoteExecutor(ABC):
     Parameters
     ----------
     jobs : int
-        How many tickets at once, at most; a cluster runs as many as its workers have slots.
+        Largest number of tickets that run at once; a cluster runs as many as its workers have slots.
     where : str
-        Where the cluster is; empty for one on this machine, which ends with this executor.
+        Address of the cluster; empty for one on this machine, which ends with this executor.
     """
 
     ENGINE: ClassVar[str]
     """Name of the engine in messages."""
     EXTRA: ClassVar[str]
-    """What has to be installed for it."""
+    """The package that has to be installed for it."""
     HINT: ClassVar[str]
-    """What to do when the cluster does not answer."""
+    """Advice for the case that the cluster does not answer."""
 
     def __init__(self, jobs: int, where: str = "") -> None:
         self.jobs = max(1, jobs)
@@ -79,53 +79,61 @@ class RemoteExecutor(ABC):
         self._gone = ""
         self._over = threading.Event()
 
-    # What an engine does
+    # Methods of the engine
 
     @abstractmethod
     def _join(self) -> None:
-        """Reach the cluster, or start one; raise an ImportError without the package, and what `_failures` names."""
+        """Connect to the cluster, or start one.
+
+        Raises
+        ------
+        ImportError
+            The engine's package is not installed.
+        OSError, ValueError, TimeoutError, RuntimeError
+            The cluster cannot be reached or started.
+        """
 
     @abstractmethod
     def _look(self) -> list[WorkerCapacity]:
-        """Return the workers there are."""
+        """Return the present workers."""
 
     @abstractmethod
     def _ask(self, asked: Mapping[str, Any], workers: Sequence[str]) -> Mapping[str, Any]:
-        """Return what each of the workers answers to :func:`asking.describe`, or why it does not."""
+        """Call :func:`capabilities.describe` on each worker; return its answer, or the reason why it has none."""
 
     @abstractmethod
     def _send(self, ticket: StepTicket, parcel: Parcel, worker: str) -> Any:
-        """Have a parcel run by a worker, once; return its future."""
+        """Submit a parcel to a worker, without retries; return its future."""
 
     @abstractmethod
     def _stop(self, ticket: str, worker: str, *, hard: bool, wait: bool) -> None:
-        """Have a worker end a parcel."""
+        """Request that a worker ends a parcel."""
 
     @abstractmethod
     def _release(self, future: Any) -> None:
-        """Let the engine forget a parcel that is over."""
+        """Release the engine's resources for a finished parcel."""
 
     @abstractmethod
     def _leave(self) -> None:
-        """Let go of the cluster, and end it if it is our own."""
+        """Disconnect from the cluster; end it if this executor started it."""
 
     @abstractmethod
     def _is_over(self) -> bool:
         """Tell whether the connection is closed for good."""
 
-    # What there is
+    # Workers
 
     @staticmethod
     def usual_jobs() -> int:
-        """Return how many tickets run at once by default: as many as the workers have slots."""
+        """Return the default number of tickets that run at once: no limit but the workers' slots."""
         return MANY
 
     def capacity(self) -> ComputeResources:
-        """Return nothing: whatever there is, the queue of this executor knows."""
+        """Return no limits: the placement queue of this executor applies those of the workers."""
         return ComputeResources()
 
     def survey(self, needs: Sequence[StepRequirements]) -> Sequence[Diagnostic]:
-        """Return what stands in the way of steps, and which workers cannot take part.
+        """Return errors for steps that cannot run on this cluster, and warnings for workers that are left out.
 
         Raises
         ------
@@ -156,14 +164,14 @@ class RemoteExecutor(ABC):
         return {place.name: place for place in self._look() if self._fit is None or place.name in self._fit}
 
     def _meet(self, workers: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
-        """Ask workers what they have; return how each differs, and what tells the processes of those that do not."""
+        """Query workers; return the mismatches of each, and the process identities of those without any."""
         answers = self._ask(capabilities.questions(self._needs), workers)
         mismatches = {name: capabilities.differences(self._needs, answers.get(name)) for name in workers}
         self._met |= set(workers)
         return mismatches, {name: answers[name]["process"] for name in workers if not mismatches[name]}
 
     def _refresh_workers(self) -> dict[str, WorkerCapacity]:
-        """Return the workers there are; those that have come since are asked what they have."""
+        """Return the present workers, after new ones were queried for their capabilities."""
         places = {place.name: place for place in self._look()}
         new = [name for name in places if name not in self._met]
         if self._fit is not None and new:
@@ -176,12 +184,12 @@ class RemoteExecutor(ABC):
     # Tickets
 
     def submit(self, ticket: StepTicket) -> None:
-        """Take a ticket and return at once.
+        """Queue a ticket and return at once.
 
         Raises
         ------
         ExecutorLost
-            The scheduler is gone (JP308).
+            The cluster's scheduler is gone (JP308).
         """
         self._connect()
         if self._gone:
@@ -191,7 +199,8 @@ class RemoteExecutor(ABC):
         self._hand_out()
 
     def poll(self, timeout: float) -> Sequence[TicketProgress | StepOutcome]:
-        """Return everything there is to say, after at most `timeout` seconds of waiting for the first of it."""
+        """Return all pending messages, after at most `timeout` seconds of waiting for the first."""
+        # All other threads only put messages into the queue; the state of this object belongs to the calling thread.
         end = time.monotonic() + timeout
         messages: list[TicketProgress | StepOutcome] = []
         while not messages:
@@ -204,7 +213,7 @@ class RemoteExecutor(ABC):
         return messages
 
     def cancel(self, ticket_id: str, *, hard: bool = False) -> None:
-        """Ask for the end of a ticket, at once if `hard`; unknown ones are ignored."""
+        """Request the end of a ticket, without time to clean up if `hard`; unknown ids are ignored."""
         if self._places.withdraw(ticket_id) is not None:
             self._news.put(("outcome", StepOutcome(ticket=ticket_id, state="cancelled")))
             return
@@ -214,7 +223,7 @@ class RemoteExecutor(ABC):
                 self._stop(ticket_id, future[1], hard=hard, wait=False)
 
     def close(self) -> None:
-        """End everything that this executor has started; a cluster that was there before stays."""
+        """End everything that this executor has started; a cluster that existed before stays."""
         self._over.set()
         if self._joined:
             if not self._gone:
@@ -225,7 +234,8 @@ class RemoteExecutor(ABC):
         self._stores.clear()
 
     def _stop_all(self) -> None:
-        """Have the workers end what they still run, and wait for it."""
+        """Request that the workers end all parcels, and wait for it, at most 10 s."""
+        # Requested of all before waiting for any. Errors no longer matter: the run is over.
         for ticket, (_, worker) in self._futures.items():
             with contextlib.suppress(Exception):
                 self._stop(ticket, worker, hard=True, wait=True)
@@ -234,7 +244,7 @@ class RemoteExecutor(ABC):
             with contextlib.suppress(Exception):
                 future.result(timeout=max(0.0, end - time.monotonic()))
 
-    # Between here and there
+    # Connection
 
     def _connect(self) -> None:
         if self._joined or self._over.is_set():
@@ -249,7 +259,7 @@ class RemoteExecutor(ABC):
         threading.Thread(target=self._watch, name="jupyter-pipelines-elsewhere", daemon=True).start()
 
     def _watch(self) -> None:
-        """Look which workers there are, now and then: report lost workers, and a lost scheduler."""
+        """Query the list of workers every half second: report lost workers, and a lost scheduler."""
         failing: float | None = None
         while not self._over.wait(LOOK):
             looked = time.monotonic()
@@ -258,7 +268,7 @@ class RemoteExecutor(ABC):
                 failing = None
             except Exception as error:  # noqa: BLE001 - whatever a connection can fail with
                 logger.info("the %s scheduler does not answer: %s", self.ENGINE, error)
-                # A machine that was asleep, or a process that got no time, is not the scheduler's fault.
+                # Counted from the first failed query, not from the last good one: this machine may have been asleep.
                 failing = looked if failing is None else failing
                 limit = SILENCE if isinstance(error, TimeoutError) else PATIENCE
                 if time.monotonic() - failing > limit or self._is_over():
@@ -266,7 +276,7 @@ class RemoteExecutor(ABC):
                     return
 
     def _answers(self) -> bool:
-        """Tell whether the scheduler is still there, or may be: one that is silent may be busy."""
+        """Tell whether the scheduler is, or may be, reachable: a silent one may be busy."""
         try:
             self._workers()
         except TimeoutError:
@@ -288,7 +298,7 @@ class RemoteExecutor(ABC):
             future.add_done_callback(lambda done, ticket=ticket.id: self._announce(ticket, done))
 
     def _sent(self, ticket: StepTicket, parcel: Parcel, worker: str) -> Any:
-        """Return the future of a parcel; what the engine does not take has failed at once."""
+        """Submit a parcel and return its future; if the engine refuses it, return a failed future."""
         try:
             return self._send(ticket, parcel, worker)
         except Exception as error:  # noqa: BLE001 - whatever an engine can refuse it with
@@ -297,11 +307,11 @@ class RemoteExecutor(ABC):
             return failed
 
     def _announce(self, ticket: str, future: Any) -> None:
-        """Say that a parcel is over."""
+        """Queue the message that a parcel is over; called in a thread of the engine."""
         self._news.put(("done", (ticket, future)))
 
     def _known(self) -> dict[str, str]:
-        """Return the workers that may get tickets, with what tells their processes from any other."""
+        """Return the workers that may get tickets, each with its process identity."""
         if self._fit is None:
             _, self._fit = self._meet([place.name for place in self._look()])
         return self._fit
@@ -312,7 +322,7 @@ class RemoteExecutor(ABC):
         return self._stores[url]
 
     def _heard(self, kind: str, what: Any) -> list[TicketProgress | StepOutcome]:
-        """Return the progress and outcomes in a message."""
+        """Return the progress and outcomes that a message leads to."""
         messages = list(getattr(self, f"_on_{kind}")(what))
         for message in messages:
             if isinstance(message, StepOutcome):
@@ -350,13 +360,14 @@ class RemoteExecutor(ABC):
             if not self._answers():
                 return self._on_gone(str(error) or type(error).__name__)
             worker = self._futures[name][1]
+            # It may fail each ticket within a moment, and would draw all of them: it gets no more.
             self._places.exclude_worker(worker)
             return [
                 lost_outcome(ticket, f"the {self.ENGINE} worker {worker} fails", (f"{type(error).__name__}: {error}",))
             ]
 
     def _on_workers(self, places: Mapping[str, WorkerCapacity]) -> Sequence[StepOutcome]:
-        # The look may be older than the survey of which workers can take part.
+        # The list may have been queried before the survey decided which workers take part.
         fit = [place for name, place in places.items() if self._fit is None or name in self._fit]
         gone = [name for name in self._places.renew(fit) if name in self._tickets and name in self._futures]
         outcomes = [
@@ -366,7 +377,7 @@ class RemoteExecutor(ABC):
         return [*outcomes, *map(self._left_alone, self._withdraw_unsatisfiable())]
 
     def _withdraw_unsatisfiable(self) -> Sequence[StepTicket]:
-        """Withdraw the tickets that have waited too long for resources that no worker has any more."""
+        """Withdraw tickets whose demand no worker has been able to meet for the grace period."""
         if not self._places.unsatisfiable_demands():
             self._alone = None
             return ()

@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any
 
 MOST_OBJECTS = 5_000
-"""How many objects are looked at behind one name."""
+"""Largest number of objects that are visited from one name; sharing beyond it is not found."""
 
 _DATA = (type(None), bool, int, float, complex, str, bytes, range)
 _CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
@@ -26,7 +26,7 @@ def shared_pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def reachable(value: Any) -> set[int]:
-    """Return the ids of the objects that may change and that `value` leads to."""
+    """Return the ids of the mutable objects that can be reached from `value`."""
     mutable_ids: set[int] = set()
     seen: set[int] = set()
     waiting = [value]
@@ -35,6 +35,7 @@ def reachable(value: Any) -> set[int]:
         if isinstance(node, _PLAIN) or id(node) in seen:
             continue
         seen.add(id(node))
+        # Tuples and frozensets cannot change themselves, but may hold what can.
         if not isinstance(node, tuple | frozenset):
             mutable_ids.add(id(_owner(node)))
         waiting.extend(_members(node))
@@ -42,7 +43,7 @@ def reachable(value: Any) -> set[int]:
 
 
 def _owner(value: Any) -> Any:
-    """Return whose memory an array lies in."""
+    """Return the array that owns the memory of a view; any other value itself."""
     while _is_array(value) and value.base is not None:
         value = value.base
     return value
@@ -54,6 +55,7 @@ def _members(value: Any) -> Iterator[Any]:
     elif isinstance(value, list | tuple | set | frozenset):
         yield from value
     elif _is_frame(value):
+        # pandas has no public way to the blocks: `frame[column].to_numpy()` may copy, and a copy hides the sharing.
         yield from getattr(getattr(value, "_mgr", None), "arrays", ())
     elif not _is_array(value):
         yield from getattr(value, "__dict__", {}).values()

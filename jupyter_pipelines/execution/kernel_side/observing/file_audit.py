@@ -25,7 +25,7 @@ class ObservedAccess:
     read, wrote : list of str
         Absolute paths.
     programs : int
-        How many other programs were started.
+        Number of started programs.
     """
 
     read: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ _listening = False
 
 
 def install_audit_hook(folder: str, own: str) -> None:
-    """Start to listen, save for the file `own`; there is no way to stop, so this is for kernels that end soon."""
+    """Record opened files, but none beside `own`, for the rest of the process: audit hooks cannot be removed."""
     global _folder, _private, _listening  # noqa: PLW0603 - so is an audit hook
     _folder = folder
     _private = (os.path.dirname(own), os.path.join(tempfile.gettempdir(), "jp-"))  # noqa: PTH118, PTH120 - see below
@@ -50,14 +50,14 @@ def install_audit_hook(folder: str, own: str) -> None:
 
 
 def take_opened() -> ObservedAccess:
-    """Return what was opened since this was called last."""
+    """Return the accesses since the last call, and start a new list."""
     global _now
     opened, _now = _now, ObservedAccess()
     return opened
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    """Record an audit event; what is raised here would be raised where the notebook opens a file."""
+    """Record an audit event; an exception here would be raised in the notebook's call that opens the file."""
     with contextlib.suppress(Exception):
         _record_event(event, arguments)
 
@@ -72,12 +72,13 @@ def _record_event(event: str, arguments: tuple[Any, ...]) -> None:
     elif event in _LISTING:
         _listed(event, arguments[0])
     elif event == "sqlite3.connect":
+        # Audit events tell of the connection only, not of its statements: a database counts as read and written.
         _note(arguments[0], _now.wrote)
         _note(arguments[0], _now.read)
 
 
 def _listed(event: str, path: Any) -> None:
-    """Note a folder that was looked into; Python does so, too, to find what is imported."""
+    """Record a listed folder, but not one that Python's import system lists."""
     frame = sys._getframe(3)  # noqa: SLF001 - the caller that asked for the list
     if frame.f_code.co_filename.startswith("<frozen importlib"):
         return
@@ -87,6 +88,7 @@ def _listed(event: str, path: Any) -> None:
 
 
 def _opened(path: Any, mode: Any, flags: Any) -> None:
+    # `open` reports a mode, `os.open` only flags.
     writes = bool(set(mode) & set("wax+")) if isinstance(mode, str) else bool((flags or 0) & _WRITES)
     _note(path, _now.wrote if writes else _now.read)
 

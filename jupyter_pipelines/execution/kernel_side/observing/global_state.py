@@ -1,4 +1,4 @@
-"""Global state of a process, which no name holds: random numbers, settings, environment, working directory."""
+"""Global state of a process outside of the namespace: random generators, settings, environment, working directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 GENERATORS = ("random", "numpy")
-"""Whose global random numbers are looked at."""
+"""Modules whose global random generators are compared."""
 
 _IGNORED = ("backend", "JPY_", "PYDEVD", "PYTEST_", "COLUMNS", "LINES", "KMP_", "interactive")
 
@@ -25,11 +25,11 @@ class GlobalState:
     Parameters
     ----------
     random : dict of str to str
-        Digest of each generator's state; only of those that are imported.
+        Digest of the state of each generator whose module is imported.
     settings : dict of str to (dict of str to value)
-        By whose settings they are.
+        Settings by library, or by kind of global state (``environment``, ``folder``, ``path``).
     figures : int
-        How many figures of pyplot are open.
+        Number of open pyplot figures.
     """
 
     random: dict[str, str] = field(default_factory=dict)
@@ -43,7 +43,8 @@ class GlobalState:
         return cls(random=_random(), settings=settings, figures=_figures())
 
     def drew(self, before: GlobalState) -> list[str]:
-        """Return the generators whose state has moved since."""
+        """Return the generators that were used or seeded since `before`."""
+        # An import since then is no draw: NumPy seeds its generator from the operating system when it is imported.
         start = {"numpy": None, **before.random}
         return [name for name, state in self.random.items() if start.get(name) not in (None, state)]
 
@@ -92,6 +93,7 @@ def _safely(read: Callable[[], Mapping[str, Any] | None]) -> dict[str, Any] | No
 
 def _matplotlib() -> Mapping[str, Any] | None:
     module = sys.modules.get("matplotlib")
+    # rcParams' own lookup warns of deprecated names and resolves the backend, which would change the state.
     return None if module is None else {key: repr(parameter) for key, parameter in dict.items(module.rcParams)}
 
 
@@ -123,6 +125,7 @@ def _numpy_errors() -> Mapping[str, Any] | None:
 
 def _decimal() -> Mapping[str, Any] | None:
     module = sys.modules.get("decimal")
+    # The flags record what calculations met (Inexact, Rounded); they are no setting.
     return None if module is None else {"context": repr(module.getcontext()).partition(", flags")[0]}
 
 

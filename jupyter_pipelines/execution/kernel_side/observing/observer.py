@@ -1,8 +1,8 @@
-"""An observer in the kernel of a rehearsal: after each cell, it writes down what the cell did.
+"""An observer in the kernel of a rehearsal (a run of the original notebook): it records the effects of each cell.
 
-It is called between cells, through an expression that leaves no trace. It reads and never changes: nothing is consumed,
-nothing is printed, no warning is shown or forgotten. Standard library only; what the notebook has not imported is not
-imported here.
+It is called between cells, through an expression that changes neither namespace nor history. It only reads: iterators
+are not consumed, nothing is printed, no warning is shown or marked as shown. It imports the standard library only, and
+no package that the notebook has not imported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jupyter_pipelines.execution.kernel_side.observing.aliases import shared_pai
 from jupyter_pipelines.execution.kernel_side.observing.fingerprints import TimeBudget, ValueFingerprint, fingerprint
 
 SECONDS = 2.0
-"""How long looking at all names may take after one cell; the names that are left are reported as unknown."""
+"""Time limit of fingerprinting all names after a cell; names not reached by then are reported as unknown."""
 
 _HISTORY = re.compile(r"_{1,3}|_i{0,3}\d*|_exit_code|_dh|_oh|_ih")
 _STAR = re.compile(r"^[ \t]*from[ \t]+([\w.]+)[ \t]+import[ \t]*\(?[ \t]*\*", re.MULTILINE)
@@ -30,14 +30,14 @@ _observer: CellObserver | None = None
 
 
 def begin(path: str, folder: str) -> None:
-    """Start to observe the kernel that this is called in.
+    """Start observing the kernel in which this is called.
 
     Parameters
     ----------
     path : str
-        The file that gets a JSON document for each cell, a line each.
+        The file to which one JSON document is appended for each cell, one per line.
     folder : str
-        The notebook's folder: files opened elsewhere hardly matter.
+        The notebook's folder; of files opened elsewhere, code and caches are left out.
     """
     global _observer  # noqa: PLW0603 - a kernel has one observer
     shell = sys.modules["IPython"].get_ipython()
@@ -46,7 +46,7 @@ def begin(path: str, folder: str) -> None:
 
 
 def after(cell: int) -> None:
-    """Write down what the cell that just ended did."""
+    """Record the effects of the cell that just ended; without an observer, do nothing."""
     if _observer is not None:
         _observer.after(cell)
 
@@ -57,11 +57,11 @@ class CellObserver:
     Parameters
     ----------
     namespace : Mapping
-        The user's.
+        The user's namespace.
     hidden : frozenset of str
-        Names that are not the user's.
+        Names in it that IPython has put there.
     path : Path
-        Gets the documents.
+        The file to which documents are appended.
     """
 
     def __init__(self, namespace: Mapping[str, Any], hidden: frozenset[str], path: Path) -> None:
@@ -72,7 +72,7 @@ class CellObserver:
         self._state = global_state.GlobalState.now()
 
     def after(self, cell: int) -> None:
-        """Write down what the cell that just ended did."""
+        """Append a document with the effects of the cell that just ended."""
         started = time.monotonic()
         with _quietly():
             document = self._document(cell)
@@ -114,7 +114,7 @@ class CellObserver:
         }
 
     def _stars(self) -> Iterator[tuple[str, list[str]]]:
-        """Yield the modules of which the cell that just ended imports all, with the names that they give."""
+        """Yield the modules of star imports in the cell that just ended, each with the names it exports."""
         text = (self._namespace.get("In") or [""])[-1]
         for module in _STAR.findall(text) if isinstance(text, str) else ():
             imported = sys.modules.get(module)
@@ -128,6 +128,7 @@ class CellObserver:
 
 
 def _differs(before: ValueFingerprint, now: ValueFingerprint) -> bool:
+    # Another object under the name is a new binding, which is reported as such: only the same object can have changed.
     are_known = before.digest is not None and now.digest is not None
     return are_known and before.id == now.id and before.digest != now.digest
 
@@ -138,7 +139,7 @@ def _is_history(name: str) -> bool:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep what pickling may say to itself; ``catch_warnings`` would make Python forget which ones it has shown."""
+    """Discard output and warnings of pickling; ``catch_warnings`` would reset which warnings have been shown."""
     kept = sys.stdout, sys.stderr, warnings.warn
     sys.stdout = sys.stderr = _DiscardingStream()
     warnings.warn = lambda *_, **__: None

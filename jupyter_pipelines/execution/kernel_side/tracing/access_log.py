@@ -1,8 +1,8 @@
-"""Log what the code of a step asks of files and of the environment, from Python's audit events and the watched folders.
+"""Log the files and environment variables that a step uses, from Python's audit events and events of watched folders.
 
-Python cannot open or list anything without an audit event; what other languages open in this process, and what child
-processes open, is seen in the watched folders. A look at a file without opening it has no event: `os.stat` and its kind
-are wrapped.
+Python opens and lists nothing without an audit event; files opened by native code in this process, or by child
+processes, are reported by fanotify or inotify for the watched folders. Calls that examine a file without opening it
+(`os.stat`, `os.access`, `os.readlink`) raise no audit event, so these functions are wrapped.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -40,7 +40,7 @@ TRACE = "trace.json"
 """File in the folder of the attempt: what was logged."""
 
 REWRITTEN = "rewritten"
-"""Begins a problem: a file, named after a zero byte, was read and then written."""
+"""Prefix of a problem: a file was read and then written; its path follows after a zero byte."""
 
 _STARTS = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.spawn")
 _RESOLVING = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
@@ -48,20 +48,20 @@ _SENDING = ("socket.sendto", "socket.sendmsg")
 _LISTS = frozenset({"os.listdir", "os.scandir"})
 _DATABASES = (".db", ".db3", ".sqlite", ".sqlite3", ".gpkg", ".duckdb")
 _READ_EVERY = 512
-"""Opened files after which the events of the folders are read, so that none is lost."""
+"""Number of opened files after which folder events are read, long before the system's queue (16,384 events) is full."""
 _KINDS = ("kind", "size", "times", "status")
-"""What can be asked of a file without opening it, from the least to the most."""
+"""Questions about a file that need no opening, from the least specific to the most specific."""
 
 Mark = list[int]
 
 
 class AccessLog:
-    """What a step read, looked for, listed and wrote.
+    """The files that a step read, looked for, listed and wrote, its programs, connections and variables.
 
     Attributes
     ----------
     problems : list of str
-        Why the log is not complete.
+        Reasons why the log is no proof; with any of them, the step's result is not reused.
     """
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class AccessLog:
         self._lookups: LookupWatch | None = None
         self._children_file = ""
         self._others = OtherKernels("")
-        self._stat, self._readlink = os.stat, os.readlink
+        self._stat, self._readlink = os.stat, os.readlink  # before they are wrapped: for the log's own calls
         self._handlers: dict[str, Callable[[tuple[Any, ...]], None]] = {
             "open": self._on_open,
             "sqlite3.connect": self._on_connect,
@@ -126,7 +126,7 @@ class AccessLog:
         }
 
     def attach(self) -> None:
-        """Begin to listen to Python; there is no way to stop, so this is for kernels that end with their step."""
+        """Install the audit hook and the wrappers for the rest of the process; hooks cannot be removed."""
         handlers, local = self._handlers, self._local
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -140,7 +140,7 @@ class AccessLog:
         sys.addaudithook(hook)
 
     def note(self, *, on: bool) -> None:
-        """Note what happens from now on, or stop to do so."""
+        """Start or stop logging."""
         self._noting = self._environment.noting = on
         self._process = os.getpid()
 
@@ -154,27 +154,27 @@ class AccessLog:
         children_file: str = "",
         kernel_folder: str = "",
     ) -> CountedPaths:
-        """Begin with a step.
+        """Prepare the log for a step, and watch its folders.
 
         Parameters
         ----------
         root : str
             The project's folder, which is watched.
         left_out : iterable of str
-            Folders and files that do not count.
+            Folders and files that are no dependencies: the store, the folder of the attempt.
         outside : iterable of str
-            Files and folders elsewhere that are watched, too.
+            Files and folders outside of the project that are watched, too.
         ignored : iterable of str
-            Paths and patterns of files of the project that do not count.
+            Paths and patterns of files of the project that are no dependencies.
         children_file : str
-            File in which forked processes leave what they connect to and start.
+            File to which forked processes append their connections, programs and variables.
         kernel_folder : str
             The folder of this kernel's sockets.
 
         Returns
         -------
         CountedPaths
-            Which paths count.
+            Tells which paths are dependencies.
         """
         left_out = list(left_out)
         self._paths = CountedPaths(root, left_out, ignored)
@@ -195,13 +195,13 @@ class AccessLog:
         return self._paths
 
     def forget_events(self) -> None:
-        """Take no note of what the kernel itself did before the step, while nothing was noted."""
+        """Discard folder events of what the kernel itself did before the step."""
         if self._watch is not None:
             with self._reading, self._unnoted():
                 self._watch.drain()
 
     def document(self) -> dict[str, Any]:
-        """Return what was logged, as JSON holds it."""
+        """Return the log as a JSON-serializable document, and stop logging."""
         self._read_events()
         self.note(on=False)
         self._read_reports()
@@ -237,19 +237,21 @@ class AccessLog:
         }
 
     def _network(self) -> dict[str, Any]:
-        """Return what the step connected to, as JSON holds it."""
+        """Return the part of the document about network connections."""
         looked_up = self._lookups is not None and self._lookups.own
         native = self._connections.native(looked_up=looked_up)
         return {"hosts": [*self._connections.hosts, *native], "url_readers": self._connections.url_readers()}
 
     def _program_document(self) -> dict[str, Any]:
-        """Return which programs the step started, as JSON holds it."""
+        """Return the part of the document about started programs."""
         document = self._started.document()
         lookups, watch = self._lookups, self._watch
         unseen = watch is None or bool(watch.unwatched) or lookups is None or not lookups.complete
         connected = lookups is not None and (lookups.children or (self._started.python and lookups.modules))
         if document["executables"] and (unseen or connected):
             names = [os.path.basename(path) for path in document["executables"]]
+            # A program is known only as far as its files are seen: without the watch, or with a possible connection,
+            # it may have used more.
             document |= {"executables": [], "unknown": [*document["unknown"], *names]}
         return {"programs": document}
 
@@ -257,14 +259,14 @@ class AccessLog:
         return {path: about for path, about in noted.items() if self._counts(path)}
 
     def _mark_of_written(self, path: str) -> Mark | None:
-        """Return what tells whether a file is changed from now on; None if it is gone or others have changed it."""
+        """Return inode, size and times of a written file; None if it is gone or another process changed it."""
         return None if path in self._disputed else _mark_of(self._status(path))
 
     def _counts(self, path: str) -> bool:
         return self._paths.path_of(path) is not None
 
     def _links_used(self) -> Iterator[str]:
-        """Yield the links of the project whose targets were opened or listed, by whichever path."""
+        """Yield the symbolic links of the project whose targets were used, by the link's path or the target's."""
         used = [*self._read, *self._listed, *self._imported]
         for link, target in self._watch.links if self._watch is not None else ():
             ways = (link, target)
@@ -272,11 +274,11 @@ class AccessLog:
                 yield link
 
     def _names_searched(self, folder: str) -> list[str]:
-        """Return the modules that were looked for in a folder, without those that are installed."""
+        """Return the names of modules searched for in a folder, without modules that were loaded from packages."""
         return sorted({name for full, name in self._searched.get(folder, {}).items() if not self._is_installed(full)})
 
     def _folders_of_scripts(self) -> dict[str, Any]:
-        """Return `listed` and `searched` where scripts in Python have looked for modules, and nothing else listed."""
+        """Return `listed` and `searched`; a folder that only Python scripts listed, to find modules, is searched."""
         scripts = self._started.folders_of_scripts()
         folders = {path: scripts[path] for path in self._listed if path in scripts and path not in self._listed_here}
         listed = {path: names for path, names in self._counted(self._listed).items() if path not in folders}
@@ -292,12 +294,12 @@ class AccessLog:
         return loaded is not None and not (isinstance(origin, str) and self._is_own_code(origin))
 
     def note_search(self, folder: str, module: str) -> None:
-        """Note that a module was looked for in a folder of the project."""
+        """Record that the import system searched a folder of the project for a module."""
         if self._noting and self._path(folder) is not None:
             self._searched.setdefault(folder, {})[module] = module.rpartition(".")[2]
 
     def note_path_entry(self, folder: str) -> None:
-        """Note that the import system asks whether there is a folder to find modules in."""
+        """Record that the import system checked whether an entry of `sys.path` exists."""
         if self._noting:
             self._note_look(folder, "kind")
 
@@ -309,6 +311,7 @@ class AccessLog:
         if name is None:
             return
         self._opened += 1
+        # A listing that this thread has done is matched with its event at once, before user code lists the folder.
         if self._expected.has_own() or self._opened % _READ_EVERY == 0:
             self._read_events()
         flags = flags if isinstance(flags, int) else 0
@@ -320,6 +323,7 @@ class AccessLog:
         elif (flags & os.O_EXCL or "x" in letters) and self._status(name) is not None:
             self._note_look(name, "kind")  # it is refused
         else:
+            # Opened for both without being emptied: what it holds may be read.
             if not flags & os.O_TRUNC and (flags & os.O_ACCMODE) == os.O_RDWR and self._status(name) is not None:
                 self._note_read(name)
             if asking_frames.is_logging(caller(2)):
@@ -333,6 +337,7 @@ class AccessLog:
             ):
                 self._note_read(name)
             return
+        # Extension modules have no source to compare: they count by content, like data.
         path = self._paths.path_of(name, imported=True)
         if path is not None and not path.endswith(".py"):
             self._note_read(name)
@@ -340,6 +345,7 @@ class AccessLog:
             self._imported[path] = (time.time_ns(), _mark_of(self._status(path)))
 
     def _on_connect(self, arguments: tuple[Any, ...]) -> None:
+        # SQLite opens the database in C, without an `open` event; the name may be a URI.
         text = os.fsdecode(arguments[0]).partition("?")[0].removeprefix("file:")
         name = self._absolute(text) if text != ":memory:" else None
         if name is None:
@@ -379,6 +385,7 @@ class AccessLog:
             self._note_read(name)
         self._on_write(source, *folders[:1])
         self._on_write(target, *folders[1:2])
+        # The event comes before the rename: the files are still below the old name.
         if name is not None and new_name is not None and os.path.isdir(name):
             for path in self._files_below(name):
                 self._on_write(f"{new_name}{path.removeprefix(name)}")
@@ -399,6 +406,7 @@ class AccessLog:
     def _on_write(self, path: Any, folder: int = -1) -> None:
         name = self._absolute(path, folder)
         if name is not None:
+            # Reads before this write are noted first: later, the file counts as the step's own.
             self._overwritten.add(name)
             self._read_events()
             self._note_write(name)
@@ -430,7 +438,8 @@ class AccessLog:
             self._report("variable", [name, value])
 
     def _report(self, kind: str, about: Any) -> None:
-        """Leave a note of a forked process: its memory is its own."""
+        """Append a report of a forked process to the shared file; its memory is lost to the kernel."""
+        # Opened and closed for each report: workers often end by `os._exit`, which flushes nothing.
         if self._children_file:
             with self._unnoted(), open(self._children_file, "a", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(f"{json.dumps([kind, about])}\n")
@@ -456,13 +465,14 @@ class AccessLog:
 
     def _on_fork(self, _: tuple[Any, ...]) -> None:
         if not self._programs:
-            self._read_events()  # until now, whatever others opened was not a child's doing
+            self._read_events()  # events so far cannot come from a child
             if self._lookups is not None:
                 with self._unnoted():
                     self._lookups.follow(self._others.is_foreign, self._ignore_thread)
         self._children = self._programs = True
 
     def _ignore_thread(self) -> None:
+        # Runs in the thread that reads lookups: its own accesses are none of the step's.
         self._local.busy = True
 
     # Looks at files without opening them
@@ -479,6 +489,7 @@ class AccessLog:
 
     @staticmethod
     def _supports(original: Any, wrapped: Any) -> None:
+        # shutil and os.fwalk look the functions up in these sets, and without the wrapper would take less safe ways.
         for support in (os.supports_dir_fd, os.supports_follow_symlinks, os.supports_effective_ids, os.supports_fd):
             if original in support:
                 support.add(wrapped)
@@ -499,7 +510,7 @@ class AccessLog:
         return look
 
     def _opener(self, original: Callable[..., int]) -> Any:
-        """Wrap `os.open`: its audit event does not say which folder a relative path is in."""
+        """Wrap `os.open`: its audit event lacks `dir_fd`, the folder of a relative path."""
 
         def open_file(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
             __tracebackhide__ = True
@@ -513,7 +524,7 @@ class AccessLog:
         return open_file
 
     def _scanner(self, original: Callable[..., Any]) -> Any:
-        """Wrap `os.scandir`: its entries know kinds, sizes and times without a look that could be watched."""
+        """Wrap `os.scandir`: its entries answer questions about kind, size and times without any event."""
 
         def scandir(path: Any = None) -> Any:
             __tracebackhide__ = True
@@ -576,6 +587,7 @@ class AccessLog:
             self._report("look", [name, kind, look])
 
     def _add_look(self, name: str, kind: str, look: list[int] | None) -> None:
+        # The most specific question includes the others.
         kind = max(kind, self._asked.get(name, ("kind",))[0], key=_KINDS.index)
         # The last answer counts: code may wait for a file.
         self._asked[name] = (kind, look)
@@ -586,7 +598,7 @@ class AccessLog:
             return
         now, status = time.time_ns(), self._status(path)
         if status is not None and stat.S_ISDIR(status.st_mode):
-            self._note_look(path, "kind")  # what is in it is another question
+            self._note_look(path, "kind")  # its content counts only if it is listed
         else:
             self._read[path] = (now, _mark_of(status))
 
@@ -595,6 +607,7 @@ class AccessLog:
         if path is not None and path not in self._listed and path not in self._written:
             with self._unnoted():
                 self._listed[path] = names_digest(path)
+                # Digesting lists the folder: the event of that is the log's own, not the step's.
                 self._digested.add(path)
 
     def _note_write(self, name: str) -> None:
@@ -616,7 +629,7 @@ class AccessLog:
 
     @contextlib.contextmanager
     def _unnoted(self) -> Iterator[None]:
-        """Note nothing that this thread does meanwhile."""
+        """Suspend logging in this thread."""
         before, self._local.busy = getattr(self._local, "busy", False), True
         try:
             yield
@@ -632,6 +645,7 @@ class AccessLog:
             try:
                 self._digested.clear()
                 self._take_events()
+                # Recording a listing digests the folder, which makes another event: until there is none.
                 while self._digested:
                     self._take_events()
             except EventsLost:
@@ -639,7 +653,7 @@ class AccessLog:
             self._expected.end_reading()
 
     def _take_events(self) -> None:
-        """Take note of what is reported; that folders were listed here for a digest of their names is no news."""
+        """Record the pending events, without those of listings that the log itself made for digests."""
         digested, self._digested = self._digested, set()
         for event in self._watch.read(self._read) if self._watch is not None else ():
             if not (event.own and event.is_folder and not event.changed and event.path in digested):
@@ -650,6 +664,7 @@ class AccessLog:
         is_foreign_event = event.own is False and not (
             self._had_children() and not self._others.is_foreign(event.process)
         )
+        # The file is no longer surely as the step left it, so its digest would prove nothing.
         if path in self._written and event.changed and is_foreign_event:
             self._disputed.add(str(path))
         if path is None or is_foreign_event:
@@ -684,7 +699,7 @@ class AccessLog:
                 self._listed_here.add(path)
 
     def _is_read(self, event: FolderEvent, path: str) -> bool:
-        """Tell whether a file was read, and not only written: of what was appended to, the end of reading says so."""
+        """Tell whether an event shows a read; for files appended to, only closing after reading does."""
         if path in self._read or path in self._imported or path in self._written or path in self._created:
             return False
         return event.closed if path in self._appended or path in self._child_writes else event.opened
@@ -693,16 +708,17 @@ class AccessLog:
         if path in self._appended and not event.created:
             return
         if event.closed and event.opened and not event.created and path not in self._written and path not in self._read:
-            self._read[path] = (self._begun, _mark_of(self._status(path)))  # read and written, in an order not known
+            # Read and written by native code. Events carry no order and no time: the step's start is the safe guess.
+            self._read[path] = (self._begun, _mark_of(self._status(path)))
         self._note_write(path)
 
     def _on_child_change(self, event: FolderEvent, path: str) -> None:
-        """Note what a child may have written: if the files are not as the step left them, it runs again."""
+        """Record files that a child may have written: the step is reused only while they are unchanged."""
         files = self._files_below(path) if event.is_folder and not event.created else [path]
         self._child_writes.update(dict.fromkeys(file for file in files if self._path(file) is not None))
 
     def _had_children(self) -> bool:
-        """Tell whether there are or were child processes: what others opened may be their doing."""
+        """Tell whether there are or were child processes: events of other processes may then be theirs."""
         if not self._children:
             self._children = _had_children() or _has_children()
         return self._children
@@ -713,6 +729,7 @@ class AccessLog:
         if isinstance(path, int) or (os.getpid() != self._process and not of_child):
             return None
         text = os.fsdecode(path)
+        # Normalized already: this runs for every file that Python opens, and `abspath` is slow.
         if text.startswith("/") and "/." not in text and "//" not in text and not text.endswith("/"):
             return text
         if folder >= 0 and not text.startswith("/"):
@@ -731,6 +748,7 @@ class AccessLog:
 
 
 def _mark_of(status: os.stat_result | None) -> Mark | None:
+    # No program can set the ctime, so it also shows changes whose mtime was put back.
     return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns] if status else None
 
 
@@ -741,6 +759,7 @@ def _look_of(status: os.stat_result | None) -> list[int] | None:
 
 
 def _had_children() -> bool:
+    # Children that have ended and been reaped leave their peak memory here, and no other trace.
     try:
         return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
     except NameError:

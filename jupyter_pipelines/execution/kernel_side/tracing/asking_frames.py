@@ -1,4 +1,4 @@
-"""Tell from the frames of a thread who asks: the import system, a pattern, a warning, or the user's own code.
+"""Tell from the stack which code makes a call: the import system, a glob pattern, a traceback, or the user's own code.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -39,7 +39,7 @@ _COPYING = (
 """Modules that start programs with all variables."""
 _KIND_ONLY = frozenset("exists lexists isfile isdir islink ismount is_file is_dir is_symlink is_mount samefile".split())
 _KIND_ONLY_FILES = (f"{_LIBRARY}linecache.py", f"{_LIBRARY}shutil.py")
-"""Modules that look at files to save work, or before they open them."""
+"""Modules that examine files only to skip work or before opening them: their questions count as existence checks."""
 _TIMES_ONLY = frozenset({"getmtime", "getctime", "getatime"})
 _SHOWN_WITHIN = 10
 
@@ -57,7 +57,7 @@ def is_search_for_modules(frame: Any, is_own_code: IsOwnCode) -> bool:
 
 
 def is_pattern(frame: Any) -> bool:
-    """Tell whether a folder is listed for a pattern, which is noted itself."""
+    """Tell whether a folder is listed by `glob` or `pathlib` for a pattern; the pattern itself is logged."""
     for _ in range(5):
         if frame is None:
             return False
@@ -69,7 +69,7 @@ def is_pattern(frame: Any) -> bool:
 
 
 def is_shown(frame: Any) -> bool:
-    """Tell whether code is read to be shown in a warning or a traceback."""
+    """Tell whether a source file is read to show its lines in a warning or a traceback."""
     for _ in range(_SHOWN_WITHIN):
         if frame is None:
             return False
@@ -80,7 +80,7 @@ def is_shown(frame: Any) -> bool:
 
 
 def is_copy_for_program(frame: Any, is_own_code: IsOwnCode) -> bool:
-    """Tell whether a library takes all variables along to a program that it starts; the user's own code counts."""
+    """Tell whether a library, and not the user's own code, copies all variables for a program that it starts."""
     while frame is not None and not is_own_code(frame.f_code.co_filename):
         if any(name in frame.f_code.co_filename for name in _COPYING):
             return True
@@ -89,16 +89,16 @@ def is_copy_for_program(frame: Any, is_own_code: IsOwnCode) -> bool:
 
 
 def asks_for_itself(frame: Any, is_own_code: IsOwnCode) -> bool:
-    """Tell whether the user's own code asks, directly or through Python's library."""
+    """Tell whether the user's own code makes the call, directly or through the standard library."""
     while frame is not None and _is_library(frame.f_code.co_filename):
         frame = frame.f_back
     return frame is not None and is_own_code(frame.f_code.co_filename)
 
 
 def what_is_asked(frame: Any, is_own_code: IsOwnCode) -> str:
-    """Return what code wants to know of a file: ``kind``, ``size``, ``times`` or ``status``, which is all of it.
+    """Return which part of a file's status the code uses: ``kind``, ``size``, ``times`` or ``status`` (all of it).
 
-    Libraries that go by times do so to save work: their times do not count.
+    Libraries use times only to skip work, so for them the size is enough.
     """
     if frame.f_code.co_filename.startswith(_PATHLIB) and frame.f_code.co_name in ("stat", "lstat"):
         frame = frame.f_back
@@ -111,16 +111,17 @@ def what_is_asked(frame: Any, is_own_code: IsOwnCode) -> str:
 
 
 def is_logging(frame: Any) -> bool:
-    """Tell whether Python's logging opens a file."""
+    """Tell whether the standard library's `logging` makes the call."""
     return bool(frame.f_code.co_filename.startswith(_LOGGING))
 
 
 def is_by_library(frame: Any) -> bool:
-    """Tell whether a function of Python's library asks directly."""
+    """Tell whether a function of the standard library makes the call directly."""
     return _is_library(frame.f_code.co_filename)
 
 
 def _is_library(file: str) -> bool:
+    # site-packages lies below the folder of the standard library.
     return file.startswith(("<frozen", _LIBRARY)) and "-packages/" not in file
 
 

@@ -36,7 +36,7 @@ NATIVE_CLIENTS = {
     "confluent_kafka": "confluent-kafka",
     "rpy2.rinterface": "rpy2",
 }
-"""By module: distributions that are there to connect, and whose connections Python does not see."""
+"""By module: distributions whose purpose is to connect, without Python's socket module; to load one is enough."""
 URL_READERS = {
     "pyarrow": "pyarrow",
     "polars": "polars",
@@ -51,10 +51,10 @@ URL_READERS = {
     "grpc": "grpcio",
     "tensorflow": "tensorflow",
 }
-"""By module: distributions that most of the time read files, and that can read URLs without Python."""
+"""By module: distributions that mostly read files, and can also read URLs without Python's socket module."""
 _EXTENSIONS = ("httpfs.duckdb_extension", "postgres_scanner.duckdb_extension", "mysql_scanner.duckdb_extension")
 _TRANSPORTS = ("socket.py", "ssl.py", "/asyncio/", "/tornado/", "/selectors.py", "/concurrent/")
-"""What stands between a connection and the code that wants it."""
+"""Files of frames between a connection and the code that asks for it."""
 _WORKERS = ("/multiprocessing/", "/loky/", "-packages/distributed/", "-packages/zmq/", "-packages/jupyter_client/")
 """Packages that connect to processes of their own."""
 _LOCAL_SERVICES = (
@@ -72,7 +72,7 @@ class ConnectionLog:
     hosts : dict of str to None
         The hosts, in order.
     resolved : bool
-        Python has resolved names of hosts; what else did so cannot be told apart.
+        Python code resolved a host name; further lookups by native libraries cannot be told apart from it.
     """
 
     def __init__(self) -> None:
@@ -85,14 +85,14 @@ class ConnectionLog:
         self._tracking: tuple[str, int | None] | None = None
 
     def begin(self) -> None:
-        """Begin with a step."""
+        """Start logging for a step: take the counter of opened connections and the names of this host."""
         self._opened = process_sockets.opened_connections()
         with contextlib.suppress(OSError):
             self._own_names |= {socket.gethostname().lower()}
         self._tracking = _tracking_server()
 
     def on_connect(self, arguments: tuple[Any, ...], frame: Any) -> str | None:
-        """Note a connection, and return its host if it counts."""
+        """Record a connection, and return its host if it counts."""
         connection, address = arguments
         if connection.family == getattr(socket, "AF_UNIX", None):
             return self._note(_local_service(address))
@@ -101,14 +101,14 @@ class ConnectionLog:
         return self._note(self._host_of(str(address[0]), int(address[1]), frame))
 
     def on_message(self, arguments: tuple[Any, ...], frame: Any) -> str | None:
-        """Note a datagram that is sent to an address, and return its host if it counts."""
+        """Record a datagram that is sent to an address, and return its host if it counts."""
         address = arguments[1]
         if not isinstance(address, tuple):
             return None
         return self._note(self._host_of(str(address[0]), int(address[1]), frame))
 
     def on_resolve(self, arguments: tuple[Any, ...]) -> str | None:
-        """Note that the name of a host is resolved, and return it if it counts."""
+        """Record a host name that is resolved, and return it if it counts."""
         host, *rest = arguments
         name = os.fsdecode(host).lower() if isinstance(host, str | bytes) else ""
         port = rest[0] if rest and isinstance(rest[0], int) else None
@@ -124,10 +124,12 @@ class ConnectionLog:
         return host or None
 
     def _host_of(self, host: str, port: int, frame: Any) -> str | None:
-        """Return under which name a host counts; None if it does not."""
+        """Return the name under which a host is recorded; None if a connection to it does not count."""
         if self._is_tracking(host, port):
             return None
         if not _is_loopback(host):
+            # Connections come with addresses: the name resolved last for this port says more, and stays the same when a
+            # service has many addresses.
             return self._names.get(port, host)
         if _is_between_workers(frame):
             self._worker_ports.add(port)
@@ -143,7 +145,7 @@ class ConnectionLog:
         return (same or known) and port in (tracking_port, None)
 
     def native(self, *, looked_up: bool) -> list[str]:
-        """Return what connected, or may have connected, without Python: hosts, or libraries where no host is known.
+        """Return hosts that native code connected to, and libraries that may have connected where no host is known.
 
         Parameters
         ----------
@@ -157,11 +159,12 @@ class ConnectionLog:
         return [*self._native_hosts(), *(f"unknown host ({client})" for client in clients)]
 
     def _native_hosts(self) -> list[str]:
-        """Return the hosts that this process is connected to at the moment, and that Python did not connect to."""
+        """Return the hosts of connections that are open at the moment and that Python's audit events did not show."""
         own, entries = process_sockets.sockets_of(), list(process_sockets.tcp_sockets())
         listening = {entry.port for entry in entries if not entry.host}
         hosts = []
         for entry in entries:
+            # A local port that is listened on means an accepted connection: the step is the server.
             if not entry.host or entry.inode not in own or entry.port in listening:
                 continue
             if self._is_tracking(entry.host, entry.remote_port) or entry.remote_port in self._worker_ports:
@@ -173,7 +176,8 @@ class ConnectionLog:
         return list(dict.fromkeys(host for host in hosts if host not in self.hosts))
 
     def url_readers(self) -> list[str]:
-        """Return the libraries that may have read a URL: none if no connection was opened on this machine meanwhile."""
+        """Return the loaded libraries that may have read a URL; none if this machine opened no connection meanwhile."""
+        # Linux counts for the whole network namespace: other programs can add a doubt, but hide no connection.
         opened = process_sockets.opened_connections()
         if opened is not None and opened == self._opened:
             return []
@@ -191,7 +195,7 @@ def _tracking_server() -> tuple[str, int | None] | None:
 
 
 def _local_service(address: Any) -> str | None:
-    """Return the path of a socket on this machine that may hold data; None for those of the system and of workers."""
+    """Return the path of a Unix socket that may serve data; None for sockets of the system, workers and Jupyter."""
     path = os.fsdecode(address) if isinstance(address, str | bytes) else ""
     if not path.startswith("/") or path.startswith(_LOCAL_SERVICES) or "/pymp-" in path or _is_of_jupyter(path):
         return None
@@ -199,13 +203,13 @@ def _local_service(address: Any) -> str | None:
 
 
 def _is_of_jupyter(path: str) -> bool:
-    """Tell whether a socket is in a folder in which Jupyter keeps what its kernels talk through."""
+    """Tell whether a Unix socket is in a folder in which Jupyter keeps its kernels' sockets."""
     folders = (os.environ.get("JUPYTER_RUNTIME_DIR"), os.path.expanduser("~/.local/share/jupyter/runtime"))
     return path.startswith((*(f"{folder}/" for folder in folders if folder), f"{tempfile.gettempdir()}/jupyter-"))
 
 
 def _is_between_workers(frame: Any) -> bool:
-    """Tell whether a package connects to a process of its own, and not for the code that uses it."""
+    """Tell whether a package for parallel work opens a connection to one of its own worker processes."""
     while frame is not None and any(part in frame.f_code.co_filename for part in _TRANSPORTS):
         frame = frame.f_back
     return frame is not None and any(part in frame.f_code.co_filename for part in _WORKERS)

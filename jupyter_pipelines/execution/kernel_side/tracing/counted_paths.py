@@ -1,4 +1,4 @@
-"""Which paths count for a step: what its project holds, and data elsewhere; not Python, packages, the system, caches.
+"""Which paths are dependencies: the project's files and data elsewhere; not Python, packages, the system or caches.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -26,27 +26,27 @@ _CACHES = """
     .config/matplotlib .config/jupyter-pipelines .matplotlib .fontconfig .fonts .ipython .jupyter .nv
     .local/share/jupyter .local/share/jupyter-pipelines .local/share/fonts .local/state .config/pip
 """.split()
-"""Below the user's home, what programs keep for themselves; never what a user may have put there as data."""
+"""Folders below the user's home that only programs write to; a folder in which users keep data must not stand here."""
 _CODE = (".py", ".pyc", ".pyo", ".so", ".pyd", ".pth")
 _BYTE_CODE = "/__pycache__"
 _INSTALLED = "-packages/"
 _THIS_PACKAGE = os.path.abspath(__file__).partition("/execution/kernel_side/")[0]
 _UNSAVED = (".~", ".#")
-"""Files that editors have for a moment while they save."""
+"""Beginnings of names of lock files that editors keep beside a file that is open."""
 _TOOL_FOLDERS = frozenset(
     """
     .cache mlruns mlartifacts wandb lightning_logs catboost_info dask-scratch-space dask-worker-space
     """.split()
 )
-"""Folders in a project that libraries fill for themselves: what they write there is no result of a step."""
+"""Folders in a project that libraries write to on their own; files in them are no results of a step."""
 DATABASE_LOGS = ("-wal", ".wal")
 """What SQLite and DuckDB add to the name of a database: there stands what is not in the database yet."""
 _TOOL_FILES = (".lock", ".pid", ".pyc", ".swp", "~", "/.gitignore")
-"""Endings of files that are written anew by every process, or only for a while."""
+"""Endings of lock files, caches and temporary files, which are no results of a step."""
 _CACHED_CALL = ("/output.pkl", "/metadata.json", "/func_code.py")
 """Ends the paths of what `joblib.Memory` keeps."""
 _CELLS = "/ipykernel_"
-"""In the names under which the code of cells appears; no such file is written."""
+"""Part of the file names that ipykernel gives to the code of cells; no such file exists."""
 
 
 class CountedPaths:
@@ -86,7 +86,7 @@ class CountedPaths:
         return path.startswith(self._root) or path == self._root[:-1]
 
     def path_of(self, path: str, *, imported: bool = False) -> str | None:
-        """Return under which path an absolute, normalized path counts; None if it does not.
+        """Return the path under which an absolute, normalized path is recorded; None if it is no dependency.
 
         Parameters
         ----------
@@ -104,7 +104,7 @@ class CountedPaths:
         return None if is_below(path, self._elsewhere) or _CELLS in path or is_skipped_below(path, "/") else path
 
     def _code_elsewhere(self, path: str) -> str | None:
-        """Return the source file of code outside of the project that no installed package has: it counts as it is."""
+        """Return the source file of code outside of the project, which counts by content; None if it is installed."""
         folder, _, name = path.rpartition("/")
         if folder.endswith(_BYTE_CODE):
             folder, name = folder.removesuffix(_BYTE_CODE), f"{name.partition('.')[0]}.py"
@@ -120,6 +120,7 @@ class CountedPaths:
         if counts is None:
             skipped = f"{folder}/" != self._root and is_skipped_below(folder, self._root)
             counts = self._folders[folder] = not skipped and not is_below(folder, self._inside)
+        # SQLite's -shm and -journal files come and go with each connection; its -wal file holds committed rows.
         if not counts or is_skipped(name) or name.endswith(("-shm", "-journal")) or path in self._inside:
             return None
         counted = f"{folder}/{name}"
@@ -130,7 +131,7 @@ class CountedPaths:
 
 
 def counts_as_written(path: str) -> bool:
-    """Tell whether a file in the project that a step wrote is a result of it: no lock, and no cache of a library.
+    """Tell whether a written file of the project is a result of the step, and no lock, cache or temporary file.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ def counts_as_written(path: str) -> bool:
 
 
 def names_digest(folder: str) -> str:
-    """Return a digest of the names of files and folders in a folder, to be compared with that of another moment."""
+    """Return a digest of the names of files and folders in a folder; empty if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             names = sorted(

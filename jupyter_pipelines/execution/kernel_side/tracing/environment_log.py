@@ -1,4 +1,4 @@
-"""Note which environment variables are read, with the values they had before the step changed any of them.
+"""Log which environment variables are read, with the values they had before the step changed any of them.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -15,7 +15,7 @@ from jupyter_pipelines.execution.kernel_side.tracing import asking_frames
 from jupyter_pipelines.pipeline.changing_variables import PERSONAL, changes_by_itself
 
 _ALWAYS = ("TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME")
-"""Variables that the C library reads, where no witness sees it."""
+"""Variables that the C library reads without Python; they always count."""
 
 
 class EnvironmentLog:
@@ -26,13 +26,13 @@ class EnvironmentLog:
     is_own_code : callable
         Takes the file name of a frame and tells whether it is the user's own code.
     report : callable
-        Takes each variable that is read for the first time, and its value; without a name, that all names are asked
-        for. The memory of a forked process is its own.
+        Called with each variable that is read for the first time, and its value; with an empty name when the names of
+        all variables are read. A forked process reports to its parent in this way.
 
     Attributes
     ----------
     names_asked : bool
-        The names of all variables were asked for.
+        The names of all variables were read.
     """
 
     def __init__(self, is_own_code: Callable[[str], bool], report: Callable[[str, str | None], None]) -> None:
@@ -44,7 +44,8 @@ class EnvironmentLog:
         self.noting = self.names_asked = False
 
     def attach(self) -> None:
-        """Have `os.environ` tell what it is asked."""
+        """Wrap the access methods of `os.environ`."""
+        # On the class: special methods are looked up there, and `os.environb` is covered, too.
         kind: Any = type(os.environ)
         get, put, drop, names = kind.__getitem__, kind.__setitem__, kind.__delitem__, kind.__iter__
 
@@ -77,7 +78,7 @@ class EnvironmentLog:
         kind.__getitem__, kind.__setitem__, kind.__delitem__, kind.__iter__ = getitem, setitem, delitem, iterate
 
     def variables(self) -> dict[str, str | None]:
-        """Return what was read: the values that were there, None for a variable that was not set."""
+        """Return the variables that were read, with their first values; None for a variable that was not set."""
         noting, self.noting = self.noting, False
         always = {name: os.environ.get(name) for name in _ALWAYS if name not in self._set}
         self.noting = noting
@@ -88,7 +89,7 @@ class EnvironmentLog:
         return sorted(self._set)
 
     def note_of_child(self, name: str, value: str | None) -> None:
-        """Note what a forked process has read; without a name, that it asked for all names."""
+        """Record a variable that a forked process has read; with an empty name, that it read all names."""
         if name:
             self._first.setdefault(name, value)
         else:
@@ -100,6 +101,7 @@ class EnvironmentLog:
             if text in self._first or text in self._set or getattr(self._local, "copying", False):
                 return
             special = changes_by_itself(text) or text in PERSONAL
+            # Libraries read HOME, PATH and the like only to find their files: it is no dependency of the result.
             if special and not asking_frames.asks_for_itself(_asking_frame(), self._is_own_code):
                 return
             value = environ._data.get(environ.encodekey(name))  # noqa: SLF001 - reading it would call this again
@@ -109,7 +111,8 @@ class EnvironmentLog:
             return
 
     def _copied(self, names: list[Any]) -> Iterator[Any]:
-        """Yield the names of all variables to code that copies them for a program that it starts."""
+        """Yield the names of all variables to a library that copies the environment for a program it starts."""
+        # The copy then reads each value by `__getitem__`; the flag keeps these reads from being logged.
         self._local.copying = True
         try:
             yield from names

@@ -1,7 +1,7 @@
-"""Listings of folders that are no question of the step: the event that the system reports for each is left out.
+"""Listings of folders by imports and patterns, which are no dependency: their fanotify or inotify events are dropped.
 
-An audit event comes before a folder is listed, and the system reports the listing once it is done, to whichever thread
-reads the events. So a listing is expected until it is reported, or until its thread has gone on.
+Python's audit event comes before a folder is listed; the system's event comes after, to the thread that happens to
+read the queue. So a listing is expected until the system reports it, or until its thread has run on.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -28,7 +28,7 @@ class ExpectedListing(NamedTuple):
     frame : int
         Identity of the frame that lists the folder.
     instruction : int
-        The instruction with which it does so: another one means that it has done it.
+        The bytecode instruction of the call; a later one means that the call is done.
     """
 
     path: str
@@ -38,22 +38,23 @@ class ExpectedListing(NamedTuple):
 
 
 class ExpectedListings:
-    """The listings that are expected; the caller sees to it that a single thread at a time uses this."""
+    """Listings whose events are still to come; not thread-safe, the caller holds a lock."""
 
     def __init__(self) -> None:
         self._pending: list[ExpectedListing] = []
         self._done: list[ExpectedListing] = []
 
     def add(self, path: str, frame: Any) -> None:
-        """Expect that a folder is listed by a frame of this thread."""
+        """Expect that a frame of this thread lists a folder."""
+        # By its id: a reference to the frame would keep the user's local variables alive.
         self._pending.append(ExpectedListing(path, threading.get_ident(), id(frame), frame.f_lasti))
 
     def has_own(self) -> bool:
-        """Tell whether a listing by this thread is expected: it is done by now."""
+        """Tell whether a listing by this thread is expected; as the thread has come here, it is done."""
         return any(listing.thread == threading.get_ident() for listing in self._pending)
 
     def begin_reading(self) -> None:
-        """Take note of which listings are done, before the events are read: what is done is reported by now."""
+        """Mark the listings that are done, before events are read: their events are in the queue already."""
         pending: list[ExpectedListing] = []
         frames = sys._current_frames() if self._pending else {}  # noqa: SLF001
         for listing in self._pending:
@@ -66,7 +67,7 @@ class ExpectedListings:
         return any(listing.path == path for listing in (*self._done, *self._pending))
 
     def end_reading(self) -> None:
-        """Expect nothing more of what was done."""
+        """Forget the listings that were done when reading began."""
         self._done.clear()
 
 

@@ -1,8 +1,8 @@
-"""Events of the folders of a project, from the operating system: what was opened there, in whatever language.
+"""File system events of the folders of a project, from fanotify or inotify: accesses by any process, in any language.
 
-fanotify says which events are this process's own, so that nothing another program opens counts for the step. Where it
-is not available (before Linux 5.13, some containers, some file systems), inotify reports the same without saying whose
-they are. Elsewhere there is neither.
+fanotify tells which events this process caused, so that files opened by other programs do not count for the step.
+Where it is not available (before Linux 5.13, some containers, some file systems), inotify reports the same events
+without the process. Other systems have neither.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -19,7 +19,7 @@ from collections.abc import Container, Iterable, Iterator
 from typing import Any, NamedTuple
 
 MAX_FOLDERS = 50_000
-"""Largest number of folders that are watched."""
+"""Largest number of folders that are watched; in a larger project the step is not traced."""
 
 _SKIPPED = frozenset(
     """
@@ -34,6 +34,7 @@ _OPEN, _MODIFY, _CREATE, _DELETE, _MOVED_TO, _ONDIR = 0x20, 0x2, 0x100, 0x200, 0
 _CLOSED = 0x10
 _MASK = _OPEN | _MODIFY | _CREATE | _DELETE | _MOVED_TO | _CLOSED
 _OVERFLOW = 0x4000
+# FAN_REPORT_DIR_FID | FAN_REPORT_NAME: fanotify without privileges (Linux 5.13) requires reports by file handle.
 _WITH_NAMES, _NONBLOCK, _CLOEXEC = 0xC00, 2, 1
 _ON_CHILD = 0x08000000
 _HANDLE_BYTES = 128
@@ -44,21 +45,21 @@ _ONLYDIR = 0x01000000
 
 
 class FolderEvent(NamedTuple):
-    """Something that happened to a file or folder.
+    """An event of a file or folder.
 
     Parameters
     ----------
     path : str
-        Absolute path, by the way the project reaches it.
+        Absolute path as seen from the project, not resolved through links.
     is_folder : bool
-        It is a folder; to open a folder is to list it.
+        The path is a folder; to open a folder means to list it.
     opened, changed, created, closed : bool
-        What happened, in no known order: events of one file are merged until they are read. Closed is what was open
-        for reading.
+        Kinds of access, in no known order: the system merges events of one file until they are read. `closed` means
+        closed after reading.
     own : bool or None
-        It was this process; None where the system does not tell.
+        This process caused the event; None where the system does not tell.
     process : int
-        Which process it was; 0 where the system does not tell.
+        Id of the process that caused the event; 0 where the system does not tell.
     """
 
     path: str
@@ -81,19 +82,19 @@ def is_skipped(name: str) -> bool:
 
 
 class FolderWatch:
-    """Watches folders and what is below them; links to folders are followed.
+    """Watches folders with their subfolders; links to folders are followed.
 
     Parameters
     ----------
     skipped : frozenset of str
-        Real paths of folders that are left out, with all below them.
+        Real paths of folders that are left out, with their subfolders.
 
     Attributes
     ----------
     unwatched : str
-        Why something is not watched; empty if everything is.
+        Why the watch is incomplete; empty if it is complete.
     links : list of (str, str)
-        The links in the folders, each with the path that it leads to.
+        The symbolic links in the folders, each with its target.
     """
 
     def __init__(self, skipped: frozenset[str]) -> None:
@@ -106,9 +107,9 @@ class FolderWatch:
         self.links: list[tuple[str, str]] = []
 
     def add(self, root: str) -> None:
-        """Watch a folder and those below it, or a file, before anything is read there.
+        """Watch a folder with its subfolders, or a file.
 
-        A folder is listed once it is watched: the system has to report that, or nothing can be expected of it.
+        The watch lists the folder itself and expects the event: some file systems accept a watch and report nothing.
         """
         if self._system is None:
             return
@@ -122,7 +123,7 @@ class FolderWatch:
             self.unwatched = f"the file system of `{root}` does not tell which files are opened"
 
     def drain(self) -> set[str] | None:
-        """Read all events; return the paths of all that was reported; None if some of it was lost."""
+        """Read and discard all events; return their paths, or None if the queue overflowed."""
         paths: set[str] = set()
         lost = False
         while True:
@@ -134,22 +135,23 @@ class FolderWatch:
             return None if lost else paths
 
     def read(self, known: Container[str] = ()) -> list[FolderEvent]:
-        """Return what has happened since this was called last.
+        """Return the events since the last call.
 
         Parameters
         ----------
         known : container of str
-            Paths whose opening is no news.
+            Paths that are recorded as read already: events of further opening are dropped.
 
         Raises
         ------
         EventsLost
-            More happened than the system kept.
+            The system's queue overflowed.
         """
         if self._system is None or os.getpid() != self._number:
             return []
         listed_here, self._listed_here = self._listed_here, set()
         events = [event for event in self._system.events(known) if not _is_listing(event, listed_here)]
+        # A mark covers one folder, not its subfolders: each new folder needs its own.
         for event in events:
             if event.is_folder and event.created and event.path not in self._real:
                 before = set(self._real)
@@ -176,13 +178,14 @@ class FolderWatch:
         try:
             self._system.watch(folder, names)  # type: ignore[union-attr]
         except OSError as error:
+            # Gone, or closed to this user: the step cannot read anything there either.
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
                 return False
             return self._fall_back(folder, names, error)
         return True
 
     def _fall_back(self, folder: str, names: dict[str, str] | None, error: OSError) -> bool:
-        """Watch everything by inotify where fanotify is refused for one of the folders."""
+        """Switch to inotify for all folders if fanotify is refused for one; tell whether anything watches them."""
         known = self._system.folders() if self._system else ()
         fanotify = isinstance(self._system, _FanotifyQueue)
         if self._system is not None:
@@ -200,7 +203,7 @@ class FolderWatch:
         return self._system is not None
 
     def _below(self, folder: str) -> list[str]:
-        """Return the folders in a folder; a file that a link leads to is watched where it is."""
+        """Return the subfolders of a folder; the target of a link to a file is watched in its own folder."""
         folders = []
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
@@ -208,6 +211,7 @@ class FolderWatch:
                     continue
                 if entry.is_symlink():
                     self.links.append((entry.path, os.path.realpath(entry.path)))
+                # Virtual environments are left out: installed packages count by their versions.
                 if entry.is_dir() and not os.path.exists(f"{entry.path}/pyvenv.cfg"):
                     folders.append(entry.path)
                 elif entry.is_symlink():
@@ -222,12 +226,12 @@ class FolderWatch:
 
 
 def _is_listing(event: FolderEvent, folders: Container[str]) -> bool:
-    """Tell whether an event is that a folder was listed, and the folder is one of `folders`."""
+    """Tell whether an event is the listing of one of `folders`, without a change in it."""
     return event.is_folder and event.opened and not event.changed and os.path.realpath(event.path) in folders
 
 
 class _WatchedFolder:
-    """A folder, and the names in it that count under another path; None if all count under their own."""
+    """A watched folder; with aliases, only these of its files are of interest, each under another path."""
 
     __slots__ = ("aliases", "path")
 
@@ -248,7 +252,7 @@ class _WatchedFolder:
 
 
 class _EventQueue:
-    """What fanotify and inotify have in common: a descriptor to read from, and folders by what events call them."""
+    """Common part of fanotify and inotify: the descriptor to read, and folders by their identity in events."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -262,7 +266,7 @@ class _EventQueue:
             os.close(self.descriptor)
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield what can be read now."""
+        """Yield blocks of events until the queue is empty."""
         while True:
             try:
                 yield os.read(self.descriptor, _BUFFER)
@@ -323,6 +327,8 @@ class _FanotifyQueue(_EventQueue):
     def _parse(self, information: bytes, mask: int, process: int, known: Container[str]) -> FolderEvent | None:
         if len(information) < 20:
             return None
+        # fanotify_event_info_fid: 4 bytes of header, 8 of file system id, then a file handle (size, type, bytes), then
+        # the name. Without privileges the kernel reports only this process's own id, and 0 for all others.
         size, kind = struct.unpack_from("=Ii", information, 12)
         end = 20 + size
         name = os.fsdecode(information[end:].split(b"\0", 1)[0])
@@ -356,7 +362,7 @@ class _InotifyQueue(_EventQueue):
 
 
 class OpenedFiles:
-    """Watches single files.
+    """Watches the opening of single files.
 
     Parameters
     ----------
@@ -366,7 +372,7 @@ class OpenedFiles:
     Attributes
     ----------
     watched : set of str
-        Those whose opening is reported.
+        The files that the system accepted to watch.
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
@@ -380,7 +386,7 @@ class OpenedFiles:
 
     @property
     def descriptor(self) -> int:
-        """Becomes readable when a file was opened; -1 where nothing is reported."""
+        """The descriptor that becomes readable when a file was opened; -1 where the system reports nothing."""
         return self._queue.descriptor if self._queue is not None else -1
 
     def _watch(self, path: str) -> Any:
@@ -394,9 +400,9 @@ class OpenedFiles:
         return os.path.basename(os.path.realpath(path))
 
     def read(self) -> Iterator[tuple[str, int | None]]:
-        """Yield what was opened since this was called last, and by which process; None where that is not reported.
+        """Yield each file opened since the last call with the id of the process; None where that is not reported.
 
-        A queue that has overflowed reports every file, opened by a process that is not known.
+        After an overflow of the queue, every file is yielded, opened by an unknown process.
         """
         for data in self._queue.blocks() if self._queue is not None else ():
             start = 0
@@ -437,7 +443,9 @@ def _checked(result: int) -> int:
 
 
 def _handle(path: bytes) -> tuple[int, bytes]:
-    """Return what fanotify calls a folder."""
+    """Return the file handle by which fanotify identifies a folder."""
+    # AT_HANDLE_FID (Linux 6.5) comes second: older kernels refuse it, and file systems that cannot be exported over
+    # NFS have no other handles.
     buffer = ctypes.create_string_buffer(8 + _HANDLE_BYTES)
     mount = ctypes.c_int()
     for flags in (_FOLLOW, _FOLLOW | _HANDLE_FID):
@@ -450,7 +458,7 @@ def _handle(path: bytes) -> tuple[int, bytes]:
 
 
 def _system() -> _FanotifyQueue | _InotifyQueue | None:
-    """Return fanotify where it is available, else inotify; ``JUPYTER_PIPELINES_WATCH`` may select less."""
+    """Open a fanotify queue, else inotify, else None; ``JUPYTER_PIPELINES_WATCH`` may select less."""
     wanted = os.environ.get("JUPYTER_PIPELINES_WATCH", "fanotify")
     if not sys.platform.startswith("linux") or wanted == "none":
         return None

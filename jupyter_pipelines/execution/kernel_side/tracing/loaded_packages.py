@@ -1,4 +1,4 @@
-"""The packages that a process has loaded, by their top-level names, and where others of such a name would win.
+"""The packages that a process has loaded, by top-level name, and the paths that would shadow a module.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -11,18 +11,18 @@ from collections.abc import Container
 from typing import Any
 
 _INSTALLED = "-packages/"
-"""In the paths of what is installed, and of nothing else."""
+"""Part of the paths of installed packages (``site-packages``, ``dist-packages``) only."""
 
 
 def loaded_packages() -> list[str]:
-    """Return the top-level names of the installed packages that are loaded, however they came in."""
+    """Return the top-level names of the installed packages that are loaded, directly or by other packages."""
     names = sys.stdlib_module_names
     modules = [(name, module) for name, module in list(sys.modules.items()) if "." not in name and name not in names]
     return sorted(name for name, module in modules if _is_installed(name, _place(module)))
 
 
 def module_origins(imported: Container[str]) -> dict[str, list[str]]:
-    """Return, of modules loaded from certain files, the places where Python looks for them, up to where they are.
+    """Return, for modules loaded from given files, the paths that Python tries in order, up to the module's own.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ def module_origins(imported: Container[str]) -> dict[str, list[str]]:
 
 
 def _is_installed(name: str, place: str) -> bool:
-    """Tell whether a place is where an installed package of that name is; copies within other packages are not."""
+    """Tell whether a path is that of an installed package `name`; copies vendored in other packages are not."""
     _, installed, path = place.rpartition(_INSTALLED)
     return bool(installed) and path.partition("/")[0].partition(".")[0] == name
 
 
 def _place(module: Any) -> str:
-    """Return the file of a module, or its folder; a module that is loaded when it is looked at is left alone."""
+    """Return the file or folder of a module, without triggering the import of a lazy module."""
     try:
         names = object.__getattribute__(module, "__dict__")
         return str(names.get("__file__") or next(iter(names.get("__path__") or ()), ""))

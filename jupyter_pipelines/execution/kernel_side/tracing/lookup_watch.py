@@ -1,7 +1,7 @@
-"""Watch what a process opens before it connects or starts programs: the tables of hosts, and modules of Python.
+"""Watch the files that a process opens before it connects or starts programs: host tables, and modules of Python.
 
-Whatever resolves the name of a host opens ``/etc/hosts`` or ``/etc/resolv.conf``, in any language. A child in Python
-that can connect has opened ``socket.py``, or its compiled code; if it can start programs, ``subprocess.py``.
+The C library's resolver opens ``/etc/hosts`` or ``/etc/resolv.conf``, whatever the language. A Python child that can
+connect has opened ``socket.py`` or its bytecode; one that can start programs, ``subprocess.py``.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -20,12 +20,12 @@ from importlib.util import cache_from_source
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import OpenedFiles
 
 _CHECK_MS = 500
-"""Milliseconds after which the thread that follows looks whether it is to end."""
+"""Milliseconds between two checks of the reading thread whether it is to end."""
 _HOSTS = ("/etc/hosts", "/etc/resolv.conf")
 
 
 class LookupWatch:
-    """Tells which processes looked up hosts, and which children in Python could do more."""
+    """Tells whether this process or children looked up hosts, and whether Python children loaded such modules."""
 
     def __init__(self) -> None:
         modules = [os.path.realpath(str(module.__file__)) for module in (socket, subprocess)]
@@ -42,14 +42,14 @@ class LookupWatch:
 
     @property
     def complete(self) -> bool:
-        """Whether these modules are watched: without that, nothing is known of children."""
+        """Whether the modules are watched; otherwise nothing can be said about children."""
         return bool(self._modules) and self._modules <= self._files.watched
 
     def read(self, is_foreign: Callable[[int], bool]) -> None:
-        """Take note of what was opened.
+        """Read the pending events and set the three flags.
 
-        `own` says that this process looked up a host, `children` that a child may have done so, and `modules` that a
-        child may have loaded what connects or starts programs.
+        `own`: this process looked up a host; `children`: a child may have done so; `modules`: a child may have loaded
+        ``socket`` or ``subprocess``.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class LookupWatch:
                     self.modules = self.modules or path in self._modules
 
     def follow(self, is_foreign: Callable[[int], bool], begin: Callable[[], None]) -> None:
-        """Take note of what is opened as it happens, in a thread, while it can be told whose child a process is.
+        """Read events in a thread as they happen: the parent of a process can be looked up only while it lives.
 
         Parameters
         ----------
@@ -78,8 +78,10 @@ class LookupWatch:
         begin : callable
             Called first, in the thread.
         """
-        self.read(lambda _: True)  # until now, whatever others opened was not a child's doing
+        self.read(lambda _: True)  # events so far cannot come from a child
         if self._files.descriptor >= 0:
+            # `_thread`, not `threading`: the thread stays out of `threading.enumerate()`, so neither user code nor the
+            # search for pending work counts it.
             _thread.start_new_thread(self._follow, (is_foreign, begin))
 
     def _follow(self, is_foreign: Callable[[int], bool], begin: Callable[[], None]) -> None:
@@ -92,5 +94,5 @@ class LookupWatch:
                     self.read(is_foreign)
 
     def end(self) -> None:
-        """Take note of nothing more."""
+        """Let the reading thread end."""
         self._ended = True

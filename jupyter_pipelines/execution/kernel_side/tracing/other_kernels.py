@@ -1,7 +1,8 @@
 """The kernels of other steps of the same run, those that have ended included.
 
-What the system reports of files comes with the number of a process. Of a process that has ended, nothing tells any more
-who started it; a kernel of another step is known by the file in which all kernels of a run leave their numbers.
+fanotify reports a process id with each event. The parent of a process that has ended can no longer be looked up, so it
+might be a child of this step; kernels of other steps are told apart by a file to which all kernels of a run append
+their process ids.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -17,7 +18,7 @@ _PRIVATE = "jp-"
 """Begins the name of the folder that the kernels of a run share."""
 _FILE = "kernels"
 _RESERVED = 1000
-"""Numbers that the system does not give out again once it has reached the last."""
+"""Margin: after a wrap, Linux starts again above 300, and processes may start while ids are compared."""
 
 
 class OtherKernels:
@@ -26,7 +27,7 @@ class OtherKernels:
     Parameters
     ----------
     folder : str
-        The folder of this kernel; that of the run is the folder it is in.
+        The folder with this kernel's sockets; its parent is shared by the kernels of the run.
     """
 
     def __init__(self, folder: str) -> None:
@@ -36,11 +37,12 @@ class OtherKernels:
         self._kernels: set[int] | None = None
         forks = _forks()
         if self._file and forks is not None:
+            # One short append is atomic, so kernels that start at the same moment need no lock.
             with contextlib.suppress(OSError), open(self._file, "a", encoding="ascii") as file:
                 file.write(f"{os.getpid()} {forks}\n")
 
     def forget(self) -> None:
-        """Look again: processes may have begun and ended."""
+        """Drop cached answers: a process id may belong to another process by now."""
         self._foreign.clear()
         self._kernels = None
 
@@ -52,13 +54,14 @@ class OtherKernels:
         return known
 
     def _numbers(self) -> set[int]:
-        """Return the numbers of the other kernels, without those that the system may have given to a process since."""
+        """Return the process ids of the other kernels, without those that Linux may have reused since."""
         kernels = self._kernels
         if kernels is None:
             kernels, forks, last = set(), _forks(), _last_number()
             with contextlib.suppress(OSError, ValueError), open(self._file, encoding="ascii") as file:
                 for line in file:
                     number, before = map(int, line.split())
+                    # Ids are given out in order: none is reused before about pid_max processes or threads start.
                     if forks is not None and forks - before < last - _RESERVED and number != os.getpid():
                         kernels.add(number)
             self._kernels = kernels
@@ -66,7 +69,7 @@ class OtherKernels:
 
 
 def _forks() -> int | None:
-    """Return how many processes and threads the system has made since it started; None where it does not count them."""
+    """Return the number of processes and threads started since boot; None where it is not counted."""
     with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/stat", "rb") as file:
         return int(file.read().partition(b"\nprocesses ")[2].split(maxsplit=1)[0])
     return None

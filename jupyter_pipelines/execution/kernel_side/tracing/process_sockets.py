@@ -1,4 +1,4 @@
-"""The sockets of this process and of its relatives, as Linux lists them; elsewhere there is nothing to be read.
+"""The TCP sockets of this process and its children, from Linux's ``/proc``; empty on other systems.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -20,13 +20,13 @@ class TcpSocket(NamedTuple):
     Parameters
     ----------
     port : int
-        Its own port.
+        Local port.
     host : str
-        The address of the other end; empty of a socket that waits for connections.
+        Remote address; empty for a listening socket.
     remote_port : int
-        The port of the other end.
+        Remote port.
     inode : str
-        Its number, as the descriptors of processes name it.
+        The socket's inode, as in ``/proc/PID/fd``.
     """
 
     port: int
@@ -59,7 +59,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def sockets_of(process: int | str = "self") -> set[str]:
-    """Return the numbers of the sockets that a process has open."""
+    """Return the inodes of the sockets that a process has open."""
     numbers = set()
     with contextlib.suppress(OSError):
         for descriptor in os.listdir(f"/proc/{process}/fd"):
@@ -71,7 +71,7 @@ def sockets_of(process: int | str = "self") -> set[str]:
 
 
 def listens_here(port: int) -> bool:
-    """Tell whether this process, or one that it started, waits for connections at a port of this machine."""
+    """Tell whether this process or one that it started listens on a local TCP port."""
     numbers = {entry.inode for entry in tcp_sockets() if not entry.host and entry.port == port}
     if not numbers:
         return False
@@ -82,7 +82,7 @@ def listens_here(port: int) -> bool:
 
 
 def is_foreign(process: int) -> bool:
-    """Tell whether this process has certainly not started another; of one that has ended, that is not known."""
+    """Tell whether a process is certainly no descendant of this one; False for a process that has ended."""
     lineage = _lineage(process)
     return lineage is not None and len(lineage) > 1 and not _is_own_lineage(lineage)
 
@@ -98,11 +98,12 @@ def _is_own_lineage(lineage: list[tuple[int, int]]) -> bool:
 
 
 def _lineage(process: int) -> list[tuple[int, int]] | None:
-    """Return a process and those that started it, each with its group; None if one of them has ended."""
+    """Return a process and its ancestors, each with its process group; None if one of them has ended."""
     lineage: list[tuple[int, int]] = []
     while process > 1 and len(lineage) < _GENERATIONS:
         try:
             with open(f"/proc/{process}/stat", "rb") as file:
+                # The name of the program stands in parentheses, and may itself hold blanks and parentheses.
                 fields = file.read().rpartition(b")")[2].split()
         except OSError:
             return None
@@ -112,7 +113,7 @@ def _lineage(process: int) -> list[tuple[int, int]] | None:
 
 
 def opened_connections() -> int | None:
-    """Return how many TCP connections this machine has opened since it started; None where it does not count them."""
+    """Return the number of TCP connections opened in this network namespace since boot; None where not counted."""
     try:
         with open("/proc/self/net/snmp", encoding="ascii") as file:
             names, values = [line.split() for line in file if line.startswith("Tcp:")]
@@ -122,7 +123,7 @@ def opened_connections() -> int | None:
 
 
 def mapped_libraries(parts: tuple[str, ...]) -> list[str]:
-    """Return which of `parts` stand in the names of libraries that this process has loaded."""
+    """Return which of `parts` occur in the names of the shared libraries that this process has mapped."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
             text = file.read()

@@ -1,4 +1,4 @@
-"""Log which programs a step starts, and whether all that they ask is seen.
+"""Log which programs a step starts, and whether all of their dependencies can be observed.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -24,13 +24,13 @@ from jupyter_pipelines.execution.kernel_side.tracing.program_words import (
 from jupyter_pipelines.execution.kernel_side.tracing.python_scripts import ScriptUse, script_use
 
 _OWN_COMMANDS = frozenset("echo true false printf cd : pwd exit".split())
-"""What shells do themselves, on a system that has no such programs."""
+"""Commands that are built into shells, for systems that have no programs of these names."""
 _PLACE = re.compile(r"(?:~|\.{1,2})?/.*")
 _WORKERS = (
     *("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver"),
     *("joblib.externals.loky.backend.popen_loky_posix", "loky.backend.popen_loky_posix"),
 )
-"""Modules that are loaded when a worker process is started that is not forked."""
+"""Modules that are loaded when a worker process is started by other means than fork."""
 
 
 class ProgramLog:
@@ -39,18 +39,18 @@ class ProgramLog:
     Parameters
     ----------
     note_file : callable
-        Takes the path of a file that a program is told to read.
+        Called with the path of a file that a program gets as an argument.
 
     Attributes
     ----------
     executables : dict of str to None
-        Paths of programs whose doings are seen.
+        Paths of programs whose dependencies are all observed; they count by content.
     unknown : dict of str to None
-        Names of programs that may have asked for more.
+        Names of programs that may have used more than files; with any of them the step is not reused.
     python : bool
-        A child in Python was started: what it asks besides files is another question.
+        A Python child was started: installed packages and environment variables count for it.
     variables : dict of str to None
-        Variables that children in Python may ask for though they change by themselves.
+        Volatile variables (such as `PWD`) whose names stand in the code of Python children.
     """
 
     def __init__(self, note_file: Callable[[str], None]) -> None:
@@ -64,28 +64,28 @@ class ProgramLog:
         self._root = "/nonexistent"
 
     def begin(self, root: str) -> None:
-        """Begin with a step of a project."""
+        """Set the project's folder."""
         self._root = root
 
     def note_fork(self) -> None:
-        """Take note of a process that is forked: it may list folders, and no event says that it was not a script."""
+        """Record a fork without exec: its listings of folders cannot be told from those of a script's imports."""
         self._lists = True
 
     def on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Take note of an audit event."""
+        """Record the program of an audit event."""
         self.on_start(*start_of(event, arguments))
 
     def on_start(self, words: Sequence[str] | str, folder: str, search: str) -> None:
-        """Take note of a program that is started.
+        """Record a started program.
 
         Parameters
         ----------
         words : sequence of str or str
-            The words, the first of them its name; a text is run by a shell.
+            The argument list with the program's name first, or a command line for a shell.
         folder : str
-            Where it starts.
+            Its working directory.
         search : str
-            The folders in which the program is looked for, as `PATH` has them.
+            The folders in which the program is searched for, in the form of `PATH`.
         """
         for use in programs_of_text(words) if isinstance(words, str) else programs_of(words):
             self._note(use, folder, search)
@@ -99,6 +99,7 @@ class ProgramLog:
             return
         known = use.known and self._is_inside(folder) and self._note_words(use.words, folder)
         if not use.known and _is_own_python(path):
+            # `-m` runs the code of an installed package, which is not read.
             self.python = True
             known = self._is_inside(folder) and self._note_words(use.words, folder) and "-m" not in use.words
             known = known and self._is_known_script(use.words, folder)
@@ -117,7 +118,7 @@ class ProgramLog:
         return use.known
 
     def folders_of_scripts(self) -> dict[str, list[str]]:
-        """Return the folders that nothing but Python's search for modules has listed, with the modules looked for."""
+        """Return folders listed only by the imports of Python scripts, each with the modules searched for there."""
         if self._lists or _has_workers() or not all(use.folder for use in self._scripts):
             return {}
         modules: dict[str, set[str]] = {}
@@ -126,14 +127,14 @@ class ProgramLog:
         return {folder: sorted(names) for folder, names in modules.items()}
 
     def _note_words(self, words: Iterable[str], folder: str) -> bool:
-        """Note the files outside of the project that words name; tell whether all of them can be seen."""
+        """Record files outside of the project named by arguments; tell whether all named files can be observed."""
         return all(self._note_word(text, folder) for word in words for text in _places(word))
 
     def _note_word(self, text: str, folder: str) -> bool:
         path = os.path.abspath(os.path.join(folder, os.path.expanduser(text))) if text and "\n" not in text else ""
         if path and self._is_inside(path):
             if not os.path.lexists(path):
-                self._note_file(path)  # no system reports that a program looks for it in vain
+                self._note_file(path)  # neither fanotify nor inotify reports a failed open
             return not is_skipped_below(path, f"{self._root}/") or not os.path.lexists(path)
         if not path or is_below(path, ("/dev", "/usr", "/etc", "/proc", "/sys", "/bin")):
             return True
@@ -146,7 +147,7 @@ class ProgramLog:
         return is_below(path, (self._root,))
 
     def document(self) -> dict[str, Any]:
-        """Return what was logged, as JSON holds it."""
+        """Return the log as a JSON-serializable document."""
         return {
             "executables": list(self.executables),
             "unknown": list(self.unknown),
@@ -158,19 +159,20 @@ class ProgramLog:
 
 
 def package_folders() -> list[str]:
-    """Return the folders in which a child in Python finds packages."""
+    """Return the folders in which a Python child finds installed packages."""
     folders = [*map(sysconfig.get_path, ("purelib", "platlib"))]
     folders += [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
     return list(dict.fromkeys(folder for folder in folders if os.path.isdir(folder)))
 
 
 def start_of(event: str, arguments: tuple[Any, ...]) -> tuple[list[str] | str, str, str]:
-    """Return what an audit event says of a program: words, the folder it starts in, and where it is looked for."""
+    """Return the program of an audit event: arguments, working directory, and `PATH` by which it is searched for."""
     search = os.environ.get("PATH", os.defpath)
     if event == "os.system":
         return os.fsdecode(arguments[0]), os.getcwd(), search
     executable, words = arguments[0], _words(arguments[1])
     folder = arguments[2] if event == "subprocess.Popen" else None
+    # Popen, exec and posix_spawn have the environment last; None means that it is inherited.
     environment = arguments[-1]
     if isinstance(environment, Mapping) and len(arguments) > 2:
         folders = environment.get("PATH", environment.get(b"PATH"))
@@ -188,7 +190,7 @@ def _words(arguments: Any) -> list[str]:
 
 
 def _places(word: str) -> list[str]:
-    """Return what may name a file in a word: all of it, what stands behind `=`, or the path in an option."""
+    """Return the parts of an argument that may name a file: all of it, the value after `=`, or a path in an option."""
     if word.startswith("-") and "=" not in word:
         return [match[0]] if (match := _PLACE.search(word)) else []
     name, sign, value = word.partition("=")
@@ -198,7 +200,7 @@ def _places(word: str) -> list[str]:
 
 
 def _may_list(name: str, words: Sequence[str], folder: str) -> bool:
-    """Tell whether a tool, or the shell for it, may list a folder."""
+    """Tell whether a tool, or a shell that expands its arguments, may list a folder."""
     if name in ("grep", "egrep", "fgrep") and any(re.match(r"-\w*[rR]|--(?:deref|rec)", word) for word in words):
         return True
     return any(glob.has_magic(word) or os.path.isdir(os.path.join(folder, word)) for word in words)
@@ -209,7 +211,7 @@ def _has_workers() -> bool:
 
 
 def _executable(name: str, folder: str, search: str) -> str | None:
-    """Return the path of a program; None if there is none."""
+    """Return the path of an executable file; None if there is none."""
     for place in [""] if "/" in name else search.split(os.pathsep):
         path = os.path.join(folder, place, name)
         if os.path.isfile(path) and os.access(path, os.X_OK):

@@ -1,4 +1,4 @@
-"""Read the words of a command: which programs it starts, which files it names, and whether that is all it can do.
+"""Analyse command lines: which programs they start, which files they name, and whether they can depend on more.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -23,7 +23,7 @@ FILE_TOOLS = frozenset(
     zipinfo zstd zstdcat cc c++ clang clang++ gfortran ld as csvcut csvgrep csvsort csvstat dot neato
     """.split()
 )
-"""Programs that ask nothing but the files that they are given, and perhaps variables."""
+"""Programs that depend on the files they are given only, and perhaps on environment variables."""
 FILES_ONLY = frozenset(
     """
     awk b2sum base32 base64 basename cat cksum cmp comm cut dirname echo egrep expand expr factor false fgrep fmt fold
@@ -32,14 +32,14 @@ FILES_ONLY = frozenset(
     sh bash dash zsh ksh
     """.split()
 )
-"""Programs that ask for no variables but those of the language; shells as far as their texts are known."""
+"""Programs that depend on no variables but `LANG` and `LC_*`; shells, as far as their command lines are analysed."""
 PROBES = frozenset(
     """
     lscpu uname ldconfig fc-list fc-match fc-cache nvidia-smi rocm-smi rocminfo arch nproc sysctl lspci getconf
     hostname tty stty tput locale which whereis lsb_release system_profiler sw_vers xcode-select otool vm_stat
     """.split()
 )
-"""Programs that ask for the machine: that does not count."""
+"""Programs that describe the machine, which is no dependency of a step."""
 _WORKER_CODE = (
     "from multiprocessing.spawn import spawn_main",
     "from multiprocessing.resource_tracker import main",
@@ -50,18 +50,18 @@ _WORKER_CODE = (
     "loky.backend.",
     "ipykernel_launcher",
 )
-"""Beginnings of what Python is told to run in a worker process."""
+"""Beginnings of the code or module name with which Python starts as a worker process."""
 _SHELLS = frozenset("sh bash dash zsh ksh".split())
 _KEYWORDS = frozenset("if then elif else while until do ! { time exec command".split())
 _NOTHING = frozenset(
     "fi done esac } ) ( : cd echo unset true false printf read exit return wait shift pwd break continue for in".split()
 )
-"""Words of shells, and commands that they do themselves."""
+"""Keywords and built-in commands of shells that start no program."""
 _SETTING = frozenset("export declare local readonly".split())
-"""Commands of shells that set variables, and that show all of them when nothing is to be set."""
+"""Built-in commands that set variables; without an assignment they print all variables."""
 _SHELL_OPTION = re.compile(r"[-+][aefhmnuvxCE]+|[-+]o|pipefail|errexit|nounset|xtrace")
 _STARTING = re.compile(r"(?:PATH|ENV|BASH_ENV|IFS|CDPATH|LD_\w+|DYLD_\w+)=")
-"""Variables that decide what a shell starts."""
+"""Assignments of variables that decide which program or code a shell runs."""
 _TEXT_OPTION = re.compile(r"-[euxvfC]*c")
 _SEPARATORS = re.compile(r"[;|&()]+")
 _REDIRECTION = re.compile(r"[<>&]+")
@@ -73,7 +73,7 @@ _RUNS_PROGRAMS = (
     *("--use-compress-program", "--to-command", "--checkpoint-action", "--info-script", "--new-volume-script"),
     *("--rsh-command", "--compress-program", "--filter", "--files0-from", "--files-from", "--null"),
 )
-"""Beginnings of options with which tools start a program, or read names of files from a file."""
+"""Beginnings of options by which tools start another program, or read file names from a file."""
 _AWK_OPTION = re.compile(r"-[Fv].*|--(?:field-separator|assign)(?:=.*)?|--", re.DOTALL)
 _AWK_ASKS = re.compile(r"ENVIRON|SYMTAB|PROCINFO|ARGV|ARGC|\||system|getline|@")
 _JQ_ASKS = re.compile(r"\benv\b|\$ENV|\binclude\b|\bimport\b|\binput_filename\b")
@@ -86,20 +86,20 @@ _SED_COMMAND = re.compile(
     )?\s*(?:[;\n]|(?=\}})|(?<=\{{)|$)""",
     re.VERBOSE,
 )
-"""A command of sed that neither starts a program nor names a file."""
+"""A sed command that neither starts a program nor names a file."""
 
 
 class ProgramUse(NamedTuple):
-    """A program that is started.
+    """A program that a command line starts.
 
     Parameters
     ----------
     name : str
-        What it is called.
+        Its name or path, as written.
     words : tuple of str
-        What is written behind its name: files among others.
+        Its arguments, which may name files.
     known : bool
-        All that it can do is to read and write files.
+        It depends on files only.
     """
 
     name: str
@@ -108,7 +108,7 @@ class ProgramUse(NamedTuple):
 
 
 def programs_of(words: Sequence[str]) -> Iterator[ProgramUse]:
-    """Yield the programs that start when a program gets these words, the first of them its own name."""
+    """Yield the programs that an argument list starts; its first word is the program's name."""
     if not words or is_worker(words):
         return
     name = os.path.basename(words[0])
@@ -123,18 +123,19 @@ def programs_of(words: Sequence[str]) -> Iterator[ProgramUse]:
 
 
 def is_worker(words: Sequence[str]) -> bool:
-    """Tell whether a program is a worker process of this step: it is watched like the step."""
+    """Tell whether an argument list starts a Python worker process (multiprocessing, loky, ipykernel)."""
     is_python = words[:1] and os.path.basename(words[0]).startswith(("python", "pypy"))
     code = (word for option, word in itertools.pairwise(words) if option in ("-c", "-m"))
     return bool(is_python) and next(code, "").startswith(_WORKER_CODE)
 
 
 def programs_of_text(text: str, shell: str = "sh") -> Iterator[ProgramUse]:
-    """Yield the programs that a shell starts for a text."""
+    """Yield the programs that a shell starts for a script; the shell itself, unknown, for lines that cannot be read."""
     moves = False
     for line in text.replace("\\\n", " ").splitlines():
         if line.lstrip().startswith("#"):
             continue
+        # Here-documents and substitutions are computed by the shell: what they start is not in the line.
         if "<<" in line or any(sign in _without_single_quotes(line) for sign in _COMPUTED):
             yield ProgramUse(name=shell, known=False)
             continue
@@ -145,11 +146,11 @@ def programs_of_text(text: str, shell: str = "sh") -> Iterator[ProgramUse]:
         except ValueError:
             yield ProgramUse(name=shell, known=False)
     if moves and ".." in text:
-        yield ProgramUse(name=shell, known=False)  # it names files as they are seen from somewhere else
+        yield ProgramUse(name=shell, known=False)  # its relative paths start from another folder
 
 
 def _without_single_quotes(line: str) -> str:
-    """Return what a shell looks into: a line without what stands in single quotes or behind a backslash."""
+    """Return the part of a line in which a shell expands: no single-quoted text, no escaped characters."""
     rest, quote, position = [], "", 0
     while position < len(line):
         sign = line[position]
@@ -174,8 +175,9 @@ def _of_shell(name: str, words: Sequence[str]) -> Iterator[ProgramUse]:
 
 
 def _commands(line: str) -> Iterator[list[str]]:
-    """Yield the simple commands of a line, without what they are redirected to: that is named in the line."""
+    """Yield the simple commands of a line; targets of redirections remain among their words, as files."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    # shlex would end the line at a `#` inside of a word, where a shell does not.
     lexer.whitespace_split, lexer.commenters = True, ""
     command: list[str] = []
     for word in lexer:
@@ -204,7 +206,7 @@ def _of_command(command: list[str], shell: str) -> Iterator[ProgramUse]:
 
 
 def _only_sets(command: Sequence[str]) -> bool:
-    """Tell whether a command of a shell sets variables or options, and shows none of them."""
+    """Tell whether a built-in command sets variables or options only, and prints none."""
     words = command[1:]
     if command[0] == "set":
         return bool(words) and words not in (["-o"], ["+o"]) and all(map(_SHELL_OPTION.fullmatch, words))
@@ -212,7 +214,7 @@ def _only_sets(command: Sequence[str]) -> bool:
 
 
 def _asks_files_only(name: str, words: Sequence[str]) -> bool:
-    """Tell whether a program asks nothing but files that its words name or that are in the project."""
+    """Tell whether a program depends only on files that its arguments name or that are in the project."""
     if name not in FILE_TOOLS or any("://" in word or "/inet/" in word for word in words):
         return False
     check = _CHECKS.get(name)
@@ -249,7 +251,7 @@ def _sed_asks_files_only(words: Sequence[str]) -> bool:
 
 
 def _is_plain_sed(script: str) -> bool:
-    """Tell whether a script of sed neither starts a program nor names a file."""
+    """Tell whether a sed script neither starts a program nor names a file."""
     position = 0
     while position < len(script):
         command = _SED_COMMAND.match(script, position)
@@ -288,4 +290,4 @@ _CHECKS: dict[str, Callable[[Sequence[str]], bool]] = {
     "date": _date_asks_files_only,
     "diff": _diff_asks_files_only,
 }
-"""What the words of a tool must not ask for: programs, variables, names that stand in files, times of files."""
+"""Checks of the arguments of tools that can also run programs, or depend on variables, file lists or file times."""

@@ -1,7 +1,7 @@
-"""Import the modules of a project from their source alone.
+"""Import the modules of a project from source only, never from ``.pyc`` files.
 
-Python takes compiled code for current by the time and the size of its source: after an edit within a second that keeps
-the size, the old code would run.
+Python takes a ``.pyc`` file for current by modification time (in seconds) and size of its source: after an edit within
+the same second that keeps the size, the old code would run.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -28,7 +28,7 @@ from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import Counte
 
 
 class ProjectFinder(FileFinder):
-    """Finds modules in a folder, and tells which were looked for there."""
+    """Finds modules in a folder, and reports each module that is searched for there."""
 
     note: Callable[[str, str], None]
 
@@ -39,7 +39,7 @@ class ProjectFinder(FileFinder):
 
 
 class SourceOnlyLoader(SourceFileLoader):
-    """Loads a module from its source, and writes no compiled code."""
+    """Loads a module from its source; neither reads nor writes bytecode files."""
 
     def path_stats(self, path: Any) -> Any:
         """Refuse: without the source's time, Python neither reads nor writes compiled code."""
@@ -49,7 +49,7 @@ class SourceOnlyLoader(SourceFileLoader):
 def install(
     paths: CountedPaths, note_search: Callable[[str, str], None], note_path_entry: Callable[[str], None]
 ) -> None:
-    """Have modules below a project imported from their source from now on.
+    """Install the path hook that imports modules of the project from source.
 
     Parameters
     ----------
@@ -70,6 +70,7 @@ def install(
         folder = path or os.getcwd()
         if paths.path_of(os.path.abspath(folder)) is None or not paths.inside(os.path.abspath(folder)):
             raise ImportError(f"{path} is not in the project")
+        # Noted before it is known to exist: that a folder of `sys.path` is missing is an answer, too.
         note_path_entry(os.path.abspath(folder))
         if not os.path.isdir(folder):
             raise ImportError(f"{path} is not a folder")
@@ -78,6 +79,7 @@ def install(
         return finder
 
     sys.path_hooks.insert(0, hook)
+    # Hooks are asked only for entries without a cached finder.
     for entry in list(sys.path_importer_cache):
         if paths.inside(os.path.abspath(entry or ".")):
             del sys.path_importer_cache[entry]

@@ -1,7 +1,7 @@
-"""Read the code that a child in Python runs: whether it may ask for more than files that are seen.
+"""Analyse the code that a Python child runs: whether it may depend on more than the files that are observed.
 
-What a child opens in the project is seen, but not which files it opens elsewhere, and not which of its own code lists
-a folder: Python lists the folder of a script to find modules.
+Files that a child opens in the project are observed, but not files elsewhere, and not whether a folder is listed by its
+own code or by the import system, which lists the folder of a script to find modules.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -20,7 +20,7 @@ from jupyter_pipelines.execution.kernel_side.tracing.folder_events import is_ski
 from jupyter_pipelines.pipeline.changing_variables import PERSONAL, changes_by_itself
 
 STANDARD = "*"
-"""Stands for the names of all modules of the standard library."""
+"""Placeholder for the names of all modules of the standard library."""
 _FLAGS = frozenset({"-u", "-B", "-O", "-OO", "-s", "-q", "-E"})
 _STARTS = re.compile(r"system|popen|exec[lv]p?e?|spawn[lv]p?e?|posix_spawnp?|fork_exec|create_subprocess_\w+")
 _UNREADABLE = frozenset(
@@ -28,14 +28,14 @@ _UNREADABLE = frozenset(
 )
 _UNREADABLE_CALLS = frozenset("exec eval compile".split())
 _ELSEWHERE = frozenset("expanduser expandvars home gettempdir parents pardir".split())
-"""Names with which code names files outside of the project."""
+"""Names by which code builds paths that may lie outside of the project."""
 _LISTS = frozenset(
     """
     listdir scandir glob iglob rglob iterdir walk fwalk copytree rmtree make_archive dircmp getattr vars globals
     __dict__ pkgutil compileall tarfile zipapp filecmp http unittest doctest site zipimport importlib
     """.split()
 )
-"""Names with which code lists folders, or may do so."""
+"""Names by which code may list folders."""
 _LISTS_NOTHING = frozenset({"numpy"})
 _SYSTEM = ("/dev", "/usr", "/etc", "/proc", "/sys", "/bin")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{2,}")
@@ -44,18 +44,18 @@ _MAX_BYTES = 1_000_000
 
 
 class ScriptUse(NamedTuple):
-    """What the code of a child in Python may ask for.
+    """Possible dependencies of the code of a Python child.
 
     Parameters
     ----------
     known : bool
-        It starts no program, and names no file outside of the project.
+        The code starts no program, and names no file outside of the project.
     folder : str
-        The folder that Python lists to find modules, if the code itself lists none; else empty.
+        The folder that the import system lists, if the code itself lists none; else empty.
     modules : tuple of str
-        Names of the modules that are looked for there.
+        Names of the modules that are searched for there.
     variables : tuple of str
-        Variables that the code may ask for, of those that change by themselves.
+        Volatile environment variables whose names stand in the code.
     """
 
     known: bool
@@ -65,14 +65,14 @@ class ScriptUse(NamedTuple):
 
 
 def script_use(words: Sequence[str], folder: str, root: str, packages: Iterable[str]) -> ScriptUse:
-    """Return what the child may ask for that Python starts with these words.
+    """Analyse the script or ``-c`` code of a Python command line.
 
     Parameters
     ----------
     words : sequence of str
-        The words behind the name of Python.
+        The arguments of the interpreter.
     folder : str
-        Where it starts.
+        Its working directory.
     root : str
         The project's folder.
     packages : iterable of str
@@ -150,7 +150,7 @@ class _ScriptReader:
             self.lists = self.lists or name in _LISTS
 
     def _add_climb(self, node: ast.expr) -> None:
-        """Note that code goes two folders up, or from the working folder up."""
+        """Detect code that goes up two folders, or up from the working directory: it may leave the project."""
         inner = _parent_of(node)
         if inner is None:
             return
@@ -162,7 +162,7 @@ class _ScriptReader:
         if _VARIABLE.fullmatch(text) and (text in PERSONAL or changes_by_itself(text)):
             self.variables.add(text)
         if any(map(is_skipped, text.split("/"))):
-            self.known = False  # nothing is watched there
+            self.known = False  # skipped folders, such as `.git`, are not watched
         if not text.startswith(("/", "~", "..")) or "\n" in text or text in ("/", "..."):
             return
         expanded = os.path.expanduser(text)
@@ -197,12 +197,12 @@ class _ScriptReader:
 
     def _add_beside(self, path: str) -> None:
         if not is_below(path, (self._root,)):
-            self.known = False  # what it is is not watched
+            self.known = False  # code outside of the project is not watched
         self.add_file(path)
 
 
 def _parent_of(node: ast.AST) -> ast.expr | None:
-    """Return of what code takes the folder: of ``x.parent`` and of ``dirname(x)`` it is ``x``."""
+    """Return ``x`` for an expression ``x.parent`` or ``dirname(x)``; None for any other."""
     if isinstance(node, ast.Attribute) and node.attr == "parent":
         return node.value
     if isinstance(node, ast.Call) and node.args:

@@ -1,4 +1,4 @@
-"""The trace of the step that this kernel runs: begun before its first cell, or before what its process has imported.
+"""The trace of the step that this kernel runs; for a forked kernel it begins with the imports of its zygote.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -20,7 +20,7 @@ _LOGS: list[AccessLog] = []
 
 
 def note(*, on: bool) -> None:
-    """Note what is read while packages are imported ahead of time: it belongs to every kernel made from the process."""
+    """Switch logging on or off around imports in a zygote: what they read counts for every kernel forked from it."""
     if not _LOGS:
         _LOGS.append(AccessLog())
         _LOGS[0].attach()
@@ -51,17 +51,18 @@ def begin(watch: Mapping[str, Any]) -> None:
     )
     project_imports.install(paths, log.note_search, log.note_path_entry)
     note(on=True)
+    # The watch is placed before noting begins, so it has also seen what the set-up itself opened and listed.
     log.forget_events()
 
 
 def finish(folder: Path) -> None:
-    """Write down what the step did, in the folder of the attempt; nothing is noted any more."""
+    """Write the trace to the folder of the attempt, and stop logging."""
     if _LOGS:
         document = _LOGS[0].document()
         (folder / TRACE).write_text(json.dumps(document), "utf-8", "surrogateescape")
 
 
 def _connection_folders() -> list[str]:
-    """Return where the sockets of the kernel are."""
+    """Return the folder of the kernel's connection file and sockets, from the command line; they are no dependency."""
     files = (argument for flag, argument in zip(sys.argv, sys.argv[1:], strict=False) if flag == "-f")
     return [os.path.dirname(os.path.abspath(file)) for file in files]

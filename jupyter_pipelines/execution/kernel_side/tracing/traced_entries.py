@@ -1,4 +1,4 @@
-"""Entries of `os.scandir` that tell what they are asked: they answer without a call that could be watched.
+"""Entries of `os.scandir` that report what code asks of them; the originals answer without an event or a system call.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -66,7 +66,7 @@ class TracedEntry:
 
 
 class TracedEntries:
-    """What `os.scandir` returns, with entries that report what they are asked."""
+    """The iterator that `os.scandir` returns, with entries that report what code asks of them."""
 
     def __init__(self, entries: Any, ask: Ask) -> None:
         self._entries, self._ask = entries, ask
