@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AmountRule:
-    """How amounts up to a limit are written.
+    """Rule for writing amounts below a limit.
 
     Parameters
     ----------
