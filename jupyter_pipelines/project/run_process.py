@@ -25,6 +25,7 @@ def main(store: str, run: str) -> None:
     from jupyter_pipelines.errors import PipelinesError
     from jupyter_pipelines.project.runnable_project import RunnableProject
 
+    # Standard output carries one line for the process that waits: what libraries print goes to standard error.
     report_stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
@@ -35,6 +36,7 @@ def main(store: str, run: str) -> None:
 
 
 if __name__ == "__main__":
+    # The parent ends at once, so that the run is a child of init: nothing has to wait for it, and no thread runs yet.
     if os.fork():
         os._exit(0)
     # A terminal that goes away is none of its business; an interrupt counts even if its caller ignored interrupts.

@@ -65,7 +65,7 @@ def upgrade(store: str | None) -> UpgradeReport:
 def move(
     store: str | None, destination: str, *, removes: bool, on_progress: Callable[[CopyReport], None]
 ) -> CopyReport:
-    """Copy a store to another address; remove it there, if `removes`, when all of it has arrived.
+    """Copy a store to another address; with `removes`, remove the original when all of it has been copied.
 
     Raises
     ------
