@@ -1,7 +1,7 @@
 """Render a step as a notebook of its own, which papermill runs and users can run.
 
-Its cells, in order: the parameters, what connects it with its inputs (``_step``), the shared code it reaches, its
-inputs, its own cells as their author wrote them, its outputs.
+Its cells, in order: the parameters, the call that opens the step (``_step``), the shared code it reaches, its inputs,
+its own cells as their author wrote them, its outputs.
 """
 
 from __future__ import annotations
@@ -145,6 +145,7 @@ def _secrets(pipeline: Pipeline, step: Step, values: Mapping[str, object]) -> It
 
 def _shared_cells(shared: Iterable[SharedCode]) -> Iterator[dict[str, Any]]:
     """Yield a cell for each ``%%setup`` cell, and a cell for all pieces between two ``%%setup`` cells."""
+    # `groupby` compares neighbours only: pieces keep their order, and a `%%setup` cell ends a group.
     for number, (own, pieces) in enumerate(groupby(shared, key=_cell_of_its_own), start=1):
         yield _shared_cell(f"shared-{number}", list(pieces), setup=own is not None)
 
@@ -192,7 +193,7 @@ def _input_lines(step: Step) -> Iterator[str]:
 
 
 def _call(target: str, method: str, names: Iterable[str]) -> str:
-    """Return a call of the step's connection, in as many lines as it needs to be readable."""
+    """Return a call of a method of the step, over several lines if a single line would be too long."""
     start = f"{target} = {STEP_VARIABLE}.{method}" if target else f"{STEP_VARIABLE}.{method}"
     arguments = [f'"{name}"' for name in names]
     line = f"{start}({', '.join(arguments)})"
@@ -216,6 +217,7 @@ def _cell(key: str, role: str, text: str, *, tags: list[str] | None = None, **fi
     return {
         "cell_type": "code",
         "execution_count": None,
+        # From the role and not at random: the same step is rendered as the same notebook each time.
         "id": key,
         "metadata": {NAMESPACE: cell_metadata} | ({"tags": tags} if tags else {}),
         "outputs": [],

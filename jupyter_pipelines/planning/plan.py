@@ -219,8 +219,8 @@ class PipelinePlanner:
         name : str
             The step.
         upstream : Mapping of str to Mapping of str to Artifact
-            The outputs that exist, by step and name. Between calls, entries may be added, but none may change: what
-            follows from them is computed once.
+            The outputs that exist, by step and name; all others are missing. Between calls, entries may be added, but
+            none may change: what follows from them is computed once.
         writer_of : callable
             Returns which other step of the run wrote a file; None if none did.
         """

@@ -1,6 +1,6 @@
 """Lexer of headers: the lines of a cell and the words of a header, with their places.
 
-Words are separated by white space or commas. Quotes are taken away as a POSIX shell does. Nothing is ever expanded. A
+Words are separated by white space or commas. Quotes are removed as in a POSIX shell. Nothing is ever expanded. A
 backslash is an ordinary character (paths of Windows), except before a quote, a space, a comma or a ``#``, and at the
 end of a line, where the header goes on in the next line. An unquoted ``#`` in front of a word starts a comment.
 """
@@ -94,7 +94,7 @@ _PIECE = re.compile(
 
 
 def lines_of(source: str, cell: int) -> list[SourceLine]:
-    """Split a cell into lines; joined again, texts and ends give the cell."""
+    """Split a cell into lines; the concatenation of their texts and ends is the cell."""
     lines = [SourceLine(cell, number, *match.groups()) for number, match in enumerate(_LINE.finditer(source), start=1)]
     # The expression matches once more, emptily, behind a last line that has no end.
     return lines[:-1] if len(lines) > 1 and not lines[-2].end else lines

@@ -1,4 +1,4 @@
-"""The options of a header: the same table serves parsing, completion, help and documentation."""
+"""The options of a header: one table for parsing, completion, help and documentation."""
 
 from __future__ import annotations
 

@@ -24,8 +24,9 @@ def is_step_name(text: str) -> bool:
 
 
 def propose_step_name(text: str) -> str:
-    """Return the name that comes closest to `text` and can be used."""
+    """Return a valid step name that is close to `text`."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    # Hyphens are kept only within a word: at its ends they would read as options.
     plain = re.sub(r"[^A-Za-z0-9_]+", "_", re.sub(r"(?<=[A-Za-z0-9])-(?=[A-Za-z0-9])", "\0", plain).replace("\0", "-"))
     plain = plain.strip("_") or "step"
     return (plain if is_step_name(plain[:1]) else f"step_{plain}")[:MAX_NAME_LENGTH]
@@ -38,7 +39,7 @@ def parse_identifier(text: str) -> str | None:
 
 
 def propose_identifier(text: str) -> str:
-    """Return the Python name that comes closest to `text`."""
+    """Return a valid Python name that is close to `text`."""
     fitting = (
         character if f"_{character}".isidentifier() else "_" for character in unicodedata.normalize("NFKC", text)
     )

@@ -19,6 +19,7 @@ from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource, Input, Output, OutputKind, StepOutputRef
 
 _UPSTREAM = re.compile(r"([A-Za-z_][\w-]*)\.([^\W\d]\w*)")
+# Reads `-i raw=x.csv` as a file: without these endings, it would be output `csv` of a step `x` that does not exist.
 _FILE_EXTENSIONS = frozenset(
     "7z arrow avro bin bmp bz2 cfg csv dat db db3 dta duckdb feather fits geojson gif gpkg gz h5 hdf hdf5 html ini "
     "ipynb jpeg jpg joblib json jsonl log md mat mp3 mp4 nc ndjson npy npz orc parquet pb pdf pickle pkl png pq pt pth "
@@ -51,9 +52,9 @@ class StepInterface:
     parameters : tuple of str
         Names.
     reach : StepDependencies
-        What it reaches in the notebook.
+        What it depends on in the notebook.
     reached : ImportClosure
-        The modules and packages it reaches.
+        The modules and packages that it imports, transitively.
     lost : list of MissingInput
         Declared inputs that are not found.
     """
@@ -68,7 +69,7 @@ class StepInterface:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """What cannot be determined about it: a list of sentences."""
+        """What cannot be determined about the step: a list of sentences."""
         return tuple(dict.fromkeys([*self.reach.unknown, *self.reached.unknown]))
 
 
@@ -111,7 +112,7 @@ def infer_interfaces(
 
 
 class _InterfaceInference:
-    """The interfaces of all steps of a notebook."""
+    """Infers the interfaces of all steps of a notebook."""
 
     def __init__(
         self,
@@ -129,6 +130,7 @@ class _InterfaceInference:
         self.witness = recorded_queries
 
     def run(self) -> None:
+        # Three passes: an input may be any declared output, and taking an input may add an output to an earlier step.
         for interface in self.faces.values():
             for item in interface.draft.items("outputs") or ():
                 interface.outputs[item.name] = _declared_output(item)
@@ -198,7 +200,7 @@ class _InterfaceInference:
     # Outputs and parameters
 
     def _complete_outputs(self, interface: StepInterface) -> None:
-        """Add inputs that the step changes to inferred outputs, and put these in the order of the code."""
+        """Add changed inputs to outputs that are inferred, and order these as the code binds them."""
         draft = interface.draft
         if draft.items("outputs") is not None:
             return
