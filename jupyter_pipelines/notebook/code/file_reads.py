@@ -1,4 +1,4 @@
-"""Files that code reads under a name that is written in it: their content counts, as if they were declared."""
+"""Detection of files that code reads under names written in it: their content counts as if they were declared."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def files_read(sources: Iterable[str], parameters: Collection[str] = ()) -> File
     sources = list(sources)
     uses = [use for source in sources for use in _uses(source)]
     changes = any(use.kind == "changes" for use in uses)
+    # A database that the code itself changes is no input: its content would differ after every run.
     uses = [use._replace(kind="reads") if use.kind == "asks" and not changes else use for use in uses]
+    # Evaluating texts takes longest, and most code opens no file.
     if not any(use.kind in ("reads", "lists") for use in uses):
         return FileReads()
     texts = StringEvaluator(sources, parameters)
@@ -82,6 +84,7 @@ def files_read(sources: Iterable[str], parameters: Collection[str] = ()) -> File
     written: set[str] = set()
     for kind, candidates in evaluated_uses:
         if kind == "writes":
+            # With several candidates, none is certain to be written, and each may be read as it was before.
             written |= set(candidates) if len(candidates) == 1 else set()
         elif kind == "reads":
             read_paths |= dict.fromkeys(path for path in candidates if path not in written)
@@ -128,6 +131,7 @@ def _uses(source: str) -> tuple[FileUse, ...]:
     for statement in tree.body if tree else ():
         calls = [node for node in every_node(statement) if isinstance(node, ast.Call)]
         classifiers = (_read_by, _listed_by, _filled_by, _queried_by)
+        # Reads first: the arguments of a call are evaluated before it writes (`read_csv(p).to_csv(p)`).
         uses += [use for call in calls for classify in classifiers if (use := classify(call))]
         uses += [use._replace(kind="touches") for call in calls if (use := _written_by(call))]
         uses += [use for call in unconditional_calls(statement) if (use := _written_by(call))]
@@ -166,6 +170,7 @@ def path_written(call: ast.Call) -> ast.expr | None:
     if name in _WRITING_SECOND or (name == "save" and isinstance(owner, ast.Name) and owner.id == "torch"):
         return _path_argument(call, 1)
     if name in _WRITING_TABLES:
+        # polars only returns a plan then, and writes nothing.
         is_lazy = any(keyword.arg == "lazy" for keyword in call.keywords)
         return None if is_lazy else _path_argument(call, 1 if len(call.args) > 1 else 0)
     overwrites = (
@@ -173,6 +178,7 @@ def path_written(call: ast.Call) -> ast.expr | None:
         or (name.startswith("to_") and name not in _ADDING)
         or (name == "open" and _mode(call, 1) in _OVERWRITING_MODES)
     )
+    # `to_csv(mode="a")` appends to a file that is there.
     if not overwrites or any(keyword.arg == "mode" and name != "open" for keyword in call.keywords):
         return None
     return _first_argument(call)
@@ -184,7 +190,7 @@ def _owner(call: ast.Call) -> ast.expr | None:
 
 
 def _first(call: ast.Call) -> tuple[str, ...]:
-    """Return what the first argument may be, by whatever word it is given."""
+    """Return the texts of the first argument, given by position or by keyword."""
     return texts_of(_first_argument(call))
 
 
@@ -202,6 +208,7 @@ def _mode(call: ast.Call, position: int) -> str:
     """Return the mode that ``open`` is called with; empty when it is not written out."""
     modes = [keyword.value for keyword in call.keywords if keyword.arg == "mode"] + call.args[position : position + 1]
     mode = modes[0].value if modes and isinstance(modes[0], ast.Constant) else ""
+    # In one order and without `b` and `t`, so that `wb+`, `w+b` and `w+` are one mode.
     return "".join(sorted(set(str(mode)) - set("bt")))
 
 
@@ -211,7 +218,7 @@ def _read_by(call: ast.Call) -> FileUse | None:
 
 
 def paths_read(call: ast.Call) -> Iterator[ast.expr]:
-    """Yield the paths of what `call` reads, if it does: of a function its first argument, of a method of a path it."""
+    """Yield the paths that `call` reads: the first argument of a function, or the path whose method it is."""
     name, owner = called_name(call), _owner(call)
     reads_owner = name in _PATH_READING and not isinstance(owner, ast.Constant)
     if owner is not None and reads_owner and (name != "open" or not _writes(call, 0)):
@@ -251,7 +258,7 @@ def _queried_by(call: ast.Call) -> FileUse | None:
 
 
 def _filled_by(call: ast.Call) -> FileUse | None:
-    """Return the folder that `call` makes: what is in it is the code's own."""
+    """Return the folder that `call` creates: the code itself puts the files into it."""
     if called_name(call) not in _MAKING:
         return None
     return _use("fills", _first(call) or texts_of(_owner(call)))

@@ -50,6 +50,7 @@ def mutated_targets(call: ast.Call, *, discarded: bool, last: bool) -> Iterator[
     """
     if isinstance(call.func, ast.Attribute):
         yield from _by_method(call, call.func, discarded=discarded, last=last)
+        # Also as an attribute of a module: `np.random.shuffle(x)`.
         yield from _by_function(call, call.func.attr, _FIRST_ARGUMENT)
         if call.func.attr in ("put", "place") and _name(call.func.value) in _ARRAYS:
             yield from _by_function(call, call.func.attr, {call.func.attr})

@@ -16,7 +16,7 @@ NO_ROOTS: Roots = {}
 
 
 class NameScope(Protocol):
-    """Where names are read and bound."""
+    """A scope, in which names are read and bound."""
 
     def read(self, name: str, span: SourceSpan, *, sure: bool = True) -> None:
         """Take note that a name is read."""
@@ -179,6 +179,7 @@ class ClassScope:
     """The body of a class: runs at once, and its functions do not see its names."""
 
     def __init__(self, outer: NameScope) -> None:
+        # A class inside a class does not see the names of the outer one.
         self.outer: NameScope = outer.outer if isinstance(outer, ClassScope) else outer
         self.bound: set[str] = set()
         self.globals: set[str] = set()
@@ -188,6 +189,7 @@ class ClassScope:
         """Take note that a name is read."""
         if name not in self.bound:
             self.outer.read(name, span, sure=sure)
+        # A function that the body uses runs while the class is made.
         elif name in self.functions:
             self.outer.later(None, self.functions.pop(name))
 
@@ -231,7 +233,7 @@ class ClassScope:
 
     @property
     def methods(self) -> DeferredUsage:
-        """What its functions do that are not used in it."""
+        """Usage of those functions that the body of the class does not use itself."""
         deferred = DeferredUsage()
         for later in self.functions.values():
             deferred.merge(later)
