@@ -105,7 +105,7 @@ class DataflowScope:
     # Names
 
     def read(self, name: str, span: SourceSpan, *, sure: bool = True) -> None:
-        """Take note that a name is read."""
+        """Record that a name is read."""
         if name not in self.state.definite:
             sure = sure and not (self.guards or self.opaque or name in self.state.possible)
             earlier = self.reads.get(name)
@@ -114,7 +114,7 @@ class DataflowScope:
         self._use(name)
 
     def bind(self, name: str, span: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:
-        """Take note that a name is bound."""
+        """Record that a name is bound."""
         self.state.definite.add(name)
         self.state.possible.add(name)
         self.ever_bound.add(name)
@@ -129,11 +129,11 @@ class DataflowScope:
             self.state.aliases.pop(name, None)
 
     def bind_walrus(self, name: str, span: SourceSpan, roots: Roots) -> None:
-        """Take note of ``name := …``."""
+        """Record ``name := …``."""
         self.bind(name, span, roots=roots)
 
     def delete(self, name: str, span: SourceSpan) -> None:
-        """Take note that a name is deleted."""
+        """Record that a name is deleted."""
         # `del` needs the name to be bound, as a read does.
         self.read(name, span)
         self.forget(name)
@@ -154,7 +154,7 @@ class DataflowScope:
         return name not in self.state.possible
 
     def mutate(self, roots: Roots, mutation: NameMutation) -> None:
-        """Take note that the objects of `roots` are changed in place."""
+        """Record that the objects of `roots` are changed in place."""
         for name, certain in roots.items():
             sure = mutation.sure and certain and not self.branches
             earlier = self.mutates.get(name)
@@ -162,7 +162,7 @@ class DataflowScope:
                 self.mutates[name] = mutation._replace(sure=sure)
 
     def call(self, call: CallSite) -> None:
-        """Take note of a call that hands over outside names."""
+        """Record a call that hands over outside names."""
         self.calls.append(call)
 
     def declare(self, names: list[str]) -> None:
@@ -171,7 +171,7 @@ class DataflowScope:
     # Functions: what they do counts once their name is used
 
     def later(self, name: str | None, later: DeferredUsage) -> None:
-        """Take note of what a function does when it is called."""
+        """Record what a function does when it is called."""
         if name is None:
             self._apply_deferred(later)
         elif name in self.pending:
@@ -228,13 +228,13 @@ class DataflowScope:
         self.state.dead = True
 
     def leave_round(self, *, out: bool) -> None:
-        """Take note of ``break`` or ``continue``."""
+        """Record ``break`` or ``continue``."""
         if self.loops:
             (self.loops[-1].out if out else self.loops[-1].round).append(self.state.copy())
         self.leave()
 
     def enter_loop(self) -> None:
-        """Take note that the body of a loop begins."""
+        """Record that the body of a loop begins."""
         self.loops.append(LoopExits([], []))
 
     def end_round(self) -> list[FlowState]:

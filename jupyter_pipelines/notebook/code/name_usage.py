@@ -153,7 +153,7 @@ class DeferredUsage:
     changes: set[str] = field(default_factory=set)
 
     def read(self, name: str, read: NameRead) -> None:
-        """Take note that a name is read; the first sure place counts, else the first."""
+        """Record that a name is read; the first sure place counts, else the first."""
         earlier = self.reads.get(name)
         if earlier is None or (read.sure and not earlier.sure):
             self.reads[name] = read

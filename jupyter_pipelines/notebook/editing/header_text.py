@@ -136,7 +136,7 @@ def _in_quotes(text: str) -> str:
 
 
 def bound_names(source: str) -> list[str]:
-    """Return the names that the code of a cell binds, as they come; none if it cannot be read."""
+    """Return the names that the code of a cell binds, in order of occurrence; none if it cannot be read."""
     code = parse_code(split_cell(source).body, 0)
     nodes = ast.walk(code.tree) if code.tree is not None else ()
     names = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
@@ -158,6 +158,7 @@ def with_header(source: str, header: HeaderFields | None) -> str:
     place = sum(1 for number in range(first) if number not in own_lines)
     lines = header_lines(header) if header is not None else []
     if not lines and place == 0:
+        # Blank lines below the header were there to separate it.
         while kept and not kept[0].strip():
             kept.pop(0)
     return "\n".join([*kept[:place], *lines, *kept[place:]])

@@ -23,7 +23,7 @@ Edit = tuple[int, int, int, str]
 
 
 def rename_step(document: NotebookDocument, old: str, new: str) -> EditResult:
-    """Return the cells in which the step `old` is called `new`: in headers, and in ``%pipeline`` lines.
+    """Return the cells in which the step `old` is renamed to `new`: in headers, and in ``%pipeline`` lines.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def rename_step(document: NotebookDocument, old: str, new: str) -> EditResult:
 
 
 def rename_output(document: NotebookDocument, step: str, old: str, new: str) -> EditResult:
-    """Return the cells in which the output `old` of `step` is called `new`: in headers, and as a variable in steps.
+    """Return the cells in which the output `old` of `step` is renamed to `new`: in headers, and as a variable in steps.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def _in_magics(text: str, old: str, new: str) -> str:
 
 
 def _variable_edits(cell: NotebookCell, old: str, new: str) -> list[Edit]:
-    """Return where the variable stands in the code of a step.
+    """Return the edits of a variable in the code of a step.
 
     Raises
     ------
@@ -165,6 +165,7 @@ def _variable_edits(cell: NotebookCell, old: str, new: str) -> list[Edit]:
             raise PlanError(_refused(old, f"a line of cell {cell.number} that is not Python uses it: {as_written}"))
     edits = [_name_edit(node, lines, split.offset, new) for node in names if node.id == old]
     source_lines = cell.source.split("\n")
+    # Positions are those of the analysed text: each is checked in the text that is edited.
     if any(source_lines[line - 1][column : column + length] != old for line, column, length, _ in edits):
         raise PlanError(_refused(old, f"cell {cell.number} has it where it cannot be found again"))
     return edits
@@ -217,6 +218,7 @@ def _mentions(cell: NotebookCell, name: str) -> bool:
 
 def _patched(source: str, edits: Iterable[Edit]) -> str:
     lines = source.split("\n")
+    # From the end, so that earlier positions stay valid; as a set, because two rules may find the same place.
     for line, column, length, text in sorted(set(edits), reverse=True):
         old = lines[line - 1]
         lines[line - 1] = old[:column] + text + old[column + length :]
@@ -231,6 +233,7 @@ def _pipeline(document: NotebookDocument) -> Pipeline:
 
 
 def _edit_result(document: NotebookDocument, changes: dict[str, str]) -> EditResult:
+    # The result has to be a pipeline as a whole: otherwise nothing is changed.
     reading = read(document.with_texts(changes))
     errors = [fault for fault in reading.faults if fault.severity == "error"]
     if errors:
