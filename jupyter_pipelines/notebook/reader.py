@@ -74,7 +74,7 @@ def read(
 @contextlib.contextmanager
 def _garbage_collection_paused() -> Iterator[None]:
     """Disable garbage collection: with the syntax trees of thousands of cells, it takes longer than reading."""
-    # Process-wide: of readings in two threads, the first to end enables it again, which costs time and nothing else.
+    # Process-wide: a reading in another thread may enable it again before this one ends, which only costs time.
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -29,8 +29,8 @@ def render(pipeline: Pipeline, step: Step, *, values: Mapping[str, object], tick
     """Return the notebook of a step, nbformat 4.5.
 
     Every cell says in ``metadata.jupyter_pipelines`` what it is for (``role``: ``parameters``, ``open``, ``shared``,
-    ``inputs``, ``step`` or ``outputs``), which of the user's cells it is (``cell``) and by how many lines it lies
-    behind (``offset``). Cells of shared code list their ``origins``: the name, the user's cell, where the piece
+    ``inputs``, ``step`` or ``outputs``), which of the user's cells it is (``cell``) and how many lines that cell
+    has more above (``offset``). Cells of shared code list their ``origins``: the name, the user's cell, where the piece
     stands in the rendered cell (``line``, counted from 1), and the file that it is from (``file``), if a cell runs one.
 
     Parameters
@@ -155,7 +155,7 @@ def _cell_of_its_own(piece: SharedCode) -> int | None:
 
 
 def _shared_cell(key: str, pieces: list[SharedCode], *, setup: bool) -> dict[str, Any]:
-    # What a future import changes has to be changed before anything else is compiled.
+    # Python accepts `__future__` imports only before all other code.
     pieces.sort(key=lambda piece: not piece.source.startswith("from __future__ "))
     text, origins = "", []
     for piece, following in zip(pieces, [*pieces[1:], None], strict=True):

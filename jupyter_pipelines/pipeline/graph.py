@@ -120,7 +120,7 @@ class Pipeline:
 
         Nodes are the names of the steps, in notebook order. They have the attributes ``cells``, ``inputs``,
         ``outputs`` and ``parameters``, each a text with ``, `` between its parts, and ``cpus``, ``gpus``, ``memory``,
-        ``on`` and ``kernel`` where the step asks for them. An edge has the attribute ``names``: what is handed over;
+        ``on`` and ``kernel`` where the step asks for them. An edge has the attribute ``names``: the outputs passed on;
         empty for ``--after``. The graph cannot be changed, but its `copy` can.
         """
         if not self._graph:

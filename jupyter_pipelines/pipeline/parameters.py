@@ -62,7 +62,7 @@ class Parameter:
     annotation : str
         The annotation as written; empty when there is none.
     description : str
-        The comment behind it.
+        The comment after it.
     place : SourceLocation or None
         Where it is declared.
     """

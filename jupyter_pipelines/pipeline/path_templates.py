@@ -14,7 +14,7 @@ from string import Formatter
 JOINT = "\x1f"
 MAX_LENGTH = 1000
 """How many texts a name may stand for, and the longest path; what is beyond is no name of a file that code reads."""
-_SYSTEM = ("/dev/", "/proc/", "/sys/")  # what is asked there changes all the time, as the clock does
+_SYSTEM = ("/dev/", "/proc/", "/sys/")  # contents change all the time, as the clock does
 _parse = Formatter().parse
 
 

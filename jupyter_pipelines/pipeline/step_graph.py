@@ -23,7 +23,7 @@ def build_graph(name: str, steps: Iterable[Step], edges: Iterable[tuple[str, str
     steps : iterable of Step
         The nodes.
     edges : iterable of (str, str, iterable of str)
-        Where each edge begins and ends, and the names that are handed over.
+        Source and target of each edge, and the names of the outputs passed on.
     """
     import networkx as nx
 

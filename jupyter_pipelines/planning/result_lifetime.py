@@ -37,7 +37,7 @@ def unaccepted_result(record: StepRecord, step: Step, now: datetime) -> Decision
     code, cause = _cause(record)
     if step.cache_for is None:
         also = (_started(programs),) if hosts and programs else ()
-        # A lifetime replaces the rule that what asked the network or a program is never reused.
+        # Without a declared lifetime, the result of code that asked the network or a program is never reused.
         return DecisionReason(code=code, text=cause, details=(*also, _HELP))
     until = _end(record, step.cache_for)
     if until is None or now < until:

@@ -83,6 +83,7 @@ class ProjectReader:
         cells: Mapping[str, str] | None = None,
     ) -> tuple[Diagnostic, ...]:
         """Return every fault of a notebook and of values for its parameters; nothing of it is executed."""
+        # Imported in the methods that need it, here and below: most commands start without.
         from jupyter_pipelines.execution.kernels.kernelspecs import missing_kernels
         from jupyter_pipelines.planning.foreach_expansion import faults_of_items
         from jupyter_pipelines.planning.parameter_values import faults_of, resolve
@@ -202,6 +203,7 @@ class ProjectReader:
         """
         require_step(pipeline, step)
         planned = self.plan(pipeline, **options)
+        # Items of a step are known only here, as they depend on the values of parameters.
         require_name(step, [planned_step.name for planned_step in planned])
         return planned[step]
 

@@ -144,6 +144,7 @@ class ProjectHistory(ProjectReader):
 
         step, output = split_output_name(name)
         require_step(pipeline, step)
+        # An item has the outputs of its step, which is the part of its name before the bracket.
         if output not in {step_output.name for step_output in pipeline[step.partition("[")[0]].outputs}:
             raise PlanError(no_output(pipeline, step, output))
         record = self._history(pipeline).last_record(step)

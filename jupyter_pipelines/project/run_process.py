@@ -39,7 +39,7 @@ if __name__ == "__main__":
     # The parent ends at once, so that the run is a child of init: nothing has to wait for it, and no thread runs yet.
     if os.fork():
         os._exit(0)
-    # A terminal that goes away is none of its business; an interrupt counts even if its caller ignored interrupts.
+    # The run outlives its terminal (SIGHUP); interrupts count even if the caller ignored them.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     main(*sys.argv[1:])

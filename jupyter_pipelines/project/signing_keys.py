@@ -71,6 +71,7 @@ def new() -> KnownKey:
     keyring = UserKeyring.of_user()
     try:
         keyring.keep(own := make_key())
+    # A key is never overwritten: results that it has signed would not be trusted any longer.
     except FileExistsError as error:
         instead = "use it, or move the file away first: results that it has signed are not trusted then"
         raise unusable_key(keyring.folder / "own.key", "there is a key already", instead) from error

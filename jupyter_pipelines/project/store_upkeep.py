@@ -76,4 +76,5 @@ def move(
 
 
 def _address(store: str | None) -> str | Path:
+    # The same order as for a notebook: what was given, the variable, the project's folder.
     return store or os.environ.get(STORE_VARIABLE) or project_root(Path.cwd()) / STORE_FOLDER

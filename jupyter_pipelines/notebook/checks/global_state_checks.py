@@ -72,7 +72,7 @@ _KINDS = (
 
 
 class _SettingAction(NamedTuple):
-    """A call or assignment that may be a setting: its first name, the rest, and its location."""
+    """A call or assignment that may be a setting: its first name, the attributes after it, and its location."""
 
     root: str
     rest: str
@@ -158,7 +158,7 @@ class GlobalStateLint:
                 yield self._kept(draft, part, action, user)
 
     def _first_user(self, draft: StepDraft, sets: re.Pattern[str], draws: re.Pattern[str]) -> StepDraft | None:
-        """Return the first step behind `draft` that a setting affects and that does not make it itself."""
+        """Return the first step after `draft` that a setting affects and that does not make it itself."""
         for interface in self._interfaces.values():
             other = interface.draft
             if other.order <= draft.order:
@@ -276,7 +276,7 @@ def _setting_action(target: ast.expr) -> _SettingAction | None:
 
 
 def _chain(node: ast.expr) -> tuple[str, str] | None:
-    """Return the name that an expression begins with, and the attributes and calls behind it."""
+    """Return the name that an expression begins with, and the attributes and calls after it."""
     rest = ""
     while not isinstance(node, ast.Name):
         if isinstance(node, ast.Attribute):

@@ -190,7 +190,7 @@ class NameDiagnostics:
     def _may_be_set(self, name: str) -> bool:
         """Return whether code may bind a name otherwise than by an assignment, or an extension of IPython may."""
         word = re.escape(name)
-        # In the text of all cells: a name may also be set by `setattr`, in a formatted text or through a module.
+        # In the text of all cells: `global`, an attribute, a name in quotes (`setattr`) or an extension may set it.
         text = "\n".join(line for lines in self._texts.values() for line in lines)
         pattern = rf"\bglobal\b.*\b{word}\b|\.[ \t]*{word}\b|['\"][^'\"\n]*\b{word}\b|{_EXTENSION}"
         return re.search(pattern, text) is not None
@@ -374,7 +374,7 @@ def _for_all(fault: Diagnostic, steps: list[str]) -> Diagnostic:
 
 
 def _declared_inputs_with(draft: StepDraft, name: str) -> str:
-    """Return the declared inputs of a step as they are written, with `name` behind them."""
+    """Return the declared inputs of a step as they are written, followed by `name`."""
     items = draft.items("inputs") or ()
     return " ".join([*(f"{item.name}={item.locator}" if item.locator else item.name for item in items), name])
 

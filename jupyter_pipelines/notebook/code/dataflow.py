@@ -162,7 +162,7 @@ class DataflowScope:
                 self.mutates[name] = mutation._replace(sure=sure)
 
     def call(self, call: CallSite) -> None:
-        """Record a call that hands over outside names."""
+        """Record a call that passes outside names."""
         self.calls.append(call)
 
     def declare(self, names: list[str]) -> None:
@@ -248,7 +248,7 @@ class DataflowScope:
     def finish(self) -> None:
         """Resolve what depends on the code as a whole."""
         for name, read in self._fired:
-            # The function may well have been called only after what binds the name further down.
+            # The function may be called only after a later statement has bound the name.
             sure = read.sure and name not in self.ever_bound
             if name not in self.reads or (sure and not self.reads[name].sure):
                 self.reads[name] = read._replace(sure=sure)

@@ -113,7 +113,7 @@ class FileUse(NamedTuple):
     Parameters
     ----------
     kind : {"reads", "lists", "writes", "touches", "fills", "asks", "changes"}
-        Reads it, looks for files in it or like it, certainly makes it anew whatever was there before, may make it,
+        Reads it, looks for files in it or like it, certainly writes it from scratch, may write it,
         makes it as a folder, queries it as a database, or changes some database.
     texts : tuple of str
         Templates of what its path may be.

@@ -181,7 +181,7 @@ def _is_escape(line: str) -> bool:
 
 
 def _replace(translated: TranslatedCell, start: int) -> None:
-    """Replace the escape that begins in line `start`, with the lines that it goes on in."""
+    """Replace the escape that begins in line `start`, continuation lines included."""
     lines = translated.lines
     indent = _SPACE.match(lines[start])[0]  # type: ignore[index]
     end = start

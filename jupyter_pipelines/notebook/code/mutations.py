@@ -16,7 +16,7 @@ _IN_PLACE_WITHOUT_RESULT = frozenset(
     "load_state_dict move_to_end put register remove resize reverse rotate setfield setflags sort "
     "symmetric_difference_update update".split()
 )
-# They change something and return something, or return what they changed.
+# They change their object and return a value, which may be the object.
 _IN_PLACE_WITH_RESULT = frozenset("pop popitem popleft setdefault".split())
 # Most estimators change in place; with some libraries, only the returned value matters.
 _FITTING = frozenset("fit fit_predict fit_transform partial_fit set_params".split())

@@ -199,7 +199,7 @@ class NameUsage:
     mutates : Mapping of str to NameMutation
         Outside names whose objects it changes in place.
     calls : tuple of CallSite
-        Calls through which it may change objects behind outside names.
+        Calls through which it may change objects of outside names.
     functions : Mapping of str to DeferredUsage
         Its functions, by name.
     methods : Mapping of str to DeferredUsage

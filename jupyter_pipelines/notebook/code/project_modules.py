@@ -148,7 +148,7 @@ class ProjectModules:
         parts = dotted.split(".")
         if not all(part.isidentifier() for part in parts):
             return None
-        # Only modules beside the notebook can hide those of the standard library, which comes before the other folders.
+        # Modules beside the notebook or in added folders can hide those of the standard library, others cannot.
         standard = parts[0] in sys.stdlib_module_names
         for folder in self._near if standard else [*self._near, *self._far]:
             module = self._in_folder(folder.joinpath(*parts[:-1]), parts[-1], dotted)

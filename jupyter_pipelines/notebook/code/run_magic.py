@@ -27,7 +27,7 @@ _RUN_MAGICS = frozenset({"run", "%run"})
 _VALUE_OPTIONS = frozenset({"-N", "-b", "-D", "-l", "-s", "-T"})
 _FLAGS = frozenset({"-i", "-n", "-e", "-t", "-p", "-d", "-r", "-G"})
 _NOTEBOOK_SUFFIXES = (".ipy", ".ipynb")
-# What is another thing in a file than in a cell.
+# Names that mean something else in a file than in a cell.
 _OWN_NAMES = frozenset(
     {"__file__", "__spec__", "__loader__", "__package__", "globals", "locals", "vars", "dir", "exec", "eval"}
 )
@@ -175,7 +175,7 @@ class ScriptFinder:
         command : RunCommand
             The command.
         elsewhere : Mapping
-            What the rest of the notebook binds.
+            The names that the notebook binds outside the file.
         """
         if command.file is None:
             return None

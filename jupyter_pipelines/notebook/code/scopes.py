@@ -282,7 +282,7 @@ def _same_scope(node: ast.AST) -> list[ast.AST]:
     if isinstance(node, ast.ClassDef):
         return [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)]
     if isinstance(node, ast.comprehension):
-        return [node.iter, *node.ifs]  # its target is its own, a walrus in it is not
+        return [node.iter, *node.ifs]  # its target is local to it, a walrus in it is not
     return children(node)
 
 

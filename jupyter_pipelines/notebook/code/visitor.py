@@ -105,7 +105,7 @@ class NameVisitor:
             self.scope.delete(node.id, self.spot(node))
         else:
             self.scope.read(node.id, self.spot(node), sure=not self.hints)
-            # Used as a value, without a call: nothing tells what it is called with later.
+            # Not in a call that is understood: nothing tells what it is used for.
             if node.id == "get_ipython":
                 self._note_unknown("`get_ipython()` can do anything", binds=True)
             elif node.id in ("exec", "eval"):

@@ -252,7 +252,7 @@ class _ChunkSorter:
         for method, later in names.methods.items():
             self.found.methods.setdefault(method, set()).update(_closure(later))
 
-    # What may be taken out of its cell
+    # What can become shared code
 
     def _hoistable(self) -> set[int]:
         """Return the chunks whose meaning does not depend on position."""

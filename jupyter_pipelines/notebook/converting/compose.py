@@ -151,7 +151,7 @@ class PipelineNotebookComposer:
         chunks = (chunk for unit in self.survey.units for chunk in unit.cut.chunks)
         return any(name in self.survey.needs(chunk.names, chunk.body) for chunk in chunks)
 
-    # What a step takes and makes
+    # Interfaces of steps
 
     def _header(self, part: StepCandidate, unit: SurveyedCell) -> str:
         name = self.names[part.at]

@@ -108,7 +108,7 @@ def _words(option: HeaderOption, values: Sequence[str]) -> list[str]:
 
 
 def _wrapped(words: Sequence[str]) -> list[str]:
-    """Return the words in as many lines as it takes; each line but the last goes on."""
+    """Return the words as lines of limited length; each line but the last ends with a continuation."""
     lines = [words[0]]
     for word in words[1:]:
         if len(lines[-1]) + len(word) + 1 > MAX_WIDTH:

@@ -160,7 +160,7 @@ def _variable_edits(cell: NotebookCell, old: str, new: str) -> list[Edit]:
     lines, written = code.source.split("\n"), cell.source.split("\n")[split.offset :]
     word = re.compile(rf"\b{re.escape(old)}\b")
     for line, as_written in zip(lines, written, strict=False):
-        # What IPython makes of `!` and `%` lines stands elsewhere than what was written.
+        # Translated `!` and `%` lines have their names in other columns than the text.
         if line != as_written and line.lstrip()[:1] != "#" and word.search(as_written):
             raise PlanError(_refused(old, f"a line of cell {cell.number} that is not Python uses it: {as_written}"))
     edits = [_name_edit(node, lines, split.offset, new) for node in names if node.id == old]

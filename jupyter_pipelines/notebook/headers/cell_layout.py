@@ -23,7 +23,7 @@ MAGICS: frozenset[Role] = frozenset({"magic", "opaque"})
 
 # Magics that run the rest of their cell as Python in the user's namespace.
 PYTHON_MAGICS = frozenset({"time", "timeit", "capture", "prun"})
-# Magics whose cell is a text that may well contain our headers as an example.
+# Magics whose cell is a text, which may contain headers as an example.
 TEXT_MAGICS = frozenset({"writefile", "file", "html", "markdown", "latex", "svg", "javascript", "js", "HTML", "SVG"})
 
 # A byte order mark at the beginning of a text is no white space for `\s`.
@@ -95,7 +95,7 @@ class CellLayout:
 
 @dataclass(frozen=True, slots=True)
 class _OptionLine:
-    """A ``#|`` line: its key, and the words behind it."""
+    """A ``#|`` line: its key, and the words after it."""
 
     key: HeaderToken
     words: tuple[HeaderToken, ...]
@@ -229,7 +229,7 @@ class _CellTopReader:
             self.layout.roles[entry.roles] = ["option"] * (entry.roles.stop - entry.roles.start)
 
 
-# Keys that no other tool uses, so that they are ours even where no step is named.
+# Keys that no other tool uses: they belong to a header even where no step is named.
 _OWN_KEYS = frozenset({"in", "out", "param", "retries", "optional"})
 
 

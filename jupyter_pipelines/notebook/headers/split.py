@@ -100,7 +100,7 @@ def _body(layout: CellLayout, first: RawHeader) -> tuple[str, int]:
         texts += [_commented_out(line, role, first) for line, role in top if role not in MAGICS]
     texts += [line.text for line in layout.lines[len(top) :]]
     offset = len(layout.lines) - len(texts)
-    # Ends keep their position, whatever text moves to the top: the last line may have none.
+    # Line ends keep their position when lines move to the top: the last line may have none.
     ends = [line.end for line in layout.lines[offset:]]
     return "".join(text + end for text, end in zip(texts, ends, strict=True)), offset
 

@@ -51,7 +51,7 @@ class NameReference(NamedTuple):
     at_once : bool
         It is read when `via` runs, not when a function of `via` is called.
     order : int
-        How many names the step has bound before it uses what leads there.
+        How many names the step has bound before the use through which the name is reached.
     """
 
     name: str
@@ -167,7 +167,7 @@ class _DependencyResolver:
         reads += [
             (read, name, False) for name, read in draft.names.later.reads.items() if name not in draft.names.binds
         ]
-        # Whatever leads somewhere first is followed to its end first: what the step has bound by then counts.
+        # Each use is resolved completely before the next: what the step has bound by then hides outside names.
         for read, name, sure in sorted(reads, key=lambda triple: triple[0].order):
             self.waiting.append(NameReference(name, read.spot, sure, draft.cell_of(read.spot), order=read.order))
             self._follow_waiting()
@@ -353,7 +353,7 @@ class _DependencyResolver:
                     self.waiting.append(NameReference(name, read.spot, sure, cell, definition, order=order))
 
     def _is_bound(self, name: str, order: int) -> bool:
-        """Return whether the step itself has bound `name` before it uses what leads there."""
+        """Return whether the step itself has bound `name` before the use through which it is reached."""
         return self.draft.names.since.get(name, order + 1) <= order
 
     def _include_stars(self) -> None:

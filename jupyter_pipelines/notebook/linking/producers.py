@@ -169,8 +169,8 @@ def _mutated_parameters(
     seen.add(id(later))
     changed_parameters = set(later.changes)
     for call in later.inner:
-        # Functions may call each other in a circle.
         callee = function(call.function)
+        # Functions may call each other in a circle.
         if callee is not None and id(callee) not in seen:
             changed_parameters |= set(_passed_names(call, callee, _mutated_parameters(callee, function, seen)))
     return changed_parameters

@@ -230,7 +230,6 @@ def _constraint_limits(name: str, node: ast.Call) -> dict[str, Any] | None:
             node, f"`{_text(node)}` cannot be read", f"write it like `{usage}`, with literals"
         ) from None
     limits = {limit: getattr(part, limit) for part in parts for limit in LIMITS if hasattr(part, limit)}
-    # A group has a field for each limit, None for those that were not given.
     return {limit: bound for limit, bound in limits.items() if bound is not None}
 
 

@@ -31,7 +31,7 @@ def parse_params_cell(cell: NotebookCell, source_body: str) -> tuple[tuple[Param
     """Return the parameters that a cell declares, and what is wrong with their declarations.
 
     ``name: type = default`` declares a parameter, ``name: type`` a parameter without a default, ``name = default`` a
-    parameter of the type of its default (a number of either kind for a number). A comment behind it describes it.
+    parameter of the type of its default (a number of either kind for a number). A comment after it describes it.
     Imports, texts and magics beside them are ignored. A cell that cannot be parsed declares nothing: its syntax error
     is reported where all cells are parsed.
 

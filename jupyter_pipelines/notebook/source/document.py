@@ -19,7 +19,7 @@ NOTEBOOK_SUFFIX = ".ipynb"
 SCRIPT_SUFFIXES = (".py", ".md", ".markdown", ".Rmd", ".qmd")
 OLDEST_FORMAT, NEWEST_FORMAT = 2, 4
 
-# Whether the letters of an ending are large or small says nothing; jupytext asks for them as listed.
+# Endings are compared regardless of case; jupytext needs them as listed.
 _SUFFIXES = {suffix.lower(): suffix for suffix in SCRIPT_SUFFIXES}
 _NEEDED_PROGRAM = re.compile(r"requires '(?P<name>\w+)>=(?P<version>[\w.]+)'")
 _INSTALL = {
@@ -262,7 +262,7 @@ def document_from_script(text: str, path: Path) -> NotebookDocument:
     except Exception as error:  # jupytext and its readers raise whatever they run into
         raise _unreadable_script(path, error) from error
     document = document_from_json(content, path)
-    # jupytext makes ids up, different ids each time it reads.
+    # jupytext generates ids, other ones each time it reads.
     return replace(document, cells=tuple(replace(cell, id=None) for cell in document.cells))
 
 

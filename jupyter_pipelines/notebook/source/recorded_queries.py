@@ -64,7 +64,6 @@ class RecordedQueries:
 
     def agrees(self, answers: Sequence[Sequence[Any]]) -> bool:
         """Repeat recorded queries, and return whether every answer is the same."""
-        # In the recorded order, and no further than the first difference.
         return all(self._ask(kind, path, name) == answer for kind, path, name, answer in answers)
 
     def _ask(self, kind: str, path: str, name: str = "") -> Any:

@@ -2,7 +2,7 @@
 
 Two pieces may stand in either order unless they bind the same name, or the first uses at once, while it defines, a
 name that the second binds, directly or through what it calls; or both do at once what may have effects: calls,
-decorators, base classes, ``%%setup``. The latter may prepare anything, so its order to imports counts as well.
+decorators, base classes, ``%%setup``. Setup may prepare anything, so its order relative to imports counts, too.
 
 What cannot be determined is taken to depend on order. Moving imports and plain functions about has no consequence.
 """
@@ -31,7 +31,7 @@ _WITHOUT_EFFECT = (
 
 @dataclass(frozen=True, slots=True)
 class CodeEffects:
-    """What a piece of shared code does to names.
+    """How a piece of shared code uses names, and its effects.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ def handed_to_packages(sources: Iterable[str], packages: Collection[str]) -> fro
     """Return the names of functions and classes that are passed to packages which may read their docstrings.
 
     They are decorated by something of such a package, are subclasses of something of it, or are arguments of a call of
-    it. What is derived from such a class counts as well.
+    it. Classes derived from such a class count, too.
 
     Parameters
     ----------

@@ -155,7 +155,7 @@ def setups_of(step: Step) -> list[SharedCode]:
 
 
 def shared_by_name(step: Step) -> Iterator[tuple[str, SharedCode]]:
-    """Yield the shared code that a step reaches by name; a name that is bound again gets a number behind it."""
+    """Yield the shared code that a step reaches by name; a name that is bound again gets a number as suffix."""
     seen: dict[str, int] = {}
     for piece in step.shared:
         if piece.kind != "setup":

@@ -53,7 +53,6 @@ def _marks(pipeline: Pipeline, values: Mapping[str, Any]) -> Iterator[tuple[str,
 def _mark(reference: str, folder: Path) -> str:
     try:
         secret = reveal(reference, folder)
-    # A random mark equals no other: without the secret, nothing may be reused.
     except SecretNotFound:  # it has gone since it was checked: equal to nothing
         return f"secret {secrets.token_hex(8)}"
     return f"secret {hmac.new(user_key(), secret.encode(), hashlib.sha256).hexdigest()[:16]}"

@@ -12,8 +12,8 @@ question                                              answer
 ``["package", NAME]``                                 version of an installed package that was loaded
 ``["origin", NAME, PATH, …]``                         first of the files that a module may come from, by `sys.path`
 ``["listing", PATH, NAMES]``                          digest of the names of files and folders in it, without
-                                                      NAMES, which the step made; behind it may stand patterns of
-                                                      names that are left out
+                                                      NAMES, which the step made; patterns of names that are left
+                                                      out may follow
 ``["glob", PATTERN, FOLDER, RECURSIVE, NAMES]``       digest of the names that fit, of :func:`glob.glob`
 ``["path-glob", PATTERN, FOLDER, METHOD, NAMES]``     the same of ``Path.glob`` and ``Path.rglob``
 ``["kind", PATH]``                                    ``file``, ``folder`` or ``missing``
@@ -29,8 +29,8 @@ question                                              answer
 ``["variables", NAMES]``                              digest of the names of all variables, without NAMES, which
                                                       the step set, and without those that change by themselves
 ``["environment"]``                                   keyed digest of all variables: a child may ask for any
-``["network", HOST]``                                 ``connected``: what it got cannot be asked for again; behind
-                                                      it may stand ``perhaps``
+``["network", HOST]``                                 ``connected``: what it got cannot be asked for again;
+                                                      ``perhaps`` may follow
 ``["program", NAME]``                                 ``started``: what the program did is not known
 ``["executable", PATH]``                              size and time of a program whose doings are all in the trace
 ``["ignored", PATH]``                                 ``ignored``: the step used it, and it does not count
@@ -142,8 +142,8 @@ def traced_key(key: str, trace: Trace) -> str:
 
 
 def is_unusable(trace: Trace) -> bool:
-    # `partly` is left out: what could not be watched there does not make a trace unusable.
     """Tell whether a trace can never hold again: it is not complete."""
+    # `partly` is left out: what could not be watched there does not make a trace unusable.
     return any(text.startswith('["unwatched"') for text in trace)
 
 
