@@ -1,8 +1,8 @@
 """On-disk cache of readings: an unchanged notebook is not analysed again.
 
 A reading depends on the text of the notebook's cells, on the answers to its file-system queries (see
-:mod:`.source.recorded_queries`), on our own code and on the Python that reads. All of it is compared before a reading
-is used again, files by their bytes, not by their times. Readings with errors are not saved.
+:mod:`.source.recorded_queries`), on the code of this package and on the Python that reads. All of it is compared
+before a reading is used again, files by their bytes, not by their times. Readings with errors are not saved.
 """
 
 from __future__ import annotations

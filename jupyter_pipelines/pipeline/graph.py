@@ -156,13 +156,13 @@ class Pipeline:
         self._order[:] = order
 
     def ancestors(self, *names: str) -> frozenset[str]:
-        """Return every step that one of `names` waits for, however far."""
+        """Return all steps that one of `names` depends on, transitively."""
         import networkx as nx
 
         return self._reached(nx.ancestors, names)
 
     def descendants(self, *names: str) -> frozenset[str]:
-        """Return every step that waits for one of `names`, however far."""
+        """Return all steps that depend on one of `names`, transitively."""
         import networkx as nx
 
         return self._reached(nx.descendants, names)

@@ -13,7 +13,7 @@ from string import Formatter
 
 JOINT = "\x1f"
 MAX_LENGTH = 1000
-"""How many texts a name may stand for, and the longest path; what is beyond is no name of a file that code reads."""
+"""Limit for the texts of a name, and for the characters of a path: a longer text is not the name of a file."""
 _SYSTEM = ("/dev/", "/proc/", "/sys/")  # contents change all the time, as the clock does
 _parse = Formatter().parse
 

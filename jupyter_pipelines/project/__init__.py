@@ -132,7 +132,7 @@ class Project(RunnableProject):
         drop_display: bool = False,
         tell: Callable[[str], None] = lambda _: None,
     ) -> VerificationResult:
-        """Make a pipeline notebook of an exploratory one, and prove that it shows the same.
+        """Convert an exploratory notebook into a pipeline notebook, and verify that it has the same outputs.
 
         Parameters
         ----------
@@ -141,7 +141,7 @@ class Project(RunnableProject):
         target : str, Path or None
             The notebook to write; ``NAME.pipeline.ipynb`` beside it by default.
         static : bool
-            Execute nothing, and prove nothing.
+            Convert without executing anything, and without verification.
         dry_run : bool
             Write nothing.
         steps : Mapping of str to int

@@ -263,7 +263,7 @@ class ProjectHistory(ProjectReader):
         return examine(self._url or pipeline.root / STORE_FOLDER, repair=repair)
 
     def countersign(self, pipeline: NotebookRef) -> SigningReport:
-        """Sign every record in the store of `pipeline` that leads to unharmed outputs.
+        """Sign every record in the store of `pipeline` whose outputs are intact.
 
         Raises
         ------

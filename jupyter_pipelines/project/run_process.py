@@ -31,6 +31,7 @@ def main(store: str, run: str) -> None:
     try:
         RunnableProject(store).carry_out(run, report_stream)
     except PipelinesError as error:
+        # Reported to the caller already: this is for the log of the run.
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from error
 

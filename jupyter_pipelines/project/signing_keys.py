@@ -29,7 +29,7 @@ class KnownKey:
     name : str
         What the user calls it; ``you`` is their own.
     id : str
-        What stands in signatures.
+        Its id in signatures.
     text : str
         The key itself, to give to others.
     """

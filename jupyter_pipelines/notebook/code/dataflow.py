@@ -146,7 +146,7 @@ class DataflowScope:
         self.state.aliases.pop(name, None)
 
     def roots(self, name: str) -> Roots:
-        """Return the outside names whose objects `name` stands for."""
+        """Return the outside names whose objects `name` may refer to."""
         return _roots(self.state, name)
 
     def is_outside(self, name: str) -> bool:

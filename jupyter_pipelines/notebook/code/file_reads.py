@@ -30,9 +30,9 @@ _WRITING_TABLES = frozenset(
     sink_csv sink_ipc sink_ndjson sink_parquet
     """.split()
 )
-"""Of polars, whose first argument is the path, and of Arrow, where a table comes first."""
+"""Functions of polars, whose first argument is the path, and of Arrow, whose first argument is the table."""
 _WRITING_SECOND = frozenset("dump write_table write_feather save_file".split())
-"""What is written comes first, then the path: of joblib, Arrow, safetensors."""
+"""Functions whose second argument is the path, after the value: of joblib, Arrow, safetensors."""
 _ADDING = frozenset({"to_hdf", "to_sql", "to_zarr"})
 _PATH_WRITING = frozenset({"write_text", "write_bytes"})
 _MAKING = frozenset({"mkdir", "makedirs"})
@@ -95,7 +95,7 @@ def files_read(sources: Iterable[str], parameters: Collection[str] = ()) -> File
 
 
 def writes_files(sources: Iterable[str]) -> bool:
-    """Tell whether pieces of code make files anew, under whatever names."""
+    """Tell whether pieces of code write files from scratch, under any names."""
     return any(use.kind == "writes" for source in sources for use in _uses(source))
 
 

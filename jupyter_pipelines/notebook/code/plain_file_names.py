@@ -54,9 +54,9 @@ class PlainFileUses(NamedTuple):
     Parameters
     ----------
     reads : tuple of str
-        What it reads, and does not write itself before.
+        Files that it reads without having written them before.
     writes : tuple of str
-        What it makes anew whenever it runs.
+        Files that it writes from scratch whenever it runs.
     """
 
     reads: tuple[str, ...] = ()

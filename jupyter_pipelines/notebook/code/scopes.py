@@ -31,7 +31,7 @@ class NameScope(Protocol):
         """Record that a name is deleted."""
 
     def roots(self, name: str) -> Roots:
-        """Return the outside names whose objects `name` stands for."""
+        """Return the outside names whose objects `name` may refer to."""
 
     def is_outside(self, name: str) -> bool:
         """Return whether `name` is certainly not bound here so far."""
@@ -89,7 +89,7 @@ class FunctionScope:
         self.read(name, span)
 
     def roots(self, name: str) -> Roots:
-        """Return the outside names whose objects `name` stands for."""
+        """Return the outside names whose objects `name` may refer to."""
         if name in self.aliases:
             return self.aliases[name]
         return {name: True} if name in self.parameters or name not in self.local else NO_ROOTS
@@ -150,7 +150,7 @@ class InnerScope:
         self.outer.delete(name, span)
 
     def roots(self, name: str) -> Roots:
-        """Return the outside names whose objects `name` stands for."""
+        """Return the outside names whose objects `name` may refer to."""
         return self.aliases.get(name, NO_ROOTS) if name in self.local else self.outer.roots(name)
 
     def is_outside(self, name: str) -> bool:
@@ -209,7 +209,7 @@ class ClassScope:
         self.bound.discard(name)
 
     def roots(self, name: str) -> Roots:
-        """Return the outside names whose objects `name` stands for."""
+        """Return the outside names whose objects `name` may refer to."""
         return NO_ROOTS if name in self.bound else self.outer.roots(name)
 
     def is_outside(self, name: str) -> bool:

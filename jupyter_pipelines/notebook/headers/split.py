@@ -41,7 +41,7 @@ class SplitCell:
     body : str
         What a kernel runs. Without a header, the cell itself. With a header, its lines are comments, and magics such as
         ``%%time`` stand first, so that it has as many lines as the cell and code keeps its line numbers. Only above
-        the magic of another language, whose cell must not get our comments, the top is dropped.
+        the magic of another language, whose cell must not get comments of Python, the top is dropped.
     offset : int
         Line in the cell minus line in `body`, for all lines below the top: the number of dropped lines, nearly always
         0. The cell has `offset` more lines than `body`.

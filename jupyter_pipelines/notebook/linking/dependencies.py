@@ -45,7 +45,7 @@ class NameReference(NamedTuple):
     sure : bool
         Nothing can have bound it before in the same code.
     cell : int
-        The cell of the step that leads there.
+        The cell of the step from which the name is reached.
     via : SharedDefinition or None
         The shared code that reads it; None for the step itself.
     at_once : bool

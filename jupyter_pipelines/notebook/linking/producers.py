@@ -126,7 +126,7 @@ class ProducerIndex:
         return cells
 
     def _is_object(self, name: str, draft: StepDraft, cell: int) -> bool:
-        """Return whether `name` stands for an object that steps can pass on, not a module or function."""
+        """Return whether `name` refers to an object that steps can pass on, not a module or function."""
         entry = self._index.find(name, (cell, 0))
         if isinstance(entry, SharedDefinition) and not entry.is_value(name):
             return False

@@ -25,7 +25,7 @@ class SourceReads(IntEnum):
 
 @lru_cache(maxsize=_CACHE_SIZE)
 def source_reads(text: str) -> SourceReads:
-    """Return what a piece of code reads of code, as far as its names show."""
+    """Return whether a piece of code reads docstrings or source, judged by the names in it."""
     if not _IN_TEXT.search(text):
         return SourceReads.NOTHING
     import ast

@@ -97,7 +97,7 @@ class InstalledDistribution(NamedTuple):
 
 
 class ImportOrigin(NamedTuple):
-    """Where an import name leads: the file or folder, the folder it was found in, and its path from there."""
+    """The origin of an import name: file or folder, the folder it was found in, and its path from there."""
 
     path: Path
     base: Path
@@ -276,7 +276,7 @@ def _normalized_name(name: str) -> str:
 
 
 def _checksums(record: bytes) -> list[str]:
-    """Return the lines of a ``RECORD`` that speak of the package itself, not of how and where it was installed."""
+    """Return the lines of a ``RECORD`` for files of the package itself, without those of its installation."""
     lines = record.decode("utf-8", "replace").splitlines()
     return sorted(line for line in lines if not line.startswith(("..", "/")) and not _is_install_metadata(line))
 

@@ -29,7 +29,7 @@ class PlanStepKeys:
         Values of the parameters.
     environment : PythonEnvironment or callable
         The Python that steps run in; or what returns it for the kernel that a step names, None for the notebook's own.
-        It is looked at once: packages are taken to stay as they are from the plan to the end of its run.
+        It is examined once: packages are assumed not to change between a plan and the end of its run.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ question                                              answer
 ``["rights", PATH, MODE]``                            what :func:`os.access` says
 ``["searched", FOLDER, NAMES]``                       which files and folders there are modules with these names;
                                                       ``*`` stands for those of the standard library
-``["link", PATH]``                                    where a link leads, as it says itself
+``["link", PATH]``                                    target of a link, as stored in it
 ``["variable", NAME]``                                keyed digest of its value; of `TZ` and `LC_*` the value
 ``["unset", NAME, …]``                                which of these variables are set; as a rule none
 ``["variables", NAMES]``                              digest of the names of all variables, without NAMES, which
