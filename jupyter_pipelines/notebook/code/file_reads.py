@@ -61,9 +61,9 @@ class FileReads(NamedTuple):
 def files_read(sources: Iterable[str], parameters: Collection[str] = ()) -> FileReads:
     """Return the files that pieces of code, run in this order, read by a name written in them.
 
-    A name may stand in a constant (``DATA = "data.csv"``), be handed to a function, or be joined of several. Of what is
-    listed (``glob("data/*.csv")``, ``os.listdir("data")``) all that may be found counts. URLs are left out, and so is
-    what the code itself has certainly written before, and folders and databases that it puts something into.
+    A name may be a constant (``DATA = "data.csv"``), be passed to a function, or be joined from several texts. Where
+    files are listed (``glob("data/*.csv")``, ``os.listdir("data")``), all that may match count. URLs are left out, and
+    so are files that the code has certainly written before, and folders and databases that it writes to.
     """
     sources = list(sources)
     uses = [use for source in sources for use in _uses(source)]

@@ -20,8 +20,8 @@ _DOCSTRING = re.compile("\"\"\"|'''|:[ \\t]*(?:#.*)?\\n[ \\t]*[rRuU]?[\"']")
 def handed_to_packages(sources: Iterable[str], packages: Collection[str]) -> frozenset[str]:
     """Return the names of functions and classes that are passed to packages which may read their docstrings.
 
-    They are decorated by something of such a package, are subclasses of something of it, or are arguments of a call of
-    it. Classes derived from such a class count, too.
+    They have a decorator or a base class from such a package, or are passed to a call of it. Classes derived from such
+    a class count, too.
 
     Parameters
     ----------
