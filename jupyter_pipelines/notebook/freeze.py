@@ -51,6 +51,7 @@ def freeze(path: str | Path, pipeline: Pipeline) -> list[int]:
         if not options:
             continue
         if cell is None or not _starts_step(cell, step):
+            # The notebook may have been saved between reading and writing: headers must not get into other cells.
             raise NotebookError(_notebook_changed(path, step))
         changes[cell.number] = with_options(cell, step, options)
     if changes:
@@ -79,7 +80,7 @@ def _spelled_input(step_input: Input) -> str:
 
 
 def _starts_step(cell: NotebookCell, step: Step) -> bool:
-    """Return whether `cell` is, still, where `step` begins."""
+    """Return whether `step` still begins in `cell`."""
     header = split_cell(cell.source, cell.number, cell.tags).header
     return header is not None and header.kind == "step" and header.name == step.name
 
@@ -93,7 +94,7 @@ def with_options(cell: NotebookCell, step: Step, options: Mapping[str, str]) -> 
     insert = _into_magic if raw_header.form == "magic" else _into_comments
     lines = [line.text for line in layout.lines]
     insertions = insert(layout, raw_header, options)
-    # From the bottom up, so that what stands above keeps its place.
+    # From the bottom up, so that positions above stay valid.
     for (line, column), texts in sorted(insertions.items(), reverse=True):
         text = lines[line - 1]
         lines[line - 1] = text[:column] + _joined(texts, len(text)) + text[column:]
@@ -115,7 +116,7 @@ _Places = dict[tuple[int, int], list[str]]
 
 
 def _into_magic(layout: CellLayout, raw_header: RawHeader, options: Mapping[str, str]) -> _Places:
-    """Put each option behind those that usually stand before it."""
+    """Insert each option after those that usually precede it."""
     words = [word for word in raw_header.words if layout.roles[word.place.line - 1] == "header"]
     insertions: _Places = {}
     for name, items in options.items():
@@ -126,15 +127,15 @@ def _into_magic(layout: CellLayout, raw_header: RawHeader, options: Mapping[str,
 
 
 def _into_comments(layout: CellLayout, raw_header: RawHeader, options: Mapping[str, str]) -> _Places:
-    """Put each option into a line of its own, below those that usually stand before it."""
+    """Insert each option as a line of its own, below those that usually precede it."""
     insertions: _Places = {}
     for name, items in options.items():
         line = layout.lines[_preceding_word(name, list(raw_header.words)).place.line - 1]
-        # A line that goes on takes the following ones with it.
+        # An option ends with the last of its continuation lines.
         while _goes_on(line) and layout.roles[line.number : line.number + 1] == ["option"]:
             line = layout.lines[line.number]
         lead = line.text[: line.text.index("#|")]
-        # A backslash with nothing to go on in stays at the end, or it would take the new line with it.
+        # A backslash without a continuation line stays last: it would continue into the inserted line.
         end = len(line.text.rstrip()[:-1].rstrip()) if _goes_on(line) else len(line.text)
         insertions.setdefault((line.number, end), []).append(f"\n{lead}#| {name}: {items}")
     return insertions
@@ -145,7 +146,7 @@ def _goes_on(line: SourceLine) -> bool:
 
 
 def _with_new_header(layout: CellLayout, step: Step, options: Mapping[str, str]) -> str:
-    """Return a cell that only tags make a step, with a header that says the same and the options."""
+    """Return a cell that is a step by its tags alone, with a header that says the same and has the options."""
     lines = [f"#| step: {step.name}", *(f"#| {name}: {items}" for name, items in options.items())]
     if step.after:
         lines.append(f"#| after: {' '.join(step.after)}")
@@ -162,6 +163,7 @@ def _preceding_word(name: str, words: list[HeaderToken]) -> HeaderToken:
     """Return the last word of the name and of the options that usually stand before `name`."""
     current, last = -1, words[0]
     for word in words:
+        # A quoted word is a value even where it is spelled like an option.
         option = BY_SPELLING.get(word.text.partition("=")[0]) if word.shown[:1] not in "\"'" else None
         if option is not None:
             current = _rank(option.name) if option in _SECTIONS.values() else len(_SECTIONS)

@@ -1,8 +1,8 @@
-"""On-disk cache of readings: a notebook that has not changed is not read again.
+"""On-disk cache of readings: an unchanged notebook is not analysed again.
 
 A reading depends on the text of the notebook's cells, on the answers to its file-system queries (see
-:mod:`.source.recorded_queries`), on our own code and on the Python that reads. All of it is compared before a reading
-is used again, files by their bytes, not by their times. Readings with errors are not saved.
+:mod:`.source.recorded_queries`), on the code of this package and on the Python that reads. All of it is compared
+before a reading is used again, files by their bytes, not by their times. Readings with errors are not saved.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from jupyter_pipelines.pipeline.step import ComputeResources, SharedCode, Step, 
 
 KIND = "reading"
 Row = Sequence[Any]
+# Readings kept in memory, of documents that are being edited; each may hold a large notebook.
 _MAX_RECENT = 16
 _RECENT: OrderedDict[tuple[str, str], tuple[ReadResult, Sequence[Answer]]] = OrderedDict()
 _LOCK = threading.Lock()
@@ -47,6 +48,7 @@ def read_in_memory(document: NotebookDocument) -> ReadResult:
     key = (cache_key(document), digest_of(document))
     with _LOCK:
         recent = _RECENT.get(key)
+    # Compared again although the text is the same: files that the reading asked for may have changed.
     if recent is not None and RecordedQueries().agrees(recent[1]):
         return recent[0]
     reading = load(document)
@@ -55,6 +57,7 @@ def read_in_memory(document: NotebookDocument) -> ReadResult:
     from jupyter_pipelines.notebook.reader import read as read_uncached  # takes long to import
 
     recorded_queries = RecordedQueries()
+    # Read outside the lock: two requests may read the same text twice, but none waits for another.
     reading = read_uncached(document, recorded_queries=recorded_queries)
     with _LOCK:
         _RECENT[key] = (reading, recorded_queries.answers)
@@ -71,6 +74,7 @@ def load(document: NotebookDocument) -> ReadResult | None:
         if saved is None or saved["document"] != digest_of(document) or not RecordedQueries().agrees(saved["answers"]):
             return None
         return _decoded(saved, document)
+    # A cache of another version or with damage counts as absent: it is written again.
     except (LookupError, TypeError, ValueError):
         return None
 
@@ -82,9 +86,10 @@ def cache_key(document: NotebookDocument) -> str:
 
 
 def digest_of(document: NotebookDocument) -> str:
-    """Return the digest of everything in a document that reading looks at."""
+    """Return the digest of everything in a document that a reading depends on."""
     cells = [[cell.number, cell.id, cell.kind, cell.source, cell.tags] for cell in document.cells]
     content = json.dumps([document.kernel, document.language, cells], separators=(",", ":"))
+    # JSON escapes everything beyond ASCII, also lone surrogates, which other encodings refuse.
     return hashlib.sha256(content.encode("ascii")).hexdigest()
 
 
@@ -108,6 +113,7 @@ def _save(reading: ReadResult, pipeline: Pipeline, recorded_queries: RecordedQue
 def _survives_json(saved: Mapping[str, Any], reading: ReadResult) -> bool:
     """Return whether a reading survives JSON unchanged: defaults of parameters may be any object."""
     try:
+        # Decoded and compared, not trusted: tuples, NaN and keys that are not text change on the way through JSON.
         return _decoded(json.loads(json.dumps(saved)), reading.document) == reading
     except (TypeError, ValueError):
         return False
@@ -139,6 +145,7 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return [_plain(getattr(value, name)) for name in _names(type(value))]
     if isinstance(value, tuple | frozenset):
+        # Frozensets are sorted: the order of their members differs from process to process.
         return [_plain(member) for member in (sorted(value) if isinstance(value, frozenset) else value)]
     return value
 

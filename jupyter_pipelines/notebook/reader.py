@@ -73,7 +73,8 @@ def read(
 
 @contextlib.contextmanager
 def _garbage_collection_paused() -> Iterator[None]:
-    """Pause garbage collection: among the nodes of thousands of cells it takes longer than reading."""
+    """Disable garbage collection: with the syntax trees of thousands of cells, it takes longer than reading."""
+    # Process-wide: a reading in another thread may enable it again before this one ends, which only costs time.
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -135,7 +136,7 @@ class _NotebookReader:
             self.sorted.plain.append((cell, split))
 
     def _parse(self, cell: NotebookCell, split: SplitCell, *, strict: bool) -> CellCode:
-        """Parse a cell; a syntax error in exploration stops nothing, but hides what the cell defines."""
+        """Parse a cell; a syntax error in exploration is no error, but hides the names that the cell binds."""
         code = parse_code(split.body, cell.number, split.offset)
         if code.fault is not None and strict:
             self.faulty.append(cell.source)
@@ -157,6 +158,7 @@ class _NotebookReader:
         has_faulty_name = any(
             diagnostic.code == "JP103" and diagnostic.place == header.place for diagnostic in split.faults
         )
+        # Only its text is kept, so that names which it alone binds are not reported as undefined.
         if not header.name or has_faulty_name:
             self.faulty.append(cell.source)
             return
@@ -176,6 +178,7 @@ class _NotebookReader:
     def _link(self) -> None:
         modules = ProjectModules(self.folder, self.root, self.witness)
         drafts = list(self.sorted.steps.values())
+        # The index of shared code asks which names steps bind, so their analysis comes first.
         self._analyse(drafts, modules)
         index = self._index(modules)
         modules.add_search_folders(path for setup in index.setups for path in setup.names.paths if path is not None)
@@ -208,6 +211,7 @@ class _NotebookReader:
         for draft in drafts:
             draft.names = analyse(draft.codes, modules.star_names)
             if modules.add_search_folders(path for path in draft.names.paths if path is not None):
+                # Once more: star imports may come from modules in the folders that the step itself adds.
                 draft.names = analyse(draft.codes, modules.star_names)
 
     def _index(self, modules: ProjectModules) -> SharedCodeIndex:
@@ -218,6 +222,7 @@ class _NotebookReader:
             *((cell, split, index.add_setup) for cell, split in self.sorted.setups),
             *((cell, split, index.add_parameters) for cell, split in self.sorted.declaring),
         ]
+        # In notebook order, as the index expects: the kinds of cells were collected separately.
         for cell, split, add in sorted(additions, key=lambda addition: addition[0].number):
             add(cell.number, split.body)
         # While it runs a file, IPython finds modules beside it.
@@ -226,7 +231,7 @@ class _NotebookReader:
         return index
 
     def _bound_elsewhere(self, scripts: ScriptFinder, cell: int, line: int) -> BoundElsewhere:
-        """Return what the notebook binds outside a line of a cell that runs a file, each name with its code."""
+        """Return the names that the notebook binds outside a line that runs a file, each with the code that does."""
         bound: dict[str, set[str]] = {name: {""} for name in self.parameters}
         for draft in self.sorted.steps.values():
             items = (item.name for section in _SECTIONS for item in draft.items(section) or ())
@@ -257,6 +262,7 @@ class _NotebookReader:
 
     def result(self) -> ReadResult:
         """Return what was read."""
+        # Only where nothing else is wrong: a header that cannot be read may be the reason that there is no step.
         if not self.sorted.steps and not any(diagnostic.severity == "error" for diagnostic in self.faults):
             self.faults.append(_no_steps())
         faults = self._located_faults()
@@ -269,6 +275,7 @@ class _NotebookReader:
             self.faults,
             key=lambda diagnostic: (diagnostic.place.cell, diagnostic.place.line) if diagnostic.place else (0, 0),
         )
+        # Several checks may report the same fault at the same place.
         return tuple(dict.fromkeys(replace(diagnostic, notebook=diagnostic.notebook or name) for diagnostic in placed))
 
     def _pipeline(self, warnings: tuple[Diagnostic, ...]) -> Pipeline:
@@ -419,7 +426,7 @@ def _no_steps() -> Diagnostic:
 
 
 def _hides_names(interface: StepInterface) -> bool:
-    """Tell whether code of a step may take and make names that it does not show; programs have none."""
+    """Tell whether code of a step may read or bind names that it does not show; programs that it starts cannot."""
     return not all(sentence.endswith(RUNS_PROGRAM) for sentence in interface.unknown)
 
 

@@ -1,7 +1,7 @@
 """Render a step as a notebook of its own, which papermill runs and users can run.
 
-Its cells, in order: the parameters, what connects it with its inputs (``_step``), the shared code it reaches, its
-inputs, its own cells as their author wrote them, its outputs.
+Its cells, in order: the parameters, the call that opens the step (``_step``), the shared code it reaches, its inputs,
+its own cells as their author wrote them, its outputs.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def render(pipeline: Pipeline, step: Step, *, values: Mapping[str, object], tick
     """Return the notebook of a step, nbformat 4.5.
 
     Every cell says in ``metadata.jupyter_pipelines`` what it is for (``role``: ``parameters``, ``open``, ``shared``,
-    ``inputs``, ``step`` or ``outputs``), which of the user's cells it is (``cell``) and by how many lines it lies
-    behind (``offset``). Cells of shared code list their ``origins``: the name, the user's cell, where the piece
+    ``inputs``, ``step`` or ``outputs``), which of the user's cells it is (``cell``) and how many lines that cell
+    has more above (``offset``). Cells of shared code list their ``origins``: the name, the user's cell, where the piece
     stands in the rendered cell (``line``, counted from 1), and the file that it is from (``file``), if a cell runs one.
 
     Parameters
@@ -145,6 +145,7 @@ def _secrets(pipeline: Pipeline, step: Step, values: Mapping[str, object]) -> It
 
 def _shared_cells(shared: Iterable[SharedCode]) -> Iterator[dict[str, Any]]:
     """Yield a cell for each ``%%setup`` cell, and a cell for all pieces between two ``%%setup`` cells."""
+    # `groupby` compares neighbours only: pieces keep their order, and a `%%setup` cell ends a group.
     for number, (own, pieces) in enumerate(groupby(shared, key=_cell_of_its_own), start=1):
         yield _shared_cell(f"shared-{number}", list(pieces), setup=own is not None)
 
@@ -154,7 +155,7 @@ def _cell_of_its_own(piece: SharedCode) -> int | None:
 
 
 def _shared_cell(key: str, pieces: list[SharedCode], *, setup: bool) -> dict[str, Any]:
-    # What a future import changes has to be changed before anything else is compiled.
+    # Python accepts `__future__` imports only before all other code.
     pieces.sort(key=lambda piece: not piece.source.startswith("from __future__ "))
     text, origins = "", []
     for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
@@ -192,7 +193,7 @@ def _input_lines(step: Step) -> Iterator[str]:
 
 
 def _call(target: str, method: str, names: Iterable[str]) -> str:
-    """Return a call of the step's connection, in as many lines as it needs to be readable."""
+    """Return a call of a method of the step, over several lines if a single line would be too long."""
     start = f"{target} = {STEP_VARIABLE}.{method}" if target else f"{STEP_VARIABLE}.{method}"
     arguments = [f'"{name}"' for name in names]
     line = f"{start}({', '.join(arguments)})"
@@ -216,6 +217,7 @@ def _cell(key: str, role: str, text: str, *, tags: list[str] | None = None, **fi
     return {
         "cell_type": "code",
         "execution_count": None,
+        # From the role and not at random: the same step is rendered as the same notebook each time.
         "id": key,
         "metadata": {NAMESPACE: cell_metadata} | ({"tags": tags} if tags else {}),
         "outputs": [],

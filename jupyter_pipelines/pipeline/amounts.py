@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AmountRule:
-    """How amounts up to a limit are written.
+    """Rule for writing amounts below a limit.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class AmountRule:
     text: str
 
 
-# A limit is where rounding would give what the next rule has a word for: 59.5 s is a minute.
+# Limits lie where rounding would reach the unit of the next rule: 59.5 s is shown as a minute.
 DURATIONS = (
     AmountRule(below=9.95, unit=0.1, split=10, text="{0}.{1} s"),
     AmountRule(below=59.5, unit=1, text="{0} s"),
@@ -60,6 +60,6 @@ def size_in_words(count: int) -> str:
 def _written(amount: float, rules: Sequence[AmountRule]) -> str:
     amount = max(0, amount)
     rule = next(rule for rule in rules if rule.below is None or amount < rule.below)
-    # As the front end computes it, digit by digit: `round` would round halves to even numbers.
+    # As the front end rounds: `round` would round halves to even numbers.
     count = math.floor(amount / rule.unit + 0.5)
     return rule.text.format(*(divmod(count, rule.split) if rule.split else (count,)))

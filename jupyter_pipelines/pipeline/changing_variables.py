@@ -1,4 +1,4 @@
-"""Environment variables that change by themselves: they count where the user's own code asks for them by name."""
+"""Environment variables that differ from session to session; they count where the user's own code asks for them."""
 
 from __future__ import annotations
 

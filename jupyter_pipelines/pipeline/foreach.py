@@ -16,6 +16,7 @@ Scalar: TypeAlias = bool | int | float | str
 AxisKind = Literal["values", "parameter", "files"]
 FORMAT = "gathered"
 """Format of the artifact that names the results of all items."""
+# Labels become parts of file names: what a file system or a shell may not accept is replaced.
 _UNSAFE_CHARACTERS = re.compile(r"[^\w\x80-\U0010ffff.+-]+")
 _MAX_LABEL_LENGTH = 60
 _HEXDIGITS = (8, 16, 64)
@@ -23,7 +24,7 @@ _HEXDIGITS = (8, 16, 64)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeachAxis:
-    """A name that has another value in each item.
+    """A loop variable of ``--foreach``: a name that is bound to another value in each item.
 
     Parameters
     ----------
@@ -205,12 +206,15 @@ class GatheredResults(list):  # type: ignore[type-arg]  # a plain list for the s
     def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
         """Sort the results, and the keys with them."""
         by = key or _identity
+        # `list.sort` does not give the permutation that the keys need, too.
         order = sorted(self._places({}), key=lambda position: by(self[position]), reverse=reverse)
         self[:] = [self[position] for position in order]
         self.keys[:] = [self.keys[position] for position in order]
 
     def _places(self, values: Mapping[str, Any]) -> list[int]:
-        """Return where the results are whose items have these values."""
+        """Return the positions of the results whose items have these values."""
+        # `append`, `del` and slices are those of `list` and leave `keys` as they are; a result under a wrong key would
+        # be worse than an error.
         if len(self) != len(self.keys):
             message = f"{len(self)} results have {len(self.keys)} keys: the list was changed; change a `list(…)` of it"
             raise ValueError(message)
@@ -228,6 +232,7 @@ def item_labels(keys: Sequence[Sequence[tuple[str, Scalar]]]) -> list[str]:
     what is cut or has other characters, and would be the same as another.
     """
     labels = [",".join(f"{name}={_shown(value)}" for name, value in key) for key in keys]
+    # File systems of macOS and Windows do not distinguish case: labels that differ only in it would share a file.
     seen = Counter(label.casefold() for label in labels)
     names: list[str] = []
     for digits in _HEXDIGITS:  # two items of the same name would be the same step
@@ -248,5 +253,6 @@ def _shown(value: Scalar) -> str:
 
 
 def _digest(key: Sequence[tuple[str, Scalar]]) -> str:
+    # `repr` keeps apart what `str` writes alike: `1` and `"1"`.
     exact = ",".join(f"{name}={value!r}" for name, value in key)
     return hashlib.sha256(exact.encode("utf-8", "surrogatepass")).hexdigest()

@@ -30,7 +30,7 @@ class StepEdge:
     source, target : str
         The step that comes first, and the one that waits.
     names : tuple of str
-        The outputs of `source` that `target` takes; empty for ``--after``.
+        The outputs of `source` that `target` takes as inputs; empty for ``--after``.
     """
 
     source: str
@@ -67,6 +67,7 @@ class Pipeline:
     parameters: tuple[Parameter, ...] = ()
     kernel: str | None = None
     warnings: tuple[Diagnostic, ...] = ()
+    # Caches. The dataclass is frozen, so containers are filled in place; none of them takes part in comparisons.
     _by_name: Mapping[str, Step] = field(default_factory=dict, init=False, repr=False, compare=False)
     _before: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _order: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -97,7 +98,7 @@ class Pipeline:
 
     @property
     def edges(self) -> tuple[StepEdge, ...]:
-        """Every dependency, once a pair of steps, data before mere order."""
+        """All edges, one for each pair of steps; of the edges into a step, those of ``--after`` alone come last."""
         return tuple(edge for step in self.steps for edge in edges_into(step))
 
     def before(self, name: str) -> tuple[str, ...]:
@@ -107,7 +108,7 @@ class Pipeline:
         return self._before[name]
 
     def named(self, name: str) -> tuple[str, ...]:
-        """Return the steps that a user means by `name`: with a step over many items, all of these and itself."""
+        """Return the steps that `name` selects: of a step over many items, all items and itself; none if unknown."""
         if name not in self:
             return ()
         gathering = self[name].gathering
@@ -119,7 +120,7 @@ class Pipeline:
 
         Nodes are the names of the steps, in notebook order. They have the attributes ``cells``, ``inputs``,
         ``outputs`` and ``parameters``, each a text with ``, `` between its parts, and ``cpus``, ``gpus``, ``memory``,
-        ``on`` and ``kernel`` where the step asks for them. An edge has the attribute ``names``: what is handed over;
+        ``on`` and ``kernel`` where the step asks for them. An edge has the attribute ``names``: the outputs passed on;
         empty for ``--after``. The graph cannot be changed, but its `copy` can.
         """
         if not self._graph:
@@ -142,7 +143,7 @@ class Pipeline:
         return tuple(self._order)
 
     def remember_order(self, names: Iterable[str]) -> None:
-        """Take `names` for the order of the steps, as it was determined before.
+        """Set the order of the steps to one that was determined before, so that it is not computed again.
 
         Raises
         ------
@@ -155,13 +156,13 @@ class Pipeline:
         self._order[:] = order
 
     def ancestors(self, *names: str) -> frozenset[str]:
-        """Return every step that one of `names` waits for, however far."""
+        """Return all steps that one of `names` depends on, transitively."""
         import networkx as nx
 
         return self._reached(nx.ancestors, names)
 
     def descendants(self, *names: str) -> frozenset[str]:
-        """Return every step that waits for one of `names`, however far."""
+        """Return all steps that depend on one of `names`, transitively."""
         import networkx as nx
 
         return self._reached(nx.descendants, names)
@@ -191,6 +192,7 @@ def edges_into(step: Step) -> tuple[StepEdge, ...]:
         if isinstance(step_input.source, StepOutputRef):
             outputs_by_step.setdefault(step_input.source.step, []).append(step_input.source.output)
     for name in step.after:
+        # An edge that carries outputs implies the order: `--after` with the same step adds no second edge.
         outputs_by_step.setdefault(name, [])
     return tuple(
         StepEdge(source=source, target=step.name, names=tuple(dict.fromkeys(names)))
@@ -216,6 +218,7 @@ def step_to_dict(step: Step) -> dict[str, Any]:
         },
         "retries": step.retries,
         "timeout": step.timeout,
+        # JSON has no infinity.
         "cache_for": "forever" if step.cache_for == math.inf else step.cache_for,
         "ignore": list(step.ignore),
         "foreach": step.foreach.to_dict() if step.foreach else None,

@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 
+# In this order: macOS, Windows, Jupyter, Emacs, backups, Office, LibreOffice, Vim, NFS. A name may hold newlines.
 _CLUTTER = re.compile(
     r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.ipynb_checkpoints|\.#.*|#.*#|.*~|~\$.*|\.~lock\..*#|\..*\.sw[a-p]|\.nfs[0-9a-f]+",
     re.DOTALL,
@@ -18,11 +19,13 @@ def is_clutter(name: str) -> bool:
 
 
 def ignored_path(text: str) -> str | None:
-    """Return a path or pattern as steps hold it; None if it leads out of the project, or is all of it."""
+    """Return a path or pattern in the form that steps hold; None if it leads out of the project, or is all of it."""
+    # Headers have to mean the same on every platform: a backslash separates, it is never part of a name.
     written = text.replace("\\", "/")
     path = posixpath.normpath(written)
     if not text or path in (".", "..") or path.startswith(("/", "~", "../")):
         return None
+    # `normpath` drops the `./` that ties a bare name to the project's folder.
     return f"./{path}" if written.startswith("./") and "/" not in path else path
 
 
@@ -60,6 +63,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
 
 
 _EXPRESSIONS: dict[str, re.Pattern[str]] = {}
+# Alternatives are tried from left to right: longer signs come first.
 _SIGNS = re.compile(r"\*\*/|\*\*|\*|\?|\[!?[^\]/]+\]|.", re.DOTALL)
 
 
@@ -74,5 +78,6 @@ def _translated(pattern: str) -> str:
 
 def _character_set(sign: str) -> str:
     negated = sign.startswith("[!")
+    # Unescaped, Python warns that `[`, `&&`, `~~` and `||` in a set may come to mean set operations.
     members = re.sub(r"([\\^\[&~|])", r"\\\1", sign[2 if negated else 1 : -1])
     return f"[{'^' if negated else ''}{members}]"

@@ -26,12 +26,13 @@ class ParameterError(ValueError):
     Parameters
     ----------
     wrong : {"type", "range", "choice"}
-        Which demand it fails.
+        Which constraint the value violates.
     message : str
         What was expected and what came.
     """
 
     def __init__(self, wrong: MismatchKind, message: str) -> None:
+        # Exceptions are unpickled by calling the class with `args`: both arguments have to be in it.
         super().__init__(wrong, message)
         self.wrong = wrong
         self.message = message
@@ -63,7 +64,7 @@ class Parameter:
     annotation : str
         The annotation as written; empty when there is none.
     description : str
-        The comment behind it.
+        The comment after it.
     place : SourceLocation or None
         Where it is declared.
     """
@@ -81,7 +82,7 @@ class Parameter:
     place: SourceLocation | None = None
 
     def fit(self, value: Any) -> Any:
-        """Return `value` as the step will get it.
+        """Validate `value` and return it in the form that the step gets.
 
         Raises
         ------
@@ -100,7 +101,7 @@ class Parameter:
         return value
 
     def parse(self, text: str) -> Any:
-        """Return the value that `text` from a command line means for this parameter.
+        """Parse a text from a command line as a value of this parameter.
 
         Raises
         ------
@@ -110,6 +111,7 @@ class Parameter:
         if self.nullable and (text == "None" or (text == "null" and self.kind != "str")):
             return None
         if self.choices:
+            # Compared as texts: `-p depth=2` has to give the integer 2 where the choices are integers.
             return next((choice for choice in self.choices if str(choice) == text), text)
         return _PARSERS[self.kind](text, self.expected())
 
@@ -150,6 +152,7 @@ class Parameter:
         }
 
     def _check_choice(self, value: Any) -> None:
+        # `True == 1 == 1.0` holds in Python, but a step would get another type than the one that was declared.
         if self.choices and not any(value == choice and type(value) is type(choice) for choice in self.choices):
             raise ParameterError("choice", f"expected {self.expected()}, got {value!r}")
 
@@ -179,7 +182,8 @@ _TYPES: Mapping[Kind, tuple[type, ...]] = {
 
 
 def _plain(value: Any, expected: str) -> Any:
-    """Turn NumPy's scalars and tuples into Python's own, and refuse what no literal can say."""
+    """Convert NumPy scalars and tuples to built-in types, and refuse values that no literal can express."""
+    # Recognised by the name of its module: this package imports the standard library only.
     if type(value).__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         value = value.item()
     if isinstance(value, tuple | list):
@@ -188,6 +192,7 @@ def _plain(value: Any, expected: str) -> Any:
         if not all(type(key) is str for key in value):
             raise ParameterError("type", f"expected {expected}, got a dict with keys that are not text")
         return {key: _plain(element, expected) for key, element in value.items()}
+    # Exact types: a subclass of `int` or `str`, such as a member of an enum, is not what its literal says.
     if value is None or type(value) in (bool, int, float, str):
         return value
     raise ParameterError("type", f"expected {expected}, got {type(value).__name__}")
@@ -198,6 +203,7 @@ def _of_kind(value: Any, kind: Kind, expected: str) -> Any:
         if not is_reference(value):
             raise ParameterError("type", f"expected {expected}, got something else, perhaps the secret itself")
         return value
+    # `bool` is a subclass of `int`: without this, `True` would be accepted as an integer.
     fits = isinstance(value, _TYPES[kind]) and (kind in ("bool", "any") or not isinstance(value, bool))
     if not fits:
         raise ParameterError("type", f"expected {expected}, got {value!r}")
@@ -217,6 +223,7 @@ _LIMITS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
     "ge": (lambda value, bound: value >= bound, "at least"),
     "lt": (lambda value, bound: value < bound, "less than"),
     "le": (lambda value, bound: value <= bound, "at most"),
+    # Not `%`: 0.3 is no exact multiple of 0.1 in binary floating point.
     "multiple_of": (lambda value, bound: math.isclose(value / bound, round(value / bound)), "a multiple of"),
     "min_length": (lambda value, bound: len(value) >= bound, "of a length of at least"),
     "max_length": (lambda value, bound: len(value) <= bound, "of a length of at most"),
@@ -229,6 +236,7 @@ def _check_limit(name: str, bound: Any, value: Any) -> None:
     try:
         fits = holds(value, bound)
     except TypeError:
+        # A limit that does not apply to the type, such as a length of a number, counts as violated.
         fits = False
     if not fits:
         raise ParameterError("range", f"expected a value {words} {bound!r}, got {value!r}")
@@ -249,6 +257,7 @@ def _parse_float(text: str, expected: str) -> Any:
 
 
 def _parse_number(text: str, expected: str) -> Any:
+    # Integers first: beyond 2**53 a float would lose digits.
     try:
         return int(text)
     except ValueError:

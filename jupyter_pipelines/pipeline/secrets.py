@@ -22,14 +22,14 @@ class Secret(str):
 
 
 class SecretNotFound(LookupError):
-    """There is no secret where a reference says.
+    """The secret that a reference points to does not exist or cannot be read.
 
     Parameters
     ----------
     why : str
-        What is missing there.
+        The cause.
     instead : str
-        What to do.
+        How to correct it.
     """
 
     def __init__(self, why: str, instead: str) -> None:
@@ -39,7 +39,7 @@ class SecretNotFound(LookupError):
 
 
 def is_reference(text: object) -> bool:
-    """Tell whether `text` says where a secret is."""
+    """Tell whether `text` is a reference to a secret: ``env:NAME`` or ``file:PATH``."""
     if not isinstance(text, str):
         return False
     kind, colon, location = text.partition(":")
@@ -47,21 +47,21 @@ def is_reference(text: object) -> bool:
 
 
 def reveal(reference: str, folder: str | Path, environment: Mapping[str, str] | None = None) -> str:
-    """Return the secret that `reference` leads to; line ends at the end of a file do not belong to it.
+    """Return the secret that `reference` points to, without line ends at the end of a file.
 
     Parameters
     ----------
     reference : str
         ``env:NAME`` or ``file:PATH``.
     folder : str or Path
-        Where relative paths begin.
+        The folder that relative paths are relative to.
     environment : Mapping of str to str or None
         The environment variables; those of this process by default.
 
     Raises
     ------
     SecretNotFound
-        There is nothing, or it is empty.
+        The variable or file does not exist, cannot be read, is too large, or is empty.
     """
     kind, _, location = reference.partition(":")
     secret = _variable(location, environment) if kind == "env" else _text(Path(folder, Path(location).expanduser()))
@@ -82,6 +82,7 @@ def _variable(name: str, environment: Mapping[str, str] | None) -> str:
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
+            # One byte more than allowed, so that a file that is too large is recognised without reading all of it.
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise SecretNotFound(

@@ -1,18 +1,18 @@
-"""Which states of steps and runs mean what, for all that asks; the front end has them, too."""
+"""States of steps and runs, grouped by what they mean; the front end gets them from here."""
 
 from __future__ import annotations
 
 SUCCESSFUL = frozenset({"succeeded", "reused"})
-"""A step whose outputs are there."""
+"""A step whose outputs are in the store."""
 ATTEMPTED = SUCCESSFUL | {"failed", "cancelled", "lost"}
-"""A step whose turn came, and is over."""
+"""A step that was attempted in this run, or reused, and has ended."""
 FINISHED = ATTEMPTED | {"blocked", "skipped"}
-"""A step with which nothing more happens in this run."""
+"""A step that does not change its state again in this run."""
 NOT_STARTED = frozenset({"pending", "deciding", "ready"})
-"""A step of a run under way whose turn has not come."""
+"""A step of a running run that has not been started."""
 UNDER_WAY = NOT_STARTED | {"waiting", "running", "retrying"}
-"""A step that is not finished yet."""
+"""A step of a running run that is not finished."""
 OUTDATED = frozenset({"stale", "edited", "run", "maybe", "never run", "blocked"})
-"""A step that the next run computes, or may."""
+"""A step that the next run computes, or may compute."""
 FINISHED_RUNS = frozenset({"succeeded", "failed", "cancelled", "lost"})
-"""A run that is over."""
+"""A run that has ended."""

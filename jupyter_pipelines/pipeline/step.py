@@ -133,11 +133,11 @@ class Step:
         Files that its code reads under a name written in it, without declaring them; their content counts. Folders
         and patterns are those in which it looks for files.
     templates : tuple of str
-        The same of names that depend on parameters; see :mod:`jupyter_pipelines.pipeline.path_templates`. A step in a
+        The same for names that depend on parameters; see :mod:`jupyter_pipelines.pipeline.path_templates`. A step in a
         plan has none.
     unknown : tuple of str
-        What the analysis could not resolve, one sentence each; not empty means that only a step that was watched while
-        it ran is reused.
+        What the analysis could not resolve, one sentence each; if there is any, the step is reused only by the
+        trace of an earlier run.
     resources : ComputeResources
         What it asks for.
     retries : int

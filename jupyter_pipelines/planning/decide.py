@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     from jupyter_pipelines.storage.step_record import StepRecord
 
 _NEVER_RUN = DecisionReason(code="never-run", text="never run")
+# Records of the step exist whose parts do not differ: another version computes keys in another way.
 _OTHER_KEYS = DecisionReason(code="never-run", text="never run by this version of jupyter-pipelines")
 _DAMAGED_RECORD = DecisionReason(code="output-corrupt", text="its stored record is damaged")
 _FORCED = DecisionReason(code="forced", text="forced")
 _NO_CACHE = DecisionReason(code="no-cache", text="declared with `--no-cache`")
 _INPUTS = ("input", "file", "file-name")
+# In the order in which they are reported.
 _DAMAGED = ("corrupt", "missing", "unknown")
 _NOT_OLDER = ("output-missing", "output-corrupt", "untrusted")
 _DECISION_TEXTS: Mapping[Decision, str] = {
@@ -63,7 +65,7 @@ class PlannedStep:
     name : str
         Name of the step.
     decision : {"run", "reuse", "maybe", "blocked", "skip"}
-        What a run would do. ``maybe``: something before it runs first, and it is reused if that comes to the same.
+        What a run would do. ``maybe``: a step before it runs first, and it is reused if the inputs come out the same.
     reason : DecisionReason
         Why.
     key : str or None
@@ -81,8 +83,8 @@ class PlannedStep:
     outdated : Mapping of str to RerunOrigin
         The steps left out that it takes outputs from though they would run, or might, and why.
     items : Mapping of str to object
-        ``item`` of a step that is one of many items: `of` which step, and its `values`. ``items`` of a step that stands
-        for them: how many there are.
+        ``item`` of a step that is one of many items: `of` which step, and its `values`. ``items`` of the step that
+        gathers them: how many there are.
     """
 
     name: str
@@ -114,7 +116,7 @@ class PlannedStep:
 
 
 class StepDecision(NamedTuple):
-    """The decision on a step, and its status for the steps after it."""
+    """The decision on a step, and its status as the steps after it see it."""
 
     planned: PlannedStep
     standing: UpstreamStatus
@@ -138,7 +140,7 @@ class StepPlanner:
     forced : frozenset of str
         Steps to compute again.
     now : datetime
-        The present: some results are accepted for a time.
+        The time of the plan: some results are accepted for a limited time.
     left_out_by : str
         The options that leave steps out, if any do.
     writer_of : callable
@@ -182,6 +184,7 @@ class StepPlanner:
             False for a step that is left out: it is skipped, and the reason says what would happen otherwise.
         """
         inputs = self._gatherer.gather(step, statuses, selected=selected)
+        # A pickle names classes and functions; their code is not in it, but decides what the object does when used.
         step = self._carrier.with_dependencies(step, {name for name, value in inputs.known.items() if value != MISSING})
         step_key = self._keying.of(step, inputs.known)
         key = step_key.key if inputs.complete else None
@@ -189,6 +192,7 @@ class StepPlanner:
             name=step.name, decision="run", reason=_NEVER_RUN, key=key, parts=step_key.parts, items=step.items
         )
         planned = self._decided(step, inputs, draft, statuses, forced=selected and step.name in self._forced)
+        # Taken before the decision becomes a skip: steps that take its outputs have to say why these are out of date.
         cause = _first_cause(planned, inputs)
         if not selected:
             planned = self._left_out(step, planned)
@@ -206,6 +210,7 @@ class StepPlanner:
         *,
         forced: bool,
     ) -> PlannedStep:
+        # First of all: a step that is forced cannot run without its inputs either.
         if inputs.lacking:
             others = [reason.text for reason in inputs.lacking[1:]]
             return replace(draft, decision="blocked", reason=_with_details(inputs.lacking[0], others))
@@ -215,6 +220,7 @@ class StepPlanner:
         if inputs.open:
             return self._with_open_inputs(step, inputs, draft)
         planned = self._by_key(step, draft, statuses)
+        # All inputs are known, but a step that it waits for runs first, and may write files that the record has read.
         if planned.decision == "reuse" and inputs.causes and _depends_on_files(planned.origin):
             reason = _upstream_reason(inputs.causes)
             return replace(draft, decision="maybe", reason=reason, previous=planned.origin)
@@ -244,6 +250,7 @@ class StepPlanner:
             record = unaccepted_result(record, step, self._now) or record
         if isinstance(record, DecisionReason):
             return replace(draft, reason=record, previous=newest)
+        # Only outputs whose bytes are intact may be reused: later steps are decided by these digests.
         damage = self._damage(step, record) or changed_behind(
             self._pipeline, step, record, lambda name: statuses[name].outputs
         )
@@ -254,6 +261,7 @@ class StepPlanner:
             name=step.name,
             decision="reuse",
             reason=_unchanged_reason(step, record),
+            # Not the key of the draft: a record whose trace has other answers stands under a key over these answers.
             key=record.key,
             parts=draft.parts,
             outputs=_declared_outputs(step, record),
@@ -262,7 +270,7 @@ class StepPlanner:
         )
 
     def _answers_for(self, step: Step, record: StepRecord) -> TraceReader:
-        """Return what answers the questions of a record, from the Python that the step runs in."""
+        """Return the reader that answers the questions of a record, for the Python that the step runs in."""
         names = packages_asked((record.trace or (), *record.asked))
         if not names:
             return self._traces
@@ -271,7 +279,7 @@ class StepPlanner:
         return self._traces.with_versions(environment.version)
 
     def _why_none(self, step: Step, draft: PlannedStep, latest: StepRecord | None) -> DecisionReason:
-        """Return why there is no record to be reused."""
+        """Return why no record under the step's key can be reused."""
         refused = self._view.refused(str(draft.key))
         if refused:
             return _untrusted_reason(refused)
@@ -299,7 +307,7 @@ class StepPlanner:
         return _with_details(reasons[0], [reason.text for reason in reasons[1:]]) if reasons else None
 
     def _lost_appendix(self, step: Step, record: StepRecord) -> DecisionReason | None:
-        """Return which file another step has written, without what the step of a record had appended to it."""
+        """Return why a file that a step had appended to has lost that text: another step has written the file since."""
         for path in record.appended:
             writer = self._writer_of(path)
             if writer is not None and not is_ignored(path, step.ignore):
@@ -308,7 +316,7 @@ class StepPlanner:
         return None
 
     def _left_out(self, step: Step, planned: PlannedStep) -> PlannedStep:
-        """Turn the decision without the selection into a skip: the stored outputs are taken as they are."""
+        """Turn a decision into a skip: the step is not selected, and its stored outputs are taken as they are."""
         record = planned.origin or planned.previous or self._view.latest(step.name)
         return replace(
             planned,
@@ -344,7 +352,7 @@ def made_from(producer: str, origin: RerunOrigin, verb: str = "is") -> str:
 
 
 def _depends_on_files(record: StepRecord | None) -> bool:
-    """Tell whether what runs before the step of a record may change what it used, or what it left in files."""
+    """Tell whether a step that runs before the step of a record may change the files that it read or appended to."""
     return asks_for_files(record) or (record is not None and bool(record.appended))
 
 
@@ -367,8 +375,9 @@ def _upstream_reason(causes: Mapping[str, RerunOrigin]) -> DecisionReason:
 
 
 def _without_open_inputs(recorded: Parts, inputs: set[str], now: Parts) -> Parts:
-    """Return parts of an earlier step run without those of `inputs`, which are not known now, and of code they name."""
+    """Return the parts of an earlier run without those that depend on inputs which are not known yet."""
     dropped = {f"{kind}:{name.removeprefix(READ)}" for kind in _INPUTS for name in inputs}
+    # Modules and packages may be in the recorded key only because a pickle among these inputs names them.
     carried = {name for name in recorded if name.startswith(("module:", "package:")) and name not in now}
     return {name: part for name, part in recorded.items() if name not in dropped | carried}
 

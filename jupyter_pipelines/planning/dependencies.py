@@ -1,4 +1,4 @@
-"""What a stored result depends on, as its step was seen to use it: files, modules, packages, environment variables."""
+"""What a stored result depends on, as observed: files, modules, packages, environment variables."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def dependencies_document(record: StepRecord) -> dict[str, Any]:
     Parameters
     ----------
     record : StepRecord
-        The record; one that is older than traces has what its code shows only.
+        The record; an older record without a trace has only what the analysis of the code shows.
     """
     asked = [(details_of(text), answer) for text, answer in (record.trace or {}).items()]
     questions = [(*details, answer) for details, answer in asked if len(details) > 1]  # not that for all variables

@@ -12,8 +12,9 @@ from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 
 _MAX_FILES = 1000
-"""Of folders with more files, records keep none."""
+"""Records keep no list of files for a folder with more."""
 _MAX_SHOWN = 3
+# Hexadecimal digits: enough to tell versions of a file apart in a message. No decision is made by them.
 _LENGTH = 20
 
 
@@ -38,7 +39,7 @@ def folder_files(
     step : Step
         The step.
     parts : Mapping of str to str
-        What its key was made of; a folder that is another one by now is left out.
+        What its key was made of; a folder that has changed since is left out.
     """
     folders = {}
     for name, path in _paths(pipeline, step):
@@ -52,7 +53,7 @@ def folder_files(
 def changed_files(
     reader: FolderReader, pipeline: Pipeline, step: Step, before: Mapping[str, Mapping[str, str]], name: str
 ) -> str:
-    """Return in a few words which files differ in the folder that is the input `name`; nothing if that is not known."""
+    """Return in a few words which files differ in the folder of the input `name`; empty if that is not known."""
     path = dict(_paths(pipeline, step)).get(name)
     if name not in before or path is None or not path.is_dir():
         return ""
@@ -73,6 +74,7 @@ def _contents(reader: FolderReader, path: Path) -> tuple[str, Mapping[str, str]]
     try:
         return reader.folder_contents(path)
     except (OSError, StoreError):
+        # What cannot be read now explains nothing: the reason stays without the names of files.
         return None
 
 

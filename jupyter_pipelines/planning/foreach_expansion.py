@@ -1,8 +1,8 @@
 """Steps over many items expanded into a step for each item, and a step that gathers their results.
 
 All code after this treats them as ordinary steps. An item is called ``fit[depth=2]``: its value is a parameter, or an
-input file, and so it has a key, a record and a notebook of its own. The step ``fit`` itself remains and takes what all
-items made; its result names theirs, so that the key of a step that takes it is made of exactly what that step gets.
+input file, and so it has a key, a record and a notebook of its own. The step ``fit`` itself remains and gathers the
+results; its artifact names theirs, so that the key of a step that takes it covers exactly what that step gets.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def expand(pipeline: Pipeline, values: Mapping[str, Any]) -> Pipeline:
     names: dict[str, list[str]] = {}
     for step in result:
         names.setdefault(step.item.group if step.item else step.name, []).append(step.name)
+    # Items take the place of their step: the order need not be computed again, and networkx is not imported.
     result.remember_order(name for written in pipeline.order() for name in names[written])
     return result
 
@@ -137,6 +138,7 @@ class _AxisValues:
             names = " and ".join(sorted(kind.__name__ for kind in kinds))
             yield self._fault(f"{subject}, which holds values of several types: {names}", "write values of one type")
             return
+        # `repr` finds repeated texts, the set finds 1 and 1.0. NaN is not equal to itself, but its `repr` is.
         repeated = [value for value, count in Counter(map(repr, values)).items() if count > 1]
         if repeated or len(set(values)) < len(values):
             shown = ", ".join(repeated[:_MAX_SHOWN]) or "a number"
@@ -160,6 +162,7 @@ def _is_file(folder: Path, name: str) -> bool:
 
 
 def _too_many_items(step: Step, axes: Sequence[_AxisValues]) -> Iterator[Diagnostic]:
+    # Counted before combinations are made: the product of a few axes may not fit into memory.
     count = 1
     for axis in axes:
         count *= len(axis.found)
@@ -210,7 +213,7 @@ def _item_step(step: Step, name: str, item: ForeachItem, file_values: Collection
 
 
 def _gather_step(step: Step, gathering: GatherSpec, labels: Sequence[str]) -> Step:
-    """Return the step that stands for all items: their code counts for it, too, so that it says why it runs."""
+    """Return the step that gathers all items; it keeps their code, so that the reason for a run names what changed."""
     inputs = tuple(
         Input(
             name=f"{output.name}[{label}]",
@@ -224,8 +227,10 @@ def _gather_step(step: Step, gathering: GatherSpec, labels: Sequence[str]) -> St
         step,
         inputs=inputs,
         outputs=tuple(Output(name=output.name, format=FORMAT, place=output.place) for output in step.outputs),
+        # Without outputs there is no edge of data, but steps after this one still wait for all items.
         after=gathering.items if not inputs else (),
         gathering=gathering,
+        # What was requested holds for each item: gathering takes no resources, and has nothing to retry.
         resources=ComputeResources(),
         retries=0,
         timeout=None,

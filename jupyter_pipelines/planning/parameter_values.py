@@ -74,6 +74,7 @@ def _value(parameter: Parameter, values: Mapping[str, Any], texts: Mapping[str, 
         return parameter.fit(values[parameter.name])
     if parameter.required:
         raise LookupError(parameter.name)
+    # Not checked again: defaults are checked when the notebook is read.
     return parameter.default
 
 

@@ -54,7 +54,7 @@ class Plan:
     forced : tuple of str
         Steps to compute again.
     planner : PipelinePlanner
-        What made the plan; decides again once a step's inputs are known.
+        The planner that made it; decides on a step again when its inputs are known.
     """
 
     pipeline: Pipeline
@@ -81,7 +81,7 @@ class Plan:
 
     @property
     def faults(self) -> tuple[Diagnostic, ...]:
-        """Why steps that are asked for cannot run, one fault for each; steps blocked only by these are left out."""
+        """Why selected steps cannot run, one fault for each; steps blocked only by other steps are left out."""
         return tuple(
             _blocked(self, step) for step in self.steps if step.decision == "blocked" and step.reason.code in _BLOCKED
         )
@@ -98,7 +98,7 @@ class Plan:
         Raises
         ------
         PlanError
-            A step needs what is not there (JP404, JP405, JP210); all faults at once.
+            An input or a stored output is missing or damaged (JP404, JP405, JP210); all faults at once.
         """
         if self.faults:
             raise PlanError(*self.faults)
@@ -145,7 +145,7 @@ class PipelinePlanner:
     view : PlannerStore
         What is stored, and what is in files.
     environment : PythonEnvironment or callable
-        The Python that steps run in; or what returns it for the kernel that a step names, None for the notebook's own.
+        The Python that steps run in, or a callable that returns it for a kernel; None is the notebook's own.
     forced : iterable of str
         Steps to compute again, whatever is stored.
 
@@ -193,6 +193,7 @@ class PipelinePlanner:
         chosen = selection.steps(self._pipeline)
         statuses: dict[str, UpstreamStatus] = {}
         code_digests.load_digests(self._pipeline)
+        # One reading of the records for all steps, and the files that their traces ask for are hashed together.
         snapshot = self._view.at_once(step.name for step in self._pipeline)
         step_planner = self._judge(
             snapshot,
@@ -225,8 +226,8 @@ class PipelinePlanner:
         name : str
             The step.
         upstream : Mapping of str to Mapping of str to Artifact
-            What there is, by step and output. What is not in it is missing. From one call to the next, more may
-            come into it, but what is in it stays as it is.
+            The outputs that exist, by step and name; all others are missing. Between calls, entries may be added, but
+            none may change: what follows from them is computed once.
         writer_of : callable
             Returns which other step of the run wrote a file; None if none did.
         """
@@ -237,7 +238,7 @@ class PipelinePlanner:
         return judge.plan_step(step, statuses).planned
 
     def with_versions(self, name: str, trace: Trace) -> Trace:
-        """Return the trace of a step with the versions of the packages that it loaded and that count.
+        """Return the trace of a step with the versions of the packages that it loaded, without those that do not count.
 
         Parameters
         ----------
@@ -257,9 +258,9 @@ class PipelinePlanner:
         }
 
     def drift(self, planned: PlannedStep) -> tuple[str, ...]:
-        """Return what of a step's own modules and input files is no longer what it was when it was decided on.
+        """Return which modules and input files of a step have changed since it was decided on.
 
-        A step that ran meanwhile may have seen the old or the new text: its result must not be stored under the key.
+        The step may have read the old or the new content, so its result must not be stored under the key.
 
         Parameters
         ----------
@@ -287,6 +288,7 @@ class PipelinePlanner:
 
     def _with_outdated(self, outdated: dict[str, RerunOrigin]) -> PipelinePlanner:
         """Return a planner that knows which outputs a plan takes from the store though they are out of date."""
+        # A shallow copy: keys and environments that have been computed are shared with it.
         planner = copy(self)
         planner.__dict__["_outdated"] = outdated
         return planner
@@ -296,7 +298,7 @@ class PipelinePlanner:
         return UpstreamStatus(decision="skip" if cause else "reuse", outputs=outputs, cause=cause)
 
     def _module(self, name: str) -> StepModule | None:
-        """Return the module called `name`, of whichever step reaches it."""
+        """Return the module called `name`, of any step that reaches it."""
         if not self._modules:
             self._modules = {module.name: module for step in self._pipeline for module in step.modules}
         return self._modules.get(name)
@@ -343,6 +345,7 @@ def _is_edited(module: StepModule | None, part: str) -> bool:
     try:
         with tokenize.open(module.path) as file:
             text = file.read()
+        # The part does not say at which level it was computed, which depends on all code of the step.
         return part not in {code_digests.module_digest(text, level) for level in SourceReads}
     except (OSError, SyntaxError, UnicodeDecodeError):
         return True

@@ -38,7 +38,7 @@ def headline(name: str, steps: Sequence[PlannedStep]) -> str:
 
 
 def as_text(name: str, steps: Sequence[PlannedStep]) -> str:
-    """Return the plan as a table of plain text; a detail of a reason stands on a line of its own below it."""
+    """Return the plan as a table of plain text; each detail of a reason stands on a line of its own."""
     name_width = max((len(step.name) for step in steps), default=0)
     decision_width = max((len(step.decision) for step in steps), default=0)
     lines = [headline(name, steps), ""] if steps else [headline(name, steps)]

@@ -1,4 +1,4 @@
-"""Why a step runs: the difference between what its result depends on now and what it depended on the last time.
+"""Why a step runs: the difference between the parts of its key and those of its latest record.
 
 A reason has one code, one sentence, and evidence. Where several things changed, the reason is the first of code,
 shared code, modules, parameters, inputs, packages, Python; the others stand in the details.
@@ -42,6 +42,7 @@ Code = Literal[
 Parts = Mapping[str, str]
 _MAX_CHANGES_SHOWN = 3
 _HEXDIGITS = 8
+# Prefixes of digests in parts; a value of another kind may contain a colon, too.
 _ALGORITHMS = ("sha256", "blake3")
 
 
@@ -80,7 +81,7 @@ class FingerprintChange(NamedTuple):
         In a few words.
     evidence : str
         What it was and what it is now, where the words do not say so already.
-    folder : str
+    The input that changed, if it may be a folder whose files can be named.
         The input that changed, if it may be a folder.
     """
 
@@ -159,6 +160,7 @@ def _shared(now: Parts, before: Parts, step: Step) -> Iterator[FingerprintChange
         changes.append(FingerprintChange(f"shared code `{name}`{location} {_what_happened(new, old)}"))
     setups = [setup.cell for setup in setups_of(step)]
     changes += _sequence(_values(now, "setup"), _values(before, "setup"), setups, "setup in cell")
+    # A piece that is added or removed changes the order as well: then the piece is the reason.
     if not changes and now.get("shared-order") != before.get("shared-order"):
         changes.append(_order(now, before))
     yield from changes
@@ -212,6 +214,7 @@ def _packages(now: Parts, before: Parts, _: Step) -> Iterator[FingerprintChange]
     for name, new, old in _differing(now, before, "package"):
         if new is None or old is None:
             yield FingerprintChange(f"package `{name}` {_what_happened(new, old)}")
+        # Parts of packages without a version begin with `sources`: there is no version to compare.
         elif new.partition(" (")[0] != old.partition(" (")[0] and "sources" not in (new.split()[0], old.split()[0]):
             yield FingerprintChange(f"{name} {old.partition(' (')[0]} -> {new.partition(' (')[0]}")
         else:
@@ -257,6 +260,7 @@ def _sequence(
     now: Sequence[str], before: Sequence[str], numbers: Sequence[int], noun: str
 ) -> Iterator[FingerprintChange]:
     """Compare two lists of cells, so that a cell put between others does not make all after it look changed."""
+    # `autojunk` ignores elements that are frequent in long sequences: equal cells would count as changed.
     for tag, i, j, first, last in SequenceMatcher(None, before, now, autojunk=False).get_opcodes():
         if tag == "delete":
             yield FingerprintChange(_taken_out(noun, j - i))
@@ -292,5 +296,6 @@ def _from_to(name: str, new: str | None, old: str | None, suffix: str = "") -> s
     if new is None or old is None or MISSING in (new, old):
         return ""
     kind = shorten_digests(old).partition(" ")[0]
+    # The algorithm is named once: both digests have the same one.
     changed = shorten_digests(new).removeprefix(f"{kind} ") if kind in _ALGORITHMS else shorten_digests(new)
     return f"{name}: {shorten_digests(old)} -> {changed}{suffix}"

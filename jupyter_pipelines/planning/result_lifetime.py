@@ -1,4 +1,4 @@
-"""How long a result is accepted: of code that asked the network or a program, nothing tells what it would get now."""
+"""How long a result is accepted: what a network or a program would answer at another time cannot be determined."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def unaccepted_result(record: StepRecord, step: Step, now: datetime) -> Decision
     step : Step
         The step as it is now: `cache_for` counts from when the result was computed.
     now : datetime
-        The present, with a time zone.
+        The time of the plan, with a time zone.
     """
     hosts, programs = _named(record, "network"), _named(record, "program")
     if step.cache_for is None and not hosts and not programs:
@@ -37,6 +37,7 @@ def unaccepted_result(record: StepRecord, step: Step, now: datetime) -> Decision
     code, cause = _cause(record)
     if step.cache_for is None:
         also = (_started(programs),) if hosts and programs else ()
+        # Without a declared lifetime, the result of code that asked the network or a program is never reused.
         return DecisionReason(code=code, text=cause, details=(*also, _HELP))
     until = _end(record, step.cache_for)
     if until is None or now < until:

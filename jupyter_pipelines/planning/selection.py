@@ -1,7 +1,7 @@
 """Part of a pipeline, as ``--to``, ``--from`` and ``--only`` ask for it.
 
-What lies outside is taken from the store as it is. Nothing inside is forced: a step that is asked for and has not
-changed is reused. ``--to`` and ``--from`` together mean what lies between.
+The outputs of steps outside are taken from the store as they are. Nothing inside is forced: a selected step that has
+not changed is reused. ``--to`` and ``--from`` together select what lies between.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class StepSelection:
     Parameters
     ----------
     to : tuple of str
-        These steps and all that they wait for.
+        These steps and all their ancestors.
     start : tuple of str
-        These steps and all that wait for them.
+        These steps and all their descendants.
     only : tuple of str
         These steps and no others.
     """
@@ -33,7 +33,7 @@ class StepSelection:
     only: tuple[str, ...] = ()
 
     def steps(self, pipeline: Pipeline) -> frozenset[str]:
-        """Return the names of the steps that are asked for."""
+        """Return the names of the selected steps."""
         only, to, start = (_named_steps(pipeline, names) for names in (self.only, self.to, self.start))
         if only:
             return frozenset(only)

@@ -1,4 +1,4 @@
-"""Outputs that share parts: whether a step that changes an input changes behind its back what a later step takes."""
+"""Outputs stored in one file: whether a step that modifies its input in place affects what a later step takes."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def taken_later(
     if not split_member(artifact.format)[1]:
         return []
     names = [other.name for other in pipeline.steps]
+    # Items of one step are independent: none is meant to see what another has changed.
     group = step.item.group if step.item else ""
     later_steps = (
         later
@@ -51,6 +52,7 @@ def taken_later(
         if isinstance(taken.source, StepOutputRef)
         and taken.source.step == source.step
         and taken.source.output in outputs
+        # Outputs that share objects are stored in one blob, so they have the same digest.
         and outputs[taken.source.output].digest == artifact.digest
     ]
 
@@ -58,7 +60,7 @@ def taken_later(
 def changed_behind(
     pipeline: Pipeline, step: Step, record: StepRecord, outputs_of: Callable[[str], Mapping[str, Artifact]]
 ) -> DecisionReason | None:
-    """Return why a record does not count: its step changed what a later step, which may be new, takes as it was.
+    """Return why a record cannot be reused: its step modified an object that a later step takes unmodified.
 
     Parameters
     ----------

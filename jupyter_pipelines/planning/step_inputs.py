@@ -27,10 +27,10 @@ class StoreReader(Protocol):
         """Return what is stored under `key`."""
 
     def damaged(self, key: str) -> bool:
-        """Tell whether something was stored under `key` that is damaged, so that it has been quarantined."""
+        """Tell whether the record under `key` was damaged and has been quarantined."""
 
     def refused(self, key: str) -> str:
-        """Return why what is stored under `key` is not used; empty if nothing is, or it is used."""
+        """Return why the record under `key` is not used; empty if there is none, or it is used."""
 
     def latest(self, step: str) -> StepRecord | None:
         """Return the newest record of the step called `step`."""
@@ -68,17 +68,17 @@ class PlannerStore(StoreReader, Protocol):
     """Read access to a store that can also be frozen for many steps at once."""
 
     def at_once(self, steps: Iterable[str]) -> StoreSnapshot:
-        """Return a snapshot of the store: it answers later queries from the present state, too."""
+        """Return a snapshot of the store for planning these steps; what it does not hold, it looks up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerunOrigin:
-    """The first step whose run makes later steps run.
+    """The first step of a chain of reruns: its run makes later steps run.
 
     Parameters
     ----------
     step : str
-        Where it begins.
+        Name of the step.
     reason : DecisionReason
         Why that step runs.
     """
@@ -99,9 +99,9 @@ class UpstreamStatus:
     decision : str
         What was decided on it.
     outputs : Mapping of str to Artifact
-        What there is of it.
+        Its stored outputs, by name.
     cause : RerunOrigin or None
-        Why it is open what it would come to; None when that is known.
+        Why its outputs may be out of date, or change in this run; None if they are final.
     """
 
     decision: Decision
@@ -109,7 +109,7 @@ class UpstreamStatus:
     cause: RerunOrigin | None = None
 
     def open_cause(self, *, selected: bool) -> RerunOrigin | None:
-        """Return why a step after it cannot know its inputs yet; None if its stored outputs are taken."""
+        """Return why a later step cannot know its inputs yet; None if the stored outputs are taken as they are."""
         return None if selected and self.decision == "skip" else self.cause
 
 
@@ -122,7 +122,7 @@ class StepInputs:
     known : dict of str to str
         By input name, as :func:`jupyter_pipelines.planning.keys.fingerprint.parts` takes them.
     open : set of str
-        Inputs that are known only when something before the step has run.
+        Inputs that are known only after a step before it has run.
     causes : dict of str to RerunOrigin
         What has to run first, by step.
     lacking : list of DecisionReason
@@ -139,7 +139,7 @@ class StepInputs:
 
     @property
     def complete(self) -> bool:
-        """Every input is known."""
+        """Tell whether every input is known."""
         return not self.open and not self.lacking
 
 
@@ -160,6 +160,7 @@ class InputResolver:
         self._pipeline = pipeline
         self._view = view
         self._left_out_by = left_out_by
+        # Errors are kept as well: all steps that read a file are decided by the same answer.
         self._digests: dict[str, str | OSError | StoreError] = {}
         self._read: dict[tuple[str, tuple[str, ...]], str] = {}
 
@@ -205,11 +206,12 @@ class InputResolver:
         return self._digests[source.path]
 
     def read(self, path: str, ignored: tuple[str, ...] = ()) -> str:
-        """Return the digest of what code reads without declaring it; ``missing`` if nothing that counts is there."""
+        """Return the digest of what code reads undeclared; ``missing`` if there is nothing that counts."""
         if (path, ignored) not in self._read:
             try:
                 self._read[path, ignored] = digest_of(self._pipeline, path, self._view.digest, ignored)
             except (OSError, StoreError):
+                # Undeclared reads are never a reason to refuse a step: the code may cope with a file that is missing.
                 self._read[path, ignored] = MISSING
         return self._read[path, ignored]
 
@@ -223,7 +225,7 @@ class InputResolver:
         *,
         selected: bool,
     ) -> None:
-        """Take an input from the step that makes it."""
+        """Add an input that an earlier step produces."""
         if status and status.open_cause(selected=selected):
             inputs.open.add(step_input.name)
             return
@@ -259,7 +261,7 @@ class InputResolver:
         return DecisionReason(code="output-missing", text=f"`{source}` is not in the store{left_out}")
 
     def _add_file_input(self, step: Step, step_input: Input, source: FileSource, inputs: StepInputs) -> None:
-        """Take an input that is a file of the user's."""
+        """Add an input that is one of the user's files."""
         digest = self.digest(source)
         absent = isinstance(digest, FileNotFoundError | NotADirectoryError)
         if isinstance(digest, str):
@@ -280,6 +282,7 @@ def _add_after_steps(step: Step, statuses: Mapping[str, UpstreamStatus], inputs:
         if status.decision == "blocked" and not step.always:
             inputs.lacking.append(_blocked_upstream(name))
         if status.open_cause(selected=selected):
+            # The digests are of the files before that step runs: keys made of them would be of the wrong content.
             inputs.open |= files
             inputs.known = {
                 input_name: digest for input_name, digest in inputs.known.items() if input_name not in files
@@ -299,7 +302,7 @@ def _too_few_items(step: Step, gathering: GatherSpec, inputs: StepInputs) -> Ite
 
 
 def _never_tried(step: Step, status: UpstreamStatus | None) -> bool:
-    """Tell whether an item is missing for another reason than a failure: nothing is gathered without such items."""
+    """Tell whether an item was not attempted: its missing result is not one of the failures that are allowed."""
     return step.gathering is not None and status is not None and status.decision in ("skip", "blocked")
 
 

@@ -1,4 +1,4 @@
-"""Records under a key: the one whose trace holds now, and what has changed where none does."""
+"""Records under a key: the record whose trace holds, or what has changed if none does."""
 
 from __future__ import annotations
 
@@ -58,9 +58,11 @@ def holding_record(
     reason = changed_answer(record, traces, ignored)
     if reason is None:
         return record
+    # The newest record may have asked other questions than older ones did: each set of questions is tried.
     for questions in (tuple(record.trace or ()), *record.asked):
         answers = traces.answers(questions)
         other = look_up(traced_key(record.key, answers))
+        # The looked-up record is checked itself: the patterns that are ignored may have changed since it was written.
         if other is not None and other.trace == answers and changed_answer(other, traces, ignored) is None:
             return other
     return reason
@@ -78,13 +80,14 @@ def packages_asked(traces: Iterable[Iterable[str]]) -> set[str]:
 
 
 def changed_answer(record: StepRecord, traces: TraceReader, ignored: Sequence[str] = ()) -> DecisionReason | None:
-    """Return what the step of a record would find different now; None if nothing."""
+    """Return what the step of a record would read differently now; None if nothing."""
     if record.trace is None:
         return _UNTRACED
     differing = traces.differing({_asked_now(text, ignored): answer for text, answer in record.trace.items()})
     if ignored:
         differing = [difference for difference in differing if not _is_left_out(difference[0], ignored)]
     differing += ((text, answer, "") for text, answer in _counting_again(record.trace, ignored))
+    # A module that is found elsewhere explains the names that changed in the folders searched: it is reported once.
     moved = {details_of(text)[1] for text, *_ in differing if text.startswith('["origin"')}
     changes = [
         (text, _change(text, old, new))
@@ -93,6 +96,7 @@ def changed_answer(record: StepRecord, traces: TraceReader, ignored: Sequence[st
     ]
     if not changes:
         return None
+    # The sort is stable: within a code, changes stay in the order of the trace.
     changes.sort(key=lambda change: _ORDER.index(change[1][0]))
     code = changes[0][1][0]
     first = [change for _, change in changes if change[0] == code]
@@ -105,7 +109,7 @@ def changed_answer(record: StepRecord, traces: TraceReader, ignored: Sequence[st
 
 
 def _asked_now(text: str, ignored: Sequence[str]) -> str:
-    """Return a question about names in folders without the patterns of files that are ignored no more."""
+    """Return a question about names in folders without those patterns that are no longer ignored."""
     if not text.startswith(_NAMES):
         return text
     kind, *details = details_of(text)
@@ -116,14 +120,14 @@ def _asked_now(text: str, ignored: Sequence[str]) -> str:
 
 
 def _counting_again(trace: Trace, ignored: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield what a trace holds about files that were ignored, and are no more."""
+    """Yield what a trace holds about files that were ignored then, and count now."""
     for text, answer in trace.items():
         if text.startswith('["ignored"') and not is_ignored(details_of(text)[1], ignored):
             yield text, answer
 
 
 def _is_left_out(text: str, ignored: Sequence[str]) -> bool:
-    """Tell whether a question is about a file that does not count any more."""
+    """Tell whether a question is about a file that is ignored now."""
     kind, *details = details_of(text)
     return kind in _ABOUT_FILES and not kind.endswith("glob") and is_ignored(details[0], ignored)
 
@@ -157,7 +161,7 @@ def _file(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
 
 
 def _presence(noun: str, path: str, verb: str, old: str) -> tuple[Code, str, str]:
-    """Return the words for something that is there now, or is missing now."""
+    """Return the words for a file or folder that has appeared or disappeared."""
     if old == MISSING:
         return "file", f"{noun} `{path}`, which it looked for, is there now", ""
     return "file", f"{noun} `{path}`, which it {verb}, is missing now", ""
@@ -342,7 +346,7 @@ def beyond_key(trace: Trace, step: Step, pipeline: Pipeline, parts: Parts) -> It
 
 
 class _CoveredPaths:
-    """The files that parts of a step's key stand for."""
+    """The files whose content is part of a step's key."""
 
     def __init__(self, step: Step, pipeline: Pipeline, parts: Parts) -> None:
         self._root = str(pipeline.root)
@@ -351,14 +355,17 @@ class _CoveredPaths:
         read = [name for path in step.files for name in files_at(pipeline, path)]
         self._files = {os.path.normpath(os.path.join(folder, path)) for path in (*sources, *read)}
         self._folders = tuple(f"{path}/" for path in self._files if os.path.isdir(path))
+        # Of every step: objects among the inputs may bring modules that the step itself does not import.
         modules = {module.path for other in pipeline for module in other.modules if f"module:{module.name}" in parts}
         self._modules = {os.path.normpath(os.path.join(folder, path)) for path in modules}
+        # The notebook changes with every edit; its code is in the key already.
         if pipeline.notebook is not None:
             self._files.add(str(pipeline.notebook))
 
     def file(self, path: str) -> bool:
         absolute = path_on_disk(path, self._root)
         return absolute in self._files or any(
+            # Digests of folders leave these files out, so the key says nothing about them.
             absolute.startswith(folder) and not any(map(is_clutter, absolute.removeprefix(folder).split("/")))
             for folder in self._folders
         )

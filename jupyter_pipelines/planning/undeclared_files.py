@@ -20,7 +20,7 @@ from jupyter_pipelines.planning.keys.fingerprint import MISSING
 
 
 def with_files_read(step: Step, values: Mapping[str, Any]) -> Step:
-    """Return `step` with the files that it reads when its parameters have `values`; of an item also its own."""
+    """Return `step` with the files that it reads for these values of its parameters, those of its item included."""
     if not step.templates:
         return step
     known_values = {**values, **step.item.parameters} if step.item else values
@@ -29,12 +29,13 @@ def with_files_read(step: Step, values: Mapping[str, Any]) -> Step:
         for template in step.templates
         for text in expand_template(template, lambda name: _texts(known_values.get(name)))
     )
+    # Bounded: a parameter that is a long list must not turn into a plan that hashes a file for each member.
     files = dict.fromkeys((*step.files, *filter(None, islice(paths, MAX_LENGTH))))
     return replace(step, files=tuple(files), templates=())
 
 
 def _texts(value: Any) -> Sequence[str]:
-    """Return templates of everything in a value that may be part of a path."""
+    """Return templates of all texts in a value that may be part of a path."""
     return [escape_braces(text) for text in islice(dict.fromkeys(_plain(value)), MAX_LENGTH)]
 
 
@@ -54,11 +55,12 @@ def files_matching(folder: Path, pattern: str) -> list[str]:
 
 
 def files_at(pipeline: Pipeline, path: str, ignored: Sequence[str] = ()) -> list[str]:
-    """Return the files and folders that code means by a path: what fits it, if that is a pattern, else itself.
+    """Return the paths that code reads under `path`: the files that match, if it is a pattern, else the path itself.
 
     The notebook itself and the folder that it is in are left out: they change with every edit. So is what is `ignored`.
     """
     absolute = pipeline.folder / path
+    # A file may have the characters of a pattern in its name.
     if glob.has_magic(path) and not absolute.exists():
         return [
             name
@@ -68,11 +70,12 @@ def files_at(pipeline: Pipeline, path: str, ignored: Sequence[str] = ()) -> list
     if is_left_out(pipeline, path, ignored):
         return []
     normalized = Path(os.path.normpath(absolute))
+    # A folder that contains the notebook would change with every edit and every run.
     return [] if pipeline.folder.is_relative_to(normalized) else [path]
 
 
 def is_left_out(pipeline: Pipeline, path: str, ignored: Sequence[str]) -> bool:
-    """Tell whether what code reads under `path` does not count at all."""
+    """Tell whether what code reads under `path` is ignored by the step."""
     if not ignored:
         return False
     absolute = Path(os.path.normpath(pipeline.folder / path))
@@ -104,6 +107,7 @@ def digest_of(pipeline: Pipeline, path: str, digest: Callable[[Path], str], igno
         )
     try:
         return digest(folder / path)
+    # The digest refuses folders with links that lead nowhere or files without permission: such are noted, not refused.
     except (OSError, StoreError):
         if not (folder / path).is_dir():
             raise
@@ -111,8 +115,9 @@ def digest_of(pipeline: Pipeline, path: str, digest: Callable[[Path], str], igno
 
 
 def _folder_lines(folder: Path, digest: Callable[[Path], str]) -> Iterator[tuple[str, str]]:
-    """Yield each name in a folder and what counts of it: some of it may lead nowhere or back, or cannot be read."""
+    """Yield each name in a folder with a line for its digest, also broken or circular links and unreadable files."""
     for root, folders, names in os.walk(folder):
+        # Assigned in place: `os.walk` descends into what is left in this list.
         folders[:] = sorted(name for name in folders if not is_clutter(name))
         counted = sorted([*folders, *(name for name in names if not is_clutter(name))])
         for path in (Path(root, name) for name in counted):

@@ -96,8 +96,11 @@ class Project(RunnableProject):
 
         document = source if isinstance(source, NotebookDocument) else read_document(source)
         document = document.with_texts(cells) if cells else document
+        # Planned here, too, so that faults reach the caller; the process plans again from the same document.
         planned = self.plan(self.read(document), parameters, texts=texts, to=to, start=start, only=only, force=force)
+        # Opened only for its checks: a missing kernel or executor is reported here, before a process is started.
         executor_of(planned, on, jobs).close()
+        # Only the values that were given, but parsed; defaults are in the document, which the other process reads.
         values = {name: planned.values[name] for name in (*(parameters or ()), *(texts or ()))}
         order = detached.DetachedOrder(
             document=document,
@@ -129,7 +132,7 @@ class Project(RunnableProject):
         drop_display: bool = False,
         tell: Callable[[str], None] = lambda _: None,
     ) -> VerificationResult:
-        """Make a pipeline notebook of an exploratory one, and prove that it shows the same.
+        """Convert an exploratory notebook into a pipeline notebook, and verify that it has the same outputs.
 
         Parameters
         ----------
@@ -138,7 +141,7 @@ class Project(RunnableProject):
         target : str, Path or None
             The notebook to write; ``NAME.pipeline.ipynb`` beside it by default.
         static : bool
-            Execute nothing, and prove nothing.
+            Convert without executing anything, and without verification.
         dry_run : bool
             Write nothing.
         steps : Mapping of str to int
@@ -165,13 +168,14 @@ class Project(RunnableProject):
 
 
 def try_out(path: Path, store: Path) -> TrialRun:
-    """Run a pipeline notebook with a store of its own."""
+    """Run a pipeline notebook with a store of its own; return the run, or the faults for which it cannot run."""
     from jupyter_pipelines.verification.verify import TrialRun
 
     project = Project(store)
     reading = project.inspect(path)
     if reading.pipeline is None:
         return TrialRun(faults=tuple(fault for fault in reading.faults if fault.severity == "error"))
+    # Conversions compare all outputs: a step that fails must not keep steps that do not depend on it from running.
     return TrialRun(run=project.run(project.plan(reading.pipeline), keep_going=True))
 
 

@@ -38,6 +38,7 @@ class ProjectReader:
     """
 
     def __init__(self, store: str | Path | None = None) -> None:
+        # An empty variable counts as one that is not set.
         self._url = store or os.environ.get(STORE_VARIABLE) or None
         self._stores: dict[str, Store] = {}
 
@@ -52,7 +53,7 @@ class ProjectReader:
         return read_notebook(source, texts=texts)
 
     def glance(self, document: NotebookDocument) -> ReadResult:
-        """Return what :meth:`inspect` returns, of texts that are being edited; they are not kept for other processes.
+        """Return what :meth:`inspect` returns, for texts that are being edited; other processes do not get the result.
 
         Raises
         ------
@@ -83,6 +84,7 @@ class ProjectReader:
         cells: Mapping[str, str] | None = None,
     ) -> tuple[Diagnostic, ...]:
         """Return every fault of a notebook and of values for its parameters; nothing of it is executed."""
+        # Imported in the methods that need it, here and below: most commands start without.
         from jupyter_pipelines.execution.kernels.kernelspecs import missing_kernels
         from jupyter_pipelines.planning.foreach_expansion import faults_of_items
         from jupyter_pipelines.planning.parameter_values import faults_of, resolve
@@ -91,12 +93,13 @@ class ProjectReader:
         if reading.pipeline is None:
             return reading.faults
         values = faults_of(reading.pipeline, parameters or {}, texts or {})
+        # Items are expanded from values: with invalid values, faults of items would only follow from those reported.
         if not values:
             values = faults_of_items(reading.pipeline, resolve(reading.pipeline, parameters or {}, texts or {}))
         return (*reading.faults, *missing_kernels(reading.pipeline), *_named(reading.pipeline, values))
 
     def home(self, source: str | Path) -> NotebookPaths:
-        """Return where a notebook belongs: enough to look at its runs while its cells do not make a pipeline.
+        """Return where a notebook belongs; its runs can be looked at even while its cells do not make a pipeline.
 
         Raises
         ------
@@ -118,6 +121,7 @@ class ProjectReader:
     def has_store(self, pipeline: NotebookRef) -> bool:
         """Tell whether there is a store for `pipeline` already: looking at a notebook does not make one."""
         url = str(self._url or pipeline.root / STORE_FOLDER)
+        # Whether a bucket exists cannot be seen without a request: it counts as existing.
         is_folder = url.startswith("file://") or "://" not in url
         return url in self._stores or not is_folder or Path(url.removeprefix("file://")).is_dir()
 
@@ -136,7 +140,7 @@ class ProjectReader:
         texts: Mapping[str, str] | None = None,
         force: bool | Sequence[str] = False,
     ) -> PipelinePlanner:
-        """Return what decides for each step of `pipeline` whether it is reused.
+        """Return the planner that decides for each step of `pipeline` whether it is reused.
 
         Raises
         ------
@@ -148,6 +152,7 @@ class ProjectReader:
         from jupyter_pipelines.planning.plan import PipelinePlanner
         from jupyter_pipelines.storage.planner_view import StoreView
 
+        # Values come first: the items of `--foreach` may be those of a parameter.
         try:
             values = resolve(pipeline, parameters or {}, texts or {})
             pipeline = expand(pipeline, values)
@@ -202,14 +207,16 @@ class ProjectReader:
         """
         require_step(pipeline, step)
         planned = self.plan(pipeline, **options)
+        # Items of a step are known only here, as they depend on the values of parameters.
         require_name(step, [planned_step.name for planned_step in planned])
         return planned[step]
 
 
 def notebook_name(pipeline: NotebookRef) -> str | None:
-    """Return what a store calls the notebook: its path from the project's root."""
+    """Return the name of the notebook in a store: its path relative to the project's root."""
     if pipeline.notebook is None:
         return None
+    # Symbolic links are resolved, so that a notebook has the same history by whichever path it is opened.
     path = pipeline.notebook.resolve()
     return path.relative_to(pipeline.root).as_posix() if path.is_relative_to(pipeline.root) else str(path)
 
@@ -221,20 +228,20 @@ def _named(pipeline: Pipeline, faults: Iterable[Diagnostic]) -> tuple[Diagnostic
 
 
 def split_output_name(name: str) -> tuple[str, str]:
-    """Return step and output of ``STEP.OUTPUT``; items of a step may have dots in their names."""
+    """Split ``STEP.OUTPUT`` into step and output; names of items may contain dots."""
     step, dot, output = name.rpartition(".")
     return (step, output) if dot and "]" not in output else (name, "")
 
 
 def require_step(pipeline: Pipeline, name: str) -> None:
-    """Raise the error for a step that does not exist; an item of a step is known only when its values are."""
+    """Raise PlanError if no step has this name; items are not checked, as they depend on the values of parameters."""
     group, bracket, _ = name.partition("[")
     if not (bracket and group in pipeline and pipeline[group].foreach):
         require_name(name, [step.name for step in pipeline])
 
 
 def require_name(name: str, names: Sequence[str]) -> None:
-    """Raise the error for a step that is not one of `names`."""
+    """Raise PlanError if `name` is not one of `names`."""
     if name in names:
         return
     near = closest_name(name, names)
@@ -243,7 +250,7 @@ def require_name(name: str, names: Sequence[str]) -> None:
 
 
 def _environment(folder: Path, kernel: str | None) -> PythonEnvironment:
-    """Return the Python that steps with ``--kernel`` run in; without it, of this Python."""
+    """Return the Python environment of a kernel; for None, that of this process."""
     from jupyter_pipelines.planning.keys.environment import PythonEnvironment
 
     if kernel is None:

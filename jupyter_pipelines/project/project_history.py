@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 
 class ProjectHistory(ProjectReader):
-    """The runs of notebooks, also those that other processes started, and what is stored of them.
+    """The runs of notebooks, also of other processes, and what is stored of them.
 
-    Of a notebook whose cells do not make a pipeline at the moment, runs are found by its home.
+    The runs of a notebook whose cells do not make a pipeline at the moment are found by its path.
     """
 
     def runs(self, pipeline: NotebookRef) -> list[dict[str, Any]]:
@@ -133,7 +133,7 @@ class ProjectHistory(ProjectReader):
         return cancel(self.store_for(pipeline), document, step=step, now=now)
 
     def artifact(self, pipeline: Pipeline, name: str) -> tuple[Artifact, StepRecord]:
-        """Return ``STEP.NAME`` as the last run left it, made or reused, and the record of the step run that made it.
+        """Return ``STEP.NAME`` as the last run produced or reused it, and the record of the step run that computed it.
 
         Raises
         ------
@@ -144,6 +144,7 @@ class ProjectHistory(ProjectReader):
 
         step, output = split_output_name(name)
         require_step(pipeline, step)
+        # An item has the outputs of its step, which is the part of its name before the bracket.
         if output not in {step_output.name for step_output in pipeline[step.partition("[")[0]].outputs}:
             raise PlanError(no_output(pipeline, step, output))
         record = self._history(pipeline).last_record(step)
@@ -153,7 +154,7 @@ class ProjectHistory(ProjectReader):
         return record.outputs[output], record
 
     def _require_item(self, pipeline: Pipeline, step: str) -> None:
-        """Raise the error for an item that a run would not have either, as far as that can be determined."""
+        """Raise PlanError for an item that no run would have, as far as that can be determined."""
         if "[" not in step:
             return
         try:
@@ -165,7 +166,7 @@ class ProjectHistory(ProjectReader):
     def preview(
         self, pipeline: Pipeline, name: str, *, run: str | None = None, unpickle: bool = False
     ) -> dict[str, Any]:
-        """Return what ``STEP.NAME`` is and how it begins, without loading what is large.
+        """Describe ``STEP.NAME`` and show its beginning, without loading large values.
 
         Parameters
         ----------
@@ -204,6 +205,7 @@ class ProjectHistory(ProjectReader):
         """Return why a run with the same parameters would compute `step` again; empty when it would not."""
         _, document = next(self._history(pipeline).finished(step), (None, {}))
         known = {parameter.name for parameter in pipeline.parameters}
+        # The run may be older than the notebook: parameters that are no longer declared would be refused.
         values = {name: value for name, value in document.get("parameters", {}).items() if name in known}
         try:
             planned = self.why(pipeline, step, parameters=values)
@@ -225,7 +227,7 @@ class ProjectHistory(ProjectReader):
         return load_value(self.store_for(pipeline), artifact)
 
     def collect(self, pipeline: NotebookRef, *, older_than: float, dry_run: bool = False) -> GcReport:
-        """Remove what no kept run and no step needs any more.
+        """Remove what neither a kept run nor a step of a notebook needs.
 
         Parameters
         ----------
@@ -257,10 +259,11 @@ class ProjectHistory(ProjectReader):
         """
         from jupyter_pipelines.storage.maintenance.fsck import examine
 
+        # By its address: `store_for` would make a store where there is none.
         return examine(self._url or pipeline.root / STORE_FOLDER, repair=repair)
 
     def countersign(self, pipeline: NotebookRef) -> SigningReport:
-        """Sign every record in the store of `pipeline` that leads to unharmed outputs.
+        """Sign every record in the store of `pipeline` whose outputs are intact.
 
         Raises
         ------

@@ -92,6 +92,7 @@ class RunnableProject(ProjectHistory):
             planned = self.plan(self.read(order.document), order.parameters, **order.selection())
             return self.run(planned, observers=[reporter], run=run, **order.run_options())
         except PipelinesError as error:
+            # The process that requested the run waits for this line.
             reporter.refuse(error)
             raise
 

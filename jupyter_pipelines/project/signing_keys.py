@@ -16,6 +16,7 @@ from jupyter_pipelines.storage.signing.keyring import (
 )
 from jupyter_pipelines.storage.signing.signatures import make_key
 
+# Characters. A public key has fewer than 100, but any file may be given.
 _LARGEST = 10_000
 
 
@@ -28,7 +29,7 @@ class KnownKey:
     name : str
         What the user calls it; ``you`` is their own.
     id : str
-        What stands in signatures.
+        Its id in signatures.
     text : str
         The key itself, to give to others.
     """
@@ -38,7 +39,7 @@ class KnownKey:
     text: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the same as a document."""
+        """Return the key as a document."""
         return {"name": self.name, "id": self.id, "key": self.text}
 
 
@@ -59,7 +60,7 @@ def known() -> tuple[KnownKey, ...]:
 
 
 def new() -> KnownKey:
-    """Make the key that the user signs with from now on.
+    """Make the key that the user signs with.
 
     Raises
     ------
@@ -70,6 +71,7 @@ def new() -> KnownKey:
     keyring = UserKeyring.of_user()
     try:
         keyring.keep(own := make_key())
+    # A key is never overwritten: results that it has signed would not be trusted any longer.
     except FileExistsError as error:
         instead = "use it, or move the file away first: results that it has signed are not trusted then"
         raise unusable_key(keyring.folder / "own.key", "there is a key already", instead) from error
@@ -92,7 +94,7 @@ def show() -> KnownKey:
 
 
 def trust(name: str, text: str) -> KnownKey:
-    """Use from now on what a key has signed.
+    """Add a public key to those whose signatures are accepted.
 
     Parameters
     ----------
@@ -117,7 +119,7 @@ def trust(name: str, text: str) -> KnownKey:
 
 
 def distrust(name: str) -> None:
-    """Use no longer what the key called `name` has signed.
+    """Remove the key called `name` from those whose signatures are accepted.
 
     Raises
     ------
@@ -141,6 +143,7 @@ def _known(name: str, key: PublicKey) -> KnownKey:
 def _text(text: str) -> str:
     if text.startswith("ed25519:"):
         return text
+    # A binary file is to be refused as no key, not because of its encoding.
     with Path(text).open(encoding="utf-8", errors="replace") as file:
         return file.read(_LARGEST)
 

@@ -65,7 +65,7 @@ def upgrade(store: str | None) -> UpgradeReport:
 def move(
     store: str | None, destination: str, *, removes: bool, on_progress: Callable[[CopyReport], None]
 ) -> CopyReport:
-    """Copy a store to another address; remove it there, if `removes`, when all of it has arrived.
+    """Copy a store to another address; with `removes`, remove the original when all of it has been copied.
 
     Raises
     ------
@@ -76,4 +76,5 @@ def move(
 
 
 def _address(store: str | None) -> str | Path:
+    # The same order as for a notebook: what was given, the variable, the project's folder.
     return store or os.environ.get(STORE_VARIABLE) or project_root(Path.cwd()) / STORE_FOLDER

@@ -1,4 +1,4 @@
-"""Exploratory cells that change a value on its way between two steps: the pipeline does not see the change."""
+"""Exploratory cells that change a value between the step that produces it and a step that takes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jupyter_pipelines.pipeline.artifacts import StepOutputRef
 
 
 def exploration_faults(interfaces: Mapping[str, StepInterface], index: SharedCodeIndex) -> Iterator[Diagnostic]:
-    """Yield a warning for every exploratory line that binds or changes an input on its way to a step."""
+    """Yield a warning for every exploratory line that binds or changes an input between its producer and a step."""
     reported: set[tuple[str | int, ...]] = set()
     for interface in interfaces.values():
         for step_input in interface.inputs.values():
@@ -21,6 +21,7 @@ def exploration_faults(interfaces: Mapping[str, StepInterface], index: SharedCod
             name = step_input.source.output
             between = (interfaces[step_input.source.step].draft.last + 1, 0), (interface.draft.first, 0)
             change = next(iter(index.bound_between(name, *between)), None) or index.changed_between(name, *between)
+            # Several steps may take the same changed value: the line is reported once.
             if change is not None and (name, *change.position) not in reported:
                 reported.add((name, *change.position))
                 yield _unseen_change(interface, step_input.source, change)

@@ -1,4 +1,4 @@
-"""Check for files that one step writes and another reads by their names, without waiting for it."""
+"""Check for files that one step writes and another reads by name, without a dependency between the two."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class LocatedStep(Protocol):
         """Where its first header stands."""
 
 
+# After a change of the working folder, the same name means another file.
 _MOVING = re.compile(r"\b(?:f?chdir|pushd|popd)\b|^\s*%?cd\b|run_line_magic\(\s*['\"]cd\b", re.MULTILINE)
 
 
@@ -43,7 +44,7 @@ def unordered_reads(
     setups: Sequence[str] = (),
     ignored: Sequence[str] = (),
 ) -> Iterator[Diagnostic]:
-    """Yield a fault for each file that a step reads and another writes, where neither waits for the other.
+    """Yield a fault for each file that one step reads and another writes, if neither depends on the other.
 
     Only names that are plain in the code count, in a step's own cells or the shared code that it reaches, of steps that
     do not change the working folder. The others show in the traces of a run.
@@ -61,6 +62,7 @@ def unordered_reads(
     ignored : sequence of str
         Paths and patterns of files that count for no step.
     """
+    # The cheap question first: most notebooks write no file under a plain name.
     if not any(writes_files(_sources(interface)) for interface in interfaces.values()):
         return
     if any(map(_MOVING.search, setups)):
@@ -93,9 +95,10 @@ def _declared_files(interface: StepInterface) -> list[str]:
 def _without_order(
     pairs: Sequence[tuple[str, str, str]], interfaces: Mapping[str, StepInterface]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield the pairs of steps, each with a file, of which neither waits for the other."""
+    """Yield the pairs of steps, each with a file, of which neither depends on the other."""
     if not pairs:
         return
+    # Few notebooks get here, and importing networkx takes 0.1 s.
     import networkx as nx
 
     graph = waiting_graph({name: _before(interface) for name, interface in interfaces.items()})
@@ -105,7 +108,7 @@ def _without_order(
 
 
 def unordered_read_fault(reader: LocatedStep, writer: LocatedStep, path: str) -> Diagnostic:
-    """Return the fault that a step reads a file that another step writes, and does not wait for it.
+    """Return the fault that a step reads a file that another step writes, without depending on it.
 
     Parameters
     ----------

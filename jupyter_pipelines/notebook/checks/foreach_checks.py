@@ -1,4 +1,4 @@
-"""Checks of ``--foreach`` and of the options that go with it."""
+"""Checks of ``--foreach`` and of the options that belong to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTS = ("list", "any")
 def foreach_faults(
     interfaces: Mapping[str, StepInterface], parameters: Mapping[str, Parameter]
 ) -> Iterator[Diagnostic]:
-    """Yield a fault for everything wrong with ``--foreach`` and the options that go with it."""
+    """Yield every fault in ``--foreach`` and in the options that belong to it."""
     for interface in interfaces.values():
         draft = interface.draft
         if not draft.axes:
@@ -86,6 +86,7 @@ def _unused(interface: StepInterface, axis: ForeachAxis) -> Iterator[Diagnostic]
     draft = interface.draft
     if draft.dynamic or axis.name in interface.reach.used or axis.name in draft.names.binds:
         return
+    # The text of a magic may use the name, though no Python code does.
     if any(axis.name in magic for code in draft.codes for magic in code.magics):
         return
     message = f"step `{draft.name}` does not use `{axis.name}`, which it runs over"

@@ -47,7 +47,9 @@ def _kind(pattern: str, module: str = "", draws: str = "") -> _SettingKind:
     return _SettingKind(re.compile(pattern), module, re.compile(draws) if draws else None)
 
 
+# The first pattern that matches counts. Options of pandas for its display are left out: they change no result.
 _KINDS = (
+    # No module: other libraries draw from NumPy's global generator, too, so every step is affected.
     _kind(
         r"numpy\.random\.(seed|set_state)",
         "",
@@ -70,7 +72,7 @@ _KINDS = (
 
 
 class _SettingAction(NamedTuple):
-    """A call or assignment that may be a setting: its first name, the rest, and its location."""
+    """A call or assignment that may be a setting: its first name, the attributes after it, and its location."""
 
     root: str
     rest: str
@@ -144,6 +146,7 @@ class GlobalStateLint:
     def _in_step(self, interface: StepInterface) -> Iterator[Diagnostic]:
         """Yield settings that a step makes for itself and a later step would have in the live notebook."""
         draft = interface.draft
+        # A search in the text is enough for nearly all steps, and costs far less than to analyse their cells.
         if not any(word in cell.body for cell in draft.cells for word in ("seed", "state", "context", "locale")):
             return
         for part, action, name in _settings_of(draft, self._index):
@@ -155,7 +158,7 @@ class GlobalStateLint:
                 yield self._kept(draft, part, action, user)
 
     def _first_user(self, draft: StepDraft, sets: re.Pattern[str], draws: re.Pattern[str]) -> StepDraft | None:
-        """Return the first step behind `draft` that a setting affects and that does not make it itself."""
+        """Return the first step after `draft` that a setting affects and that does not make it itself."""
         for interface in self._interfaces.values():
             other = interface.draft
             if other.order <= draft.order:
@@ -232,12 +235,13 @@ def _used_names(draft: StepDraft, interface: StepInterface, index: SharedCodeInd
 
 @lru_cache(maxsize=_REMEMBERED)
 def _possible_settings(body: str) -> tuple[_SettingAction, ...]:
-    """Return the calls for effect and the assignments to parts of something, outside functions."""
+    """Return calls whose value is not used, and assignments to attributes or elements, outside functions."""
     tree = parse_code(body).tree
     actions: list[_SettingAction] = []
     stack: list[ast.AST] = list(tree.body) if tree else []
     while stack:
         node = stack.pop()
+        # A function runs when it is called, then in the kernel of the step that calls it.
         if isinstance(node, _FUNCTIONS):
             continue
         stack += [child for child in children(node) if isinstance(child, ast.stmt | ast.ExceptHandler)]
@@ -259,6 +263,7 @@ def _setting_action(target: ast.expr) -> _SettingAction | None:
         return None
     argument = target.args[0] if isinstance(target, ast.Call) and target.args else None
     text = str(argument.value) if isinstance(argument, ast.Constant) else ""
+    # With its first argument, which tells settings of one function apart: `set_option("display…")`.
     rest = chain[1] + (f"({text}" if isinstance(target, ast.Call) else "")
     on_one_line = target.end_lineno == target.lineno
     return _SettingAction(
@@ -271,7 +276,7 @@ def _setting_action(target: ast.expr) -> _SettingAction | None:
 
 
 def _chain(node: ast.expr) -> tuple[str, str] | None:
-    """Return the name that an expression begins with, and the attributes and calls behind it."""
+    """Return the name that an expression begins with, and the attributes and calls after it."""
     rest = ""
     while not isinstance(node, ast.Name):
         if isinstance(node, ast.Attribute):

@@ -18,6 +18,7 @@ from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 from jupyter_pipelines.pipeline.identifiers import NAME_LETTER, normal_name, only_names
 
 _LONGEST = 80
+# An extension of IPython may bind any name; these two do not.
 _EXTENSION = r"%(?:re)?load_ext[ \t]+(?!(?:autoreload|jupyter_pipelines)\b)"
 # Patterns without such a limit take minutes for a long text that is no Python.
 _LONGEST_TARGET = 500
@@ -37,7 +38,7 @@ class UnreadableCode:
     cell : int
         The cell that it belongs to.
     runs_always : bool
-        Every step behind the cell runs it.
+        Every step after the cell runs it.
     """
 
     fault: Diagnostic
@@ -84,7 +85,7 @@ class NameDiagnostics:
     faulty : str
         The text of all steps that could not be parsed: what they bind is not known.
     unreadable : sequence of UnreadableCode
-        The same of code without a step.
+        Code without a step that cannot be read.
     """
 
     def __init__(
@@ -135,6 +136,7 @@ class NameDiagnostics:
     def _where(self, draft: StepDraft, reference: NameReference) -> SourceLocation:
         if reference.via is None:
             return draft.where(reference.spot)
+        # Lines of a file are not in the notebook: the line that runs the file stands for them.
         if reference.via.code.file:
             return self._in_cell(reference.via.cell, SourceSpan(0, reference.via.line, 0, 4))
         return self._in_cell(reference.via.cell, reference.spot)
@@ -167,6 +169,7 @@ class NameDiagnostics:
 
     def _undefined(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
         reference, draft = problem.need, interface.draft
+        # Code that cannot be parsed may bind the name: then its syntax error is reported, and this name is not.
         if not reference.sure or reference.name in self._faulty or self._is_unreadable(reference.name, draft):
             return None
         closest = closest_name(reference.name, self._known(interface))
@@ -179,6 +182,7 @@ class NameDiagnostics:
             message = f"{code}, which step `{draft.name}` uses, needs `{reference.name}`, and nothing binds that"
             if reference.via.code.kind != "setup":
                 suggestion = suggestion.replace("in the step", "in a cell without a header")
+            # An error keeps the notebook from running, so it must be certain: a function need never be called.
             fails = _certainly_fails(interface, reference.via, reference)
             severity = "error" if fails and not self._may_be_set(reference.name) else "warning"
             return self._fault(interface, reference, "JP201", message, suggestion, severity=severity)
@@ -188,12 +192,13 @@ class NameDiagnostics:
     def _may_be_set(self, name: str) -> bool:
         """Return whether code may bind a name otherwise than by an assignment, or an extension of IPython may."""
         word = re.escape(name)
+        # In the text of all cells: `global`, an attribute, a name in quotes (`setattr`) or an extension may set it.
         text = "\n".join(line for lines in self._texts.values() for line in lines)
         pattern = rf"\bglobal\b.*\b{word}\b|\.[ \t]*{word}\b|['\"][^'\"\n]*\b{word}\b|{_EXTENSION}"
         return re.search(pattern, text) is not None
 
     def _is_unreadable(self, name: str, draft: StepDraft) -> bool:
-        """Return whether code that cannot be read seems to bind a name, and take note of who needs it."""
+        """Return whether code that cannot be read seems to bind a name, and record which step needs it."""
         numbers = [number for number, code in enumerate(self._unreadable) if code.may_bind(name)]
         for number in numbers:
             self._needed.setdefault(number, (draft.name, name))
@@ -262,7 +267,7 @@ class NameDiagnostics:
         )  # fmt: skip
 
     def _exploration_suggestion(self, computed: ExploratoryName, draft: StepDraft) -> str:
-        """Return what to do about an exploratory line: a setting belongs to setup, what comes from a step to a step."""
+        """Return what to do about an exploratory line: make it a step if it reads outputs of steps, else `%%setup`."""
         name, cell = computed.name, computed.cell
         from_steps = [
             read_name for read_name in computed.reads if self._makers.binder(read_name, draft, cell) is not None
@@ -354,7 +359,7 @@ def _certainly_fails(interface: StepInterface, via: SharedDefinition, reference:
 
 
 def _cause(problem: UnresolvedName, fault: Diagnostic) -> object:
-    """Return the key of what causes a problem: problems with the same remedy have the same key."""
+    """Return a key for the cause of a problem: problems with the same remedy have the same key."""
     if problem.kind in ("computed", "changed"):
         return problem.kind, problem.need.name, id(problem.entry), fault.severity
     if problem.kind in ("defined", "kept") and problem.making:
@@ -371,7 +376,7 @@ def _for_all(fault: Diagnostic, steps: list[str]) -> Diagnostic:
 
 
 def _declared_inputs_with(draft: StepDraft, name: str) -> str:
-    """Return the declared inputs of a step as they are written, with `name` behind them."""
+    """Return the declared inputs of a step as they are written, followed by `name`."""
     items = draft.items("inputs") or ()
     return " ".join([*(f"{item.name}={item.locator}" if item.locator else item.name for item in items), name])
 

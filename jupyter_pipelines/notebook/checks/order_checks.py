@@ -54,6 +54,7 @@ def _cycle(interfaces: StepInterfaces) -> Iterator[Diagnostic]:
     cycle = list(shortest_cycle(before))
     if not cycle:
         return
+    # From the first step of the notebook on, so that every reading reports a cycle in the same way.
     rank = min(range(len(cycle)), key=lambda index: interfaces[cycle[index]].draft.order)
     cycle = cycle[rank:] + cycle[:rank]
     shown = [f"{name} (cell {interfaces[name].draft.first})" for name in cycle]
@@ -98,6 +99,7 @@ def _duplicate_producers(interfaces: StepInterfaces) -> Iterator[Diagnostic]:
         for name, output in interface.outputs.items():
             before = producers.get(name)
             producers[name] = interface.draft
+            # A step that takes the name and binds it again passes on a new version, which is no duplicate.
             if before is None or _takes(interface, name):
                 continue
             bind = interface.draft.names.binds.get(name)
@@ -115,6 +117,7 @@ def _duplicate_producers(interfaces: StepInterfaces) -> Iterator[Diagnostic]:
 def _same_but_for_case(interfaces: StepInterfaces) -> Iterator[Diagnostic]:
     seen: dict[str, StepDraft] = {}
     for interface in interfaces.values():
+        # Files are called after steps, and macOS and Windows do not distinguish case in names of files.
         before = seen.setdefault(interface.draft.name.lower(), interface.draft)
         if before is not interface.draft:
             message = (
@@ -132,7 +135,7 @@ def _takes(interface: StepInterface, name: str) -> bool:
 
 
 def _aliased_outputs(interfaces: StepInterfaces) -> Iterator[Diagnostic]:
-    """Yield a fault for two names that are a single object only in the live notebook, if a step changes it."""
+    """Yield a fault for two outputs that are one object in the live notebook, if a step changes it."""
     for interface in interfaces.values():
         for name, root in interface.draft.names.aliases.items():
             if name in interface.outputs and isinstance(interface.inputs.get(root, _NO_INPUT).source, StepOutputRef):
@@ -148,7 +151,7 @@ _NO_INPUT = Input(name="", source=FileSource(path=""))
 def _unseen_mutation(
     interfaces: StepInterfaces, interface: StepInterface, changed: str, other: str
 ) -> tuple[StepInterface, StepInterface] | None:
-    """Return a step that changes an object through `changed`, and a step behind it that uses the name `other`."""
+    """Return a step that changes an object through `changed`, and a later step that uses the name `other`."""
     later_steps = [later for later in interfaces.values() if later.draft.order > interface.draft.order]
     changing = next(
         (later for later in later_steps if changed in later.draft.mutates and changed in later.inputs), None

@@ -27,6 +27,7 @@ from jupyter_pipelines.pipeline.step import Section
 from jupyter_pipelines.storage.serializers.unstorable_kinds import advice_for
 
 _SHOWN = 8
+# Only at the end of a name: `token_count` is no secret.
 _SECRETS = re.compile(
     r"(?:^|_)(?:token|passw(?:or)?d|passphrase|secret|credentials?|api_?key|(?:private|access|secret)_key)$", re.I
 )
@@ -70,7 +71,7 @@ class StepChecker:
         self._users = _users(interfaces.values())
 
     def faults(self) -> Iterator[Diagnostic]:
-        """Yield every fault, in no order."""
+        """Yield every fault, in no particular order."""
         for interface in self._interfaces.values():
             for check in _CHECKS:
                 yield from check(self, interface)
@@ -165,6 +166,7 @@ class StepChecker:
     def _files(self, interface: StepInterface) -> Iterator[Diagnostic]:
         """Yield input files that are missing; what a step before writes may be missing still."""
         draft = interface.draft
+        # A step that it waits for may write the file; a step with `--always` runs without it.
         if draft.after or any(header.always for header in draft.headers):
             return
         for step_input in interface.inputs.values():
@@ -187,6 +189,7 @@ class StepChecker:
         if "://" in path:
             return "inputs are files or folders on this machine: download it in a step"
         folder = (self._folder / path).parent
+        # Not recorded as a query: a reading with errors is never saved.
         closest = (
             closest_name(Path(path).name, [sibling.name for sibling in folder.iterdir()]) if folder.is_dir() else None
         )
@@ -209,7 +212,7 @@ class StepChecker:
                 )
 
     def _unused(self, interface: StepInterface) -> Iterator[Diagnostic]:
-        """Yield what is declared and does not occur; code that reads names by text may use it all the same.
+        """Yield what is declared but not used; code that reads names by text is not checked.
 
         A file may be declared only because its content counts: the code may find it in a way that cannot be followed.
         """
@@ -295,6 +298,7 @@ class StepChecker:
     def _targets(self, interface: StepInterface) -> Iterator[Diagnostic]:
         for header in interface.draft.headers:
             name = (header.on or "").partition(":")[0]
+            # Built-in names first: looking for plug-ins reads the metadata of all installed packages.
             if name and name not in plugins.BUILT_IN["executors"] and name not in self._witness.plugins("executors"):
                 executors = self._witness.plugins("executors")
                 closest = closest_name(name, executors)
@@ -307,6 +311,7 @@ class StepChecker:
         sections: tuple[Section, ...] = ("inputs", "outputs")
         for section in sections:
             for item in interface.draft.items(section) or ():
+                # As with executors: a built-in name saves looking for plug-ins.
                 if item.format is None or item.format in PATH_FORMATS or item.format in plugins.BUILT_IN["serializers"]:
                     continue
                 formats = (*self._witness.plugins("serializers"), *PATH_FORMATS)
@@ -327,6 +332,7 @@ class StepChecker:
             step_input = interface.inputs.get(name)
             if step_input is None or not isinstance(step_input.source, StepOutputRef):
                 continue
+            # A change that is not certain is found when the step runs, which compares its inputs before and after.
             if name in interface.outputs or not change.sure:
                 continue
             message = f"step `{draft.name}` changes its input `{name}` without declaring it as an output"
@@ -336,7 +342,7 @@ class StepChecker:
             )
 
     def _rebound(self, interface: StepInterface) -> Iterator[Diagnostic]:
-        """Yield inputs that a step in between binds again for itself: the live notebook goes on with those."""
+        """Yield inputs that a step in between binds again for itself, which the live notebook would use from then."""
         for name, step_input in interface.inputs.items():
             producer = rebinding_step(interface, name, self._makers)
             if producer is None:
@@ -360,7 +366,7 @@ class StepChecker:
             )
 
     def _shared_state(self, interface: StepInterface) -> Iterator[Diagnostic]:
-        """Yield shared objects that a step changes and a later step uses: each step starts with them as written."""
+        """Yield shared objects that a step changes and a later step uses: the later step gets them unchanged."""
         for name, (description, place, own) in _changed_state(interface).items():
             if name in interface.outputs:
                 continue
@@ -486,7 +492,7 @@ def _users(interfaces: Iterable[StepInterface]) -> dict[str, list[StepInterface]
 
 
 def _changed_state(interface: StepInterface) -> dict[str, tuple[str, SourceLocation, bool]]:
-    """Return the shared objects that a step changes: how, where, and whether in its own code."""
+    """Return the shared objects that a step changes: how, where, and whether its own code does."""
     draft = interface.draft
     shared = {
         name for definition in interface.reach.definitions for name in definition.binds if definition.kind != "import"

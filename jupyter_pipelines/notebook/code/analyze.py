@@ -1,4 +1,4 @@
-"""Which names cells and single statements read, bind and change."""
+"""Analysis of the names that cells and single statements read, bind and change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOO_DEEP = "the code is nested too deeply to be followed"
 
 
 def analyse(codes: Sequence[CellCode], star_names: StarNames = lambda _star_import: None) -> NameUsage:
-    """Return what cells that run one after the other do to names.
+    """Return how cells that run one after the other use names.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def analyse(codes: Sequence[CellCode], star_names: StarNames = lambda _star_impo
 
 @lru_cache(maxsize=_CACHE_SIZE)
 def _analyse_closed_cells(trees: tuple[ast.Module | None, ...]) -> NameUsage | None:
-    """Return what cells do to names; None where that depends on more than the cells.
+    """Return how cells use names; None where that depends on more than the cells.
 
     Each edit of one cell analyses all others again, so results are cached: equal cells share one tree object.
     """
@@ -46,11 +46,12 @@ def _bodies(trees: Sequence[ast.Module | None]) -> list[list[ast.stmt]]:
 
 
 def analyse_bodies(bodies: Sequence[list[ast.stmt]], star_names: StarNames = lambda _star_import: None) -> NameUsage:
-    """Return what lists of statements that run one after the other do to names."""
+    """Return how lists of statements that run one after the other use names."""
     visitor = NameVisitor(star_names)
     try:
         for part, body in enumerate(bodies):
             visitor.run(body, part)
+    # Expressions nested more deeply than the stack allows: branches are not followed, so nothing is certain.
     except RecursionError:
         return _names_without_dataflow(bodies)
     visitor.flow.finish()
@@ -80,7 +81,7 @@ def _names(visitor: NameVisitor) -> NameUsage:
 
 
 def _names_without_dataflow(bodies: Sequence[list[ast.stmt]]) -> NameUsage:
-    """Return every name that occurs, as perhaps read and perhaps bound."""
+    """Return every name that occurs, as possibly read and possibly bound."""
     reads: dict[str, NameRead] = {}
     binds: dict[str, NameBinding] = {}
     imports: list[ModuleImport] = []

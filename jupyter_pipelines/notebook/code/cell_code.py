@@ -15,7 +15,7 @@ _CACHE_SIZE = 1 << 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellCode:
-    """What Python sees of a cell.
+    """The Python code of a cell.
 
     Parameters
     ----------
@@ -24,15 +24,15 @@ class CellCode:
     source : str
         The Python text that was parsed, with as many lines as the body of the cell.
     magics : tuple of str
-        What is IPython's own and may matter, verbatim.
+        Lines of IPython's own that may affect results, verbatim.
     unknown : tuple of str
-        Which of that can do anything, a sentence for each.
+        What cannot be determined because of them, a sentence for each.
     opaque : str or None
         Name of the cell magic when the whole cell is in another language.
     fault : Diagnostic or None
         Its syntax error (JP107).
     indent : int
-        Characters that IPython takes away in front of every line.
+        Characters that IPython removes from the beginning of every line.
     """
 
     tree: ast.Module | None
@@ -56,6 +56,7 @@ def parse_code(body: str, number: int = 0, offset: int = 0) -> CellCode:
     offset : int
         Lines that the cell has above `body`.
     """
+    # Cached by the text alone: number and offset differ between equal cells, and are added to the fault.
     code = _parse(body)
     if code.fault is None or code.fault.place is None:
         return code
@@ -78,7 +79,8 @@ def _parse(body: str) -> CellCode:
 
 
 def _parse_translated(translated: TranslatedCell, indent: int, error: Exception) -> CellCode:
-    """Parse again without IPython's own lines; only a cell that Python refuses can have any."""
+    """Parse again with lines of IPython's own replaced; only a cell that is not Python can have any."""
+    # The fault shows the lines as they were written.
     original = list(translated.lines)
     if replace_escapes(translated):
         try:
@@ -111,7 +113,7 @@ def _tree(source: str) -> ast.Module:
 
 
 def _without_future(tree: ast.Module) -> ast.Module:
-    """Return `tree` without what Python wants at the top of a file: IPython takes it anywhere in a cell."""
+    """Return `tree` without `__future__` imports: Python allows them only at the top, IPython anywhere in a cell."""
     kept = [
         statement
         for statement in tree.body
@@ -121,7 +123,7 @@ def _without_future(tree: ast.Module) -> ast.Module:
 
 
 def _dedented(lines: list[str]) -> tuple[list[str], int]:
-    """Take away the indent of the first line that is not empty, as IPython does."""
+    """Remove the indent of the first line that is not empty from all lines, as IPython does."""
     first = next((line for line in lines if line.strip()), "")
     indent = first[: len(first) - len(first.lstrip(" \t"))]
     return ([line.removeprefix(indent) for line in lines], len(indent)) if indent else (lines, 0)

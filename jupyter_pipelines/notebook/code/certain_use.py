@@ -14,6 +14,7 @@ from jupyter_pipelines.notebook.code.scopes import local_names
 _REMEMBERED = 1 << 12
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+# After such a statement, the rest of the code may not run.
 _LEAVING = (ast.Raise, ast.Return, ast.Break, ast.Continue, ast.Assert)
 # Context managers that swallow no error.
 _PLAIN_CONTEXTS = frozenset({"open", "catch_warnings", "Pool", "ThreadPoolExecutor", "ProcessPoolExecutor"})
@@ -38,6 +39,7 @@ def certain_use_of_function(source: str, name: str) -> CertainUse:
     """Return what the function `name`, which code defines at its top level, certainly does when it is called."""
     tree = parse_code(source).tree
     for statement in tree.body if tree else ():
+        # A decorator may replace the function by another.
         if isinstance(statement, ast.FunctionDef) and statement.name == name and not statement.decorator_list:
             if _is_generator(statement.body):
                 break
@@ -71,7 +73,7 @@ def _use_of(body: Iterable[ast.stmt]) -> CertainUse:
 
 
 def _certain_nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """Yield what is certainly evaluated, up to the first statement behind which code may not go on."""
+    """Yield what is certainly evaluated, up to the first statement after which the code may not continue."""
     for statement in body:
         yield from _inside(statement)
         if any(isinstance(node, _LEAVING) or _exits(node) for node in ast.walk(statement)):
@@ -105,6 +107,7 @@ def _is_plain(node: ast.With) -> bool:
 
 
 def _of_try(node: ast.Try) -> list[ast.AST]:
+    # A handler may catch an error before the rest of the body is evaluated.
     return [] if node.handlers else [*node.body, *node.finalbody]
 
 
@@ -123,9 +126,11 @@ def _nothing(_: ast.AST) -> list[ast.AST]:
 _EVALUATED_PARTS: Mapping[type[ast.AST], Callable[[Any], Sequence[ast.AST | None]]] = {
     **dict.fromkeys((ast.If, ast.While, ast.IfExp), lambda node: [node.test]),
     **dict.fromkeys((ast.For, ast.AsyncFor), lambda node: [node.iter]),
+    # Only the first iterable is evaluated at once, all else for each of its items.
     **dict.fromkeys(_COMPREHENSIONS, lambda node: [node.generators[0].iter]),
     **dict.fromkeys(_FUNCTIONS, _of_function),
     **dict.fromkeys((ast.Lambda, ast.ClassDef, ast.TryStar, ast.Delete, ast.AsyncWith), _nothing),
+    # `and`, `or` and chained comparisons stop at the first value that decides.
     ast.BoolOp: lambda node: node.values[:1],
     ast.Compare: lambda node: [node.left, node.comparators[0]],
     ast.AnnAssign: lambda node: [node.value, node.target],

@@ -1,4 +1,4 @@
-"""Which expressions are literal constants: known from the text alone, whatever has run before.
+"""Detection of expressions that are constant: their value follows from the text alone, whatever has run before.
 
 Besides literals: what is made of them by operators, containers, formatting, comprehensions and a few built-in functions
 that always return the same; names of other constants; attributes, items and types taken from what is imported; and
@@ -27,7 +27,7 @@ _DEFINING = frozenset("namedtuple NamedTuple NewType ParamSpec TypedDict TypeVar
 
 
 def is_constant(node: ast.expr) -> bool:
-    """Return whether `node` is known from its text alone, given that the names in it are.
+    """Return whether the value of `node` follows from its text, given that the names in it are constant.
 
     An iterator, such as a generator, is not: reading it uses it up.
     """

@@ -21,18 +21,18 @@ from jupyter_pipelines.notebook.code.scopes import NO_ROOTS, Roots
 
 @dataclass(slots=True)
 class FlowState:
-    """What is known at one point of the code.
+    """The state of names at one point of the code.
 
     Parameters
     ----------
     definite : set of str
-        Names bound on every way here.
+        Names bound on every path to this point.
     possible : set of str
-        Names bound on some way here.
+        Names bound on some path to this point.
     aliases : dict
-        Of bound names that stand for objects from outside: for which.
+        By bound name: the outside names whose objects it may refer to.
     dead : bool
-        No way leads here.
+        The point cannot be reached.
     """
 
     definite: set[str] = field(default_factory=set)
@@ -46,10 +46,11 @@ class FlowState:
 
 
 def merge_states(states: Iterable[FlowState]) -> FlowState:
-    """Return what is known where several ways meet; those that lead nowhere do not count."""
+    """Return the state where several paths meet; paths that end before do not count."""
     all_states = list(states)
     alive = [state for state in all_states if not state.dead]
     if not alive:
+        # Code that cannot be reached is analysed all the same: any of the states will do.
         return all_states[0]
     if len(alive) == 1:
         return alive[0]
@@ -63,6 +64,7 @@ def _merged_roots(name: str, states: list[FlowState]) -> Roots:
     root_sets = [_roots(state, name) for state in states]
     if all(roots == root_sets[0] for roots in root_sets):
         return root_sets[0]
+    # The name stands for different objects on different paths: none of them is certain.
     return {root: False for roots in root_sets for root in roots}
 
 
@@ -73,7 +75,7 @@ def _roots(state: FlowState, name: str) -> Roots:
 
 
 class LoopExits(NamedTuple):
-    """The ways out of the body of a loop: behind the loop, and to its next round."""
+    """The states in which the body of a loop is left: by ``break``, and by ``continue``."""
 
     out: list[FlowState]
     round: list[FlowState]
@@ -103,7 +105,7 @@ class DataflowScope:
     # Names
 
     def read(self, name: str, span: SourceSpan, *, sure: bool = True) -> None:
-        """Take note that a name is read."""
+        """Record that a name is read."""
         if name not in self.state.definite:
             sure = sure and not (self.guards or self.opaque or name in self.state.possible)
             earlier = self.reads.get(name)
@@ -112,12 +114,13 @@ class DataflowScope:
         self._use(name)
 
     def bind(self, name: str, span: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:
-        """Take note that a name is bound."""
+        """Record that a name is bound."""
         self.state.definite.add(name)
         self.state.possible.add(name)
         self.ever_bound.add(name)
         self.binds[name] = (span, kind)
         self._order += 1
+        # A binding within a branch need not have happened by the time that later code runs.
         if not self.branches:
             self.since.setdefault(name, self._order)
         if roots:
@@ -126,23 +129,24 @@ class DataflowScope:
             self.state.aliases.pop(name, None)
 
     def bind_walrus(self, name: str, span: SourceSpan, roots: Roots) -> None:
-        """Take note of ``name := …``."""
+        """Record ``name := …``."""
         self.bind(name, span, roots=roots)
 
     def delete(self, name: str, span: SourceSpan) -> None:
-        """Take note that a name is deleted."""
+        """Record that a name is deleted."""
+        # `del` needs the name to be bound, as a read does.
         self.read(name, span)
         self.forget(name)
 
     def forget(self, name: str) -> None:
-        """Take note that a name is bound no longer."""
+        """Record that a name is no longer bound."""
         self.since.pop(name, None)
         self.state.definite.discard(name)
         self.state.possible.discard(name)
         self.state.aliases.pop(name, None)
 
     def roots(self, name: str) -> Roots:
-        """Return the outside names whose objects `name` stands for."""
+        """Return the outside names whose objects `name` may refer to."""
         return _roots(self.state, name)
 
     def is_outside(self, name: str) -> bool:
@@ -150,7 +154,7 @@ class DataflowScope:
         return name not in self.state.possible
 
     def mutate(self, roots: Roots, mutation: NameMutation) -> None:
-        """Take note that the objects of `roots` are changed in place."""
+        """Record that the objects of `roots` are changed in place."""
         for name, certain in roots.items():
             sure = mutation.sure and certain and not self.branches
             earlier = self.mutates.get(name)
@@ -158,7 +162,7 @@ class DataflowScope:
                 self.mutates[name] = mutation._replace(sure=sure)
 
     def call(self, call: CallSite) -> None:
-        """Take note of a call that hands over outside names."""
+        """Record a call that passes outside names."""
         self.calls.append(call)
 
     def declare(self, names: list[str]) -> None:
@@ -167,7 +171,7 @@ class DataflowScope:
     # Functions: what they do counts once their name is used
 
     def later(self, name: str | None, later: DeferredUsage) -> None:
-        """Take note of what a function does when it is called."""
+        """Record what a function does when it is called."""
         if name is None:
             self._apply_deferred(later)
         elif name in self.pending:
@@ -195,6 +199,7 @@ class DataflowScope:
                 self._fired.append(
                     (name, NameRead(read.spot, read.sure and not (self.guards or self.opaque), self._order))
                 )
+        # Whether the function is called on this path is not known: its changes are never certain.
         for name, mutation in later.mutates.items():
             self.mutate(self.roots(name), mutation._replace(sure=False))
         for name, span in later.binds.items():
@@ -205,7 +210,7 @@ class DataflowScope:
         self.calls += [self._outside(call) for call in later.calls]
 
     def _outside(self, call: CallSite) -> CallSite:
-        """Return a call out of a function with those arguments that mean names outside here."""
+        """Return a call within a function with only those arguments that refer to outside names here."""
         kept = tuple((index, root) for index, name in call.arguments for root in self.roots(name))
         return call._replace(arguments=kept)
 
@@ -213,27 +218,27 @@ class DataflowScope:
 
     @contextmanager
     def branching(self) -> Iterator[None]:
-        """Follow code that may not run: what it changes is not sure."""
+        """Follow code that may not run: changes in it are not certain."""
         self.branches += 1
         yield
         self.branches -= 1
 
     def leave(self) -> None:
-        """Take note that no way leads on from here."""
+        """Record that code after this point cannot be reached."""
         self.state.dead = True
 
     def leave_round(self, *, out: bool) -> None:
-        """Take note of ``break`` or ``continue``."""
+        """Record ``break`` or ``continue``."""
         if self.loops:
             (self.loops[-1].out if out else self.loops[-1].round).append(self.state.copy())
         self.leave()
 
     def enter_loop(self) -> None:
-        """Take note that the body of a loop begins."""
+        """Record that the body of a loop begins."""
         self.loops.append(LoopExits([], []))
 
     def end_round(self) -> list[FlowState]:
-        """Go on behind the body of a loop as its end leaves it, and return the states in which ``break`` does."""
+        """Merge the states at the end of the body and of ``continue``, and return those of ``break``."""
         out, rounds = self.loops.pop()
         self.state = merge_states([self.state, *rounds])
         return out
@@ -241,9 +246,9 @@ class DataflowScope:
     # The end
 
     def finish(self) -> None:
-        """Resolve what depends on all of the code."""
+        """Resolve what depends on the code as a whole."""
         for name, read in self._fired:
-            # The function may well have been called only after what binds the name further down.
+            # The function may be called only after a later statement has bound the name.
             sure = read.sure and name not in self.ever_bound
             if name not in self.reads or (sure and not self.reads[name].sure):
                 self.reads[name] = read._replace(sure=sure)
@@ -251,7 +256,7 @@ class DataflowScope:
             self.unused.merge(later)
 
     def aliases(self) -> dict[str, str]:
-        """Return the names that at the end certainly stand for the object of a single outside name."""
+        """Return the names that certainly refer to the object of a single outside name at the end."""
         aliases = self.state.aliases.items()
         return {name: root for name, roots in aliases if len(roots) == 1 for root, sure in roots.items() if sure}
 

@@ -24,7 +24,7 @@ _NAME = re.compile(rf"(?<![.'\"])(?<!{NAME_LETTER})(?!\d){NAME_LETTER}+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DynamicEffect:
-    """What a call does to names beyond what its code shows.
+    """The effect of a call on names beyond what its code shows.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ _NOTHING = DynamicEffect()
 
 
 def dynamic_effect(call: ast.Call, *, local: bool) -> DynamicEffect:
-    """Return what `call` does beyond what its code shows; `local` says that it stands in a function."""
+    """Return the effect of `call` beyond what its code shows; `local` tells whether it is in a function."""
     function = call.func
     if isinstance(function, ast.Name):
         return _of_function(call, function.id, local=local)
@@ -70,6 +70,7 @@ def _of_function(call: ast.Call, name: str, *, local: bool) -> DynamicEffect:
         return _running(call, name)
     if name == "compile":
         return DynamicEffect(unknown="`compile()` makes code that is not written here")
+    # Without arguments these give access to all names of the cell; within a function, only `globals()` does.
     if (
         name in _NAMESPACES
         and not call.args
@@ -82,12 +83,13 @@ def _of_function(call: ast.Call, name: str, *, local: bool) -> DynamicEffect:
 
 
 def _running(call: ast.Call, name: str) -> DynamicEffect:
-    """Return what ``eval`` or ``exec`` of a text does; a text that is written out is read like other code."""
+    """Return the effect of ``eval`` or ``exec``; a literal expression for ``eval`` is analysed like other code."""
     text = _text(call.args[0]) if call.args else None
     if text is not None and name == "eval":
         try:
             tree = ast.parse(text.strip(), mode="eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError):
+            # Not Python: the call raises an error, and reads no name.
             return _NOTHING
         nodes = every_node(tree)
         if not any(isinstance(node, ast.Call) for node in nodes):
@@ -137,6 +139,7 @@ def hidden_imports(tree: ast.AST) -> Iterator[str]:
 
 def _querying(call: ast.Call, function: ast.Attribute) -> DynamicEffect:
     """Return the names that a text for ``DataFrame.query`` takes from around it: ``"age > @limit"``."""
+    # The text may be joined or formatted: all literal parts of it are searched.
     text = only_names(normal_name("".join(_texts(call.args[0])))) if call.args else ""
     if function.attr == "eval" and isinstance(function.value, ast.Name) and function.value.id in ("pd", "pandas"):
         return DynamicEffect(reads=tuple(dict.fromkeys(_NAME.findall(text))))
@@ -144,7 +147,7 @@ def _querying(call: ast.Call, function: ast.Attribute) -> DynamicEffect:
 
 
 def _of_shell(call: ast.Call, function: ast.Attribute) -> DynamicEffect:
-    """Return what a call of ``get_ipython().…`` does: scripts made of notebooks are full of them."""
+    """Return the effect of a call of ``get_ipython().…``, of which scripts exported from notebooks are full."""
     shell = function.value
     if not (isinstance(shell, ast.Call) and isinstance(shell.func, ast.Name) and shell.func.id == "get_ipython"):
         return _NOTHING

@@ -1,4 +1,4 @@
-"""Files that code reads under a name that is written in it: their content counts, as if they were declared."""
+"""Detection of files that code reads under names written in it: their content counts as if they were declared."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _WRITING_TABLES = frozenset(
     sink_csv sink_ipc sink_ndjson sink_parquet
     """.split()
 )
-"""Of polars, whose first argument is the path, and of Arrow, where a table comes first."""
+"""Functions of polars, whose first argument is the path, and of Arrow, whose first argument is the table."""
 _WRITING_SECOND = frozenset("dump write_table write_feather save_file".split())
-"""What is written comes first, then the path: of joblib, Arrow, safetensors."""
+"""Functions whose second argument is the path, after the value: of joblib, Arrow, safetensors."""
 _ADDING = frozenset({"to_hdf", "to_sql", "to_zarr"})
 _PATH_WRITING = frozenset({"write_text", "write_bytes"})
 _MAKING = frozenset({"mkdir", "makedirs"})
@@ -61,14 +61,16 @@ class FileReads(NamedTuple):
 def files_read(sources: Iterable[str], parameters: Collection[str] = ()) -> FileReads:
     """Return the files that pieces of code, run in this order, read by a name written in them.
 
-    A name may stand in a constant (``DATA = "data.csv"``), be handed to a function, or be joined of several. Of what is
-    listed (``glob("data/*.csv")``, ``os.listdir("data")``) all that may be found counts. URLs are left out, and so is
-    what the code itself has certainly written before, and folders and databases that it puts something into.
+    A name may be a constant (``DATA = "data.csv"``), be passed to a function, or be joined from several texts. Where
+    files are listed (``glob("data/*.csv")``, ``os.listdir("data")``), all that may match count. URLs are left out, and
+    so are files that the code has certainly written before, and folders and databases that it writes to.
     """
     sources = list(sources)
     uses = [use for source in sources for use in _uses(source)]
     changes = any(use.kind == "changes" for use in uses)
+    # A database that the code itself changes is no input: its content would differ after every run.
     uses = [use._replace(kind="reads") if use.kind == "asks" and not changes else use for use in uses]
+    # Evaluating texts takes longest, and most code opens no file.
     if not any(use.kind in ("reads", "lists") for use in uses):
         return FileReads()
     texts = StringEvaluator(sources, parameters)
@@ -82,6 +84,7 @@ def files_read(sources: Iterable[str], parameters: Collection[str] = ()) -> File
     written: set[str] = set()
     for kind, candidates in evaluated_uses:
         if kind == "writes":
+            # With several candidates, none is certain to be written, and each may be read as it was before.
             written |= set(candidates) if len(candidates) == 1 else set()
         elif kind == "reads":
             read_paths |= dict.fromkeys(path for path in candidates if path not in written)
@@ -92,7 +95,7 @@ def files_read(sources: Iterable[str], parameters: Collection[str] = ()) -> File
 
 
 def writes_files(sources: Iterable[str]) -> bool:
-    """Tell whether pieces of code make files anew, under whatever names."""
+    """Tell whether pieces of code write files from scratch, under any names."""
     return any(use.kind == "writes" for source in sources for use in _uses(source))
 
 
@@ -110,7 +113,7 @@ class FileUse(NamedTuple):
     Parameters
     ----------
     kind : {"reads", "lists", "writes", "touches", "fills", "asks", "changes"}
-        Reads it, looks for files in it or like it, certainly makes it anew whatever was there before, may make it,
+        Reads it, looks for files in it or like it, certainly writes it from scratch, may write it,
         makes it as a folder, queries it as a database, or changes some database.
     texts : tuple of str
         Templates of what its path may be.
@@ -128,6 +131,7 @@ def _uses(source: str) -> tuple[FileUse, ...]:
     for statement in tree.body if tree else ():
         calls = [node for node in every_node(statement) if isinstance(node, ast.Call)]
         classifiers = (_read_by, _listed_by, _filled_by, _queried_by)
+        # Reads first: the arguments of a call are evaluated before it writes (`read_csv(p).to_csv(p)`).
         uses += [use for call in calls for classify in classifiers if (use := classify(call))]
         uses += [use._replace(kind="touches") for call in calls if (use := _written_by(call))]
         uses += [use for call in unconditional_calls(statement) if (use := _written_by(call))]
@@ -166,6 +170,7 @@ def path_written(call: ast.Call) -> ast.expr | None:
     if name in _WRITING_SECOND or (name == "save" and isinstance(owner, ast.Name) and owner.id == "torch"):
         return _path_argument(call, 1)
     if name in _WRITING_TABLES:
+        # polars only returns a plan then, and writes nothing.
         is_lazy = any(keyword.arg == "lazy" for keyword in call.keywords)
         return None if is_lazy else _path_argument(call, 1 if len(call.args) > 1 else 0)
     overwrites = (
@@ -173,6 +178,7 @@ def path_written(call: ast.Call) -> ast.expr | None:
         or (name.startswith("to_") and name not in _ADDING)
         or (name == "open" and _mode(call, 1) in _OVERWRITING_MODES)
     )
+    # `to_csv(mode="a")` appends to a file that is there.
     if not overwrites or any(keyword.arg == "mode" and name != "open" for keyword in call.keywords):
         return None
     return _first_argument(call)
@@ -184,7 +190,7 @@ def _owner(call: ast.Call) -> ast.expr | None:
 
 
 def _first(call: ast.Call) -> tuple[str, ...]:
-    """Return what the first argument may be, by whatever word it is given."""
+    """Return the texts of the first argument, given by position or by keyword."""
     return texts_of(_first_argument(call))
 
 
@@ -202,6 +208,7 @@ def _mode(call: ast.Call, position: int) -> str:
     """Return the mode that ``open`` is called with; empty when it is not written out."""
     modes = [keyword.value for keyword in call.keywords if keyword.arg == "mode"] + call.args[position : position + 1]
     mode = modes[0].value if modes and isinstance(modes[0], ast.Constant) else ""
+    # In one order and without `b` and `t`, so that `wb+`, `w+b` and `w+` are one mode.
     return "".join(sorted(set(str(mode)) - set("bt")))
 
 
@@ -211,7 +218,7 @@ def _read_by(call: ast.Call) -> FileUse | None:
 
 
 def paths_read(call: ast.Call) -> Iterator[ast.expr]:
-    """Yield the paths of what `call` reads, if it does: of a function its first argument, of a method of a path it."""
+    """Yield the paths that `call` reads: the first argument of a function, or the path whose method it is."""
     name, owner = called_name(call), _owner(call)
     reads_owner = name in _PATH_READING and not isinstance(owner, ast.Constant)
     if owner is not None and reads_owner and (name != "open" or not _writes(call, 0)):
@@ -251,7 +258,7 @@ def _queried_by(call: ast.Call) -> FileUse | None:
 
 
 def _filled_by(call: ast.Call) -> FileUse | None:
-    """Return the folder that `call` makes: what is in it is the code's own."""
+    """Return the folder that `call` creates: the code itself puts the files into it."""
     if called_name(call) not in _MAKING:
         return None
     return _use("fills", _first(call) or texts_of(_owner(call)))

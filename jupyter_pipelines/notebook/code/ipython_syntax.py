@@ -21,6 +21,7 @@ HARMLESS_MAGICS = frozenset(
     "reload_ext set_env tb unload_ext watermark who who_ls whos xmode".split()
 )
 _TIMED = frozenset({"time", "timeit", "prun", "memit", "lprun", "mprun"})
+# IPython takes these for magics without `%`, too (automagic).
 _WITHOUT_PERCENT = frozenset("pip conda mamba uv ls cd cat cp mv rm mkdir rmdir less man".split())
 
 _SPACE = re.compile(r"[ \t\f]*")
@@ -48,16 +49,16 @@ _ENDS = {quote: re.compile(rf"(?:\\.|[^\\])*?{quote}") for quote in ('"""', "'''
 
 @dataclass(slots=True)
 class TranslatedCell:
-    """Python text made of a cell, and what was taken out of it.
+    """The Python text of a cell, and the lines of IPython's own that it had.
 
     Parameters
     ----------
     lines : list of str
         Python, as many lines as before.
     magics : list of str
-        What was taken out and may matter, verbatim.
+        Lines of IPython's own that may affect results, verbatim.
     unknown : list of str
-        Which of it can do anything, a sentence for each.
+        What cannot be determined because of them, a sentence for each.
     opaque : str or None
         Name of the cell magic when the cell is in another language.
     timed : bool
@@ -72,7 +73,7 @@ class TranslatedCell:
 
 
 def translate_cell_magics(lines: list[str]) -> TranslatedCell:
-    """Take the cell magics off the top; all other lines stay as they are."""
+    """Replace cell magics at the top of a cell; all other lines stay as they are."""
     translated = TranslatedCell(list(lines), [], [])
     for index, line in enumerate(lines):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -105,6 +106,7 @@ def replace_escapes(translated: TranslatedCell) -> bool:
     lines = translated.lines
     before = len(translated.magics) + len(translated.unknown)
     changed = False
+    # All starts before the first replacement, which changes the lines that the scanner reads.
     for index in list(_logical_starts(lines)):
         if _is_escape(lines[index]):
             changed = True
@@ -172,6 +174,7 @@ def _is_escape(line: str) -> bool:
     text = line.strip()
     if not text or text[0] == "#":
         return False
+    # `,` and `;` quote arguments and `/` calls a function, at the beginning of a line.
     if text[0] in "%!?,;/":
         return True
     if text.partition("#")[0].rstrip(" \t;").endswith("?") and _HELP.fullmatch(text):
@@ -180,7 +183,7 @@ def _is_escape(line: str) -> bool:
 
 
 def _replace(translated: TranslatedCell, start: int) -> None:
-    """Replace the escape that begins in line `start`, with the lines that it goes on in."""
+    """Replace the escape that begins in line `start`, continuation lines included."""
     lines = translated.lines
     indent = _SPACE.match(lines[start])[0]  # type: ignore[index]
     end = start
@@ -188,11 +191,12 @@ def _replace(translated: TranslatedCell, start: int) -> None:
         end += 1
     command = " ".join(line.strip().rstrip("\\").rstrip() for line in lines[start : end + 1]).strip()
     lines[start] = indent + _translate_escape(command, translated)
+    # Blank lines keep the numbers of the lines below.
     lines[start + 1 : end + 1] = [""] * (end - start)
 
 
 def _replace_only_line(translated: TranslatedCell) -> bool:
-    """Replace ``pip install x`` and the like, which IPython takes for a magic when they are all that a cell says."""
+    """Replace ``pip install x`` and the like, which IPython takes for a magic if a cell has no other line."""
     code_lines = [
         index for index, line in enumerate(translated.lines) if line.strip() and not line.lstrip().startswith("#")
     ]
@@ -204,7 +208,7 @@ def _replace_only_line(translated: TranslatedCell) -> bool:
 
 
 def _translate_escape(text: str, translated: TranslatedCell) -> str:
-    """Return the Python that stands for an escape, and take note of what it may do."""
+    """Return the Python that stands for a line of IPython's own, and record what it may do."""
     assigned = _ASSIGNED.fullmatch(text) if text[0] not in "%!?,;/" else None
     escape = assigned["escape"] if assigned else text
     target = assigned["target"] if assigned else ""
@@ -227,7 +231,7 @@ def _magic_name(escape: str) -> str:
 
 
 def _translate_timing_magic(escape: str, name: str, target: str, translated: TranslatedCell) -> str:
-    """Return the statement that a magic only measures; what ``%timeit`` runs binds nothing outside."""
+    """Return the statement that a magic measures; names that ``%timeit`` binds are local to it."""
     arguments = _MAGIC_NAME.sub("", escape, count=1)
     statement = arguments if name == "time" else _OPTIONS.sub("", arguments, count=1)
     statement = statement.rstrip(" ;")
@@ -236,20 +240,21 @@ def _translate_timing_magic(escape: str, name: str, target: str, translated: Tra
     if name in ("time", "prun"):
         return target + statement
     translated.magics.append(escape)
+    # `%timeit` runs the statement in a function of its own.
     if not target and not _parses(statement, "eval"):
         return f"def _timed_(): {statement}"
     return f"{target}({statement},)" if _parses(statement, "eval") else f"{target}..."
 
 
 def _run_call(escape: str) -> str:
-    """Return the call that ``%run`` stands for, with what IPython takes from Python into the line behind its text."""
+    """Return the call that ``%run`` stands for, with the Python expressions in its text as further arguments."""
     taken = _expanded(escape)
     text = repr(_MAGIC_NAME.sub("", escape, count=1))
     return f"get_ipython().run_line_magic('run', {text}{', ' if taken else ''}{taken})"
 
 
 def _expanded(escape: str) -> str:
-    """Return an expression of what IPython takes from Python into the line: ``{name}`` and ``$name``; or nothing."""
+    """Return the Python expressions that IPython expands in a line (``{name}``, ``$name``) as a tuple, or nothing."""
     parts = [match[1] or match[2] for match in _EXPANDED.finditer(escape)]
     kept = [part.strip() for part in parts if _parses(part.strip(), "eval")]
     return f"({', '.join(kept)},)" if kept else ""

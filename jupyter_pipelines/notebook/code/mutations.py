@@ -16,7 +16,7 @@ _IN_PLACE_WITHOUT_RESULT = frozenset(
     "load_state_dict move_to_end put register remove resize reverse rotate setfield setflags sort "
     "symmetric_difference_update update".split()
 )
-# They change something and return something, or return what they changed.
+# They change their object and return a value, which may be the object.
 _IN_PLACE_WITH_RESULT = frozenset("pop popitem popleft setdefault".split())
 # Most estimators change in place; with some libraries, only the returned value matters.
 _FITTING = frozenset("fit fit_predict fit_transform partial_fit set_params".split())
@@ -50,6 +50,7 @@ def mutated_targets(call: ast.Call, *, discarded: bool, last: bool) -> Iterator[
     """
     if isinstance(call.func, ast.Attribute):
         yield from _by_method(call, call.func, discarded=discarded, last=last)
+        # Also as an attribute of a module: `np.random.shuffle(x)`.
         yield from _by_function(call, call.func.attr, _FIRST_ARGUMENT)
         if call.func.attr in ("put", "place") and _name(call.func.value) in _ARRAYS:
             yield from _by_function(call, call.func.attr, {call.func.attr})

@@ -1,7 +1,7 @@
 """How a piece of code uses names: which names it reads, binds and mutates, and what cannot be determined.
 
 Code is followed statement by statement, branch by branch. A read counts where no earlier binding is certain; it is
-*sure* where none is possible. What a function reads counts from the moment on in which its name is used.
+*sure* where none is possible. What a function reads counts from the first use of its name on.
 """
 
 from __future__ import annotations
@@ -153,13 +153,13 @@ class DeferredUsage:
     changes: set[str] = field(default_factory=set)
 
     def read(self, name: str, read: NameRead) -> None:
-        """Take note that a name is read; the first sure place counts, else the first."""
+        """Record that a name is read; the first sure place counts, else the first."""
         earlier = self.reads.get(name)
         if earlier is None or (read.sure and not earlier.sure):
             self.reads[name] = read
 
     def merge(self, other: DeferredUsage) -> None:
-        """Take in what happens when `other` is called."""
+        """Add what `other` does when it is called."""
         for name, read in other.reads.items():
             self.read(name, read)
         for name, mutation in other.mutates.items():
@@ -168,7 +168,7 @@ class DeferredUsage:
         self.calls += other.calls
 
     def without(self, names: frozenset[str]) -> DeferredUsage:
-        """Return what is left when `names` are bound around it."""
+        """Return the usage without `names`, which an enclosing scope binds."""
         return DeferredUsage(
             reads={name: read for name, read in self.reads.items() if name not in names},
             mutates={name: mutation for name, mutation in self.mutates.items() if name not in names},
@@ -189,7 +189,7 @@ class NameUsage:
     reads : Mapping of str to NameRead
         Names needed from outside while it runs, built-in names included.
     later : DeferredUsage
-        What its functions do that are not used in it.
+        What those of its functions do that it does not use itself.
     binds : Mapping of str to NameBinding
         Names bound at its end.
     since : Mapping of str to int
@@ -199,7 +199,7 @@ class NameUsage:
     mutates : Mapping of str to NameMutation
         Outside names whose objects it changes in place.
     calls : tuple of CallSite
-        Calls through which it may change objects behind outside names.
+        Calls through which it may change objects of outside names.
     functions : Mapping of str to DeferredUsage
         Its functions, by name.
     methods : Mapping of str to DeferredUsage

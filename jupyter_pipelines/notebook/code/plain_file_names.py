@@ -17,6 +17,7 @@ from jupyter_pipelines.notebook.code.file_reads import path_written, uncondition
 from jupyter_pipelines.notebook.code.string_inference import called_name
 from jupyter_pipelines.pipeline.path_templates import JOINT, path_of
 
+# Limits the names and joins on the way to a literal, and ends circles such as `a = a + "x"`.
 _DEEPEST = 8
 _READING = frozenset(
     """
@@ -53,9 +54,9 @@ class PlainFileUses(NamedTuple):
     Parameters
     ----------
     reads : tuple of str
-        What it reads, and does not write itself before.
+        Files that it reads without having written them before.
     writes : tuple of str
-        What it makes anew whenever it runs.
+        Files that it writes from scratch whenever it runs.
     """
 
     reads: tuple[str, ...] = ()
@@ -92,6 +93,7 @@ def plain_file_uses(sources: Iterable[str]) -> PlainFileUses:
             continue
         if use.kind == "touches":
             touched.add(path)
+        # A file that the code itself may have written before does not come from another step.
         elif use.kind == "reads" and path not in touched:
             reads[path] = None
         elif use.kind == "writes" and ("." in path or "/" in path):  # `to_dict("list")` names no file

@@ -69,7 +69,7 @@ class _ProjectModule:
 
 @dataclass(slots=True)
 class _ModuleWalk:
-    """State of a walk over imports of imports."""
+    """State of a walk over transitive imports."""
 
     modules: dict[str, StepModule] = field(default_factory=dict)
     packages: set[str] = field(default_factory=set)
@@ -102,7 +102,7 @@ class ProjectModules:
         self._being_read: set[str] = set()
 
     def add_search_folders(self, folders: Iterable[str]) -> bool:
-        """Look for modules in more folders, relative to the notebook's; return whether any of them is new."""
+        """Add folders to search for modules, relative to the notebook's folder; return whether any is new."""
         new = [
             path
             for path in (Path(os.path.normpath(self._folder / folder)) for folder in folders)
@@ -110,12 +110,13 @@ class ProjectModules:
         ]
         if new:
             self._near += dict.fromkeys(new)
+            # A folder that is added may hold another module of a name that was resolved before.
             self._found.clear()
             self._reached.clear()
         return bool(new)
 
     def reach(self, imports: Iterable[ModuleImport]) -> ImportClosure:
-        """Follow imports through the project's modules, however far."""
+        """Return the modules and packages that imports reach through the project's modules, transitively."""
         start = frozenset(imports)
         if start not in self._reached:
             self._reached[start] = self._reach(start)
@@ -127,6 +128,7 @@ class ProjectModules:
         module = self._find(dotted)
         if module is None or module.compiled:
             return None if dotted not in _IMPORTABLE_MODULES else _public(importlib.import_module(dotted))
+        # Modules may import everything from each other in a circle.
         if dotted in self._being_read:
             return ()
         self._being_read.add(dotted)
@@ -146,6 +148,7 @@ class ProjectModules:
         parts = dotted.split(".")
         if not all(part.isidentifier() for part in parts):
             return None
+        # Modules beside the notebook or in added folders can hide those of the standard library, others cannot.
         standard = parts[0] in sys.stdlib_module_names
         for folder in self._near if standard else [*self._near, *self._far]:
             module = self._in_folder(folder.joinpath(*parts[:-1]), parts[-1], dotted)
@@ -155,6 +158,7 @@ class ProjectModules:
 
     def _in_folder(self, folder: Path, name: str, dotted: str) -> _ProjectModule | None:
         entries = self._witness.named(folder, name)
+        # A package takes precedence over a module of the same name, as in Python.
         if name in entries and "__init__.py" in self._witness.named(folder / name, "__init__"):
             return _ProjectModule(module=self._read(dotted, folder / name / "__init__.py"), package=dotted)
         package = dotted.rpartition(".")[0]
@@ -178,6 +182,7 @@ class ProjectModules:
             if pending not in walk.seen:
                 walk.seen.add(pending)
                 self._follow(*pending, walk)
+        # Names may resolve to other modules with the folders just found: the walk starts again.
         if self.add_search_folders(walk.paths):
             return self._reach(start)
         modules = tuple(walk.modules[name] for name in sorted(walk.modules))
@@ -203,6 +208,7 @@ class ProjectModules:
             walk.unknown.setdefault(f"`{module.name}` is a compiled module of the project; what is in it is not known")
             return
         facts = _facts(module.source, module.path)
+        # `from package import *` also imports the submodules that `__all__` names.
         if import_.names == ("*",) and project_module.package == module.name:
             walk.waiting += [(ModuleImport(f"{module.name}.{name}"), "") for name in _names_in_all(module.source) or ()]
         if module.name in walk.modules:
@@ -229,7 +235,7 @@ class ProjectModules:
 
 
 def _names(dotted: str, import_: ModuleImport) -> Iterator[str]:
-    """Yield every module that an import may run: the packages around it, itself, and what is taken from it."""
+    """Yield every module that an import may run: parent packages, the module itself, and submodules taken from it."""
     parts = dotted.split(".") if dotted else []
     for end in range(1, len(parts) + 1):
         yield ".".join(parts[:end])
@@ -239,7 +245,7 @@ def _names(dotted: str, import_: ModuleImport) -> Iterator[str]:
 
 
 def _absolute(import_: ModuleImport, package: str) -> str:
-    """Return the dotted name of the module that `import_` means in a module of `package`."""
+    """Return the dotted name of the module that `import_` refers to in a module of `package`."""
     if not import_.level:
         return import_.module
     parts = package.split(".") if package else []
@@ -280,7 +286,7 @@ def _facts(source: str, path: str) -> _ModuleFacts:
 
 
 def _executed(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield every node but those that only type checkers see."""
+    """Yield every node except those that only type checkers evaluate."""
     stack: list[ast.AST] = [tree]
     while stack:
         node = stack.pop()

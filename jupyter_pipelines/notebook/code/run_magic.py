@@ -1,4 +1,4 @@
-"""``%run FILE``: which file a cell runs, and what its code is to the cells around it.
+"""``%run FILE``: which file a cell runs, and how its code relates to the cells around it.
 
 The code of a file that only defines what its cell could define itself is shared code like that of the cell, piece by
 piece. Every other file is run as it stands, by the same ``%run``, in the steps that use one of its names.
@@ -27,14 +27,14 @@ _RUN_MAGICS = frozenset({"run", "%run"})
 _VALUE_OPTIONS = frozenset({"-N", "-b", "-D", "-l", "-s", "-T"})
 _FLAGS = frozenset({"-i", "-n", "-e", "-t", "-p", "-d", "-r", "-G"})
 _NOTEBOOK_SUFFIXES = (".ipy", ".ipynb")
-# What is another thing in a file than in a cell.
+# Names that mean something else in a file than in a cell.
 _OWN_NAMES = frozenset(
     {"__file__", "__spec__", "__loader__", "__package__", "globals", "locals", "vars", "dir", "exec", "eval"}
 )
 _OWN_ATTRIBUTES = frozenset({"argv", "parse_args", "parse_known_args", "currentframe", "stack", "getsource"})
 
 BoundElsewhere = Mapping[str, frozenset[str]]
-"""Names that the notebook binds outside the file, each with the code that binds it; nothing for values that change."""
+"""Names that the notebook binds outside the file, each with the code that binds it, empty for computed values."""
 
 
 class RunCommand(NamedTuple):
@@ -43,7 +43,7 @@ class RunCommand(NamedTuple):
     Parameters
     ----------
     text : str
-        What stands behind ``%run``.
+        The text after ``%run``.
     file : str or None
         The file; None if it is known only when the line runs.
     options : frozenset of str
@@ -78,7 +78,7 @@ class ScriptCode:
     pieces : tuple of TopLevelStatement or None
         Its statements, if they may stand in the cell instead of the line; None if the file has to be run.
     names : NameUsage
-        What running it does to names of the notebook.
+        How running it uses names of the notebook.
     """
 
     name: str
@@ -119,9 +119,10 @@ def _run_command(statement: ast.stmt) -> RunCommand | None:
 
 
 def _parsed(text: str) -> RunCommand:
-    """Return the command that IPython makes of the text behind ``%run``."""
+    """Parse the text after ``%run`` as IPython does."""
     text = text.strip()
     try:
+        # IPython splits lines by the rules of the platform: a backslash is an ordinary character on Windows.
         words = shlex.split(text, posix=os.name == "posix")
     except ValueError:
         return RunCommand(text)
@@ -137,6 +138,7 @@ def _parsed(text: str) -> RunCommand:
             if not flags <= _FLAGS:
                 return RunCommand(text)
             options |= flags
+    # IPython expands `{…}` and `$…` only when the line runs.
     if not words or "{" in text or "$" in text:
         return RunCommand(text)
     return RunCommand(text, words[0], frozenset(options), tuple(words[1:]))
@@ -173,7 +175,7 @@ class ScriptFinder:
         command : RunCommand
             The command.
         elsewhere : Mapping
-            What the rest of the notebook binds.
+            The names that the notebook binds outside the file.
         """
         if command.file is None:
             return None
@@ -205,6 +207,7 @@ class ScriptFinder:
         shares_names = "-i" in command.options
         fits = not command.arguments and command.options <= {"-i", "-n", "-e"} and not self._is_own_program(path, body)
         if "-n" in command.options:
+            # With `-n` the file does not run as `__main__`: code that looks at its name would differ in a cell.
             fits = fits and "__name__" not in usage.reads and not _mentions(body, "__name__")
         if not shares_names:
             fits = fits and not _has_globals(body) and not _clashes(usage, source, elsewhere)
@@ -214,7 +217,7 @@ class ScriptFinder:
         return ScriptCode(name=name, path=path, source=source, pieces=pieces, names=names)
 
     def _is_own_program(self, path: Path, body: list[ast.stmt]) -> bool:
-        """Return whether code asks for something that is its own only when its file is run."""
+        """Return whether code depends on being run as a file: on its arguments, its frames or modules beside it."""
         for node in every_node(ast.Module(body=body, type_ignores=[])):
             if isinstance(node, ast.Name) and node.id in _OWN_NAMES:
                 return True
@@ -222,6 +225,7 @@ class ScriptFinder:
                 return True
             if isinstance(node, ast.ImportFrom) and any(alias.name in _OWN_ATTRIBUTES for alias in node.names):
                 return True
+            # The folder of the file comes first on `sys.path` while `%run` runs it, but not for code in a cell.
             if path.parent != self._folder and any(map(self._is_beside(path), _imported(node))):
                 return True
         return False
@@ -278,13 +282,13 @@ def _clashes(usage: NameUsage, source: str, elsewhere: BoundElsewhere) -> bool:
 
 
 def code_of(piece: TopLevelStatement) -> str:
-    """Return the code of a piece without comments and formatting; nothing for code whose result may differ."""
+    """Return the code of a piece without comments and formatting; empty for computed values."""
     tree = parse_code(piece.source).tree
     return ast.unparse(tree) if tree and piece.kind != "computed" else ""
 
 
 def _of_own_namespace(usage: NameUsage) -> NameUsage:
-    """Return what a file with a namespace of its own does to the notebook's names: it binds copies of its own."""
+    """Return how a file with a namespace of its own uses the notebook's names: it binds copies of its own there."""
     span = SourceSpan(0, 1, 0, 1)
     return NameUsage(
         binds={name: NameBinding(span, bind.kind, bind.sure) for name, bind in usage.binds.items()},

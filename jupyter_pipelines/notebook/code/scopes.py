@@ -16,37 +16,37 @@ NO_ROOTS: Roots = {}
 
 
 class NameScope(Protocol):
-    """Where names are read and bound."""
+    """A scope, in which names are read and bound."""
 
     def read(self, name: str, span: SourceSpan, *, sure: bool = True) -> None:
-        """Take note that a name is read."""
+        """Record that a name is read."""
 
     def bind(self, name: str, span: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:
-        """Take note that a name is bound, to the object of which of `roots`."""
+        """Record that a name is bound, to the object of which of `roots`."""
 
     def bind_walrus(self, name: str, span: SourceSpan, roots: Roots) -> None:
-        """Take note of ``name := …``, which binds outside comprehensions."""
+        """Record ``name := …``, which binds outside comprehensions."""
 
     def delete(self, name: str, span: SourceSpan) -> None:
-        """Take note that a name is deleted."""
+        """Record that a name is deleted."""
 
     def roots(self, name: str) -> Roots:
-        """Return the outside names whose objects `name` stands for."""
+        """Return the outside names whose objects `name` may refer to."""
 
     def is_outside(self, name: str) -> bool:
         """Return whether `name` is certainly not bound here so far."""
 
     def mutate(self, roots: Roots, mutation: NameMutation) -> None:
-        """Take note that the objects of `roots` are changed in place."""
+        """Record that the objects of `roots` are changed in place."""
 
     def call(self, call: CallSite) -> None:
-        """Take note of a call that passes outside names."""
+        """Record a call that passes outside names."""
 
     def later(self, name: str | None, later: DeferredUsage) -> None:
-        """Take note of what a function does when it is called; without a name it is called at once."""
+        """Record what a function does when it is called; without a name it is called at once."""
 
     def declare(self, names: list[str]) -> None:
-        """Take note of ``global``."""
+        """Record ``global``."""
 
 
 class FunctionScope:
@@ -69,27 +69,27 @@ class FunctionScope:
         self.found = DeferredUsage(parameters=positional)
 
     def read(self, name: str, span: SourceSpan, *, sure: bool = True) -> None:
-        """Take note that a name is read."""
+        """Record that a name is read."""
         if name not in self.local:
             self.found.read(name, NameRead(span, sure))
 
     def bind(self, name: str, span: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:  # noqa: ARG002 - as every scope has it
-        """Take note that a name is bound."""
+        """Record that a name is bound."""
         if name in self.globals:
             self.found.binds[name] = span
         else:
             self.aliases[name] = roots
 
     def bind_walrus(self, name: str, span: SourceSpan, roots: Roots) -> None:
-        """Take note of ``name := …``."""
+        """Record ``name := …``."""
         self.bind(name, span, roots=roots)
 
     def delete(self, name: str, span: SourceSpan) -> None:
-        """Take note that a name is deleted."""
+        """Record that a name is deleted."""
         self.read(name, span)
 
     def roots(self, name: str) -> Roots:
-        """Return the outside names whose objects `name` stands for."""
+        """Return the outside names whose objects `name` may refer to."""
         if name in self.aliases:
             return self.aliases[name]
         return {name: True} if name in self.parameters or name not in self.local else NO_ROOTS
@@ -99,7 +99,7 @@ class FunctionScope:
         return name not in self.local
 
     def mutate(self, roots: Roots, mutation: NameMutation) -> None:
-        """Take note that the objects of `roots` are changed in place."""
+        """Record that the objects of `roots` are changed in place."""
         for name in roots:
             if name in self.parameters:
                 self.found.changes.add(name)
@@ -107,7 +107,7 @@ class FunctionScope:
                 self.found.mutates.setdefault(name, mutation)
 
     def call(self, call: CallSite) -> None:
-        """Take note of a call that passes outside names."""
+        """Record a call that passes outside names."""
         if call.function not in self.local:
             self.found.inner.append(
                 call.without(frozenset(argument[1] for argument in call.arguments) - self.parameters)
@@ -115,12 +115,12 @@ class FunctionScope:
             self.found.calls.append(call.without(self.local))
 
     def later(self, name: str | None, later: DeferredUsage) -> None:  # noqa: ARG002 - as every scope has it
-        """Take note of what a function does when it is called."""
+        """Record what a function does when it is called."""
         self.found.changes |= later.mutates.keys() & self.parameters
         self.found.merge(later.without(self.local))
 
     def declare(self, names: list[str]) -> None:
-        """Take note of ``global``."""
+        """Record ``global``."""
         self.globals.update(names)
 
 
@@ -133,24 +133,24 @@ class InnerScope:
         self.aliases: dict[str, Roots] = {}
 
     def read(self, name: str, span: SourceSpan, *, sure: bool = True) -> None:
-        """Take note that a name is read."""
+        """Record that a name is read."""
         if name not in self.local:
             self.outer.read(name, span, sure=sure)
 
     def bind(self, name: str, span: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:  # noqa: ARG002 - as every scope has it
-        """Take note that a name is bound."""
+        """Record that a name is bound."""
         self.aliases[name] = roots
 
     def bind_walrus(self, name: str, span: SourceSpan, roots: Roots) -> None:
-        """Take note of ``name := …``."""
+        """Record ``name := …``."""
         self.outer.bind_walrus(name, span, roots)
 
     def delete(self, name: str, span: SourceSpan) -> None:
-        """Take note that a name is deleted."""
+        """Record that a name is deleted."""
         self.outer.delete(name, span)
 
     def roots(self, name: str) -> Roots:
-        """Return the outside names whose objects `name` stands for."""
+        """Return the outside names whose objects `name` may refer to."""
         return self.aliases.get(name, NO_ROOTS) if name in self.local else self.outer.roots(name)
 
     def is_outside(self, name: str) -> bool:
@@ -158,20 +158,20 @@ class InnerScope:
         return name not in self.local and self.outer.is_outside(name)
 
     def mutate(self, roots: Roots, mutation: NameMutation) -> None:
-        """Take note that the objects of `roots` are changed in place."""
+        """Record that the objects of `roots` are changed in place."""
         self.outer.mutate(roots, mutation)
 
     def call(self, call: CallSite) -> None:
-        """Take note of a call that passes outside names."""
+        """Record a call that passes outside names."""
         if call.function not in self.local:
             self.outer.call(call)
 
     def later(self, name: str | None, later: DeferredUsage) -> None:
-        """Take note of what a function does when it is called."""
+        """Record what a function does when it is called."""
         self.outer.later(name, later.without(self.local))
 
     def declare(self, names: list[str]) -> None:
-        """Take note of ``global``."""
+        """Record ``global``."""
         self.outer.declare(names)
 
 
@@ -179,35 +179,37 @@ class ClassScope:
     """The body of a class: runs at once, and its functions do not see its names."""
 
     def __init__(self, outer: NameScope) -> None:
+        # A class inside a class does not see the names of the outer one.
         self.outer: NameScope = outer.outer if isinstance(outer, ClassScope) else outer
         self.bound: set[str] = set()
         self.globals: set[str] = set()
         self.functions: dict[str, DeferredUsage] = {}
 
     def read(self, name: str, span: SourceSpan, *, sure: bool = True) -> None:
-        """Take note that a name is read."""
+        """Record that a name is read."""
         if name not in self.bound:
             self.outer.read(name, span, sure=sure)
+        # A function that the body uses runs while the class is made.
         elif name in self.functions:
             self.outer.later(None, self.functions.pop(name))
 
     def bind(self, name: str, span: SourceSpan, kind: Kind = "value", roots: Roots = NO_ROOTS) -> None:
-        """Take note that a name is bound."""
+        """Record that a name is bound."""
         if name in self.globals:
             self.outer.bind(name, span, kind, roots)
         else:
             self.bound.add(name)
 
     def bind_walrus(self, name: str, span: SourceSpan, roots: Roots) -> None:
-        """Take note of ``name := …``."""
+        """Record ``name := …``."""
         self.bind(name, span, roots=roots)
 
     def delete(self, name: str, span: SourceSpan) -> None:  # noqa: ARG002 - as every scope has it
-        """Take note that a name is deleted."""
+        """Record that a name is deleted."""
         self.bound.discard(name)
 
     def roots(self, name: str) -> Roots:
-        """Return the outside names whose objects `name` stands for."""
+        """Return the outside names whose objects `name` may refer to."""
         return NO_ROOTS if name in self.bound else self.outer.roots(name)
 
     def is_outside(self, name: str) -> bool:
@@ -215,15 +217,15 @@ class ClassScope:
         return name not in self.bound and self.outer.is_outside(name)
 
     def mutate(self, roots: Roots, mutation: NameMutation) -> None:
-        """Take note that the objects of `roots` are changed in place."""
+        """Record that the objects of `roots` are changed in place."""
         self.outer.mutate(roots, mutation)
 
     def call(self, call: CallSite) -> None:
-        """Take note of a call that passes outside names."""
+        """Record a call that passes outside names."""
         self.outer.call(call)
 
     def later(self, name: str | None, later: DeferredUsage) -> None:
-        """Take note of what a function does when it is called."""
+        """Record what a function does when it is called."""
         if name is None:
             self.outer.later(None, later)
         else:
@@ -231,14 +233,14 @@ class ClassScope:
 
     @property
     def methods(self) -> DeferredUsage:
-        """What its functions do that are not used in it."""
+        """Usage of those functions that the body of the class does not use itself."""
         deferred = DeferredUsage()
         for later in self.functions.values():
             deferred.merge(later)
         return deferred
 
     def declare(self, names: list[str]) -> None:
-        """Take note of ``global``."""
+        """Record ``global``."""
         self.globals.update(names)
 
 
@@ -280,7 +282,7 @@ def _same_scope(node: ast.AST) -> list[ast.AST]:
     if isinstance(node, ast.ClassDef):
         return [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)]
     if isinstance(node, ast.comprehension):
-        return [node.iter, *node.ifs]  # its target is its own, a walrus in it is not
+        return [node.iter, *node.ifs]  # its target is local to it, a walrus in it is not
     return children(node)
 
 

@@ -1,4 +1,4 @@
-"""Strings that expressions may evaluate to, as far as code shows it: literals, names, and paths joined of them.
+"""Inference of the strings that expressions may evaluate to: literals, names, and paths joined of them.
 
 A text is a template (:mod:`jupyter_pipelines.pipeline.path_templates`) with the names that it is made of. A name
 stands for all that is bound to it anywhere: by an assignment, a loop, a default, or a call of the function whose
@@ -77,6 +77,7 @@ class StringEvaluator:
         """Yield the values of a template; of names, only parameters are left in them."""
         needed = self._needed(template)
         for _ in range(_ROUNDS):  # names are known in the order in which they are bound, but for those of arguments
+            # Until nothing is added: functions may pass a text on from one to the next.
             before = len(self._known), sum(len(self._known.get(name, ())) for name in needed)
             for name in needed:
                 self._known[name] = self._values_of(name)
@@ -109,7 +110,7 @@ class StringEvaluator:
 
 
 def _passed(call: StringCall, arguments: Bound) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield what arguments of a function stand for when it is called."""
+    """Yield the texts that arguments of a function may have in a call."""
     argument_names = arguments.get(call.function)
     if argument_names is not None:
         yield from zip(argument_names, call.texts, strict=False)
@@ -142,6 +143,7 @@ def bindings(source: str) -> StringBindings:
 
 def _arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[str, ...]:
     names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
+    # Calls of a method do not pass its object.
     return tuple(names[1:] if names[:1] in (["self"], ["cls"]) else names)
 
 
@@ -157,7 +159,7 @@ def called_name(node: ast.Call) -> str:
 
 
 def _bound(node: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield names that a node binds, and the texts that they stand for then."""
+    """Yield the names that a node binds, each with the texts that it may stand for."""
     pairs: Iterable[tuple[ast.expr, ast.expr]] = ()
     if isinstance(node, ast.Assign):
         pairs = [pair for target in node.targets for pair in _pairs(target, node.value)]
@@ -205,7 +207,7 @@ def _names(target: ast.expr) -> Iterator[str]:
 
 
 def texts_of(node: ast.expr | None) -> tuple[str, ...]:
-    """Return the templates of all texts that an expression may come to; a collection is all that is in it."""
+    """Return the templates of all texts that an expression may evaluate to; of a collection, those of its elements."""
     reader = _READERS.get(type(node)) if node else None
     return tuple(islice(dict.fromkeys(reader(node)), MAX_LENGTH)) if reader else ()
 
@@ -223,6 +225,7 @@ def joined(*nodes: ast.expr) -> Iterator[str]:
 
 
 def _constant(node: ast.Constant) -> Iterable[str]:
+    # Exact types, as `bool` is a subclass of `int`; numbers occur in paths, too.
     if type(node.value) not in (str, int):
         return ()
     text = str(node.value)
@@ -230,6 +233,7 @@ def _constant(node: ast.Constant) -> Iterable[str]:
 
 
 def _formatted(node: ast.JoinedStr) -> Iterable[str]:
+    # With a format (`{n:03}`) the text differs from the value: it counts as unknown.
     parts = [
         part.value if isinstance(part, ast.FormattedValue) and not part.format_spec else part for part in node.values
     ]

@@ -17,8 +17,8 @@ def path_changes(node: ast.AST, folders_by_name: Mapping[str, str]) -> Iterator[
     ----------
     node : ast.AST
         The call or assignment.
-    known : Mapping of str to str
-        Folders that names stand for; ``__file__`` where code has one.
+    folders_by_name : Mapping of str to str
+        Folders that names refer to; ``__file__`` where code has one.
     """
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         yield from _of_call(node, node.func, folders_by_name)
@@ -30,8 +30,10 @@ def path_changes(node: ast.AST, folders_by_name: Mapping[str, str]) -> Iterator[
 
 def _of_call(call: ast.Call, function: ast.Attribute, folders_by_name: Mapping[str, str]) -> Iterator[str | None]:
     if _is_path(function.value) and function.attr in ("append", "insert", "extend") and call.args:
+        # `insert` takes a position before the folder.
         yield from _folders_in(call.args[-1], folders_by_name)
     elif function.attr in ("addsitedir", "chdir") and call.args:
+        # A kernel searches its working folder for modules.
         yield path_value(call.args[0], folders_by_name)
 
 
@@ -47,6 +49,7 @@ def _folders_in(node: ast.expr, folders_by_name: Mapping[str, str]) -> Iterator[
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         yield from _folders_in(node.left, folders_by_name)
         yield from _folders_in(node.right, folders_by_name)
+    # `sys.path = [new, *sys.path]`: the path itself adds nothing.
     elif not _is_path(node.value if isinstance(node, ast.Starred) else node):
         yield path_value(node, folders_by_name)
 

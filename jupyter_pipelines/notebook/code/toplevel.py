@@ -36,7 +36,7 @@ class TopLevelStatement:
     line : int
         Its first line in the body of the cell, counted from 1.
     names : NameUsage
-        What it does to names.
+        How it uses names.
     star : ModuleImport or None
         What a star import imports from.
     """
@@ -49,7 +49,7 @@ class TopLevelStatement:
 
     @property
     def is_future(self) -> bool:
-        """Whether it changes how everything behind it is compiled."""
+        """Whether it is a ``__future__`` import, which changes how later code is compiled."""
         return any(import_.module == "__future__" for import_ in self.names.imports)
 
 
@@ -120,12 +120,14 @@ def _import_of_alias(statement: ast.Import | ast.ImportFrom, alias: ast.alias) -
 
 def _first_line(statement: ast.stmt) -> int:
     decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
+    # `lineno` is the line of `def` or `class`, below the decorators.
     return min([statement.lineno, *(decorator.lineno for decorator in decorators)])
 
 
 def _segment(lines: Sequence[str], statement: ast.stmt) -> str:
     cut = list(lines)
     cut[-1] = _cut(cut[-1], 0, statement.end_col_offset)
+    # With decorators, the first line belongs to a decorator, and no other statement can stand before it.
     if len(cut) == (statement.end_lineno or 0) - statement.lineno + 1:
         cut[0] = _cut(cut[0], statement.col_offset, None)
     return "\n".join(cut)
@@ -147,6 +149,7 @@ def kind_of(statement: ast.stmt) -> SharedKind | None:
         return "class" if isinstance(statement, ast.ClassDef) else "function"
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
         return _kind_of_assignment(statement)
+    # By its name: `ast.TypeAlias` exists from Python 3.12 on.
     if statement.__class__.__name__ == "TypeAlias":
         return "class"
     return "block" if isinstance(statement, ast.If | ast.Try | ast.With) and _is_block(statement) else None

@@ -59,6 +59,7 @@ class NameVisitor:
         self.methods: dict[str, DeferredUsage] = {}
         self._star_names = star_names
         self._depth = 0
+        # Greater than 0 within annotations and guards, where a name that does not exist is no error.
         self.hints = 0
         self._last: ast.stmt | None = None
         self._folders: dict[str, str] = {}
@@ -86,7 +87,7 @@ class NameVisitor:
             self.visit_all(children(node))
 
     def spot(self, node: Any, name: str = "") -> SourceSpan:
-        """Return where `node` stands."""
+        """Return the span of `node`, or of `name` at its beginning."""
         line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
         if name:
             column += _BEFORE_NAME.get(type(node), 0)
@@ -104,6 +105,7 @@ class NameVisitor:
             self.scope.delete(node.id, self.spot(node))
         else:
             self.scope.read(node.id, self.spot(node), sure=not self.hints)
+            # Not in a call that is understood: nothing tells what it is used for.
             if node.id == "get_ipython":
                 self._note_unknown("`get_ipython()` can do anything", binds=True)
             elif node.id in ("exec", "eval"):
@@ -125,7 +127,7 @@ class NameVisitor:
         return NO_ROOTS
 
     def element_roots(self, node: ast.expr) -> Roots:
-        """Return the outside names of whose objects the elements of `node` are part, or which they are."""
+        """Return the outside names to whose objects the elements of `node` belong, or which they are."""
         if isinstance(node, ast.Name):
             return self.scope.roots(node.id)
         if isinstance(node, ast.List | ast.Tuple | ast.Set | ast.Dict):
@@ -134,7 +136,7 @@ class NameVisitor:
         return self._passed_on(node) if isinstance(node, ast.Call) else NO_ROOTS
 
     def _passed_on(self, node: ast.Call) -> Roots:
-        """Return the outside names over whose elements the value of a call iterates, as ``enumerate`` does."""
+        """Return the outside names over whose elements the value of a call iterates, as that of ``enumerate`` does."""
         if isinstance(node.func, ast.Attribute) and node.func.attr in ("items", "values") and not node.args:
             return self.element_roots(node.func.value)
         if isinstance(node.func, ast.Name) and node.func.id in _ITERATING_FUNCTIONS:
@@ -142,7 +144,7 @@ class NameVisitor:
         return NO_ROOTS
 
     def changed(self, target: ast.expr, node: ast.AST, description: str, *, sure: bool = True) -> None:
-        """Take note that the object `target` is part of is changed in place."""
+        """Record that the object to which `target` belongs is changed in place."""
         name = base_name(target)
         if name is not None:
             self.scope.mutate(self.scope.roots(name.id), NameMutation(self.spot(node), sure, description))
@@ -181,6 +183,7 @@ class NameVisitor:
             [self.roots(element) for element in node.value.elts] if isinstance(node.value, ast.Tuple | ast.List) else []
         )
         roots = self.roots(node.value)
+        # A lambda with a name is followed when the name is used, as a function is.
         if isinstance(node.value, ast.Lambda) and isinstance(first, ast.Name):
             self._function(node.value, first.id)
             self.scope.bind(first.id, self.spot(first), "function")
@@ -198,6 +201,7 @@ class NameVisitor:
         if isinstance(first, ast.Name):
             folder = path_value(node.value, self._folders)
             self._folders.update({first.id: folder} if folder is not None else {})
+            # From here on the name stands for another value.
             if folder is None:
                 self._folders.pop(first.id, None)
 
@@ -222,6 +226,7 @@ class NameVisitor:
         self.scope.read(target.id, self.spot(target), sure=not self.hints)
         roots = self.scope.roots(target.id)
         self.visit(node.value)
+        # `+=` changes lists and arrays themselves, and replaces numbers and texts: only a list is certain.
         if self.scope.is_outside(target.id):
             sure = isinstance(node.value, ast.List | ast.ListComp)
             self.scope.mutate(roots, NameMutation(self.spot(target), sure, "an augmented assignment"))
@@ -291,6 +296,7 @@ class NameVisitor:
             self.scope.read(key, self.spot(node), sure=False)
             self.visit_all(node.args)
             return
+        # Calls of `exec`, `eval` and `get_ipython()` are judged by their arguments, not by their names.
         if not (isinstance(node.func, ast.Name) and node.func.id in ("exec", "eval")) and not is_shell(node.func):
             self.visit(node.func)
         self.visit_all(node.args)
@@ -301,7 +307,7 @@ class NameVisitor:
         self._handed_over(node)
 
     def _note_implicit_effects(self, node: ast.Call) -> None:
-        """Take note of the implicit effects of a call, such as reads by `globals()` or imports by name."""
+        """Record effects of a call that its names do not show, such as reads by `globals()` or imports by name."""
         self.paths += path_changes(node, self._folders)
         effect = dynamic_effect(node, local=self._depth > 0)
         self.imports += effect.imports
@@ -346,6 +352,7 @@ class NameVisitor:
             return
         self.hints += 1
         for part in every_node(node):
+            # Annotations in quotes hold names, too; type checkers read them, and some libraries evaluate them.
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 self._text_annotation(part)
         self.visit(node)
@@ -372,6 +379,7 @@ class NameVisitor:
         self.visit_all(node.decorator_list)
         outer = self.scope
         self._type_parameters(node)
+        # The name is bound only below: defaults and decorators do not see it.
         self._function(node, node.name)
         self.scope = outer
         self.scope.bind(node.name, self.spot(node, node.name), "function")
@@ -433,11 +441,13 @@ class NameVisitor:
     def comprehension(self, node: Any) -> None:
         """Walk over a comprehension."""
         generators: list[ast.comprehension] = node.generators
+        # Python evaluates the first iterable outside the scope of the comprehension.
         self.visit(generators[0].iter)
         local = frozenset(
             name for generator in generators for target in every_node(generator.target) for name in bound_by(target)
         )
         outer = self.scope
+        # A comprehension in the body of a class does not see the names of the class.
         inner = InnerScope(outer.outer if isinstance(outer, ClassScope) else outer, local)
         elements = [self.element_roots(generator.iter) for generator in generators[:1]]
         self.scope = inner
@@ -460,11 +470,12 @@ class NameVisitor:
             self.store(target, roots)
 
 
+# Characters before the name (`def `, `async def `, `class `): `ast` has no position of it.
 _BEFORE_NAME = {ast.FunctionDef: 4, ast.AsyncFunctionDef: 10, ast.ClassDef: 6}
 
 
 def _pairs(target: ast.expr, value: ast.expr | None) -> bool:
-    """Return whether every part of `target` gets the part of `value` in the same place."""
+    """Return whether the elements of `target` and `value` correspond one to one."""
     if not isinstance(target, ast.Tuple | ast.List) or not isinstance(value, ast.Tuple | ast.List):
         return False
     starred = any(isinstance(element, ast.Starred) for element in (*target.elts, *value.elts))
@@ -472,7 +483,7 @@ def _pairs(target: ast.expr, value: ast.expr | None) -> bool:
 
 
 def _ends_program(node: ast.expr) -> bool:
-    """Return whether nothing comes after `node`: ``sys.exit()`` and the like."""
+    """Return whether the program ends with `node`: ``sys.exit()`` and the like."""
     if not isinstance(node, ast.Call):
         return False
     function = node.func
@@ -520,7 +531,7 @@ def if_expression(visitor: NameVisitor, node: ast.IfExp) -> None:
 
 
 def bool_op(visitor: NameVisitor, node: ast.BoolOp) -> None:
-    """Walk over ``a and b``: what stands behind the first may not run."""
+    """Walk over ``a and b``: operands after the first may not be evaluated."""
     visitor.visit(node.values[0])
     branches(visitor, lambda: visitor.visit_all(node.values[1:]), lambda: None)
 
@@ -540,7 +551,7 @@ def while_(visitor: NameVisitor, node: ast.While) -> None:
 
 
 def _loop(visitor: NameVisitor, body: list[ast.stmt], orelse: list[ast.stmt], *, endless: bool = False) -> None:
-    """Walk over a loop as if it ran at least once: what it would bind is missing otherwise, and Python says so."""
+    """Walk over a loop as if its body ran at least once; if it does not, Python reports the missing name itself."""
     if not _is_top_level(visitor):
         visitor.visit_all([*body, *orelse])
         return
@@ -548,9 +559,11 @@ def _loop(visitor: NameVisitor, body: list[ast.stmt], orelse: list[ast.stmt], *,
     visitor.flow.enter_loop()
     visitor.visit_all(body)
     out = visitor.flow.end_round()
+    # No round comes to its end: the code below is reached only without any round.
     if visitor.flow.state.dead and not out:
         visitor.flow.state = start
     visitor.visit_all(orelse)
+    # An endless loop is left by `break` alone.
     visitor.flow.state.dead = visitor.flow.state.dead or (endless and bool(out))
     visitor.flow.state = merge_states([visitor.flow.state, *out])
 
@@ -587,6 +600,7 @@ def try_(visitor: NameVisitor, node: Any) -> None:
     start = visitor.flow.state.copy()
     with _guarded(visitor, guarded=_is_guard(node)):
         visitor.visit_all(node.body)
+    # An exception may come before or after any statement: bindings of the body are possible, and none is certain.
     interrupted = FlowState(set(start.definite), start.possible | visitor.flow.state.possible, dict(start.aliases))
     visitor.visit_all(node.orelse)
     ends = [visitor.flow.state]
@@ -601,7 +615,7 @@ def try_(visitor: NameVisitor, node: Any) -> None:
 
 @contextmanager
 def _guarded(visitor: NameVisitor, *, guarded: bool) -> Iterator[None]:
-    """Follow code in which a missing name is no mistake: ``try: x`` … ``except NameError``."""
+    """Follow code in which a missing name is no error: ``try: x`` … ``except NameError``."""
     visitor.flow.guards += guarded
     visitor.hints += guarded
     yield
@@ -610,11 +624,12 @@ def _guarded(visitor: NameVisitor, *, guarded: bool) -> Iterator[None]:
 
 
 def handler(visitor: NameVisitor, node: ast.ExceptHandler) -> None:
-    """Walk over ``except``; its name is unbound behind it."""
+    """Walk over ``except``; its name is unbound after it."""
     visitor.visit_all([node.type])
     if node.name:
         visitor.scope.bind(node.name, visitor.spot(node))
     visitor.visit_all(node.body)
+    # Python deletes the name at the end of the clause.
     if node.name and _is_top_level(visitor):
         visitor.flow.forget(node.name)
 
@@ -641,7 +656,7 @@ def capture_pattern(visitor: NameVisitor, node: ast.MatchAs | ast.MatchStar | as
 
 
 def _is_guard(node: Any) -> bool:
-    """Return whether a ``try`` asks if a name exists."""
+    """Return whether a ``try`` tests if a name exists."""
     caught = {
         name_node.id
         for handler in node.handlers

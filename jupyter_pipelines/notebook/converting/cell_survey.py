@@ -1,4 +1,4 @@
-"""Survey of a notebook's code cells: for each, the chunks that become shared code, parameters, or part of a step."""
+"""Survey of a notebook's code cells: which chunks become shared code, parameters, or part of a step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COMMENT_OR_BLANK = re.compile(r"^\s*(#.*)?$")
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class SurveyedCell:
-    """A code cell of the original, with its chunks sorted into shared code, parameters and the rest.
+    """A code cell of the original, with its chunks sorted into shared code, parameters and parts of a step.
 
     Parameters
     ----------
@@ -38,15 +38,15 @@ class SurveyedCell:
     tuned : list of CodeChunk
         What becomes parameters.
     left : list of CodeChunk
-        What is left.
+        What remains for a step, settings included.
     moved : list of CodeChunk
-        Settings at the very beginning of what is left of a step, which every step behind needs, too.
+        Settings at the beginning of a step that are moved in front of it, as later steps need them, too.
     names : NameUsage
-        What the rest does to names.
+        How what remains uses names.
     dropped : bool
         It only shows something, and is to be left out.
     spoken : bool
-        It shows what its imports and settings say, so that these stay in the step, too.
+        Its outputs show what its imports and settings print, so these stay in the step as well.
     """
 
     at: int
@@ -63,7 +63,7 @@ class SurveyedCell:
 
     @property
     def rest(self) -> list[CodeChunk]:
-        """What is left for a step."""
+        """The chunks that remain for a step."""
         return [chunk for chunk in self.left if chunk not in self.moved]
 
     @property
@@ -73,13 +73,13 @@ class SurveyedCell:
 
     @property
     def is_left(self) -> bool:
-        """Whether anything is left for a step."""
+        """Whether anything remains for a step."""
         if self.dropped:
             return False
         return any(chunk.body or chunk.kind == "magic" or self.cut.whole for chunk in self.rest if chunk.text.strip())
 
     def settle(self, moved: Sequence[CodeChunk] = ()) -> None:
-        """Analyse what the rest does to names, without the settings that are `moved`."""
+        """Analyse how what remains uses names, with the settings `moved` in front of the step."""
         self.moved = list(moved)
         self.names = analyse_bodies([[node for chunk in self.rest for node in chunk.body]])
 
@@ -95,11 +95,11 @@ class CellSurvey:
     units : list of SurveyedCell
         In order.
     imported : Mapping of str to str
-        Names that are imported, with what they are.
+        Names that are imported, with their full names.
     reads_of : dict of str to set of str
-        Shared names, with all that code needs that uses them.
+        Shared names, each with the names that code using it needs in turn.
     methods : dict of str to set of str
-        Names of methods, with what those of the notebook's classes need.
+        Names of methods, with the names that methods of the notebook's classes need.
     """
 
     document: NotebookDocument
@@ -119,11 +119,11 @@ class CellSurvey:
         return set(self.reads_of)
 
     def body(self, units: Iterable[SurveyedCell]) -> tuple[ast.stmt, ...]:
-        """Return the statements that are left of cells."""
+        """Return the statements that remain of cells for steps."""
         return tuple(node for unit in units for chunk in unit.rest for node in chunk.body)
 
     def needs(self, names: NameUsage, body: tuple[ast.stmt, ...]) -> set[str]:
-        """Return every name that code needs, through the shared code that it uses, too."""
+        """Return every name that code needs, including those of the shared code that it uses."""
         waiting = [*names.reads, *(name for name in names.later.reads if name not in names.binds)]
         waiting += sorted(statement_features.names_in_texts(body))
         for method in {
@@ -155,9 +155,9 @@ def survey(
     seen : Mapping of int to CellTrace
         What cells did, by their number; empty without a rehearsal.
     keep_whole : frozenset of int
-        Numbers of cells of which nothing may be taken out.
+        Numbers of cells that have to stay whole.
     spoken : frozenset of int
-        Numbers of cells that show what their imports and settings say.
+        Numbers of cells whose outputs show what their imports and settings print.
     """
     cells = [cell for cell in document.cells if cell.kind == "code"]
     units = [
@@ -174,7 +174,7 @@ def survey(
 
 
 def spell_out_stars(units: Sequence[SurveyedCell]) -> None:
-    """Replace star imports by imports of the names that some code reads, where a run has shown what they bind."""
+    """Replace star imports by imports of the names that are read, where a rehearsal has shown what they bind."""
     all_chunks = [chunk for unit in units for chunk in unit.cut.chunks]
     names_read = {name for chunk in all_chunks for name in (*chunk.names.reads, *_read_later(chunk.names))}
     for unit in units:
@@ -187,6 +187,7 @@ def _spelled_out(chunk: CodeChunk, unit: SurveyedCell, read: set[str]) -> CodeCh
     (node,) = chunk.body if len(chunk.body) == 1 else (None,)
     if chunk.kind != "star" or not isinstance(node, ast.ImportFrom) or node.level or not node.module:
         return chunk
+    # Names that the cell binds again below are not taken from the module.
     names = sorted((unit.observed.stars.get(node.module, frozenset()) & read) - _bound_after(chunk, unit))
     if not names:
         return chunk
@@ -207,7 +208,7 @@ def _bound_after(chunk: CodeChunk, unit: SurveyedCell) -> set[str]:
 
 
 class _ChunkSorter:
-    """Sorts chunks into shared code, parameters and the rest."""
+    """Sorts chunks into shared code, parameters and parts of steps."""
 
     def __init__(self, cell_survey: CellSurvey, keep_whole: frozenset[int]) -> None:
         self.found = cell_survey
@@ -237,7 +238,7 @@ class _ChunkSorter:
             unit.settle()
 
     def _record_needs(self, chunk: CodeChunk) -> None:
-        """Record what code that uses a piece of shared code needs."""
+        """Record which names code needs if it uses a piece of shared code."""
         names = chunk.names
         needed = {
             *names.reads,
@@ -251,7 +252,7 @@ class _ChunkSorter:
         for method, later in names.methods.items():
             self.found.methods.setdefault(method, set()).update(_closure(later))
 
-    # What may be taken out of its cell
+    # What can become shared code
 
     def _hoistable(self) -> set[int]:
         """Return the chunks whose meaning does not depend on position."""
@@ -261,6 +262,7 @@ class _ChunkSorter:
             for chunk in unit.cut.chunks
             if self._is_hoistable(unit, chunk)
         }
+        # A chunk that is dropped may have bound a name that others need: repeated until none is.
         while True:
             names = {name for _, chunk in kept.values() for name in chunk.names.binds}
             remaining = {
@@ -273,6 +275,7 @@ class _ChunkSorter:
     def _is_hoistable(self, unit: SurveyedCell, chunk: CodeChunk) -> bool:
         if unit.cut.whole or unit.cell.number in self.keep_whole or chunk.kind not in DEFINING:
             return False
+        # A module that a cell writes does not exist before the cell has run.
         if chunk.kind in ("import", "star") and any(
             imported.module.split(".")[0] in self.written for imported in chunk.names.imports
         ):
@@ -310,9 +313,11 @@ class _ChunkSorter:
     def _is_bound_once(self, name: str, chunk: CodeChunk) -> bool:
         others = [other for _, other in self.binders[name] if other is not chunk]
         if chunk.kind == "import":
+            # To import the same thing twice makes no difference.
             return all(other.kind == "import" and other.names.imports == chunk.names.imports for other in others)
         if others or name in self.touched:
             return False
+        # A rehearsal also shows bindings that are not in the code, such as those by `exec`.
         return self._bound_in_cells(name) <= 1
 
     def _bound_in_cells(self, name: str) -> int:
@@ -323,7 +328,7 @@ class _ChunkSorter:
         return all(name in names or name in BUILTINS for name in chunk.names.reads if name not in chunk.names.binds)
 
     def _wanted(self, kept: Mapping[int, tuple[SurveyedCell, CodeChunk]]) -> set[int]:
-        """Return the chunks to share: constants only where another cell or shared code uses them."""
+        """Return the chunks to share; of constants, those that another cell or shared code uses, or that users tune."""
         hoisted = {key for key, (_, chunk) in kept.items() if chunk.kind != "constant"}
         constants = {key: (unit, chunk) for key, (unit, chunk) in kept.items() if is_constant(chunk)}
         for key, (unit, chunk) in constants.items():
@@ -428,5 +433,5 @@ def is_blank(text: str) -> bool:
 
 
 def names_of(units: Sequence[SurveyedCell]) -> NameUsage:
-    """Return what the rest of several cells does to names, in order."""
+    """Return how what remains of several cells uses names, in order."""
     return analyse_bodies([[node for chunk in unit.rest for node in chunk.body] for unit in units])

@@ -26,9 +26,9 @@ class CodeChunk:
     text : str
         The lines as their author wrote them.
     kind : str
-        What it is; ``magic`` for a line of IPython's own, ``computed`` for what does something.
+        What it is; ``magic`` for a line of IPython's own, ``computed`` for statements with effects.
     names : NameUsage
-        What it does to names.
+        How it uses names.
     body : tuple of ast.stmt
         Its statements.
     """
@@ -46,11 +46,11 @@ class ChunkedCell:
     Parameters
     ----------
     code : CellCode
-        What Python sees of it.
+        Its Python code, parsed.
     chunks : tuple of CodeChunk
         In order; together they are the cell.
     whole : bool
-        It cannot be taken apart: another language, a cell magic on top, a syntax error.
+        It cannot be split: another language, a cell magic on top, a syntax error.
     """
 
     code: CellCode
@@ -62,6 +62,7 @@ def split_into_chunks(text: str) -> ChunkedCell:
     """Split a cell into chunks."""
     code = parse_code(text)
     first = next((line.strip() for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")), "")
+    # A cell magic applies to its cell as a whole, and pieces of an indented cell are not valid Python.
     if code.tree is None or code.indent or (first.startswith("%%") and _is_magic(first)):
         body = tuple(code.tree.body) if code.tree else ()
         chunk = CodeChunk(text=text, kind="computed", names=analyse_bodies([list(body)]), body=body)

@@ -1,4 +1,4 @@
-"""Writer of the converted notebook, cell by cell: Markdown where it was, code under step headers."""
+"""Writer of the converted notebook, cell by cell: Markdown stays, code gets step headers."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from jupyter_pipelines.notebook.step_notebook import NAMESPACE, encode_literal
 
 _MAX_LINE = 110
 _WORD = re.compile(r'"[^"]*"|\S+')
+# Under aliases: in the notebook, `random` may be NumPy's module or Python's.
 _RANDOM_STATE_CODE: Mapping[str, tuple[str, str, str]] = {
     "numpy": ("from numpy import random as numpy_random", "numpy_random.get_state()", "numpy_random.set_state"),
     "random": ("import random as python_random", "python_random.getstate()", "python_random.setstate"),
@@ -130,9 +131,11 @@ class PipelineNotebookComposer:
     def _shared(self, unit: SurveyedCell) -> None:
         effects = [chunk for chunk in unit.shared if self._for_effect(chunk)]
         named = [chunk for chunk in unit.shared if chunk not in effects]
+        # Comments of a cell that becomes no step have no other place.
         comments = (
             [] if unit.dropped or unit.at in self.part_of else [chunk for chunk in unit.rest if chunk.text.strip()]
         )
+        # Shared code runs only in steps that use one of its names; an import for its effect would never run.
         if effects:
             self._add("%%setup\n" + _joined(effects), unit.cell.number, "setup")
         if named or comments:
@@ -148,7 +151,7 @@ class PipelineNotebookComposer:
         chunks = (chunk for unit in self.survey.units for chunk in unit.cut.chunks)
         return any(name in self.survey.needs(chunk.names, chunk.body) for chunk in chunks)
 
-    # What a step takes and makes
+    # Interfaces of steps
 
     def _header(self, part: StepCandidate, unit: SurveyedCell) -> str:
         name = self.names[part.at]
@@ -179,11 +182,11 @@ class PipelineNotebookComposer:
         return name if nearest[-1:] == [source] else f"{name}={self.names[source]}.{produced_name}"
 
     def _written_by(self, part: StepCandidate) -> list[str]:
-        """Return the names of a step's outputs as its header has them."""
+        """Return the names of a step's outputs as its header spells them."""
         return [self.versions[part.at].get(name, name) for name in part.outputs]
 
     def _entering(self, part: StepCandidate) -> list[str]:
-        """Return the lines that bring back the state of random generators."""
+        """Return the lines that restore the state of random generators."""
         carried = [(generator, name) for generator, name in GENERATORS.items() if name in part.inputs]
         return [f"{_RANDOM_STATE_CODE[generator][2]}({name})" for generator, name in carried]
 
@@ -215,6 +218,7 @@ class PipelineNotebookComposer:
 
     def _uncached(self) -> set[int]:
         """Return the steps that run in another folder than the notebook's: their files cannot be followed."""
+        # The folder stays changed for all cells that follow.
         moved = False
         uncached: set[int] = set()
         for unit in self.survey.units:
@@ -274,7 +278,7 @@ def _typed(chunk: CodeChunk) -> str:
 
 
 def _folded(header: str) -> str:
-    """Return a header in as many lines as it needs to be readable."""
+    """Return a header over several lines if it is too long for one."""
     lines = [""]
     for word in _WORD.findall(header):
         if len(lines[-1]) + len(word) > _MAX_LINE:

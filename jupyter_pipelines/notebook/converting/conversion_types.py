@@ -37,9 +37,9 @@ class RepairHints:
     forced : Mapping of int to frozenset of str
         By number of a cell: names that its step has to make.
     whole : frozenset of int
-        Cells of which nothing may be taken out.
+        Cells that have to stay whole.
     spoken : frozenset of int
-        Cells that show what their imports and settings say: these stay in the step, too.
+        Cells whose outputs show what their imports and settings print: these stay in the step, too.
     imports_everywhere : bool
         Every step begins with all imports.
     """
@@ -62,7 +62,7 @@ class ConvertedStep:
     cells : tuple of int
         Numbers of the original cells.
     inputs, outputs : tuple of str
-        Names as the notebook's code has them.
+        Names as in the notebook's code.
     sources : Mapping of str to str
         By input: the step that makes it.
     why : tuple of str
@@ -109,7 +109,7 @@ class ConvertedNotebook:
 
     @property
     def passed(self) -> int:
-        """How many names are handed from step to step."""
+        """How many names are passed between steps."""
         names = {name for step in self.steps for name in step.inputs}
         return len({name for name in names if not name.endswith("_random_state")})
 

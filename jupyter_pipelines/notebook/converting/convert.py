@@ -24,6 +24,7 @@ from jupyter_pipelines.notebook.converting.step_names import name_steps
 from jupyter_pipelines.notebook.source.document import NotebookDocument
 from jupyter_pipelines.notebook.step_notebook import DEFAULT_KERNEL
 
+# Each round removes at least one of the few splits: the limit only guards against an endless loop.
 _MAX_ROUNDS = 200
 
 
@@ -69,7 +70,7 @@ def convert(
 
 
 def _position_of(cell_survey: CellSurvey, cell: int) -> int:
-    """Return the place among the code cells of `cell`, or of the first code cell behind it."""
+    """Return the place among the code cells of `cell`, or of the first code cell after it."""
     return next((unit.at for unit in cell_survey.units if unit.cell.number >= cell), len(cell_survey.units) - 1)
 
 
@@ -83,10 +84,12 @@ def _steps_without_obstacles(
     """Return the steps, joined until no remaining split has an obstacle."""
     forced = {_position_of(cell_survey, cell): names for cell, names in hints.forced.items()}
     for _ in range(_MAX_ROUNDS):
+        # Settings were moved for the groups of the last round, which may have been joined since.
         for unit in cell_survey.units:
             unit.settle()
         hoist_settings(cell_survey, split_points.groups(cell_survey.units))
         parts = infer_steps(cell_survey, split_points.groups(cell_survey.units), forced=forced)
+        # A list, as every join has to be made: `any` alone would stop at the first.
         joined = [split_points.join(join) for join in obstacles(cell_survey, parts)]
         if not any(joined) and not _join_idle(cell_survey, split_points, parts):
             break

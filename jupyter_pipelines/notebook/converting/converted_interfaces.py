@@ -12,7 +12,7 @@ from jupyter_pipelines.notebook.converting.serialization_risks import unserializ
 from jupyter_pipelines.notebook.converting.split_points import CellRange
 
 GENERATORS: Mapping[str, str] = {"numpy": "numpy_random_state", "random": "python_random_state"}
-"""Global random generators, with the names under which their states are handed on."""
+"""Global random generators, with the names under which their states are passed on."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -26,13 +26,13 @@ class StepCandidate:
     units : list of SurveyedCell
         Its cells.
     names : NameUsage
-        What they do to names.
+        How they use names.
     needs : set of str
         Names it needs from steps before it.
     binds : set of str
         Names it binds to values.
     kills : set of str
-        Of these, those whose earlier values are certainly gone.
+        Of these, the names that are bound on every path, so that earlier values are not needed.
     defines : set of str
         Functions, classes and modules it binds.
     changes : set of str
@@ -81,6 +81,7 @@ def infer_steps(
         By place of a code cell: names that its step makes, whatever the code says.
     """
     parts = [_part(survey, position, units, forced) for position, units in enumerate(groups)]
+    # First, as the states are passed on as names like any other.
     _carry_random_states(survey, parts)
     _limit_to_values(parts)
     _set_interfaces(parts)
@@ -113,10 +114,12 @@ def _is_code(name: str, names: NameUsage, kinds: Mapping[str, str]) -> bool:
 
 
 def _changed(survey: CellSurvey, units: Iterable[SurveyedCell], names: NameUsage) -> set[str]:
+    # What a rehearsal has seen counts; of changes in the code, only certain ones are added to it.
     changed = {name for name, mutation in names.mutates.items() if mutation.sure or not survey.is_observed}
     for unit in units:
         trace = unit.observed
         changed |= {name for name in trace.changed if trace.kinds.get(name) == "value"}
+        # Objects that cannot be compared may have changed in any cell that reads them.
         changed |= {name for name in trace.unknown if name in unit.names.reads}
     if not survey.is_observed:  # a call may change its arguments
         changed |= {name for call in names.calls for _, name in call.arguments}
@@ -137,9 +140,10 @@ def _limit_to_values(parts: list[StepCandidate]) -> None:
 def _set_interfaces(parts: list[StepCandidate]) -> None:
     """Set the inputs and outputs of each step: only what later steps need.
 
-    What a step binds in a branch that may not be taken, it takes as well.
+    A step that binds a name only in some branch takes it as an input, too.
     """
     bound_before = [{name for other in parts[: part.at] for name in other.binds} for part in parts]
+    # Liveness analysis from the last step backwards: `live` are the names that later steps need.
     live: set[str] = set()
     for part in reversed(parts):
         produced = part.binds | part.changes
@@ -158,7 +162,7 @@ def _set_interfaces(parts: list[StepCandidate]) -> None:
 
 
 def _carry_random_states(survey: CellSurvey, parts: list[StepCandidate]) -> None:
-    """Hand the state of global random generators from step to step, once something has set it."""
+    """Pass the state of global random generators from step to step, if anything sets a seed."""
     if not any(
         statement_features.sets_seed(chunk.body, survey.imported) for unit in survey.units for chunk in unit.rest
     ):
@@ -182,6 +186,7 @@ def _draws(survey: CellSurvey, unit: SurveyedCell, generator: str) -> bool:
     body = survey.body([unit])
     if statement_features.sets_seed(body, survey.imported) or statement_features.uses_random(body, survey.imported):
         return True
+    # Without a rehearsal, any function may draw from NumPy's generator.
     return generator == "numpy" and bool(unit.names.calls or unit.names.reads)
 
 
@@ -205,7 +210,7 @@ def _nested(body: tuple[object, ...]) -> bool:
 
 
 def obstacles(survey: CellSurvey, parts: Sequence[StepCandidate]) -> Iterator[CellRange]:
-    """Yield the stretches of cells that have to be one step."""
+    """Yield the ranges of cells that have to be one step."""
     for part in parts:
         yield from _unserializable_outputs(survey, part, parts)
         yield from _definitions(survey, part, parts)
@@ -216,13 +221,14 @@ def obstacles(survey: CellSurvey, parts: Sequence[StepCandidate]) -> Iterator[Ce
 
 
 def _users(name: str, part: StepCandidate, parts: Sequence[StepCandidate]) -> list[StepCandidate]:
-    """Return the steps that take what a step makes under a name."""
+    """Return the steps that take an output of a step as an input."""
     return [other for other in parts if other.sources.get(name) == part.at]
 
 
 def _unserializable_outputs(
     survey: CellSurvey, part: StepCandidate, parts: Sequence[StepCandidate]
 ) -> Iterator[CellRange]:
+    # As of the last cell: what was replaced within the step is not passed on.
     reasons = dict(part.units[-1].observed.stuck)
     if part.units[-1].seen is None:
         reasons = unserializable_names(survey.body(survey.units[: part.last + 1]))
@@ -239,7 +245,7 @@ def _first_binding(name: str, part: StepCandidate) -> int:
 
 
 def _definitions(survey: CellSurvey, part: StepCandidate, parts: Sequence[StepCandidate]) -> Iterator[CellRange]:
-    """Yield the stretches from definitions to the steps that use them, where these cannot be shared code."""
+    """Yield the ranges from definitions to the steps that use them, if these cannot be shared code."""
     for name in sorted(part.defines):
         last = None
         for later_part in parts[part.at + 1 :]:
@@ -258,7 +264,7 @@ def _open_figures(part: StepCandidate, parts: Sequence[StepCandidate]) -> Iterat
 
 
 def _aliases(survey: CellSurvey, part: StepCandidate, parts: Sequence[StepCandidate]) -> Iterator[CellRange]:
-    """Yield where two names lead to one object, and a later step changes it under one of them."""
+    """Yield the ranges in which two names refer to one object, and a later step changes it through one of them."""
     if part.at == 0:
         return
     before = parts[part.at - 1].units[-1]
@@ -279,7 +285,7 @@ def _bound_last(survey: CellSurvey, name: str, place: int) -> int:
 
 
 def _hidden_state(survey: CellSurvey) -> Iterator[CellRange]:
-    """Yield the stretches of cells between which functions or classes of the notebook keep state."""
+    """Yield the ranges of cells between which functions or classes of the notebook keep state."""
     definitions = {
         name
         for unit in survey.units
@@ -298,7 +304,7 @@ def _hidden_state(survey: CellSurvey) -> Iterator[CellRange]:
 
 
 def _files(survey: CellSurvey) -> Iterator[CellRange]:
-    """Yield the cells that write a file and those that read it, write it again or look for it."""
+    """Yield the ranges from cells that write a file to those that read it, write it again or look for it."""
     written: dict[str, int] = {}
     for unit in survey.units:
         trace = unit.observed

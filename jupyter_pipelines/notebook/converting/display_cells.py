@@ -1,4 +1,4 @@
-"""Cells that only show something: exploration that no step needs."""
+"""Detection of cells that only show something and that no step needs."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def only_shows(survey: CellSurvey, unit: SurveyedCell) -> bool:
         "", body, survey.imported
     ):
         return False
+    # Without a rehearsal, only a few well-known ways of looking at a value count.
     return _has_no_effect(unit) if unit.seen is not None else all(_looks(node) for node in body)
 
 

@@ -13,15 +13,16 @@ from jupyter_pipelines.notebook.converting.converted_interfaces import StepCandi
 MAX_FILES = 12
 """Most files that a header names individually."""
 
+# Only paths that a header can hold without escapes.
 _PLAIN = re.compile(r"[\w./ ()+@%~#&!-]+")
 _LANGUAGES = frozenset("bash sh script system perl ruby pypy python2 cmd powershell".split())
 
 
 def order_by_effects(parts: Sequence[StepCandidate]) -> dict[int, list[int]]:
-    """Return the steps that each step has to wait for though it takes nothing from them.
+    """Return the steps that each step has to wait for although it takes nothing from them.
 
-    A program may read and change anything, so that all before it come before it, and all behind it behind it. A folder
-    is made before something is put into it, and a file is written before it is read.
+    A program may read and change anything: a step that starts one waits for all steps before it, and all later steps
+    wait for it. A folder is created before something is put into it, and a file is written before it is read.
     """
     waits_for: dict[int, list[int]] = {}
     before: dict[int, set[int]] = {}
@@ -37,6 +38,7 @@ def order_by_effects(parts: Sequence[StepCandidate]) -> dict[int, list[int]]:
             last = part.at
         implied = {position for source in part.sources.values() for position in (source, *before[source])}
         implied |= {position for earlier in waits for position in before[earlier]}
+        # Without the order that follows from other dependencies: headers name only what adds to it.
         waits_for[part.at] = sorted(waits - implied)
         before[part.at] = implied | waits
     return {position: waits for position, waits in waits_for.items() if waits}
@@ -81,6 +83,7 @@ class StepFileReads:
     def read_by(self, part: StepCandidate) -> Mapping[str, str] | None:
         """Return the files that have to be declared, by the names for them; None when they cannot be."""
         texts = [chunk.text for unit in part.units for chunk in unit.rest]
+        # Files under plain names are in the key of the step without being declared.
         plain = {str(PurePosixPath(path)) for path in files_read([*self._shared, *texts]).paths}
         undeclared = sorted({path for unit in part.units for path in unit.observed.given} - plain)
         paths = _collapse_to_folders([path for path in undeclared if PurePosixPath(path).name not in self._written])

@@ -1,4 +1,4 @@
-"""Global settings: moved in front of a step that begins with them, else repeated for the steps behind it."""
+"""Global settings: moved in front of a step that begins with them, else repeated for later steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jupyter_pipelines.notebook.converting.chunks import CodeChunk
 
 
 def is_setting(survey: CellSurvey, chunk: CodeChunk) -> bool:
-    """Return whether a chunk does nothing but make settings, with nothing but shared code."""
+    """Return whether a chunk only makes settings, and needs nothing but shared code for them."""
     if not statement_features.sets_something(chunk.text, chunk.body, survey.imported):
         return False
     available = survey.shared | BUILTINS
@@ -21,7 +21,7 @@ def is_setting(survey: CellSurvey, chunk: CodeChunk) -> bool:
 
 
 def _binds_nothing_lasting(survey: CellSurvey, chunk: CodeChunk) -> bool:
-    """Return whether no other chunk uses what a chunk binds: the variable of its loop, or a file name."""
+    """Return whether no other chunk uses the names that a chunk binds, such as the variable of a loop."""
     others = (other for unit in survey.units for other in unit.cut.chunks if other is not chunk)
     used = {name for other in others for name in other.names.reads}
     return not used & set(chunk.names.binds)
@@ -38,7 +38,7 @@ def hoist_settings(survey: CellSurvey, groups: Sequence[list[SurveyedCell]]) -> 
 
 
 def _leading_settings(survey: CellSurvey, unit: SurveyedCell) -> Iterator[CodeChunk]:
-    """Yield the settings in front of all else in a cell; what shows something stays where it is seen."""
+    """Yield the settings at the beginning of a cell; none if the outputs of the cell may be theirs."""
     only_settings = all(is_setting(survey, chunk) or not chunk.body for chunk in unit.left)
     if unit.cut.whole or unit.spoken or (unit.observed.shows and (only_settings and unit.seen is not None)):
         return
@@ -49,7 +49,7 @@ def _leading_settings(survey: CellSurvey, unit: SurveyedCell) -> Iterator[CodeCh
 
 
 def repeated_settings(survey: CellSurvey, units: Sequence[SurveyedCell]) -> list[str]:
-    """Return the statements that make the settings of a step again, for the steps behind it."""
+    """Return the statements that repeat the settings of a step for later steps."""
     statements: list[str] = []
     for unit in units:
         chunks = [chunk for chunk in unit.rest if is_setting(survey, chunk)]
@@ -60,7 +60,7 @@ def repeated_settings(survey: CellSurvey, units: Sequence[SurveyedCell]) -> list
 
 
 def setting_statements(changes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return statements that make the settings that a rehearsal saw change."""
+    """Return statements that repeat the settings which changed in a rehearsal."""
     statements: list[str] = []
     for owner, values in changes.items():
         statements += _STATEMENT_WRITERS[owner](values) if owner in _STATEMENT_WRITERS else []
@@ -68,6 +68,7 @@ def setting_statements(changes: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _matplotlib(values: Mapping[str, Any]) -> list[str]:
+    # A `repr` such as `<function …>` is no literal.
     lines = "".join(f"    {key!r}: {literal},\n" for key, literal in values.items() if "<" not in str(literal))
     start = ["import matplotlib"]
     if "cycler(" in lines:

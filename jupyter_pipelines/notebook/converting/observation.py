@@ -35,7 +35,7 @@ class CellTrace:
     programs : int
         How many programs it started.
     stars : Mapping of str to frozenset of str
-        Modules that it imports all of, with the names that they give.
+        Modules with a star import, each with the names that it binds.
     shows : bool
         It has outputs.
     """

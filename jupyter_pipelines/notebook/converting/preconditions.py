@@ -1,4 +1,4 @@
-"""Preconditions of a conversion: what cannot become a pipeline, reported before anything runs."""
+"""Preconditions of a conversion: obstacles that are reported before anything runs."""
 
 from __future__ import annotations
 

@@ -12,13 +12,13 @@ _SHOWN = {"html": "HTML", "HTML": "HTML", "latex": "Latex", "markdown": "Markdow
           "javascript": "Javascript", "js": "Javascript"}  # fmt: skip
 
 RESET = re.compile(r"^([ \t]*)(%reset\b.*|get_ipython\(\)\.(?:run_line_)?magic\(\s*['\"]%?reset\b.*)$", re.MULTILINE)
-"""Lines that forget all names."""
+"""Lines that reset the namespace."""
 
 _ON_PURPOSE = "the notebook shows this error on purpose"
 
 
 def text_of(unit: SurveyedCell, *, raises: bool) -> str:
-    """Return what is left of a cell as a step can hold it.
+    """Return what remains of a cell for a step, rewritten so that a step can hold it.
 
     Parameters
     ----------
@@ -31,13 +31,14 @@ def text_of(unit: SurveyedCell, *, raises: bool) -> str:
     text = RESET.sub(r"\1# \2: a step begins with nothing", text)
     if unit.cut.code.opaque:
         return _other_language(text)
+    # As code of a step it could not be parsed; IPython reports the same error again.
     if unit.cut.code.fault is not None:
         return f"get_ipython().run_cell({_quoted(text)});  # {_ON_PURPOSE}"
     return _wrapped_in_try(text) if raises else text
 
 
 def _without_shown_value(unit: SurveyedCell, text: str) -> str:
-    """Return the text so that a value is not shown only because what followed it stands elsewhere now."""
+    """Return the text with a `;` after a value that would be shown only because the code after it has been moved."""
     last = next((chunk for chunk in reversed(unit.cut.chunks) if chunk.body), None)
     remaining = [chunk for chunk in unit.rest if chunk.body]
     if last is None or last in remaining or not remaining or not isinstance(remaining[-1].body[-1], ast.Expr):
@@ -46,6 +47,7 @@ def _without_shown_value(unit: SurveyedCell, text: str) -> str:
     lines = text.split("\n")
     node = tree.body[-1] if tree and tree.body else None
     if isinstance(node, ast.Expr) and node.end_lineno is not None:
+        # `end_col_offset` counts bytes.
         line = lines[node.end_lineno - 1].encode()
         lines[node.end_lineno - 1] = (line[: node.end_col_offset] + b";" + line[node.end_col_offset :]).decode()
     return "\n".join(lines)
@@ -63,7 +65,7 @@ def _other_language(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a literal for a text of several lines that a person can read."""
+    """Return a literal for a text, over several lines if it has several."""
     if '"""' in text or "\\" in text or text.endswith('"'):
         return (
             repr(text)
@@ -81,7 +83,7 @@ def _wrapped_in_try(text: str) -> str:
 
 
 def _inside_texts(text: str) -> set[int]:
-    """Return the lines that begin inside a literal of several lines: in front of them, a space would count."""
+    """Return the lines that begin inside a literal of several lines, where an indent would be part of the text."""
     tree = parse_code(text).tree
     lines: set[int] = set()
     for node in ast.walk(tree) if tree else ():

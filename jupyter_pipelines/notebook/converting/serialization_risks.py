@@ -1,4 +1,4 @@
-"""Names whose values probably cannot be serialized, as far as code shows: for conversions without a rehearsal."""
+"""Names whose values probably cannot be serialized, as far as code shows; used without a rehearsal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _INHERITED_RISKS = ("may be an open file", "may be a connection", "may be a live
 
 
 def unserializable_names(body: Iterable[ast.stmt]) -> dict[str, str]:
-    """Return the names that code binds to what probably cannot be handed on, with the reason."""
+    """Return the names that are bound to values which probably cannot be serialized, with the reason."""
     reasons: dict[str, str] = {}
     functions = _generators(body := list(body))
     for node in (node for statement in body for node in ast.walk(statement)):
@@ -51,6 +51,7 @@ def _risk_of(value: ast.expr, reasons: Mapping[str, str], functions: set[str]) -
     if name in functions:
         return "is used up by looking at it"
     root = function.value if isinstance(function, ast.Attribute) else None
+    # Methods of an open file or connection return objects that depend on it; `read` returns plain data.
     if isinstance(root, ast.Name) and reasons.get(root.id) in _INHERITED_RISKS and name != "read":
         return reasons[root.id]
     if any(

@@ -52,7 +52,7 @@ class SplitPoints:
     at : set of int
         The places.
     joins : list of CellRange
-        What was joined, and why.
+        The joins, with their reasons.
     """
 
     at: set[int]
@@ -67,7 +67,7 @@ class SplitPoints:
         return bool(inside)
 
     def groups(self, units: Sequence[SurveyedCell]) -> list[list[SurveyedCell]]:
-        """Return the cells of each step; cells of which nothing is left for a step belong to none."""
+        """Return the cells of each step; cells of which nothing remains for a step belong to none."""
         groups: list[list[SurveyedCell]] = []
         begun = False
         for unit in units:
@@ -91,6 +91,7 @@ def _headings(number: int, text: str) -> Iterator[MarkdownHeading]:
     levels_and_texts = []
     fenced = False
     for line in text.split("\n"):
+        # In a code block, `#` begins a comment.
         fenced = fenced != bool(_FENCE.match(line))
         match = None if fenced else _HEADING.match(line)
         if match:
@@ -112,6 +113,7 @@ def first_split_points(survey: CellSurvey) -> SplitPoints:
         for level in (3, 2, 1)
     ]
     counts = [len(split_points.groups(survey.units)) for split_points in candidates]
+    # The most detailed level with a readable number of steps, else the least detailed of those with too many.
     fitting = [
         split_points for split_points, count in zip(candidates, counts, strict=True) if _MIN_STEPS <= count <= MAX_STEPS
     ]
@@ -124,12 +126,12 @@ def first_split_points(survey: CellSurvey) -> SplitPoints:
 
 
 def _first_code_cell_after(survey: CellSurvey, cell: int) -> int:
-    """Return the place of the first code cell behind a cell."""
+    """Return the place of the first code cell after a cell."""
     return next((unit.at for unit in survey.units if unit.cell.number > cell), len(survey.units))
 
 
 def _limit(split_points: SplitPoints, units: Sequence[SurveyedCell]) -> None:
-    """Join the smallest neighbours until there are few enough."""
+    """Join the two neighbours with the fewest cells until there are no more steps than `MAX_STEPS`."""
     while len(groups := split_points.groups(units)) > MAX_STEPS:
         sizes = [len(group) + len(following) for group, following in pairwise(groups)]
         index = sizes.index(min(sizes))
@@ -141,7 +143,7 @@ def _limit(split_points: SplitPoints, units: Sequence[SurveyedCell]) -> None:
 
 
 def flow_split_points(survey: CellSurvey) -> SplitPoints:
-    """Return the places where the fewest names flow across, at regular distances."""
+    """Return places at about regular distances where the fewest names are passed on."""
     remaining = [unit for unit in survey.units if unit.is_left]
     count = min(len(remaining) // _CELLS_PER_STEP, MAX_STEPS - 4)
     if count < 2:
@@ -152,12 +154,13 @@ def flow_split_points(survey: CellSurvey) -> SplitPoints:
     for number in range(1, count):
         middle = round(number * width)
         nearby = range(max(middle - round(width / 3), 1), min(middle + round(width / 3) + 1, len(remaining)))
+        # Within a third of the distance, a cut that few names cross is worth more than steps of equal length.
         places.add(min(nearby, key=lambda place: (flows[place], abs(place - middle))))
     return SplitPoints(at={remaining[place].at for place in places})
 
 
 def _crossing(units: Sequence[SurveyedCell], place: int) -> int:
-    """Return how many names that are bound before a place are read behind it before they are bound again."""
+    """Return how many names that are bound before a place are read after it before they are bound again."""
     bound = {name for unit in units[:place] for name in unit.names.binds}
     read: set[str] = set()
     rebound: set[str] = set()

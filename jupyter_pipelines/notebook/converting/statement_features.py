@@ -1,4 +1,4 @@
-"""Features of statements: global settings, seeds, values that users tune, names inside texts."""
+"""Features of statements: global settings, seeds, values that users tune, names in texts that are code."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def imported_by(body: tuple[ast.stmt, ...]) -> Iterator[tuple[str, str]]:
 
 
 def root(node: ast.expr) -> str:
-    """Return the name with which an expression such as ``shop.route("/")`` begins; empty without such a name."""
+    """Return the name at the beginning of an expression such as ``shop.route("/")``; empty if there is none."""
     while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
         node = node.func if isinstance(node, ast.Call) else node.value
     return node.id if isinstance(node, ast.Name) else ""
 
 
 def full_name(node: ast.expr, imported: Imported) -> str:
-    """Return what an expression such as ``plt.style.use`` is, fully named; empty when it begins with no import."""
+    """Return the full name of an expression such as ``plt.style.use``; empty if it does not begin with an import."""
     parts: list[str] = []
     while True:
         if isinstance(node, ast.Attribute):
@@ -92,7 +92,7 @@ def full_name(node: ast.expr, imported: Imported) -> str:
 
 
 def affected_names(body: tuple[ast.stmt, ...], imported: Imported) -> Iterator[str]:
-    """Yield the full names of what statements call, assign to or delete, bodies of functions apart."""
+    """Yield the full names of what statements call, assign to or delete, without bodies of functions."""
     waiting: list[ast.AST] = list(body)
     while waiting:
         node = waiting.pop()
@@ -141,7 +141,7 @@ def uses_random(body: tuple[ast.stmt, ...], imported: Imported) -> bool:
 
 
 def tuned_value(name: str, value: ast.expr) -> object | None:
-    """Return the literal that users would want to set from outside under `name`, or None."""
+    """Return the literal under `name` if users probably want to set it from outside, else None."""
     try:
         constant = literal(value)
     except NotLiteral:
@@ -158,18 +158,19 @@ def _is_tuned(name: str) -> bool:
 
 
 def names_in_texts(body: tuple[ast.stmt, ...]) -> set[str]:
-    """Return every word of texts that are read as code: formulas, queries, what is evaluated."""
+    """Return every word of texts that are evaluated as code: formulas, queries, expressions."""
     words: set[str] = set()
     for node in (node for statement in body for node in ast.walk(statement)):
         if isinstance(node, ast.Call) and _called(node) in _FORMULAS:
             texts = (child.value for child in ast.walk(node) if isinstance(child, ast.Constant))
+            # `@name` in a query refers to a variable of the code around it.
             names = (only_names(normal_name(text.replace("@", " "))) for text in texts if isinstance(text, str))
             words |= {word for text in names for word in _WORD.findall(text)}
     return words
 
 
 def looks_for_files(body: tuple[ast.stmt, ...]) -> bool:
-    """Return whether statements ask whether files are there, or how large or old they are."""
+    """Return whether statements ask for the existence, the size or the time of files."""
     nodes = (node for statement in body for node in ast.walk(statement))
     return any(isinstance(node, ast.Call) and _called(node) in _FILE_QUERIES for node in nodes)
 

@@ -43,7 +43,7 @@ def _unused(name: str, names_in_use: Sequence[str]) -> str:
 
 
 def _name_from_heading(part: StepCandidate, parts: Sequence[StepCandidate], headings: Sequence[MarkdownHeading]) -> str:
-    """Return the name that the last heading above a step gives, unless an earlier step stands below it, too."""
+    """Return a name from the last heading above a step, unless the heading is above an earlier step, too."""
     cell = part.units[0].cell.number
     earlier = parts[part.at - 1].units[0].cell.number if part.at else 0
     above = [heading for heading in headings if earlier < heading.cell < cell]
@@ -53,7 +53,7 @@ def _name_from_heading(part: StepCandidate, parts: Sequence[StepCandidate], head
 
 
 def name_of_heading(text: str) -> str:
-    """Return a heading as a step may be called."""
+    """Return a heading in the form of a step name."""
     plain = _MARKUP.sub(lambda match: match[1] or " ", text).lower().replace("'", "").replace("\u2019", "")
     words = _HEADING_WORD.findall(only_names(normal_name(plain)))
     kept = [word for word in words if word not in _STOP_WORDS] or words

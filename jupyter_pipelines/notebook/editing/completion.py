@@ -25,6 +25,7 @@ from jupyter_pipelines.pipeline.step import Step
 
 MAX_COMPLETIONS = 200
 _WORD = re.compile(r"[^\s,]*$")
+# A valid name that no step has: without a name, the rest of a half-written header could not be read.
 _PLACEHOLDER_NAME = "a-step-of-this-name-there-is-not"
 _KINDS = {"step": "cells under one name: inputs in, outputs out", "params": "typed values set from outside",
           "setup": "statements that every step after it needs"}  # fmt: skip
@@ -56,7 +57,7 @@ class CompletionList:
     matches: tuple[CompletionItem, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the list as an object for JSON."""
         return asdict(self) | {"matches": [asdict(candidate) for candidate in self.matches]}
 
 
@@ -112,7 +113,7 @@ def _is_header(lines: Sequence[str], line: int) -> bool:
 
 
 def _logical_line(lines: Sequence[str], line: int, before: str) -> str:
-    """Return all of the header up to the caret, as the magic would have it."""
+    """Return the header up to the caret as one line, spelt as a magic."""
     if lines[line].lstrip().startswith("#|"):
         cell_id, colon, values = before.partition("#|")[2].partition(":")
         name = cell_id.strip()
@@ -256,7 +257,7 @@ class _CompletionContext:
 
 
 class _KnownStep(NamedTuple):
-    """A step as far as it is known while the notebook is faulty."""
+    """A step as far as it is known while the notebook has errors."""
 
     name: str
     outputs: list[str]
@@ -289,6 +290,7 @@ def _files(folder: Path | None, part: str) -> Iterator[str]:
         paths = sorted((folder / subfolder).iterdir())
     except OSError:
         return
+    # Completion is asked for at every keystroke: a large folder must not slow it down.
     for path in paths[:2000]:
         if path.name.startswith(start) and not path.name.startswith("."):
             yield (f"{subfolder}/" if subfolder else "") + path.name + ("/" if path.is_dir() else "")
@@ -319,7 +321,7 @@ def _kernels() -> Iterator[CompletionItem]:
 
 
 def explain(document: NotebookDocument, cell_id: str, line: int, column: int) -> dict[str, Any]:
-    """Return the help for the word at the caret of a header, and where the word stands."""
+    """Return the help for the word at the caret of a header, and the columns of the word."""
     cell = next((cell for cell in document.cells if cell.id == cell_id), None)
     lines = cell.source.split("\n") if cell else []
     if cell is None or not 0 <= line < len(lines) or not _is_header(lines, line):

@@ -42,6 +42,7 @@ def connect(document: NotebookDocument, source: str, target: str) -> EditResult:
     item = _item(pipeline, target, producer, output)
     new_header = replace(header, options={**header.options, "in": [*_inputs(header, pipeline[target]), item]})
     changes = {cell.id: with_header(cell.source, new_header)}
+    # Read again before anything changes: only the whole notebook shows whether the steps would form a cycle.
     after = read(document.with_texts(changes))
     errors = [fault for fault in after.faults if fault.severity == "error"]
     if errors:
@@ -50,7 +51,7 @@ def connect(document: NotebookDocument, source: str, target: str) -> EditResult:
 
 
 def _inputs(header: HeaderFields, step: Step) -> list[str]:
-    """Return the inputs as a header spells them; inferred inputs would be lost if only the new input were declared."""
+    """Return the inputs as header items; inferred ones, too, as they are lost once a single input is declared."""
     if "in" in header.options:
         return list(header.options["in"])
     return inferred_options(step).get("in", "").split()

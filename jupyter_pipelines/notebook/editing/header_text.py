@@ -107,7 +107,7 @@ def _words(option: HeaderOption, values: Sequence[str]) -> list[str]:
 
 
 def _wrapped(words: Sequence[str]) -> list[str]:
-    """Return the words in as many lines as it takes; each line but the last goes on."""
+    """Return the words as lines of limited length; each line but the last ends with a continuation."""
     lines = [words[0]]
     for word in words[1:]:
         if len(lines[-1]) + len(word) + 1 > MAX_WIDTH:
@@ -119,7 +119,7 @@ def _wrapped(words: Sequence[str]) -> list[str]:
 
 
 def bound_names(source: str) -> list[str]:
-    """Return the names that the code of a cell binds, as they come; none if it cannot be read."""
+    """Return the names that the code of a cell binds, in order of occurrence; none if it cannot be read."""
     code = parse_code(split_cell(source).body, 0)
     nodes = ast.walk(code.tree) if code.tree is not None else ()
     names = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
@@ -141,6 +141,7 @@ def with_header(source: str, header: HeaderFields | None) -> str:
     place = sum(1 for number in range(first) if number not in own_lines)
     lines = header_lines(header) if header is not None else []
     if not lines and place == 0:
+        # Blank lines below the header were there to separate it.
         while kept and not kept[0].strip():
             kept.pop(0)
     return "\n".join([*kept[:place], *lines, *kept[place:]])

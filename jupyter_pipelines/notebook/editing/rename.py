@@ -32,7 +32,7 @@ _WORD = re.compile(rf"(?P<dot>\.?)(?<!{NAME_LETTER}){_NAME}")
 
 
 def rename_step(document: NotebookDocument, old: str, new: str) -> EditResult:
-    """Return the cells in which the step `old` is called `new`: in headers, and in ``%pipeline`` lines.
+    """Return the cells in which the step `old` is renamed to `new`: in headers, and in ``%pipeline`` lines.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def rename_step(document: NotebookDocument, old: str, new: str) -> EditResult:
 
 
 def rename_output(document: NotebookDocument, step: str, old: str, new: str) -> EditResult:
-    """Return the cells in which the output `old` of `step` is called `new`: in headers, and as a variable in steps.
+    """Return the cells in which the output `old` of `step` is renamed to `new`: in headers, and as a variable in steps.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def _in_magic(line: str, old: str, new: str) -> str:
 
 
 def _variable_edits(cell: NotebookCell, old: str, new: str) -> list[Edit]:
-    """Return where the variable stands in the code of a step.
+    """Return the edits of a variable in the code of a step.
 
     Raises
     ------
@@ -178,6 +178,7 @@ def _variable_edits(cell: NotebookCell, old: str, new: str) -> list[Edit]:
         raise PlanError(_refused(old, f"cell {cell.number} has it in a text, which may be code"))
     lines, written = code.source.split("\n"), cell.source.split("\n")[split.offset :]
     for line, as_written in zip(lines, written, strict=False):
+        # Translated `!` and `%` lines have their names in other columns than the text.
         # What IPython makes of `!` and `%` lines stands elsewhere than what was written.
         if line != as_written and line.lstrip()[:1] != "#" and _mentions(as_written, old):
             raise PlanError(_refused(old, f"a line of cell {cell.number} that is not Python uses it: {as_written}"))
@@ -239,6 +240,7 @@ def _mentions(text: str, name: str, *, attributes: bool = True) -> bool:
 
 def _patched(source: str, edits: Iterable[Edit]) -> str:
     lines = source.split("\n")
+    # From the end, so that earlier positions stay valid; as a set, because two rules may find the same place.
     for line, column, length, text in sorted(set(edits), reverse=True):
         old = lines[line - 1]
         lines[line - 1] = old[:column] + text + old[column + length :]
@@ -253,6 +255,7 @@ def _pipeline(document: NotebookDocument) -> Pipeline:
 
 
 def _edit_result(document: NotebookDocument, changes: dict[str, str]) -> EditResult:
+    # The result has to be a pipeline as a whole: otherwise nothing is changed.
     reading = read(document.with_texts(changes))
     errors = [fault for fault in reading.faults if fault.severity == "error"]
     if errors:

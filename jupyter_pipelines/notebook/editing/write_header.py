@@ -79,6 +79,7 @@ def _check_words(name: str, options: Mapping[str, Sequence[str] | None]) -> None
         message = f"there is no option `{unknown[0]}`"
         raise PlanError(Diagnostic(code="JP604", message=message, suggestion=f"use one of: {', '.join(BY_KEY)}"))
     words = [name, *(word for values in options.values() for word in values or ())]
+    # A line break in a word would end the header, and make code of what follows.
     if any(not word.isprintable() for word in words):
         message = "a header cannot hold line breaks or characters that are not seen"
         raise PlanError(Diagnostic(code="JP604", message=message, suggestion="write names and paths in one line"))
@@ -91,7 +92,7 @@ def remove_header(document: NotebookDocument, cell_id: str) -> EditResult:
 
 
 def freeze(document: NotebookDocument) -> EditResult:
-    """Write what was inferred into the headers of all steps."""
+    """Write inferred interfaces into the headers of all steps; no file is written."""
     reading = read(document)
     changes: dict[str, str] = {}
     cells = {cell.number: cell for cell in document.cells}
@@ -132,7 +133,7 @@ def _interface(step: Step | None) -> dict[str, list[str]]:
 
 
 def _default_name(document: NotebookDocument, cell: NotebookCell, step: Step | None) -> str:
-    """Return a name from the heading above, or from what the cell makes; a name that no step has yet."""
+    """Return a name from the heading above, or from an output of the cell; one that no step has yet."""
     above = [
         markdown_cell
         for markdown_cell in document.cells
@@ -148,6 +149,7 @@ def _default_name(document: NotebookDocument, cell: NotebookCell, step: Step | N
 
 
 def _unused(document: NotebookDocument, name: str) -> str:
+    # Names of steps that differ only in case are an error.
     names = {header.name.lower() for cell in document.cells if (header := header_fields(cell.source)) is not None}
     number, candidate = 2, name
     while candidate.lower() in names:
@@ -156,7 +158,7 @@ def _unused(document: NotebookDocument, name: str) -> str:
 
 
 def _edit_result(document: NotebookDocument, cells: Mapping[str, str], number: int) -> EditResult:
-    """Return the texts with the faults that concern the cell, errors of the header first."""
+    """Return the edited texts with the faults of the cell: those of its header if there are any, else all."""
     (text,) = cells.values()
     header = split_cell(text, number).faults
     faults = header or tuple(

@@ -1,7 +1,7 @@
-"""Roles of the lines at the top of a cell (header, magic, comment), and headers in places where they are not allowed.
+"""Roles of the lines at the top of a cell (header, magic, comment), and headers where they are not allowed.
 
-The top is made of blank lines, comments, ``#|`` lines, headers with the lines they go on in, and cell magics; it ends
-with the first line that is anything else, or behind a magic whose cell is not Python.
+The top consists of blank lines, comments, ``#|`` lines, headers with their continuation lines, and cell magics. It ends
+before the first other line, or after a magic whose cell is not Python.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ MAGICS: frozenset[Role] = frozenset({"magic", "opaque"})
 
 # Magics that run the rest of their cell as Python in the user's namespace.
 PYTHON_MAGICS = frozenset({"time", "timeit", "capture", "prun"})
-# Magics whose cell is a text that may well contain our headers as an example.
+# Magics whose cell is a text, which may contain headers as an example.
 TEXT_MAGICS = frozenset({"writefile", "file", "html", "markdown", "latex", "svg", "javascript", "js", "HTML", "SVG"})
 
+# A byte order mark at the beginning of a text is no white space for `\s`.
 _HEADER = re.compile(r"[\s\ufeff]*(%%(step|params|setup))(?=\s|$)")
 _MAGIC = re.compile(r"[\s\ufeff]*(%%(\w[\w.]*))")
 _OPTION = re.compile(r"[\s\ufeff]*(#\|)")
@@ -33,6 +34,7 @@ _KEY = re.compile(r"\s*([A-Za-z][\w-]*)\s*(:|$)")
 _FIRST_WORD = re.compile(r"\s*([A-Za-z][\w-]*)")
 _NOT_CODE = re.compile(r"[\s\ufeff]*(#|$)")
 _STRAY = re.compile(r"^[ \t]*(%%(?:step|params|setup)(?=\s|$)|#\|[ \t]*(?:step[ \t]*:|(?:params|setup)[ \t]*$))", re.M)
+# Comments come first: a quote in a comment opens no string. A string that is not closed ends with its line or text.
 _STRINGS = re.compile(
     r"""\#[^\n]*
       | (\"{3}|'{3})(?:\\.|(?!\1).)*(?:\1|\Z)
@@ -53,7 +55,7 @@ class RawHeader:
     form : {"magic", "comment", "tags"}
         ``%%step``, ``#| step:``, or tags such as Kale's.
     words : tuple of HeaderToken
-        What follows, in the spelling of the magic: the comment form's keys are turned into options.
+        What follows, spelt as in the magic form: keys of the comment form are turned into options.
     place : SourceLocation
         Where it stands.
     """
@@ -77,7 +79,7 @@ class CellLayout:
     marks : list of RawHeader
         Headers at the top, in order.
     faults : list of Diagnostic
-        What is wrong with the lines, as against the words in them.
+        What is wrong with the lines themselves, not with the words in them.
     """
 
     lines: list[SourceLine]
@@ -93,7 +95,7 @@ class CellLayout:
 
 @dataclass(frozen=True, slots=True)
 class _OptionLine:
-    """A ``#|`` line: its key, and the words behind it."""
+    """A ``#|`` line: its key, and the words after it."""
 
     key: HeaderToken
     words: tuple[HeaderToken, ...]
@@ -177,12 +179,13 @@ class _CellTopReader:
         return True
 
     def _check_colon(self, line: SourceLine, start: int) -> None:
+        # Words that may begin an ordinary comment (`#| in …`) are no sign of a forgotten colon.
         match = _FIRST_WORD.match(line.text, start)
         if match and match[1].lower() in {"step", *BY_KEY} - {"in", "on", "after", "always"}:
             self.layout.faults.append(_no_colon(line.place(match.start(1), len(match[1])), match[1]))
 
     def _words(self, role: Role, line: SourceLine, start: int, lead: re.Pattern[str] | None) -> tuple[HeaderToken, ...]:
-        """Take the words of `line` and of those it goes on in; each of these has to start with `lead`."""
+        """Read the words of `line` and of its continuation lines; with `lead`, each of these has to start with it."""
         token_line = self._read_token_line(role, line, start)
         words = list(token_line.words)
         while token_line.continues and len(self.layout.roles) < len(self.layout.lines):
@@ -201,7 +204,7 @@ class _CellTopReader:
         return token_line
 
     def _join_option_lines(self) -> None:
-        """Turn the ``#|`` lines into headers of their own, or into a part of the magic's."""
+        """Turn ``#|`` lines into headers of their own, or into options of the magic's header."""
         header_entries = [entry for entry in self.option_lines if _head_kind(entry)]
         own_entries = [entry for entry in self.option_lines if entry not in header_entries and not _is_foreign(entry)]
         self.layout.marks.extend(_comment_header(entry) for entry in header_entries)
@@ -226,7 +229,7 @@ class _CellTopReader:
             self.layout.roles[entry.roles] = ["option"] * (entry.roles.stop - entry.roles.start)
 
 
-# Keys that no other tool uses, so that they are ours even where no step is named.
+# Keys that no other tool uses: they belong to a header even where no step is named.
 _OWN_KEYS = frozenset({"in", "out", "param", "retries", "optional"})
 
 
@@ -270,6 +273,7 @@ def _report_stray_headers(layout: CellLayout, source: str) -> None:
         return
     top = sum(len(line.text) + len(line.end) for line in layout.lines[: len(layout.roles)])
     matches = list(_STRAY.finditer(source, top))
+    # Strings are looked for only if there is something to be excused.
     ends = {match.start(): match.end() for match in _STRINGS.finditer(source, top)} if matches else {}
     starts = list(ends)
     for match in matches:

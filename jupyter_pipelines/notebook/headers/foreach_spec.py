@@ -1,4 +1,4 @@
-"""``--foreach name=values``: what stands behind the option, read word by word."""
+"""Parser of the values of ``--foreach name=values``, word by word."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORDS: dict[str, Scalar] = {"True": True, "true": True, "False": False, "false"
 
 @dataclass(slots=True)
 class RawAxis:
-    """A ``name=value`` with the words behind it that have no ``=``."""
+    """A ``name=value``, with the following words that have no ``=``."""
 
     name: str
     first: HeaderToken
@@ -28,7 +28,7 @@ class RawAxis:
 
 
 class AxisParseError(ValueError):
-    """The words behind ``--foreach`` make no axis."""
+    """The words after ``--foreach`` are not a valid axis."""
 
     def __init__(self, message: str, suggestion: str, word: HeaderToken) -> None:
         super().__init__(message)
@@ -37,6 +37,7 @@ class AxisParseError(ValueError):
 
 def parse_share(text: str) -> str | None:
     """Return ``3`` or ``10%`` as it stands, or None for any other text."""
+    # If all items may fail, there may be nothing to gather.
     return text if _SHARE.fullmatch(text) and text not in ("100%",) else None
 
 
@@ -107,6 +108,7 @@ def _value(word: HeaderToken) -> Scalar:
         return text
     if _INT.fullmatch(text):
         plain = str(int(text))
+        # Leading zeros: the text may be an identifier in which they count.
         if len(text.lstrip("+-")) > len(plain.lstrip("-")):
             raise AxisParseError(
                 f"`{text}` may be a number or a text", f"write `{plain}`, or `'{text}'` in quotes", word

@@ -1,4 +1,4 @@
-"""``name[=locator][:format]``: what follows ``-i`` and ``-o``."""
+"""``name[=locator][:format]``: an item of ``-i`` or ``-o``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class IOSpec:
     name : str
         A Python identifier in the form in which Python keeps it (NFKC); the name of a step after ``--after``.
     locator : str or None
-        What stands behind ``=``, as written: a path, a URL, or ``step.name``. It means the output of a step when it
+        The part after ``=``, as written: a path, a URL, or ``step.name``. It refers to the output of a step when it
         reads ``<step>.<name>`` and the notebook has that step; otherwise it is a file.
     format : str or None
-        What stands behind the last colon, when that is a word and not part of a path.
+        The part after the last colon, when that is a word and not part of a path.
     place : SourceLocation
         Where the item stands.
     """
@@ -39,7 +39,7 @@ def is_format(text: str) -> bool:
 
 
 def split_item(text: str) -> tuple[str, str | None, str | None]:
-    r"""Return name, locator and format of an item; None for what is absent, empty for what is unfinished.
+    r"""Return name, locator and format of an item; None for a part that is absent, empty for one that is unfinished.
 
     A colon starts a format only at the end and before one word: those in ``C:\data``, ``C:data``,
     ``https://host:8080/x`` and ``12:30.csv`` belong to the locator.

@@ -1,8 +1,8 @@
 """Lexer of headers: the lines of a cell and the words of a header, with their places.
 
-Words are separated by white space or commas. Quotes are taken away as a POSIX shell does. Nothing is ever expanded. A
+Words are separated by white space or commas. Quotes are removed as in a POSIX shell. Nothing is ever expanded. A
 backslash is an ordinary character (paths of Windows), except before a quote, a space, a comma or a ``#``, and at the
-end of a line, where the header goes on in the next line. An unquoted ``#`` in front of a word starts a comment.
+end of a line, where the header continues in the next line. An unquoted ``#`` in front of a word starts a comment.
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ def _in_quotes(text: str) -> str:
 
 
 def lines_of(source: str, cell: int) -> list[SourceLine]:
-    """Split a cell into lines; joined again, texts and ends give the cell."""
+    """Split a cell into lines; the concatenation of their texts and ends is the cell."""
     lines = [SourceLine(cell, number, *match.groups()) for number, match in enumerate(_LINE.finditer(source), start=1)]
-    # The expression matches once more, emptily, behind a last line that has no end.
+    # The expression matches once more, with nothing, after a last line that has no end.
     return lines[:-1] if len(lines) > 1 and not lines[-2].end else lines
 
 
@@ -182,7 +182,7 @@ class _HeaderLexer:
             label="opened here",
         )
         self.faults.append(diagnostic)
-        # The word up to a space stands in for what was meant, so that nothing else is complained about.
+        # The word up to the next space is taken for what was meant, so that no further fault follows from this one.
         self._add(_GAP.split(text[self.position + 1 :], maxsplit=1)[0], len(text))
         self._finish()
         self.continues = text.rstrip().endswith("\\")

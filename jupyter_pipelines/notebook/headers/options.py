@@ -1,4 +1,4 @@
-"""The options of a header: the same table serves parsing, completion, help and documentation."""
+"""The options of a header: one table for parsing, completion, help and documentation."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ BY_SPELLING: Mapping[str, HeaderOption] = MappingProxyType(
 )
 USAGE = ", ".join(option.usage for option in OPTIONS)
 
-# Words after `#|` that belong to Quarto, nbdev and other tools: a step may carry them, and they mean nothing to us.
+# Words after `#|` that belong to Quarto, nbdev and other tools: a step may have them, and they are ignored.
 # `cache` is Quarto's as well, but `#| cache: false` in a step is about the step.
 FOREIGN = frozenset(
     "align asis_output classes column default_exp echo eval export exporti exports filter_stream hide hide_input "

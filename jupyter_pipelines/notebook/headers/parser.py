@@ -22,7 +22,7 @@ from jupyter_pipelines.pipeline.ignored_paths import empty_range, ignored_path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellHeader:
-    """What a cell says about itself.
+    """The header of a cell, parsed.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class CellHeader:
     on, kernel : str or None
         Where it runs, and in which kernel.
     foreach : tuple of ForeachAxis
-        Names that have another value in each item of the step.
+        Names that are bound to another value in each item of the step.
     at_once : int or None
         How many items may run at once.
     allow_failed : str or None
@@ -85,6 +85,7 @@ class CellHeader:
     form: Form
 
 
+# Word processors and chat programs turn hyphens into dashes: these words count as options, to be reported as such.
 _OPTION = re.compile(r"--?[A-Za-z]|--|[\u2012-\u2015\u2212][A-Za-z]?")
 _ASSIGNED = re.compile(r"(-{1,2}[A-Za-z][A-Za-z-]*)=")
 _DASHES = re.compile(r"[\u2012-\u2015\u2212]+")
@@ -107,6 +108,7 @@ class _HeaderParser:
 
     def __init__(self, raw_header: RawHeader) -> None:
         self.raw_header = raw_header
+        # `--on=local` is one word to the lexer, and two to everything below.
         self.words = list(_separated(raw_header.words))
         self.faults: list[Diagnostic] = []
         self.seen: dict[str, HeaderToken] = {}
@@ -175,8 +177,9 @@ class _HeaderParser:
         return normal_name(name.text) if name else ""
 
     def _swallowed(self) -> int:
-        """Return the position of the word that was probably meant to be the name, or 0."""
+        """Return the position of the word that was probably meant as the name but follows an option, or 0."""
         last = len(self.words) - 1
+        # Keys of the comment form stand on lines of their own, where no name can be among their words.
         if last < 1 or any(map(_is_key, self.words)) or not units.is_step_name(self.words[last].text):
             return 0
         option, values = list(self._split())[-1]
@@ -208,7 +211,7 @@ class _HeaderParser:
     # The options
 
     def _split(self) -> Iterator[tuple[HeaderToken, list[HeaderToken]]]:
-        """Yield every option with the words behind it."""
+        """Yield every option with the words that follow it."""
         starts = [number for number, word in enumerate(self.words) if _is_option(word)]
         for start, stop in zip(starts, [*starts[1:], len(self.words)], strict=False):
             yield self.words[start], self.words[start + 1 : stop]
@@ -346,7 +349,7 @@ class _HeaderParser:
             self._item(option, word)
 
     def _unbroken_items(self, values: list[HeaderToken]) -> Iterator[HeaderToken]:
-        """Yield the words that are whole items; an item torn apart by spaces around ``=`` is a single fault."""
+        """Yield the words that are whole items; an item torn into words by spaces around ``=`` is one fault."""
         remaining = list(values)
         while remaining:
             word = remaining.pop(0)
@@ -436,9 +439,10 @@ class _HeaderParser:
 
 
 def _separated(words: tuple[HeaderToken, ...]) -> Iterator[HeaderToken]:
-    """Yield the words, ``--option=value`` as two."""
+    """Yield the words, with ``--option=value`` as two words."""
     for word in words:
         match = _ASSIGNED.match(word.shown)
+        # Compared with the text as well: in `'--a=b'` the quotes make it a value.
         if match and word.text.startswith(match[0]):
             yield HeaderToken(match[1], match[1], word.place)
             yield word.rest(match.end())
@@ -470,7 +474,7 @@ def _written(form: Form, arguments: str) -> str:
 
 
 def _paths_in(words: Iterable[HeaderToken]) -> Iterator[tuple[HeaderToken, str]]:
-    """Yield the paths in words, each with its word: commas separate them, unless the word stands in quotes."""
+    """Yield the paths in words, each with its word; commas separate paths unless the word is quoted."""
     for word in words:
         is_quoted = word.shown[:1] in ("'", '"')
         texts = [text for text in word.text.split(",") if text and not is_quoted]

@@ -26,21 +26,22 @@ from jupyter_pipelines.notebook.headers.parser import CellHeader, parse_header
 from jupyter_pipelines.notebook.headers.tags import header_of_tags
 
 __all__ = ["OPTIONS", "CellHeader", "HeaderOption", "IOSpec", "SplitCell", "split_cell"]
+# Every reading splits all cells again, and hardly any has changed since the last.
 _CACHE_SIZE = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitCell:
-    """A cell, taken apart.
+    """A cell, split into its header and its body.
 
     Parameters
     ----------
     header : CellHeader or None
-        What the cell says about itself, as far as it can be read; None when it says nothing.
+        The header as far as it can be read; None if the cell has none.
     body : str
         What a kernel runs. Without a header, the cell itself. With a header, its lines are comments, and magics such as
         ``%%time`` stand first, so that it has as many lines as the cell and code keeps its line numbers. Only above
-        the magic of another language, whose cell must not get our comments, the top is dropped.
+        the magic of another language, whose cell must not get comments of Python, the top is dropped.
     offset : int
         Line in the cell minus line in `body`, for all lines below the top: the number of dropped lines, nearly always
         0. The cell has `offset` more lines than `body`.
@@ -56,7 +57,7 @@ class SplitCell:
 
 @lru_cache(maxsize=_CACHE_SIZE)
 def split_cell(source: str, number: int = 0, tags: tuple[str, ...] = ()) -> SplitCell:
-    """Take a cell apart into header and body.
+    """Split a cell into header and body.
 
     Applied to its own `body`, it returns that body.
 
@@ -67,8 +68,9 @@ def split_cell(source: str, number: int = 0, tags: tuple[str, ...] = ()) -> Spli
     number : int
         Its number for the places of faults; 0 in a session.
     tags : tuple of str
-        Its tags; they count where it has no header (see :mod:`~jupyter_pipelines.notebook.headers.tags`).
+        Its tags; they count if it has no header (see :mod:`~jupyter_pipelines.notebook.headers.tags`).
     """
+    # Most cells: without these characters there is no header in either form.
     if "%%" not in source and "#|" not in source:
         return _split_tagged(source, number, tags, ())
     layout = read_layout(source, number)
@@ -98,7 +100,7 @@ def _body(layout: CellLayout, first: RawHeader) -> tuple[str, int]:
         texts += [_commented_out(line, role, first) for line, role in top if role not in MAGICS]
     texts += [line.text for line in layout.lines[len(top) :]]
     offset = len(layout.lines) - len(texts)
-    # Ends keep their position, whatever text moves to the top: the last line may have none.
+    # Line ends keep their position when lines move to the top: the last line may have none.
     ends = [line.end for line in layout.lines[offset:]]
     return "".join(text + end for text, end in zip(texts, ends, strict=True)), offset
 

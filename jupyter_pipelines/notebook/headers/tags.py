@@ -13,7 +13,7 @@ _AFTER_PREFIX = "prev:"
 
 
 def header_of_tags(tags: tuple[str, ...], number: int) -> tuple[CellHeader | None, tuple[Diagnostic, ...]]:
-    """Return the header that the tags of a cell mean, or None, and its faults.
+    """Return the header that the tags of a cell stand for, or None, and its faults.
 
     ``step:x`` (``block:x`` in older notebooks) makes a step, ``prev:y`` beside it is ``--after y``, ``parameters`` and
     ``pipeline-parameters`` declare parameters. Kale's ``imports``, ``functions`` and ``skip`` need no header: imports

@@ -1,4 +1,4 @@
-"""Transitive dependencies of a step: parameters, outputs of other steps, shared code and what that needs in turn."""
+"""Transitive dependencies of a step: parameters, outputs of other steps, shared code and the dependencies of that."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS
 Kind = Literal[
     "undefined", "undeclared", "kept", "below", "computed", "changed", "early", "defined", "setup-below",
 ]  # fmt: skip
-"""Why a name that is needed is unresolved.
+"""Why a name cannot be resolved.
 
-``undefined``: no code binds it; ``undeclared``: a step before makes it, but it is not among the declared inputs;
-``kept``: a step before binds it and does not make it an output; ``below``: a step behind makes it; ``computed``,
-``changed``: exploration does that; ``early``: shared code needs it before inputs are there; ``defined``: a step imports
-or defines it; ``setup-below``: a ``%%setup`` cell behind the step binds it.
+``undefined``: no code binds it; ``undeclared``: an earlier step produces it, but it is not a declared input; ``kept``:
+an earlier step binds it, but not as an output; ``below``: a later step produces it; ``computed``, ``changed``:
+exploration binds it, or changes its object; ``early``: shared code reads it before inputs are loaded; ``defined``: a
+step imports or defines it for itself; ``setup-below``: a later ``%%setup`` cell binds it.
 """
 
 
@@ -43,15 +43,15 @@ class NameReference(NamedTuple):
     spot : SourceSpan
         Where it is read.
     sure : bool
-        Nothing can have bound it before.
+        Nothing can have bound it before in the same code.
     cell : int
-        The cell of the step that leads there.
+        The cell of the step from which the name is reached.
     via : SharedDefinition or None
         The shared code that reads it; None for the step itself.
     at_once : bool
         It is read when `via` runs, not when a function of `via` is called.
     order : int
-        How many names the step has bound before it uses what leads there.
+        How many names the step has bound before the use through which the name is reached.
     """
 
     name: str
@@ -74,7 +74,7 @@ class NameReference(NamedTuple):
 
 
 class UnresolvedName(NamedTuple):
-    """A name that is needed and cannot be resolved; `producer` or `entry` is the step or code it is about."""
+    """A name that cannot be resolved; `making` or `entry` is the step or code that explains it."""
 
     kind: Kind
     need: NameReference
@@ -93,9 +93,9 @@ class StepDependencies:
     parameters : dict of str to NameReference
         Parameters.
     taken : dict of str to (NameProducer, NameReference)
-        Names that steps before it make.
+        Names that are taken from earlier steps, with their producers.
     used : set of str
-        Every name that it needs from outside, however far away.
+        Every name that it reads from outside, transitively.
     problems : list of UnresolvedName
         References that cannot be resolved.
     imports : list of ModuleImport
@@ -155,6 +155,7 @@ class _DependencyResolver:
     def follow(self) -> None:
         """Follow every reference to its end."""
         draft = self.draft
+        # Before all other code: `from __future__` changes how what follows is compiled.
         for definition in self.index.futures:
             if definition.position < (draft.first, 0):
                 self._include(definition, draft.first, 0)
@@ -166,17 +167,18 @@ class _DependencyResolver:
         reads += [
             (read, name, False) for name, read in draft.names.later.reads.items() if name not in draft.names.binds
         ]
-        # Whatever leads somewhere first is followed to its end first: what the step has bound by then counts.
+        # Each use is resolved completely before the next: what the step has bound by then hides outside names.
         for read, name, sure in sorted(reads, key=lambda triple: triple[0].order):
             self.waiting.append(NameReference(name, read.spot, sure, draft.cell_of(read.spot), order=read.order))
             self._follow_waiting()
         self._include_registrations()
 
     def _include_registrations(self) -> None:
-        """Include the shared code before the step that changes what it reaches, and what that reaches in turn."""
+        """Include shared code that registers something with what the step reaches, and all that this code reaches."""
         start = (self.draft.first, 0)
         candidates = [candidate for candidate in self.registrations if candidate.definition.position < start]
         counted = -1
+        # What has been included may itself be registered with: repeated until nothing is added.
         while candidates and counted != len(self.included):
             counted = len(self.included)
             closure = self.modules.reach(self.dependencies.imports)
@@ -198,6 +200,7 @@ class _DependencyResolver:
         while self.waiting:
             reference = self.waiting.popleft()
             key = (reference.name, reference.position)
+            # Functions that call each other lead back to a name that was looked up for the same place.
             if key not in self.seen:
                 self.seen.add(key)
                 self._resolve(reference)
@@ -205,6 +208,7 @@ class _DependencyResolver:
     def finish(self) -> StepDependencies:
         """Complete what depends on all references, and return the dependencies."""
         self._include_stars()
+        # Code that may bind any name may bind these, too.
         if not self.dynamic:
             self.dependencies.problems += [self._explain(reference) for reference in self.unresolved]
         self.dependencies.definitions = self._in_order()
@@ -242,7 +246,7 @@ class _DependencyResolver:
             self.unresolved.append(reference)
 
     def _report_early_use(self, reference: NameReference, producer: NameProducer | None) -> bool:
-        """Report a name that shared code needs before inputs are there; return whether `reference` is such a name."""
+        """Report a name that shared code reads before inputs are loaded; return whether `reference` is such a name."""
         if reference.via is not None and reference.at_once:
             self.dependencies.problems.append(UnresolvedName("early", reference, producer))
             return True
@@ -268,11 +272,12 @@ class _DependencyResolver:
         self._include(entry, reference.cell, reference.order)
         if reference.via is not None and reference.at_once:
             self.prerequisites.setdefault(id(reference.via), set()).add(id(entry))
+        # `import a.b` and `import a.c` bind the same name, but each makes another submodule available.
         for definition in self.index.modules(name, end) if entry.kind == "import" else ():
             self._include(definition, reference.cell, reference.order)
 
     def _conflict_between(self, reference: NameReference, entry: SharedDefinition) -> UnresolvedName | None:
-        """Return what happens to a name between the shared code that binds it and the step, where no step sees it."""
+        """Return the change of a name between the shared code that binds it and the step; a step would not see it."""
         if entry.names.binds[reference.name].kind == "import":
             return None
         producer = self._rebinding_step(reference, entry)
@@ -348,7 +353,7 @@ class _DependencyResolver:
                     self.waiting.append(NameReference(name, read.spot, sure, cell, definition, order=order))
 
     def _is_bound(self, name: str, order: int) -> bool:
-        """Return whether the step itself has bound `name` before it uses what leads there."""
+        """Return whether the step itself has bound `name` before the use through which it is reached."""
         return self.draft.names.since.get(name, order + 1) <= order
 
     def _include_stars(self) -> None:
@@ -357,18 +362,20 @@ class _DependencyResolver:
         if star_imports and (self.unresolved or self.built_in):
             for star_import in star_imports:
                 self._include(star_import, self.draft.last, 0)
+            # Nothing tells which names they bind: none that is unresolved can be called undefined.
             self.dynamic = True
             self._follow_waiting()  # what `with suppress(…): from … import *` needs itself
 
     def _in_order(self) -> list[SharedDefinition]:
-        """Return the shared code in notebook order, save that what is needed at once comes before."""
+        """Return the shared code in notebook order, but each piece after those that it needs when it runs."""
         ordered: dict[int, SharedDefinition] = {}
         for definition in sorted(self.included.values(), key=lambda definition: definition.position):
             self._put_after_prerequisites(definition, ordered)
         return list(ordered.values())
 
     def _put_after_prerequisites(self, definition: SharedDefinition, ordered: dict[int, SharedDefinition]) -> None:
-        """Put a definition behind all that it needs at once; those that need each other keep their order."""
+        """Append a definition after its prerequisites; definitions that need each other keep their order."""
+        # A stack, not recursion: chains of definitions may be longer than the limit of the interpreter.
         stack, entered = [(definition, False)], set()
         while stack:
             current, ready = stack.pop()
@@ -390,7 +397,7 @@ class _DependencyResolver:
 
 
 def _takes_precedence(entry: Entry | None, producer: NameProducer, reference: NameReference) -> bool:
-    """Return whether shared code takes precedence over a step that makes the name: it stands between the two steps.
+    """Return whether shared code takes precedence over a step that produces the name, as it stands between the two.
 
     A constant does not, unless a ``%%setup`` cell binds it: exploration may well use the same name for something else.
     """
@@ -400,7 +407,7 @@ def _takes_precedence(entry: Entry | None, producer: NameProducer, reference: Na
 
 
 def _only_behind(reference: NameReference, entry: SharedDefinition) -> bool:
-    """Return whether shared code binds a built-in name only further down: until then the name means the built-in."""
+    """Return whether shared code binds a built-in name only after the reference, which means the built-in then."""
     return reference.name in BUILTINS and entry.position > reference.position
 
 

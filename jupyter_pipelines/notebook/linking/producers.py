@@ -13,7 +13,7 @@ from jupyter_pipelines.notebook.linking.step_drafts import StepDraft
 
 
 class NameProducer(NamedTuple):
-    """A step that produces a name, and the cell where it has produced it."""
+    """A step that produces a name, and the cell in which it does."""
 
     cell: int
     draft: StepDraft
@@ -32,7 +32,7 @@ class _NameProducers:
         self.drafts.insert(index, draft)
 
     def before(self, cell: int, excluded: StepDraft) -> NameProducer | None:
-        """Return the nearest step before `cell` other than `but`."""
+        """Return the nearest step before `cell` other than `excluded`."""
         index = bisect_left(self.cells, cell)
         while index:
             index -= 1
@@ -41,7 +41,7 @@ class _NameProducers:
         return None
 
     def after(self, cell: int, excluded: StepDraft) -> NameProducer | None:
-        """Return the first step in or behind `cell` other than `but`."""
+        """Return the first step in or after `cell` other than `excluded`."""
         index = bisect_left(self.cells, cell)
         while index < len(self.cells):
             if self.drafts[index] is not excluded:
@@ -50,6 +50,7 @@ class _NameProducers:
         return None
 
 
+# Stands for names without producers; nothing is ever added to it.
 _EMPTY = _NameProducers()
 
 
@@ -71,6 +72,7 @@ class ProducerIndex:
         self._defining: dict[str, _NameProducers] = {}
         for draft in drafts:
             draft.mutates = self._mutations(draft)
+            # In notebook order: what a step produces depends on what the steps before it do.
             self._take_in(draft)
 
     def producer(self, name: str, draft: StepDraft, cell: int) -> NameProducer | None:
@@ -78,7 +80,7 @@ class ProducerIndex:
         return self._making.get(name, _EMPTY).before(cell, draft)
 
     def later_producer(self, name: str, draft: StepDraft, cell: int) -> NameProducer | None:
-        """Return the first step behind `cell` that has `name` as an output, or will have it if it is needed."""
+        """Return the first step after `cell` that has `name` as an output, or will have it if it is needed."""
         return self._making.get(name, _EMPTY).after(cell, draft)
 
     def binder(self, name: str, draft: StepDraft, cell: int) -> NameProducer | None:
@@ -86,11 +88,11 @@ class ProducerIndex:
         return self._binding.get(name, _EMPTY).before(cell, draft)
 
     def later_binder(self, name: str, draft: StepDraft, cell: int) -> NameProducer | None:
-        """Return the first step behind `cell` that binds `name` to a value, output or not."""
+        """Return the first step after `cell` that binds `name` to a value, output or not."""
         return self._binding.get(name, _EMPTY).after(cell, draft)
 
     def definer(self, name: str, draft: StepDraft, cell: int) -> NameProducer | None:
-        """Return the nearest step before `cell`, else the first behind it, that imports or defines `name`."""
+        """Return the nearest step before `cell`, else the first after it, that imports or defines `name`."""
         definers = self._defining.get(name, _EMPTY)
         return definers.before(cell, draft) or definers.after(cell, draft)
 
@@ -99,7 +101,7 @@ class ProducerIndex:
         return draft in self._making.get(name, _EMPTY).drafts
 
     def known(self) -> Iterable[str]:
-        """Return every name that some step makes or binds."""
+        """Return every name that some step produces or binds."""
         return dict.fromkeys([*self._making, *self._binding])
 
     def _take_in(self, draft: StepDraft) -> None:
@@ -124,7 +126,7 @@ class ProducerIndex:
         return cells
 
     def _is_object(self, name: str, draft: StepDraft, cell: int) -> bool:
-        """Return whether `name` stands for an object that steps can pass on, not a module or function."""
+        """Return whether `name` refers to an object that steps can pass on, not a module or function."""
         entry = self._index.find(name, (cell, 0))
         if isinstance(entry, SharedDefinition) and not entry.is_value(name):
             return False
@@ -141,10 +143,11 @@ class ProducerIndex:
             changed = _mutated_parameters(later, lambda name: self._function(draft, name), set()) if later else set()
             for name in _passed_names(call, later, changed):
                 mutations.setdefault(name, NameMutation(call.spot, sure=False, how=f"`{call.function}()`"))
+        # What the step does itself is certain, and replaces what a call may do to the same name.
         return {**mutations, **draft.names.mutates}
 
     def _function(self, draft: StepDraft, name: str) -> DeferredUsage | None:
-        """Return what the function called `name` does in a step."""
+        """Return what the function called `name`, as a step sees it, does when it is called."""
         if name.startswith("."):
             return draft.names.methods.get(name[1:]) or self._index.methods.get(name[1:])
         if name in draft.names.functions:
@@ -167,6 +170,7 @@ def _mutated_parameters(
     changed_parameters = set(later.changes)
     for call in later.inner:
         callee = function(call.function)
+        # Functions may call each other in a circle.
         if callee is not None and id(callee) not in seen:
             changed_parameters |= set(_passed_names(call, callee, _mutated_parameters(callee, function, seen)))
     return changed_parameters

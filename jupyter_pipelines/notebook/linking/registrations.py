@@ -1,7 +1,7 @@
-"""Registrations: shared code that no other code names, and that a step needs because it changes what the step uses.
+"""Registrations: shared code that no code refers to by name, but that changes what a step uses.
 
-A function under ``@show.register`` or under a decorator that puts it into a list, a subclass of a class with
-``__init_subclass__``, and a module that is imported for what it adds to another module.
+A function under ``@show.register`` or under a decorator that adds it to a list, a subclass of a class with
+``__init_subclass__``, and a module that is imported for its effect on another module.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex, Shar
 _REMEMBERED = 1 << 12
 _REGISTERING = "register"
 _SUBCLASS_HOOK = "__init_subclass__"
+# Metaclasses of the standard library: they change no other object when a class is made.
 _SILENT_METACLASSES = frozenset({"ABCMeta", "EnumMeta", "EnumType", "type"})
 
 
 class CodeRegistration(NamedTuple):
-    """Shared code that changes what other names stand for.
+    """Shared code that changes objects which other names refer to.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ class CodeRegistration(NamedTuple):
 
 
 def registrations(index: SharedCodeIndex, modules: ProjectModules) -> list[CodeRegistration]:
-    """Return the shared code of a notebook that changes what other names stand for.
+    """Return the shared code of a notebook that changes objects which other names refer to.
 
     Parameters
     ----------
@@ -86,6 +87,7 @@ def _changed_by_decorators(definition: SharedDefinition, index: SharedCodeIndex)
             continue
         if entry.kind != "import":
             names |= {root} if "." in whole else _changed_by(entry, root, index)
+        # An imported decorator is not analysed: only its name tells that it registers something.
         elif _REGISTERING in whole:
             imported |= {import_.module for import_ in entry.names.imports}
     return names, imported
@@ -136,7 +138,7 @@ def _changed_by(entry: SharedDefinition, name: str, index: SharedCodeIndex) -> s
 
 
 def _bases_above(definition: SharedDefinition, index: SharedCodeIndex) -> dict[str, SharedDefinition]:
-    """Return the classes of the notebook above a class, however far."""
+    """Return the base classes of a class that are defined in the notebook, transitively."""
     above: dict[str, SharedDefinition] = {}
     pending = [definition] if definition.kind == "class" else []
     while pending:
@@ -151,7 +153,7 @@ def _bases_above(definition: SharedDefinition, index: SharedCodeIndex) -> dict[s
 
 @lru_cache(maxsize=_REMEMBERED)
 def _has_subclass_hook(source: str) -> bool:
-    """Tell whether a class is told of its subclasses: by a method of its own, or by a metaclass."""
+    """Tell whether subclasses of a class have effects: through `__init_subclass__`, or through a metaclass."""
     classes = [node for node in _statements(source) if isinstance(node, ast.ClassDef)]
     methods = [member for node in classes for member in node.body if isinstance(member, ast.FunctionDef)]
     metaclasses = [keyword.value for node in classes for keyword in node.keywords if keyword.arg == "metaclass"]
@@ -166,7 +168,7 @@ def _changed_by_hook(base: SharedDefinition) -> set[str]:
 
 
 def _changed_by_import(definition: SharedDefinition, modules: ProjectModules) -> frozenset[str]:
-    """Return the modules that change when modules of the project are imported, apart from the imported ones."""
+    """Return the modules that importing modules of the project changes, without the imported modules themselves."""
     own = modules.reach(definition.names.imports).modules
     changed = {name for module in own for name in _changed_modules(module.source, module.name, module.path)}
     return frozenset(changed - {import_.module for import_ in definition.names.imports})
@@ -174,7 +176,7 @@ def _changed_by_import(definition: SharedDefinition, modules: ProjectModules) ->
 
 @lru_cache(maxsize=_REMEMBERED)
 def _changed_modules(source: str, name: str, path: str) -> tuple[str, ...]:
-    """Return the modules that a module changes when it is imported: it assigns to their parts, or calls them."""
+    """Return the modules that a module changes when it is imported: it assigns to their attributes, or calls them."""
     package = name if path.endswith("__init__.py") else name.rpartition(".")[0]
     origins: dict[str, tuple[str, ...]] = {}
     changed: dict[str, None] = {}

@@ -36,19 +36,19 @@ class SharedDefinition:
     code : SharedCode
         The piece as the pipeline keeps it.
     binds : tuple of str
-        What it binds.
+        The names it binds.
     names : NameUsage
-        What it does to names.
+        How it uses names.
     position : tuple of int
         Where it stands.
     line : int
         Its first line in the cell.
     is_future : bool
-        It changes how what comes after it is compiled.
+        It is a ``__future__`` import, which changes how later code is compiled.
     in_setup : bool
         A ``%%setup`` cell runs it.
     module : StepModule or None
-        The file that it runs whole.
+        The file that it runs as a whole.
     """
 
     code: SharedCode
@@ -62,7 +62,7 @@ class SharedDefinition:
 
     @property
     def kind(self) -> SharedKind:
-        """What it is."""
+        """Kind of the code."""
         return self.code.kind
 
     @property
@@ -71,7 +71,7 @@ class SharedDefinition:
         return self.code.cell
 
     def is_value(self, name: str) -> bool:
-        """Return whether `name` stands for an object that a step may change: no module, function or class."""
+        """Return whether `name` refers to an object that steps may change, not to a module, function or class."""
         bind = self.names.binds.get(name)
         return bind is not None and bind.kind == "value"
 
@@ -91,7 +91,7 @@ class ExploratoryName:
     position : tuple of int
         Where, among statements.
     reads : frozenset of str
-        What the statement needs.
+        The names that the statement reads.
     how : str
         How an object is changed, in a few words; empty when the name is bound.
     deleted : bool
@@ -122,6 +122,7 @@ class _NameTimeline:
     entries: list[Entry] = field(default_factory=list)
 
     def add(self, entry: Entry) -> None:
+        # Appended: cells are added in notebook order, so positions stay sorted for `bisect`.
         self.positions.append(entry.position)
         self.entries.append(entry)
 
@@ -159,7 +160,7 @@ class SharedCodeIndex:
         self.missing: list[tuple[int, int, MissingScript, bool]] = []
 
     def add(self, cell: int, body: str) -> None:
-        """Take in a cell without a header."""
+        """Add a cell without a header."""
         for number, piece in enumerate(top_level_statements(body), start=1):
             command = command_of(piece)
             if command is not None:
@@ -170,13 +171,13 @@ class SharedCodeIndex:
                 self._add_piece((cell, number), piece)
 
     def add_parameters(self, cell: int, body: str) -> None:
-        """Take in the imports and definitions of a cell that declares parameters."""
+        """Add the imports and definitions of a cell that declares parameters."""
         for number, piece in enumerate(top_level_statements(body), start=1):
             if piece.kind not in ("computed", "constant"):
                 self._add_piece((cell, number), piece)
 
     def add_setup(self, cell: int, body: str) -> None:
-        """Take in a ``%%setup`` cell; the files that it runs stand between the parts of it."""
+        """Add a ``%%setup`` cell; a file that it runs stands between the parts of the cell."""
         for number, part in enumerate(_setup_parts(body), start=1):
             piece = setup_statement(part, self._star_names) if isinstance(part, str) else part
             command = None if isinstance(part, str) else command_of(part)
@@ -207,18 +208,18 @@ class SharedCodeIndex:
         return next((entry for entry in timeline.entries if not _is_setup(entry)), None)
 
     def setup_below(self, name: str, position: Position) -> SharedDefinition | None:
-        """Return the first ``%%setup`` cell behind `position` that binds `name`."""
+        """Return the first ``%%setup`` cell after `position` that binds `name`."""
         entries = self._names[name].entries if name in self._names else []
         setups = (entry for entry in entries if isinstance(entry, SharedDefinition) and _is_setup(entry))
         return next((setup for setup in setups if setup.position > position), None)
 
     def bound_between(self, name: str, start: Position, end: Position) -> list[Entry]:
-        """Return what binds `name` from `start` on and before `end`."""
+        """Return the entries that bind `name` between `start` (inclusive) and `end` (exclusive)."""
         timeline = self._names.get(name, _NameTimeline())
         return timeline.entries[bisect_left(timeline.positions, start) : bisect_left(timeline.positions, end)]
 
     def changed_between(self, name: str, start: Position, end: Position) -> ExploratoryName | None:
-        """Return where exploration first changes the object of `name` behind `start` and before `end`."""
+        """Return the first exploratory change of the object of `name` between `start` and `end`."""
         timeline = self._changes.get(name)
         if timeline is None:
             return None
@@ -229,13 +230,13 @@ class SharedCodeIndex:
         return change if isinstance(change, ExploratoryName) else None
 
     def modules(self, name: str, position: Position) -> list[SharedDefinition]:
-        """Return every ``import name.…`` before `position`: each makes another submodule known."""
+        """Return every ``import name.…`` before `position`: each makes another submodule available."""
         return [definition for definition in self._modules.get(name, ()) if definition.position < position]
 
     def _add_run(
         self, position: Position, piece: TopLevelStatement, command: RunCommand, *, in_setup: bool = False
     ) -> None:
-        """Take in a line that runs a file."""
+        """Add a line that runs a file: as its statements where these can stand in the cell, else as a whole."""
         script = self._scripts.find(command, self._elsewhere(position[0], piece.line))
         if isinstance(script, MissingScript):
             self.missing.append((position[0], piece.line, script, in_setup))
@@ -261,7 +262,7 @@ class SharedCodeIndex:
         *,
         in_setup: bool,
     ) -> None:
-        """Take in a line that runs a file as it stands."""
+        """Add a line that runs a file as a whole."""
         module = StepModule(name=script.name, path=str(script.path), source=script.source) if script else None
         names = script.names if script else piece.names
         run = TopLevelStatement(kind="block", source=command.line, line=piece.line, names=names)
@@ -292,11 +293,12 @@ class SharedCodeIndex:
     def _add_star(
         self, position: Position, piece: TopLevelStatement, star: ModuleImport, origin: _ScriptLine | None
     ) -> None:
-        """Take in ``from … import *`` as an import of every single name, where the names are known."""
+        """Add ``from … import *`` as one import for each name, where the names are known."""
         names = self._star_names(star)
         if names is None:
             self.stars.append(_definition(piece, position, piece.source, origin=origin))
             return
+        # One definition for each name, so that a step includes only those imports that it reaches.
         for name in names:
             text = f"from {'.' * star.level}{star.module} import {name}"
             span = SourceSpan(0, 1, 0, len(name))
@@ -326,6 +328,7 @@ class SharedCodeIndex:
 
     def _bind(self, definition: SharedDefinition) -> None:
         self.definitions.append(definition)
+        # Looked up by name alone, as the types of objects are not known: the first method of a name stands for all.
         for name, method in definition.names.methods.items():
             self.methods.setdefault(name, method)
         for name in definition.binds:
@@ -349,12 +352,14 @@ def _setup_parts(body: str) -> Iterator[str | TopLevelStatement]:
     """Yield a ``%%setup`` cell in parts: lines that run files, and the text between them at its lines of the cell."""
     lines = body.split("\n")
     runs = [piece for piece in top_level_statements(body) if _is_own_line(piece, lines)]
+    # A cell magic gets the rest of its cell as one text, which cannot be split.
     if not runs or any(line.lstrip().startswith("%%") for line in lines):
         yield body
         return
     start = 0
     for piece in runs:
         if _has_code(lines[start : piece.line - 1]):
+            # Blank lines keep the line numbers of the cell.
             yield "\n" * start + "\n".join(lines[start : piece.line - 1])
         yield piece
         start = piece.line

@@ -1,4 +1,4 @@
-"""A step before its interface is known: its cells, what their headers say, what their code does to names."""
+"""A step before its interface is known: its cells, their headers, and how their code uses names."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from jupyter_pipelines.notebook.headers.split import CellHeader, IOSpec
 from jupyter_pipelines.pipeline.foreach import ForeachAxis
 from jupyter_pipelines.pipeline.step import Section, StepCell
 
+# Characters of a line that a message shows.
 _LONGEST = 200
 
 
@@ -31,11 +32,11 @@ class StepDraft:
     cells : list of StepCell
         Its cells.
     codes : list of CellCode
-        What Python sees of them.
+        Their Python code, parsed.
     names : NameUsage
-        What they do to names.
+        How their code uses names.
     mutates : Mapping of str to NameMutation
-        Outside names whose objects it changes in place, itself or through functions that are known.
+        Outside names whose objects it changes in place, itself or through functions of the notebook.
     """
 
     name: str
@@ -77,10 +78,11 @@ class StepDraft:
         return not any(header.cache is False for header in self.headers)
 
     def items(self, section: Section) -> tuple[IOSpec, ...] | None:
-        """Return what all its headers declare in `section`, each name once; None when they leave it out."""
+        """Return the items that its headers declare in `section`, each name once; None if no header has the option."""
         declared = [items for header in self.headers if (items := getattr(header, section)) is not None]
         if not declared:
             return None
+        # Reversed, so that of cells that declare the same name the first counts.
         return tuple(
             {item.name: item for items in reversed(declared) for item in items}[name]
             for name in _unique_names(declared)
@@ -105,11 +107,11 @@ class StepDraft:
         return axes
 
     def cell_of(self, span: SourceSpan) -> int:
-        """Return the number of the cell in which something stands."""
+        """Return the number of the cell that a span lies in."""
         return self.cells[span.part].number
 
     def where(self, span: SourceSpan) -> SourceLocation:
-        """Return the place of something in its code, as its author sees the cell."""
+        """Return the location of a span in the text of the cell as its author sees it."""
         cell, code = self.cells[span.part], self.codes[span.part]
         return place_in(cell.text.split("\n"), cell.number, span, offset=cell.offset, indent=code.indent)
 
@@ -119,7 +121,7 @@ def _unique_names(declared: list[tuple[IOSpec, ...]]) -> dict[str, None]:
 
 
 def place_in(lines: list[str], cell: int, span: SourceSpan, *, offset: int = 0, indent: int = 0) -> SourceLocation:
-    """Return the place of `spot` in a cell.
+    """Return the location of `span` in a cell.
 
     Parameters
     ----------
@@ -127,8 +129,8 @@ def place_in(lines: list[str], cell: int, span: SourceSpan, *, offset: int = 0, 
         The lines of the cell.
     cell : int
         Its number.
-    spot : SourceSpan
-        Where something stands in its Python text.
+    span : SourceSpan
+        Its position in the Python text of the cell.
     offset : int
         Lines that the cell has above that text.
     indent : int
@@ -136,6 +138,7 @@ def place_in(lines: list[str], cell: int, span: SourceSpan, *, offset: int = 0, 
     """
     line = span.line + offset
     text = lines[line - 1] if 0 < line <= len(lines) else ""
+    # `ast` counts columns in bytes of UTF-8, locations are in characters.
     raw = text.encode()
     column = len(raw[: span.column + indent].decode(errors="ignore"))
     length = len(raw[span.column + indent : span.column + indent + span.length].decode(errors="ignore"))

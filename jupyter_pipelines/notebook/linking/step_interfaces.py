@@ -51,9 +51,9 @@ class StepInterface:
     parameters : tuple of str
         Names.
     reach : StepDependencies
-        What it reaches in the notebook.
+        What it depends on in the notebook.
     reached : ImportClosure
-        The modules and packages it reaches.
+        The modules and packages that it imports, transitively.
     lost : list of MissingInput
         Declared inputs that are not found.
     """
@@ -68,7 +68,7 @@ class StepInterface:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """What cannot be determined about it: a list of sentences."""
+        """What cannot be determined about the step: a list of sentences."""
         return tuple(dict.fromkeys([*self.reach.unknown, *self.reached.unknown]))
 
 
@@ -111,7 +111,7 @@ def infer_interfaces(
 
 
 class _InterfaceInference:
-    """The interfaces of all steps of a notebook."""
+    """Infers the interfaces of all steps of a notebook."""
 
     def __init__(
         self,
@@ -129,6 +129,7 @@ class _InterfaceInference:
         self.witness = recorded_queries
 
     def run(self) -> None:
+        # Three passes: an input may be any declared output, and taking an input may add an output to an earlier step.
         for interface in self.faces.values():
             for item in interface.draft.items("outputs") or ():
                 interface.outputs[item.name] = _declared_output(item)
@@ -197,7 +198,7 @@ class _InterfaceInference:
     # Outputs and parameters
 
     def _complete_outputs(self, interface: StepInterface) -> None:
-        """Add inputs that the step changes to inferred outputs, and put these in the order of the code."""
+        """Add changed inputs to outputs that are inferred, and order these as the code binds them."""
         draft = interface.draft
         if draft.items("outputs") is not None:
             return

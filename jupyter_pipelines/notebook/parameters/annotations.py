@@ -1,4 +1,4 @@
-"""Annotations of parameters, read without running anything: which values a parameter may have."""
+"""Parser of the annotations of parameters; nothing is evaluated."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ValueDomain:
 
 
 class AnnotationParseError(ValueError):
-    """An annotation says something that is not known.
+    """An annotation that is not supported.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class AnnotationParseError(ValueError):
 
 
 def read_annotation(node: ast.expr) -> ValueDomain:
-    """Return what the annotation `node` admits.
+    """Return the domain that an annotation describes.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def read_annotation(node: ast.expr) -> ValueDomain:
 
 
 def domain_of(node: ast.expr) -> ValueDomain:
-    """Return what one part of an annotation admits."""
+    """Return the domain that a part of an annotation describes."""
     if isinstance(node, ast.Constant):
         return _constant(node)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
@@ -84,6 +84,7 @@ def _constant(node: ast.Constant) -> ValueDomain:
     if node.value is None:
         return ValueDomain(nullable=True)
     if isinstance(node.value, str):
+        # Quoted annotations are valid Python, for names that are imported for type checkers only.
         try:
             return domain_of(ast.parse(node.value.strip(), mode="eval").body)
         except (SyntaxError, ValueError, RecursionError, AnnotationParseError):
@@ -168,7 +169,7 @@ def _dict(node: ast.Subscript, arguments: list[ast.expr]) -> ValueDomain:
 
 
 def _admit_none(domains: Iterable[ValueDomain]) -> bool:
-    """Return whether the elements admit None, which an element's kind cannot say."""
+    """Return whether elements may be None, which the kind of elements cannot express."""
     return any(domain.nullable for domain in domains)
 
 
@@ -183,7 +184,7 @@ def _annotated(_: ast.Subscript, arguments: list[ast.expr]) -> ValueDomain:
 
 
 def _refined(domain: ValueDomain, node: ast.expr) -> ValueDomain:
-    """Return `shape` with what one argument of ``Annotated`` adds."""
+    """Return `domain` refined by one argument of ``Annotated``."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return replace(domain, description=domain.description or node.value)
     if not isinstance(node, ast.Call):
@@ -210,6 +211,7 @@ def _field(domain: ValueDomain, node: ast.Call) -> ValueDomain:
 
 def _constraint_limits(name: str, node: ast.Call) -> dict[str, Any] | None:
     """Return the limits of ``Interval(ge=1)`` and the like, or None when annotated-types has no `name`."""
+    # Imported where needed: few notebooks declare limits.
     import annotated_types
 
     kind = getattr(annotated_types, name, None)
@@ -220,6 +222,7 @@ def _constraint_limits(name: str, node: ast.Call) -> dict[str, Any] | None:
             *map(literal, node.args),
             **{keyword.arg: literal(keyword.value) for keyword in node.keywords if keyword.arg},
         )
+        # A group such as `Interval` or `Len` stands for several limits, and yields them when it is iterated over.
         parts = list(constraint) if isinstance(constraint, annotated_types.GroupedMetadata) else [constraint]
     except (NotLiteral, TypeError, ValueError):
         usage = _CONSTRAINT_EXAMPLES[name]

@@ -1,4 +1,4 @@
-"""Values of literal expressions, and of arithmetic of numbers, without running any code."""
+"""Evaluation of literals and of arithmetic with numbers, without running any code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 class NotLiteral(ValueError):
-    """An expression has to be run to know its value.
+    """An expression whose value is known only when it is run.
 
     Parameters
     ----------
@@ -29,6 +29,7 @@ class NotLiteral(ValueError):
     """
 
     def __init__(self, node: ast.expr) -> None:
+        # The dump of a long expression can have megabytes, and nothing shows more of it.
         super().__init__(ast.dump(node)[:200])
         self.node = node
 
@@ -53,6 +54,7 @@ def literal(node: ast.expr) -> Any:
 
 
 def _dict(node: ast.Dict) -> dict[Any, Any]:
+    # A key of None stands for `**spread`.
     if any(key is None for key in node.keys):
         raise NotLiteral(node)
     return {literal(key): literal(value) for key, value in zip(node.keys, node.values, strict=True) if key}

@@ -1,4 +1,4 @@
-"""Parameters, as a ``%%params`` cell or a cell tagged ``parameters`` declares them; nothing of it is run."""
+"""Reader of ``%%params`` cells and of cells tagged ``parameters``; nothing is executed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parse_params_cell(cell: NotebookCell, source_body: str) -> tuple[tuple[Param
     """Return the parameters that a cell declares, and what is wrong with their declarations.
 
     ``name: type = default`` declares a parameter, ``name: type`` a parameter without a default, ``name = default`` a
-    parameter of the type of its default (a number of either kind for a number). A comment behind it describes it.
+    parameter of the type of its default (a number of either kind for a number). A comment after it describes it.
     Imports, texts and magics beside them are ignored. A cell that cannot be parsed declares nothing: its syntax error
     is reported where all cells are parsed.
 
@@ -66,7 +66,7 @@ class _ParamsCellReader:
         self.faults: list[Diagnostic] = []
 
     def read(self, statement: ast.stmt) -> None:
-        """Take note of what `statement` declares."""
+        """Record what `statement` declares, or what is wrong with it."""
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             self._declare(statement.target, statement, statement.value, statement.annotation)
         elif isinstance(statement, ast.Assign):
@@ -116,6 +116,7 @@ class _ParamsCellReader:
         try:
             fit = parameter.fit(default)
         except ParameterError as error:
+            # The default is kept: the fault is reported, and uses of the parameter are checked all the same.
             self._report_unfit_default(target.id, value or target, error, parameter)
             fit = default
         self.parameters[target.id] = replace(parameter, **fields, default=fit)
@@ -144,7 +145,7 @@ class _ParamsCellReader:
             return _UNREADABLE_DEFAULT
 
     def _described(self, statement: ast.stmt, annotation: ast.expr | None) -> tuple[ValueDomain, str]:
-        """Return what the annotation admits, and what the comment says."""
+        """Return the domain of the annotation, and the comment as description."""
         comment = self._comment(statement)
         typed = _TYPED.match(comment)
         if typed and annotation is None:
@@ -155,7 +156,7 @@ class _ParamsCellReader:
         return (self._domain(annotation) if annotation else ValueDomain()), comment
 
     def _commented(self, text: str) -> ValueDomain:
-        """Return what papermill's ``# type: int`` says; a comment that is something else says nothing."""
+        """Return the domain of papermill's ``# type: int``; any value is allowed if the comment is something else."""
         try:
             return read_annotation(ast.parse(text, mode="eval").body)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -173,8 +174,9 @@ class _ParamsCellReader:
         return domain
 
     def _comment(self, statement: ast.stmt) -> str:
-        """Return the comment that stands behind `statement`, without what it says to other tools."""
+        """Return the comment after `statement`, without directives for other tools."""
         line = self.lines[(statement.end_lineno or 1) - 1]
+        # `ast` counts columns in bytes, and a default may be followed by `;`.
         tail = line.encode()[statement.end_col_offset or 0 :].decode(errors="ignore").strip(" \t;")
         return _PRAGMA.sub("", tail.lstrip("#").strip()) if tail.startswith("#") else ""
 
@@ -209,6 +211,7 @@ class _ParamsCellReader:
         )
 
 
+# Not None: that may be the default of a parameter.
 _UNREADABLE_DEFAULT = object()
 
 
@@ -223,7 +226,7 @@ def _plain_text_secret(name: str, place: SourceLocation) -> Diagnostic:
 
 
 def _assigned(statement: ast.Assign) -> Iterator[tuple[ast.expr, ast.expr | None]]:
-    """Yield every target of an assignment with what it gets; None where that cannot be said."""
+    """Yield every target of an assignment with its value; None where that cannot be determined."""
     for target in statement.targets:
         value = statement.value
         if not isinstance(target, ast.Tuple | ast.List):
@@ -270,5 +273,5 @@ def _parameter(name: str, domain: ValueDomain, comment: str, *, required: bool) 
 
 
 def _character_offset(line: str, offset: int) -> int:
-    """Return the character at byte `offset` of `line`: ``ast`` counts bytes."""
+    """Return the index of the character at byte `offset` of `line`, as ``ast`` counts bytes."""
     return len(line.encode()[:offset].decode(errors="ignore"))

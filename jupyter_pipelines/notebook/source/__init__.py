@@ -1,1 +1,1 @@
-"""The notebook file: parse it, edit it, and note what a reading of it asked the file system."""
+"""The notebook file: parse it, edit it, and record what reading asked the file system."""

@@ -19,7 +19,7 @@ NOTEBOOK_SUFFIX = ".ipynb"
 SCRIPT_SUFFIXES = (".py", ".md", ".markdown", ".Rmd", ".qmd")
 OLDEST_FORMAT, NEWEST_FORMAT = 2, 4
 
-# Whether the letters of an ending are large or small says nothing; jupytext asks for them as listed.
+# Endings are compared regardless of case; jupytext needs them as listed.
 _SUFFIXES = {suffix.lower(): suffix for suffix in SCRIPT_SUFFIXES}
 _NEEDED_PROGRAM = re.compile(r"requires '(?P<name>\w+)>=(?P<version>[\w.]+)'")
 _INSTALL = {
@@ -27,6 +27,7 @@ _INSTALL = {
     "pandoc": "`conda install -c conda-forge pandoc`, or see https://pandoc.org/installing.html",
     "marimo": "`pip install marimo`",
 }
+# `validate` is replaced in a module of nbformat, for the whole process: by one thread at a time.
 _NO_VALIDATION = threading.Lock()
 _KINDS: Mapping[str, CellKind] = {"code": "code", "raw": "raw", "markdown": "markdown", "heading": "markdown"}
 _CONFLICT = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
@@ -83,7 +84,7 @@ class NotebookDocument:
     folder: str | None = None
 
     def with_texts(self, texts: Mapping[str, str]) -> NotebookDocument:
-        """Return the document with other texts in the cells that have one of the ids in `texts`."""
+        """Return the document with the texts of cells replaced, by cell id; other cells keep theirs."""
         cells = (
             replace(c, source=normalize_newlines(texts[c.id])) if c.id and c.id in texts else c for c in self.cells
         )
@@ -99,7 +100,7 @@ class NotebookDocument:
         return cls(path=None, cells=_with_unique_ids(cells))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document as JSON can hold it."""
+        """Return the document as an object for JSON."""
         path = str(self.path.absolute()) if self.path else None
         attributes = {"kernel": self.kernel, "language": self.language, "folder": self.folder}
         return {"path": path, **attributes, "cells": [asdict(cell) for cell in self.cells]}
@@ -144,6 +145,7 @@ def load_json(text: str, path: Path) -> dict[str, Any]:
         content = json.loads(text)
     except json.JSONDecodeError as error:
         raise _no_json(path, text, error) from None
+    # `json` passes on what `int` raises for a number with thousands of digits: a plain ValueError.
     except (RecursionError, ValueError):
         raise _unreadable(path, "its JSON is nested too deeply or holds a number too long", _SAVE_AGAIN) from None
     if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
@@ -205,6 +207,7 @@ def _cell(cell: Mapping[str, Any], number: int, path: Path) -> NotebookCell:
         source = "".join(source)
     if not isinstance(source, str):
         raise _broken_cell(path, number, "has a source that is no text")
+    # JSON can hold half of a surrogate pair; UTF-8 cannot, so no kernel, hash or file would take the text.
     if half := _LONE_SURROGATE.search(source):
         raise _broken_cell(path, number, f"holds half a character, U+{ord(half[0]):X}, which cannot be stored")
     cell_id = cell.get("id")
@@ -237,7 +240,7 @@ def _part(metadata: Any, key: str) -> Mapping[str, Any]:
 
 
 def _with_unique_ids(cells: Iterable[NotebookCell]) -> tuple[NotebookCell, ...]:
-    """Take the id away from cells that repeat the id of another: it no longer identifies a cell."""
+    """Drop the ids of cells that repeat the id of an earlier cell: they do not identify it."""
     seen: set[str] = set()
     kept = []
     for cell in cells:
@@ -259,15 +262,15 @@ def document_from_script(text: str, path: Path) -> NotebookDocument:
     except Exception as error:  # jupytext and its readers raise whatever they run into
         raise _unreadable_script(path, error) from error
     document = document_from_json(content, path)
-    # jupytext makes ids up, different ids each time it reads.
+    # jupytext generates ids, other ones each time it reads.
     return replace(document, cells=tuple(replace(cell, id=None) for cell in document.cells))
 
 
 def _read_by_jupytext(text: str, suffix: str) -> Mapping[str, Any]:
-    """Return what jupytext reads, also where it is no notebook by the letter of nbformat.
+    """Return what jupytext reads, even if it violates the schema of nbformat.
 
-    nbformat wants a kernelspec to have a name to display, for one, which headers written by hand do not have, and
-    no reader needs; what cells have to be is checked afterwards.
+    nbformat requires a display name for a kernelspec, for instance, which headers written by hand do not have and
+    reading does not need; the cells are checked afterwards.
     """
     import jupytext
     from nbformat import ValidationError
@@ -281,13 +284,14 @@ def _read_by_jupytext(text: str, suffix: str) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def _without_validation() -> Iterator[None]:
-    """Have nbformat make notebooks and cells in this thread that do not follow its schema."""
+    """Suspend nbformat's validation in this thread, so that it makes notebooks that violate its schema."""
     from nbformat.v4 import nbbase
 
     thread = threading.get_ident()
     with _NO_VALIDATION:
         validate = nbbase.validate
 
+        # Other threads go on validating.
         def validate_elsewhere(*arguments: Any, **options: Any) -> Any:
             return None if threading.get_ident() == thread else validate(*arguments, **options)  # type: ignore[no-untyped-call]
 
@@ -314,6 +318,7 @@ def _text(path: Path) -> str:
     if not content.strip():
         raise _unreadable(path, "it is empty", _SAVE_AGAIN)
     try:
+        # A byte order mark is no part of the JSON; editors on Windows write it.
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _no_utf8(path, content, error) from None

@@ -15,7 +15,7 @@ _SETTINGS = ("ignore",)
 
 
 def ignored_by_project(root: Path, recorded_queries: RecordedQueries) -> tuple[tuple[str, ...], list[Diagnostic]]:
-    """Return the files of a project that count for no step, and what is wrong with the setting.
+    """Return the paths that a project ignores in all steps, and what is wrong with the setting.
 
     Parameters
     ----------
@@ -28,6 +28,7 @@ def ignored_by_project(root: Path, recorded_queries: RecordedQueries) -> tuple[t
     if not recorded_queries.exists(path):
         return (), []
     text = recorded_queries.text(path)
+    # Searching the text takes less time than parsing it, and most projects have no such table.
     if _TABLE not in text:
         return (), []
     try:

@@ -19,7 +19,7 @@ class ReadResult:
     document : NotebookDocument
         The notebook.
     pipeline : Pipeline or None
-        What it makes; None when there is any error.
+        The pipeline; None if there is any error.
     faults : tuple of Diagnostic
         Errors and warnings, in the order of their places.
     """
@@ -37,6 +37,7 @@ def folder_of(document: NotebookDocument) -> Path:
 def project_root(folder: Path) -> Path:
     """Return the nearest folder upward with a ``pyproject.toml`` or ``.git``, else `folder`."""
     for candidate in (folder, *folder.parents):
+        # `exists`, not `is_dir`: in worktrees and submodules of Git, `.git` is a file.
         if (candidate / "pyproject.toml").exists() or (candidate / ".git").exists():
             return candidate
     return folder
@@ -71,5 +72,6 @@ def notebook_paths(path: Path) -> NotebookPaths:
     except NotebookError:
         if not path.is_file():
             raise
+        # A notebook that cannot be parsed at the moment still has a place, and runs that can be looked at.
         folder = path.absolute().parent
     return NotebookPaths(notebook=path, root=project_root(folder))

@@ -1,7 +1,7 @@
 """File-system queries of reading a notebook, recorded with their answers to validate the cache of readings.
 
-Everything that reading looks at besides the notebook goes through here. So what was read can be used again later: the
-same questions are asked, and only the same answers will do. Files are compared by their bytes, never by their times.
+Everything that reading looks at besides the notebook is queried here, so a reading can be used again if the same
+queries have the same answers. Files are compared by their bytes, never by their times.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Answer = tuple[str, str, str, Any]
 
 
 class RecordedQueries:
-    """Queries files and plug-ins, each query once, and records the answers."""
+    """Queries files and plug-ins; each query is made once, and its answer recorded."""
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str, str], Any] = {}
@@ -38,7 +38,7 @@ class RecordedQueries:
 
     @property
     def answers(self) -> list[Answer]:
-        """Everything that was asked, in its order."""
+        """Everything that was asked, in the order of asking."""
         return [(*query, answer) for query, answer in self._answers.items()]
 
     def named(self, folder: Path, name: str) -> list[str]:
@@ -93,7 +93,7 @@ class RecordedQueries:
         return list(names_of(kind))
 
     def _text(self, path: str, _name: str) -> str | None:
-        """Return the digest of a file's bytes; its text is kept beside the answers."""
+        """Return the digest of a file's bytes as the answer; its text is kept aside, and never saved."""
         try:
             content = Path(path).read_bytes()
         except OSError:
@@ -112,7 +112,9 @@ def _listing(folder: str) -> list[str]:
 
 def _decoded(content: bytes) -> str:
     try:
+        # A file may declare its encoding in its first lines (PEP 263).
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         return io.TextIOWrapper(io.BytesIO(content), encoding).read()
     except (SyntaxError, UnicodeDecodeError):
+        # Only an approximation: Python itself refuses to import this file.
         return content.decode("utf-8", "replace")

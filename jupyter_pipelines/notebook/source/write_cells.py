@@ -42,15 +42,19 @@ def write_sources(path: Path, texts: Mapping[int, str]) -> None:
 
 def _replace(path: Path, content: str) -> None:
     """Replace the content of `path` atomically, and keep its permissions."""
+    # In the same folder: a rename is atomic only within one file system.
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content.encode())
             file.flush()
+            # Before the rename: otherwise a crash could leave an empty file under the notebook's name.
             os.fsync(file.fileno())
+        # `mkstemp` makes files that only their owner may read.
         Path(name).chmod(path.stat().st_mode)
         Path(name).replace(path)
     except BaseException:
+        # Also after an interrupt: the half-written file must not stay beside the notebook.
         with suppress(OSError):
             Path(name).unlink()
         raise
@@ -63,9 +67,11 @@ def patched_json(content: str, texts: Mapping[int, str], path: Path) -> str:
     """Return the JSON of a notebook with other texts in some of its cells."""
     raw_cells(load_json(content, path), path)
     spans = list(_cell_spans(content, _SPACE.match(content).end()))  # type: ignore[union-attr]
+    # From the last cell to the first: positions of cells not yet replaced stay valid.
     for number in sorted(texts, reverse=True):
         members = _members(content, spans[number - 1])
         start, stop = members["source" if "source" in members else "input"]
+        # Characters are escaped only in a file that escapes them, so that a diff shows nothing but the change.
         new = _source(content[start:stop], texts[number], ascii_only=content.isascii() and "\\u" in content)
         content = content[:start] + new + content[stop:]
     return content
@@ -119,6 +125,7 @@ def _source(old: str, text: str, *, ascii_only: bool) -> str:
     if not old.startswith("["):
         return json.dumps(text, ensure_ascii=ascii_only)
     spans = list(_elements(old, 0))
+    # Lines that stay as they are keep the escapes that they were written with.
     encoded_lines = {json.loads(old[start:stop]): old[start:stop] for start, stop in spans}
     lines = [encoded_lines.get(line) or json.dumps(line, ensure_ascii=ascii_only) for line in _ended_lines(text)]
     lead = old[1 : spans[0][0]]
@@ -141,17 +148,18 @@ def patched_script(content: str, texts: Mapping[int, str], path: Path) -> str:
 
 
 def _patched_cell(content: str, number: int, text: str, path: Path) -> str:
-    """Change a cell: try each place where its lines may stand, until jupytext reads the expected cells."""
+    """Replace the text of a cell: try each place where its lines may stand until jupytext reads the expected cells."""
     document = document_from_script(content, path)
     expected = [(c.kind, text if c.number == number else c.source, c.tags) for c in document.cells]
     for candidate in _candidates(content, document.cells[number - 1].source, text):
+        # Formats mark cells differently, and the same lines may stand in several cells: reading back decides.
         if [(c.kind, c.source, c.tags) for c in document_from_script(candidate, path).cells] == expected:
             return candidate
     raise NotebookError(_cell_not_found(path, number))
 
 
 def _candidates(content: str, old: str, new: str) -> Iterator[str]:
-    """Yield `content` with the lines that differ between `old` and `new` changed, wherever they stand."""
+    """Yield `content` with the changed lines of a cell replaced, for each place where they occur."""
     before, after = _difference(old.split("\n"), new.split("\n"))
     end = "\r\n" if "\r\n" in content else "\n"
     lines = content.split(end)
@@ -179,7 +187,7 @@ def _plain(line: str) -> str:
 
 
 def _as_written(lines: list[str], raw_lines: Mapping[str, str]) -> list[str]:
-    """Return `lines` as the file writes them: known lines as they are, others as comments if it has magics so."""
+    """Return lines as the file spells them: known lines unchanged, others as comments where magics are comments."""
     is_comment = any(raw.startswith("#") and not line.startswith("#") for line, raw in raw_lines.items())
     return [raw_lines.get(line) or (f"# {line}" if is_comment and line[:1] != "#" else line) for line in lines]
 

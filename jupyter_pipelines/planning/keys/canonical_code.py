@@ -1,4 +1,4 @@
-"""The canonical form of Python code: equal for code that differs in nothing that matters, on every supported Python.
+"""The canonical form of Python code: equal for code with the same meaning, on every supported Python.
 
 Does not count: comments, formatting, line ends, a byte order mark, the spelling of a literal (``u''``, ``0x10``,
 implicit concatenation), the docstrings of modules, classes and functions, which parentheses a ``del`` or ``with`` has.
@@ -57,6 +57,7 @@ def canonical(code: str | ast.AST, magics: Sequence[str] = (), *, docstrings: bo
 def form_of(tree: ast.AST, *, docstrings: bool = False) -> str:
     """Return the canonical form itself, with docstrings or without; any depth, no recursion."""
     parts: list[str] = []
+    # A stack, not recursion: generated code may nest deeper than the limit of the interpreter.
     stack: list[Any] = [tree]
     while stack:
         part = stack.pop()
@@ -75,10 +76,12 @@ def _of_text(text: str, docstrings: bool) -> str:
 def _form_of_text(text: str, docstrings: bool) -> str:
     text = text.removeprefix("\ufeff")
     try:
+        # `ast.parse` warns about invalid escapes and comparisons by `is`; the user sees that where the code runs.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return form_of(ast.parse(text), docstrings=docstrings)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
+        # Every character counts then; `ascii`, so that lone surrogates can be encoded.
         return "text " + ascii(_LINE_END.sub("\n", text))
 
 
@@ -124,6 +127,7 @@ def _field(node: ast.AST, name: str) -> Any:
 def _without_docstring(node: ast.AST, body: list[ast.stmt]) -> list[ast.stmt]:
     if not body or not _is_text(body[0]):
         return body
+    # A body cannot be empty: `pass` stands for a docstring alone, and equals it.
     return body[1:] or ([] if isinstance(node, ast.Module) else [ast.Pass()])
 
 

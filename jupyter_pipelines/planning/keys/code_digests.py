@@ -1,4 +1,4 @@
-"""Digests of code, each computed once: in this process, and for later processes, too.
+"""Digests of code, each computed once per process and cached on disk for later processes.
 
 A digest follows from the text alone, so the digest of the text is the key under which it is cached. What is kept
 for later processes is what a pipeline uses, see :mod:`jupyter_pipelines.user_cache`.
@@ -22,7 +22,7 @@ _CACHE_SIZE = 1 << 16
 
 
 class _CodeDigestCache:
-    """Digests computed in this process, and those that earlier processes kept."""
+    """Digests computed in this process, and those loaded from the user's cache."""
 
     def __init__(self) -> None:
         self.codes: dict[tuple[str, str, int], str] = {}
@@ -71,7 +71,7 @@ def cached_order(pieces: Sequence[Piece]) -> tuple[str, ...]:
 
 
 def load_digests(pipeline: Pipeline) -> None:
-    """Load what was kept about the code of `pipeline`."""
+    """Load the digests that an earlier process saved for the code of `pipeline`."""
     kept = user_cache.load(KIND, _pipeline_id(pipeline))
     if isinstance(kept, dict) and kept.keys() == {"codes", "orders"}:
         _CACHE.clear_if_full()
@@ -80,10 +80,11 @@ def load_digests(pipeline: Pipeline) -> None:
 
 
 def save_digests(pipeline: Pipeline) -> None:
-    """Keep what is known about the code of `pipeline`, if something was computed since the last time."""
+    """Save the digests for the code of `pipeline`, if any was computed since they were saved last."""
     if not _CACHE.learnt:
         return
     _CACHE.learnt = False
+    # Only the code of this pipeline: the process may have planned others, whose digests have files of their own.
     texts = set(_texts(pipeline))
     codes = {_cache_key(*memo_key): digest for memo_key, digest in _CACHE.codes.items() if memo_key[1] in texts}
     orders = {
@@ -109,6 +110,7 @@ def _compute_digest(kind: str, text: str, level: SourceReads) -> str:
     _CACHE.clear_if_full()
     docstrings = level == SourceReads.DOCSTRINGS
     if level == SourceReads.SOURCE:
+        # Line ends depend on the platform and the settings of Git, not on what was written.
         return _sha256("verbatim " + text.replace("\r\n", "\n").replace("\r", "\n"))
     if kind == "module":
         return canonical(text, docstrings=docstrings)

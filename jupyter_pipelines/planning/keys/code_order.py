@@ -1,8 +1,8 @@
-"""Which pieces of a step's shared code must not change places: the pairs whose order can make a difference.
+"""Order of a step's shared code: the pairs of pieces whose order can make a difference.
 
 Two pieces may stand in either order unless they bind the same name, or the first uses at once, while it defines, a
 name that the second binds, directly or through what it calls; or both do at once what may have effects: calls,
-decorators, base classes, ``%%setup``. The latter may prepare anything, so its order to imports counts as well.
+decorators, base classes, ``%%setup``. Setup may prepare anything, so its order relative to imports counts, too.
 
 What cannot be determined is taken to depend on order. Moving imports and plain functions about has no consequence.
 """
@@ -31,7 +31,7 @@ _WITHOUT_EFFECT = (
 
 @dataclass(frozen=True, slots=True)
 class CodeEffects:
-    """What a piece of shared code does to names.
+    """How a piece of shared code uses names, and its effects.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class CodeEffects:
     uses : frozenset of str
         Names that stand in it anywhere.
     at_once : frozenset of str
-        Those of them that are evaluated when it runs, not only when it is called.
+        Those of `uses` that are evaluated when the piece runs, not only when something in it is called.
     acts : bool
         Whether running it may do more than bind names.
     imports : bool
@@ -70,7 +70,7 @@ def order_constraints(pieces: Sequence[tuple[str, SharedKind, str]]) -> list[str
 
 @lru_cache(maxsize=_CACHE_SIZE)
 def effects_of(source: str) -> CodeEffects:
-    """Return what a piece of shared code does."""
+    """Return the effects of a piece of shared code."""
     from jupyter_pipelines.notebook.code.cell_code import parse_code  # a slow import that plain reasons do not need
 
     code = parse_code(source, 0)
@@ -102,6 +102,7 @@ def _by_name(effects_of_pieces: Sequence[CodeEffects]) -> Iterator[_Pair]:
 def _by_effect(effects_of_pieces: Sequence[CodeEffects]) -> Iterator[_Pair]:
     """Yield each piece that may have effects with the next such piece, which fixes the order of all of them."""
     acting = [index for index, effects in enumerate(effects_of_pieces) if effects.acts]
+    # A chain is enough: pairs of neighbours fix the order of all, and grow linearly.
     yield from (frozenset(pair) for pair in pairwise(acting))
 
 
@@ -142,8 +143,10 @@ def _is_effect_free(node: ast.AST) -> bool:
     """Return whether evaluating `node` does nothing but make a value or bind a name."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)
+    # An assignment to an attribute or an element may call `__setattr__` or `__setitem__`.
     if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
         return False
+    # Base classes and metaclasses may run code of their own (`__init_subclass__`).
     if isinstance(node, ast.ClassDef) and (node.bases or node.keywords):
         return False
     return isinstance(node, _WITHOUT_EFFECT) and not getattr(node, "decorator_list", None)
@@ -154,7 +157,7 @@ def _names(nodes: Iterable[ast.AST]) -> set[str]:
 
 
 def _bound(statements: Iterable[ast.stmt]) -> Iterator[str]:
-    """Yield the names that statements bind: not what functions and classes keep for themselves."""
+    """Yield the names that statements bind in their own scope, not inside functions and classes."""
     for node in _at_once(statements, classes=False):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             yield node.id

@@ -11,6 +11,7 @@ _DOCSTRINGS = ("__doc__", "getdoc", "docopt", "doctest", "pydoc", "render_doc", 
 _SOURCE = ("getsource", "getsourcelines", "getsourcefile", "getcomments", "findsource", "getblock")
 # In the canonical form every name, attribute and text stands in quotes; comments and docstrings are not in it.
 _IN_FORM = re.compile(rf"'(?:({'|'.join(_DOCSTRINGS)})|({'|'.join(_SOURCE)}))(?:\.[\w.]+)?'")
+# A superset of what the form can show: the search in the text spares most code from being parsed.
 _IN_TEXT = re.compile("|".join(_DOCSTRINGS[:-1] + _SOURCE) + r"|\bhelp\b")
 
 
@@ -24,7 +25,7 @@ class SourceReads(IntEnum):
 
 @lru_cache(maxsize=_CACHE_SIZE)
 def source_reads(text: str) -> SourceReads:
-    """Return what a piece of code reads of code, as far as its names show."""
+    """Return whether a piece of code reads docstrings or source, judged by the names in it."""
     if not _IN_TEXT.search(text):
         return SourceReads.NOTHING
     import ast

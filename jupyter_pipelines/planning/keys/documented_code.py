@@ -1,4 +1,4 @@
-"""Definitions that code hands to packages: these may read their docstrings, as pydantic, click and typer do."""
+"""Definitions passed to packages that may read their docstrings, as pydantic, click and typer do."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _NEVER_READING = frozenset(
     tensorflow keras jax flax matplotlib seaborn plotly joblib numba tqdm dask distributed ray tenacity pytest
     """.split()
 )
-"""Packages to which functions and classes are often handed, and that make nothing of their docstrings."""
+"""Packages that functions and classes are often passed to, and that do not use their docstrings."""
 _DOCSTRING = re.compile("\"\"\"|'''|:[ \\t]*(?:#.*)?\\n[ \\t]*[rRuU]?[\"']")
-"""Stands in every text that has a docstring."""
+"""Matches somewhere in every text that has a docstring."""
 
 
 def handed_to_packages(sources: Iterable[str], packages: Collection[str]) -> frozenset[str]:
-    """Return the names of functions and classes that are handed to packages which may read their docstrings.
+    """Return the names of functions and classes that are passed to packages which may read their docstrings.
 
-    They are decorated by something of such a package, are subclasses of something of it, or are arguments of a call of
-    it. What is derived from such a class counts as well.
+    They have a decorator or a base class from such a package, or are passed to a call of it. Classes derived from such
+    a class count, too.
 
     Parameters
     ----------
@@ -30,6 +30,7 @@ def handed_to_packages(sources: Iterable[str], packages: Collection[str]) -> fro
     packages : collection of str
         Top-level names of the third-party packages that they import.
     """
+    # Every package not in the list is assumed to read docstrings: at worst a step runs once too often.
     reading = frozenset(packages) - _NEVER_READING
     sources = list(sources)
     if not reading or not any(map(_DOCSTRING.search, sources)):
@@ -55,9 +56,10 @@ def definitions(source: str) -> frozenset[str]:
 
 
 def _reached(uses: Mapping[str, set[str]], aliases: Collection[str]) -> frozenset[str]:
-    """Return the names that lead to `aliases`, directly or through each other."""
+    """Return the names from which one of `aliases` is reached, directly or through each other."""
     handed: set[str] = set()
     size = -1
+    # Until nothing is added: a class may be derived from one that is itself derived from a class of a package.
     while size != len(handed):
         size = len(handed)
         handed |= {name for name, roots in uses.items() if not roots.isdisjoint({*aliases, *handed})}
@@ -75,7 +77,7 @@ def _imported(node: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 def _handed(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """Yield the definitions that a piece of syntax hands on, and names bound to calls, each with what it goes to."""
+    """Yield pairs of a definition, or a name bound to a call, and the name that it is passed to or derived from."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         bases = [*node.bases, *(keyword.value for keyword in node.keywords)] if isinstance(node, ast.ClassDef) else []
         yield from ((node.name, root) for part in (*node.decorator_list, *bases) if (root := _root(part)))

@@ -1,4 +1,4 @@
-"""The Python that steps run in, as far as their results depend on it: its minor version and what it has installed."""
+"""The Python that steps run in, as far as results depend on it: its minor version and installed packages."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 from jupyter_pipelines.errors import Diagnostic, PlanError
 from jupyter_pipelines.planning.keys import packages
 
+# Seconds. An interpreter that does not answer must not block planning.
 _TIMEOUT = 60
 
 
 class ProbedEnvironment(NamedTuple):
-    """The probed facts of a Python: its minor version, package versions, and what packages require of the kernel's."""
+    """The probed facts of a Python: minor version, versions of packages, and which packages of kernels they require."""
 
     python: str
     versions: Mapping[str, str]
@@ -40,12 +41,12 @@ class PythonEnvironment:
 
     @classmethod
     def current(cls) -> PythonEnvironment:
-        """Return the Python that this runs in."""
+        """Return the environment of this process."""
         return cls(lambda names: ProbedEnvironment(**packages.answer(names)))
 
     @classmethod
     def of(cls, executable: str | Path, folder: str | Path | None = None) -> PythonEnvironment:
-        """Return another Python; each look-up starts it for about 0.1 s.
+        """Return the environment of another interpreter; each look-up starts it, which takes about 0.1 s.
 
         Parameters
         ----------
@@ -80,7 +81,7 @@ class PythonEnvironment:
         return str(self._python)
 
     def version(self, name: str) -> str:
-        """Return the version of what ``import name`` gets, and whatever else distinguishes two installations of it.
+        """Return the version of the package that ``import name`` gets, with checksums where the version is not enough.
 
         Raises
         ------
@@ -140,6 +141,7 @@ class PythonEnvironment:
 def _probe_interpreter(executable: str, folder: str | Path | None, names: tuple[str, ...]) -> ProbedEnvironment:
     import subprocess
 
+    # The text of the module is passed, not its path: the other interpreter need not have this package installed.
     script = Path(packages.__file__).read_text(encoding="utf-8")
     try:
         completed = subprocess.run(
@@ -148,6 +150,7 @@ def _probe_interpreter(executable: str, folder: str | Path | None, names: tuple[
             capture_output=True,
             text=True,
             timeout=_TIMEOUT,
+            # Without it, an interpreter that asks something would read from the terminal or from the pipe of a caller.
             stdin=subprocess.DEVNULL,
             check=False,
         )

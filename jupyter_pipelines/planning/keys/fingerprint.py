@@ -1,4 +1,4 @@
-"""The fingerprint of a step: all that its result depends on, as separate parts; the key is a digest over them.
+"""The fingerprint of a step: everything that its result depends on, as separate parts; the key is a digest of them.
 
 ============================  ==========================================================================
 part                          value
@@ -47,17 +47,18 @@ from jupyter_pipelines.planning.keys.documented_code import definitions, handed_
 from jupyter_pipelines.planning.keys.environment import PythonEnvironment
 
 FORMAT = 2
-"""Goes into every key: raised whenever equal parts would no longer mean equal results."""
+"""Part of every key; raised whenever the same parts no longer mean the same result."""
 
 MISSING = "missing"
 READ = "read "
-"""Stands before the path of a file that code reads without declaring it; no name of an input has a space."""
+"""Prefix of undeclared files among the inputs; names of inputs contain no space."""
 _PATH_PARTS = re.compile(
     r"\b(?:parents?|parts|dirname|relative_to|resolve|absolute|abspath|realpath|as_posix|as_uri)\b"
 )
-"""What code asks a path for that has to do with the folder a file is in."""
+"""What code calls on a path to find out in which folder a file is."""
 _MAX_TEXT = 80
 _KEPT = 40
+# Compact and sorted: the key is a digest of this text, and must not depend on the order of parts.
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
@@ -98,7 +99,7 @@ def parts(
 
 
 def read_name(path: str) -> str:
-    """Return under which name a file that code reads without declaring it stands among the inputs."""
+    """Return the name under which an undeclared file stands among the inputs."""
     return f"{READ}{path}"
 
 
@@ -119,6 +120,7 @@ def code_parts(step: Step) -> dict[str, str]:
     for name, piece in shared_by_name(step):
         fingerprint[f"shared:{name}"] = cell_digest(piece.source, level.of(piece.source))
     fingerprint.update(setups)
+    # Computed only for several pieces: it parses all of them.
     order = cached_order(_in_running_order(step)) if len(step.shared) > 1 else ()
     if order:
         fingerprint["shared-order"] = _cut(", ".join(order))
@@ -128,7 +130,7 @@ def code_parts(step: Step) -> dict[str, str]:
 
 
 class _PieceLevels:
-    """How much of each piece of code counts: what reads code does so with all pieces, packages with what they get."""
+    """How much of each piece of code counts: the docstrings or the source of any piece may be read by another one."""
 
     def __init__(self, step: Step) -> None:
         shared, modules = (piece.source for piece in step.shared), (module.source for module in step.modules)
@@ -153,7 +155,7 @@ def setups_of(step: Step) -> list[SharedCode]:
 
 
 def shared_by_name(step: Step) -> Iterator[tuple[str, SharedCode]]:
-    """Yield the shared code of a step that is reached by name, a number behind a name that is bound again."""
+    """Yield the shared code that a step reaches by name; a name that is bound again gets a number as suffix."""
     seen: dict[str, int] = {}
     for piece in step.shared:
         if piece.kind != "setup":
@@ -163,13 +165,14 @@ def shared_by_name(step: Step) -> Iterator[tuple[str, SharedCode]]:
 
 def _in_running_order(step: Step) -> list[tuple[str, SharedKind, str]]:
     """Return label, kind and source of the shared code of a step."""
+    # By identity: equal pieces may stand in several cells, and have names of their own.
     names = {id(piece): name for name, piece in shared_by_name(step)}
     names |= {id(setup): f"setup {number}" for number, setup in enumerate(setups_of(step), start=1)}
     return [(names[id(piece)], piece.kind, piece.source) for piece in step.shared]
 
 
 def artifact_part(digest: str, kind: str) -> str:
-    """Return what stands for an artifact: the same bytes in another format are another value."""
+    """Return the part for an artifact: the same bytes in another format are another value."""
     return f"{digest} {kind}"
 
 
@@ -190,6 +193,7 @@ def _input_parts(step: Step, step_input: Input, part: str) -> dict[str, str]:
 
 def _asks_for_path(name: str, step: Step) -> bool:
     """Tell whether the code of a step may look at the path of an input, not only at the file."""
+    # Formatted or printed, a path shows its folder without any of the names in `_PATH_PARTS`.
     shown = re.compile(rf"(?:str|repr|print|fspath|format)\(\s*{name}\b|\{{\s*{name}\b")
     texts = [cell.body for cell in step.cells]
     reached = [*(piece.source for piece in step.shared), *(module.source for module in step.modules)]

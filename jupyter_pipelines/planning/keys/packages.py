@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 MISSING = "not installed"
 STANDARD = "standard library"
 _HEXDIGITS = 16
+# Bytes: larger files, such as compiled libraries, are told apart by status and not by content.
 _LARGE = 16 << 20
 _SITES = ("site-packages", "dist-packages")
 _ENDINGS = (".dist-info", ".egg-info")
@@ -55,7 +56,7 @@ OF_KERNELS = {
     "zmq": "pyzmq",
     **dict.fromkeys(("sitecustomize", "usercustomize", "_distutils_hack"), ""),
 }
-"""What a kernel loads for itself: distributions by import name. Of a step they count where it uses or requires them."""
+"""Distributions that every kernel loads, by import name; they count where a step uses or a package requires them."""
 
 
 class InstalledDistribution(NamedTuple):
@@ -89,13 +90,14 @@ class InstalledDistribution(NamedTuple):
 
     def describe(self) -> str:
         """Return its version, with a checksum of its files where the version alone says too little."""
+        # Present for installations from a folder, an archive or a repository: their version may stay the same.
         if not self.read("direct_url.json"):
             return self.version
         return f"{self.version} (files {_short(_checksums(self.read('RECORD')))})"
 
 
 class ImportOrigin(NamedTuple):
-    """Where an import name leads: the file or folder, the folder it was found in, and its path from there."""
+    """The origin of an import name: file or folder, the folder it was found in, and its path from there."""
 
     path: Path
     base: Path
@@ -104,6 +106,7 @@ class ImportOrigin(NamedTuple):
 
 def versions(names: Iterable[str]) -> dict[str, str]:
     """Return the version of the package of every import name, as this Python would import it now."""
+    # Finders cache the contents of folders: a package installed a moment ago would not be found.
     importlib.invalidate_caches()
     search = _DistributionSearch()
     return {name: search.describe(name) for name in names}
@@ -138,6 +141,7 @@ class _DistributionSearch:
         """Return the distributions that `name` belongs to; None when a part of it belongs to no distribution."""
         owners_by_folder: dict[Path, InstalledDistribution] = {}
         for source in self._locate(name):
+            # Eggs and packages of Debian have no line in a `RECORD`: they are found by their names.
             owners = self._recorded(source) or (self._named(name, source) if _is_site(source.base) else [])
             if not owners:
                 return None
@@ -163,6 +167,7 @@ class _DistributionSearch:
 
     def _distributions_in(self, base: Path) -> list[tuple[InstalledDistribution, bytes]]:
         if base not in self._shelves:
+            # A newline before the first line, so that every line can be searched with its beginning.
             self._shelves[base] = [
                 (distribution, b"\n" + distribution.read("RECORD")) for distribution in _distributions(base)
             ]
@@ -199,6 +204,7 @@ class _DistributionSearch:
             _normalized_name(distribution.decode("ascii", "replace"))
             for text in texts
             for distribution, marker in _REQUIREMENT.findall(text)
+            # Requirements of extras are optional: nothing tells whether they were installed for this package.
             if b"extra" not in marker
         }
         return sorted(module for module, distribution in OF_KERNELS.items() if distribution in distributions)
@@ -223,6 +229,7 @@ def _locate(name: str) -> Iterator[ImportOrigin]:
     elif origin:
         yield _source(Path(origin))
     else:
+        # A namespace package has no origin, and may lie in several folders: all of them count.
         yield from (_source(path) for path in map(Path, spec.submodule_search_locations or ()) if path.is_dir())
 
 
@@ -232,7 +239,9 @@ def _source(path: Path) -> ImportOrigin:
 
 def _find_spec(name: str) -> Any:
     """Return where a fresh interpreter would find `name`, whatever this interpreter has loaded under it."""
+    # Not `importlib.util.find_spec`: it returns the spec of a loaded module, and raises for one without a spec.
     for finder in sys.meta_path:
+        # A finder that an editable install has left behind may fail: others still have to be asked.
         with contextlib.suppress(ImportError, AttributeError, ValueError, OSError):
             spec = finder.find_spec(name, None)
             if spec is not None:
@@ -241,6 +250,7 @@ def _find_spec(name: str) -> Any:
 
 
 def _record_line(source: ImportOrigin) -> bytes:
+    # A comma ends a path in a `RECORD`: without it, `a.py` would be found in `a.pyi`.
     end = "" if source.relative.endswith("/") else ","
     return f"\n{source.relative}{end}".encode("utf-8", "replace")
 
@@ -266,7 +276,7 @@ def _normalized_name(name: str) -> str:
 
 
 def _checksums(record: bytes) -> list[str]:
-    """Return the lines of a ``RECORD`` that speak of the package itself, not of how and where it was installed."""
+    """Return the lines of a ``RECORD`` for files of the package itself, without those of its installation."""
     lines = record.decode("utf-8", "replace").splitlines()
     return sorted(line for line in lines if not line.startswith(("..", "/")) and not _is_install_metadata(line))
 
@@ -293,13 +303,14 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
         return
     for folder, folders, files in os.walk(path):
+        # Sorted in place, as `os.walk` descends in this order: checksums must not depend on that of the file system.
         folders[:] = sorted(name for name in folders if name != "__pycache__" and not name.startswith("."))
         names = sorted(name for name in files if not name.startswith(".") and not name.endswith(_COMPILED))
         yield from (Path(folder) / name for name in names)
 
 
 def _content(path: Path) -> bytes | None:
-    """Return what is in a file; None for what is too large to be read for every plan, or cannot be read."""
+    """Return the content of a file; None if it is too large to be read for every plan, or cannot be read."""
     with contextlib.suppress(OSError):
         if path.is_file() and path.stat().st_size <= _LARGE:
             return path.read_bytes()

@@ -1,4 +1,4 @@
-"""Code dependencies that come with an input: objects are stored with the names of their classes, not with their code.
+"""Code that pickled inputs depend on: a pickle holds the names of classes and functions, not their code.
 
 A pickle of an object of `models.Model` says ``models.Model``; what its methods do is read from `models` when they are
 called. A step that takes such an object depends on the modules and packages of its producer, and on those of the
@@ -26,8 +26,8 @@ class PickleDependencies:
     pipeline : Pipeline
         Holds the steps.
     outputs_of : callable
-        Takes the name of a step and returns its known outputs. For the steps before a step that is asked about, these
-        must not change any more. An output that is not known is taken to name code.
+        Takes the name of a step and returns its known outputs. Those of steps before a step that is asked about must
+        not change between calls. An output that is not known is assumed to be a pickle.
     """
 
     def __init__(self, pipeline: Pipeline, outputs_of: OutputsOf) -> None:
@@ -49,12 +49,12 @@ class PickleDependencies:
         return _with_code_of(step, [self._step_with_dependencies(name) for name in producers])
 
     def _makers(self, inputs: Iterable[Input]) -> list[str]:
-        """Return the steps that inputs come from which may name code."""
+        """Return the steps that produce those inputs which may be pickles."""
         sources = (source for step_input in inputs for source in self._sources(step_input))
         return list(dict.fromkeys(source.step for source in sources if self._names_code(source)))
 
     def _sources(self, step_input: Input) -> Iterator[StepOutputRef]:
-        """Yield what an input comes from: of what was gathered, what each item made."""
+        """Yield the outputs that an input consists of: for gathered results, those of all items."""
         source = step_input.source
         if not isinstance(source, StepOutputRef) or source.step not in self._pipeline:
             return
@@ -69,7 +69,8 @@ class PickleDependencies:
         return artifact is None or serializers.holds_code(artifact.format)
 
     def _step_with_dependencies(self, name: str) -> Step:
-        """Return a step with all that comes along with its outputs, from however far."""
+        """Return a step with the modules and packages that pickles of its outputs may name, transitively."""
+        # A stack, not recursion: chains of steps may be longer than the limit of the interpreter.
         pending = [name] if name not in self._brought else []
         while pending:
             step = self._pipeline[pending[-1]]

@@ -1,4 +1,4 @@
-"""Secrets in keys: another secret makes another key, and no key reveals the secret."""
+"""Secrets in keys: another secret makes another key, but the key does not reveal the secret."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BYTES = 32
 
 
 def with_secret_marks(pipeline: Pipeline, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` with a mark in place of each secret's reference: equal for equal secrets of this user.
+    """Return `values` with each reference to a secret replaced by a mark that is equal for equal secrets of this user.
 
     The mark is an HMAC under a key that lies in the user's own cache folder and nowhere near a project or a store, so
     that a mark in a record cannot be tried out by readers of the record.
@@ -68,14 +68,17 @@ def user_key() -> bytes:
 
 def _load_or_create_key(path: Path) -> bytes:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Written under another name first: a process that finds the key must never read half of it.
     temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
     if not path.exists():
+        # `O_EXCL` with the mode: the key is at no moment readable by others, and no link is followed.
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
             file.write(secrets.token_bytes(_BYTES))
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(temporary)  # the first of several processes wins
         temporary.unlink()
+    # `lstat`: a link to a file of another user must not pass for the user's own key.
     status = path.lstat()
     mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
     if not stat.S_ISREG(status.st_mode) or not mine or (os.name == "posix" and status.st_mode & 0o077):

@@ -1,4 +1,4 @@
-"""Keys of steps, each made once: the same step with the same inputs has the same parts in one plan and its run."""
+"""Keys of steps, computed once: in a plan and its run, the same step with the same inputs has the same parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PlanStepKeys:
         Values of the parameters.
     environment : PythonEnvironment or callable
         The Python that steps run in; or what returns it for the kernel that a step names, None for the notebook's own.
-        It is looked at once: packages are taken to stay as they are from the plan to the end of its run.
+        It is examined once: packages are assumed not to change between a plan and the end of its run.
     """
 
     def __init__(
@@ -62,11 +62,12 @@ class PlanStepKeys:
         values = {**self._values, **step.item.parameters} if step.item else self._values
         fingerprint = parts(step, values=values, inputs=known, environment=environment)
         step_key = StepKey(fingerprint, key(fingerprint))
+        # A copy: later calls are compared with these inputs, whatever the caller does with its mapping.
         self._made[step.name] = (step, dict(known), step_key)
         return step_key
 
     def environment_of(self, step: Step) -> PythonEnvironment:
-        """Return the Python of a step; all packages that matter are looked at the first time."""
+        """Return the Python of a step; the first call looks up the packages of all steps with the same kernel."""
         if step.kernel not in self._environments:
             provided = self._find_environment
             environment = provided if isinstance(provided, PythonEnvironment) else provided(step.kernel)

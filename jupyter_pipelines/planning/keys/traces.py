@@ -1,4 +1,4 @@
-"""Traces: what a step asked of files and of the environment while it ran, and what the answers are now.
+"""Traces: what a step asked of files and the environment while it ran, and what the answers are at present.
 
 A trace maps questions to answers. A question is JSON text, so that records hold it as it is:
 
@@ -12,8 +12,8 @@ question                                              answer
 ``["package", NAME]``                                 version of an installed package that was loaded
 ``["origin", NAME, PATH, …]``                         first of the files that a module may come from, by `sys.path`
 ``["listing", PATH, NAMES]``                          digest of the names of files and folders in it, without
-                                                      NAMES, which the step made; behind it may stand patterns of
-                                                      names that are left out
+                                                      NAMES, which the step made; patterns of names that are left
+                                                      out may follow
 ``["glob", PATTERN, FOLDER, RECURSIVE, NAMES]``       digest of the names that fit, of :func:`glob.glob`
 ``["path-glob", PATTERN, FOLDER, METHOD, NAMES]``     the same of ``Path.glob`` and ``Path.rglob``
 ``["kind", PATH]``                                    ``file``, ``folder`` or ``missing``
@@ -23,14 +23,14 @@ question                                              answer
 ``["rights", PATH, MODE]``                            what :func:`os.access` says
 ``["searched", FOLDER, NAMES]``                       which files and folders there are modules with these names;
                                                       ``*`` stands for those of the standard library
-``["link", PATH]``                                    where a link leads, as it says itself
+``["link", PATH]``                                    target of a link, as stored in it
 ``["variable", NAME]``                                keyed digest of its value; of `TZ` and `LC_*` the value
 ``["unset", NAME, …]``                                which of these variables are set; as a rule none
 ``["variables", NAMES]``                              digest of the names of all variables, without NAMES, which
                                                       the step set, and without those that change by themselves
 ``["environment"]``                                   keyed digest of all variables: a child may ask for any
-``["network", HOST]``                                 ``connected``: what it got cannot be asked for again; behind
-                                                      it may stand ``perhaps``
+``["network", HOST]``                                 ``connected``: what it got cannot be asked for again;
+                                                      ``perhaps`` may follow
 ``["program", NAME]``                                 ``started``: what the program did is not known
 ``["executable", PATH]``                              size and time of a program whose doings are all in the trace
 ``["ignored", PATH]``                                 ``ignored``: the step used it, and it does not count
@@ -70,16 +70,16 @@ STANDARD = "*"
 UNKNOWN = "unknown"
 """Stands for the version of a package until the result is recorded."""
 HIDDEN_NAMES = frozenset({"__pycache__", ".git", ".pipelines"})
-"""Names that no listing counts: programs make them beside a user's files."""
+"""Names that no listing counts: programs create them beside a user's files."""
 _HEXDIGITS = 16
 _WITH_DIGESTS = ('["file"', '["module"', '["written"', '["left"')
 _PLAIN = frozenset({"TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME"})
 """Variables whose values are no secrets: colleagues with the same time zone share results."""
 
 PERHAPS = "perhaps"
-"""In a question about a host: code names it, and nothing tells whether it was connected to."""
+"""Added to a question about a host that code names, where it is not known whether the step connected to it."""
 CONSTANT_ANSWERS = {"network": "connected", "program": "started", "ignored": "ignored"}
-"""By kind of question: what is only noted; see :mod:`jupyter_pipelines.planning.result_lifetime`."""
+"""Answers of questions that are only recorded; see :mod:`jupyter_pipelines.planning.result_lifetime`."""
 
 Trace = Mapping[str, str]
 DigestFiles = Callable[[Iterable[str]], Mapping[str, str]]
@@ -87,6 +87,7 @@ DigestFiles = Callable[[Iterable[str]], Mapping[str, str]]
 
 def question(kind: str, *details: Any) -> str:
     """Return a question as traces hold it."""
+    # The text is compared as it is: separators and escapes must be the same on every Python.
     return json.dumps([kind, *details], separators=(",", ":"), ensure_ascii=True)
 
 
@@ -113,6 +114,7 @@ def path_in_trace(path: str, root: str) -> str:
 
 def path_on_disk(path: str, root: str) -> str:
     """Return the absolute path that a trace names."""
+    # Normalised only where it can make a difference: every path of every trace comes through here.
     if path.startswith(("/", "~")) or "." in (path[:1], path[-1:]) or "/." in path:
         return os.path.normpath(os.path.join(root, os.path.expanduser(path)))
     return f"{root}/{path}"
@@ -122,6 +124,7 @@ def variable_answer(name: str, value: str) -> str:
     """Return what a trace holds of an environment variable: as a rule it tells changes, and nothing else."""
     if name in _PLAIN:
         return value
+    # Records may be shared with others: a plain digest of a short value could be guessed.
     digest = hmac.new(user_key(), value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
     return f"hmac {digest[:_HEXDIGITS]}"
 
@@ -140,6 +143,7 @@ def traced_key(key: str, trace: Trace) -> str:
 
 def is_unusable(trace: Trace) -> bool:
     """Tell whether a trace can never hold again: it is not complete."""
+    # `partly` is left out: what could not be watched there does not make a trace unusable.
     return any(text.startswith('["unwatched"') for text in trace)
 
 
@@ -207,6 +211,7 @@ class TraceReader:
             **{kind: functools.partial(_constant, answer) for kind, answer in CONSTANT_ANSWERS.items()},
             "variable": self._variable,
             "unset": lambda *names: " ".join(name for name in names if name in environment),
+            # Differs from every recorded answer, so that such a trace never holds.
             "unwatched": lambda why: f"{why}; asked again",
             "partly": str,
         }
@@ -219,6 +224,7 @@ class TraceReader:
         version : callable
             Returns the version of the package of an import name.
         """
+        # A shallow copy: the answers that do not depend on the interpreter are shared, also those to come.
         reader = copy(self)
         reader.__dict__["_version"] = version
         return reader
@@ -229,6 +235,7 @@ class TraceReader:
             return self._version(_parsed(text)[1])
         if text not in self._answers:
             kind, *details = _parsed(text)
+            # A question of a newer version has an answer that equals none: the step runs again.
             self._answers[text] = self._kinds[kind](*details) if kind in self._kinds else f"unknown question {kind}"
         return self._answers[text]
 
@@ -238,6 +245,7 @@ class TraceReader:
         names = {self._path(_parsed(text)[1]) for text in texts if text not in self._answers}
         names.difference_update(self._digests)
         if names:
+            # None for all names first: a file that cannot be read is not looked for a second time.
             self._digests |= dict.fromkeys(names) | dict(self._digest_files(names))
 
     def answers(self, questions: Iterable[str]) -> dict[str, str]:
@@ -268,6 +276,7 @@ class TraceReader:
         return next((path for path in paths if _status(self._path(path)) is not None), MISSING)
 
     def _listing(self, path: str, made: Sequence[str], ignored: Sequence[str] = ()) -> str:
+        # Patterns that are ignored are relative to the project's folder, not to the folder listed.
         folder = "" if path == "." else f"{path}/"
         try:
             with os.scandir(self._path(path)) as entries:
@@ -311,6 +320,7 @@ class TraceReader:
 
     def _searched(self, folder: str, names: Sequence[str]) -> str:
         base = self._path(folder)
+        # Every import searches the same folders of `sys.path`: each is listed once.
         if base not in self._folders:
             try:
                 self._folders[base] = os.listdir(base)
@@ -362,5 +372,6 @@ def _is_hidden(name: str) -> bool:
 
 def _names_digest(names: Iterable[str], made: Sequence[str]) -> str:
     counted = sorted(name for name in set(names).difference(made) if not any(map(_is_hidden, name.split("/"))))
+    # Names on Linux may be any bytes, which Python decodes to surrogates.
     text = "\0".join(counted).encode("utf-8", "surrogateescape")
     return f"{len(counted)} names {hashlib.sha256(text).hexdigest()[:_HEXDIGITS]}"
