@@ -266,7 +266,7 @@ class _StoreCopy:
         return "its signature does not fit: it was changed" if self._trust.is_forged(record) else ""
 
     def _is_wanted(self, record: StepRecord) -> bool:
-        """Tell whether to copy a record; True also for one that the destination has, so that its outputs are checked."""
+        """Tell whether to copy a record; True also for one that the destination has, to check its outputs."""
         other, _ = self._record_there(record.key)
         if other is None or other == record or other.created < record.created:
             return True

@@ -210,7 +210,7 @@ def repeatable_pickler() -> Any:
             return made_of
 
         def _is_new(self, value: Any) -> bool:
-            """Tell whether a cached function of the notebook is visited for the first time, and not from within itself."""
+            """Tell whether a cached function of the notebook is visited for the first time."""
             is_new = value.__module__ == "__main__" and id(value) not in self._unwrapped
             self._unwrapped.add(id(value))
             return is_new
