@@ -1,4 +1,4 @@
-"""The commands of ``%pipeline``: the words of the command line, on the notebook that is open."""
+"""The commands of ``%pipeline``: those of the command line, for the open notebook."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _run_in_foreground(
 
 @contextmanager
 def _showing_run(session: KernelSession, pipeline: Pipeline) -> Iterator[RunObserver]:
-    """Return an observer that shows a run as the front end can show it."""
+    """Return a context manager with an observer that shows a run, as a widget or as a picture."""
     if not display.can_show_widgets(session.shell):
         yield LiveGraphDisplay(pipeline)
         return
@@ -94,6 +94,7 @@ def _showing_run(session: KernelSession, pipeline: Pipeline) -> Iterator[RunObse
     try:
         yield observer
     finally:
+        # The final picture is saved with the notebook also when the run is interrupted.
         exhibit.show(update=True)
 
 
@@ -247,7 +248,7 @@ def convert(session: KernelSession, target: str | None, static: bool, dry_run: b
 
 
 def _read(session: KernelSession) -> Pipeline:
-    """Return the pipeline, and say which cells count in a newer form than the saved notebook has."""
+    """Return the pipeline, and print the steps whose executed cells are newer than the saved notebook."""
     pipeline = session.read()
     unsaved = session.unsaved()
     names = dict.fromkeys(step.name for step in pipeline for cell in step.cells if (cell.id or "") in unsaved)
