@@ -1,4 +1,4 @@
-"""Options that several commands share, and what their texts mean."""
+"""Options that several commands share, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jupyter_pipelines.errors import Diagnostic, PlanError
 
 _MAX_DEPTH = 64
 MAX_FILE_BYTES = 1_000_000
-"""Greatest size of a file of parameters; a larger file is refused."""
+"""Largest accepted size of a parameter file, in bytes."""
 
 PARAMETER = click.option(
     "-p", "pairs", multiple=True, metavar="NAME=VALUE", help="Value of a parameter; may be repeated."
@@ -92,6 +92,7 @@ def read_values(path: Path) -> Mapping[str, Any]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise PlanError(_unreadable(path, f"it is larger than {MAX_FILE_BYTES:,} bytes"))
+        # utf-8-sig also reads files with the byte order mark that Windows editors write.
         parsed = _parsed(path.read_text(encoding="utf-8-sig"), path)
     except OSError as error:
         raise PlanError(_unreadable(path, (error.strerror or str(error)).lower())) from error
@@ -111,12 +112,14 @@ def _parsed(text: str, path: Path) -> Any:
 
 
 def _yaml(text: str) -> Any:
-    """Return what a YAML text says; references are refused, since a short text can say a million values by them."""
+    """Return the value of a YAML text; aliases are refused, as few of them can expand to millions of values."""
     import yaml
 
+    # The loader of libyaml is several times as fast, and not part of every build of PyYAML.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         depth = 0
+        # Checked on the events, before any value is built: building alone could exhaust memory or the stack.
         for event in yaml.parse(text, loader):
             if isinstance(event, yaml.AliasEvent):
                 raise ValueError("it uses references (`*name`), which are not read")

@@ -64,7 +64,7 @@ def convert(
 
 
 def _starts(path: Path) -> dict[str, int]:
-    """Return the cell that each step begins with; a list of cells gives its first cell."""
+    """Return the first cell of each step from a file of steps; of a list of cells, the smallest."""
     try:
         cells_by_step = read_values(path)
     except PlanError as error:

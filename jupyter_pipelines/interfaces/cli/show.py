@@ -42,7 +42,7 @@ _ENDINGS = {
     ".gv": "dot",
 }
 _DATA = ("json", "graphml")
-"""Formats that hold the graph alone, without what a run would do."""
+"""Formats of the graph alone, for which no plan is made."""
 
 
 @command(examples="check churn.ipynb\ncheck churn.ipynb -p trees=many --json")
@@ -98,7 +98,7 @@ def _listed(faults: Sequence[Diagnostic], errors: int) -> str:
 
 
 def _statuses(desk: CommandContext, pipeline: Pipeline) -> Mapping[str, StepStatus]:
-    """Return what a run would do, if there is a store; showing a notebook does not create a store."""
+    """Return the planned status of each step, empty if there is no store; planning would create the store."""
     from jupyter_pipelines.project import STORE_FOLDER, STORE_VARIABLE
     from jupyter_pipelines.reporting.step_status import of_plan
 
