@@ -1,4 +1,4 @@
-"""Cache of the run list: finished runs do not change any more and are read once."""
+"""Cache of run summaries; a finished run never changes and is read only once."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def run_summary(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def headline(document: Mapping[str, Any]) -> str:
-    """Return in one line what became of a run."""
+    """Return the result of a run in one line."""
     from jupyter_pipelines.reporting.summary import headline as of_summary
 
     return of_summary(document)

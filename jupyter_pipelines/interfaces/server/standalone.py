@@ -39,5 +39,6 @@ def create_server(folder: Path, *, port: int | None, browser: bool, root: bool =
         jpserver_extensions={"jupyter_pipelines": True},
         **({"port": port, "port_retries": 0} if port is not None else {}),
     )
+    # No other extension of the environment is loaded; argv=[] keeps the options of our command from traitlets.
     server.initialize(argv=[], find_extensions=False)
     return server
