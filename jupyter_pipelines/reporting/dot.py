@@ -48,6 +48,7 @@ def _status(name: str, status: StepStatus | None) -> str:
     words = ", ".join([style.word, *([in_words(time)] if time is not None else [])])
     # `\n` is Graphviz's own escape for a new line, so that it stands between the two quoted texts.
     label = f'"{_escaped(name)}\\n{_escaped(words)}"'
+    # Graphviz draws on white, whatever the theme of the viewer.
     ink, tint = style.light
     return f' [label={label}, color="{ink}", fontcolor="{ink}", fillcolor="{tint}"]'
 

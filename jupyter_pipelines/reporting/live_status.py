@@ -95,7 +95,7 @@ class LiveStatus:
                 self._on_finish(event)
 
     def statuses(self) -> Mapping[str, StepStatus]:
-        """Return what to say of every step now."""
+        """Return the current status of every step."""
         now = self.clock()
         running = {
             name: replace(self._statuses[name], detail=step.place, seconds=now - step.since)
@@ -128,6 +128,7 @@ class LiveStatus:
         if not self._late:
             return 0.0
         try:
+            # Not negative: the clock of the machine that ran the step may be ahead.
             return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(event.at)).total_seconds())
         except (ValueError, TypeError):
             return 0.0
@@ -135,6 +136,7 @@ class LiveStatus:
     def _on_progress(self, event: StepProgress) -> None:
         running = self.running.get(event.step)
         if running is not None:
+            # An event of progress has only the fields that have changed.
             text = event.text or running.text
             cell, cells = event.cell or running.cell, event.cells or running.cells
             self.running[event.step] = replace(running, cell=cell, cells=cells, text=text)

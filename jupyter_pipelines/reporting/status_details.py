@@ -26,7 +26,7 @@ class StepStates(NamedTuple):
 
 
 class StatusDetailsObserver:
-    """An observer that gathers the particulars of a run while it goes on.
+    """An observer that collects details of the steps of a run from its events.
 
     Attributes
     ----------

@@ -22,7 +22,7 @@ _ACTIVE_STATES = ("running", "retrying")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateStyle:
-    """How a state is shown, in three ways that do not need each other: a word, a sign and a colour.
+    """Style of a state: a word, a sign and a colour, each of which is sufficient by itself.
 
     Parameters
     ----------
@@ -156,6 +156,7 @@ def of_step_run(step: Mapping[str, Any], *, now: datetime | None = None) -> Step
 
 def of_result(result: StepRun, *, now: datetime | None = None) -> StepStatus:
     """Return the status of one step of a run; the same as of its document, and quick for a step that is reused."""
+    # Thousands of reused steps finish within a second: their whole documents need not be built.
     if result.state != "reused" or result.origin is None:
         return of_step_run(result.to_dict(), now=now)
     origin = result.origin.to_dict()
@@ -230,6 +231,7 @@ def _summed(status: StepStatus, items: Sequence[StepStatus]) -> StepStatus:
 
 def _state(own: str, states: Sequence[str]) -> str:
     """Return the state of all: what is going on with items before what is waiting for them."""
+    # The gathering step is undecided only because of its items.
     if own == "maybe" and "run" in states:
         return "run"
     moving = next((state for state in _ACTIVE_STATES if state in states), None)
