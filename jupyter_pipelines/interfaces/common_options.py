@@ -63,6 +63,7 @@ def selection_arguments(
         "to": _names(to),
         "start": _names(start),
         "only": _names(only),
+        # `--force` without a step is passed on as an empty value, and means all steps.
         "force": True if "" in forced else _names(forced),
     }
 

@@ -67,6 +67,7 @@ def _follow_run(desk: CommandContext, document: Mapping[str, Any]) -> None:
     """Show the events of a run until it has ended."""
     from jupyter_pipelines.interfaces.cli.progress import progress_observer
 
+    # late: events of the past are replayed first, and durations must count from their own times.
     with progress_observer(document, sys.stderr, keep=desk.as_json or not sys.stdout.isatty(), late=True) as observer:
         for event in desk.project.listen(desk.home(), str(document["run"])):
             observer(event=event)

@@ -92,6 +92,7 @@ def command(*, examples: str) -> Callable[[Callable[..., int | None]], click.Com
         def call(*, notebook: str, store: str | None, as_json: bool, **options: Any) -> int:
             from jupyter_pipelines.project import Project
 
+            # project is imported in the function: `--help` of a command must not wait for planning and execution.
             desk = CommandContext(notebook=notebook, store=store, as_json=as_json, project=Project(store))
             try:
                 return work(desk, **options) or 0
@@ -148,6 +149,7 @@ def _value(args: list[str], position: int) -> str:
 
 def write(text: str, stream: TextIO | None = None) -> None:
     """Write lines to standard output, or to another stream."""
+    # Flushed: stdout to a pipe is buffered, and would come after later lines on stderr.
     print(text, file=stream or sys.stdout, flush=True)
 
 

@@ -194,6 +194,7 @@ class LiveProgress:
     def _share(self, running: RunningStep, elapsed: float) -> tuple[float, float | None]:
         """Return how much of a step is done, out of how much: by its last duration, else by its cells."""
         usual = self._expected.get(running.step)
+        # Durations below a second are noise and would make the bar jump.
         if usual and usual > 1:
             # Never full before the step has finished, even if it takes longer than last time.
             return min(elapsed, 0.97 * usual), usual

@@ -54,6 +54,7 @@ def _run_detached(desk: CommandContext, *, pairs: Sequence[str], files: Sequence
 
     run_options = {name: options.pop(name) for name in _RUN_OPTIONS}
     desk.pipeline()
+    # The pipeline was read before: its faults are reported here, not in the log of another process.
     name = desk.project.detach(
         desk.notebook, **parameter_arguments(pairs, files), **selection_arguments(**options), **run_options
     )
@@ -69,6 +70,7 @@ _RUN_OPTIONS = ("jobs", "on", "keep_going")
 def _run_in_foreground(desk: CommandContext, *, jobs: int | None, on: str, keep_going: bool, **options: Any) -> int:
     from jupyter_pipelines.interfaces.cli.progress import progress_observer
 
+    # Required before the display starts, so that errors of the plan are not drawn over.
     plan = _plan(desk, **options).require()
     with progress_observer(plan.to_dict(), sys.stderr, keep=desk.as_json or not sys.stdout.isatty()) as observer:
         finished = desk.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])

@@ -65,6 +65,7 @@ def check(desk: CommandContext, *, pairs: Sequence[str], files: Sequence[str]) -
 def show(desk: CommandContext, *, form: str | None, target: str | None) -> None:
     """Show the graph of NOTEBOOK, with what a run would do where results are stored; executes nothing."""
     path = Path(target) if target else None
+    # A slip such as `show -o churn.ipynb` would overwrite the notebook with its drawing.
     if path and path.suffix == ".ipynb":
         raise PlanError(_is_notebook(path))
     form = "json" if desk.as_json else form or (_ENDINGS.get(path.suffix, "text") if path else "text")

@@ -59,6 +59,7 @@ def output(desk: CommandContext, *, name: str, target: str | None) -> None:
         from jupyter_pipelines.storage.loading import store_alone
 
         artifact = store_alone(desk.project.store_for(pipeline), artifact)
+    # Shown nevertheless: the last result may be wanted while the notebook is being edited.
     outdated = desk.project.outdated(pipeline, name.rpartition(".")[0] or name)
     if outdated:
         write(f"note: `{name}` is of run {record.run}; a run now would compute it again: {outdated}", sys.stderr)

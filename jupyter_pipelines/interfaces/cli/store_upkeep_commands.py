@@ -67,6 +67,7 @@ def info(*, store: str | None, as_document: bool) -> int:
 
     summary = store_upkeep.describe(store)
     write(as_json(summary.to_dict()) if as_document else _summary_text(summary))
+    # After the summary: it can be shown for a newer format, too.
     error = store_upkeep.newer_error(summary)
     report_faults(error.faults if error else ())
     return 2 if error else 0

@@ -60,6 +60,7 @@ class WidgetDisplay:
 
 def can_show_widgets(shell: Any) -> bool:
     """Tell whether the front end may support widgets; if a package is missing, print a note once."""
+    # IPython in a terminal has no kernel and no comm, over which widgets work.
     if getattr(shell, "kernel", None) is None or os.environ.get(WIDGET_VARIABLE) == "0" or _is_headless(shell):
         return False
     if find_spec("anywidget") is None:
@@ -121,6 +122,7 @@ def show_run(session: KernelSession, pipeline: Pipeline) -> tuple[RunObserver, W
     from jupyter_pipelines.interfaces.jupyter.widget_actions import handle_request
 
     stage = manager_of(session)
+    # Separate widgets: the output of this cell belongs to this run, whatever runs later.
     guest = NotebookWidgets(stage.subject, handle_request)
     exhibit = WidgetDisplay(guest.widget(pipeline))
     exhibit.show()

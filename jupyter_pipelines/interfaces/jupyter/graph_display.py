@@ -53,6 +53,7 @@ class LiveGraphDisplay(GraphDisplay):
         self._following(event=event)
         if isinstance(event, RunFinished):
             self.show(run=event.result.to_dict())
+        # Each update sends a whole SVG, which becomes part of the notebook.
         elif _is_shown_at_once(event) or time.monotonic() - self._last > PACE:
             self._last = time.monotonic()
             self.show(self._following.statuses())

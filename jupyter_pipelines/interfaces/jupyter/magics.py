@@ -52,6 +52,7 @@ class PipelineMagics(Magics):
             raise PlanError(_unreadable(line, error)) from None
         try:
             pipeline_commands.main(words or ["--help"], "%pipeline", standalone_mode=False, obj=self.session)
+        # click leaves in this way after --help.
         except click.exceptions.Exit:
             return
         except click.ClickException as error:

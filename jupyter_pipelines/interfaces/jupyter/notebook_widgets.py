@@ -115,6 +115,7 @@ class NotebookWidgets:
     def watch_runs(self) -> None:
         """Start the thread that follows running and future runs of the notebook."""
         if self._looking is None:
+            # A daemon: it must not keep a kernel alive that is to be restarted.
             self._looking = threading.Thread(target=self._look, name="jupyter-pipelines-stage", daemon=True)
             self._looking.start()
 
@@ -203,6 +204,8 @@ class NotebookWidgets:
 
     def _look(self) -> None:
         begun = False
+        # Polling: runs of other processes are found in the folder of the store, which may lie on a network disk without
+        # change notifications.
         while not (begun and self._closed.wait(POLL_SECONDS)):
             with suppress(OSError, PipelinesError):
                 for run in self._runs():

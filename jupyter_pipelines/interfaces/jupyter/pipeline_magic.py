@@ -45,6 +45,7 @@ def show(session: KernelSession) -> None:
         return
     board = GraphDisplay(pipeline)
     _draw(session, board)
+    # Without widgets the picture is drawn again by the kernel after each cell.
     session.watch(partial(_draw, session, board))
 
 
@@ -80,6 +81,7 @@ def _run_in_foreground(
     plan = session.project.plan(pipeline, to=steps, **_plan_arguments(**options)).require()
     with _showing_run(session, pipeline) as observer:
         finished = session.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
+    # Before the error is raised: the states must be right also when the run has failed.
     session.redraw()
     finished.raise_for_state()
 
@@ -110,6 +112,7 @@ def attach(session: KernelSession, run: str) -> None:
             for event in session.project.listen(home, name):
                 observer(event=event)
     except KeyboardInterrupt:
+        # The run belongs to another process, which an interrupt of this kernel does not reach.
         print(f"run {name} goes on; `%pipeline cancel` ends it")
         return
     finished = Run.from_dict(session.project.run_document(home, name))

@@ -125,6 +125,7 @@ class KernelSession:
     def newer_texts(self) -> Mapping[str, str]:
         """Return, by cell id, the text of the cells that were executed after the notebook was saved."""
         path = self.notebook
+        # Jupyter writes the file on save only: a cell executed later may have a text that the file lacks.
         saved = path.stat().st_mtime if path else 0.0
         return {key: cell.text for key, cell in self.executed.items() if cell.when > saved}
 
@@ -166,6 +167,7 @@ class KernelSession:
         ran = self._cells(step)
         if len(ran) < len(step.cells):
             return None
+        # By text, as ids of cells stay when their text is edited.
         if any(executed.text != cell.text for executed, cell in zip(ran, step.cells, strict=True)):
             return "edited"
         return next((executed.outcome for executed in ran if executed.outcome != "done"), "done")
@@ -267,6 +269,7 @@ def _bind_annotations(names: dict[str, Any], text: str) -> None:
 
     import annotated_types
 
+    # setdefault and not assignment: the user may have a name `Secret`.
     if "Secret" in text:
         names.setdefault("Secret", Secret)
     for module in (typing, annotated_types):

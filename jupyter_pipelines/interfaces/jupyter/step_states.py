@@ -35,6 +35,7 @@ def with_failures(project: Project, home: NotebookRef, planned: Plan, states: St
         name = step["name"]
         if step["state"] not in ("failed", "cancelled", "lost") or name not in by_step:
             continue
+        # With the same key the step would fail again; with another one the failure belongs to other code or inputs.
         if by_step[name].state in _UNDONE and step["key"] is not None and planned[name].key == step["key"]:
             by_step[name] = of_step_run(step)
             more[name] = {**more.get(name, {}), **status_details.of_step_run(step)}

@@ -38,6 +38,7 @@ class HeaderTransformer:
 def install(shell: Any) -> None:
     """Add the transformer to an IPython shell, once."""
     remove(shell)
+    # In the clean-up stage, before IPython turns `%%` into a call of a cell magic.
     shell.input_transformers_cleanup.append(HeaderTransformer())
 
 

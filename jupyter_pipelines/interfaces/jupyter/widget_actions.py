@@ -152,6 +152,7 @@ def end_of(path: str) -> str:
     """Return the last lines of a file, at most ``LOG_BYTES``; empty if it cannot be read."""
     try:
         with Path(path).open("rb") as file:
+            # Only the end is read: logs of long steps may have gigabytes.
             size = file.seek(0, 2)
             file.seek(max(0, size - LOG_BYTES))
             text = file.read(LOG_BYTES).decode("utf-8", "replace")

@@ -69,6 +69,7 @@ class WidgetFeed:
 
     def close(self) -> None:
         """End the sending thread."""
+        # Joined before the final state is sent, so that no late message of the thread overwrites it.
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()

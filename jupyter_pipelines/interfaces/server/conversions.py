@@ -27,7 +27,7 @@ FOLDER = "served/conversions"
 DAYS = 7
 """Days for which a result is kept."""
 _ID = re.compile(r"[0-9a-f]{32}")
-# With these a kernel of the conversion would watch the server's parent process, or claim its notebook.
+# ipykernel ends when the process in JPY_PARENT_PID does; the other two describe a kernel of this server.
 _PRIVATE = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "JPY_INTERRUPT_EVENT")
 NOTEBOOK_NAME = {"type": "string", "pattern": r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,200}\.ipynb$"}
 """Schema of a file name without folders; the file is written beside the notebook."""

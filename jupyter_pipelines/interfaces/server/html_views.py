@@ -125,6 +125,7 @@ def _row(visit: PageRequest, notebook: RegisteredNotebook) -> list[str]:
     request = replace(visit.request, about=notebook)
     try:
         reading = notebook_routes.reading_of(visit.project, request)
+        # A faulty notebook has a row with its error; it must not make the whole index fail.
         last = run_routes.list_runs(visit.project, request)["runs"][:1]
     except PipelinesError as error:
         return [html_elements.link(address, notebook.name), "", "", html_elements.text(error.faults[0].message)]

@@ -95,6 +95,7 @@ class JsonHandler(APIHandler):
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Authenticate the user, and refuse requests of other sites, even with a valid token."""
+        # tornado handlers continue after a redirect or error unless they ask whether they have finished.
         await super().prepare()
         if not self._finished and not is_trusted_origin(self):
             raise web.HTTPError(403, "requests from other sites are refused")
@@ -125,6 +126,7 @@ class JsonHandler(APIHandler):
             await self._permit(route.action)
             request = await self._request(route, names)
             loop = asyncio.get_running_loop()
+            # Encoded in the thread as well: JSON of a large graph takes long enough to delay other requests.
             answer = await loop.run_in_executor(self.office.pool, self._work, route, request)
         except HttpRefusal as error:
             self._tell(error.status, error.faults)

@@ -172,6 +172,7 @@ class ApiRoute:
 
 def pattern_of(path: str) -> str:
     """Return a path with names in braces as a regular expression."""
+    # [^/]+ is matched before percent-decoding, so that an encoded slash cannot reach another route.
     plain = re.escape(path).replace(r"\{", "{").replace(r"\}", "}")
     return _NAMED.sub(r"(?P<\1>[^/]+)", plain)
 

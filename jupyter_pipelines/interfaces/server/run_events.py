@@ -85,6 +85,7 @@ class FollowedRun:
         count = f"{self._following.finished} of {self._following.total} steps finished"
         document = status_document(self._following.statuses(), more=self._particulars.more)
         changed = self._changed(document["steps"])
+        # An event without changed steps still moves the count, which progress bars show.
         return self._event(RUNNING, changed, count) if changed or events else None
 
     def _hear(self, event: Event) -> None:
@@ -204,6 +205,7 @@ class RunEventPoller:
                 event = None
             if event is not None:
                 yield event
+            # After the event: the last one has the result of the run.
             if followed_run.watch.ended:
                 del self._witnessed[key]
 

@@ -43,6 +43,7 @@ class RunListCache:
         except StoreError:
             return None
         brief = {"notebook": document.get("notebook"), "shown": run_summary(document)}
+        # A store may have thousands of runs, and each uncached one costs a file to read and parse.
         if document.get("state") != RUNNING:
             with self._lock:
                 self._over[key] = brief
