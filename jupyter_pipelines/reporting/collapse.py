@@ -31,6 +31,7 @@ def groups_of(pipeline: Pipeline) -> dict[str, list[str]]:
     named: dict[str, list[str]] = {}
     for name in pipeline.order():
         named.setdefault(_COUNTED.sub("", name) or name, []).append(name)
+    # Too many groups would be as unreadable as the steps themselves.
     fits = len(named) <= MAX_UNGROUPED_STEPS and max(map(len, named.values())) <= MAX_GROUP_SIZE
     # Groups by name may depend on each other in a circle, which a layered drawing cannot show.
     return named if fits and _is_acyclic(pipeline, named) else _by_depth(pipeline)

@@ -25,6 +25,7 @@ def write_dot(pipeline: Pipeline, statuses: Mapping[str, StepStatus] | None = No
     statuses : Mapping of str to StepStatus or None
         What to say of its steps, by name.
     """
+    # Hundreds of items of a --foreach step would hide the rest of the graph.
     shown = fold_items(pipeline)
     return "\n".join([f"digraph {_quoted(shown.name)} {{", *_lines(shown, statuses or {}), "}"]) + "\n"
 

@@ -111,11 +111,13 @@ def step_fields(status: StepStatus, more: Mapping[str, Any]) -> dict[str, Any]:
     fields = {
         "state": status.state,
         "detail": clean(status.detail, _MAX_TEXT),
+        # Rounded, so that documents of the same state are equal and are not sent again.
         "seconds": _rounded(status.seconds),
         "saved": _rounded(status.saved),
         "notes": [clean(note, _MAX_TEXT) for note in status.notes[:8]],
         **more,
     }
+    # Zero and False are kept: a step may have taken 0 s.
     return {name: value for name, value in fields.items() if value is not None and value not in ("", [])}
 
 
@@ -130,6 +132,7 @@ def critical_path(pipeline: Pipeline, statuses: Mapping[str, StepStatus]) -> lis
     graph = nx.DiGraph()
     for name in pipeline.order():
         graph.add_edges_from((before, name, {"seconds": seconds[name]}) for before in pipeline.before(name) or (start,))
+    # A sum along the edges, which assumes that steps on other paths run at the same time.
     path = nx.dag_longest_path(graph, weight="seconds")
     # Steps of unknown duration at the beginning are on the path only by the order of ties.
     return list(dropwhile(lambda name: not seconds.get(name), path))

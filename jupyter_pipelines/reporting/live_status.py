@@ -81,6 +81,7 @@ class LiveStatus:
         match event:
             case RunStarted():
                 self._on_start(event)
+            # A decision may come after RunStarted: upstream digests can turn "maybe" into reuse.
             case StepDecided():
                 self._on_decision(event)
             case StepWaiting():
@@ -147,6 +148,7 @@ class LiveStatus:
         self._statuses[event.step] = StepStatus(state="retrying", detail=message)
 
     def _on_finish(self, event: StepFinished) -> None:
+        # None: a reused or skipped step finishes without having started.
         self.running.pop(event.step, None)
         status = of_result(event.result)
         self._statuses[event.step] = status

@@ -14,6 +14,7 @@ from jupyter_pipelines.reporting.step_status import StepStatus, style_of
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.graph import Pipeline
 
+# Mermaid does not wrap labels, and a long one widens its whole column.
 _LABEL_LIMIT = 80
 _HARMLESS = frozenset(" _-.,")
 

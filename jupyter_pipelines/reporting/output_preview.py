@@ -87,6 +87,7 @@ def _preview_fields(store: Store, artifact: Artifact, unpickle: bool) -> dict[st
         return _head_fields(head(path, ROWS, COLUMNS))
     if artifact.bytes > LARGEST_VALUE:
         return {"text": "it is too large to be loaded for a look"}
+    # Jupyter's server calls this: loading a pickle there would run code of the notebook in the server process.
     if not plain and not unpickle:
         return {"text": "it is a pickled object, which is shown in a kernel only: loading it executes code"}
     return describe_value(serializers.load(path, artifact.format))
@@ -145,6 +146,7 @@ def _figure(value: Any) -> dict[str, Any]:
 
 
 def _picture(value: Any) -> dict[str, Any]:
+    # A copy, because thumbnail() changes the image in place.
     small, target = value.copy(), io.BytesIO()
     small.thumbnail((_PIXELS, _PIXELS))
     small.save(target, format="png")
@@ -194,6 +196,7 @@ def _file(path: Path) -> dict[str, Any]:
     if kind is not None:
         too_large = path.stat().st_size > LARGEST_IMAGE
         return {"type": f"{kind} image", "image": None if too_large else _uri(path.read_bytes(), kind)}
+    # A zero byte is the usual sign of a binary file; as text it would be unreadable.
     if b"\0" in begin:
         return {"type": "file", "text": begin[:256].hex(" ")}
     return {"type": "file", "text": clip(begin.decode("utf-8", "replace"), TEXT)}

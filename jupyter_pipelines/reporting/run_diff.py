@@ -177,6 +177,7 @@ def compare(
         Returns what is stored under a key, or None.
     """
     steps = [{str(step["name"]): step for step in run["steps"]} for run in (first, second)]
+    # In the order of the second run; steps that only the first had come last.
     names = dict.fromkeys([*steps[1], *steps[0]])
     return RunDiff(
         first=first,

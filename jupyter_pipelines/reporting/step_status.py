@@ -180,6 +180,7 @@ def origin_text(origin: Mapping[str, Any] | None, now: datetime | None = None) -
 
 def _error(step: Mapping[str, Any]) -> str:
     """Return what went wrong; the step's name and what its state says already are not repeated."""
+    # Lists show name and state beside the message; repeating them would take the space of the reason.
     message = str((step.get("error") or {}).get("message") or "").removeprefix(f"step `{step['name']}` ")
     return "" if message == f"was {step['state']}" else message
 
@@ -221,6 +222,7 @@ def _with_items(steps: Sequence[Mapping[str, Any]], statuses: Mapping[str, StepS
 def _summed(status: StepStatus, items: Sequence[StepStatus]) -> StepStatus:
     states = [item_status.state for item_status in items]
     words = Counter(style_of(state).word for state in states)
+    # "all done" instead of "3 done": that no item is missing is what matters.
     counts = ", ".join(f"{count if len(words) > 1 else 'all'} {word}" for word, count in words.items())
     detail = f"{plural(len(states), 'item')}: {counts}"
     if status.state in _EXPLAINED_STATES and status.detail:
@@ -234,5 +236,6 @@ def _state(own: str, states: Sequence[str]) -> str:
     # The gathering step is undecided only because of its items.
     if own == "maybe" and "run" in states:
         return "run"
+    # A gathering step itself waits while its items run; readers want to see that it is being worked on.
     moving = next((state for state in _ACTIVE_STATES if state in states), None)
     return moving if moving and own == "pending" else own
