@@ -24,7 +24,7 @@ MAX_FILES = 256
 _PACKAGES = ("pipeline", "notebook", "planning")
 """Packages whose results are cached; an edit of one of their modules invalidates all entries."""
 _OTHERS_MAY_WRITE = 0o022
-# LookupError and RuntimeError: no home folder can be determined, as in some containers.
+# RuntimeError: Path.home() cannot determine a home folder, as in some containers.
 _IGNORED_ERRORS = (OSError, TypeError, ValueError, LookupError, RuntimeError)
 
 

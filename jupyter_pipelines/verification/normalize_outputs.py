@@ -98,6 +98,7 @@ def _joined_text(text: Any) -> str:
 
 
 def _content(form: str, value: Any, folders: Mapping[str, str], *, loose: bool) -> str:
+    # Figures of matplotlib are compared by what is seen.
     if form == "image/png":
         return _pixels(_joined_text(value))
     if form.startswith("application/vnd.jupyter.widget"):

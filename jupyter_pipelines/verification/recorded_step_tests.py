@@ -288,6 +288,7 @@ def _as_arrays(first: Any, second: Any) -> bool | None:
 
     if first.shape != second.shape or first.dtype.kind not in "fc":
         return bool(np.array_equal(first, second))
+    # Not bit by bit: BLAS and the number of threads change the last digits of sums.
     return bool(np.allclose(first, second, rtol=1e-9, atol=0, equal_nan=True))
 
 

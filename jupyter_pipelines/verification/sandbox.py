@@ -60,6 +60,7 @@ def _copy_file(source: Path, target: Path) -> None:
     if source.is_symlink() or not source.is_file() or source.stat().st_size > LINK_THRESHOLD:
         target.symlink_to(source.resolve())
     else:
+        # copy2 keeps times: code may look at them, for instance to choose the newest file.
         shutil.copy2(source, target)
 
 

@@ -78,6 +78,7 @@ def uses_unstable_values(source: str, cell: int, observations: Sequence[Sequence
     if len(observations) < 2:
         return False
     first, second = (_observed_values(cell, documents) for documents in observations[-2:])
+    # Words of the source instead of names of its syntax tree: magics and shell lines use names, too.
     words = {*_NAME.findall(source), *first["drew"]}
     return any(first["values"].get(word) != second["values"].get(word) for word in words)
 

@@ -368,6 +368,7 @@ def not_runnable(cell: int, why: str) -> Diagnostic:
 
 def _with_original_paths(document: Mapping[str, Any], copy: str, folder: str) -> dict[str, Any]:
     """Return an observation in which paths of the sandbox are replaced by those of the notebook's folder."""
+    # In the JSON text, so that paths in keys and in parts of values are found, too.
     renamed: dict[str, Any] = json.loads(json.dumps(document).replace(json.dumps(copy)[1:-1], json.dumps(folder)[1:-1]))
     return renamed
 
