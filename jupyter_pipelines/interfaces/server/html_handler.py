@@ -27,7 +27,6 @@ from jupyter_pipelines.interfaces.server.json_handler import (
 from jupyter_pipelines.interfaces.server.routing import ApiRequest
 
 ROOT = "jupyter-pipelines"
-# A form with very many fields makes parsing slow, whatever its size in bytes.
 MAX_FIELDS = 1_000
 _KINDS: Mapping[str, str] = {"html": "text/html", "svg": "image/svg+xml", "text": "text/plain"}
 
