@@ -61,13 +61,15 @@ def __getattr__(name: str) -> Any:
     if name not in _EXPORT_MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_EXPORT_MODULES[name]}"), name)
+    # The next access does not come here again.
     globals()[name] = value
     _show_values()
     return value
 
 
 def _show_values() -> None:
-    """In a kernel, have pipelines, plans and runs shown as graphs, whether or not the magics are loaded."""
+    """In a kernel, register the display of pipelines, plans and runs as graphs, also without the magics."""
+    # Only if IPython is imported already: without it there is no kernel, and its import takes long.
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if getattr(shell, "kernel", None) is not None:
         import_module(f"{__name__}.interfaces.jupyter.display").register(shell)
@@ -83,10 +85,10 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Take the magics away again; called by ``%unload_ext jupyter_pipelines``."""
+    """Unregister the magics; called by ``%unload_ext jupyter_pipelines``."""
     import_module(f"{__name__}.interfaces.jupyter.magics").unregister(shell)
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
-    """Tell Jupyter's server where our extension of it is; called when a server starts."""
+    """Return the module of the server extension; called by Jupyter's server when it starts."""
     return [{"module": f"{__name__}.interfaces.server.extension"}]

@@ -185,7 +185,7 @@ class Diagnostic:
     place : SourceLocation or None
         Where it stands.
     label : str
-        What the caret says.
+        Text beside the caret.
     notes : tuple of str
         Evidence: what was found, what exists instead, paths.
     """
@@ -201,6 +201,7 @@ class Diagnostic:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        # An undocumented code is a bug of ours; `explain` and the docs would not know it.
         if self.code not in CODES:
             raise KeyError(self.code)
         # A help line is pasted: a command in it names the notebook and the step as soon as both are known.
@@ -263,7 +264,7 @@ def closest_name(name: str, known: Iterable[str]) -> str | None:
 
 
 class PipelinesError(Exception):
-    """Anything that goes wrong for a reason the user can do something about.
+    """Base class of errors that the user can do something about.
 
     Parameters
     ----------
@@ -284,10 +285,12 @@ class PipelinesError(Exception):
         return "\n\n".join(str(fault) for fault in self.faults)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions pickle their args only; errors cross process boundaries with their diagnostics.
         return type(self), self.faults
 
     def _render_traceback_(self) -> list[str]:
         """Tell IPython to show the faults and none of our frames."""
+        # IPython calls this hook instead of formatting the traceback.
         return str(self).splitlines()
 
     def within(self, notebook: str) -> PipelinesError:
@@ -324,7 +327,7 @@ class KernelDied(RunError):
 
 
 class ExecutorLost(RunError):
-    """What was running a step went away."""
+    """The worker or server that was running a step was lost."""
 
 
 class RunCancelled(RunError):

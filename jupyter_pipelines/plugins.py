@@ -58,6 +58,7 @@ def load(kind: Kind, name: str) -> Any:
     PluginError
         There is none of that name (JP602), or it cannot be imported (JP601).
     """
+    # Built-ins win: a package cannot replace the serializer by which stored pickles are read.
     dotted = BUILT_IN[kind].get(name)
     if dotted is not None:
         module, _, attribute = dotted.partition(":")
@@ -66,6 +67,7 @@ def load(kind: Kind, name: str) -> Any:
     if entry_point is None:
         raise PluginError(_unknown(kind, name))
     try:
+        # Importing a third-party module can raise anything; the error must name its package.
         return entry_point.load()
     except Exception as error:
         raise PluginError(_broken(kind, entry_point, error)) from error

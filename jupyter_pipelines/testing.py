@@ -79,6 +79,7 @@ class SerializerContract(ABC):
     def test_its_values_come_back_as_they_were(self, tmp_path: Path) -> None:
         """Reading gives what was written, and writing leaves the value alone."""
         for number, value in enumerate(self.values()):
+            # A serializer that changes its value would change what the next steps of a live notebook see.
             before = copy.deepcopy(value)
             path = self._written(value, tmp_path / str(number))
             assert self.same(before, value), f"writing has changed {before!r} into {value!r}"
@@ -115,6 +116,7 @@ class SerializerContract(ABC):
             writer = HashingWriter(file)
             self.serializer().write(value, writer)  # type: ignore[arg-type]
         assert writer.digest == digest_bytes(path.read_bytes())
+        # As blobs are: a serializer that opens files for writing fails here and not in a user's run.
         path.chmod(0o444)
         return path
 
@@ -136,6 +138,7 @@ class StoreContract(ABC):
         """The digest is that of the bytes, and another process finds them."""
         digest, size = self.open(tmp_path).blobs.put_bytes(b"content")
         assert (digest, size) == (digest_bytes(b"content"), 7)
+        # Opened again, so that nothing that one instance holds in memory can pass for stored.
         with self.open(tmp_path).blobs.open(digest) as file:
             assert file.read() == b"content"
 
@@ -401,6 +404,7 @@ class ExecutorContract(ABC):
                 isinstance(message, TicketProgress) and message.text == "hanging" for message in executor.poll(5)
             ):
                 pass
+            # A cancellation may come twice, or when its step has just finished.
             for name in (ticket.id, ticket.id, "unknown"):
                 executor.cancel(name, hard=hard)
             (outcome,) = self._outcomes(executor, 1)

@@ -22,8 +22,9 @@ VARIABLE = "JUPYTER_PIPELINES_CACHE"
 MAX_FILES = 256
 """Largest number of files; the oldest are removed."""
 _PACKAGES = ("pipeline", "notebook", "planning")
-"""What they compute is cached: an edit of one of their modules makes all that was cached before unusable."""
+"""Packages whose results are cached; an edit of one of their modules invalidates all entries."""
 _OTHERS_MAY_WRITE = 0o022
+# RuntimeError: Path.home() cannot determine a home folder, as in some containers.
 _IGNORED_ERRORS = (OSError, TypeError, ValueError, LookupError, RuntimeError)
 
 
@@ -31,6 +32,7 @@ def load(kind: str, subject: str) -> Any:
     """Return the content saved for `kind` and `subject`, or None."""
     with contextlib.suppress(*_IGNORED_ERRORS):
         with open(_path(kind, subject), "rb", opener=_opener) as file:
+            # Cached analyses decide about reuse: an entry of another user could make a wrong result look right.
             if not _is_ours(os.fstat(file.fileno())):
                 return None
             head, _, content = file.read().partition(b"\n")
@@ -47,6 +49,7 @@ def save(kind: str, subject: str, content: Any) -> None:
         if not path.exists():
             _remove_oldest(path.parent)
         document = json.dumps(content, separators=(",", ":")).encode("ascii")
+        # Renamed without fsync: the checksum in the first line detects a file that a power cut left incomplete.
         temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
         with open(temporary, "xb", opener=_opener) as file:
             file.write(_head(document) + b"\n" + document)
@@ -98,6 +101,7 @@ def _is_ours(status: os.stat_result) -> bool:
 
 def _remove_oldest(folder_path: Path) -> None:
     """Remove the oldest files, so that another file fits; the user's key is none of them."""
+    # Temporary files of processes that were killed contain ".json", too, and are removed with the others.
     entries = [entry for entry in os.scandir(folder_path) if ".json" in entry.name]
     files = sorted((entry.stat().st_mtime_ns, entry.path) for entry in entries)
     for _, path in files[: max(0, len(files) + 1 - MAX_FILES)]:

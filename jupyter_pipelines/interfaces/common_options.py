@@ -1,4 +1,4 @@
-"""Options that several commands share, and what their texts mean."""
+"""Options that several commands share, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILE_HELP: Mapping[str, str] = {
 }
 _SUFFIXES = frozenset({".json", ".yaml", ".yml"})
 MAX_FILE_BYTES = 1_000_000
-"""Greatest size of a file of parameters; a larger file is refused."""
+"""Largest accepted size of a parameter file, in bytes."""
 
 PARAMETER = click.option(
     "-p", "pairs", multiple=True, metavar="NAME=VALUE", help="Value of a parameter; may be repeated."
@@ -83,6 +83,7 @@ def selection_arguments(
         "to": _names(to),
         "start": _names(start),
         "only": _names(only),
+        # `--force` without a step is passed on as an empty value, and means all steps.
         "force": True if "" in forced else _names(forced),
     }
 

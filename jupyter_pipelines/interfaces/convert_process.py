@@ -28,6 +28,7 @@ def main(folder: Path) -> None:
     with (folder / PROGRESS_LOG).open("a", encoding="utf-8") as log:
         try:
             outcome = _converted(order, log)
+        # Other errors are bugs: without a result file the caller reports that the process has died.
         except PipelinesError as error:
             faults = [fault.to_dict() for fault in error.faults]
             outcome = {"state": "failed", "result": None, "page": None, "faults": faults}
@@ -50,6 +51,7 @@ def _converted(order: Mapping[str, Any], log: IO[str]) -> dict[str, Any]:
 
 def _write_atomically(path: Path, content: str) -> None:
     """Write a file atomically."""
+    # The server polls these files, and must never read one that is half written.
     half = path.with_suffix(".half")
     half.write_text(content, "utf-8")
     half.replace(path)
@@ -68,6 +70,7 @@ def _daemonize(folder: Path) -> None:
     if os.fork():
         os.close(write_end)
         with os.fdopen(read_end, "rb") as pipe:
+            # End of file without a byte means that the child died before it had written its identity.
             os._exit(0 if pipe.read() else 1)
     os.close(read_end)
     _write_owner(folder)
@@ -76,6 +79,7 @@ def _daemonize(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    # Jupyter's server may be restarted or its terminal closed during a conversion, which then goes on.
     _daemonize(Path(sys.argv[1]))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     main(Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""JSON that every reader of JSON can read."""
+"""Strict JSON (RFC 8259), which has no NaN and infinity."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 
 def as_json(document: Mapping[str, Any]) -> str:
-    """Return `document` as JSON that every reader of JSON can read: ``nan`` and ``inf`` become texts."""
+    """Return `document` as strict JSON; ``nan`` and ``inf`` become strings."""
     return json.dumps(strict_json_value(document), indent=1, ensure_ascii=False, allow_nan=False, default=str)
 
 
 def strict_json_value(value: Any) -> Any:
-    """Return `value` as strict JSON can hold it: ``nan`` and ``inf`` become texts, names of values texts, too."""
+    """Return `value` with ``nan``, ``inf`` and all keys of mappings as strings."""
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     if isinstance(value, Mapping):

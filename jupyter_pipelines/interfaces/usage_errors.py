@@ -1,4 +1,4 @@
-"""Usage errors of click, as faults."""
+"""Usage errors of click as diagnostics."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import click
 
 from jupyter_pipelines.errors import Diagnostic, closest_name
 
+# click has no exception class for an unknown command; quotes differ between its versions.
 _UNKNOWN_COMMAND = re.compile(r"No such command ['\"](.*)['\"]\.")
 
 
 def as_fault(error: click.ClickException) -> Diagnostic:
-    """Return a usage error of click as a fault, with what to write instead."""
+    """Return a usage error of click as a diagnostic with a suggestion."""
     context = getattr(error, "ctx", None)
     if isinstance(error, click.NoSuchOption):
         return _unknown(f"there is no option `{error.option_name}`", error.option_name, _options(context), context)
@@ -66,7 +67,7 @@ def _missing(error: click.MissingParameter) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Return click's words as ours: no capital, no full stop, code in backticks."""
+    """Return a message of click in the style of diagnostics: lower case, no full stop, code in backticks."""
     text = text.strip().rstrip(".").replace("'", "`")
     return text[:1].lower() + text[1:]
 

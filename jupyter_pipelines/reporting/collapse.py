@@ -1,4 +1,4 @@
-"""Large pipelines in groups: what is shown first of a graph that is too large to read."""
+"""Groups of steps for graphs that are too large to read."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ _COUNTED = re.compile(r"[-_]?\d+$")
 def groups_of(pipeline: Pipeline) -> dict[str, list[str]]:
     """Return the steps of a large pipeline in groups, by name; nothing for a smaller pipeline.
 
-    Steps belong together whose names begin alike: ``fit_1``, ``fit_2``. Where that makes too many groups or a group
-    that is too large, steps that stand in neighbouring columns of the graph belong together: no two groups wait for
-    each other.
+    Steps are grouped by the beginning of their names: ``fit_1``, ``fit_2``. If that gives too many groups, a group that
+    is too large, or a cycle between groups, steps of neighbouring columns of the graph are grouped instead.
     """
     if len(pipeline.steps) <= MAX_UNGROUPED_STEPS:
         return {}
     named: dict[str, list[str]] = {}
     for name in pipeline.order():
         named.setdefault(_COUNTED.sub("", name) or name, []).append(name)
+    # Too many groups would be as unreadable as the steps themselves.
     fits = len(named) <= MAX_UNGROUPED_STEPS and max(map(len, named.values())) <= MAX_GROUP_SIZE
+    # Groups by name may depend on each other in a circle, which a layered drawing cannot show.
     return named if fits and _is_acyclic(pipeline, named) else _by_depth(pipeline)
 
 
@@ -66,7 +67,7 @@ def _is_acyclic(pipeline: Pipeline, groups: Mapping[str, Sequence[str]]) -> bool
 
 
 def _by_depth(pipeline: Pipeline) -> dict[str, list[str]]:
-    """Cut the pipeline across, in pieces of neighbouring columns, and each column in pieces that are not too large."""
+    """Return groups of at most ``MAX_GROUP_SIZE`` steps in the order of the topological generations."""
     import networkx as nx
 
     rank = {name: position for position, name in enumerate(pipeline.order())}

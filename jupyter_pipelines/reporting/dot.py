@@ -25,6 +25,7 @@ def write_dot(pipeline: Pipeline, statuses: Mapping[str, StepStatus] | None = No
     statuses : Mapping of str to StepStatus or None
         What to say of its steps, by name.
     """
+    # Hundreds of items of a --foreach step would hide the rest of the graph.
     shown = fold_items(pipeline)
     return "\n".join([f"digraph {_quoted(shown.name)} {{", *_lines(shown, statuses or {}), "}"]) + "\n"
 
@@ -48,6 +49,7 @@ def _status(name: str, status: StepStatus | None) -> str:
     words = ", ".join([style.word, *([in_words(time)] if time is not None else [])])
     # `\n` is Graphviz's own escape for a new line, so that it stands between the two quoted texts.
     label = f'"{_escaped(name)}\\n{_escaped(words)}"'
+    # Graphviz draws on white, whatever the theme of the viewer.
     ink, tint = style.light
     return f' [label={label}, color="{ink}", fontcolor="{ink}", fillcolor="{tint}"]'
 

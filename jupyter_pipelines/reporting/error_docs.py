@@ -1,4 +1,4 @@
-"""What an error code means: the paragraph of the documentation, as text for a terminal or a cell."""
+"""Explanations of error codes: paragraphs of the documentation as plain text."""
 
 from __future__ import annotations
 

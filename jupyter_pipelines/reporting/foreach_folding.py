@@ -1,4 +1,4 @@
-"""Steps over many items as one step: what is shown where the items would hide all else."""
+"""Folding of ``--foreach`` steps: many items are shown as one step."""
 
 from __future__ import annotations
 
@@ -34,5 +34,7 @@ def _folded_step(pipeline: Pipeline, step: Step) -> Step:
         return step
     first = pipeline[items[0]]
     files = first.item.files if first.item else frozenset()
+    # The file of each item is left out: the first item's file would be shown as that of all.
     inputs = tuple(step_input for step_input in first.inputs if step_input.name not in files)
+    # Of the first item, as all items have the same inputs but for their files.
     return replace(step, inputs=inputs, after=first.after)

@@ -36,6 +36,7 @@ def moment(text: object) -> datetime | None:
         time = datetime.fromisoformat(str(text))
     except ValueError:
         return None
+    # Documents have UTC; a time without a zone cannot be compared with one that has it.
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
@@ -45,6 +46,7 @@ def ago(text: object, now: datetime | None = None) -> str:
     if then is None:
         return ""
     seconds = ((now or datetime.now(UTC)) - then).total_seconds()
+    # Also for small negative ages: clocks of machines differ.
     if seconds < 45:
         return "just now"
     if seconds < 5400:

@@ -46,6 +46,7 @@ def graph_document(pipeline: Pipeline, *, title: str | None = None) -> dict[str,
     title : str or None
         What to write above it; the notebook's name by default.
     """
+    # Folded before the layout: a thousand items would make the drawing unreadable and slow.
     pipeline = fold_items(pipeline)
     detailed = len(pipeline.steps) <= MAX_DETAILED_STEPS
     widest = max((width(step.name, NAME, bold=True) for step in pipeline), default=0.0) + 2 * PAD
@@ -110,25 +111,30 @@ def step_fields(status: StepStatus, more: Mapping[str, Any]) -> dict[str, Any]:
     fields = {
         "state": status.state,
         "detail": clean(status.detail, _MAX_TEXT),
+        # Rounded, so that documents of the same state are equal and are not sent again.
         "seconds": _rounded(status.seconds),
         "saved": _rounded(status.saved),
         "notes": [clean(note, _MAX_TEXT) for note in status.notes[:8]],
         **more,
     }
+    # Zero and False are kept: a step may have taken 0 s.
     return {name: value for name, value in fields.items() if value is not None and value not in ("", [])}
 
 
 def critical_path(pipeline: Pipeline, statuses: Mapping[str, StepStatus]) -> list[str]:
-    """Return the steps on the way through the pipeline that takes longest, by what is known of earlier runs."""
+    """Return the steps on the critical path, by the durations of earlier runs."""
     import networkx as nx
 
     seconds = {step.name: _known_seconds(statuses.get(step.name)) for step in pipeline}
-    # The durations stand on edges: an edge from the start, which is no step, has that of a step which waits for none.
+    # dag_longest_path weighs edges, so each edge has the duration of its target; steps without inputs get an edge
+    # from a start node that is not a step.
     start = ""
     graph = nx.DiGraph()
     for name in pipeline.order():
         graph.add_edges_from((before, name, {"seconds": seconds[name]}) for before in pipeline.before(name) or (start,))
+    # A sum along the edges, which assumes that steps on other paths run at the same time.
     path = nx.dag_longest_path(graph, weight="seconds")
+    # Steps of unknown duration at the beginning are on the path only by the order of ties.
     return list(dropwhile(lambda name: not seconds.get(name), path))
 
 

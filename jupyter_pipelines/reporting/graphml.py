@@ -23,6 +23,7 @@ def write_graphml(pipeline: Pipeline) -> str:
     import networkx as nx
 
     # XML has no control characters; no attribute that a notebook is accepted with has any.
+    # A copy: pipeline.graph is public, and shared by everything that uses the pipeline.
     graph = nx.relabel_nodes(pipeline.graph, _printable, copy=True)
     graph.graph["name"] = _printable(pipeline.name)
     for _, attributes in graph.nodes(data=True):

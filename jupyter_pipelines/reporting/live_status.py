@@ -81,6 +81,7 @@ class LiveStatus:
         match event:
             case RunStarted():
                 self._on_start(event)
+            # A decision may come after RunStarted: upstream digests can turn "maybe" into reuse.
             case StepDecided():
                 self._on_decision(event)
             case StepWaiting():
@@ -95,7 +96,7 @@ class LiveStatus:
                 self._on_finish(event)
 
     def statuses(self) -> Mapping[str, StepStatus]:
-        """Return what to say of every step now."""
+        """Return the current status of every step."""
         now = self.clock()
         running = {
             name: replace(self._statuses[name], detail=step.place, seconds=now - step.since)
@@ -128,6 +129,7 @@ class LiveStatus:
         if not self._late:
             return 0.0
         try:
+            # Not negative: the clock of the machine that ran the step may be ahead.
             return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(event.at)).total_seconds())
         except (ValueError, TypeError):
             return 0.0
@@ -135,6 +137,7 @@ class LiveStatus:
     def _on_progress(self, event: StepProgress) -> None:
         running = self.running.get(event.step)
         if running is not None:
+            # An event of progress has only the fields that have changed.
             text = event.text or running.text
             cell, cells = event.cell or running.cell, event.cells or running.cells
             self.running[event.step] = replace(running, cell=cell, cells=cells, text=text)
@@ -145,6 +148,7 @@ class LiveStatus:
         self._statuses[event.step] = StepStatus(state="retrying", detail=message)
 
     def _on_finish(self, event: StepFinished) -> None:
+        # None: a reused or skipped step finishes without having started.
         self.running.pop(event.step, None)
         status = of_result(event.result)
         self._statuses[event.step] = status

@@ -14,6 +14,7 @@ from jupyter_pipelines.reporting.step_status import StepStatus, style_of
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.graph import Pipeline
 
+# Mermaid does not wrap labels, and a long one widens its whole column.
 _LABEL_LIMIT = 80
 _HARMLESS = frozenset(" _-.,")
 
@@ -32,7 +33,7 @@ def write_mermaid(pipeline: Pipeline, statuses: Mapping[str, StepStatus] | None 
 
 
 def _lines(pipeline: Pipeline, statuses: Mapping[str, StepStatus]) -> Iterator[str]:
-    # Ids are made up: a step called `end` or `graph` would break the chart.
+    # Generated ids: `end` and `graph`, which may be names of steps, are keywords of Mermaid.
     ids = {step.name: f"s{number}" for number, step in enumerate(pipeline, 1)}
     for name, node_id in ids.items():
         yield f'  {node_id}["{_label(name, statuses.get(name))}"]{_class(statuses.get(name))}'
@@ -72,7 +73,7 @@ def _class_name(state: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """Return `text` with every character that could mean something to Mermaid or HTML as its number."""
+    """Return `text` with characters that have a meaning in Mermaid or HTML as numeric entities."""
     return "".join(map(_character, clean(text, _LABEL_LIMIT)))
 
 

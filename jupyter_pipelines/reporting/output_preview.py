@@ -1,7 +1,7 @@
-"""Preview of a stored output: its type, its size and its beginning; never all of it.
+"""Preview of a stored output: type, size and beginning.
 
-Everything here is bounded, in what is read and in what is returned, and nothing raises: an output that cannot be shown
-says so. Nothing is unpickled unless the caller allows it, because that executes code.
+Both what is read and what is returned is bounded, and nothing raises: the preview of an output that cannot be shown has
+the reason. Nothing is unpickled unless the caller allows it, because that executes code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROWS, COLUMNS, CELL, TEXT = 10, 50, 80, 4000
 """The most that is shown: rows, columns, characters of a cell, characters of a text."""
 LARGEST_VALUE = 20_000_000
-"""Bytes of a stored value above which it is not loaded for a look at it."""
+"""Size in bytes above which a value is not loaded for a preview."""
 LARGEST_IMAGE = 1_000_000
 """Bytes of a picture above which it is not shown."""
 _PIXELS = 480
@@ -66,6 +66,7 @@ def preview(
     known = {"name": name, **artifact.to_dict(), "outdated": outdated}
     nothing = dict.fromkeys(("type", "shape", "columns", "head", "text", "image"))
     try:
+        # Verified first: parsers of damaged bytes fail in ways that say nothing to the user.
         state = store.intact(artifact)
         contents = {"text": _DAMAGED[state]} if state in _DAMAGED else _preview_fields(store, artifact, unpickle)
     except Exception as error:  # noqa: BLE001 - values of every kind, of any library
@@ -86,6 +87,7 @@ def _preview_fields(store: Store, artifact: Artifact, unpickle: bool) -> dict[st
         return _head_fields(head(path, ROWS, COLUMNS))
     if artifact.bytes > LARGEST_VALUE:
         return {"text": "it is too large to be loaded for a look"}
+    # Jupyter's server calls this: loading a pickle there would run code of the notebook in the server process.
     if not plain and not unpickle:
         return {"text": "it is a pickled object, which is shown in a kernel only: loading it executes code"}
     return describe_value(serializers.load(path, artifact.format))
@@ -144,12 +146,14 @@ def _figure(value: Any) -> dict[str, Any]:
 
 
 def _picture(value: Any) -> dict[str, Any]:
+    # A copy, because thumbnail() changes the image in place.
     small, target = value.copy(), io.BytesIO()
     small.thumbnail((_PIXELS, _PIXELS))
     small.save(target, format="png")
     return {"shape": [int(value.height), int(value.width)], "image": _uri(target.getvalue(), "png")}
 
 
+# repr of a large container would build a text of its size before it could be cut.
 _SHORT = reprlib.Repr()
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxfrozenset = _SHORT.maxdict = 30
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 1000
@@ -166,6 +170,7 @@ _KINDS: Sequence[_Kind] = (
 
 
 def _has(value: Any, libraries: str, names: str) -> bool:
+    # By name: a preview must not import pandas or matplotlib for a value that is not of them.
     return _type(value).partition(".")[0] in libraries.split() and all(hasattr(value, name) for name in names.split())
 
 
@@ -191,6 +196,7 @@ def _file(path: Path) -> dict[str, Any]:
     if kind is not None:
         too_large = path.stat().st_size > LARGEST_IMAGE
         return {"type": f"{kind} image", "image": None if too_large else _uri(path.read_bytes(), kind)}
+    # A zero byte is the usual sign of a binary file; as text it would be unreadable.
     if b"\0" in begin:
         return {"type": "file", "text": begin[:256].hex(" ")}
     return {"type": "file", "text": clip(begin.decode("utf-8", "replace"), TEXT)}
@@ -232,6 +238,7 @@ def _picture_of(array: Any) -> str | None:
     channels = array.shape[2] if array.ndim == 3 else 1
     if str(array.dtype) != "uint8" or array.ndim not in (2, 3) or channels not in (1, 3, 4) or min(array.shape[:2]) < 8:
         return None
+    # Every n-th pixel, rounded up: a preview needs no interpolation.
     step = -(-max(array.shape[:2]) // _PIXELS)
     small = array[::step, ::step]
     rows = (b"\0" + row.tobytes() for row in small)
@@ -239,6 +246,7 @@ def _picture_of(array: Any) -> str | None:
     return _uri(_png(small.shape[1], small.shape[0], colour, rows), "png")
 
 
+# A PNG by hand: the server need not have Pillow.
 def _png(width: int, height: int, colour: int, rows: Iterable[bytes]) -> bytes:
     head = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     parts = ((b"IHDR", head), (b"IDAT", zlib.compress(b"".join(rows), 6)), (b"IEND", b""))

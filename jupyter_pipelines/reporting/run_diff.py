@@ -1,4 +1,4 @@
-"""Two runs side by side: what was asked, what each step was made of, what came out, how long it took."""
+"""Comparison of two runs: parameters, key parts of steps, outputs and durations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS = {
     "unknown": "what is not known of its code",
 }
 _NUMBERED = frozenset({"code", "setup"})
-"""Parts that are counted; their numbers say nothing to people."""
+"""Parts of keys that are numbered; the numbers are not shown."""
 _NOTHING = "(none)"
 
 
@@ -177,6 +177,7 @@ def compare(
         Returns what is stored under a key, or None.
     """
     steps = [{str(step["name"]): step for step in run["steps"]} for run in (first, second)]
+    # In the order of the second run; steps that only the first had come last.
     names = dict.fromkeys([*steps[1], *steps[0]])
     return RunDiff(
         first=first,
@@ -205,6 +206,7 @@ def _key_changes(
         return
     records = [record(step["key"]) if step.get("key") else None for step in (first, second)]
     parts = [step_record.parts for step_record in records if step_record is not None]
+    # A record may have been removed by a garbage collection; then only the keys are known to differ.
     if len(parts) == 2:
         for change in _changes("", *parts):
             kind, _, name = change.name.partition(":")
@@ -214,6 +216,7 @@ def _key_changes(
 def _changes(kind: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[FieldChange]:
     for name in dict.fromkeys([*first, *second]):
         before, after = first.get(name), second.get(name)
+        # Types are compared, too: 1 == True and 1 == 1.0 in Python.
         if before != after or type(before) is not type(after):
             yield FieldChange(kind=kind, name=name, first=before, second=after)
 

@@ -9,12 +9,13 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def clean(text: object, limit: int = NAME_LIMIT) -> str:
-    """Return `text` with every character visible that is not (controls, marks that turn the direction), cut to `limit`.
+    """Return `text` with control and direction characters escaped, cut to `limit` characters.
 
-    Names, reasons and messages come from notebooks that others wrote: nothing in them may move a terminal's cursor,
-    reverse what stands beside it or fill the screen.
+    Names, reasons and messages come from notebooks of other users: they must not move a terminal's cursor, reverse
+    adjacent text or fill the screen.
     """
     characters = str(text)
+    # Cut before escaping, so that a text of megabytes costs nothing; one more lets clip() see that it was cut.
     printable = characters if characters.isprintable() else "".join(map(_visible, characters[: limit + 1]))
     return clip(printable, limit)
 

@@ -26,7 +26,7 @@ class StepStates(NamedTuple):
 
 
 class StatusDetailsObserver:
-    """An observer that gathers the particulars of a run while it goes on.
+    """An observer that collects details of the steps of a run from its events.
 
     Attributes
     ----------
@@ -41,6 +41,7 @@ class StatusDetailsObserver:
         """Take notice of `event`."""
         match event:
             case StepDecided():
+                # Collected from events, not from the plan: decisions are made again when upstream digests are known.
                 self._add(event.step, decision=event.decision, reason=event.reason.to_dict())
             case StepStarted():
                 self._add(event.step, since=event.at, attempt=event.attempt)

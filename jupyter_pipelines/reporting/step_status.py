@@ -22,7 +22,7 @@ _ACTIVE_STATES = ("running", "retrying")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateStyle:
-    """How a state is shown, in three ways that do not need each other: a word, a sign and a colour.
+    """Style of a state: a word, a sign and a colour, each of which is sufficient by itself.
 
     Parameters
     ----------
@@ -156,6 +156,7 @@ def of_step_run(step: Mapping[str, Any], *, now: datetime | None = None) -> Step
 
 def of_result(result: StepRun, *, now: datetime | None = None) -> StepStatus:
     """Return the status of one step of a run; the same as of its document, and quick for a step that is reused."""
+    # Thousands of reused steps finish within a second: their whole documents need not be built.
     if result.state != "reused" or result.origin is None:
         return of_step_run(result.to_dict(), now=now)
     origin = result.origin.to_dict()
@@ -179,6 +180,7 @@ def origin_text(origin: Mapping[str, Any] | None, now: datetime | None = None) -
 
 def _error(step: Mapping[str, Any]) -> str:
     """Return what went wrong; the step's name and what its state says already are not repeated."""
+    # Lists show name and state beside the message; repeating them would take the space of the reason.
     message = str((step.get("error") or {}).get("message") or "").removeprefix(f"step `{step['name']}` ")
     return "" if message == f"was {step['state']}" else message
 
@@ -220,6 +222,7 @@ def _with_items(steps: Sequence[Mapping[str, Any]], statuses: Mapping[str, StepS
 def _summed(status: StepStatus, items: Sequence[StepStatus]) -> StepStatus:
     states = [item_status.state for item_status in items]
     words = Counter(style_of(state).word for state in states)
+    # "all done" instead of "3 done": that no item is missing is what matters.
     counts = ", ".join(f"{count if len(words) > 1 else 'all'} {word}" for word, count in words.items())
     detail = f"{plural(len(states), 'item')}: {counts}"
     if status.state in _EXPLAINED_STATES and status.detail:
@@ -230,7 +233,9 @@ def _summed(status: StepStatus, items: Sequence[StepStatus]) -> StepStatus:
 
 def _state(own: str, states: Sequence[str]) -> str:
     """Return the state of all: what is going on with items before what is waiting for them."""
+    # The gathering step is undecided only because of its items.
     if own == "maybe" and "run" in states:
         return "run"
+    # A gathering step itself waits while its items run; readers want to see that it is being worked on.
     moving = next((state for state in _ACTIVE_STATES if state in states), None)
     return moving if moving and own == "pending" else own

@@ -29,12 +29,14 @@ def headline(document: Mapping[str, Any]) -> str:
     states = Counter(str(step["state"]) for step in document["steps"])
     parts = [_reused(states, len(document["steps"]), saved(document))]
     parts += [_ran(document, states["succeeded"])]
+    # Never left out, however many steps succeeded: a failure must be visible in the headline.
     parts += [f"{states[state]} {state}" for state in _UNFINISHED_STATES if states[state]]
     return ", ".join(part for part in parts if part) or "no steps"
 
 
 def saved(document: Mapping[str, Any]) -> float:
     """Return how many seconds reused results saved in a run."""
+    # The duration of the original computation, as nothing better is known of what it would have taken.
     reused = (step for step in document["steps"] if step["state"] == "reused")
     return sum(float((step.get("origin") or {}).get("seconds") or 0.0) for step in reused)
 

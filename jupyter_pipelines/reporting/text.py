@@ -71,7 +71,9 @@ class _StepRow:
     def line(self, spans: Sequence[int], paint: Paint, width: int) -> str:
         name, word, time = (f"{cell:{span}}" for cell, span in zip(self.cells, spans, strict=True))
         time = time.strip().rjust(spans[2])
+        # Widths are computed before colouring: escape sequences count as characters in format strings.
         middle = "  ".join(part for part in (word, time) if part)
+        # Without a terminal nothing is cut to a width; 500 bounds what a notebook can print.
         room = max(16, width - len(self.rail) - spans[0] - len(middle) - 6) if width else 500
         painted = paint(self.colour, middle) if self.colour else middle
         return "  ".join(part for part in (self.rail, name, painted, clean(self.end, room)) if part).rstrip()

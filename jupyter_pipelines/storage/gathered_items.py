@@ -1,7 +1,7 @@
 """The results of a ``--foreach`` step as a single artifact that names the artifacts of all items.
 
-It is kept as a folder is: a manifest of digests, with an additional entry that says which item is which. All code that
-checks, keeps or removes folders and their files treats gathered artifacts alike.
+It is stored like a folder: as a manifest of digests, with an additional entry that maps items to results. Code that
+verifies, keeps or removes folders treats gathered artifacts in the same way.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class GatheredContents:
     Parameters
     ----------
     keys : tuple of dict
-        The values of each item, by name.
+        The loop values of each item, by name.
     artifacts : tuple of Artifact
         The result of each.
     failed : tuple of dict
-        The values of items that failed.
+        The loop values of failed items.
     """
 
     keys: tuple[Mapping[str, Any], ...]
@@ -67,8 +67,9 @@ def put(store: Store, items: Sequence[tuple[Key, Artifact | None]]) -> Artifact:
 
 
 def _entries(store: Store, name: str, artifact: Artifact) -> list[manifests.ManifestEntry]:
-    """Return what stands for an item: for a folder its own manifest and all that is in it."""
+    """Return the entries of an item: its blob, and for a folder also the files that its manifest names."""
     container_entry = manifests.ManifestEntry(path=name, digest=artifact.digest, size=artifact.bytes)
+    # Garbage collection follows one level of manifests only, so the files of a folder are listed here, too.
     inner = store.blobs.manifest(artifact.digest) if artifact.format == "folder" else ()
     return [container_entry, *(replace(entry, path=f"{name}.d/{entry.path}") for entry in inner)]
 

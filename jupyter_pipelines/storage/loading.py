@@ -12,7 +12,7 @@ from jupyter_pipelines.storage.store import FILE_FORMAT, FOLDER_FORMAT, Store
 
 
 def load_value(store: Store, artifact: Artifact) -> Any:
-    """Return the value of `artifact`, checked; for a file its path in the store, for a folder that of a copy.
+    """Return the value of `artifact` after verifying its bytes; for a file its path in the store, for a folder a copy.
 
     Raises
     ------
@@ -27,6 +27,7 @@ def load_value(store: Store, artifact: Artifact) -> Any:
         return target
     if artifact.format == GATHERED_FORMAT:
         return _load_gathered(store, artifact.digest)
+    # Opening verifies the digest; serializers that map files into memory need a path, not a handle.
     store.blobs.open(artifact.digest).close()
     path = store.blobs.path(artifact.digest)
     return path if artifact.format == FILE_FORMAT else serializers.load(path, artifact.format)
@@ -39,7 +40,7 @@ def _load_gathered(store: Store, digest: str) -> GatheredResults:
 
 
 def store_alone(store: Store, artifact: Artifact) -> Artifact:
-    """Store an output that shares a file with others in a file of its own, and return it; this runs code.
+    """Store an output that shares a file with others in a file of its own; this unpickles, and so runs code.
 
     Raises
     ------

@@ -14,6 +14,7 @@ from jupyter_pipelines.storage.store import Store, folder_of
 DATABASE_VARIABLE = "JUPYTER_PIPELINES_INDEX"
 """Environment variable with the URL of a team's database."""
 _SHARED = "shared"
+# At least two characters, so that the drive of a Windows path is not a scheme.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
 
@@ -25,9 +26,9 @@ def open_store(url: str | Path, *, create: bool = True, guarded: bool = True) ->
     url : str or Path
         A folder, or a ``file:`` URL; other schemes are looked up among the plug-ins.
     create : bool
-        Make the folder when there is none; otherwise a missing folder is an empty store.
+        Make the folder if it is missing; otherwise a missing folder is an empty store.
     guarded : bool
-        A folder that other users can write to is refused, or, where the user has a key, is a shared store; False only
+        Refuse a folder that other users can write to, or open it as a shared store if the user has a key; False only
         for callers that load nothing from it.
 
     Raises
@@ -39,7 +40,7 @@ def open_store(url: str | Path, *, create: bool = True, guarded: bool = True) ->
         There is no store of this scheme (JP602), or its package is broken (JP601).
     """
     store = _open_without_database(url, create=create, guarded=guarded)
-    # A reader of the store computes nothing that other processes could compute, too.
+    # Readers take no leases and add no records, so they need no connection to the database.
     if create and (database := os.environ.get(DATABASE_VARIABLE)):
         from jupyter_pipelines.storage.team.db_leases import attach
 
@@ -70,6 +71,7 @@ def _is_shared(store: Store) -> bool:
     if error is None:
         return False
     sharing = UserKeyring.of_user().has_own()
+    # A new folder in /tmp or with umask 002 is often open to the group: nothing can have been planted in it yet.
     if close_if_empty(store.root, sharing=sharing):
         return False
     if not sharing:

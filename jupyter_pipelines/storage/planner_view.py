@@ -1,4 +1,4 @@
-"""The planner's view of a store: batched look-ups, and no file read twice that has not changed."""
+"""The planner's view of a store: batched look-ups, and a cache of unchanged files."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ _Mark = tuple[int, int, int, int, int, int]
 
 
 class StoreView:
-    """What planning may ask of a store, on behalf of one notebook.
+    """The read interface of a store for planning one notebook.
 
-    The status of a file is looked at each time. Only a file that is unchanged since it was read and checked is not read
-    and checked again.
+    Each look-up reads the status of the file; the file is read and verified again only if the status has changed.
 
     Parameters
     ----------
     store : Store
         The store.
     notebook : str or None
-        What it calls the notebook.
+        Name of the notebook in the store.
     """
 
     def __init__(self, store: Store, notebook: str | None) -> None:
@@ -42,20 +41,20 @@ class StoreView:
         self._seen: dict[str, tuple[_Mark, StepRecord | None]] = {}
 
     def record(self, key: str) -> StepRecord | None:
-        """Return what is stored under `key`."""
+        """Return the record of `key`; None if there is none."""
         seen = self._cached_if_unchanged(step_record.path_of(key))
         return seen[1] if seen else self.store.records.get(key)
 
     def damaged(self, key: str) -> bool:
-        """Tell whether the record of `key` was damaged, and has been quarantined."""
+        """Tell whether the record of `key` was damaged and has been quarantined."""
         return self.store.records.was_damaged(key)
 
     def refused(self, key: str) -> str:
-        """Return why what is stored under `key` is not used, although there is something."""
+        """Return why an existing record of `key` is not used."""
         return self.store.records.refusal(key)
 
     def latest(self, step: str) -> StepRecord | None:
-        """Return the newest record of `step`, of this notebook if it has records of it."""
+        """Return the newest record of `step` in this notebook, or in any notebook if its name is None."""
         return self.store.records.latest(step, self.notebook)
 
     def intact(self, artifact: Artifact) -> str:
@@ -77,7 +76,8 @@ class StoreView:
         return self.store.digest_files(names)
 
     def at_once(self, steps: Iterable[str]) -> PreloadedStoreView:
-        """Look at what there is of many steps, and return what answers from that for as long as a plan is made."""
+        """Load the newest records of steps and the condition of their outputs in one batch, as a view for one plan."""
+        # Before the files are read, so that a change during the reading is not taken for the state that was read.
         cutoff_ns = time.time_ns() - filesystem_features.COARSE_MARGIN_NS
         latest = self.store.records.latest_many(list(steps), self.notebook)
         outputs = {artifact for record in latest.values() for artifact in record.outputs.values()}
@@ -90,18 +90,18 @@ class StoreView:
         return PreloadedStoreView(self, latest, conditions)
 
     def _note(self, path: str, cutoff_ns: int, content: StepRecord | None = None) -> None:
-        """Remember a file that was read, unless it may have changed since: its times would say so."""
+        """Cache a file that was read, unless it changed so recently that its times may hide another change."""
         mark = self._mark(path)
         if mark is not None and mark[-1] < cutoff_ns:
             self._seen[path] = (mark, content)
 
     def _cached_if_unchanged(self, path: str) -> tuple[_Mark, StepRecord | None] | None:
-        """Return what is remembered of a file, if it is still the same file."""
+        """Return the cached entry of a file if its status has not changed."""
         seen = self._seen.get(path)
         return seen if seen is not None and self._mark(path) == seen[0] else None
 
     def _mark(self, path: str) -> _Mark | None:
-        """Return what tells a file from any other, and from what it was before it changed."""
+        """Return the parts of a file's status that change with its content or identity."""
         try:
             status = os.lstat(self._root + path)
         except OSError:
@@ -110,16 +110,16 @@ class StoreView:
 
 
 class PreloadedStoreView:
-    """What a store held at one moment.
+    """A snapshot of a store for making one plan.
 
     Parameters
     ----------
     view : StoreView
-        Asked for what was not looked at.
+        Answers for records and outputs that are not in the snapshot.
     latest : Mapping of str to StepRecord
         The newest records of steps.
     conditions : Mapping of Artifact to str
-        How their outputs are.
+        The conditions of their outputs.
     """
 
     def __init__(self, view: StoreView, latest: Mapping[str, StepRecord], conditions: Mapping[Artifact, str]) -> None:
@@ -129,15 +129,15 @@ class PreloadedStoreView:
         self._conditions = conditions
 
     def record(self, key: str) -> StepRecord | None:
-        """Return what is stored under `key`."""
+        """Return the record of `key`; None if there is none."""
         return self._records.get(key) or self._view.record(key)
 
     def damaged(self, key: str) -> bool:
-        """Tell whether the record of `key` was damaged, and has been quarantined."""
+        """Tell whether the record of `key` was damaged and has been quarantined."""
         return self._view.damaged(key)
 
     def refused(self, key: str) -> str:
-        """Return why what is stored under `key` is not used, although there is something."""
+        """Return why an existing record of `key` is not used."""
         return self._view.refused(key)
 
     def latest(self, step: str) -> StepRecord | None:
@@ -149,7 +149,7 @@ class PreloadedStoreView:
         return self._conditions.get(artifact) or self._view.intact(artifact)
 
     def newest(self) -> Iterable[StepRecord]:
-        """Return the newest records of the steps it was made for."""
+        """Return the newest records of the steps that the snapshot was made for."""
         return self._latest.values()
 
     def digest_files(self, names: Iterable[str]) -> Mapping[str, str]:

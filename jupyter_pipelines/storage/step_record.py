@@ -15,7 +15,7 @@ from jupyter_pipelines.storage.blobs.digests import is_digest
 
 SCHEMA = "jupyter-pipelines/record/2"
 UNTRACED = "jupyter-pipelines/record/1"
-"""The format before traces: its records are read, and have none."""
+"""Format of records without traces, which can still be read."""
 FOLDER = "records"
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -27,11 +27,11 @@ class RecordSignature:
     Parameters
     ----------
     version : int
-        How it was made.
+        Version of the signature format.
     key : str
-        Id of the key it was made with.
+        Id of the public key that verifies it.
     value : bytes
-        The signature itself.
+        The Ed25519 signature.
     """
 
     version: int
@@ -71,35 +71,34 @@ class StepRecord:
     step : str
         Name of the step.
     notebook : str or None
-        The notebook it stood in.
+        Name of its notebook.
     parts : Mapping of str to str
-        What the key was made of, kept apart, so that two records can be compared.
+        The parts of the key with their digests, so that two records can be compared.
     outputs : Mapping of str to Artifact
-        What it made.
+        Outputs by name.
     run : str
-        The run that computed it.
+        Id of the run that computed it.
     created : str
-        When, ISO 8601 in UTC.
+        Time of creation, ISO 8601 in UTC.
     seconds : float
-        How long it took.
+        Duration.
     attempts : int
-        How many attempts it needed.
+        Number of attempts.
     warnings : tuple of str
         Warnings of the run.
     trace : Mapping of str to str or None
-        What the step asked of files and of the environment, with the answers it got; see
+        Observed queries of the step to files and the environment, with the answers; see
         :mod:`jupyter_pipelines.planning.keys.traces`. None in records that are older than traces.
     asked : tuple of tuple of str
-        The questions of earlier results under the same key, which are kept with their answers under keys of their own.
+        The queries of earlier results under the same key; those results are stored under keys over their answers.
     changed : tuple of str
-        Inputs that the step changed, of those that share parts with others.
+        Inputs that the step modified in place, of those that share objects with other inputs.
     appended : tuple of str
         Files that the step only appended to, as traces name them.
     folders : Mapping of str to Mapping of str to str
-        The files in the folders that it took, by input: a short digest for each path. Large folders are left out.
+        Files of its input folders, by input: a short digest for each path. Large folders are left out.
     signature : RecordSignature or None
-        Signature of the user who computed it; stands beside the document of the record, and does not count when records
-        are compared.
+        Signature of the user who computed it; stored beside the document of the record, and ignored in comparisons.
     """
 
     key: str
@@ -139,6 +138,8 @@ class StepRecord:
             "attempts": self.attempts,
             "warnings": list(self.warnings),
             **traced,
+            # Optional fields are absent when empty: checksums and signatures of older records, which lack them, stay
+            # valid.
             **({"changed": list(self.changed)} if self.changed else {}),
             **({"appended": list(self.appended)} if self.appended else {}),
             **({"folders": {name: dict(files) for name, files in self.folders.items()}} if self.folders else {}),
@@ -223,6 +224,7 @@ def decode(content: bytes, key: str) -> StepRecord:
     if document.get("sha256") != checksum_of(document["record"]):
         raise ValueError("its checksum does not fit")
     record = StepRecord.from_dict(document["record"])
+    # A record copied to the path of another key would otherwise be reused for the wrong inputs.
     if record.key != key:
         raise ValueError("it is the record of another key")
     signature = document.get("signature")
@@ -230,6 +232,6 @@ def decode(content: bytes, key: str) -> StepRecord:
 
 
 def checksum_of(document: Mapping[str, Any]) -> str:
-    """Return what stands before a record in its file, so that damage is seen."""
+    """Return the SHA-256 checksum of a record's document, by which damage to its file is detected."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

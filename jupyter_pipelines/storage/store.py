@@ -31,8 +31,8 @@ from jupyter_pipelines.storage.step_record import path_of as record_path
 
 SCHEMA = "jupyter-pipelines/store/"
 FORMAT = 3
-"""2: blobs may have BLAKE3 digests, and say so in their names. 3: records have traces. What is older is read, too,
-and marked as the newest before something is computed for it."""
+"""2: blobs may have BLAKE3 digests, marked in their file names. 3: records have traces. Older stores can be read, and
+are marked with the newest format before the first run writes to them."""
 FORMAT_FILE = "format.json"
 FILE_FORMAT = "file"
 FOLDER_FORMAT = "folder"
@@ -60,9 +60,9 @@ class Store:
     folder : LocalFolder
         File operations by relative paths.
     blobs, records, runs, leases : BlobStore, RecordStore, RunStore, KeyLeases
-        What is in it.
+        Its contents.
     index : StoreIndex
-        Speeds things up; never needed.
+        Cache; can be deleted at any time.
     """
 
     def __init__(self, root: Path) -> None:
@@ -102,16 +102,16 @@ class Store:
 
     @property
     def own(self) -> bool:
-        """Whether only the user can have written what is in it; otherwise signatures decide what is used."""
+        """Whether only the user can write to the store; otherwise only records with a trusted signature are used."""
         return True
 
     @property
     def url(self) -> str:
-        """What opens the same store again, in another process."""
+        """URL that opens the same store in another process."""
         return str(self.root)
 
     def scratch(self, suffix: str = "") -> Path:
-        """Make a private folder on the store's disk; what is left of it is removed when its process is gone.
+        """Make a private folder on the store's file system; it is removed after its process has ended.
 
         Raises
         ------
@@ -124,19 +124,19 @@ class Store:
         return path
 
     def flush(self, records: Iterable[StepRecord]) -> None:
-        """Wait until records that were put without waiting, and the blobs they name, outlast a power cut.
+        """Wait until records that were put with ``durable=False``, and their blobs, survive a power cut.
 
         Raises
         ------
         StoreError
-            The disk refuses.
+            The file system reports an error (JP402, JP403).
         """
         stored_records = list(records)
         blobs = [blob_path(artifact.digest) for record in stored_records for artifact in record.outputs.values()]
         self.folder.sync_names([*blobs, *(record_path(record.key) for record in stored_records)])
 
     def check_writable(self) -> None:
-        """Find out whether the store can be written, before anything is computed for it; bring its format up to date.
+        """Check that the store can be written, so that no step is computed in vain; update its format mark.
 
         Raises
         ------
@@ -148,6 +148,7 @@ class Store:
         path = self.folder.temporary()
         try:
             with writing(self.root, "an output"), create(path) as file:
+                # A real write and fsync: quotas, full disks and read-only mounts do not show in permission bits.
                 file.write(b"\0" * 4096)
                 file.flush()
                 os.fsync(file.fileno())
@@ -158,8 +159,8 @@ class Store:
     def raise_format(self) -> None:
         """Mark the store as one of the newest format, if it is marked as an older format.
 
-        What an older format holds stays as it is. Older versions of this package refuse the store from then on, and do
-        not take for damaged what they have no word for.
+        The contents stay as they are. Older versions of this package then refuse the store, instead of quarantining
+        records and blobs of a format that they do not know.
 
         Raises
         ------
@@ -196,16 +197,16 @@ class Store:
         return digest_files(names, self.index)
 
     def intact(self, artifact: Artifact) -> Condition:
-        """Tell whether the bytes of `artifact`, for a folder those of every file in it, are there and unharmed.
+        """Return the condition of the bytes of `artifact`, for a folder the worst of its files.
 
-        Where this environment lacks the algorithm of their digest they are ``unknown``, which is as good as missing.
+        It is ``unknown`` where the hash algorithm is not installed; callers treat that as missing.
         """
         if artifact.format in MANIFESTS:
             return self.blobs.verify_folder(artifact.digest)
         return self.blobs.verify(artifact.digest)
 
     def intact_many(self, artifacts: Iterable[Artifact]) -> dict[Artifact, Condition]:
-        """Tell the same of many artifacts; for those checked before, only the status of their files is read."""
+        """Return the condition of many artifacts; for those checked before, only the status of their files is read."""
         artifacts = list(artifacts)
         conditions = self.blobs.verify_many(dict.fromkeys(artifact.digest for artifact in artifacts))
         return {
@@ -216,7 +217,7 @@ class Store:
         }
 
     def remove(self) -> bool:
-        """Remove all that belongs to the store, and tell whether its folder is gone; other files in it stay.
+        """Remove the files of the store, and tell whether its folder is removed, too; foreign files in it are kept.
 
         Raises
         ------
@@ -241,7 +242,7 @@ class Store:
         self.index.close()
 
     def prepare(self, *, make: bool) -> None:
-        """Check that the folder is a store and remove what ended processes left, or make it a store.
+        """Check that the folder is a store and remove temporary files of ended processes, or make it a store.
 
         Raises
         ------
@@ -264,7 +265,7 @@ class Store:
             It cannot be read, or is a file (JP401).
         """
         try:
-            # A single look, since another process may be making it right now.
+            # A single call, since another process may be creating the folder at the same time.
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 os.listdir(self.root)
                 return True
@@ -278,7 +279,7 @@ class Store:
         return False
 
     def _is_in_the_way(self) -> bool:
-        """Tell whether there is something that is no folder: a file, or a link that leads nowhere."""
+        """Tell whether the path is occupied by a file or a broken link."""
         try:
             return not stat.S_ISDIR(os.lstat(self.root).st_mode)
         except (FileNotFoundError, NotADirectoryError):
@@ -300,7 +301,7 @@ class Store:
         self._write_format()
 
     def check_format(self, *, make: bool) -> None:
-        """Refuse a folder that is no store, or that a newer version wrote; `make` marks it where a mark is missing.
+        """Refuse a folder that is not a store or has a newer format; with `make`, write a missing format file.
 
         Raises
         ------
@@ -325,6 +326,7 @@ class Store:
     def _claim_folder(self, make: bool) -> None:
         """Make a folder without a format file a store, but only when no other files are in it."""
         try:
+            # A crash between creating the folder and its format file leaves a folder with nothing but our own names.
             foreign_names = [name for name in sorted(os.listdir(self.root)) if not _is_ours(name)]
         except OSError as error:
             raise unopenable_error(
@@ -344,12 +346,13 @@ class Store:
             self._write_format()
 
     def _write_format(self) -> None:
+        # The format file last: it makes the folder a store, which must never be committed by accident.
         self.folder.write(".gitignore", b"*\n")
         self.folder.write(FORMAT_FILE, format_document())
 
 
 def format_document() -> bytes:
-    """Return what says that a folder is a store, and of which format."""
+    """Return the content of the format file, which marks a folder as a store."""
     return json.dumps({"schema": f"{SCHEMA}{FORMAT}", "writer": _writer()}).encode()
 
 

@@ -1,4 +1,4 @@
-"""The `convert` command: read a notebook, verify or only analyse it, and write the pipeline to a file of its own."""
+"""The ``convert`` command: reads a notebook, verifies or only analyses it, and writes the pipeline to a new file."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ def convert_on_request(request: ConvertRequest, run: Runner) -> VerificationResu
         The notebook cannot be read (JP104), or the target cannot be written (JP702).
     """
     document = read_document(request.source)
+    # Before the runs, which may take hours.
     _check_target(request)
     faults = refusals(document)
     if faults:
@@ -101,6 +102,7 @@ def _analysed(document: NotebookDocument, request: ConvertRequest) -> Verificati
 
 def _expected_errors(document: NotebookDocument, path: Path) -> frozenset[int]:
     """Return the cells that are meant to fail: by their tag, or because the saved notebook shows the error."""
+    # An error in the saved outputs shows that its author ran past the cell on purpose.
     tagged = {cell.number for cell in document.cells if _RAISING in cell.tags}
     return frozenset(tagged | set(_saved_errors(path)))
 
@@ -145,6 +147,7 @@ def _check_target(request: ConvertRequest) -> None:
 
 def _is_ours(path: Path) -> bool:
     try:
+        # Marked by `convert`: such a file can be made again, a notebook of the user cannot.
         metadata: Any = json.loads(path.read_text("utf-8"))["metadata"][NAMESPACE]
         return "converted" in metadata
     except (OSError, ValueError, KeyError, TypeError):
@@ -155,6 +158,7 @@ def _write(request: ConvertRequest, conversion: ConvertedNotebook, verdict: str)
     content = _notebook_document(request, conversion, verdict)
     temporary = request.path.with_name(f".{request.path.name}.new")
     try:
+        # Written beside the target and renamed, so that an interruption leaves the previous pipeline.
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
         temporary.replace(request.path)
     except OSError as error:
@@ -165,6 +169,7 @@ def _notebook_document(request: ConvertRequest, conversion: ConvertedNotebook, v
     """Return the notebook with the note of where it comes from and, in another folder, where its steps run."""
     metadata: dict[str, Any] = {"converted": {"from": request.source.name, "verdict": verdict}}
     source_folder, target_folder = request.source.resolve().parent, request.path.resolve().parent
+    # Relative paths in the cells are relative to the folder of the original.
     if source_folder != target_folder:
         metadata["folder"] = str(source_folder)
     return {**conversion.notebook, "metadata": {**conversion.notebook["metadata"], NAMESPACE: metadata}}

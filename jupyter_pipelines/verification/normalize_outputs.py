@@ -19,6 +19,7 @@ Shown = tuple[tuple[str, str], ...]
 _TAIL = 8_000
 _LEFT_OUT = "\n… "
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# These vary in every run and mean nothing: addresses, temporary names, timings, progress bars, generated ids.
 _EXACT: Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -43,6 +44,7 @@ _EXACT: Sequence[tuple[re.Pattern[str], str]] = tuple(
         (r"<dc:date>[^<]*</dc:date>", ""),
     )
 )
+# Only if plain runs differ without it: a time or duration may also be a result.
 _LOOSE: Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -68,6 +70,7 @@ def shown(outputs: Iterable[Mapping[str, Any]], *, folders: Mapping[str, str], l
     pieces: list[tuple[str, str]] = []
     for output in outputs:
         kind = output.get("output_type")
+        # Joined by stream: how prints are split into messages depends on the timing of the kernel.
         if kind == "stream":
             streams[output["name"]] = streams.get(output["name"], "") + _joined_text(output["text"])
         elif kind == "error":
@@ -95,6 +98,7 @@ def _joined_text(text: Any) -> str:
 
 
 def _content(form: str, value: Any, folders: Mapping[str, str], *, loose: bool) -> str:
+    # Figures of matplotlib are compared by what is seen.
     if form == "image/png":
         return _pixels(_joined_text(value))
     if form.startswith("application/vnd.jupyter.widget"):
@@ -132,6 +136,7 @@ def _pixels(text: str) -> str:
     try:
         content = base64.b64decode(text)
         parts = [chunk for kind, chunk in _png_chunks(content) if kind in (b"IHDR", b"PLTE", b"tRNS")]
+        # The compressed bytes depend on the version of zlib, and metadata chunks hold software and date.
         parts.append(zlib.decompress(b"".join(chunk for kind, chunk in _png_chunks(content) if kind == b"IDAT")))
     except (ValueError, binascii.Error, zlib.error, IndexError):
         return hashlib.sha256(text.encode()).hexdigest()

@@ -32,6 +32,7 @@ from jupyter_pipelines.storage.opening import open_store
 from jupyter_pipelines.storage.serializers.pickles import PickleSerializer
 from jupyter_pipelines.storage.store import Store
 
+# Cases are committed with the notebook.
 MAX_BYTES = 2_000_000
 """Size of an input or output up to which it is recorded."""
 
@@ -191,6 +192,7 @@ def check_step(notebook: str | Path, step: str) -> None:
     folder = folder_of(notebook) / file_stem(step)
     case = json.loads((folder / CASE).read_text("utf-8"))
     with tempfile.TemporaryDirectory(prefix="jp-case-") as folder_name:
+        # A store of its own: a test must neither reuse nor leave results in the project.
         store = open_store(Path(folder_name, "store"))
         outcome = worker.execute(_ticket(pipeline, step, case, folder, store, Path(folder_name)))
         _require(outcome.fault is None, str(outcome.fault))
@@ -246,6 +248,7 @@ def _compare(outcome: StepOutcome, case: Mapping[str, Any], folder: Path, store:
     for name, document in case["outputs"].items():
         recorded = Artifact.from_dict(document)
         if outcome.outputs[name].digest != recorded.digest:
+            # Loaded only if digests differ: unpickling takes time, and needs the packages of the recording.
             store.blobs.put_file(folder / f"outputs.{name}", move=False)
             before, now = load_value(store, recorded), load_value(store, outcome.outputs[name])
             _require(
@@ -257,6 +260,7 @@ def values_equal(first: Any, second: Any) -> bool:
     """Return whether two values are the same, numbers to about nine digits."""
     if type(first) is not type(second):
         return False
+    # == of frames and arrays is elementwise and has no truth value.
     for compare in (_as_frames, _as_arrays, _as_containers):
         equal = compare(first, second)
         if equal is not None:
@@ -266,6 +270,7 @@ def values_equal(first: Any, second: Any) -> bool:
             return True
     except (TypeError, ValueError):
         pass
+    # Objects without __eq__, such as fitted models, are compared by identity; their pickles are repeatable.
     return _pickled(first) == _pickled(second)
 
 
@@ -299,6 +304,7 @@ def _as_arrays(first: Any, second: Any) -> bool | None:
 
     if first.shape != second.shape or first.dtype.kind not in "fc":
         return bool(np.array_equal(first, second))
+    # Not bit by bit: BLAS and the number of threads change the last digits of sums.
     return bool(np.allclose(first, second, rtol=1e-9, atol=0, equal_nan=True))
 
 

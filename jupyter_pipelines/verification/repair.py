@@ -43,6 +43,7 @@ def repair_for_failure(conversion: ConvertedNotebook, failed: Any, hints: Repair
         ]
         if users:
             return _join_pair(step, users[-1], hints, f"`{names[0]}` cannot be stored")
+    # Errors that occur when an import has a side effect, such as registering an accessor or a codec.
     if not hints.imports_everywhere and failed.error_type in (
         "AttributeError",
         "ValueError",
@@ -83,6 +84,7 @@ def _join(conversion: ConvertedNotebook, step: ConvertedStep, hints: RepairHints
     producer_indices = [
         conversion.steps.index(producer) for producer in conversion.steps if producer.name in step.sources.values()
     ]
+    # The nearest producer: joining spans all cells between the two, and the fewer the better.
     other = max(producer_indices) if producer_indices else index - 1 if index else 1
     return _join_pair(conversion.steps[other], step, hints, why)
 

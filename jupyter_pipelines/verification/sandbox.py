@@ -1,4 +1,4 @@
-"""Sandbox copies of a notebook's folder: a run writes to a copy, and the next run starts afresh."""
+"""Sandbox copies of a notebook's folder, so that runs of a conversion change neither it nor each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LINK_THRESHOLD = 50_000_000
-"""Bytes from which on a file is linked, not copied."""
+"""Size in bytes above which a file is linked instead of copied."""
 
 MAX_FILES = 3_000
 _MAX_PARENTS = 2
@@ -26,6 +26,7 @@ def sandbox(folder: Path) -> Iterator[Path]:
     Where no copy can be made, yield the folder itself.
     """
     try:
+        # Beside the folder and not in /tmp: `../data` must lead to the same files.
         copy = Path(tempfile.mkdtemp(prefix=f".{folder.name}.convert-", dir=folder.parent))
     except OSError:
         yield folder
@@ -43,6 +44,7 @@ def _copy(folder: Path, copy: Path) -> None:
         folders[:] = [name for name in folders if name not in _LEFT_OUT]
         target = copy / Path(root).relative_to(folder)
         files_left -= len(files) + len(folders)
+        # A folder of very many files is linked as a whole: copying it for each run would take longer than the run.
         if files_left < 0 and target != copy:
             target.rmdir()
             target.symlink_to(root, target_is_directory=True)
@@ -58,6 +60,7 @@ def _copy_file(source: Path, target: Path) -> None:
     if source.is_symlink() or not source.is_file() or source.stat().st_size > LINK_THRESHOLD:
         target.symlink_to(source.resolve())
     else:
+        # copy2 keeps times: code may look at them, for instance to choose the newest file.
         shutil.copy2(source, target)
 
 

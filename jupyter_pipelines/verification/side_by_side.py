@@ -1,4 +1,4 @@
-"""A page with original and pipeline side by side, one row for each cell of the original."""
+"""HTML page with original and pipeline side by side, a row for each cell of the original."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ def _rows(result: VerificationResult, conversion: ConvertedNotebook) -> Iterator
     waiting: list[dict[str, Any]] = []
     cells = list(conversion.notebook["cells"])
     for original in result.original.cells if result.original else ():
+        # Cells of the pipeline without an origin (parameters, setup) are shown in front of the cell that follows them.
         while cells and cells[0]["metadata"][NAMESPACE]["origin"] in (None, original.number):
             waiting.append(cells.pop(0))
         yield _row(original.number, original.source, waiting, states.get(original.number))

@@ -1,6 +1,6 @@
 """Comparison of a cell's outputs in the pipeline with its outputs in several plain runs of the original.
 
-A cell that differs by itself is still compared: all that its plain runs have in common has to be there.
+A cell that differs between plain runs is still compared: what these runs have in common must occur in the pipeline.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, Literal
 from jupyter_pipelines.verification.normalize_outputs import Shown, shown
 
 Judgement = Literal["identical", "unstable", "doubtful", "differs"]
-"""``doubtful``: what plain runs have in common is not there, and chance may be the reason."""
+"""``doubtful``: what plain runs have in common is missing, possibly by chance; more runs are needed."""
 
 Doubt = Literal["none", "chance", "depends"]
 
 MAX_ORIGINALS, MAX_TRIALS = 3, 2
-"""Runs of the original and of the pipeline after which what each has in common is no chance."""
+"""Numbers of runs of original and pipeline after which common outputs are not taken for chance."""
 
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?%?|[-+]?\b(nan|inf)\b", re.IGNORECASE)
 _NAME = re.compile(r"[^\W\d]\w*")
@@ -42,6 +42,7 @@ def judge(
         ``depends`` on what differs.
     """
     exact, results = [[shown(outputs, folders=folders) for outputs in runs] for runs in (originals, trials)]
+    # One equal run suffices: the pipeline shows what the original can show.
     if results[0] in exact:
         return "identical"
     if len(set(exact)) == 1:
@@ -77,6 +78,7 @@ def uses_unstable_values(source: str, cell: int, observations: Sequence[Sequence
     if len(observations) < 2:
         return False
     first, second = (_observed_values(cell, documents) for documents in observations[-2:])
+    # Words of the source instead of names of its syntax tree: magics and shell lines use names, too.
     words = {*_NAME.findall(source), *first["drew"]}
     return any(first["values"].get(word) != second["values"].get(word) for word in words)
 
@@ -102,6 +104,7 @@ def _agree(before: Sequence[Any], after: Sequence[Any]) -> bool:
 def _aspects(originals: Sequence[Shown], trials: Sequence[Shown]) -> Iterator[tuple[list[Any], list[Any]]]:
     """Yield what may be the same in all runs though they differ: kinds of pieces, words, whole lines."""
     yield [_kinds(pieces) for pieces in originals], [_kinds(pieces) for pieces in trials]
+    # Pieces of different kinds cannot be compared by position.
     if len({_kinds(pieces) for pieces in (*originals, *trials)}) > 1:
         return
     for position, kind in enumerate(_kinds(trials[0])):

@@ -1,4 +1,4 @@
-"""The verification loop: original and pipeline run in fresh kernels; steps are joined until they agree."""
+"""The verification loop of conversions: runs original and pipeline, and joins steps until their outputs agree."""
 
 from __future__ import annotations
 
@@ -120,6 +120,7 @@ class _VerificationLoop:
 
     def prove(self, stack: ExitStack) -> VerificationResult:
         self.tell("running the original, plain and observed")
+        # Two runs: the observer must not change what is compared, and their difference shows what is not deterministic.
         plain, observed = run_concurrently([partial(self._rehearse, observe=observe) for observe in (False, True)])
         self.plain.append(plain)
         for rehearsal in (plain, observed):
@@ -129,6 +130,7 @@ class _VerificationLoop:
         self.looks.append(observed.seen)
         self.restless = self._differ(plain, observed)
         self.seen = {trace["cell"]: self._observed(trace, plain, observed) for trace in observed.seen}
+        # One store for all rounds: steps that a repair does not touch are reused.
         store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jp-proof-")))
         return self._settle(store)
 
@@ -157,7 +159,9 @@ class _VerificationLoop:
         while True:
             conversion = convert(self.document, seen=self.seen, raises=self.raises, options=self.wishes, hints=hints)
             result, repair = self._try(conversion, store, hints)
+            # The last of equally good results: its repairs are those that are reported.
             best = result if best is None or _rank(result) <= _rank(best) else best
+            # The number of rounds is limited, as each of them may take as long as the original.
             if repair is None or self.rounds >= MAX_ROUNDS:
                 faults = (*best.faults, *self._not_compared())
                 joined, seconds = tuple(self.joined), self._seconds()
@@ -194,6 +198,7 @@ class _VerificationLoop:
         """Run a pipeline, and beside it the original once more when it is known to differ by itself."""
         trials: list[TrialRun] = []
         actions: list[Callable[[], None]] = [lambda: trials.append(self._run(conversion, store))]
+        # Concurrently, as this run will be needed anyway to judge cells that differ by themselves.
         if self.restless and len(self.plain) == 1:
             actions.append(self._rerun_original)
         run_concurrently(actions) if len(actions) > 1 else actions[0]()
@@ -270,7 +275,7 @@ class _VerificationLoop:
         return "depends" if uses_unstable_values(source, number, self.looks) else "chance"
 
     def _is_nondeterministic(self) -> bool:
-        """Return whether any cell differs by itself."""
+        """Return whether outputs of any cell differ between runs of the original."""
         first, *others = self.plain
         return any(self._differ(first, rehearsal) for rehearsal in others)
 
@@ -304,7 +309,7 @@ class _VerificationLoop:
     # Ends
 
     def _not_compared(self) -> tuple[Diagnostic, ...]:
-        """Return what was not compared where it stands, as warnings."""
+        """Return warnings about outputs that were compared only in part or in another cell."""
         long = [number for number, outputs in sorted(self.plain[0].outputs.items()) if is_cut(outputs)]
         return tuple(
             make_warning(cells)
@@ -362,7 +367,8 @@ def not_runnable(cell: int, why: str) -> Diagnostic:
 
 
 def _with_original_paths(document: Mapping[str, Any], copy: str, folder: str) -> dict[str, Any]:
-    """Return what was observed with paths as they are in the notebook's own folder."""
+    """Return an observation in which paths of the sandbox are replaced by those of the notebook's folder."""
+    # In the JSON text, so that paths in keys and in parts of values are found, too.
     renamed: dict[str, Any] = json.loads(json.dumps(document).replace(json.dumps(copy)[1:-1], json.dumps(folder)[1:-1]))
     return renamed
 
@@ -380,6 +386,7 @@ def _outputs(conversion: ConvertedNotebook, trial: TrialRun, kept: dict[str, dic
     outputs_by_cell: dict[int, list[Any]] = {}
     for step in trial.run.steps.values() if trial.run else ():
         key = str(step.key)
+        # A reused step has no executed notebook in this run; its outputs are those of the round that computed it.
         if step.notebook and step.state != "reused":
             kept[key] = _shown_by(conversion, Path(step.notebook))
         for number, outputs in kept.get(key, {}).items():

@@ -37,6 +37,7 @@ def attach(desk: CommandContext, *, run: str) -> int:
     except KeyboardInterrupt:
         write(f"run {name} goes on; `{desk.command_line('cancel', short_run(name))}` ends it", sys.stderr)
         return EXIT_CODES["cancelled"]
+    # Read again by its id: "last" may be another run by the time that this one has ended.
     document = desk.project.run_document(home, name)
     finished = Run.from_dict(document)
     report_faults(finished.warnings)
@@ -64,16 +65,17 @@ def cancel(desk: CommandContext, *, run: str, step: str | None, now: bool) -> No
 
 
 def _follow_run(desk: CommandContext, document: Mapping[str, Any]) -> None:
-    """Pass on the events of a run until it is over."""
+    """Show the events of a run until it has ended."""
     from jupyter_pipelines.interfaces.cli.progress import progress_observer
 
+    # late: events of the past are replayed first, and durations must count from their own times.
     with progress_observer(document, sys.stderr, keep=desk.as_json or not sys.stdout.isatty(), late=True) as observer:
         for event in desk.project.listen(desk.home(), str(document["run"])):
             observer(event=event)
 
 
 def _run_text(desk: CommandContext, document: Mapping[str, Any]) -> str:
-    """Return what became of a run: on its graph, if the notebook still has the same steps."""
+    """Return the result of a run as text: as a graph if the notebook still has the same steps, else as a list."""
     with contextlib.suppress(PipelinesError):
         pipeline = desk.pipeline(warn=False)
         if {step.name for step in pipeline} == {step["name"] for step in document["steps"]}:

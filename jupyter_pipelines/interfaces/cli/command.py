@@ -34,13 +34,13 @@ class CommandContext:
     Parameters
     ----------
     notebook : str
-        The notebook, as the user gave it.
+        Path of the notebook as given by the user.
     store : str or None
-        The store, as the user gave it.
+        URL of the store as given by the user.
     as_json : bool
-        The answer is to be one JSON document.
+        Write the answer as a single JSON document.
     project : Project
-        What does the work.
+        The project that carries out the command.
     """
 
     notebook: str
@@ -49,12 +49,12 @@ class CommandContext:
     project: Project = field(repr=False)
 
     def pipeline(self, *, warn: bool = True) -> Pipeline:
-        """Return the pipeline, and tell what is doubtful about it.
+        """Return the pipeline, and report its warnings on standard error.
 
         Parameters
         ----------
         warn : bool
-            False for commands that look at what happened earlier.
+            False for commands about earlier runs.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class CommandContext:
         return " ".join([COMMAND_LINE, name, shell_path(self.notebook), *map(shell_word, arguments), *store])
 
     def home(self) -> NotebookPaths:
-        """Return where the notebook belongs: enough for commands that look at runs, whatever its cells say now.
+        """Return the paths of the notebook and its project; works for notebooks that cannot be read as pipelines, too.
 
         Raises
         ------
@@ -86,18 +86,19 @@ class CommandContext:
 
 
 def command(*, examples: str) -> Callable[[Callable[..., int | None]], click.Command]:
-    """Make a command of a function that takes a command context and options, and returns an exit code; None is 0.
+    """Return a decorator that makes a click command of a function with a context, options and an exit code (None: 0).
 
     Parameters
     ----------
     examples : str
-        Shown at the end of its help, a line each.
+        Examples for the end of its help, one a line.
     """
 
     def make(work: Callable[..., int | None]) -> click.Command:
         def call(*, notebook: str, store: str | None, as_json: bool, **options: Any) -> int:
             from jupyter_pipelines.project import Project
 
+            # project is imported in the function: `--help` of a command must not wait for planning and execution.
             desk = CommandContext(notebook=notebook, store=store, as_json=as_json, project=Project(store))
             try:
                 return work(desk, **options) or 0
@@ -119,12 +120,13 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document 
 
 
 class ForceCommand(click.Command):
-    """A command whose option ``--force`` may stand without a value in front of the notebook."""
+    """A command whose option ``--force`` has an optional value, also in front of the notebook argument."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments."""
         if any("--force" in option.opts for option in self.params):
             args = [
+                # Always with "=": click would take the notebook as the value of the option.
                 f"{arg}={_value(args, position)}" if arg == "--force" else arg
                 for position, arg in _without_force_values(args)
             ]
@@ -136,13 +138,13 @@ class ForceCommand(click.Command):
 
 
 def _without_force_values(args: list[str]) -> list[tuple[int, str]]:
-    """Return the arguments with their positions, without the steps that stand behind ``--force``."""
+    """Return the arguments with their positions, without the values of ``--force``."""
     taken = {position + 1 for position, arg in enumerate(args) if arg == "--force" and _value(args, position)}
     return [(position, arg) for position, arg in enumerate(args) if position not in taken]
 
 
 def _value(args: list[str], position: int) -> str:
-    """Return the step behind the ``--force`` at `position`; empty when a notebook, an option or nothing is there.
+    """Return the step after the ``--force`` at `position`; empty if a notebook, an option or nothing follows.
 
     A step's name has no dot and no slash; a notebook's path always has a dot.
     """
@@ -153,6 +155,7 @@ def _value(args: list[str], position: int) -> str:
 
 def write(text: str, stream: TextIO | None = None) -> None:
     """Write lines to standard output, or to another stream."""
+    # Flushed: stdout to a pipe is buffered, and would come after later lines on stderr.
     print(text, file=stream or sys.stdout, flush=True)
 
 
@@ -185,7 +188,7 @@ def _for_store(error: PipelinesError, notebook: str, store: str | None) -> Pipel
 
 
 def cannot_write(path: Path, error: OSError) -> Diagnostic:
-    """Return the fault for a file that a command was told to write, and cannot."""
+    """Return the diagnostic for an output file that cannot be written."""
     reason = (error.strerror or str(error)).lower()
     return Diagnostic(
         code="JP604", message=f"`{path}` cannot be written: {reason}", suggestion="give another file with `-o`"
@@ -204,9 +207,10 @@ def report_faults(faults: Iterable[Diagnostic]) -> None:
 
 
 def format_fault(fault: Diagnostic, stream: TextIO) -> str:
-    """Return a fault as a terminal may show it: in colour, and with nothing in it that could steer the terminal."""
+    """Return a diagnostic for a terminal, in colour and without control characters."""
     from jupyter_pipelines.reporting.sanitize import clean
 
+    # Notebooks of others can put escape sequences into error messages, which a terminal would execute.
     first, *others = (clean(line, 1000) for line in str(fault).splitlines())
     head, colon, message = first.partition(": ")
     tone = "red" if fault.severity == "error" else "yellow"
@@ -219,14 +223,14 @@ def format_fault(fault: Diagnostic, stream: TextIO) -> str:
 
 
 def painter(stream: TextIO) -> Callable[[str, str], str]:
-    """Return what gives texts their colours on `stream`, or leaves them as they are."""
+    """Return a function that colours texts for `stream`; without colours it returns them unchanged."""
     if not is_colourful(stream):
         return lambda _, text: text
     return lambda colour, text: click.style(text, fg=colour)
 
 
 def width(stream: TextIO) -> int:
-    """Return the number of columns of `stream`; 0 when it is no terminal, and lines may have any length."""
+    """Return the number of columns of a terminal; 0, for no limit, if `stream` is not a terminal."""
     return shutil.get_terminal_size().columns if stream.isatty() else 0
 
 
@@ -236,7 +240,7 @@ def is_colourful(stream: TextIO) -> bool:
 
 
 def is_plain(stream: TextIO) -> bool:
-    """Tell whether `stream` knows ASCII only."""
+    """Tell whether the encoding of `stream` lacks the signs of graphs, so that ASCII has to be used."""
     try:
         "●│↻✓".encode(stream.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

@@ -13,6 +13,7 @@ from jupyter_pipelines.interfaces.strict_json import as_json
 @click.option("--json", "as_document", is_flag=True, help="One JSON document on stdout.")
 def explain(code: str, *, as_document: bool) -> None:
     """Say what the error CODE means, and what to do about it."""
+    # Renamed on import: the command has the same name.
     from jupyter_pipelines.reporting.error_docs import explain as explain_code
 
     explanation = explain_code(code)

@@ -12,6 +12,7 @@ from jupyter_pipelines.interfaces.cli.command import CommandContext, command
 if TYPE_CHECKING:
     from jupyter_pipelines.storage.maintenance.fsck import FsckReport
 
+# A damaged disk may give thousands; all of them are in the JSON document.
 _MAX_FINDINGS = 50
 _WIDTH = 300
 
@@ -54,6 +55,6 @@ def _report_text(report: FsckReport, repair: bool) -> str:
 
 
 def _counts_by_kind(report: FsckReport) -> str:
-    """Return how many things are wrong in which way."""
+    """Return the number of unrepaired findings of each kind."""
     unrepaired = Counter(finding.kind for finding in report.findings if not finding.repaired)
     return ", ".join(f"{number} {kind}" for kind, number in unrepaired.items())

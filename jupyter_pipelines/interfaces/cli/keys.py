@@ -31,6 +31,7 @@ def keys(ctx: click.Context) -> None:
         write(ctx.get_help())
 
 
+# Keys belong to the user and not to a notebook: these commands take neither a notebook nor a store.
 def _subcommand(work: Callable[..., Any]) -> click.Command:
     return keys.command(context_settings=CONTEXT)(_JSON(work))
 

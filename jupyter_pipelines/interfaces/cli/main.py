@@ -49,7 +49,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "store": ("store_upkeep_commands", "Say what a store holds, upgrade its format, or copy it."),
     }
 )
-"""Every command: the module of this package that has it, and what it does."""
+"""Module and short help of every command; `--help` lists commands without importing their modules."""
 _DEBUG = "JP_DEBUG"
 _GC_THRESHOLD = 200_000
 _TERMINATION_SIGNALS = ("SIGTERM", "SIGHUP")
@@ -95,16 +95,17 @@ def commands(ctx: click.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Work on a command line and leave with its exit code."""
+    """Execute a command line and exit with its exit code."""
     # A short-lived process allocates much and frees little: garbage collections at the usual rate would find nothing.
     gc.set_threshold(_GC_THRESHOLD)
     code = call(sys.argv[1:] if arguments is None else arguments)
-    gc.freeze()  # what is left goes with the process
+    gc.freeze()  # the collection at exit would visit every object, only to free memory that goes with the process
     sys.exit(code)
 
 
 def call(arguments: Sequence[str]) -> int:
-    """Work on a command line and return its exit code; nothing but a bug raises."""
+    """Execute a command line and return its exit code; errors are reported, not raised."""
+    # A character that the terminal cannot show must not end a command with UnicodeEncodeError.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -135,6 +136,7 @@ def _report_error(arguments: Sequence[str], faults: Sequence[Diagnostic], code: 
     from jupyter_pipelines.interfaces.cli.command import check_document, report_faults, write
     from jupyter_pipelines.interfaces.strict_json import as_json
 
+    # A traceback of library code tells a user nothing; it is for bug reports.
     if os.environ.get(_DEBUG):
         traceback.print_exc()
     report_faults(faults)
@@ -149,6 +151,7 @@ def _signals_as_interrupts() -> Iterator[list[int]]:
     ended: list[int] = []
 
     def end(number: int, _frame: FrameType | None) -> None:
+        # SIGINT takes the path of Ctrl-C, which cancels running steps; the number is kept for the exit code.
         ended.append(number)
         signal.raise_signal(signal.SIGINT)
 
@@ -156,6 +159,7 @@ def _signals_as_interrupts() -> Iterator[list[int]]:
     with contextlib.suppress(ValueError):  # only the main thread may set signal handlers
         for name in _TERMINATION_SIGNALS:
             number = getattr(signal, name, None)
+            # Only default handlers are replaced: `nohup` has SIGHUP ignored, and an embedding program may have its own.
             if number is not None and signal.getsignal(number) == signal.SIG_DFL:
                 before[number] = signal.signal(number, end)
     try:

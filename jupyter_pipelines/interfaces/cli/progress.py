@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jupyter_pipelines.execution.runs.events import RunObserver
 
 REFRESH_RATE = 8
-"""Pictures a second."""
+"""Redraws per second."""
 _BAR = 22
 _TEXT = 60
 _MAX_FINISHED_LINES = 8
@@ -41,18 +41,18 @@ _MAX_FINISHED_LINES = 8
 def progress_observer(
     plan: Mapping[str, Any], stream: TextIO, *, keep: bool = True, late: bool = False
 ) -> Iterator[RunObserver]:
-    """Return an observer that shows on `stream` how a run gets on, as long as the block lasts.
+    """Return a context manager with an observer that shows the progress of a run on `stream`.
 
     Parameters
     ----------
     plan : Mapping
-        The ``plan`` document; says how long steps took when they ran last.
+        The ``plan`` or ``run`` document, with the last duration of each step.
     stream : TextIO
-        A terminal, or anything else, which then gets plain lines.
+        A terminal for a live display; any other stream gets plain lines.
     keep : bool
-        What is over stays on the terminal; False where a summary follows on the same terminal.
+        Leave lines of finished steps on the terminal; False if a summary follows on the same terminal.
     late : bool
-        The run has begun before.
+        The run has already started.
     """
     if not is_colourful(stream):
         yield LineProgress(stream)
@@ -61,12 +61,13 @@ def progress_observer(
     from rich.live import Live
 
     screen = LiveProgress(Console(file=stream), _expected(plan), keep=keep, late=late)
+    # transient: the display is erased at the end, so that only the summary stays in the scrollback.
     with Live(get_renderable=screen.picture, console=screen.console, refresh_per_second=REFRESH_RATE, transient=True):
         yield screen
 
 
 def _expected(plan: Mapping[str, Any]) -> dict[str, float]:
-    """Return for every step how long it took when it ran last."""
+    """Return the last duration of each step in seconds."""
     previous_runs = {step["name"]: step.get("previous") or step.get("origin") for step in plan["steps"]}
     return {
         name: float(previous["seconds"])
@@ -81,7 +82,7 @@ class LineProgress:
     Parameters
     ----------
     stream : TextIO
-        Where they go.
+        The stream to write to.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -123,7 +124,7 @@ class LineProgress:
 
 
 class LiveProgress:
-    """A picture of what runs right now, drawn again and again.
+    """A live display of running steps.
 
     Parameters
     ----------
@@ -132,11 +133,11 @@ class LiveProgress:
     expected : Mapping of str to float
         How long steps took when they ran last, in seconds.
     keep : bool
-        What is over is written above the picture, and stays; False to show the last few of it within the picture.
+        Print finished steps above the display; otherwise the last few are shown within it.
     clock : callable
-        Returns seconds that only ever grow.
+        Returns monotonic seconds.
     late : bool
-        Events may be reported long after they happened.
+        Events may arrive long after they happened.
     """
 
     def __init__(
@@ -166,12 +167,13 @@ class LiveProgress:
                 self.console.print(clean(event.fault.message, 500), style="yellow", markup=False, highlight=False)
 
     def picture(self) -> RenderableType:
-        """Return what there is to see now."""
+        """Return the current display for rich."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
         rows = Table.grid(padding=(0, 2, 0, 0))
+        # rich draws in a thread of its own while events change the dictionary.
         for running in list(self._following.running.values()):
             rows.add_row(*self._row(running))
         return Group(*list(self._over), rows, Text(self._total(), style="dim"))
@@ -192,7 +194,9 @@ class LiveProgress:
     def _share(self, running: RunningStep, elapsed: float) -> tuple[float, float | None]:
         """Return how much of a step is done, out of how much: by its last duration, else by its cells."""
         usual = self._expected.get(running.step)
+        # Durations below a second are noise and would make the bar jump.
         if usual and usual > 1:
+            # Never full before the step has finished, even if it takes longer than last time.
             return min(elapsed, 0.97 * usual), usual
         if running.cell and running.cells:
             return running.cell - 1, running.cells

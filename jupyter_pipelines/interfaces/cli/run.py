@@ -55,6 +55,7 @@ def _run_detached(desk: CommandContext, *, pairs: Sequence[str], files: Sequence
 
     run_options = {name: options.pop(name) for name in _RUN_OPTIONS}
     desk.pipeline()
+    # The pipeline was read before: its faults are reported here, not in the log of another process.
     name = desk.project.detach(
         desk.notebook, **parameter_arguments(pairs, files), **selection_arguments(**options), **run_options
     )
@@ -70,6 +71,7 @@ _RUN_OPTIONS = ("jobs", "on", "keep_going")
 def _run_in_foreground(desk: CommandContext, *, jobs: int | None, on: str, keep_going: bool, **options: Any) -> int:
     from jupyter_pipelines.interfaces.cli.progress import progress_observer
 
+    # Required before the display starts, so that errors of the plan are not drawn over.
     plan = _plan(desk, **options).require()
     with progress_observer(plan.to_dict(), sys.stderr, keep=desk.as_json or not sys.stdout.isatty()) as observer:
         finished = desk.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
@@ -121,7 +123,7 @@ def _plan(desk: CommandContext, *, pairs: Sequence[str], files: Sequence[str], *
 
 
 def summary(pipeline: Pipeline, document: Mapping[str, Any]) -> str:
-    """Return what became of a run, as standard output can show it."""
+    """Return the result of a run as text for standard output."""
     from jupyter_pipelines.reporting.summary import summarise
 
     return summarise(pipeline, document, **_terminal())
@@ -153,16 +155,18 @@ def report_failures(finished: Run) -> None:
         if step.state == "failed" and step.fault:
             paths = {"executed notebook": step.notebook, "log": step.log}
             where = tuple(f"{what}: {_from_here(path)}" for what, path in paths.items() if path)
+            # The path of the log is given relative to the current folder below.
             evidence = [note for note in step.fault.notes if not note.startswith("log: ")]
             report_faults([replace(step.fault, notes=(*evidence[:5], *where))])
 
 
 def _from_here(path: str) -> str:
-    """Return a path as short as it can be written here."""
+    """Return a path relative to the current folder if it lies below it."""
     here = Path.cwd()
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def _terminal() -> dict[str, Any]:
     """Return how a graph is written to standard output: signs, colours and width."""
+    # By stdout, not stderr: progress may be on a terminal while the result goes to a file.
     return {"plain": is_plain(sys.stdout), "paint": painter(sys.stdout), "width": width(sys.stdout)}

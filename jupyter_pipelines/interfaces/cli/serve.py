@@ -23,6 +23,7 @@ def serve(*, folder: Path, port: int | None, no_browser: bool, allow_root: bool)
     It listens to this machine only, and asks for the token that stands in the address it prints. Ctrl-C ends it; runs
     that it has started go on.
     """
+    # jupyter_server and tornado are imported only by this command.
     from jupyter_pipelines.interfaces.server.standalone import serve as listen
 
     listen(folder, port=port, browser=not no_browser, root=allow_root)

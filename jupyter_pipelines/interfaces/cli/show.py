@@ -42,7 +42,7 @@ _ENDINGS = {
     ".gv": "dot",
 }
 _DATA = ("json", "graphml")
-"""Formats that hold the graph alone, without what a run would do."""
+"""Formats of the graph alone, for which no plan is made."""
 
 
 @command(examples="check churn.ipynb\ncheck churn.ipynb -p trees=many --json")
@@ -65,6 +65,7 @@ def check(desk: CommandContext, *, pairs: Sequence[str], files: Sequence[str]) -
 def show(desk: CommandContext, *, form: str | None, target: str | None) -> None:
     """Show the graph of NOTEBOOK, with what a run would do where results are stored; executes nothing."""
     path = Path(target) if target else None
+    # A slip such as `show -o churn.ipynb` would overwrite the notebook with its drawing.
     if path and path.suffix == ".ipynb":
         raise PlanError(_is_notebook(path))
     form = "json" if desk.as_json else form or (_ENDINGS.get(path.suffix, "text") if path else "text")
@@ -98,7 +99,7 @@ def _listed(faults: Sequence[Diagnostic], errors: int) -> str:
 
 
 def _statuses(desk: CommandContext, pipeline: Pipeline) -> Mapping[str, StepStatus]:
-    """Return what a run would do, if there is a store; showing a notebook does not create a store."""
+    """Return the planned status of each step, empty if there is no store; planning would create the store."""
     from jupyter_pipelines.project import STORE_FOLDER, STORE_VARIABLE
     from jupyter_pipelines.reporting.step_status import of_plan
 

@@ -55,10 +55,12 @@ def output(desk: CommandContext, *, name: str, target: str | None) -> None:
     """Show the output STEP.NAME of NOTEBOOK as the last run left it, or write it to a file."""
     pipeline = desk.pipeline(warn=False)
     artifact, record = desk.project.artifact(pipeline, name)
+    # The output shares a file with others ("pickle#NAME"); a file with this output alone is written for the user.
     if "#" in artifact.format:
         from jupyter_pipelines.storage.loading import store_alone
 
         artifact = store_alone(desk.project.store_for(pipeline), artifact)
+    # Shown nevertheless: the last result may be wanted while the notebook is being edited.
     outdated = desk.project.outdated(pipeline, name.rpartition(".")[0] or name)
     if outdated:
         write(f"note: `{name}` is of run {record.run}; a run now would compute it again: {outdated}", sys.stderr)
@@ -88,7 +90,7 @@ def gc(desk: CommandContext, *, age: str, dry_run: bool) -> None:
 
 
 def _age(text: str) -> float | None:
-    """Return the seconds that `text` means: ``30d``, ``2w``, ``0``; None when it means none."""
+    """Return the seconds of a duration such as ``30d``, ``2w`` or ``0``; None if it is not a duration."""
     from jupyter_pipelines.notebook.headers.units import parse_duration
 
     if text.rstrip("smhdw") == "0":
@@ -98,7 +100,7 @@ def _age(text: str) -> float | None:
 
 
 def _stored(desk: CommandContext, pipeline: Pipeline, artifact: Artifact) -> Path:
-    """Return the file in the store, checked; of a folder, a copy."""
+    """Return the path of the verified file in the store; for a folder, that of a copy."""
     store = desk.project.store_for(pipeline)
     if artifact.format in PATH_FORMATS:
         from jupyter_pipelines.storage.loading import load_value
@@ -109,7 +111,7 @@ def _stored(desk: CommandContext, pipeline: Pipeline, artifact: Artifact) -> Pat
 
 
 def _written(desk: CommandContext, pipeline: Pipeline, artifact: Artifact, target: Path) -> Path:
-    """Write an artifact to `target`: a file in place of one that is there, a folder only where nothing is.
+    """Write an artifact to `target`; an existing file is replaced, an existing folder is not.
 
     Raises
     ------
@@ -122,6 +124,7 @@ def _written(desk: CommandContext, pipeline: Pipeline, artifact: Artifact, targe
     if artifact.format == "folder":
         blobs.materialise(artifact.digest, target)
         return target
+    # In the folder of the target, so that the rename is atomic; an interrupted copy leaves the old file.
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         blobs.copy(artifact.digest, part)

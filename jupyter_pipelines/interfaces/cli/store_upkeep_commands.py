@@ -35,6 +35,7 @@ _SIGNERS = {
     "unsigned": "not signed",
 }
 _MAX_LISTED = 20
+# In logs of scheduled jobs a line for each record would be too much.
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -67,6 +68,7 @@ def info(*, store: str | None, as_document: bool) -> int:
 
     summary = store_upkeep.describe(store)
     write(as_json(summary.to_dict()) if as_document else _summary_text(summary))
+    # After the summary: it can be shown for a newer format, too.
     error = store_upkeep.newer_error(summary)
     report_faults(error.faults if error else ())
     return 2 if error else 0
@@ -100,7 +102,7 @@ def move(destination: str, *, store: str | None, removes: bool, as_document: boo
 
 @contextlib.contextmanager
 def _copy_progress(stream: TextIO) -> Iterator[Callable[[CopyReport], None]]:
-    """Return what shows how a copy gets on: a bar on a terminal, elsewhere a line now and then."""
+    """Return a context manager with a callback for the progress of a copy: a bar on a terminal, else lines."""
     if not is_colourful(stream):
         yield _CopyLines(stream)
         return
@@ -115,7 +117,7 @@ def _copy_progress(stream: TextIO) -> Iterator[Callable[[CopyReport], None]]:
 
 
 class _CopyLines:
-    """A line every few seconds; none for a copy that takes no longer."""
+    """Progress as a line every 10 seconds."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -29,9 +29,12 @@ def test(desk: CommandContext, *, update: bool) -> int:
     if find_spec("pytest") is None:
         raise PlanError(_no_pytest())
     path = file_of(Path(desk.notebook))
+    # Recorded only if there is no file: tests that recorded themselves would never fail.
     recorded = _record(desk) if update or not path.exists() else None
     for name in steps_without_test(desk.pipeline(), Path(desk.notebook)) if recorded is None else ():
         write(f"the step {name} has no test yet: --update records a test", sys.stderr)
+    # In a process of its own: pytest changes sys.path, warnings and logging of the process. stdout stays free for
+    # the answer.
     pytest_run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--rootdir", str(path.parent), str(path)],
         stdout=sys.stderr,

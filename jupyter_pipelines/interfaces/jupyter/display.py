@@ -1,4 +1,4 @@
-"""How a notebook shows pipelines, plans and runs: as widgets where a front end can draw them, else as pictures."""
+"""Display of pipelines, plans and runs in a notebook: as widgets if the front end supports them, else as SVG."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jupyter_pipelines.planning.plan import Plan
 
 WIDGET_VARIABLE = "JUPYTER_PIPELINES_WIDGET"
-"""Environment variable: ``0`` shows pictures where widgets could be."""
+"""Environment variable: ``0`` shows SVG instead of widgets."""
 SCRIPT = Path(__file__).parents[2] / "static" / "widget.js"
 _SHOWN = {
     ("jupyter_pipelines.pipeline.graph", "Pipeline"): "of_pipeline",
@@ -39,7 +39,7 @@ _hinted: set[str] = set()
 
 
 class WidgetDisplay:
-    """One widget in one output cell, and the static picture of it that is saved with the notebook.
+    """A widget in an output cell, with the static picture that is saved with the notebook.
 
     Parameters
     ----------
@@ -52,13 +52,15 @@ class WidgetDisplay:
         self._display_id = uuid4().hex
 
     def show(self, *, update: bool = False) -> None:
-        """Show it, or bring what is saved with the notebook up to date."""
+        """Display the widget, or with `update` replace the saved picture."""
         data, metadata = self._widget._repr_mimebundle_()
+        # By its display_id: the saved output of an earlier cell is replaced, while the widget itself stays connected.
         display(data, metadata=metadata, raw=True, display_id=self._display_id, update=update)  # type: ignore[no-untyped-call]
 
 
 def can_show_widgets(shell: Any) -> bool:
-    """Tell whether a front end may be able to show widgets; if no front end can, say why, once."""
+    """Tell whether the front end may support widgets; if a package is missing, print a note once."""
+    # IPython in a terminal has no kernel and no comm, over which widgets work.
     if getattr(shell, "kernel", None) is None or os.environ.get(WIDGET_VARIABLE) == "0" or _is_headless(shell):
         return False
     if find_spec("anywidget") is None:
@@ -69,9 +71,9 @@ def can_show_widgets(shell: Any) -> bool:
 
 
 def _is_headless(shell: Any) -> bool:
-    """Tell whether no user is at the front end: nbclient and papermill ask for no input, and draw nothing.
+    """Tell whether the notebook is executed by nbclient or papermill, which send ``allow_stdin=False``.
 
-    Their output is converted and read where widgets are not available; a picture is available everywhere.
+    Their outputs are converted and read where widgets are not available.
     """
     parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
     return (parent.get("content") or {}).get("allow_stdin") is False
@@ -85,7 +87,7 @@ def _hint(why: str) -> bool:
 
 
 def manager_of(session: KernelSession) -> NotebookWidgets:
-    """Return what is on show in a session; made when it is asked for first."""
+    """Return the widgets of a session; created at first use."""
     if session.stage is None:
         from jupyter_pipelines.interfaces.jupyter.notebook_widgets import NotebookContext, NotebookWidgets
         from jupyter_pipelines.interfaces.jupyter.widget_actions import handle_request
@@ -103,7 +105,7 @@ def manager_of(session: KernelSession) -> NotebookWidgets:
 
 
 def show(session: KernelSession, pipeline: Pipeline) -> WidgetDisplay:
-    """Show the pipeline of a session, and keep it true from now on."""
+    """Show the pipeline of a session in a widget that follows cells and runs."""
     stage = manager_of(session)
     widget = stage.widget(pipeline)
     states = live_states(session, pipeline)
@@ -115,11 +117,12 @@ def show(session: KernelSession, pipeline: Pipeline) -> WidgetDisplay:
 
 
 def show_run(session: KernelSession, pipeline: Pipeline) -> tuple[RunObserver, WidgetDisplay]:
-    """Show a run that is about to begin, and return its observer; what is shown stays when others run."""
+    """Show a run that is about to start and return its observer; later runs do not change this widget."""
     from jupyter_pipelines.interfaces.jupyter.notebook_widgets import NotebookWidgets
     from jupyter_pipelines.interfaces.jupyter.widget_actions import handle_request
 
     stage = manager_of(session)
+    # Separate widgets: the output of this cell belongs to this run, whatever runs later.
     guest = NotebookWidgets(stage.subject, handle_request)
     exhibit = WidgetDisplay(guest.widget(pipeline))
     exhibit.show()
@@ -142,9 +145,10 @@ def show_detached(session: KernelSession, pipeline: Pipeline, run: str) -> None:
 
 
 def register(shell: Any) -> None:
-    """Have pipelines, plans and runs shown as graphs when they are the value of a cell."""
+    """Register formatters that show pipelines, plans and runs as graphs."""
     formatter = shell.display_formatter.mimebundle_formatter
     for (module, name), kind in _SHOWN.items():
+        # By name: loading the extension must not import planning and execution.
         formatter.for_type_by_name(module, name, partial(_bundle, shell, kind))
 
 
@@ -153,6 +157,7 @@ def unregister(shell: Any) -> None:
     formatter = shell.display_formatter.mimebundle_formatter
     for module, name in _SHOWN:
         value_type = getattr(sys.modules.get(module), name, None)
+        # IPython moves a formatter from the deferred ones to those by type when it is first used.
         formatter.deferred_printers.pop((module, name), None)
         formatter.type_printers.pop(value_type, None)
 
@@ -168,7 +173,7 @@ def _bundle(shell: Any, kind: str, value: Any) -> Any:
 
 
 def _texts(kind: str, value: Any) -> dict[str, str]:
-    """Return what is printed where nothing can be drawn."""
+    """Return the plain text form, for front ends without graphics."""
     return {} if kind == "of_pipeline" else {"text/plain": str(value)}
 
 
@@ -213,7 +218,7 @@ _PICTURES: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _manager_of_pipeline(pipeline: Pipeline, *, alone: bool = False) -> NotebookWidgets:
-    """Return what is on show of a notebook; `alone` for what stays as it is."""
+    """Return the widgets of a notebook; with `alone`, separate ones that later runs do not change."""
     from jupyter_pipelines.interfaces.jupyter.notebook_widgets import NotebookContext, NotebookWidgets
     from jupyter_pipelines.interfaces.jupyter.widget_actions import handle_request
     from jupyter_pipelines.project import Project
@@ -236,7 +241,7 @@ def _manager_of_pipeline(pipeline: Pipeline, *, alone: bool = False) -> Notebook
 
 
 def _planned(project: Any, pipeline: Pipeline) -> StepStates:
-    """Return what a run would do, if there is a store: showing a notebook does not create a store."""
+    """Return the planned state of each step, empty if there is no store; planning would create the store."""
     from jupyter_pipelines.errors import PipelinesError
     from jupyter_pipelines.reporting import status_details, step_status
 

@@ -1,4 +1,4 @@
-"""Steps over many items in the live notebook: their cells run once, for the first item."""
+"""``--foreach`` steps in the live notebook: their cells run once, for the first item."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jupyter_pipelines.pipeline.step import Step
 
 
 def bind_first_item(pipeline: Pipeline, step: Step, names: MutableMapping[str, Any]) -> None:
-    """Give the names that `step` runs over the values of its first item, and say so."""
+    """Bind the loop variables of `step` to the values of its first item, and print a note."""
     try:
         item, count = _first_item(pipeline, step, names)
     except PipelinesError as error:
@@ -25,7 +25,7 @@ def bind_first_item(pipeline: Pipeline, step: Step, names: MutableMapping[str, A
 
 
 def as_gathered(pipeline: Pipeline, step: Step, value: Any, names: Mapping[str, Any]) -> GatheredResults:
-    """Return what the cell of a step over many items made here, as later steps are given it."""
+    """Return the value that the cell made for the first item as a list of results, as later steps get it."""
     item, _ = _first_item(pipeline, step, names)
     return GatheredResults([value], [dict(item.values)])
 

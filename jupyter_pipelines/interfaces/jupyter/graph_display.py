@@ -16,16 +16,16 @@ from jupyter_pipelines.reporting.step_status import StepStatus
 from jupyter_pipelines.reporting.svg.mimebundle import bundle
 
 PACE = 0.3
-"""Seconds between two updates that only show that time goes by."""
+"""Seconds between two updates that only change elapsed times."""
 
 
 class GraphDisplay:
-    """One picture in one output cell.
+    """An SVG picture in an output cell.
 
     Parameters
     ----------
     pipeline : Pipeline
-        What is shown.
+        The pipeline to show.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -34,14 +34,14 @@ class GraphDisplay:
         self._shown = False
 
     def show(self, statuses: Mapping[str, StepStatus] | None = None, *, run: Any = None) -> None:
-        """Show the pipeline, or bring what is shown up to date."""
+        """Display the pipeline, or update the displayed picture."""
         data = bundle(self.pipeline, run=run, statuses=statuses)
         display(data, raw=True, display_id=self._display_id, update=self._shown)  # type: ignore[no-untyped-call]
         self._shown = True
 
 
 class LiveGraphDisplay(GraphDisplay):
-    """A picture that follows a run; it is an observer of it."""
+    """A picture that is updated by the events of a run, as its observer."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         super().__init__(pipeline)
@@ -49,10 +49,11 @@ class LiveGraphDisplay(GraphDisplay):
         self._last = 0.0
 
     def __call__(self, *, event: Event) -> None:
-        """Take notice of an event, and redraw when it is worth it."""
+        """Record an event, and redraw at most every ``PACE`` seconds unless a step has changed its state."""
         self._following(event=event)
         if isinstance(event, RunFinished):
             self.show(run=event.result.to_dict())
+        # Each update sends a whole SVG, which becomes part of the notebook.
         elif _is_shown_at_once(event) or time.monotonic() - self._last > PACE:
             self._last = time.monotonic()
             self.show(self._following.statuses())

@@ -46,14 +46,17 @@ class PipelineMagics(Magics):
         ``%pipeline COMMAND --help`` tells more.
         """
         try:
+            # As a shell splits words, so that commands can be copied between a terminal and a notebook.
             words = shlex.split(line)
         except ValueError as error:
             raise PlanError(_unreadable(line, error)) from None
         try:
             pipeline_commands.main(words or ["--help"], "%pipeline", standalone_mode=False, obj=self.session)
+        # click leaves in this way after --help.
         except click.exceptions.Exit:
             return
         except click.ClickException as error:
+            # from None: the traceback of click says nothing about the mistake.
             raise PlanError(as_fault(error)) from None
 
     @no_var_expand
@@ -105,8 +108,9 @@ class PipelineMagics(Magics):
 
 
 def register(shell: Any) -> None:
-    """Make the magics known to `shell`, and let cells with headers run as if they had none."""
+    """Register magics, input transformer, formatters and cell hooks with `shell`."""
     unregister(shell)
+    # %reload_ext registers a second time: hooks of the first session would run twice for each cell.
     session = KernelSession(shell)
     setattr(shell, _SESSION, session)
     shell.register_magics(PipelineMagics(shell, session))

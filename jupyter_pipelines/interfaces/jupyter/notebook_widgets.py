@@ -1,7 +1,7 @@
-"""The widgets of one notebook, and the runs that they follow, no matter which process started them.
+"""The widgets of a notebook, and the runs that they follow, no matter which process started them.
 
-A thread looks for runs that begin elsewhere, in a shell, in JupyterLab's panel or by a button, and follows them. What
-is shown after a run is read anew: the store and the cells decide, never what was sent before.
+A thread polls for runs that are started elsewhere (in a shell, in JupyterLab's panel, by a button) and follows them.
+After a run the state is read again from the store and the cells, independently of what was sent before.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from jupyter_pipelines.project.planning_api import NotebookRef
 
 MAX_WIDGETS = 8
-"""Widgets of one notebook; the oldest are closed."""
+"""Largest number of open widgets of a notebook; the oldest are closed."""
 POLL_SECONDS = 1.0
-"""Seconds between two looks for runs that began elsewhere."""
+"""Seconds between two polls for runs that were started elsewhere."""
 _TURN = 0.1
 _TURNS_BETWEEN_LOGS = 5
 
@@ -38,11 +38,11 @@ class NotebookContext:
     Parameters
     ----------
     project : Project
-        What does the work.
+        The project.
     home : callable
-        Returns where the notebook belongs.
+        Returns the paths of the notebook.
     read : callable
-        Returns its pipeline as it stands now.
+        Returns its current pipeline.
     say : callable
         Returns the current states of the steps of a pipeline.
     detach : callable
@@ -67,9 +67,9 @@ class NotebookWidgets:
     subject : NotebookContext
         The notebook.
     answer : callable
-        Gets this stage, a widget and a request of its front end.
+        Called with this object, a widget and a request of its front end.
     ended : callable
-        Called when a run of another process is over, and shown.
+        Called after the result of another process's run has been shown.
 
     Attributes
     ----------
@@ -100,27 +100,29 @@ class NotebookWidgets:
 
     @property
     def widgets(self) -> list[PipelineWidget]:
-        """What is on show."""
+        """The open widgets."""
         return list(self._widgets)
 
     def widget(self, pipeline: Pipeline) -> PipelineWidget:
-        """Make another widget; it shows what happens from now on."""
+        """Create a widget for the pipeline."""
         widget = PipelineWidget(pipeline, lambda widget, request: self._answer(self, widget, request))
         self._widgets.append(widget)
         while len(self._widgets) > MAX_WIDGETS:
+            # Each widget holds a comm and gets every message; cells that are run again leave theirs behind.
             self._widgets.pop(0).close()
         return widget
 
     def watch_runs(self) -> None:
-        """Follow the runs of the notebook that go on, and those that will begin elsewhere."""
+        """Start the thread that follows running and future runs of the notebook."""
         if self._looking is None:
+            # A daemon: it must not keep a kernel alive that is to be restarted.
             self._looking = threading.Thread(target=self._look, name="jupyter-pipelines-stage", daemon=True)
             self._looking.start()
 
     def refresh(self) -> None:
-        """Show what is true now; a notebook that is faulty at the moment keeps the last state.
+        """Read the current state and show it; a notebook with errors keeps the last state.
 
-        While a run goes on it is what is shown, and its result stays until something else happens.
+        During a run its progress is shown instead, and the refresh follows when it has ended.
         """
         self._missed = bool(self._under_way)
         if not self._widgets or self._under_way:
@@ -137,7 +139,7 @@ class NotebookWidgets:
         Parameters
         ----------
         guest : NotebookWidgets
-            Shows this run and no other; it gets the same events.
+            Widgets that show only this run; they get the same events.
         """
         feed = WidgetFeed(lambda: [*self.widgets, *guest.widgets])
 
@@ -157,13 +159,14 @@ class NotebookWidgets:
             threading.Thread(target=self._follow, args=(run,), name="jupyter-pipelines-follow", daemon=True).start()
 
     def close(self) -> None:
-        """End all of it."""
+        """End the threads and close all widgets."""
         self._closed.set()
         while self._widgets:
             self._widgets.pop().close()
 
     def _claim(self, run: str) -> bool:
         with self._lock:
+            # The polling thread and the button that started the run both claim it; one of them follows it.
             if run in self._seen:
                 return False
             self._seen.add(run)
@@ -193,6 +196,7 @@ class NotebookWidgets:
             for event in watch.listen():
                 feed(event=event)
             turn += 1
+            # Logs are read less often than events: each running step costs a file to open.
             if turn % _TURNS_BETWEEN_LOGS == 0:
                 feed.read_logs()
             if self._closed.wait(_TURN):
@@ -200,6 +204,8 @@ class NotebookWidgets:
 
     def _look(self) -> None:
         begun = False
+        # Polling: runs of other processes are found in the folder of the store, which may lie on a network disk without
+        # change notifications.
         while not (begun and self._closed.wait(POLL_SECONDS)):
             with suppress(OSError, PipelinesError):
                 for run in self._runs():
@@ -208,12 +214,12 @@ class NotebookWidgets:
             begun = True
 
     def _runs(self) -> tuple[str, ...]:
-        """Return the ids of all runs; looking makes no store."""
+        """Return the ids of all runs; does not create a store."""
         project, home = self.subject.project, self.subject.home()
         return project.run_names(home) if project.has_store(home) else ()
 
     def _adopt_run(self, run: str, begun: bool) -> None:
-        """Follow a run that goes on; of a finished run, show the results."""
+        """Follow a running run; for a run that has already ended, show its results."""
         document = self.subject.project.find_run(self.subject.home(), run)
         if document is None:
             return  # of another notebook; or its document is not there yet

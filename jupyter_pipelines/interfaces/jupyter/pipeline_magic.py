@@ -1,4 +1,4 @@
-"""The commands of ``%pipeline``: the words of the command line, on the notebook that is open."""
+"""The commands of ``%pipeline``: those of the command line, for the open notebook."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def show(session: KernelSession) -> None:
         return
     board = GraphDisplay(pipeline)
     _draw(session, board)
+    # Without widgets the picture is drawn again by the kernel after each cell.
     session.watch(partial(_draw, session, board))
 
 
@@ -80,13 +81,14 @@ def _run_in_foreground(
     plan = session.project.plan(pipeline, to=steps, **_plan_arguments(**options)).require()
     with _showing_run(session, pipeline) as observer:
         finished = session.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
+    # Before the error is raised: the states must be right also when the run has failed.
     session.redraw()
     finished.raise_for_state()
 
 
 @contextmanager
 def _showing_run(session: KernelSession, pipeline: Pipeline) -> Iterator[RunObserver]:
-    """Return an observer that shows a run as the front end can show it."""
+    """Return a context manager with an observer that shows a run, as a widget or as a picture."""
     if not display.can_show_widgets(session.shell):
         yield LiveGraphDisplay(pipeline)
         return
@@ -94,6 +96,7 @@ def _showing_run(session: KernelSession, pipeline: Pipeline) -> Iterator[RunObse
     try:
         yield observer
     finally:
+        # The final picture is saved with the notebook also when the run is interrupted.
         exhibit.show(update=True)
 
 
@@ -109,6 +112,7 @@ def attach(session: KernelSession, run: str) -> None:
             for event in session.project.listen(home, name):
                 observer(event=event)
     except KeyboardInterrupt:
+        # The run belongs to another process, which an interrupt of this kernel does not reach.
         print(f"run {name} goes on; `%pipeline cancel` ends it")
         return
     finished = Run.from_dict(session.project.run_document(home, name))
@@ -247,7 +251,7 @@ def convert(session: KernelSession, target: str | None, static: bool, dry_run: b
 
 
 def _read(session: KernelSession) -> Pipeline:
-    """Return the pipeline, and say which cells count in a newer form than the saved notebook has."""
+    """Return the pipeline, and print the steps whose executed cells are newer than the saved notebook."""
     pipeline = session.read()
     unsaved = session.unsaved()
     names = dict.fromkeys(step.name for step in pipeline for cell in step.cells if (cell.id or "") in unsaved)

@@ -1,4 +1,4 @@
-"""What a live kernel knows: which cells were executed with which text, and which notebook they belong to."""
+"""The session of a live kernel: its executed cells with their texts, and its notebook."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ Outcome = Literal["running", "done", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutedCell:
-    """A cell as it was executed last.
+    """The last execution of a cell.
 
     Parameters
     ----------
     text : str
-        The cell.
+        Text of the cell.
     step : str or None
         The step it belongs to.
     when : float
-        Seconds since the epoch.
+        Time of execution in seconds since the epoch.
     outcome : {"running", "done", "failed"}
-        How it went.
+        Its result.
     """
 
     text: str
@@ -62,7 +62,7 @@ class KernelSession:
     shell : InteractiveShell
         The kernel's shell.
     project : Project or None
-        Where results are stored.
+        The project; by default that of the current folder.
     """
 
     def __init__(self, shell: Any, project: Project | None = None) -> None:
@@ -76,7 +76,8 @@ class KernelSession:
 
     @property
     def notebook(self) -> Path | None:
-        """The notebook's file, where the front end tells it."""
+        """Path of the notebook file; None if the front end does not report it."""
+        # No protocol message names the notebook: Jupyter's server sets JPY_SESSION_NAME, VS Code a variable.
         names = (os.environ.get(NOTEBOOK_VARIABLE), self.shell.user_ns.get("__vsc_ipynb_file__"))
         for name in (*names, os.environ.get("JPY_SESSION_NAME")):
             for path in (Path(name), Path.cwd() / Path(name).name) if name else ():
@@ -85,7 +86,7 @@ class KernelSession:
         return None
 
     def before_cell(self, info: Any) -> None:
-        """Take note of a cell that is about to run, and bind what its step needs."""
+        """Record a cell before its execution, and bind the inputs and output paths of its step."""
         split = split_cell(info.raw_cell, 0)
         step = split.header.name if split.header and split.header.kind == "step" else None
         self._current = _cell_key(info, step, len(self.executed))
@@ -96,7 +97,7 @@ class KernelSession:
             self._bind_interface(step)
 
     def after_cell(self, result: Any) -> None:
-        """Take note of how the cell went."""
+        """Record the outcome of a cell, and update displays."""
         key, self._current = self._current, None
         if key is not None:
             outcome: Outcome = "done" if result.success else "failed"
@@ -106,25 +107,26 @@ class KernelSession:
                 self.refresh()
 
     def watch(self, redraw: Callable[[], None]) -> None:
-        """Call `redraw` whenever the state of a step may have changed; the last few are kept."""
+        """Call `redraw` whenever the state of a step may have changed; only the last four callbacks are kept."""
         self._watching = [*self._watching[-3:], redraw]
 
     def refresh(self) -> None:
-        """Bring everything on show up to date: a cell was executed."""
+        """Update pictures and widgets after the execution of a cell."""
         self.redraw()
         if self.stage is not None:
             self.stage.refresh()
 
     def redraw(self) -> None:
-        """Bring the pictures on show up to date; widgets have followed the run that is over."""
+        """Update pictures after a run; widgets have followed the run themselves."""
         for redraw in self._watching:
-            # A notebook that is being edited may be faulty for a while; a picture then shows what was right last.
+            # A notebook that is being edited may have errors for a while; the picture then keeps its last state.
             with suppress(PipelinesError):
                 redraw()
 
     def newer_texts(self) -> Mapping[str, str]:
         """Return, by cell id, the text of the cells that were executed after the notebook was saved."""
         path = self.notebook
+        # Jupyter writes the file on save only: a cell executed later may have a text that the file lacks.
         saved = path.stat().st_mtime if path else 0.0
         return {key: cell.text for key, cell in self.executed.items() if cell.when > saved}
 
@@ -137,22 +139,22 @@ class KernelSession:
         return frozenset(key for key, text in newer.items() if saved.get(key, text).rstrip() != text.rstrip())
 
     def source(self) -> Path | NotebookDocument:
-        """Return the saved notebook, or the cells of this session where there is none."""
+        """Return the saved notebook; if it is unknown, a document of the executed cells."""
         return self.notebook or NotebookDocument.of_texts([(key, cell.text) for key, cell in self.executed.items()])
 
     def home(self) -> NotebookPaths:
-        """Return where the notebook belongs, whatever its cells say now."""
+        """Return the paths of the notebook and its project; works with errors in its cells, too."""
         path = self.notebook
         if path is None:
             return NotebookPaths(notebook=None, root=project_root(Path.cwd()))
-        # Asked for every second while something is on show, and a notebook may be large.
+        # Called every second while a widget is open, and a notebook may be large.
         signature = (path, path.stat().st_mtime_ns)
         if self._home is None or self._home[0] != signature:
             self._home = signature, self.project.home(path)
         return self._home[1]
 
     def read(self) -> Pipeline:
-        """Return the pipeline of this notebook as it stands, newer executed texts included.
+        """Return the pipeline of the notebook, with the texts of cells that were executed after it was saved.
 
         Raises
         ------
@@ -162,16 +164,17 @@ class KernelSession:
         return self.project.read(self.source(), texts=self.newer_texts())
 
     def outcome(self, step: Step) -> Outcome | Literal["edited"] | None:
-        """Return how `step` went in this session; None when it was not executed."""
+        """Return the outcome of `step` in this session; None if not all of its cells were executed."""
         ran = self._cells(step)
         if len(ran) < len(step.cells):
             return None
+        # By text, as ids of cells stay when their text is edited.
         if any(executed.text != cell.text for executed, cell in zip(ran, step.cells, strict=True)):
             return "edited"
         return next((executed.outcome for executed in ran if executed.outcome != "done"), "done")
 
     def when(self, step: Step) -> float | None:
-        """Return when `step` was executed in this session last, in seconds since the epoch."""
+        """Return the last execution time of `step` in this session, in seconds since the epoch."""
         return max((cell.when for cell in self._cells(step)), default=None)
 
     def _cells(self, step: Step) -> list[ExecutedCell]:
@@ -196,6 +199,7 @@ class KernelSession:
 
     def _reveal_secrets(self, text: str) -> None:
         """Replace references to secrets by their values, as steps get them."""
+        # Cheap test first: this runs after every cell.
         if "Secret" not in text:
             return
         names = self.shell.user_ns
@@ -215,11 +219,12 @@ class KernelSession:
             self._bind_list(pipeline, step_input, step_input.source)
         elif self._renamed_here(pipeline, step_input, step_input.source):
             names[step_input.name] = names[step_input.source.output]
+        # A value that the user has in the kernel wins over the store: cells may have been run by hand.
         elif step_input.name not in names:
             self._load(pipeline, step_input, step_input.source)
 
     def _bind_list(self, pipeline: Pipeline, step_input: Input, source: StepOutputRef) -> None:
-        """Bind the output of a step over many items: the stored list, else the output of the item that ran here."""
+        """Bind the output of a ``--foreach`` step: the stored list, else the value of the item that ran here."""
         names, step = self.shell.user_ns, pipeline[source.step]
         try:
             names[step_input.name] = self.project.load(pipeline, str(source))
@@ -260,14 +265,16 @@ def _cell_key(info: Any, step: str | None, count: int) -> str:
 
 
 def _bind_annotations(names: dict[str, Any], text: str) -> None:
-    """Give ``%%params`` cells the words of their annotations, which Python evaluates when the cell runs live."""
+    """Bind the names used in annotations of a ``%%params`` cell, which Python evaluates when the cell runs."""
     import typing
 
     import annotated_types
 
+    # setdefault and not assignment: the user may have a name `Secret`.
     if "Secret" in text:
         names.setdefault("Secret", Secret)
     for module in (typing, annotated_types):
+        # Only names that occur and are free: the namespace belongs to the user.
         for word in ("Annotated", "Literal", "Optional", *annotated_types.__all__):
             if word in text and word not in names and hasattr(module, word):
                 names[word] = getattr(module, word)

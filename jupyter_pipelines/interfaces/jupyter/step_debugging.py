@@ -1,4 +1,4 @@
-"""Loads the inputs of a failed step into a live kernel."""
+"""Debugging of failed steps: their inputs are loaded into a live kernel."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class DebuggableNotebook(Protocol):
 
     @property
     def project(self) -> Project:
-        """What does the work."""
+        """The project."""
 
     @property
     def home(self) -> Callable[[], NotebookRef]:
-        """Returns where the notebook belongs."""
+        """Function that returns the paths of the notebook."""
 
     @property
     def read(self) -> Callable[[], Pipeline]:
-        """Returns its pipeline as it stands now."""
+        """Function that returns its current pipeline."""
 
 
 def load_for_debugging(context: DebuggableNotebook, step: str, names: MutableMapping[str, Any]) -> dict[str, Any]:
-    """Load the inputs that a step had when it failed last, and return what is known of that.
+    """Load the inputs of a step into `names`, and return the details of its last failure.
 
     Returns
     -------

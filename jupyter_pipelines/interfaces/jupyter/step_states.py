@@ -1,4 +1,4 @@
-"""The state of each step as the user of a live notebook sees it: run here, edited, stale, or as the store has it."""
+"""States of steps in a live notebook: executed in this session, edited, stale, or as planned from the store."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ _UNDONE = frozenset({"never run", "stale", "run", "maybe"})
 
 
 def live_states(session: KernelSession, pipeline: Pipeline) -> StepStates:
-    """Return what to say of every step to the user of a live notebook."""
+    """Return state and details of every step for a live notebook."""
     planned = session.project.plan(pipeline)
     states = StepStates(statuses(session, pipeline, planned), status_details.of_plan(planned.to_dict()))
     return with_failures(session.project, session.home(), planned, states)
 
 
 def with_failures(project: Project, home: NotebookRef, planned: Plan, states: StepStates) -> StepStates:
-    """Add what failed in the newest run, as far as it would fail again: nothing it depends on has changed since."""
+    """Add failures of the newest run for steps whose key is unchanged, so that they would fail again."""
     by_step, more = dict(states.statuses), dict(states.more)
     for step in _newest(project, home).get("steps", ()):
         name = step["name"]
         if step["state"] not in ("failed", "cancelled", "lost") or name not in by_step:
             continue
+        # With the same key the step would fail again; with another one the failure belongs to other code or inputs.
         if by_step[name].state in _UNDONE and step["key"] is not None and planned[name].key == step["key"]:
             by_step[name] = of_step_run(step)
             more[name] = {**more.get(name, {}), **status_details.of_step_run(step)}
@@ -48,9 +49,10 @@ def _newest(project: Project, home: NotebookRef) -> Mapping[str, Any]:
 
 
 def statuses(session: KernelSession, pipeline: Pipeline, plan: Plan) -> Mapping[str, StepStatus]:
-    """Return what to say of every step: what happened in this session first, else what a run would do."""
+    """Return the state of every step: that of this session if it was executed here, else the planned one."""
     planned = of_plan(plan.to_dict())
     by_step: dict[str, StepStatus] = {}
+    # In topological order: the state of a step depends on the states of those before it.
     for name in pipeline.order():
         by_step[name] = _session_status(session, pipeline, name, by_step) or _stored_status(
             planned[name], plan[name].reason.code

@@ -14,7 +14,7 @@ from jupyter_pipelines.notebook.headers.split import split_cell
 
 
 class HeaderTransformer:
-    """Lines of a cell in, lines without header out; pure, and the same when applied to its own result."""
+    """Input transformer that comments the header of a cell out; pure and idempotent."""
 
     # IPython leaves such transformers out when it only asks whether a cell is complete, and a fault in a header must
     # not be raised while the user is still typing it.
@@ -38,10 +38,11 @@ class HeaderTransformer:
 def install(shell: Any) -> None:
     """Add the transformer to an IPython shell, once."""
     remove(shell)
+    # In the clean-up stage, before IPython turns `%%` into a call of a cell magic.
     shell.input_transformers_cleanup.append(HeaderTransformer())
 
 
 def remove(shell: Any) -> None:
-    """Take the transformer away again."""
+    """Remove the transformer from an IPython shell."""
     transformers = shell.input_transformers_cleanup
     transformers[:] = [transformer for transformer in transformers if not isinstance(transformer, HeaderTransformer)]

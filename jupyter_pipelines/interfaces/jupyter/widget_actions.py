@@ -1,4 +1,4 @@
-"""Actions of a widget's buttons: every request gets an answer, and none blocks the kernel for long."""
+"""Actions of a widget's buttons: every request gets a reply, and none blocks the kernel for long."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jupyter_pipelines.interfaces.jupyter.widgets import PipelineWidget, WidgetR
 from jupyter_pipelines.pipeline.identifiers import file_stem
 
 LOG_BYTES = 64_000
-"""Bytes of a log that are shown: its end."""
+"""Number of bytes at the end of a log that are shown."""
 
 WidgetReply = dict[str, Any]
 
@@ -28,6 +28,7 @@ def handle_request(stage: NotebookWidgets, widget: PipelineWidget, request: Widg
     action = _ACTIONS.get(str(request.get("do")))
     if action is None:
         return
+    # Requests arrive on the thread that executes cells; starting a process there would delay the next cell.
     if action in _THREADED_ACTIONS:
         threading.Thread(target=_reply, args=(action, stage, widget, request), daemon=True).start()
     else:
@@ -64,6 +65,7 @@ def _force(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
 def _start(stage: NotebookWidgets, request: WidgetRequest, **selection: Any) -> WidgetReply:
     texts = {str(name): str(value) for name, value in dict(request.get("parameters") or {}).items()}
     run = stage.subject.detach(texts=texts, **selection)
+    # A widget that shows an old run follows the run that its button started.
     stage.pinned = None
     stage.follow(run)
     return {"run": run}
@@ -148,14 +150,16 @@ def _with_paths(subject: NotebookContext, document: Mapping[str, Any], step: Map
 
 
 def end_of(path: str) -> str:
-    """Return the last lines of a file, as many as a widget gets; empty when there is no such file."""
+    """Return the last lines of a file, at most ``LOG_BYTES``; empty if it cannot be read."""
     try:
         with Path(path).open("rb") as file:
+            # Only the end is read: logs of long steps may have gigabytes.
             size = file.seek(0, 2)
             file.seek(max(0, size - LOG_BYTES))
             text = file.read(LOG_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
+    # The first line of a tail is likely to be cut.
     return text if size <= LOG_BYTES else text.partition("\n")[2]
 
 

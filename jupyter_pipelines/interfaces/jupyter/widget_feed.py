@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 PACE = 0.1
 """Seconds between two messages."""
 FULL_PACE = 2.0
-"""Seconds between two messages with everything, for views that were opened meanwhile; more for many steps."""
+"""Least seconds between two complete updates, for views that were opened meanwhile; more for many steps."""
 _STEPS = 200
 _BLOCK = 4096
 
 
 class WidgetFeed:
-    """Observes one run, and sends what changes to widgets.
+    """Observer of a run that sends changed statuses to widgets.
 
     Parameters
     ----------
     widgets : callable
-        Returns the widgets on show now.
+        Returns the open widgets.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class WidgetFeed:
         self._thread = threading.Thread(target=self._work, name="jupyter-pipelines-feed", daemon=True)
 
     def __call__(self, *, event: Event) -> None:
-        """Record an event; the last event of a run is shown before this returns."""
+        """Record an event; the last event of a run is sent before this returns."""
         self._note(event)
         if self.run is None:
             self.run = event.run
@@ -68,13 +68,14 @@ class WidgetFeed:
             self._finish(event)
 
     def close(self) -> None:
-        """End the thread."""
+        """End the sending thread."""
+        # Joined before the final state is sent, so that no late message of the thread overwrites it.
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def read_logs(self) -> None:
-        """Read the last lines that running steps have printed from their logs: events do not contain them."""
+        """Read the last line of the log of each running step; events of other processes do not contain output."""
         with self._lock:
             running = {step: self._logs[step] for step in self._following.running if step in self._logs}
         for step, log in running.items():
@@ -92,7 +93,7 @@ class WidgetFeed:
             self.push()
 
     def push(self) -> None:
-        """Send what has changed since the last time."""
+        """Send the statuses that have changed since the last call."""
         with self._lock:
             following, more = self._following, dict(self._particulars.more)
             words = f"{following.finished} of {following.total} steps finished"
@@ -100,11 +101,12 @@ class WidgetFeed:
         comparable = {name: _without_running_seconds(status) for name, status in document["steps"].items()}
         changed = [name for name, status in comparable.items() if status != self._sent.get(name)]
         resend_all = time.monotonic() - self._whole_at > FULL_PACE * (1 + len(comparable) / _STEPS)
-        # What was made or drawn meanwhile shows what was true before this run.
+        # A widget that was created or redrawn meanwhile shows the state before this run, and gets everything.
         drawn = {widget: widget.drawn for widget in self._widgets()}
         late = [widget for widget, times in drawn.items() if self._met.get(widget.model_id) != times]
         self._met.update({widget.model_id: times for widget, times in drawn.items()})
         if changed:
+            # Only changed steps are sent: with a thousand steps the whole document ten times a second is too much.
             self._sent = comparable
             self._send({**document, "steps": {name: document["steps"][name] for name in changed}})
         if changed and resend_all:
@@ -129,7 +131,7 @@ class WidgetFeed:
 
 
 def last_line(log: str) -> str:
-    """Return the last line of a file that has anything in it; empty when there is none."""
+    """Return the last line of a file that is not blank; empty if there is none."""
     try:
         with Path(log).open("rb") as file:
             size = file.seek(0, 2)
@@ -141,6 +143,6 @@ def last_line(log: str) -> str:
 
 
 def _without_running_seconds(status: dict[str, Any]) -> dict[str, Any]:
-    """Return a status without the seconds of a running step: the front end counts them."""
+    """Return a status without the seconds of a running step, which the front end counts itself."""
     running = status.get("state") == "running"
     return {name: value for name, value in status.items() if not (running and name == "seconds")}

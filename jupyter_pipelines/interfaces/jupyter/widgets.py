@@ -1,7 +1,7 @@
-"""The graph of a pipeline as a widget: what a front end draws, and the messages between it and the kernel.
+"""The graph of a pipeline as an anywidget: its traits, and the messages between front end and kernel.
 
-The widget knows nothing of pipelines: documents go out, requests come in. Statuses that change often travel as changed
-entries in messages; a trait holds all of them now and then, for views that are opened later.
+The front end receives documents and sends requests. Frequent status changes are sent as messages with the changed
+entries; the trait ``statuses`` is updated less often, for views that are opened later.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from jupyter_pipelines.reporting.text import write
 SCRIPT = Path(__file__).parents[2] / "static" / "widget.js"
 VIEW = "application/vnd.jupyter.widget-view+json"
 MAX_BUNDLE_BYTES = 2_000_000
-"""Bytes that one output writes into a notebook at most; what is needed least is left out first."""
+"""Largest size in bytes of an output in a notebook; less important MIME types are left out first."""
 MAX_PICTURED_STEPS = 600
-"""Number of steps above which no picture is drawn: it would be too large to be kept."""
+"""Number of steps above which no picture is drawn, as it would be too large for a notebook."""
+# In the order in which they are dropped: the page is the largest, the SVG is what most viewers show.
 _LEFT_OUT = ("text/html", MIME, "image/svg+xml")
 
 WidgetRequest = Mapping[str, Any]
@@ -35,27 +36,27 @@ WidgetRequestHandler = Callable[["PipelineWidget", WidgetRequest], None]
 
 
 class PipelineWidget(anywidget.AnyWidget):
-    """One graph on show; it may have several views.
+    """A displayed graph, which may have several views.
 
     Parameters
     ----------
     pipeline : Pipeline
-        What is shown.
+        The pipeline to show.
     answer : callable
-        Gets this widget and every request of a front end: ``{"do": …}``.
+        Called with this widget and each request of a front end: ``{"do": …}``.
 
     Attributes
     ----------
     pipeline : Pipeline
-        What is shown.
+        The shown pipeline.
     known : Mapping of str to StepStatus
-        What is said of its steps.
+        Statuses of its steps.
     more : Mapping of str to Mapping
-        Their particulars.
+        Further details of its steps.
     result : Mapping or None
         The document of the run that this comes from.
     drawn : int
-        How often it was drawn. A thread that updates it sees by this number that another thread drew it meanwhile.
+        Number of calls of :meth:`draw`, by which an updating thread detects that another thread has drawn it.
     """
 
     _esm = traitlets.Unicode().tag(sync=True)
@@ -83,16 +84,16 @@ class PipelineWidget(anywidget.AnyWidget):
         more: Mapping[str, Mapping[str, Any]] | None = None,
         result: Mapping[str, Any] | None = None,
     ) -> None:
-        """Show a state, of another pipeline if need be; what is the same is not sent.
+        """Show a state, also of another pipeline; unchanged traits are not sent.
 
         Parameters
         ----------
         pipeline : Pipeline
-            What is shown.
+            The pipeline to show.
         statuses : Mapping of str to StepStatus
-            What to say of its steps.
+            Statuses of its steps.
         more : Mapping of str to Mapping or None
-            Their particulars.
+            Further details of its steps.
         result : Mapping or None
             The document of the run that this comes from.
         """
@@ -109,7 +110,7 @@ class PipelineWidget(anywidget.AnyWidget):
         self.drawn += 1
 
     def tell(self, changes: Mapping[str, Any]) -> None:
-        """Send what has changed since the ``statuses`` that views have."""
+        """Send status entries that have changed since the ``statuses`` of the views."""
         self.send({"statuses": dict(changes)})
 
     def reply(self, request: WidgetRequest, answer: Mapping[str, Any]) -> None:
@@ -118,7 +119,7 @@ class PipelineWidget(anywidget.AnyWidget):
         self.send({"detail": {**echo, **answer}})
 
     def static(self) -> dict[str, Any]:
-        """Return the graph as it is now in every form that needs no kernel."""
+        """Return the current graph as a MIME bundle that needs no kernel."""
         if len(self.pipeline.steps) > MAX_PICTURED_STEPS:
             mimebundle: dict[str, Any] = {"text/plain": f"{self.pipeline.name}\n{write(self.pipeline, self.known)}"}
         else:
@@ -136,7 +137,7 @@ class PipelineWidget(anywidget.AnyWidget):
 
 
 def bounded(mimebundle: Mapping[str, Any]) -> dict[str, Any]:
-    """Return as much of a bundle as one output may write into a notebook; its text is always there."""
+    """Return a bundle without its largest parts if it exceeds ``MAX_BUNDLE_BYTES``; the text is always kept."""
     kept = dict(mimebundle)
     sizes = {mime: len(json.dumps(data)) for mime, data in mimebundle.items()}
     for mime in _LEFT_OUT:

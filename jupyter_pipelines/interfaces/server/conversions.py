@@ -1,4 +1,4 @@
-"""Routes that make a pipeline of an exploratory notebook: in a process that outlives the server."""
+"""Routes that convert an exploratory notebook to a pipeline, in a process that outlives the server."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
 FOLDER = "served/conversions"
 DAYS = 7
-"""How long a result is kept."""
+"""Days for which a result is kept."""
 _ID = re.compile(r"[0-9a-f]{32}")
+# ipykernel ends when the process in JPY_PARENT_PID does; the other two describe a kernel of this server.
 _PRIVATE = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "JPY_INTERRUPT_EVENT")
 NOTEBOOK_NAME = {"type": "string", "pattern": r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,200}\.ipynb$"}
-"""The name of a file, and no path: it is written beside the notebook."""
+"""Schema of a file name without folders; the file is written beside the notebook."""
 
 
 def start_conversion(project: Project, request: ApiRequest) -> dict[str, Any]:
-    """Begin to convert the saved notebook."""
+    """Start the conversion of the saved notebook."""
     store = project.store_for(request.home(project))
     _remove_old(store)
     conversion = secrets.token_hex(16)
@@ -55,6 +56,7 @@ def conversion_status(project: Project, request: ApiRequest) -> dict[str, Any]:
     if _ID.fullmatch(name) is None or not project.has_store(home):
         raise _no_conversion(name)
     store = project.store_for(home)
+    # The store is shared by the notebooks of a project; the id alone must not give access to another notebook.
     if _read(store, name, ORDER).get("source") != str(request.path):
         raise _no_conversion(name)
     outcome = _read(store, name, RESULT) or {
@@ -64,7 +66,7 @@ def conversion_status(project: Project, request: ApiRequest) -> dict[str, Any]:
         "faults": [],
     }
     if outcome["state"] == "failed" and not outcome["faults"]:
-        # It may have ended between the two looks.
+        # The process may have written its result and ended between the two readings.
         outcome = _read(store, name, RESULT) or outcome | {"faults": [_process_lost().to_dict()]}
     return outcome | {"said": _log_lines(store, name), "path": _written(request, outcome)}
 
@@ -77,6 +79,8 @@ def _written(request: ApiRequest, outcome: Mapping[str, Any]) -> str | None:
 def _start(folder: Path) -> None:
     with (folder / PROGRESS_LOG).open("ab") as log:
         process = subprocess.Popen(
+            # -P: a file of the working folder must not shadow a module; a session of its own survives Ctrl-C of the
+            # server.
             [sys.executable, "-P", "-m", "jupyter_pipelines.interfaces.convert_process", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -84,6 +88,7 @@ def _start(folder: Path) -> None:
             env={name: value for name, value in os.environ.items() if name not in _PRIVATE},
             start_new_session=True,
         )
+    # Short: the process forks and its parent ends as soon as the child has written its identity.
     if process.wait() != 0:
         raise ExecutorLost(_process_lost())
 

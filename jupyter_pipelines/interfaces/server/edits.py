@@ -1,6 +1,6 @@
-"""Headers, written and explained: routes that take the cells of a notebook and return texts.
+"""Routes for editing headers: they take the cells of a notebook and return texts.
 
-Nothing is written to a file: the front end puts the texts into the cells, where they can be undone.
+No file is written: the front end puts the texts into the cells, where they can be undone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def header(_: Project, request: ApiRequest) -> dict[str, Any]:
 
 
 def suggested(_: Project, request: ApiRequest) -> dict[str, Any]:
-    """Return what a form for the header of a cell begins with."""
+    """Return the initial values of a form for the header of a cell."""
     return write_header.suggest(request.document(), request.body["cell"])
 
 
@@ -56,12 +56,12 @@ def connected(_: Project, request: ApiRequest) -> dict[str, Any]:
 
 
 def completed(_: Project, request: ApiRequest) -> dict[str, Any]:
-    """Return what may stand at the caret."""
+    """Return the completions at the caret."""
     return completion.complete(*_caret(request)).to_dict()
 
 
 def hovered(_: Project, request: ApiRequest) -> dict[str, Any]:
-    """Return what is to be said of the word at the caret."""
+    """Return the explanation of the word at the caret."""
     return completion.explain(*_caret(request))
 
 

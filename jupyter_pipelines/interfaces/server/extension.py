@@ -21,6 +21,7 @@ from jupyter_pipelines.project import Project
 def _load_jupyter_server_extension(server: Any) -> None:
     """Add our routes to a server; called by it."""
     contents = server.contents_manager
+    # Paths of JupyterLab are relative to the contents manager, which may have a root of its own.
     root = getattr(contents, "root_dir", None) or server.root_dir
     known, project = NotebookRegistry(Path(root), hidden=bool(getattr(contents, "allow_hidden", False))), Project()
     server.event_logger.register_event_schema(dict(SCHEMA))

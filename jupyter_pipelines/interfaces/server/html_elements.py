@@ -1,4 +1,4 @@
-"""Plain HTML pages: no script, nothing from anywhere else; texts of users stand in them escaped."""
+"""Elements of HTML pages without scripts and external resources; all texts of users are escaped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jupyter_pipelines.reporting.sanitize import clean
 from jupyter_pipelines.reporting.step_status import style_of
 
 REFRESH = 3
-"""Seconds after which the page of a run that goes on is loaded again."""
+"""Seconds after which the page of a running run reloads."""
 STYLE = """
 :root{color-scheme:light dark;--ink:#1f2328;--soft:#57606a;--rim:#d0d7de;--page:#fff;--head:#f6f8fa;--link:#0550ae}
 @media(prefers-color-scheme:dark){:root{--ink:#f0f6fc;--soft:#a0a8b1;--rim:#3d444d;--page:#0d1117;--head:#161b22;
@@ -37,15 +37,15 @@ def page(title: str, body: Iterable[str], *, nonce: str, above: str = "", reload
     Parameters
     ----------
     title : str
-        Its name.
+        Title of the page.
     body : iterable of str
-        What stands on it, as HTML.
+        Its content, as HTML.
     nonce : str
-        Allows its style.
+        Nonce that the Content-Security-Policy allows for its style.
     above : str
         Links to other pages, as HTML.
     reload : bool
-        It is loaded again after some seconds.
+        Reload it after ``REFRESH`` seconds.
     """
     name = text(title)
     refresh = f'<meta http-equiv="refresh" content="{REFRESH}">' if reload else ""
@@ -67,7 +67,7 @@ def link(address: str, words: str) -> str:
 
 
 def picture(address: str, words: str) -> str:
-    """Return a picture; as an image, an SVG can do nothing."""
+    """Return an image element; browsers run no scripts of an SVG that is loaded as an image."""
     return f'<p><img src="{escape(address)}" alt="{text(words, 2_000)}"></p>'
 
 
@@ -126,7 +126,7 @@ def runs_table(runs: Iterable[Mapping[str, Any]], below: str) -> str:
 
 
 def steps_table(statuses: Mapping[str, Mapping[str, Any]], logs: str | None = None) -> str:
-    """Return what is said of steps; `logs` is where pages of their logs are."""
+    """Return the statuses of steps as a table; `logs` is the address below which their logs are."""
     heads = ["step", "state", "why", *(["took", "printed"] if logs else [])]
     return table(heads, [_step_row(name, status, logs) for name, status in statuses.items()])
 

@@ -1,4 +1,4 @@
-"""The tornado handler of the HTML pages: the same rules as for the JSON API, and answers as pages."""
+"""The tornado handler of the HTML pages, with the access rules of the JSON API."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class HtmlHandler(JupyterHandler):
     auth_resource = RESOURCE
 
     def initialize(self, views: Mapping[str, PageRoute], office: AppContext) -> None:
-        """Take what the application's table has for this path."""
+        """Set the views of this path; called by tornado."""
         self.views = views
         self.office = office
 
     @cached_property
     def nonce(self) -> str:
-        """Allows the style of the page, and no other style."""
+        """Nonce of the style element, so that no other style is applied."""
         return secrets.token_urlsafe(16)
 
     @property
     def content_security_policy(self) -> str:
-        """Let nothing be executed or loaded but pictures of ours, and no other site put the page into a frame."""
+        """Policy that forbids scripts, foreign resources and framing; images and the page's style are allowed."""
         style = f"style-src 'nonce-{self.nonce}'"
         targets = "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
         return f"default-src 'none'; img-src 'self'; {style}; {targets}"
@@ -107,10 +107,12 @@ class HtmlHandler(JupyterHandler):
         self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "same-origin")
         if response.kind == "elsewhere":
+            # 303 turns the POST into a GET, so that reloading the page does not start another run.
             self.redirect(response.content, status=303)
             return
         self.set_header("Content-Type", f"{_KINDS[response.kind]}; charset=utf-8")
         if response.kind != "html":
+            # Opened by its own address an SVG is a document, which could run scripts; sandbox prevents it.
             self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
         self.finish(response.content)
 

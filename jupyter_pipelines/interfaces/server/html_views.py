@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from jupyter_pipelines.interfaces.server.notebook_registry import NotebookRegistry, RegisteredNotebook
     from jupyter_pipelines.reporting.step_status import StepStatus
 
+# The index page searches the folder at every request; these bounds keep it fast in a home folder.
 MOST_FILES = 5_000
 DEEPEST = 6
 LARGEST = 50_000_000
 LONGEST_KEY = 256
 _SKIPPED_FOLDERS = frozenset({"node_modules", "__pycache__", "site-packages"})
+# Searched in the raw bytes: parsing every notebook below the folder as JSON would take seconds.
 _MARKS = (b"%%step", b"#| step", b"#|step")
 
 
@@ -33,15 +35,15 @@ class PageRequest:
     Parameters
     ----------
     project : Project
-        What does the work.
+        The project.
     request : ApiRequest
-        What is asked.
+        The request, as for the JSON API.
     root : str
-        The URL of the first page, without a slash at its end.
+        URL of the index page, without a trailing slash.
     nonce : str
-        Allows the style of the page.
+        Nonce for the style of the page.
     xsrf : str
-        The field that forms need, as HTML.
+        XSRF field for forms, as HTML.
     """
 
     project: Project
@@ -52,7 +54,7 @@ class PageRequest:
 
     @property
     def here(self) -> str:
-        """Where the pages of the notebook are."""
+        """URL of the page of the notebook."""
         return f"{self.root}/notebooks/{self.request.notebook.id}"
 
     def page(self, title: str, *body: str, above: str = "", reload: bool = False) -> PageResponse:
@@ -68,9 +70,9 @@ class PageResponse:
     Parameters
     ----------
     content : str
-        The page; or where to go on.
+        The content, or the URL to redirect to.
     kind : {"html", "svg", "text", "elsewhere"}
-        What it is.
+        Type of the content; ``elsewhere`` redirects.
     """
 
     content: str
@@ -123,6 +125,7 @@ def _row(visit: PageRequest, notebook: RegisteredNotebook) -> list[str]:
     request = replace(visit.request, about=notebook)
     try:
         reading = notebook_routes.reading_of(visit.project, request)
+        # A faulty notebook has a row with its error; it must not make the whole index fail.
         last = run_routes.list_runs(visit.project, request)["runs"][:1]
     except PipelinesError as error:
         return [html_elements.link(address, notebook.name), "", "", html_elements.text(error.faults[0].message)]
@@ -212,7 +215,7 @@ def run(visit: PageRequest) -> PageResponse:
     """Start a run with the values of the form, and go to its page."""
     fields = {name.removeprefix("p:"): value for name, value in visit.request.body.items() if name.startswith("p:")}
     parameters = {name: value for name, value in fields.items() if value.strip()}
-    # Sent twice, by two clicks or by loading the page again, a form starts one run.
+    # The nonce of the page is the idempotency key: a double click or a reload starts one run.
     request = replace(
         visit.request, body={"parameters": parameters}, key=visit.request.body.get("key", "")[:LONGEST_KEY]
     )
@@ -267,6 +270,7 @@ def _names(root: Path) -> Iterator[str]:
 
 def _is_open(folder: Path, depth: int) -> bool:
     plain = not folder.name.startswith(".") and folder.name not in _SKIPPED_FOLDERS
+    # Virtual environments contain notebooks of packages.
     return plain and depth < DEEPEST and not (folder / "pyvenv.cfg").exists()
 
 

@@ -1,4 +1,4 @@
-"""Idempotency keys: a request sent twice starts one run, also if the answer was lost or the server killed meanwhile."""
+"""Idempotency keys: a repeated request starts one run, also after a lost answer or a crash of the server."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 FOLDER = "served/asked"
 DAYS = 7
-"""How long a key is remembered."""
+"""Days for which a key is kept."""
 
 
 class IdempotencyStore:
-    """Records in the store which key started which run, before the run starts, so that no crash can lose the record."""
+    """Store of the run of each key, written before the run starts, so that a crash cannot lose it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
     def run(self, store: Store, key: str, asked: Mapping[str, Any], start: Callable[[str], str]) -> str:
-        """Return the run that `key` began, or let it begin.
+        """Return the run of `key`; start it if there is none.
 
         Parameters
         ----------
         store : Store
-            Where it is remembered.
+            The store that holds the keys.
         key : str
             The ``Idempotency-Key``.
         asked : Mapping
@@ -46,12 +46,14 @@ class IdempotencyStore:
             The key was used for something else (JP802).
         """
         digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+        # The key comes from the client and must not become a file name.
         name = f"{FOLDER}/{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()}.json"
         with self._lock:
             record = _read_record(store, name)
             if record.get("asked", digest) != digest:
                 raise PlanError(_key_reused())
             run = record.get("run")
+            # A key without a run: the server ended between writing the key and starting the run.
             if isinstance(run, str) and _has_run(store, run):
                 return run
             run = store.runs.new_id()
@@ -59,6 +61,7 @@ class IdempotencyStore:
             store.folder.write(name, json.dumps({"asked": digest, "run": run}).encode())
             try:
                 return start(run)
+            # The run has not started: the same request may be sent again.
             except BaseException:
                 with suppress(OSError):
                     store.folder.rm(name)

@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RESOURCE = "jupyter_pipelines"
-"""The resource of which an authorizer is asked."""
+"""Name of the resource for authorizers of Jupyter's server."""
 PREFIX = "jupyter-pipelines/api"
 MAX_BODY_BYTES = 16_000_000
-"""Bytes that the body of a request may have."""
+"""Largest accepted body of a request, in bytes."""
 LONGEST_KEY = 256
+# Routes read files and plan; blocking the event loop would stop the kernels' messages of all users.
 _THREADS = 4
 _STATUS: Mapping[str, int] = {"JP801": 404, "JP802": 400, "JP803": 403, "JP405": 404, "JP308": 500, "JP901": 500}
 _REFUSED = 422
@@ -45,16 +46,16 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppContext:
-    """What all requests to one server share.
+    """State shared by all requests to a server.
 
     Parameters
     ----------
     known : NotebookRegistry
         The notebooks.
     project : Project
-        What does the work.
+        The project.
     pool : ThreadPoolExecutor
-        Where it is done.
+        Threads that execute the functions of routes.
     asked : callable
         Called after each request that was answered.
     """
@@ -88,24 +89,25 @@ class JsonHandler(APIHandler):
     auth_resource = RESOURCE
 
     def initialize(self, routes: Mapping[str, ApiRoute], office: AppContext) -> None:
-        """Take what the application's table has for this path."""
+        """Set the routes of this path; called by tornado."""
         self.routes = routes
         self.office = office
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Authenticate the user, and refuse requests of other sites, even with a valid token."""
+        # tornado handlers continue after a redirect or error unless they ask whether they have finished.
         await super().prepare()
         if not self._finished and not is_trusted_origin(self):
             raise web.HTTPError(403, "requests from other sites are refused")
 
     @web.authenticated
     async def get(self, **names: str) -> None:
-        """Answer a question."""
+        """Handle a GET request."""
         await self._answer(names)
 
     @web.authenticated
     async def post(self, **names: str) -> None:
-        """Do something, or answer a question that has a body."""
+        """Handle a POST request."""
         await self._answer(names)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -124,6 +126,7 @@ class JsonHandler(APIHandler):
             await self._permit(route.action)
             request = await self._request(route, names)
             loop = asyncio.get_running_loop()
+            # Encoded in the thread as well: JSON of a large graph takes long enough to delay other requests.
             answer = await loop.run_in_executor(self.office.pool, self._work, route, request)
         except HttpRefusal as error:
             self._tell(error.status, error.faults)
@@ -162,9 +165,11 @@ class JsonHandler(APIHandler):
         if len(content) > MAX_BODY_BYTES:
             raise HttpRefusal(413, _bad_request(f"it has {len(content):,} bytes, and {MAX_BODY_BYTES:,} are read"))
         kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        # A form of another site cannot send this type without a CORS preflight, which is refused.
         if kind != "application/json":
             raise HttpRefusal(415, _bad_request("its `Content-Type` is not `application/json`"))
         try:
+            # Python reads NaN and Infinity, which are not JSON.
             body = json.loads(content or b"{}", parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             raise HttpRefusal(400, _bad_request("its body is not JSON")) from error
@@ -205,13 +210,14 @@ def strict_json(document: Mapping[str, Any]) -> str:
 
 
 def status_of(error: PipelinesError) -> int:
-    """Return the status of an answer that tells an error."""
+    """Return the HTTP status of an error."""
     return _STATUS.get(error.code, _REFUSED)
 
 
 def is_trusted_origin(handler: JupyterHandler) -> bool:
     """Tell whether a request comes from a page that the server's owner trusts, or from no page."""
     origin = handler.request.headers.get("Origin")
+    # Programs such as curl send no Origin; browsers send one with every POST.
     if origin is None or urlsplit(origin.lower()).netloc == handler.request.headers.get("Host", "").lower():
         return True
     if handler.allow_origin:
@@ -228,7 +234,7 @@ async def may(handler: JupyterHandler, action: Action) -> bool:
 def json_handlers(
     routes: Iterable[ApiRoute], office: AppContext, base_url: str
 ) -> list[tuple[str, type[JsonHandler], dict[str, Any]]]:
-    """Return what makes an application answer `routes`; methods of one path stand together."""
+    """Return tornado's handler specifications for `routes`, one for each path."""
     by_pattern: dict[str, dict[str, ApiRoute]] = {}
     for route in routes:
         by_pattern.setdefault(route.pattern, {})[route.method] = route
@@ -239,12 +245,12 @@ def json_handlers(
 
 
 def check(schema: Mapping[str, Any], value: Any) -> None:
-    """Refuse what does not have the shape that `schema` demands.
+    """Validate a value against a JSON Schema.
 
     Raises
     ------
     HttpRefusal
-        It has not; the answer says where.
+        It is not valid; the message has the path of the first error.
     """
     error = next(Draft202012Validator(schema).iter_errors(value), None)
     if error is not None:
@@ -258,7 +264,7 @@ def _brief(message: str) -> str:
 
 
 def _value(text: str, schema: Mapping[str, Any]) -> Any:
-    """Return what stands behind a question mark as its schema has it; what does not fit stays a text."""
+    """Return a query argument in the type of its schema; an invalid integer stays a string and fails validation."""
     if schema.get("type") != "integer":
         return text
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text

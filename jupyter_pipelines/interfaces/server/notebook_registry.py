@@ -1,4 +1,4 @@
-"""The registry of a server's notebooks: each has an id, and only registering a notebook takes a path."""
+"""The registry of a server's notebooks; requests name them by ids, and only registration takes a path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jupyter_pipelines.errors import Diagnostic, NotebookError
 from jupyter_pipelines.notebook.source.document import NOTEBOOK_SUFFIX, SCRIPT_SUFFIXES
 
 MAX_NOTEBOOKS = 10_000
-"""How many notebooks stay registered; the least recently requested notebooks are removed."""
+"""Largest number of registered notebooks; the least recently requested are removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class RegisteredNotebook:
     name : str
         Its path below the server's root, with slashes, as JupyterLab writes it.
     path : Path
-        Where it is.
+        Absolute path of the file.
     """
 
     id: str
@@ -69,6 +69,8 @@ class NotebookRegistry:
         """
         path = self._located(name)
         clean = path.relative_to(self.root).as_posix()
+        # The same notebook gets the same id as long as the server runs; with a random secret it cannot be computed
+        # elsewhere.
         digest = hmac.digest(self._secret, os.fsencode(path), "sha256").hex()[:32]
         notebook = RegisteredNotebook(id=digest, name=clean, path=path)
         with self._lock:
@@ -117,7 +119,7 @@ class NotebookRegistry:
         self._notebooks.move_to_end(notebook.id)
 
     def _located(self, name: str) -> Path:
-        """Return where a notebook is, by the rules by which Jupyter's own server names files."""
+        """Return the path of a notebook, by the naming rules of Jupyter's contents API."""
         parts = name.strip("/").split("/")
         if "\0" in name or "\\" in name or any(part in ("", ".", "..") for part in parts):
             raise _cannot_open(name, "it is not the path of a file below the server's root")

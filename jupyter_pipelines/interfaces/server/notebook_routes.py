@@ -1,4 +1,4 @@
-"""Routes about a notebook as it is now, saved or not: nothing of it is executed."""
+"""Routes about a notebook in its current state, saved or not; nothing is executed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def register_notebook(_: Project, request: ApiRequest) -> dict[str, Any]:
 
 
 def graph(project: Project, request: ApiRequest) -> dict[str, Any]:
-    """Return the graph, what a run would do, everything that is wrong, and what each cell is."""
+    """Return graph, planned states, diagnostics, and the kind of each cell."""
     reading = reading_of(project, request)
     faults, drawn = list(reading.faults), dict[str, Any](graph=None, statuses=None)
     if reading.pipeline is not None:
@@ -90,13 +90,14 @@ def plan_arguments(body: Mapping[str, Any]) -> dict[str, Any]:
 def _graph_and_statuses(
     project: Project, pipeline: Pipeline, texts: Mapping[str, str]
 ) -> tuple[dict[str, Any], Sequence[Diagnostic]]:
-    """Return graph and statuses; without a plan, because values are wrong, the graph and what is wrong."""
+    """Return graph and planned statuses; if no plan can be made, only the graph and the diagnostics."""
     from jupyter_pipelines.planning.parameter_values import faults_of
     from jupyter_pipelines.reporting import status_details
     from jupyter_pipelines.reporting.graph_json import critical_path, graph_document, status_document
     from jupyter_pipelines.reporting.step_status import of_plan
 
     drawn = {"graph": graph_document(pipeline), "statuses": None}
+    # Looking at a notebook must not create a store beside it.
     if not project.has_store(pipeline):
         return drawn, faults_of(pipeline, texts=texts)
     try:

@@ -46,4 +46,4 @@ ROUTES: tuple[ApiRoute, ...] = (
     *CONVERSIONS,
     *EDITING,
 )
-"""What is asked for, and what answers it; handlers, OpenAPI document and tests are made from it."""
+"""All routes; handlers, OpenAPI document and tests are made from this table."""

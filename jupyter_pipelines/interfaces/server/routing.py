@@ -41,7 +41,7 @@ class ApiRequest:
     body : Mapping
         The body, which has the shape that the route's schema demands.
     query : Mapping
-        What stands behind the question mark, likewise.
+        The query string, which has the shape of the route's schema.
     key : str
         The ``Idempotency-Key``; empty without this header.
     may : Mapping of str to bool
@@ -76,6 +76,7 @@ class ApiRequest:
         NotebookError
             The file cannot be read, or a cell is not what a cell must be.
         """
+        # Read even if the body has the cells: kernel and language stand in the metadata of the file.
         saved = read_document(self.path)
         cells = self.body.get("cells")
         if cells is None:
@@ -105,7 +106,7 @@ class ApiRequest:
 
 
 def run_by_id(project: Project, home: NotebookPaths, name: str) -> dict[str, Any]:
-    """Return the document of a run by its whole id: abbreviations are for people.
+    """Return the document of a run by its full id; abbreviations are not accepted.
 
     Raises
     ------
@@ -134,7 +135,7 @@ class ApiRoute:
     path : str
         Below ``jupyter-pipelines/api/``; names of parts that vary stand in braces, ``{id}`` is a notebook's.
     work : callable
-        Does it: called with the project and the request, in a thread; returns what is answered.
+        Called with the project and the request, in a thread; returns the answer.
     action : {"read", "write", "execute"}
         What the user must be allowed to do with the resource ``jupyter_pipelines``.
     summary : str
@@ -142,7 +143,7 @@ class ApiRoute:
     body, query, answer : Mapping or None
         JSON Schemas.
     status : int
-        Of an answer that is no refusal.
+        HTTP status of a successful answer.
     personal : bool
         The answer says what the user may do.
     """
@@ -160,7 +161,7 @@ class ApiRoute:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What varies in the path."""
+        """Names of the variable parts of the path."""
         return tuple(_NAMED.findall(self.path))
 
     @property
@@ -171,6 +172,7 @@ class ApiRoute:
 
 def pattern_of(path: str) -> str:
     """Return a path with names in braces as a regular expression."""
+    # [^/]+ is matched before percent-decoding, so that an encoded slash cannot reach another route.
     plain = re.escape(path).replace(r"\{", "{").replace(r"\}", "}")
     return _NAMED.sub(r"(?P<\1>[^/]+)", plain)
 

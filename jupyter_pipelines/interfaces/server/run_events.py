@@ -1,4 +1,4 @@
-"""Events for front ends: what happens in the runs of registered notebooks, no matter which process started them.
+"""Events of the runs of registered notebooks for front ends, no matter which process started the runs.
 
 Everything is read from the folders of the runs. One task polls, in a thread, at most ten times a second; it ends when
 no notebook was requested for an hour and no run is under way.
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from jupyter_pipelines.project import Project
 
 EVENT_SCHEMA = "urn:jupyter-pipelines:event:run:1"
-"""Names our events on Jupyter's stream."""
+"""Schema id of the events on Jupyter's event stream."""
 PACE, CALM = 0.1, 1.0
-"""Seconds between two looks, while a run is under way and otherwise."""
+"""Seconds between two polls: during a run, and otherwise."""
 WATCH_SECONDS = 3600.0
 """Seconds for which new runs of a notebook are looked for after the last request about it."""
+# A run creates its folder before its document; a folder that stays empty belongs to a process that died.
 _DOCUMENT_TIMEOUT = 60.0
 _LOGS = 1.0
 
@@ -56,7 +57,7 @@ SCHEMA: Mapping[str, Any] = {
     },
     "required": ["notebook", "path", "run", "state", "statuses", "headline", "finished", "total"],
 }
-"""What the data of an event is."""
+"""JSON Schema of the data of an event."""
 
 
 class FollowedRun:
@@ -84,6 +85,7 @@ class FollowedRun:
         count = f"{self._following.finished} of {self._following.total} steps finished"
         document = status_document(self._following.statuses(), more=self._particulars.more)
         changed = self._changed(document["steps"])
+        # An event without changed steps still moves the count, which progress bars show.
         return self._event(RUNNING, changed, count) if changed or events else None
 
     def _hear(self, event: Event) -> None:
@@ -161,14 +163,14 @@ class RunEventPoller:
         return self.is_busy or bool(self._known.requested_within(WATCH_SECONDS))
 
     def look(self) -> list[dict[str, Any]]:
-        """Return the data of new events; may take some milliseconds."""
+        """Return the data of new events; reads files, so it is called in a thread."""
         for notebook in self._known.requested_within(WATCH_SECONDS):
             with suppress(PipelinesError, OSError):  # its file or its store has gone
                 self._find(notebook)
         return list(self._news())
 
     def _find(self, notebook: RegisteredNotebook) -> None:
-        """Begin to watch runs of a notebook that were not there before."""
+        """Start to follow new runs of a notebook."""
         if notebook.id not in self._homes:
             self._homes[notebook.id] = self._project.home(notebook.path)
         home = self._homes[notebook.id]
@@ -176,6 +178,7 @@ class RunEventPoller:
             self._seen[notebook.id] = set()
             return
         names = self._project.run_names(home)
+        # At the first poll only running runs are followed; finished ones would send events of the past.
         if notebook.id not in self._seen:
             self._seen[notebook.id] = set(names)
             fresh = [run["run"] for run in RUN_LIST_CACHE.of(self._project, home) if run["state"] == RUNNING]
@@ -190,7 +193,7 @@ class RunEventPoller:
                 del unborn[name]
 
     def _begin(self, notebook: RegisteredNotebook, home: NotebookPaths, run: str) -> None:
-        """Watch a run, once its document is there; it may be a run of another notebook."""
+        """Follow a run once its document exists, if it is a run of this notebook."""
         if self._project.find_run(home, run) is not None:
             self._witnessed[notebook.id, run] = FollowedRun(notebook, run, self._project.watch(home, run))
 
@@ -202,6 +205,7 @@ class RunEventPoller:
                 event = None
             if event is not None:
                 yield event
+            # After the event: the last one has the result of the run.
             if followed_run.watch.ended:
                 del self._witnessed[key]
 
@@ -212,9 +216,9 @@ class PollTask:
     Parameters
     ----------
     teller : RunEventPoller
-        Looks.
+        The poller.
     emit : callable
-        Takes the data of an event.
+        Called with the data of each event.
     """
 
     def __init__(self, teller: RunEventPoller, emit: Callable[[dict[str, Any]], None]) -> None:
@@ -224,7 +228,7 @@ class PollTask:
         self._asked = asyncio.Event()
 
     def wake(self) -> None:
-        """Look soon, and from now on for a while; called in the thread of the event loop."""
+        """Poll soon and keep polling; must be called in the thread of the event loop."""
         self._asked.set()
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._work())
@@ -234,10 +238,12 @@ class PollTask:
             self._asked.clear()
             for event in await asyncio.to_thread(self._teller.look):
                 self._emit(event)
+            # A server on which no pipelines are used has no task that wakes it up.
             if not self._teller.is_needed:
                 return
             await asyncio.sleep(PACE)
             if not self._teller.is_busy:
+                # A request ends the pause: it may have started a run.
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._asked.wait(), CALM)
 

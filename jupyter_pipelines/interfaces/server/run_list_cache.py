@@ -1,4 +1,4 @@
-"""Cache of the run list: finished runs do not change any more and are read once."""
+"""Cache of run summaries; a finished run never changes and is read only once."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class RunListCache:
         except StoreError:
             return None
         brief = {"notebook": document.get("notebook"), "shown": run_summary(document)}
+        # A store may have thousands of runs, and each uncached one costs a file to read and parse.
         if document.get("state") != RUNNING:
             with self._lock:
                 self._over[key] = brief
@@ -63,7 +64,7 @@ def run_summary(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def headline(document: Mapping[str, Any]) -> str:
-    """Return in one line what became of a run."""
+    """Return the result of a run in one line."""
     from jupyter_pipelines.reporting.summary import headline as of_summary
 
     return of_summary(document)

@@ -1,4 +1,4 @@
-"""Routes about runs: what became of them, what they do right now, starting and stopping them."""
+"""Routes about runs: results, progress, starting and stopping."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _detached(project: Project, request: ApiRequest, run: str | None) -> str:
 
 
 def document(project: Project, request: ApiRequest) -> dict[str, Any]:
-    """Return the document of a run, with what a picture of it needs."""
+    """Return the document of a run with statuses, timeline and graph for drawing it."""
     from jupyter_pipelines.reporting import status_details
     from jupyter_pipelines.reporting.graph_json import graph_document, status_document
     from jupyter_pipelines.reporting.step_status import of_run
@@ -63,6 +63,7 @@ def document(project: Project, request: ApiRequest) -> dict[str, Any]:
     run = request.run(project)
     pipeline = reading_of(project, request).pipeline
     events = project.store_for(request.home(project)).runs.events(run["run"])
+    # The graph is that of the notebook as it is; with other steps it would not be the graph of the run.
     same = pipeline is not None and {step.name for step in pipeline} == {step["name"] for step in run["steps"]}
     about = {"run": run["run"], "running": run["state"] == RUNNING, "headline": headline(run)}
     return {
@@ -74,7 +75,7 @@ def document(project: Project, request: ApiRequest) -> dict[str, Any]:
 
 
 def events(project: Project, request: ApiRequest) -> dict[str, Any]:
-    """Return the events of a run behind the first ``after``."""
+    """Return the events of a run after the first ``after``."""
     run = request.run(project)
     after = request.query.get("after", 0)
     known = project.store_for(request.home(project)).runs.events(run["run"])
@@ -92,6 +93,7 @@ def log(project: Project, request: ApiRequest) -> dict[str, Any]:
     ended = step["state"] not in UNDER_WAY
     try:
         path = run_file(store, log_path)
+        # A step can put a link into the folder of its run; following it would show any file of the server's user.
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
             return _part(file, request.query) | {"ended": ended}
     except OSError:
@@ -128,7 +130,7 @@ def compare_runs(project: Project, request: ApiRequest) -> dict[str, Any]:
 
 
 def preview(project: Project, request: ApiRequest) -> dict[str, Any]:
-    """Return what an output is and how it begins; nothing is unpickled here."""
+    """Return type and beginning of an output; pickles are not loaded in the server."""
     run = request.query.get("run")
     if run is not None:
         run_by_id(project, request.home(project), run)
@@ -139,7 +141,7 @@ def preview(project: Project, request: ApiRequest) -> dict[str, Any]:
 
 
 def run_file(store: Store, path: object) -> Path:
-    """Return where a file is that a run left; the store may have been moved since.
+    """Return the current path of a file in the folder of a run, also if the store has been moved.
 
     Raises
     ------
@@ -148,6 +150,7 @@ def run_file(store: Store, path: object) -> Path:
     """
     from jupyter_pipelines.storage.records.run_store import is_run
 
+    # The path stands in a document that other users may have written: only run id and file name are used.
     named = Path(path if isinstance(path, str) else "")
     if not is_run(named.parent.name) or named.name in ("", ".", ".."):
         raise _not_kept("such a file")

@@ -1,4 +1,4 @@
-"""JSON Schemas of what is asked and answered."""
+"""JSON Schemas of requests and answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 Schema = Mapping[str, Any]
 
+# Bounds far above any real notebook, so that a single request cannot exhaust the memory of the server.
 MOST_CELLS = 20_000
 LONGEST_CELL = 2_000_000
 LONGEST_NAME = 1_000

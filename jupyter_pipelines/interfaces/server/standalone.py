@@ -37,7 +37,9 @@ def create_server(folder: Path, *, port: int | None, browser: bool, root: bool =
         open_browser=browser,
         **({"allow_root": True} if root else {}),
         jpserver_extensions={"jupyter_pipelines": True},
+        # No retries: a port that was asked for is used in bookmarks and proxies, and must not change.
         **({"port": port, "port_retries": 0} if port is not None else {}),
     )
+    # No other extension of the environment is loaded; argv=[] keeps the options of our command from traitlets.
     server.initialize(argv=[], find_extensions=False)
     return server

@@ -11,7 +11,7 @@ _NEARLY_STRAIGHT = 24.0
 """Distance up to which a line is made straight by moving a node, in pixels."""
 
 Joint = tuple[int, float]
-"""A node, and how much higher than this node's centre its centre has to be for the line between them to be straight."""
+"""A neighbour, and the offset from its centre at which the edge to it is straight."""
 
 
 def assign_heights(
@@ -43,6 +43,7 @@ def assign_heights(
             centres[node] = distance - middle
     columns = list(zip(rows, offsets, strict=True))
     around = [[*left, *right] for left, right in zip(before, after, strict=True)]
+    # First in both directions in turn, then with both sides at once: either side alone pulls long chains apart.
     for joints, walk in [*[(before, columns), (after, columns[::-1])] * _ROUNDS, *[(around, columns)] * _ROUNDS]:
         for row, offset in walk:
             _place_column(
@@ -72,6 +73,7 @@ def _median_height(centres: Sequence[float], node: int, joints: Sequence[Joint])
     if not desired:
         return centres[node]
     low, high = desired[(len(desired) - 1) // 2], desired[len(desired) // 2]
+    # Every height between the two medians gives the same length; the present one moves least.
     return min(max(centres[node], low), high)
 
 
@@ -95,6 +97,7 @@ def _place_column(
     blocks: list[tuple[float, float, int]] = []  # mean position, weight, number of nodes
     for node, height, offset in zip(row, desired, offsets, strict=True):
         mean, weight, count = height - offset, weights[node], 1
+        # Nodes that would overlap are pooled into a block at the weighted mean of their desired positions.
         while blocks and blocks[-1][0] >= mean:
             other, other_weight, other_count = blocks.pop()
             mean = (mean * weight + other * other_weight) / (weight + other_weight)

@@ -1,4 +1,4 @@
-"""The order of nodes within their columns: as few lines as possible cross each other."""
+"""Ordering of nodes within their layers with few edge crossings."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _TRIAL = 3
 """Number of sweeps after which the starts are compared."""
 _MAX_IDLE_SWEEPS = 5
 _FINALISTS = 2
+# The time of a start grows with the number of nodes: large graphs get fewer starts.
 _EFFORT = 3000
 """Number of nodes, added up over all starts, that are put in order before the best starts are taken."""
 _MOST_STARTS = 12
@@ -66,6 +67,7 @@ def _starts(rows: Rows, before: Neighbours, after: Neighbours) -> Iterator[Rows]
     yield _spread(rows, after, before)
     yield [row[::-1] for row in rows]
     yield [row[::-1] for row in _spread(rows, before, after)]
+    # A fixed seed: the same pipeline has the same drawing in every process.
     chance = random.Random(1)  # noqa: S311
     while True:
         copies = [list(row) for row in rows]
@@ -97,6 +99,7 @@ def _sweep_from(rows: Rows, before: Neighbours, after: Neighbours, turns: range)
         _sweep(rows, place, before, after, turn)
         _exchange(rows, place, before, after, ties=turn % 4 > 1)
         crossings = count_crossings(rows, place, after)
+        # Sweeps may make the order worse for a while on the way to a better one.
         tired += 1
         if turn == turns[0] or crossings < fewest:
             best, fewest, tired = [list(row) for row in rows], crossings, 0
@@ -113,6 +116,7 @@ def _crossings_behind(row: Sequence[int], place: Sequence[int], after: Neighbour
     ends: list[int] = []
     for node in row:
         targets = [place[successor] for successor in after[node]]
+        # An edge crosses all earlier edges with a target further on; counted in a sorted list instead of pair by pair.
         crossings += sum(len(ends) - bisect_right(ends, target) for target in targets)
         ends += targets
         ends.sort()
@@ -159,6 +163,7 @@ def _exchange(rows: Rows, place: list[int], before: Neighbours, after: Neighbour
             exchanged, gain = _exchange_in(rows[layer], place, before, after, ties=ties)
             helped = helped or gain > 0
             if exchanged:
+                # Only layers next to a change can gain by another exchange.
                 waiting |= {layer - 1, layer, layer + 1} & set(range(len(rows)))
 
 
@@ -182,6 +187,7 @@ def _exchange_in(
 def _change(place: Sequence[int], first: Sequence[int], second: Sequence[int]) -> tuple[int, int]:
     """Return how many crossings go and come when two neighbours, joined to `first` and `second`, change places."""
     removed = added = 0
+    # Most nodes have few edges, for which sorting takes longer than comparing all pairs.
     if len(first) * len(second) <= _SMALL:
         ends = [place[node] for node in second]
         for node in first:

@@ -1,4 +1,4 @@
-"""A graph beside a list, as numbers: which lane each step stands in, and which lanes pass, begin and end there."""
+"""Lanes of a graph beside a list of steps: the lane of each step, and the lanes that pass, begin and end there."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def _row(name: str, sources: set[str], open_lanes: Lanes, remaining: Counter[str
     for lane in joined:
         remaining[str(open_lanes[lane])] -= 1
     ending = [lane for lane in joined if not remaining[str(open_lanes[lane])]]
+    # A lane that ends at the step is taken over, which keeps the drawing narrow.
     own = min(ending, default=open_lanes.index(None) if None in open_lanes else len(open_lanes))
     through = [
         lane for lane, source in enumerate(open_lanes) if source is not None and lane not in ending and lane != own

@@ -1,7 +1,7 @@
-"""Where the nodes and lines of a graph go: layers from left to right, the same for every kind of drawing.
+"""Layered layout of a graph from left to right, as positions of nodes and edges for every kind of drawing.
 
-Lines that leave a node for the same reason (the same outputs) start together, in one trunk that branches on its way, so
-that a name stands once where it is made and never on another line.
+Edges that carry the same outputs of a node share a trunk, which branches on its way, so that the label stands only
+once, at the node.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jupyter_pipelines.reporting.layout.layers import layers_of
 
 MARGIN = 20.0
 GAP = 18.0
-"""Least distance between two nodes of a column, in pixels."""
+"""Least vertical distance of two nodes in a column, in pixels."""
 RIGHT_PORTS = 17.0
 LEFT_PORTS = 11.0
 """Distance between the lines on the right and left side of a node, in pixels."""
@@ -32,7 +32,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnplacedNode:
-    """What is to be placed: a name, and a size in pixels."""
+    """A node to be placed: name and size in pixels."""
 
     name: str
     width: float
@@ -46,11 +46,11 @@ class UnroutedEdge:
     Parameters
     ----------
     source : str
-        Where it starts.
+        Name of the source node.
     target : str or None
-        Where it ends; None for a line that leaves the graph.
+        Name of the target node; None for an edge that ends at its label.
     label : str
-        What it carries; lines with the same source and label start together.
+        Label; edges with the same source and label share a trunk.
     room : float
         Width of the label as it will be drawn, in pixels.
     """
@@ -188,6 +188,8 @@ class _LayoutBuilder:
         trunk.way = [trunk.source]
         start = self.layer[trunk.source]
         last = max((self.layer[target] for target in trunk.targets), default=start)
+        # A way point in each layer that a trunk passes takes part in ordering and placing, so that nodes keep clear of
+        # it.
         for layer in range(start + 1, last):
             self._join(trunk.way[-1], len(self.layer))
             trunk.way.append(len(self.layer))
@@ -246,6 +248,7 @@ class _LayoutBuilder:
         return [(trunk.way[self.layer[target] - start - 1], target) for target in trunk.targets]
 
     def _spread_right(self, node: int, labels: Sequence[str]) -> None:
+        # A node with many ports grows, so that lines and arrowheads do not merge.
         self.sizes[node] = max(self.sizes[node], len(labels) * RIGHT_PORTS + 4)
         for position, label in enumerate(labels):
             self.right[node, label] = (position - (len(labels) - 1) / 2) * RIGHT_PORTS
@@ -263,6 +266,7 @@ class _LayoutBuilder:
                 higher = self._start(trunk, point) - self.left.get((target, point, trunk.label), 0.0)
                 before[target].append((point, higher))
                 after[point].append((target, -higher))
+        # Bends of long edges catch the eye more than a node that is a little off, so way points are kept straighter.
         weights = [1.0] * len(self.nodes) + [TRUNK_WEIGHT] * (len(self.layer) - len(self.nodes))
         nodes = len(self.nodes)
         rooms = [size + GAP if number < nodes else size for number, size in enumerate(self.sizes)]
@@ -313,11 +317,13 @@ class _LayoutBuilder:
         columns, x = [], MARGIN
         for width, stub, fall in zip(widths, stubs, falls, strict=True):
             columns.append((x, x + width, x + width + stub))
+            # Steep edges get more horizontal space, up to a limit that keeps wide graphs compact.
             x += width + stub + LEAD + min(80.0, 18 + fall / 4)
         return columns
 
     def _box(self, number: int, column: tuple[float, float, float]) -> NodeBox:
         node, height = self.nodes[number], self.sizes[number]
+        # Nodes without inputs stand at the right edge of their column, so that their edges are short.
         x = column[0] if self.before[number] else column[1] - node.width
         return NodeBox(
             name=node.name,

@@ -1,4 +1,4 @@
-"""A graph beside a list: one row a step, one lane a step whose outputs are still waited for."""
+"""A graph beside a list of steps as text: a row for each step, a lane for each step with outputs still to be used."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 MOST_LANES = 24
-"""With more lanes at a time than this, rails say nothing any more."""
+"""Largest number of simultaneous lanes; with more, only dots are drawn."""
 _PLAIN = str.maketrans("●│─├┤┼└┘┴", "*|-+++`'+")
 
 Lanes = list[str | None]

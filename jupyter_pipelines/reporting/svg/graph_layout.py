@@ -1,4 +1,4 @@
-"""A pipeline as nodes and lines that are placed: the same places for every kind of drawing."""
+"""Layout of a pipeline for drawings: steps and input files as placed nodes, dependencies as routed edges."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.step import Step
 
 FILE = "file:"
-"""What the name of a node begins with that is a file."""
+"""Prefix of the names of file nodes; step names have no colon."""
 LABEL_ROOM = 120.0
 """Greatest width of the names on a line, in pixels."""
 _FILE_HEIGHT = 26.0
@@ -62,6 +62,7 @@ def svg_path(route: EdgeRoute) -> str:
         half = (to_x - x) / 2
         if to_y != y:
             commands.append(f"c{half:g} 0 {half:g} {to_y - y:g} {2 * half:g} {to_y - y:g}")
+        # Way points of the same height are joined, which makes the paths of long edges short.
         elif commands[-1][0] == "H":
             commands[-1] = f"H{to_x:g}"
         else:

@@ -1,4 +1,4 @@
-"""A pipeline as a web page of its own: the picture, and everything in it once more as tables."""
+"""A pipeline as a standalone HTML page: the picture, and its contents as tables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ th,td{text-align:left;vertical-align:top;padding:.4rem .75rem;border-bottom:1px 
 th{font-weight:600;background:var(--head);white-space:nowrap}code{font:13px ui-monospace,Menlo,Consolas,monospace}
 td small,td span{color:var(--soft)}.number{text-align:right;white-space:nowrap}
 """
-# Nothing of this page may be loaded from anywhere or executed, whatever the names in it say.
+# Nothing may be loaded or executed, whatever names of other users contain: a second barrier behind the escaping.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 

@@ -1,4 +1,4 @@
-"""A pipeline as what a notebook shows: the same thing in every form that a front end may be able to show."""
+"""The MIME bundle of a pipeline: the graph as text, HTML and SVG."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def bundle(
     svg, text = draw(pipeline, by_step, heading=heading), write(pipeline, by_step)
     mimebundle = {"text/plain": f"{clean(heading.title)}  {clean(heading.summary)}".rstrip() + f"\n{text}"}
     mimebundle["text/html"] = _html(svg, describe(pipeline, by_step), text)
+    # The HTML holds the same picture; a large one should not be saved twice in the notebook.
     if len(pipeline.steps) <= MAX_DETAILED_STEPS:
         mimebundle["image/svg+xml"] = svg
     return mimebundle
@@ -60,6 +61,7 @@ def heading_of(pipeline: Pipeline, run: Mapping[str, Any] | None = None) -> Grap
 
 def _statuses(plan: Any, run: Mapping[str, Any] | None) -> Mapping[str, StepStatus]:
     planned = of_plan(_document(plan) or {"steps": []})
+    # Results win over the plan; steps that the run did not reach keep what was planned.
     return {**planned, **(of_run(run) if run is not None else {})}
 
 
@@ -70,6 +72,7 @@ def _document(plan_or_run: Any) -> dict[str, Any] | None:
 
 
 def _html(svg: str, description: str, text: str) -> str:
+    # As an image element: sanitizers of untrusted notebooks remove <style> and <svg> elements of a page.
     image = b64encode(svg.encode()).decode("ascii")
     breadth = int(svg.partition(' width="')[2].partition('"')[0])
     return (

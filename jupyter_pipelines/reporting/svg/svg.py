@@ -1,7 +1,7 @@
 """A pipeline as a picture: one SVG that needs nothing else, no script, no kernel and no network.
 
-Every colour stands as an attribute of its element, so that the picture is right where styles are taken out of it; a
-``<style>`` turns the colours to those of a dark page, or of Jupyter's theme where the picture stands in Jupyter's page.
+Colours are attributes of the elements, so that the picture is right where styles are removed (GitHub, e-mail). A
+``<style>`` replaces them on dark pages, and by those of Jupyter's theme inside a page of Jupyter.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.step import Step
 
 MAX_DETAILED_STEPS = 200
-"""Number of steps up to which each is drawn with all there is to say of it."""
+"""Number of steps up to which each is drawn with all details."""
 TOP = 30.0
 MIN_SCALE = 0.7
-"""Scale down to which a picture shrinks to the width of its page; what is larger then is scrolled."""
+"""Smallest scale to which a picture shrinks to fit its page; below that it is scrolled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphHeading:
-    """What stands above the graph.
+    """Heading above the graph.
 
     Parameters
     ----------
     title : str
-        In bold.
+        Title, in bold.
     summary : str
-        Behind it.
+        Text after the title.
     """
 
     title: str
@@ -117,7 +117,7 @@ class _SvgDrawing:
 
     def _opening(self, breadth: int, height: int, label: str) -> str:
         content = clean(describe(self.pipeline, self.statuses), 20_000)
-        # Several pictures may stand in one page, and these names must not be the same in any two.
+        # ids are global in a page that holds several pictures; a checksum keeps equal pictures equal, byte by byte.
         mark = f"jpipe-{zlib.crc32((label + content).encode()):08x}"
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="jpipe" width="{breadth}" height="{height}" '
@@ -142,6 +142,7 @@ class _SvgDrawing:
         """Yield the lines; those that only keep an order are dashed."""
         for dash in ("", ' stroke-dasharray="4 4"'):
             routes = [route for route in self.layout.routes if bool(route.label) != bool(dash)]
+            # Edges of a trunk share pieces; drawn once, they are not darker than others, and the file is smaller.
             shape = "".join(dict.fromkeys(piece for route in routes for piece in route_pieces(route)))
             if shape:
                 yield path(shape, paint(stroke="line"), f' fill="none" stroke-width="1.5"{dash}')

@@ -46,8 +46,8 @@ FOLDER = "blobs"
 BLOB_MODE = 0o444
 BLOCK = 1 << 20
 Condition = Literal["ok", "missing", "corrupt", "unknown"]
-"""Of a blob. It is unknown where the algorithm of its digest is not installed, or where it cannot be read just now;
-that is as good as missing."""
+"""Condition of a blob; ``unknown`` if the algorithm of its digest is not installed, or the blob cannot be read at the
+moment: callers treat it as missing."""
 
 
 class StoredBlob(NamedTuple):
@@ -64,13 +64,13 @@ class IncomingFile:
     Parameters
     ----------
     path : Path
-        Where it is; a link is followed and copied.
+        Its path; a link is followed and copied.
     move : bool
-        It is used up: renamed where that is possible, and gone afterwards.
+        The file may be consumed: it is renamed into the store where possible, and removed otherwise.
     digest : str or None
         Its digest, where it was computed while the file was written; it is not computed again.
     mark : StatSignature or None
-        What the file looked like then: a file that has been changed since is refused.
+        Its stat signature at that time; if the file has changed since, it is read and its digest checked again.
     """
 
     path: Path
@@ -104,7 +104,7 @@ class BlobStore:
         self._cache = cache
 
     def path(self, digest: str) -> Path:
-        """Return where the blob of `digest` is, whether or not it exists. Read it only after :meth:`verify`."""
+        """Return the path of the blob of `digest`, which need not exist. Read it only after :meth:`verify`."""
         return self._folder.locate(path_of(digest))
 
     def put_file(self, path: Path, *, move: bool = True, digest: str | None = None) -> StoredBlob:
@@ -132,7 +132,7 @@ class BlobStore:
         files : iterable of IncomingFile
             What to store.
         durable : bool
-            Wait until the blobs outlast a power cut; otherwise :meth:`Store.flush` does.
+            Wait until the blobs survive a power cut; otherwise call :meth:`Store.flush` later.
 
         Raises
         ------
@@ -149,9 +149,11 @@ class BlobStore:
             staged_blobs.extend(map(self._stage, files))
             self._publish(staged_blobs, durable=durable)
         finally:
+            # Copies only: a source that was staged in place belongs to its owner until all files are published.
             for file, staged in zip(files, staged_blobs, strict=False):
                 if staged.path != file.path:
                     remove(staged.path)
+        # Sources go last: if publishing fails, the outputs are still where the step wrote them.
         for file in files:
             if file.move:
                 remove(file.path)
@@ -192,10 +194,12 @@ class BlobStore:
             raise missing_error(f"the output {digest}", self._folder.root) from None
         except OSError as error:
             raise self._unreadable(digest, error) from error
+        # Bytes that cannot be verified are never served: unpickling a manipulated blob would run code.
         if not is_known(algorithm_of(digest)):
             file.close()
             raise uncheckable_error(f"the output {digest}", algorithm_of(digest))
         try:
+            # Checked on the handle that is returned, so that the bytes read are the bytes that were verified.
             actual_digest = self._digest(digest, file, self._cache)
             file.seek(0)
         except OSError as error:
@@ -210,18 +214,18 @@ class BlobStore:
         return file
 
     def verify(self, digest: str) -> Condition:
-        """Tell whether the blob of `digest` is there and unharmed; changes nothing."""
+        """Return the condition of the blob of `digest`; an unchanged file that was checked before is not read again."""
         return self._verify(digest, self._cache)
 
     def examine(self, digest: str) -> Condition:
-        """Tell the same by reading every byte of it, whatever is remembered."""
+        """Return the condition of the blob of `digest` after reading every byte of it, without the digest cache."""
         return self._verify(digest, None)
 
     def _verify(self, digest: str, cache: DigestCache | None) -> Condition:
         return self._condition(digest, cache)
 
     def _condition(self, digest: str, cache: DigestCache | None) -> Condition:
-        """Tell whether the blob of `digest` is in this very folder, and unharmed."""
+        """Return the condition of the blob in this folder only; shared stores override :meth:`_verify`, not this."""
         try:
             with self._folder.open(path_of(digest)) as file:
                 if not is_known(algorithm_of(digest)):
@@ -233,7 +237,7 @@ class BlobStore:
             return "unknown" if is_transient(error) else "corrupt"
 
     def verify_many(self, digests: Iterable[str]) -> dict[str, Condition]:
-        """Tell the same of many blobs; for those checked before, only the status of the file is read."""
+        """Return the condition of many blobs; for those checked before, only the status of the file is read."""
         names = {digest: self._name(digest) for digest in digests}
         marks = self._folder.marks(names.values())
         deferred = DeferredDigestCache(self._cache)
@@ -248,7 +252,7 @@ class BlobStore:
         return conditions
 
     def verify_folder(self, digest: str) -> Condition:
-        """Tell the same of a folder: of its manifest, and of every file in it."""
+        """Return the worst condition of a folder's manifest and of the files it names."""
         condition = self.verify(digest)
         if condition != "ok":
             return condition
@@ -260,7 +264,8 @@ class BlobStore:
         return next((worst for worst in _CONDITIONS_BY_SEVERITY if worst in conditions), "ok")
 
     def quarantine(self, digest: str) -> None:
-        """Quarantine the blob of `digest`, unless it has been repaired meanwhile; never fails."""
+        """Quarantine the blob of `digest` if its bytes are still wrong; errors are ignored."""
+        # Checked once more: another process may have replaced the blob by an intact one since the caller looked.
         if self._condition(digest, self._cache) == "corrupt":
             self._folder.quarantine_path(path_of(digest), "its bytes do not have its digest")
 
@@ -283,7 +288,7 @@ class BlobStore:
         remove(temporary)
 
     def touch(self, digest: str) -> None:
-        """Start the grace period of a blob anew, so that nothing removes it before a record names it.
+        """Restart the grace period of a blob, so that garbage collection keeps it until a record names it.
 
         Raises
         ------
@@ -318,6 +323,7 @@ class BlobStore:
         """
         entries = list(manifests.walk(path))
         files = [entry.source for entry in entries if entry.source is not None]
+        # The files before the manifest: a manifest in the store must not name blobs that are missing after a crash.
         stored = iter(self.put_files(IncomingFile(path=file, move=move) for file in files))
         entries = [manifests.stored(entry, lambda _: next(stored)) for entry in entries]
         manifest = manifests.encode(entries)
@@ -342,7 +348,7 @@ class BlobStore:
             raise corrupt_error(f"the folder {digest}", (str(error),)) from error
 
     def materialise(self, digest: str, target: Path) -> None:
-        """Write the folder of `digest` to `target`, which must not exist: copies, which the user may change.
+        """Write the folder of `digest` to `target`, which must not exist, as copies that may be changed.
 
         Raises
         ------
@@ -356,7 +362,7 @@ class BlobStore:
                 manifests.write_entry(entry, target, self.open)
 
     def copy(self, digest: str, target: Path) -> None:
-        """Write the file of `digest` to `target`: a copy, which the user may change.
+        """Write the file of `digest` to `target` as a copy that may be changed.
 
         Raises
         ------
@@ -409,23 +415,25 @@ class BlobStore:
         return StagedBlob(temporary, writer.digest, writer.size, verified=True)
 
     def _stage_in_place(self, file: IncomingFile) -> StagedBlob | None:
-        """Return the file if it may become a blob by renaming, and does not change meanwhile."""
+        """Return the file as a staged blob if it can be renamed into the store; None if it has to be copied."""
         before = self._movable(file.path)
         if before is None:
             return None
         mark = StatSignature.of(before)
+        # The serializer hashed the bytes while writing them; with an unchanged mark they need not be read again.
         if file.digest and is_known(algorithm_of(file.digest)) and file.mark in (None, mark):
             return StagedBlob(file.path, file.digest, before.st_size, verified=file.mark is not None)
         digest = digest_file(file.path)
         _check(file, digest)
         return (
             StagedBlob(file.path, digest, before.st_size, verified=True)
+            # A change while the digest was computed makes it worthless; the copy in _stage hashes what it copies.
             if StatSignature.of(file.path.lstat()) == mark
             else None
         )
 
     def _publish(self, files: Sequence[StagedBlob], *, durable: bool = True) -> None:
-        """Put files under their digests, unless an unharmed blob is there already: recomputing repairs."""
+        """Move staged files to the paths of their digests; an intact blob stays, a damaged one is replaced."""
         new_blobs = {staged.digest: staged for staged in files}
         new_blobs = {digest: staged for digest, staged in new_blobs.items() if not self._is_there(digest)}
         paths = [(staged.path, path_of(digest)) for digest, staged in new_blobs.items()]
@@ -435,12 +443,14 @@ class BlobStore:
                 self._remember(digest)
 
     def _is_there(self, digest: str) -> bool:
-        """Tell whether a blob need not be put, and let its grace period begin anew."""
+        """Tell whether an intact blob of `digest` exists, and restart its grace period."""
         if self._condition(digest, self._cache) == "ok":
             with contextlib.suppress(OSError, StoreError):
                 before = self.path(digest).lstat()
                 self.touch(digest)
                 after = self.path(digest).lstat()
+                # Touching changes the mtime and so the mark; without this a large blob would be hashed again at its
+                # next use.
                 if after.st_size >= LARGE and _without_times(after) == _without_times(before):
                     self._remember(digest)
                 return True
@@ -448,7 +458,7 @@ class BlobStore:
         return False
 
     def _remember(self, digest: str) -> None:
-        """Remember that the blob has this digest: its bytes are known and durable, and it is read-only."""
+        """Add a blob that has just been written or verified to the digest cache, as durable."""
         name = self._name(digest)
         with contextlib.suppress(OSError):
             status = os.lstat(name)
@@ -459,8 +469,11 @@ class BlobStore:
         """Return the status of a file that may become a blob by renaming: no other name and no open writer."""
         try:
             status = path.lstat()
+            # A second hard link, or an open handle for writing, would let a program change the blob after it was
+            # hashed.
             if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
                 return None
+            # rename does not work across file systems.
             if status.st_dev != self._folder.root.stat().st_dev:
                 return None
             with path.open("rb") as file:
@@ -502,7 +515,8 @@ def _digest_of(name: str) -> str:
 
 
 def _check(file: IncomingFile, digest: str) -> None:
-    """Refuse a file that had another digest when it was saved."""
+    """Raise CorruptOutput if a file had another digest when it was saved."""
+    # Digests of different algorithms cannot be compared: the worker may have blake3 where this process has not.
     claimed = file.digest if file.mark else None
     if claimed and claimed != digest and algorithm_of(claimed) == algorithm_of(digest):
         raise corrupt_error(f"the output {claimed}", ("the file was changed after it had been saved",))

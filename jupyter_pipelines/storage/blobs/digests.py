@@ -1,8 +1,8 @@
 """Digests of files and folders, and when a cached digest is valid.
 
 A digest begins with the name of its algorithm. Small contents have SHA-256 everywhere; large ones have BLAKE3 where the
-package of that name is installed, which is several times as fast. What was digested in one way is checked in that way,
-and never compared with what was digested in another: at worst, a step runs again.
+package of that name is installed, which is several times as fast. Bytes are verified with the algorithm of their
+digest; digests of different algorithms are never equal, so at worst a step runs again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jupyter_pipelines.storage.files.stat_signature import StatSignature
 SHA256 = "sha256"
 BLAKE3 = "blake3"
 LARGE = 1 << 20
-"""Bytes from which a content is large."""
+"""Size in bytes from which a content counts as large."""
 
 _DIGEST_PATTERN = re.compile(r"(?:sha256|blake3):[0-9a-f]{64}")
 _BLOCK = 1 << 18
@@ -34,23 +34,23 @@ _WRITE_BYTES = 1 << 20
 
 
 class DigestCache(Protocol):
-    """Remembers digests by path and mark."""
+    """Cache of digests by path and stat signature (mark)."""
 
     def digest(self, path: str, mark: StatSignature) -> str | None:
-        """Return the digest remembered for `path`, when the file still has this mark."""
+        """Return the cached digest of `path`; None if it has none for this mark."""
 
     def digests(self, marks: Mapping[str, StatSignature]) -> Mapping[str, str]:
-        """Return the digests remembered for those paths that still have these marks."""
+        """Return the cached digests of those paths that have one for their mark."""
 
     def remember(self, path: str, mark: StatSignature, digest: str, *, durable: bool = False) -> None:
-        """Remember the digest of `path`; beyond the next start of the machine only if its bytes are on the disk."""
+        """Cache the digest of `path`; `durable`, which survives a reboot, only if the bytes are on the disk."""
 
     def remember_all(self, digests: Iterable[tuple[str, StatSignature, str, bool]]) -> None:
-        """Remember the digests of many files at once: path, mark, digest, and whether it is durable."""
+        """Cache the digests of many files at once: path, mark, digest, durable."""
 
 
 class DeferredDigestCache:
-    """Reads a digest cache at once, and writes to it in one batch at the end, which is faster for many files.
+    """Digest cache that reads through and collects writes for a single transaction at the end.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class DeferredDigestCache:
     Attributes
     ----------
     pending : list of tuple
-        What is to be written, as :meth:`remember_all` takes it.
+        Collected writes, in the form of :meth:`remember_all`.
     """
 
     def __init__(self, cache: DigestCache | None) -> None:
@@ -76,11 +76,11 @@ class DeferredDigestCache:
         return self._cache.digests(marks) if self._cache else {}
 
     def remember(self, path: str, mark: StatSignature, digest: str, *, durable: bool = False) -> None:
-        """Keep it for the end."""
+        """Collect a digest for :meth:`finish`."""
         self.pending.append((path, mark, digest, durable))
 
     def remember_all(self, digests: Iterable[tuple[str, StatSignature, str, bool]]) -> None:
-        """Keep them for the end."""
+        """Collect digests for :meth:`finish`."""
         self.pending.extend(digests)
 
     def finish(self) -> None:
@@ -98,7 +98,7 @@ class IncrementalHash:
     algorithm : str or None
         The algorithm to use; None lets the size decide.
     threads : bool
-        Large pieces may be shared among processors; for small pieces that takes longer than it saves.
+        Hash each piece on several cores (BLAKE3 only); for small pieces that takes longer than it saves.
     """
 
     def __init__(self, algorithm: str | None = None, *, threads: bool = False) -> None:
@@ -109,6 +109,7 @@ class IncrementalHash:
 
     def update(self, view: Any) -> None:
         """Add the bytes of `view`."""
+        # The algorithm depends on the final size, which a stream does not know: up to LARGE bytes are kept.
         if self._hash is None and len(self._head) + len(view) < LARGE:
             self._head += view
         else:
@@ -121,7 +122,7 @@ class IncrementalHash:
         return f"{self._name}:{self._hash.hexdigest()}"
 
     def _large_hash(self) -> Any:
-        """Return what a large content is added to."""
+        """Return the hash object of a large content; at first use the bytes kept so far are added to it."""
         if self._hash is None:
             self._name = algorithm_for_large()
             self._hash = _new(self._name, threads=self._threads)
@@ -138,14 +139,14 @@ class HashingWriter:
     file : BinaryIO
         Where the bytes go.
     pacer : WritebackPacer or None
-        Keeps the disk busy meanwhile; the caller finishes it.
+        Starts the write-back of the file while it is written.
 
     Attributes
     ----------
     size : int
         How many bytes were written.
     error : OSError or None
-        What the operating system said when a write failed; callers that wrap errors of writing lose it otherwise.
+        Error of a failed write; libraries such as Arrow wrap it into errors that do not have its errno.
     """
 
     closed = False
@@ -160,7 +161,7 @@ class HashingWriter:
         self.error = None
 
     def write(self, data: Any) -> int:
-        """Write `data`, anything with the buffer protocol, and return how many bytes that were."""
+        """Write `data`, an object with the buffer protocol, and return its size in bytes."""
         view = memoryview(data).cast("B")
         # In blocks that stay in the processor's cache between the two: three times as fast as a gigabyte at once.
         for start in range(0, view.nbytes, _WRITE_BYTES):
@@ -183,11 +184,11 @@ class HashingWriter:
         return self.size
 
     def flush(self) -> None:
-        """Hand what was written to the operating system."""
+        """Flush the buffer of the file to the operating system."""
         self._file.flush()
 
     def finish(self) -> None:
-        """Hand all of it to the operating system; nothing more is written."""
+        """Flush the buffer and release reserved space; call it after the last write."""
         self._file.flush()
         if self._pacer is not None:
             self._pacer.finish(self.size)
@@ -201,7 +202,7 @@ class HashingWriter:
         return True
 
     def seekable(self) -> bool:
-        """Return False: what is hashed cannot be written again."""
+        """Return False: bytes that have been hashed cannot be overwritten."""
         return False
 
     def close(self) -> None:
@@ -282,7 +283,7 @@ def digest_file(path: Path, cache: DigestCache | None = None) -> str:
 
 
 def cached_digests(paths: Iterable[Path], cache: DigestCache | None) -> dict[Path, str]:
-    """Return the digests of those files that need not be read again, all of them asked about at once."""
+    """Return the digests of those files that the cache knows, in a single query."""
     candidates = {}
     for path in paths if cache else ():
         with contextlib.suppress(OSError):
@@ -294,7 +295,7 @@ def cached_digests(paths: Iterable[Path], cache: DigestCache | None) -> dict[Pat
 
 
 def digest_files(names: Iterable[str], cache: DigestCache) -> dict[str, str]:
-    """Return the digests of the files with these absolute names; what is no file, or cannot be read, is left out."""
+    """Return the digests of files by their absolute names; those that are no files or unreadable are left out."""
     marks = {}
     for name in names:
         with contextlib.suppress(OSError):
@@ -313,26 +314,27 @@ def digest_files(names: Iterable[str], cache: DigestCache) -> dict[str, str]:
 def digest_open(
     file: BinaryIO, name: str, cache: DigestCache | None, algorithm: str | None = None, *, sealed: bool = False
 ) -> str:
-    """Return the digest of the open file `file`, which `cache` knows as `name`; the position ends up anywhere.
+    """Return the digest of the open file `file`, cached under `name`; the file position is undefined afterwards.
 
     Parameters
     ----------
     file : BinaryIO
         The file.
     name : str
-        What `cache` knows it as.
+        Its name in `cache`.
     cache : DigestCache or None
         Where digests are remembered.
     algorithm : str or None
         The algorithm to use; None lets the size decide.
     sealed : bool
-        The file is read-only: if it is large, it is remembered beyond the next start of the machine.
+        The file is read-only: if it is large, its cached digest stays valid after a reboot.
     """
     status = os.fstat(file.fileno())
     mark = StatSignature.of(status)
     cached_digest = cache.digest(name, mark) if cache else None
     if _is_usable(cached_digest, mark, algorithm):
         return str(cached_digest)
+    # Before the bytes are read: a change during the reading must count as later than the cutoff.
     cutoff = filesystem_features.mtime_cutoff(status.st_dev)
     digest = _hash(file, algorithm or algorithm_for_size(mark.size), mark.size)
     if cache and mark.is_stable(cutoff) and StatSignature.of(os.fstat(file.fileno())) == mark:
@@ -341,7 +343,7 @@ def digest_open(
 
 
 def _is_on_disk(file: BinaryIO) -> bool:
-    """Wait until the bytes of a file are on the disk, where they nearly always are already."""
+    """Flush a file (fsync) and tell whether that worked; blobs are nearly always on the disk already."""
     try:
         os.fsync(file.fileno())
     except OSError:
@@ -350,7 +352,7 @@ def _is_on_disk(file: BinaryIO) -> bool:
 
 
 def _is_usable(digest: str | None, mark: StatSignature, algorithm: str | None) -> bool:
-    """Tell whether a remembered digest is of the algorithm that is asked for."""
+    """Tell whether a cached digest has the requested algorithm, by default that of the file's size."""
     return digest is not None and algorithm_of(digest) == (algorithm or algorithm_for_size(mark.size))
 
 
@@ -364,6 +366,7 @@ def _hash(file: BinaryIO, algorithm: str, size: int) -> str:
 
 def _blocks(file: BinaryIO, size: int) -> Iterator[memoryview]:
     block = memoryview(bytearray(size))
+    # One buffer for the whole file; each block is hashed before the next is read into it.
     while read := file.readinto(block):  # type: ignore[attr-defined]
         yield block[:read]
 
@@ -375,6 +378,7 @@ def _read_ahead_blocks(file: BinaryIO) -> Iterator[memoryview]:
     read = file.readinto  # type: ignore[attr-defined]
     current, following = memoryview(bytearray(_BLOCK_IN_PARALLEL)), memoryview(bytearray(_BLOCK_IN_PARALLEL))
     with ThreadPoolExecutor(1) as reader:
+        # Reading and hashing both release the GIL, so two threads and two buffers overlap disk and CPU.
         size = read(current)
         while size:
             next_read = reader.submit(read, following)

@@ -24,7 +24,7 @@ from jupyter_pipelines.storage.files import filesystem_features
 
 SCHEMA = "jupyter-pipelines/folder/1"
 CHECKPOINTS = ".ipynb_checkpoints"
-"""Folders in which JupyterLab keeps what was saved last: no folder is another for having them."""
+"""Folders in which JupyterLab keeps the last saved state of files; they do not count as content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +34,15 @@ class ManifestEntry:
     Parameters
     ----------
     path : str
-        Relative, with ``/``; ends in ``/`` for a folder that is empty.
+        Relative path, with ``/``; ends in ``/`` for an empty folder.
     digest : str
-        Of the file; empty for an empty folder.
+        Digest of the file; empty for an empty folder.
     size : int
-        Of the file, in bytes.
+        Size of the file in bytes.
     executable : bool
         Whether its owner may execute it.
     source : Path or None
-        The file itself, while it is not stored yet.
+        The file on the disk, as long as it is not stored.
     """
 
     path: str
@@ -53,7 +53,7 @@ class ManifestEntry:
 
 
 def walk(folder: Path) -> Iterator[ManifestEntry]:
-    """Yield what is in `folder`, but for checkpoints, sorted by path, without digests; links are followed.
+    """Yield entries without digests for the contents of `folder`, sorted by path; links are followed.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def walk(folder: Path) -> Iterator[ManifestEntry]:
 
 
 def digest_folder(folder: Path, cache: DigestCache | None = None) -> str:
-    """Return the digest of `folder`, which it has as an output, too, but for files such as ``.DS_Store``.
+    """Return the digest of `folder`: that of its manifest, without files such as ``.DS_Store``.
 
     Raises
     ------
@@ -83,8 +83,9 @@ def folder_contents(folder: Path, cache: DigestCache | None = None) -> tuple[str
 
 
 def _counted(folder: Path, cache: DigestCache | None) -> list[ManifestEntry]:
-    """Return what counts in a folder of the user, with digests: all but what programs put beside a user's files."""
+    """Return the entries of a user's folder, with digests, without files that programs put there (``.DS_Store``)."""
     entries = sorted(_walk(folder, "", (os.path.realpath(folder),), skip=is_clutter), key=lambda entry: entry.path)
+    # One query and one transaction for the folder: thousands of single ones would take longer than hashing.
     deferred = DeferredDigestCache(cache)
     cached = cached_digests([entry.source for entry in entries if entry.source], cache)
     entries = [
@@ -112,6 +113,7 @@ def stored(entry: ManifestEntry, put: Callable[[Path], tuple[str, int]]) -> Mani
 
 def encode(entries: Sequence[ManifestEntry]) -> bytes:
     """Return the bytes of a manifest; the same entries give the same bytes."""
+    # No mtimes, owners or full modes: the digest must not differ between machines and checkouts.
     rows = [[entry.path, entry.digest, entry.size, entry.executable] for entry in entries]
     return json.dumps({"schema": SCHEMA, "files": rows}, separators=(",", ":")).encode()
 
@@ -129,6 +131,7 @@ def decode(content: bytes) -> tuple[ManifestEntry, ...]:
         if document["schema"] != SCHEMA:
             raise ValueError(f"its format is {document['schema']!r}, not {SCHEMA!r}")
         return tuple(_entry(*row) for row in document["files"])
+    # The bytes have the right digest, but may come from a shared store: any JSON has to be expected.
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not the manifest of a folder: {error!r}") from error
 
@@ -140,6 +143,7 @@ def write_entry(entry: ManifestEntry, target: Path, open_blob: Callable[[str], B
         path.mkdir(parents=True, exist_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Mode x: an entry that appears twice, or a file in the way, must not be overwritten.
     with open_blob(entry.digest) as source, path.open("xb") as file:
         filesystem_features.copy(source, file)
     if entry.executable:
@@ -169,6 +173,7 @@ def _walk(
 def _walk_into(
     child: Path, prefix: str, ancestors: tuple[str, ...], skip: Callable[[str], bool]
 ) -> Iterator[ManifestEntry]:
+    # Only ancestors matter: the same folder may be linked twice side by side, but never inside itself.
     real = os.path.realpath(child)
     if real in ancestors:
         raise _not_storable(child, prefix, "is a link to a folder that it lies in")
@@ -202,6 +207,7 @@ def _not_storable(child: Path, prefix: str, why: str) -> NotStorable:
 
 
 def _entry(path: str, digest: str, size: int, executable: bool) -> ManifestEntry:
+    # Manifests may be written by other users: `..` or an absolute path would write outside the target folder.
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or "\0" in path:
         raise ValueError(f"a path in it leads out of the folder: {path!r}")

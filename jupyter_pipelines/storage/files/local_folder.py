@@ -1,8 +1,8 @@
 """The file system of a store: a folder reached by relative paths only.
 
-:class:`FileSystem` has the shape of fsspec's file systems, so that a store in a bucket can implement it one day.
-:class:`LocalFolder` is the local one. Nothing appears under its final name before every byte of it is on the disk: it
-is written to ``tmp/``, flushed, renamed, and the folder that holds the name is flushed, too.
+The methods of :class:`FileSystem` have the names of fsspec's. :class:`LocalFolder` is the local one. Nothing
+appears under its final name before every byte of it is on the disk: it is written to ``tmp/``, flushed, renamed, and
+the folder that holds the name is flushed, too.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ DAY = 86_400.0
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
 _MAX_THREADS = 16
+# A link inside the store could redirect a read or write to a file outside it; O_NOFOLLOW refuses it at open.
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0)
-"""For a pipe that stands where a file belongs, and that has no writer."""
+"""Without it, opening a named pipe that lies where a file is expected blocks until it has a writer."""
 
 
 class FileSystem(Protocol):
@@ -80,6 +81,7 @@ class LocalFolder:
             A folder on the way is a link that leads out of the store (JP401).
         """
         target = self.root / _checked_path(path)
+        # The last component may be a link: it is refused at open by O_NOFOLLOW, and replaced or removed as a link.
         parent = os.path.realpath(target.parent)
         if parent != self._real and not parent.startswith(self._real + os.sep):
             raise unopenable_error(
@@ -93,6 +95,7 @@ class LocalFolder:
     def open(self, path: str) -> BinaryIO:
         """Open the file at `path` for reading; a link is refused with an OSError."""
         handle = os.open(self.locate(path), os.O_RDONLY | _NO_LINKS | _NO_WAITING)
+        # Checked on the open handle: the path may be exchanged between a stat and the open.
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
             raise IsADirectoryError(f"not a file: {path}")
@@ -104,25 +107,25 @@ class LocalFolder:
             return file.read()
 
     def exists(self, path: str) -> bool:
-        """Tell whether there is something at `path`, be it a broken link."""
+        """Tell whether `path` exists; a broken link counts."""
         return os.path.lexists(self.locate(path))
 
     def device(self) -> int:
-        """Return the number of the disk the store is on; 0, of which nothing is known, where it cannot be asked."""
+        """Return the device number of the store's file system; 0, an unknown device, if it cannot be read."""
         try:
             return self.root.stat().st_dev
         except OSError:
             return 0
 
     def mark(self, name: str) -> StatSignature | None:
-        """Return what the file system says of the file of this full name.
+        """Return the stat signature of the file with this absolute name.
 
-        None where it takes a closer look: it is no plain file in a plain folder, or not there.
+        None if the file is missing, or if it or its folder is a link or of a special kind: those take a real open.
         """
         return self.marks([name]).get(name)
 
     def marks(self, names: Iterable[str]) -> dict[str, StatSignature]:
-        """Return :meth:`mark` of many files, without those that have none; each folder is looked at once."""
+        """Return :meth:`mark` of many files, without those that have none; each folder is checked only once."""
         plain: dict[str, bool] = {}
         marks = {}
         for name in names:
@@ -152,7 +155,7 @@ class LocalFolder:
         try:
             folder = self.locate(path + "/x").parent
         except StoreError:
-            return []  # it is a link that leads elsewhere: nothing behind it is ever read
+            return []  # a link that leads out of the store: nothing behind it is ever read
         try:
             return sorted(os.listdir(folder))
         except (FileNotFoundError, NotADirectoryError):
@@ -194,9 +197,9 @@ class LocalFolder:
         files : sequence of (Path, str)
             Each with the path at which it is to appear.
         mode : int
-            Who may do what with them.
+            Permission bits of the files.
         durable : bool
-            Wait until their names are on the disk, too; otherwise :meth:`sync_names` does, later.
+            Also wait until their names (folder entries) are on the disk; otherwise call :meth:`sync_names` later.
 
         Raises
         ------
@@ -206,8 +209,10 @@ class LocalFolder:
         targets = [(local, path, self.locate(path)) for local, path in files]
         what = f"`{files[0][1]}`" if len(files) == 1 else f"{len(files)} files"
         with writing(self.root, what):
+            # The bytes are flushed before the rename: after a power cut a name must never refer to a file with holes.
             flush_files([local for local, _ in files], mode)
             make_folders([target.parent for _, _, target in targets], durable=durable)
+            # os.replace is atomic for files but fails on a folder, so a folder in the way is quarantined first.
             for local, _, target in targets:
                 self._clear_target(target)
                 os.replace(local, target)
@@ -220,10 +225,11 @@ class LocalFolder:
         Raises
         ------
         StoreError
-            The disk refuses.
+            The file system reports an error (JP402, JP403).
         """
         folders = {self.locate(path).parent for path in paths}
         with writing(self.root, f"{len(folders)} folders"):
+            # With durable=False the folders themselves may be new: their entries in the parents need a flush, too.
             run_parallel(sync_folder, list({*folders, *(folder.parent for folder in folders), self.root}))
 
     def mv(self, source: str, target: str) -> None:
@@ -240,7 +246,7 @@ class LocalFolder:
             if not target.is_dir() or target.is_symlink():
                 target.unlink(missing_ok=True)
                 return
-            # Renamed first, so that no process sees half a folder.
+            # Renamed first, so that no process sees half a folder; after a crash the sweep removes the rest from tmp/.
             trash = self.temporary()
             os.rename(target, trash)
         remove(trash)
@@ -253,14 +259,15 @@ class LocalFolder:
         return folder / f"{ProcessIdentity.current().token()}.{secrets.token_hex(8)}{suffix}"
 
     def quarantine_path(self, path: str, why: str) -> None:
-        """Quarantine what is at `path`, without ever failing."""
+        """Move the file or folder at `path` to the quarantine folder ``aside/``; errors are ignored."""
+        # Quarantined bytes are kept for inspection; the time and random digits let the same name come in again.
         name = f"{path.rpartition('/')[2]}.{time.time_ns()}.{secrets.token_hex(4)}"
         logger.info("quarantined %s of the store %s: %s", path, self.root, why)
         with contextlib.suppress(StoreError):
             self.mv(path, f"{QUARANTINE}/{name}")
 
     def sweep(self) -> None:
-        """Remove what dead processes left in ``tmp/``, without ever failing."""
+        """Remove temporary files of dead processes from ``tmp/``; errors are ignored."""
         for name in self.ls(TEMPORARY):
             path = self.root / TEMPORARY / name
             if _is_orphaned(path):
@@ -272,16 +279,17 @@ class LocalFolder:
 
 
 def create(path: Path) -> BinaryIO:
-    """Create the file `path`, which must not exist, readable for its owner only, and open it for writing."""
+    """Create the file `path` with mode 0600 and open it for writing; it must not exist."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS, _FILE_MODE)
     return os.fdopen(handle, "wb")
 
 
 def flush_files(paths: Sequence[Path], mode: int) -> None:
-    """Give files their mode and wait until their bytes are on the disk."""
+    """Set the mode of files and wait until their bytes are on the disk (fsync)."""
 
     def flush_file(path: Path) -> None:
         with _opened(path) as handle:
+            # On the handle, not the path: the file is made read-only before it gets its final name.
             os.fchmod(handle, mode)
             os.fsync(handle)
 
@@ -289,7 +297,7 @@ def flush_files(paths: Sequence[Path], mode: int) -> None:
 
 
 def run_parallel(action: Callable[[Path], None], paths: Sequence[Path]) -> None:
-    """Call `action` with several paths in parallel: the disk flushes them together, in the time of a single flush."""
+    """Call `action` with several paths in parallel: concurrent fsync calls share one commit of the file system."""
     if len(paths) < 2:
         for path in paths:
             action(path)
@@ -329,6 +337,7 @@ def _make_folder(path: Path, changed: dict[Path, None]) -> None:
     _make_folder(path.parent, changed)
     try:
         path.mkdir(mode=_FOLDER_MODE)
+    # Another process may have made the folder since the check.
     except FileExistsError:
         if not path.is_dir():
             raise
@@ -337,6 +346,7 @@ def _make_folder(path: Path, changed: dict[Path, None]) -> None:
 
 def sync_folder(path: Path) -> None:
     """Wait until the names in the folder `path` are on the disk."""
+    # fsync of a folder makes its entries durable; POSIX does not promise that fsync of the file does so.
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -345,7 +355,7 @@ def sync_folder(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder with all that is in it, without ever failing."""
+    """Remove a file or a folder with its contents; errors are ignored."""
     with contextlib.suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -354,7 +364,7 @@ def remove(path: Path) -> None:
 
 
 def age(path: Path) -> float:
-    """Return seconds since the file or folder was last changed; 0 when that cannot be known."""
+    """Return seconds since the mtime of the file or folder; 0, which keeps callers from removing it, if unknown."""
     try:
         return max(0.0, time.time() - path.lstat().st_mtime)
     except OSError:
@@ -364,6 +374,7 @@ def age(path: Path) -> float:
 def _is_orphaned(path: Path) -> bool:
     owner = parse_token(path.name)
     state = owner.state() if owner else "unknown"
+    # Of a process on another machine or in another container only the age of the file is known.
     return state == "dead" or (state == "unknown" and age(path) > DAY)
 
 
@@ -375,7 +386,7 @@ def _checked_path(path: str) -> str:
 
 
 def _status_if(kind: Callable[[int], bool], name: str) -> os.stat_result | None:
-    """Return the status of what has this full name, if it is of this kind and no link."""
+    """Return the status of the file with this absolute name if it is of this kind and not a link."""
     try:
         status = os.lstat(name)
     except OSError:

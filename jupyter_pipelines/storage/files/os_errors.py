@@ -1,4 +1,4 @@
-"""Turn errors of the operating system into error messages that say what the user can do."""
+"""Errors of the operating system as StoreErrors that say what the user can do."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ _REASONS = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "files may not become this large",
 }
+# A file that cannot be opened for one of these reasons may be intact: it must not be quarantined as damaged.
 _TRANSIENT = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT}
 )
@@ -47,6 +48,7 @@ def writing(root: Path, what: str) -> Iterator[None]:
 def unwritable_error(error: OSError, root: Path, what: str) -> StoreError:
     """Return the error to raise when `what` could not be written to the store at `root`."""
     root = _store_of(root)
+    # EFBIG is a limit of the process or file system: freeing space, the advice for a full disk, would not help.
     if error.errno == errno.EFBIG:
         return StoreError(_too_large(error, root, what))
     if error.errno in FULL:
@@ -80,7 +82,7 @@ def unreadable_error(error: OSError, root: Path, what: str) -> StoreError:
 
 
 def is_transient(error: Exception) -> bool:
-    """Tell whether an error says something about this process or this moment, and nothing about the file."""
+    """Tell whether an error has a temporary cause in this process or the network, and says nothing about the file."""
     return isinstance(error, OSError) and error.errno in _TRANSIENT
 
 
@@ -96,7 +98,7 @@ def missing_error(what: str, root: Path) -> StoreError:
 
 
 def uncheckable_error(what: str, algorithm: str) -> StoreError:
-    """Return the error to raise when what the store holds cannot be checked, and is as good as absent."""
+    """Return the error to raise when stored bytes cannot be verified because their hash algorithm is missing."""
     return StoreError(
         Diagnostic(
             code="JP405",
@@ -119,7 +121,7 @@ def corrupt_error(what: str, notes: tuple[str, ...] = ()) -> CorruptOutput:
 
 
 def reason(error: OSError) -> str:
-    """Return in a few words why the operating system refused."""
+    """Return the reason of an OSError in a few words."""
     fallback = error.strerror or type(error).__name__
     return _REASONS.get(error.errno, fallback) if error.errno is not None else str(error)
 

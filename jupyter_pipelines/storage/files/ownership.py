@@ -12,19 +12,22 @@ from jupyter_pipelines.storage.files.os_errors import OTHER_STORE_HINT, reason, 
 
 PRIVATE_FOLDERS = ("blobs", "records", "runs", "tmp")
 _OTHERS_MAY_WRITE = 0o022
+# Without the execute bit on the root no other user reaches a sub-folder, whatever its own mode.
 _OTHERS_MAY_PASS = 0o011
+# The setgid or sticky bit marks a folder that an administrator set up for a group.
 _MEANT_FOR_SEVERAL = stat.S_ISGID | stat.S_ISVTX
 _SHARE = "to share it, each of you makes a key and trusts those of the others: `jupyter pipelines keys new`"
 
 
 def ownership_error(root: Path) -> StoreError | None:
-    """Return why the folder of a store is not the user's own; None if no other user can write to it.
+    """Return the error for a store that other users can write to; None if only the user can.
 
     Raises
     ------
     StoreError
-        It cannot be looked at (JP401).
+        Its status cannot be read (JP401).
     """
+    # Windows has no uids; its access lists are not examined.
     if not hasattr(os, "geteuid"):
         return None
     try:
@@ -49,11 +52,12 @@ def ownership_error(root: Path) -> StoreError | None:
 
 
 def close_if_empty(root: Path, *, sharing: bool) -> bool:
-    """Close an empty folder of the user to others, and tell if so; not a group's folder, if `sharing`."""
+    """Make an empty folder of the user private (0700) and tell whether it is; a group's folder stays if `sharing`."""
     try:
         status, names = root.stat(), os.listdir(root)
     except OSError as error:
         raise unopenable_error(root, reason(error), f"make the folder readable for you, {OTHER_STORE_HINT}") from error
+    # Only an empty folder: files in a non-empty folder may already have been planted by another user.
     if names or status.st_uid != os.geteuid() or (sharing and status.st_mode & _MEANT_FOR_SEVERAL):
         return False
     with contextlib.suppress(OSError):

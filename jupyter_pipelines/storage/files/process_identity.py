@@ -1,7 +1,7 @@
 """Process identity: which process wrote a file, and whether it is still alive.
 
-A process is known by its pid, the moment it started and the boot it lives in: a pid alone is used again. Where the
-answer cannot be known (another machine, another container) it is ``unknown``, never a guess.
+A process is identified by its pid, its start time and the boot of its machine: pids alone are reused. For a process of
+another machine or container the state is ``unknown``.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class ProcessIdentity:
     started : str
         When it started: clock ticks since boot on Linux, else milliseconds since the epoch.
     boot : str
-        Names the boot of the machine it lives in.
+        Checksum of the boot id of its machine.
     host : str
-        Names the machine.
+        Checksum of the host name.
     space : str
-        Names the space in which `pid` counts: a container has its own.
+        Its pid namespace (Linux): each container has its own pids.
     """
 
     pid: int
@@ -53,6 +53,7 @@ class ProcessIdentity:
         current = ProcessIdentity.current()
         if self.host != current.host:
             return "unknown"
+        # Before the namespace: after a reboot no process of the old boot lives, in whatever container it was.
         if self.boot != current.boot:
             return "dead"
         if self.space != current.space:
@@ -64,12 +65,12 @@ class ProcessIdentity:
         return ".".join((str(self.pid), self.started, self.boot, self.host, self.space))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the identity as documents hold it."""
+        """Return the identity as a JSON object."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ProcessIdentity:
-        """Return the identity that :meth:`to_dict` described."""
+        """Return the identity from the object of :meth:`to_dict`."""
         texts = {name: str(document[name]) for name in ("started", "boot", "host", "space")}
         return cls(pid=int(document["pid"]), **texts)
 
@@ -91,15 +92,16 @@ def _identity_of(pid: int) -> ProcessIdentity:
 
 
 def _started(pid: int) -> str | None:
-    """Return when the process started, or None when there is none; a zombie counts as gone."""
+    """Return the start time of a process, or None if it does not run; a zombie counts as ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes()
     except FileNotFoundError:
         return None if _has_proc() else _started_elsewhere(pid)
     except OSError:
         return None
-    # The name of the program stands in brackets and may hold anything, brackets included.
+    # The program name stands in brackets and may itself contain spaces and brackets.
     fields = text[text.rindex(b")") + 2 :].split()
+    # Field 22 of proc(5), starttime; pid and name are cut off. X is a dead process that is still listed.
     return None if fields[0] in (b"Z", b"X") else fields[19].decode()
 
 

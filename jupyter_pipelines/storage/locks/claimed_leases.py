@@ -25,6 +25,7 @@ from jupyter_pipelines.storage.locks.leases import KeyLease, KeyLeases
 logger = logging.getLogger(__name__)
 CLAIM_SECONDS = 60.0
 """Seconds that a claim is valid after its holder last renewed it."""
+# Several renewals fit into the life of a claim, so that single failed writes to the bucket do not lose it.
 _RENEW_SECONDS = 15.0
 _MAX_CLAIM_BYTES = 4096
 
@@ -37,7 +38,7 @@ class BucketLeaseBackend:
     files : fsspec file system
         The file system of the bucket.
     root : str
-        Where in it.
+        The prefix of the claims in the bucket.
     """
 
     def __init__(self, files: Any, root: str) -> None:
@@ -53,6 +54,7 @@ class BucketLeaseBackend:
             logger.info("claims of %s cannot be listed: %s", key, error)
             return 0
         last = max(numbers, default=0)
+        # The greatest number alone counts: a claim below it has been superseded, whatever it says.
         if last and self._is_valid(key, last):
             return None
         try:
@@ -65,6 +67,7 @@ class BucketLeaseBackend:
                 return None
             logger.info("no claim of %s: %s", key, error)
             return 0
+        # Superseded claims are removed, but not the last: with it gone, a slow holder could take the same number again.
         self._seen.pop(key, None)
         for number in numbers:
             if number < last:
@@ -72,12 +75,12 @@ class BucketLeaseBackend:
         return last + 1
 
     def renew(self, key: str, number: int) -> None:
-        """Renew a claim."""
+        """Extend a claim by ``CLAIM_SECONDS``; errors are ignored."""
         with contextlib.suppress(Exception):
             self._files.pipe_file(self._path(key, number), _document())
 
     def leave(self, key: str, number: int) -> None:
-        """Give up a claim."""
+        """Release a claim, by marking it as expired; errors are ignored, as it expires by itself."""
         with contextlib.suppress(Exception):
             self._files.pipe_file(self._path(key, number), json.dumps({"until": 0}).encode())
 
@@ -89,6 +92,7 @@ class BucketLeaseBackend:
 
     def _numbers(self, key: str) -> list[int]:
         try:
+            # refresh: fsspec caches listings, and claims of other machines would not be seen.
             paths = self._files.ls(f"{self._root}/{key}", detail=False, refresh=True)
         except FileNotFoundError:
             return []
@@ -105,7 +109,8 @@ class BucketLeaseBackend:
         return _until(content) > time.time() and not self._is_expired(key, number, content)
 
     def _is_expired(self, key: str, number: int, content: bytes) -> bool:
-        """Tell whether a claim was not renewed for too long, by the clock of this machine."""
+        """Tell whether a claim has not changed for ``CLAIM_SECONDS`` of this machine's clock."""
+        # Clocks of machines differ: a claim whose holder has a fast clock would otherwise never expire.
         now = time.monotonic()
         last_seen = self._seen.get(key)
         if last_seen is None or last_seen[:2] != (number, content):
@@ -122,16 +127,16 @@ class BucketLeaseBackend:
 
 
 class ClaimedLease(KeyLease):
-    """A lease of this machine with a claim behind it.
+    """A lease of this machine together with a claim in the bucket.
 
     Parameters
     ----------
     inner : KeyLease
-        Held.
+        The lease on this machine, held.
     claims : BucketLeaseBackend
-        Where it is claimed.
+        The claims of the bucket.
     number : int
-        Of the claim; 0 where there is none.
+        Number of the claim; 0 if the bucket does not support claims.
     """
 
     def __init__(self, inner: KeyLease, claims: BucketLeaseBackend, number: int) -> None:
@@ -140,7 +145,7 @@ class ClaimedLease(KeyLease):
         self._inner = inner
         self._claims = claims
         self._released = threading.Event()
-        # The last write has to be the release.
+        # A renewal that is written after the release would block other machines until it expires.
         self._write_lock = threading.Lock()
         if number:
             threading.Thread(target=self._renew, name="jupyter-pipelines-claim", daemon=True).start()
@@ -190,6 +195,7 @@ class ClaimedLeases(KeyLeases):
         deadline = None if timeout < 0 else time.monotonic() + timeout
         while True:
             remaining = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
+            # The local lease first: processes of one machine then do not compete for the bucket.
             inner = super().lease(key, timeout=remaining)
             try:
                 number = self._claims.claim(key)
@@ -210,7 +216,7 @@ def _document() -> bytes:
 
 
 def _until(content: bytes) -> float:
-    """Return until when a claim says that it counts: for ever, if it does not say it."""
+    """Return the expiry time of a claim in seconds since the epoch; infinity if it is unreadable."""
     try:
         return float(json.loads(content)["until"])
     except (ValueError, KeyError, TypeError, RecursionError):

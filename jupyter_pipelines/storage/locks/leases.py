@@ -1,9 +1,8 @@
 """Leases: one process at a time computes a key. A lease dies with its owner.
 
-A lock on a file cannot be held twice, but the file can be removed while it is locked: by a clean-up, by a disk that is
-mounted again. Then two processes believe to hold the lease. So every grant has a number greater than all before it (a
-fencing token), which stands beside the lock, and before a process records a result it checks that the number there is
-still its own.
+A file lock has one holder, but the file can be removed while it is locked: by a clean-up, or by a disk that is mounted
+again. Then two processes hold the lease. Therefore every grant has a number greater than all before it (a fencing
+token), which is written beside the lock, and before a process records a result it checks that the number is its own.
 """
 
 from __future__ import annotations
@@ -34,18 +33,18 @@ FOLDER = "leases"
 
 
 class KeyLease:
-    """The right to compute one key; released when left, or when its process ends however it ends.
+    """The exclusive right to compute one key; a context manager. The lock is released with its process at the latest.
 
     Parameters
     ----------
     key : str
         The key.
     lock : BaseFileLock
-        Held.
+        The acquired lock.
     number : int
-        Of this grant; greater than those of all grants of the key before.
+        Number of this grant; greater than those of all earlier grants of the key.
     granted : callable
-        Returns the number of the last grant of the key, as it is written down now.
+        Returns the number of the last grant of the key, read from its file.
     """
 
     def __init__(self, key: str, lock: BaseFileLock, number: int, granted: Callable[[], int]) -> None:
@@ -61,7 +60,7 @@ class KeyLease:
 
     @property
     def valid(self) -> bool:
-        """Whether no other process has been granted the lease since; what cannot be known counts as no."""
+        """Whether no other process has been granted the lease since; False if that cannot be read."""
         return self.held and self._granted() == self.number
 
     def release(self) -> None:
@@ -96,24 +95,26 @@ class KeyLeases:
         Parameters
         ----------
         key : str
-            The key that its holder computes.
+            The key to compute.
         timeout : float
-            Seconds to wait; negative for as long as it takes.
+            Seconds to wait; negative waits without limit.
 
         Raises
         ------
         TimeoutError
-            Another process held it all the time.
+            Another process held it until the timeout.
         StoreError
             The store cannot be written (JP402, JP403).
         """
         lock = self._lock(key)
         try:
+            # Short polls: a waiting run goes on soon after the lease is released; filelock cannot be notified.
             lock.acquire(timeout=timeout, poll_interval=0.05)
         except TimeoutError:
             raise
         except OSError as error:
             raise unwritable_error(error, self._folder.root, "a lease") from error
+        # The clock keeps numbers growing even where the file with the last number was removed with its lock.
         number = max(self._granted(key) + 1, time.time_ns())
         self._write_holder(key, number)
         return KeyLease(key, lock, number, partial(self._granted, key))
@@ -154,6 +155,7 @@ class KeyLeases:
         for key in self._keys():
             path = self._path(key)
             if age(path) > older_than:
+                # Removed while locked, so that no process can acquire the lock on a file that is about to go.
                 with self._try_lock(key) as free:
                     if free:
                         self._holder_path(key).unlink(missing_ok=True)
@@ -168,6 +170,7 @@ class KeyLeases:
         lock = self._lock(key)
         try:
             lock.acquire(timeout=0)
+        # A lock file that cannot be opened counts as held: nothing is removed on a guess.
         except (TimeoutError, OSError):
             yield False
             return
@@ -194,23 +197,25 @@ class KeyLeases:
         return FileLock(path, mode=0o600, thread_local=False)
 
     def _write_holder(self, key: str, number: int) -> None:
-        """Write down which process holds the lease, and the number of the grant.
+        """Write the holder of the lease and the number of the grant to the ``.owner`` file.
 
-        Not into the file that is locked: older versions of filelock empty it when another process tries. Whole or not
-        at all: others read it at any moment. Where it cannot be written, a result cannot be recorded either.
+        The locked file itself is unsuitable: older versions of filelock truncate it when another process tries to lock
+        it. Errors are ignored: the grant then counts as invalid, and its result is not recorded.
         """
         holder_path = self._holder_path(key)
         with contextlib.suppress(OSError, StoreError):
             temporary = self._folder.temporary()
             try:
                 temporary.write_text(json.dumps({**ProcessIdentity.current().to_dict(), "number": number}))
+                # Atomic, as other processes read it at any time; not flushed, as no lease survives a crash of the
+                # machine.
                 temporary.replace(holder_path)
                 os.utime(self._path(key))
             finally:
                 temporary.unlink(missing_ok=True)
 
     def _granted(self, key: str) -> int:
-        """Return the number of the last grant of `key`; 0 where none is written down."""
+        """Return the number of the last grant of `key`; 0 if there is none or it cannot be read."""
         try:
             return int(json.loads(self._holder_path(key).read_bytes())["number"])
         except (OSError, ValueError, KeyError, TypeError):

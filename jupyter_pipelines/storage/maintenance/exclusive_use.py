@@ -1,4 +1,4 @@
-"""Exclusive use of a store: no other process upgrades or copies it meanwhile, and no run goes on in it."""
+"""Exclusive use of a store, for upgrades and copies: no runs, no other upgrades, copies or garbage collections."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from jupyter_pipelines.storage.store import Store
 
 EXCLUSIVE_KEY = hashlib.sha256(b"jupyter-pipelines/exclusive-use").hexdigest()
-"""What is leased; while any key is leased, garbage collections leave records and outputs alone."""
+"""The key to lease; while any key is leased, garbage collections remove no records and outputs."""
 
 
 @contextmanager
 def exclusive_use(store: Store, *, read_only: bool = False) -> Iterator[None]:
-    """Keep other upgrades, copies and garbage collections away from a store, as long as the block lasts.
+    """Hold exclusive use of a store for the duration of a ``with`` block.
 
     Parameters
     ----------
     store : Store
         The store.
     read_only : bool
-        Nothing in it is changed: where no lease can be taken, because it cannot be written, none is needed.
+        The block only reads the store; a store that cannot be written then needs no lease.
 
     Raises
     ------
@@ -49,12 +49,12 @@ def exclusive_use(store: Store, *, read_only: bool = False) -> Iterator[None]:
 
 
 def require_unused(store: Store) -> None:
-    """Refuse a store that a run uses at the moment.
+    """Raise StoreError if a run uses the store.
 
     Raises
     ------
     StoreError
-        A run goes on in it, or a step is being computed (JP407); that cannot be looked at (JP401).
+        A run goes on in it, or a step is being computed (JP407); that cannot be determined (JP401).
     """
     live = [run for run in store.runs.ids() if store.runs.is_live(run)]
     if live:

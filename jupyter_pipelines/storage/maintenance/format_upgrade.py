@@ -1,7 +1,7 @@
 """Bring a store to the newest format, in place.
 
-The newest format reads all that older ones hold: no record and no output is written anew, and no signature is lost.
-What changes is the mark, in a single step that a power cut leaves undone or done.
+The contents of older formats are valid in the newest one: no record or output is rewritten, and signatures stay valid.
+Only the format file changes, atomically.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class UpgradeReport:
     store : str
         The store.
     before : int or None
-        Its format before; None where its mark was missing or damaged.
+        Its format before; None if the format file was missing or damaged.
     records : RecordCounts
         Its records: those without traces are kept, and their steps run once more.
     """
@@ -49,7 +49,7 @@ class UpgradeReport:
         return self.before != FORMAT
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the same as a document."""
+        """Return the report as a JSON object."""
         return {
             "schema": "jupyter-pipelines/store-upgrade/1",
             "store": self.store,
@@ -75,6 +75,7 @@ def upgrade(url: str | Path) -> UpgradeReport:
     store = open_store(url, create=False)
     try:
         with exclusive_use(store):
+            # Read under exclusive use: another process may have upgraded the store since it was located.
             before = _format_of(location)
             if before != FORMAT:
                 _mark(store, location)
@@ -95,7 +96,7 @@ def _format_of(location: StoreLocation) -> int | None:
 
 
 def _mark(store: Store, location: StoreLocation) -> None:
-    """Mark a store as one of the newest format."""
+    """Write the format file of the newest format."""
     if not isinstance(store, SharedStore):
         store.raise_format()
     elif store.backend.is_writable():

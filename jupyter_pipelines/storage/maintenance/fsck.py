@@ -1,7 +1,7 @@
 """Check a store (fsck): read every byte, whatever is cached of it, and report what is damaged or untrusted.
 
-Nothing depends on it: a damaged entry is a miss wherever it is read. It finds damage before a run does, and damage
-that file systems do not show: bits that changed on the disk while size and times stayed what they were.
+Runs do not depend on it: a damaged entry is a miss wherever it is read. It finds damage before a run does, including
+damage that caches cannot see: bits that changed on the disk without a change of size and times.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from jupyter_pipelines.storage.store import MANIFESTS, Store
 
 Kind = Literal["damaged", "untrusted", "unchecked"]
 BITS: dict[Kind, int] = {"damaged": 1, "untrusted": 2, "unchecked": 4}
-"""Of the exit code; each is there if something of the kind was found and is not repaired."""
+"""Bits of the exit code, set if a finding of the kind is not repaired."""
 
 _OTHERS_MAY_WRITE = 0o022
 _TOP_FOLDERS = (blobs.FOLDER, step_record.FOLDER, run_store.FOLDER)
@@ -44,13 +44,13 @@ class FsckFinding:
     Parameters
     ----------
     kind : {"damaged", "untrusted", "unchecked"}
-        Other bytes than were stored, or none; perhaps written by another user; cannot be checked here.
+        Wrong or missing bytes; possibly written by another user; cannot be checked in this environment.
     path : str
-        Where it is, relative to the store.
+        Path relative to the store.
     why : str
         What is wrong with it.
     repaired : bool
-        It does no harm any more: what it held is computed again when it is needed.
+        It was quarantined or closed to others; lost results are computed again when needed.
     """
 
     kind: Kind
@@ -72,11 +72,11 @@ class FsckReport:
     store : str
         The folder.
     findings : tuple of FsckFinding
-        What is not as it should be.
+        The problems.
     blobs, records, runs : int
-        How many were looked at.
+        Numbers of entries that were checked.
     shared : bool
-        It is a store that several users write to: signatures decide what is used.
+        Several users write to the store: records were checked by their signatures.
     """
 
     store: str
@@ -88,7 +88,7 @@ class FsckReport:
 
     @property
     def code(self) -> int:
-        """The exit code: 1 damaged, 2 untrusted, 4 cannot be checked, and sums of these; without what is repaired."""
+        """The exit code: the sum of 1 damaged, 2 untrusted and 4 unchecked, for findings that are not repaired."""
         return sum({BITS[finding.kind] for finding in self.findings if not finding.repaired})
 
     def to_dict(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def examine(url: str | Path, *, repair: bool = False) -> FsckReport:
 def _store_to_check(store: Store) -> tuple[Store, TrustPolicy | None, bool]:
     """Return the store to check, the trust policy of a shared store, and whether it is a local cache.
 
-    What a local cache lacks may be in the backend.
+    A blob that is missing in a local cache is no finding: it may be in the backend.
     """
     if isinstance(store, SharedStore):
         if isinstance(store.backend, SharedFolder):
@@ -161,7 +161,8 @@ class _FsckChecker:
         self._corrupt_digests: set[str] = set()
 
     def result(self) -> FsckReport:
-        """Look at everything; the order matters: records are judged by their blobs."""
+        """Check everything and return the report; blobs come before records, which are judged by them."""
+        # In a shared store permissions are open on purpose; signatures decide about records instead.
         findings = [] if self._trust else [*self._permission_findings()]
         digests = list(self._store.blobs.all_digests_strict())
         findings += self._blob_findings(digests)
@@ -197,8 +198,9 @@ class _FsckChecker:
                 yield FsckFinding(kind="untrusted", path=path, why=why, repaired=self._repair and self._close(path))
 
     def _close(self, path: str) -> bool:
-        """Close a folder to others; False where that cannot be done."""
+        """Remove the write permission of others from a folder, and tell whether that worked."""
         folder = self._store.root / path if path else self._store.root
+        # chmod would follow the link and change a folder outside the store.
         if folder.is_symlink():
             return False
         try:
@@ -262,7 +264,8 @@ class _FsckChecker:
                 )
 
     def _condition(self, digest: str, is_folder: bool) -> str:
-        """Return the condition of an output; what was read already is not read again."""
+        """Return the condition of an output by the blobs that were read before; "unknown" if no damage was found."""
+        # "unknown" here means that nothing wrong is known: the blob exists and its bytes were checked before.
         if digest in self._corrupt_digests:
             return "corrupt"
         if not self._store.folder.exists(blobs.path_of(digest)):
@@ -307,14 +310,14 @@ class _FsckChecker:
         return replace(finding, repaired=not self._store.folder.exists(finding.path))
 
     def _forget_index(self) -> None:
-        """Remove the index: it may remember what is no longer there, and is made anew at the next query."""
+        """Remove the index, which may list quarantined files; it is rebuilt at the next query."""
         self._store.index.close()
         for ending in ("", "-wal", "-shm", "-journal"):
             remove(self._store.root / f"{index.INDEX_FILE}{ending}")
 
 
 def _folders(store: Store) -> Iterator[str]:
-    """Yield the folders of a store whose content is believed; first the store itself, as the empty path."""
+    """Yield the folders whose contents are trusted, relative to the store; the store itself is the empty path."""
     if os.path.isdir(store.root):
         yield ""
     for top_folder in filter(lambda top_folder: os.path.isdir(store.root / top_folder), _TOP_FOLDERS):
@@ -335,7 +338,7 @@ def _writable_reason(path: Path) -> str:
 
 
 def _other_owner(path: Path) -> str:
-    """Return whose a file or folder is, if it is not the user's; empty if it is."""
+    """Return the owner of a file or folder as a text; empty if it is the user."""
     try:
         owner = path.lstat().st_uid
     except OSError:

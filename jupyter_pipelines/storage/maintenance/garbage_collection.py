@@ -1,9 +1,9 @@
-"""Garbage collection: remove what no kept run and no step needs, once it is old enough.
+"""Garbage collection: remove old runs, and records and blobs that nothing refers to.
 
-Reachability: kept are the runs younger than the age asked for and those still running; the records these name, and the
-newest record of every step of every notebook; the blobs these name, the members of folders included. What is
-younger than the grace period stays in any case: another process may be about to name it. While a run is live or a key
-is being computed, records and blobs are left alone altogether.
+Kept are runs that are live or younger than the given age; records to which they refer, and the newest record of every
+step of every notebook; blobs to which these refer, files of folders included. Everything younger than the grace period
+is kept: another process may be about to refer to it. While a run is live or a key is being computed, no record or blob
+is removed.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from jupyter_pipelines.storage.records import run_store
 if TYPE_CHECKING:
     from jupyter_pipelines.storage.store import Store
 
+# A blob is stored before its record: this is the longest time between the two that is allowed for.
 GRACE = 3600.0
 
 
@@ -39,11 +40,11 @@ class GcReport:
     aside : tuple of str
         Damaged files that had been quarantined.
     bytes : int
-        Size of it all.
+        Total size.
     dry_run : bool
         Nothing was removed.
     notes : tuple of str
-        Why something was left that might have gone.
+        Reasons why something was kept.
     """
 
     runs: tuple[str, ...]
@@ -69,32 +70,30 @@ class GcReport:
 
 
 def collect(store: Store, *, older_than: float, grace: float | None = None, dry_run: bool = False) -> GcReport:
-    """Remove what no kept run and no step needs any more.
+    """Remove old runs, and records and blobs that no kept run and no step needs.
 
     Parameters
     ----------
     store : Store
-        Where to look.
+        The store.
     older_than : float
-        Age in seconds from which runs go.
+        Age in seconds from which runs are removed.
     grace : float or None
-        Age in seconds below which records and blobs stay even if nothing names them; an hour, or `older_than` if that
-        is less.
+        Age in seconds below which records and blobs are kept in any case; an hour, or `older_than` if that is less.
     dry_run : bool
-        Only find out.
+        Only report what would be removed.
 
     Raises
     ------
     StoreError
-        The store cannot be written (JP402), or something in it cannot be read that may need what would be removed
-        (JP401).
+        The store cannot be written (JP402), or a run or record cannot be read that may refer to other entries (JP401).
     """
     old_runs = set(_old_runs(store, older_than))
     grace_seconds = min(older_than, GRACE) if grace is None else grace
     contents = _read_contents(store, old_runs)
     keys = tuple(_unneeded_records(store, contents, grace_seconds))
     digests = tuple(_unneeded_blobs(store, contents, set(keys), grace_seconds))
-    # Asked last, so that a run that began meanwhile is seen.
+    # Determined last, so that a run that began during the scan is seen.
     notes = _live_work_notes(store)
     if notes:
         keys, digests = (), ()
@@ -124,7 +123,7 @@ def _old_runs(store: Store, older_than: float) -> Iterator[str]:
 
 
 def _age_of_run(store: Store, run: str) -> float:
-    """Return seconds since the document of a run was written last, or since its folder changed."""
+    """Return seconds since the document of a run was last written, or if there is none, since its folder changed."""
     folder = store.root / run_store.FOLDER / run
     document = folder / run_store.DOCUMENT
     return age(document if os.path.exists(document) else folder)
@@ -141,7 +140,7 @@ def _live_work_notes(store: Store) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _StoreContents:
-    """All records and run documents, read once: what cannot be read now must not look as if nothing were needed."""
+    """All records and run documents, read once; an unreadable one is an error, as its blobs would look unneeded."""
 
     documents: tuple[dict[str, Any], ...]
     records: Mapping[str, step_record.StepRecord]
@@ -184,11 +183,11 @@ def _unneeded_blobs(store: Store, contents: _StoreContents, removed_keys: set[st
 
 
 def _members(store: Store, digest: str) -> set[str]:
-    """Return what the folder `digest` names, if it is a folder; manifests are recognised by how they begin."""
+    """Return the digests of the files of a folder; manifests are recognised by their first bytes."""
     try:
         with store.folder.open(blobs.path_of(digest)) as file:
             head = file.read(len(_MANIFEST))
-            # Unchecked: a damaged manifest may keep a blob too many, and what cannot be checked here keeps its own.
+            # Not verified: a damaged manifest keeps at worst a blob too many, and verifying needs its hash algorithm.
             entries = manifests.decode(head + file.read()) if head == _MANIFEST else ()
     except FileNotFoundError:
         return set()
@@ -231,7 +230,7 @@ def size_of(path: Path) -> int:
 
 
 def _remove(store: Store, report: GcReport, grace: float) -> None:
-    """Remove records before the blobs they name, so that no record is ever without its blobs."""
+    """Remove the reported entries; records before their blobs, so that a crash leaves no record without its blobs."""
     for run in report.runs:
         store.runs.remove(run)
     for key in report.records:

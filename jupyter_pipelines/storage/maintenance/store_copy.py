@@ -1,8 +1,8 @@
-"""Copy a store to another address, with everything checked on the way.
+"""Copy a store to another address, and verify everything on the way.
 
-Outputs come first and are hashed while they are copied, then the records that name them: whatever ends a copy, the
-destination holds no record without its outputs. What is there and right is not copied again, so that the same call goes
-on where an earlier call ended. Records are copied a few at a time, and nothing but names is held in memory.
+Outputs are copied and verified before the records that name them: whenever a copy ends, the destination holds no record
+without its outputs. Intact entries of the destination are not copied again, so that a repeated call continues an
+earlier one. Records are copied in batches, and only names are held in memory.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UncopiedRecord:
-    """A record of the source that the destination does not have as it is.
+    """A record of the source that was not copied.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class UncopiedRecord:
 
 @dataclass(slots=True, kw_only=True)
 class CopyReport:
-    """What was copied; while a copy goes on, what was copied so far.
+    """Counts of a copy, also while it is in progress.
 
     Parameters
     ----------
@@ -80,20 +80,20 @@ class CopyReport:
     total : int
         Records of the source.
     copied, already, replaced : int
-        Records that were new to the destination, were there, and replaced another record: an older record, or in a
-        shared store a record whose signature the user does not trust.
+        Records that were new to the destination, that it already had, and that replaced an older record or, in a shared
+        store, a record without a trusted signature.
     kept : list of UncopiedRecord
-        Records of which the destination has another version that is not older: it stays.
+        Records of which the destination keeps its own version, which is not older.
     left_out : list of UncopiedRecord
-        Records that are damaged, or that no key vouches for.
+        Records that are damaged, or have no trusted signature.
     artifacts, artifacts_already, bytes : int
-        Outputs that were copied, were there, and how many bytes were copied.
+        Outputs that were copied, that the destination already had, and the number of bytes copied.
     runs, runs_already : int
-        The same of runs.
+        Runs that were copied, and that the destination already had.
     removed : bool
         The source was removed.
     notes : list of str
-        What else the user should know.
+        Further messages for the user.
     """
 
     source: str
@@ -114,7 +114,7 @@ class CopyReport:
 
     @property
     def seen(self) -> int:
-        """How many records have been dealt with."""
+        """Number of records processed so far."""
         return self.copied + self.already + self.replaced + len(self.kept) + len(self.left_out)
 
     def to_dict(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def copy_store(
     url, destination : str or Path
         Addresses of stores; the second is made if there is none.
     removes : bool
-        Remove the source when all that is in it is at the destination.
+        Remove the source if everything in it is at the destination.
     on_progress : callable
         Called after every few records.
 
@@ -171,6 +171,7 @@ def copy_store(
         if not isinstance(target, Store):
             raise StoreError(_of_a_plugin(str(destination)))
         stack.callback(target.close)
+        # Two addresses of one store, such as a bucket with and without a trailing slash, have the same local cache.
         if target.root == source.root:
             raise StoreError(_not_apart(location.address, "they are the same store"))
         target.check_writable()
@@ -204,7 +205,7 @@ class _StoreCopy:
             raise StoreError(_only_read(target.url))
 
     def copy_all(self) -> None:
-        """Copy records with what they name, then runs with what they name."""
+        """Copy records with their outputs, then runs with theirs."""
         keys = [key for name, _ in files_in(self._location, step_record.FOLDER) if (key := key_of(name))]
         self.report.total = len(keys)
         self._on_progress(self.report)
@@ -221,7 +222,7 @@ class _StoreCopy:
     # Records -----------------------------------------------------------------------------------------------
 
     def _copy_records(self, keys: list[str]) -> None:
-        """Copy a few records, all of their outputs first."""
+        """Copy a batch of records after their outputs."""
         records = []
         for record in in_parallel(self._checked_record, keys, self._kind):
             if isinstance(record, UncopiedRecord):
@@ -246,7 +247,7 @@ class _StoreCopy:
             self._target.index.listing.add(complete)
 
     def _checked_record(self, key: str) -> StepRecord | UncopiedRecord:
-        """Return the record of `key` if it is whole and may be believed; else why not."""
+        """Return the record of `key` if it is intact and trusted, else the reason."""
         try:
             content = self._location.backend.record(key)
             record = step_record.decode(content or b"", key)
@@ -265,7 +266,7 @@ class _StoreCopy:
         return "its signature does not fit: it was changed" if self._trust.is_forged(record) else ""
 
     def _is_wanted(self, record: StepRecord) -> bool:
-        """Tell whether a record is to be put; also if it is there already, so that its outputs are checked."""
+        """Tell whether to copy a record; True also for one that the destination has, to check its outputs."""
         other, _ = self._record_there(record.key)
         if other is None or other == record or other.created < record.created:
             return True
@@ -274,9 +275,9 @@ class _StoreCopy:
         return False
 
     def _record_there(self, key: str) -> tuple[StepRecord | None, bool]:
-        """Return the destination's record of `key` if it may be used, and whether there is any.
+        """Return the destination's record of `key` if it may be used, and whether there is one.
 
-        In a shared destination a record without a trusted signature is there, and of no use to the user.
+        In a shared destination there may be a record without a trusted signature, which may not be used.
         """
         if self._shared_target is None:
             record = self._target.records.read(key)
@@ -294,6 +295,7 @@ class _StoreCopy:
         if other == record:
             return "already"
         if self._shared_target is None:
+            # Flushed once for each batch by _copy_records, which is much faster than an fsync for each record.
             self._target.records.put(record, durable=False)
         else:
             self._shared_target.backend.put_record(record.key, step_record.encode(signed(record, required=True)))
@@ -302,7 +304,7 @@ class _StoreCopy:
     # Outputs -----------------------------------------------------------------------------------------------
 
     def _copy_artifacts(self, artifacts: Iterable[Artifact]) -> Mapping[str, str]:
-        """Copy outputs, members of folders before the folders; return what is wrong with digests that are not there."""
+        """Copy outputs, files of folders before the folders, and return the problem of each digest, empty if none."""
         wanted = dict.fromkeys(artifacts)
         self._members_of.clear()
         containers = dict.fromkeys(
@@ -330,7 +332,7 @@ class _StoreCopy:
                 self._target.folder.sync_names(blobs.path_of(digest) for digest in batch if not self._settled[digest])
 
     def _members(self, digest: str) -> tuple[str, ...]:
-        """Return the digests that a folder names; none where the folder is missing or damaged."""
+        """Return the digests of a folder's files; none if its manifest is missing or damaged."""
         if digest not in self._members_of:
             entries: tuple[manifests.ManifestEntry, ...] = ()
             with self._fetched(digest) as (path, why):
@@ -346,7 +348,7 @@ class _StoreCopy:
         return self._members_of[digest]
 
     def _copy_blob(self, digest: str) -> tuple[str, int | None]:
-        """Copy a blob unless it is there; return what is wrong with it, and how many bytes were copied."""
+        """Copy a blob unless the destination has it; return its problem, and the number of bytes copied or None."""
         if self._has(digest):
             return "", None
         with self._fetched(digest) as (path, why):
@@ -367,7 +369,7 @@ class _StoreCopy:
 
     @contextlib.contextmanager
     def _fetched(self, digest: str) -> Iterator[tuple[Path, str]]:
-        """Yield a private copy of a blob of the source, and what is wrong with it; hashed while it is copied."""
+        """Yield a private, verified copy of a blob of the source, and its problem, empty if none."""
         path = self._target.folder.temporary()
         try:
             yield path, self._fetch(digest, path)
@@ -381,11 +383,13 @@ class _StoreCopy:
         try:
             if not self._location.backend.fetch(digest, path):
                 return "it is missing"
+            # Hashed after the copy: in a shared folder the source may be exchanged between two readings.
             content = IncrementalHash(algorithm)
             with path.open("rb") as file:
                 while block := file.read(_BLOCK):
                     content.update(block)
         except OSError as error:
+            # An error of the source leaves out one blob; an error of the destination ends the copy.
             if error.errno not in FULL and str(path) not in (error.filename, error.filename2):
                 return f"it cannot be read: {error}"
             with writing(self._target.root, "an output"):
@@ -395,7 +399,7 @@ class _StoreCopy:
     # Runs --------------------------------------------------------------------------------------------------
 
     def _copy_run(self, run: str) -> None:
-        """Copy the folder of a run, with outputs that only its document names; paths in it lead to the copy."""
+        """Copy the folder of a run and the outputs in its document; paths in its files are changed to the copy."""
         place = f"{run_store.FOLDER}/{run}"
         if self._target.folder.exists(f"{place}/{run_store.DOCUMENT}"):
             self.report.runs_already += 1
@@ -422,7 +426,7 @@ class _StoreCopy:
     # The source --------------------------------------------------------------------------------------------
 
     def remove_source(self) -> None:
-        """Remove the source if all that is in it is at the destination, records before outputs.
+        """Remove the source if everything in it is at the destination, records before outputs.
 
         Raises
         ------
@@ -440,6 +444,7 @@ class _StoreCopy:
         for run in self._source.runs.names():
             if self._target.folder.exists(f"{run_store.FOLDER}/{run}/{run_store.DOCUMENT}"):
                 self._source.runs.remove(run)
+        # What was added since the copy is still there; the outputs are removed only if nothing refers to them.
         if self._source.records.all_keys_strict() or self._source.runs.ids():
             self.report.notes.append("the source stays: something was added to it meanwhile; copy it again")
             return
@@ -464,7 +469,7 @@ def _first_problem(record: StepRecord, problems: Mapping[str, str]) -> str:
 
 
 def _trust(source: Store, target: Store) -> TrustPolicy | None:
-    """Return whose records are believed; None between stores of the user where there are no keys to check with."""
+    """Return the trusted keys; None between stores of the user if the user has no usable keys."""
     if source.own and target.own:
         if not UserKeyring.of_user().has_own():
             return None
@@ -489,13 +494,14 @@ def _outputs_of(content: bytes) -> Iterator[Artifact]:
 
 
 def _renamed(old: Path, new: Path) -> Callable[[bytes], bytes]:
-    """Return a function that replaces the folder with which paths in JSON texts begin."""
+    """Return a function that replaces the folder `old` by `new` in the paths of JSON texts."""
+    # As JSON strings without the final quote, so that escaped characters of paths match.
     before, after = (json.dumps(f"{path}/")[:-1].encode() for path in (old, new))
     return lambda content: content.replace(before, after)
 
 
 def _copy_folder(source: Path, target: Path, rename: Callable[[bytes], bytes]) -> None:
-    """Copy the files of a folder, but no links, and wait until they are on the disk."""
+    """Copy the files of a folder, without links, and flush them to the disk."""
     target.mkdir(mode=0o700)
     for child in sorted(source.iterdir()):
         if child.is_symlink():
@@ -513,7 +519,7 @@ def _copy_folder(source: Path, target: Path, rename: Callable[[bytes], bytes]) -
 
 
 def _require_apart(location: StoreLocation, destination: str | Path) -> None:
-    """Refuse a destination that is the source, lies in it, or has it in it."""
+    """Raise StoreError if the destination is the source, lies in it, or contains it."""
     scheme = scheme_of(destination)
     if scheme in ("file", "shared") and location.kind != "bucket":
         source = os.path.realpath(location.address)

@@ -1,4 +1,4 @@
-"""What a store holds, in numbers: format, records, outputs, runs, leftovers; nothing in it is changed."""
+"""Summary of a store: its format, and counts of records, outputs, runs and temporary files; the store is only read."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from jupyter_pipelines.storage.store import FORMAT, Store, folder_of, read_forma
 
 StoreKind = Literal["folder", "shared-folder", "bucket"]
 COLLECT_AGE_DAYS = 30
-"""What is older could go in a garbage collection, by default."""
+"""Default age from which a garbage collection removes runs."""
 _BATCH = 64
 _READERS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreLocation:
-    """Where a store is, and how its files are reached without trusting any of them.
+    """The location of a store, with access to its files that trusts none of them.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class StoreLocation:
     backend : SharedBackend
         Reads and writes its files.
     local : Path or None
-        The folder with its runs and with what is being written; None where there is none yet.
+        The folder with its runs and temporary files; None if it does not exist.
     """
 
     address: str
@@ -71,18 +71,18 @@ class FileCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordCounts:
-    """Records of a store, counted.
+    """Counts of the records of a store.
 
     Parameters
     ----------
     files : FileCount
         All of them.
     traced, untraced, unreadable : int
-        With a trace; without, so that their steps run once more; damaged, or of a newer format.
+        With a trace; without one, so that their steps run again; damaged, or of a newer format.
     schemas : Mapping of str to int
-        By the version of their format.
+        Counts by version of the format.
     signed : Mapping of str to int
-        By whose key they name: ``you``, ``trusted``, ``unknown`` and ``unsigned``. Signatures are not checked here.
+        Counts by signer: ``you``, ``trusted``, ``unknown`` and ``unsigned``. Signatures are not verified.
     """
 
     files: FileCount
@@ -100,16 +100,16 @@ class RecordCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSummary:
-    """What a store holds.
+    """Summary of a store.
 
     Parameters
     ----------
     location : StoreLocation
-        Where it is.
+        The store.
     format : int or None
-        Its format; None where its mark is missing or damaged, and the next run writes it anew.
+        Its format; None if the format file is missing or damaged; the next run writes it again.
     writer : str
-        The version of this package that wrote the mark.
+        The version of this package that wrote the format file.
     writable : bool
         Whether the user may write there, and this version knows the format.
     database : bool
@@ -117,9 +117,9 @@ class StoreSummary:
     records : RecordCounts
         Its records.
     artifacts, runs, temporary, quarantined : FileCount
-        Its outputs, runs, what is being or was left half written, and what was put aside as damaged.
+        Its outputs, runs, temporary files, and files in quarantine.
     collectable : int or None
-        Bytes that a garbage collection would free; None where that cannot be told without effort.
+        Bytes that a garbage collection would free; None for shared stores, and if a record is unreadable.
     """
 
     location: StoreLocation
@@ -167,7 +167,7 @@ class StoreSummary:
 
 
 def locate(url: str | Path) -> StoreLocation:
-    """Return where the store at `url` is, without making a store.
+    """Return the location of the store at `url`; unlike opening it, this never creates a store.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def locate(url: str | Path) -> StoreLocation:
 
 
 def _existing(location: StoreLocation) -> StoreLocation:
-    """Refuse a place where there is no store, and find the folder in front of a shared store."""
+    """Return the location with its local folder; raise StoreError if there is no store."""
     _format(location)
     if format_content(location) is None and location.kind == "bucket":
         raise unopenable_error(location.address, "there is none", f"run a pipeline first, {OTHER_STORE_HINT}")
@@ -211,7 +211,7 @@ def _existing(location: StoreLocation) -> StoreLocation:
 
 
 def format_content(location: StoreLocation) -> bytes | None:
-    """Return the mark of a store; None if there is none.
+    """Return the content of the format file; None if there is none.
 
     Raises
     ------
@@ -255,7 +255,7 @@ def summarise(url: str | Path) -> StoreSummary:
 
 
 def _format(location: StoreLocation) -> tuple[int | None, str]:
-    """Return the format of a store and who wrote it; a damaged mark beside other files is no store."""
+    """Return the format of a store and its writer; a folder of other files without a valid format file is refused."""
     content = format_content(location)
     try:
         return read_format(content or b"")
@@ -335,7 +335,7 @@ def key_of(name: str) -> str:
 
 
 def in_parallel(work: Any, items: Iterable[Any], kind: StoreKind) -> list[Any]:
-    """Call `work` with each item and return the results in their order; several at once where a bucket answers."""
+    """Call `work` with each item and return the results in order; in threads for a bucket, to hide its latency."""
     if kind != "bucket":
         return [work(item) for item in items]
     from concurrent.futures import ThreadPoolExecutor
@@ -351,7 +351,7 @@ def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _signers() -> dict[str, str]:
-    """Return whose a key is, by its id; nothing where the keys of the user cannot be used."""
+    """Return ``you`` or ``trusted`` by id of the key; empty if the user's keys cannot be used."""
     try:
         keyring = UserKeyring.of_user()
         own = keyring.own()
@@ -370,7 +370,7 @@ def _total(sizes: Iterable[int]) -> FileCount:
 
 
 def _count_folder(root: Path | None, name: str) -> FileCount:
-    """Return how many things are in a folder of a store, and the size of all that is in them."""
+    """Return the number of entries in a folder of a store, and their total size."""
     if root is None:
         return FileCount()
     try:
@@ -381,7 +381,8 @@ def _count_folder(root: Path | None, name: str) -> FileCount:
 
 
 def _collectable(location: StoreLocation, records: RecordCounts) -> int | None:
-    """Return the bytes that a garbage collection would free; in a store of the user's own without damage only."""
+    """Return the bytes that a garbage collection would free; None for shared stores and with damaged records."""
+    # collect() reads records through the store, which quarantines damaged ones; a summary must not change anything.
     if location.kind != "folder" or location.local is None or records.unreadable:
         return None
     store = Store(location.local)

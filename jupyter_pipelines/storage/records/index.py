@@ -1,8 +1,8 @@
 """The index: finds records by step and remembers digests. It can be deleted at any time.
 
-Files are the source of truth. The index holds the mtime that every sub-folder of records had when it was last read (the
-tables call a sub-folder a shelf); a sub-folder that has changed is read again. A damaged index is made anew; where no
-file can be written, an index in memory is used.
+Files are the source of truth. The index holds the mtime of every sub-folder of records at its last reading (the tables
+call a sub-folder a shelf); a sub-folder that has changed is read again. A damaged index is rebuilt; where its file
+cannot be written, an index in memory is used.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ INDEX_FILE = "index.sqlite"
 VERSION = 2
 _MEMORY = ":memory:"
 _BUSY_SECONDS = 5.0
+# Builds of SQLite before 3.32 allow 999 variables in a statement.
 _MAX_OPERANDS = 500
 _TABLES = """
 CREATE TABLE IF NOT EXISTS records (
@@ -48,13 +49,13 @@ CREATE TABLE IF NOT EXISTS digests (
 
 
 class RecordListing(Protocol):
-    """A list of records beside the index of this machine. A hint as well: none of its methods raises."""
+    """A list of records outside the index of this machine. It is only a hint: none of its methods raises."""
 
     def add(self, records: Sequence[StepRecord]) -> None:
-        """Note that there are these records."""
+        """Add records to the list."""
 
     def drop(self, key: str) -> None:
-        """Note that there is no record of `key` any more."""
+        """Remove the record of `key` from the list."""
 
     def find(self, steps: Sequence[str], notebook: str | None) -> list[tuple[str, str, str]]:
         """Return step, key and time of the records of `steps`, of any notebook when none is given."""
@@ -78,7 +79,7 @@ class StoreIndex:
     Attributes
     ----------
     listing : RecordListing or None
-        Where a team lists its records.
+        List of a team's records in a database.
     """
 
     def __init__(self, root: Path) -> None:
@@ -93,12 +94,13 @@ class StoreIndex:
     # Digests -----------------------------------------------------------------------------------------------
 
     def digest(self, path: str, mark: StatSignature) -> str | None:
-        """Return the digest remembered for `path`, when the file still has this mark."""
+        """Return the cached digest of `path`; None if it has none for this mark."""
         return self.digests({path: mark}).get(path)
 
     def digests(self, marks: Mapping[str, StatSignature]) -> dict[str, str]:
-        """Return the digests remembered for those paths that still have these marks."""
+        """Return the cached digests of those paths that have one for their mark."""
         paths = {_escaped_path(path): path for path in marks}
+        # Rows of an earlier boot do not count: a power cut may have lost bytes that were hashed in the page cache.
         boots = ("", ProcessIdentity.current().boot)
         cached = {}
         for row in self._query_in("SELECT * FROM digests WHERE path IN ({})", list(paths)):
@@ -109,14 +111,14 @@ class StoreIndex:
         return cached
 
     def remember(self, path: str, mark: StatSignature, digest: str, *, durable: bool = False) -> None:
-        """Remember the digest of `path`; see :meth:`StatSignature.is_stable` for when that is right.
+        """Cache the digest of `path`, whose mark must be stable (:meth:`StatSignature.is_stable`).
 
-        After a power cut a file may look as it did and hold other bytes, unless they were `durable`: on the disk.
+        After a power cut a file may have the same mark and other bytes, unless they were `durable`: on the disk.
         """
         self.remember_all([(path, mark, digest, durable)])
 
     def remember_all(self, digests: Iterable[tuple[str, StatSignature, str, bool]]) -> None:
-        """Remember the digests of many files at once: path, mark, digest, and whether it is durable."""
+        """Cache the digests of many files in one transaction: path, mark, digest, durable."""
         boot = ProcessIdentity.current().boot
         self._execute(
             *(
@@ -129,20 +131,20 @@ class StoreIndex:
         )
 
     def prune(self) -> None:
-        """Forget the digests of files that are no more."""
+        """Remove the digests of files that no longer exist."""
         vanished = [(path,) for (path,) in self._query("SELECT path FROM digests", ()) if not os.path.exists(path)]
         self._execute(*(("DELETE FROM digests WHERE path = ?", row) for row in vanished))
 
     # Records -----------------------------------------------------------------------------------------------
 
     def add_record(self, record: StepRecord) -> None:
-        """Note that there is a record."""
+        """Add a record, without its content."""
         self._execute(_insert(record))
         if self.listing is not None:
             self.listing.add([record])
 
     def keep_records(self, records: Iterable[tuple[StepRecord, StatSignature]]) -> None:
-        """Note what is in the files of records, as long as they have these marks."""
+        """Add records with their content, which is valid while their files have these marks."""
         pairs = list(records)
         self._execute(*(_insert(record, mark) for record, mark in pairs))
         if self.listing is not None:
@@ -155,13 +157,14 @@ class StoreIndex:
         return {key: str(document) for key, mark, document in rows if _encoded(marks[key]) == mark}
 
     def drop_record(self, key: str) -> None:
-        """Note that there is no record of `key` any more."""
+        """Remove the record of `key`."""
         self._execute(("DELETE FROM records WHERE key = ?", (key,)))
         if self.listing is not None:
             self.listing.drop(key)
 
     def keys_of(self, step: str, notebook: str | None) -> tuple[str, ...]:
         """Return the keys of the records of `step`, newest first."""
+        # Two stable sorts: records of the same time come in the order of their keys, on every machine.
         rows = sorted(self._listed_records([step], notebook), key=lambda row: row[1])
         return tuple(dict.fromkeys(key for _, key, _ in sorted(rows, key=lambda row: row[2], reverse=True)))
 
@@ -179,7 +182,7 @@ class StoreIndex:
         return rows if self.listing is None else [*rows, *self.listing.find(steps, notebook)]
 
     def catch_up(self, folder: LocalFolder, read: Callable[[str], StepRecord | None]) -> None:
-        """Read the sub-folders of records that changed since the index last saw them; once in the life of an index."""
+        """Read the sub-folders of records that changed since their last reading; only the first call does anything."""
         with self._lock:
             self._connect()
             if self._caught_up:
@@ -197,6 +200,7 @@ class StoreIndex:
     def _read_subfolder(
         self, folder: LocalFolder, subfolder: str, mtime_ns: int, read: Callable[[str], StepRecord | None]
     ) -> None:
+        # Taken before the listing: a record added meanwhile must leave the sub-folder marked as changed.
         cutoff = filesystem_features.mtime_cutoff(folder.device())
         keys = {
             name[:-5] for name in folder.ls(f"{FOLDER}/{subfolder}") if name.endswith(".json") and is_key(name[:-5])
@@ -205,6 +209,7 @@ class StoreIndex:
         new_records = [record for record in map(read, sorted(keys - known_keys)) if record is not None]
         changes = [_insert(record) for record in new_records]
         changes += [("DELETE FROM records WHERE key = ?", (key,)) for key in sorted(known_keys - keys)]
+        # A mtime too close to the present may hide a later change; such a sub-folder is simply read again.
         if cutoff.is_past(mtime_ns):
             changes.append(("INSERT OR REPLACE INTO shelves VALUES (?, ?)", (subfolder, mtime_ns)))
         self._execute(*changes)
@@ -228,7 +233,7 @@ class StoreIndex:
         return rows
 
     def _query_in(self, query: str, operands: Sequence[str], more_operands: tuple[Any, ...] = ()) -> Iterator[Any]:
-        """Run `query` with an ``IN ({})`` list of any length, in chunks; no operand stands in two of them."""
+        """Run `query` with an ``IN ({})`` list of any length, in chunks of at most 500 operands."""
         for start in range(0, len(operands), _MAX_OPERANDS):
             chunk = operands[start : start + _MAX_OPERANDS]
             yield from self._query(query.format(", ".join("?" * len(chunk))), (*chunk, *more_operands))
@@ -238,10 +243,11 @@ class StoreIndex:
             self._use(lambda connection: _write(connection, changes), None)
 
     def _use(self, action: Callable[[sqlite3.Connection], Any], default: Any) -> Any:
-        """Call `action` with the database; if damaged it is made anew, if locked or full `default` is returned."""
+        """Call `action` with the database; rebuild it if damaged, use one in memory if locked or full."""
         import sqlite3
 
         with self._lock:
+            # OperationalError (locked, full, read-only) leaves the file alone; any other error of SQLite means damage.
             for _ in range(2):
                 try:
                     return action(self._connect())
@@ -255,7 +261,7 @@ class StoreIndex:
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is not None and self._file is not None and _identity(self._root / INDEX_FILE) != self._file:
-            # The file has been deleted: other processes would not see what is written to it now.
+            # The file was deleted or replaced: other processes would not see what is written to the old inode.
             self.close()
         if self._connection is None or self._pid != os.getpid():
             # A connection must not be used across a fork, and not be closed there either.
@@ -268,6 +274,7 @@ class StoreIndex:
         import sqlite3
 
         path = self._root / INDEX_FILE
+        # The second attempt is for a file that was damaged and has been deleted by the first.
         for name in (str(path), str(path), _MEMORY):
             try:
                 connection = _open_database(name)
@@ -284,7 +291,7 @@ class StoreIndex:
         _delete(self._root / INDEX_FILE)
 
     def _fall_back(self) -> None:
-        """Go on in memory: the file is locked for too long, on a full disk, or gone."""
+        """Switch to an index in memory, as the file is locked for too long, read-only, or on a full disk."""
         self.close()
         self._pid = os.getpid()
         self._caught_up = False
@@ -299,6 +306,8 @@ def _open_database(name: str) -> sqlite3.Connection:
         _prepare(Path(name))
     connection = sqlite3.connect(name, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
+        # WAL lets processes read while another writes; NORMAL may lose the last commits in a power cut, which is
+        # harmless for an index that is rebuilt from the files.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         _create_tables(connection)
@@ -309,12 +318,14 @@ def _open_database(name: str) -> sqlite3.Connection:
 
 
 def _prepare(path: Path) -> None:
-    """Make the file readable for its owner only, and remove the journal of a deleted file."""
+    """Create the file with mode 0600, and remove the journal that a deleted file left."""
     import sqlite3
 
     try:
+        # A link could make SQLite write to a database outside the store.
         if path.is_symlink():
             path.unlink()
+        # SQLite would replay a leftover -wal or -journal into the new, empty database.
         if not path.exists():
             _delete(path)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -337,6 +348,7 @@ def _create_tables(connection: sqlite3.Connection) -> None:
 
 
 def _write(connection: sqlite3.Connection, changes: tuple[tuple[str, tuple[Any, ...]], ...]) -> None:
+    # IMMEDIATE takes the write lock at once: upgrading a read lock later can fail with SQLITE_BUSY without waiting.
     connection.execute("BEGIN IMMEDIATE")
     try:
         for statement, values in changes:
@@ -372,7 +384,7 @@ def _delete(path: Path) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Return what tells a file from another file of the same name."""
+    """Return device and inode of a file; (0, 0) if there is none."""
     try:
         status = path.stat()
     except OSError:
@@ -388,5 +400,5 @@ def _mtime(path: Path) -> int:
 
 
 def _escaped_path(path: str) -> str:
-    """Return a path as SQLite can hold it: names that are not UTF-8 are escaped."""
+    """Return a path as valid UTF-8, which SQLite requires, by escaping surrogates."""
     return path.encode("utf-8", "backslashreplace").decode() if not path.isascii() else path

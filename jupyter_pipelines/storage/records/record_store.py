@@ -28,7 +28,7 @@ class RecordStore:
     folder : LocalFolder
         Where the store lives.
     index : StoreIndex
-        Finds records by step; what it says is checked against the files.
+        Finds records by step; its answers are checked against the files.
     """
 
     def __init__(self, folder: LocalFolder, index: StoreIndex) -> None:
@@ -57,6 +57,7 @@ class RecordStore:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
+            # An intact record must not be quarantined for a cause outside of it; EIO may be a disk that comes back.
             if isinstance(error, OSError) and (is_transient(error) or error.errno == errno.EIO):
                 raise unreadable_error(error, self._folder.root, f"`{path}`") from error
             self._folder.quarantine_path(path, str(error))
@@ -64,11 +65,11 @@ class RecordStore:
             return None
 
     def was_damaged(self, key: str) -> bool:
-        """Tell whether a damaged record of `key` was quarantined here, and none was stored since."""
+        """Tell whether this process quarantined a damaged record of `key`, and has stored none since."""
         return key in self._damaged_keys
 
     def refusal(self, key: str) -> str:  # noqa: ARG002
-        """Return why a record of `key` that is there is not used; empty if there is none, or it is used."""
+        """Return why an existing record of `key` is not used; empty if there is none, or it is used."""
         return ""
 
     def get_many(self, keys: Iterable[str]) -> dict[str, StepRecord]:
@@ -78,13 +79,14 @@ class RecordStore:
         marks = {key: seen_marks[path] for key, path in paths.items() if path in seen_marks}
         records = {}
         for key, text in self._index.kept_records(marks).items():
+            # A malformed row of the index counts as absent; the file is read instead.
             with contextlib.suppress(ValueError):
                 records[key] = StepRecord.from_dict(json.loads(text))
         records |= self._read_all({key: mark for key, mark in marks.items() if key not in records})
         return {key: records[key] for key in paths if key in records}
 
     def _read_all(self, marks: Mapping[str, StatSignature]) -> dict[str, StepRecord]:
-        """Read the files of records, and cache in the index those whose marks are stable."""
+        """Read the files of records, and add those with stable marks to the index."""
         if not marks:
             return {}
         cutoff = filesystem_features.mtime_cutoff(self._folder.device())
@@ -102,9 +104,9 @@ class RecordStore:
         record : StepRecord
             What to store.
         durable : bool
-            Wait until it outlasts a power cut; otherwise :meth:`Store.flush` does. A record whose name survives a
-            power cut while that of a blob does not is a miss, never a wrong result: the bytes of both are on the disk
-            before they have names.
+            Wait until it survives a power cut; otherwise call :meth:`Store.flush` later. A record whose name survives
+            a power cut while that of a blob does not is a miss, never a wrong result: the bytes of both are on the
+            disk before they have names.
 
         Raises
         ------
@@ -114,6 +116,7 @@ class RecordStore:
         record = signed(record)
         self._folder.write(path_of(record.key), encode(record), durable=durable)
         self._damaged_keys.discard(record.key)
+        # The mark after the rename: renaming changes the ctime.
         mark = self._folder.mark(f"{self._folder.root}/{path_of(record.key)}")
         if mark is not None and mark.is_stable(filesystem_features.mtime_cutoff(self._folder.device())):
             self._index.keep_records([(record, mark)])
@@ -121,7 +124,7 @@ class RecordStore:
             self._index.add_record(record)
 
     def forget(self, key: str) -> None:
-        """Remove the record of `key`, if there is one."""
+        """Remove the record of `key`; nothing happens if there is none."""
         self._folder.rm(path_of(key))
         self._index.drop_record(key)
 
@@ -135,7 +138,7 @@ class RecordStore:
         keys = self._index.latest_keys(list(dict.fromkeys(steps)), notebook)
         records = self.get_many(keys.values())
         newest = {step: records[key] for step, key in keys.items() if key in records and records[key].step == step}
-        # The index is only a hint: where it was wrong, the long way is taken.
+        # The index is only a hint: for a step with a wrong entry, its records are read one by one.
         newest |= {
             step: record for step in keys if step not in newest and (record := self.latest(step, notebook)) is not None
         }
@@ -169,6 +172,7 @@ class RecordStore:
             record = self.get(key)
             if record is None:
                 self._index.drop_record(key)
+            # The key does not contain the step name: after a rename of the step the same key may have a newer record.
             elif record.step != step:
                 self._index.add_record(record)
             else:

@@ -1,4 +1,4 @@
-"""Runs of a store: a folder each, with the document of the run and its events in their order."""
+"""Runs of a store: a folder for each run, with its document and the log of its events."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class RunStore:
         return f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{secrets.token_hex(3)}"
 
     def create(self, run: str) -> Path:
-        """Make the folder of a run and return it.
+        """Create the folder of a run and return its path.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class RunStore:
         return folder
 
     def folder(self, run: str) -> Path:
-        """Return where the folder of a run is, whether or not it exists."""
+        """Return the path of the folder of a run, which need not exist."""
         if not is_run(run):
             raise missing_error(f"a run `{run}`", self._folder.root)
         return self._folder.locate(f"{FOLDER}/{run}")
@@ -83,7 +83,7 @@ class RunStore:
         self._folder.write(f"{FOLDER}/{run}/{DOCUMENT}", json.dumps(run_document, separators=(",", ":")).encode())
 
     def read(self, run: str) -> dict[str, Any]:
-        """Return the document of a run; a running run whose process is gone reads ``lost``, from now on.
+        """Return the document of a run; a running run whose process has ended is changed to ``lost``, also on the disk.
 
         Raises
         ------
@@ -92,10 +92,11 @@ class RunStore:
         """
         document = self._document(run)
         if document.get("state") == RUNNING and not self._is_live(run, document):
-            # Read again: the owner may have written its last word between our reading and its end.
+            # Read again: the owner may have written its final document after the first reading and before it ended.
             document = self._document(run)
             if document.get("state") == RUNNING:
                 document = _lost(document)
+                # A store that is only readable still shows the run as lost.
                 with contextlib.suppress(StoreError):
                     self.write(run, document)
         return document
@@ -105,7 +106,7 @@ class RunStore:
         return tuple(name for name in reversed(self.names()) if self._folder.exists(f"{FOLDER}/{name}/{DOCUMENT}"))
 
     def all_documents_strict(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield all runs that have a document, for callers that remove what none of them names.
+        """Yield the id and document of all runs, for callers that remove data to which no run refers.
 
         Raises
         ------
@@ -127,7 +128,7 @@ class RunStore:
         return tuple(name for name in self._folder.ls(FOLDER) if is_run(name))
 
     def is_live(self, run: str) -> bool:
-        """Tell whether the process of a run still works on it."""
+        """Tell whether a run is running and its process is alive."""
         try:
             document = self._document(run)
         except StoreError:
@@ -135,7 +136,7 @@ class RunStore:
         return document.get("state") == RUNNING and self._is_live(run, document)
 
     def append(self, run: str, *events: Mapping[str, Any]) -> None:
-        """Add events to those of a run, all at once.
+        """Append events to the log of a run in a single write.
 
         Raises
         ------
@@ -152,7 +153,7 @@ class RunStore:
                 os.close(handle)
 
     def events(self, run: str) -> list[dict[str, Any]]:
-        """Return the events of a run in their order; a line that was cut off by a crash is left out."""
+        """Return the events of a run in order; a line truncated by a crash is left out."""
         self.folder(run)
         try:
             lines = self._folder.read(f"{FOLDER}/{run}/{EVENTS}").splitlines()
@@ -186,15 +187,16 @@ class RunStore:
             state = ProcessIdentity.from_dict(document["owner"]).state()
         except (KeyError, TypeError, ValueError):
             return False
-        # Of another machine's process nothing can be known but when it last wrote.
+        # Of a process on another machine only the time of its last write is known.
         return state == "alive" or (state == "unknown" and age(self.folder(run) / DOCUMENT) < DAY)
 
 
 def _append(handle: int, lines: bytes) -> None:
-    """Write lines at once, on lines of their own even where the last line was cut off."""
+    """Append lines in a single write, after a newline if the last line of the file is truncated."""
     size = os.fstat(handle).st_size
     if size and os.pread(handle, 1, size - 1) != b"\n":
         lines = b"\n" + lines
+    # A single write with O_APPEND is atomic towards other writers; a second one for the rest would not be.
     if os.write(handle, lines) < len(lines):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

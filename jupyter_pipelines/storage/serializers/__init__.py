@@ -1,7 +1,7 @@
 """Save and load values: choose the serializer for a value, write it, read it back.
 
-Runs inside the kernel of every step, so nothing here imports more than it needs, and no library is imported that the
-value itself has not brought along.
+Runs in the kernel of every step and therefore imports little: of libraries, only those that the value itself has
+loaded.
 """
 
 # ruff: noqa: A002 - the word is `format` in headers, in documents and for users
@@ -29,7 +29,7 @@ from jupyter_pipelines.storage.serializers.protocol import (
 
 __all__ = ["SaveResult", "UnsupportedValue", "ValueSerializer", "choose", "get", "holds_code", "load", "save"]
 BY_TYPE = ("json", "bytes", "npy", "arrow", "pickle")
-"""Tried in this order; the last serializer takes all that can be pickled."""
+"""Serializers in the order in which they are tried; the last accepts everything that can be pickled."""
 
 
 def get(name: str) -> ValueSerializer:
@@ -44,10 +44,10 @@ def get(name: str) -> ValueSerializer:
 
 
 def holds_code(format: str) -> bool:
-    """Tell whether values stored in a format may depend on code that is elsewhere; files and folders are data."""
+    """Tell whether values in a format refer to functions or classes by name; files and folders never do."""
     file_format, _ = split_member(format)
     if file_format in PATH_FORMATS or file_format == BY_TYPE[-1]:
-        return file_format == BY_TYPE[-1]  # what takes every value takes code; its module takes long to import
+        return file_format == BY_TYPE[-1]  # without importing the module of pickles, which takes long
     try:
         return bool(getattr(plugins.load("serializers", file_format), "holds_code", True))
     except PluginError:
@@ -77,18 +77,18 @@ def save(value: Any, path: Path, format: str | None = None, *, name: str = "valu
     Parameters
     ----------
     value : object
-        What to save.
+        The value.
     path : Path
-        Where to.
+        The new file.
     format : str or None
         The serializer to use; None lets the type of the value decide.
     name : str
-        What the value is called, for messages.
+        Name of the output, for messages.
 
     Raises
     ------
     NotStorable
-        Nothing can hold it (JP205); nothing is left at `path`.
+        No serializer supports it (JP205); `path` does not exist afterwards.
     PluginError
         There is no such format (JP602), or its package is broken (JP601).
     StoreError
@@ -105,6 +105,7 @@ def save(value: Any, path: Path, format: str | None = None, *, name: str = "valu
         except StoreError:
             raise
         except Exception as error:
+            # A bug in a library must not lose the result of a step as long as another serializer can store it.
             if format is not None or serializer.name == BY_TYPE[-1]:
                 raise NotStorable(_failed(name, value, serializer.name, error, notes)) from error
             notes.append(f"`{name}` is not stored as {serializer.name}: {type(error).__name__}: {error}")
@@ -121,7 +122,7 @@ def load(path: Path, format: str, *, in_step: bool = False) -> Any:
     format : str
         The serializer that wrote it; ``pickle#NAME`` for the output `NAME` of a file that holds several.
     in_step : bool
-        The kernel of a step reads it, whose classes take part in it.
+        The caller is the kernel of a step: instances get the classes that the step defines.
 
     Raises
     ------
@@ -161,9 +162,11 @@ def _write(serializer: ValueSerializer, value: Any, path: Path, *, what: str, no
             serializer.write(value, cast(BinaryIO, writer))
             with writing(path.parent, what):
                 writer.finish()
+            # Taken after the last write and before closing: the store refuses the file if it changes after this.
             mark = StatSignature.of(os.fstat(file.fileno()))
     except BaseException as error:
         path.unlink(missing_ok=True)
+        # Libraries wrap the OSError of a full disk; the original error tells "disk full" from "cannot be pickled".
         if writer is not None and writer.error is not None:
             raise unwritable_error(writer.error, path.parent, what) from error
         raise

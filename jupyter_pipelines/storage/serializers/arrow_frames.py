@@ -1,6 +1,6 @@
 """Data frames as Arrow IPC files, uncompressed, and as Parquet on request.
 
-What takes long to import is imported when a frame is written or read: a plan asks only what the formats can do.
+Slow imports are done when a frame is written or read: planning only needs the attributes of the classes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ArrowSerializer:
                 writer.write_batch(batch)
 
     def read(self, path: Path) -> Any:
-        """Return the frame in `path`; a large file is mapped, and what is written to it stays in memory."""
+        """Return the frame in `path`; a large file is mapped copy-on-write, so that changes stay in memory."""
         import pyarrow as pa
 
         from jupyter_pipelines.storage.serializers import memory_map
@@ -53,6 +53,7 @@ class ArrowSerializer:
         """Return the first rows and columns of the frame in `path`."""
         import pyarrow as pa
 
+        # Mapped, so that a preview of a large frame touches only the pages of its first batch.
         with pa.memory_map(str(path)) as memory:
             reader = pa.ipc.open_file(memory)
             batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
@@ -61,7 +62,7 @@ class ArrowSerializer:
 
 
 class ParquetSerializer:
-    """The same as Parquet, on request: smaller and slower, and other programs read it."""
+    """The same values as Parquet, on request: smaller files, slower, readable by other programs."""
 
     name = "parquet"
     suffix = ".parquet"
@@ -73,7 +74,7 @@ class ParquetSerializer:
         return _tables().library_of(value) is not None
 
     def write(self, value: Any, file: BinaryIO) -> None:
-        """Write the frame, compressed, after having seen that it can be read back as it is."""
+        """Write the frame, compressed with zstd, after verifying in memory that it can be read back unchanged."""
         table = _tables().table_of(value)
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -1,7 +1,7 @@
 """Data frames as tables of Arrow, and back.
 
-A frame of pandas carries a description of what Arrow has no word for: kinds of index, names, frequencies, which of its
-string types a column has. What cannot be held exactly is refused, and becomes a pickle with a note.
+Metadata of the table describe what Arrow cannot express about a pandas frame: index classes, names, frequencies, string
+dtypes. A value that cannot be restored exactly raises UnsupportedValue, and is pickled with a note instead.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def library_of(value: Any) -> str | None:
 
 
 def table_of(value: Any) -> Any:
-    """Return the value as a table that says in its metadata what it was."""
+    """Return the value as an Arrow table with a description of the value in its metadata."""
     if importlib.util.find_spec("pyarrow") is None:
         raise UnsupportedValue(_INSTALL)
     try:
@@ -44,16 +44,16 @@ def table_of(value: Any) -> Any:
 
 
 def value_of(table: Any, buffer: WritableBuffer) -> Any:
-    """Return what a table was made of; `buffer` has the memory that it lies in."""
+    """Return the value from which :func:`table_of` made the table; `buffer` is the memory of the table."""
     spec = json.loads(table.schema.metadata[KEY])
     return _DECODERS[spec["library"]](table, spec, buffer)
 
 
 def batches_of(table: Any) -> list[Any]:
-    """Return the table in batches, as they are written."""
+    """Return the record batches to write."""
     import pyarrow as pa
 
-    # An empty table has no batches of its own, and would lose its categories.
+    # An empty table has no batches, and a file without batches loses the dictionaries (categories).
     empty = [as_single_array(column) for column in table.columns] if table.num_rows == 0 else []
     return [pa.RecordBatch.from_arrays(empty, schema=table.schema)] if empty else table.to_batches()
 
@@ -66,6 +66,7 @@ def _encode_polars(value: Any) -> Any:
     if type(value) not in (pl.DataFrame, pl.Series):
         raise UnsupportedValue(f"{type_name(value)} is derived from a class of polars")
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+    # Types are compared without the rows, so that the check costs nothing for large frames.
     restored = cast("pl.DataFrame", pl.from_arrow(pa.Table.from_batches([], schema=table.schema)))
     if restored.schema != frame.schema:
         raise UnsupportedValue("one of its types has no counterpart in Arrow")
@@ -88,6 +89,7 @@ def _encode_pyarrow(value: Any) -> Any:
         raise UnsupportedValue("it is no plain table")
     spec = {"library": "pyarrow", "bare": metadata is None}
     table = (
+        # One chunk and one dictionary for each column: equal tables then give equal bytes, however they were built.
         value.unify_dictionaries().combine_chunks().replace_schema_metadata({**(metadata or {}), KEY: _encoded(spec)})
     )
     restored_schema = pa.ipc.read_schema(pa.BufferReader(table.schema.serialize()))
@@ -112,14 +114,14 @@ def _encoded(spec: dict[str, Any]) -> bytes:
 
 
 def check_same(table: Any, back: Any) -> None:
-    """Raise UnsupportedValue where a table has not come back from Parquet as it was."""
+    """Raise UnsupportedValue for the first column that Parquet does not restore exactly."""
     for field, written, restored in zip(table.schema, table.columns, back.columns, strict=True):
         if not _same(as_single_array(written), as_single_array(restored)):
             raise UnsupportedValue(f"Parquet cannot hold the column `{field.name}` ({field.type}) exactly")
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Compare arrays as bits, since no NaN equals another."""
+    """Compare arrays bit by bit: NaN is unequal to itself, and -0.0 is equal to 0.0."""
     import pyarrow as pa
 
     if left.type != right.type or len(left) != len(right):

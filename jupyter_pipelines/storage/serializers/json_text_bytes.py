@@ -9,15 +9,17 @@ from typing import Any, BinaryIO
 from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue, ValueHead
 
 _ATOMS = frozenset({type(None), bool, int, float, str})
+# The json module recurses for each level, and raises RecursionError near the limit of the interpreter.
 _MAX_DEPTH = 100
 _HEAD_BYTES = 16_000
+# Python refuses to convert texts of more than 4300 digits to int (sys.set_int_max_str_digits).
 _MAX_INT = 10**4000
 
 
 class JsonSerializer:
-    """Numbers, texts, None, lists, and dicts with text keys: exactly these types, nothing derived from them.
+    """Numbers, texts, None, lists, and dicts with text keys; exactly these types, no subclasses.
 
-    A container that occurs twice is refused, because it would come back as two.
+    A container that occurs twice is refused, because it would be restored as two objects.
     """
 
     name = "json"
@@ -25,11 +27,11 @@ class JsonSerializer:
     holds_code = False
 
     def accepts(self, value: Any) -> bool:
-        """Tell whether `value` is plain all the way down."""
+        """Tell whether `value` and all its members are plain."""
         return is_plain(value)
 
     def write(self, value: Any, file: BinaryIO) -> None:
-        """Write `value`; the order of keys is kept, being part of the value."""
+        """Write `value`; the order of keys is kept, as it is part of the value."""
         file.write(json.dumps(value, separators=(",", ":")).encode())
 
     def read(self, path: Path) -> Any:
@@ -61,7 +63,7 @@ class TextSerializer:
         return path.read_bytes().decode()
 
     def head(self, path: Path, rows: int, columns: int) -> ValueHead:  # noqa: ARG002 - a text has neither
-        """Return how the text in `path` begins."""
+        """Return the beginning of the text in `path`."""
         return ValueHead(type="str", text=_beginning(path).decode("utf-8", "replace"))
 
 
@@ -85,7 +87,7 @@ class BytesSerializer:
         return path.read_bytes()
 
     def head(self, path: Path, rows: int, columns: int) -> ValueHead:  # noqa: ARG002 - bytes have neither
-        """Return how the bytes in `path` begin, as numbers."""
+        """Return the first 256 bytes in `path`, in hexadecimal."""
         return ValueHead(type="bytes", shape=(path.stat().st_size,), text=_beginning(path)[:256].hex(" "))
 
 
@@ -95,7 +97,7 @@ def _beginning(path: Path) -> bytes:
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether JSON gives back exactly `value`: the same types, and no container in two places."""
+    """Tell whether JSON restores exactly `value`: only JSON's types, and no container that occurs twice."""
     seen: set[int] = set()
     level = [value]
     for _ in range(_MAX_DEPTH):
@@ -110,7 +112,7 @@ def is_plain(value: Any) -> bool:
 
 
 def _is_plain_node(value: Any, seen: set[int], deeper: list[Any]) -> bool:
-    """Tell whether `value` is plain by itself, and add what it holds to `deeper`."""
+    """Tell whether `value` itself is plain, and add its members to `deeper`."""
     value_type = type(value)
     if value_type in _ATOMS:
         return value_type is not int or -_MAX_INT < value < _MAX_INT

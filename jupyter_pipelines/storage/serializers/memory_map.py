@@ -1,7 +1,7 @@
-"""Stored files as memory: large files are mapped, so that reading costs nothing until a page is accessed.
+"""Stored files as memory: large files are mapped, so that only accessed pages are read.
 
-A map is private: what is written to it stays in this process, page by page, and never reaches the file; so a value in
-it can be changed like any other. The kernel knows which pages were written to, and can be asked.
+Maps are private (copy-on-write): changes stay in this process and never reach the file, so that a mapped value can be
+modified like any other. Linux reports in ``/proc/self/smaps`` whether pages of a map were written to.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 from jupyter_pipelines.storage.files import filesystem_features
 
 MIN_MAPPED_BYTES = 1 << 20
-"""Bytes from which a file is mapped; smaller files are read faster."""
+"""Size in bytes from which a file is mapped; reading is faster for smaller files."""
 
 _PAGES = Path("/proc/self/smaps")
 _RANGE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ", re.MULTILINE)
+# A written page of a private map becomes anonymous memory, which may be swapped out: both count as changed.
 _CHANGED = re.compile(rb"^(?:Anonymous|Swap): +(\d+) kB$", re.MULTILINE)
 
 
@@ -30,11 +31,11 @@ class MappedRegion(NamedTuple):
     Parameters
     ----------
     holder : weakref.ref
-        What keeps it mapped.
+        Reference to the map object.
     start : int
-        Its address.
+        Address of its first byte.
     size : int
-        In bytes.
+        Size in bytes.
     """
 
     holder: weakref.ref[Any]
@@ -42,7 +43,7 @@ class MappedRegion(NamedTuple):
     size: int
 
     def holds(self, address: int, size: int) -> bool:
-        """Tell whether the memory from `address` on lies in it."""
+        """Tell whether `size` bytes from `address` on lie in the region."""
         return self.start <= address and address + size <= self.start + self.size
 
 
@@ -50,15 +51,15 @@ _regions: list[MappedRegion] = []
 
 
 def is_mapped(status: os.stat_result) -> bool:
-    """Tell whether a file with this status is mapped, and not read at once.
+    """Tell whether a file with this status is mapped; otherwise it is read at once.
 
-    Only on disks of this machine: a file that goes away elsewhere would take the process with it.
+    Only on local disks: if a file on a server vanishes, access to its map ends the process with SIGBUS.
     """
     return status.st_size >= MIN_MAPPED_BYTES and filesystem_features.is_local(status.st_dev)
 
 
 def read_memory(path: Path) -> Any:
-    """Return the bytes of a file as memory that may be written to: a map, or a bytearray for a small file."""
+    """Return the bytes of a file as writable memory: a private map, or a bytearray for a small file."""
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         if not is_mapped(status):
@@ -72,14 +73,14 @@ def read_memory(path: Path) -> Any:
 
 
 def address_of(memory: Any) -> int:
-    """Return where writable memory begins."""
+    """Return the address of writable memory."""
     import ctypes
 
     return ctypes.addressof(ctypes.c_char.from_buffer(memory))
 
 
 def regions() -> tuple[MappedRegion, ...]:
-    """Return what is mapped now."""
+    """Return the regions that are mapped."""
     return tuple(region for region in _regions if region.holder() is not None)
 
 
@@ -98,7 +99,7 @@ def unwritten_regions(candidates: Iterable[MappedRegion]) -> set[MappedRegion]:
 
 
 def _is_unwritten(region: MappedRegion, pages: list[tuple[int, int, bytes]]) -> bool:
-    """Tell whether all of a region is mapped, and no page of it is a copy of this process's own."""
+    """Tell whether a region is mapped completely and none of its pages has been written to."""
     stop = region.start + region.size
     seen = 0
     for first, end, fields in pages:
@@ -107,4 +108,5 @@ def _is_unwritten(region: MappedRegion, pages: list[tuple[int, int, bytes]]) -> 
             if not amounts or any(map(int, amounts)):
                 return False
             seen += min(end, stop) - max(first, region.start)
+    # A gap means that part of the region was unmapped or remapped: nothing is known about it.
     return seen == region.size

@@ -1,8 +1,8 @@
-"""Classes of the notebook in pickles: an instance that comes back is an instance of the class that the step defines.
+"""Classes of the notebook in pickles: an unpickled instance gets the class that the step defines.
 
-A pickle holds such a class by value, for a step that does not define it. Each class has an id made of where the
-notebook has it and of what its methods do. A step that has a class of that id already uses it; attributes of the class
-that had changed when the pickle was made change there as well, as they would have in the notebook.
+A pickle holds such a class by value, for steps that do not define it. Each class has an id made of its name in the
+notebook and a digest of its methods. A step that defines a class of that id uses its own; class attributes that had
+changed when the pickle was written are set there as well, as they would have changed in the notebook.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _MODULE = "__main__"
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _MISSING = object()
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
+# Instructions that depend on line breaks or on the interpreter, and not on what the code does.
 _WITHOUT_EFFECT = frozenset({"NOP", "RESUME", "CACHE", "EXTENDED_ARG"})
 _DOCUMENTED = 0x4000000  # of code with a docstring, in Python 3.13 and later
 _ORDINARY = (type, abc.ABCMeta)
@@ -27,7 +28,7 @@ _ORIGINAL_ATTRIBUTES: dict[tuple[type, str], bytes] = {}
 
 
 class ClassMismatch(Exception):
-    """A class of the notebook is not what it was when an instance of it was stored.
+    """A class of the notebook differs from the class of a stored instance.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ class ClassMismatch(Exception):
 
 
 def definition_id(cls: type) -> str:
-    """Return the id of a class that the notebook has by a name; empty for any other."""
+    """Return the id of a class that is reachable by a name in the notebook; empty for any other."""
     path = _path_of(cls)
     return f"{path}:{_PYTHON}:{_definition_digest(cls)}" if path else ""
 
@@ -56,7 +57,7 @@ def present_class(class_id: str, *, strict: bool) -> type | None:
     class_id : str
         As :func:`definition_id` returned it in the kernel that stored an instance.
     strict : bool
-        Another class under that name is an error, not None.
+        Raise an error for a different class of that name, instead of returning None.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def present_class(class_id: str, *, strict: bool) -> type | None:
 
 
 def generic_origin(cls: type) -> tuple[type, Any] | None:
-    """Return the generic class and the arguments that a model of pydantic was made of; None for any other class."""
+    """Return the generic class and arguments of a parametrised pydantic model; None for any other class."""
     metadata = cls.__dict__.get("__pydantic_generic_metadata__")
     if not isinstance(metadata, Mapping) or not metadata.get("origin") or not metadata.get("args"):
         return None
@@ -89,21 +90,21 @@ def generic_origin(cls: type) -> tuple[type, Any] | None:
 
 
 def take_attributes(cls: type, state: tuple[Mapping[str, Any], Any], content: Callable[[Any], bytes]) -> None:
-    """Give a class of the notebook the attributes that it had in the kernel that stored an instance.
+    """Set the class attributes that a class of the notebook had in the kernel that stored an instance.
 
     Parameters
     ----------
     cls : type
         The class.
     state : tuple
-        What its pickle has of it: its namespace, and slots.
+        State of the class in the pickle: namespace and slots.
     content : callable
         Returns the same bytes for the same value.
 
     Raises
     ------
     ClassMismatch
-        Another input has brought another value of an attribute.
+        Two inputs have different values of an attribute.
     """
     for registered in state[0].get("_abc_impl", ()):
         if isinstance(cls, abc.ABCMeta):
@@ -113,6 +114,7 @@ def take_attributes(cls: type, state: tuple[Mapping[str, Any], Any], content: Ca
     for name, value in _data_attributes(state[0]):
         present = cls.__dict__.get(name, _MISSING)
         here, there = b"" if present is _MISSING else content(present), content(value)
+        # The value that the definition gave, before any input changed it: only changed values are carried over.
         original = _ORIGINAL_ATTRIBUTES.setdefault((cls, name), here)
         if there in (here, original):
             continue
@@ -125,7 +127,7 @@ def take_attributes(cls: type, state: tuple[Mapping[str, Any], Any], content: Ca
 
 
 def _data_attributes(namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the attributes of a class that are values; neither methods nor caches."""
+    """Yield the data attributes of a class, without methods, nested classes and caches."""
     for name, value in namespace.items():
         is_own = not (name.startswith("__") and name.endswith("__")) and name != "_abc_impl" and "cache" not in name
         if is_own and not isinstance(value, type) and not hasattr(type(value), "__get__"):
@@ -133,7 +135,7 @@ def _data_attributes(namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _path_of(cls: type) -> str:
-    """Return the name by which the notebook has a class, with dots for one within another; empty if it has none."""
+    """Return the dotted name by which a class is reachable in the notebook; empty if it is not."""
     if cls.__module__ != _MODULE:
         return ""
     if _at(cls.__qualname__) is cls:
@@ -151,7 +153,7 @@ def _at(path: str) -> type | None:
 
 
 def _definition_digest(cls: type) -> str:
-    """Return a digest of what a class does; comments, documentation and values of attributes do not count."""
+    """Return a digest of a class's methods and bases; comments, docstrings and attribute values do not count."""
     members = [f"{cls.__qualname__} {type(cls).__qualname__}", *(base.__qualname__ for base in cls.__bases__)]
     members += (_definition_digest(base) for base in cls.__bases__ if base.__module__ == _MODULE)
     for name, value in sorted(vars(cls).items()):
@@ -163,14 +165,14 @@ def _definition_digest(cls: type) -> str:
 
 
 def _plain_text(value: Any) -> str:
-    """Return a plain value as Python writes it, of any other its type: its text may hold an address."""
+    """Return the repr of a plain value, and of any other its type, as a repr may contain an address."""
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_plain_text, value))}]"
     return repr(value) if isinstance(value, _PLAIN) else type(value).__qualname__
 
 
 def _functions(value: Any) -> Iterator[types.FunctionType]:
-    """Yield the functions of the notebook that an attribute of a class consists of."""
+    """Yield the notebook functions of a class attribute: a method, or the accessors of a property."""
     if isinstance(value, property):
         parts: tuple[Any, ...] = (value.fget, value.fset, value.fdel)
     else:
@@ -185,7 +187,7 @@ def _code_texts(function: types.FunctionType) -> Iterator[str]:
 
 
 def _instructions(code: types.CodeType) -> Iterator[str]:
-    """Yield what code does; where its lines break and whether it has a docstring changes nothing."""
+    """Yield the instructions of code in a form that is independent of line numbers and docstrings."""
     yield f"{code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]} {code.co_flags & ~_DOCUMENTED}"
     for instruction in dis.get_instructions(code):
         if instruction.opname in _WITHOUT_EFFECT:
@@ -193,7 +195,9 @@ def _instructions(code: types.CodeType) -> Iterator[str]:
         if isinstance(instruction.argval, types.CodeType):
             yield from _instructions(instruction.argval)
         elif isinstance(instruction.argval, frozenset):
+            # The order of a frozenset of texts depends on PYTHONHASHSEED.
             yield f"{instruction.opname} {sorted(map(repr, instruction.argval))}"
         else:
+            # Jump targets are offsets, which move with instructions that have no effect.
             is_jump = instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs
             yield instruction.opname if is_jump else f"{instruction.opname} {instruction.argval!r}"

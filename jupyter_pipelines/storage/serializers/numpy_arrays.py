@@ -32,7 +32,7 @@ class NpySerializer:
         return type(value).__module__ == "numpy" and type(value).__name__ == "ndarray"
 
     def head(self, path: Path, rows: int, columns: int) -> ValueHead:  # noqa: ARG002 - the array reads what is asked
-        """Return the array in `path`, which is not read until it is looked at."""
+        """Return the array in `path` as a read-only map, whose pages are read on access."""
         import numpy as np
 
         return ValueHead(type="numpy.ndarray", value=np.load(path, mmap_mode="r", allow_pickle=False))
@@ -53,7 +53,7 @@ class NpySerializer:
             file.write(flat.view(np.uint8))
 
     def read(self, path: Path) -> Any:
-        """Return the array in `path`, writable; a large array is mapped, and what is written to it stays in memory."""
+        """Return the array in `path`, writable; a large array is mapped copy-on-write: changes stay in memory."""
         import numpy as np
 
         with path.open("rb") as file:
@@ -68,7 +68,7 @@ class NpySerializer:
 
 
 def _write_head(array: Any, file: BinaryIO) -> bool:
-    """Write what stands before the bytes of the array, unless NumPy had better write all of it."""
+    """Write the npy header and return True; False if NumPy has to write the whole file."""
     import numpy as np
 
     if array.nbytes == 0:
@@ -90,7 +90,7 @@ def _array_over_memory(memory: Any, start: int, kind: tuple[tuple[int, ...], Any
 
 
 def _pieces(array: Any) -> Iterator[Any]:
-    """Yield the items of an array in the order in which they are written, some at a time and side by side."""
+    """Yield the items of an array in the order of the file, in contiguous pieces of at most 16 MB."""
     import numpy as np
 
     fortran = array.flags.f_contiguous and not array.flags.c_contiguous
@@ -105,7 +105,7 @@ def _has_padding(dtype: Any) -> bool:
 
 
 def _with_zeroed_padding(array: Any) -> Any:
-    """Return the array with zeros between its fields, where arbitrary memory would be otherwise."""
+    """Return the array with zeros in the padding between fields, which otherwise holds arbitrary bytes."""
     import numpy as np
 
     dtype = array.dtype
@@ -124,6 +124,7 @@ def _check(dtype: np.dtype[Any]) -> None:
         raise UnsupportedValue("the array holds Python objects")
     if dtype.metadata is not None:
         raise UnsupportedValue("the dtype of the array carries metadata")
+    # A round trip of an empty array shows whether the header restores the dtype, before any byte is written.
     sample = io.BytesIO()
     try:
         with warnings.catch_warnings():

@@ -1,7 +1,7 @@
 """Assemble columns into a pandas data frame, without a copy where they lie at equal distances in memory.
 
-pandas keeps columns of one type in one block, a table of two dimensions. Columns that were written one after the other
-into one file lie like the rows of such a table, so a block can be laid over them.
+pandas keeps columns of one dtype in a two-dimensional block. Columns that were written to a file one after the other
+lie in memory like the rows of such a block, so that a strided view over them can serve as the block.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 _MAX_BLOCKS = 50
-"""Blocks that a frame may have before it gets slow, and pandas complains."""
+"""Largest number of blocks of a frame; with more, pandas is slow and emits a PerformanceWarning."""
 
 
 def assemble(values: list[Any], index: Any, labels: Any) -> Any:
@@ -42,14 +42,14 @@ def _copied(values: list[Any], index: Any, labels: Any) -> Any:
 
 
 def _typed(values: Any, index: Any) -> Any:
-    """Keep pandas from making texts of objects that happen to be texts."""
+    """Return object columns as Series of dtype object, for which pandas does not infer a string dtype."""
     import pandas as pd
 
     return pd.Series(values, index=index, dtype=object, copy=False) if values.dtype == object else values
 
 
 def _blocks(values: list[Any]) -> list[tuple[Any, Any]]:
-    """Return blocks, each with the numbers of its columns."""
+    """Return blocks, each with the positions of its columns."""
     import numpy as np
 
     blocks = []
@@ -58,6 +58,7 @@ def _blocks(values: list[Any]) -> list[tuple[Any, Any]]:
         if isinstance(column, np.ndarray):
             by_type.setdefault(column.dtype, []).append(number)
         else:
+            # A block of an extension array has exactly one column.
             blocks.append((column, np.array([number])))
     for numbers in by_type.values():
         blocks += _blocks_of_one_type([values[number] for number in numbers], numbers)
@@ -91,7 +92,7 @@ def _strided_ranges(addresses: list[int]) -> list[tuple[int, int]]:
 
 
 def _stacked_view(arrays: list[Any]) -> Any:
-    """Return arrays that lie at equal distances in one memory as one of two dimensions."""
+    """Return arrays at equal distances in one buffer as a two-dimensional view; a copy if they have several owners."""
     import numpy as np
 
     first = arrays[0]
@@ -102,7 +103,7 @@ def _stacked_view(arrays: list[Any]) -> Any:
 
 
 def _share_memory(arrays: list[Any]) -> bool:
-    """Tell whether all arrays lie in the memory that owns the first array, which outlives them then."""
+    """Tell whether all arrays have the same owner of their memory, which keeps the view valid."""
     owner = arrays[0].base
     return owner is not None and all(_owner(array) is _owner(arrays[0]) for array in arrays)
 

@@ -1,8 +1,8 @@
-"""Columns of pandas as Arrow arrays and back, exactly: every dtype here comes back as itself, any other is refused.
+"""Columns of pandas as Arrow arrays and back, exactly: supported dtypes are restored, any other is refused.
 
-Each kind of column is a pair of functions: one gives an Arrow array and a small description, plain enough for JSON; the
-other takes both and gives what pandas calls an array. What pandas and Arrow convert by themselves is not relied on
-where it loses something: missing values, units, time zones. Categories are in :mod:`.pandas_indexes`.
+Each kind of column has a pair of functions: one returns an Arrow array and a small JSON description, the other makes a
+pandas array of both. Conversions of pandas and Arrow are not used where they lose something: missing values, units,
+time zones. Categories are in :mod:`.pandas_indexes`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def encode(array: Any) -> tuple[Any, Spec]:
     Parameters
     ----------
     array : numpy.ndarray or pandas.api.extensions.ExtensionArray
-        What a column or an index holds.
+        The array of a column or index.
 
     Raises
     ------
@@ -52,7 +52,7 @@ class WritableBuffer:
         self._start = address_of(memory) if memory else 0
 
     def writable(self, values: Any) -> Any:
-        """Return an array of NumPy that has the same values and may be changed: in place, or a copy."""
+        """Return a writable NumPy array with the same values: over the same memory, or a copy."""
         import numpy as np
 
         if values.flags.writeable:
@@ -65,7 +65,7 @@ class WritableBuffer:
 
 
 def decode(array: Any, spec: Spec, buffer: WritableBuffer) -> Any:
-    """Return the column that :func:`encode` described; the caller may change it."""
+    """Return the column from the result of :func:`encode`, writable."""
     return _DECODERS[spec["kind"]](array, spec, buffer)
 
 
@@ -86,6 +86,7 @@ def _encode_numpy(array: Any) -> tuple[Any, Spec]:
     dtype = values.dtype
     if dtype.hasobject:
         return _encode_objects(values)
+    # Arrow has no longdouble and complex, only native byte order, and only plain units of time.
     fits = dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize <= 8) or _is_time(dtype)
     if not fits or not dtype.isnative or dtype.metadata is not None:
         raise UnsupportedValue(f"the dtype {dtype.str} has no counterpart in Arrow")
@@ -108,7 +109,7 @@ def _decode_numpy(array: Any, spec: Spec, buffer: WritableBuffer) -> Any:
 
 
 def _encode_objects(values: Any) -> tuple[Any, Spec]:
-    """Take objects of one type only, and one kind of missing value only: nothing else is sure to come back."""
+    """Encode objects of a single type with a single kind of missing value; no others are restored for certain."""
     types = set(map(type, values.tolist()))
     null, types = _missing(values, types)
     if len(types) > 1:
@@ -121,11 +122,11 @@ def _encode_objects(values: Any) -> tuple[Any, Spec]:
 
 
 def _missing(values: Any, types: set[type]) -> tuple[str, set[type]]:
-    """Return which missing value the objects have, and the types of the others."""
+    """Return the kind of missing value, and the types of the other objects."""
     import numpy as np
 
     floats = [scalar for scalar in values.tolist() if type(scalar) is float] if float in types else []
-    # Only the one object that NumPy calls nan comes back as itself.
+    # Identity counts: decoding inserts np.nan, which would not be the same object as another float NaN.
     if floats and type(None) not in types and {id(number) for number in floats} == {id(np.nan)}:
         return "nan", types - {float}
     return "None", types - {type(None)}
@@ -177,7 +178,7 @@ def _encode_masked(array: Any) -> tuple[Any, Spec]:
 
     packed = pa.array(array)
     if packed.null_count:
-        # What stands under a missing value is not part of the value, but would be part of the bytes.
+        # The number under a missing value is arbitrary: zeroed, equal columns give equal bytes.
         zero = False if pa.types.is_boolean(packed.type) else 0
         filled = pc.fill_null(packed, pa.scalar(zero, packed.type))
         packed = pa.Array.from_buffers(
@@ -193,7 +194,7 @@ def _decode_masked(array: Any, spec: Spec, buffer: WritableBuffer) -> Any:
     dtype: Any = pd.api.types.pandas_dtype(spec["dtype"])
     if dtype.name == "boolean" or array.offset:
         return _from_arrow(dtype, array).copy()
-    # The numbers themselves, those under missing values, too.
+    # Over the buffer itself, as to_numpy would copy integers with missing values to floats.
     values = np.frombuffer(array.buffers()[1] or b"", dtype=dtype.numpy_dtype, count=len(array))
     missing = np.array(array.is_null().to_numpy(zero_copy_only=False))
     return dtype.construct_array_type()(buffer.writable(values), missing)
@@ -216,7 +217,7 @@ def _decode_string(array: Any, spec: Spec, _: WritableBuffer) -> Any:
     import numpy as np
     import pandas as pd
 
-    # Before 2.3 there was but one missing value, and no word for it.
+    # pandas before 2.3 has only pd.NA, and no parameter na_value.
     missing: dict[str, Any] = {} if spec["na"] == "NA" else {"na_value": np.nan}
     dtype = pd.StringDtype(spec["storage"], **missing)
     if spec["storage"] == "python":
@@ -247,6 +248,7 @@ def _encode_zoned(array: Any) -> tuple[Any, Spec]:
     import numpy as np
     import pyarrow as pa
 
+    # As UTC: local times are ambiguous when clocks go back.
     naive = np.asarray(array.tz_convert(None), dtype=f"M8[{array.dtype.unit}]")
     packed, _ = _encode_numpy(naive)
     spec = {"kind": "zoned", "unit": array.dtype.unit, "zone": encode_zone(array.dtype.tz)}
@@ -302,7 +304,7 @@ def _decode_interval(array: Any, spec: Spec, buffer: WritableBuffer) -> Any:
 
 
 def dictionary_array(codes: Any, values: Any) -> Any:
-    """Return codes and what they stand for as one Arrow array; -1 becomes a missing value."""
+    """Return codes and their values as an Arrow dictionary array; code -1 becomes null."""
     import numpy as np
     import pyarrow as pa
 
@@ -313,18 +315,18 @@ def dictionary_array(codes: Any, values: Any) -> Any:
 
 
 def writable_codes(array: Any, buffer: WritableBuffer) -> Any:
-    """Return the codes that :func:`dictionary_array` was given."""
+    """Return the codes of a dictionary array, writable; null becomes -1."""
     codes = array.indices.fill_null(-1) if array.indices.null_count else array.indices
     return buffer.writable(codes.to_numpy(zero_copy_only=False))
 
 
 def index_array(index: Any) -> Any:
-    """Return what an index holds as an array of its own dtype."""
+    """Return the values of an index as an array of its dtype."""
     return index.to_numpy() if _is_numpy(index.dtype) else index.array
 
 
 def as_single_array(array: Any) -> Any:
-    """Return a chunked array in one piece."""
+    """Return a chunked array as a single array."""
     import pyarrow as pa
 
     if not isinstance(array, pa.ChunkedArray):

@@ -30,7 +30,7 @@ INDEXES = frozenset(
 
 
 def encode_label(label: Any) -> Any:
-    """Return a name of a column, a series or a level as JSON can hold it.
+    """Return the name of a column, series or level as a JSON value.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def encode_label(label: Any) -> Any:
 
 
 def decode_label(label: Any) -> Any:
-    """Return the label that :func:`encode_label` described."""
+    """Return the label from the result of :func:`encode_label`."""
     return tuple(decode_label(part) for part in label["tuple"]) if isinstance(label, dict) else label
 
 
@@ -64,7 +64,7 @@ def encode_column(array: Any) -> tuple[Any, Spec]:
 
 
 def decode_column(array: Any, spec: Spec, buffer: WritableBuffer) -> Any:
-    """Return the column that :func:`encode_column` described."""
+    """Return the column from the result of :func:`encode_column`."""
     import pandas as pd
 
     if spec["kind"] != "categorical":
@@ -74,14 +74,14 @@ def decode_column(array: Any, spec: Spec, buffer: WritableBuffer) -> Any:
 
 
 def encode_index(index: Any) -> tuple[list[Any], Spec]:
-    """Return an index as Arrow arrays as long as it, and its description.
+    """Return an index as Arrow arrays of its length, and its description.
 
     Returns
     -------
     arrays : list of pyarrow.Array
         One for each level; none for a range.
     spec : dict
-        What :func:`decode_index` needs.
+        Description for :func:`decode_index`.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def encode_index(index: Any) -> tuple[list[Any], Spec]:
 
 
 def decode_index(arrays: Sequence[Any], spec: Spec, buffer: WritableBuffer) -> Any:
-    """Return the index that :func:`encode_index` described."""
+    """Return the index from the result of :func:`encode_index`."""
     import pandas as pd
 
     name = decode_label(spec.get("name"))
@@ -124,7 +124,7 @@ def encode_labels(index: Any) -> tuple[list[Any], Spec]:
 def _objects(items: list[Any]) -> Any:
     import numpy as np
 
-    # Filled one by one, since NumPy would make a table of tuples.
+    # Filled one by one: NumPy would make a two-dimensional array of tuples.
     result = np.empty(len(items), dtype=object)
     for position, item in enumerate(items):
         result[position] = item
@@ -142,7 +142,7 @@ def _describe_range(index: Any) -> Spec:
 
 
 def _freq(index: Any) -> str | None:
-    """Return the frequency of an index of moments or durations; of no other, where the dtype says it."""
+    """Return the frequency of a datetime or timedelta index; None for others, whose dtype contains it."""
     from pandas.tseries.frequencies import to_offset
 
     if type(index).__name__ not in ("DatetimeIndex", "TimedeltaIndex") or index.freq is None:
@@ -177,12 +177,13 @@ def _decode_multi(arrays: Sequence[Any], spec: Spec, buffer: WritableBuffer) -> 
         codes=[writable_codes(array, buffer) for array, _ in pairs],
         names=[decode_label(name) for name in spec["names"]],
         sortorder=spec["sortorder"],
+        # The codes were valid when they were written, and checking them would read the whole index.
         verify_integrity=False,
     )
 
 
 def _encode_values(index: Any) -> tuple[Any, Spec]:
-    """Return what codes stand for, categories or a level, as one array even where the index is a range."""
+    """Return categories or a level as a single array, also for a RangeIndex."""
     import pyarrow as pa
 
     arrays, spec = encode_index(index)

@@ -43,7 +43,7 @@ def encode(value: Any) -> tuple[Any, Spec]:
 
 
 def decode(table: Any, spec: Spec, buffer: WritableBuffer) -> Any:
-    """Return the frame, series or index that :func:`encode` was given; the caller may change it."""
+    """Return the frame, series or index from the result of :func:`encode`, writable."""
     arrays = [as_single_array(column) for column in table.columns]
     levels = array_count(spec["index"])
     index = decode_index(arrays[:levels], spec["index"], buffer)
@@ -62,6 +62,7 @@ def decode(table: Any, spec: Spec, buffer: WritableBuffer) -> Any:
 def _encode_frame(frame: Any) -> tuple[Any, Spec]:
     levels, index = encode_index(frame.index)
     labels, spec_of_labels = encode_labels(frame.columns)
+    # By position, as labels of columns need not be unique.
     columns = [_encode_at(frame.iloc[:, position], label) for position, label in enumerate(frame.columns)]
     spec = {
         "type": "DataFrame",
@@ -116,7 +117,7 @@ def _table(levels: list[Any], columns: list[Any], names: list[str]) -> Any:
 
 
 def _unique(names: list[str]) -> list[str]:
-    """Return the names with a number behind those that occur again; they are for people, labels are kept apart."""
+    """Return unique column names by numbering repetitions; they are only for readers, labels are stored separately."""
     count: Counter[str] = Counter()
     used_names = set(names)
     for position, name in enumerate(names):

@@ -1,7 +1,7 @@
 """Arrow tables in the form that Parquet can hold, and back.
 
-Parquet has no categories, no seconds and other names inside lists. Categories are written as the values they stand for,
-so that others can read them, and kept in the metadata; the schema is kept there, too, and columns are cast back to it.
+Parquet has no categories, no times in seconds, and different field names inside lists. Categorical columns are written
+as plain values, which other programs can read. Categories and schema are kept in the metadata, to cast columns back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CATEGORIES = b"jupyter_pipelines.categories."
 
 
 def flatten(table: Any) -> Any:
-    """Return the table without categories, which its metadata now hold, together with its schema."""
+    """Return the table with plain columns, and with its schema and categories in the metadata."""
     metadata = {**(table.schema.metadata or {}), SCHEMA: bytes(table.schema.serialize())}
     columns = []
     for number, column in enumerate(map(as_single_array, table.columns)):
@@ -28,7 +28,7 @@ def flatten(table: Any) -> Any:
 
 
 def restore(table: Any) -> Any:
-    """Return the table that :func:`flatten` was given."""
+    """Return the table from the result of :func:`flatten`."""
     import pyarrow as pa
 
     metadata = table.schema.metadata
@@ -45,7 +45,7 @@ def restore(table: Any) -> Any:
 
 
 def pack(arrays: list[Any]) -> bytes:
-    """Return arrays of one length as bytes; :func:`unpack` reads them back."""
+    """Return arrays of equal length as the bytes of an Arrow stream."""
     import pyarrow as pa
 
     batch = pa.RecordBatch.from_arrays(arrays, names=[str(number) for number in range(len(arrays))])
@@ -56,7 +56,7 @@ def pack(arrays: list[Any]) -> bytes:
 
 
 def unpack(content: bytes) -> list[Any]:
-    """Return the arrays that :func:`pack` made bytes of."""
+    """Return the arrays from the result of :func:`pack`."""
     import pyarrow as pa
 
     with pa.ipc.open_stream(pa.BufferReader(content)) as reader:
@@ -64,7 +64,7 @@ def unpack(content: bytes) -> list[Any]:
 
 
 def _spelled_out(column: Any) -> Any:
-    """Return what the codes stand for where that can be looked up again, else the codes."""
+    """Return the values of a dictionary array if they can be looked up again when reading, else its codes."""
     values = column.dictionary
     if not _can_look_up(values.type):
         return column.indices

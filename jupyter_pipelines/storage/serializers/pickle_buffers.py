@@ -1,7 +1,7 @@
 """Pickles with out-of-band buffers, each aligned in memory, so that they need not be copied.
 
-Such a file begins with a word of its own, then comes the pickle, piece by piece, then a table that says what each
-piece is, then where the table begins. What has no large buffers is a plain pickle.
+Such a file begins with a magic number; then come pieces of the pickle and buffers, a table of them with kind, offset
+and size, and the offset of the table. A value without large buffers is a plain pickle.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any, BinaryIO
 
 MAGIC = b"JPparts\x01"
 LARGE = 1 << 16
-"""Bytes from which a buffer stands by itself."""
+"""Size in bytes from which a buffer is stored out of band."""
 
+# A cache line, and the width of the widest vector registers: libraries read aligned arrays without a copy.
 _ALIGNED = 64
 _FLUSH_BYTES = 8 << 20
 _READ_AT_ONCE = 1 << 20
@@ -30,7 +31,7 @@ class BufferedPickleWriter:
     Parameters
     ----------
     file : BinaryIO
-        Where all of it goes.
+        The file to write to.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -40,7 +41,7 @@ class BufferedPickleWriter:
         self._table: list[tuple[int, int, int]] = []
 
     def write(self, data: Any) -> int:
-        """Take a piece of the pickle itself."""
+        """Write a piece of the pickle stream."""
         view = memoryview(data).cast("B")
         if view.nbytes >= _FLUSH_BYTES:
             self._flush_stream()
@@ -52,9 +53,10 @@ class BufferedPickleWriter:
         return view.nbytes
 
     def take(self, buffer: pickle.PickleBuffer) -> bool:
-        """Take a buffer, or return True for a buffer that belongs into the pickle itself."""
+        """Write a large buffer out of band, or return True for a buffer to be pickled in band."""
         try:
             view = buffer.raw()
+        # A buffer that is not contiguous has no raw view.
         except BufferError:
             return True
         if view.nbytes < LARGE:
@@ -63,7 +65,7 @@ class BufferedPickleWriter:
         return False
 
     def finish(self) -> None:
-        """Write what is left."""
+        """Write the rest of the pickle stream and the table."""
         if not self._table:
             self._file.write(self._stream)
             return
@@ -89,10 +91,10 @@ class BufferedPickleWriter:
 
 
 class DiscardingFile(io.RawIOBase):
-    """A file that discards what is written to it: for pickling a value only to see what is in it."""
+    """A file that discards what is written, for pickling a value only to inspect it."""
 
     def write(self, data: Any) -> int:
-        """Take `data`, and forget it."""
+        """Discard `data`, and return its size in bytes."""
         return memoryview(data).nbytes
 
 
@@ -102,7 +104,7 @@ def split_buffers(memory: Any) -> tuple[BinaryIO, list[memoryview]]:
     Raises
     ------
     ValueError
-        It ends too early, or its table is wrong.
+        It is truncated, or its table is malformed.
     """
     view = memoryview(memory)
     if bytes(view[: len(MAGIC)]) != MAGIC:

@@ -15,22 +15,23 @@ _MAX_CHILDREN = 1000
 
 
 def unpicklable_parts(value: Any, name: str) -> list[tuple[str, Any]]:
-    """Return the parts that lead to the innermost part of `value` that cannot be pickled: `value`, then what it holds.
+    """Return the path from `value` down to the innermost part that cannot be pickled.
 
     Parameters
     ----------
     value : object
-        Something that cannot be pickled.
+        A value that cannot be pickled.
     name : str
-        What the path starts with.
+        Name of the value, with which expressions begin.
 
     Returns
     -------
     list of (str, object)
-        Each part with the way to it, as it is written in Python: ``model.callbacks[2].fh``.
+        Each part with the Python expression for it: ``model.callbacks[2].fh``.
     """
     path, part = name, value
     trail = [(path, part)]
+    # Objects refer to each other in circles, such as a child to its parent.
     seen = {id(value)}
     for _ in range(_MAX_DEPTH):
         unpicklable_child = next(
@@ -46,7 +47,7 @@ def unpicklable_parts(value: Any, name: str) -> list[tuple[str, Any]]:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what `value` directly holds, each with the Python expression that leads there."""
+    """Yield the direct members of `value`, each with the suffix of the expression that leads to it."""
     if isinstance(value, dict):
         yield from _limited((f"[{_short_repr(key)}]", member) for key, member in list(value.items())[:_MAX_CHILDREN])
     elif isinstance(value, list | tuple):
@@ -80,7 +81,7 @@ def _slots(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _variables(function: types.FunctionType) -> dict[str, Any]:
-    """Return what a function takes from outside itself: pickling it by value takes that along."""
+    """Return the global and free variables of a function, which are pickled with it."""
     code, cells = function.__code__, function.__closure__ or ()
     variables = {name: function.__globals__[name] for name in code.co_names if name in function.__globals__}
     for name, cell in zip(code.co_freevars, cells, strict=False):

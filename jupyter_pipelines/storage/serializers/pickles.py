@@ -1,14 +1,12 @@
 """Pickles: the last resort for values that no other serializer supports, because reading one runs code.
 
-Functions and classes of the notebook are pickled by value, so that a step can read what it has no code for. Pickles are
-made as repeatable as pickling is, so that a step that comes to the same result stores the same bytes: code carries
-neither the file name of the kernel that compiled it nor its first line, and a class has an id made of its definition
-or of its content, not a random id. Not repeatable are sets of texts (their order depends on PYTHONHASHSEED) and which
-equal texts are one object.
+Functions and classes of the notebook are pickled by value, so that steps that do not define them can read them. Pickles
+are repeatable as far as possible, so that equal results give equal bytes: code objects have neither the file name of
+the kernel nor a first line, and a class has an id made of its definition or content instead of a random one. Not
+repeatable are sets of texts (their order depends on PYTHONHASHSEED) and the identity of equal texts.
 
-By the id a class is recognised, too: where the reading kernel has the same class already, it is used, so that
-``isinstance`` and members of an ``Enum`` mean what they say; see
-:mod:`jupyter_pipelines.storage.serializers.notebook_classes`.
+If the reading kernel has a class with the same id, it is used, so that ``isinstance`` and members of an ``Enum`` behave
+as in the notebook; see :mod:`jupyter_pipelines.storage.serializers.notebook_classes`.
 """
 
 from __future__ import annotations
@@ -32,12 +30,13 @@ from jupyter_pipelines.storage.serializers.protocol import UnsupportedValue
 PROTOCOL = 5
 _FILE_NAME = "<step>"
 _PLACEHOLDER = "0" * 32
-# How pickles since protocol 4 write the name of the module `__main__`; long stretches of bytes are arrays.
+# SHORT_BINUNICODE of the module name `__main__`, as protocol 4 and later write it.
 _NOTEBOOK = b"\x8c\x08__main__"
+# Longer writes are the data of arrays, in which the name of a module is not to be searched.
 _SEARCHED_BYTES = 1 << 20
 _OPEN_FILE_TYPES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
 _LRU_CACHE_TYPE = type(functools.lru_cache(int))
-# What stored pickles call by a name that it had when they were written: module and name then, module and name now.
+# Globals of this package that existing pickles refer to by an earlier module and name.
 _RENAMED_GLOBALS = {
     ("jupyter_pipelines.storing.serializers.objects", "_wrap"): (__name__, "_wrap"),
     ("jupyter_pipelines.pipeline.foreach", "Gathered"): ("jupyter_pipelines.pipeline.foreach", "GatheredResults"),
@@ -55,7 +54,7 @@ class PickleSerializer:
         return True
 
     def write(self, value: Any, file: BinaryIO) -> None:
-        """Write the pickle; large arrays in it go straight from where they are to the file."""
+        """Write the pickle; large arrays are written from their own memory, without a copy."""
         writer = pickle_buffers.BufferedPickleWriter(file)
         repeatable_pickler()(writer, writer.take).dump(value)
         writer.finish()
@@ -65,12 +64,12 @@ class PickleSerializer:
         return self._load(path, strict=False)
 
     def read_in_step(self, path: Path) -> Any:
-        """Return the object in `path` in the kernel of a step, whose classes take part in it.
+        """Return the object in `path`, with the classes of the notebook that the kernel of the step defines.
 
         Raises
         ------
         ClassMismatch
-            A class of the notebook is not what it was.
+            A class of the notebook differs from the stored one.
         """
         return self._load(path, strict=True)
 
@@ -108,7 +107,7 @@ class JoblibSerializer:
 
 
 class _NotebookNameDetector(io.BufferedIOBase):
-    """A file that passes bytes on, and notices whether they name the notebook's own module."""
+    """A file that forwards bytes and detects whether they contain the name of the module ``__main__``."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -123,12 +122,13 @@ class _NotebookNameDetector(io.BufferedIOBase):
         """Write `data`."""
         seen = self._end + bytes(memoryview(data)[:_SEARCHED_BYTES])
         self.names_the_notebook = self.names_the_notebook or _NOTEBOOK in seen
+        # The name may lie across two writes.
         self._end = seen[-len(_NOTEBOOK) :]
         return self._file.write(data)
 
 
 class _NotebookUnpickler(pickle.Unpickler):
-    """An unpickler that reuses classes of the notebook that exist already instead of making them anew.
+    """An unpickler that uses existing classes of the notebook instead of creating copies of them.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class _NotebookUnpickler(pickle.Unpickler):
     buffers : list of memoryview
         Its buffers.
     strict : bool
-        It is read by a step: attributes of its classes change with it, and a class that differs is an error.
+        The reader is a step: stored class attributes are set, and a class that differs is an error.
     """
 
     def __init__(self, file: BinaryIO, buffers: list[memoryview], *, strict: bool) -> None:
@@ -146,7 +146,7 @@ class _NotebookUnpickler(pickle.Unpickler):
         self._strict = strict
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a pickle names; what cloudpickle makes classes with is replaced."""
+        """Return the global of a pickle; cloudpickle's constructors of classes are wrapped."""
         module, name = _RENAMED_GLOBALS.get((module, name), (module, name))
         resolved = super().find_class(module, name)
         if module != "cloudpickle.cloudpickle":
@@ -179,7 +179,7 @@ def _present_type_variable(name: str) -> Any:
 
 @functools.cache
 def repeatable_pickler() -> Any:
-    """Return the class of our pickler; made on first use, because cloudpickle takes its time to import."""
+    """Return the class of the pickler; created at first use, because the import of cloudpickle is slow."""
     import cloudpickle
 
     class RepeatablePickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -193,6 +193,7 @@ def repeatable_pickler() -> Any:
             if isinstance(value, _OPEN_FILE_TYPES):
                 # cloudpickle would read it to its end and store a text in its place.
                 raise TypeError(f"cannot pickle an open file ({type(value).__name__})")
+            # Before cloudpickle, which pickles these by value: members of an Enum would lose their identity.
             by_name = _reduce_by_name(value)
             if by_name is not None:
                 return by_name
@@ -209,7 +210,7 @@ def repeatable_pickler() -> Any:
             return made_of
 
         def _is_new(self, value: Any) -> bool:
-            """Tell whether a cached function of the notebook is met for the first time, not within itself."""
+            """Tell whether a cached function of the notebook is visited for the first time."""
             is_new = value.__module__ == "__main__" and id(value) not in self._unwrapped
             self._unwrapped.add(id(value))
             return is_new
@@ -218,7 +219,7 @@ def repeatable_pickler() -> Any:
 
 
 def _reduce_by_name(value: Any) -> Any:
-    """Return how to get a member of an enumeration or a generic model from its class; None for anything else."""
+    """Return how to restore an Enum member or a generic model from its class; None for anything else."""
     if isinstance(value, enum.Enum) and type(value).__module__ == "__main__" and _is_named(value):
         return getattr, (type(value), value.name)
     if isinstance(value, TypeVar) and value.__module__ == "__main__":
@@ -242,14 +243,14 @@ def _reduce_code(code: types.CodeType) -> Any:
 
 
 def _wrap(function: Any, maxsize: int | None, typed: bool) -> Any:
-    """Return a cached function of the notebook, which pickles only by a name that others do not have."""
+    """Return a function with a new lru_cache; a cached function itself pickles only by its name in the notebook."""
     return functools.lru_cache(maxsize, typed)(function)
 
 
 def _without_definition_site(reduced: Any) -> Any:
-    """Take out of the state of a class what is not its content.
+    """Remove attributes from the state of a class that depend on where and when it was used.
 
-    That is the line it was defined in (Python 3.13 and later), and what copyreg notes when an instance is pickled.
+    These are its first line number (Python 3.13 and later), and the slot names that copyreg caches in it.
     """
     state = reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
     if isinstance(state, tuple) and state and isinstance(state[0], dict):
@@ -259,7 +260,7 @@ def _without_definition_site(reduced: Any) -> Any:
 
 
 def _assign_class_id(cls: type) -> None:
-    """Give a class of the notebook an id made of its definition, where cloudpickle would draw a random id."""
+    """Register a class of the notebook with cloudpickle under an id made of its definition, instead of a random one."""
     from cloudpickle import cloudpickle as inner
 
     by_class = getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", None)
@@ -270,7 +271,7 @@ def _assign_class_id(cls: type) -> None:
     if class_id:
         _assign_id(cls, class_id)
         return
-    # A class that mentions itself is met again while its content is read; it needs some id by then.
+    # A class that refers to itself is visited again while it is pickled; the placeholder ends the recursion.
     by_class[cls] = _PLACEHOLDER
     try:
         content = _pickled(cls)
@@ -286,7 +287,7 @@ def _pickled(value: Any) -> bytes:
 
 
 def _assign_id(value: Any, name: str) -> None:
-    """Have cloudpickle know a class or a type variable by `name`."""
+    """Register a class or type variable with cloudpickle under the id `name`."""
     from cloudpickle import cloudpickle as inner
 
     by_class = getattr(inner, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", None)

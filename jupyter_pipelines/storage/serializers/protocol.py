@@ -14,7 +14,7 @@ _MEMBER = "#"
 
 
 class UnsupportedValue(Exception):
-    """A serializer cannot hold this value exactly; raised before the first byte is written.
+    """A value that a serializer cannot store exactly; raised before the first byte is written.
 
     Parameters
     ----------
@@ -33,27 +33,27 @@ class ValueSerializer(Protocol):
     Attributes
     ----------
     name : str
-        What the format is called behind a colon: ``-o model:joblib``.
+        Name of the format in headers: ``-o model:joblib``.
     suffix : str
-        How a file of it ends, with the dot.
+        Suffix of its files, with the dot.
 
     Two more attributes may be left out:
 
     holds_code : bool
-        Whether files name functions or classes, so that what a value does depends on code that is elsewhere, and
-        reading a file may run code. True where left out.
+        Whether files refer to functions or classes by name, so that a value depends on code elsewhere, and reading a
+        file may run code. Default True.
     copied_by : str
-        How a value is copied, with ``{}`` for its name: ``copy.deepcopy({})`` where left out.
+        Python expression that copies a value, with ``{}`` for its name. Default ``copy.deepcopy({})``.
 
-    So may a method ``head(path, rows, columns)``, which returns the beginning of a file as a :class:`ValueHead`
-    without reading all of it. Without one, a file that holds no code is read whole for a preview.
+    A method ``head(path, rows, columns)`` is optional. It returns the beginning of a file as a :class:`ValueHead`
+    without reading all of it. Without it, a file that holds no code is read completely for a preview.
     """
 
     name: str
     suffix: str
 
     def accepts(self, value: Any) -> bool:
-        """Tell by its type, without looking far, whether `value` may fit."""
+        """Tell quickly, by its type, whether `value` may be supported."""
 
     def write(self, value: Any, file: BinaryIO) -> None:
         """Write `value`; the file cannot be read or sought.
@@ -61,11 +61,11 @@ class ValueSerializer(Protocol):
         Raises
         ------
         UnsupportedValue
-            It does not fit; nothing was written.
+            It is not supported; nothing was written.
         """
 
     def read(self, path: Path) -> Any:
-        """Return the value written to the file `path`; the caller may change it."""
+        """Return the value in the file `path`; the caller may modify it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class ValueHead:
     text : str
         The beginning of a text.
     value : object
-        The value itself, where it is not read until it is looked at.
+        The value itself, if it is read lazily.
     """
 
     type: str
@@ -107,11 +107,11 @@ class SaveResult:
     digest : str
         Digest of the bytes, computed while they were written.
     bytes : int
-        How many.
+        Size in bytes.
     mark : StatSignature
-        What the file looked like when it was finished: a file that still looks so has this digest.
+        Stat signature after the last write: a file that still has it has this digest.
     notes : tuple of str
-        What the user should know, such as why a data frame was pickled.
+        Notes for the user, such as why a data frame was pickled.
     """
 
     format: str

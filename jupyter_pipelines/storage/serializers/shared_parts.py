@@ -1,7 +1,7 @@
-"""Shared parts: which outputs of a step lead to the same objects, as a model and its optimizer, a figure and its axes.
+"""Shared parts: outputs of a step that refer to the same objects, such as a model and its optimizer.
 
-Stored apart, they would come back as values that have nothing to do with each other. They are stored together instead,
-in one pickle of a mapping from names to values.
+Stored separately, they would be restored with separate copies of these objects. They are stored together instead, in
+one pickle of a mapping from names to values.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Any
 
+# Deciding exactly whether two strided arrays overlap is NP-hard; beyond this effort they count as overlapping.
 _MAX_WORK = 10_000
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _UNCHANGING = (
@@ -49,7 +50,7 @@ _WITHOUT_PARTS = (("pandas", "DataFrame"), ("pandas", "Series"), ("polars", "Dat
 
 
 def groups(values: Mapping[str, Any]) -> list[list[str]]:
-    """Return the names of values that lead to the same objects and see it when these are changed, in groups.
+    """Return groups of names of values that refer to the same mutable objects.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def groups(values: Mapping[str, Any]) -> list[list[str]]:
 
 
 def as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a group as they are pickled: arrays that look at the same memory look at the same again."""
+    """Return the values of a group for pickling; arrays that are views of the same memory are restored as such."""
     arrays = {id(value): value for value in values.values() if _is_plain_array(value)}
     views = {id(array): array for pair in combinations(arrays.values(), 2) if _overlap(*pair) for array in pair}
     memory: dict[int, _ViewedMemory] = {}
@@ -90,7 +91,7 @@ def as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _ViewedMemory:
-    """The part of an array's memory that several views of it look at.
+    """The range of an array's memory that is covered by several views of it.
 
     Parameters
     ----------
@@ -104,12 +105,12 @@ class _ViewedMemory:
         self._bytes: Any = None
 
     def add(self, array: Any) -> None:
-        """Take in what a view looks at."""
+        """Extend the range by that of a view."""
         first, end = _byte_bounds(array)
         self._bounds = (min(first, self._bounds[0]), max(end, self._bounds[1]))
 
     def view(self, array: Any) -> _ArrayView:
-        """Return what stands for a view in a pickle."""
+        """Return the object to pickle in place of a view."""
         first, end = self._bounds
         if self._bytes is None:
             start = _address(self._owner)
@@ -118,7 +119,7 @@ class _ViewedMemory:
 
 
 class _ArrayView:
-    """Stands for an array in a pickle: the memory that it looks at, and how.
+    """Pickled form of an array view: its memory and its layout.
 
     Parameters
     ----------
@@ -136,21 +137,21 @@ class _ArrayView:
 
 
 def _view(memory: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any) -> Any:
-    """Return an array that looks at `memory`, from the byte `offset` on."""
+    """Return an array view of `memory` from the byte `offset` on."""
     import numpy as np
 
     return np.ndarray(shape, dtype, memory, offset, strides)
 
 
 def _byte_bounds(array: Any) -> tuple[int, int]:
-    """Return the address of the first byte of an array, and that behind its last byte."""
+    """Return the addresses of the first byte of an array and of the byte after its last."""
     reach = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
     start = _address(array)
     return start + sum(min(0, way) for way in reach), start + sum(max(0, way) for way in reach) + array.itemsize
 
 
 def _owner(array: Any) -> Any:
-    """Return the array that holds the memory which `array` looks at."""
+    """Return the array that owns the memory of `array`."""
     while _is_plain_array(array.base):
         array = array.base
     return array
@@ -170,7 +171,7 @@ def _is_plain_array(value: Any) -> bool:
 
 
 def _overlap(first: Any, second: Any) -> bool:
-    """Tell whether two arrays look at the same memory, and the whole of it can be stored and looked at again."""
+    """Tell whether two arrays share memory whose owner is contiguous, and so can be stored."""
     owner = _owner(first)
     if owner is not _owner(second) or not (owner.flags.c_contiguous or owner.flags.f_contiguous):
         return False
@@ -182,14 +183,14 @@ def _overlap(first: Any, second: Any) -> bool:
 
 
 def _is_unchanging(value: Any) -> bool:
-    """Tell whether a value cannot change, and nothing in it."""
+    """Tell whether a value and its members are immutable."""
     if isinstance(value, tuple | frozenset):
         return all(map(_is_unchanging, value))
     return isinstance(value, _UNCHANGING) or _is_of(value, _UNCHANGING_OF_LIBRARIES)
 
 
 def _parts(value: Any) -> dict[int, Any]:
-    """Return the objects that pickling `value` comes across, by their ids. They stay alive as long as the mapping."""
+    """Return the objects that pickling `value` visits, by id; the mapping keeps them alive, so that ids stay unique."""
     if _has_no_parts(value):
         return {id(value): value}
     from jupyter_pipelines.storage.serializers.pickle_buffers import DiscardingFile
@@ -204,12 +205,12 @@ def _parts(value: Any) -> dict[int, Any]:
 
 @functools.cache
 def _parts_pickler() -> Any:
-    """Return the class of a pickler that leaves out what is in values that cannot change."""
+    """Return the class of a pickler that does not descend into immutable values."""
     from jupyter_pipelines.storage.serializers.pickles import repeatable_pickler
 
     class PartsPickler(repeatable_pickler()):  # type: ignore[misc]
         def reducer_override(self, value: Any) -> Any:
-            # This pickle is never read: as a callable, anything will do that is pickled by its name.
+            # This pickle is never read: `id` stands for any callable that is pickled by name.
             if isinstance(value, types.FunctionType):
                 return id, (tuple(map(_cell_contents, value.__closure__ or ())),)
             if isinstance(value, type) or _is_of(value, _UNCHANGING_OF_LIBRARIES + _WITHOUT_PARTS):
@@ -227,7 +228,7 @@ def _cell_contents(cell: types.CellType) -> Any:
 
 
 def _has_no_parts(value: Any) -> bool:
-    """Tell whether nothing in `value` could be a part of another value as well, apart from `value` itself."""
+    """Tell whether no member of `value` can be shared with another value."""
     if _is_of(value, _WITHOUT_PARTS):
         return True
     if _is_of(value, (("numpy", "ndarray"),)):
@@ -242,7 +243,7 @@ def _are_plain(elements: Iterable[Any]) -> bool:
 
 
 def _share(first: Mapping[int, Any], second: Mapping[int, Any]) -> bool:
-    """Tell whether two values lead to one object that can change, and that is no constant of a library."""
+    """Tell whether two values share a mutable object that is not a constant of a library."""
     common = {number: first[number] for number in first.keys() & second.keys()}
     common = {number: part for number, part in common.items() if _can_change(part)}
     if not common:
@@ -255,7 +256,7 @@ def _share(first: Mapping[int, Any], second: Mapping[int, Any]) -> bool:
 
 
 def _constants(common: Mapping[int, Any], classes: Iterable[type]) -> list[Any]:
-    """Return those of the common objects that libraries keep in their modules and classes."""
+    """Return those of the common objects that are attributes of library modules and classes."""
     holders = {holder for cls in classes for holder in cls.__mro__ if not _is_own(sys.modules.get(holder.__module__))}
     modules = [module for module in list(sys.modules.values()) if not _is_own(module)]
     kept: dict[int, Any] = {}
@@ -280,13 +281,13 @@ def _can_change(part: Any) -> bool:
     if isinstance(part, (*_UNCHANGING, tuple, frozenset)) or _is_of(part, _UNCHANGING_OF_LIBRARIES):
         return False
     try:
-        # What a module has by a name is pickled by that name: each process has it once.
+        # A __reduce_ex__ that returns a text is the name of a global, which exists once in each process.
         return copy.copy(part) is not part and not isinstance(part.__reduce_ex__(4), str)
     except Exception:  # noqa: BLE001 - any type of any library may fail in any way
         return True
 
 
 def _is_of(value: Any, kinds: Iterable[tuple[str, str]]) -> bool:
-    """Tell whether `value` is of a type of a library, none of which is imported for that."""
+    """Tell whether `value` is of one of these types, without importing their libraries."""
     present = (getattr(sys.modules.get(module), name, None) for module, name in kinds)
     return isinstance(value, tuple(kind for kind in present if isinstance(kind, type)))

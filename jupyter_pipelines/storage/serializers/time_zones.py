@@ -1,4 +1,4 @@
-"""Time zones by name, so that the object that comes back is of the same library."""
+"""Time zones by name, restored as objects of the same library (zoneinfo, pytz or datetime)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _name(zone: Any) -> str | None:
     if type(zone) is dt.timezone:
         seconds = zone.utcoffset(None).total_seconds()
         return f"fixed:{seconds}" if zone.tzname(None) == _plain(seconds).tzname(None) else None
-    # A zone of pytz can only come from pytz, so there is nothing to import.
+    # A pytz zone exists only if pytz is imported, so pytz need not be imported here.
     pytz = sys.modules.get("pytz")
     key = getattr(zone, "zone", None)
     return f"pytz:{key}" if pytz is not None and key and type(zone).__module__.startswith("pytz") else None

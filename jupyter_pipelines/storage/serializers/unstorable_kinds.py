@@ -1,4 +1,4 @@
-"""Kinds of objects that exist only in the process that made them, and what a step hands on instead of each."""
+"""Kinds of objects that cannot be stored, and what a step should output instead of each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class UnstorableKind(NamedTuple):
     Parameters
     ----------
     noun : str
-        What it is called, with its article.
+        Noun with its article.
     instead : str
-        What the step does instead; ``{}`` stands for the object.
+        Advice; ``{}`` stands for the object.
     """
 
     noun: str
@@ -151,14 +151,14 @@ _KINDS: Mapping[str, UnstorableKind] = {
     ),
     "lxml.etree._Element": UnstorableKind("an XML element", "hand on its text: `lxml.etree.tostring({})`"),
 }
-"""By the full name of the class, or of a class above it."""
+"""By the full name of the class or of a base class."""
 
 _KINDS_BELOW: Mapping[str, str] = {"_io.TextIOWrapper": "io.IOBase"}
 _LAMBDA = UnstorableKind("a lambda", _DEFINED)
 
 
 def kind_of(value: Any) -> UnstorableKind | None:
-    """Return the kind of an object, if it is one of those that cannot be stored."""
+    """Return the kind of an object that cannot be stored; None for any other."""
     for cls in type(value).__mro__:
         kind = _KINDS.get(f"{cls.__module__}.{cls.__qualname__}")
         if kind is not None:
@@ -173,19 +173,19 @@ def advice_for(name: str, class_name: str) -> str:
 
 
 def advice(name: str, trail: Iterable[tuple[str, Any]]) -> str:
-    """Return what to do about an output that cannot be stored.
+    """Return advice for an output that cannot be stored.
 
     Parameters
     ----------
     name : str
         The output.
     trail : iterable of (str, object)
-        The parts that lead to what cannot be stored, from the output on, each with the way to it as Python writes it.
+        The path from the output to the part that cannot be stored, each part with its Python expression.
     """
     steps = list(trail)
     for path, part in steps:
         kind = kind_of(part)
-        # A function is only in the way where what it takes along is not.
+        # A function is pickled with its variables: it is the cause only if none of them is.
         if kind is not None and not (kind.instead == _DEFINED and path != steps[-1][0] and kind is not _LAMBDA):
             subject = "" if path == name else f"; or hand on only what is needed of `{name}`"
             shown = path if " " not in path else name

@@ -1,8 +1,8 @@
 """A bucket as the backend of a shared store: S3, Azure, Google Cloud or any other file system that fsspec knows.
 
-What is in a bucket is immutable: blobs stand under their digests, records under their keys, and a record is put after
-all that it names. Only a copy or a count of a whole store asks for lists. Nothing that comes from there is believed:
-records need a signature, blobs have to have their digests; see :mod:`jupyter_pipelines.storage.shared.shared_store`.
+Objects are immutable: blobs are named by their digests, records by their keys, and a record is put after its blobs.
+Listings are only needed to copy or count a whole store. Contents are untrusted: records need a signature, blobs must
+have their digests; see :mod:`jupyter_pipelines.storage.shared.shared_store`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class BucketBackend:
     Parameters
     ----------
     url : str
-        What fsspec opens: ``s3://bucket/prefix``.
+        A URL of fsspec: ``s3://bucket/prefix``.
 
     Raises
     ------
@@ -66,7 +66,7 @@ class BucketBackend:
         Raises
         ------
         StoreError
-            It cannot be reached or read (JP401), not be written (JP402), or was written by a newer version (JP406).
+            It cannot be reached or read (JP401), cannot be written (JP402), or was written by a newer version (JP406).
         """
         try:
             content = self._files.cat_file(self._at(FORMAT_FILE))
@@ -76,6 +76,7 @@ class BucketBackend:
                     self._files.pipe_file(self._at(FORMAT_FILE), format_document())
             return
         except Exception as error:
+            # Credentials may have been corrected in a file since; a cached connection would keep the wrong ones.
             _connected.cache_clear()
             suggestion = f"look at its address and at your credentials, {OTHER_STORE_HINT}"
             raise unopenable_error(self.url, _first_line(error), suggestion) from error
@@ -92,7 +93,7 @@ class BucketBackend:
             raise newer_format_error(self.url, version, writer)
 
     def format_file(self) -> bytes | None:
-        """Return what says that there is a store, and of which format; None if there is none.
+        """Return the content of the format file; None if there is none.
 
         Raises
         ------
@@ -106,7 +107,7 @@ class BucketBackend:
                 return None
 
     def put_format(self) -> None:
-        """Mark the store as one of the newest format.
+        """Write a format file of the newest format.
 
         Raises
         ------
@@ -140,7 +141,7 @@ class BucketBackend:
         return sorted(entries, key=lambda entry: str(entry["name"]))
 
     def is_writable(self) -> bool:
-        """Tell whether the user may put anything there; what else may be wrong is found when something is put."""
+        """Tell whether the user has the right to write; other problems show when something is written."""
         if self._writable is None:
             self._writable = self._can_write()
         return self._writable
@@ -155,6 +156,7 @@ class BucketBackend:
         """
         with _reading():
             try:
+                # One byte more than allowed is asked for, so that a huge object is refused without being downloaded.
                 content = bytes(self._files.cat_file(self._at(step_record.path_of(key)), end=MAX_RECORD_BYTES + 1))
             except FileNotFoundError:
                 return None
@@ -176,12 +178,13 @@ class BucketBackend:
             except FileNotFoundError:
                 return False
             with source, create(target) as file:
+                # 8 MB pieces: a blob may be larger than memory, and each piece costs a request.
                 while piece := source.read(1 << 23):
                     file.write(piece)
         return True
 
     def put_record(self, key: str, content: bytes) -> None:
-        """Make the record of `key` appear.
+        """Write the record of `key`.
 
         Raises
         ------
@@ -190,15 +193,15 @@ class BucketBackend:
         """
         with self._putting("a record"):
             self._files.pipe_file(self._at(step_record.path_of(key)), content)
-        # For one result no object is looked at twice; for the next it may be gone.
+        # Objects are checked once for each result; before the next one, a clean-up may have removed them.
         self._put.clear()
 
     def has_blob(self, digest: str) -> bool:
-        """Tell whether there is a blob of `digest`, by reading all of it."""
+        """Tell whether there is an intact blob of `digest`, by reading all of it."""
         return self._is_unharmed(self._at(blobs.path_of(digest)), digest)
 
     def put_blob(self, digest: str, path: Path) -> None:
-        """Make a copy of the file `path` appear as the blob of `digest`, unless it is there, unharmed.
+        """Copy the file `path` to the blob of `digest`, unless an intact blob is there.
 
         Raises
         ------
@@ -209,19 +212,22 @@ class BucketBackend:
         if digest in self._put:
             return
         with self._putting(f"`{path.name}`"):
+            # An object of the right name may hold wrong bytes that another user put there: existence is not enough.
             if not self._is_unharmed(target, digest):
                 self._files.put_file(str(path), target)
         self._put.add(digest)
 
     def leases(self, folder: LocalFolder) -> ClaimedLeases:
-        """Return the leases, which let one process at a time compute a key, across machines."""
+        """Return leases for which processes of all machines compete."""
         return ClaimedLeases(folder, BucketLeaseBackend(self._files, self._at("leases")))
 
     def _can_write(self) -> bool:
-        """Tell whether the user may write, by creating exclusively what is there already: nothing changes by that."""
+        """Tell whether the user may write, by an exclusive creation of the format file, which exists and stays."""
         try:
             self._files.pipe_file(self._at(FORMAT_FILE), format_document(), mode="create")
         except Exception as error:  # noqa: BLE001 - it exists, or whatever the library of a place raises
+            # Any other error, such as FileExistsError or an unsupported mode, does not prove that writing is
+            # impossible.
             if _is_forbidden(error):
                 logger.info("the store %s is only read: %s", self.url, _first_line(error))
                 return False
@@ -283,7 +289,7 @@ class BucketStore(SharedStore):
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """Turn all that a library of a cloud raises into an OSError."""
+    """Turn all errors of a cloud library into an OSError."""
     try:
         yield
     except OSError:
@@ -293,23 +299,24 @@ def _reading() -> Iterator[None]:
 
 
 def _opened(url: str) -> tuple[Any, str]:
-    """Return the file system of a place and the path there; a process that opens it for every step connects once."""
+    """Return the file system of `url` and the path in it; connections are cached for each process and environment."""
     return _connected(url, os.getpid(), frozenset(os.environ.items()))
 
 
 @lru_cache(maxsize=4)
 def _connected(url: str, process: int, environment: frozenset[tuple[str, str]]) -> tuple[Any, str]:  # noqa: ARG001
-    # A connection does not outlive a fork, and the environment holds credentials and addresses. Files may hold them,
-    # too: after an error, when they have perhaps been corrected, everything is read again.
+    # Process and environment are part of the cache key: connections and the threads of fsspec do not survive a fork,
+    # and the environment holds credentials.
     scheme = url.partition(":")[0]
     try:
         from fsspec.core import url_to_fs
 
+        # fsspec caches listings and instances: records of other machines and new credentials would not be seen.
         files, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
     except (ImportError, ValueError) as error:
         raise StoreError(_no_package(scheme, error)) from error
     if isinstance(getattr(files, "retries", None), int):
-        # For each of these the library below asks several times as well, and waits each time.
+        # The library below retries each of these several times as well, with a wait every time.
         files.retries = min(files.retries, _RETRIES)
     return files, str(root).rstrip("/")
 
@@ -322,7 +329,8 @@ def _first_line(error: BaseException) -> str:
 
 
 def _is_forbidden(error: Exception) -> bool:
-    """Tell whether the user lacks a right; credentials that have run out, for instance, are another matter."""
+    """Tell whether the user has no right to write; expired credentials, for instance, do not count."""
+    # s3fs raises PermissionError for expired tokens, too; the code of the service tells them apart.
     response = getattr(error.__cause__, "response", None) or {}
     code = response.get("Error", {}).get("Code", "") if isinstance(response, dict) else ""
     return isinstance(error, PermissionError) and code in ("", "AccessDenied")

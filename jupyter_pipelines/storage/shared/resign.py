@@ -18,9 +18,9 @@ class SigningReport:
     Parameters
     ----------
     signed : int
-        Records that have a signature of the user now.
+        Records that were signed.
     already : int
-        Records that had a signature before.
+        Records that had a signature already.
     left_out : int
         Records whose outputs are missing or damaged: these must not be signed.
     """
@@ -30,13 +30,13 @@ class SigningReport:
     left_out: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the same as a document."""
+        """Return the report as a JSON object."""
         counts = {name: getattr(self, name) for name in self.__slots__}
         return {"schema": "jupyter-pipelines/countersigned/1", **counts}
 
 
 def sign_records(store: Store) -> SigningReport:
-    """Sign every record of a store that leads to unharmed outputs.
+    """Sign every record of a store whose outputs are intact.
 
     Raises
     ------
@@ -44,6 +44,7 @@ def sign_records(store: Store) -> SigningReport:
         The store is not the user's own (JP413), there is no usable key (JP412), `cryptography` is missing
         (JP411), or the store cannot be read (JP401) or written (JP402, JP403).
     """
+    # A signature says that the user computed the record: in a shared store it may be the work of an attacker.
     if not store.own:
         raise StoreError(_not_own(store))
     counts = {"signed": 0, "already": 0, "left_out": 0}

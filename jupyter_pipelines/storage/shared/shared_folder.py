@@ -1,8 +1,7 @@
 """A shared folder that several users write to, as the backend of a shared store.
 
-Files are made with the rights that the folder itself gives, so that all who may use the folder may read them. What is
-read may be anything: links, pipes and folders in the place of files are refused, and records of more than a sensible
-size, too.
+Files are made with the permissions of the folder itself, so that its users can read them. Contents are untrusted:
+links, pipes and folders in the place of files are refused, and so are records of more than ``MAX_RECORD_BYTES``.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from jupyter_pipelines.storage.store import FORMAT_FILE, Store, format_document
 MAX_RECORD_BYTES = 64 << 20
 """Largest size of a record's file; a larger file is not a record."""
 _NEW_FOLDER_MODE = 0o2770
-"""Rights of a folder that is made: for its group, and what is made in it belongs to the group, too."""
+"""Mode of a new folder: open to its group; setgid, so that files in it belong to the group."""
 _FILE_MODE = 0o644
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -56,6 +55,7 @@ class SharedFolder:
         if make and not os.path.lexists(self.root):
             with writing(self.root, "a shared store"):
                 self.root.mkdir(parents=True)
+                # mkdir applies the umask and ignores setgid on some systems.
                 self.root.chmod(_NEW_FOLDER_MODE)
         Store.open(self.root, create=False).close()
         if make and self.is_writable() and not os.path.lexists(self.root / FORMAT_FILE):
@@ -64,7 +64,7 @@ class SharedFolder:
                 self._put_bytes(format_document(), FORMAT_FILE)
 
     def format_file(self) -> bytes | None:
-        """Return what says that there is a store, and of which format; None if there is none.
+        """Return the content of the format file; None if there is none.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class SharedFolder:
             return None
 
     def put_format(self) -> None:
-        """Mark the store as one of the newest format.
+        """Write a format file of the newest format.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class SharedFolder:
                     yield name, status.st_size
 
     def is_writable(self) -> bool:
-        """Tell whether the user may put anything there."""
+        """Tell whether the user has the right to write to the folder."""
         return os.access(self.root, os.W_OK | os.X_OK)
 
     def record(self, key: str) -> bytes | None:
@@ -140,7 +140,7 @@ class SharedFolder:
         return True
 
     def put_record(self, key: str, content: bytes) -> None:
-        """Make the file of a record appear, whole or not at all.
+        """Write the file of a record atomically.
 
         Raises
         ------
@@ -151,11 +151,11 @@ class SharedFolder:
             self._put_bytes(content, step_record.path_of(key))
 
     def has_blob(self, digest: str) -> bool:
-        """Tell whether there is a blob of `digest`, by reading all of it."""
+        """Tell whether there is an intact blob of `digest`, by reading all of it."""
         return self._is_unharmed(blobs.path_of(digest), digest)
 
     def put_blob(self, digest: str, path: Path) -> None:
-        """Make a copy of the file `path` appear as the blob of `digest`, unless it is there, unharmed.
+        """Copy the file `path` to the blob of `digest`, unless an intact blob is there.
 
         Raises
         ------
@@ -169,7 +169,7 @@ class SharedFolder:
             self._publish(target, blobs.BLOB_MODE, lambda file: filesystem_features.copy(source, file))
 
     def _open(self, path: str) -> BinaryIO:
-        """Open a file for reading; what is no file (a link, a pipe without a writer) is refused at once."""
+        """Open a regular file for reading; a link or a pipe is refused without blocking."""
         handle = os.open(self._folder.locate(path), _READ_FLAGS)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
@@ -177,7 +177,7 @@ class SharedFolder:
         return os.fdopen(handle, "rb")
 
     def _is_unharmed(self, path: str, digest: str) -> bool:
-        """Tell whether the blob is there with its digest: a planted blob must not stay."""
+        """Tell whether there is a blob with the right bytes; without the digest cache, as any user can set mtimes."""
         try:
             with self._open(path) as file:
                 return digest_open(file, str(self.root / path), None, algorithm_of(digest)) == digest
@@ -188,7 +188,7 @@ class SharedFolder:
         self._publish(path, _FILE_MODE, lambda file: file.write(content))
 
     def _publish(self, path: str, mode: int, write: Callable[[BinaryIO], object]) -> None:
-        """Make a file appear after its bytes are on the disk, and wait for its name."""
+        """Write a file atomically: its bytes and then its name are flushed to the disk."""
         target = self._folder.locate(path)
         self._make(target.parent)
         temporary = self._temporary()
@@ -196,10 +196,11 @@ class SharedFolder:
             with create(temporary) as file:
                 write(file)
                 file.flush()
-                # Not by its name: others may have put something else there.
+                # By handle, not by name: another user could exchange the file under that name.
                 os.fchmod(file.fileno(), mode & (0o700 | self._rights()))
                 os.fsync(file.fileno())
             self._clear_target(target)
+            # Replaces, and does not keep, what another user put under this name.
             os.replace(temporary, target)
         finally:
             remove(temporary)
@@ -212,12 +213,12 @@ class SharedFolder:
             remove(trash)
 
     def _temporary(self) -> Path:
-        """Return a unique temporary path; what is left of it is removed when its process is gone."""
+        """Return a unique temporary path; it is removed after its process has ended."""
         self._make(self.root / TEMPORARY)
         return self._folder.temporary()
 
     def _make(self, folder: Path) -> None:
-        """Make a folder, and those above it, that is as open as the store."""
+        """Make a folder and those above it, with the permissions of the store's folder."""
         if folder.is_dir():
             return
         self._make(folder.parent)

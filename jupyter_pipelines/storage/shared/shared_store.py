@@ -1,9 +1,9 @@
-"""Shared stores, which several users write to: their content is used only if a trusted user has signed it.
+"""Shared stores, to which several users write: records are used only if a trusted user has signed them.
 
-Nothing is ever loaded, mapped or executed where others could exchange it meanwhile. The user has a local cache, a
-store of their own; runs, leases and all that is being written are there and nowhere else. A record is taken
-from the shared backend only with a trusted signature, the bytes that it names only if they have its digests, and both
-are copied to the local cache before they are used. What the user computes is signed and written to both.
+Nothing is loaded, mapped or executed from a place where another user could exchange it meanwhile. The user has a local
+cache, a store of their own, which alone holds runs, leases and temporary files. A record is taken from the shared
+backend only with a trusted signature, blobs only if they have the digests that the record names, and both are copied to
+the local cache before they are used. Results of the user are signed and written to both.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SIGNERS = "signers"
 
 
 class SharedBackend(Protocol):
-    """The shared backend that several users write to. Nothing that it returns is trusted."""
+    """Storage to which several users write. Nothing that it returns is trusted."""
 
     def record(self, key: str) -> bytes | None:
         """Return the file of the record of `key`; None if there is none.
@@ -59,7 +59,7 @@ class SharedBackend(Protocol):
         """
 
     def put_record(self, key: str, content: bytes) -> None:
-        """Make the file of a record appear, whole or not at all.
+        """Write the file of a record atomically.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class SharedBackend(Protocol):
         """
 
     def put_blob(self, digest: str, path: Path) -> None:
-        """Make a copy of the file `path` appear as the blob of `digest`, unless it is there, unharmed.
+        """Copy the file `path` to the blob of `digest`, unless an intact blob is there.
 
         Raises
         ------
@@ -77,10 +77,10 @@ class SharedBackend(Protocol):
         """
 
     def is_writable(self) -> bool:
-        """Tell whether the user may put anything there."""
+        """Tell whether the user has the right to write."""
 
     def has_blob(self, digest: str) -> bool:
-        """Tell whether there is a blob of `digest`, by reading all of it."""
+        """Tell whether there is an intact blob of `digest`, by reading all of it."""
 
     def files(self, folder: str) -> Iterator[tuple[str, int]]:
         """Yield name and size of every file in the sub-folders of ``records`` or ``blobs``, a sub-folder at a time.
@@ -92,7 +92,7 @@ class SharedBackend(Protocol):
         """
 
     def format_file(self) -> bytes | None:
-        """Return what says that there is a store, and of which format; None if there is none.
+        """Return the content of the format file; None if there is none.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class SharedBackend(Protocol):
         """
 
     def put_format(self) -> None:
-        """Mark the store as one of the newest format.
+        """Write a format file of the newest format.
 
         Raises
         ------
@@ -118,11 +118,11 @@ class SharedStore(Store):
     root : Path
         The local cache: a folder that no other user can write to.
     url : str
-        What opens the same store again.
+        URL that opens the same store.
     backend : SharedBackend
         The shared backend.
     trust : TrustPolicy
-        Whose records are used.
+        The keys whose signatures are accepted.
     """
 
     def __init__(self, root: Path, url: str, backend: SharedBackend, trust: TrustPolicy) -> None:
@@ -137,7 +137,7 @@ class SharedStore(Store):
 
     @classmethod
     def open(cls, url: str | Path, *, create: bool = True) -> SharedStore:
-        """Open the folder at `url` as a store that several users write to, whatever its permissions are now.
+        """Open the folder at `url` as a shared store, whatever its permissions are.
 
         Parameters
         ----------
@@ -165,25 +165,26 @@ class SharedStore(Store):
 
     @property
     def own(self) -> bool:
-        """False: others can have written what is behind it."""
+        """False: other users can write to the backend."""
         return False
 
     @property
     def url(self) -> str:
-        """What opens the same store again, in another process."""
+        """URL that opens the same store in another process."""
         return self._url
 
     records: _SharedRecordStore
 
 
 class _SharedBlobStore(BlobStore):
-    """The blobs of the local cache; a missing blob is copied from the backend, and a new blob is put there, too.
+    """The blobs of the local cache; missing blobs are fetched from the backend, new blobs are also written to it.
 
-    At once, and not only when a record names it: a worker on another machine has a local cache of its own.
+    They are written at once and not with the record: a worker on another machine has a different local cache.
     """
 
     def __init__(self, folder: LocalFolder, cache: DigestCache | None, backend: SharedBackend) -> None:
         super().__init__(folder, cache)
+        # A store without the overrides of this class: putting a fetched blob must not write it back to the backend.
         self._local_blobs = BlobStore(folder, cache)
         self._backend = backend
 
@@ -193,12 +194,12 @@ class _SharedBlobStore(BlobStore):
         return super().open(digest)
 
     def is_cached(self, digest: str) -> bool:
-        """Tell whether there is a blob of `digest` in the local cache.
+        """Tell whether the local cache has a file for `digest`, intact or not.
 
         Raises
         ------
         StoreError
-            It cannot be looked at (JP401).
+            Its status cannot be read (JP401).
         """
         try:
             self.path(digest).lstat()
@@ -210,6 +211,7 @@ class _SharedBlobStore(BlobStore):
 
     def _verify(self, digest: str, cache: DigestCache | None) -> Condition:
         condition = super()._verify(digest, cache)
+        # Not for "unknown": without the hash algorithm a fetched blob could not be verified either.
         if condition in ("missing", "corrupt") and self._fetch(digest):
             return super()._verify(digest, cache)
         return condition
@@ -231,13 +233,14 @@ class _SharedBlobStore(BlobStore):
             self._backend.put_blob(digest, self.path(digest))
 
     def _fetch(self, digest: str) -> bool:
-        """Copy a blob from the backend and tell whether it has its digest; a blob without it counts as missing."""
+        """Copy a blob from the backend to the local cache, and tell whether it exists with the right bytes."""
         if not is_known(algorithm_of(digest)):
             return False
         temporary = self._folder.temporary()
         try:
             if not self._backend.fetch(digest, temporary):
                 return False
+            # Hashed after the copy, in the private folder: the source could change between hashing and copying.
             with temporary.open("rb") as file:
                 actual_digest = digest_open(file, str(temporary), None, algorithm_of(digest))
             if actual_digest == digest:
@@ -245,6 +248,7 @@ class _SharedBlobStore(BlobStore):
                     [IncomingFile(path=temporary, digest=digest, mark=StatSignature.of(temporary.lstat()))]
                 )
             return actual_digest == digest
+        # An unreachable backend, or a full local disk, is a miss: the step runs, or the plan says that it is missing.
         except (OSError, StoreError):
             return False
         finally:
@@ -279,7 +283,7 @@ class _SharedRecordStore(RecordStore):
     def put(self, record: StepRecord, *, durable: bool = True) -> None:
         """Sign a record and store it in the backend and in the local cache; see :meth:`RecordStore.put`.
 
-        The backend first: a record that could not be put there would be reused here, and never be shared.
+        The backend comes first: a record that only the local cache has would be reused here and never be shared.
         """
         record = signed(record, required=True)
         for digest in self._cached_digests(record.outputs.values()):
@@ -290,7 +294,7 @@ class _SharedRecordStore(RecordStore):
         super().put(record, durable=durable)
 
     def drop_untrusted(self) -> None:
-        """Drop the cached records of signers that are not trusted any more."""
+        """Remove cached records whose signers are no longer trusted."""
         noted_signers = set(self._folder.ls(_SIGNERS))
         dropped_signers = noted_signers - self._trust.ids
         if not dropped_signers:
@@ -299,11 +303,12 @@ class _SharedRecordStore(RecordStore):
             record = super().read(key)
             if record is not None and self._trust.rejection_reason(record):
                 self.forget(key)
+        # After their records: if this is interrupted, the next process finds the signer and starts over.
         for signer in dropped_signers:
             self._folder.rm(f"{_SIGNERS}/{signer}")
 
     def _import_record(self, key: str) -> StepRecord | None:
-        """Return the backend's record of `key`, if it is trusted, and keep it in the local cache."""
+        """Copy the record of `key` from the backend to the local cache and return it, if it has a trusted signature."""
         self._refused.pop(key, None)
         try:
             content = self._backend.record(key)
@@ -322,13 +327,14 @@ class _SharedRecordStore(RecordStore):
         return record
 
     def _note_signer(self, record: StepRecord) -> None:
-        """Note the signer of a record before its first record is in the local cache."""
+        """Write down the signer of a record; must be called before the record is put into the local cache."""
+        # An empty file for each signer makes the check of drop_untrusted a listing instead of reading all records.
         path = f"{_SIGNERS}/{record.signature.key}" if record.signature else ""
         if path and not self._folder.exists(path):
             self._folder.write(path, b"")
 
     def _cached_digests(self, artifacts: Iterable[Artifact]) -> Iterator[str]:
-        """Yield the digests of cached blobs that artifacts are made of, folders after what is in them."""
+        """Yield the digests of the cached blobs of artifacts, the files of a folder before its manifest."""
         for artifact in artifacts:
             if not self._blobs.is_cached(artifact.digest):
                 continue
@@ -338,7 +344,7 @@ class _SharedRecordStore(RecordStore):
 
 
 def cache_path(url: str) -> Path:
-    """Return where the user's own folder is that caches the store at `url`, whether or not it exists."""
+    """Return the path of the local cache of the store at `url`, which need not exist."""
     configured = os.environ.get(VARIABLE)
     base = (
         Path(os.path.abspath(os.path.expanduser(configured)))
@@ -349,7 +355,7 @@ def cache_path(url: str) -> Path:
 
 
 def cache_folder(url: str) -> Path:
-    """Make and return the user's own folder that caches the store at `url`."""
+    """Make and return the folder of the local cache of the store at `url`."""
     root = cache_path(url)
     try:
         make_folder(root)
@@ -363,6 +369,7 @@ def require_private_cache(root: Path, shared: Path | None) -> None:
     error = ownership_error(root)
     if error is not None:
         raise error
+    # Other users could rename or replace a private folder inside a folder that they can write to.
     if shared is not None and Path(os.path.realpath(root)).is_relative_to(shared):
         suggestion = f"name a folder of your own, outside of it, in {VARIABLE}, or unset it"
         raise unopenable_error(root, f"it lies in `{shared}`, which several people write to", suggestion)
@@ -382,4 +389,5 @@ def shared_folder_of(url: str | Path) -> Path:
     text = os.fspath(url)
     if isinstance(url, str) and text.lower().startswith(f"{SCHEME}:"):
         text = unquote(urlsplit(text).path)
+    # Resolved, so that each store has one local cache, whatever link or relative path names it.
     return Path(os.path.realpath(os.path.expanduser(text)))

@@ -1,8 +1,7 @@
 """The keys of a user: their own key to sign with, and the public keys that they trust.
 
-Nothing of them lies in a project or a store. The folder is closed to other users (0700), and so are the files in it
-(0600). A key that others could have read signs nothing, and a list of trusted keys that others could have written to
-is not believed.
+Keys never lie in a project or a store. The folder is private (0700), and so are the files in it (0600). A key that
+other users could have read is not used for signing, and a list of trusted keys that they could have changed is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ VARIABLE = "JUPYTER_PIPELINES_KEYS"
 SCHEMA = "jupyter-pipelines/key/1"
 OWN = "own.key"
 OWN_KEY_NAME = "you"
-"""What lists call the user's own key; no other key can have this name."""
+"""Name of the user's own key in lists; no other key can have it."""
 _TRUSTED = "trusted"
 _SUFFIX = ".pub"
 _KEY_BYTES = 32
@@ -42,7 +41,7 @@ _STORES = ("format.json", "records")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicKey:
-    """Half of a key: enough to check what the other half has signed.
+    """The public half of a key, which verifies signatures.
 
     Parameters
     ----------
@@ -54,7 +53,7 @@ class PublicKey:
 
     @classmethod
     def parse(cls, text: str) -> PublicKey:
-        """Return the key that :meth:`__str__` wrote; what stands behind it in its line is a remark.
+        """Return the key from the text of :meth:`__str__`; further words in its line are a remark.
 
         Raises
         ------
@@ -71,7 +70,7 @@ class PublicKey:
 
     @property
     def id(self) -> str:
-        """Tells keys apart: 32 hexadecimal digits."""
+        """Identifier of the key: 32 hexadecimal digits of a SHA-256 digest."""
         return hashlib.sha256(b"jupyter-pipelines/key/1\0" + self.raw).hexdigest()[:_ID_DIGITS]
 
     def __str__(self) -> str:
@@ -85,7 +84,7 @@ class SigningKey:
     Parameters
     ----------
     public : PublicKey
-        What others check signatures with.
+        The public half, which verifies signatures.
     secret : bytes
         The private half; no other user may read it.
     """
@@ -93,6 +92,7 @@ class SigningKey:
     public: PublicKey
     secret: bytes
 
+    # The generated repr of a dataclass would put the secret into logs and tracebacks.
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.public})"
 
@@ -103,7 +103,7 @@ class UserKeyring:
     Parameters
     ----------
     folder : Path
-        Where they are; it is made when the first of them is put there.
+        The folder; it is created with the first key.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -111,7 +111,7 @@ class UserKeyring:
 
     @classmethod
     def of_user(cls) -> UserKeyring:
-        """Return the keys of the user: where ``JUPYTER_PIPELINES_KEYS`` says, else among their settings."""
+        """Return the keys of the user, in ``JUPYTER_PIPELINES_KEYS`` or the user's configuration folder."""
         configured = os.environ.get(VARIABLE)
         return cls(Path(os.path.abspath(os.path.expanduser(configured))) if configured else _settings() / "keys")
 
@@ -153,7 +153,7 @@ class UserKeyring:
         return {name: self._trusted_key(name) for name in self._names()}
 
     def verification_keys(self) -> dict[str, PublicKey]:
-        """Return all keys whose signatures are believed, the user's own first.
+        """Return all trusted keys, the user's own first.
 
         Raises
         ------
@@ -164,7 +164,7 @@ class UserKeyring:
         return ({OWN_KEY_NAME: own.public} if own else {}) | self.trusted()
 
     def keep(self, key: SigningKey) -> None:
-        """Put the key to sign with into its place; an existing key stays.
+        """Store the user's signing key; an existing key is never replaced.
 
         Raises
         ------
@@ -177,7 +177,7 @@ class UserKeyring:
         self._write(self.folder / OWN, json.dumps(document, indent=1) + "\n", exclusive=True)
 
     def trust(self, name: str, key: PublicKey) -> None:
-        """Believe from now on what `key` has signed.
+        """Add `key` to the trusted keys.
 
         Raises
         ------
@@ -191,7 +191,7 @@ class UserKeyring:
         self._write(self.folder / _TRUSTED / f"{name}{_SUFFIX}", f"{key} {name}\n")
 
     def distrust(self, name: str) -> bool:
-        """Believe no longer what the key called `name` has signed; False if there is none.
+        """Remove the key called `name` from the trusted keys; return False if there is none.
 
         Raises
         ------
@@ -226,11 +226,12 @@ class UserKeyring:
             why = f"it cannot be read: {(error.strerror or str(error)).lower()}"
             raise unusable_key(path, why, f"make it readable for you alone: {_chmod(600, path)}") from error
         with os.fdopen(handle, "rb") as file:
+            # On the open handle: a check by path could pass for one file and the reading see another.
             _check_status(path, os.fstat(handle), "other users can read or write it")
             return file.read(_MAX_FILE_BYTES).decode("utf-8", "replace")
 
     def _check_folder(self) -> None:
-        """Refuse keys where others could have put them, or could come to have them."""
+        """Refuse a folder that other users can read or write, or that could be shared with a project."""
         project = _project_around(self.folder)
         if project:
             raise unusable_key(
@@ -242,7 +243,7 @@ class UserKeyring:
             _check_closed(self.folder, "other users can read or write the folder")
 
     def _write(self, path: Path, text: str, *, exclusive: bool = False) -> None:
-        """Write a file, whole or not at all; `exclusive`: only if there is none."""
+        """Write a file atomically; if `exclusive`, raise FileExistsError if it exists."""
         self._check_folder()
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
@@ -252,6 +253,7 @@ class UserKeyring:
                 file.write(text.encode())
             flush_files([temporary], 0o600)
             if exclusive:
+                # link fails if the name exists, where rename would replace the key of a process that was faster.
                 path.hardlink_to(temporary)
             else:
                 os.replace(temporary, path)

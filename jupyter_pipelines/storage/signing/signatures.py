@@ -1,9 +1,8 @@
 """Signatures of records, so that a record that an attacker planted in a shared store is not used.
 
-A signature is made over the whole content of a record (its key, step, parts, and of every output digest, format and
-size), with the number of this format and the id of the key in front: it fits no other record, no other kind of document
-and no other key. It stands beside the record in its file. Ed25519 comes from the package `cryptography`, which is
-imported when something is to be signed or checked, and at no other time. Where it is missing nothing counts as signed.
+A signature covers the whole content of a record, preceded by the version of the signature format and the id of the key:
+it is valid for no other record, kind of document or key. It is stored beside the record in its file. Ed25519 comes from
+the package `cryptography`, which is imported only to sign or verify. Without it nothing can be verified.
 """
 
 from __future__ import annotations
@@ -29,11 +28,12 @@ class TrustPolicy:
     Parameters
     ----------
     keys : Mapping of str to PublicKey
-        Whose signatures are believed, by name.
+        The trusted keys, by name.
     """
 
     def __init__(self, keys: Mapping[str, PublicKey]) -> None:
         _ed25519()
+        # By id, not by name: the record names the id, and names are chosen by each user.
         self._keys = {key.id: key for key in keys.values()}
 
     @classmethod
@@ -52,11 +52,11 @@ class TrustPolicy:
 
     @property
     def ids(self) -> frozenset[str]:
-        """The ids of the keys whose signatures are believed."""
+        """The ids of the trusted keys."""
         return frozenset(self._keys)
 
     def rejection_reason(self, record: StepRecord) -> str:
-        """Return why a record must not be used; empty if a trusted key has signed exactly this record."""
+        """Return why a record must not be used; empty if it has a valid signature of a trusted key."""
         signature = record.signature
         if signature is None:
             return "it is not signed"
@@ -68,14 +68,14 @@ class TrustPolicy:
         return "" if _verifies(key, signature, record) else "its signature does not fit: it was changed"
 
     def is_forged(self, record: StepRecord) -> bool:
-        """Tell whether a record bears a signature of a trusted key that has signed something else."""
+        """Tell whether a record names a trusted key, and its signature is not valid."""
         signature = record.signature
         key = self._keys.get(signature.key) if signature is not None else None
         return key is not None and signature is not None and not _verifies(key, signature, record)
 
 
 def signed(record: StepRecord, *, required: bool = False) -> StepRecord:
-    """Return a record with a signature of the user, if they have a key; a signed record stays as it is.
+    """Return a record with the user's signature, if the user has a key; a signed record is returned unchanged.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def signed(record: StepRecord, *, required: bool = False) -> StepRecord:
     except StoreError:
         if required:
             raise
-        # A user who needs it signed will not use it: nothing is weaker for it.
+        # Not a security problem: readers that require a signature do not use the record.
         logger.warning("a record of `%s` is not signed: the package `cryptography` is missing", record.step)
         return record
 
@@ -118,7 +118,7 @@ def make_key() -> SigningKey:
 
 
 def check_usable() -> None:
-    """Refuse a key that others could have read before anything is computed that is to be signed with it.
+    """Check the user's signing key, so that no step is computed in vain.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def _verifies(key: PublicKey, signature: RecordSignature, record: StepRecord) ->
 
 
 def _signed_bytes(key: str, record: StepRecord) -> bytes:
-    """Return what is signed: not the bytes of a file, but what was read from them and is going to be used."""
+    """Return the signed bytes: a canonical form of the parsed record, which is what is used, not of its file."""
     text = json.dumps(record.to_dict(), sort_keys=True, separators=(",", ":"))
     return f"{_DOMAIN}{key}\n{text}".encode()
 

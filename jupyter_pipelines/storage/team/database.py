@@ -18,7 +18,7 @@ VERSIONS = "jupyter_pipelines_version"
 NEWEST = 1
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _LOCK = 7_240_113_905
-"""The PostgreSQL advisory lock that is held while tables are made."""
+"""Key of the PostgreSQL advisory lock that is held while tables are created or migrated."""
 _CONNECT_SECONDS = 10
 _STATEMENT_TIMEOUT_MS = 30_000
 
@@ -29,7 +29,7 @@ class TeamDatabase:
     Parameters
     ----------
     url : URL
-        Where the database is.
+        URL of the database.
 
     Notes
     -----
@@ -49,7 +49,7 @@ class TeamDatabase:
         Raises
         ------
         StoreError
-            It cannot be used (JP415), or a newer version has changed its tables (JP406).
+            It cannot be used (JP415), or its tables are of a newer version (JP406).
         """
         database = cls(_parsed(text))
         from sqlalchemy.exc import SQLAlchemyError
@@ -71,7 +71,7 @@ class TeamDatabase:
         Raises
         ------
         sqlalchemy.exc.SQLAlchemyError
-            It went wrong.
+            The statement or the connection failed.
         """
         from sqlalchemy import text
 
@@ -80,7 +80,7 @@ class TeamDatabase:
             return list(cursor.all()) if cursor.returns_rows else []
 
     def prepare(self) -> None:
-        """Make the tables, or bring them up to date; only one process at a time does so."""
+        """Create or migrate the tables; an advisory lock lets one process at a time do so."""
         with self._connected_engine().begin() as connection:
             if self._version(connection) == NEWEST:
                 return
@@ -88,12 +88,12 @@ class TeamDatabase:
             from sqlalchemy import text
 
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            # The process that held the lock before may have done it.
+            # Another process may have migrated them while this one waited for the lock.
             if self._version(connection) < NEWEST:
                 _upgrade(connection)
 
     def unusable(self, error: Exception) -> StoreError:
-        """Return the error to raise when the database refuses."""
+        """Return the error to raise when the database cannot be used."""
         lines = str(getattr(error, "orig", None) or error).strip().splitlines()
         return _database_error(
             f"the database `{self.name}` cannot be used: {lines[0] if lines else type(error).__name__}",
@@ -132,11 +132,13 @@ class TeamDatabase:
             if self._engine is None or self._pid != os.getpid():
                 # A connection must not be used across a fork, and not be closed there either.
                 if self._engine is not None:
+                    # Closing would send a goodbye over the socket that the parent process still uses.
                     self._engine.dispose(close=False)
                 options = {
                     "connect_timeout": _CONNECT_SECONDS,
                     "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_MS}",
                 }
+                # pre_ping replaces connections that the server or a firewall has dropped during a long step.
                 self._engine = create_engine(self._url, pool_pre_ping=True, pool_size=2, connect_args=options)
                 self._pid = os.getpid()
                 weakref.finalize(self, _dispose, self._engine, self._pid)
@@ -160,7 +162,7 @@ def _parsed(text: str) -> URL:
     except (ArgumentError, ValueError):
         url = None
     if url is None or url.drivername not in _SCHEMES:
-        # The text is not repeated: there may be a password in it.
+        # The URL is not shown: it may contain a password.
         raise _database_error(
             f"{VARIABLE} does not name a PostgreSQL database",
             f"write it like {VARIABLE}=postgresql://user@host:5432/database, or unset it to do without",
@@ -169,6 +171,7 @@ def _parsed(text: str) -> URL:
 
 
 def _dispose(engine: Engine, pid: int) -> None:
+    # A finalizer is inherited by forked children, which must leave the connections of the parent alone.
     if pid == os.getpid():
         engine.dispose()
 

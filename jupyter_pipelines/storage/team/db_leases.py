@@ -1,6 +1,6 @@
-"""Leases of a team: rows of a table, each of which only one process can take.
+"""Leases of a team: rows of a table, one for each key.
 
-The clock is the database's: no process loses a claim because a machine's clock is wrong.
+Expiry is decided by the clock of the database, so that wrong clocks of machines do no harm.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _UNTIL = "clock_timestamp() + make_interval(secs => :counts)"
-# A number is drawn while the row is held: no later grant of a key has a smaller number, even after rows were removed.
+# The number is drawn while the row is locked: later grants of a key have greater numbers, even if rows were deleted.
 _CLAIM = f"""
 INSERT INTO jupyter_pipelines_claims AS c VALUES
     (:store, :key, nextval('jupyter_pipelines_grants'), :owner, {_UNTIL})
@@ -42,9 +42,9 @@ class DatabaseLeaseBackend(BucketLeaseBackend):
     Parameters
     ----------
     database : TeamDatabase
-        Where they are.
+        The database.
     store : str
-        What the database calls the store.
+        Name of the store in the database.
     """
 
     def __init__(self, database: TeamDatabase, store: str) -> None:
@@ -59,11 +59,11 @@ class DatabaseLeaseBackend(BucketLeaseBackend):
         return int(rows[0][0]) if rows else None
 
     def renew(self, key: str, number: int) -> None:
-        """Renew a claim; a claim that another process has taken since stays as it is."""
+        """Extend a claim; a claim that another process has taken over meanwhile is not changed."""
         self._query(_RENEW, key, number=number, counts=CLAIM_SECONDS)
 
     def leave(self, key: str, number: int) -> None:
-        """Give up a claim."""
+        """Release a claim."""
         self._query(_RELEASE, key, number=number)
 
     def last(self, key: str) -> int:
@@ -82,7 +82,7 @@ class DatabaseLeaseBackend(BucketLeaseBackend):
 
 
 def attach(store: Store, url: str) -> None:
-    """Let `store` take its leases and its list of records from the database at `url`.
+    """Use the database at `url` for the leases and the list of records of `store`.
 
     Raises
     ------
@@ -96,10 +96,10 @@ def attach(store: Store, url: str) -> None:
 
 
 def store_name(url: str) -> str:
-    """Return what the database calls the store at `url`: the same on every machine that uses the same URL."""
+    """Return the name of the store at `url` in the database, equal on all machines that use the same URL."""
     parts = urlsplit(url)
     if parts.scheme in ("", "shared", "file"):
         return os.path.realpath(unquote(parts.path) if parts.scheme else url)
-    # What stands before an @ may be a container of Azure; what follows a colon there is a password.
+    # The part before an @ may be a container of Azure and is kept; the part after a colon is a password.
     host = re.sub(r":[^@]*@", "@", parts.netloc)
     return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"

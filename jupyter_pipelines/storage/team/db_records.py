@@ -29,12 +29,12 @@ class TeamRecordListing:
     Parameters
     ----------
     database : TeamDatabase
-        Where they are listed.
+        The database.
     store : str
-        What the database calls the store.
+        Name of the store in the database.
     forgets : bool
-        Whether a record that is not used here is of no use to others either: not where each user has a local cache and
-        keys of their own to trust.
+        Whether :meth:`drop` deletes rows. False for shared stores, where a record that one user drops from the local
+        cache, for instance as untrusted, is still valid for others.
     """
 
     def __init__(self, database: TeamDatabase, store: str, *, forgets: bool) -> None:
@@ -43,7 +43,7 @@ class TeamRecordListing:
         self._forgets = forgets
 
     def add(self, records: Sequence[StepRecord]) -> None:
-        """Note that there are these records."""
+        """Add records to the list."""
         rows = [
             {
                 "store": self._store,
@@ -52,13 +52,14 @@ class TeamRecordListing:
                 "notebook": record.notebook,
                 "created": record.created,
             }
+            # In the order of keys: two processes that insert the same rows in different order could deadlock.
             for record in sorted(records, key=lambda record: record.key)
         ]
         if rows:
             self._query(_ADD, rows)
 
     def drop(self, key: str) -> None:
-        """Note that there is no record of `key` any more."""
+        """Remove the record of `key` from the list."""
         if self._forgets:
             self._query(_DROP, {"store": self._store, "key": key})
 

@@ -1,1 +1,1 @@
-"""How the tables came to be; alembic reads it."""
+"""Migrations of the team database, for Alembic."""

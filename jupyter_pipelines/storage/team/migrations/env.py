@@ -1,4 +1,4 @@
-"""Brings the tables up to date over a connection that is open already; alembic runs this file."""
+"""Alembic environment: runs the migrations over an open connection."""
 
 from __future__ import annotations
 

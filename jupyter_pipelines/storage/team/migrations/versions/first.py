@@ -22,6 +22,6 @@ CREATE TABLE jupyter_pipelines_claims (
 
 
 def upgrade() -> None:
-    """Make them."""
+    """Create the tables."""
     for statement in _TABLES.split(";"):
         op.execute(statement)
