@@ -7,12 +7,22 @@ text of a file. That text stands in notebooks, plans and records. The secret its
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 KINDS = ("env", "file")
 MAX_BYTES = 65_536
 """Bytes; a file that is larger is something else."""
+
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:token|passw(?:or)?d|passphrase|secret|credentials?|api_?key|(?:private|access|secret)_key)$", re.I
+)
+
+
+def looks_like_secret(name: str) -> bool:
+    """Return whether the name of a parameter or variable says that its value is a secret."""
+    return bool(_SECRET_NAME.search(name))
 
 
 class Secret(str):

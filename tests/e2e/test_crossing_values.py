@@ -257,3 +257,10 @@ def test_an_output_of_a_group_is_written_alone(book: NotebookProject) -> None:
     target = book.folder / "b.json"
     assert book.call("output", "make.b", "-o", str(target)).code == 0
     assert json.loads(target.read_text()) == {"a": [1]}
+
+
+def test_an_object_of_a_class_of_the_project_is_shown(book: NotebookProject) -> None:
+    book.write("import shapes_of_mine", "%%step a -o x\nx = shapes_of_mine.Shape()")
+    (book.folder / "shapes_of_mine.py").write_text("class Shape:\n    def __repr__(self):\n        return 'a shape'\n")
+    assert book.run().code == 0
+    assert book.call("output", "a.x").out == "a shape\n"

@@ -122,6 +122,7 @@ def text(f):
         ('@prompts.text\ndef item():\n    """one"""', "item.text"),
         ('def item():\n    """one"""', "prompts.text(item).text"),
         ('app = prompts.App()\n@app.command()\ndef item():\n    """one"""', "item.text"),
+        ('app: object = prompts.App()\n@app.command()\ndef item():\n    """one"""', "item.text"),
     ],
 )
 def test_a_docstring_that_a_package_reads(book: NotebookProject, site: Path, definition: str, text: str) -> None:

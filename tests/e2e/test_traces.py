@@ -325,3 +325,21 @@ def test_what_a_forked_worker_asks_counts(book: NotebookProject, ask: str, edit:
     run_twice(book)
     (book.folder / edit).write_text("12345")
     assert rerun_reason(book)[0] == "file"
+
+
+def test_a_file_that_is_opened_to_append_and_read(book: NotebookProject) -> None:
+    (book.folder / "data.txt").write_text("1")
+    code = "name = 'atad'[::-1] + '.txt'\nfile = open(name, 'a+'); file.seek(0); x = file.read()"
+    book.write(f"%%step a -o x\n{code}")
+    run_twice(book)
+    (book.folder / "data.txt").write_text("2")
+    assert rerun_reason(book)[0] == "file"
+
+
+def test_a_file_that_is_read_by_a_second_name(book: NotebookProject) -> None:
+    """A new link changes the status of the file, so the step runs every time."""
+    (book.folder / "data.txt").write_text("1")
+    code = "name = 'atad'[::-1] + '.txt'\nos.link(name, 'same.txt'); x = open('same.txt').read(); os.remove('same.txt')"
+    book.write("import os", f"%%step a -o x\n{code}")
+    assert book.run().code == 0
+    assert rerun_reason(book)[0] == "unwatched"

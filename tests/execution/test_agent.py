@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,3 +28,22 @@ def test_a_listener_that_is_gone_ends_nothing(tmp_path: Path) -> None:
             assert agent.run(parcel, disconnected, lambda: True)["outcome"]["state"] == "succeeded"
     finally:
         agent.close()
+
+
+@pytest.mark.kernel
+def test_what_is_printed_is_sent_as_text_that_every_message_can_hold(tmp_path: Path) -> None:
+    """A step may print bytes that are no text, and a piece of the log may end within a character."""
+    factory, pieces = TicketFactory(tmp_path), []
+
+    def listen(news: dict[str, Any]) -> None:
+        json.dumps(news, ensure_ascii=False).encode()  # raises for half a character
+        pieces.append(news.get("log", ""))
+
+    agent = ParcelAgent(1)
+    try:
+        code = "import os\nx = os.write(1, b'a\\xff' + 'é'.encode() * 20_000 + b'\\n')"
+        parcel = pack(factory.ticket(code, outputs="x"), factory.store)
+        assert agent.run(parcel, listen, lambda: True)["outcome"]["state"] == "succeeded"
+    finally:
+        agent.close()
+    assert "a\ufffd" + "é" * 100 in "".join(pieces)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jupyter_pipelines.notebook.converting.conversion_types import ConvertedNotebook, ConvertOptions, RepairHints
 from jupyter_pipelines.notebook.converting.convert import convert
+from jupyter_pipelines.notebook.converting.global_settings import setting_statements
 from jupyter_pipelines.notebook.converting.observation import CellTrace
 from jupyter_pipelines.notebook.converting.preconditions import refusals
 from jupyter_pipelines.notebook.reader import read
@@ -263,3 +264,13 @@ def test_forgetting_all_names_is_refused_where_there_are_any() -> None:
     assert refusals(book("x = 1", "%reset -f\ny = 2"))[0].suggestion
     assert refusals(book("import os\nx = 1\nget_ipython().magic('reset -sf')"))
     assert not refusals(book("# of course\n%load_ext autoreload\n%reset -f\nx = 1", "x"))
+
+
+def test_secrets_of_the_environment_are_not_written_down() -> None:
+    values = {"MY_API_KEY": "sk-1", "DB": "postgres://me:pw@host/db", "MODE": "fast", "URL": "http://host:80/a@b"}
+    text = "\n".join(setting_statements({"environment": values}))
+    assert "sk-1" not in text
+    assert "pw@" not in text
+    assert "os.environ['MODE'] = 'fast'" in text
+    assert "os.environ['URL']" in text
+    assert "# `MY_API_KEY` is a secret" in text

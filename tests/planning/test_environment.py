@@ -206,7 +206,8 @@ def test_compiled_and_hidden_files_do_not_count(site: PackageFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    "imported", ["import second", "from second import x", "import os, second as s", "  import second"]
+    "imported",
+    ["import second", "from second import x", "import os, second as s", "  import second", "import os; import second"],
 )
 def test_what_such_a_package_imports_counts_with_it(site: PackageFolder, imported: str) -> None:
     site.module("first.py", f"if True:\n  pass\n{'if True:' if imported[0] == ' ' else ''}\n{imported}\nimport first\n")

@@ -71,6 +71,8 @@ def output(desk: CommandContext, *, name: str, target: str | None) -> None:
         document = {"schema": "jupyter-pipelines/output/1", "name": name, **artifact.to_dict(), "path": str(path)}
         desk.answer({**document, **origin}, "")
     elif path is None:
+        # Objects of the project's own classes are read with the modules that a kernel in this folder would import.
+        sys.path.insert(0, str(Path(desk.notebook).resolve().parent))
         write(_as_text(desk.project.load(pipeline, name)))
     else:
         write(f"{path} written", sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -23,14 +22,12 @@ from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource, StepOutputRef
 from jupyter_pipelines.pipeline.identifiers import normal_name
 from jupyter_pipelines.pipeline.parameters import Parameter
+from jupyter_pipelines.pipeline.secrets import looks_like_secret
 from jupyter_pipelines.pipeline.step import Section
 from jupyter_pipelines.storage.serializers.unstorable_kinds import advice_for
 
 _SHOWN = 8
 # Only at the end of a name: `token_count` is no secret.
-_SECRETS = re.compile(
-    r"(?:^|_)(?:token|passw(?:or)?d|passphrase|secret|credentials?|api_?key|(?:private|access|secret)_key)$", re.I
-)
 
 
 class StepChecker:
@@ -457,7 +454,7 @@ class StepChecker:
 
     def _open_secrets(self) -> Iterator[Diagnostic]:
         for parameter in self._parameters.values():
-            if parameter.kind in ("str", "any") and _SECRETS.search(parameter.name):
+            if parameter.kind in ("str", "any") and looks_like_secret(parameter.name):
                 yield Diagnostic(
                     code="JP509",
                     severity="warning",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,11 @@ from jupyter_pipelines.notebook.code.name_usage import BUILTINS
 from jupyter_pipelines.notebook.converting import statement_features
 from jupyter_pipelines.notebook.converting.cell_survey import CellSurvey, SurveyedCell
 from jupyter_pipelines.notebook.converting.chunks import CodeChunk
+from jupyter_pipelines.pipeline.secrets import looks_like_secret
+
+_LOGIN = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+"""A URL with a password in it."""
+_LEFT_OUT = "# `{0}` is a secret: set it before the pipeline runs."
 
 
 def is_setting(survey: CellSurvey, chunk: CodeChunk) -> bool:
@@ -104,7 +110,10 @@ def _precision(text: str) -> str:
 
 
 def _environment(values: Mapping[str, Any]) -> list[str]:
-    return ["import os", *(f"os.environ[{key!r}] = {value!r}" for key, value in values.items())]
+    secrets = [key for key, value in values.items() if looks_like_secret(key) or _LOGIN.search(str(value))]
+    lines = [f"os.environ[{key!r}] = {value!r}" for key, value in values.items() if key not in secrets]
+    # A secret is never written down: without it a later step fails, which says more than a copy in a notebook is worth.
+    return [*(["import os", *lines] if lines else []), *(_LEFT_OUT.format(key) for key in secrets)]
 
 
 _STATEMENT_WRITERS: Mapping[str, Any] = {

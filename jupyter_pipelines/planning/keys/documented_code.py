@@ -88,6 +88,8 @@ def _handed(node: ast.AST) -> Iterator[tuple[str, str]]:
         )
     elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and (root := _root(node.value)):
         yield from ((target.id, root) for target in node.targets if isinstance(target, ast.Name))
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call) and (root := _root(node.value)):
+        yield from ((target.id, root) for target in [node.target] if isinstance(target, ast.Name))
 
 
 def _root(node: ast.expr) -> str:

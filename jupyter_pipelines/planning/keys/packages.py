@@ -39,7 +39,9 @@ _SITES = ("site-packages", "dist-packages")
 _ENDINGS = (".dist-info", ".egg-info")
 _COMPILED = (".pyc", ".pyo")
 _FIELD = re.compile(rb"^Version:[ \t]*([^\r\n]+)", re.MULTILINE)
-_IMPORT = re.compile(rb"^[ \t]*(?:from[ \t]+([A-Za-z_\x80-\xff][\w\x80-\xff]*)|import[ \t]+([^#;\r\n]+))", re.MULTILINE)
+_IMPORT = re.compile(
+    rb"(?:^|[;:])[ \t]*(?:from[ \t]+([A-Za-z_\x80-\xff][\w\x80-\xff]*)|import[ \t]+([^#;\r\n]+))", re.MULTILINE
+)
 _NAME = re.compile(r"[^\W\d]\w*")
 _REQUIREMENT = re.compile(rb"^Requires-Dist:[ \t]*([\w.-]+)([^\r\n]*)", re.MULTILINE)
 OF_KERNELS = {

@@ -6,6 +6,7 @@ engine runs several tasks in one process. So the agent passes them to worker pro
 
 from __future__ import annotations
 
+import codecs
 import json
 import logging
 import os
@@ -51,6 +52,7 @@ class _ParcelJob:
     ticket: StepTicket
     tell: Tell
     said: int = 0
+    decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
     done: queue.Queue[StepOutcome] = field(default_factory=queue.Queue)
 
 
@@ -269,7 +271,8 @@ def _send_log(job: _ParcelJob) -> None:
         return
     if piece:
         job.said += len(piece)
-        _send(job, {"log": piece.decode("utf-8", "surrogateescape"), "ticket": job.ticket.id})
+        # Dask's messages cannot hold surrogates, and a piece may end within a character.
+        _send(job, {"log": job.decoder.decode(piece), "ticket": job.ticket.id})
 
 
 def _send(job: _ParcelJob, news: dict[str, Any]) -> None:

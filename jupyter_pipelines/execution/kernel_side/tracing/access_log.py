@@ -112,7 +112,7 @@ class AccessLog:
             "os.truncate": lambda arguments: self._on_write(arguments[0]),
             "os.mkdir": self._on_mkdir,
             "os.symlink": lambda arguments: self._on_write(arguments[1], *arguments[2:3]),
-            "os.link": lambda arguments: self._on_write(arguments[1], *arguments[3:4]),
+            "os.link": self._on_link,
             "glob.glob/2": self._on_glob,
             "pathlib.Path.glob": lambda arguments: self._on_path_glob("Path.glob", arguments),
             "pathlib.Path.rglob": lambda arguments: self._on_path_glob("Path.rglob", arguments),
@@ -319,6 +319,8 @@ class AccessLog:
         if (flags & os.O_ACCMODE) == os.O_RDONLY and not letters & set("wax+"):
             self._note_opened(name, caller(2))
         elif flags & os.O_APPEND or "a" in letters:
+            if "+" in letters or (flags & os.O_ACCMODE) == os.O_RDWR:
+                self._note_read(name)
             self._appended.add(name)
         elif (flags & os.O_EXCL or "x" in letters) and self._status(name) is not None:
             self._note_look(name, "kind")  # it is refused
@@ -377,6 +379,13 @@ class AccessLog:
 
     def _on_path_glob(self, method: str, arguments: tuple[Any, ...]) -> None:
         self._globbed.setdefault((method, str(arguments[1]), os.path.abspath(arguments[0]), ""))
+
+    def _on_link(self, arguments: tuple[Any, ...]) -> None:
+        source, target, *folders = arguments
+        name = self._absolute(source, *folders[:1])
+        if name is not None:
+            self._note_read(name)  # what is read by the new name later is its content
+        self._on_write(target, *folders[1:2])
 
     def _on_rename(self, arguments: tuple[Any, ...]) -> None:
         source, target, *folders = arguments
