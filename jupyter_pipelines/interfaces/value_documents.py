@@ -97,6 +97,9 @@ def parse_yaml(text: str) -> Any:
         mark = error.problem_mark or error.context_mark
         reason = error.problem or error.context or "it is not YAML"
         place = _location(text, mark.line, mark.column, 1) if mark else None
+        if "another document" in reason:
+            several = DocumentFault("it holds several documents", place, suggestion="keep one of them in the file")
+            raise ValueDocumentError(several) from error
         raise ValueDocumentError(DocumentFault(reason, place)) from error
     except yaml.YAMLError as error:
         raise ValueDocumentError(DocumentFault(str(error).splitlines()[0])) from error
@@ -148,7 +151,11 @@ def _composed(text: str, loader: _ValueLoader) -> yaml.Node | None:
     for event in yaml.parse(text, _ValueLoader):
         if isinstance(event, yaml.AliasEvent):
             raise ValueDocumentError(
-                DocumentFault("it uses references (`*name`), which are not read", _place_of(event, text))
+                DocumentFault(
+                    "it uses references (`*name`), which are not read",
+                    _place_of(event, text),
+                    suggestion="write the values out where the reference is",
+                )
             )
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from jupyter_pipelines import plugins
+from jupyter_pipelines.errors import Diagnostic, StoreError
 from jupyter_pipelines.storage.files.ownership import close_if_empty, ownership_error
 from jupyter_pipelines.storage.signing.keyring import UserKeyring
 from jupyter_pipelines.storage.store import Store, folder_of
@@ -39,6 +40,11 @@ def open_store(url: str | Path, *, create: bool = True, guarded: bool = True) ->
     PluginError
         There is no store of this scheme (JP602), or its package is broken (JP601).
     """
+    shown = str(url).encode("utf-8", "backslashreplace").decode()
+    if shown != str(url):
+        # Documents of runs are UTF-8, and hold the path.
+        message = f"the store `{shown}` cannot be opened: its path is not UTF-8"
+        raise StoreError(Diagnostic(code="JP401", message=message, suggestion="rename the folder, or choose another"))
     store = _open_without_database(url, create=create, guarded=guarded)
     # Readers take no leases and add no records, so they need no connection to the database.
     if create and (database := os.environ.get(DATABASE_VARIABLE)):

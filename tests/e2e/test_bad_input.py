@@ -182,3 +182,39 @@ def test_json_is_one_document_even_when_the_command_is_wrong(book: NotebookProje
 def test_an_executor_that_does_not_exist_is_refused(book: NotebookProject, place: str) -> None:
     book.write("%%step make -o numbers" + (" --on moon" if place == "header" else "") + "\nnumbers = [1]")
     assert_refused(book.run(*(("--on", "moon") if place == "option" else ())), "JP602")
+
+
+def test_paths_that_are_no_utf_8(book: NotebookProject) -> None:
+    book.write(*GOOD)
+    name = os.fsdecode(b"bad\xff")
+    assert_refused(book.call("run", "--store", name, "--json"), "JP401")
+    book.path.rename(book.folder / f"{name}.ipynb")
+    other = NotebookProject(book.folder, name=f"{name}.ipynb")
+    for command in ("check", "plan", "run"):
+        assert_refused(other.call(command, "--json"), "JP104")
+
+
+def test_a_run_of_a_notebook_that_never_ran(book: NotebookProject) -> None:
+    book.write(*GOOD)
+    for command in ("attach", "cancel"):
+        answer = book.call(command)
+        assert answer.code == 2
+        assert "= help: run it first: `jupyter pipelines run book.ipynb`\n" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("step", "advice"),
+    [
+        ("%%step a -o v\ndel v", "assign `v` in the step, or make it an output of a step before it"),
+        ("%%step a -o y --optional zz\ny = 1", "take it out of `--optional`"),
+    ],
+)
+def test_advice_is_not_what_was_written(book: NotebookProject, step: str, advice: str) -> None:
+    answer = book.write(step).call("check")
+    assert answer.code == 2
+    assert advice in answer.out
+
+
+def test_an_output_that_is_no_name_has_a_single_fault(book: NotebookProject) -> None:
+    answer = book.write("%%step a -o 2x lambda\ny = 1").call("check", "--json")
+    assert {fault["code"] for fault in answer.document["faults"]} == {"JP103"}

@@ -107,7 +107,9 @@ def _which(name: str, runs: Sequence[str], *, ambiguous: bool) -> Diagnostic:
     return Diagnostic(
         code="JP405",
         message=f"`{name}` names more than one run" if ambiguous else f"there is no run `{name}`",
-        suggestion="write one of the ids that `jupyter pipelines runs NOTEBOOK` lists, or `last`",
+        suggestion="write one of the ids that `jupyter pipelines runs NOTEBOOK` lists, or `last`"
+        if runs
+        else "run it first: `jupyter pipelines run NOTEBOOK`",
         notes=(f"runs: {', '.join(runs[:5]) or 'none yet'}",),
     )
 

@@ -172,7 +172,7 @@ class NameDiagnostics:
         # Code that cannot be parsed may bind the name: then its syntax error is reported, and this name is not.
         if not reference.sure or reference.name in self._faulty or self._is_unreadable(reference.name, draft):
             return None
-        closest = closest_name(reference.name, self._known(interface))
+        closest = closest_name(reference.name, [name for name in self._known(interface) if name != reference.name])
         if closest:
             suggestion = f"write `{closest}` if that is meant, or assign `{reference.name}` in the step"
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from keyword import iskeyword
 from pathlib import Path
 
 from jupyter_pipelines import plugins
@@ -204,7 +205,7 @@ class StepChecker:
                     interface.draft,
                     "JP202",
                     message,
-                    f"write `{closest}`" if closest else f"add `-i {item.name}`",
+                    f"write `{closest}`" if closest else "take it out of `--optional`",
                     item.place,
                 )
 
@@ -255,6 +256,8 @@ class StepChecker:
             message = f"the output `{name}` of step `{draft.name}` is a module"
             suggestion = "take it out of `-o`, and move the import into a cell without a header"
             yield step_diagnostic(draft, "JP205", message, suggestion, item.place, label="cannot be stored")
+        elif not name.isidentifier() or iskeyword(name):
+            return  # the header has a fault for that already
         elif bind is None and name not in interface.inputs and not self._is_shared(interface, name):
             yield self._missing_output(draft, item)
 

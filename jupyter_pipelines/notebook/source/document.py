@@ -123,6 +123,10 @@ def read_document(path: str | Path) -> NotebookDocument:
         The file is missing or holds something else (JP104).
     """
     path = Path(path)
+    shown = str(path.absolute()).encode("utf-8", "backslashreplace").decode()
+    if shown != str(path.absolute()):
+        # Records and reports are UTF-8, and hold the path.
+        raise _unreadable(Path(shown), "its path is not UTF-8", "rename the file or the folder")
     text = _text(path)
     suffix = path.suffix.lower()
     if suffix == NOTEBOOK_SUFFIX:
@@ -130,7 +134,8 @@ def read_document(path: str | Path) -> NotebookDocument:
     if suffix in _SUFFIXES:
         return document_from_script(text, path)
     kinds = ", ".join((NOTEBOOK_SUFFIX, *SCRIPT_SUFFIXES))
-    raise _unreadable(path, f"files of the kind `{path.suffix or path.name}` are not read", f"name one of: {kinds}")
+    reason = f"files of the kind `{path.suffix}` are not read" if path.suffix else "its name has no ending"
+    raise _unreadable(path, reason, f"name one of: {kinds}")
 
 
 def load_json(text: str, path: Path) -> dict[str, Any]:
