@@ -5,7 +5,7 @@ from __future__ import annotations
 SUCCESSFUL = frozenset({"succeeded", "reused"})
 """A step whose outputs are in the store."""
 ATTEMPTED = SUCCESSFUL | {"failed", "cancelled", "lost"}
-"""A step that was attempted in this run, or reused, and has ended."""
+"""A step that was attempted in this run, or reused, and is finished."""
 FINISHED = ATTEMPTED | {"blocked", "skipped"}
 """A step that does not change its state again in this run."""
 NOT_STARTED = frozenset({"pending", "deciding", "ready"})

@@ -192,7 +192,7 @@ class StepPlanner:
             name=step.name, decision="run", reason=_NEVER_RUN, key=key, parts=step_key.parts, items=step.items
         )
         planned = self._decided(step, inputs, draft, statuses, forced=selected and step.name in self._forced)
-        # Taken before the decision becomes a skip: steps that take its outputs have to say why these are out of date.
+        # Taken before the decision becomes a skip: steps that take its outputs have to say why these are stale.
         cause = _first_cause(planned, inputs)
         if not selected:
             planned = self._left_out(step, planned)

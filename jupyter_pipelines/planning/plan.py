@@ -287,7 +287,7 @@ class PipelinePlanner:
         return (*modules, *(f"input file `{name}`" for name in changed))
 
     def _with_outdated(self, outdated: dict[str, RerunOrigin]) -> PipelinePlanner:
-        """Return a planner that knows which outputs a plan takes from the store though they are out of date."""
+        """Return a planner that knows which outputs a plan takes from the store though they are stale."""
         # A shallow copy: keys and environments that have been computed are shared with it.
         planner = copy(self)
         planner.__dict__["_outdated"] = outdated

@@ -101,7 +101,7 @@ class UpstreamStatus:
     outputs : Mapping of str to Artifact
         Its stored outputs, by name.
     cause : RerunOrigin or None
-        Why its outputs may be out of date, or change in this run; None if they are final.
+        Why its outputs may be stale, or change in this run; None if they are final.
     """
 
     decision: Decision

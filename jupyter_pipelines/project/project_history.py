@@ -80,9 +80,9 @@ class ProjectHistory(ProjectReader):
         return RunFollower(self.store_for(pipeline), self.run_document(pipeline, run)["run"])
 
     def follow(self, pipeline: NotebookRef, run: str) -> Iterator[dict[str, Any]]:
-        """Yield the events of a run from its beginning, until it is over or its process is gone.
+        """Yield the events of a run from its beginning, until it has ended or its process is gone.
 
-        Works for any run of this notebook, also of another process, and whether or not it is over.
+        Works for any run of this notebook, also of another process, and whether or not it has ended.
 
         Raises
         ------

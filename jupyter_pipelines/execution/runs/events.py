@@ -270,7 +270,7 @@ class WarningIssued(_RunEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(_RunEvent):
-    """A run is finished.
+    """A run has ended.
 
     Parameters
     ----------

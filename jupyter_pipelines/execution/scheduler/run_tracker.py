@@ -250,7 +250,7 @@ class RunTracker:
 
     def flush(self) -> None:
         """Write pending events, and the document if it has changed and enough time has passed since the last write."""
-        # Events first: a reader that sees the document of a finished run finds all earlier events.
+        # Events first: a reader that sees the document of a run that has ended finds all earlier events.
         self._write_events()
         if self._dirty and (self._finished or self._clock() >= self._due):
             self._dirty = False

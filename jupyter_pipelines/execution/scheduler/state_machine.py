@@ -2,7 +2,7 @@
 
 The states of a step::
 
-    pending ── all steps before it are done ──> deciding ── reuse ──> reused
+    pending ── all steps before are finished ─> deciding ── reuse ──> reused
                                                     │ run
                                                     v
        retrying <── failed, tries left ──┐       ready ── a place is free ──> waiting (for the lease)

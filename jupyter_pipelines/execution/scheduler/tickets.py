@@ -79,7 +79,7 @@ def ticket_for(
     planned : PlannedStep
         The decision to run the step.
     known : Mapping
-        Artifacts by step and output, of all finished steps.
+        Artifacts by step and output, of all steps whose outputs are stored.
     run, store : str
         Id of the run, and URL of the store.
     attempt : int

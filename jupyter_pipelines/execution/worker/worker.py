@@ -49,7 +49,7 @@ START_TIMEOUT = 60.0
 """Seconds that a kernel may take to answer."""
 
 EXIT_PATIENCE = 5.0
-"""Seconds that a kernel may take to end by itself once its step is done."""
+"""Seconds that a kernel may take to end by itself once its step is finished."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -105,7 +105,7 @@ class LineProgress:
                 self._say(event.step, "retrying", f": {event.fault.message}" if event.fault else "")
             case StepFinished():
                 self._finished(event)
-            case WarningIssued():  # one about the whole run is shown in full when the run is over
+            case WarningIssued():  # one about the whole run is shown in full when the run has ended
                 self._write(f"{event.fault}\n" if event.step else f"{event.fault.severity}: {event.fault.message}")
 
     def _finished(self, event: StepFinished) -> None:

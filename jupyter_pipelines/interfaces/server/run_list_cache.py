@@ -1,4 +1,4 @@
-"""Cache of run summaries; a finished run never changes and is read only once."""
+"""Cache of run summaries; a run that has ended never changes and is read only once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUNNING = "running"
 
 
 class RunListCache:
-    """The summaries of runs, cached once a run is finished."""
+    """The summaries of runs, cached once a run has ended."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

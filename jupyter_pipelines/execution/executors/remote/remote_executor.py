@@ -235,7 +235,7 @@ class RemoteExecutor(ABC):
 
     def _stop_all(self) -> None:
         """Request that the workers end all parcels, and wait for it, at most 10 s."""
-        # Requested of all before waiting for any. Errors no longer matter: the run is over.
+        # Requested of all before waiting for any. Errors no longer matter: the run has ended.
         for ticket, (_, worker) in self._futures.items():
             with contextlib.suppress(Exception):
                 self._stop(ticket, worker, hard=True, wait=True)
