@@ -16,7 +16,9 @@ from jupyter_pipelines.interfaces.cli.main import commands as shell
 from jupyter_pipelines.interfaces.jupyter.magics import PipelineMagics
 from jupyter_pipelines.interfaces.jupyter.pipeline_magic import pipeline as magic
 from jupyter_pipelines.notebook.headers.options import KINDS, OPTIONS
-from jupyter_pipelines.planning.reasons import Code
+from jupyter_pipelines.pipeline import state_names
+from jupyter_pipelines.planning.reasons import Code, Decision
+from jupyter_pipelines.reporting.step_status import STATE_STYLES, style_of
 from tests.e2e.notebook_project import NotebookProject
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +75,30 @@ def test_every_option_of_a_header_is_in_the_docs() -> None:
 
 def test_every_reason_is_in_the_docs() -> None:
     assert [code for code in get_args(Code) if f"`{code}`" not in page("documents")] == []
+
+
+def missing_states(text: str) -> list[str]:
+    """Return the states that no row of `text` has together with its word and both of its symbols."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    shown = {
+        state: (style_of(state).word, f"{style_of(state).sign} (`{style_of(state).plain}`)")
+        for state in {*STATE_STYLES, *get_args(Decision), *state_names.FINISHED, *state_names.UNDER_WAY}
+    }
+    return sorted(
+        state
+        for state, (word, symbols) in shown.items()
+        if not any(f"`{state}`" in row[0] and symbols in row and (word == state or word in row) for row in rows)
+    )
+
+
+def test_every_state_is_in_the_docs_with_its_word_and_symbols() -> None:
+    section = page("running").partition("## The words for states")[2].partition("\n## ")[0]
+    assert missing_states(section) == []
+    broken = section.replace("| trying again |", "| retrying |").replace("△", "▲").replace("`lost`", "`gone`")
+    assert missing_states(broken) == ["lost", "retrying", "stale"]
+    runs = section.partition("**A run** has a state.")[2]
+    for state in {*state_names.FINISHED_RUNS, "running"}:
+        assert f"| `{state}` | {style_of(state).sign} (`{style_of(state).plain}`) |" in runs
 
 
 @pytest.mark.parametrize("kind", plugins.BUILT_IN)
