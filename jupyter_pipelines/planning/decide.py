@@ -47,7 +47,10 @@ _NO_CACHE = DecisionReason(code="no-cache", text="declared with `--no-cache`")
 _INPUTS = ("input", "file", "file-name")
 # In the order in which they are reported.
 _DAMAGED = ("corrupt", "missing", "unknown")
-_NOT_OLDER = ("output-missing", "output-corrupt", "untrusted")
+_NOT_OLDER = frozenset(
+    "output-missing output-corrupt untrusted no-cache network program unwatched untraced forced".split()
+)
+"""Reasons for which a step runs though what it stored last may be what it would make again."""
 _DECISION_TEXTS: Mapping[Decision, str] = {
     "reuse": "its stored result is up to date",
     "run": "it would run: {}",

@@ -78,6 +78,7 @@ UNCERTAIN = (
     "def f():\n    def g():\n        yield 1\n    return list(g())\nx = f()",
     "import functools\n@functools.lru_cache\ndef f():\n    yield 1\nx = f()",
     "async def f():\n    return 1\nx = await f()",
+    "class Table:\n    def sorted(self):\n        yield 1\nx = sorted([3, 1])",
     "class threading:\n    Lock = int\nx = threading.Lock()",
     "import sqlite3\nx = sqlite3.connect(':memory:', factory=dict)",
     "x = (n for n in range(3))\n%time x = 1",

@@ -155,4 +155,4 @@ def give_values(book: NotebookProject) -> None:
     assert (wrong.code, "JP501" in wrong.err, "write `café`" in wrong.err) == (2, True, True)
     (book.folder / "twice.json").write_text('{"filter": 1, "\ufb01lter": 2}')
     twice = book.plan("--params-file", "twice.json")
-    assert (twice.code, "JP508" in twice.err, "both are there" in twice.err) == (2, True, True)
+    assert (twice.code, "JP508" in twice.err, "are both `filter` for Python" in twice.err) == (2, True, True)

@@ -310,18 +310,26 @@ def test_a_record_without_a_trace_runs_once_more(book: NotebookProject) -> None:
         ("os.path.exists('new.txt')", "new.txt"),
         ("os.path.getsize('data.txt')", "data.txt"),
         ("os.access('new.txt', os.F_OK)", "new.txt"),
+        ("os.access('new.txt', os.R_OK)", "new.txt"),
+        ("open(os.path.dirname(os.getcwd()) + '/out' + 'side.txt').read()", "../outside.txt"),
         ("sum(entry.stat().st_size for entry in os.scandir('atad'[::-1]))", "data/a.txt"),
     ],
 )
 def test_what_a_forked_worker_asks_counts(book: NotebookProject, ask: str, edit: str) -> None:
     """But what it makes itself is no question."""
     (book.folder / "data").mkdir(parents=True)
-    for name in ("data.txt", "data/a.txt"):
+    for name in ("data.txt", "data/a.txt", "../outside.txt"):
         (book.folder / name).write_text("1")
-    work = "os.path.exists('made.txt') or open('made.txt', 'w').write('1')"
-    code = f"def ask(_):\n    {work}\n    return {ask}\nwith mp.get_context('fork').Pool(2) as pool:\n"
-    code += "    x = pool.map(ask, [1])"
-    book.write("import os, multiprocessing as mp", f"%%step a -o x\n{code}")
+    work = "os.path.exists('made.txt') or open('made.txt', 'w').write('1')\n"
+    work += "    with tempfile.TemporaryDirectory() as folder:\n"
+    work += "        open(f'{folder}/a', 'w').write('1'); shutil.copy(f'{folder}/a', f'{folder}/b')\n"
+    work += "        os.makedirs(f'{folder}/deep/er'); os.path.getsize(f'{folder}/b')\n"
+    work += (
+        "    os.makedirs('out/0/deep', exist_ok=True); open('out/0/deep/x', 'w').write('1'); os.stat('out/0/deep/x')"
+    )
+    code = f"def ask(_):\n    {work}\n    return {ask}\n"
+    code += "with mp.get_context('fork').Pool(2) as pool, mp.Manager():\n    x = pool.map(ask, [1])"
+    book.write("import os, shutil, tempfile, multiprocessing as mp", f"%%step a -o x\n{code}")
     run_twice(book)
     (book.folder / edit).write_text("12345")
     assert rerun_reason(book)[0] == "file"

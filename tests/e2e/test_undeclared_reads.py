@@ -160,20 +160,24 @@ def test_a_database_counts_for_the_steps_that_query_it(book: NotebookProject) ->
     assert book.value("ask.sold") == ["tea", "milk"]
 
 
+@pytest.mark.parametrize("place", ["shop.db", "elsewhere", "link.db"])
 @pytest.mark.parametrize("close", ["; shop.close()", ""], ids=["closed", "left open"])
-def test_what_stands_in_the_log_of_a_database_counts(book: NotebookProject, close: str) -> None:
-    path = book.folder / "shop.db"
+def test_what_stands_in_the_log_of_a_database_counts(book: NotebookProject, place: str, close: str) -> None:
+    path = (book.folder if place == "shop.db" else book.folder.parent) / "shop.db"
     book.folder.mkdir(exist_ok=True)
+    (book.folder / "link.db").symlink_to(path)
     with closing(sqlite3.connect(path)) as shop, shop:
         shop.execute("PRAGMA journal_mode=WAL")
         shop.execute("CREATE TABLE sold (what TEXT)")
-    ask = f"shop = sqlite3.connect('shop.db'); n = len(shop.execute('SELECT what FROM sold').fetchall()){close}"
+    name = str(path) if place == "elsewhere" else place
+    ask = f"shop = sqlite3.connect({name!r}); n = len(shop.execute('SELECT what FROM sold').fetchall()){close}"
     book.write("import sqlite3", f"%%step ask -o n\n{ask}")
     assert book.run().code == 0
     assert book.run().steps("state") == {"ask": "reused"}
     with closing(sqlite3.connect(path)) as shop:
-        with shop:
-            shop.execute("INSERT INTO sold VALUES ('milk')")
-        assert path.with_name("shop.db-wal").stat().st_size > 0
-        assert book.run().steps("state") == {"ask": "succeeded"}
-        assert book.value("ask.n") == 1
+        for count in (1, 2):
+            with shop:
+                shop.execute("INSERT INTO sold VALUES ('milk')")
+            assert path.with_name("shop.db-wal").stat().st_size > 0
+            assert book.run().steps("state") == {"ask": "succeeded"}
+            assert book.value("ask.n") == count

@@ -267,10 +267,10 @@ def test_forgetting_all_names_is_refused_where_there_are_any() -> None:
 
 
 def test_secrets_of_the_environment_are_not_written_down() -> None:
-    values = {"MY_API_KEY": "sk-1", "DB": "postgres://me:pw@host/db", "MODE": "fast", "URL": "http://host:80/a@b"}
+    secrets = {"MY_API_KEY": "s-1", "PGPASSWORD": "s-2", "DB": "postgres://me:s-3@host/db", "GITHUB_PAT": "s-4"}
+    values = {**secrets, "STORE": "AccountName=a;AccountKey=s-5", "MODE": "fast", "URL": "http://host:80/a@b"}
     text = "\n".join(setting_statements({"environment": values}))
-    assert "sk-1" not in text
-    assert "pw@" not in text
+    assert "s-" not in text
     assert "os.environ['MODE'] = 'fast'" in text
     assert "os.environ['URL']" in text
     assert "# `MY_API_KEY` is a secret" in text

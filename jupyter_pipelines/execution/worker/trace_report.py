@@ -294,7 +294,7 @@ class _TraceWriter:
     def _look(self, trace: dict[str, str], path: str, kind: str, status: list[int] | None) -> None:
         """Add the answer for a file that the step examined without opening it."""
         text = question(kind, self._named(path))
-        if path in self._written and path.endswith(DATABASE_LOGS):
+        if path.endswith(DATABASE_LOGS) and (status is None or path in self._written):
             # The kernel makes and removes it as it opens and closes the database, and may not have closed it yet.
             trace[text] = stat_answer(kind, status)
             return

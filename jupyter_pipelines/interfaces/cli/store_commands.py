@@ -55,6 +55,8 @@ def output(desk: CommandContext, *, name: str, target: str | None) -> None:
     """Show the output STEP.NAME of NOTEBOOK as the last run left it, or write it to a file."""
     pipeline = desk.pipeline(warn=False)
     artifact, record = desk.project.artifact(pipeline, name)
+    # Objects of the project's own classes are read with the modules that a kernel in this folder would import.
+    sys.path.insert(0, str(Path(desk.notebook).resolve().parent))
     # The output shares a file with others ("pickle#NAME"); a file with this output alone is written for the user.
     if "#" in artifact.format:
         from jupyter_pipelines.storage.loading import store_alone
@@ -71,8 +73,6 @@ def output(desk: CommandContext, *, name: str, target: str | None) -> None:
         document = {"schema": "jupyter-pipelines/output/1", "name": name, **artifact.to_dict(), "path": str(path)}
         desk.answer({**document, **origin}, "")
     elif path is None:
-        # Objects of the project's own classes are read with the modules that a kernel in this folder would import.
-        sys.path.insert(0, str(Path(desk.notebook).resolve().parent))
         write(_as_text(desk.project.load(pipeline, name)))
     else:
         write(f"{path} written", sys.stderr)

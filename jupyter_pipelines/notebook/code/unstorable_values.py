@@ -57,13 +57,15 @@ def _returned_by(call: ast.Call, trees: Sequence[ast.Module], shared: Sequence[a
             return _TEXT_FILE if not list(_bindings("open", code)) and _is_text_mode(call) else None
         case ast.Name(id=function):
             bindings = list(_bindings(function, code))
-            return _class_of_call(bindings[0]) if len(bindings) == 1 else None
+            # A method or an inner function of that name is not what the call reaches.
+            is_global = any(bindings[0] in tree.body for tree in code) if bindings else False
+            return _class_of_call(bindings[0]) if len(bindings) == 1 and is_global else None
     return None
 
 
 def _imports(node: ast.AST, module: str) -> bool:
     return isinstance(node, ast.Import) and all(
-        alias.asname is None for alias in node.names if alias.name.partition(".")[0] == module
+        alias.asname is None for alias in node.names if _bound_by(alias) == module
     )
 
 

@@ -10,10 +10,11 @@ from jupyter_pipelines.notebook.code.name_usage import BUILTINS
 from jupyter_pipelines.notebook.converting import statement_features
 from jupyter_pipelines.notebook.converting.cell_survey import CellSurvey, SurveyedCell
 from jupyter_pipelines.notebook.converting.chunks import CodeChunk
-from jupyter_pipelines.pipeline.secrets import looks_like_secret
 
-_LOGIN = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
-"""A URL with a password in it."""
+_LOGIN = re.compile(r"://[^/\s@]+@|AccountKey=")
+"""A URL or a connection string with a password or a token in it."""
+_SECRET_VARIABLE = re.compile(r"pass|pwd|token|secret|credential|_pat$|key\d*$|_dsn$|connection_string|cookie", re.I)
+"""Wider than for parameters, which a warning names: what is left out by mistake costs a comment."""
 _LEFT_OUT = "# `{0}` is a secret: set it before the pipeline runs."
 
 
@@ -110,9 +111,9 @@ def _precision(text: str) -> str:
 
 
 def _environment(values: Mapping[str, Any]) -> list[str]:
-    secrets = [key for key, value in values.items() if looks_like_secret(key) or _LOGIN.search(str(value))]
+    secrets = [key for key, value in values.items() if _SECRET_VARIABLE.search(key) or _LOGIN.search(str(value))]
     lines = [f"os.environ[{key!r}] = {value!r}" for key, value in values.items() if key not in secrets]
-    # A secret is never written down: without it a later step fails, which says more than a copy in a notebook is worth.
+    # What looks like a secret is not written down: that a later step fails without it costs less than a leak.
     return [*(["import os", *lines] if lines else []), *(_LEFT_OUT.format(key) for key in secrets)]
 
 

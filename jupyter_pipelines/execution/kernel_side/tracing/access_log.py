@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import stat
 import sys
@@ -22,19 +21,24 @@ from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing import asking_frames
 from jupyter_pipelines.execution.kernel_side.tracing.asking_frames import caller
+from jupyter_pipelines.execution.kernel_side.tracing.child_processes import had_children, has_children
 from jupyter_pipelines.execution.kernel_side.tracing.connection_log import ConnectionLog
-from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import DATABASE_LOGS, CountedPaths, names_digest
+from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import (
+    DATABASES,
+    CountedPaths,
+    database_logs,
+    names_digest,
+)
 from jupyter_pipelines.execution.kernel_side.tracing.environment_log import EnvironmentLog
 from jupyter_pipelines.execution.kernel_side.tracing.expected_listings import ExpectedListings
+from jupyter_pipelines.execution.kernel_side.tracing.file_marks import Mark, look_of, mark_of
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import EventsLost, FolderEvent, FolderWatch
 from jupyter_pipelines.execution.kernel_side.tracing.loaded_packages import loaded_packages, module_origins
 from jupyter_pipelines.execution.kernel_side.tracing.lookup_watch import LookupWatch
 from jupyter_pipelines.execution.kernel_side.tracing.other_kernels import OtherKernels
 from jupyter_pipelines.execution.kernel_side.tracing.program_log import ProgramLog, start_of
 from jupyter_pipelines.execution.kernel_side.tracing.traced_entries import TracedEntries
-
-with contextlib.suppress(ImportError):  # not on all systems
-    import resource
+from jupyter_pipelines.execution.kernel_side.tracing.worker_reports import WorkerReports
 
 TRACE = "trace.json"
 """File in the folder of the attempt: what was logged."""
@@ -46,13 +50,10 @@ _STARTS = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.spa
 _RESOLVING = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 _SENDING = ("socket.sendto", "socket.sendmsg")
 _LISTS = frozenset({"os.listdir", "os.scandir"})
-_DATABASES = (".db", ".db3", ".sqlite", ".sqlite3", ".gpkg", ".duckdb")
 _READ_EVERY = 512
-"""Number of opened files after which folder events are read, long before the system's queue (16,384 events) is full."""
+"""Number of opened files after which folder events are read, before the system's queue (usually 16,384) is full."""
 _KINDS = ("kind", "size", "times", "status")
 """Questions about a file that need no opening, from the least specific to the most specific."""
-
-Mark = list[int]
 
 
 class AccessLog:
@@ -92,15 +93,15 @@ class AccessLog:
         # Other threads of the kernel import modules while the step runs. Nothing is imported while this is held: a
         # thread that imports the same may wait for it.
         self._reading = threading.RLock()
-        self._opened = 0
+        self._own_folders: set[str] = set()
+        self._opened, self._begun = 0, time.time_ns()
         self._children = self._programs = False
         self._watch: FolderWatch | None = None
-        self._begun = time.time_ns()
         self._environment = EnvironmentLog(self._is_own_code, self._report_variable)
         self._connections = ConnectionLog()
         self._started = ProgramLog(self._note_read)
         self._lookups: LookupWatch | None = None
-        self._children_file = ""
+        self._reports = WorkerReports()
         self._others = OtherKernels("")
         self._stat, self._readlink = os.stat, os.readlink  # before they are wrapped: for the log's own calls
         self._handlers: dict[str, Callable[[tuple[Any, ...]], None]] = {
@@ -178,7 +179,7 @@ class AccessLog:
         """
         left_out = list(left_out)
         self._paths = CountedPaths(root, left_out, ignored)
-        self._children_file = children_file
+        self._reports.path = children_file
         self._others = OtherKernels(kernel_folder)
         self._started.begin(root)
         self._connections.begin()
@@ -260,7 +261,7 @@ class AccessLog:
 
     def _mark_of_written(self, path: str) -> Mark | None:
         """Return inode, size and times of a written file; None if it is gone or another process changed it."""
-        return None if path in self._disputed else _mark_of(self._status(path))
+        return None if path in self._disputed else mark_of(self._status(path))
 
     def _counts(self, path: str) -> bool:
         return self._paths.path_of(path) is not None
@@ -307,8 +308,11 @@ class AccessLog:
 
     def _on_open(self, arguments: tuple[Any, ...]) -> None:
         path, mode, flags = arguments
-        name = self._absolute(path)
+        name = self._absolute(path, of_child=True)
         if name is None:
+            return
+        if os.getpid() != self._process:
+            self._on_open_in_worker(name, mode, flags, caller(2))
             return
         self._opened += 1
         # A listing that this thread has done is matched with its event at once, before user code lists the folder.
@@ -332,6 +336,21 @@ class AccessLog:
                 self._logs.add(name)
             self._on_write(name)
 
+    def _on_open_in_worker(self, name: str, mode: Any, flags: Any, frame: Any) -> None:
+        letters = set(mode) if isinstance(mode, str) else set()
+        access = flags & os.O_ACCMODE if isinstance(flags, int) else os.O_RDONLY
+        writes = access != os.O_RDONLY or bool(letters & set("wax+"))
+        if not writes or access == os.O_RDWR or "+" in letters:
+            known = name in self._read
+            if self._status(name) is None:
+                self._note_look(name, "kind")
+            elif not asking_frames.is_import(frame):  # imports are seen in the watched folders
+                self._note_read(name)
+            if not known and name in self._read:
+                self._report("read", [name, *self._read[name]])
+        if writes:
+            self._on_write(name)
+
     def _note_opened(self, name: str, frame: Any) -> None:
         if not asking_frames.is_import(frame):
             if not (
@@ -344,7 +363,7 @@ class AccessLog:
         if path is not None and not path.endswith(".py"):
             self._note_read(name)
         elif path is not None and path not in self._imported:
-            self._imported[path] = (time.time_ns(), _mark_of(self._status(path)))
+            self._imported[path] = (time.time_ns(), mark_of(self._status(path)))
 
     def _on_connect(self, arguments: tuple[Any, ...]) -> None:
         # SQLite opens the database in C, without an `open` event; the name may be a URI.
@@ -356,7 +375,7 @@ class AccessLog:
             self._on_write(name)
             return
         self._note_read(name)
-        self._note_missing_logs(name)  # now, as the step may make them itself and remove them
+        self._note_database_logs(name)  # now, as the step may make them itself and remove them
 
     def _on_list(self, arguments: tuple[Any, ...]) -> None:
         name = self._absolute("." if arguments[0] is None else arguments[0])
@@ -404,17 +423,22 @@ class AccessLog:
             return [f"{path}/{name}" for path, _, names in os.walk(folder) for name in names]
 
     def _on_mkdir(self, arguments: tuple[Any, ...]) -> None:
-        name = self._absolute(arguments[0], *arguments[2:3])
+        name = self._absolute(arguments[0], *arguments[2:3], of_child=True)
         if name is None:
             return
         if self._status(name) is None:
+            self._own_folders.add(name)
             self._on_write(name)
         else:
             self._note_look(name, "kind")  # it is refused
 
     def _on_write(self, path: Any, folder: int = -1) -> None:
-        name = self._absolute(path, folder)
-        if name is not None:
+        name = self._absolute(path, folder, of_child=True)
+        if name is not None and os.getpid() != self._process:
+            if self._path(name) is not None and name not in self._written and self._status(name) is None:
+                self._written.setdefault(name)
+                self._report("made", name)
+        elif name is not None:
             # Reads before this write are noted first: later, the file counts as the step's own.
             self._overwritten.add(name)
             self._read_events()
@@ -447,26 +471,30 @@ class AccessLog:
             self._report("variable", [name, value])
 
     def _report(self, kind: str, about: Any) -> None:
-        """Append a report of a forked process to the shared file; its memory is lost to the kernel."""
-        # Opened and closed for each report: workers often end by `os._exit`, which flushes nothing.
-        if self._children_file:
-            with self._unnoted(), open(self._children_file, "a", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(f"{json.dumps([kind, about])}\n")
+        """Report something from a forked process."""
+        with self._unnoted():
+            self._reports.add(kind, about)
 
     def _read_reports(self) -> None:
-        with contextlib.suppress(OSError), open(self._children_file, encoding="utf-8") as file:
-            for line in file:
-                kind, about = json.loads(line)
-                if kind == "host":
-                    self._connections.hosts.setdefault(about)
-                elif kind == "variable":
-                    self._environment.note_of_child(*about)
-                elif kind == "look":
-                    # What a worker makes it may have looked for before.
-                    if about[0] not in self._child_writes and about[0] not in self._created:
-                        self._add_look(*about)
-                else:
-                    self._started.on_start(*about)
+        reports, complete = self._reports.read(self._own_folders, self._is_own)
+        if not complete:
+            self.problems.append("a worker process was ended while it reported what it did")
+        note: dict[str, Callable[..., Any]] = {
+            "read": lambda path, *about: self._read.setdefault(path, tuple(about)),
+            "look": self._add_look,
+            "right": lambda name, mode: self._rights.setdefault((name, mode)),
+            "link": self._links.setdefault,
+            "host": self._connections.hosts.setdefault,
+            "variable": self._environment.note_of_child,
+        }
+        for kind, about in reports:
+            if isinstance(about, str):
+                note[kind](about)
+            else:
+                note.get(kind, self._started.on_start)(*about)
+
+    def _is_own(self, path: str) -> bool:
+        return path in self._written or path in self._child_writes or path in self._created
 
     def _on_worker(self, arguments: tuple[Any, ...]) -> None:
         self._on_fork(arguments)
@@ -554,7 +582,7 @@ class AccessLog:
             if name is None or self._path(name) is None or name in self._written:
                 return
             if not follows and self._is_link(name):
-                self._links.setdefault(name)
+                self._note_link(name)
             kind = asking_frames.what_is_asked(caller(2), self._is_own_code) if method == "stat" else "kind"
             self._note_look(name, kind)
 
@@ -567,7 +595,10 @@ class AccessLog:
         if mode == os.F_OK:
             self._note_look(name, "kind")
         else:
+            known = (name, mode) in self._rights
             self._rights.setdefault((name, mode))
+            if not known and os.getpid() != self._process:
+                self._report("right", [name, mode])
 
     def _on_look(self, path: Any, options: dict[str, Any], *, follows: bool) -> None:
         folder = options.get("dir_fd")
@@ -575,8 +606,13 @@ class AccessLog:
         if name is None or self._path(name) is None or name in self._written:
             return
         if (not follows or options.get("follow_symlinks") is False) and self._is_link(name):
-            self._links.setdefault(name)
+            self._note_link(name)
         self._note_look(name, asking_frames.what_is_asked(caller(2), self._is_own_code))
+
+    def _note_link(self, name: str) -> None:
+        if name not in self._links and os.getpid() != self._process:
+            self._report("link", name)
+        self._links.setdefault(name)
 
     def _is_link(self, name: str) -> bool:
         try:
@@ -590,7 +626,7 @@ class AccessLog:
     def _note_look(self, name: str, kind: str) -> None:
         if self._path(name) is None or name in self._written:
             return
-        known, look = self._asked.get(name), _look_of(self._status(name))
+        known, look = self._asked.get(name), look_of(self._status(name))
         self._add_look(name, kind, look)
         if os.getpid() != self._process and self._asked[name] != known:
             self._report("look", [name, kind, look])
@@ -609,7 +645,7 @@ class AccessLog:
         if status is not None and stat.S_ISDIR(status.st_mode):
             self._note_look(path, "kind")  # its content counts only if it is listed
         else:
-            self._read[path] = (now, _mark_of(status))
+            self._read[path] = (now, mark_of(status))
 
     def _note_listing(self, name: str) -> None:
         path = self._path(name)
@@ -688,15 +724,19 @@ class AccessLog:
             if event.opened:
                 self._on_listing(event, path)
         elif self._is_read(event, path):
-            self._read[path] = (self._begun, _mark_of(self._status(path)))
-            if path.endswith(_DATABASES):
-                self._note_missing_logs(path)
+            self._read[path] = (self._begun, mark_of(self._status(path)))
+            if path.endswith(DATABASES):
+                self._note_database_logs(path)
 
-    def _note_missing_logs(self, database: str) -> None:
-        """Note that a database has no logs; one that is there is read by whatever opens the database."""
-        for ending in DATABASE_LOGS:
-            if self._status(f"{database}{ending}") is None:
-                self._note_look(f"{database}{ending}", "kind")
+    def _note_database_logs(self, database: str) -> None:
+        """Note the logs that a database has or may get."""
+        with self._unnoted():
+            logs = database_logs(database)
+        for log in logs:
+            if self._status(log) is None:
+                self._note_look(log, "kind")
+            else:
+                self._note_read(log)
 
     def _on_listing(self, event: FolderEvent, path: str) -> None:
         if event.own is not False and path in self._expected:
@@ -718,7 +758,7 @@ class AccessLog:
             return
         if event.closed and event.opened and not event.created and path not in self._written and path not in self._read:
             # Read and written by native code. Events carry no order and no time: the step's start is the safe guess.
-            self._read[path] = (self._begun, _mark_of(self._status(path)))
+            self._read[path] = (self._begun, mark_of(self._status(path)))
         self._note_write(path)
 
     def _on_child_change(self, event: FolderEvent, path: str) -> None:
@@ -729,7 +769,7 @@ class AccessLog:
     def _had_children(self) -> bool:
         """Tell whether there are or were child processes: events of other processes may then be theirs."""
         if not self._children:
-            self._children = _had_children() or _has_children()
+            self._children = had_children() or has_children()
         return self._children
 
     # Paths
@@ -754,33 +794,3 @@ class AccessLog:
         if file.startswith("<ipython") or "/ipykernel_" in file:
             return True
         return self._paths.inside(file) and self._paths.path_of(file) is not None
-
-
-def _mark_of(status: os.stat_result | None) -> Mark | None:
-    # No program can set the ctime, so it also shows changes whose mtime was put back.
-    return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns] if status else None
-
-
-def _look_of(status: os.stat_result | None) -> list[int] | None:
-    if status is None:
-        return None
-    return [int(stat.S_ISDIR(status.st_mode)), status.st_size, status.st_mtime_ns, status.st_mode]
-
-
-def _had_children() -> bool:
-    # Children that have ended and been reaped leave their peak memory here, and no other trace.
-    try:
-        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
-    except NameError:
-        return True
-
-
-def _has_children() -> bool:
-    try:
-        for task in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
-                if file.read().strip():
-                    return True
-    except OSError:
-        return True
-    return False

@@ -39,6 +39,7 @@ _TOOL_FOLDERS = frozenset(
     """.split()
 )
 """Folders in a project that libraries write to on their own; files in them are no results of a step."""
+DATABASES = (".db", ".db3", ".sqlite", ".sqlite3", ".gpkg", ".duckdb")
 DATABASE_LOGS = ("-wal", ".wal")
 """What SQLite and DuckDB add to the name of a database: there stands what is not in the database yet."""
 _TOOL_FILES = (".lock", ".pid", ".pyc", ".swp", "~", "/.gitignore")
@@ -141,6 +142,11 @@ def counts_as_written(path: str) -> bool:
     folders = path.split("/")[:-1]
     cached = "joblib" in folders and path.endswith(_CACHED_CALL)
     return not cached and not f"/{path}".endswith((*_TOOL_FILES, *DATABASE_LOGS)) and _TOOL_FOLDERS.isdisjoint(folders)
+
+
+def database_logs(path: str) -> list[str]:
+    """Return the paths of the logs that a database may have: they are beside the file that links lead to."""
+    return [f"{os.path.realpath(path)}{ending}" for ending in DATABASE_LOGS]
 
 
 def names_digest(folder: str) -> str:
