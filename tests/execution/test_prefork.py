@@ -357,14 +357,15 @@ def test_it_hears_of_a_process_among_a_thousand_open_files(tree: ZygoteTree) -> 
 def test_an_end_that_another_thread_hears_first_is_noticed(tree: ZygoteTree) -> None:
     process = tree.fork()
 
-    async def follow() -> None:
+    async def follow() -> bool:
         following = asyncio.create_task(process_wait.until_ended(process))
         await asyncio.sleep(0)  # now it waits for news
         process.kill()
         process.wait(PATIENCE)  # as another thread does while this one has no turn
-        await asyncio.wait_for(following, PATIENCE)
+        await asyncio.wait({following}, timeout=PATIENCE)
+        return following.done()
 
-    asyncio.run(follow())
+    assert asyncio.run(follow())
 
 
 def test_the_tree_ends_with_its_owner(tmp_path: Path) -> None:

@@ -43,17 +43,15 @@ def publish(
 ) -> StepRecord | Diagnostic | None:
     """Record a successful outcome, so that its result can be reused; return the record, or why it is no success.
 
-    The record survives the end of this process, and a power cut only after `Store.flush`. Without a key nothing is
-    recorded, and None is returned.
+    The record survives the end of this process, and a power cut only after `Store.flush`: the loop flushes many
+    records at once. Without a key nothing is recorded, and None is returned.
 
     Parameters
     ----------
     store : Store
         The store with the blobs.
-    pipeline : Pipeline
-        The pipeline of the step.
-    step : Step
-        The step that ran.
+    pipeline, step : Pipeline, Step
+        The step that ran, and its pipeline.
     planned : PlannedStep
         The decision to run it, with its key and the parts of the key.
     outcome : StepOutcome
@@ -88,7 +86,6 @@ def publish(
     )
     try:
         record = replace(record, asked=_keep_displaced(store, planned, trace))
-        # Not flushed here: the loop flushes many records, with their blobs, at once.
         store.records.put(record, durable=False)
     except StoreError as error:
         return error.faults[0]

@@ -1,8 +1,8 @@
 """Log the files and environment variables that a step uses, from Python's audit events and events of watched folders.
 
-Python opens and lists nothing without an audit event; files opened by native code in this process, or by child
-processes, are reported by fanotify or inotify for the watched folders. Calls that examine a file without opening it
-(`os.stat`, `os.access`, `os.readlink`) raise no audit event, so these functions are wrapped.
+Python's own functions open and list nothing without an audit event; files opened by native code in this process, or by
+child processes, are reported by fanotify or inotify for the watched folders. Calls that examine a file without opening
+it (`os.stat`, `os.access`, `os.readlink`) raise no audit event, so these functions are wrapped.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -168,7 +168,7 @@ class AccessLog:
         ignored : iterable of str
             Paths and patterns of files of the project that are no dependencies.
         children_file : str
-            File to which forked processes append their connections, programs and variables.
+            File to which forked processes append what they read, look for, make, connect to and start.
         kernel_folder : str
             The folder of this kernel's sockets.
 
