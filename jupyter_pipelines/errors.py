@@ -116,6 +116,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP606": "an observer of a run failed",
         "JP607": "an executor cannot be used",
         "JP608": "a worker has something else than the plan is for",
+        "JP609": "a step was started again on a worker, as it had asked for files of the project that were not sent",
         # JP7xx: converting
         "JP701": "a notebook cannot be converted",
         "JP702": "a converted notebook cannot be written",

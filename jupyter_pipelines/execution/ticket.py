@@ -127,7 +127,12 @@ class StepTicket:
     ignored : sequence of str
         Paths and patterns of files of the project that are no dependencies.
     traced : bool
-        Trace the files that the step reads; False on other machines than the one on which it was planned.
+        Trace the files that the step reads.
+    trace_key : str
+        Hexadecimal key of the digests of environment variables in the trace; empty for the user's own key. Tickets for
+        other machines have one, and their steps are traced also if they fail.
+    asked : sequence of str
+        Questions of earlier traces of the step: what they are about is sent to another machine. They stay on this one.
     """
 
     id: str
@@ -154,10 +159,12 @@ class StepTicket:
     sources: Sequence[SourceFile] = field(default_factory=list)
     ignored: Sequence[str] = field(default_factory=list)
     traced: bool = True
+    trace_key: str = ""
+    asked: Sequence[str] = field(default_factory=tuple)
 
     def to_dict(self, *, notebook: bool = True) -> dict[str, Any]:
         """Return the ticket as a JSON-serializable document, with or without the notebook."""
-        left_out = set() if notebook else {"notebook"}
+        left_out = {"asked"} if notebook else {"asked", "notebook"}
         return {"schema": TICKET} | _values(self, left_out)
 
     @classmethod
@@ -199,7 +206,7 @@ class StepOutcome:
         Paths of the published log and executed notebook; None if they could not be published.
     trace : Mapping of str to str or None
         What the step asked of files and of the environment, see :mod:`jupyter_pipelines.planning.keys.traces`; None
-        where that was not traced.
+        where that was not traced. Of a step that failed, only workers on other machines report it.
     changed : tuple of str
         Inputs that the step changed in place, of those stored in one file with other outputs.
     appended : tuple of str

@@ -62,7 +62,7 @@ def dependencies_document(record: StepRecord) -> dict[str, Any]:
         "programs": [name for kind, name, *_ in questions if kind in ("program", "executable")],
         "hosts": [host for kind, host, *_ in questions if kind == "network"],
         "ignored": [path for kind, path, *_ in questions if kind == "ignored"],
-        "unwatched": [answer for kind, *_, answer in questions if kind in ("unwatched", "partly")],
+        "unwatched": [answer for kind, *_, answer in questions if kind in ("unwatched", "elsewhere", "partly")],
     }
 
 

@@ -253,8 +253,11 @@ class PipelinePlanner:
         environment = self._keying.environment_of(self._pipeline[name])
         own = environment.used_beside_kernel(names)
         answers = {question("package", package): version for package, version in own.items()}
+        # Workers on other machines report the versions that they have.
         return {
-            text: answers.get(text, answer) for text, answer in trace.items() if answer != UNKNOWN or text in answers
+            text: answers[text] if answer == UNKNOWN else answer
+            for text, answer in trace.items()
+            if text in answers or not text.startswith('["package"')
         }
 
     def drift(self, planned: PlannedStep) -> tuple[str, ...]:

@@ -287,6 +287,16 @@ def _unwatched(_: list[Any], old: str, __: str) -> tuple[Code, str, str]:
     return "unwatched", f"what it read cannot be determined: {old}", ""
 
 
+def _place(details: list[Any], _: str, __: str) -> tuple[Code, str, str]:
+    names = ", ".join(f"`{name}`" for name in details)
+    verb = "contain" if len(details) > 1 else "contains"
+    return "file", f"the project is in another folder now, and {names} {verb} the path of the old one", ""
+
+
+def _elsewhere(_: list[Any], old: str, __: str) -> tuple[Code, str, str]:
+    return "unwatched", f"it cannot be checked on this machine: {old}", ""
+
+
 _WORDS: dict[str, Callable[[list[Any], str, str], tuple[Code, str, str]]] = {
     "file": _file,
     "module": _module,
@@ -312,6 +322,8 @@ _WORDS: dict[str, Callable[[list[Any], str, str], tuple[Code, str, str]]] = {
     "unset": _unset,
     "environment": _environment,
     "unwatched": _unwatched,
+    "elsewhere": _elsewhere,
+    "place": _place,
 }
 
 

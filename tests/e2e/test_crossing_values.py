@@ -6,9 +6,11 @@ The steps of all cases stand in one notebook. Its pipeline computes what its cel
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
@@ -264,3 +266,35 @@ def test_an_object_of_a_class_of_the_project_is_shown(book: NotebookProject) -> 
     (book.folder / "shapes_of_mine.py").write_text("class Shape:\n    def __repr__(self):\n        return 'a shape'\n")
     assert book.run().code == 0
     assert book.call("output", "a.x").out == "a shape\n"
+
+
+PLACES = (
+    "%%step as_path -o p\nfrom pathlib import Path\np = Path('data').resolve()",
+    "%%step as_text -o t\nimport os\nt = os.getcwd()",
+    "%%step in_list -o l\nimport os\nl = [{'file': os.path.abspath('data/x.csv')}]",
+    "%%step in_object -o o\nfrom pathlib import Path\no = {'f': {Path.cwd() / 'data'}}",
+    "%%step in_table -o f\nimport os\nimport pandas as pd\nf = pd.DataFrame({'file': [os.path.abspath('data/x.csv')]})",
+    "%%step in_file -o w:file\nimport os\nw.write_text(os.path.abspath('data'))",
+    "%%step relative -o r\nfrom pathlib import Path\nr = Path('data/x.csv')",
+    "%%step number -o n\nn = 7",
+)
+
+
+def test_a_path_into_the_project_counts_with_where_the_project_is(book: NotebookProject, tmp_path: Path) -> None:
+    """In a copy of the project, a stored path would lead to the files of the original."""
+    book.folder /= "prü fung"
+    book.write(*PLACES)
+    (book.folder / "pyproject.toml").touch()
+    store = ("--store", str(tmp_path / "store"))
+    assert book.run(*store).code == 0
+    assert set(book.plan(*store).steps("decision").values()) == {"reuse"}
+    copy = NotebookProject(tmp_path / "copy", book.name, book.environment)
+    shutil.copytree(book.folder, copy.folder)
+    plan = copy.plan(*store)
+    again = {name for name, decision in plan.steps("decision").items() if decision == "run"}
+    assert again == {"as_path", "as_text", "in_list", "in_object", "in_table", "in_file"}
+    assert plan.steps("reason")["as_path"] == {
+        "code": "file",
+        "text": "the project is in another folder now, and `p` contains the path of the old one",
+        "details": [],
+    }

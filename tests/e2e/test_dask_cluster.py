@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.notebook_project import CommandResult, NotebookProject
-from tests.e2e.remote_runs import HOLD, children, commands, held, wait_for, with_words
+from tests.e2e.remote_runs import HOLD, check_traces, children, commands, held, wait_for, with_words
 from tests.execution.dask_cluster import DaskCluster, dask_cluster
 from tests.waiting import PATIENCE
 
@@ -61,6 +61,11 @@ def test_the_results_are_those_of_a_local_run(
     assert set(again.steps("state").values()) == {"reused"}
     # A local run takes what the cluster has computed: the keys are the same.
     assert set(words.run("--store", str(tmp_path / "there")).steps("state").values()) == {"reused"}
+
+
+def test_traces_come_home(book: NotebookProject, shared_cluster: DaskCluster, tmp_path: Path) -> None:
+    """What a step asks for and was not sent is sent when it is started again, and counts as on this machine."""
+    check_traces(book, f"--on=dask:{shared_cluster.address}", tmp_path)
 
 
 def test_the_flights_are_computed_on_a_cluster(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.notebook_project import NotebookProject
-from tests.e2e.remote_runs import held, wait_for, with_words
+from tests.e2e.remote_runs import check_traces, held, wait_for, with_words
 from tests.execution.ray_cluster import RayCluster, ray_cluster
 from tests.waiting import PATIENCE
 
@@ -52,6 +52,10 @@ def test_the_results_are_those_of_a_local_run(book: NotebookProject, two_nodes: 
     assert "counted" in notebook.with_suffix(".log").read_text()
     again = words.run("--store", str(tmp_path / "there"), where)
     assert set(again.steps("state").values()) == {"reused"}
+
+
+def test_traces_come_home(book: NotebookProject, two_nodes: RayCluster, tmp_path: Path) -> None:
+    check_traces(book, on(two_nodes, book), tmp_path)
 
 
 def test_steps_see_the_gpus_that_were_chosen_for_them_and_no_others(

@@ -108,6 +108,17 @@ def on_another_python(book: NotebookProject) -> str:
     return re.sub(r"Python 3\.\d+,", "Python 3.11,", output)
 
 
+def on_a_cluster(book: NotebookProject) -> str:
+    """A step reads a file whose name its code does not show."""
+    (book.folder / "data").mkdir()
+    (book.folder / "data" / "2024.csv").write_text("a\n1\n")
+    return (
+        book.write("%%step load -o rows\nrows = open('data/' + str(2000 + 24) + '.csv').read()")
+        .call("run", "--on", "dask")
+        .err
+    )
+
+
 def with_a_database(url: str) -> Scenario:
     """The database that a team's settings name is another kind of thing."""
 
@@ -374,6 +385,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "JP702": lambda book: book.write("rows = [1]").call("convert", "-o", "nowhere/book.ipynb").err,
     "JP607": without_dask,
     "JP608": on_another_python,
+    "JP609": on_a_cluster,
     "JP606": observed_by_something_broken,
     "JP703": lambda book: book.write("rows = [1]\nprint(rows)").call("convert", "--static").err,
     "JP704": without_pytest,

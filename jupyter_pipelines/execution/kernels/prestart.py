@@ -112,3 +112,9 @@ def begin_expression(environment: Mapping[str, str], cwd: str) -> str:
     system = "__import__('os')"
     record = "__import__('jupyter_pipelines.execution.kernel_side.cell_log', fromlist=['begin']).begin()"
     return f"({system}.environ.update({dict(environment)!r}), {system}.chdir({cwd!r}), {record})"
+
+
+def finish_expression(folder: str) -> str:
+    """Return a Python expression that writes the trace of a step that has raised to the folder of the attempt."""
+    finish = "__import__('jupyter_pipelines.execution.kernel_side.tracing.step_trace', fromlist=['finish']).finish"
+    return f"{finish}(__import__('pathlib').Path({folder!r}))"

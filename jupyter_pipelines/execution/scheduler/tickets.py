@@ -115,6 +115,7 @@ def ticket_for(
         kernel=step.kernel,
         root=str(pipeline.root),
         sources=_sources(pipeline, step),
+        asked=tuple(planned.previous.trace or ()) if planned.previous else (),
         warm=foreseen[0],
         following=foreseen[1:],
         publish=publish,

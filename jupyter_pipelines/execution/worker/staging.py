@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from jupyter_pipelines.storage.gathered_items import contents
 from jupyter_pipelines.storage.serializers.memory_map import is_mapped
 from jupyter_pipelines.storage.store import Store
 
+_PIECE = 1 << 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedOutputs:
@@ -33,6 +36,8 @@ class StagedOutputs:
         Warnings of the kernel about values.
     changed : tuple of str
         Inputs that the step changed in place, of those stored in one file with other outputs.
+    placed : tuple of str
+        Outputs that contain the path of the project's folder: they mean something else in another folder.
     fault : Diagnostic or None
         Why the step is no success.
     """
@@ -40,6 +45,7 @@ class StagedOutputs:
     outputs: Mapping[str, Artifact] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
     changed: tuple[str, ...] = ()
+    placed: tuple[str, ...] = ()
     fault: Diagnostic | None = None
 
 
@@ -105,9 +111,14 @@ def stage_outputs(ticket: StepTicket, store: Store, folder: Path) -> StagedOutpu
     if fault is not None:
         return StagedOutputs(fault=fault)
     warnings = tuple(fault_from_dict(warning) for warning in manifest["warnings"])
+    saved = {name: manifest["outputs"][name] for name in ticket.outputs}
+    # Before the files are moved into the store.
+    placed = tuple(name for name, output in saved.items() if _names_project(output, ticket.root or ticket.cwd))
     try:
-        outputs = _put(store, {name: manifest["outputs"][name] for name in ticket.outputs})
-        return StagedOutputs(outputs=outputs, warnings=warnings, changed=tuple(manifest.get("changed", ())))
+        outputs = _put(store, saved)
+        return StagedOutputs(
+            outputs=outputs, warnings=warnings, changed=tuple(manifest.get("changed", ())), placed=placed
+        )
     except StoreError as error:
         return StagedOutputs(fault=error.faults[0])
 
@@ -139,6 +150,31 @@ def _put(store: Store, saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Arti
         name: Artifact(digest=blobs[name].digest, format=output.get("format") or output["kind"], bytes=blobs[name].size)
         for name, output in saved.items()
     }
+
+
+def _names_project(output: Mapping[str, Any], root: str) -> bool:
+    """Tell whether the file of an output contains the path of the project's folder, as `Path.cwd()` gives it."""
+    if output["kind"] == "folder" or output.get("format") == "npy":
+        return False
+    encoded = [form for path in {root, os.path.realpath(root)} - {"/"} for form in _forms(path)]
+    longest = max(map(len, encoded), default=0)
+    with open(output["path"], "rb") as file:  # noqa: PTH123 - a path from the manifest
+        piece = b""
+        while part := file.read(_PIECE):
+            piece = piece[-longest:] + part
+            if any(text in piece for text in encoded):
+                return True
+    return False
+
+
+def _forms(path: str) -> Iterator[bytes]:
+    """Yield the bytes by which a path is stored: as text, in JSON, and in the pickle of a :class:`pathlib.Path`."""
+    yield path.encode("utf-8", "surrogateescape")
+    yield json.dumps(path)[1:-1].encode("ascii")
+    parts = [part.encode("utf-8", "surrogateescape") for part in path.strip("/").split("/")]
+    # Opcodes of protocol 4 and later: SHORT_BINUNICODE with a length of one byte, and MEMOIZE.
+    if max(map(len, parts)) < 256:
+        yield b"".join(b"\x8c%c%s\x94" % (len(part), part) for part in parts)
 
 
 def _folders(saved: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from jupyter_pipelines.planning.keys.traces import (
     TraceReader,
     environment_answer,
     path_in_trace,
+    place_answer,
     question,
     stat_answer,
     variable_answer,
@@ -114,7 +115,7 @@ class TraceReport(NamedTuple):
     appended: tuple[str, ...] = ()
 
 
-def trace_report(ticket: StepTicket, store: Store, folder: Path) -> TraceReport:
+def trace_report(ticket: StepTicket, store: Store, folder: Path, placed: Sequence[str] = ()) -> TraceReport:
     """Return the trace of a step that has succeeded.
 
     Files are digested here, after the step. A file that has changed since the step opened it makes the trace unusable,
@@ -128,6 +129,8 @@ def trace_report(ticket: StepTicket, store: Store, folder: Path) -> TraceReport:
         Digests files, and caches digests.
     folder : Path
         The folder of the attempt.
+    placed : sequence of str
+        Outputs that contain the path of the project's folder.
     """
     # The log comes from the step's process, which runs the user's code: without a readable one, nothing is proven.
     try:
@@ -135,7 +138,18 @@ def trace_report(ticket: StepTicket, store: Store, folder: Path) -> TraceReport:
     except (OSError, ValueError):
         return TraceReport({question("unwatched", _NO_LOG): _NO_LOG})
     writer = _TraceWriter(ticket, store, log)
-    return TraceReport(writer.trace(), writer.appended())
+    place = {question("place", *placed): place_answer(ticket.root or ticket.cwd)} if placed else {}
+    return TraceReport(writer.trace() | place, writer.appended())
+
+
+def trace_of_failure(ticket: StepTicket, store: Store, folder: Path) -> dict[str, str] | None:
+    """Return what a step that has failed asked for, folders included into which it tried to write; None if unknown."""
+    try:
+        log = json.loads((folder / TRACE).read_text("utf-8", "surrogateescape"))
+    except (OSError, ValueError):
+        return None
+    writer = _TraceWriter(ticket, store, log)
+    return writer.trace() | writer.folders()
 
 
 class _TraceWriter:
@@ -143,6 +157,7 @@ class _TraceWriter:
         self._log = log
         self._ticket = ticket
         self._root = ticket.root or ticket.cwd
+        self._key = bytes.fromhex(ticket.trace_key)
         self._written = set(log["written"])
         self._results = [path for path in log["written"] if path not in log["appended"]]
         self._outside = tuple(_outside(ticket))
@@ -160,7 +175,7 @@ class _TraceWriter:
                 trace[question(kind, self._named(path))] = self._file(path, since, mark)
         self._add_names_and_looks(trace)
         trace |= self._written_files()
-        trace |= _variables(log["environment"])
+        trace |= _variables(log["environment"], self._key)
         for name, places in log["origins"].items():
             self._ask(trace, "origin", name, *map(self._named, places))
         # The planner of the run fills in the versions (`with_versions`).
@@ -192,6 +207,13 @@ class _TraceWriter:
             trace[text] = answer
             if text.startswith('["written"') and not _is_marked(path, self._log["written"][path]):
                 self._problems.append(f"`{self._named(path)}` was written by others, too, at the same time")
+        return trace
+
+    def folders(self) -> dict[str, str]:
+        """Return questions about the folders of the files that the step opened for writing."""
+        trace: dict[str, str] = {}
+        for folder in dict.fromkeys(os.path.dirname(path) for path in self._log["written"]):
+            self._ask(trace, "kind", self._named(folder))
         return trace
 
     def appended(self) -> tuple[str, ...]:
@@ -234,11 +256,11 @@ class _TraceWriter:
         for folder in programs["packages"]:
             self._ask(trace, "glob", "*.dist-info", self._named(folder), False, [])
         if programs["environment"] or self._workers_may(_ASKS_FOR_VARIABLES):
-            trace[question("environment")] = environment_answer(os.environ)
+            trace[question("environment")] = environment_answer(os.environ, self._key)
         if programs["executables"] or programs["unknown"] or programs["workers"]:
             names = sorted({*_OF_PROGRAMS, *programs["variables"]})
             for name in set(names).intersection(os.environ):
-                self._ask(trace, "variable", name)
+                trace[question("variable", name)] = variable_answer(name, os.environ[name], self._key)
             self._ask(trace, "unset", *(name for name in names if name not in os.environ))
 
     def _add_notes(self, trace: dict[str, str]) -> None:
@@ -321,7 +343,7 @@ class _TraceWriter:
         return ("path-glob", pattern, self._named(folder), method.removeprefix("Path."), made, *self._patterns)
 
 
-def _variables(environment: Mapping[str, str | None]) -> dict[str, str]:
+def _variables(environment: Mapping[str, str | None], key: bytes) -> dict[str, str]:
     """Return questions about variables whose value in the kernel equals that in the user's environment."""
     # Others were set by the worker, by ipykernel or by the step: at the next plan they could not be compared.
     added = {**DEFAULTS, **FIXED, **SET_BY_KERNELS}
@@ -331,7 +353,9 @@ def _variables(environment: Mapping[str, str | None]) -> dict[str, str]:
         if value == os.environ.get(name) and (value is None or value != added.get(name))
     }
     trace = {
-        question("variable", name): variable_answer(name, value) for name, value in asked.items() if value is not None
+        question("variable", name): variable_answer(name, value, key)
+        for name, value in asked.items()
+        if value is not None
     }
     unset = sorted(name for name, value in asked.items() if value is None)
     return trace | ({question("unset", *unset): ""} if unset else {})

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,12 @@ from jupyter_pipelines.execution.kernel_side.step_io import ATTEMPT, DOCUMENT
 from jupyter_pipelines.execution.kernels import processes
 from jupyter_pipelines.execution.kernels.launch import ForkConfig, KernelStartError, StepKernel
 from jupyter_pipelines.execution.kernels.launch_environment import step_environment
-from jupyter_pipelines.execution.kernels.prestart import KernelConfig, KernelPrestarter, begin_expression
+from jupyter_pipelines.execution.kernels.prestart import (
+    KernelConfig,
+    KernelPrestarter,
+    begin_expression,
+    finish_expression,
+)
 from jupyter_pipelines.execution.kernels.watchdog import CancelToken, KernelWatchdog
 from jupyter_pipelines.execution.ticket import (
     NOTHING,
@@ -213,6 +218,9 @@ class StepAttempt:
             # The kernel has no pending work; it is killed after the outcome has been sent, while the next step runs.
             self._workplace.later = self._stack.pop_all()
         else:
+            if conduct.ending == "raised" and self._ticket.trace_key:
+                with contextlib.suppress(KernelStartError):
+                    kernel.evaluate(finish_expression(str(self._folder)), START_TIMEOUT)
             kernel.shut_down(EXIT_PATIENCE)
         return self._conclude(conduct, self._verdict(conduct))
 
@@ -333,8 +341,11 @@ class StepAttempt:
             verdict = FailureDiagnosis(state="failed", fault=taken.fault)
         path = self._publish(conduct, verdict)
         if verdict is not None:
-            return replace(self._failure(verdict), notebook=path)
-        report = trace_report.trace_report(self._ticket, self._store, self._folder) if self._ticket.traced else None
+            # On another machine it may have failed for want of a file that was not sent: the trace tells which.
+            raised = self._ticket.trace_key and conduct.ending == "raised"
+            trace = trace_report.trace_of_failure(self._ticket, self._store, self._folder) if raised else None
+            return replace(self._failure(verdict), notebook=path, trace=trace)
+        report = self._trace_report(taken.placed) if self._ticket.traced else None
         return StepOutcome(
             ticket=self._ticket.id,
             state="succeeded",
@@ -346,6 +357,9 @@ class StepAttempt:
             trace=report.trace if report else None,
             appended=report.appended if report else (),
         )
+
+    def _trace_report(self, placed: Sequence[str]) -> trace_report.TraceReport:
+        return trace_report.trace_report(self._ticket, self._store, self._folder, placed)
 
     def _publish(self, conduct: ExecutionContext, verdict: FailureDiagnosis | None) -> str:
         from jupyter_pipelines.execution.worker.notebook_client import annotate, make_durable, publish

@@ -95,7 +95,9 @@ class LineProgress:
         self._following(event=event)
         match event:
             case RunStarted():
-                self._write(f"run {event.run}: {plural(len(event.steps), 'step')}, {event.jobs} at a time")
+                # A cluster takes as many as it has places for: more than there are steps is no number to show.
+                jobs = min(event.jobs, max(1, len(event.steps)))
+                self._write(f"run {event.run}: {plural(len(event.steps), 'step')}, {jobs} at a time")
             case StepStarted():
                 attempt = f", attempt {event.attempt}" if event.attempt > 1 else ""
                 self._say(event.step, "running", attempt)

@@ -33,8 +33,11 @@ question                                              answer
                                                       ``perhaps`` may follow
 ``["program", NAME]``                                 ``started``: what the program did is not known
 ``["executable", PATH]``                              size and time of a program whose doings are all in the trace
+``["place", OUTPUT, …]``                              digest of the path of the project's folder, which these outputs
+                                                      contain
 ``["ignored", PATH]``                                 ``ignored``: the step used it, and it does not count
 ``["unwatched", WHY]``                                why the trace is not complete: never the same twice
+``["elsewhere", WHY]``                                what is not on this machine: the step ran on another one
 ``["partly", WHY]``                                   what could not be watched, though nothing says that it mattered
 ====================================================  ================================================================
 
@@ -120,19 +123,32 @@ def path_on_disk(path: str, root: str) -> str:
     return f"{root}/{path}"
 
 
-def variable_answer(name: str, value: str) -> str:
-    """Return what a trace holds of an environment variable: as a rule it tells changes, and nothing else."""
+def variable_answer(name: str, value: str, key: bytes = b"") -> str:
+    """Return what a trace holds of an environment variable: as a rule it tells changes, and nothing else.
+
+    Parameters
+    ----------
+    name, value : str
+        The variable.
+    key : bytes
+        Key of the digest; empty for the user's own.
+    """
     if name in _PLAIN:
         return value
     # Records may be shared with others: a plain digest of a short value could be guessed.
-    digest = hmac.new(user_key(), value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+    digest = hmac.new(key or user_key(), value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
     return f"hmac {digest[:_HEXDIGITS]}"
 
 
-def environment_answer(environment: Mapping[str, str]) -> str:
+def environment_answer(environment: Mapping[str, str], key: bytes = b"") -> str:
     """Return what a trace holds of all variables that a program may ask for; some change by themselves."""
     names = sorted(name for name in environment if name not in PERSONAL and not changes_by_itself(name))
-    return variable_answer("", "\0".join(f"{name}={environment[name]}" for name in names))
+    return variable_answer("", "\0".join(f"{name}={environment[name]}" for name in names), key)
+
+
+def place_answer(root: str) -> str:
+    """Return what a trace holds of the project's folder, whose path an output contains."""
+    return f"folder {hashlib.sha256(root.encode('utf-8', 'surrogateescape')).hexdigest()[:_HEXDIGITS]}"
 
 
 def traced_key(key: str, trace: Trace) -> str:
@@ -144,7 +160,7 @@ def traced_key(key: str, trace: Trace) -> str:
 def is_unusable(trace: Trace) -> bool:
     """Tell whether a trace can never hold again: it is not complete."""
     # `partly` is left out: what could not be watched there does not make a trace unusable.
-    return any(text.startswith('["unwatched"') for text in trace)
+    return any(text.startswith(('["unwatched"', '["elsewhere"')) for text in trace)
 
 
 def stat_answer(kind: str, status: Sequence[int] | None) -> str:
@@ -213,7 +229,9 @@ class TraceReader:
             "unset": lambda *names: " ".join(name for name in names if name in environment),
             # Differs from every recorded answer, so that such a trace never holds.
             "unwatched": lambda why: f"{why}; asked again",
+            "elsewhere": lambda why: f"{why}; asked again",
             "partly": str,
+            "place": lambda *_: place_answer(self._root),
         }
 
     def with_versions(self, version: Callable[[str], str]) -> TraceReader:
@@ -292,20 +310,17 @@ class TraceReader:
     def _glob(
         self, pattern: str, folder: str, recursive: bool, made: Sequence[str], ignored: Sequence[str] = ()
     ) -> str:
-        base = self._path(folder)
-        names = (os.path.join(base, name) for name in glob.iglob(pattern, root_dir=base, recursive=recursive))
+        names = names_fitting("glob", pattern, self._path(folder), recursive)
         return _names_digest((name for name in self._relative(names) if not is_ignored(name, ignored)), made)
 
     def _path_glob(
         self, pattern: str, folder: str, method: str, made: Sequence[str], ignored: Sequence[str] = ()
     ) -> str:
-        base = Path(self._path(folder))
         try:
-            paths = list(getattr(base, method)(pattern))
+            paths = names_fitting("path-glob", pattern, self._path(folder), method)
         except (OSError, ValueError, NotImplementedError):  # pathlib raises the last for absolute patterns
             return MISSING
-        names = self._relative(map(str, paths))
-        return _names_digest((name for name in names if not is_ignored(name, ignored)), made)
+        return _names_digest((name for name in self._relative(paths) if not is_ignored(name, ignored)), made)
 
     def _relative(self, paths: Iterable[str]) -> Iterator[str]:
         return (path_in_trace(os.path.normpath(path), self._root) for path in paths)
@@ -326,9 +341,7 @@ class TraceReader:
                 self._folders[base] = os.listdir(base)
             except OSError:
                 self._folders[base] = []
-        wanted = set(names) | (sys.stdlib_module_names if STANDARD in names else set())
-        entries = (entry for entry in self._folders[base] if entry.partition(".")[0] in wanted)
-        return " ".join(sorted(entry for entry in entries if _may_be_module(os.path.join(base, entry))))
+        return " ".join(sorted(named_modules(base, self._folders[base], names)))
 
     def _variables(self, made: Sequence[str]) -> str:
         names = sorted(name for name in self._environment if name not in made and not changes_by_itself(name))
@@ -356,8 +369,34 @@ def _status(path: str) -> os.stat_result | None:
         return None
 
 
-def _may_be_module(path: str) -> bool:
-    return path.endswith(tuple(importlib.machinery.all_suffixes())) or os.path.isdir(path)
+def names_fitting(kind: str, pattern: str, folder: str, how: Any) -> list[str]:
+    """Return the absolute paths that fit a pattern.
+
+    Parameters
+    ----------
+    kind : {"glob", "path-glob"}
+        Asked with :mod:`glob`, or with a method of :class:`pathlib.Path`.
+    pattern, folder : str
+        The pattern, and the folder in which it is looked for.
+    how : bool or str
+        For ``glob``, whether it is recursive; for ``path-glob``, the name of the method.
+
+    Raises
+    ------
+    OSError, ValueError, NotImplementedError
+        `pathlib` refuses the pattern.
+    """
+    if kind == "glob":
+        return [os.path.join(folder, name) for name in glob.iglob(pattern, root_dir=folder, recursive=how)]
+    return [str(path) for path in getattr(Path(folder), how)(pattern)]
+
+
+def named_modules(folder: str, entries: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Return the entries of a folder that Python may import under one of these names."""
+    wanted = set(names) | (sys.stdlib_module_names if STANDARD in names else set())
+    named = (entry for entry in entries if entry.partition(".")[0] in wanted)
+    suffixes = tuple(importlib.machinery.all_suffixes())
+    return [entry for entry in named if entry.endswith(suffixes) or os.path.isdir(os.path.join(folder, entry))]
 
 
 def _kind(status: os.stat_result | None) -> str:

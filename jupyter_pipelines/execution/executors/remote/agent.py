@@ -7,11 +7,13 @@ engine runs several tasks in one process. So the agent passes them to worker pro
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import logging
 import os
 import queue
 import shutil
+import stat
 import tempfile
 import threading
 import weakref
@@ -26,11 +28,15 @@ from jupyter_pipelines.execution.ticket import (
     InputSpec,
     KernelPreimports,
     PublishPaths,
+    SourceFile,
     StepOutcome,
     StepTicket,
     TicketProgress,
 )
 from jupyter_pipelines.pipeline.secrets import SecretNotFound, reveal
+from jupyter_pipelines.planning.keys import packages
+from jupyter_pipelines.planning.keys.traces import details_of, question
+from jupyter_pipelines.planning.traced_records import packages_asked
 from jupyter_pipelines.storage.blobs.blobs import IncomingFile
 from jupyter_pipelines.storage.opening import open_store
 from jupyter_pipelines.storage.store import Store
@@ -177,7 +183,8 @@ def unpack_ticket(parcel: Mapping[str, Any], store: Store, folder: Path) -> Step
     ValueError
         A path leads out of the folder.
     """
-    project = folder / "project"
+    # Resolved: the step asks for files below its working directory, which the system tells without links.
+    project = Path(os.path.realpath(folder)) / "project"
     cwd = project / parcel["cwd"]
     cwd.mkdir(parents=True)
     for place, digest in parcel["files"].items():
@@ -186,6 +193,13 @@ def unpack_ticket(parcel: Mapping[str, Any], store: Store, folder: Path) -> Step
         store.blobs.materialise(digest, _target_path(project, place))
     for place, text in parcel["texts"].items():
         _target_path(project, place).write_text(text, encoding="utf-8")
+    for place in parcel["names"]:
+        (_target_path(project, place)).mkdir(exist_ok=True)
+    for place, (time_ns, mode) in parcel["marks"].items():
+        path = _target_path(project, place)
+        with contextlib.suppress(OSError):
+            os.utime(path, ns=(time_ns, time_ns))
+            path.chmod(mode | stat.S_IRUSR)
     ticket = StepTicket.from_dict(parcel["ticket"])
     there, here = ticket.path, str(folder / "run" / Path(ticket.path).name)
     own = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
@@ -195,6 +209,8 @@ def unpack_ticket(parcel: Mapping[str, Any], store: Store, folder: Path) -> Step
         notebook=_with_path_replaced(ticket.notebook, there, here),
         path=here,
         cwd=str(cwd),
+        root=str(project),
+        sources=[SourceFile(path=str(project / place), text=text) for place, text in parcel["texts"].items()],
         inputs={name: _located_input(given, project) for name, given in ticket.inputs.items()},
         environment={**ticket.environment, **({"PYTHONPATH": ways} if ways else {})},
         warm=_without_own_modules(ticket.warm),
@@ -250,7 +266,10 @@ def _packed_outcome(
     outcome: StepOutcome, ticket: StepTicket, store: Store, parcel: Mapping[str, Any]
 ) -> dict[str, Any]:
     there = parcel["ticket"]["path"]
+    outcome = replace(outcome, trace=_with_versions(outcome.trace, ticket))
     brought: dict[str, Any] = {"outcome": outcome.to_dict(), "notebook": None, "log": None}
+    if outcome.state == "succeeded":
+        brought["written"] = _written_files(outcome, Path(ticket.root), store)
     notebook, log = Path(ticket.publish["notebook"]), Path(ticket.publish["log"])
     if notebook.is_file():
         text = json.dumps(_with_path_replaced(json.loads(notebook.read_text("utf-8")), ticket.path, there), indent=1)
@@ -259,6 +278,24 @@ def _packed_outcome(
         (stored,) = store.blobs.put_files([IncomingFile(path=log)])
         brought["log"] = stored.digest
     return brought
+
+
+def _with_versions(trace: Mapping[str, str] | None, ticket: StepTicket) -> dict[str, str] | None:
+    """Return a trace with the versions of packages that this machine has."""
+    if trace is None or ticket.kernel is not None:
+        return None if trace is None else dict(trace)
+    names = packages_asked([trace])
+    here = {question("package", name): version for name, version in packages.versions(names).items()}
+    return {**trace, **here}
+
+
+def _written_files(outcome: StepOutcome, project: Path, store: Store) -> dict[str, str]:
+    """Put the files that a step wrote into the project into the store; return them with their digests."""
+    asked = map(details_of, outcome.trace or ())
+    names = [str(details[0]) for kind, *details in asked if kind in ("written", "left")]
+    files = [name for name in names if not name.startswith(("/", "~")) and (project / name).is_file()]
+    stored = store.blobs.put_files([IncomingFile(path=project / name) for name in files])
+    return {name: blob.digest for name, blob in zip(files, stored, strict=True)}
 
 
 def _send_log(job: _ParcelJob) -> None:

@@ -95,7 +95,7 @@ class DaskExecutor(RemoteExecutor):
         taking = scarce_demand(self._places.demand(ticket.step), self._shared.get(worker, ()))
         return self._client.submit(
             perform, parcel, self._known()[worker], self._topic,
-            key=f"{self._topic}-{ticket.id}", workers=[worker], allow_other_workers=False,
+            key=f"{self._topic}-{ticket.id}-{secrets.token_hex(4)}", workers=[worker], allow_other_workers=False,
             resources=taking, pure=False, retries=0,
         )  # fmt: skip
 

@@ -6,15 +6,20 @@ store, and the source of the project's modules that it reaches; the worker lays 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jupyter_pipelines.errors import Diagnostic, StepFailed
+from jupyter_pipelines.execution.executors.remote.asked_files import AskedFiles
+from jupyter_pipelines.execution.executors.remote.worker_traces import compared_trace
+from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import is_below
 from jupyter_pipelines.execution.ticket import InputSpec, SourceFile, StepOutcome, StepTicket
+from jupyter_pipelines.planning.keys.traces import STANDARD, question
 from jupyter_pipelines.storage.blobs.blobs import IncomingFile
 from jupyter_pipelines.storage.files.os_errors import writing
 from jupyter_pipelines.storage.store import Store
@@ -54,18 +59,23 @@ class _ParcelBuilder:
         self._folders: dict[str, str] = {}
         self._texts: dict[str, str] = {}
         self._ways: dict[str, None] = {}
+        self._names: dict[str, None] = {}
+        self._marks: dict[str, tuple[int, int]] = {}
 
     def parcel(self) -> Parcel:
         inputs = {name: self._input(name, given) for name, given in self._ticket.inputs.items()}
         for source in self._ticket.sources:
             self._source(source)
-        ticket = replace(self._ticket, inputs=inputs, sources=(), root="", traced=False)
+        self._asked()
+        ticket = replace(self._ticket, inputs=inputs, sources=(), root="")
         return {
             "ticket": ticket.to_dict(),
             "cwd": self._within(self._cwd) or ".",
-            "files": self._files,
-            "folders": self._folders,
+            "files": self._outermost(self._files),
+            "folders": self._outermost(self._folders),
             "texts": self._texts,
+            "names": list(self._names),
+            "marks": self._marks,
             "ways": list(self._ways),
         }
 
@@ -85,9 +95,52 @@ class _ParcelBuilder:
     def _put(self, path: Path, place: str) -> None:
         if path.is_dir():
             self._folders[place] = self._store.blobs.put_folder(path).digest
+            for folder, _, names in os.walk(path):
+                for file in (Path(folder, name) for name in names):
+                    self._mark(file, f"{place}/{file.relative_to(path).as_posix()}")
         else:
-            (stored,) = self._store.blobs.put_files([IncomingFile(path=path, move=False)])
-            self._files[place] = stored.digest
+            self._put_files({place: path})
+
+    def _put_files(self, paths: Mapping[str, Path]) -> None:
+        stored = self._store.blobs.put_files([IncomingFile(path=path, move=False) for path in paths.values()])
+        self._files |= {place: blob.digest for place, blob in zip(paths, stored, strict=True)}
+        for place, path in paths.items():
+            self._mark(path, place)
+
+    def _mark(self, path: Path, place: str) -> None:
+        """Note time and permissions of a file: code that asks for them gets the same answers on the worker."""
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            self._marks[place] = (status.st_mtime_ns, status.st_mode & 0o777)
+
+    def _asked(self) -> None:
+        """Pack what the step asked for in earlier runs, or in an attempt that lacked it."""
+        asked = AskedFiles(str(self._root), [str(self._store.root)], self._ticket.ignored)
+        files: dict[str, Path] = {}
+        # Each import looks in the working directory first, also for modules of the standard library.
+        imports = question("searched", self._within(self._cwd) or ".", [STANDARD])
+        for path in map(Path, asked.paths([imports, *self._ticket.asked])):
+            place = self._within(path) or ""
+            if path.is_dir():
+                self._names[place] = None
+            elif place not in self._files and place not in self._texts and not is_below(place, self._folders):
+                files[place] = path
+        # A file that cannot be read is none that the step could have read here.
+        readable = {place: path for place, path in files.items() if os.access(path, os.R_OK) and path.is_file()}
+        try:
+            self._put_files(readable)
+        except OSError as error:
+            path = Path(error.filename or self._root)
+            raise StepFailed(_missing_file_fault("", path, self._ticket.step, error)) from error
+
+    def _outermost(self, placed: Mapping[str, str]) -> dict[str, str]:
+        """Return what is not in a folder that is sent as a whole."""
+        folders = list(self._folders)
+        return {
+            place: digest
+            for place, digest in placed.items()
+            if not is_below(place, [folder for folder in folders if folder != place])
+        }
 
     def _source(self, source: SourceFile) -> None:
         path = Path(os.path.normpath(self._cwd / source["path"]))
@@ -125,8 +178,23 @@ class _ParcelBuilder:
         return "" if relative == "." else relative
 
 
-def unpack(brought: Mapping[str, Any], ticket: StepTicket, store: Store) -> StepOutcome:
-    """Return the outcome of a parcel, after its notebook and log were copied from the store to their final paths.
+class ReturnedParcel(NamedTuple):
+    """What came back for a parcel.
+
+    Parameters
+    ----------
+    outcome : StepOutcome
+        The outcome, with a trace that this machine can check.
+    lacking : dict of str to list of str
+        Questions that would have been answered differently if files of this machine had been sent, with these files.
+    """
+
+    outcome: StepOutcome
+    lacking: dict[str, list[str]]
+
+
+def examine(brought: Mapping[str, Any], ticket: StepTicket, store: Store) -> ReturnedParcel:
+    """Return what came back for a parcel, after its trace was compared with this machine.
 
     Parameters
     ----------
@@ -136,13 +204,40 @@ def unpack(brought: Mapping[str, Any], ticket: StepTicket, store: Store) -> Step
         The original ticket.
     store : Store
         The store of the ticket, opened.
+    """
+    outcome = StepOutcome.from_dict(brought["outcome"])
+    if outcome.trace is None:
+        return ReturnedParcel(outcome, {})
+    files = AskedFiles(ticket.root or ticket.cwd, [str(store.root)], ticket.ignored)
+    trace, lacking = compared_trace(outcome.trace, ticket, files, store.digest_files)
+    return ReturnedParcel(replace(outcome, trace=trace if outcome.state == "succeeded" else None), lacking)
+
+
+def unpack(brought: Mapping[str, Any], outcome: StepOutcome, ticket: StepTicket, store: Store) -> StepOutcome:
+    """Return an outcome with the paths of notebook and log, after all files that came back were put into their places.
+
+    Parameters
+    ----------
+    brought : Mapping
+        The document that the worker returned.
+    outcome : StepOutcome
+        The outcome in it.
+    ticket : StepTicket
+        The original ticket.
+    store : Store
+        The store of the ticket, opened.
 
     Raises
     ------
     StoreError
-        Notebook or log is not in the store, or cannot be written.
+        A file is not in the store, or cannot be written.
     """
-    outcome = StepOutcome.from_dict(brought["outcome"])
+    root = Path(ticket.root or ticket.cwd)
+    for named, digest in brought.get("written", {}).items():
+        path = Path(os.path.normpath(root / named))
+        if path.is_relative_to(root):  # what comes over the network must not lead to other files of this user
+            with writing(store.root, f"`{named}`, which step `{ticket.step}` wrote"):
+                _place(store, digest, path)
     paths: dict[str, str | None] = {"notebook": None, "log": None}
     for what, target in _targets(ticket):
         digest = brought.get(what)

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import queue
+import secrets
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -22,8 +23,9 @@ from typing import Any, ClassVar
 from jupyter_pipelines.errors import Diagnostic, ExecutorLost, PipelinesError, PluginError
 from jupyter_pipelines.execution.executors import PoolCapacity, StepRequirements, unmet_requirements
 from jupyter_pipelines.execution.executors.remote import capabilities
-from jupyter_pipelines.execution.executors.remote.parcels import Parcel, pack, unpack
+from jupyter_pipelines.execution.executors.remote.parcels import Parcel, examine, pack, unpack
 from jupyter_pipelines.execution.executors.remote.placement import PlacementQueue, WorkerCapacity, at_least
+from jupyter_pipelines.execution.executors.remote.worker_traces import late_files_warnings
 from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket, TicketProgress
 from jupyter_pipelines.execution.worker.worker import lost_outcome
 from jupyter_pipelines.pipeline.step import ComputeResources
@@ -41,6 +43,8 @@ SILENCE = 60.0
 """Seconds after which a scheduler that does not answer counts as gone: a busy one may answer late."""
 GRACE = 30.0
 """Seconds for which a step waits when no worker can meet its demand any more: lost workers are often restarted."""
+MAX_STARTS = 6
+"""How often a step is started at most because it asked for files that had not been sent."""
 Message = tuple[str, Any]
 
 
@@ -69,6 +73,10 @@ class RemoteExecutor(ABC):
         self._places = PlacementQueue(max(1, jobs))
         self._news: queue.Queue[Message] = queue.Queue()
         self._tickets: dict[str, StepTicket] = {}
+        # Digests of environment variables come back made with this key: a worker does not have the user's own.
+        self._trace_key = secrets.token_hex(32)
+        self._late: dict[str, list[str]] = {}
+        self._starts: dict[str, int] = {}
         self._futures: dict[str, Any] = {}
         self._stores: dict[str, Store] = {}
         self._fit: dict[str, str] | None = None
@@ -194,9 +202,13 @@ class RemoteExecutor(ABC):
         self._connect()
         if self._gone:
             raise ExecutorLost(self._lost_scheduler())
-        self._tickets[ticket.id] = ticket
-        self._places.add(ticket)
+        self._queue(replace(ticket, trace_key=self._trace_key))
         self._hand_out()
+
+    def _queue(self, ticket: StepTicket) -> None:
+        self._tickets[ticket.id] = ticket
+        self._starts[ticket.id] = self._starts.get(ticket.id, 0) + 1
+        self._places.add(ticket)
 
     def poll(self, timeout: float) -> Sequence[TicketProgress | StepOutcome]:
         """Return all pending messages, after at most `timeout` seconds of waiting for the first."""
@@ -353,7 +365,7 @@ class RemoteExecutor(ABC):
         if ticket is None:
             return []
         try:
-            return [unpack(future.result(timeout=PATIENCE), ticket, self._store(ticket.store))]
+            return self._returned(future.result(timeout=PATIENCE), ticket, self._store(ticket.store))
         except PipelinesError as error:
             return [StepOutcome(ticket=name, state="failed", fault=error.faults[0])]
         except Exception as error:  # noqa: BLE001 - the engine lost it, or refused it
@@ -365,6 +377,19 @@ class RemoteExecutor(ABC):
             return [
                 lost_outcome(ticket, f"the {self.ENGINE} worker {worker} fails", (f"{type(error).__name__}: {error}",))
             ]
+
+    def _returned(self, brought: Mapping[str, Any], ticket: StepTicket, store: Store) -> Sequence[StepOutcome]:
+        """Return the outcome of a parcel; none if the step is started again, with files that it has asked for."""
+        outcome, lacking = examine(brought, ticket, store)
+        new = [text for text in lacking if text not in ticket.asked]
+        late = self._late.setdefault(ticket.id, [])
+        late += (path for text in new for path in lacking[text])
+        if new and outcome.state != "cancelled" and self._starts[ticket.id] < MAX_STARTS:
+            self._take_back(ticket.id)
+            self._queue(replace(ticket, asked=(*ticket.asked, *new)))
+            return []
+        warnings = late_files_warnings(ticket, late, self._starts[ticket.id], complete=not new)
+        return [unpack(brought, replace(outcome, warnings=(*outcome.warnings, *warnings)), ticket, store)]
 
     def _on_workers(self, places: Mapping[str, WorkerCapacity]) -> Sequence[StepOutcome]:
         # The list may have been queried before the survey decided which workers take part.
@@ -406,6 +431,11 @@ class RemoteExecutor(ABC):
 
     def _forget(self, ticket: str) -> None:
         self._tickets.pop(ticket, None)
+        self._starts.pop(ticket, None)
+        self._late.pop(ticket, None)
+        self._take_back(ticket)
+
+    def _take_back(self, ticket: str) -> None:
         self._places.leave(ticket)
         future = self._futures.pop(ticket, None)
         if future is not None and not self._gone:

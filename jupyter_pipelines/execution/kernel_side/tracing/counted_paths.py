@@ -73,6 +73,8 @@ class CountedPaths:
         self._patterns = tuple(ignored)
         self._root = f"{root.rstrip('/')}/"
         self._left_out = tuple(path for path in left_out if path)
+        # On a worker, the project's files are laid out in a folder of the store, whose other files are left out.
+        self._left_out_inside = tuple(path for path in self._left_out if not is_below(root.rstrip("/"), (path,)))
         self._folders: dict[str, bool] = {}
         home = os.path.expanduser("~")
         self._elsewhere = (*python_folders(), *_SYSTEM, *(f"{home}/{name}" for name in _CACHES))
@@ -96,10 +98,10 @@ class CountedPaths:
         imported : bool
             Python's import system asked for it: installed packages count by their versions, other code by its content.
         """
-        if self._left_out and is_below(path, self._left_out):
-            return None
         if self.inside(path):
-            return self._inside_path(path)
+            return None if is_below(path, self._left_out_inside) else self._inside_path(path)
+        if is_below(path, self._left_out):
+            return None
         if imported and path.endswith(_CODE):
             return self._code_elsewhere(path)
         return None if is_below(path, self._elsewhere) or _CELLS in path or is_skipped_below(path, "/") else path
