@@ -77,8 +77,16 @@ def faults_of_items(pipeline: Pipeline, values: Mapping[str, Any]) -> tuple[Diag
 
 def items_of(pipeline: Pipeline, step: Step, values: Mapping[str, Any]) -> list[ForeachItem]:
     """Return the items of one step; see :func:`expand`."""
-    steps = expand(replace(pipeline, steps=(step,)), values)
-    return [step.item for step in steps if step.item is not None]
+    return [item_step.item for item_step in steps_of_items(pipeline, step, values) if item_step.item is not None]
+
+
+def steps_of_items(pipeline: Pipeline, step: Step, values: Mapping[str, Any]) -> list[Step]:
+    """Return a step for each item of one step, whatever is wrong with the items of others; see :func:`expand`."""
+    # Not `expand`: it orders the steps of a whole pipeline, and what this step takes is not among these.
+    expanded = _expand(replace(pipeline, steps=(step,)), values)
+    if expanded.faults:
+        raise PlanError(*expanded.faults)
+    return [item_step for item_step in expanded.steps if item_step.item is not None]
 
 
 def _expand(pipeline: Pipeline, values: Mapping[str, Any]) -> _ExpandedSteps:
