@@ -71,8 +71,21 @@ def expand(pipeline: Pipeline, values: Mapping[str, Any]) -> Pipeline:
 
 
 def faults_of_items(pipeline: Pipeline, values: Mapping[str, Any]) -> tuple[Diagnostic, ...]:
-    """Return everything that is wrong with the items of steps; see :func:`expand`."""
-    return tuple(_expand(pipeline, values).faults)
+    """Return everything that is wrong with the items of steps; see :func:`expand`.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        As the notebook says.
+    values : Mapping of str to object
+        Values of its parameters. Where some are not known, the steps that run over them are left out.
+    """
+    steps = [step for step in pipeline if step.foreach and all(_is_known(axis, values) for axis in step.foreach.axes)]
+    return tuple(_expand(replace(pipeline, steps=tuple(steps)), values).faults)
+
+
+def _is_known(axis: ForeachAxis, values: Mapping[str, Any]) -> bool:
+    return axis.kind != "parameter" or axis.source in values
 
 
 def items_of(pipeline: Pipeline, step: Step, values: Mapping[str, Any]) -> list[ForeachItem]:

@@ -14,7 +14,9 @@ from jupyter_pipelines.planning.keys.secret_marks import faults_of_secrets
 _CODES: Mapping[str, str] = {"type": "JP502", "range": "JP503", "choice": "JP504"}
 
 
-class _ResolvedParameters(NamedTuple):
+class ResolvedParameters(NamedTuple):
+    """The values of parameters, of all that have a valid one, and what is wrong with the others."""
+
     values: dict[str, Any]
     faults: list[Diagnostic]
 
@@ -39,7 +41,7 @@ def resolve(
         A parameter does not exist (JP501), has no value (JP506), a value does not fit it (JP502, JP503, JP504), or a
         secret is not where its reference says (JP510); all faults at once.
     """
-    resolved = _resolve(pipeline, values or {}, texts or {})
+    resolved = resolve_partly(pipeline, values or {}, texts or {})
     if resolved.faults:
         raise PlanError(*resolved.faults)
     return resolved.values
@@ -49,13 +51,14 @@ def faults_of(
     pipeline: Pipeline, values: Mapping[str, Any] | None = None, texts: Mapping[str, str] | None = None
 ) -> tuple[Diagnostic, ...]:
     """Return everything that is wrong with values for the parameters of `pipeline`; see :func:`resolve`."""
-    return tuple(_resolve(pipeline, values or {}, texts or {}).faults)
+    return tuple(resolve_partly(pipeline, values or {}, texts or {}).faults)
 
 
-def _resolve(pipeline: Pipeline, values: Mapping[str, Any], texts: Mapping[str, str]) -> _ResolvedParameters:
+def resolve_partly(pipeline: Pipeline, values: Mapping[str, Any], texts: Mapping[str, str]) -> ResolvedParameters:
+    """Return the valid values of parameters, and everything that is wrong; see :func:`resolve`."""
     values = {normal_name(name): value for name, value in values.items()}
     texts = {normal_name(name): text for name, text in texts.items()}
-    resolved = _ResolvedParameters({}, list(_unknown(pipeline, dict.fromkeys([*values, *texts]))))
+    resolved = ResolvedParameters({}, list(_unknown(pipeline, dict.fromkeys([*values, *texts]))))
     for parameter in pipeline.parameters:
         try:
             resolved.values[parameter.name] = _value(parameter, values, texts)
