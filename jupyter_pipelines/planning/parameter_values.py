@@ -63,7 +63,7 @@ def resolve_partly(pipeline: Pipeline, values: Mapping[str, Any], texts: Mapping
         try:
             resolved.values[parameter.name] = _value(parameter, values, texts)
         except ParameterError as error:
-            resolved.faults.append(_mismatch(parameter, error, given_as_text=parameter.name in texts))
+            resolved.faults.append(_mismatch(parameter, error, texts.get(parameter.name)))
         except LookupError:
             resolved.faults.append(_missing_value(parameter))
     resolved.faults.extend(faults_of_secrets(pipeline, resolved.values))
@@ -103,14 +103,16 @@ def _name_suggestion(known: list[str]) -> str:
     return "leave it out, or declare it in a cell that begins with `%%params`"
 
 
-def _mismatch(parameter: Parameter, error: ParameterError, *, given_as_text: bool) -> Diagnostic:
+def _mismatch(parameter: Parameter, error: ParameterError, text: str | None) -> Diagnostic:
     # A text that is none of the choices is not of their type either; what helps is to name the choices.
-    mismatch = "choice" if parameter.choices and given_as_text else error.wrong
-    is_unquoted = parameter.kind == "str" and not given_as_text and mismatch == "type"
+    mismatch = "choice" if parameter.choices and text is not None else error.wrong
+    is_unquoted = parameter.kind == "str" and text is None and mismatch == "type"
+    fitting = parameter.with_text_keys(text) if text is not None and mismatch == "type" else None
+    suggestion = _text_suggestion(parameter) if is_unquoted else _value_suggestion(parameter)
     return Diagnostic(
         code=_CODES[mismatch],
         message=f"parameter `{parameter.name}`: {error.message}",
-        suggestion=_text_suggestion(parameter) if is_unquoted else _value_suggestion(parameter),
+        suggestion=f"write {_option_of(parameter, fitting)}" if fitting is not None else suggestion,
         place=parameter.place,
         label="declared here",
         notes=(parameter.description,) if parameter.description else (),
@@ -137,7 +139,11 @@ def _value_suggestion(parameter: Parameter) -> str:
 def _option(parameter: Parameter, value: Any) -> str:
     """Return the option that gives a parameter a value, to be pasted into a shell; empty if there is none."""
     text = parameter.text_for(value)
-    return f"`-p {shell_word(f'{parameter.name}={text}')}`" if text is not None else ""
+    return _option_of(parameter, text) if text is not None else ""
+
+
+def _option_of(parameter: Parameter, text: str) -> str:
+    return f"`-p {shell_word(f'{parameter.name}={text}')}`"
 
 
 def _limits(parameter: Parameter) -> str:
