@@ -16,6 +16,12 @@ _MAX_DEPTH = 64
 _LONGEST = 80
 _WORD, _LEADING_ZERO = "!unquoted-word", "!leading-zero"
 _TEXT, _FLOAT = "tag:yaml.org,2002:str", "tag:yaml.org,2002:float"
+_OTHER_KEYS = {
+    "tag:yaml.org,2002:int": "a number",
+    _FLOAT: "a number",
+    "tag:yaml.org,2002:bool": "a truth value",
+    "tag:yaml.org,2002:null": "no value",
+}
 
 
 class UnquotedWord(str):
@@ -82,14 +88,14 @@ def parse_yaml(text: str) -> Any:
     Raises
     ------
     ValueDocumentError
-        It is not YAML, a mapping has a key twice, or a value may be a text or a number.
+        It is not YAML, a mapping has a key twice or one that is no text, or a value may be a text or a number.
     """
     try:
         loader = _ValueLoader(text)
         node = _composed(text, loader)
         if node is None:
             return {}
-        faults = [*_repetitions(node, text), *_faults_of_scalars(node, text)]
+        faults = [*_repetitions(node, text), *_faults_of_scalars(node, text), *_faults_of_keys(node, text)]
         if faults:
             raise ValueDocumentError(*sorted(faults, key=_line))
         return loader.construct_document(node) or {}
@@ -131,7 +137,8 @@ for _tag, _pattern, _first in (
         r"[-+]?(?:0|[1-9](?:_?[0-9])*|0b(?:_?[01])+|0o(?:_?[0-7])+|0x(?:_?[0-9a-fA-F])+)",
         list("-+0123456789"),
     ),
-    (_LEADING_ZERO, r"[-+]?0(?:_?[0-9])+", list("-+0")),
+    # Before numbers with a fraction, as the first that fits counts.
+    (_LEADING_ZERO, r"[-+]?0(?:_?[0-9])+(?:\.(?:[0-9](?:_?[0-9])*)?)?(?:[eE][-+]?[0-9]+)?", list("-+0")),
     (
         _FLOAT,
         r"[-+]?(?:\.[0-9](?:_?[0-9])*|[0-9](?:_?[0-9])*(?:\.(?:[0-9](?:_?[0-9])*)?)?)(?:[eE][-+]?[0-9]+)?",
@@ -175,11 +182,12 @@ def _nodes(root: yaml.Node) -> Iterator[yaml.Node]:
 def _faults_of_scalars(root: yaml.Node, text: str) -> Iterator[DocumentFault]:
     """Find values that may mean two things; a word that no parameter's type decides on becomes a text."""
     of_parameters = {id(value) for _, value in root.value} if isinstance(root, yaml.MappingNode) else set()
+    keys = {id(key) for node in _nodes(root) if isinstance(node, yaml.MappingNode) for key, _ in node.value}
     for node in _nodes(root):
         if not isinstance(node, yaml.ScalarNode):
             continue
         if node.tag == _LEADING_ZERO:
-            yield _leading_zero(node, text)
+            yield _leading_zero(node, text, is_key=id(node) in keys)
         elif node.tag == _FLOAT and math.isinf(_number(node.value)) and not node.value.lower().endswith("inf"):
             help_line = f'quote it, `"{node.value}"`, if it is a text; write `.inf` for infinity'
             yield DocumentFault(f"`{node.value}` is too large for a number", _place_of(node, text), "", help_line)
@@ -187,15 +195,33 @@ def _faults_of_scalars(root: yaml.Node, text: str) -> Iterator[DocumentFault]:
             node.tag = _TEXT
 
 
-def _leading_zero(node: yaml.ScalarNode, text: str) -> DocumentFault:
-    numbers = [int(node.value)] if re.search(r"[89]", node.value) else [int(node.value), int(node.value, 8)]
-    spellings = [str(number) for number in dict.fromkeys(numbers)]
+def _faults_of_keys(root: yaml.Node, text: str) -> Iterator[DocumentFault]:
+    """Find keys that are no texts: no parameter takes them."""
+    for mapping in _nodes(root):
+        for key, _ in mapping.value if isinstance(mapping, yaml.MappingNode) else ():
+            if isinstance(key, yaml.CollectionNode):
+                yield DocumentFault("a key is a list or has keys itself, and keys are texts", _place_of(key, text))
+            elif key.tag in _OTHER_KEYS:
+                reason = f"the key `{key.value}` is {_OTHER_KEYS[key.tag]}, and keys are texts"
+                # The names of parameters are no numbers: there, quotes do not help.
+                help_line = "" if mapping is root else f'quote it: `"{key.value}"`'
+                yield DocumentFault(reason, _place_of(key, text), "", help_line)
+
+
+def _leading_zero(node: yaml.ScalarNode, text: str, *, is_key: bool) -> DocumentFault:
+    if node.value.lstrip("+-").replace("_", "").isdecimal():
+        numbers = [int(node.value)] if re.search(r"[89]", node.value) else [int(node.value), int(node.value, 8)]
+        spellings = [str(number) for number in dict.fromkeys(numbers)]
+    else:
+        spellings = [re.sub(r"(?<![0-9.])(?:0_?)+(?=[0-9])", "", node.value, count=1)]
     written = " or ".join(f"`{spelling}`" for spelling in spellings)
+    quote = f'quote it, `"{node.value}"`'
     return DocumentFault(
         f"`{node.value}` may be a text or the number {' or '.join(spellings)}",
         _place_of(node, text),
         "a number has no leading zero",
-        f'quote it, `"{node.value}"`, if it is a text; write {written} if it is a number',
+        # A number would be refused as a key.
+        quote if is_key else f"{quote}, if it is a text; write {written} if it is a number",
     )
 
 
@@ -210,7 +236,8 @@ def _repetitions(root: yaml.Node, text: str) -> Iterator[DocumentFault]:
             continue
         first_lines: dict[str, int] = {}
         for key, _ in mapping.value:
-            if not isinstance(key, yaml.ScalarNode):
+            # All other keys are no texts, which is another fault: `1` and `"1"` are not the same.
+            if key.tag not in (_TEXT, _WORD):
                 continue
             line = key.start_mark.line + 1
             if key.value in first_lines:

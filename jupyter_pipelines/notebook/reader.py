@@ -267,7 +267,11 @@ class _NotebookReader:
             self.faults.append(_no_steps())
         faults = self._located_faults()
         failed = any(diagnostic.severity == "error" for diagnostic in faults)
-        return ReadResult(document=self.document, pipeline=None if failed else self._pipeline(faults), faults=faults)
+        pipeline = self._pipeline(faults)
+        if failed:
+            incomplete = pipeline if self.document.language in _PYTHON else None
+            return ReadResult(document=self.document, pipeline=None, faults=faults, incomplete=incomplete)
+        return ReadResult(document=self.document, pipeline=pipeline, faults=faults)
 
     def _located_faults(self) -> tuple[Diagnostic, ...]:
         name = str(self.document.path) if self.document.path else None

@@ -127,6 +127,14 @@ class Parameter:
                 return text
         return None
 
+    def with_text_keys(self, text: str) -> str | None:
+        """Return a text that dicts in `text` fit by, as their keys are texts there; None if there is none."""
+        try:
+            as_json = _as_json(_from_python(text))
+            return self.text_for(_from_json(as_json)) if as_json else None
+        except (ParameterError, ValueError):
+            return None
+
     def expected(self) -> str:
         """Return in words what the parameter takes."""
         if self.choices:
@@ -292,9 +300,17 @@ def _parse_any(text: str, _expected: str) -> Any:
             raise
         except ValueError:
             continue
-        if reader is _from_json or isinstance(value, list | tuple | dict):
+        if reader is _from_json or (isinstance(value, list | tuple | dict) and _as_json(value) is not None):
             return value
     return text
+
+
+def _as_json(value: Any) -> str | None:
+    """Return a value as JSON, with all keys of dicts as texts; None if it holds what JSON does not have."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def _from_json(text: str) -> Any:

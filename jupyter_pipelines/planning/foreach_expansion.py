@@ -71,14 +71,35 @@ def expand(pipeline: Pipeline, values: Mapping[str, Any]) -> Pipeline:
 
 
 def faults_of_items(pipeline: Pipeline, values: Mapping[str, Any]) -> tuple[Diagnostic, ...]:
-    """Return everything that is wrong with the items of steps; see :func:`expand`."""
-    return tuple(_expand(pipeline, values).faults)
+    """Return everything that is wrong with the items of steps; see :func:`expand`.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        As the notebook says.
+    values : Mapping of str to object
+        Values of its parameters. Where some are not known, the steps that run over them are left out.
+    """
+    steps = [step for step in pipeline if step.foreach and all(_is_known(axis, values) for axis in step.foreach.axes)]
+    return tuple(_expand(replace(pipeline, steps=tuple(steps)), values).faults)
+
+
+def _is_known(axis: ForeachAxis, values: Mapping[str, Any]) -> bool:
+    return axis.kind != "parameter" or axis.source in values
 
 
 def items_of(pipeline: Pipeline, step: Step, values: Mapping[str, Any]) -> list[ForeachItem]:
     """Return the items of one step; see :func:`expand`."""
-    steps = expand(replace(pipeline, steps=(step,)), values)
-    return [step.item for step in steps if step.item is not None]
+    return [item_step.item for item_step in steps_of_items(pipeline, step, values) if item_step.item is not None]
+
+
+def steps_of_items(pipeline: Pipeline, step: Step, values: Mapping[str, Any]) -> list[Step]:
+    """Return a step for each item of one step, whatever is wrong with the items of others; see :func:`expand`."""
+    # Not `expand`: it orders the steps of a whole pipeline, and what this step takes is not among these.
+    expanded = _expand(replace(pipeline, steps=(step,)), values)
+    if expanded.faults:
+        raise PlanError(*expanded.faults)
+    return [item_step for item_step in expanded.steps if item_step.item is not None]
 
 
 def _expand(pipeline: Pipeline, values: Mapping[str, Any]) -> _ExpandedSteps:

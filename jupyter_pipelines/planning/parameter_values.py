@@ -14,7 +14,9 @@ from jupyter_pipelines.planning.keys.secret_marks import faults_of_secrets
 _CODES: Mapping[str, str] = {"type": "JP502", "range": "JP503", "choice": "JP504"}
 
 
-class _ResolvedParameters(NamedTuple):
+class ResolvedParameters(NamedTuple):
+    """The values of parameters, of all that have a valid one, and what is wrong with the others."""
+
     values: dict[str, Any]
     faults: list[Diagnostic]
 
@@ -39,7 +41,7 @@ def resolve(
         A parameter does not exist (JP501), has no value (JP506), a value does not fit it (JP502, JP503, JP504), or a
         secret is not where its reference says (JP510); all faults at once.
     """
-    resolved = _resolve(pipeline, values or {}, texts or {})
+    resolved = resolve_partly(pipeline, values or {}, texts or {})
     if resolved.faults:
         raise PlanError(*resolved.faults)
     return resolved.values
@@ -49,18 +51,19 @@ def faults_of(
     pipeline: Pipeline, values: Mapping[str, Any] | None = None, texts: Mapping[str, str] | None = None
 ) -> tuple[Diagnostic, ...]:
     """Return everything that is wrong with values for the parameters of `pipeline`; see :func:`resolve`."""
-    return tuple(_resolve(pipeline, values or {}, texts or {}).faults)
+    return tuple(resolve_partly(pipeline, values or {}, texts or {}).faults)
 
 
-def _resolve(pipeline: Pipeline, values: Mapping[str, Any], texts: Mapping[str, str]) -> _ResolvedParameters:
+def resolve_partly(pipeline: Pipeline, values: Mapping[str, Any], texts: Mapping[str, str]) -> ResolvedParameters:
+    """Return the valid values of parameters, and everything that is wrong; see :func:`resolve`."""
     values = {normal_name(name): value for name, value in values.items()}
     texts = {normal_name(name): text for name, text in texts.items()}
-    resolved = _ResolvedParameters({}, list(_unknown(pipeline, dict.fromkeys([*values, *texts]))))
+    resolved = ResolvedParameters({}, list(_unknown(pipeline, dict.fromkeys([*values, *texts]))))
     for parameter in pipeline.parameters:
         try:
             resolved.values[parameter.name] = _value(parameter, values, texts)
         except ParameterError as error:
-            resolved.faults.append(_mismatch(parameter, error, given_as_text=parameter.name in texts))
+            resolved.faults.append(_mismatch(parameter, error, texts.get(parameter.name)))
         except LookupError:
             resolved.faults.append(_missing_value(parameter))
     resolved.faults.extend(faults_of_secrets(pipeline, resolved.values))
@@ -100,14 +103,16 @@ def _name_suggestion(known: list[str]) -> str:
     return "leave it out, or declare it in a cell that begins with `%%params`"
 
 
-def _mismatch(parameter: Parameter, error: ParameterError, *, given_as_text: bool) -> Diagnostic:
+def _mismatch(parameter: Parameter, error: ParameterError, text: str | None) -> Diagnostic:
     # A text that is none of the choices is not of their type either; what helps is to name the choices.
-    mismatch = "choice" if parameter.choices and given_as_text else error.wrong
-    is_unquoted = parameter.kind == "str" and not given_as_text and mismatch == "type"
+    mismatch = "choice" if parameter.choices and text is not None else error.wrong
+    is_unquoted = parameter.kind == "str" and text is None and mismatch == "type"
+    fitting = parameter.with_text_keys(text) if text is not None and mismatch == "type" else None
+    suggestion = _text_suggestion(parameter) if is_unquoted else _value_suggestion(parameter)
     return Diagnostic(
         code=_CODES[mismatch],
         message=f"parameter `{parameter.name}`: {error.message}",
-        suggestion=_text_suggestion(parameter) if is_unquoted else _value_suggestion(parameter),
+        suggestion=f"write {_option_of(parameter, fitting)}" if fitting is not None else suggestion,
         place=parameter.place,
         label="declared here",
         notes=(parameter.description,) if parameter.description else (),
@@ -134,7 +139,11 @@ def _value_suggestion(parameter: Parameter) -> str:
 def _option(parameter: Parameter, value: Any) -> str:
     """Return the option that gives a parameter a value, to be pasted into a shell; empty if there is none."""
     text = parameter.text_for(value)
-    return f"`-p {shell_word(f'{parameter.name}={text}')}`" if text is not None else ""
+    return _option_of(parameter, text) if text is not None else ""
+
+
+def _option_of(parameter: Parameter, text: str) -> str:
+    return f"`-p {shell_word(f'{parameter.name}={text}')}`"
 
 
 def _limits(parameter: Parameter) -> str:

@@ -97,7 +97,7 @@ class Project(RunnableProject):
         document = source if isinstance(source, NotebookDocument) else read_document(source)
         document = document.with_texts(cells) if cells else document
         # Planned here, too, so that faults reach the caller; the process plans again from the same document.
-        planned = self.plan(self.read(document), parameters, texts=texts, to=to, start=start, only=only, force=force)
+        planned = self.plan_to_run(document, parameters, texts=texts, on=on, to=to, start=start, only=only, force=force)
         # Opened only for its checks: a missing kernel or executor is reported here, before a process is started.
         executor_of(planned, on, jobs).close()
         # Only the values that were given, but parsed; defaults are in the document, which the other process reads.

@@ -72,7 +72,7 @@ class ProjectReader:
         """
         reading = self.inspect(source, texts=texts)
         if reading.pipeline is None:
-            raise PipelineError(*(fault for fault in reading.faults if fault.severity == "error"))
+            raise PipelineError(*_errors(reading.faults))
         return reading.pipeline
 
     def check(
@@ -84,19 +84,7 @@ class ProjectReader:
         cells: Mapping[str, str] | None = None,
     ) -> tuple[Diagnostic, ...]:
         """Return every fault of a notebook and of values for its parameters; nothing of it is executed."""
-        # Imported in the methods that need it, here and below: most commands start without.
-        from jupyter_pipelines.execution.kernels.kernelspecs import missing_kernels
-        from jupyter_pipelines.planning.foreach_expansion import faults_of_items
-        from jupyter_pipelines.planning.parameter_values import faults_of, resolve
-
-        reading = self.inspect(source, texts=cells)
-        if reading.pipeline is None:
-            return reading.faults
-        values = faults_of(reading.pipeline, parameters or {}, texts or {})
-        # Items are expanded from values: with invalid values, faults of items would only follow from those reported.
-        if not values:
-            values = faults_of_items(reading.pipeline, resolve(reading.pipeline, parameters or {}, texts or {}))
-        return (*reading.faults, *missing_kernels(reading.pipeline), *_named(reading.pipeline, values))
+        return _all_faults(self.inspect(source, texts=cells), parameters or {}, texts or {})
 
     def home(self, source: str | Path) -> NotebookPaths:
         """Return where a notebook belongs; its runs can be looked at even while its cells do not make a pipeline.
@@ -197,6 +185,40 @@ class ProjectReader:
         planner = self.planner(pipeline, parameters, texts=texts, force=force)
         return planner.plan(to=to, start=start, only=only)
 
+    def plan_to_run(
+        self,
+        source: NotebookSource,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        texts: Mapping[str, str] | None = None,
+        cells: Mapping[str, str] | None = None,
+        on: str = "local",
+        **selection: Any,
+    ) -> Plan:
+        """Read and plan a notebook, and refuse everything that would be an error in a run, all of it at once.
+
+        For the arguments see :meth:`check` and :meth:`plan`; a step without ``--on`` runs at `on`.
+
+        Raises
+        ------
+        NotebookError
+            It cannot be read.
+        PipelineError, PlanError
+            What :meth:`check` finds, or parameters or steps asked for do not fit the pipeline (every fault at once).
+        """
+        reading = self.inspect(source, texts=cells)
+        if reading.pipeline is None:
+            raise PipelineError(*_errors(_all_faults(reading, parameters or {}, texts or {})))
+        try:
+            plan = self.plan(reading.pipeline, parameters, texts=texts, **selection)
+        except PlanError as error:
+            faults = _errors(_all_faults(reading, parameters or {}, texts or {}))
+            raise PlanError(*dict.fromkeys((*faults, *error.faults))) from error
+        missing = missing_for(plan, on)
+        if missing:
+            raise PlanError(*plan.faults, *missing)
+        return plan
+
     def why(self, pipeline: Pipeline, step: str, **options: Any) -> PlannedStep:
         """Return the decision for one step, with its cause.
 
@@ -210,6 +232,50 @@ class ProjectReader:
         # Items of a step are known only here, as they depend on the values of parameters.
         require_name(step, [planned_step.name for planned_step in planned])
         return planned[step]
+
+
+def missing_for(plan: Plan, on: str) -> tuple[Diagnostic, ...]:
+    """Return a fault for each kernel and package that the steps of a plan need which may run, and that is missing."""
+    may_run = [plan.pipeline[planned.name] for planned in plan if planned.decision in ("run", "maybe")]
+    return _missing(replace(plan.pipeline, steps=tuple(may_run)), on) if may_run else ()
+
+
+def _missing(pipeline: Pipeline, on: str = "local") -> tuple[Diagnostic, ...]:
+    # Imported in the functions that need it, here and below: most commands start without.
+    from jupyter_pipelines.execution.kernels.kernelspecs import missing_kernels
+    from jupyter_pipelines.execution.kernels.missing_packages import missing_packages
+
+    return (*missing_kernels(pipeline), *missing_packages(pipeline, on))
+
+
+def _all_faults(reading: ReadResult, parameters: Mapping[str, Any], texts: Mapping[str, str]) -> tuple[Diagnostic, ...]:
+    """Return the faults of a reading, and those of values and kernels, which do not stand in the notebook alone."""
+    from jupyter_pipelines.planning.foreach_expansion import faults_of_items
+    from jupyter_pipelines.planning.parameter_values import resolve_partly
+
+    pipeline = reading.pipeline or reading.incomplete
+    if pipeline is None:
+        return reading.faults
+    # A cell with an error may declare more parameters than could be read.
+    hidden = _text_of_faulty_cells(reading)
+    known = {parameter.name for parameter in pipeline.parameters}
+    names = {name for name in (*parameters, *texts) if name in known or name not in hidden}
+    resolved = resolve_partly(
+        pipeline,
+        {name: value for name, value in parameters.items() if name in names},
+        {name: text for name, text in texts.items() if name in names},
+    )
+    values = (*resolved.faults, *faults_of_items(pipeline, resolved.values))
+    return tuple(dict.fromkeys((*reading.faults, *_missing(pipeline), *_named(pipeline, values))))
+
+
+def _text_of_faulty_cells(reading: ReadResult) -> str:
+    numbers = {fault.place.cell for fault in _errors(reading.faults) if fault.place}
+    return "\n".join(cell.source for cell in reading.document.cells if cell.number in numbers)
+
+
+def _errors(faults: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    return tuple(fault for fault in faults if fault.severity == "error")
 
 
 def notebook_name(pipeline: NotebookRef) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
 from jupyter_pipelines.errors import PipelinesError, PlanError
-from jupyter_pipelines.project.planning_api import notebook_name
+from jupyter_pipelines.project.planning_api import missing_for, notebook_name
 from jupyter_pipelines.project.project_history import ProjectHistory
 
 if TYPE_CHECKING:
@@ -103,13 +103,11 @@ def executor_of(plan: Plan, on: str, jobs: int | None) -> StepExecutor:
     Raises
     ------
     PlanError, PluginError
-        A step is blocked, its kernel is not installed, or there is no such executor.
+        A step is blocked, its kernel or a package is not installed, or there is no such executor.
     """
     from jupyter_pipelines.execution.executors.router import executor_for
-    from jupyter_pipelines.execution.kernels.kernelspecs import missing_kernels
 
-    plan.require()
-    missing = missing_kernels(plan.pipeline)
-    if missing:
-        raise PlanError(*missing)
+    faults = (*plan.faults, *missing_for(plan, on))
+    if faults:
+        raise PlanError(*faults)
     return executor_for(plan.pipeline, on, jobs)

@@ -12,7 +12,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,13 @@ from jupyter_pipelines.execution.worker import worker
 from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.notebook.step_notebook import render
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, Artifact, FileSource, StepOutputRef
+from jupyter_pipelines.pipeline.foreach import FORMAT as GATHERED_FORMAT
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.identifiers import file_stem
 from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.planning.foreach_expansion import expand, steps_of_items
+from jupyter_pipelines.planning.parameter_values import resolve
+from jupyter_pipelines.storage import gathered_items
 from jupyter_pipelines.storage.loading import load_value
 from jupyter_pipelines.storage.opening import open_store
 from jupyter_pipelines.storage.serializers.pickles import PickleSerializer
@@ -69,7 +73,7 @@ def _functions(steps: Sequence[str]) -> dict[str, str]:
     """Return the name of a function for each step; no two steps, such as ``a-b`` and ``a_b``, get the same."""
     functions: dict[str, str] = {}
     for step in steps:
-        plain = "".join(letter if f"_{letter}".isidentifier() else "_" for letter in step)
+        plain = "".join(letter if f"_{letter}".isidentifier() else "_" for letter in step.removesuffix("]"))
         taken = plain in functions.values()
         functions[step] = f"{plain}_{hashlib.sha256(step.encode()).hexdigest()[:8]}" if taken else plain
     return functions
@@ -81,13 +85,34 @@ def folder_of(notebook: Path) -> Path:
 
 
 def steps_without_test(pipeline: Pipeline, notebook: Path) -> list[str]:
-    """Return the steps that the file of tests does not mention."""
+    """Return the steps, and items of steps, that the file of tests does not mention."""
     text = file_of(notebook).read_text("utf-8")
-    return [step.name for step in pipeline if f"{step.name!r})" not in text and f" step {step.name}: " not in text]
+    try:
+        pipeline = expand(pipeline, resolve(pipeline, {}, {}))
+    except PlanError:  # items that cannot be determined are no new ones, and their tests say what is wrong
+        pipeline = replace(pipeline, steps=tuple(step for step in pipeline if not step.foreach))
+    names = [step.name for step in _testable(pipeline)]
+    return [name for name in names if f"{name!r})" not in text and f" step {name}: " not in text]
+
+
+def _testable(pipeline: Pipeline) -> Iterator[Step]:
+    """Yield the steps that can have a test: of a step over many items its items, since it runs no code itself."""
+    return (step for step in pipeline if not step.gathering)
 
 
 def record_cases(pipeline: Pipeline, run: Run, store: Store, notebook: Path) -> RecordingReport:
     """Record the inputs and outputs of every step of a run, and write the tests.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The pipeline that ran, with a step for each item.
+    run : Run
+        The run.
+    store : Store
+        The store with its artifacts.
+    notebook : Path
+        The notebook; the tests are written beside it.
 
     Raises
     ------
@@ -98,13 +123,13 @@ def record_cases(pipeline: Pipeline, run: Run, store: Store, notebook: Path) -> 
     left_out: dict[str, str] = {}
     try:
         shutil.rmtree(folder, ignore_errors=True)
-        for step in pipeline:
-            reason = _why_no_case(step, run)
+        for step in _testable(pipeline):
+            reason = _why_no_case(step, run, store)
             if reason:
                 left_out[step.name] = reason
             else:
-                _record(step, run, store, folder / file_stem(step.name))
-        steps = tuple(step.name for step in pipeline if step.name not in left_out)
+                _record(pipeline, step, run, store, folder / file_stem(step.name))
+        steps = tuple(step.name for step in _testable(pipeline) if step.name not in left_out)
         file_of(notebook).write_text(_text(notebook, steps, left_out), "utf-8")
     except OSError as error:
         raise PlanError(_unwritable(notebook, error)) from error
@@ -123,26 +148,57 @@ def _artifacts(step: Step, run: Run) -> Iterator[tuple[str, str, Artifact]]:
         yield "outputs", name, artifact
 
 
-def _why_no_case(step: Step, run: Run) -> str:
+def _why_no_case(step: Step, run: Run, store: Store) -> str:
     """Return why a step has no case; empty when it can have one."""
     if run.steps[step.name].state not in ("succeeded", "reused"):
         return f"it has not succeeded, but {run.steps[step.name].state}"
     for _, name, artifact in _artifacts(step, run):
         if artifact.format in PATH_FORMATS:
             return f"`{name}` is a {artifact.format}"
+        if artifact.format == GATHERED_FORMAT:
+            formats = {item.format for item in gathered_items.contents(store, artifact.digest).artifacts}
+            if formats.intersection(PATH_FORMATS):
+                return f"`{name}` is a list of {'folders' if 'folder' in formats else 'files'}"
         if artifact.bytes > MAX_BYTES:
             return f"`{name}` has {artifact.bytes / 1e6:.1f} MB, and {MAX_BYTES / 1e6:.0f} MB are kept at most"
     return ""
 
 
-def _record(step: Step, run: Run, store: Store, folder: Path) -> None:
+def _record(pipeline: Pipeline, step: Step, run: Run, store: Store, folder: Path) -> None:
     folder.mkdir(parents=True)
-    values = {name: run.parameters[name] for name in step.parameters if name in run.parameters}
+    # The values that the items come from count, too: other defaults do not take recorded items away.
+    foreach = pipeline[step.item.group].foreach if step.item else None
+    names = [*step.parameters, *(axis.source for axis in (foreach.axes if foreach else ()))]
+    values = {name: run.parameters[name] for name in names if name in run.parameters}
     case: dict[str, Any] = {"parameters": values, "inputs": {}, "outputs": {}}
     for kind, name, artifact in _artifacts(step, run):
-        store.blobs.copy(artifact.digest, folder / f"{kind}.{name}")
         case[kind][name] = artifact.to_dict()
+        if artifact.format == GATHERED_FORMAT:
+            case[kind][name] |= _record_items(store, artifact, folder / f"{kind}.{name}")
+        else:
+            store.blobs.copy(artifact.digest, folder / f"{kind}.{name}")
     (folder / CASE).write_text(json.dumps(case, indent=1) + "\n", "utf-8")
+
+
+def _record_items(store: Store, gathered: Artifact, folder: Path) -> dict[str, Any]:
+    """Record what a list of results consists of: its artifact names the results only."""
+    folder.mkdir()
+    contents = gathered_items.contents(store, gathered.digest)
+    for number, artifact in enumerate(contents.artifacts):
+        store.blobs.copy(artifact.digest, folder / str(number))
+    items = [
+        {"key": dict(key), **artifact.to_dict()}
+        for key, artifact in zip(contents.keys, contents.artifacts, strict=True)
+    ]
+    return {"items": items, "failed": [dict(key) for key in contents.failed]}
+
+
+def _put_items(store: Store, recorded: Mapping[str, Any], folder: Path) -> Artifact:
+    """Store a recorded list of results, and return its artifact."""
+    for number in range(len(recorded["items"])):
+        store.blobs.put_file(folder / str(number), move=False)
+    results = [(tuple(item["key"].items()), Artifact.from_dict(item)) for item in recorded["items"]]
+    return gathered_items.put(store, [*results, *((tuple(key.items()), None) for key in recorded["failed"])])
 
 
 def _text(notebook: Path, steps: Sequence[str], left_out: Mapping[str, str]) -> str:
@@ -177,7 +233,7 @@ def check_step(notebook: str | Path, step: str) -> None:
     notebook : str or Path
         The notebook.
     step : str
-        The step.
+        The step; of a step over many items one item, such as ``fit[depth=2]``.
 
     Raises
     ------
@@ -188,13 +244,13 @@ def check_step(notebook: str | Path, step: str) -> None:
     pipeline = read(notebook).pipeline
     if pipeline is None:
         raise AssertionError(f"{notebook.name} cannot be read: `{COMMAND_LINE} check {shell_path(notebook.name)}`")
-    _require(step in {known_step.name for known_step in pipeline}, f"there is no step `{step}` any more")
     folder = folder_of(notebook) / file_stem(step)
     case = json.loads((folder / CASE).read_text("utf-8"))
+    current_step = _current_step(pipeline, step, case)
     with tempfile.TemporaryDirectory(prefix="jp-case-") as folder_name:
         # A store of its own: a test must neither reuse nor leave results in the project.
         store = open_store(Path(folder_name, "store"))
-        outcome = worker.execute(_ticket(pipeline, step, case, folder, store, Path(folder_name)))
+        outcome = worker.execute(_ticket(pipeline, current_step, case, folder, store, Path(folder_name)))
         _require(outcome.fault is None, str(outcome.fault))
         _compare(outcome, case, folder, store)
         store.close()
@@ -205,17 +261,41 @@ def _require(condition: bool, message: str) -> None:
         raise AssertionError(message)
 
 
+def _current_step(pipeline: Pipeline, name: str, case: Mapping[str, Any]) -> Step:
+    """Return the step or item of this name, as the notebook has it now."""
+    group = name.partition("[")[0]
+    _require(group in pipeline, f"there is no step `{name}` any more")
+    if not pipeline[group].foreach:
+        _require(group == name, f"step `{group}` has no items any more")
+        return pipeline[name]
+    try:
+        items = {step.name: step for step in steps_of_items(pipeline, pipeline[group], _values(pipeline, case))}
+    except PlanError as error:
+        raise AssertionError(str(error)) from None
+    _require(
+        name != group,
+        f"step `{name}` has {len(items)} items now, each with a test of its own: record them with `--update`",
+    )
+    _require(name in items, f"step `{group}` has no item `{name}` any more, but {', '.join(items)}")
+    return items[name]
+
+
+def _values(pipeline: Pipeline, case: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recorded values of parameters, and the defaults of all others."""
+    defaults = {parameter.name: None if parameter.required else parameter.default for parameter in pipeline.parameters}
+    return {**defaults, **case["parameters"]}
+
+
 def _ticket(
-    pipeline: Pipeline, name: str, case: Mapping[str, Any], folder: Path, store: Store, workdir: Path
+    pipeline: Pipeline, step: Step, case: Mapping[str, Any], folder: Path, store: Store, workdir: Path
 ) -> StepTicket:
-    step = pipeline[name]
-    defaults = {parameter.name: parameter.default for parameter in pipeline.parameters if not parameter.required}
-    values = {parameter: case["parameters"].get(parameter, defaults.get(parameter)) for parameter in step.parameters}
+    known_values = {**_values(pipeline, case), **(step.item.parameters if step.item else {})}
+    values = {parameter: known_values[parameter] for parameter in step.parameters}
     path = str(workdir / "ticket.json")
     return StepTicket(
-        id=f"{_ID}.{name}.1",
+        id=f"{_ID}.{step.name}.1",
         run=_ID,
-        step=name,
+        step=step.name,
         notebook=render(pipeline, step, values=values, ticket=path),
         path=path,
         cwd=str(pipeline.folder),
@@ -235,9 +315,12 @@ def _inputs(step: Step, case: Mapping[str, Any], folder: Path, store: Store) -> 
         if isinstance(step_input.source, FileSource):
             yield step_input.name, InputSpec(kind="file", path=step_input.source.path, digest="")
         elif step_input.name in case["inputs"]:
-            recorded = case["inputs"][step_input.name]
-            store.blobs.put_file(folder / f"inputs.{step_input.name}", move=False)
-            yield step_input.name, InputSpec(kind="artifact", digest=recorded["digest"], format=recorded["format"])
+            recorded, path = case["inputs"][step_input.name], folder / f"inputs.{step_input.name}"
+            if recorded["format"] == GATHERED_FORMAT:
+                digest = _put_items(store, recorded, path).digest
+            else:
+                digest = store.blobs.put_file(path, move=False).digest
+            yield step_input.name, InputSpec(kind="artifact", digest=digest, format=recorded["format"])
         else:
             yield step_input.name, InputSpec(kind="missing")
 

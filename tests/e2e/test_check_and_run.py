@@ -17,6 +17,11 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "a parameter without a value": (("%%params\ncount: int", USE), (), "JP506"),
     "items that are no items": ((COUNT, USE, EACH), ("-p", "depths=[]"), "JP219"),
     "a kernel that is not installed": (("%%step a -o x --kernel moon\nx = 1",), (), "JP305"),
+    "a kernel of many items": (("%%step a -o x --kernel moon --foreach n=1,2\nx = n",), (), "JP305"),
+    "a package that is not installed": (("%%step a -o x\nimport pandsa\nx = 1",), (), "JP223"),
+    "a package on a line of its own": (("%%step a -o x\r\nimport os, \\\r\n  pandsa\r\nx = 1",), (), "JP223"),
+    "a package of shared code": (("import numpy as np, pandsa.frames as pd", "%%step a -o x\nx = pd.x"), (), "JP223"),
+    "a package of setup": (("#md # Shop", "%%setup\nfrom pandsa import x", "%%step a -o x\nx = 1"), (), "JP223"),
 }
 
 
@@ -26,12 +31,71 @@ def test_check_refuses_what_run_refuses_in_the_same_words(book: NotebookProject,
     book.write(*cells)
     (book.folder / "sub").mkdir()
     book.name = f"sub/../{book.name}"
-    checked, ran = book.call("check", *options), book.call("run", *options)
-    assert (checked.code, ran.code) == (2, 2)
+    checked, ran, planned = (book.call(command, *options) for command in ("check", "run", "plan"))
+    assert (checked.code, ran.code, planned.code) == (2, 2, 2)
+    assert planned.err == ran.err
     assert f"error[{code}]: " in ran.err
     assert f"  --> {book.name}" in ran.err
     errors = [paragraph for paragraph in ran.err.strip().split("\n\n") if paragraph.startswith("error")]
     assert [paragraph for paragraph in checked.out.strip().split("\n\n") if paragraph.startswith("error")] == errors
+
+
+def test_all_faults_are_listed_together_whatever_their_kind(book: NotebookProject) -> None:
+    (book.folder / "empty").mkdir()
+    book.write(
+        "%%params\ncount: int = 3\ndepths: list[int] = [2, 4]\nrate: float = 'high'",
+        "%%step a -o x --retires 2\nx = count, rate",
+        "%%step b -i x none -o y --kernel moon --foreach depth=depths\ny = x, none, depth",
+        "%%step c --foreach part=empty/ -o z\nz = part.name",
+        "%%step d -i raw=no.csv -o w\nimport pandsa\nw = raw",
+    )
+    options = ("-p", "count=many", "-p", "depths=[2, 2]", "-p", "rate=2", "-p", "cuont=1", "--json")
+    checked, ran, planned = (book.call(command, *options) for command in ("check", "run", "plan"))
+    errors = [fault for fault in checked.document["faults"] if fault["severity"] == "error"]
+    codes = [fault["code"] for fault in errors]
+    assert codes == ["JP502", "JP101", "JP202", "JP210", "JP305", "JP223", "JP501", "JP502", "JP219", "JP210"]
+    assert ran.document["faults"] == planned.document["faults"] == errors
+    assert (checked.code, ran.code, planned.code) == (2, 2, 2)
+    assert not (book.folder / ".pipelines").exists()
+    # Once the notebook itself is in order: what a selection asks for, too, and only steps that would run count.
+    book.write("%%step a -o x\nx = 1", "%%step b -i x -o y --kernel moon\nimport pandsa\ny = x")
+    assert book.call("plan", "--only", "a").code == 0
+    selected = book.call("plan", "--to", "aa", "--json")
+    assert [fault["code"] for fault in selected.document["faults"]] == ["JP305", "JP603"]
+
+
+UNCERTAIN_IMPORTS = (
+    "try:\n    import nowhere\nexcept ImportError:\n    nowhere = None",
+    "if len('a') == 2:\n    import nowhere",
+    "def later():\n    import nowhere",
+    "import contextlib\nwith contextlib.suppress(ImportError):\n    import nowhere",
+    "%pip install nowhere\nimport nowhere",
+    "!pip install nowhere\nimport nowhere",
+    "import sys\nsys.path.append('lib')\nimport nowhere",
+    "import sys, types\nsys.modules['nowhere'] = types.ModuleType('nowhere')\nimport nowhere",
+    "import os\nos.chdir('lib')\nimport nowhere",
+    "import findspark\nfindspark.init()\nimport nowhere",
+    "%load_ext Cython\nimport nowhere",
+    "import beside, namespace.part, script, of_src",
+    "import numpy.random, setuptools.command, xml.dom",
+)
+
+
+def test_an_import_that_may_work_is_not_refused(book: NotebookProject) -> None:
+    for name in ("beside.py", "namespace/part.py", "script.hy", "src/of_src/__init__.py"):
+        (book.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (book.folder / name).write_text("")
+    (book.folder / "pyproject.toml").write_text("")
+    steps = [f"%%step s{number} -o x{number}\n{code}\nx{number} = 1" for number, code in enumerate(UNCERTAIN_IMPORTS)]
+    shared = "try:\n    import lost\nexcept ImportError:\n    lost = None"
+    elsewhere = "%%step k --kernel python3 -o k\nimport nowhere\nk = 1"
+    book.write(shared, "import nothing", *steps, "%%step last -o y\ny = lost", elsewhere)
+    book.environment["PYTHONPATH"] = str(book.folder / "more")
+    (book.folder / "more").mkdir()
+    (book.folder / "more" / "findspark.py").write_text("")
+    faults = book.call("check", "--json").document["faults"]
+    assert [fault for fault in faults if fault["severity"] == "error"] == []
+    assert book.call("plan").code == 0
 
 
 IMPORTS = "import sqlite3\nimport threading"

@@ -337,6 +337,9 @@ SCENARIOS: Mapping[str, Scenario] = {
         "%%step second\nopen('sums.txt', 'w').write('2')",
         options=("--jobs", "1"),
     ),
+    "JP223": lambda book: checked("%%step load -o rows\nimport pandsa\nrows = [1]")(book).replace(
+        sys.executable, "/home/ada/.venv/bin/python"
+    ),
     "JP300": ran("%%step load -o rows\nprices = {'tea': 2}\nrows = [prices['tee']]"),
     "JP301": ran("import os, signal", "%%step load -o rows\nos.kill(os.getpid(), signal.SIGKILL)\nrows = [1]"),
     "JP302": ran("import os", "%%step load -o rows\nos._exit(0)\nrows = [1]"),

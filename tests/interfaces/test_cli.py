@@ -163,14 +163,14 @@ def test_a_notebook_that_is_not_there(cli: CliCall, tmp_path: Path) -> None:
 
 
 class _FailingProject:
-    """Project whose ``read`` raises an error."""
+    """Project whose ``plan_to_run`` raises an error."""
 
     error: BaseException = RuntimeError()
 
     def __init__(self, store: str | None = None) -> None:
         pass
 
-    def read(self, source: str) -> Any:
+    def plan_to_run(self, source: str, **options: Any) -> Any:
         raise self.error
 
 

@@ -302,13 +302,14 @@ def test_a_secret_is_there_under_its_name(live: LiveKernel, monkeypatch: pytest.
 def test_a_step_over_many_items_runs_for_the_first_and_later_steps_get_a_list(tmp_path: Path) -> None:
     cells = (
         "%%params\ndepths: list[int] = [2, 4]",
-        "%%step fit --foreach depth=depths -o model\nmodel = depth * 10",
+        "%%step fit -i ten --foreach depth=depths -o model\nmodel = depth * ten",
         "%%step best -i model -o top\ntop = sum(model)",
     )
-    book = NotebookProject(tmp_path).write(*cells)
+    book = NotebookProject(tmp_path).write(cells[0], "%%step begin -o ten\nten = 10", *cells[1:])
     live = LiveKernel(tmp_path, book.path)
     try:
         live.ask(cells[0])
+        live.ask("%%step begin -o ten\nten = 10")
         first = live.ask(cells[1])
         assert "for the first of 2 items: depth=2" in first.text
         assert live.value("model") == 20

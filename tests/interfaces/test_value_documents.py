@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,9 @@ VALUES = {  # YAML, and Python's spelling of what it means
     "'001'": "'001'",
     "!!str 001": "'001'",
     "~": "None",
+    "0.05": "0.05",
+    "0e0": "0.0",
+    "{'1': 1, \"01\": 2, 1_: 3}": "{'1': 1, '01': 2, '1_': 3}",
     "y": "'y'",
     "[no, NO, true, 1e-3]": "['no', 'NO', True, 0.001]",
     "{on: 1, off: 2e0}": "{'on': 1, 'off': 2.0}",
@@ -72,6 +76,15 @@ REFUSED = {  # name, text: line, what is underlined, what the help offers
     ("p.yaml", "rate: 1\ncode: 001"): (2, "001", '"001"'),
     ("p.yaml", "items:\n- 7\n- 017"): (3, "017", '"017"'),
     ("p.yaml", "extra: {a: [08]}"): (1, "08", '"08"'),
+    ("p.yaml", "items: [08.5]"): (1, "08.5", '"08.5"'),
+    ("p.yaml", "rate: 1\nextra: {a: {b: -00.50e3}}"): (2, "-00.50e3", "-0.50e3"),
+    ("p.yaml", "rate: 07e-1"): (1, "07e-1", "7e-1"),
+    ("p.yaml", "extra: {08.5: 1}"): (1, "08.5", '"08.5"'),
+    ("p.yaml", "extra:\n  a: 1\n  2: b"): (3, "2", '"2"'),
+    ("p.yaml", "items: [{a: 1, 1: 2, '1': 3}]"): (1, "1", '"1"'),
+    ("p.yaml", "extra: {a: 1, null: 2}"): (1, "null", '"null"'),
+    ("p.yaml", "rate: 1\n2: 3"): (2, "2", None),
+    ("p.yaml", "extra: {[1]: 2}"): (1, "[1]", None),
     ("p.yml", "rate: 1e999"): (1, "1e999", '"1e999"'),
     ("p.yaml", "rate: 1\nflag: true\nrate: 2"): (3, "rate", "rate"),
     ("p.yaml", "extra:\n  a: 1\n  b:\n    c: 1\n    c: 2"): (5, "c", "c"),
@@ -95,6 +108,48 @@ def test_what_may_mean_two_things_is_refused(book: NotebookProject, name: str, t
     _, _, shown, caret, *_, suggestion = answer.err.strip().split("\n")
     assert underlined in (None, shown[caret.index("^") : caret.rindex("^") + 1])
     assert offered is None or f"`{offered}`" in suggestion
+
+
+def test_keys_are_the_same_only_if_their_values_are(book: NotebookProject) -> None:
+    (book.folder / "p.yaml").write_text("extra: {true: 1, True: 2, 'true': 3, \"true\": 4}")
+    answer = book.write(*CELLS).call("check", "--params-file", "p.yaml")
+    heads = re.findall(r"error.*read: (.*)", answer.err)
+    assert heads == [
+        "`true` is given twice in line 1",
+        "the key `true` is a truth value, and keys are texts",
+        "the key `True` is a truth value, and keys are texts",
+    ]
+
+
+FREE = (
+    "%%params\nfree = None\nlabels: dict = {}\nrows: list = []",
+    "%%step a -p free labels rows -o x\nx = [free, labels]",
+)
+
+
+@pytest.mark.parametrize("text", ['["a", ...]', "{1, 2}", "[b'a']", "{(1, 2): 3}", "[a-z]", "{a}", "(1 + 2)", "[1j]"])
+def test_what_is_no_value_is_a_text_for_a_parameter_of_any_type(book: NotebookProject, text: str) -> None:
+    assert book.write(*FREE).plan("-p", f"free={text}").document["parameters"]["free"] == text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("free={1: 'one'}", {"1": "one"}),
+        ("free=[{1: {2.5: (3,)}}, None]", [{"1": {"2.5": [3]}}, None]),
+        ("labels={True: 'yes', 'no': None}", {"true": "yes", "no": None}),
+        ('rows=[{1: "it\'s"}]', [{"1": "it's"}]),
+    ],
+)
+def test_keys_that_are_no_texts_are_refused_and_the_help_gives_those_that_are(
+    book: NotebookProject, text: str, value: object
+) -> None:
+    answer = book.write(*FREE).call("plan", "-p", text)
+    assert answer.code == 2
+    assert "got a dict with keys that are not text" in answer.err
+    (pasted,) = re.findall("= help: write `(.*)`$", answer.err, re.M)
+    name = text.partition("=")[0]
+    assert book.plan(*shlex.split(pasted)).document["parameters"][name] == value
 
 
 def test_all_faults_of_a_file_are_told_with_both_lines(book: NotebookProject) -> None:

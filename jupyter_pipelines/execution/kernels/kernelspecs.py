@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jupyter_pipelines.errors import Diagnostic, closest_name
 from jupyter_pipelines.pipeline.graph import Pipeline
 
 
 def missing_kernels(pipeline: Pipeline) -> tuple[Diagnostic, ...]:
     """Return a fault for every step whose ``--kernel`` is not installed."""
-    steps = [step for step in pipeline if step.kernel is not None]
+    # The items of a step are one step here, as they are in the notebook.
+    steps = [replace(step, name=step.item.group if step.item else step.name) for step in pipeline if step.kernel]
+    steps = list({step.name: step for step in steps}.values())
     known = _installed() if steps else ()
     return tuple(
         Diagnostic(

@@ -54,8 +54,8 @@ def _run_detached(desk: CommandContext, *, pairs: Sequence[str], files: Sequence
     from jupyter_pipelines.reporting.format import short_run
 
     run_options = {name: options.pop(name) for name in _RUN_OPTIONS}
-    desk.pipeline()
-    # The pipeline was read before: its faults are reported here, not in the log of another process.
+    reading = desk.project.inspect(desk.notebook)
+    report_faults(reading.pipeline.warnings if reading.pipeline else ())
     name = desk.project.detach(
         desk.notebook, **parameter_arguments(pairs, files), **selection_arguments(**options), **run_options
     )
@@ -72,7 +72,7 @@ def _run_in_foreground(desk: CommandContext, *, jobs: int | None, on: str, keep_
     from jupyter_pipelines.interfaces.cli.progress import progress_observer
 
     # Required before the display starts, so that errors of the plan are not drawn over.
-    plan = _plan(desk, **options).require()
+    plan = _plan(desk, on=on, **options).require()
     with progress_observer(plan.to_dict(), sys.stderr, keep=desk.as_json or not sys.stdout.isatty()) as observer:
         finished = desk.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
     document = finished.to_dict()
@@ -117,9 +117,13 @@ def why(
     desk.answer(answer, lambda: _decision_text(decision) + text)
 
 
-def _plan(desk: CommandContext, *, pairs: Sequence[str], files: Sequence[str], **options: Any) -> Plan:
-    pipeline = desk.pipeline()
-    return desk.project.plan(pipeline, **parameter_arguments(pairs, files), **selection_arguments(**options))
+def _plan(
+    desk: CommandContext, *, pairs: Sequence[str], files: Sequence[str], on: str = "local", **options: Any
+) -> Plan:
+    arguments = {**parameter_arguments(pairs, files), **selection_arguments(**options)}
+    plan = desk.project.plan_to_run(desk.notebook, on=on, **arguments)
+    report_faults(plan.pipeline.warnings)
+    return plan
 
 
 def summary(pipeline: Pipeline, document: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ def test(desk: CommandContext, *, update: bool) -> int:
     """Test every step of NOTEBOOK on its own, with recorded inputs; record them first where there are none.
 
     Writes `test_NAME.py` and `test_NAME.cases` beside NOTEBOOK; plain `pytest` runs them, too. The exit code is 0 when
-    every step makes what is recorded, else 1.
+    every step makes what is recorded, else 1. A step with `--foreach` has a test for each item.
     """
     from jupyter_pipelines.verification.recorded_step_tests import file_of, steps_without_test
 
@@ -51,8 +51,9 @@ def _record(desk: CommandContext) -> dict[str, Any]:
     from jupyter_pipelines.verification.recorded_step_tests import as_document, record_cases
 
     pipeline = desk.pipeline()
-    run = desk.project.run(desk.project.plan(pipeline).require()).raise_for_state()
-    cases = record_cases(pipeline, run, desk.project.store_for(pipeline), Path(desk.notebook))
+    plan = desk.project.plan(pipeline).require()
+    run = desk.project.run(plan).raise_for_state()
+    cases = record_cases(plan.pipeline, run, desk.project.store_for(pipeline), Path(desk.notebook))
     for name, reason in cases.left_out.items():
         write(f"no test of the step {name}: {reason}", sys.stderr)
     return as_document(cases)

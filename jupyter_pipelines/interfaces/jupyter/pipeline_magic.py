@@ -21,6 +21,7 @@ from jupyter_pipelines.pipeline.graph import Pipeline
 
 if TYPE_CHECKING:
     from jupyter_pipelines.execution.runs.events import RunObserver
+    from jupyter_pipelines.planning.plan import Plan
 
 PARAMETER = click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Value of a parameter.")
 FORCE = click.option(
@@ -66,9 +67,9 @@ def run(session: KernelSession, /, detach: bool, **options: Any) -> None:
 def _run_detached(
     session: KernelSession, *, steps: tuple[str, ...], jobs: int | None, on: str, keep_going: bool, **options: Any
 ) -> None:
-    pipeline = _read(session)
     about = {"to": steps, "jobs": jobs, "on": on, "keep_going": keep_going, **_plan_arguments(**options)}
     name = session.project.detach(session.source(), cells=session.newer_texts(), **about)
+    pipeline = _read(session)
     if display.can_show_widgets(session.shell):
         display.show_detached(session, pipeline, name)
     print(f"run {name} goes on by itself, whatever becomes of this kernel; `%pipeline attach` shows it")
@@ -77,9 +78,8 @@ def _run_detached(
 def _run_in_foreground(
     session: KernelSession, *, steps: tuple[str, ...], jobs: int | None, on: str, keep_going: bool, **options: Any
 ) -> None:
-    pipeline = _read(session)
-    plan = session.project.plan(pipeline, to=steps, **_plan_arguments(**options)).require()
-    with _showing_run(session, pipeline) as observer:
+    plan = _plan(session, on=on, to=steps, **_plan_arguments(**options)).require()
+    with _showing_run(session, _read(session)) as observer:
         finished = session.project.run(plan, jobs=jobs, on=on, keep_going=keep_going, observers=[observer])
     # Before the error is raised: the states must be right also when the run has failed.
     session.redraw()
@@ -141,7 +141,9 @@ def cancel(session: KernelSession, run: str, step: str | None, now: bool) -> Non
 @click.pass_obj
 def plan(session: KernelSession, /, steps: tuple[str, ...], **options: Any) -> None:
     """Say for every step what a run would do, and why; nothing runs."""
-    print(session.project.plan(_read(session), to=steps, **_plan_arguments(**options)))
+    plan = _plan(session, to=steps, **_plan_arguments(**options))
+    _read(session)
+    print(plan)
 
 
 @pipeline.command()
@@ -248,6 +250,10 @@ def convert(session: KernelSession, target: str | None, static: bool, dry_run: b
         session.notebook, target, static=static, dry_run=dry_run, drop_display=drop_display
     )
     print(conversion_summary(result))
+
+
+def _plan(session: KernelSession, **options: Any) -> Plan:
+    return session.project.plan_to_run(session.source(), cells=session.newer_texts(), **options)
 
 
 def _read(session: KernelSession) -> Pipeline:

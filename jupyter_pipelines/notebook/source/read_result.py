@@ -22,11 +22,14 @@ class ReadResult:
         The pipeline; None if there is any error.
     faults : tuple of Diagnostic
         Errors and warnings, in the order of their places.
+    incomplete : Pipeline or None
+        Where there is an error, what was read nevertheless: to find further faults, and for nothing else.
     """
 
     document: NotebookDocument
     pipeline: Pipeline | None
     faults: tuple[Diagnostic, ...]
+    incomplete: Pipeline | None = None
 
 
 def folder_of(document: NotebookDocument) -> Path:
