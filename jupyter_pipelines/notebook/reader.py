@@ -22,6 +22,7 @@ from jupyter_pipelines.notebook.code.ipython_syntax import RUNS_PROGRAM
 from jupyter_pipelines.notebook.code.project_modules import ProjectModules
 from jupyter_pipelines.notebook.code.run_magic import BoundElsewhere, MissingScript, ScriptFinder, code_of, command_of
 from jupyter_pipelines.notebook.code.toplevel import top_level_statements
+from jupyter_pipelines.notebook.headers.cell_layout import with_header_corrected
 from jupyter_pipelines.notebook.headers.split import CellHeader, SplitCell, split_cell
 from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex
 from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagnostic
@@ -65,10 +66,44 @@ def read(
         It cannot be read at all (JP104). A faulty pipeline raises nothing: see :attr:`ReadResult.faults`.
     """
     document = source if isinstance(source, NotebookDocument) else read_document(source)
-    reader = _NotebookReader(document.with_texts(texts) if texts else document, recorded_queries or RecordedQueries())
+    document = document.with_texts(texts) if texts else document
     with _garbage_collection_paused():
-        reader.read()
-        return reader.result()
+        return _with_misspelt_headers(_read(document, recorded_queries or RecordedQueries()))
+
+
+def _read(document: NotebookDocument, recorded_queries: RecordedQueries) -> ReadResult:
+    reader = _NotebookReader(document, recorded_queries)
+    reader.read()
+    return reader.result()
+
+
+def _with_misspelt_headers(result: ReadResult) -> ReadResult:
+    """Return a reading in which a misspelt header is an error instead of the errors that follow from it.
+
+    ``%%stp`` may be a magic of another extension, so it counts as misspelt only if its correction mends something.
+    """
+    errors = [fault for fault in result.faults if fault.severity == "error"]
+    if not errors:
+        return result
+    document, faults, misspelt = result.document, result.faults, []
+    for fault in result.faults:
+        cell = next((cell for cell in document.cells if fault.place and cell.number == fault.place.cell), None)
+        source = with_header_corrected(cell.source, fault) if cell else None
+        if cell is None or source is None:
+            continue
+        cells = tuple(replace(other, source=source) if other is cell else other for other in document.cells)
+        # With queries of its own: a reading with errors is never saved.
+        corrected = _read(replace(document, cells=cells), RecordedQueries())
+        remaining = [other for other in corrected.faults if other.severity == "error"]
+        if len(remaining) < len(errors):
+            document, faults, errors = corrected.document, corrected.faults, remaining
+            misspelt.append(replace(fault, severity="error", notes=()))
+    if not misspelt:
+        return result
+    # What is wrong in a corrected cell itself would be shown with a text that the user has not written.
+    cells_corrected = {fault.place.cell for fault in misspelt if fault.place}
+    others = [fault for fault in faults if not (fault.place and fault.place.cell in cells_corrected)]
+    return replace(result, faults=(*misspelt, *others))
 
 
 @contextlib.contextmanager
