@@ -13,12 +13,12 @@ from typing import Any
 from jupyter_pipelines.errors import Diagnostic, SourceLocation
 from jupyter_pipelines.notebook.checks.file_checks import unordered_reads
 from jupyter_pipelines.notebook.checks.global_state_checks import GlobalStateLint
+from jupyter_pipelines.notebook.checks.hidden_names import hidden_name_faults
 from jupyter_pipelines.notebook.checks.name_checks import NameDiagnostics, UnreadableCode
 from jupyter_pipelines.notebook.checks.step_checks import StepChecker
 from jupyter_pipelines.notebook.code.analyze import analyse
 from jupyter_pipelines.notebook.code.cell_code import CellCode, parse_code
 from jupyter_pipelines.notebook.code.file_reads import files_read
-from jupyter_pipelines.notebook.code.ipython_syntax import RUNS_PROGRAM
 from jupyter_pipelines.notebook.code.project_modules import ProjectModules
 from jupyter_pipelines.notebook.code.run_magic import BoundElsewhere, MissingScript, ScriptFinder, code_of, command_of
 from jupyter_pipelines.notebook.code.toplevel import top_level_statements
@@ -40,7 +40,6 @@ from jupyter_pipelines.pipeline.step import ComputeResources, Section, Step, Ste
 _SECTIONS: tuple[Section, ...] = ("inputs", "outputs", "parameters")
 _VALUES = ("retries", "timeout", "cache_for", "cpus", "gpus", "memory", "on", "kernel", "at_once", "allow_failed")
 _PYTHON = frozenset({"python", "ipython", "python3"})
-_MAX_NOTES = 6
 
 
 def read(
@@ -236,8 +235,7 @@ class _NotebookReader:
             unreadable=[*self.unreadable, *self._missing_scripts(index)],
         )
         self.faults += name_diagnostics.all()
-        for interface in self.faces.values():
-            self.faults += [_not_analysable(interface)] if _hides_names(interface) and interface.draft.cached else []
+        self.faults += hidden_name_faults(self.faces.values())
         setups = [split.body for _, split in self.sorted.setups]
         self.faults += unordered_reads(self.faces, self.folder, self.root, setups=setups, ignored=self.ignored)
         self.faults += GlobalStateLint(self.faces, index, self._texts()).faults()
@@ -457,17 +455,4 @@ def _no_steps() -> Diagnostic:
         code="JP105",
         message="the notebook has no steps",
         suggestion="write `%%step NAME` as the first line of each cell that belongs to the pipeline",
-    )
-
-
-def _hides_names(interface: StepInterface) -> bool:
-    """Tell whether code of a step may read or bind names that it does not show; programs that it starts cannot."""
-    return not all(sentence.endswith(RUNS_PROGRAM) for sentence in interface.unknown)
-
-
-def _not_analysable(interface: StepInterface) -> Diagnostic:
-    message = f"not all code of step `{interface.draft.name}` can be read; it is reused by what it is seen to do"
-    suggestion = "declare with `-i` and `-o` what it takes and makes, or write it so that it can be read"
-    return step_diagnostic(
-        interface.draft, "JP214", message, suggestion, None, notes=interface.unknown[:_MAX_NOTES], severity="warning"
     )

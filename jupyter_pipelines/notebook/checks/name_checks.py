@@ -14,7 +14,7 @@ from jupyter_pipelines.notebook.code.name_usage import SourceSpan
 from jupyter_pipelines.notebook.linking.dependencies import Kind, NameReference, UnresolvedName
 from jupyter_pipelines.notebook.linking.producers import ProducerIndex
 from jupyter_pipelines.notebook.linking.shared_code import ExploratoryName, SharedCodeIndex, SharedDefinition
-from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, place_in, step_diagnostic
+from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, for_all_steps, place_in, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 from jupyter_pipelines.pipeline.identifiers import NAME_LETTER, normal_name, only_names
 
@@ -23,7 +23,6 @@ _LONGEST = 80
 _EXTENSION = r"%(?:re)?load_ext[ \t]+(?!(?:autoreload|jupyter_pipelines)\b)"
 # Patterns without such a limit take minutes for a long text that is no Python.
 _LONGEST_TARGET = 500
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +116,7 @@ class NameDiagnostics:
                 fault = _DIAGNOSTIC_BUILDERS[problem.kind](self, interface, problem)
                 if fault is not None:
                     faults_by_cause.setdefault(_cause(problem, fault), (fault, []))[1].append(interface.draft.name)
-        return [*(_for_all(fault, steps) for fault, steps in faults_by_cause.values()), *self._unreadable_faults()]
+        return [*(for_all_steps(fault, steps) for fault, steps in faults_by_cause.values()), *self._unreadable_faults()]
 
     def _unreadable_faults(self) -> Iterator[Diagnostic]:
         """Yield the faults of code that cannot be read: errors where a step needs it, warnings elsewhere."""
@@ -373,14 +372,6 @@ def _cause(problem: UnresolvedName, fault: Diagnostic) -> object:
     if problem.kind in ("defined", "kept") and problem.making:
         return problem.kind, problem.need.name, problem.making.draft.name
     return (problem.kind, problem.need.name, id(problem.need.via)) if problem.need.via else fault
-
-
-def _for_all(fault: Diagnostic, steps: list[str]) -> Diagnostic:
-    others = list(dict.fromkeys(name for name in steps if name != fault.step))
-    if not others:
-        return fault
-    shown = ", ".join(f"`{name}`" for name in others[:_SHOWN]) + (" and others" if len(others) > _SHOWN else "")
-    return replace(fault, notes=(*fault.notes, f"so it is for {shown}"))
 
 
 def _declared_inputs_with(interface: StepInterface, name: str) -> str:
