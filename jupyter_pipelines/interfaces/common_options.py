@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,9 @@ FILE_HELP: Mapping[str, str] = {
     "steps": 'give a .json or .yaml file with names of steps and numbers of cells, such as {"load": 2, "train": 9}',
 }
 _SUFFIXES = frozenset({".json", ".yaml", ".yml"})
+# Names are separated by spaces and commas, but not in the brackets of an item: `fit[depth=2,rate=0.1]`. A bracket that
+# closes ends the item if nothing follows it or another name does, which has no `=` of its own.
+_NAMES = re.compile(r"[^\s,\[]+\[.*?\](?=\s*,?\s*$|[\s,]+[^\s,\[\]=]+(?:[\s,\[]|$))|[^\s,]+", re.DOTALL)
 MAX_FILE_BYTES = 1_000_000
 """Largest accepted size of a parameter file, in bytes."""
 
@@ -148,7 +152,7 @@ def _parsed(text: str, path: Path, holds: str) -> Any:
 
 
 def _names(texts: Iterable[str]) -> list[str]:
-    return [name for text in texts for name in normal_name(text).replace(",", " ").split()]
+    return [name for text in texts for name in _NAMES.findall(normal_name(text))]
 
 
 def _no_value(pair: str) -> Diagnostic:

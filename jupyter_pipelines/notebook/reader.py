@@ -13,15 +13,16 @@ from typing import Any
 from jupyter_pipelines.errors import Diagnostic, SourceLocation
 from jupyter_pipelines.notebook.checks.file_checks import unordered_reads
 from jupyter_pipelines.notebook.checks.global_state_checks import GlobalStateLint
+from jupyter_pipelines.notebook.checks.hidden_names import hidden_name_faults
 from jupyter_pipelines.notebook.checks.name_checks import NameDiagnostics, UnreadableCode
 from jupyter_pipelines.notebook.checks.step_checks import StepChecker
 from jupyter_pipelines.notebook.code.analyze import analyse
 from jupyter_pipelines.notebook.code.cell_code import CellCode, parse_code
 from jupyter_pipelines.notebook.code.file_reads import files_read
-from jupyter_pipelines.notebook.code.ipython_syntax import RUNS_PROGRAM
 from jupyter_pipelines.notebook.code.project_modules import ProjectModules
 from jupyter_pipelines.notebook.code.run_magic import BoundElsewhere, MissingScript, ScriptFinder, code_of, command_of
 from jupyter_pipelines.notebook.code.toplevel import top_level_statements
+from jupyter_pipelines.notebook.headers.cell_layout import with_header_corrected
 from jupyter_pipelines.notebook.headers.split import CellHeader, SplitCell, split_cell
 from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex
 from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagnostic
@@ -39,7 +40,6 @@ from jupyter_pipelines.pipeline.step import ComputeResources, Section, Step, Ste
 _SECTIONS: tuple[Section, ...] = ("inputs", "outputs", "parameters")
 _VALUES = ("retries", "timeout", "cache_for", "cpus", "gpus", "memory", "on", "kernel", "at_once", "allow_failed")
 _PYTHON = frozenset({"python", "ipython", "python3"})
-_MAX_NOTES = 6
 
 
 def read(
@@ -65,10 +65,44 @@ def read(
         It cannot be read at all (JP104). A faulty pipeline raises nothing: see :attr:`ReadResult.faults`.
     """
     document = source if isinstance(source, NotebookDocument) else read_document(source)
-    reader = _NotebookReader(document.with_texts(texts) if texts else document, recorded_queries or RecordedQueries())
+    document = document.with_texts(texts) if texts else document
     with _garbage_collection_paused():
-        reader.read()
-        return reader.result()
+        return _with_misspelt_headers(_read(document, recorded_queries or RecordedQueries()))
+
+
+def _read(document: NotebookDocument, recorded_queries: RecordedQueries) -> ReadResult:
+    reader = _NotebookReader(document, recorded_queries)
+    reader.read()
+    return reader.result()
+
+
+def _with_misspelt_headers(result: ReadResult) -> ReadResult:
+    """Return a reading in which a misspelt header is an error instead of the errors that follow from it.
+
+    ``%%stp`` may be a magic of another extension, so it counts as misspelt only if its correction mends something.
+    """
+    errors = [fault for fault in result.faults if fault.severity == "error"]
+    if not errors:
+        return result
+    document, faults, misspelt = result.document, result.faults, []
+    for fault in result.faults:
+        cell = next((cell for cell in document.cells if fault.place and cell.number == fault.place.cell), None)
+        source = with_header_corrected(cell.source, fault) if cell else None
+        if cell is None or source is None:
+            continue
+        cells = tuple(replace(other, source=source) if other is cell else other for other in document.cells)
+        # With queries of its own: a reading with errors is never saved.
+        corrected = _read(replace(document, cells=cells), RecordedQueries())
+        remaining = [other for other in corrected.faults if other.severity == "error"]
+        if len(remaining) < len(errors):
+            document, faults, errors = corrected.document, corrected.faults, remaining
+            misspelt.append(replace(fault, severity="error", notes=()))
+    if not misspelt:
+        return result
+    # What is wrong in a corrected cell itself would be shown with a text that the user has not written.
+    cells_corrected = {fault.place.cell for fault in misspelt if fault.place}
+    others = [fault for fault in faults if not (fault.place and fault.place.cell in cells_corrected)]
+    return replace(result, faults=(*misspelt, *others))
 
 
 @contextlib.contextmanager
@@ -201,8 +235,7 @@ class _NotebookReader:
             unreadable=[*self.unreadable, *self._missing_scripts(index)],
         )
         self.faults += name_diagnostics.all()
-        for interface in self.faces.values():
-            self.faults += [_not_analysable(interface)] if _hides_names(interface) and interface.draft.cached else []
+        self.faults += hidden_name_faults(self.faces.values())
         setups = [split.body for _, split in self.sorted.setups]
         self.faults += unordered_reads(self.faces, self.folder, self.root, setups=setups, ignored=self.ignored)
         self.faults += GlobalStateLint(self.faces, index, self._texts()).faults()
@@ -426,17 +459,4 @@ def _no_steps() -> Diagnostic:
         code="JP105",
         message="the notebook has no steps",
         suggestion="write `%%step NAME` as the first line of each cell that belongs to the pipeline",
-    )
-
-
-def _hides_names(interface: StepInterface) -> bool:
-    """Tell whether code of a step may read or bind names that it does not show; programs that it starts cannot."""
-    return not all(sentence.endswith(RUNS_PROGRAM) for sentence in interface.unknown)
-
-
-def _not_analysable(interface: StepInterface) -> Diagnostic:
-    message = f"not all code of step `{interface.draft.name}` can be read; it is reused by what it is seen to do"
-    suggestion = "declare with `-i` and `-o` what it takes and makes, or write it so that it can be read"
-    return step_diagnostic(
-        interface.draft, "JP214", message, suggestion, None, notes=interface.unknown[:_MAX_NOTES], severity="warning"
     )

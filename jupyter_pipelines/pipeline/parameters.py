@@ -226,13 +226,25 @@ def _with_items(value: Any, items: Kind, expected: str) -> Any:
     return {key: _of_kind(element, items, expected) for key, element in value.items()}
 
 
+def _is_multiple(value: Any, bound: Any) -> bool:
+    if isinstance(value, int) and isinstance(bound, int) and bound:
+        return value % bound == 0
+    try:
+        # Not `%`: 0.3 is no exact multiple of 0.1 in binary floating point.
+        return math.isclose(value / bound, round(value / bound))
+    except ZeroDivisionError:
+        return bool(value == 0)
+    # Of infinity, of `nan`, and of an integer that no float can hold.
+    except (OverflowError, ValueError):
+        return False
+
+
 _LIMITS: Mapping[str, tuple[Callable[[Any, Any], bool], str]] = {
     "gt": (lambda value, bound: value > bound, "more than"),
     "ge": (lambda value, bound: value >= bound, "at least"),
     "lt": (lambda value, bound: value < bound, "less than"),
     "le": (lambda value, bound: value <= bound, "at most"),
-    # Not `%`: 0.3 is no exact multiple of 0.1 in binary floating point.
-    "multiple_of": (lambda value, bound: math.isclose(value / bound, round(value / bound)), "a multiple of"),
+    "multiple_of": (_is_multiple, "a multiple of"),
     "min_length": (lambda value, bound: len(value) >= bound, "of a length of at least"),
     "max_length": (lambda value, bound: len(value) <= bound, "of a length of at most"),
 }

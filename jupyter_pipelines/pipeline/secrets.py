@@ -74,7 +74,7 @@ def reveal(reference: str, folder: str | Path, environment: Mapping[str, str] | 
         The variable or file does not exist, cannot be read, is too large, or is empty.
     """
     kind, _, location = reference.partition(":")
-    secret = _variable(location, environment) if kind == "env" else _text(Path(folder, Path(location).expanduser()))
+    secret = _variable(location, environment) if kind == "env" else _text(_file(location, folder))
     if not secret:
         raise SecretNotFound(f"`{reference}` is empty", "put the secret there")
     return secret
@@ -86,7 +86,19 @@ def _variable(name: str, environment: Mapping[str, str] | None) -> str:
         raise SecretNotFound(
             f"the environment variable `{name}` is not set", f"set `{name}` before Jupyter or the command is started"
         )
-    return variables[name]
+    value = variables[name]
+    # Python keeps other bytes as halves of surrogate pairs, which no file or message takes.
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise SecretNotFound(f"the environment variable `{name}` is no text", f"set `{name}` to UTF-8 text")
+    return value
+
+
+def _file(location: str, folder: str | Path) -> Path:
+    try:
+        return Path(folder, Path(location).expanduser())
+    except RuntimeError:
+        home = Path(location).parts[0]
+        raise SecretNotFound(f"the home folder `{home}` is not known", "write the whole path") from None
 
 
 def _text(path: Path) -> str:

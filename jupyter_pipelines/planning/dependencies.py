@@ -51,7 +51,7 @@ def dependencies_document(record: StepRecord) -> dict[str, Any]:
             if kind in ("written", "left")
         ],
         "modules": [
-            *({"name": name} for name in _named(record.parts, "module")),
+            *({"name": name} for name, _ in _named(record.parts, "module")),
             *({"path": path} for kind, path, *_ in questions if kind == "module"),
         ],
         "packages": {

@@ -12,6 +12,7 @@ from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, closest_name, shell_word
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.identifiers import normal_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class StepSelection:
         return {"to": list(self.to), "from": list(self.start), "only": list(self.only)}
 
     def __str__(self) -> str:
-        return " ".join(f"{option} {name}" for option, names in self._options() for name in names)
+        return " ".join(f"{option} {shell_word(name)}" for option, names in self._options() for name in names)
 
     def _options(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         return ("--to", self.to), ("--from", self.start), ("--only", self.only)
@@ -76,12 +77,22 @@ def unknown_steps(pipeline: Pipeline, names: Iterable[str], option: str) -> list
 
 def _unknown(pipeline: Pipeline, name: str, option: str) -> Diagnostic:
     known = [step.name for step in pipeline]
-    near = closest_name(name, known)
+    near = _item_with_values(pipeline, name) or closest_name(name, known)
     return Diagnostic(
         code="JP603",
         message=f"there is no step `{name}`, which `{option}` names",
         suggestion=f"write `{option} {shell_word(near)}`" if near else f"use one of: {', '.join(known)}",
     )
+
+
+def _item_with_values(pipeline: Pipeline, name: str) -> str | None:
+    """Return the item that `name` writes with its values as they are; in its own name, only few signs stand."""
+    for step in pipeline:
+        if step.item is not None:
+            values = ",".join(f"{axis}={value}" for axis, value in step.item.values)
+            if normal_name(f"{step.item.group}[{values}]") == name:
+                return step.name
+    return None
 
 
 def _contradiction(selection: StepSelection) -> Diagnostic:

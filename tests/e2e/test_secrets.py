@@ -95,11 +95,15 @@ def test_a_secret_that_is_given_as_such_is_refused_and_not_repeated(book: Notebo
     assert "k4n4ri" not in answer.err + answer.out
 
 
-def test_a_secret_that_is_not_there_is_said_before_anything_runs(book: NotebookProject) -> None:
+def test_a_secret_that_is_not_there_is_said_before_anything_runs(
+    book: NotebookProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_TEXT", os.fsdecode(b"\xff"))
     book.write(PARAMS, "%%step fetch -p token -o data\ndata = len(token)")
-    for reference in ("env:NOT_SET_HERE", "file:none.txt"):
+    for reference in ("env:NOT_SET_HERE", "file:none.txt", "file:~nosuchuser/none.txt", "env:NO_TEXT"):
         answer = book.call("run", "-p", f"token={reference}")
         assert (answer.code, "error[JP510]" in answer.err) == (2, True)
+        assert "JP901" not in answer.err
         assert not list(book.folder.glob(".pipelines/runs/*"))
 
 

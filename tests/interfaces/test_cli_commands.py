@@ -128,7 +128,9 @@ def test_the_graph_is_shown_in_every_form(cli: CliCall) -> None:
     assert not Path("elsewhere").exists()
 
 
-@pytest.mark.parametrize("name", ["g.svg", "g.html", "g.json", "g.mmd", "g.txt", "g.graphml", "g.dot"])
+@pytest.mark.parametrize(
+    "name", ["g.svg", "g.html", "g.json", "g.mmd", "g.mermaid", "g.md", "g.txt", "g.graphml", "g.dot", "g.SVG", "g"]
+)
 def test_the_graph_is_written_to_a_file_in_the_form_its_name_says(cli: CliCall, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     assert cli("show", "-o", str(path)) == (0, "", f"{path} written\n")
@@ -137,16 +139,49 @@ def test_the_graph_is_written_to_a_file_in_the_form_its_name_says(cli: CliCall, 
         "html": "<!doctype",
         "json": "{",
         "mmd": "flowchart",
+        "mermaid": "flowchart",
+        "md": "```mermaid\nflowchart",
         "txt": "●",
+        "": "●",
         "graphml": "<?xml",
         "dot": "digraph",
     }
-    assert path.read_text().startswith(starts[name[2:]])
+    assert path.read_text().startswith(starts[name[2:].lower()])
+
+
+@pytest.mark.parametrize("arguments", ["-o g.png", "-o g.xyz", "-o g.svg.gz", "-o g.png --format svg"])
+def test_a_file_whose_ending_no_format_has_is_refused(cli: CliCall, tmp_path: Path, arguments: str) -> None:
+    before = set(tmp_path.iterdir())
+    code, out, err = cli("show", *arguments.split())
+    assert code == 2
+    assert out == ""
+    assert "JP604" in err
+    assert ".svg, .html, .json, .graphml, .dot, .mmd, .md or .txt" in err
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_graphviz_makes_the_picture_that_is_asked_for(cli: CliCall, ran: NotebookProject) -> None:
+    err = cli("show", "-o", "my graph.png")[2]
+    assert f"jupyter pipelines show {ran.name} --format dot | dot -Tpng -o 'my graph.png'" in err
+
+
+def test_the_format_and_the_ending_of_the_file_must_not_contradict_each_other(cli: CliCall) -> None:
+    code, _, err = cli("show", "--format", "json", "-o", "g.svg")
+    assert code == 2
+    assert "`g.svg` is to be written as json, and `.svg` is the ending of svg" in err
+    assert "help: give a file that ends in .json, or `--format svg`" in err
+    assert not Path("g.svg").exists()
+    for name in ("g.dot", "g.txt", "g.data", "g"):
+        assert cli("show", "--format", "dot", "-o", name)[0] == 0
+        assert Path(name).read_text().startswith("digraph")
 
 
 def test_a_notebook_is_never_written_to(cli: CliCall, ran: NotebookProject) -> None:
     before = ran.path.read_bytes()
     assert cli("show", "--format", "svg", "-o", ran.name)[0] == 2
+    assert cli("show", "--format", "svg", "-o", "lib.py")[0] == 2
+    Path("link.svg").symlink_to(ran.path)
+    assert cli("show", "-o", "link.svg")[0] == 2
     assert cli("show", "-o", "no/such/folder.svg")[0] == 2
     assert ran.path.read_bytes() == before
 

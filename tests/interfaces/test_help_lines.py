@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -186,3 +187,56 @@ def test_a_folder_that_is_no_store_is_told_another_one(cli: CliCall, tmp_path: P
     proposed = re.findall(r"`(--store .*)`\n", err)
     assert shell_arguments(proposed[0]) == ["--store", str(tmp_path / "it's mine" / ".pipelines")]
     assert cli("plan", str(book.path), *shell_arguments(proposed[0]))[0] == 0
+
+
+ITEMS = (
+    "it's 1.csv",
+    "two words",
+    "a,b",
+    "a b",
+    "a=b",
+    "[x]",
+    "x]",
+    "-lead",
+    "größe",
+    'say "hi"',
+    "$HOME",
+    "",
+    "a.b/c",
+)
+
+
+def test_selectors_of_items_can_be_pasted(tmp_path: Path, cli: CliCall) -> None:
+    book = NotebookProject(tmp_path).write(
+        f"%%params\nfiles: list[str] = {list(ITEMS)!r}\nrates: list[float] = [0.1, 0.25]",
+        "%%step é- -o n --foreach datei=files rate=rates\nn = [datei, rate]",
+        "%%step last -i n -o m\nm = len(n)",
+    )
+    path = str(book.path)
+    steps = json.loads(cli("plan", path, "--json")[1])["steps"]
+    names = [step["name"] for step in steps]
+    items = [name for name in names if name.endswith("]")]
+    assert len(items) == 2 * len(ITEMS)
+    # As printed; as many as a user likes behind one option; and in front of the notebook, where `--force` takes one.
+    for start in range(0, len(items), 9):
+        printed = items[start : start + 9]
+        code, out, err = cli("plan", path, "--only", ", ".join(printed), "--json")
+        assert code == 0, err
+        selected = [step["name"] for step in json.loads(out)["steps"] if step["decision"] != "skip"]
+        assert selected == printed
+    for item in items[:2]:
+        for arguments in (
+            ["--force", item, path],
+            [path, "--force", item],
+            [path, "--from", item],
+            [path, "--to", item],
+        ):
+            assert cli("plan", *arguments)[0] == 0
+        assert cli("why", path, item)[0] == 0
+    # With its values as they are, an item is not found, and the help line names it.
+    for item, value in zip(items[::2], ITEMS, strict=True):
+        code, _, err = cli("plan", path, "--only", f"é-[datei={value},rate=0.1]")
+        if code:
+            assert err.count("JP603") == 1
+            assert f"write `--only {shell_word(item)}`" in err
+            assert shell_arguments(shell_word(item)) == [item]

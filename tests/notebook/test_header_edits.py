@@ -101,6 +101,16 @@ def test_what_is_written_is_what_is_read(name: str, options: dict[str, list[str]
     assert with_header(text, fields) == text
 
 
+@pytest.mark.parametrize("header", ["%%step a --ignore 'a,b.txt' c", "#| step: a\n#| ignore: 'a,b.txt' c"])
+def test_a_comma_in_quotes_belongs_to_the_path(header: str) -> None:
+    fields = header_fields(f"{header}\nx = 1")
+    assert fields is not None
+    assert fields.options == {"ignore": ["a,b.txt", "c"]}
+    written = split_cell(with_header("x = 1", fields)).header
+    assert written is not None
+    assert written.ignore == ("a,b.txt", "c")
+
+
 @given(text=st.text(alphabet="%#|step -io=\"'\\\n\tabc:", max_size=60))
 def test_no_cell_is_too_odd(text: str) -> None:
     header_fields(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from jupyter_pipelines.errors import Diagnostic, SourceLocation
 from jupyter_pipelines.notebook.headers import units
 from jupyter_pipelines.notebook.headers.io_spec import IOSpec, split_item
 from jupyter_pipelines.notebook.headers.split import OPTIONS, CellHeader, SplitCell, split_cell
+from jupyter_pipelines.notebook.source.document import document_from_script
 
 
 def header(text: str) -> CellHeader:
@@ -367,6 +369,41 @@ class TestTags:
     def test_faults_name_the_cell(self) -> None:
         (diagnostic,) = split_cell("x = 1", 3, ("step:my step",)).faults
         assert (diagnostic.code, place_of(diagnostic).cell) == ("JP103", 3)
+
+    def test_a_cell_that_is_skipped_is_no_step(self) -> None:
+        assert split_cell("x = 1", 3, ("skip", "block:train")) == SplitCell(header=None, body="x = 1")
+
+    @pytest.mark.parametrize(
+        ("tags", "code", "suggestion"),
+        [
+            (("block:a", "block:b"), "JP101", "keep one of these tags, or split the cell"),
+            (("step:a", "block:b"), "JP101", "keep one of these tags, or split the cell"),
+            (("block:-a",), "JP103", "write the tag `block:a`"),
+            (("step:a b",), "JP103", "write the tag `step:a_b`"),
+            (("block:a", "prev:-b"), "JP103", "write the tag `prev:b`"),
+        ],
+    )
+    def test_faults_are_told_in_the_words_of_tags(self, tags: tuple[str, ...], code: str, suggestion: str) -> None:
+        (diagnostic,) = split_cell("x = 1", 3, tags).faults
+        assert (diagnostic.code, diagnostic.suggestion) == (code, suggestion)
+
+    @pytest.mark.parametrize(
+        "tags",
+        [
+            ":tags: [block:x, prev:load]",
+            ":tags: ['block:x', 'prev:load']",
+            ":tags: [block: x, prev: load]",
+            ":tags: block:x, prev:load",
+            "---\ntags:\n- block:x\n- prev: load\n---",
+        ],
+    )
+    def test_tags_in_markdown_are_those_of_notebooks(self, tags: str) -> None:
+        head = "---\nkernelspec:\n  name: python3\n  display_name: Python\n---\n\n"
+        cells = f"+++\n\n```{{code-cell}} ipython3\n{tags}\n\nn = 1\n```\n"
+        (cell,) = [cell for cell in document_from_script(head + cells, Path("book.md")).cells if cell.kind == "code"]
+        header = split_cell(cell.source, cell.number, cell.tags).header
+        assert header is not None
+        assert (header.name, names(header.after)) == ("x", ["load"])
 
     def test_text_beats_tags(self) -> None:
         parsed = split_cell("%%step a\nx = 1", 3, ("step:b",)).header

@@ -196,6 +196,8 @@ class TestFaults:
             ("x: Annotated[int, Interval(gt=n)] = 1", "JP505", "Interval(gt=n)", "`Interval(gt=0, le=1)`"),
             ("x: Annotated[int, Interval(foo=1)] = 1", "JP505", "Interval(foo=1)", "`Interval(gt=0, le=1)`"),
             ("x: Annotated[int, Intervall(gt=0)] = 1", "JP505", "Intervall(gt=0)", "`Interval(gt=0, le=1)`"),
+            ("x: Annotated[int, MultipleOf(0)] = 1", "JP505", "MultipleOf(0)", "`MultipleOf(2)`"),
+            ("x: Annotated[int, Field(multiple_of=0)] = 1", "JP505", "Field(multiple_of=0)", "`MultipleOf(2)`"),
             ("x: int | Literal['a'] = 1", "JP505", "int | Literal['a']", "one type"),
             ("x = f()", "JP505", "f()", "a literal"),
             ("x = [1, y]", "JP505", "y", "a literal"),

@@ -59,6 +59,15 @@ def test_a_file_written_by_hand_is_read_and_written(name: str, tmp_path: Path) -
     assert path.read_text() == text.replace(header, f"{header}y")
 
 
+@pytest.mark.parametrize("empty", ["[]", "[ ]", "[\n   ]", '""'])
+def test_an_empty_cell_gets_a_text(tmp_path: Path, empty: str) -> None:
+    cell = '{"cell_type": "code", "id": "a", "metadata": {}, "execution_count": null, "outputs": [], "source": %s}'
+    path = tmp_path / "book.ipynb"
+    path.write_text(f'{{"nbformat": 4, "nbformat_minor": 5, "metadata": {{}}, "cells": [{cell % empty}]}}')
+    write_sources(path, {1: "%%step a\nx = 1"})
+    assert read_document(path).cells[0].source == "%%step a\nx = 1"
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_a_notebook_of_an_old_format_is_read(version: int, tmp_path: Path) -> None:
     cells = [

@@ -160,6 +160,21 @@ def test_without_parameters_the_way_out_is_to_declare_one() -> None:
     assert resolve(empty) == {}
 
 
+@pytest.mark.parametrize(
+    ("bound", "value", "fits"),
+    [
+        (3, 9, True), (3, 10, False), (0.1, 0.3, True), (0.1, 0.35, False), (0, 0, True), (0, 3, False),
+        (2, float("inf"), False), (2, float("nan"), False), (0.5, 10**400, False), (3, 3 * 10**400, True),
+        ("a", 3, False),
+    ],
+)  # fmt: skip
+def test_multiples(bound: Any, value: Any, fits: bool) -> None:
+    kind = "int" if isinstance(value, int) else "float"
+    parameter = Parameter(name="step", kind="any" if isinstance(bound, str) else kind, limits={"multiple_of": bound})
+    pipeline = Pipeline(notebook=None, folder=Path(), root=Path(), steps=(), parameters=(parameter,))
+    assert [diagnostic.code for diagnostic in faults_of(pipeline, {"step": value})] == ([] if fits else ["JP503"])
+
+
 def test_the_choices_are_named() -> None:
     assert only_diagnostic({"kind": "xgb"}).suggestion == "write `-p kind=rf` or `-p kind=gbm`"
 

@@ -249,6 +249,10 @@ def test_dependencies_are_a_document_and_a_text() -> None:
         {"path": "late.csv", "digest": "missing", "how": "looked-for"},
     ]
     assert (document["modules"], document["environment"]) == ([{"path": "lib/ut.py"}], ["DATA", "TZ"])
+    record = stored(simulation, trace)
+    with_module = dependencies_document(replace(record, parts={**record.parts, "module:score": "sha256:3"}))
+    assert with_module["modules"] == [{"name": "score"}, {"path": "lib/ut.py"}]
+    assert "  it imported score" in dependencies_text(with_module).splitlines()
     assert dependencies_text(document).splitlines() == [
         "  it read data.csv",
         "  it listed data",

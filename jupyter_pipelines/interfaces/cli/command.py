@@ -146,10 +146,11 @@ def _without_force_values(args: list[str]) -> list[tuple[int, str]]:
 def _value(args: list[str], position: int) -> str:
     """Return the step after the ``--force`` at `position`; empty if a notebook, an option or nothing follows.
 
-    A step's name has no dot and no slash; a notebook's path always has a dot.
+    A step's name has no dot and no slash, but in the brackets of an item; a notebook's path always has a dot.
     """
     following = args[position + 1] if position + 1 < len(args) else "-"
-    is_step = not following.startswith("-") and not set(following) & set("./\\")
+    is_item = following.endswith("]") and "[" in following
+    is_step = not following.startswith("-") and (is_item or not set(following) & set("./\\"))
     return following if is_step else ""
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jupyter_pipelines.errors import Diagnostic, PlanError
+from jupyter_pipelines.errors import Diagnostic, PlanError, shell_path
 from jupyter_pipelines.interfaces.cli.command import (
     CommandContext,
     check_document,
@@ -36,11 +36,18 @@ _ENDINGS = {
     ".htm": "html",
     ".json": "json",
     ".mmd": "mermaid",
+    ".mermaid": "mermaid",
     ".md": "mermaid",
+    ".markdown": "mermaid",
     ".graphml": "graphml",
     ".dot": "dot",
     ".gv": "dot",
+    ".txt": "text",
 }
+_NOTEBOOK_ENDINGS = (".ipynb", ".qmd", ".py")
+_MARKDOWN = (".md", ".markdown")
+_BINARY_ENDINGS = (".png", ".pdf", ".ps", ".eps", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
+"""Endings of pictures that no format can have; Graphviz makes some of them."""
 _DATA = ("json", "graphml")
 """Formats of the graph alone, for which no plan is made."""
 
@@ -65,12 +72,11 @@ def check(desk: CommandContext, *, pairs: Sequence[str], files: Sequence[str]) -
 def show(desk: CommandContext, *, form: str | None, target: str | None) -> None:
     """Show the graph of NOTEBOOK, with what a run would do where results are stored; executes nothing."""
     path = Path(target) if target else None
-    # A slip such as `show -o churn.ipynb` would overwrite the notebook with its drawing.
-    if path and path.suffix == ".ipynb":
-        raise PlanError(_is_notebook(path))
-    form = "json" if desk.as_json else form or (_ENDINGS.get(path.suffix, "text") if path else "text")
+    form = _format(desk, path, "json" if desk.as_json else form)
     pipeline = desk.pipeline()
     content = _WRITERS[form](pipeline, {} if form in _DATA else _statuses(desk, pipeline), path is None)
+    if path is not None and form == "mermaid" and _ending(path) in _MARKDOWN:
+        content = f"```mermaid\n{content.rstrip()}\n```\n"
     if path is None:
         write(content.rstrip("\n"))
     else:
@@ -88,6 +94,40 @@ def freeze(desk: CommandContext) -> None:
     document = {"schema": "jupyter-pipelines/freeze/1", "notebook": desk.notebook, "cells": list(cells)}
     written = f"headers written in cells {', '.join(map(str, cells))}"
     desk.answer(document, written if cells else "nothing to write: every interface is declared")
+
+
+def _format(desk: CommandContext, path: Path | None, form: str | None) -> str:
+    """Return the format to write: what is asked for, unless the file's ending names another, else what that names.
+
+    Raises
+    ------
+    PlanError
+        The file's ending is that of a notebook, of another format, or of none that can be written.
+    """
+    ending = _ending(path) if path else ""
+    # A slip such as `show -o churn.ipynb` would overwrite the notebook with its drawing.
+    if path is not None and (ending in _NOTEBOOK_ENDINGS or _is_same_file(path, desk.notebook)):
+        raise PlanError(_is_notebook(path))
+    if path is None or not ending:
+        return form or "text"
+    named = _ENDINGS.get(ending)
+    if ending in _BINARY_ENDINGS or (named is None and form is None):
+        raise PlanError(_no_such_format(desk, path, ending))
+    # Every format is text, so a `.txt` file may hold each; so may a file with an ending that means nothing here.
+    if form is not None and named not in (form, "text", None):
+        raise PlanError(_contradiction(path, ending, str(named), form))
+    return form or str(named)
+
+
+def _is_same_file(path: Path, notebook: str) -> bool:
+    try:
+        return path.samefile(notebook)
+    except OSError:
+        return False
+
+
+def _ending(path: Path) -> str:
+    return (path.suffix or (path.name if path.name in _ENDINGS else "")).lower()
 
 
 def _listed(faults: Sequence[Diagnostic], errors: int) -> str:
@@ -168,7 +208,30 @@ _WRITERS: Mapping[str, Callable[[Pipeline, Mapping[str, StepStatus], bool], str]
 
 def _is_notebook(path: Path) -> Diagnostic:
     return Diagnostic(
-        code="JP604",
-        message=f"`{path}` is a notebook and is not written to",
-        suggestion="give a file that ends in .svg, .html, .json, .graphml, .dot, .mmd or .txt",
+        code="JP604", message=f"`{path}` is a notebook and is not written to", suggestion=f"give a file {_THAT_ENDS}"
     )
+
+
+def _no_such_format(desk: CommandContext, path: Path, ending: str) -> Diagnostic:
+    if ending in _BINARY_ENDINGS:
+        suggestion = f"give a file {_THAT_ENDS}"
+        name = ending.removeprefix(".")
+        drawn = desk.command_line("show", "--format", "dot")
+        note = f"Graphviz can make it: {drawn} | dot -T{name} -o {shell_path(str(path))}"
+        return Diagnostic(
+            code="JP604", message=f"`show` cannot write `{ending}` files", suggestion=suggestion, notes=(note,)
+        )
+    suggestion = f"give a file {_THAT_ENDS}, or add `--format` with one of: {', '.join(FORMATS)}"
+    return Diagnostic(code="JP604", message=f"no format has the ending `{ending}`", suggestion=suggestion)
+
+
+def _contradiction(path: Path, ending: str, named: str, form: str) -> Diagnostic:
+    endings = [ending for ending, name in _ENDINGS.items() if name == form]
+    return Diagnostic(
+        code="JP604",
+        message=f"`{path}` is to be written as {form}, and `{ending}` is the ending of {named}",
+        suggestion=f"give a file that ends in {endings[0]}, or `--format {named}`",
+    )
+
+
+_THAT_ENDS = "that ends in .svg, .html, .json, .graphml, .dot, .mmd, .md or .txt"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from jupyter_pipelines.errors import Diagnostic, closest_name
+from jupyter_pipelines.notebook.checks.misspelt_names import unresolved_names_like
 from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 from jupyter_pipelines.pipeline.foreach import ForeachAxis
@@ -85,6 +86,8 @@ def _assigned_item(draft: StepDraft, axis: ForeachAxis) -> Iterator[Diagnostic]:
 def _unused(interface: StepInterface, axis: ForeachAxis) -> Iterator[Diagnostic]:
     draft = interface.draft
     if draft.dynamic or axis.name in interface.reach.used or axis.name in draft.names.binds:
+        return
+    if unresolved_names_like(interface, [axis.name]):
         return
     # The text of a magic may use the name, though no Python code does.
     if any(axis.name in magic for code in draft.codes for magic in code.magics):

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, SourceLocation, closest_name
+from jupyter_pipelines.notebook.checks.misspelt_names import input_meant, is_misspelt_input, is_misspelt_output
 from jupyter_pipelines.notebook.code.certain_use import certain_use, certain_use_of_function
 from jupyter_pipelines.notebook.code.name_usage import SourceSpan
 from jupyter_pipelines.notebook.linking.dependencies import Kind, NameReference, UnresolvedName
 from jupyter_pipelines.notebook.linking.producers import ProducerIndex
 from jupyter_pipelines.notebook.linking.shared_code import ExploratoryName, SharedCodeIndex, SharedDefinition
-from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, place_in, step_diagnostic
+from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, for_all_steps, place_in, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 from jupyter_pipelines.pipeline.identifiers import NAME_LETTER, normal_name, only_names
 
@@ -22,7 +23,6 @@ _LONGEST = 80
 _EXTENSION = r"%(?:re)?load_ext[ \t]+(?!(?:autoreload|jupyter_pipelines)\b)"
 # Patterns without such a limit take minutes for a long text that is no Python.
 _LONGEST_TARGET = 500
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ class NameDiagnostics:
                 fault = _DIAGNOSTIC_BUILDERS[problem.kind](self, interface, problem)
                 if fault is not None:
                     faults_by_cause.setdefault(_cause(problem, fault), (fault, []))[1].append(interface.draft.name)
-        return [*(_for_all(fault, steps) for fault, steps in faults_by_cause.values()), *self._unreadable_faults()]
+        return [*(for_all_steps(fault, steps) for fault, steps in faults_by_cause.values()), *self._unreadable_faults()]
 
     def _unreadable_faults(self) -> Iterator[Diagnostic]:
         """Yield the faults of code that cannot be read: errors where a step needs it, warnings elsewhere."""
@@ -209,19 +209,26 @@ class NameDiagnostics:
         return list(dict.fromkeys([*own, *self._makers.known(), *self._parameters, *self._index.known()]))
 
     def _undeclared(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
-        reference, draft = problem.need, interface.draft
-        if problem.making is None:
+        reference = problem.need
+        # An input with a slip in its name is reported by itself.
+        if problem.making is None or is_misspelt_input(interface, reference.name):
             return None
         message = f"{_uses(interface, reference)}, which is not among its inputs"
-        names = _declared_inputs_with(draft, reference.name)
+        names = _declared_inputs_with(interface, reference.name)
         note = f"`{reference.name}` is an output of step `{problem.making.draft.name}` (cell {problem.making.cell})"
-        return self._fault(interface, reference, "JP201", message, f"write `-i {names}`", notes=(note,))
+        unused = [name for name in interface.inputs if name not in interface.reach.used]
+        closest = closest_name(reference.name, unused)
+        suggestion = f"write `-i {names}`" if not closest else f"write `{closest}` if that is meant, or `-i {names}`"
+        return self._fault(interface, reference, "JP201", message, suggestion, notes=(note,))
 
     def _kept(self, interface: StepInterface, problem: UnresolvedName) -> Diagnostic | None:
         reference, producer = problem.need, problem.making
         if producer is None or not reference.sure:
             return None
         other = producer.draft
+        # An output with a slip in its name is reported there.
+        if is_misspelt_output(self._interfaces[other.name], reference.name):
+            return None
         message = f"{_uses(interface, reference)}, which step `{other.name}` binds and keeps for itself"
         suggestion = f"add `-o {reference.name}` to `{other.name}`"
         if interface.draft.items("inputs") is not None:
@@ -237,7 +244,7 @@ class NameDiagnostics:
             return None
         other = producer.draft
         message = f"{_uses(interface, reference)}, which step `{other.name}` makes further down"
-        names = _declared_inputs_with(interface.draft, reference.name)
+        names = _declared_inputs_with(interface, reference.name)
         suggestion = (
             f"move `{other.name}` (cell {producer.cell}) above it, or take it from there all the same: `-i {names}`"
         )
@@ -367,18 +374,13 @@ def _cause(problem: UnresolvedName, fault: Diagnostic) -> object:
     return (problem.kind, problem.need.name, id(problem.need.via)) if problem.need.via else fault
 
 
-def _for_all(fault: Diagnostic, steps: list[str]) -> Diagnostic:
-    others = list(dict.fromkeys(name for name in steps if name != fault.step))
-    if not others:
-        return fault
-    shown = ", ".join(f"`{name}`" for name in others[:_SHOWN]) + (" and others" if len(others) > _SHOWN else "")
-    return replace(fault, notes=(*fault.notes, f"so it is for {shown}"))
-
-
-def _declared_inputs_with(draft: StepDraft, name: str) -> str:
-    """Return the declared inputs of a step as they are written, followed by `name`."""
-    items = draft.items("inputs") or ()
-    return " ".join([*(f"{item.name}={item.locator}" if item.locator else item.name for item in items), name])
+def _declared_inputs_with(interface: StepInterface, name: str) -> str:
+    """Return the declared inputs of a step as they are written, slips corrected, followed by `name`."""
+    items = interface.draft.items("inputs") or ()
+    lost = {missing.item.name for missing in interface.lost if missing.reason == "no-producer"}
+    meant = {item: input_meant(interface, item) or item for item in lost}
+    shown = [f"{item.name}={item.locator}" if item.locator else meant.get(item.name, item.name) for item in items]
+    return " ".join([*shown, name])
 
 
 def _uses(interface: StepInterface, reference: NameReference) -> str:

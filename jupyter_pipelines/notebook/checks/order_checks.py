@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from jupyter_pipelines.errors import Diagnostic, closest_name
+from jupyter_pipelines.notebook.checks.misspelt_names import is_misspelt_input
 from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface
 from jupyter_pipelines.pipeline.artifacts import FileSource, Input, StepOutputRef
@@ -100,7 +101,8 @@ def _duplicate_producers(interfaces: StepInterfaces) -> Iterator[Diagnostic]:
             before = producers.get(name)
             producers[name] = interface.draft
             # A step that takes the name and binds it again passes on a new version, which is no duplicate.
-            if before is None or _takes(interface, name):
+            # An input with a slip in its name is reported by itself.
+            if before is None or _takes(interface, name) or is_misspelt_input(interface, name):
                 continue
             bind = interface.draft.names.binds.get(name)
             place = output.place or (interface.draft.where(bind.spot) if bind else None)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from keyword import iskeyword
 from pathlib import Path
 
 from jupyter_pipelines import plugins
 from jupyter_pipelines.errors import Diagnostic, SourceLocation, closest_name
 from jupyter_pipelines.notebook.checks.exploration_checks import exploration_faults
 from jupyter_pipelines.notebook.checks.foreach_checks import foreach_faults
+from jupyter_pipelines.notebook.checks.misspelt_names import (
+    input_meant,
+    is_misspelt_output,
+    unassigned_outputs,
+    unresolved_names_like,
+)
 from jupyter_pipelines.notebook.checks.order_checks import order_faults
 from jupyter_pipelines.notebook.code.cell_code import parse_code
 from jupyter_pipelines.notebook.code.unstorable_values import unstorable_class
 from jupyter_pipelines.notebook.headers.lexer import header_word
 from jupyter_pipelines.notebook.headers.split import IOSpec
-from jupyter_pipelines.notebook.linking.producers import ProducerIndex
+from jupyter_pipelines.notebook.linking.producers import NameProducer, ProducerIndex
 from jupyter_pipelines.notebook.linking.shared_code import ExploratoryName, SharedCodeIndex, SharedDefinition
 from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface, rebinding_step
@@ -83,6 +88,8 @@ class StepChecker:
 
     def _lost(self, interface: StepInterface) -> Iterator[Diagnostic]:
         for missing in interface.lost:
+            if missing.reason == "no-producer" and self._is_misspelt_elsewhere(interface, missing.item.name):
+                continue
             yield _MISSING_INPUT_CHECKS[missing.reason](self, interface, missing.item)
 
     def _no_producer(self, interface: StepInterface, item: IOSpec) -> Diagnostic:
@@ -97,10 +104,22 @@ class StepChecker:
             label="no step produces it",
         )
 
+    def _is_misspelt_elsewhere(self, interface: StepInterface, name: str) -> bool:
+        """Return whether the step that binds an input declares it with a slip, which is reported there."""
+        producer = self._binder(interface, name)
+        return producer is not None and is_misspelt_output(self._interfaces[producer.draft.name], name)
+
+    def _binder(self, interface: StepInterface, name: str) -> NameProducer | None:
+        draft = interface.draft
+        return self._makers.binder(name, draft, draft.first) or self._makers.later_binder(name, draft, draft.first)
+
     def _missing_input_suggestion(self, interface: StepInterface, name: str) -> str:
         """Return what to do about an input that no step makes."""
         draft = interface.draft
-        producer = self._makers.binder(name, draft, draft.first) or self._makers.later_binder(name, draft, draft.first)
+        producer = self._binder(interface, name)
+        meant = input_meant(interface, name)
+        if meant:
+            return f"write `{meant}`, which the code uses"
         if name in self._parameters:
             return f"`{name}` is a parameter: write `-p {name}` instead"
         if producer is not None:
@@ -220,6 +239,8 @@ class StepChecker:
         magics = "\n".join(magic for code in draft.codes for magic in code.magics)
         lost_names = {missing.item.name for missing in interface.lost}
         used = interface.reach.used | lost_names | interface.outputs.keys()
+        declared = {item.name for section in ("inputs", "parameters") for item in draft.items(section) or ()}
+        used |= unresolved_names_like(interface, declared - used)
         sections: tuple[tuple[Section, str], ...] = (("inputs", "input"), ("parameters", "parameter"))
         for section, noun in sections:
             for item in draft.items(section) or ():
@@ -244,7 +265,7 @@ class StepChecker:
                 yield from self._never_assigned(interface, item)
 
     def _never_written(self, interface: StepInterface, item: IOSpec) -> Iterator[Diagnostic]:
-        if item.name not in interface.reach.used:
+        if item.name not in interface.reach.used and not unresolved_names_like(interface, [item.name]):
             message = f"step `{interface.draft.name}` never writes to its output {item.format} `{item.name}`"
             suggestion = f"write to the path that the step is given in the variable `{item.name}`"
             yield step_diagnostic(interface.draft, "JP203", message, suggestion, item.place, label="never written to")
@@ -256,10 +277,8 @@ class StepChecker:
             message = f"the output `{name}` of step `{draft.name}` is a module"
             suggestion = "take it out of `-o`, and move the import into a cell without a header"
             yield step_diagnostic(draft, "JP205", message, suggestion, item.place, label="cannot be stored")
-        elif not name.isidentifier() or iskeyword(name):
-            return  # the header has a fault for that already
-        elif bind is None and name not in interface.inputs and not self._is_shared(interface, name):
-            yield self._missing_output(draft, item)
+        elif item in unassigned_outputs(interface):
+            yield self._missing_output(interface, item)
 
     def _unstorable(self, interface: StepInterface) -> Iterator[Diagnostic]:
         """Yield outputs that certainly cannot be stored, in the words of a run that fails to store them."""
@@ -278,19 +297,25 @@ class StepChecker:
                 suggestion = advice_for(name, class_name)
                 yield step_diagnostic(draft, "JP205", message, suggestion, item.place, label="cannot be stored")
 
-    def _is_shared(self, interface: StepInterface, name: str) -> bool:
-        """Return whether shared code binds `name` in the step, so that it has a value at the end."""
-        return any(name in definition.binds for definition in interface.reach.definitions)
+    def _is_taken(self, name: str, draft: StepDraft) -> bool:
+        """Return whether another step lacks a name that a step binds."""
+        others = [interface for interface in self._interfaces.values() if interface.draft is not draft]
+        return any(
+            any(missing.item.name == name for missing in other.lost)
+            or any(problem.kind == "kept" and problem.need.name == name for problem in other.reach.problems)
+            for other in others
+        )
 
-    def _missing_output(self, draft: StepDraft, item: IOSpec) -> Diagnostic:
+    def _missing_output(self, interface: StepInterface, item: IOSpec) -> Diagnostic:
+        draft = interface.draft
         name, binds = item.name, draft.names.binds
         outcome = "deletes it in the end" if name in draft.names.deletes else "never assigns it"
         closest = closest_name(name, binds)
-        suggestion = (
-            f"rename `{closest}` to `{name}`, or write `-o {closest}`"
-            if closest
-            else f"assign `{name}`, or take it out of `-o`"
-        )
+        suggestion = f"assign `{name}`, or take it out of `-o`"
+        if closest and self._is_taken(closest, draft):
+            suggestion = f"write `-o {closest}`"
+        elif closest:
+            suggestion = f"rename `{closest}` to `{name}`, or write `-o {closest}`"
         notes = (f"the step assigns: {', '.join(list(binds)[:_SHOWN]) or 'nothing'}",)
         message = f"step `{draft.name}` declares the output `{name}` and {outcome}"
         return step_diagnostic(draft, "JP203", message, suggestion, item.place, label="never assigned", notes=notes)
@@ -410,8 +435,13 @@ class StepChecker:
                 suggestion = f"write `{closest}`" if closest else f"declare it in a `%%params` cell: `{item.name} = …`"
                 yield step_diagnostic(draft, "JP501", f"there is no parameter `{item.name}`", suggestion, item.place)
         names = [item.name for item in declared or ()]
+        misspelt = {closest_name(name, self._parameters) for name in names if name not in self._parameters}
         for name, reference in interface.reach.parameters.items() if declared is not None else ():
-            if name not in names and reference.sure and not (reference.via and reference.via.kind == "setup"):
+            if (
+                name not in misspelt.union(names)
+                and reference.sure
+                and not (reference.via and reference.via.kind == "setup")
+            ):
                 through = f" through `{reference.via.code.name}` (cell {reference.via.cell})" if reference.via else ""
                 message = f"step `{draft.name}` uses the parameter `{name}`{through} without declaring it"
                 place = draft.where(reference.spot) if reference.via is None else draft.place
@@ -472,6 +502,10 @@ class StepChecker:
             return
         used = {name for interface in self._interfaces.values() for name in interface.parameters}
         used |= {axis.source for interface in self._interfaces.values() for axis in interface.draft.axes.values()}
+        unused = self._parameters.keys() - used
+        for interface in self._interfaces.values():
+            used |= unresolved_names_like(interface, unused)
+            used |= {closest_name(item.name, unused) or "" for item in interface.draft.items("parameters") or ()}
         for parameter in self._parameters.values():
             if parameter.name not in used:
                 yield Diagnostic(

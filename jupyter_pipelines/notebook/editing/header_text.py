@@ -73,6 +73,8 @@ def _separate(option: HeaderOption, word: HeaderToken) -> list[str]:
     if option.takes == "axes":
         return [word.shown]  # whether a value stands in quotes makes a difference
     text = word.text
+    if word.shown[:1] in ("'", '"'):
+        return [text]  # a comma in quotes belongs to the name, as for the parser of headers
     return text.split(",") if option.many and "=" not in text else [text.rstrip(",") if option.many else text]
 
 

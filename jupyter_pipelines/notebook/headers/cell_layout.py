@@ -318,13 +318,31 @@ def _is_misspelt(name: str) -> bool:
 _NEAR = frozenset("steps stepp stp sstep param parms prams paramss setups set-up set_up seup".split())
 
 
-def _misspelt(place: SourceLocation, name: str) -> Diagnostic:
+def _meant_header(name: str) -> str:
     closest = closest_name(name.lower(), (*KINDS, "parameters"))
-    meant = "params" if closest == "parameters" else closest
+    return "params" if closest == "parameters" else str(closest)
+
+
+def with_header_corrected(source: str, fault: Diagnostic) -> str | None:
+    """Return a cell with the misspelt header that `fault` reports as it was probably meant; None for other faults."""
+    place = fault.place
+    if place is None or not fault.message.startswith(_NO_HEADER):
+        return None
+    lines = source.split("\n")
+    text, end = lines[place.line - 1], place.column + place.length
+    name = text[place.column + 2 : end]
+    lines[place.line - 1] = f"{text[: place.column]}%%{_meant_header(name)}{text[end:]}"
+    return "\n".join(lines)
+
+
+_NO_HEADER = "there is no header `%%"
+
+
+def _misspelt(place: SourceLocation, name: str) -> Diagnostic:
     return Diagnostic(
         code="JP101",
-        message=f"there is no header `%%{name}`",
-        suggestion=f"write `%%{meant}`",
+        message=f"{_NO_HEADER}{name}`",
+        suggestion=f"write `%%{_meant_header(name)}`",
         place=place,
         severity="warning",
         notes=("without a header the cell is exploration and no part of the pipeline",),

@@ -197,7 +197,7 @@ class _HeaderParser:
     def check_step_name(self, word: HeaderToken, noun: str) -> None:
         if units.is_step_name(word.text):
             return
-        notes = ["a name has letters, digits, `_` and `-`, starts with a letter or `_`, and is at most 100 long"]
+        notes = [units.STEP_NAME_RULE]
         if re.search(r"[{}$]", word.text):
             notes.append("`{}` and `$` are never expanded in a header")
         self.fault(

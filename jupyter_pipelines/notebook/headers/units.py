@@ -18,6 +18,9 @@ _SIZE = re.compile(rf"({_NUMBER})([kmgt])(?:i?b)?")
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 
+STEP_NAME_RULE = "a name has letters, digits, `_` and `-`, starts with a letter or `_`, and is at most 100 long"
+
+
 def is_step_name(text: str) -> bool:
     """Return whether a step may be called `text`: as an identifier of any script, with ``-`` in it as well."""
     name = normal_name(text)

@@ -21,6 +21,7 @@ from jupyter_pipelines.notebook.linking.shared_code import (
 from jupyter_pipelines.notebook.linking.step_drafts import StepDraft
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS
 
+BINDS_UNKNOWN_NAMES = "binds names that are not known"
 Kind = Literal[
     "undefined", "undeclared", "kept", "below", "computed", "changed", "early", "defined", "setup-below",
 ]  # fmt: skip
@@ -102,6 +103,8 @@ class StepDependencies:
         Everything that it and its shared code import.
     unknown : list of str
         What cannot be determined: a list of sentences.
+    hidden : list of str
+        Names that nothing binds unless code that cannot be determined does.
     """
 
     definitions: list[SharedDefinition] = field(default_factory=list)
@@ -111,6 +114,7 @@ class StepDependencies:
     problems: list[UnresolvedName] = field(default_factory=list)
     imports: list[ModuleImport] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
 
 
 class LinkContext(NamedTuple):
@@ -209,7 +213,9 @@ class _DependencyResolver:
         """Complete what depends on all references, and return the dependencies."""
         self._include_stars()
         # Code that may bind any name may bind these, too.
-        if not self.dynamic:
+        if self.dynamic:
+            self.dependencies.hidden = list(dict.fromkeys(reference.name for reference in self.unresolved))
+        else:
             self.dependencies.problems += [self._explain(reference) for reference in self.unresolved]
         self.dependencies.definitions = self._in_order()
         self.dependencies.unknown = list(dict.fromkeys([*self._own_sentences(), *self.dependencies.unknown]))
@@ -412,11 +418,9 @@ def _only_behind(reference: NameReference, entry: SharedDefinition) -> bool:
 
 
 def _sentences(definition: SharedDefinition) -> Iterator[str]:
-    where = (
-        f"`{definition.code.name}` (cell {definition.cell})"
-        if definition.kind != "setup"
-        else f"cell {definition.cell}"
-    )
+    # A star import is called by its own text, which the sentence about it has already.
+    is_named = definition.kind != "setup" and not definition.names.stars
+    where = f"`{definition.code.name}` (cell {definition.cell})" if is_named else f"cell {definition.cell}"
     yield from _sentences_of(definition.names, lambda _part: f"{where}: ")
 
 
@@ -425,6 +429,6 @@ def _sentences_of(names: NameUsage, prefix: Callable[[int], str]) -> Iterator[st
         yield prefix(part) + sentence
     for star, spot in names.stars:
         dots = "." * star.level
-        yield f"{prefix(spot.part)}`from {dots}{star.module} import *` binds names that are not known"
+        yield f"{prefix(spot.part)}`from {dots}{star.module} import *` {BINDS_UNKNOWN_NAMES}"
     if None in names.paths:
         yield prefix(0) + UNKNOWN_SEARCH_PATH

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, SourceLocation
@@ -15,6 +15,8 @@ from jupyter_pipelines.pipeline.step import Section, StepCell
 
 # Characters of a line that a message shows.
 _LONGEST = 200
+# Other steps that a message names.
+_SHOWN = 5
 
 
 @dataclass(slots=True, eq=False)
@@ -152,3 +154,12 @@ def step_diagnostic(
     return Diagnostic(
         code=code, message=message, suggestion=suggestion, step=draft.name, place=place or draft.place, **fields
     )
+
+
+def for_all_steps(fault: Diagnostic, steps: Iterable[str]) -> Diagnostic:
+    """Return a fault of one step with a note that names the others which have it for the same reason."""
+    others = list(dict.fromkeys(name for name in steps if name != fault.step))
+    if not others:
+        return fault
+    shown = ", ".join(f"`{name}`" for name in others[:_SHOWN]) + (" and others" if len(others) > _SHOWN else "")
+    return replace(fault, notes=(*fault.notes, f"so it is for {shown}"))

@@ -206,6 +206,7 @@ def _field(domain: ValueDomain, node: ast.Call) -> ValueDomain:
     except NotLiteral:
         raise AnnotationParseError(node, f"`{_text(node)}` cannot be read", "write literals for its limits") from None
     description = str(constraints.pop("description", ""))
+    constraints = _with_multiples(constraints, node)
     return replace(domain, limits={**domain.limits, **constraints}, description=domain.description or description)
 
 
@@ -230,7 +231,13 @@ def _constraint_limits(name: str, node: ast.Call) -> dict[str, Any] | None:
             node, f"`{_text(node)}` cannot be read", f"write it like `{usage}`, with literals"
         ) from None
     limits = {limit: getattr(part, limit) for part in parts for limit in LIMITS if hasattr(part, limit)}
-    return {limit: bound for limit, bound in limits.items() if bound is not None}
+    return _with_multiples({limit: bound for limit, bound in limits.items() if bound is not None}, node)
+
+
+def _with_multiples(limits: dict[str, Any], node: ast.Call) -> dict[str, Any]:
+    if limits.get("multiple_of") == 0:
+        raise AnnotationParseError(node, "only 0 is a multiple of 0", "write another number, as in `MultipleOf(2)`")
+    return limits
 
 
 def _doubtful(domain: ValueDomain, node: ast.expr) -> ValueDomain:

@@ -226,7 +226,16 @@ def _tags(metadata: Any) -> tuple[str, ...]:
     tags = metadata.get("tags") if isinstance(metadata, dict) else None
     if isinstance(tags, str):  # `:tags: parameters`, as YAML reads it
         return tuple(tags.replace(",", " ").split())
-    return tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
+    return tuple(text for tag in tags for text in _tag_texts(tag)) if isinstance(tags, list) else ()
+
+
+def _tag_texts(tag: Any) -> Iterator[str]:
+    if isinstance(tag, str):
+        yield tag
+    # `[block: train, prev: load]`, as YAML reads a tag with a space behind its colon.
+    elif isinstance(tag, dict):
+        for key, value in tag.items():
+            yield f"{key}:{'' if value is None else value}"
 
 
 def _kernel(metadata: Any) -> tuple[str | None, str]:

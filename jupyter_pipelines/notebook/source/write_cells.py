@@ -125,6 +125,8 @@ def _source(old: str, text: str, *, ascii_only: bool) -> str:
     if not old.startswith("["):
         return json.dumps(text, ensure_ascii=ascii_only)
     spans = list(_elements(old, 0))
+    if not spans:
+        return json.dumps(_ended_lines(text), ensure_ascii=ascii_only)
     # Lines that stay as they are keep the escapes that they were written with.
     encoded_lines = {json.loads(old[start:stop]): old[start:stop] for start, stop in spans}
     lines = [encoded_lines.get(line) or json.dumps(line, ensure_ascii=ascii_only) for line in _ended_lines(text)]
