@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from difflib import get_close_matches
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 from jupyter_pipelines.errors import Diagnostic, SourceLocation
@@ -61,12 +62,13 @@ def missing_packages(pipeline: Pipeline, on: str = "local") -> tuple[Diagnostic,
     # Other kernels and other machines have packages of their own.
     steps = [step for step in pipeline if not step.kernel and not step.gathering and (step.on or on) == "local"]
     absent = _absent({name for step in steps for name in step.packages}, pipeline)
-    if not absent or _may_make_modules(_configuration()):
+    # One step may install what a later one imports.
+    if not absent or _may_make_modules(chain(_configuration(), *map(_texts, pipeline))):
         return ()
     faults: dict[tuple[str, SourceLocation], Diagnostic] = {}
     for step in steps:
         names = absent.intersection(step.packages)
-        if names and not _may_make_modules(_texts(step)):
+        if names:
             for name, place in _imports(step):
                 if name in names and (name, place) not in faults:
                     faults[name, place] = _not_installed(pipeline, step, name, place)
