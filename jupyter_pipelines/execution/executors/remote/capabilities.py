@@ -9,8 +9,8 @@ from jupyter_pipelines.errors import Diagnostic
 from jupyter_pipelines.execution.executors import StepRequirements
 from jupyter_pipelines.storage.files.process_identity import ProcessIdentity
 
-ANSWER = 60.0
-"""Seconds that a worker has to answer; it has to import this package first."""
+ANSWER = 180.0
+"""Seconds that a worker has to answer: it has to import this package first, perhaps on a busy machine."""
 
 
 def describe(asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,8 +25,6 @@ from jupyter_pipelines.execution.ticket import StepTicket
 from jupyter_pipelines.pipeline.step import ComputeResources
 
 logger = logging.getLogger(__name__)
-_START = 60.0
-"""Seconds for the first process of a node to start and answer."""
 _ANSWER = 10.0
 _SELECTORS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 _PACE = 0.05
@@ -121,7 +119,9 @@ class RayExecutor(RemoteExecutor):
         replies: dict[str, Any] = {}
         for name, answer in answers.items():
             try:
-                replies[name] = ray.get(answer, timeout=_START)
+                replies[name] = ray.get(answer, timeout=capabilities.ANSWER)
+            except ray.exceptions.GetTimeoutError:
+                replies[name] = TimeoutError()
             except Exception as error:  # noqa: BLE001 - whatever a node can fail with is its answer
                 replies[name] = str(error).splitlines()[0] if str(error) else type(error).__name__
         return replies
