@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from jupyter_pipelines.errors import NotebookError
+from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.notebook.source.document import read_document
 from jupyter_pipelines.notebook.source.write_cells import write_sources
 
@@ -112,3 +114,88 @@ def test_a_program_that_is_missing_is_to_be_installed(
     assert diagnostic.code == "JP104"
     assert "is not installed" in diagnostic.message
     assert f"`{suggestion}`" in diagnostic.suggestion
+
+
+QUARTO_FILE = """---
+title: P
+jupyter: python3
+execute:
+  cache: true
+---
+
+```{python}
+#| tags: [parameters]
+#| echo: false
+trees = 3
+```
+
+```{python}
+#| label: load
+#| step: load
+#| out: [rows, more]
+#| retries: 2
+#| no-cache: true
+rows = [1, 2, 3]
+more = 2
+```
+
+```{python}
+#| step: train
+#| in: rows more
+#| out: model
+#| param: trees
+#| timeout: 1h
+#| fig-width: 8
+#| fig-cap: "A: b"
+model = sum(rows) * trees * more
+```
+
+```{python}
+#| tags: ["step:last", "prev:train"]
+print(model)
+```
+"""
+QUARTO_CELLS = (
+    ({"tags": ["parameters"]}, "#| echo: false\ntrees = 3"),
+    (
+        {"step": "load", "out": ["rows", "more"], "retries": 2, "no-cache": True},
+        "#| label: load\nrows = [1, 2, 3]\nmore = 2",
+    ),
+    (
+        {"step": "train", "in": "rows more", "out": "model", "param": "trees", "timeout": "1h", "fig-width": 8},
+        "#| fig-cap: 'A: b'\nmodel = sum(rows) * trees * more",
+    ),
+    ({"tags": ["step:last", "prev:train"]}, "print(model)"),
+)
+"""What `quarto convert` of Quarto 1.11 makes of the cells: options that it does not know become metadata."""
+
+
+def test_a_quarto_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    top = {"cell_type": "markdown", "metadata": {}, "source": QUARTO_FILE.partition("\n\n")[0]}
+    cells = [
+        {"cell_type": "code", "metadata": metadata, "source": source, "execution_count": None, "outputs": []}
+        for metadata, source in QUARTO_CELLS
+    ]
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
+    notebook = {"nbformat": 4, "nbformat_minor": 4, "metadata": {"kernelspec": kernel}, "cells": [top, *cells]}
+    (tmp_path / "converted.json").write_text(json.dumps(notebook))
+    # Stands for Quarto, whose package downloads the program when it is installed.
+    program = tmp_path / "bin" / "quarto"
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\nif [ "$1" = --version ]; then echo 1.11.0; exit; fi\nfor last; do :; done\n'
+        f'cp "{tmp_path}/converted.json" "${{last%.qmd}}.ipynb"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    path = tmp_path / "book.qmd"
+    path.write_text(QUARTO_FILE)
+    result = read(path)
+    assert result.faults == ()
+    assert result.pipeline is not None
+    load, train, last = result.pipeline.steps
+    assert (load.retries, load.cache, [output.name for output in load.outputs]) == (2, False, ["rows", "more"])
+    assert (train.timeout, train.parameters, last.after) == (3600, ("trees",), ("train",))
+    assert capfd.readouterr() == ("", "")

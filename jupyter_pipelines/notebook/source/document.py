@@ -23,12 +23,18 @@ OLDEST_FORMAT, NEWEST_FORMAT = 2, 4
 _SUFFIXES = {suffix.lower(): suffix for suffix in SCRIPT_SUFFIXES}
 _NEEDED_PROGRAM = re.compile(r"requires '(?P<name>\w+)>=(?P<version>[\w.]+)'")
 _INSTALL = {
-    "quarto": "`pip install quarto-cli`, or see https://quarto.org/docs/download",
+    # That package downloads the program from GitHub while it is installed.
+    "quarto": "`pip install quarto-cli` where GitHub can be reached, or see https://quarto.org/docs/download",
     "pandoc": "`conda install -c conda-forge pandoc`, or see https://pandoc.org/installing.html",
     "marimo": "`pip install marimo`",
 }
+_QUARTO_SUFFIX = ".qmd"
+# Metadata of cells that are no options: Jupyter's own, and tags, which Quarto keeps where notebooks have them.
+_NO_OPTIONS = frozenset("tags id collapsed scrolled jupyter slideshow editable deletable".split())
 # `validate` is replaced in a module of nbformat, for the whole process: by one thread at a time.
 _NO_VALIDATION = threading.Lock()
+# The same for `print` in a module of jupytext.
+_QUIET = threading.Lock()
 _KINDS: Mapping[str, CellKind] = {"code": "code", "raw": "raw", "markdown": "markdown", "heading": "markdown"}
 _CONFLICT = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -275,9 +281,31 @@ def document_from_script(text: str, path: Path) -> NotebookDocument:
         content = _read_by_jupytext(normalize_newlines(text), _SUFFIXES.get(path.suffix.lower(), path.suffix))
     except Exception as error:  # jupytext and its readers raise whatever they run into
         raise _unreadable_script(path, error) from error
+    if path.suffix.lower() == _QUARTO_SUFFIX:
+        content = {**content, "cells": [_with_option_lines(cell) for cell in content["cells"]]}
     document = document_from_json(content, path)
     # jupytext generates ids, other ones each time it reads.
     return replace(document, cells=tuple(replace(cell, id=None) for cell in document.cells))
+
+
+def _with_option_lines(cell: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a cell with the ``#|`` lines that Quarto took out of its code: all whose names are not Quarto's own.
+
+    ``#| step: train`` is an option to Quarto as to this package, and stands in the metadata after the conversion.
+    """
+    options = {name: value for name, value in cell["metadata"].items() if name not in _NO_OPTIONS}
+    if cell["cell_type"] != "code" or not options:
+        return cell
+    lines = [f"#| {name}: {_option_text(value)}".rstrip() for name, value in options.items()]
+    return {**cell, "source": "\n".join([*lines, cell["source"]])}
+
+
+def _option_text(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_option_text, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
 
 
 def _read_by_jupytext(text: str, suffix: str) -> Mapping[str, Any]:
@@ -289,11 +317,25 @@ def _read_by_jupytext(text: str, suffix: str) -> Mapping[str, Any]:
     import jupytext
     from nbformat import ValidationError
 
-    try:
-        return jupytext.reads(text, fmt={"extension": suffix})  # type: ignore[no-any-return]
-    except ValidationError:
-        with _without_validation():
+    with _without_warning() if suffix == _QUARTO_SUFFIX else contextlib.nullcontext():
+        try:
             return jupytext.reads(text, fmt={"extension": suffix})  # type: ignore[no-any-return]
+        except ValidationError:
+            with _without_validation():
+                return jupytext.reads(text, fmt={"extension": suffix})  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _without_warning() -> Iterator[None]:
+    """Suspend what jupytext prints for every Quarto file that has a title: that its header is not the kernel's."""
+    from jupytext import quarto
+
+    with _QUIET:
+        quarto.print = lambda *_, **__: None
+        try:
+            yield
+        finally:
+            del quarto.print
 
 
 @contextlib.contextmanager
