@@ -96,6 +96,7 @@ SHARED = (
     r"browser/",
     r"contracts/test_ray\.py",
     r"e2e/test_two_users\.py",
+    r"e2e/test_shared_traces\.py",
     r"e2e/test_reuse\.py",
     r"execution/test_isolation\.py",
     r"contracts/test_dask\.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jupyter_pipelines.pipeline.artifacts import FileSource
 from jupyter_pipelines.pipeline.graph import Pipeline
@@ -20,13 +20,10 @@ from jupyter_pipelines.planning.keys.traces import (
     details_of,
     path_on_disk,
     question,
-    traced_key,
 )
 from jupyter_pipelines.planning.reasons import Code, DecisionReason, Parts, shorten_digests
 from jupyter_pipelines.planning.undeclared_files import files_at
-
-if TYPE_CHECKING:
-    from jupyter_pipelines.storage.step_record import StepRecord
+from jupyter_pipelines.storage.step_record import StepRecord, traced_key
 
 _MAX_CHANGES_SHOWN = 3
 _UNTRACED = DecisionReason(

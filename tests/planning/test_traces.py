@@ -15,13 +15,12 @@ from jupyter_pipelines.planning.keys.traces import (
     path_in_trace,
     path_on_disk,
     question,
-    traced_key,
     variable_answer,
 )
 from jupyter_pipelines.planning.plan import PlannedStep
 from jupyter_pipelines.planning.traced_records import beyond_key
 from jupyter_pipelines.storage.blobs.digests import digest_bytes
-from jupyter_pipelines.storage.step_record import StepRecord
+from jupyter_pipelines.storage.step_record import StepRecord, traced_key
 from tests.planning.planning_fakes import FOLDER, PlanSimulation, artifact, module, pipeline, step
 
 STEP = step("load", "", "rows")
@@ -213,6 +212,42 @@ def test_a_forged_answer_under_another_key_is_not_reused() -> None:
     forged = replace(newest, key=traced_key(newest.key, {DATA: artifact("1").digest}))
     simulation.store.records[forged.key] = forged  # its own trace is another
     assert simulation.plan(BOOK)["load"].decision == "run"
+
+
+def test_records_kept_beside_the_newest_are_tried_from_the_newest_to_the_oldest() -> None:
+    simulation = PlanSimulation()
+    simulation.store.files[f"{FOLDER}/data.csv"] = "1"
+    newest = stored(simulation, {DATA: artifact("2").digest})
+    contents = {"a": "1", "b": "1", "c": "3"}
+    kept = {
+        f"{newest.key}.{name}": replace(
+            newest, key=f"{newest.key}.{name}", created=f"2026-01-01-{name}", trace={DATA: artifact(content).digest}
+        )
+        for name, content in contents.items()
+    }
+    simulation.store.records |= kept
+    planned = simulation.plan(BOOK)["load"]
+    assert (planned.decision, planned.origin) == ("reuse", kept[f"{newest.key}.b"])
+    # A record that is not trusted, or damaged, hides none of them.
+    del simulation.store.records[newest.key]
+    assert simulation.plan(BOOK)["load"].decision == "run"
+    simulation.store.refusals[newest.key] = "it is not signed"
+    assert simulation.plan(BOOK)["load"].origin == kept[f"{newest.key}.b"]
+    simulation.store.files[f"{FOLDER}/data.csv"] = "4"
+    assert simulation.plan(BOOK)["load"].reason.code == "untrusted"
+    simulation.store.refusals.clear()
+    simulation.store.damage[newest.key] = "corrupt"
+    simulation.store.files[f"{FOLDER}/data.csv"] = "3"
+    assert simulation.plan(BOOK)["load"].origin == kept[f"{newest.key}.c"]
+
+
+def test_other_traces_are_looked_for_only_if_the_newest_does_not_hold() -> None:
+    simulation = PlanSimulation()
+    simulation.store.files[f"{FOLDER}/data.csv"] = "1"
+    stored(simulation, {DATA: artifact("1").digest})
+    simulation.plan(BOOK)
+    assert simulation.store.asked["others"] == 0
+    assert PlanSimulation().plan(BOOK)["load"].reason.code == "never-run"
 
 
 def test_what_the_key_holds_is_no_question() -> None:

@@ -135,18 +135,6 @@ def environment_answer(environment: Mapping[str, str]) -> str:
     return variable_answer("", "\0".join(f"{name}={environment[name]}" for name in names))
 
 
-def traced_key(key: str, trace: Trace) -> str:
-    """Return the key of a step whose questions have these answers: 64 hexadecimal digits."""
-    document = json.dumps({"key": key, "trace": dict(trace)}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(document.encode("ascii")).hexdigest()
-
-
-def is_unusable(trace: Trace) -> bool:
-    """Tell whether a trace can never hold again: it is not complete."""
-    # `partly` is left out: what could not be watched there does not make a trace unusable.
-    return any(text.startswith('["unwatched"') for text in trace)
-
-
 def stat_answer(kind: str, status: Sequence[int] | None) -> str:
     """Return the answer to a look at a file.
 
