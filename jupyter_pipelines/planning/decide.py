@@ -287,9 +287,14 @@ class StepPlanner:
                 return record
             else:
                 reason = unaccepted
+        reported = newest
         for other in self._view.others(str(draft.key)):
-            if changed_answer(other, self._answers_for(step, other), step.ignore) is None:
+            changed = changed_answer(other, self._answers_for(step, other), step.ignore)
+            if changed is None:
                 return unaccepted_result(other, step, self._now) or other
+            # The reason is that of the newest record: another user may have replaced the one that this user has.
+            if reported is not None and other.created > reported.created:
+                reported, reason = other, changed
         return reason
 
     def _answers_for(self, step: Step, record: StepRecord) -> TraceReader:

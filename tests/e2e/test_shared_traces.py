@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import fsspec
 import pytest
 
 from jupyter_pipelines.storage.step_record import decode
-from tests.e2e.notebook_project import CommandResult, NotebookProject
+from tests.e2e.notebook_project import COMMAND, CommandResult, NotebookProject
 from tests.storage.s3_server import S3Server, s3
 from tests.storage.users import StoreUser, new_user, team_folder
 
@@ -27,7 +30,7 @@ class TeamMember:
         folder.mkdir()
         (folder / "pyproject.toml").touch()
         # The digests of a user's environment are made with a key in the user's cache folder.
-        home = {"HOME": str(user.home), "XDG_CACHE_HOME": str(user.home / "cache")}
+        home = {"HOME": str(user.home), "JUPYTER_PIPELINES_CACHE": str(user.home / "cache")}
         self.book = NotebookProject(folder, environment={**environment, **user.environment, **home})
 
     def write(self, *cells: str) -> None:
@@ -49,8 +52,8 @@ class TeamMember:
     def decision(self) -> str:
         return self.plan()["decision"]
 
-    def run(self) -> CommandResult:
-        answer = self.book.run()
+    def run(self, *options: str) -> CommandResult:
+        answer = self.book.run(*options)
         assert answer.code == 0, answer.err
         return answer
 
@@ -154,3 +157,66 @@ def test_a_key_has_a_trace_for_each_content_that_a_colleague_read(place: SharedP
     assert ada.decision() == "run"
     ada.put("2")
     assert ada.decision() == "reuse"
+
+
+ASK = ("%%step load -o total", "import os\ntotal = len(os.environ['TOKEN'])")
+INCOMPARABLE = "environment variable `TOKEN` cannot be compared on this machine"
+
+
+def command(member: TeamMember, *arguments: str) -> str:
+    answer = subprocess.run(
+        [str(COMMAND), *arguments],
+        cwd=member.book.folder,
+        env={**os.environ, **member.book.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return answer.stdout.strip()
+
+
+def test_a_team_shares_a_key_for_what_it_reads_from_the_environment(place: SharedPlace, team: list[TeamMember]) -> None:
+    ada, bob, eve = team
+    eve.user.trusts(ada.user)
+    eve.user.trusts(bob.user)
+
+    advice = dict.fromkeys(("ada", "bob", "eve"), "")
+
+    def decisions(*members: TeamMember) -> list[tuple[str, str]]:
+        planned = {member.user.name: member.plan() for member in members or team}
+        advice.update({name: " ".join(step["reason"]["details"]) for name, step in planned.items()})
+        return [(step["decision"], step["reason"]["text"]) for step in planned.values()]
+
+    same = ("reuse", "nothing it depends on has changed")
+    for member in team:
+        member.write(*ASK)
+        member.book.environment["TOKEN"] = "the secret word"
+    # A digest that Ada's own key has made, with a result that comes from a store of her own and with one that does not.
+    private = str(ada.user.home / "private")
+    assert ada.book.run("--store", private).code == 0
+    command(ada, "store", "move", place.environment["JUPYTER_PIPELINES_STORE"], "--store", private)
+    assert decisions() == [same, ("run", INCOMPARABLE), ("run", INCOMPARABLE)]
+    assert "keys share" in advice["bob"]
+    ada.run("--force", "load")
+    assert decisions(ada, bob) == [same, ("run", INCOMPARABLE)]
+    assert "keys share" in advice["bob"]
+    # With a key that both have, Bob uses what Ada computes; Eve trusts her, and cannot compare.
+    secret = command(ada, "keys", "share")
+    command(bob, "keys", "join", secret)
+    ada.run("--force", "load")
+    assert decisions() == [same, same, ("run", INCOMPARABLE)]
+    assert "keys join" in advice["eve"]
+    # Bob's other value has a trace of its own, and both hold where their values are.
+    bob.book.environment["TOKEN"] = "another word"
+    assert decisions(bob) == [("run", "environment variable `TOKEN` changed")]
+    assert bob.run().steps("state") == {"load": "succeeded"}
+    assert decisions(ada, bob) == [same, same]
+    ada.book.environment["TOKEN"] = "another word"
+    assert decisions(ada) == [same]
+    del ada.book.environment["TOKEN"]
+    assert decisions(ada) == [("run", "environment variable `TOKEN` is not set")]
+    # No digest in the store tells the values to readers who do not have the key.
+    content = b"".join(place.files.cat_file(path) for path in place.records())
+    for value in (b"the secret word", b"another word"):
+        assert value not in content
+        assert hashlib.sha256(value).hexdigest()[:16].encode() not in content

@@ -6,6 +6,7 @@ A record is written last, after every blob that it names is in the store, and on
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from jupyter_pipelines.execution.timestamps import now
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.folder_changes import folder_files
-from jupyter_pipelines.planning.keys.traces import question
+from jupyter_pipelines.planning.keys.traces import for_shared_store, question
 from jupyter_pipelines.planning.traced_records import beyond_key
 from jupyter_pipelines.storage.step_record import MAX_TRACES, StepRecord, traced_key
 from jupyter_pipelines.storage.store import Store
@@ -64,6 +65,8 @@ def publish(
     if fault is not None or planned.key is None:
         return fault
     trace = dict(beyond_key(outcome.trace or {}, step, pipeline, planned.parts)) | _doubts(step, outcome)
+    if not store.own:
+        trace = for_shared_store(trace, os.environ)
     record = StepRecord(
         key=planned.key,
         step=step.name,

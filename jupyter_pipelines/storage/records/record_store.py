@@ -7,6 +7,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import StoreError
@@ -16,6 +17,7 @@ from jupyter_pipelines.storage.files.stat_signature import StatSignature
 from jupyter_pipelines.storage.signing.signatures import signed
 from jupyter_pipelines.storage.step_record import (
     FOLDER,
+    RecordSignature,
     StepRecord,
     decode,
     encode,
@@ -105,7 +107,9 @@ class RecordStore:
         for key, text in self._index.kept_records(marks).items():
             # A malformed row of the index counts as absent; the file is read instead.
             with contextlib.suppress(ValueError):
-                records[key] = stored_as(StepRecord.from_dict(json.loads(text)), key)
+                document = json.loads(text)
+                signature = RecordSignature.from_dict(document["signature"]) if "signature" in document else None
+                records[key] = replace(stored_as(StepRecord.from_dict(document), key), signature=signature)
         records |= self._read_all({key: mark for key, mark in marks.items() if key not in records})
         return {key: records[key] for key in paths if key in records}
 
