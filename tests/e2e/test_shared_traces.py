@@ -220,3 +220,22 @@ def test_a_team_shares_a_key_for_what_it_reads_from_the_environment(place: Share
     for value in (b"the secret word", b"another word"):
         assert value not in content
         assert hashlib.sha256(value).hexdigest()[:16].encode() not in content
+
+
+@pytest.mark.parametrize("place", ["folder"], indirect=True)
+def test_a_file_outside_the_project_is_looked_for_under_the_same_path(
+    place: SharedPlace, team: list[TeamMember], tmp_path: Path
+) -> None:
+    ada, bob, _ = team
+    outside = tmp_path / "outside.csv"
+    for member in (ada, bob):
+        member.write("%%step load -o total", f"total = int(open({str(outside)[::-1]!r}[::-1]).read())")
+    outside.write_text("1")
+    ada.run()
+    assert bob.decision() == "reuse"
+    outside.write_text("2")
+    assert bob.plan()["reason"]["text"] == f"file `{outside}`, which it read, changed"
+    outside.unlink()
+    # For Ada, who has computed it, the file was here.
+    reasons = [f"file `{outside}`, which it read, is missing {where}" for where in ("now", "on this machine")]
+    assert [member.plan()["reason"]["text"] for member in (ada, bob)] == reasons
