@@ -46,6 +46,7 @@ RARE = {
     r"e2e/test_examples.py::.*\[flights": "the quickstart; e2e/test_foreach_runs.py",
     # Other sizes, and journeys on clusters beside the contract of executors.
     r"e2e/test_two_users.py::test_steps_are_computed_once_each\[198\]": "the same test of 28 items",
+    r"e2e/test_shared_traces.py::.*environment\[bucket": "the same in a folder; the other test in both",
     r"e2e/test_dask_cluster.py::test_the_flights": "test_the_results_are_those_of_a_local_run",
     r"e2e/test_dask_cluster.py::test_items_are_computed_on_workers_of_two_kinds\[20": "the same test of fewer items",
     r"e2e/test_dask_cluster.py::test_a_worker_is_killed_while_it_runs_a_step\[1": "the same without a retry",
@@ -96,6 +97,7 @@ SHARED = (
     r"browser/",
     r"contracts/test_ray\.py",
     r"e2e/test_two_users\.py",
+    r"e2e/test_shared_traces\.py",
     r"e2e/test_reuse\.py",
     r"execution/test_isolation\.py",
     r"contracts/test_dask\.py",

@@ -51,6 +51,8 @@ _NOT_OLDER = frozenset(
     "output-missing output-corrupt untrusted no-cache network program unwatched untraced forced".split()
 )
 """Reasons for which a step runs though what it stored last may be what it would make again."""
+_UNUSABLE = ("untrusted", "output-corrupt")
+"""Reasons for which the record of a key is not used at all."""
 _DECISION_TEXTS: Mapping[Decision, str] = {
     "reuse": "its stored result is up to date",
     "run": "it would run: {}",
@@ -245,14 +247,10 @@ class StepPlanner:
 
     def _by_key(self, step: Step, draft: PlannedStep, statuses: Mapping[str, UpstreamStatus]) -> PlannedStep:
         newest = self._view.record(str(draft.key))
-        if newest is None:
-            latest = self._view.latest(step.name)
-            return replace(draft, reason=self._why_none(step, draft, latest), previous=latest)
-        record = holding_record(newest, self._answers_for(step, newest), self._view.record, step.ignore)
-        if not isinstance(record, DecisionReason):
-            record = unaccepted_result(record, step, self._now) or record
+        latest = newest or self._view.latest(step.name)
+        record = self._reusable(step, draft, newest, latest)
         if isinstance(record, DecisionReason):
-            return replace(draft, reason=record, previous=newest)
+            return replace(draft, reason=record, previous=latest)
         # Only outputs whose bytes are intact may be reused: later steps are decided by these digests.
         damage = self._damage(step, record) or changed_behind(
             self._pipeline, step, record, lambda name: statuses[name].outputs
@@ -271,6 +269,33 @@ class StepPlanner:
             origin=record,
             items=draft.items,
         )
+
+    def _reusable(
+        self, step: Step, draft: PlannedStep, newest: StepRecord | None, latest: StepRecord | None
+    ) -> StepRecord | DecisionReason:
+        """Return the record under the step's key whose trace holds now, or why there is none."""
+        if newest is None:
+            reason = self._why_none(step, draft, latest)
+            # A record that cannot be used must not hide others with the same key.
+            if reason.code not in _UNUSABLE:
+                return reason
+        else:
+            record = holding_record(newest, self._answers_for(step, newest), self._view.record, step.ignore)
+            if isinstance(record, DecisionReason):
+                reason = record
+            elif (unaccepted := unaccepted_result(record, step, self._now)) is None:
+                return record
+            else:
+                reason = unaccepted
+        reported = newest
+        for other in self._view.others(str(draft.key)):
+            changed = changed_answer(other, self._answers_for(step, other), step.ignore)
+            if changed is None:
+                return unaccepted_result(other, step, self._now) or other
+            # The reason is that of the newest record: another user may have replaced the one that this user has.
+            if reported is not None and other.created > reported.created:
+                reported, reason = other, changed
+        return reason
 
     def _answers_for(self, step: Step, record: StepRecord) -> TraceReader:
         """Return the reader that answers the questions of a record, for the Python that the step runs in."""

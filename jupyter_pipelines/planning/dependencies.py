@@ -42,7 +42,8 @@ def dependencies_document(record: StepRecord) -> dict[str, Any]:
     """
     asked = [(details_of(text), answer) for text, answer in (record.trace or {}).items()]
     questions = [(*details, answer) for details, answer in asked if len(details) > 1]  # not that for all variables
-    variables = [name for kind, *names, _ in questions if kind in ("variable", "unset") for name in names]
+    variables = [names[0] for kind, *names, _ in questions if kind == "variable"]
+    variables += [name for kind, *names, _ in questions if kind == "unset" for name in names]
     return {
         "files": [*_files_of_key(record.parts), *(_file(*question) for question in questions if question[0] in _HOW)],
         "written": [

@@ -32,6 +32,9 @@ class StoreReader(Protocol):
     def refused(self, key: str) -> str:
         """Return why the record under `key` is not used; empty if there is none, or it is used."""
 
+    def others(self, key: str) -> Iterable[StepRecord]:
+        """Return the records of `key` with other traces that are kept beside it, newest first."""
+
     def latest(self, step: str) -> StepRecord | None:
         """Return the newest record of the step called `step`."""
 

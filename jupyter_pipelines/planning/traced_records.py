@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jupyter_pipelines.pipeline.artifacts import FileSource
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.ignored_paths import is_clutter, is_ignored
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
+from jupyter_pipelines.planning.keys.secret_marks import is_of_another_user
 from jupyter_pipelines.planning.keys.traces import (
+    DIGEST,
     FOLDER,
     STANDARD,
+    UNCHECKED,
     UNSET,
     Trace,
     TraceReader,
     details_of,
     path_on_disk,
     question,
-    traced_key,
 )
 from jupyter_pipelines.planning.reasons import Code, DecisionReason, Parts, shorten_digests
 from jupyter_pipelines.planning.undeclared_files import files_at
-
-if TYPE_CHECKING:
-    from jupyter_pipelines.storage.step_record import StepRecord
+from jupyter_pipelines.storage.signing.keyring import TEAM
+from jupyter_pipelines.storage.step_record import StepRecord, traced_key
 
 _MAX_CHANGES_SHOWN = 3
+_GONE = "is missing now"
+_SHARE_KEY = "for later results, share a key (`jupyter pipelines keys share`)"
 _UNTRACED = DecisionReason(
     code="untraced",
     text="what it reads is not known yet: its stored result is older than traces",
@@ -90,7 +93,7 @@ def changed_answer(record: StepRecord, traces: TraceReader, ignored: Sequence[st
     # A module that is found elsewhere explains the names that changed in the folders searched: it is reported once.
     moved = {details_of(text)[1] for text, *_ in differing if text.startswith('["origin"')}
     changes = [
-        (text, _change(text, old, new))
+        (text, _change(text, old, new, record))
         for text, old, new in differing
         if not (text.startswith('["searched"') and moved.issuperset(_modules_changed(details_of(text)[2], old, new)))
     ]
@@ -147,10 +150,29 @@ _ORDER: tuple[Code, ...] = (
 )
 
 
-def _change(text: str, old: str, new: str) -> tuple[Code, str, str]:
+def _change(text: str, old: str, new: str, record: StepRecord) -> tuple[Code, str, str]:
     """Return code, words and evidence for an answer that differs."""
     kind, *details = details_of(text)
-    return _WORDS[kind](details, old, new)
+    if kind in ("variable", "environment"):
+        obstacle = _incomparable(kind, details, new, record)
+        if obstacle:
+            noun = "environment variables" if kind == "environment" else f"environment variable `{details[0]}`"
+            return "environment-variable", f"{noun} cannot be compared on this machine", obstacle
+    code, words, evidence = _WORDS[kind](details, old, new)
+    # A path outside the project has never been here if another user has computed the result.
+    if words.endswith(_GONE) and str(details[0]).startswith(("/", "~/")) and is_of_another_user(record):
+        words = f"{words.removesuffix(_GONE)}is missing on this machine"
+    return code, words, evidence
+
+
+def _incomparable(kind: str, details: list[Any], new: str, record: StepRecord) -> str:
+    """Return why the digest of an environment variable cannot be made here; empty if it can."""
+    if new == UNCHECKED and str(details[-1]).startswith(f"{TEAM}-"):
+        return f"its digest needs the {details[-1]} key: ask a colleague for it, then `jupyter pipelines keys join KEY`"
+    is_keyless = len(details) == (0 if kind == "environment" else 1)
+    if new == UNCHECKED or (is_keyless and new.startswith(DIGEST) and is_of_another_user(record)):
+        return f"its digest was made with a key of another user or machine: {_SHARE_KEY}"
+    return ""
 
 
 def _file(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
@@ -263,7 +285,8 @@ def _link(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
 
 
 def _variable(details: list[Any], _: str, new: str) -> tuple[Code, str, str]:
-    words = "is no longer set" if new == UNSET else "changed"
+    unset = "is no longer set" if len(details) == 1 else "is not set"
+    words = unset if new == UNSET else "changed"
     return "environment-variable", f"environment variable `{details[0]}` {words}", ""
 
 

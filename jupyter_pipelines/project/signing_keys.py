@@ -1,15 +1,17 @@
-"""The signing keys of the user, for the `keys` commands; they need no notebook and no store."""
+"""The keys of the user, for the `keys` commands; they need no notebook and no store."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic, PlanError, closest_name
 from jupyter_pipelines.storage.signing.keyring import (
     OWN_KEY_NAME,
+    TEAM,
     PublicKey,
+    TeamKey,
     UserKeyring,
     missing_key_error,
     unusable_key,
@@ -22,16 +24,16 @@ _LARGEST = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownKey:
-    """A public key that the user has or trusts.
+    """A key that the user has or trusts.
 
     Parameters
     ----------
     name : str
-        What the user calls it; ``you`` is their own.
+        What the user calls it; ``you`` is their own, ``team`` a secret that the user shares with others.
     id : str
-        Its id in signatures.
+        Its id in signatures or traces.
     text : str
-        The key itself, to give to others.
+        The key itself, to give to others; empty for secrets in lists.
     """
 
     name: str
@@ -49,14 +51,16 @@ def folder() -> Path:
 
 
 def known() -> tuple[KnownKey, ...]:
-    """Return the user's own key, if there is one, and the keys that the user trusts.
+    """Return the user's own key, if there is one, the keys that the user trusts, and those of teams without secrets.
 
     Raises
     ------
     StoreError
         A key cannot be used (JP412).
     """
-    return tuple(_known(name, key) for name, key in UserKeyring.of_user().verification_keys().items())
+    keyring = UserKeyring.of_user()
+    public = [_known(name, key) for name, key in keyring.verification_keys().items()]
+    return (*public, *(replace(_known_team(key), text="") for key in keyring.team()))
 
 
 def new() -> KnownKey:
@@ -136,23 +140,81 @@ def distrust(name: str) -> None:
         raise PlanError(Diagnostic(code="JP604", message=f"no key called `{name}` is trusted", suggestion=instead))
 
 
+def share(*, renew: bool = False) -> KnownKey:
+    """Return the secret key of the user's team, and make it if there is none.
+
+    Parameters
+    ----------
+    renew : bool
+        Make another one in any case; the earlier ones are kept to check earlier results.
+
+    Raises
+    ------
+    StoreError
+        It cannot be used or kept (JP412), or the folder cannot be written (JP402).
+    """
+    keyring = UserKeyring.of_user()
+    if renew or not keyring.team():
+        keyring.join(TeamKey.new())
+    return _known_team(keyring.team()[0])
+
+
+def join(text: str) -> KnownKey:
+    """Take over the secret key of a team.
+
+    Parameters
+    ----------
+    text : str
+        The key, as `keys share` prints it, or a file that holds it.
+
+    Raises
+    ------
+    PlanError
+        It is no key (JP604).
+    StoreError
+        It cannot be kept there (JP412), or the folder cannot be written (JP402).
+    """
+    try:
+        key = TeamKey.parse(_text(text))
+    except (ValueError, OSError) as error:
+        raise PlanError(_no_team_key_fault(error)) from error
+    UserKeyring.of_user().join(key)
+    return _known_team(key)
+
+
+def _known_team(key: TeamKey) -> KnownKey:
+    return KnownKey(name=TEAM, id=key.id, text=key.line)
+
+
 def _known(name: str, key: PublicKey) -> KnownKey:
     return KnownKey(name=name, id=key.id, text=str(key))
 
 
 def _text(text: str) -> str:
-    if text.startswith("ed25519:"):
+    if text.startswith(("ed25519:", "team:")):
         return text
     # A binary file is to be refused as no key, not because of its encoding.
     with Path(text).open(encoding="utf-8", errors="replace") as file:
         return file.read(_LARGEST)
 
 
-def _untrusted_key_fault(name: str, text: str, error: Exception) -> Diagnostic:
-    why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+def _reason(error: Exception) -> str:
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+
+
+def _no_team_key_fault(error: Exception) -> Diagnostic:
+    # What was given may be a mistyped secret: it is not repeated.
     return Diagnostic(
         code="JP604",
-        message=f"the key `{name}` cannot be trusted: {why}",
+        message=f"the key of the team cannot be used: {_reason(error)}",
+        suggestion="give what `jupyter pipelines keys share` prints for a colleague, or a file with it",
+    )
+
+
+def _untrusted_key_fault(name: str, text: str, error: Exception) -> Diagnostic:
+    return Diagnostic(
+        code="JP604",
+        message=f"the key `{name}` cannot be trusted: {_reason(error)}",
         suggestion="give what `jupyter pipelines keys show` prints for the other user, or a file with it",
         notes=(f"given: {text[:80]}",),
     )

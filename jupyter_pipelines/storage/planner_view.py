@@ -53,6 +53,10 @@ class StoreView:
         """Return why an existing record of `key` is not used."""
         return self.store.records.refusal(key)
 
+    def others(self, key: str) -> Iterable[StepRecord]:
+        """Return the records of `key` with other traces that are kept beside it, newest first."""
+        return self.store.records.others(key)
+
     def latest(self, step: str) -> StepRecord | None:
         """Return the newest record of `step` in this notebook, or in any notebook if its name is None."""
         return self.store.records.latest(step, self.notebook)
@@ -139,6 +143,10 @@ class PreloadedStoreView:
     def refused(self, key: str) -> str:
         """Return why an existing record of `key` is not used."""
         return self._view.refused(key)
+
+    def others(self, key: str) -> Iterable[StepRecord]:
+        """Return the records of `key` with other traces that are kept beside it, newest first."""
+        return self._view.others(key)
 
     def latest(self, step: str) -> StepRecord | None:
         """Return the newest record of `step`."""

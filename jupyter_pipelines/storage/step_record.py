@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,11 @@ SCHEMA = "jupyter-pipelines/record/2"
 UNTRACED = "jupyter-pipelines/record/1"
 """Format of records without traces, which can still be read."""
 FOLDER = "records"
-_KEY = re.compile(r"[0-9a-f]{64}")
+MAX_TRACES = 16
+"""Largest number of traces kept under one key: each costs a lookup when a step is planned."""
+_KEY = re.compile(r"[0-9a-f]{64}(?:\.[0-9a-f]{32})?")
+_TRACE_DIGITS = 32
+_NEVER_HOLDS = ('["unwatched"', '["elsewhere"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,8 @@ class StepRecord:
     Parameters
     ----------
     key : str
-        Digest over everything that the result depends on: 64 hexadecimal digits.
+        Digest over everything that the result depends on: 64 hexadecimal digits. If a record with another trace took
+        its place in a shared store, ``.`` and 32 digits of a digest of its trace follow; see :func:`trace_name`.
     step : str
         Name of the step.
     notebook : str or None
@@ -118,8 +123,18 @@ class StepRecord:
     folders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     signature: RecordSignature | None = field(default=None, compare=False)
 
+    @property
+    def step_key(self) -> str:
+        """The key of the step, without the digest of the trace."""
+        return self.key.partition(".")[0]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its trace may hold again: everything that the step read was watched."""
+        return self.trace is not None and not any(text.startswith(_NEVER_HOLDS) for text in self.trace)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as a document."""
+        """Return the record as a document, which is the same under each of its names: its signature stays valid."""
         traced = (
             {}
             if self.trace is None
@@ -127,7 +142,7 @@ class StepRecord:
         )
         return {
             "schema": UNTRACED if self.trace is None else SCHEMA,
-            "key": self.key,
+            "key": self.step_key,
             "step": self.step,
             "notebook": self.notebook,
             "parts": dict(self.parts),
@@ -194,6 +209,43 @@ def is_key(text: object) -> bool:
     return isinstance(text, str) and _KEY.fullmatch(text) is not None
 
 
+def traced_key(key: str, trace: Mapping[str, str]) -> str:
+    """Return the key of a step whose questions have these answers: 64 hexadecimal digits."""
+    document = json.dumps({"key": key, "trace": dict(trace)}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(document.encode("ascii")).hexdigest()
+
+
+def trace_name(record: StepRecord) -> str:
+    """Return the key under which a record is kept beside records of the same step key with other traces."""
+    return f"{record.step_key}.{traced_key(record.step_key, record.trace or {})[:_TRACE_DIGITS]}"
+
+
+def is_another_trace(record: StepRecord, newer: StepRecord) -> bool:
+    """Tell whether the trace of a record may hold where that of a newer record of its key does not."""
+    return record.key == newer.step_key and record.is_complete and record.trace != newer.trace
+
+
+def stored_as(record: StepRecord, key: str) -> StepRecord:
+    """Return the record of a document that is stored under `key`.
+
+    Raises
+    ------
+    ValueError
+        Neither the key in the document nor its trace leads to this place.
+    """
+    # A record copied to the path of another key would otherwise be reused for the wrong inputs. The name is computed
+    # again from the content, as the signature covers the content only.
+    if key not in (record.key, trace_name(record)):
+        raise ValueError("it is the record of another key")
+    return replace(record, key=key)
+
+
+def trace_names(key: str, names: Iterable[str]) -> list[str]:
+    """Return those keys of records in the names of files that differ from `key` by their trace only."""
+    candidates = (name.rpartition("/")[2].removesuffix(".json") for name in names if name.endswith(".json"))
+    return [candidate for candidate in candidates if candidate.startswith(f"{key}.") and is_key(candidate)]
+
+
 def path_of(key: str) -> str:
     """Return where the record of `key` is, relative to the store."""
     if not is_key(key):
@@ -223,10 +275,7 @@ def decode(content: bytes, key: str) -> StepRecord:
         raise ValueError("it is not a record")
     if document.get("sha256") != checksum_of(document["record"]):
         raise ValueError("its checksum does not fit")
-    record = StepRecord.from_dict(document["record"])
-    # A record copied to the path of another key would otherwise be reused for the wrong inputs.
-    if record.key != key:
-        raise ValueError("it is the record of another key")
+    record = stored_as(StepRecord.from_dict(document["record"]), key)
     signature = document.get("signature")
     return record if signature is None else replace(record, signature=RecordSignature.from_dict(signature))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.interfaces.cli import main
 from jupyter_pipelines.storage.opening import open_store
 from tests.storage.users import KEY, new_user, record, team_folder
@@ -75,6 +76,47 @@ def test_what_cannot_be_trusted(cli: CliCall, name: str, key: str) -> None:
     assert code == 2
     assert [fault["code"] for fault in json.loads(out)["faults"]] == ["JP604"]
     assert cli("list")[1].startswith("no keys")
+
+
+def test_a_team_shares_a_secret_that_no_list_shows(cli: CliCall, tmp_path: Path) -> None:
+    code, line, err = cli("share")
+    assert (code, err, line.startswith("team:")) == (0, "", True)
+    assert cli("share")[1] == line
+    (tmp_path / "team.key").write_text(f"{line.strip()} from ada\n")
+    first = json.loads(cli("share", "--json")[1])["keys"][0]
+    assert (first["name"], first["key"]) == ("team", line.strip())
+    # Another key makes digests from now on; the first is kept to check those of earlier results.
+    second = json.loads(cli("share", "--new", "--json")[1])["keys"][0]
+    assert second["id"] != first["id"]
+    assert cli("share")[1] == f"{second['key']}\n"
+    printed = [cli("list")[1], cli("list", "--json")[1]]
+    assert [key["id"] for key in json.loads(printed[1])["keys"]] == [second["id"], first["id"]]
+    printed += [cli("join", "team.key")[1], cli("join", "team.key", "--json")[1]]
+    assert [key["id"] for key in json.loads(cli("list", "--json")[1])["keys"]] == [first["id"], second["id"]]
+    assert not [text for text in printed if line.strip() in text or second["key"] in text]
+    assert (tmp_path / "keys" / "team.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("key", ["nothing.key", "team:AAAA", "team:?", "n.ipynb", "ed25519:" + "A" * 43 + "="])
+def test_what_is_no_key_of_a_team(cli: CliCall, key: str) -> None:
+    code, out, _ = cli("join", key, "--json")
+    (fault,) = json.loads(out)["faults"]
+    assert (code, fault["code"], "keys share" in fault["suggestion"]) == (2, "JP604", True)
+    assert "AAAA" not in out
+    assert cli("list")[1].startswith("no keys")
+
+
+@pytest.mark.parametrize("damage", ["open", "damaged"])
+def test_s08_a_teams_key_that_others_could_read_stops_a_run_before_it_starts(
+    cli: CliCall, tmp_path: Path, damage: str
+) -> None:
+    cli("share")
+    path = tmp_path / "keys" / "team.key"
+    path.chmod(0o640) if damage == "open" else path.write_text("team:AAAA\n")
+    with pytest.raises(StoreError) as caught:
+        open_store(tmp_path / "store").check_writable()
+    assert caught.value.code == "JP412"
+    assert cli("share")[0] == cli("list")[0] == 2
 
 
 def test_what_is_stored_is_signed(cli: CliCall, tmp_path: Path) -> None:

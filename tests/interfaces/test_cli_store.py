@@ -412,6 +412,46 @@ def test_what_no_trusted_key_vouches_for_is_not_copied(
     assert open_store(tmp_path / "home").records.get(THIRD_KEY) is None
 
 
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_other_traces_of_a_key_are_copied_with_their_signatures(
+    call: StoreCall, team: Mapping[str, StoreUser], tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def traced(url: str | Path, answer: str) -> None:
+        store = open_store(url)
+        trace = {'["file","data.csv"]': answer}
+        made = replace(record(store, answer.encode()), trace=trace, created=f"2026-01-0{answer}T00:00:00.000Z")
+        store.records.put(made)
+        store.close()
+
+    def answers(url: str | Path) -> set[str]:
+        store = open_store(url)
+        newest = store.records.get(KEY)
+        assert newest is not None
+        return {next(iter((each.trace or {}).values())) for each in (newest, *store.records.others(KEY))}
+
+    first, second = (
+        str(team_folder(tmp_path / name)) if kind == "folder" else f"memory://{tmp_path}/{name}"
+        for name in ("first", "second")
+    )
+    traced(first, "1")
+    with monkeypatch.context() as patch:
+        team["bob"].activate(patch)
+        traced(first, "2")
+        traced(second, "3")
+    traced(tmp_path / "home", "4")
+    for source, destination, count in ((first, "middle", 2), ("middle", second, 2), ("home", second, 1)):
+        places = [place if place in (first, second) else str(tmp_path / place) for place in (source, destination)]
+        code, document, _ = call("move", places[1], "--store", places[0])
+        assert (code, document["records"]["total"], document["left_out"]) == (0, count, []), places
+    assert answers(tmp_path / "middle") == {"1", "2"}
+    assert answers(second) == {"1", "2", "3", "4"}
+    assert call("info", "--store", second)[1]["records"]["signed"] == {"trusted": 2, "you": 2}
+    # A newer result with another trace does not keep an older one from being moved away.
+    traced(tmp_path / "last", "1")
+    code, document, _ = call("move", second, "--store", str(tmp_path / "last"), "--remove")
+    assert (code, document["removed"], document["kept"]) == (0, True, [])
+
+
 def test_without_a_key_nothing_goes_into_a_shared_store(call: StoreCall, source: Path, tmp_path: Path) -> None:
     code, document, _ = call("move", f"shared://{tmp_path}/team")
     assert (code, document["faults"][0]["code"]) == (2, "JP412")

@@ -103,6 +103,11 @@ class InMemoryStore:
     def refused(self, key: str) -> str:
         return self.refusals.get(key, "")
 
+    def others(self, key: str) -> list[StepRecord]:
+        self.asked["others"] += 1
+        kept = [record for name, record in self.records.items() if name.startswith(f"{key}.")]
+        return sorted(kept, key=lambda record: record.created, reverse=True)
+
     def latest(self, step: str) -> StepRecord | None:
         self.asked["latest"] += 1
         mine = [record for record in self.records.values() if record.step == step]

@@ -12,16 +12,19 @@ import pytest
 from jupyter_pipelines.planning.dependencies import dependencies_document, dependencies_text
 from jupyter_pipelines.planning.keys.traces import (
     TraceReader,
+    details_of,
+    environment_answer,
+    for_shared_store,
     path_in_trace,
     path_on_disk,
     question,
-    traced_key,
     variable_answer,
 )
 from jupyter_pipelines.planning.plan import PlannedStep
 from jupyter_pipelines.planning.traced_records import beyond_key
 from jupyter_pipelines.storage.blobs.digests import digest_bytes
-from jupyter_pipelines.storage.step_record import StepRecord
+from jupyter_pipelines.storage.signing.keyring import TeamKey, UserKeyring
+from jupyter_pipelines.storage.step_record import RecordSignature, StepRecord, traced_key
 from tests.planning.planning_fakes import FOLDER, PlanSimulation, artifact, module, pipeline, step
 
 STEP = step("load", "", "rows")
@@ -213,6 +216,131 @@ def test_a_forged_answer_under_another_key_is_not_reused() -> None:
     forged = replace(newest, key=traced_key(newest.key, {DATA: artifact("1").digest}))
     simulation.store.records[forged.key] = forged  # its own trace is another
     assert simulation.plan(BOOK)["load"].decision == "run"
+
+
+def test_records_kept_beside_the_newest_are_tried_from_the_newest_to_the_oldest() -> None:
+    simulation = PlanSimulation()
+    simulation.store.files[f"{FOLDER}/data.csv"] = "1"
+    newest = stored(simulation, {DATA: artifact("2").digest})
+    contents = {"a": "1", "b": "1", "c": "3"}
+    kept = {
+        f"{newest.key}.{name}": replace(
+            newest, key=f"{newest.key}.{name}", created=f"2026-01-01-{name}", trace={DATA: artifact(content).digest}
+        )
+        for name, content in contents.items()
+    }
+    simulation.store.records |= kept
+    planned = simulation.plan(BOOK)["load"]
+    assert (planned.decision, planned.origin) == ("reuse", kept[f"{newest.key}.b"])
+    # A record that is not trusted, or damaged, hides none of them.
+    del simulation.store.records[newest.key]
+    assert simulation.plan(BOOK)["load"].decision == "run"
+    simulation.store.refusals[newest.key] = "it is not signed"
+    assert simulation.plan(BOOK)["load"].origin == kept[f"{newest.key}.b"]
+    simulation.store.files[f"{FOLDER}/data.csv"] = "4"
+    assert simulation.plan(BOOK)["load"].reason.code == "untrusted"
+    simulation.store.records[newest.key] = replace(newest, created="2025")
+    assert simulation.plan(BOOK)["load"].reason.text == "file `data.csv`, which it read, changed"
+    newer = replace(newest, key=f"{newest.key}.d", created="2027", trace={question("file", "new.csv"): "sha256:1"})
+    simulation.store.records[newer.key] = newer
+    assert simulation.plan(BOOK)["load"].reason.text == "file `new.csv`, which it read, is missing now"
+    del simulation.store.records[newest.key], simulation.store.records[newer.key]
+    simulation.store.refusals.clear()
+    simulation.store.damage[newest.key] = "corrupt"
+    simulation.store.files[f"{FOLDER}/data.csv"] = "3"
+    assert simulation.plan(BOOK)["load"].origin == kept[f"{newest.key}.c"]
+
+
+def test_other_traces_are_looked_for_only_if_the_newest_does_not_hold() -> None:
+    simulation = PlanSimulation()
+    simulation.store.files[f"{FOLDER}/data.csv"] = "1"
+    stored(simulation, {DATA: artifact("1").digest})
+    simulation.plan(BOOK)
+    assert simulation.store.asked["others"] == 0
+    assert PlanSimulation().plan(BOOK)["load"].reason.code == "never-run"
+
+
+TOKEN = question("variable", "TOKEN")
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UserKeyring:
+    """The keys of a user, who has none yet."""
+    monkeypatch.setenv("JUPYTER_PIPELINES_KEYS", str(tmp_path / "keys"))
+    return UserKeyring.of_user()
+
+
+def test_a_team_compares_digests_of_variables_and_others_cannot(keys: UserKeyring, tmp_path: Path) -> None:
+    environment = {"TOKEN": "secret", "TZ": "UTC", "GONE": "x"}
+    own = {
+        TOKEN: variable_answer("TOKEN", "secret"),
+        question("variable", "TZ"): "UTC",
+        question("variable", "GONE"): variable_answer("GONE", "another value"),
+        question("environment"): environment_answer(environment),
+        DATA: "sha256:1",
+    }
+    personal = for_shared_store(own, environment)
+    team = TeamKey.new()
+    keys.join(team)
+    shared = for_shared_store(own, environment)
+    # What is not known any more, and what is no digest, stays as it is.
+    rest = {question("variable", "TZ"): "UTC", question("variable", "GONE"): own[question("variable", "GONE")]}
+    assert {text: answer for text, answer in shared.items() if team.id not in text} == {
+        **rest,
+        DATA: "sha256:1",
+    }
+    assert not set(shared.values()) & (set(own.values()) - set(rest.values()) - {"sha256:1"})
+    del shared[DATA], personal[DATA]
+    for trace in (personal, shared):
+        assert [details_of(text)[1] for text, *_ in reader(tmp_path, **environment).differing(trace)] == ["GONE"]
+    # An earlier key of the team still checks.
+    keys.join(TeamKey.new())
+    assert len(reader(tmp_path, **environment).differing(shared)) == 1
+    for path in keys.folder.iterdir():
+        path.unlink()
+    differing = reader(tmp_path, **environment).differing(shared)
+    assert {new for text, _, new in differing if "team-" in text} == {"unchecked"}
+    assert len(reader(tmp_path, **environment).differing(personal)) == 1
+
+
+def test_reasons_say_what_cannot_be_compared_here_and_what_to_do(keys: UserKeyring) -> None:
+    signature = RecordSignature(version=1, key="of another user", value=b"")
+    team, user = (question("variable", "PATH", f"{kind}-0123") for kind in ("team", "user"))
+
+    def reason(trace: dict[str, str], **changes: object) -> tuple[str, str]:
+        simulation = PlanSimulation()
+        stored(simulation, trace, **changes)
+        planned = simulation.plan(BOOK)["load"].reason
+        assert planned.code in ("environment-variable", "file")
+        return planned.text, " ".join(planned.details)
+
+    compared = "environment variable `PATH` cannot be compared on this machine"
+    of_all = "environment variables cannot be compared on this machine"
+    assert reason({team: "hmac 1"})[0] == compared
+    assert "the team-0123 key" in reason({team: "hmac 1"})[1]
+    assert "keys join" in reason({question("environment", "team-0123"): "hmac 1"})[1]
+    assert reason({question("environment", "user-0123"): "hmac 1"})[0] == of_all
+    for trace in ({user: "hmac 1"}, {question("variable", "PATH"): "hmac 1"}, {question("environment"): "hmac 1"}):
+        text, details = reason(trace, signature=signature)
+        assert text in (compared, of_all)
+        assert "keys share" in details
+    # The user's own result: the value has changed, or is gone.
+    assert reason({question("variable", "PATH"): "hmac 1"})[0] == "environment variable `PATH` changed"
+    assert reason({question("variable", "NOT_SET"): "hmac 1"})[0] == "environment variable `NOT_SET` is no longer set"
+    assert reason({question("variable", "NOT_SET", "team-1"): "1"})[0] == "environment variable `NOT_SET` is not set"
+    for path in ("/elsewhere/x.csv", "~/x.csv"):
+        trace = {question("file", path): "sha256:1"}
+        assert reason(trace, signature=signature)[0] == f"file `{path}`, which it read, is missing on this machine"
+        assert reason(trace)[0] == f"file `{path}`, which it read, is missing now"
+    inside = {question("file", "x.csv"): "sha256:1"}
+    assert reason(inside, signature=signature)[0] == "file `x.csv`, which it read, is missing now"
+
+
+def test_variables_are_shown_by_name_whatever_key_their_digests_have() -> None:
+    simulation = PlanSimulation()
+    trace = {question("variable", "TOKEN", "team-1"): "1", question("environment", "team-1"): "1"}
+    record = stored(simulation, {**trace, question("unset", "A", "B"): ""})
+    assert dependencies_document(record)["environment"] == ["A", "B", "TOKEN"]
 
 
 def test_what_the_key_holds_is_no_question() -> None:

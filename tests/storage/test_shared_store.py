@@ -22,7 +22,7 @@ from jupyter_pipelines.storage.planner_view import StoreView
 from jupyter_pipelines.storage.shared.resign import sign_records
 from jupyter_pipelines.storage.shared.shared_folder import SharedFolder
 from jupyter_pipelines.storage.signing.signatures import TrustPolicy, signed
-from jupyter_pipelines.storage.step_record import StepRecord, decode, encode, path_of
+from jupyter_pipelines.storage.step_record import MAX_TRACES, StepRecord, decode, encode, path_of
 from jupyter_pipelines.storage.store import Store
 from tests.storage.users import KEY, OTHER_KEY, StoreUser, new_user, record, team_folder
 
@@ -48,10 +48,10 @@ class SharedStoreTeam:
         self.ada.trusts(self.bob)
         self.bob.trusts(self.ada)
         self.canary = folder / "canary"
-        self._patch = patch
+        self.patch = patch
 
     def store_of(self, who: StoreUser) -> Store:
-        who.activate(self._patch)
+        who.activate(self.patch)
         return open_store(self.root)
 
     def shared_by_ada(self) -> StepRecord:
@@ -141,7 +141,7 @@ def stripped(team: SharedStoreTeam) -> str:
 
 
 def by_a_stranger(team: SharedStoreTeam) -> str:
-    team.eve.activate(team._patch)
+    team.eve.activate(team.patch)
     pickled = pickle.dumps(MaliciousValue(team.canary))
     from jupyter_pipelines.storage.blobs.digests import digest_bytes
 
@@ -350,7 +350,7 @@ def test_files_are_as_open_as_the_folder_and_runs_are_not_there(team: SharedStor
 
 
 def test_a_url_makes_a_store_for_several_people(team: SharedStoreTeam, tmp_path: Path) -> None:
-    team.ada.activate(team._patch)
+    team.ada.activate(team.patch)
     store = open_store(f"shared://{tmp_path}/made")
     store.records.put(record(store))
     assert (tmp_path / "made").stat().st_mode & 0o7777 == 0o2770
@@ -362,7 +362,7 @@ def test_an_empty_folder_that_is_not_meant_for_several_is_closed(team: SharedSto
     """As before: the umask of many systems leaves new folders open to a group of one."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine").chmod(0o775)
-    team.ada.activate(team._patch)
+    team.ada.activate(team.patch)
     assert open_store(tmp_path / "mine").own
     assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o700
 
@@ -374,7 +374,7 @@ def test_fsck_counts_records_without_a_trusted_signature_and_a_repair_leaves_the
     store.records.put(replace(made, key=OTHER_KEY, step="train", signature=None))  # the same output
     assert examine(team.root).code == 0
     by_a_stranger(team)
-    team.bob.activate(team._patch)
+    team.bob.activate(team.patch)
     for url in (team.root, f"shared://{team.root}"):
         report = examine(url)
         assert report.shared
@@ -397,7 +397,7 @@ def test_r40_a_pipe_in_place_of_a_file_blocks_no_reader(team: SharedStoreTeam, p
     path = team.root / (blob_path(made.outputs["x"].digest) if place == "blobs" else place)
     path.unlink()
     os.mkfifo(path)
-    team.bob.activate(team._patch)
+    team.bob.activate(team.patch)
     if place == "format.json":
         with pytest.raises(StoreError, match="JP401"):
             open_store(team.root)
@@ -431,13 +431,13 @@ def test_what_others_may_have_written_cannot_be_signed(team: SharedStoreTeam) ->
 
 
 def test_a_store_of_ones_own_that_was_signed_can_be_opened_to_others(team: SharedStoreTeam, tmp_path: Path) -> None:
-    team.ada.activate(team._patch)
+    team.ada.activate(team.patch)
     store = open_store(tmp_path / "own")
     store.records.put(made := record(store))
     store.close()
     for path in (tmp_path / "own", *(tmp_path / "own").rglob("*")):
         path.chmod(0o2777 if path.is_dir() else 0o644)
-    team.bob.activate(team._patch)
+    team.bob.activate(team.patch)
     assert open_store(tmp_path / "own").records.get(KEY) == made
 
 
@@ -453,3 +453,93 @@ def test_nothing_of_a_shared_folder_is_a_run_or_an_index(team: SharedStoreTeam) 
     assert store.records.latest("load") is None
     assert store.records.get(KEY) is not None
     assert (team.root / "index.sqlite").read_bytes() == b"planted"
+
+
+def traced(store: Store, answer: str, **changes: object) -> StepRecord:
+    """Put a record whose step read a file with this content."""
+    made = replace(record(store, answer.encode()), trace={'["file","data.csv"]': answer}, **changes)
+    store.records.put(made)
+    return made
+
+
+def answers(records: list[StepRecord]) -> list[str]:
+    return [next(iter((found.trace or {}).values())) for found in records]
+
+
+def kept_files(team: SharedStoreTeam) -> list[Path]:
+    return sorted(team.file.parent.glob(f"{KEY}.?*.json"))
+
+
+def test_a_replaced_record_of_a_colleague_keeps_its_signature(team: SharedStoreTeam) -> None:
+    of_ada = traced(team.store_of(team.ada), "1", created="2026-01-01T00:00:00.000Z")
+    before = team.read().signature
+    store = team.store_of(team.bob)
+    of_bob = traced(store, "2", created="2026-01-02T00:00:00.000Z")
+    assert team.read() == of_bob
+    (path,) = kept_files(team)
+    kept = decode(path.read_bytes(), path.stem)
+    assert (kept.signature, kept.step_key) == (before, KEY)
+    assert TrustPolicy.of_user().rejection_reason(kept) == ""
+    assert replace(kept, key=KEY) == of_ada
+    # Also through the index, where the record stands as it is signed.
+    for opened in (store, team.store_of(team.bob), team.store_of(team.ada)):
+        assert "1" in answers(opened.records.others(KEY))
+        for _ in range(2):  # from the file, then from the index
+            again = opened.records.get_many([kept.key])[kept.key]
+            assert (again, again.signature) == (kept, before)
+    assert examine(team.root).to_dict()["looked_at"]["records"] == 2
+
+
+def test_the_newest_trace_comes_first_and_sixteen_are_kept(team: SharedStoreTeam) -> None:
+    store = team.store_of(team.ada)
+    for day in range(1, MAX_TRACES + 4):
+        traced(store, str(day), created=f"2026-01-{day:02}T00:00:00.000Z")
+    expected = [str(day) for day in range(MAX_TRACES + 2, 3, -1)]
+    assert answers(store.records.others(KEY)) == expected
+    assert len(kept_files(team)) == len(expected) == MAX_TRACES - 1
+    assert answers(team.store_of(team.bob).records.others(KEY)) == [str(MAX_TRACES + 3), *expected]
+
+
+def test_the_same_trace_and_an_incomplete_trace_are_not_kept(team: SharedStoreTeam) -> None:
+    store = team.store_of(team.ada)
+    traced(store, "1")
+    traced(store, "1", run="20260101-000000-000001-abcdef")
+    incomplete = replace(record(store), trace={'["unwatched","a file changed"]': "a file changed"})
+    store.records.put(incomplete)
+    assert answers(store.records.others(KEY)) == ["1"]
+    traced(store, "2")
+    assert answers(store.records.others(KEY)) == ["1"]
+    assert len(kept_files(team)) == 1
+
+
+def test_a_forged_or_damaged_record_is_not_kept_and_hides_none(team: SharedStoreTeam) -> None:
+    traced(team.store_of(team.ada), "1")
+    store = team.store_of(team.bob)
+    of_bob = traced(store, "2")
+    forged = replace(team.read(), trace={'["file","data.csv"]': "9"})
+    for content in (encode(forged), encode(replace(forged, signature=None)), b"{", b""):
+        team.file.write_bytes(content)
+        traced(store, "2")
+        assert len(kept_files(team)) == 1
+    team.file.write_bytes(b"{")
+    assert answers(team.store_of(team.ada).records.others(KEY)) == ["1"]
+    # What lies under the name of another trace is no record at all.
+    (path,) = kept_files(team)
+    team.ada.activate(team.patch)
+    path.write_bytes(encode(signed(of_bob, required=True)))
+    team.patch.setenv("JUPYTER_PIPELINES_FRONT", str(team.ada.home / "another machine"))
+    assert open_store(team.root).records.others(KEY) == []
+
+
+def test_what_replaces_a_record_in_front_is_newer(team: SharedStoreTeam) -> None:
+    """A record that another has replaced is found, and so is that of a user who may only read the shared folder."""
+    store = team.store_of(team.ada)
+    traced(store, "1", created="2026-01-02T00:00:00.000Z")
+    traced(team.store_of(team.bob), "2", created="2026-01-01T00:00:00.000Z")
+    store = team.store_of(team.ada)
+    assert sorted(answers(store.records.others(KEY))) == ["1", "2"]
+    (newest,) = answers([store.records.get(KEY)])
+    assert newest == "1"
+    team.patch.setattr(SharedFolder, "is_writable", lambda _: False)
+    traced(store, "3", created="2026-01-03T00:00:00.000Z")
+    assert answers(store.records.others(KEY)) == ["1", "2"]

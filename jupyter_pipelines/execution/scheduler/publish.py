@@ -6,6 +6,7 @@ A record is written last, after every blob that it names is in the store, and on
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,17 +18,13 @@ from jupyter_pipelines.execution.timestamps import now
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.folder_changes import folder_files
-from jupyter_pipelines.planning.keys.traces import is_unusable, question, traced_key
+from jupyter_pipelines.planning.keys.traces import for_shared_store, question
 from jupyter_pipelines.planning.traced_records import beyond_key
-from jupyter_pipelines.storage.step_record import StepRecord
+from jupyter_pipelines.storage.step_record import MAX_TRACES, StepRecord, traced_key
 from jupyter_pipelines.storage.store import Store
 
 if TYPE_CHECKING:
     from jupyter_pipelines.planning.plan import PlannedStep
-
-
-MAX_TRACES = 16
-"""Largest number of traces kept under one key: each costs a lookup when a step is planned."""
 
 
 def publish(
@@ -68,6 +65,8 @@ def publish(
     if fault is not None or planned.key is None:
         return fault
     trace = dict(beyond_key(outcome.trace or {}, step, pipeline, planned.parts)) | _doubts(step, outcome)
+    if not store.own:
+        trace = for_shared_store(trace, os.environ)
     record = StepRecord(
         key=planned.key,
         step=step.name,
@@ -107,9 +106,11 @@ def _keep_displaced(store: Store, planned: PlannedStep, trace: Mapping[str, str]
     The replaced record is stored under a key over its answers, and is found again when the answers are the same again.
     """
     displaced = planned.previous
-    if displaced is None or displaced.key != planned.key or displaced.trace is None or not store.own:
-        return ()  # in a shared store its signature holds for the old key only
-    if displaced.trace != trace and not is_unusable(displaced.trace):
+    if displaced is None or displaced.key != planned.key or displaced.trace is None:
+        return ()
+    if not store.own:
+        return displaced.asked  # such a store keeps the records that are replaced by itself, under their signatures
+    if displaced.trace != trace and displaced.is_complete:
         traced = replace(displaced, key=traced_key(displaced.key, displaced.trace), asked=(), signature=None)
         store.records.put(traced, durable=False)
     questions = dict.fromkeys([tuple(displaced.trace), *displaced.asked])

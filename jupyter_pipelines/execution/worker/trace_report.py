@@ -157,7 +157,7 @@ class _TraceWriter:
         self._log = log
         self._ticket = ticket
         self._root = ticket.root or ticket.cwd
-        self._key = bytes.fromhex(ticket.trace_key)
+        self._key = bytes.fromhex(ticket.trace_key) or None
         self._written = set(log["written"])
         self._results = [path for path in log["written"] if path not in log["appended"]]
         self._outside = tuple(_outside(ticket))
@@ -343,7 +343,7 @@ class _TraceWriter:
         return ("path-glob", pattern, self._named(folder), method.removeprefix("Path."), made, *self._patterns)
 
 
-def _variables(environment: Mapping[str, str | None], key: bytes) -> dict[str, str]:
+def _variables(environment: Mapping[str, str | None], key: bytes | None) -> dict[str, str]:
     """Return questions about variables whose value in the kernel equals that in the user's environment."""
     # Others were set by the worker, by ipykernel or by the step: at the next plan they could not be compared.
     added = {**DEFAULTS, **FIXED, **SET_BY_KERNELS}

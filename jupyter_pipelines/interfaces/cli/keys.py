@@ -1,8 +1,9 @@
-"""The commands ``keys``: who signs results, and whose are trusted."""
+"""The commands ``keys``: who signs results, whose are trusted, and the key that a team shares."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,11 +23,13 @@ _JSON = click.option("--json", "as_document", is_flag=True, help="One JSON docum
     epilog="\b\nExamples:\n"
     "  jupyter pipelines keys new\n"
     "  jupyter pipelines keys show > ada.pub\n"
-    "  jupyter pipelines keys trust ada ada.pub",
+    "  jupyter pipelines keys trust ada ada.pub\n"
+    "  (umask 077; jupyter pipelines keys share > ~/team.key)\n"
+    "  jupyter pipelines keys join ~/team.key",
 )
 @click.pass_context
 def keys(ctx: click.Context) -> None:
-    """Sign results, and say whose results are trusted in stores that several people write to."""
+    """Sign results, and choose whose results are used in stores that several people write to."""
     if ctx.invoked_subcommand is None:
         write(ctx.get_help())
 
@@ -81,12 +84,37 @@ def distrust(name: str, *, as_document: bool) -> None:
 
 
 @_subcommand
+@click.option("--new", "renew", is_flag=True, help="Make another one, for instance when a member has left.")
+def share(*, renew: bool, as_document: bool) -> None:
+    """Print the secret key of your team, and make it if there is none; the others take it over with `keys join`.
+
+    In stores that several people write to, it makes the digests of environment variables that steps read, so that
+    colleagues can compare them, and readers outside the team cannot guess the values.
+    """
+    from jupyter_pipelines.project import signing_keys
+
+    key = signing_keys.share(renew=renew)
+    write(_document([key]) if as_document else key.text)
+
+
+@_subcommand
+@click.argument("key")
+def join(key: str, *, as_document: bool) -> None:
+    """Use the secret key of a team from now on; KEY is what `keys share` printed, or a file with it."""
+    from jupyter_pipelines.project import signing_keys
+
+    joined = signing_keys.join(key)
+    notice = f"digests of environment variables in shared stores are made with {joined.id} from now on"
+    write(_document([replace(joined, text="")]) if as_document else notice)
+
+
+@_subcommand
 def list(*, as_document: bool) -> None:  # noqa: A001 - the name of the command
-    """List your key and those that you trust."""
+    """List your key, those that you trust, and those of your teams, whose secrets are not shown."""
     from jupyter_pipelines.project import signing_keys
 
     known_keys = signing_keys.known()
-    lines = [f"{key.name:<16} {key.id}  {key.text}" for key in known_keys]
+    lines = [f"{key.name:<16} {key.id}  {key.text}".rstrip() for key in known_keys]
     write(_document(known_keys) if as_document else "\n".join(lines) or f"no keys in {signing_keys.folder()}")
 
 

@@ -11,13 +11,17 @@ import stat
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jupyter_pipelines.errors import Diagnostic
+from jupyter_pipelines.errors import Diagnostic, StoreError
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.secrets import SecretNotFound, is_reference, reveal
+from jupyter_pipelines.storage.signing.keyring import UserKeyring, secret_id
 from jupyter_pipelines.user_cache import folder as cache_folder
+
+if TYPE_CHECKING:
+    from jupyter_pipelines.storage.step_record import StepRecord
 
 FILE = "secrets.key"
 _BYTES = 32
@@ -56,6 +60,25 @@ def _mark(reference: str, folder: Path) -> str:
     except SecretNotFound:  # it has gone since it was checked: equal to nothing
         return f"secret {secrets.token_hex(8)}"
     return f"secret {hmac.new(user_key(), secret.encode(), hashlib.sha256).hexdigest()[:16]}"
+
+
+def environment_keys() -> dict[str, bytes]:
+    """Return the keys that check digests of environment variables in shared stores, by id; the first makes them.
+
+    The keys of teams come first: a digest that the user's own key has made tells only this user something.
+    """
+    keys = {}
+    # Unusable keys are reported before a run; here it only matters that they check nothing.
+    with contextlib.suppress(StoreError):
+        keys = {key.id: key.raw for key in UserKeyring.of_user().team()}
+    return {**keys, f"user-{secret_id(user_key())}": user_key()}
+
+
+def is_of_another_user(record: StepRecord) -> bool:
+    """Tell whether another user has signed a record."""
+    with contextlib.suppress(StoreError):
+        return record.signature is not None and not UserKeyring.of_user().is_own(record.signature.key)
+    return True
 
 
 @cache

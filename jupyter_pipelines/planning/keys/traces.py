@@ -24,11 +24,13 @@ question                                              answer
 ``["searched", FOLDER, NAMES]``                       which files and folders there are modules with these names;
                                                       ``*`` stands for those of the standard library
 ``["link", PATH]``                                    target of a link, as stored in it
-``["variable", NAME]``                                keyed digest of its value; of `TZ` and `LC_*` the value
+``["variable", NAME]``                                keyed digest of its value; of `TZ` and `LC_*` the value; the
+                                                      id of the key may follow, otherwise it is the user's own
 ``["unset", NAME, …]``                                which of these variables are set; as a rule none
 ``["variables", NAMES]``                              digest of the names of all variables, without NAMES, which
                                                       the step set, and without those that change by themselves
-``["environment"]``                                   keyed digest of all variables: a child may ask for any
+``["environment"]``                                   keyed digest of all variables: a child may ask for any; the
+                                                      id of the key may follow
 ``["network", HOST]``                                 ``connected``: what it got cannot be asked for again;
                                                       ``perhaps`` may follow
 ``["program", NAME]``                                 ``started``: what the program did is not known
@@ -63,11 +65,15 @@ from typing import Any
 from jupyter_pipelines.pipeline.changing_variables import PERSONAL, changes_by_itself
 from jupyter_pipelines.pipeline.ignored_paths import is_clutter, is_ignored
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
-from jupyter_pipelines.planning.keys.secret_marks import user_key
+from jupyter_pipelines.planning.keys.secret_marks import environment_keys, user_key
 
 FOLDER = "folder"
 UNREADABLE = "unreadable"
 UNSET = "unset"
+UNCHECKED = "unchecked"
+"""Stands for a digest that was made with a key which the user does not have."""
+DIGEST = "hmac "
+"""Begin of the answers that are digests of environment variables."""
 STANDARD = "*"
 """Stands for the modules of the standard library."""
 UNKNOWN = "unknown"
@@ -123,24 +129,24 @@ def path_on_disk(path: str, root: str) -> str:
     return f"{root}/{path}"
 
 
-def variable_answer(name: str, value: str, key: bytes = b"") -> str:
+def variable_answer(name: str, value: str, key: bytes | None = None) -> str:
     """Return what a trace holds of an environment variable: as a rule it tells changes, and nothing else.
 
     Parameters
     ----------
     name, value : str
         The variable.
-    key : bytes
-        Key of the digest; empty for the user's own.
+    key : bytes or None
+        The key of the digest; None is the user's own.
     """
     if name in _PLAIN:
         return value
     # Records may be shared with others: a plain digest of a short value could be guessed.
-    digest = hmac.new(key or user_key(), value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
-    return f"hmac {digest[:_HEXDIGITS]}"
+    digest = hmac.new(user_key() if key is None else key, value.encode("utf-8", "surrogateescape"), hashlib.sha256)
+    return f"{DIGEST}{digest.hexdigest()[:_HEXDIGITS]}"
 
 
-def environment_answer(environment: Mapping[str, str], key: bytes = b"") -> str:
+def environment_answer(environment: Mapping[str, str], key: bytes | None = None) -> str:
     """Return what a trace holds of all variables that a program may ask for; some change by themselves."""
     names = sorted(name for name in environment if name not in PERSONAL and not changes_by_itself(name))
     return variable_answer("", "\0".join(f"{name}={environment[name]}" for name in names), key)
@@ -151,16 +157,36 @@ def place_answer(root: str) -> str:
     return f"folder {hashlib.sha256(root.encode('utf-8', 'surrogateescape')).hexdigest()[:_HEXDIGITS]}"
 
 
-def traced_key(key: str, trace: Trace) -> str:
-    """Return the key of a step whose questions have these answers: 64 hexadecimal digits."""
-    document = json.dumps({"key": key, "trace": dict(trace)}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(document.encode("ascii")).hexdigest()
+def for_shared_store(trace: Trace, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return a trace whose digests of environment variables the users of a shared store can check.
 
+    Digests are made again with the key of the team, if the user has one, and name their key. Only values that still
+    have the recorded digest are used.
 
-def is_unusable(trace: Trace) -> bool:
-    """Tell whether a trace can never hold again: it is not complete."""
-    # `partly` is left out: what could not be watched there does not make a trace unusable.
-    return any(text.startswith(('["unwatched"', '["elsewhere"')) for text in trace)
+    Parameters
+    ----------
+    trace : Mapping of str to str
+        A trace with digests that were made with the user's own key.
+    environment : Mapping of str to str
+        The variables that the step got.
+    """
+    key_id, key = next(iter(environment_keys().items()))
+    shared = dict(trace)
+    for text, answer in trace.items():
+        kind, *details = _parsed(text)
+        if kind == "environment" and not details and environment_answer(environment) == answer:
+            answers = {question(kind, key_id): environment_answer(environment, key)}
+        elif kind == "variable" and len(details) == 1 and details[0] not in _PLAIN:
+            name = details[0]
+            value = environment.get(name)
+            if value is None or variable_answer(name, value) != answer:
+                continue
+            answers = {question(kind, name, key_id): variable_answer(name, value, key)}
+        else:
+            continue
+        del shared[text]
+        shared |= answers
+    return shared
 
 
 def stat_answer(kind: str, status: Sequence[int] | None) -> str:
@@ -208,6 +234,7 @@ class TraceReader:
         self._environment = environment
         self._answers: dict[str, str] = {}
         self._folders: dict[str, list[str]] = {}
+        self._keys = functools.cache(environment_keys)
         self._kinds: Mapping[str, Callable[..., str]] = {
             "file": self._file,
             "module": self._file,
@@ -222,7 +249,7 @@ class TraceReader:
             "searched": self._searched,
             "variables": self._variables,
             "link": self._link,
-            "environment": lambda: environment_answer(environment),
+            "environment": lambda *key: self._keyed(functools.partial(environment_answer, environment), *key),
             "executable": functools.partial(self._look, "times"),
             **{kind: functools.partial(_constant, answer) for kind, answer in CONSTANT_ANSWERS.items()},
             "variable": self._variable,
@@ -353,9 +380,16 @@ class TraceReader:
         except OSError:
             return _kind(_status(self._path(path)))
 
-    def _variable(self, name: str) -> str:
+    def _variable(self, name: str, *key: str) -> str:
         value = self._environment.get(name)
-        return UNSET if value is None else variable_answer(name, value)
+        return UNSET if value is None else self._keyed(functools.partial(variable_answer, name, value), *key)
+
+    def _keyed(self, answer: Callable[..., str], key_id: str = "") -> str:
+        """Return an answer whose digest is made with the key of this id."""
+        if not key_id:
+            return answer()
+        key = self._keys().get(key_id)
+        return UNCHECKED if key is None else answer(key=key)
 
 
 def _constant(answer: str, *_: str) -> str:

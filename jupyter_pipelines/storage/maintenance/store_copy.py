@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -256,7 +256,14 @@ class _StoreCopy:
         why = self._rejection_reason(record)
         if why:
             return UncopiedRecord(key=key, step=record.step, why=why)
-        return record
+        return self._placed(record)
+
+    def _placed(self, record: StepRecord) -> StepRecord:
+        """Return the record under its key at the destination, where a newer one with another trace may have its key."""
+        other, _ = self._record_there(record.key)
+        if other is None or other.created < record.created or not step_record.is_another_trace(record, other):
+            return record
+        return replace(record, key=step_record.trace_name(record))
 
     def _rejection_reason(self, record: StepRecord) -> str:
         if self._trust is None:
@@ -298,6 +305,7 @@ class _StoreCopy:
             # Flushed once for each batch by _copy_records, which is much faster than an fsync for each record.
             self._target.records.put(record, durable=False)
         else:
+            self._shared_target.records.keep_replaced(record)
             self._shared_target.backend.put_record(record.key, step_record.encode(signed(record, required=True)))
         return "replaced" if is_there else "copied"
 
@@ -439,7 +447,7 @@ class _StoreCopy:
         require_unused(self._source)
         for key in self._source.records.all_keys_strict():
             record = self._source.records.read(key)
-            if record is not None and record == self._record_there(key)[0]:
+            if record is not None and (copy := self._placed(record)) == self._record_there(copy.key)[0]:
                 self._source.records.forget(key)
         for run in self._source.runs.names():
             if self._target.folder.exists(f"{run_store.FOLDER}/{run}/{run_store.DOCUMENT}"):

@@ -151,7 +151,7 @@ class StoreIndex:
             self.listing.add([record for record, _ in pairs])
 
     def kept_records(self, marks: Mapping[str, StatSignature]) -> dict[str, str]:
-        """Return, by key, the text of those records whose files still have these marks."""
+        """Return, by key, the text of those records whose files still have these marks, each with its signature."""
         query = "SELECT key, mark, document FROM records WHERE key IN ({}) AND document IS NOT NULL"
         rows = self._query_in(query, list(marks))
         return {key: str(document) for key, mark, document in rows if _encoded(marks[key]) == mark}
@@ -361,9 +361,14 @@ def _write(connection: sqlite3.Connection, changes: tuple[tuple[str, tuple[Any, 
 
 
 def _insert(record: StepRecord, mark: StatSignature | None = None) -> tuple[str, tuple[Any, ...]]:
-    content = (_encoded(mark), json.dumps(record.to_dict(), separators=(",", ":"))) if mark else (None, None)
+    content = (_encoded(mark), _document(record)) if mark else (None, None)
     row = (record.key, record.key[:2], record.step, record.notebook, record.created, *content)
     return "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", row
+
+
+def _document(record: StepRecord) -> str:
+    signature = {} if record.signature is None else {"signature": record.signature.to_dict()}
+    return json.dumps({**record.to_dict(), **signature}, separators=(",", ":"))
 
 
 def _encoded(mark: StatSignature) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import StoreError
@@ -13,7 +15,17 @@ from jupyter_pipelines.storage.files import filesystem_features
 from jupyter_pipelines.storage.files.os_errors import is_transient, unreadable_error
 from jupyter_pipelines.storage.files.stat_signature import StatSignature
 from jupyter_pipelines.storage.signing.signatures import signed
-from jupyter_pipelines.storage.step_record import FOLDER, StepRecord, decode, encode, is_key, path_of
+from jupyter_pipelines.storage.step_record import (
+    FOLDER,
+    RecordSignature,
+    StepRecord,
+    decode,
+    encode,
+    is_key,
+    path_of,
+    stored_as,
+    trace_names,
+)
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storage.files.local_folder import LocalFolder
@@ -72,6 +84,20 @@ class RecordStore:
         """Return why an existing record of `key` is not used; empty if there is none, or it is used."""
         return ""
 
+    def others(self, key: str) -> list[StepRecord]:
+        """Return the records that were kept when others with the same key and other traces replaced them.
+
+        Newest first; those that are damaged or not trusted are left out.
+        """
+        return self._sorted(self._kept_names(key))
+
+    def _kept_names(self, key: str) -> list[str]:
+        return trace_names(key, self._folder.ls(os.path.dirname(path_of(key))))
+
+    def _sorted(self, names: Iterable[str]) -> list[StepRecord]:
+        records = [record for name in names if (record := self.get(name)) is not None]
+        return sorted(records, key=lambda record: record.created, reverse=True)
+
     def get_many(self, keys: Iterable[str]) -> dict[str, StepRecord]:
         """Return the records of those of `keys` that have one; unchanged files are not read twice."""
         paths = {key: f"{self._folder.root}/{path_of(key)}" for key in keys}
@@ -81,7 +107,9 @@ class RecordStore:
         for key, text in self._index.kept_records(marks).items():
             # A malformed row of the index counts as absent; the file is read instead.
             with contextlib.suppress(ValueError):
-                records[key] = StepRecord.from_dict(json.loads(text))
+                document = json.loads(text)
+                signature = RecordSignature.from_dict(document["signature"]) if "signature" in document else None
+                records[key] = replace(stored_as(StepRecord.from_dict(document), key), signature=signature)
         records |= self._read_all({key: mark for key, mark in marks.items() if key not in records})
         return {key: records[key] for key in paths if key in records}
 

@@ -37,6 +37,8 @@ from jupyter_pipelines.storage.store import (
 
 logger = logging.getLogger(__name__)
 _RETRIES = 2
+_TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
+"""Names that libraries give to the time of the last change of an object."""
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "abfs": "adlfs", "az": "adlfs", "gs": "gcsfs", "gcs": "gcsfs"}
 
 
@@ -163,6 +165,24 @@ class BucketBackend:
         if len(content) > MAX_RECORD_BYTES:
             raise OSError(f"it is larger than {MAX_RECORD_BYTES:,} bytes")
         return content
+
+    def traces(self, key: str) -> list[str]:
+        """Return the keys of the records that differ from `key` by their trace only, the newest object first.
+
+        Raises
+        ------
+        OSError
+            The list cannot be read.
+        """
+        entries = self._names(os.path.dirname(step_record.path_of(key)))
+        times = {entry["name"]: str(next(filter(None, map(entry.get, _TIMES)), "")) for entry in entries}
+        names = sorted(times, key=lambda name: times[name], reverse=True)
+        return step_record.trace_names(key, names)
+
+    def remove_record(self, key: str) -> None:
+        """Remove the record of `key`, if there is one and the user has the right."""
+        with contextlib.suppress(Exception):
+            self._files.rm_file(self._at(step_record.path_of(key)))
 
     def fetch(self, digest: str, target: Path) -> bool:
         """Copy the blob of `digest` to the new file `target`; False if there is none.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.storage import step_record
 from jupyter_pipelines.storage.blobs import blobs
 from jupyter_pipelines.storage.blobs.digests import algorithm_of, digest_open
@@ -122,6 +123,24 @@ class SharedFolder:
         if len(content) > MAX_RECORD_BYTES:
             raise OSError(f"it is larger than {MAX_RECORD_BYTES:,} bytes")
         return content
+
+    def traces(self, key: str) -> list[str]:
+        """Return the keys of the records that differ from `key` by their trace only, the newest file first.
+
+        Raises
+        ------
+        OSError, StoreError
+            The folder cannot be read.
+        """
+        folder = os.path.dirname(step_record.path_of(key))
+        kept = step_record.trace_names(key, self._folder.names(folder))
+        times = {name: self._folder.locate(step_record.path_of(name)).lstat().st_mtime_ns for name in kept}
+        return sorted(kept, key=lambda name: times[name], reverse=True)
+
+    def remove_record(self, key: str) -> None:
+        """Remove the record of `key`, if there is one and the user has the right."""
+        with contextlib.suppress(OSError, StoreError):
+            self._folder.rm(step_record.path_of(key))
 
     def fetch(self, digest: str, target: Path) -> bool:
         """Copy the blob of `digest` to the new file `target`; False if there is none.

@@ -8,9 +8,11 @@ the local cache before they are used. Results of the user are signed and written
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
@@ -26,7 +28,7 @@ from jupyter_pipelines.storage.records.index import StoreIndex
 from jupyter_pipelines.storage.records.record_store import RecordStore
 from jupyter_pipelines.storage.shared.shared_folder import SharedFolder
 from jupyter_pipelines.storage.signing.signatures import TrustPolicy, signed
-from jupyter_pipelines.storage.step_record import StepRecord, decode, encode
+from jupyter_pipelines.storage.step_record import MAX_TRACES, StepRecord, decode, encode, is_another_trace, trace_name
 from jupyter_pipelines.storage.store import FOLDER_FORMAT, Store
 
 if TYPE_CHECKING:
@@ -48,6 +50,18 @@ class SharedBackend(Protocol):
         OSError
             It cannot be read, or is no file of a sensible size.
         """
+
+    def traces(self, key: str) -> list[str]:
+        """Return the keys of the records that differ from `key` by their trace only, the newest file first.
+
+        Raises
+        ------
+        OSError, StoreError
+            A list cannot be read.
+        """
+
+    def remove_record(self, key: str) -> None:
+        """Remove the record of `key`, if there is one and the user has the right."""
 
     def fetch(self, digest: str, target: Path) -> bool:
         """Copy the blob of `digest` to the new file `target`; False if there is none.
@@ -289,8 +303,60 @@ class _SharedRecordStore(RecordStore):
         for digest in self._cached_digests(record.outputs.values()):
             self._blobs.share(digest)
         if self._backend.is_writable():
+            self.keep_replaced(record)
             self._backend.put_record(record.key, encode(record))
+        self._put_local(record, durable=durable)
+
+    def others(self, key: str) -> list[StepRecord]:
+        """Return the records of `key` with other traces, in the backend and in the local cache, newest first.
+
+        The record of `key` in the backend is among them: another user may have replaced the one in the local cache.
+        """
+        names = self._kept_names(key)
+        with contextlib.suppress(OSError, StoreError):
+            names += self._backend.traces(key)
+        newest = self._fetched_record(key)
+        local = super().read(key)
+        records = self._sorted(dict.fromkeys(names))
+        if newest is None or newest == local:
+            return records
+        if local is None or local.created < newest.created:
+            self._put_local(newest)
+        return sorted([newest, *records], key=lambda record: record.created, reverse=True)
+
+    def keep_replaced(self, record: StepRecord) -> None:
+        """Keep the record of the backend that `record` is going to replace, if its trace is another.
+
+        It is kept as it is, with the signature of the user who computed it: what is signed does not include its place.
+        The oldest records of the key are removed.
+
+        Raises
+        ------
+        StoreError
+            The place is full (JP403) or cannot be written (JP402).
+        """
+        try:
+            content = self._backend.record(record.key)
+            replaced = None if content is None else decode(content, record.key)
+        except (OSError, ValueError, RecursionError, StoreError):
+            return
+        # A record of a user whom this user does not trust is kept as well: others may trust that user.
+        if content is None or replaced is None or replaced.signature is None or self._trust.is_forged(replaced):
+            return
+        if is_another_trace(replaced, record):
+            self._backend.put_record(trace_name(replaced), content)
+            with contextlib.suppress(OSError, StoreError):
+                for key in self._backend.traces(record.step_key)[MAX_TRACES - 1 :]:
+                    self._backend.remove_record(key)
+
+    def _put_local(self, record: StepRecord, *, durable: bool = True) -> None:
+        """Put a signed record into the local cache, and keep the record that it replaces if its trace is another."""
         self._note_signer(record)
+        replaced = super().read(record.key)
+        if replaced is not None and is_another_trace(replaced, record):
+            super().put(replace(replaced, key=trace_name(replaced)), durable=durable)
+            for other in self._sorted(self._kept_names(record.step_key))[MAX_TRACES - 1 :]:
+                self.forget(other.key)
         super().put(record, durable=durable)
 
     def drop_untrusted(self) -> None:
@@ -309,6 +375,13 @@ class _SharedRecordStore(RecordStore):
 
     def _import_record(self, key: str) -> StepRecord | None:
         """Copy the record of `key` from the backend to the local cache and return it, if it has a trusted signature."""
+        record = self._fetched_record(key)
+        if record is not None:
+            self._put_local(record)
+        return record
+
+    def _fetched_record(self, key: str) -> StepRecord | None:
+        """Return the record of `key` in the backend, if it has a trusted signature."""
         self._refused.pop(key, None)
         try:
             content = self._backend.record(key)
@@ -322,8 +395,6 @@ class _SharedRecordStore(RecordStore):
         if reason:
             self._refused[key] = reason
             return None
-        self._note_signer(record)
-        super().put(record)
         return record
 
     def _note_signer(self, record: StepRecord) -> None:

@@ -1,4 +1,4 @@
-"""The keys of a user: their own key to sign with, and the public keys that they trust.
+"""The keys of a user: their own key to sign with, the public keys that they trust, the secret key of their team.
 
 Keys never lie in a project or a store. The folder is private (0700), and so are the files in it (0600). A key that
 other users could have read is not used for signing, and a list of trusted keys that they could have changed is refused.
@@ -25,15 +25,20 @@ from jupyter_pipelines.storage.files.local_folder import create, flush_files, ma
 VARIABLE = "JUPYTER_PIPELINES_KEYS"
 SCHEMA = "jupyter-pipelines/key/1"
 OWN = "own.key"
+TEAM = "team"
+"""Begin of the ids of keys that a team shares, and their name in lists."""
+_TEAM_FILE = f"{TEAM}.key"
 OWN_KEY_NAME = "you"
 """Name of the user's own key in lists; no other key can have it."""
 _TRUSTED = "trusted"
 _SUFFIX = ".pub"
 _KEY_BYTES = 32
 _ID_DIGITS = 32
+_SECRET_ID_DIGITS = 16
 _OTHERS_MAY_ACCESS = 0o077
 _MAX_FILE_BYTES = 10_000
 _PREFIX = "ed25519:"
+_TEAM_PREFIX = f"{TEAM}:"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PROJECTS = (".git", "pyproject.toml")
 _STORES = ("format.json", "records")
@@ -60,13 +65,7 @@ class PublicKey:
         ValueError
             `text` is no key.
         """
-        word = text.split(maxsplit=1)[0] if text.strip() else ""
-        if not word.startswith(_PREFIX):
-            raise ValueError(f"it does not begin with `{_PREFIX}`")
-        raw = base64.b64decode(word.removeprefix(_PREFIX), validate=True)
-        if len(raw) != _KEY_BYTES:
-            raise ValueError(f"it has {len(raw)} bytes, not {_KEY_BYTES}")
-        return cls(raw=raw)
+        return cls(raw=_key_bytes(text, _PREFIX))
 
     @property
     def id(self) -> str:
@@ -95,6 +94,49 @@ class SigningKey:
     # The generated repr of a dataclass would put the secret into logs and tracebacks.
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.public})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamKey:
+    """A secret that the users of a shared store have in common: it makes the digests of environment variables.
+
+    Parameters
+    ----------
+    raw : bytes
+        Its 32 bytes; no user outside the team may read them.
+    """
+
+    raw: bytes
+
+    @classmethod
+    def new(cls) -> TeamKey:
+        """Return a random key."""
+        return cls(raw=secrets.token_bytes(_KEY_BYTES))
+
+    @classmethod
+    def parse(cls, text: str) -> TeamKey:
+        """Return the key from its line; further words in the line are a remark.
+
+        Raises
+        ------
+        ValueError
+            `text` is no key.
+        """
+        return cls(raw=_key_bytes(text, _TEAM_PREFIX))
+
+    @property
+    def id(self) -> str:
+        """Identifier of the key: ``team-`` and 16 hexadecimal digits of a SHA-256 digest."""
+        return f"{TEAM}-{secret_id(self.raw)}"
+
+    @property
+    def line(self) -> str:
+        """The secret as a line of text, to give to the other members of the team."""
+        return _TEAM_PREFIX + base64.b64encode(self.raw).decode()
+
+    # The generated repr of a dataclass would put the secret into logs and tracebacks.
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id})"
 
 
 class UserKeyring:
@@ -162,6 +204,46 @@ class UserKeyring:
         """
         own = self.own()
         return ({OWN_KEY_NAME: own.public} if own else {}) | self.trusted()
+
+    def team(self) -> tuple[TeamKey, ...]:
+        """Return the keys of teams; the first makes digests, the others only check digests of earlier results.
+
+        Raises
+        ------
+        StoreError
+            They cannot be used: other users could have read them, or they are damaged (JP412).
+        """
+        path = self.folder / _TEAM_FILE
+        if not os.path.lexists(path):
+            return ()
+        self._check_folder()
+        try:
+            return tuple(TeamKey.parse(line) for line in self._read(path).splitlines())
+        except ValueError as error:
+            suggestion = f"remove it, and take the key from a colleague: `rm {shell_path(str(path))}`"
+            raise unusable_key(path, f"it is damaged: {error}", suggestion) from error
+
+    def join(self, key: TeamKey) -> None:
+        """Make the digests of environment variables with `key` from now on; earlier keys are kept to check digests.
+
+        Raises
+        ------
+        StoreError
+            The folder lies in a project or a store, or is open to others (JP412), or cannot be written (JP402).
+        """
+        keys = dict.fromkeys([key, *self.team()])
+        self._write(self.folder / _TEAM_FILE, "".join(f"{each.line}\n" for each in keys))
+
+    def is_own(self, key: str) -> bool:
+        """Tell whether `key` is the id of the key that the user signs with.
+
+        Raises
+        ------
+        StoreError
+            The user's key cannot be used (JP412).
+        """
+        own = self.own()
+        return own is not None and own.public.id == key
 
     def keep(self, key: SigningKey) -> None:
         """Store the user's signing key; an existing key is never replaced.
@@ -265,6 +347,21 @@ class UserKeyring:
         finally:
             with contextlib.suppress(OSError):
                 remove(temporary)
+
+
+def secret_id(key: bytes) -> str:
+    """Return an identifier of a secret key, from which the key cannot be guessed: it is random."""
+    return hashlib.sha256(b"jupyter-pipelines/secret-key/1\0" + key).hexdigest()[:_SECRET_ID_DIGITS]
+
+
+def _key_bytes(text: str, prefix: str) -> bytes:
+    word = text.split(maxsplit=1)[0] if text.strip() else ""
+    if not word.startswith(prefix):
+        raise ValueError(f"it does not begin with `{prefix}`")
+    raw = base64.b64decode(word.removeprefix(prefix), validate=True)
+    if len(raw) != _KEY_BYTES:
+        raise ValueError(f"it has {len(raw)} bytes, not {_KEY_BYTES}")
+    return raw
 
 
 def _parse_signing_key(document: Mapping[str, Any]) -> SigningKey:

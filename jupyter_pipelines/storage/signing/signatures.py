@@ -118,14 +118,16 @@ def make_key() -> SigningKey:
 
 
 def check_usable() -> None:
-    """Check the user's signing key, so that no step is computed in vain.
+    """Check the keys that sign results and make digests, so that no step is computed in vain.
 
     Raises
     ------
     StoreError
         There is a key, and it cannot be used (JP412).
     """
-    UserKeyring.of_user().own()
+    keyring = UserKeyring.of_user()
+    keyring.own()
+    keyring.team()
 
 
 def _signature(key: SigningKey, record: StepRecord) -> RecordSignature:
