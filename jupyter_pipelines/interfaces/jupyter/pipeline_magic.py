@@ -162,11 +162,19 @@ def why(session: KernelSession, step: str, parameters: tuple[str, ...], dependen
 
 @pipeline.command()
 @PARAMETER
+@click.option("--live", is_flag=True, help="Compare the values in this kernel with the stored outputs, too.")
 @click.pass_obj
-def check(session: KernelSession, parameters: tuple[str, ...]) -> None:
+def check(session: KernelSession, parameters: tuple[str, ...], live: bool) -> None:
     """List every fault at once; executes nothing."""
-    faults = session.project.check(session.source(), texts=texts_of(parameters), cells=session.newer_texts())
+    texts = texts_of(parameters)
+    faults = session.project.check(session.source(), texts=texts, cells=session.newer_texts())
     print("\n\n".join(map(str, faults)) or "no faults")
+    if live and not any(fault.severity == "error" for fault in faults):
+        from jupyter_pipelines.interfaces.jupyter.live_check import live_table
+
+        pipeline = _read(session)
+        print()
+        print(live_table(session, pipeline, session.project.plan(pipeline, texts=texts)))
 
 
 @pipeline.command()
