@@ -7,7 +7,7 @@ import reprlib
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +24,6 @@ from jupyter_pipelines.verification.value_equality import difference, values_equ
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.graph import Pipeline
-    from jupyter_pipelines.pipeline.step import Step
     from jupyter_pipelines.planning.plan import Plan
     from jupyter_pipelines.storage.store import Store
 
@@ -90,6 +89,11 @@ class LiveComparer:
         self._max_bytes = max_bytes
         self._end = time.monotonic() + seconds
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the time for loading artifacts is over."""
+        return time.monotonic() > self._end
+
     def is_gathered(self, name: str) -> bool:
         """Tell whether the value called `name` has the results of all items of a step."""
         return isinstance(self._names.get(name), GatheredResults)
@@ -115,7 +119,7 @@ class LiveComparer:
             return "equal", ""
         if artifact.bytes > self._max_bytes:
             return "not compared", f"too large to be loaded: {size_in_words(artifact.bytes)} are stored"
-        if time.monotonic() > self._end:
+        if self.is_late:
             return "not compared", "comparing the others has taken too long"
         stored = load_value(self._store, artifact)
         if values_equal(value, stored):
@@ -132,39 +136,50 @@ class LiveComparer:
 
 def compare_live(plan: Plan, comparer: LiveComparer) -> list[LiveComparison]:
     """Compare the outputs of all steps that a plan reuses; outputs of other steps are listed as not stored yet."""
-    makers = last_makers(plan.pipeline)
-    return [comparison for step in whole_steps(plan.pipeline) for comparison in _of_step(plan, step, comparer, makers)]
+
+    def artifacts(step: str) -> Mapping[str, Artifact]:
+        return plan[step].outputs if plan[step].decision == "reuse" else {}
+
+    return [
+        replace(comparison, text=clean(plan[comparison.step].reason.text))
+        if comparison.state == "not stored yet"
+        else comparison
+        for comparison in compare_outputs(plan.pipeline, artifacts, comparer)
+    ]
 
 
-def _of_step(plan: Plan, step: Step, comparer: LiveComparer, makers: Mapping[str, str]) -> Iterator[LiveComparison]:
-    planned = plan[step.name]
-    for output in step.outputs:
-        artifact = planned.outputs.get(output.name)
-        if planned.decision != "reuse" or artifact is None:
-            yield LiveComparison(
-                step=step.name, name=output.name, state="not stored yet", text=clean(planned.reason.text)
-            )
-            continue
+def compare_outputs(
+    pipeline: Pipeline, artifacts: Callable[[str], Mapping[str, Artifact]], comparer: LiveComparer
+) -> Iterator[LiveComparison]:
+    """Yield the comparison of each output of a pipeline.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The pipeline, with the items of steps over many items.
+    artifacts : callable
+        Returns the artifacts of a step, by output; what it lacks is not stored yet.
+    comparer : LiveComparer
+        Compares one output.
+    """
+    whole_steps = [pipeline[name] for name in pipeline.order() if pipeline[name].item is None]
+    # A namespace has no earlier version of a name that is made again.
+    last_makers = {output.name: step.name for step in whole_steps for output in step.outputs}
+    for step in whole_steps:
         items = step.gathering.items if step.gathering else ()
-        # The cell of a step over many items runs in a kernel for the first item only.
-        if items and not comparer.is_gathered(output.name) and output.name in plan[items[0]].outputs:
-            comparison = comparer.compare(items[0], output.name, plan[items[0]].outputs[output.name])
-        else:
-            comparison = comparer.compare(step.name, output.name, artifact)
-        if comparison.state == "differs" and makers[output.name] != step.name:
-            text = f"step `{makers[output.name]}` makes `{output.name}` again"
-            comparison = replace(comparison, state="not compared", text=text)
-        yield comparison
-
-
-def whole_steps(pipeline: Pipeline) -> list[Step]:
-    """Return the steps of a pipeline in order, without the items of steps over many items."""
-    return [pipeline[name] for name in pipeline.order() if pipeline[name].item is None]
-
-
-def last_makers(pipeline: Pipeline) -> dict[str, str]:
-    """Return for each name the last step that makes it: a namespace has no earlier version."""
-    return {output.name: step.name for step in whole_steps(pipeline) for output in step.outputs}
+        for name in (output.name for output in step.outputs):
+            # The cell of a step over many items runs in a kernel for the first item only.
+            is_of_item = items and not comparer.is_gathered(name) and name in artifacts(items[0])
+            stored_by = items[0] if is_of_item else step.name
+            artifact = artifacts(stored_by).get(name)
+            if artifact is None:
+                yield LiveComparison(step=stored_by, name=name, state="not stored yet")
+                continue
+            comparison = comparer.compare(stored_by, name, artifact)
+            if comparison.state == "differs" and last_makers[name] != step.name:
+                text = f"step `{last_makers[name]}` makes `{name}` again"
+                comparison = replace(comparison, state="not compared", text=text)
+            yield comparison
 
 
 # Texts

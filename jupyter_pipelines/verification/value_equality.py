@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from jupyter_pipelines.storage.serializers.pickles import PickleSerializer
 
 _MAX_NAMED = 4
+_EXACT = (int, str, bool, bytes, type(None))
 _Visited = dict[tuple[int, int], tuple[Any, Any]]
 
 
@@ -21,18 +23,23 @@ def values_equal(first: Any, second: Any) -> bool:
 def _equal(first: Any, second: Any, visited: _Visited) -> bool:
     if type(first) is not type(second):
         return False
+    # First, as there may be a million of them.
+    if type(first) in _EXACT:
+        return bool(first == second)
     # A value may contain itself. The values are kept, so that no later object gets the id of one that is gone.
     if (id(first), id(second)) in visited:
         return True
     # == of frames and arrays is elementwise and has no truth value.
-    for compare in (_as_frames, _as_arrays):
+    comparers: tuple[Callable[[Any, Any], bool | None], ...]
+    comparers = (_as_frames, _as_arrays, partial(_as_containers, visited=visited))
+    for compare in comparers:
         equal = compare(first, second)
         if equal is not None:
             return equal
-    visited[id(first), id(second)] = first, second
-    equal = _as_containers(first, second, visited)
-    if equal is not None:
-        return equal
+    return _as_objects(first, second, visited)
+
+
+def _as_objects(first: Any, second: Any, visited: _Visited) -> bool:
     try:
         if bool(first == second):
             return True
@@ -54,6 +61,7 @@ def _as_reduced(first: Any, second: Any, visited: _Visited) -> bool:
     # Built-in values have been compared by ==, and reduce to themselves.
     if type(first).__module__ == "builtins":
         return False
+    visited[id(first), id(second)] = first, second
     left, right = _reduced(first), _reduced(second)
     return left is not None and right is not None and _equal(left, right, visited)
 
@@ -104,15 +112,16 @@ def _as_arrays(first: Any, second: Any) -> bool | None:
 
 
 def _as_containers(first: Any, second: Any, visited: _Visited) -> bool | None:
+    if not isinstance(first, dict | list | tuple):
+        return None
+    visited[id(first), id(second)] = first, second
     if isinstance(first, dict):
         return first.keys() == second.keys() and all(
             _equal(value, second[key], visited) for key, value in first.items()
         )
-    if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(
-            _equal(left, right, visited) for left, right in zip(first, second, strict=True)
-        )
-    return None
+    return len(first) == len(second) and all(
+        _equal(left, right, visited) for left, right in zip(first, second, strict=True)
+    )
 
 
 # Where they differ

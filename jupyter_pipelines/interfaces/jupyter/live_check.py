@@ -10,30 +10,39 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jupyter_pipelines.errors import shell_word
 from jupyter_pipelines.interfaces.jupyter.step_states import statuses
 from jupyter_pipelines.notebook.checks.global_state_checks import possible_settings
 from jupyter_pipelines.notebook.code.analyze import analyse
 from jupyter_pipelines.notebook.code.cell_code import parse_code
 from jupyter_pipelines.notebook.headers.split import split_cell
 from jupyter_pipelines.notebook.source.document import read_document
-from jupyter_pipelines.pipeline.artifacts import StepOutputRef
+from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, StepOutputRef
+from jupyter_pipelines.reporting.format import listed
 from jupyter_pipelines.reporting.sanitize import clean
 from jupyter_pipelines.verification.live_values import (
     LiveComparer,
     LiveComparison,
     as_text,
     compare_live,
+    compare_outputs,
     summary,
 )
 
 if TYPE_CHECKING:
+    from jupyter_pipelines.execution.runs.result import Run
     from jupyter_pipelines.interfaces.jupyter.session import ExecutedCell, KernelSession
+    from jupyter_pipelines.pipeline.artifacts import Artifact
     from jupyter_pipelines.pipeline.graph import Pipeline
     from jupyter_pipelines.pipeline.step import Step
     from jupyter_pipelines.planning.plan import Plan
 
+QUICK_BYTES = 1_000_000
+"""Stored size up to which an output is compared after each run."""
+QUICK_SECONDS = 0.05
+"""Seconds after which no further output is compared after a run."""
 _MAX_CAUSES = 3
-_MAX_TEXT = 60
+_MAX_TEXT = 50
 _NO_CAUSE = "no cause is visible: chance, the clock, or a state that only this kernel has"
 # Calls of other functions of a module, such as `plt.show()`, set nothing that lasts.
 _SETTING_CALL = re.compile(r"\.(set|seed|use|config|update|filterwarnings|simplefilter|chdir|putenv)\w*\(")
@@ -47,6 +56,68 @@ def live_table(session: KernelSession, pipeline: Pipeline, plan: Plan) -> str:
         causes = LiveCauses(session, pipeline, plan)
         comparisons = [causes.explained(comparison, comparisons) for comparison in comparisons]
     return as_text(pipeline.name, comparisons)
+
+
+def difference_note(session: KernelSession, run: Run, parameters: Sequence[str] = ()) -> str:
+    """Return a line about values in the kernel that differ from the results of a run; empty if there is none.
+
+    Large values are left out, and all that would take longer than a moment: the run is over, and its user waits.
+
+    Parameters
+    ----------
+    session : KernelSession
+        The namespace.
+    run : Run
+        The run.
+    parameters : sequence of str
+        Values of parameters with which it was started: ``NAME=VALUE``.
+    """
+    if run.pipeline is None:
+        return ""
+    names = session.shell.user_ns
+
+    def artifacts(step: str) -> Mapping[str, Artifact]:
+        step_run = run.steps[step]
+        is_good = step_run.state in ("succeeded", "reused")
+        outputs = step_run.artifacts.items() if is_good else ()
+        return {name: artifact for name, artifact in outputs if name in names and _is_quick(names[name], artifact)}
+
+    store = session.project.store_for(run.pipeline)
+    comparer = LiveComparer(store, names, max_bytes=QUICK_BYTES, seconds=QUICK_SECONDS)
+    differing = []
+    for comparison in compare_outputs(run.pipeline, artifacts, comparer):
+        differing += [comparison] if comparison.state == "differs" else []
+        if comparer.is_late:
+            break
+    return _note(differing, parameters)
+
+
+def _is_quick(value: Any, artifact: Artifact) -> bool:
+    """Tell whether a value can be compared with an artifact within milliseconds."""
+    # JSON has an object of Python every few bytes.
+    most = QUICK_BYTES // 5 if artifact.format == "json" else QUICK_BYTES
+    if artifact.format in PATH_FORMATS or artifact.bytes > most:
+        return False
+    # The value itself may be far larger than what is stored.
+    try:
+        lengths = [length for name in ("size", "nbytes") if isinstance(length := getattr(value, name, 0), int)]
+        lengths += [len(value)] if isinstance(value, str | bytes | list | tuple | dict | set | frozenset) else []
+    except Exception:  # noqa: BLE001 - attributes of any library may fail in any way
+        return False
+    return max(lengths, default=0) <= QUICK_BYTES
+
+
+def _note(differing: Sequence[LiveComparison], parameters: Sequence[str]) -> str:
+    if not differing:
+        return ""
+    check = " ".join(["%pipeline check --live", *(f"-p {shell_word(text)}" for text in parameters)])
+    first, count = differing[0], len(differing)
+    if count > 1:
+        names = listed((f"`{comparison.name}`" for comparison in differing), 3)
+        return f"{names} in the kernel differ from the results of this run: `{check}` shows more"
+    load = f"%pipeline load {shell_word(f'{first.step}.{first.name}')}"
+    what = f"the kernel's `{first.name}` differs from the result of step `{first.step}`"
+    return f"{what}: `{load}` takes it over, `{check}` shows more"
 
 
 class LiveCauses:
@@ -86,7 +157,7 @@ class LiveCauses:
             *self._of_later_cells(step, comparison.name),
             *self._of_settings(),
         ]
-        return replace(comparison, details=tuple(causes[:_MAX_CAUSES]) or (_NO_CAUSE,))
+        return replace(comparison, details=tuple(dict.fromkeys(causes))[:_MAX_CAUSES] or (_NO_CAUSE,))
 
     def _of_inputs(self, step: Step, others: Sequence[LiveComparison]) -> Iterator[str]:
         differing = {(other.step.partition("[")[0], other.name) for other in others if other.state == "differs"}
@@ -167,8 +238,8 @@ class LiveCauses:
         """Yield the cells that were executed to their end, in this order, with what they are called."""
         for key, cell in sorted(self._session.executed.items(), key=lambda entry: entry[1].when):
             if cell.outcome != "running":
-                number = self._numbers.get(key)
-                yield f"cell {number}" if number else "a cell that is not in the saved notebook", cell
+                first_line = clean(cell.text.strip().partition("\n")[0], _MAX_TEXT)
+                yield f"cell {self._numbers[key]}" if key in self._numbers else f"the unsaved cell `{first_line}`", cell
 
 
 def _shared_cells(step: Step) -> dict[int, str]:

@@ -84,6 +84,19 @@ def _run_in_foreground(
     # Before the error is raised: the states must be right also when the run has failed.
     session.redraw()
     finished.raise_for_state()
+    _note_differences(session, finished, options["parameters"])
+
+
+def _note_differences(session: KernelSession, finished: Run, parameters: tuple[str, ...]) -> None:
+    """Print a line if values in the kernel differ from the results of a run."""
+    names = session.shell.user_ns
+    # Most kernels have none of them, and need not import what compares them.
+    if any(output.name in names for step in finished.pipeline or () for output in step.outputs):
+        from jupyter_pipelines.interfaces.jupyter.live_check import difference_note
+
+        note = difference_note(session, finished, parameters)
+        if note:
+            print(note)
 
 
 @contextmanager
