@@ -78,6 +78,8 @@ def _reduced(value: Any) -> Any:
 
 
 def _as_frames(first: Any, second: Any) -> bool | None:
+    if type(first).__module__.partition(".")[0] == "polars" and hasattr(first, "equals"):
+        return _polars_kind(first) == _polars_kind(second) and bool(first.equals(second))
     if type(first).__module__.partition(".")[0] != "pandas" or not hasattr(first, "equals"):
         return None
     import pandas as pd
@@ -92,6 +94,11 @@ def _as_frames(first: Any, second: Any) -> bool | None:
     except AssertionError:
         return False
     return True
+
+
+def _polars_kind(value: Any) -> Any:
+    """Return names and types of the columns of a frame of polars, or of a series of its own."""
+    return list(value.schema.items()) if hasattr(value, "schema") else (value.name, value.dtype)
 
 
 def _as_arrays(first: Any, second: Any) -> bool | None:

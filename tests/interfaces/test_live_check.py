@@ -88,7 +88,7 @@ def test_the_values_of_the_kernel_beside_the_stored_ones(opened: tuple[NotebookP
     # Changed afterwards, under the same name or in place; a setting; another file.
     live.ask("cleaned = cleaned.head(4000)", "c90")
     live.ask("pair[1]['x'] = 2", "c91")
-    live.ask("np.set_printoptions(precision=2)", "c92")
+    live.ask("np.set_printoptions(precision=2)\nscales.FACTOR = 'not to be shown'", "c92")
     live.ask("chart.write_text('another')", "c93")
     table = ask_table(live)
     shapes = "in the kernel: DataFrame, 4,000 rows x 2; stored: DataFrame, 4,980 rows x 2"
@@ -98,6 +98,7 @@ def test_the_values_of_the_kernel_beside_the_stored_ones(opened: tuple[NotebookP
     assert table["order.pair"][:2] == ("differs", "both: list of 2")
     assert "changes `pair`" in table["order.pair"][2][0]
     assert "makes a setting of this kernel: `np.set_printoptions(precision=2)`" in " ".join(table["order.pair"][2])
+    assert "makes a setting of this kernel: `scales.FACTOR`" in table["order.pair"][2][2]
     assert table["write.chart"][:2] == ("differs", "the files differ")
     # The model was made of the values as they were.
     assert table["fit.model"][0] == "equal"

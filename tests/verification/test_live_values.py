@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from jupyter_pipelines.pipeline.artifacts import Artifact
@@ -60,9 +61,10 @@ FRAME = pd.DataFrame({"a": [1, 2, 3], "b": ["x", None, "z"]})
         (np.arange(4.0), np.arange(4), ("differs", "both: ndarray, 4; different: dtype float64, stored int64")),
         ({"rows": FRAME, "n": 1}, {"rows": FRAME, "n": 1}, ("equal", "")),
         ({"rows": FRAME, "n": 2}, {"rows": FRAME, "n": 1}, ("differs", "both: dict of 2; different: key `n`")),
+        (pl.Series("a", [1, 2]), pl.Series("a", [1, 3]), ("differs", "both: Series, 2")),
         ((n for n in range(3)), [0, 1, 2], ("differs", "in the kernel: generator; stored: [0, 1, 2]")),
     ],
-    ids=range(17),
+    ids=range(18),
 )
 def test_a_value_and_what_is_stored(store: Store, live: Any, kept: Any, expected: tuple[str, str]) -> None:
     assert compared(store, live, stored(store, kept)) == expected

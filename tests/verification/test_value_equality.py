@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from jupyter_pipelines.verification.value_equality import difference, values_equal
@@ -58,6 +59,12 @@ SETS = [set(order) for order in ([8, 16, 0], [0, 16, 8])]
         (pd.Series([1]), pd.Series([2]), False),
         (pd.Index([1]), pd.Index([1]), True),
         (pd.Index([1]), pd.Index([1.0]), False),
+        (pl.DataFrame({"a": [1, None]}), pl.DataFrame({"a": [1, None]}), True),
+        (pl.DataFrame({"a": [1, None]}), pl.DataFrame({"a": [1, 2]}), False),
+        (pl.DataFrame({"a": [1]}), pl.DataFrame({"a": [1]}, {"a": pl.Int8}), False),
+        (pl.Series("a", [1.0, float("nan")]), pl.Series("a", [1.0, float("nan")]), True),
+        (pl.Series("a", [1]), pl.Series("a", [2]), False),
+        (pl.Series("a", [1]), pl.Series("b", [1]), False),
         (pd.Timestamp("2026-01-01"), pd.Timestamp("2026-01-02"), False),
         (FittedModel(names=SETS[0]), FittedModel(names=SETS[1]), True),
         (FittedModel(names=SETS[0]), FittedModel(names={0, 16, 9}), False),
@@ -70,7 +77,7 @@ SETS = [set(order) for order in ([8, 16, 0], [0, 16, 8])]
         (values_equal, values_equal, True),
         (values_equal, difference, False),
     ],
-    ids=range(31),
+    ids=range(37),
 )
 def test_values_are_the_same_or_not(first: Any, second: Any, expected: bool) -> None:
     assert values_equal(first, second) is expected

@@ -228,11 +228,13 @@ class LiveCauses:
                 continue
             lines = cell.text.split("\n")
             for action in possible_settings(split.body):
-                is_call = action.rest.endswith(")") or "(" in action.rest
+                is_call = "(" in action.rest
                 is_setting = not is_call or _SETTING_CALL.search(action.rest)
                 if is_setting and isinstance(self._names.get(action.root), types.ModuleType):
-                    text = clean(lines[action.line - 1].strip(), _MAX_TEXT)
-                    yield f"{place} makes a setting of this kernel: `{text}`"
+                    line = lines[action.line - 1].strip()
+                    # Of an assignment without the value, which may be a password for `os.environ`.
+                    text = line if is_call else line.partition("=")[0].rstrip("+-*/|& ")
+                    yield f"{place} makes a setting of this kernel: `{clean(text, _MAX_TEXT)}`"
 
     def _executed(self) -> Iterator[tuple[str, ExecutedCell]]:
         """Yield the cells that were executed to their end, in this order, with what they are called."""
