@@ -30,6 +30,8 @@ _HOW = {
     "link": "read",
 }
 _MAX_SHOWN = 20
+_CUT = ("files", "written", "modules", "ignored")
+_NOTHING = "it depends on nothing but its code, parameters and inputs"
 
 
 def dependencies_document(record: StepRecord) -> dict[str, Any]:
@@ -69,19 +71,38 @@ def dependencies_document(record: StepRecord) -> dict[str, Any]:
 
 def dependencies_text(document: Mapping[str, Any]) -> str:
     """Return the document of :func:`dependencies_document` as lines."""
-    files = [f"{_LABELS[entry['how']]} {entry['path']}" for entry in document["files"]]
-    written = [f"it wrote {entry['path']}" for entry in document["written"]]
-    modules = [f"it imported {module.get('path') or module['name']}" for module in document["modules"]]
-    packages = [f"it uses {name} {version.partition(' (')[0]}" for name, version in document["packages"].items()]
+    lines = [line for kind, lines in _lines(document).items() for line in (_cut(lines) if kind in _CUT else lines)]
+    return "\n".join(f"  {line}" for line in lines or [_NOTHING])
+
+
+def dependencies_summary(document: Mapping[str, Any], limit: int = 10) -> list[str]:
+    """Return the lines of :func:`dependencies_text`, at most `limit` of them, and how many more there are.
+
+    Where lines are left out, some of every kind stay: a thousand files must not hide an environment variable.
+    """
+    lines = [
+        (position, kind, line)
+        for kind, lines_of_kind in enumerate(_lines(document).values())
+        for position, line in enumerate(lines_of_kind)
+    ]
+    kept = sorted(sorted(lines)[:limit], key=lambda entry: (entry[1], entry[0]))
+    more = [f"and {len(lines) - limit} more"] if len(lines) > limit else []
+    return [*(line for _, _, line in kept), *more] or [_NOTHING]
+
+
+def _lines(document: Mapping[str, Any]) -> dict[str, list[str]]:
     names = ", ".join(document["environment"])
-    variables = [f"it asked for the environment variables {names}"] if names else []
-    programs = [f"it started {name}" for name in document["programs"]]
-    hosts = [f"it connected to {host}" for host in document["hosts"]]
-    ignored = [f"ignored: {path}" for path in document["ignored"]]
-    unwatched = [f"cannot be determined: {why}" for why in document["unwatched"]]
-    asked = [*packages, *variables, *programs, *hosts]
-    lines = [*_cut(files), *_cut(written), *_cut(modules), *asked, *_cut(ignored), *unwatched]
-    return "\n".join(f"  {line}" for line in lines or ["it depends on nothing but its code, parameters and inputs"])
+    return {
+        "files": [f"{_LABELS[entry['how']]} {entry['path']}" for entry in document["files"]],
+        "written": [f"it wrote {entry['path']}" for entry in document["written"]],
+        "modules": [f"it imported {module.get('path') or module['name']}" for module in document["modules"]],
+        "packages": [f"it uses {name} {version.partition(' (')[0]}" for name, version in document["packages"].items()],
+        "environment": [f"it asked for the environment variables {names}"] if names else [],
+        "programs": [f"it started {name}" for name in document["programs"]],
+        "hosts": [f"it connected to {host}" for host in document["hosts"]],
+        "ignored": [f"ignored: {path}" for path in document["ignored"]],
+        "unwatched": [f"cannot be determined: {why}" for why in document["unwatched"]],
+    }
 
 
 def _cut(lines: list[str]) -> list[str]:

@@ -201,6 +201,24 @@ class ProjectHistory(ProjectReader):
             artifact, outdated = Artifact.from_dict(outputs[step][output]), ""
         return preview(self.store_for(pipeline), artifact, name, outdated=outdated, unpickle=unpickle)
 
+    def dependencies(self, pipeline: Pipeline, step: str) -> list[str]:
+        """Return what the result of the last run of a step depends on, in a few lines; empty if nothing is stored.
+
+        Of a step over many items, each item has its own; the step that gathers their results has none.
+
+        Raises
+        ------
+        PlanError
+            There is no such step.
+        """
+        from jupyter_pipelines.planning.dependencies import dependencies_document, dependencies_summary
+
+        require_step(pipeline, step)
+        # Looking at a notebook must not create a store beside it.
+        has_own = self.has_store(pipeline) and not (step in pipeline and pipeline[step].foreach)
+        record = self._history(pipeline).last_record(step) if has_own else None
+        return dependencies_summary(dependencies_document(record)) if record else []
+
     def outdated(self, pipeline: Pipeline, step: str) -> str:
         """Return why a run with the same parameters would compute `step` again; empty when it would not."""
         _, document = next(self._history(pipeline).finished(step), (None, {}))

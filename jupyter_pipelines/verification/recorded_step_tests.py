@@ -6,9 +6,7 @@ A test needs no other step and no store: its inputs lie in a folder of their own
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,8 +31,8 @@ from jupyter_pipelines.planning.parameter_values import resolve
 from jupyter_pipelines.storage import gathered_items
 from jupyter_pipelines.storage.loading import load_value
 from jupyter_pipelines.storage.opening import open_store
-from jupyter_pipelines.storage.serializers.pickles import PickleSerializer
 from jupyter_pipelines.storage.store import Store
+from jupyter_pipelines.verification.value_equality import values_equal
 
 # Cases are committed with the notebook.
 MAX_BYTES = 2_000_000
@@ -337,68 +335,6 @@ def _compare(outcome: StepOutcome, case: Mapping[str, Any], folder: Path, store:
             _require(
                 values_equal(before, now), f"`{name}` is another value than recorded:\n{now!r}\nrecorded:\n{before!r}"
             )
-
-
-def values_equal(first: Any, second: Any) -> bool:
-    """Return whether two values are the same, numbers to about nine digits."""
-    if type(first) is not type(second):
-        return False
-    # == of frames and arrays is elementwise and has no truth value.
-    for compare in (_as_frames, _as_arrays, _as_containers):
-        equal = compare(first, second)
-        if equal is not None:
-            return equal
-    try:
-        if bool(first == second):
-            return True
-    except (TypeError, ValueError):
-        pass
-    # Objects without __eq__, such as fitted models, are compared by identity; their pickles are repeatable.
-    return _pickled(first) == _pickled(second)
-
-
-def _pickled(value: Any) -> bytes:
-    file = io.BytesIO()
-    PickleSerializer().write(value, file)
-    return file.getvalue()
-
-
-def _as_frames(first: Any, second: Any) -> bool | None:
-    if type(first).__module__.partition(".")[0] != "pandas" or not hasattr(first, "equals"):
-        return None
-    import pandas as pd
-
-    compare: Any = {"DataFrame": pd.testing.assert_frame_equal, "Series": pd.testing.assert_series_equal}
-    if type(first).__name__ not in compare:
-        return bool(first.equals(second))
-    try:
-        compare[type(first).__name__](first, second, rtol=1e-9)
-    except AssertionError:
-        return False
-    return True
-
-
-def _as_arrays(first: Any, second: Any) -> bool | None:
-    if isinstance(first, float):
-        return math.isclose(first, second, rel_tol=1e-9) or (math.isnan(first) and math.isnan(second))
-    if type(first).__module__ != "numpy" or not hasattr(first, "dtype"):
-        return None
-    import numpy as np
-
-    if first.shape != second.shape or first.dtype.kind not in "fc":
-        return bool(np.array_equal(first, second))
-    # Not bit by bit: BLAS and the number of threads change the last digits of sums.
-    return bool(np.allclose(first, second, rtol=1e-9, atol=0, equal_nan=True))
-
-
-def _as_containers(first: Any, second: Any) -> bool | None:
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(values_equal(value, second[key]) for key, value in first.items())
-    if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(
-            values_equal(left, right) for left, right in zip(first, second, strict=True)
-        )
-    return None
 
 
 def _unwritable(notebook: Path, error: OSError) -> Diagnostic:

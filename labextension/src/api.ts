@@ -190,6 +190,10 @@ export class ApiClient {
     return this.notebookRequest(path, "GET", `outputs/${encodeURIComponent(step)}/${encodeURIComponent(output)}`);
   }
 
+  async dependencies(path: string, step: string): Promise<string[]> {
+    return (await this.notebookRequest<{ lines: string[] }>(path, "GET", `steps/${encodeURIComponent(step)}/dependencies`)).lines;
+  }
+
   post<T>(path: string, route: string, body: Record<string, unknown>): Promise<T> {
     return this.notebookRequest(path, "POST", route, body);
   }

@@ -73,6 +73,10 @@ class KernelSource implements DetailsSource {
     return String((await this.request("log", { step })).text ?? "");
   }
 
+  async dependencies(step: string): Promise<string[]> {
+    return ((await this.request("dependencies", { step })).lines ?? []) as string[];
+  }
+
   openCell(step: string): void {
     const cell = this.graph().nodes.find((node) => node.id === step)?.cells?.[0];
     dispatchPageEvent("open-step", { step, cell: cell?.id ?? null });

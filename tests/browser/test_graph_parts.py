@@ -260,6 +260,39 @@ def test_an_opened_preview_stays_and_is_read_again_when_the_state_changes(
     expect(preview).to_have_count(0)
 
 
+def test_what_a_result_depends_on_is_asked_for_once_for_each_state(shown: WidgetPage, graph: dict[str, Any]) -> None:
+    asked = "window.sent.filter(message => message.do === 'dependencies').length"
+
+    def answer(step: str, **more: Any) -> None:
+        detail = {"do": "dependencies", "step": step, **more}
+        shown.page.evaluate("detail => window.fire('msg:custom', {detail})", detail)
+
+    shown.start(graph)
+    shown.node("load").click()
+    answer("load", lines=["it read <b>data.csv</b>", "and 3 more"])
+    depends = shown.page.locator(".jpg-detailpane .jpg-dependencies")
+    expect(depends.locator("h4")).to_have_text("depends on")
+    expect(depends.locator("li")).to_have_text(["it read <b>data.csv</b>", "and 3 more"])
+    # Progress of a step that runs is no reason to ask again.
+    for cell in (1, 2, 3):
+        shown.tell(load={"state": "running", "cell": cell, "cells": 4, "key": "k1"})
+    answer("load", lines=["it read old.csv"])
+    expect(depends.locator("li")).to_have_text(["it read old.csv"])
+    assert shown.page.evaluate(asked) == 2
+    shown.tell(load={"state": "succeeded", "key": "k1"})
+    answer("load", lines=["it read new.csv"])
+    expect(depends.locator("li")).to_have_text(["it read new.csv"])
+    assert shown.page.evaluate(asked) == 3
+    # Nothing is stored, or the question is refused: nothing is shown, and no error.
+    shown.node("left").click()
+    answer("left", lines=[])
+    shown.node("join").click()
+    answer("join", message="there is no step `join`", faults=[{"code": "JP603"}])
+    expect(shown.page.locator(".jpg-detailpane h3")).to_have_text("join")
+    expect(depends).to_have_text("")
+    expect(shown.page.get_by_text("there is no step")).to_have_count(0)
+
+
 def test_steps_may_be_called_like_what_objects_have(shown: WidgetPage, tmp_path: Path) -> None:
     shown.start(drawn(tmp_path, "%%step constructor -o a\na = 1", "%%step toString -i a\nprint(a)"))
     shown.tell(constructor={"state": "succeeded"})

@@ -41,6 +41,7 @@ def test_a_pipeline_is_run_broken_mended_and_reused_from_the_panel(
     pane = panel.select("gate")
     pane.get_by_role("button", name="Show the log").click()
     pane.locator("pre", has_text="through the gate").wait_for()
+    pane.locator(".jpg-dependencies li", has_text=f"it looked for go-{name}").wait_for()
     panel.opened.set_source(4, "%%step summary -i passed -o text\ntext = passed[99]")
     panel.await_state("summary", "stale")
     panel.box.locator(".jpp-state", has_text="1 to run (summary), 2 to reuse").wait_for()

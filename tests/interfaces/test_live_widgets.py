@@ -101,6 +101,8 @@ def test_the_buttons(opened: tuple[NotebookProject, LiveKernel]) -> None:
     front.listen(lambda: front.state("after") in ("succeeded", "reused"))
     preview = front.ask("preview", step="slow", output="slow")["preview"]
     assert (preview["type"], preview["shape"], preview["text"]) == ("list", [4], "[0, 1, 2, 3]")
+    lines = front.ask("dependencies", step="slow")["lines"]
+    assert "it looked for go" in lines or "it read go" in lines
     executed = front.ask("notebook", step="after")
     assert Path(executed["path"]).is_file()
     assert (book.folder / executed["relative"]).is_file()
@@ -179,6 +181,8 @@ def test_what_is_wrong_is_answered(opened: tuple[NotebookProject, LiveKernel]) -
     assert front.ask("to", step="nobody")["faults"][0]["code"] == "JP603"
     assert front.ask("preview", step="after", output="after")["faults"][0]["code"] == "JP405"
     assert front.ask("log", step="slow")["faults"][0]["code"] == "JP405"
+    assert front.ask("dependencies", step="slow")["lines"] == []
+    assert front.ask("dependencies", step="slwo")["faults"][0]["code"] == "JP603"
     assert front.ask("cancel")["faults"][0]["code"] == "JP405"
     front.press("dance")
     book.write(*CELLS[:2], "%%step after -i slwo -o after\nafter = 1")

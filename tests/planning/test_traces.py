@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_pipelines.planning.dependencies import dependencies_document, dependencies_text
+from jupyter_pipelines.planning.dependencies import dependencies_document, dependencies_summary, dependencies_text
 from jupyter_pipelines.planning.keys.traces import (
     TraceReader,
     details_of,
@@ -389,3 +389,19 @@ def test_dependencies_are_a_document_and_a_text() -> None:
         "  it imported lib/ut.py",
         "  it asked for the environment variables DATA, TZ",
     ]
+
+
+def test_a_summary_of_many_dependencies_has_some_of_each_kind() -> None:
+    simulation = PlanSimulation()
+    files = {question("file", f"{number:02}.csv"): "sha256:1" for number in range(30)}
+    few = {question("module", "ut.py"): "sha256:2", question("variable", "DATA"): "hmac 1"}
+    summary = dependencies_summary(dependencies_document(stored(simulation, {**files, **few})))
+    assert summary == [
+        *(f"it read {number:02}.csv" for number in range(8)),
+        "it imported ut.py",
+        "it asked for the environment variables DATA",
+        "and 22 more",
+    ]
+    assert dependencies_summary(dependencies_document(stored(simulation, few))) == summary[8:10]
+    nothing = dependencies_document(stored(simulation, {}))
+    assert dependencies_summary(nothing) == ["it depends on nothing but its code, parameters and inputs"]

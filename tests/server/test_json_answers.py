@@ -142,6 +142,12 @@ def test_an_output_is_shown(served: JupyterServer, base: str, run: str) -> None:
         assert "[0, 1, 2]" in document["text"]
 
 
+def test_what_a_result_depends_on_is_shown(served: JupyterServer, base: str, run: str) -> None:
+    lines = served.ask("GET", f"{base}/steps/load/dependencies").document["lines"]
+    assert any(line.startswith("it asked for the environment variables") for line in lines), lines
+    assert served.ask("GET", f"{base}/steps/lod/dependencies").codes == ["JP603"]
+
+
 def test_a_run_compared_with_itself(served: JupyterServer, base: str, run: str) -> None:
     document = served.ask("GET", f"{base}/runs/{run}/diff/{run}").document
     assert "nothing" in document["text"]

@@ -5,13 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 
-from jupyter_pipelines.verification.recorded_step_tests import values_equal
 from tests.e2e.notebook_project import NotebookProject
 
 CELLS = (
@@ -91,24 +87,3 @@ def test_a_step_over_many_items_has_a_test_for_each_and_a_later_step_gets_the_li
     assert "`top` is another value than recorded:" in second.err
     for name in ("fit[depth=8]", "size[part=c.txt]", "shift[by=30]"):
         assert f"the step {name} has no test yet: --update records a test" in second.err
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [
-        (1.0, 1.0 + 1e-12, True),
-        (1.0, 1.1, False),
-        (float("nan"), float("nan"), True),
-        (1, True, False),
-        ({"a": [1.0]}, {"a": [1.0 + 1e-12]}, True),
-        ({"a": 1}, {"b": 1}, False),
-        (np.array([1.0, np.nan]), np.array([1.0, np.nan]), True),
-        (np.array([1, 2]), np.array([1, 3]), False),
-        (np.zeros(2), np.zeros((2, 1)), False),
-        (pd.DataFrame({"a": [1.0]}), pd.DataFrame({"a": [1.0 + 1e-12]}), True),
-        (pd.Series([1]), pd.Series([2]), False),
-        (pd.Index([1]), pd.Index([1]), True),
-    ],
-)
-def test_values_are_the_same_or_not(first: Any, second: Any, expected: bool) -> None:
-    assert values_equal(first, second) is expected

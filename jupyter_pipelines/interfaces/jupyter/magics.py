@@ -36,6 +36,7 @@ class PipelineMagics(Magics):
         %pipeline run --detach …           in a process that outlives the kernel
         %pipeline attach | cancel [RUN]    see how a run gets on; ask it, or one --step of it, to stop
         %pipeline plan | why STEP | check  what would run; why; every fault at once
+        %pipeline check --live             which values in the kernel differ from the stored ones
         %pipeline load STEP.NAME           a stored output into the namespace
         %pipeline debug STEP               the inputs of a failed step into the namespace
         %pipeline runs | diff A B          earlier runs

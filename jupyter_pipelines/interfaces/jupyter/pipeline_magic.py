@@ -84,6 +84,19 @@ def _run_in_foreground(
     # Before the error is raised: the states must be right also when the run has failed.
     session.redraw()
     finished.raise_for_state()
+    _note_differences(session, finished, options["parameters"])
+
+
+def _note_differences(session: KernelSession, finished: Run, parameters: tuple[str, ...]) -> None:
+    """Print a line if values in the kernel differ from the results of a run."""
+    names = session.shell.user_ns
+    # Most kernels have none of them, and need not import what compares them.
+    if any(output.name in names for step in finished.pipeline or () for output in step.outputs):
+        from jupyter_pipelines.interfaces.jupyter.live_check import difference_note
+
+        note = difference_note(session, finished, parameters)
+        if note:
+            print(note)
 
 
 @contextmanager
@@ -164,11 +177,19 @@ def why(session: KernelSession, step: str, parameters: tuple[str, ...], dependen
 
 @pipeline.command()
 @PARAMETER
+@click.option("--live", is_flag=True, help="Compare the values in this kernel with the stored outputs, too.")
 @click.pass_obj
-def check(session: KernelSession, parameters: tuple[str, ...]) -> None:
+def check(session: KernelSession, parameters: tuple[str, ...], live: bool) -> None:
     """List every fault at once; executes nothing."""
-    faults = session.project.check(session.source(), texts=texts_of(parameters), cells=session.newer_texts())
+    texts = texts_of(parameters)
+    faults = session.project.check(session.source(), texts=texts, cells=session.newer_texts())
     print("\n\n".join(map(str, faults)) or "no faults")
+    if live and not any(fault.severity == "error" for fault in faults):
+        from jupyter_pipelines.interfaces.jupyter.live_check import live_table
+
+        pipeline = _read(session)
+        print()
+        print(live_table(session, pipeline, session.project.plan(pipeline, texts=texts)))
 
 
 @pipeline.command()

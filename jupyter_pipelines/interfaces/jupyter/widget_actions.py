@@ -84,6 +84,10 @@ def _preview(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
     return {"preview": subject.project.preview(subject.read(), name, unpickle=True)}
 
 
+def _dependencies(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
+    return {"lines": stage.subject.project.dependencies(stage.subject.read(), _step(request))}
+
+
 def _log(stage: NotebookWidgets, request: WidgetRequest) -> WidgetReply:
     step_run = _newest_step_run(stage, request)
     path = step_run.get("log")
@@ -119,6 +123,7 @@ _ACTIONS: Mapping[str, Callable[[NotebookWidgets, WidgetRequest], WidgetReply]] 
     "force": _force,
     "cancel": _cancel,
     "preview": _preview,
+    "dependencies": _dependencies,
     "log": _log,
     "error": _error,
     "notebook": _notebook,

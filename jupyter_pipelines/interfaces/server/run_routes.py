@@ -137,6 +137,11 @@ def preview(project: Project, request: ApiRequest) -> dict[str, Any]:
     return project.preview(pipeline_of(project, request), f"{request.names['step']}.{request.names['name']}", run=run)
 
 
+def dependencies(project: Project, request: ApiRequest) -> dict[str, Any]:
+    """Return what the stored result of a step depends on, in a few lines."""
+    return {"lines": project.dependencies(pipeline_of(project, request), request.names["step"])}
+
+
 # What runs leave
 
 
@@ -296,5 +301,12 @@ ROUTES = (
         summary="What an output is, and how it begins",
         query=schemas.fields(run=schemas.NAME),
         answer=schemas.answer_with("name", "type", "format", "bytes", "digest"),
+    ),
+    ApiRoute(
+        method="GET",
+        path="notebooks/{id}/steps/{step}/dependencies",
+        work=dependencies,
+        summary="What the stored result of a step depends on: files, modules, variables; as lines",
+        answer=schemas.answer_with("lines"),
     ),
 )

@@ -109,7 +109,7 @@ class GlobalStateLint:
 
     def _lost_in_exploration(self) -> Iterator[Diagnostic]:
         for cell, piece in self._index.explored:
-            for action in _possible_settings(piece.source):
+            for action in possible_settings(piece.source):
                 kind = _setting_kind(self._full_name(action, cell))
                 users = self._affected_steps(kind, cell) if kind else []
                 if users:
@@ -210,7 +210,7 @@ def _qualified_name(import_: ModuleImport, name: str) -> str:
 def _settings_of(draft: StepDraft, index: SharedCodeIndex) -> Iterator[tuple[int, _SettingAction, str]]:
     for part, cell in enumerate(draft.cells):
         own_imports = _own_imports(cell.body)
-        for action in _possible_settings(cell.body):
+        for action in possible_settings(cell.body):
             yield part, action, _resolved(action.root, own_imports, index, cell.number) + action.rest
 
 
@@ -234,7 +234,7 @@ def _used_names(draft: StepDraft, interface: StepInterface, index: SharedCodeInd
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _possible_settings(body: str) -> tuple[_SettingAction, ...]:
+def possible_settings(body: str) -> tuple[_SettingAction, ...]:
     """Return calls whose value is not used, and assignments to attributes or elements, outside functions."""
     tree = parse_code(body).tree
     actions: list[_SettingAction] = []

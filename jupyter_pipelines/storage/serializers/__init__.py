@@ -7,6 +7,7 @@ loaded.
 # ruff: noqa: A002 - the word is `format` in headers, in documents and for users
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any, BinaryIO, cast
 
 from jupyter_pipelines import plugins
 from jupyter_pipelines.errors import Diagnostic, NotStorable, PluginError, StoreError
-from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS
+from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, Artifact
 from jupyter_pipelines.storage.blobs.digests import HashingWriter
 from jupyter_pipelines.storage.files.filesystem_features import WritebackPacer
 from jupyter_pipelines.storage.files.os_errors import unwritable_error, writing
 from jupyter_pipelines.storage.files.stat_signature import StatSignature
+from jupyter_pipelines.storage.serializers.pickle_buffers import DiscardingFile
 from jupyter_pipelines.storage.serializers.protocol import (
     SaveResult,
     UnsupportedValue,
@@ -27,7 +29,17 @@ from jupyter_pipelines.storage.serializers.protocol import (
     type_name,
 )
 
-__all__ = ["SaveResult", "UnsupportedValue", "ValueSerializer", "choose", "get", "holds_code", "load", "save"]
+__all__ = [
+    "SaveResult",
+    "UnsupportedValue",
+    "ValueSerializer",
+    "choose",
+    "get",
+    "holds_code",
+    "load",
+    "save",
+    "stores_as",
+]
 BY_TYPE = ("json", "bytes", "npy", "arrow", "pickle")
 """Serializers in the order in which they are tried; the last accepts everything that can be pickled."""
 
@@ -140,6 +152,38 @@ def load(path: Path, format: str, *, in_step: bool = False) -> Any:
         return value[member] if member else value
     except Exception as error:
         raise StoreError(_unreadable(format, error)) from error
+
+
+def stores_as(value: Any, artifact: Artifact) -> bool:
+    """Tell whether the bytes of `artifact` are those that `value` would be stored as; nothing is written to a disk.
+
+    False where that cannot be told by the bytes: in a file with several outputs, or if the value cannot be stored.
+    """
+    file_format, member = split_member(artifact.format)
+    serializer = get(file_format)
+    if member or not serializer.accepts(value):
+        return False
+    writer = HashingWriter(cast(BinaryIO, _BoundedFile(artifact.bytes)))
+    try:
+        serializer.write(value, cast(BinaryIO, writer))
+    except Exception:  # noqa: BLE001 - libraries wrap the error of a file that is full, and raise any of their own
+        return False
+    return writer.digest == artifact.digest
+
+
+class _BoundedFile(DiscardingFile):
+    """A file that discards what is written, and is full after as many bytes as expected."""
+
+    def __init__(self, size: int) -> None:
+        self._room = size
+
+    def write(self, data: Any) -> int:
+        """Discard `data`, and return its size in bytes."""
+        size = super().write(data)
+        self._room -= size
+        if self._room < 0:
+            raise OSError(errno.EFBIG, "more bytes than expected")
+        return size
 
 
 def _candidates(value: Any, format: str | None, name: str) -> Iterator[ValueSerializer]:

@@ -15,6 +15,8 @@ export class DetailsPane {
   private shownSignature = "";
   private readonly previews = new Map<string, HTMLElement>();
   private logOpened = false;
+  private dependencies = html("div", {});
+  private dependenciesOf = "";
 
   constructor(
     host: HTMLElement,
@@ -45,6 +47,7 @@ export class DetailsPane {
     this.appendOutputs(node);
     this.appendList("parameters", node.parameters ?? []);
     this.appendList("asks for", Object.entries(node.resources ?? {}).map(([name, value]) => (value === true ? name : `${name}: ${String(value)}`)));
+    this.appendDependencies(status);
     this.appendLog(status);
   }
 
@@ -99,6 +102,21 @@ export class DetailsPane {
     if (lines.length) {
       this.element.append(html("h4", {}, title), html("ul", {}, ...lines.map((line) => html("li", {}, line))));
     }
+  }
+
+  // What the stored result depends on: asked for once for each step and state, and left out where nothing is known.
+  private appendDependencies(status: StepStatus | undefined): void {
+    const stateOfStep = [this.step, status?.state, status?.key, status?.origin?.run].join("\n");
+    if (stateOfStep !== this.dependenciesOf) {
+      this.dependenciesOf = stateOfStep;
+      const container = html("div", { class: "jpg-dependencies" });
+      this.dependencies = container;
+      this.source.dependencies?.(this.step).then(
+        (lines) => lines.length && container.append(html("h4", {}, "depends on"), html("ul", {}, ...lines.map((line) => html("li", {}, line)))),
+        () => undefined,
+      );
+    }
+    this.element.append(this.dependencies);
   }
 
   private appendOutputs(node: GraphNode): void {

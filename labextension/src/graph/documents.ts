@@ -142,6 +142,7 @@ export interface DetailsSource {
   live?: boolean; // logs may be polled
   preview(step: string, output: string): Promise<OutputPreview>;
   log(step: string): Promise<string>;
+  dependencies?(step: string): Promise<string[]>; // what the stored result depends on, in lines as Python writes them
   openCell?(step: string): void;
   openNotebook?(step: string): void;
   debug?(step: string): void;

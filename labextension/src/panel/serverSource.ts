@@ -14,6 +14,7 @@ export function sourceOf(app: JupyterFrontEnd, model: NotebookPipeline): Details
       const run = model.runOf(step);
       return run ? model.api.log(model.path, run, step) : "";
     },
+    dependencies: (step: string): Promise<string[]> => model.api.dependencies(model.path, step),
     openCell: (step: string) => void model.show(model.indexOf(step)),
     openNotebook: (step: string) => void openExecuted(app, model, step),
     debug: (step: string) => offerDebug(model, step),
