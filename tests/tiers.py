@@ -50,7 +50,7 @@ RARE = {
     r"e2e/test_dask_cluster.py::test_the_flights": "test_the_results_are_those_of_a_local_run",
     r"e2e/test_dask_cluster.py::test_items_are_computed_on_workers_of_two_kinds\[20": "the same test of fewer items",
     r"e2e/test_dask_cluster.py::test_a_worker_is_killed_while_it_runs_a_step\[1": "the same without a retry",
-    r"e2e/test_ray_cluster.py::test_(the_results|a_demand|a_node)": "all of them on Dask; contracts/test_ray.py",
+    r"e2e/test_ray_cluster.py::test_(the_results|traces|a_demand|a_node)": "all of them on Dask; contracts/test_ray.py",
     r"e2e/test_traces.py::test_what_is_asked_of_files\[.*(inotify|none)": "the same test with fanotify",
     r"e2e/test_reuse_cases.py::.*\[(code|environment|harmless)": "the cases of files; planning/ for code and variables",
     r"e2e/test_undeclared_reads.py::test_a_file_that_a_parameter_names_counts\[(?!x = open\(path\))": (
