@@ -16,7 +16,11 @@ _SHOWN = 4
 _SIMILAR = 0.7
 _SHORTEST = 2
 # How the option is called in headers, and by papermill.
-_OTHER_NAMES = {"--param": "-p", "--parameter": "-p", "--parameters": "-p"}
+_OTHER_NAMES = {
+    **dict.fromkeys(("--param", "--params", "--parameter", "--parameters", "-r"), "-p"),
+    **dict.fromkeys(("-f", "--parameters_file", "--params_file"), "--params-file"),
+    "-j": "--jobs",
+}
 _UNKNOWN_COMMAND = re.compile(r"No such command ['\"](.*)['\"]\.")
 
 

@@ -201,6 +201,11 @@ def _faults_of_keys(root: yaml.Node, text: str) -> Iterator[DocumentFault]:
         for key, _ in mapping.value if isinstance(mapping, yaml.MappingNode) else ():
             if isinstance(key, yaml.CollectionNode):
                 yield DocumentFault("a key is a list or has keys itself, and keys are texts", _place_of(key, text))
+            elif key.value == "<<" and not key.style:
+                help_line = "write the values out where they are merged"
+                yield DocumentFault(
+                    "it uses merge keys (`<<`), which are not read", _place_of(key, text), "", help_line
+                )
             elif key.tag in _OTHER_KEYS:
                 reason = f"the key `{key.value}` is {_OTHER_KEYS[key.tag]}, and keys are texts"
                 # The names of parameters are no numbers: there, quotes do not help.

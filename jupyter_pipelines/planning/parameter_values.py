@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from jupyter_pipelines.errors import Diagnostic, PlanError, closest_name, shell_word
@@ -22,7 +22,11 @@ class ResolvedParameters(NamedTuple):
 
 
 def resolve(
-    pipeline: Pipeline, values: Mapping[str, Any] | None = None, texts: Mapping[str, str] | None = None
+    pipeline: Pipeline,
+    values: Mapping[str, Any] | None = None,
+    texts: Mapping[str, str] | None = None,
+    *,
+    selected: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Return a value for every parameter of `pipeline`, in the order of their declaration.
 
@@ -34,6 +38,8 @@ def resolve(
         Values as Python or a file gives them.
     texts : Mapping of str to str
         Values as a command line gives them; read by the type of the parameter. They win over `values`.
+    selected : collection of str or None
+        Steps that are asked for: secrets that only other steps take may be missing. None for all steps.
 
     Raises
     ------
@@ -41,7 +47,7 @@ def resolve(
         A parameter does not exist (JP501), has no value (JP506), a value does not fit it (JP502, JP503, JP504), or a
         secret is not where its reference says (JP510); all faults at once.
     """
-    resolved = resolve_partly(pipeline, values or {}, texts or {})
+    resolved = resolve_partly(pipeline, values or {}, texts or {}, selected=selected)
     if resolved.faults:
         raise PlanError(*resolved.faults)
     return resolved.values
@@ -54,7 +60,13 @@ def faults_of(
     return tuple(resolve_partly(pipeline, values or {}, texts or {}).faults)
 
 
-def resolve_partly(pipeline: Pipeline, values: Mapping[str, Any], texts: Mapping[str, str]) -> ResolvedParameters:
+def resolve_partly(
+    pipeline: Pipeline,
+    values: Mapping[str, Any],
+    texts: Mapping[str, str],
+    *,
+    selected: Collection[str] | None = None,
+) -> ResolvedParameters:
     """Return the valid values of parameters, and everything that is wrong; see :func:`resolve`."""
     values = {normal_name(name): value for name, value in values.items()}
     texts = {normal_name(name): text for name, text in texts.items()}
@@ -66,7 +78,11 @@ def resolve_partly(pipeline: Pipeline, values: Mapping[str, Any], texts: Mapping
             resolved.faults.append(_mismatch(parameter, error, texts.get(parameter.name)))
         except LookupError:
             resolved.faults.append(_missing_value(parameter))
-    resolved.faults.extend(faults_of_secrets(pipeline, resolved.values))
+    needed = resolved.values
+    if selected is not None:
+        taken = {name for step in pipeline if step.name in selected for name in step.parameters}
+        needed = {name: value for name, value in resolved.values.items() if name in taken}
+    resolved.faults.extend(faults_of_secrets(pipeline, needed))
     return resolved
 
 

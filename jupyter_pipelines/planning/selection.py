@@ -14,6 +14,8 @@ from jupyter_pipelines.errors import Diagnostic, closest_name, shell_word
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.identifiers import normal_name
 
+_SHOWN = 12
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSelection:
@@ -76,12 +78,16 @@ def unknown_steps(pipeline: Pipeline, names: Iterable[str], option: str) -> list
 
 
 def _unknown(pipeline: Pipeline, name: str, option: str) -> Diagnostic:
-    known = [step.name for step in pipeline]
-    near = _item_with_values(pipeline, name) or closest_name(name, known)
+    group = name.partition("[")[0]
+    # A similar item is another one: it would compute something else. So all are named.
+    items = [step.name for step in pipeline if step.item is not None and step.item.group == group]
+    known = items if "[" in name and items else [step.name for step in pipeline]
+    near = _item_with_values(pipeline, name) or (closest_name(name, known) if known is not items else None)
+    listed = ", ".join(known[:_SHOWN]) + (" …" if len(known) > _SHOWN else "")
     return Diagnostic(
         code="JP603",
         message=f"there is no step `{name}`, which `{option}` names",
-        suggestion=f"write `{option} {shell_word(near)}`" if near else f"use one of: {', '.join(known)}",
+        suggestion=f"write `{option} {shell_word(near)}`" if near else f"use one of: {listed}",
     )
 
 
@@ -89,9 +95,10 @@ def _item_with_values(pipeline: Pipeline, name: str) -> str | None:
     """Return the item that `name` writes with its values as they are; in its own name, only few signs stand."""
     for step in pipeline:
         if step.item is not None:
-            values = ",".join(f"{axis}={value}" for axis, value in step.item.values)
-            if normal_name(f"{step.item.group}[{values}]") == name:
-                return step.name
+            for shown in (str, lambda value: str(value).rpartition("/")[2]):  # of files, the name alone
+                values = ",".join(f"{axis}={shown(value)}" for axis, value in step.item.values)
+                if normal_name(f"{step.item.group}[{values}]") == name:
+                    return step.name
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -127,8 +127,11 @@ class ProjectReader:
         *,
         texts: Mapping[str, str] | None = None,
         force: bool | Sequence[str] = False,
+        selected: Collection[str] | None = None,
     ) -> PipelinePlanner:
         """Return the planner that decides for each step of `pipeline` whether it is reused.
+
+        Secrets may be missing that only steps outside of `selected` take; None selects all.
 
         Raises
         ------
@@ -142,7 +145,7 @@ class ProjectReader:
 
         # Values come first: the items of `--foreach` may be those of a parameter.
         try:
-            values = resolve(pipeline, parameters or {}, texts or {})
+            values = resolve(pipeline, parameters or {}, texts or {}, selected=selected)
             pipeline = expand(pipeline, values)
         except PlanError as error:
             raise PlanError(*_named(pipeline, error.faults)) from error
@@ -182,7 +185,8 @@ class ProjectReader:
         PlanError
             Parameters or steps asked for do not fit the pipeline (every fault at once).
         """
-        planner = self.planner(pipeline, parameters, texts=texts, force=force)
+        selected = _selected(pipeline, to=to, start=start, only=only) if to or start or only else None
+        planner = self.planner(pipeline, parameters, texts=texts, force=force, selected=selected)
         return planner.plan(to=to, start=start, only=only)
 
     def plan_to_run(
@@ -232,6 +236,15 @@ class ProjectReader:
         # Items of a step are known only here, as they depend on the values of parameters.
         require_name(step, [planned_step.name for planned_step in planned])
         return planned[step]
+
+
+def _selected(pipeline: Pipeline, **names: Sequence[str]) -> frozenset[str] | None:
+    """Return the steps that are asked for, before items of steps are known; None if a name is no step."""
+    from jupyter_pipelines.planning.selection import StepSelection
+
+    groups = {option: tuple(name.partition("[")[0] for name in listed) for option, listed in names.items()}
+    known = all(name in pipeline for listed in groups.values() for name in listed)
+    return StepSelection(**groups).steps(pipeline) if known else None
 
 
 def missing_for(plan: Plan, on: str) -> tuple[Diagnostic, ...]:

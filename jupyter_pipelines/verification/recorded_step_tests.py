@@ -64,7 +64,11 @@ class RecordingReport:
 def file_of(notebook: Path) -> Path:
     """Return the file of tests that belongs to a notebook."""
     name = "".join(letter if letter.isalnum() else "_" for letter in notebook.stem)
-    return notebook.with_name(f"test_{name}.py")
+    path = notebook.with_name(f"test_{name}.py")
+    # Names that differ in other characters only, such as `my-nb` and `my nb`, would share a file.
+    if name == notebook.stem or not path.exists() or f"{notebook.name!r}" in path.read_text("utf-8", "replace"):
+        return path
+    return notebook.with_name(f"test_{name}_{hashlib.sha256(notebook.name.encode()).hexdigest()[:8]}.py")
 
 
 def _functions(steps: Sequence[str]) -> dict[str, str]:
@@ -274,7 +278,9 @@ def _current_step(pipeline: Pipeline, name: str, case: Mapping[str, Any]) -> Ste
         name != group,
         f"step `{name}` has {len(items)} items now, each with a test of its own: record them with `--update`",
     )
-    _require(name in items, f"step `{group}` has no item `{name}` any more, but {', '.join(items)}")
+    _require(
+        name in items, f"step `{group}` has no item `{name}` any more, but {', '.join(items)}: `--update` records again"
+    )
     return items[name]
 
 

@@ -379,11 +379,12 @@ class StepIO:
         return [other for other, known in self._ticket["inputs"].items() if known.get("digest") == spec["digest"]]
 
     def _changed_input(self, name: str, *, sure: bool) -> Diagnostic:
+        expression = _copy_of(name, self._ticket)
+        imported = "`import copy`, then " if expression.startswith("copy.") else ""
         return Diagnostic(
             code="JP307",
             message=f"step `{self._step}` changed its input `{name}` and does not declare it as an output",
-            suggestion=f"work on a copy (`{name} = {_copy_of(name, self._ticket)}` first), "
-            f"or say that it changes: `-o {name}`",
+            suggestion=f"work on a copy ({imported}`{name} = {expression}` first), or say that it changes: `-o {name}`",
             severity="error" if sure else "warning",
             step=self._step,
         )

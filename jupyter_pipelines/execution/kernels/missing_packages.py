@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 
-from jupyter_pipelines.errors import Diagnostic, SourceLocation
+from jupyter_pipelines.errors import Diagnostic, SourceLocation, shell_path
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
 
@@ -26,7 +26,7 @@ from jupyter_pipelines.pipeline.step import Step
 _MAY_MAKE_MODULES = re.compile(
     r"\bsys\s*\.\s*(?:path|modules|meta_path|path_hooks)|\bfrom\s+sys\s+import|\bimport\s+sys\s+as"
     r"|install|\bpip3?\b|\bconda\b|\bmamba\b|PYTHONPATH|pythonpath|sitedir|\bchdir\b|\bsubprocess\b|\bos\.system\b|Popen"
-    r"|(?<![.\w])(?:exec|eval|__import__)\s*\(|\bimportlib\b|\bget_ipython\b|import_?hook"
+    r"|(?<![.\w])(?:exec|eval|__import__)\s*\(|\bimportlib\b(?!\.(?:metadata|resources|util\.find_spec))|\bget_ipython\b|import_?hook"
     r"|\b(?:clr|cppimport|findspark|hy|import_ipynb|jpype|pythonnet|pyximport)\b"
     r"|^\s*%(?!%|time|matplotlib|config|precision|autoreload)|(?:^|=)\s*!(?!=)",
     re.MULTILINE,
@@ -159,12 +159,13 @@ def _not_installed(pipeline: Pipeline, step: Step, name: str, place: SourceLocat
     # Nearer than other names have to be: packages that have nothing in common are called alike.
     closest = get_close_matches(name, [module.name for module in pkgutil.iter_modules()], n=3, cutoff=0.8)
     closest.sort(key=lambda module: module in sys.stdlib_module_names)
-    install = f"`pip install {_DISTRIBUTIONS.get(name, name)}`"
+    install = f"`{shell_path(sys.executable)} -m pip install {_DISTRIBUTIONS.get(name, name)}`"
     written_name = step.item.group if step.item else step.name
     return Diagnostic(
         code="JP223",
         message=f"step `{written_name}` imports `{name}`, which is not installed",
-        suggestion=f"write `{closest[0]}`, or install it: {install}" if closest else f"install it: {install}",
+        # Never both: a package with a misspelt name may be a trap.
+        suggestion=f"write `{closest[0]}`" if closest else f"install it: {install}",
         notebook=str(pipeline.notebook) if pipeline.notebook else None,
         step=written_name,
         place=place,

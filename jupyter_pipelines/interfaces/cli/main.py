@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any, NoReturn
 
@@ -109,9 +110,17 @@ def call(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    _fix_search_path()
     with _signals_as_interrupts() as ended:
         code = _exit_code_of(list(arguments))
     return 128 + ended[0] if ended else code
+
+
+def _fix_search_path() -> None:
+    """Make relative folders in ``PYTHONPATH`` absolute: kernels start in other folders, and would not find them."""
+    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if any(folders):
+        os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(folder).absolute()) if folder else "" for folder in folders)
 
 
 def _exit_code_of(arguments: list[str]) -> int:

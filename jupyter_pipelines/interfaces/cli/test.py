@@ -36,7 +36,9 @@ def test(desk: CommandContext, *, update: bool) -> int:
     # In a process of its own: pytest changes sys.path, warnings and logging of the process. stdout stays free for
     # the answer.
     pytest_run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--rootdir", str(path.parent), str(path)],
+        # In its folder: pytest takes brackets in a path for the parameters of a test.
+        [sys.executable, "-m", "pytest", "-q", "--rootdir", ".", path.name],
+        cwd=path.parent,
         stdout=sys.stderr,
         check=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -177,6 +178,10 @@ class NameDiagnostics:
             suggestion = f"write `{closest}` if that is meant, or assign `{reference.name}` in the step"
         else:
             suggestion = f"assign `{reference.name}` in the step, or make it an output of a step before it"
+        if reference.name in sys.stdlib_module_names:
+            suggestion = (
+                f"write `import {reference.name}` if the module is meant, or assign `{reference.name}` in the step"
+            )
         if reference.via is not None:
             code = _shared_code_label(reference.via)
             message = f"{code}, which step `{draft.name}` uses, needs `{reference.name}`, and nothing binds that"

@@ -27,9 +27,9 @@ def refusals(document: NotebookDocument) -> tuple[Diagnostic, ...]:
     cells = [cell for cell in document.cells if cell.kind == "code" and cell.source.strip()]
     if not cells:
         return (_refusal("the notebook has no code", "there is nothing to convert", name),)
-    return tuple(
-        fault for cell in cells for fault in (*_cell_refusals(cell, name), *_name_resets(cell, cells[0], name))
-    )
+    faults = [fault for cell in cells for fault in (*_cell_refusals(cell, name), *_name_resets(cell, cells[0], name))]
+    # A pipeline has many steps: it is said of the first one.
+    return tuple({(fault.message, fault.suggestion): fault for fault in reversed(faults)}.values())[::-1]
 
 
 def _name_resets(cell: NotebookCell, first: NotebookCell, name: str | None) -> Iterator[Diagnostic]:

@@ -29,6 +29,8 @@ TEXT_MAGICS = frozenset({"writefile", "file", "html", "markdown", "latex", "svg"
 # A byte order mark at the beginning of a text is no white space for `\s`.
 _HEADER = re.compile(r"[\s\ufeff]*(%%(step|params|setup))(?=\s|$)")
 _MAGIC = re.compile(r"[\s\ufeff]*(%%(\w[\w.]*))")
+# A space too many, a `%` too few, or the comment sign of a script left over.
+_ALMOST_HEADER = re.compile(r"[\s\ufeff]*(%%\s+step|%step|#\s*%%step)(?=\s|$)")
 _OPTION = re.compile(r"[\s\ufeff]*(#\|)")
 _KEY = re.compile(r"\s*([A-Za-z][\w-]*)\s*(:|$)")
 _FIRST_WORD = re.compile(r"\s*([A-Za-z][\w-]*)")
@@ -133,6 +135,8 @@ class _CellTopReader:
             return self._magic(line, magic)
         if option := _OPTION.match(line.text):
             return self._option(line, option.end())
+        if almost := _ALMOST_HEADER.match(line.text):
+            self.layout.faults.append(_almost_header(line.place(almost.start(1), len(almost[1])), almost[1]))
         if not _NOT_CODE.match(line.text):
             return False
         self.layout.roles.append("plain")
@@ -336,6 +340,18 @@ def with_header_corrected(source: str, fault: Diagnostic) -> str | None:
 
 
 _NO_HEADER = "there is no header `%%"
+_NO_STEP = ("without a header the cell is exploration and no part of the pipeline",)
+
+
+def _almost_header(place: SourceLocation, written: str) -> Diagnostic:
+    return Diagnostic(
+        code="JP101",
+        message=f"`{written}` is no header",
+        suggestion="write `%%step`",
+        place=place,
+        severity="warning",
+        notes=_NO_STEP,
+    )
 
 
 def _misspelt(place: SourceLocation, name: str) -> Diagnostic:
@@ -345,7 +361,7 @@ def _misspelt(place: SourceLocation, name: str) -> Diagnostic:
         suggestion=f"write `%%{_meant_header(name)}`",
         place=place,
         severity="warning",
-        notes=("without a header the cell is exploration and no part of the pipeline",),
+        notes=_NO_STEP,
     )
 
 

@@ -41,6 +41,10 @@ def parse_share(text: str) -> str | None:
     return text if _SHARE.fullmatch(text) and text not in ("100%",) else None
 
 
+_IN_BRACKETS = re.compile(r"[\[({]|range\(")
+"""A list as Python writes it: its parts would be texts with a bracket at one end."""
+
+
 def split_axes(words: Sequence[HeaderToken]) -> Iterator[RawAxis]:
     """Yield each name with the words that belong to it.
 
@@ -57,7 +61,9 @@ def split_axes(words: Sequence[HeaderToken]) -> Iterator[RawAxis]:
                 yield current
             current = RawAxis(units.parse_identifier(name) or name, word, [word.rest(len(name) + 1)])
         elif current is None:
-            raise AxisParseError(f"`{word.shown}` has no name", f"write it like {EXAMPLE}", word)
+            raise AxisParseError(
+                f"`{word.shown}` is no name with values", f"write it like {EXAMPLE}, without spaces around `=`", word
+            )
         else:
             current.values.append(word)
     if current:
@@ -75,6 +81,14 @@ def parse_axis(raw_axis: RawAxis) -> ForeachAxis:
     values = [word for word in raw_axis.values if word.text]
     if not values:
         raise AxisParseError(f"`{raw_axis.first.shown}` lacks its values", f"write it like {EXAMPLE}", raw_axis.first)
+    brackets = next((word for word in values if _IN_BRACKETS.match(word.text) and word.shown[-1:] not in "'\""), None)
+    if brackets is not None:
+        plain = ",".join(text for word in values if (text := word.text.strip("()[]{} ")))
+        raise AxisParseError(
+            f"the values of `{raw_axis.name}` stand in brackets: `{brackets.shown}`",
+            f"write them one after the other, `{raw_axis.name}={plain}`, or the name of a parameter that holds a list",
+            brackets,
+        )
     single = values[0] if len(values) == 1 else None
     if single is not None:
         quoted = single.shown[-1:] in ("'", '"')

@@ -302,9 +302,20 @@ class _HeaderParser:
             self._lacking(option)
         try:
             for raw_axis in foreach_spec.split_axes(values):
-                self._axis(option, foreach_spec.parse_axis(raw_axis))
+                self._axis(option, self._parsed_axis(raw_axis))
         except foreach_spec.AxisParseError as error:
-            self.fault(error.message, error.suggestion, error.word)
+            self._axis(option, self._faulty_axis(error, error.word.text))
+
+    def _parsed_axis(self, raw_axis: foreach_spec.RawAxis) -> ForeachAxis:
+        try:
+            return foreach_spec.parse_axis(raw_axis)
+        except foreach_spec.AxisParseError as error:
+            return self._faulty_axis(error, raw_axis.name)
+
+    def _faulty_axis(self, error: foreach_spec.AxisParseError, name: str) -> ForeachAxis:
+        """Report what is wrong with an axis, and return one of its name: that the code uses it is no fault as well."""
+        self.fault(error.message, error.suggestion, error.word)
+        return ForeachAxis(name=name, kind="values", values=("",), place=error.word.place)
 
     def _axis(self, option: HeaderOption, axis: ForeachAxis) -> None:
         if any(earlier.name == axis.name for earlier in self.axes):
@@ -417,11 +428,18 @@ class _HeaderParser:
         reason = "rendered notebooks use it" if identifier else "it is not a Python name"
         self.fault(
             f"`{_short(name)}` cannot be the name of {_ARTICLE[noun]} {noun}: {reason}",
-            f"write `{units.propose_identifier(name)}`" + ("" if identifier else ", and call it so in the code"),
+            self._name_advice(name, noun, is_word=identifier is not None),
             word,
             code="JP103",
             notes=notes,
         )
+
+    def _name_advice(self, name: str, noun: str, *, is_word: bool) -> str:
+        proposed = units.propose_identifier(name)
+        # `-i data.csv`: a file is meant, and a name for it is missing.
+        if noun == "input" and re.search(r"\w\.\w+$|/", name):
+            return f"write `{proposed}={name}`, and read the file at the path `{proposed}`"
+        return f"write `{proposed}`" + ("" if is_word else ", and call it so in the code")
 
     def _add(self, option: HeaderOption, item: IOSpec) -> None:
         items = self.items.setdefault(option.name, [])

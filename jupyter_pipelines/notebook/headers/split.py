@@ -71,7 +71,7 @@ def split_cell(source: str, number: int = 0, tags: tuple[str, ...] = ()) -> Spli
         Its tags; they count if it has no header (see :mod:`~jupyter_pipelines.notebook.headers.tags`).
     """
     # Most cells: without these characters there is no header in either form.
-    if "%%" not in source and "#|" not in source:
+    if "%%" not in source and "#|" not in source and "%step" not in source:
         return _split_tagged(source, number, tags, ())
     layout = read_layout(source, number)
     if not layout.marks:
