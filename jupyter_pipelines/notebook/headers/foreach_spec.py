@@ -61,9 +61,8 @@ def split_axes(words: Sequence[HeaderToken]) -> Iterator[RawAxis]:
                 yield current
             current = RawAxis(units.parse_identifier(name) or name, word, [word.rest(len(name) + 1)])
         elif current is None:
-            raise AxisParseError(
-                f"`{word.shown}` is no name with values", f"write it like {EXAMPLE}, without spaces around `=`", word
-            )
+            lacks = "lacks its values" if units.parse_identifier(word.text) else "has no name"
+            raise AxisParseError(f"`{word.shown}` {lacks}", f"write it like {EXAMPLE}, without spaces around `=`", word)
         else:
             current.values.append(word)
     if current:
