@@ -133,6 +133,8 @@ class StepTicket:
         other machines have one, and their steps are traced also if they fail.
     asked : sequence of str
         Questions of earlier traces of the step: what they are about is sent to another machine. They stay on this one.
+    sent : Mapping of str to str
+        Digests of the files and folders that were sent to another machine, by their places. They stay on this one, too.
     """
 
     id: str
@@ -161,10 +163,11 @@ class StepTicket:
     traced: bool = True
     trace_key: str = ""
     asked: Sequence[str] = field(default_factory=tuple)
+    sent: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self, *, notebook: bool = True) -> dict[str, Any]:
         """Return the ticket as a JSON-serializable document, with or without the notebook."""
-        left_out = {"asked"} if notebook else {"asked", "notebook"}
+        left_out = {"asked", "sent"} if notebook else {"asked", "sent", "notebook"}
         return {"schema": TICKET} | _values(self, left_out)
 
     @classmethod

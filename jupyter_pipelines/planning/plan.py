@@ -255,7 +255,7 @@ class PipelinePlanner:
         answers = {question("package", package): version for package, version in own.items()}
         # Workers on other machines report the versions that they have.
         return {
-            text: answers[text] if answer == UNKNOWN else answer
+            text: answers.get(text, answer) if answer == UNKNOWN else answer
             for text, answer in trace.items()
             if text in answers or not text.startswith('["package"')
         }

@@ -369,13 +369,16 @@ def beyond_key(trace: Trace, step: Step, pipeline: Pipeline, parts: Parts) -> It
         What the key is made of: it names the modules.
     """
     covered = _CoveredPaths(step, pipeline, parts)
+    of_key = frozenset(parts.values())
     for text, answer in trace.items():
         kind, *details = details_of(text)
         if kind == "module" and covered.module(details[0]):
             continue
         if kind == "package" and f"package:{details[0]}" in parts:
             continue
-        if kind in ("file", "listing", "kind", "left") and covered.file(details[0]):
+        # A file that was changed after the decision and before it was read is not the one in the key.
+        changed = kind == "file" and covered.single_file(details[0]) and answer not in of_key
+        if kind in ("file", "listing", "kind", "left") and covered.file(details[0]) and not changed:
             continue
         yield text, answer
 
@@ -389,6 +392,9 @@ class _CoveredPaths:
         sources = [step_input.source.path for step_input in step.inputs if isinstance(step_input.source, FileSource)]
         read = [name for path in step.files for name in files_at(pipeline, path)]
         self._files = {os.path.normpath(os.path.join(folder, path)) for path in (*sources, *read)}
+        # A pattern has one digest for all its files, and so has a folder.
+        single = [path for path in step.files if f"file:{path}" in parts and files_at(pipeline, path) == [path]]
+        self._read = {os.path.normpath(os.path.join(folder, path)) for path in single}
         self._folders = tuple(f"{path}/" for path in self._files if os.path.isdir(path))
         # Of every step: objects among the inputs may bring modules that the step itself does not import.
         modules = {module.path for other in pipeline for module in other.modules if f"module:{module.name}" in parts}
@@ -396,6 +402,10 @@ class _CoveredPaths:
         # The notebook changes with every edit; its code is in the key already.
         if pipeline.notebook is not None:
             self._files.add(str(pipeline.notebook))
+
+    def single_file(self, path: str) -> bool:
+        """Tell whether a file has a part of its own in the key, with its digest."""
+        return path_on_disk(path, self._root) in self._read
 
     def file(self, path: str) -> bool:
         absolute = path_on_disk(path, self._root)

@@ -98,12 +98,17 @@ READS = (
     "%%step chain -o text\ntext = open(open(''.join(['data/', 'name'])).read()).read()",
     "%%step write -o size\nsize = open('data/' + 'made.txt', 'w').write('made')",
     "%%step variable -o value\nimport os\nvalue = os.environ.get('CITY')",
+    (
+        "%%step pattern -o found\nimport glob, os\n"
+        "found = sorted(map(os.path.basename, glob.glob(os.path.join(os.getcwd(), 'par' + 'ts', '*'))))"
+    ),
     "%%step absent -o there\nimport os\nthere = os.path.exists(''.join(['data/', 'no.csv']))",
 )
 """Steps that read what their code does not show."""
 EDITS: dict[str, tuple[str, str | None]] = {
     "table": ("data/x.csv", "a,b\n1,30\n"),
     "names": ("parts/3", "new"),
+    "pattern": ("parts/3", "new"),
     "module": ("helper.py", "NUMBER = 70\n"),
     "chain": ("data/other", "changed"),
     "write": ("data/made.txt", "changed"),
@@ -158,7 +163,7 @@ def check_traces(book: NotebookProject, where: str, tmp_path: Path) -> None:
     different = {name for name, digest in second.steps("outputs").items() if digest != first.steps("outputs")[name]}
     assert different == {"variable"}, "the worker has no variable CITY"
     assert (book.folder / "data/made.txt").read_text() == "made"
-    assert started_again(second) == {"table", "names", "module", "look", "chain", "write"}
+    assert started_again(second) == {"table", "names", "pattern", "module", "look", "chain", "write"}
     traces = [traces_of(book, store) for store in (here, there)]
     for name in EDITS:
         assert traces[0][name] == traces[1][name], name
@@ -176,6 +181,14 @@ def check_traces(book: NotebookProject, where: str, tmp_path: Path) -> None:
     assert ran == {*EDITS, "look", "variable"}, edited.out
     values = {
         name.partition(".")[0]: book.value(name, "--store", str(there))
-        for name in ("table.total", "names.names", "module.number", "chain.text", "absent.there")
+        for name in ("table.total", "names.names", "pattern.found", "module.number", "chain.text", "absent.there")
     }
-    assert values == {"table": 30, "names": ["1", "2", "3"], "module": 70, "chain": "changed", "absent": True}
+    names = ["1", "2", "3"]
+    assert values == {
+        "table": 30,
+        "names": names,
+        "pattern": names,
+        "module": 70,
+        "chain": "changed",
+        "absent": True,
+    }

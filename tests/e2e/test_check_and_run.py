@@ -18,6 +18,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "items that are no items": ((COUNT, USE, EACH), ("-p", "depths=[]"), "JP219"),
     "a kernel that is not installed": (("%%step a -o x --kernel moon\nx = 1",), (), "JP305"),
     "a kernel of many items": (("%%step a -o x --kernel moon --foreach n=1,2\nx = n",), (), "JP305"),
+    "a cell that a step needs and that cannot be read": (("rows = [1", "%%step a -o x\nx = rows"), (), "JP107"),
     "a package that is not installed": (("%%step a -o x\nimport pandsa\nx = 1",), (), "JP223"),
     "a package on a line of its own": (("%%step a -o x\r\nimport os, \\\r\n  pandsa\r\nx = 1",), (), "JP223"),
     "a package of shared code": (("import numpy as np, pandsa.frames as pd", "%%step a -o x\nx = pd.x"), (), "JP223"),
@@ -76,6 +77,10 @@ UNCERTAIN_IMPORTS = (
     "import os\nos.chdir('lib')\nimport nowhere",
     "import findspark\nfindspark.init()\nimport nowhere",
     "%load_ext Cython\nimport nowhere",
+    "open('nowhere.py', 'w').write('a = 1')\nimport nowhere",
+    "from pathlib import Path\nPath('lib/nowhere.py').touch()\nimport nowhere",
+    "import shutil\nshutil.unpack_archive('lib.zip')\nimport nowhere",
+    "from urllib.request import urlretrieve\nurlretrieve('http://127.0.0.1/x', 'x')\nimport nowhere",
     "import beside, namespace.part, script, of_src",
     "import numpy.random, setuptools.command, xml.dom",
 )

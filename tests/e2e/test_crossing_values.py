@@ -275,6 +275,8 @@ PLACES = (
     "%%step in_object -o o\nfrom pathlib import Path\no = {'f': {Path.cwd() / 'data'}}",
     "%%step in_table -o f\nimport os\nimport pandas as pd\nf = pd.DataFrame({'file': [os.path.abspath('data/x.csv')]})",
     "%%step in_file -o w:file\nimport os\nw.write_text(os.path.abspath('data'))",
+    "%%step twice -o q\nfrom pathlib import Path\nq = [Path('/data/project'), Path('data').resolve()]",
+    "%%step in_array -o a\nimport os\nimport numpy as np\na = np.array([os.path.abspath('data/x.png')])",
     "%%step relative -o r\nfrom pathlib import Path\nr = Path('data/x.csv')",
     "%%step number -o n\nn = 7",
 )
@@ -292,7 +294,7 @@ def test_a_path_into_the_project_counts_with_where_the_project_is(book: Notebook
     shutil.copytree(book.folder, copy.folder)
     plan = copy.plan(*store)
     again = {name for name, decision in plan.steps("decision").items() if decision == "run"}
-    assert again == {"as_path", "as_text", "in_list", "in_object", "in_table", "in_file"}
+    assert again == {"as_path", "as_text", "in_list", "in_object", "in_table", "in_file", "twice", "in_array"}
     assert plan.steps("reason")["as_path"] == {
         "code": "file",
         "text": "the project is in another folder now, and `p` contains the path of the old one",

@@ -84,6 +84,21 @@ def test_nothing_good_is_refused(folder: Path, name: str) -> None:
     assert not [fault for fault in json.loads(answer.stdout)["faults"] if fault["severity"] == "error"]
 
 
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    ("name", "value"), [("star.md", 1), ("light.py", 6), ("old run.ipynb", 6), ("$HOME.Rmd", 1), ("-start.py", 1)]
+)
+def test_each_format_computes_what_it_says(folder: Path, name: str, value: int) -> None:
+    (folder / name).write_text(GOOD[name])
+    store = ["--store", str(folder / "store")]
+    run = [str(COMMAND), "run", *store, "--", name]
+    answer = subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    output = [str(COMMAND), "output", "--json", *store, "--", name, "a.x"]
+    answer = subprocess.run(output, cwd=folder, capture_output=True, text=True, check=False)
+    assert json.loads(Path(json.loads(answer.stdout)["path"]).read_text()) == value
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_what_would_fail_is_refused_before_the_run(
     folder: Path, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -95,6 +110,6 @@ def test_what_would_fail_is_refused_before_the_run(
     assert answer.returncode == 2, answer.stdout
     (fault,) = [fault for fault in json.loads(answer.stdout)["faults"] if fault["severity"] == "error"]
     assert fault["code"] == code
-    assert fault["suggestion"]
+    assert "quarto-cli" in fault["suggestion"] if name.endswith(".qmd") else fault["suggestion"]
     for command in re.findall(r"`((?:pip|conda) [^`]+)`", fault["suggestion"]):
         assert shlex.split(command)[1] == "install"

@@ -22,6 +22,8 @@ from jupyter_pipelines.execution.executors.remote.remote_executor import RemoteE
 from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket
 from jupyter_pipelines.pipeline.step import ComputeResources
 from jupyter_pipelines.planning.keys import packages
+from jupyter_pipelines.planning.keys.fingerprint import MISSING
+from jupyter_pipelines.planning.keys.traces import question
 from tests.execution.sample_tickets import TicketFactory
 from tests.waiting import PATIENCE
 
@@ -72,10 +74,16 @@ class ManualExecutor(RemoteExecutor):
     def _is_over(self) -> bool:
         return False
 
-    def answer(self, ticket: str, state: Literal["succeeded", "cancelled"] = "succeeded") -> None:
+    def answer(
+        self,
+        ticket: str,
+        state: Literal["succeeded", "failed", "cancelled"] = "succeeded",
+        trace: Mapping[str, str] | None = None,
+    ) -> None:
         """Finish the parcel of a ticket."""
         if not self.sent[ticket][1].done():
-            self.sent[ticket][1].set_result({"outcome": StepOutcome(ticket=ticket, state=state).to_dict()})
+            outcome = StepOutcome(ticket=ticket, state=state, trace=trace)
+            self.sent[ticket][1].set_result({"outcome": outcome.to_dict()})
 
     def outcome(self) -> StepOutcome:
         """Return the next outcome."""
@@ -313,3 +321,63 @@ def test_what_is_no_file_stays_here(factory: TicketFactory, start_engine: Callab
     engine.submit(ticket)
     engine.answer(ticket.id)
     assert engine.outcome().state == "succeeded"
+
+
+def started_again(engine: ManualExecutor, ticket: StepTicket, before: Future[Any]) -> bool:
+    """Poll until the parcel was sent once more, or an outcome is there."""
+    while engine.sent[ticket.id][1] is before and not engine.outcomes:
+        engine.outcomes += [news for news in engine.poll(0.05) if isinstance(news, StepOutcome)]
+    return engine.sent[ticket.id][1] is not before
+
+
+@pytest.mark.parametrize("state", ["succeeded", "failed"])
+def test_a_step_that_lacked_a_file_is_started_again_with_it(
+    factory: TicketFactory, start_engine: Callable[..., ManualExecutor], state: Literal["succeeded", "failed"]
+) -> None:
+    (factory.project / "x.csv").write_text("1")
+    engine, ticket, text = start_engine(worker_slot("a")), factory.ticket("1"), question("file", "x.csv")
+    engine.submit(ticket)
+    until_sent(engine, 1)
+    first = engine.sent[ticket.id][1]
+    engine.answer(ticket.id, state, {text: MISSING})
+    assert started_again(engine, ticket, first)
+    digest = factory.store.digest(factory.project / "x.csv")
+    engine.answer(ticket.id, "succeeded", {text: digest})
+    outcome = engine.outcome()
+    assert [warning.code for warning in outcome.warnings] == ["JP609"]
+    assert "was started 2 times: it asked for `x.csv`" in outcome.warnings[0].message
+    assert outcome.trace
+    assert outcome.trace[text] == digest
+
+
+def test_what_was_cancelled_is_not_started_again(
+    factory: TicketFactory, start_engine: Callable[..., ManualExecutor]
+) -> None:
+    """The request to stop may come when the step has just failed for want of a file."""
+    (factory.project / "x.csv").write_text("1")
+    engine, ticket = start_engine(worker_slot("a")), factory.ticket("1")
+    engine.submit(ticket)
+    until_sent(engine, 1)
+    first = engine.sent[ticket.id][1]
+    first.set_result(
+        {"outcome": StepOutcome(ticket=ticket.id, state="failed", trace={question("file", "x.csv"): MISSING}).to_dict()}
+    )
+    engine.cancel(ticket.id)
+    assert not started_again(engine, ticket, first)
+
+
+def test_a_step_is_not_started_again_and_again(
+    factory: TicketFactory, start_engine: Callable[..., ManualExecutor]
+) -> None:
+    engine, ticket = start_engine(worker_slot("a")), factory.ticket("1")
+    for number in range(remote_executor.MAX_STARTS):
+        (factory.project / f"{number}.csv").write_text("1")
+    engine.submit(ticket)
+    until_sent(engine, 1)
+    for number in range(remote_executor.MAX_STARTS):
+        before = engine.sent[ticket.id][1]
+        engine.answer(ticket.id, "failed", {question("file", f"{number}.csv"): MISSING})
+        assert started_again(engine, ticket, before) == (number < remote_executor.MAX_STARTS - 1)
+    outcome = engine.outcome()
+    assert outcome.state == "failed"
+    assert "was started 6 times" in outcome.warnings[0].message

@@ -19,7 +19,7 @@ from jupyter_pipelines.execution.executors.remote.worker_traces import (
 )
 from jupyter_pipelines.execution.ticket import StepOutcome, StepTicket
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
-from jupyter_pipelines.planning.keys.traces import TraceReader, details_of, question, variable_answer
+from jupyter_pipelines.planning.keys.traces import UNKNOWN, TraceReader, details_of, question, variable_answer
 from tests.execution.sample_tickets import TicketFactory
 
 KEY = "ab" * 32
@@ -85,7 +85,13 @@ def test_ignored_files_and_the_store_are_not_sent(ticket: StepTicket) -> None:
     assert lacking(ticket, "file", "data/x.csv", ignored=("*.csv",)) == []
 
 
-@pytest.mark.parametrize("name", [".env", ".env.local", "key.pem", "credentials.json", "secrets.toml", "id_rsa"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".env", ".env.local", "prod.env", "key.pem", "credentials.json", "secrets.toml", "id_rsa", "token.json"),
+        *("client_secret.json", "service_account.json", "db_password.txt", ".npmrc", "vault.kdbx"),
+    ],
+)
 def test_files_that_may_hold_secrets_are_not_sent(ticket: StepTicket, name: str) -> None:
     """Unless code or header name them: a file that a library looks for must not get into a store unasked."""
     Path(ticket.root, name).write_text("hush")
@@ -93,6 +99,37 @@ def test_files_that_may_hold_secrets_are_not_sent(ticket: StepTicket, name: str)
     assert trace.lacking == {}
     assert reasons(trace) == [f"`{name}`, which it asked for, is not sent to workers, as it may hold secrets"]
     assert sorted(lacking(ticket, "glob", "*", ".", False, [])) == ["calendar", "data", "pack", "tool.py"]
+
+
+def test_what_lies_in_a_folder_of_secrets_or_behind_a_link_to_one_is_not_sent(
+    ticket: StepTicket, tmp_path: Path
+) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text("")
+    Path(ticket.root, "notes").symlink_to(tmp_path / ".ssh" / "config")
+    Path(ticket.root, "secrets").mkdir()
+    Path(ticket.root, "secrets", "api.txt").write_text("")
+    Path(ticket.root, "tokenizer.json").write_text("")
+    for name in ("notes", "secrets/api.txt"):
+        assert lacking(ticket, "file", name) == []
+    assert lacking(ticket, "file", "tokenizer.json") == ["tokenizer.json"]
+
+
+def test_a_pattern_that_pathlib_refuses_leads_to_no_file(ticket: StepTicket) -> None:
+    assert lacking(ticket, "path-glob", "/abs/*.csv", ".", "glob", []) == []
+
+
+def test_packages_of_a_kernel_on_the_worker_are_not_taken_for_those_here(ticket: StepTicket) -> None:
+    assert reasons(compared(ticket, {question("package", "pandas"): UNKNOWN}))
+
+
+def test_a_folder_that_is_not_sent_whole_is_asked_for_only_once(ticket: StepTicket) -> None:
+    """The question stays in the trace, so that the next run sends at once what may be sent."""
+    Path(ticket.root, "data", ".env").write_text("")
+    text = question("listing", "data", [])
+    trace = compared(replace(ticket, asked=(text,)), {text: "1 names of others"})
+    assert reasons(trace)
+    assert text in trace.trace
 
 
 def test_a_file_that_was_sent_and_has_changed_since_counts_as_it_was(ticket: StepTicket) -> None:
@@ -201,11 +238,54 @@ def test_a_parcel_holds_what_was_asked_for_earlier(tmp_path: Path) -> None:
     assert "data/sub/x.csv" in parcel["marks"]
 
 
-def test_written_files_come_back_but_never_outside_of_the_project(tmp_path: Path) -> None:
+def test_written_files_come_back_and_replace_only_what_was_sent(tmp_path: Path) -> None:
     factory = TicketFactory(tmp_path)
-    ticket = replace(factory.ticket("1"), root=str(factory.project))
-    digest = factory.store.blobs.put_bytes(b"made").digest
-    outcome = StepOutcome(ticket=ticket.id, state="succeeded")
-    unpack({"written": {"out/made.txt": digest, "../escaped.txt": digest}}, outcome, ticket, factory.store)
-    assert (factory.project / "out/made.txt").read_bytes() == b"made"
-    assert not (tmp_path / "escaped.txt").exists()
+    for path, text in {"sent.txt": "old", "edited.txt": "mine", "log.txt": "mine", "folder/in.txt": "old"}.items():
+        (factory.project / path).parent.mkdir(exist_ok=True)
+        (factory.project / path).write_text(text)
+    (tmp_path / "elsewhere").mkdir()
+    (factory.project / "link").symlink_to(tmp_path / "elsewhere")
+    old, made = (factory.store.blobs.put_bytes(text).digest for text in (b"old", b"made"))
+    sent = {
+        "sent.txt": old,
+        "edited.txt": old,
+        "folder": factory.store.blobs.put_folder(factory.project / "folder").digest,
+    }
+    ticket = replace(factory.ticket("1"), root=str(factory.project), sent=sent)
+    written = ["out/new.txt", "sent.txt", "edited.txt", "folder/in.txt", "../escaped.txt", "link/x", ".git/hooks/x"]
+    trace = {question("written", name): made for name in written} | {
+        question("left", "log.txt"): made,
+        question("left", "out/child.txt"): made,
+    }
+    outcome = StepOutcome(ticket=ticket.id, state="succeeded", trace=trace)
+    names = [*written, "log.txt", "out/child.txt", "not-in-trace.txt"]
+    unpack({"written": dict.fromkeys(names, made)}, outcome, ticket, factory.store)
+    files = {
+        path.relative_to(factory.project).as_posix(): path.read_text()
+        for path in factory.project.rglob("*")
+        if path.is_file()
+    }
+    assert files == {
+        "out/new.txt": "made",
+        "out/child.txt": "made",
+        "sent.txt": "made",
+        "folder/in.txt": "made",
+        "edited.txt": "mine",
+        "log.txt": "mine",
+    }
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.name in ("escaped.txt", "x")) == []
+
+
+def test_modules_are_sent_byte_by_byte(tmp_path: Path) -> None:
+    factory = TicketFactory(tmp_path)
+    content = "# coding: latin-1\r\nNAME = 'Kön'\r\n".encode("latin-1")
+    (factory.project / "own.py").write_bytes(content)
+    text = content.decode("latin-1").replace("\r\n", "\n")
+    ticket = replace(factory.ticket("1"), root=str(factory.project), sources=[{"path": "own.py", "text": text}])
+    parcel = pack(ticket, factory.store)
+    with factory.store.blobs.open(parcel["files"]["own.py"]) as file:
+        assert file.read() == content
+    # One that has been edited since goes as it was when the step was planned.
+    parcel = pack(replace(ticket, sources=[{"path": "own.py", "text": "NAME = 1"}]), factory.store)
+    assert "own.py" not in parcel["files"]
+    assert parcel["texts"]["own.py"] == "NAME = 1"

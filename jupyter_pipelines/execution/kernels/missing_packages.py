@@ -10,6 +10,7 @@ import ast
 import importlib
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -28,9 +29,12 @@ _MAY_MAKE_MODULES = re.compile(
     r"|install|\bpip3?\b|\bconda\b|\bmamba\b|PYTHONPATH|pythonpath|sitedir|\bchdir\b|\bsubprocess\b|\bos\.system\b|Popen"
     r"|(?<![.\w])(?:exec|eval|__import__)\s*\(|\bimportlib\b(?!\.(?:metadata|resources|util\.find_spec))|\bget_ipython\b|import_?hook"
     r"|\b(?:clr|cppimport|findspark|hy|import_ipynb|jpype|pythonnet|pyximport)\b"
+    r"|^\s*%%(?:writefile|file|bash|sh|script|system|cython)\b|\b(?:urlretrieve|unpack_archive|extractall|clone_from|f2py)\b"
     r"|^\s*%(?!%|time|matplotlib|config|precision|autoreload)|(?:^|=)\s*!(?!=)",
     re.MULTILINE,
 )
+_PATIENCE = 30.0
+"""Seconds for a new process to say what it finds; one that does not answer shows nothing."""
 _CONFIGURATION = ("ipython_config.py", "ipython_kernel_config.py", "startup/*.py", "startup/*.ipy")
 _DISTRIBUTIONS = {
     "Bio": "biopython",
@@ -62,9 +66,12 @@ def missing_packages(pipeline: Pipeline, on: str = "local") -> tuple[Diagnostic,
     # Other kernels and other machines have packages of their own.
     steps = [step for step in pipeline if not step.kernel and not step.gathering and (step.on or on) == "local"]
     absent = _absent({name for step in steps for name in step.packages}, pipeline)
-    # One step may install what a later one imports.
-    if not absent or _may_make_modules(chain(_configuration(), *map(_texts, pipeline))):
+    # One step may install, or write, what a later one imports.
+    texts = [*_configuration(), *chain.from_iterable(map(_texts, pipeline))] if absent else []
+    absent = {name for name in absent if not _is_named_as_file(name, texts)}
+    if not absent or _may_make_modules(texts):
         return ()
+    absent = _absent_for_new_process(absent, pipeline.folder)
     faults: dict[tuple[str, SourceLocation], Diagnostic] = {}
     for step in steps:
         names = absent.intersection(step.packages)
@@ -85,6 +92,24 @@ def _absent(names: set[str], pipeline: Pipeline) -> set[str]:
     return {
         name for name in absent if not _is_importable(name) and not any(_is_beside(name, folder) for folder in folders)
     }
+
+
+def _is_named_as_file(name: str, texts: Iterable[str]) -> bool:
+    """Tell whether code names a file or folder of that name in a string: it may write the module itself."""
+    named = re.compile(rf"[/'\"]{re.escape(name)}(?:\.\w+|/|['\"])")
+    return any(map(named.search, texts))
+
+
+def _absent_for_new_process(names: set[str], folder: Path) -> set[str]:
+    """Return those of the names that a new process does not find either: this one may be older than an installation."""
+    code = f"import importlib.util as u, sys; print(*(n for n in {sorted(names)!r} if u.find_spec(n) is None))"
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True, timeout=_PATIENCE
+        )
+    except (OSError, subprocess.SubprocessError):
+        return set()
+    return names.intersection(asked.stdout.split())
 
 
 def _is_importable(name: str) -> bool:
@@ -153,12 +178,18 @@ def _imports_in(body: str, text: str, cell: int, offset: int) -> Iterator[tuple[
             yield name.partition(".")[0], place_in(lines, cell, span, offset=offset, indent=code.indent)
 
 
+def _is_slip(written: str, name: str) -> bool:
+    """Tell whether a name is another one with two letters exchanged, or one too many, too few or wrong, inside."""
+    same_letters = sorted(written) == sorted(name)
+    return same_letters or (written[0] + written[-1] == name[0] + name[-1] and abs(len(written) - len(name)) <= 1)
+
+
 def _not_installed(pipeline: Pipeline, step: Step, name: str, place: SourceLocation) -> Diagnostic:
     import pkgutil
 
-    # Nearer than other names have to be: packages that have nothing in common are called alike.
-    closest = get_close_matches(name, [module.name for module in pkgutil.iter_modules()], n=3, cutoff=0.8)
-    closest.sort(key=lambda module: module in sys.stdlib_module_names)
+    # Nearer than other names have to be: `lxml` is not `xml`, and `httpx` is not `http`.
+    near = get_close_matches(name, [module.name for module in pkgutil.iter_modules()], n=3, cutoff=0.8)
+    closest = sorted((module for module in near if _is_slip(name, module)), key=sys.stdlib_module_names.__contains__)
     install = f"`{shell_path(sys.executable)} -m pip install {_DISTRIBUTIONS.get(name, name)}`"
     written_name = step.item.group if step.item else step.name
     return Diagnostic(

@@ -53,10 +53,8 @@ def publish(
         The decision to run it, with its key and the parts of the key.
     outcome : StepOutcome
         The worker's outcome, with the state ``succeeded``.
-    run : str
-        Id of the run.
-    notebook : str or None
-        Path of the notebook from the project's root.
+    run, notebook : str, str or None
+        Id of the run, and path of the notebook from the project's root.
     attempts : int
         Number of attempts it took.
     """
@@ -65,8 +63,7 @@ def publish(
     if fault is not None or planned.key is None:
         return fault
     trace = dict(beyond_key(outcome.trace or {}, step, pipeline, planned.parts)) | _doubts(step, outcome)
-    if not store.own:
-        trace = for_shared_store(trace, os.environ)
+    trace = trace if store.own else for_shared_store(trace, os.environ)
     record = StepRecord(
         key=planned.key,
         step=step.name,

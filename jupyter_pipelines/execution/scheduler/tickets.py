@@ -82,10 +82,8 @@ def ticket_for(
         Artifacts by step and output, of all steps whose outputs are stored.
     run, store : str
         Id of the run, and URL of the store.
-    attempt : int
-        Counted from 1.
-    folder : Path
-        Folder of the run.
+    attempt, folder : int, Path
+        Number of the attempt, from 1, and folder of the run.
     foreseen : sequence of KernelPreimports
         Preimports of the step's kernel, followed by those of the steps that are likely to start next.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,8 @@ def stage_outputs(ticket: StepTicket, store: Store, folder: Path) -> StagedOutpu
     warnings = tuple(fault_from_dict(warning) for warning in manifest["warnings"])
     saved = {name: manifest["outputs"][name] for name in ticket.outputs}
     # Before the files are moved into the store.
-    placed = tuple(name for name, output in saved.items() if _names_project(output, ticket.root or ticket.cwd))
+    found = {output["path"]: _names_project(output, ticket.root or ticket.cwd) for output in saved.values()}
+    placed = tuple(name for name, output in saved.items() if found[output["path"]])
     try:
         outputs = _put(store, saved)
         return StagedOutputs(
@@ -154,27 +155,37 @@ def _put(store: Store, saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Arti
 
 def _names_project(output: Mapping[str, Any], root: str) -> bool:
     """Tell whether the file of an output contains the path of the project's folder, as `Path.cwd()` gives it."""
-    if output["kind"] == "folder" or output.get("format") == "npy":
+    if output["kind"] == "folder":
         return False
-    encoded = [form for path in {root, os.path.realpath(root)} - {"/"} for form in _forms(path)]
-    longest = max(map(len, encoded), default=0)
-    with open(output["path"], "rb") as file:  # noqa: PTH123 - a path from the manifest
-        piece = b""
-        while part := file.read(_PIECE):
-            piece = piece[-longest:] + part
-            if any(text in piece for text in encoded):
-                return True
-    return False
+    forms = [form for path in {root, os.path.realpath(root)} - {"/"} for form in _forms(path)]
+    texts = {text for form in forms for text in form}
+    missing = _missing_texts(output["path"], texts)
+    return any(missing.isdisjoint(form) for form in forms)
 
 
-def _forms(path: str) -> Iterator[bytes]:
-    """Yield the bytes by which a path is stored: as text, in JSON, and in the pickle of a :class:`pathlib.Path`."""
-    yield path.encode("utf-8", "surrogateescape")
-    yield json.dumps(path)[1:-1].encode("ascii")
-    parts = [part.encode("utf-8", "surrogateescape") for part in path.strip("/").split("/")]
-    # Opcodes of protocol 4 and later: SHORT_BINUNICODE with a length of one byte, and MEMOIZE.
+def _missing_texts(path: str, texts: Collection[bytes]) -> set[bytes]:
+    """Return which of the texts a file does not contain; none if it cannot be read, so that in doubt all count."""
+    missing, longest = set(texts), max(map(len, texts), default=0)
+    piece = b""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a path from the manifest
+            while missing and (part := file.read(_PIECE)):
+                piece = piece[-longest:] + part
+                missing = {text for text in missing if text not in piece}
+    except OSError:
+        return set()
+    return missing
+
+
+def _forms(path: str) -> Iterator[Sequence[bytes]]:
+    """Yield the ways in which a path is stored, each as pieces that all occur: text, JSON, NumPy's texts, pickles."""
+    yield [path.encode("utf-8", "surrogateescape")]
+    yield [json.dumps(path)[1:-1].encode("ascii")]
+    yield [path.encode("utf-32-le", "surrogatepass")]
+    # The parts of a `Path`: pickle has each once, as SHORT_BINUNICODE with a length of one byte.
+    parts = {part.encode("utf-8", "surrogateescape") for part in path.strip("/").split("/")}
     if max(map(len, parts)) < 256:
-        yield b"".join(b"\x8c%c%s\x94" % (len(part), part) for part in parts)
+        yield [b"\x8c%c%s" % (len(part), part) for part in parts]
 
 
 def _folders(saved: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:

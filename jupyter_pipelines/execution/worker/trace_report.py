@@ -338,6 +338,11 @@ class _TraceWriter:
 
     def _glob(self, method: str, pattern: str, folder: str, detail: str) -> tuple[Any, ...]:
         made = sorted(self._named(path) for path in self._written if path.startswith(f"{self._root}/"))
+        # In another folder, or on another machine, an absolute pattern of this one would fit nothing.
+        for base in (self._root, os.path.expanduser("~")):
+            if pattern.startswith(f"{base}/"):
+                pattern, folder = pattern.removeprefix(f"{base}/"), base
+                break
         if method == "glob":
             return ("glob", pattern, self._named(folder), bool(detail), made, *self._patterns)
         return ("path-glob", pattern, self._named(folder), method.removeprefix("Path."), made, *self._patterns)

@@ -232,8 +232,8 @@ class LiveCauses:
                 is_setting = not is_call or _SETTING_CALL.search(action.rest)
                 if is_setting and isinstance(self._names.get(action.root), types.ModuleType):
                     line = lines[action.line - 1].strip()
-                    # Of an assignment without the value, which may be a password for `os.environ`.
-                    text = line if is_call else line.partition("=")[0].rstrip("+-*/|& ")
+                    # Without the value, which may be a password for `os.environ`.
+                    text = f"{line.partition('(')[0]}(…)" if is_call else line.partition("=")[0].rstrip("+-*/|& ")
                     yield f"{place} makes a setting of this kernel: `{clean(text, _MAX_TEXT)}`"
 
     def _executed(self) -> Iterator[tuple[str, ExecutedCell]]:

@@ -179,9 +179,8 @@ class NameDiagnostics:
         else:
             suggestion = f"assign `{reference.name}` in the step, or make it an output of a step before it"
         if reference.name in sys.stdlib_module_names:
-            suggestion = (
-                f"write `import {reference.name}` if the module is meant, or assign `{reference.name}` in the step"
-            )
+            other = f"write `{closest}`" if closest else f"assign `{reference.name}` in the step"
+            suggestion = f"write `import {reference.name}` if the module is meant, or {other}"
         if reference.via is not None:
             code = _shared_code_label(reference.via)
             message = f"{code}, which step `{draft.name}` uses, needs `{reference.name}`, and nothing binds that"

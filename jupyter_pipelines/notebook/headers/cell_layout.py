@@ -30,7 +30,7 @@ TEXT_MAGICS = frozenset({"writefile", "file", "html", "markdown", "latex", "svg"
 _HEADER = re.compile(r"[\s\ufeff]*(%%(step|params|setup))(?=\s|$)")
 _MAGIC = re.compile(r"[\s\ufeff]*(%%(\w[\w.]*))")
 # A space too many, a `%` too few, or the comment sign of a script left over.
-_ALMOST_HEADER = re.compile(r"[\s\ufeff]*(%%\s+step|%step|#\s*%%step)(?=\s|$)")
+_ALMOST_HEADER = re.compile(r"[\s\ufeff]*(%%\s+(?:step|params|setup)|%step|#\s*%%(?:step|params|setup))(?=\s|$)")
 _OPTION = re.compile(r"[\s\ufeff]*(#\|)")
 _KEY = re.compile(r"\s*([A-Za-z][\w-]*)\s*(:|$)")
 _FIRST_WORD = re.compile(r"\s*([A-Za-z][\w-]*)")
@@ -135,7 +135,8 @@ class _CellTopReader:
             return self._magic(line, magic)
         if option := _OPTION.match(line.text):
             return self._option(line, option.end())
-        if almost := _ALMOST_HEADER.match(line.text):
+        almost = _ALMOST_HEADER.match(line.text)
+        if almost and not self.layout.marks and not self.option_lines:
             self.layout.faults.append(_almost_header(line.place(almost.start(1), len(almost[1])), almost[1]))
         if not _NOT_CODE.match(line.text):
             return False
@@ -347,7 +348,7 @@ def _almost_header(place: SourceLocation, written: str) -> Diagnostic:
     return Diagnostic(
         code="JP101",
         message=f"`{written}` is no header",
-        suggestion="write `%%step`",
+        suggestion=f"write `%%{re.sub('[^a-z]', '', written)}`",
         place=place,
         severity="warning",
         notes=_NO_STEP,

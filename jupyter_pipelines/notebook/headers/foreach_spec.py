@@ -15,6 +15,7 @@ _INT = re.compile(r"[+-]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _PATTERN = re.compile(r"[*?\[]")
 _SHARE = re.compile(r"(?:[0-9]{1,9}|(?:100|[0-9]{1,2})(?:\.[0-9]{1,3})?%)")
+_LIST = re.compile(r"[\[({].*[\])}]|range\(.*\)")
 _WORDS: dict[str, Scalar] = {"True": True, "true": True, "False": False, "false": False}
 
 
@@ -39,10 +40,6 @@ def parse_share(text: str) -> str | None:
     """Return ``3`` or ``10%`` as it stands, or None for any other text."""
     # If all items may fail, there may be nothing to gather.
     return text if _SHARE.fullmatch(text) and text not in ("100%",) else None
-
-
-_IN_BRACKETS = re.compile(r"[\[({]|range\(")
-"""A list as Python writes it: its parts would be texts with a bracket at one end."""
 
 
 def split_axes(words: Sequence[HeaderToken]) -> Iterator[RawAxis]:
@@ -80,14 +77,7 @@ def parse_axis(raw_axis: RawAxis) -> ForeachAxis:
     values = [word for word in raw_axis.values if word.text]
     if not values:
         raise AxisParseError(f"`{raw_axis.first.shown}` lacks its values", f"write it like {EXAMPLE}", raw_axis.first)
-    brackets = next((word for word in values if _IN_BRACKETS.match(word.text) and word.shown[-1:] not in "'\""), None)
-    if brackets is not None:
-        plain = ",".join(text for word in values if (text := word.text.strip("()[]{} ")))
-        raise AxisParseError(
-            f"the values of `{raw_axis.name}` stand in brackets: `{brackets.shown}`",
-            f"write them one after the other, `{raw_axis.name}={plain}`, or the name of a parameter that holds a list",
-            brackets,
-        )
+    _refuse_brackets(raw_axis, values)
     single = values[0] if len(values) == 1 else None
     if single is not None:
         quoted = single.shown[-1:] in ("'", '"')
@@ -97,6 +87,22 @@ def parse_axis(raw_axis: RawAxis) -> ForeachAxis:
             return ForeachAxis(name=raw_axis.name, kind="files", source=single.text, place=raw_axis.first.place)
     return ForeachAxis(
         name=raw_axis.name, kind="values", values=_same_type_values(raw_axis, values), place=raw_axis.first.place
+    )
+
+
+def _refuse_brackets(raw_axis: RawAxis, values: Sequence[HeaderToken]) -> None:
+    """Refuse a list as Python writes it: its values would be texts, the first and the last with a bracket."""
+    written = ",".join(word.shown for word in values).removeprefix(f"{raw_axis.name}=")
+    if not _LIST.fullmatch(written):
+        return
+    plain = written[1:-1].strip(" ,")
+    # A single word would be the name of a parameter.
+    is_list = not written.startswith("range") and bool(plain) and units.parse_identifier(plain) is None
+    way = f"`{raw_axis.name}={plain}`" if is_list else f"{EXAMPLE}"
+    raise AxisParseError(
+        f"the values of `{raw_axis.name}` stand in brackets: `{written}`",
+        f"write {way}, or the name of a parameter that holds a list; a text with brackets needs quotes",
+        values[0],
     )
 
 

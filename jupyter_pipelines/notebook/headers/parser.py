@@ -13,7 +13,7 @@ from jupyter_pipelines.errors import Diagnostic, SourceLocation
 from jupyter_pipelines.notebook.headers import foreach_spec, units
 from jupyter_pipelines.notebook.headers.cell_layout import Form, RawHeader
 from jupyter_pipelines.notebook.headers.io_spec import IOSpec, is_format, split_item
-from jupyter_pipelines.notebook.headers.lexer import HeaderToken
+from jupyter_pipelines.notebook.headers.lexer import HeaderToken, header_word
 from jupyter_pipelines.notebook.headers.options import BY_SPELLING, USAGE, HeaderOption, Kind, closest_option
 from jupyter_pipelines.pipeline.foreach import ForeachAxis
 from jupyter_pipelines.pipeline.identifiers import normal_name
@@ -438,7 +438,7 @@ class _HeaderParser:
         proposed = units.propose_identifier(name)
         # `-i data.csv`: a file is meant, and a name for it is missing.
         if noun == "input" and re.search(r"\w\.\w+$|/", name):
-            return f"write `{proposed}={name}`, and read the file at the path `{proposed}`"
+            return f"write `{header_word(f'{proposed}={name}')}`, and read the file at the path `{proposed}`"
         return f"write `{proposed}`" + ("" if is_word else ", and call it so in the code")
 
     def _add(self, option: HeaderOption, item: IOSpec) -> None:

@@ -305,7 +305,7 @@ def _option_text(value: Any) -> str:
         return " ".join(map(_option_text, value))
     if isinstance(value, bool):
         return str(value).lower()
-    return "" if value is None else str(value)
+    return "" if value is None else " ".join(str(value).split())
 
 
 def _read_by_jupytext(text: str, suffix: str) -> Mapping[str, Any]:

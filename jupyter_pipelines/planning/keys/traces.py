@@ -82,7 +82,7 @@ HIDDEN_NAMES = frozenset({"__pycache__", ".git", ".pipelines"})
 """Names that no listing counts: programs create them beside a user's files."""
 _HEXDIGITS = 16
 _WITH_DIGESTS = ('["file"', '["module"', '["written"', '["left"')
-_PLAIN = frozenset({"TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME"})
+PLAIN = frozenset({"TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME"})
 """Variables whose values are no secrets: colleagues with the same time zone share results."""
 
 PERHAPS = "perhaps"
@@ -139,7 +139,7 @@ def variable_answer(name: str, value: str, key: bytes | None = None) -> str:
     key : bytes or None
         The key of the digest; None is the user's own.
     """
-    if name in _PLAIN:
+    if name in PLAIN:
         return value
     # Records may be shared with others: a plain digest of a short value could be guessed.
     digest = hmac.new(user_key() if key is None else key, value.encode("utf-8", "surrogateescape"), hashlib.sha256)
@@ -176,7 +176,7 @@ def for_shared_store(trace: Trace, environment: Mapping[str, str]) -> dict[str, 
         kind, *details = _parsed(text)
         if kind == "environment" and not details and environment_answer(environment) == answer:
             answers = {question(kind, key_id): environment_answer(environment, key)}
-        elif kind == "variable" and len(details) == 1 and details[0] not in _PLAIN:
+        elif kind == "variable" and len(details) == 1 and details[0] not in PLAIN:
             name = details[0]
             value = environment.get(name)
             if value is None or variable_answer(name, value) != answer:

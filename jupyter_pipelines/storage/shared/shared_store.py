@@ -321,7 +321,8 @@ class _SharedRecordStore(RecordStore):
         if newest is None or newest == local:
             return records
         if local is None or local.created < newest.created:
-            self._put_local(newest)
+            with contextlib.suppress(StoreError):  # a copy here only saves the next download
+                self._put_local(newest)
         return sorted([newest, *records], key=lambda record: record.created, reverse=True)
 
     def keep_replaced(self, record: StepRecord) -> None:

@@ -192,7 +192,8 @@ def unpack_ticket(parcel: Mapping[str, Any], store: Store, folder: Path) -> Step
     for place, digest in parcel["folders"].items():
         store.blobs.materialise(digest, _target_path(project, place))
     for place, text in parcel["texts"].items():
-        _target_path(project, place).write_text(text, encoding="utf-8")
+        if place not in parcel["files"]:
+            _target_path(project, place).write_text(text, encoding="utf-8")
     for place in parcel["names"]:
         (_target_path(project, place)).mkdir(exist_ok=True)
     for place, (time_ns, mode) in parcel["marks"].items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tokenize
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import Any, NamedTuple
 from jupyter_pipelines.errors import Diagnostic, StepFailed
 from jupyter_pipelines.execution.executors.remote.asked_files import AskedFiles
 from jupyter_pipelines.execution.executors.remote.worker_traces import compared_trace
-from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import is_below
+from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import is_below, is_skipped_below
 from jupyter_pipelines.execution.ticket import InputSpec, SourceFile, StepOutcome, StepTicket
-from jupyter_pipelines.planning.keys.traces import STANDARD, question
+from jupyter_pipelines.planning.keys.traces import PLAIN, STANDARD, question
 from jupyter_pipelines.storage.blobs.blobs import IncomingFile
 from jupyter_pipelines.storage.files.os_errors import writing
 from jupyter_pipelines.storage.store import Store
@@ -67,7 +68,10 @@ class _ParcelBuilder:
         for source in self._ticket.sources:
             self._source(source)
         self._asked()
-        ticket = replace(self._ticket, inputs=inputs, sources=(), root="")
+        # Time zone and language are those of the user, wherever a step runs.
+        environment = {name: os.environ[name] for name in sorted(PLAIN) if name in os.environ}
+        environment |= self._ticket.environment
+        ticket = replace(self._ticket, inputs=inputs, sources=(), root="", environment=environment)
         return {
             "ticket": ticket.to_dict(),
             "cwd": self._within(self._cwd) or ".",
@@ -149,6 +153,7 @@ class _ParcelBuilder:
             return  # of another project that is installed here: workers are compared by its version
         if "text" in source:
             self._texts[within] = source["text"]
+            self._bytes_of_module(path, within)
             self._module(path, source.get("name", path.stem))
             return
         try:
@@ -156,6 +161,14 @@ class _ParcelBuilder:
                 self._put(path, within)
         except OSError as error:
             raise StepFailed(_missing_file_fault("", path, self._ticket.step, error)) from error
+
+    def _bytes_of_module(self, path: Path, within: str) -> None:
+        """Send a module byte by byte if it still is what was read: a text has lost its encoding and its line ends."""
+        with contextlib.suppress(OSError, ValueError, SyntaxError):
+            with tokenize.open(path) as file:
+                unchanged = file.read().removeprefix("\ufeff") == self._texts[within]
+            if unchanged:
+                self._put_files({within: path})
 
     def _module(self, path: Path, name: str) -> None:
         """Record the `sys.path` entry of a module, and pack the ``__init__.py`` files of the packages around it."""
@@ -165,6 +178,7 @@ class _ParcelBuilder:
             within = self._within(package)
             if within and within not in self._texts and package.is_file():
                 self._texts[within] = package.read_text(encoding="utf-8")
+                self._bytes_of_module(package, within)
         way = self._within(path.parents[min(depth, len(path.parents) - 1)])
         if way is not None and way != self._within(self._cwd):
             self._ways[way or "."] = None
@@ -232,10 +246,9 @@ def unpack(brought: Mapping[str, Any], outcome: StepOutcome, ticket: StepTicket,
     StoreError
         A file is not in the store, or cannot be written.
     """
-    root = Path(ticket.root or ticket.cwd)
     for named, digest in brought.get("written", {}).items():
-        path = Path(os.path.normpath(root / named))
-        if path.is_relative_to(root):  # what comes over the network must not lead to other files of this user
+        path = _place_here(named, outcome, ticket, store)
+        if path is not None and not _is_here(path, digest, store):
             with writing(store.root, f"`{named}`, which step `{ticket.step}` wrote"):
                 _place(store, digest, path)
     paths: dict[str, str | None] = {"notebook": None, "log": None}
@@ -246,6 +259,38 @@ def unpack(brought: Mapping[str, Any], outcome: StepOutcome, ticket: StepTicket,
                 _place(store, digest, Path(target))
             paths[what] = target
     return replace(outcome, notebook=paths["notebook"], log=paths["log"])
+
+
+def _place_here(named: str, outcome: StepOutcome, ticket: StepTicket, store: Store) -> Path | None:
+    """Return where a file that a step wrote into the project belongs; None if it must stay away.
+
+    What comes over the network must lead to no other files of this user, and a file that was changed here while the
+    step ran is left as it is: the trace then differs from it, and the step runs again.
+    """
+    root = os.path.realpath(ticket.root or ticket.cwd)
+    path = os.path.normpath(os.path.join(root, named))  # noqa: PTH118 - paths here are texts
+    inside = path.startswith(f"{root}/") and os.path.realpath(path) == path
+    if not inside or is_skipped_below(path, root) or is_below(path, (str(store.root),)):
+        return None
+    trace, here = outcome.trace or {}, store.digest_files([path]).get(path)
+    if here is None and not os.path.lexists(path):
+        return Path(path) if question("written", named) in trace or question("left", named) in trace else None
+    return Path(path) if question("written", named) in trace and here == _sent_digest(named, ticket, store) else None
+
+
+def _sent_digest(place: str, ticket: StepTicket, store: Store) -> str | None:
+    """Return the digest with which a file was sent, alone or in a folder; None if it was not sent."""
+    if place in ticket.sent:
+        return ticket.sent[place]
+    for folder, digest in ticket.sent.items():
+        if place.startswith(f"{folder}/"):
+            entries = {entry.path: entry.digest for entry in store.blobs.manifest(digest)}
+            return entries.get(place.removeprefix(f"{folder}/"))
+    return None
+
+
+def _is_here(path: Path, digest: str, store: Store) -> bool:
+    return store.digest_files([str(path)]).get(str(path)) == digest
 
 
 def _targets(ticket: StepTicket) -> Iterator[tuple[str, str]]:

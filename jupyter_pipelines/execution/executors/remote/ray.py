@@ -12,6 +12,7 @@ import queue
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -117,9 +118,10 @@ class RayExecutor(RemoteExecutor):
 
         answers = {name: self._on(name, num_cpus=0)(capabilities.describe, asked) for name in workers}
         replies: dict[str, Any] = {}
+        end = time.monotonic() + capabilities.ANSWER
         for name, answer in answers.items():
             try:
-                replies[name] = ray.get(answer, timeout=capabilities.ANSWER)
+                replies[name] = ray.get(answer, timeout=max(0.0, end - time.monotonic()))
             except ray.exceptions.GetTimeoutError:
                 replies[name] = TimeoutError()
             except Exception as error:  # noqa: BLE001 - whatever a node can fail with is its answer

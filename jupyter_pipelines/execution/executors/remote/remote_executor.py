@@ -77,6 +77,7 @@ class RemoteExecutor(ABC):
         self._trace_key = secrets.token_hex(32)
         self._late: dict[str, list[str]] = {}
         self._starts: dict[str, int] = {}
+        self._cancelled: set[str] = set()
         self._futures: dict[str, Any] = {}
         self._stores: dict[str, Store] = {}
         self._fit: dict[str, str] | None = None
@@ -226,6 +227,7 @@ class RemoteExecutor(ABC):
 
     def cancel(self, ticket_id: str, *, hard: bool = False) -> None:
         """Request the end of a ticket, without time to clean up if `hard`; unknown ids are ignored."""
+        self._cancelled.add(ticket_id)
         if self._places.withdraw(ticket_id) is not None:
             self._news.put(("outcome", StepOutcome(ticket=ticket_id, state="cancelled")))
             return
@@ -302,7 +304,9 @@ class RemoteExecutor(ABC):
         while (chosen := self._places.next()) is not None:
             ticket, worker = chosen
             try:
-                future = self._sent(ticket, pack(ticket, self._store(ticket.store)), worker)
+                parcel = pack(ticket, self._store(ticket.store))
+                self._tickets[ticket.id] = replace(ticket, sent={**parcel["folders"], **parcel["files"]})
+                future = self._sent(ticket, parcel, worker)
             except PipelinesError as error:
                 self._news.put(("outcome", StepOutcome(ticket=ticket.id, state="failed", fault=error.faults[0])))
                 continue
@@ -384,7 +388,7 @@ class RemoteExecutor(ABC):
         new = [text for text in lacking if text not in ticket.asked]
         late = self._late.setdefault(ticket.id, [])
         late += (path for text in new for path in lacking[text])
-        if new and outcome.state != "cancelled" and self._starts[ticket.id] < MAX_STARTS:
+        if new and ticket.id not in self._cancelled and self._starts[ticket.id] < MAX_STARTS:
             self._take_back(ticket.id)
             self._queue(replace(ticket, asked=(*ticket.asked, *new)))
             return []
@@ -433,6 +437,7 @@ class RemoteExecutor(ABC):
         self._tickets.pop(ticket, None)
         self._starts.pop(ticket, None)
         self._late.pop(ticket, None)
+        self._cancelled.discard(ticket)
         self._take_back(ticket)
 
     def _take_back(self, ticket: str) -> None:

@@ -12,6 +12,8 @@ from jupyter_pipelines.execution.executors.remote.asked_files import AskedFiles
 from jupyter_pipelines.execution.ticket import StepTicket
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.traces import (
+    PLAIN,
+    UNKNOWN,
     DigestFiles,
     TraceReader,
     details_of,
@@ -63,6 +65,8 @@ def compared_trace(
     comparison = _TraceComparison(ticket, files, digest_files)
     comparison.reader.prepare(trace)
     answers = {text: answer for item in trace.items() for text, answer in comparison.answers(*item)}
+    # They were sent with the ticket.
+    answers |= {question("variable", name): os.environ[name] for name in PLAIN if name in os.environ}
     return WorkerTrace(answers, comparison.lacking)
 
 
@@ -89,6 +93,9 @@ class _TraceComparison:
         if kind in self._special:
             yield from self._special[kind](text, there)
             return
+        if kind == "package" and there == UNKNOWN:
+            yield _elsewhere("which packages the kernel on the worker has is not known")
+            return
         if kind in _NEVER_EQUAL or self.reader.answer(text) == there:
             yield text, there
             return
@@ -98,7 +105,8 @@ class _TraceComparison:
         if there == MISSING and kind in _SENT_WITH_FILES and self._files.withheld(path):
             yield _elsewhere(f"`{path}`, which it asked for, is not sent to workers, as it may hold secrets")
         elif kind in ("listing", "glob", "path-glob") and text in self._asked:
-            yield _elsewhere(f"the names that it asked for in `{path}` are not all sent to workers")
+            yield _elsewhere(f"the names that fit `{path}`, which it asked for, are not all sent to workers")
+            yield text, there  # so that the next run knows what it asks for
         elif kind in _SENT_WITH_FILES and path.startswith(("/", "~")) and self.reader.answer(text) == MISSING:
             yield _elsewhere(f"`{path}`, which it used on the worker, is not here")
         else:
@@ -107,6 +115,8 @@ class _TraceComparison:
     def _variable(self, text: str, there: str) -> Iterator[tuple[str, str]]:
         name = details_of(text)[1]
         value = os.environ.get(name)
+        if name in PLAIN and value is not None:
+            return  # the value that was sent counts
         if value is not None and variable_answer(name, value, self._key) == there:
             yield text, self.reader.answer(text)
         elif not name.startswith(_ENGINES):
