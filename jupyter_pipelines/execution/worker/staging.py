@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from jupyter_pipelines.storage.serializers.memory_map import is_mapped
 from jupyter_pipelines.storage.store import Store
 
 _PIECE = 1 << 20
+_NPY_HEADER = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,16 +157,26 @@ def _put(store: Store, saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Arti
 
 def _names_project(output: Mapping[str, Any], root: str) -> bool:
     """Tell whether the file of an output contains the path of the project's folder, as `Path.cwd()` gives it."""
-    if output["kind"] == "folder":
+    if output["kind"] == "folder" or (output.get("format") == "npy" and not _holds_texts(output["path"])):
         return False
-    forms = [form for path in {root, os.path.realpath(root)} - {"/"} for form in _forms(path)]
-    texts = {text for form in forms for text in form}
-    missing = _missing_texts(output["path"], texts)
-    return any(missing.isdisjoint(form) for form in forms)
+    folders = {root, os.path.realpath(root)} - {"/"}
+    forms = {form for path in folders for form in _forms(path, output.get("format"))}
+    # The first piece of each form tells nearly always that it does not occur: large files are read once.
+    found = _texts_in(output["path"], {form[0] for form in forms})
+    return any(form[0] in found and _texts_in(output["path"], form) == set(form) for form in forms)
 
 
-def _missing_texts(path: str, texts: Collection[bytes]) -> set[bytes]:
-    """Return which of the texts a file does not contain; none if it cannot be read, so that in doubt all count."""
+def _holds_texts(path: str) -> bool:
+    """Tell whether the array in a npy file holds texts; in doubt it does."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a path from the manifest
+            return re.search(rb"descr': '[<>|=]?[fiubcmM?]", file.read(_NPY_HEADER)) is None
+    except OSError:
+        return True
+
+
+def _texts_in(path: str, texts: Collection[bytes]) -> set[bytes]:
+    """Return which of the texts a file contains; all of them if it cannot be read, so that in doubt they count."""
     missing, longest = set(texts), max(map(len, texts), default=0)
     piece = b""
     try:
@@ -173,19 +185,22 @@ def _missing_texts(path: str, texts: Collection[bytes]) -> set[bytes]:
                 piece = piece[-longest:] + part
                 missing = {text for text in missing if text not in piece}
     except OSError:
-        return set()
-    return missing
+        return set(texts)
+    return set(texts) - missing
 
 
-def _forms(path: str) -> Iterator[Sequence[bytes]]:
+def _forms(path: str, format_: str | None) -> Iterator[tuple[bytes, ...]]:
     """Yield the ways in which a path is stored, each as pieces that all occur: text, JSON, NumPy's texts, pickles."""
-    yield [path.encode("utf-8", "surrogateescape")]
-    yield [json.dumps(path)[1:-1].encode("ascii")]
-    yield [path.encode("utf-32-le", "surrogatepass")]
+    yield (path.encode("utf-8", "surrogateescape"),)
+    yield (json.dumps(path)[1:-1].encode("ascii"),)
+    if format_ == "npy":
+        yield (path.encode("utf-32-le", "surrogatepass"),)
+    if format_ in ("arrow", "parquet", "json", "text", "bytes", "npy", "file"):
+        return
     # The parts of a `Path`: pickle has each once, as SHORT_BINUNICODE with a length of one byte.
     parts = {part.encode("utf-8", "surrogateescape") for part in path.strip("/").split("/")}
     if max(map(len, parts)) < 256:
-        yield [b"\x8c%c%s" % (len(part), part) for part in parts]
+        yield tuple(b"\x8c%c%s" % (len(part), part) for part in sorted(parts, key=len, reverse=True))
 
 
 def _folders(saved: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
