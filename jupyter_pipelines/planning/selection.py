@@ -79,7 +79,7 @@ def unknown_steps(pipeline: Pipeline, names: Iterable[str], option: str) -> list
 
 def _unknown(pipeline: Pipeline, name: str, option: str) -> Diagnostic:
     group = name.partition("[")[0]
-    # A similar item is another one: it would compute something else. So all are named.
+    # A similar name belongs to a different item, which computes something else: all items are listed instead.
     items = [step.name for step in pipeline if step.item is not None and step.item.group == group]
     known = items if "[" in name and items else [step.name for step in pipeline]
     near = _item_with_values(pipeline, name) or (closest_name(name, known) if known is not items else None)

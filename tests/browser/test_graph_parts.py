@@ -298,7 +298,9 @@ def test_steps_may_be_called_like_what_objects_have(shown: WidgetPage, tmp_path:
     shown.tell(constructor={"state": "succeeded"})
     shown.tell(toString={"state": "valueOf"})
     shown.node("toString").click()
-    shown.page.locator(".jpg-detailpane h3", has_text="toString").wait_for()
+    heading = shown.page.locator(".jpg-detailpane h3", has_text="toString")
+    heading.wait_for()
+    assert heading.count() == 1
 
 
 def test_height_follows_the_width(shown: WidgetPage, tmp_path: Path) -> None:

@@ -208,6 +208,7 @@ def test_two_widgets_show_the_same(opened: tuple[NotebookProject, LiveKernel]) -
     second.listen(lambda: second.state("slow") == "running")
     (book.folder / "go").touch()
     second.listen(lambda: second.state("after") in ("succeeded", "reused"))
+    assert second.state("slow") == "succeeded"
 
 
 def test_a_widget_made_while_a_run_goes_on_joins_it_and_a_new_kernel_knows_of_it(

@@ -114,7 +114,8 @@ def test_a_comma_in_quotes_belongs_to_the_path(header: str) -> None:
 @given(text=st.text(alphabet="%#|step -io=\"'\\\n\tabc:", max_size=60))
 def test_no_cell_is_too_odd(text: str) -> None:
     header_fields(text)
-    with_header(text, HeaderFields(name="a", options={"out": ["b"]}))
+    written = with_header(text, HeaderFields(name="a", options={"out": ["b"]}))
+    assert "%%step a -o b" in written or "#| step: a" in written
     document = book(text, LOAD)
     for line in range(4):
         complete(document, "c0", line, 3)

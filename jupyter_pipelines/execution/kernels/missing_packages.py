@@ -1,7 +1,7 @@
 """Packages that steps import and that are not installed; checked before anything runs.
 
 Only what is certain is reported: an import at the top level of a cell or of shared code, in the kernel of this Python.
-Where code may install the package, change the search path or make modules in another way, nothing is said.
+Where code may install the package, change the search path or make modules in another way, nothing is reported.
 """
 
 from __future__ import annotations

@@ -115,8 +115,8 @@ def stage_outputs(ticket: StepTicket, store: Store, folder: Path) -> StagedOutpu
     warnings = tuple(fault_from_dict(warning) for warning in manifest["warnings"])
     saved = {name: manifest["outputs"][name] for name in ticket.outputs}
     # Before the files are moved into the store.
-    found = {output["path"]: _names_project(output, ticket.root or ticket.cwd) for output in saved.values()}
-    placed = tuple(name for name, output in saved.items() if found[output["path"]])
+    is_placed = {output["path"]: _names_project(output, ticket.root or ticket.cwd) for output in saved.values()}
+    placed = tuple(name for name, output in saved.items() if is_placed[output["path"]])
     try:
         outputs = _put(store, saved)
         return StagedOutputs(
@@ -162,8 +162,8 @@ def _names_project(output: Mapping[str, Any], root: str) -> bool:
     folders = {root, os.path.realpath(root)} - {"/"}
     forms = {form for path in folders for form in _forms(path, output.get("format"))}
     # The first piece of each form tells nearly always that it does not occur: large files are read once.
-    found = _texts_in(output["path"], {form[0] for form in forms})
-    return any(form[0] in found and _texts_in(output["path"], form) == set(form) for form in forms)
+    beginnings = _texts_in(output["path"], {form[0] for form in forms})
+    return any(form[0] in beginnings and _texts_in(output["path"], form) == set(form) for form in forms)
 
 
 def _holds_texts(path: str) -> bool:

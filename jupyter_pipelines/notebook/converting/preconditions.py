@@ -28,7 +28,7 @@ def refusals(document: NotebookDocument) -> tuple[Diagnostic, ...]:
     if not cells:
         return (_refusal("the notebook has no code", "there is nothing to convert", name),)
     faults = [fault for cell in cells for fault in (*_cell_refusals(cell, name), *_name_resets(cell, cells[0], name))]
-    # A pipeline has many steps: it is said of the first one.
+    # A pipeline has many steps: this is reported for the first step only.
     return tuple({(fault.message, fault.suggestion): fault for fault in reversed(faults)}.values())[::-1]
 
 

@@ -341,28 +341,24 @@ def with_header_corrected(source: str, fault: Diagnostic) -> str | None:
 
 
 _NO_HEADER = "there is no header `%%"
-_NO_STEP = ("without a header the cell is exploration and no part of the pipeline",)
 
 
 def _almost_header(place: SourceLocation, written: str) -> Diagnostic:
-    return Diagnostic(
-        code="JP101",
-        message=f"`{written}` is no header",
-        suggestion=f"write `%%{re.sub('[^a-z]', '', written)}`",
-        place=place,
-        severity="warning",
-        notes=_NO_STEP,
-    )
+    return _not_a_header(f"`{written}` is no header", re.sub("[^a-z]", "", written), place)
 
 
 def _misspelt(place: SourceLocation, name: str) -> Diagnostic:
+    return _not_a_header(f"{_NO_HEADER}{name}`", _meant_header(name), place)
+
+
+def _not_a_header(message: str, meant: str, place: SourceLocation) -> Diagnostic:
     return Diagnostic(
         code="JP101",
-        message=f"{_NO_HEADER}{name}`",
-        suggestion=f"write `%%{_meant_header(name)}`",
+        message=message,
+        suggestion=f"write `%%{meant}`",
         place=place,
         severity="warning",
-        notes=_NO_STEP,
+        notes=("without a header the cell is exploration and no part of the pipeline",),
     )
 
 
