@@ -222,9 +222,9 @@ class LiveCauses:
                 yield f"{place}, executed after it, uses `{name}` and may have changed it"
 
     def _of_settings(self) -> Iterator[str]:
-        for place, cell in self._executed():
+        for key, cell in self._session.executed.items():
             split = split_cell(cell.text)
-            if split.header is not None:
+            if split.header is not None or cell.outcome == "running":
                 continue
             lines = cell.text.split("\n")
             for action in possible_settings(split.body):
@@ -232,7 +232,8 @@ class LiveCauses:
                 is_setting = not is_call or _SETTING_CALL.search(action.rest)
                 if is_setting and isinstance(self._names.get(action.root), types.ModuleType):
                     line = lines[action.line - 1].strip()
-                    # Without the value, which may be a password for `os.environ`.
+                    # Without the value, nor the text of an unsaved cell: it may be a password for `os.environ`.
+                    place = f"cell {self._numbers[key]}" if key in self._numbers else "an unsaved cell"
                     text = f"{line.partition('(')[0]}(…)" if is_call else line.partition("=")[0].rstrip("+-*/|& ")
                     yield f"{place} makes a setting of this kernel: `{clean(text, _MAX_TEXT)}`"
 
