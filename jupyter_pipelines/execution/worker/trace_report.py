@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -89,10 +90,14 @@ def _outside(ticket: StepTicket) -> Iterator[str]:
     named += [source["path"] for source in ticket.sources]
     named += [spec["path"] for spec in ticket.inputs.values() if spec["kind"] == "file"]
     system = (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", "/usr", "/etc")
+    real_folder = functools.cache(os.path.realpath)
     for name in dict.fromkeys(named):
         path = os.path.normpath(os.path.join(ticket.cwd, os.path.expanduser(name)))
+        folder = os.path.dirname(path)
+        if path.startswith(f"{root}/") and real_folder(folder) == folder and _is_plain_file(path):
+            continue  # decided without following each part of the path: there may be thousands
         if not os.path.lexists(path):  # it may be the beginning of a name
-            path = os.path.dirname(path)
+            path = folder
         # Watching marks every folder below: `/tmp` or a home folder would cost more than the step.
         too_wide = path in (*_TOO_WIDE, os.path.expanduser("~")) or is_below(root, (path,))
         if not too_wide and not is_below(os.path.realpath(path), (root, *system)):
@@ -381,6 +386,13 @@ def _constants(text: str) -> str:
 def _problem(text: str, root: str) -> str:
     kind, _, path = text.partition("\0")
     return f"it wrote to `{path_in_trace(path, root)}`, which it had read" if kind == REWRITTEN else text
+
+
+def _is_plain_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _is_marked(path: str, mark: list[int] | None) -> bool:

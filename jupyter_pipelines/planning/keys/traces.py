@@ -59,6 +59,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,8 @@ DigestFiles = Callable[[Iterable[str]], Mapping[str, str]]
 def question(kind: str, *details: Any) -> str:
     """Return a question as traces hold it."""
     # The text is compared as it is: separators and escapes must be the same on every Python.
+    if len(details) == 1 and isinstance(details[0], str):  # about a file, of which there may be thousands
+        return f'["{kind}",{encode_basestring_ascii(details[0])}]'
     return json.dumps([kind, *details], separators=(",", ":"), ensure_ascii=True)
 
 

@@ -532,17 +532,27 @@ class AccessLog:
                 support.add(wrapped)
 
     def _wrapped(self, original: Callable[..., Any]) -> Any:
-        follows = original.__name__ in ("stat", "access")
+        follows = original.__name__ == "stat"
+        is_access = original.__name__ == "access"
+
+        def note(path: Any, arguments: tuple[Any, ...], options: dict[str, Any], answer: Any) -> None:
+            with contextlib.suppress(Exception):
+                if is_access:
+                    self._on_access(path, arguments, options)
+                else:
+                    self._on_look(path, options, answer, follows=follows)
 
         def look(path: Any, *arguments: Any, **options: Any) -> Any:
             __tracebackhide__ = True
-            if self._noting and not isinstance(path, int) and not getattr(self._local, "busy", False):
-                with contextlib.suppress(Exception):
-                    if original.__name__ == "access":
-                        self._on_access(path, arguments, options)
-                    else:
-                        self._on_look(path, options, follows=follows)
-            return original(path, *arguments, **options)
+            if not self._noting or isinstance(path, int) or getattr(self._local, "busy", False):
+                return original(path, *arguments, **options)
+            try:
+                answer = original(path, *arguments, **options)
+            except OSError:
+                note(path, arguments, options, None)
+                raise
+            note(path, arguments, options, answer)
+            return answer
 
         return look
 
@@ -600,14 +610,16 @@ class AccessLog:
             if not known and os.getpid() != self._process:
                 self._report("right", [name, mode])
 
-    def _on_look(self, path: Any, options: dict[str, Any], *, follows: bool) -> None:
+    def _on_look(self, path: Any, options: dict[str, Any], answer: Any, *, follows: bool) -> None:
         folder = options.get("dir_fd")
         name = self._absolute(path, -1 if folder is None else folder, of_child=True)
         if name is None or self._path(name) is None or name in self._written:
             return
-        if (not follows or options.get("follow_symlinks") is False) and self._is_link(name):
-            self._note_link(name)
-        self._note_look(name, asking_frames.what_is_asked(caller(2), self._is_own_code))
+        if not follows or options.get("follow_symlinks") is False:
+            if self._is_link(name):
+                self._note_link(name)
+            answer = self._status(name)
+        self._note_counted_look(name, asking_frames.what_is_asked(caller(3), self._is_own_code), answer)
 
     def _note_link(self, name: str) -> None:
         if name not in self._links and os.getpid() != self._process:
@@ -624,16 +636,20 @@ class AccessLog:
     # What is noted
 
     def _note_look(self, name: str, kind: str) -> None:
-        if self._path(name) is None or name in self._written:
-            return
-        known, look = self._asked.get(name), look_of(self._status(name))
+        if self._path(name) is not None and name not in self._written:
+            self._note_counted_look(name, kind, self._status(name))
+
+    def _note_counted_look(self, name: str, kind: str, status: os.stat_result | None) -> None:
+        known, look = self._asked.get(name), look_of(status)
         self._add_look(name, kind, look)
         if os.getpid() != self._process and self._asked[name] != known:
             self._report("look", [name, kind, look])
 
     def _add_look(self, name: str, kind: str, look: list[int] | None) -> None:
         # The most specific question includes the others.
-        kind = max(kind, self._asked.get(name, ("kind",))[0], key=_KINDS.index)
+        known = self._asked.get(name)
+        if known is not None and known[0] != kind:
+            kind = max(kind, known[0], key=_KINDS.index)
         # The last answer counts: code may wait for a file.
         self._asked[name] = (kind, look)
 
@@ -777,10 +793,13 @@ class AccessLog:
     def _absolute(self, path: Any, folder: int = -1, *, of_child: bool = False) -> str | None:
         if isinstance(path, int) or (os.getpid() != self._process and not of_child):
             return None
-        text = os.fsdecode(path)
+        text = path if isinstance(path, str) else os.fsdecode(path)
         # Normalized already: this runs for every file that Python opens, and `abspath` is slow.
-        if text.startswith("/") and "/." not in text and "//" not in text and not text.endswith("/"):
-            return text
+        if "/." not in text and "//" not in text and not text.endswith("/"):
+            if text.startswith("/"):
+                return text
+            if folder < 0 and text and not text.startswith("."):
+                return f"{os.getcwd().rstrip('/')}/{text}"
         if folder >= 0 and not text.startswith("/"):
             text = os.path.join(self._readlink(f"/proc/self/fd/{folder}"), text)
         return os.path.abspath(text) if text else None

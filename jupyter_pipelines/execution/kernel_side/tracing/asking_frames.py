@@ -5,6 +5,7 @@ Runs inside the kernel, so it imports the standard library only.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -73,7 +74,7 @@ def is_shown(frame: Any) -> bool:
     for _ in range(_SHOWN_WITHIN):
         if frame is None:
             return False
-        if frame.f_code.co_filename.endswith(_SHOWING):
+        if _shows_code(frame.f_code.co_filename):
             return True
         frame = frame.f_back
     return False
@@ -120,6 +121,12 @@ def is_by_library(frame: Any) -> bool:
     return _is_library(frame.f_code.co_filename)
 
 
+@functools.cache
+def _shows_code(file: str) -> bool:
+    return file.endswith(_SHOWING)
+
+
+@functools.cache
 def _is_library(file: str) -> bool:
     # site-packages lies below the folder of the standard library.
     return file.startswith(("<frozen", _LIBRARY)) and "-packages/" not in file

@@ -172,6 +172,10 @@ def is_skipped_below(path: str, root: str) -> bool:
 
 def is_below(path: str, folders: Iterable[str]) -> bool:
     """Tell whether `path` is one of `folders` or in one of them."""
+    folders = tuple(folders)
+    # The first test alone decides for most paths.
+    if not path.startswith(folders):
+        return False
     return any(path.startswith(folder) and path[len(folder) : len(folder) + 1] in ("", "/") for folder in folders)
 
 

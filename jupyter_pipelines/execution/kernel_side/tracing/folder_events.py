@@ -41,6 +41,7 @@ _HANDLE_BYTES = 128
 _HANDLE_FID, _FOLLOW = 0x200, 0x400
 _FANOTIFY_EVENT = struct.Struct("=IBBHQii")
 _INOTIFY_EVENT = struct.Struct("=iIII")
+_HANDLE = struct.Struct("=Ii")
 _ONLYDIR = 0x01000000
 
 
@@ -252,10 +253,14 @@ class _WatchedFolder:
 
 
 class _EventQueue:
-    """Common part of fanotify and inotify: the descriptor to read, and folders by their identity in events."""
+    """Common part of fanotify and inotify: the descriptor to read, and folders by their identity in events.
 
-    def __init__(self, descriptor: int) -> None:
+    With the id of this process, events tell which process caused them; without (0), they do not.
+    """
+
+    def __init__(self, descriptor: int, process: int = 0) -> None:
         self.descriptor = descriptor
+        self._process = process
         self._folders: dict[Any, _WatchedFolder] = {}
 
     def folders(self) -> list[tuple[str, dict[str, str] | None]]:
@@ -282,9 +287,10 @@ class _EventQueue:
         else:
             known.merge(path, aliases)
 
-    def _event(self, key: Any, mask: int, name: str, own: bool | None, known: Container[str]) -> FolderEvent | None:
+    def _event(self, key: Any, mask: int, name: bytes, process: int, known: Container[str]) -> FolderEvent | None:
+        """Return an event; None if it is in no watched folder, or only opens or closes a file of `known`."""
         folder = self._folders.get(key)
-        path = folder.path_of(name) if folder else None
+        path = folder.path_of(os.fsdecode(name)) if folder else None
         if path is None or (not mask & ~(_OPEN | _CLOSED) and path in known):
             return None
         return FolderEvent(
@@ -294,7 +300,8 @@ class _EventQueue:
             changed=bool(mask & (_MODIFY | _CREATE | _DELETE | _MOVED_TO)),
             created=bool(mask & _CREATE),
             closed=bool(mask & _CLOSED),
-            own=own,
+            own=process == self._process if self._process else None,
+            process=process,
         )
 
 
@@ -303,8 +310,7 @@ class _FanotifyQueue(_EventQueue):
 
     def __init__(self) -> None:
         flags = ctypes.c_uint(_CLOEXEC | _NONBLOCK | _WITH_NAMES)
-        super().__init__(_checked(_libc().fanotify_init(flags, ctypes.c_uint(os.O_RDONLY))))
-        self._process = os.getpid()
+        super().__init__(_checked(_libc().fanotify_init(flags, ctypes.c_uint(os.O_RDONLY))), os.getpid())
 
     def watch(self, path: str, aliases: dict[str, str] | None) -> None:
         encoded = os.fsencode(path)
@@ -319,21 +325,23 @@ class _FanotifyQueue(_EventQueue):
                 length, _, _, header, mask, _, process = _FANOTIFY_EVENT.unpack_from(data, start)
                 if mask & _OVERFLOW:
                     raise EventsLost
-                event = self._parse(data[start + header : start + length], mask, process, known)
+                event = self._parse(data, start + header, start + length, mask, process, known)
                 if event is not None:
                     yield event
                 start += length
 
-    def _parse(self, information: bytes, mask: int, process: int, known: Container[str]) -> FolderEvent | None:
-        if len(information) < 20:
+    def _parse(
+        self, data: bytes, start: int, end: int, mask: int, process: int, known: Container[str]
+    ) -> FolderEvent | None:
+        """Return the event whose information stands between `start` and `end`; None if it does not matter."""
+        if end - start < 20:
             return None
         # fanotify_event_info_fid: 4 bytes of header, 8 of file system id, then a file handle (size, type, bytes), then
         # the name. Without privileges the kernel reports only this process's own id, and 0 for all others.
-        size, kind = struct.unpack_from("=Ii", information, 12)
-        end = 20 + size
-        name = os.fsdecode(information[end:].split(b"\0", 1)[0])
-        event = self._event((kind, information[20:end]), mask, name, process == self._process, known)
-        return event and event._replace(process=process)
+        size, kind = _HANDLE.unpack_from(data, start + 12)
+        at = start + 20 + size
+        name = data[at : data.find(b"\0", at, end)]
+        return self._event((kind, data[start + 20 : at]), mask, name, process, known)
 
 
 class _InotifyQueue(_EventQueue):
@@ -354,8 +362,8 @@ class _InotifyQueue(_EventQueue):
                 start += _INOTIFY_EVENT.size
                 if mask & _OVERFLOW:
                     raise EventsLost
-                name = os.fsdecode(data[start : start + length].split(b"\0", 1)[0])
-                event = self._event(number, mask & (_MASK | _ONDIR), name, None, known)
+                name = data[start : start + length].split(b"\0", 1)[0]
+                event = self._event(number, mask & (_MASK | _ONDIR), name, 0, known)
                 if event is not None and (event.opened or event.changed or event.closed):
                     yield event
                 start += length
