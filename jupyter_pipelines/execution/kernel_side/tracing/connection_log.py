@@ -160,6 +160,8 @@ class ConnectionLog:
 
     def _native_hosts(self) -> list[str]:
         """Return the hosts of connections that are open at the moment and that Python's audit events did not show."""
+        if not process_sockets.has_tcp_sockets():
+            return []
         own, entries = process_sockets.sockets_of(), list(process_sockets.tcp_sockets())
         listening = {entry.port for entry in entries if not entry.host}
         hosts = []

@@ -51,6 +51,8 @@ def _place(module: Any) -> str:
     """Return the file or folder of a module, without triggering the import of a lazy module."""
     try:
         names = object.__getattribute__(module, "__dict__")
-        return str(names.get("__file__") or next(iter(names.get("__path__") or ()), ""))
+        path = names.get("__path__", ())
+        # The path of a namespace package searches all folders again when it is asked; `_path` holds what it knows.
+        return str(names.get("__file__") or next(iter(getattr(path, "_path", path)), ""))
     except (AttributeError, TypeError):
         return ""
