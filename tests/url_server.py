@@ -73,14 +73,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(file.content)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True  # a request that a test leaves without an answer must not keep the process alive
+    block_on_close = False
+
+
 @contextmanager
 def url_server() -> Iterator[UrlServer]:
     """Serve on a free port of this machine."""
     handler = type("Handler", (_Handler,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+    with _Server(("127.0.0.1", 0), handler) as httpd:
         handler.served = UrlServer(httpd.server_port)
         thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield handler.served
-        httpd.shutdown()
-        thread.join()
+        try:
+            yield handler.served
+        finally:
+            httpd.shutdown()
+            thread.join()

@@ -31,6 +31,9 @@ class UrlContent:
     etag, modified, size : str
         The headers ``ETag``, ``Last-Modified`` and ``Content-Length`` that came with this content; empty if absent, or
         if they do not tell it from another one.
+    location : str
+        A digest of the address to which its server redirects, without the query; empty without a redirect. What a
+        server says tells the contents of one address apart, not of two.
     checked : str
         When its server confirmed it last, ISO 8601 in UTC.
     """
@@ -39,17 +42,18 @@ class UrlContent:
     etag: str = ""
     modified: str = ""
     size: str = ""
+    location: str = ""
     checked: str = ""
 
     def to_dict(self) -> dict[str, str]:
         """Return what records and caches hold of it."""
-        texts = {name: getattr(self, name) for name in ("digest", "etag", "modified", "size", "checked")}
+        texts = {name: getattr(self, name) for name in ("digest", "etag", "modified", "size", "location", "checked")}
         return {name: text for name, text in texts.items() if text}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, str]) -> UrlContent:
         """Return the content that :meth:`to_dict` described."""
-        names = ("etag", "modified", "size", "checked")
+        names = ("etag", "modified", "size", "location", "checked")
         return cls(digest=str(document["digest"]), **{name: str(document.get(name, "")) for name in names})
 
     @property

@@ -41,6 +41,7 @@ _KIND = "urls"
 _AT_ONCE = 16
 _BLOCK = 1 << 20
 _MAX_KEPT = 1000
+_LOCATION_DIGITS = 16
 _TOO_LONG = "its server takes too long to answer"
 # Of this process: a picture that is drawn again and again must not wait for a dead server each time.
 _FAILED: dict[str, tuple[float, UrlProblem]] = {}
@@ -168,15 +169,15 @@ def _ask(asked: _AskedUrl) -> UrlContent:
     if known:
         try:
             asked.start(2 * _silence())
-            with _opened(asked.request.url, "HEAD") as answer:
-                unchanged = _unchanged(known, answer.headers)
+            with _opened(asked.request.url, "HEAD") as (answer, location):
+                unchanged = _unchanged(known, answer.headers, location)
             if unchanged is not None:
                 return unchanged
         except (urllib.error.HTTPError, http.client.HTTPException):
             pass  # addresses that are signed for GET alone, and small servers, refuse HEAD
     asked.start(2 * _silence())
-    with _opened(asked.request.url, "GET") as answer:
-        unchanged = _unchanged(known, answer.headers)
+    with _opened(asked.request.url, "GET") as (answer, location):
+        unchanged = _unchanged(known, answer.headers, location)
         if unchanged is not None:
             return unchanged
         asked.start(_DOWNLOAD_SECONDS)
@@ -188,6 +189,7 @@ def _ask(asked: _AskedUrl) -> UrlContent:
         etag=headers.get("ETag", "").strip(),
         modified=modified if _time_tells(modified, headers.get("Date", "")) else "",
         size=headers.get("Content-Length", ""),
+        location=location,
         checked=_now(),
     )
 
@@ -205,7 +207,7 @@ def _download(answer: Any, asked: _AskedUrl) -> None:
         raise http.client.IncompleteRead(b"", int(expected) - size)
 
 
-def _unchanged(known: Iterable[UrlContent], headers: Message) -> UrlContent | None:
+def _unchanged(known: Iterable[UrlContent], headers: Message, location: str) -> UrlContent | None:
     """Return the known content that is still the content of the URL, by what its server says; None if none is."""
     etag, modified = headers.get("ETag", "").strip(), headers.get("Last-Modified", "")
     size = headers.get("Content-Length", "")
@@ -213,7 +215,7 @@ def _unchanged(known: Iterable[UrlContent], headers: Message) -> UrlContent | No
         same_file = bool(modified and size) and (content.modified, content.size) == (modified, size)
         # A weak ETag may stay the same where bytes differ: it counts together with time and size only.
         is_enough = same_file if etag.startswith("W/") else bool(etag) or same_file
-        if etag == content.etag and is_enough:
+        if etag == content.etag and location == content.location and is_enough:
             return replace(content, checked=_now())
     return None
 
@@ -241,8 +243,11 @@ class _RedirectRules(urllib.request.HTTPRedirectHandler):
 
 
 @contextlib.contextmanager
-def _opened(url: str, method: str) -> Iterator[Any]:
-    """Open a URL; proxies are those of the environment, credentials are never sent to another host."""
+def _opened(url: str, method: str) -> Iterator[tuple[Any, str]]:
+    """Open a URL; yield the answer, and a digest of the address that gave it if that is another one.
+
+    Proxies are those of the environment. Credentials are never sent to another host.
+    """
     parts = urllib.parse.urlsplit(url)
     _, _, address = parts.netloc.rpartition("@")
     path = urllib.parse.quote(parts.path, safe="/%:@!$&'()*+,;=~-._")
@@ -266,7 +271,9 @@ def _opened(url: str, method: str) -> Iterator[Any]:
         request.add_unredirected_header("Authorization", f"Basic {token}")
     opener = urllib.request.build_opener(_RedirectRules)
     with opener.open(request, timeout=_silence()) as answer:
-        yield answer
+        # Without the query: that of a storage service is signed anew for every request.
+        address = answer.geturl().partition("?")[0]
+        yield answer, "" if address == request.full_url.partition("?")[0] else _name(address)[:_LOCATION_DIGITS]
 
 
 def _silence() -> float:

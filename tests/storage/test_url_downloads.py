@@ -125,6 +125,20 @@ def test_redirects_keep_the_method_and_give_no_password_away(store: Store, serve
         assert "another kind" in problem(store, url).text or "302" in problem(store, url).text
 
 
+def test_an_etag_tells_nothing_about_another_address(store: Store, server: UrlServer) -> None:
+    server.serve("/1.csv", b"one", ETag='"1"')
+    server.serve("/2.csv", b"two", ETag='"1"')
+    latest = server.serve("/latest.csv", Location=server.url("/1.csv?signed=now"))
+    latest.status = 302
+    assert content(store, server.url("/latest.csv")) == b"one"
+    server.asked()
+    latest.headers["Location"] = server.url("/1.csv?signed=later")
+    assert content(store, server.url("/latest.csv")) == b"one"
+    assert not any(request.startswith("GET") for request in server.asked())
+    latest.headers["Location"] = server.url("/2.csv?signed=now")
+    assert content(store, server.url("/latest.csv")) == b"two"
+
+
 def test_head_may_be_refused(store: Store, server: UrlServer) -> None:
     server.serve(PATH, b"old", ETag='"1"').refuses_head = True
     assert content(store, server.url(PATH)) == b"old"
@@ -154,6 +168,19 @@ def test_what_goes_wrong_is_said(store: Store, server: UrlServer, monkeypatch: p
     gate.set()
     assert content(store, server.url("/slow")) == b"a\n1\n"
     assert not list((store.root / "tmp").iterdir())
+
+
+def test_a_search_for_a_host_that_never_ends(store: Store, server: UrlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+
+    def search(*_: object) -> None:
+        gate.wait()
+        raise TimeoutError
+
+    monkeypatch.setenv(url_downloads.TIMEOUT_VARIABLE, "0.1")
+    monkeypatch.setattr(url_downloads, "_opened", search)
+    assert "too long" in problem(store, server.url(PATH)).text
+    gate.set()
 
 
 def test_an_answer_is_accepted_for_a_time(store: Store, server: UrlServer, monkeypatch: pytest.MonkeyPatch) -> None:
