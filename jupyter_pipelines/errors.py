@@ -66,6 +66,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "JP221": "a step reads a file that another step writes, and does not wait for it",
         "JP222": "two steps write the same file",
         "JP223": "a step imports a package that is not installed",
+        "JP224": "a URL that is an input cannot be checked",
         # JP3xx: running
         "JP300": "the code of a step raised an exception",
         "JP301": "the kernel of a step was killed by a signal",

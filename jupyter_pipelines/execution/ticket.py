@@ -25,13 +25,15 @@ class InputSpec(TypedDict):
     and `digest`; ``missing`` is an optional input without a value, and binds the name to ``None``. ``gathered`` is the
     list of results of a ``--foreach`` step: one input for each item (`items`), the values of these items (`keys`), and
     the values of items that failed (`failed`). Where an artifact is stored in one file with other outputs of its step,
-    `later` lists those other outputs that later steps load, as pairs of output and step.
+    `later` lists those other outputs that later steps load, as pairs of output and step. The content of a URL is an
+    artifact with a `filename`, under which the step gets it.
     """
 
     kind: Literal["artifact", "file", "missing", "gathered"]
     digest: NotRequired[str]
     format: NotRequired[str]
     path: NotRequired[str]
+    filename: NotRequired[str]
     items: NotRequired[list[InputSpec]]
     keys: NotRequired[list[dict[str, Any]]]
     failed: NotRequired[list[dict[str, Any]]]

@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -22,11 +22,12 @@ from jupyter_pipelines.errors import Diagnostic, SourceLocation
 from jupyter_pipelines.notebook.source.document import NotebookDocument, read_document
 from jupyter_pipelines.notebook.source.read_result import ReadResult, folder_of, project_root
 from jupyter_pipelines.notebook.source.recorded_queries import Answer, RecordedQueries
-from jupyter_pipelines.pipeline.artifacts import FileSource, Input, Output, StepOutputRef
+from jupyter_pipelines.pipeline.artifacts import FileSource, Input, Output, StepOutputRef, UrlSource
 from jupyter_pipelines.pipeline.foreach import ForeachAxis, ForeachSpec
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import ComputeResources, SharedCode, Step, StepCell, StepModule
+from jupyter_pipelines.pipeline.url_inputs import is_url
 
 KIND = "reading"
 Row = Sequence[Any]
@@ -104,10 +105,19 @@ def _read_and_save(document: NotebookDocument) -> ReadResult:
 
 
 def _save(reading: ReadResult, pipeline: Pipeline, recorded_queries: RecordedQueries) -> None:
+    # The file would hold the credentials: such a notebook is analysed each time.
+    if any(
+        isinstance(entry.source, UrlSource) and str(entry.source) != entry.source.url for entry in _inputs(pipeline)
+    ):
+        return
     saved = _encoded(reading, pipeline)
     if _survives_json(saved, reading):
         validity = {"document": digest_of(reading.document), "answers": recorded_queries.answers}
         user_cache.save(KIND, cache_key(reading.document), validity | saved)
+
+
+def _inputs(pipeline: Pipeline) -> Iterator[Input]:
+    return (step_input for step in pipeline for step_input in step.inputs)
 
 
 def _survives_json(saved: Mapping[str, Any], reading: ReadResult) -> bool:
@@ -196,8 +206,11 @@ def _place(row: Row | None) -> SourceLocation | None:
     return None if row is None else SourceLocation(cell=row[0], line=row[1], column=row[2], length=row[3], text=row[4])
 
 
-def _source(row: Row) -> StepOutputRef | FileSource:
-    return FileSource(path=row[0]) if len(row) == 1 else StepOutputRef(step=row[0], output=row[1])
+def _source(row: Row) -> StepOutputRef | FileSource | UrlSource:
+    if len(row) == 1:
+        # By what it begins with, as in the header: no path that a header names begins like a URL.
+        return UrlSource(url=row[0]) if is_url(row[0]) else FileSource(path=row[0])
+    return StepOutputRef(step=row[0], output=row[1])
 
 
 _shared = _row_decoder(SharedCode)

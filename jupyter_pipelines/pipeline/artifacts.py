@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jupyter_pipelines.errors import SourceLocation
+from jupyter_pipelines.pipeline.url_inputs import hide_credentials
 
 OutputKind = Literal["value", "file", "folder"]
 PATH_FORMATS = ("file", "folder")
@@ -41,6 +42,22 @@ class FileSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UrlSource:
+    """A URL whose content is an input; its server is asked when a plan is made.
+
+    Parameters
+    ----------
+    url : str
+        As written in the header; only :meth:`__str__` is shown, which hides credentials.
+    """
+
+    url: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return hide_credentials(self.url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
     """A named value or file that enters a step.
 
@@ -48,7 +65,7 @@ class Input:
     ----------
     name : str
         What the step's code calls it.
-    source : StepOutputRef or FileSource
+    source : StepOutputRef or FileSource or UrlSource
         Where it comes from.
     optional : bool
         It may be missing; the name is then bound to ``None``.
@@ -57,7 +74,7 @@ class Input:
     """
 
     name: str
-    source: StepOutputRef | FileSource
+    source: StepOutputRef | FileSource | UrlSource
     optional: bool = False
     place: SourceLocation | None = None
 

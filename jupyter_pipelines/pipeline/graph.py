@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.errors import Diagnostic
-from jupyter_pipelines.pipeline.artifacts import Input, Output, StepOutputRef
+from jupyter_pipelines.pipeline.artifacts import FileSource, Input, Output, StepOutputRef, UrlSource
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.pipeline.step_graph import build_graph, topological_order
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "jupyter-pipelines/pipeline/1"
 _MAX_NAMES = 8
+_SOURCE_KINDS = {StepOutputRef: "step", FileSource: "file", UrlSource: "url"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +228,7 @@ def step_to_dict(step: Step) -> dict[str, Any]:
 
 
 def _input_to_dict(step_input: Input) -> dict[str, Any]:
-    kind = "step" if isinstance(step_input.source, StepOutputRef) else "file"
+    kind = _SOURCE_KINDS[type(step_input.source)]
     return {"name": step_input.name, "from": str(step_input.source), "kind": kind, "optional": step_input.optional}
 
 

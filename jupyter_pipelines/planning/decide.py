@@ -34,6 +34,7 @@ from jupyter_pipelines.planning.traced_records import (
     holding_record,
     packages_asked,
 )
+from jupyter_pipelines.planning.url_answers import UrlAnswers
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storage.step_record import StepRecord
@@ -90,6 +91,8 @@ class PlannedStep:
     items : Mapping of str to object
         ``item`` of a step that is one of many items: `of` which step, and its `values`. ``items`` of the step that
         gathers them: how many there are.
+    urls : Mapping of str to Mapping of str to str
+        What is under the URLs that it takes, by input: the URL without what it hides, digest, ETag and so on.
     """
 
     name: str
@@ -102,6 +105,7 @@ class PlannedStep:
     previous: StepRecord | None = None
     outdated: Mapping[str, RerunOrigin] = field(default_factory=dict)
     items: Mapping[str, Any] = field(default_factory=dict)
+    urls: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<PlannedStep {self.name}: {self.decision}, {' '.join(self.reason.text.split())[:100]}>"
@@ -117,6 +121,7 @@ class PlannedStep:
             "origin": _step_run(self.origin),
             "previous": _step_run(self.previous),
             **self.items,
+            **({"urls": {name: dict(content) for name, content in self.urls.items()}} if self.urls else {}),
         }
 
 
@@ -150,6 +155,8 @@ class StepPlanner:
         The options that leave steps out, if any do.
     writer_of : callable
         Returns which other step of this run, known so far, wrote a file; None if none did.
+    urls : UrlAnswers or None
+        What is under URLs; None asks their servers when a step takes one.
     """
 
     def __init__(
@@ -164,6 +171,7 @@ class StepPlanner:
         now: datetime,
         left_out_by: str = "",
         writer_of: Callable[[str], str | None] = lambda _: None,
+        urls: UrlAnswers | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._writer_of = writer_of
@@ -174,7 +182,8 @@ class StepPlanner:
         self._forced = forced
         self._now = now
         self._left_out_by = left_out_by
-        self._gatherer = InputResolver(pipeline, view, left_out_by)
+        self._urls = urls or UrlAnswers(pipeline, view, forced)
+        self._gatherer = InputResolver(pipeline, view, left_out_by, self._urls)
 
     def plan_step(self, step: Step, statuses: Mapping[str, UpstreamStatus], *, selected: bool = True) -> StepDecision:
         """Decide on `step`.
@@ -194,7 +203,13 @@ class StepPlanner:
         step_key = self._keying.of(step, inputs.known)
         key = step_key.key if inputs.complete else None
         draft = PlannedStep(
-            name=step.name, decision="run", reason=_NEVER_RUN, key=key, parts=step_key.parts, items=step.items
+            name=step.name,
+            decision="run",
+            reason=_NEVER_RUN,
+            key=key,
+            parts=step_key.parts,
+            items=step.items,
+            urls=self._urls.documents(step),
         )
         planned = self._decided(step, inputs, draft, statuses, forced=selected and step.name in self._forced)
         # Taken before the decision becomes a skip: steps that take its outputs have to say why these are stale.
@@ -261,13 +276,14 @@ class StepPlanner:
         return PlannedStep(
             name=step.name,
             decision="reuse",
-            reason=_unchanged_reason(step, record),
+            reason=_unchanged_reason(step, record, draft.urls),
             # Not the key of the draft: a record whose trace has other answers stands under a key over these answers.
             key=record.key,
             parts=draft.parts,
             outputs=_declared_outputs(step, record),
             origin=record,
             items=draft.items,
+            urls=draft.urls,
         )
 
     def _reusable(
@@ -321,7 +337,9 @@ class StepPlanner:
         """Return what makes a step differ from its latest record, without inputs that are not known yet."""
         before = _without_open_inputs(latest.parts, set(open_inputs), now) if open_inputs else latest.parts
         find_changes = partial(changed_files, self._view, self._pipeline, step, latest.folders)
-        return explain_difference(now, before, step, find_changes)
+        return explain_difference(
+            now, before, step, lambda name: self._urls.change(step, name, latest.urls) or find_changes(name)
+        )
 
     def _damage(self, step: Step, record: StepRecord) -> DecisionReason | None:
         """Return what is wrong with the stored outputs; damaged outputs come before missing outputs."""
@@ -410,10 +428,11 @@ def _without_open_inputs(recorded: Parts, inputs: set[str], now: Parts) -> Parts
     return {name: part for name, part in recorded.items() if name not in dropped | carried}
 
 
-def _unchanged_reason(step: Step, record: StepRecord) -> DecisionReason:
+def _unchanged_reason(step: Step, record: StepRecord, urls: Mapping[str, Mapping[str, str]]) -> DecisionReason:
     name = "" if record.step == step.name else f" as `{record.step}`"
     computed = f"computed{name} in run {record.run} at {record.created}, in {record.seconds:.1f} s"
-    details = (computed, *acceptance(record, step))
+    confirmed = (f"`{input_name}` is {url['url']}, confirmed at {url['checked']}" for input_name, url in urls.items())
+    details = (computed, *acceptance(record, step), *confirmed)
     return DecisionReason(code="unchanged", text="nothing it depends on has changed", details=details)
 
 

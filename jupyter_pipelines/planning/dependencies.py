@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _LABELS = {
     "read": "it read",
+    "downloaded": "it read",
     "listed": "it listed",
     "looked-for": "it looked for",
     "asked": "it asked for size or time of",
@@ -47,7 +48,7 @@ def dependencies_document(record: StepRecord) -> dict[str, Any]:
     variables = [names[0] for kind, *names, _ in questions if kind == "variable"]
     variables += [name for kind, *names, _ in questions if kind == "unset" for name in names]
     return {
-        "files": [*_files_of_key(record.parts), *(_file(*question) for question in questions if question[0] in _HOW)],
+        "files": [*_files_of_key(record), *(_file(*question) for question in questions if question[0] in _HOW)],
         "written": [
             {"path": details[0], "digest": answer}
             for kind, *details, answer in questions
@@ -110,10 +111,13 @@ def _cut(lines: list[str]) -> list[str]:
     return [*lines[:_MAX_SHOWN], f"… and {more} more, all of them with --json"] if more > 0 else lines
 
 
-def _files_of_key(parts: Mapping[str, str]) -> Iterator[dict[str, str]]:
+def _files_of_key(record: StepRecord) -> Iterator[dict[str, str]]:
     """Yield the files whose content is part of the key: the code shows their names, or the header declares them."""
-    for name, part in _named(parts, "file"):
-        yield {"path": name, "digest": part, "how": "read"}
+    for name, part in _named(record.parts, "file"):
+        if name in record.urls:
+            yield {"path": record.urls[name]["url"], "digest": part, "how": "downloaded"}
+        else:
+            yield {"path": name, "digest": part, "how": "read"}
 
 
 def _named(parts: Mapping[str, str], kind: str) -> Iterator[tuple[str, str]]:

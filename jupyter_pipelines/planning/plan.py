@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from jupyter_pipelines.planning.keys.traces import UNKNOWN, Trace, TraceReader, 
 from jupyter_pipelines.planning.selection import StepSelection, unknown_steps
 from jupyter_pipelines.planning.step_inputs import InputResolver, PlannerStore, RerunOrigin, StoreReader, UpstreamStatus
 from jupyter_pipelines.planning.traced_records import packages_asked
+from jupyter_pipelines.planning.url_answers import UrlAnswers
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storage.step_record import StepRecord
@@ -148,6 +149,8 @@ class PipelinePlanner:
         The Python that steps run in, or a callable that returns it for a kernel; None is the notebook's own.
     forced : iterable of str
         Steps to compute again, whatever is stored.
+    url_age : float
+        Seconds for which the answers of servers about URLs are accepted, of a plan that is only looked at.
 
     Raises
     ------
@@ -163,6 +166,7 @@ class PipelinePlanner:
         view: PlannerStore,
         environment: PythonEnvironment | Callable[[str | None], PythonEnvironment],
         forced: Iterable[str] = (),
+        url_age: float = 0.0,
     ) -> None:
         self._pipeline = pipeline
         self._values = values
@@ -174,6 +178,7 @@ class PipelinePlanner:
         forced = tuple(dict.fromkeys(forced))
         _raise_faults(unknown_steps(pipeline, forced, "--force"))
         self._forced = tuple(dict.fromkeys(step_name for name in forced for step_name in pipeline.named(name)))
+        self._urls = UrlAnswers(pipeline, view, self._forced, url_age)
 
     def plan(self, *, to: Sequence[str] = (), start: Sequence[str] = (), only: Sequence[str] = ()) -> Plan:
         """Decide on every step.
@@ -195,6 +200,7 @@ class PipelinePlanner:
         code_digests.load_digests(self._pipeline)
         # One reading of the records for all steps, and the files that their traces ask for are hashed together.
         snapshot = self._view.at_once(step.name for step in self._pipeline)
+        self._urls.ask(snapshot)
         step_planner = self._judge(
             snapshot,
             PickleDependencies(self._pipeline, lambda name: statuses[name].outputs),
@@ -289,6 +295,11 @@ class PipelinePlanner:
         ]
         return (*modules, *(f"input file `{name}`" for name in changed))
 
+    def url_fault(self, planned: PlannedStep) -> Diagnostic | None:
+        """Return the fault of a step that cannot run because a URL that it takes cannot be checked."""
+        fault = self._urls.fault(self._pipeline[planned.name], planned.reason.text)
+        return replace(fault, notes=planned.reason.details) if fault else None
+
     def _with_outdated(self, outdated: dict[str, RerunOrigin]) -> PipelinePlanner:
         """Return a planner that knows which outputs a plan takes from the store though they are stale."""
         # A shallow copy: keys and environments that have been computed are shared with it.
@@ -332,6 +343,7 @@ class PipelinePlanner:
             now=datetime.now(UTC),
             left_out_by=left_out_by,
             writer_of=writer_of,
+            urls=self._urls,
         )
 
 
@@ -381,6 +393,9 @@ def _without_selection(plan: Plan) -> str:
 
 
 def _blocked(plan: Plan, step: PlannedStep) -> Diagnostic:
+    url_fault = plan.planner.url_fault(step) if step.reason.code == "input" else None
+    if url_fault is not None:
+        return url_fault
     without_selection = _without_selection(plan)
     provide_file = "put it there, or say in `--optional` that the step can do without it"
     return Diagnostic(

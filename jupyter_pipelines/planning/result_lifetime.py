@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from jupyter_pipelines.pipeline.artifacts import UrlSource
 from jupyter_pipelines.pipeline.step import Step
 from jupyter_pipelines.planning.keys.traces import PERHAPS, details_of
 from jupyter_pipelines.planning.reasons import Code, DecisionReason
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from jupyter_pipelines.storage.step_record import StepRecord
 
 _HELP = (
-    "help: `--cache-for 1d` in its header accepts the result for a day, `--cache-for forever` until its code changes"
+    "help: `--cache-for 1d` in its header accepts the result for a day, `--cache-for forever` until its code changes; "
+    "of a file that it downloads, `-i raw=https://…` is checked when a plan is made"
 )
 _MAX_SHOWN = 3
 
@@ -40,7 +42,7 @@ def unaccepted_result(record: StepRecord, step: Step, now: datetime) -> Decision
         # Without a declared lifetime, the result of code that asked the network or a program is never reused.
         return DecisionReason(code=code, text=cause, details=(*also, _HELP))
     until = _end(record, step.cache_for)
-    if until is None or now < until:
+    if until is None or now < until or _only_urls(step, hosts, programs):
         return None
     evidence = (cause or "declared with `--cache-for`", f"computed at {record.created}")
     return DecisionReason(code=code, text=f"its result was accepted until {_shown(until)}", details=evidence)
@@ -48,13 +50,18 @@ def unaccepted_result(record: StepRecord, step: Step, now: datetime) -> Decision
 
 def acceptance(record: StepRecord, step: Step) -> tuple[str, ...]:
     """Return until when a result is accepted, as a line; nothing if it does not depend on the time."""
-    if step.cache_for is None:
+    if step.cache_for is None or _only_urls(step, _named(record, "network"), _named(record, "program")):
         return ()
     until = _end(record, step.cache_for)
     cause = _cause(record)[1]
     reason = f", though {cause}" if cause else ""
     limit = f"until {_shown(until)}" if until else "as long as nothing else changes"
     return (f"accepted {limit}{reason}",)
+
+
+def _only_urls(step: Step, hosts: list[str], programs: list[str]) -> bool:
+    """Tell whether a limit concerns nothing but URLs that are inputs: once it is over, their servers are asked."""
+    return not hosts and not programs and any(isinstance(step_input.source, UrlSource) for step_input in step.inputs)
 
 
 def _end(record: StepRecord, seconds: float) -> datetime | None:

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from jupyter_pipelines.errors import StoreError
-from jupyter_pipelines.pipeline.artifacts import Artifact, FileSource, Input, StepOutputRef
+from jupyter_pipelines.pipeline.artifacts import Artifact, FileSource, Input, StepOutputRef, UrlSource
 from jupyter_pipelines.pipeline.foreach import GatherSpec
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.pipeline.url_inputs import UrlAnswer, UrlContent, UrlRequest
 from jupyter_pipelines.planning.keys.fingerprint import MISSING, artifact_part, read_name
 from jupyter_pipelines.planning.reasons import Decision, DecisionReason
 from jupyter_pipelines.planning.undeclared_files import digest_of, is_left_out
+from jupyter_pipelines.planning.url_answers import UrlAnswers, problem_text
 
 if TYPE_CHECKING:
     from jupyter_pipelines.storage.step_record import StepRecord
@@ -51,6 +53,15 @@ class StoreReader(Protocol):
         ------
         OSError, StoreError
             It is not there (`FileNotFoundError`), cannot be read, or is neither file nor folder.
+        """
+
+    def url_contents(self, requests: Iterable[UrlRequest]) -> Mapping[str, UrlAnswer]:
+        """Return what is under URLs now; the contents are in the store.
+
+        Raises
+        ------
+        StoreError
+            The store cannot be written (JP402), or is full (JP403).
         """
 
     def folder_contents(self, path: Path) -> tuple[str, Mapping[str, str]]:
@@ -157,10 +168,15 @@ class InputResolver:
         What is stored, and what is in files.
     left_out_by : str
         The options that leave steps out, if any do.
+    urls : UrlAnswers or None
+        What is under URLs; None asks their servers when a step takes one.
     """
 
-    def __init__(self, pipeline: Pipeline, view: StoreReader, left_out_by: str = "") -> None:
+    def __init__(
+        self, pipeline: Pipeline, view: StoreReader, left_out_by: str = "", urls: UrlAnswers | None = None
+    ) -> None:
         self._pipeline = pipeline
+        self._urls = urls or UrlAnswers(pipeline, view)
         self._view = view
         self._left_out_by = left_out_by
         # Errors are kept as well: all steps that read a file are decided by the same answer.
@@ -189,6 +205,8 @@ class InputResolver:
                 self._take(
                     step, step_input, step_input.source, statuses.get(step_input.source.step), inputs, selected=selected
                 )
+            elif isinstance(step_input.source, UrlSource):
+                self._add_url_input(step, step_input, step_input.source, inputs)
             else:
                 self._add_file_input(step, step_input, step_input.source, inputs)
         for path in step.files:
@@ -262,6 +280,17 @@ class InputResolver:
             words = algorithm_not_installed(artifact.digest.partition(":")[0])
             return DecisionReason(code="output-missing", text=f"`{source}` {words}{left_out}")
         return DecisionReason(code="output-missing", text=f"`{source}` is not in the store{left_out}")
+
+    def _add_url_input(self, step: Step, step_input: Input, source: UrlSource, inputs: StepInputs) -> None:
+        """Add an input that is the content of a URL."""
+        answer = self._urls.of(source)
+        if isinstance(answer, UrlContent):
+            inputs.known[step_input.name] = answer.digest
+        # Only where the server says so: one that cannot be reached may have the content.
+        elif answer.absent and (step_input.optional or step.always):
+            inputs.known[step_input.name] = MISSING
+        else:
+            inputs.lacking.append(DecisionReason(code="input", text=problem_text(step_input, answer)))
 
     def _add_file_input(self, step: Step, step_input: Input, source: FileSource, inputs: StepInputs) -> None:
         """Add an input that is one of the user's files."""

@@ -14,7 +14,10 @@ from jupyter_pipelines.notebook.read_cache import read as read_notebook
 from jupyter_pipelines.notebook.read_cache import read_in_memory
 from jupyter_pipelines.notebook.source.document import NotebookDocument
 from jupyter_pipelines.notebook.source.read_result import NotebookPaths, notebook_paths
+from jupyter_pipelines.pipeline.artifacts import Input, UrlSource
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.pipeline.url_inputs import UrlContent, file_name_of
 
 if TYPE_CHECKING:
     from jupyter_pipelines.notebook.source.read_result import ReadResult
@@ -26,6 +29,8 @@ STORE_VARIABLE = "JUPYTER_PIPELINES_STORE"
 STORE_FOLDER = ".pipelines"
 NotebookSource = str | Path | NotebookDocument
 NotebookRef = Pipeline | NotebookPaths
+_RECENT_SECONDS = 60.0
+_FOLDER_DIGITS = 16
 
 
 class ProjectReader:
@@ -120,6 +125,32 @@ class ProjectReader:
             self._stores[url] = open_store(url)
         return self._stores[url]
 
+    def input_path(self, pipeline: Pipeline, step: Step, step_input: Input) -> Path | None:
+        """Return the path that a step gets for an input that is a file or the content of a URL; None if it is optional.
+
+        Raises
+        ------
+        PlanError
+            The server of a URL cannot be asked (JP224).
+        StoreError
+            What it sends cannot be stored.
+        """
+        source = step_input.source
+        if not isinstance(source, UrlSource):
+            return pipeline.folder / str(source)
+        from jupyter_pipelines.planning.url_answers import UrlAnswers, problem_text
+        from jupyter_pipelines.storage.planner_view import StoreView
+
+        store = self.store_for(pipeline)
+        answers = UrlAnswers(pipeline, StoreView(store, notebook_name(pipeline)), age=_RECENT_SECONDS)
+        answer = answers.of(source)
+        if isinstance(answer, UrlContent):
+            name = answer.digest.partition(":")[2][:_FOLDER_DIGITS]
+            return store.blobs.under_name(answer.digest, store.root / "live" / name / file_name_of(source.url))
+        if answer.absent and step_input.optional:
+            return None
+        raise PlanError(*_named(pipeline, filter(None, [answers.fault(step, problem_text(step_input, answer))])))
+
     def planner(
         self,
         pipeline: Pipeline,
@@ -128,6 +159,7 @@ class ProjectReader:
         texts: Mapping[str, str] | None = None,
         force: bool | Sequence[str] = False,
         selected: Collection[str] | None = None,
+        look: bool = False,
     ) -> PipelinePlanner:
         """Return the planner that decides for each step of `pipeline` whether it is reused.
 
@@ -152,7 +184,8 @@ class ProjectReader:
         view = StoreView(self.store_for(pipeline), notebook_name(pipeline))
         forced = [step.name for step in pipeline] if force is True else list(force or ())
         environment = partial(_environment, pipeline.folder)
-        return PipelinePlanner(pipeline, values, view=view, environment=environment, forced=forced)
+        age = _RECENT_SECONDS if look else 0.0
+        return PipelinePlanner(pipeline, values, view=view, environment=environment, forced=forced, url_age=age)
 
     def plan(
         self,
@@ -164,6 +197,7 @@ class ProjectReader:
         start: Sequence[str] = (),
         only: Sequence[str] = (),
         force: bool | Sequence[str] = False,
+        look: bool = False,
     ) -> Plan:
         """Decide for every step what a run would do, and why; nothing runs.
 
@@ -179,6 +213,8 @@ class ProjectReader:
             Part of the graph: these steps and all before them, and all after them, or nothing else.
         force : bool or sequence of str
             Steps to compute again, or True for all.
+        look : bool
+            The plan is only looked at, as in a picture that is drawn often: servers of URLs are asked once a minute.
 
         Raises
         ------
@@ -186,7 +222,7 @@ class ProjectReader:
             Parameters or steps asked for do not fit the pipeline (every fault at once).
         """
         selected = _selected(pipeline, to=to, start=start, only=only) if to or start or only else None
-        planner = self.planner(pipeline, parameters, texts=texts, force=force, selected=selected)
+        planner = self.planner(pipeline, parameters, texts=texts, force=force, selected=selected, look=look)
         return planner.plan(to=to, start=start, only=only)
 
     def plan_to_run(

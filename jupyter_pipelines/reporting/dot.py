@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from jupyter_pipelines.pipeline.artifacts import FileSource
+from jupyter_pipelines.pipeline.artifacts import StepOutputRef
 from jupyter_pipelines.reporting.foreach_folding import fold_items
 from jupyter_pipelines.reporting.format import in_words, listed
 from jupyter_pipelines.reporting.sanitize import clean
@@ -58,9 +58,9 @@ def _files(pipeline: Pipeline) -> Iterator[str]:
     nodes: dict[str, str] = {}
     for step in pipeline:
         for step_input in step.inputs:
-            if not isinstance(step_input.source, FileSource):
+            if isinstance(step_input.source, StepOutputRef):
                 continue
-            path = step_input.source.path
+            path = str(step_input.source)
             if path not in nodes:
                 nodes[path] = _quoted(f"file:{path}")  # no step has a colon in its name
                 yield f"  {nodes[path]} [label={_quoted(path)}, shape=note, style=solid]"

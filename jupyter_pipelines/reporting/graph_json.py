@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
-from jupyter_pipelines.pipeline.artifacts import FileSource, StepOutputRef
+from jupyter_pipelines.pipeline.artifacts import FileSource, StepOutputRef, UrlSource
 from jupyter_pipelines.reporting.collapse import groups_of, overview
 from jupyter_pipelines.reporting.foreach_folding import fold_items
 from jupyter_pipelines.reporting.layout.lanes import lanes
@@ -177,8 +177,8 @@ def _step_interface(step: Step, order: int) -> dict[str, Any]:
     }
 
 
-def _source(source: StepOutputRef | FileSource) -> str:
-    return f"{FILE}{source.path}" if isinstance(source, FileSource) else str(source)
+def _source(source: StepOutputRef | FileSource | UrlSource) -> str:
+    return str(source) if isinstance(source, StepOutputRef) else f"{FILE}{source}"
 
 
 def _resources(step: Step) -> dict[str, Any]:

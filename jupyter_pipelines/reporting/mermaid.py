@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from jupyter_pipelines.pipeline.artifacts import FileSource
+from jupyter_pipelines.pipeline.artifacts import StepOutputRef
 from jupyter_pipelines.reporting.foreach_folding import fold_items
 from jupyter_pipelines.reporting.format import in_words, listed
 from jupyter_pipelines.reporting.sanitize import clean
@@ -50,10 +50,10 @@ def _files(pipeline: Pipeline, ids: Mapping[str, str]) -> Iterator[str]:
     numbers: dict[str, str] = {}
     for step in pipeline:
         for step_input in step.inputs:
-            source = step_input.source
-            if isinstance(source, FileSource):
-                number = numbers.setdefault(source.path, f"f{len(numbers) + 1}")
-                yield f'  {number}[/"{_safe(source.path)}"/] -->|"{_safe(step_input.name)}"| {ids[step.name]}'
+            if not isinstance(step_input.source, StepOutputRef):
+                path = str(step_input.source)
+                number = numbers.setdefault(path, f"f{len(numbers) + 1}")
+                yield f'  {number}[/"{_safe(path)}"/] -->|"{_safe(step_input.name)}"| {ids[step.name]}'
 
 
 def _label(name: str, status: StepStatus | None) -> str:

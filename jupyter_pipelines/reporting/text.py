@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from jupyter_pipelines.pipeline.artifacts import FileSource
+from jupyter_pipelines.pipeline.artifacts import FileSource, UrlSource
 from jupyter_pipelines.reporting.foreach_folding import fold_items
 from jupyter_pipelines.reporting.format import in_words, listed
 from jupyter_pipelines.reporting.layout.text_lanes import rails
@@ -94,7 +94,7 @@ def interface(step: Step, *, plain: bool = False) -> str:
 
 
 def _input_text(name: str, source: object) -> str:
-    return f"{name} ({source})" if isinstance(source, FileSource) else name
+    return f"{name} ({source})" if isinstance(source, FileSource | UrlSource) else name
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:

@@ -14,6 +14,7 @@ from jupyter_pipelines.storage.files import filesystem_features
 
 if TYPE_CHECKING:
     from jupyter_pipelines.pipeline.artifacts import Artifact
+    from jupyter_pipelines.pipeline.url_inputs import UrlAnswer, UrlRequest
     from jupyter_pipelines.storage.step_record import StepRecord
     from jupyter_pipelines.storage.store import Store
 
@@ -78,6 +79,13 @@ class StoreView:
     def digest_files(self, names: Iterable[str]) -> Mapping[str, str]:
         """Return the digests of the files with these names; what is no file, or cannot be read, is left out."""
         return self.store.digest_files(names)
+
+    def url_contents(self, requests: Iterable[UrlRequest]) -> Mapping[str, UrlAnswer]:
+        """Return what is under URLs now."""
+        # Imported only where a header declares a URL: HTTP and TLS take long to import.
+        from jupyter_pipelines.storage.url_downloads import UrlDownloads
+
+        return UrlDownloads(self.store).fetch(requests)
 
     def at_once(self, steps: Iterable[str]) -> PreloadedStoreView:
         """Load the newest records of steps and the condition of their outputs in one batch, as a view for one plan."""
@@ -167,6 +175,10 @@ class PreloadedStoreView:
     def digest(self, path: Path) -> str:
         """Return the digest of a file's or folder's content."""
         return self._view.digest(path)
+
+    def url_contents(self, requests: Iterable[UrlRequest]) -> Mapping[str, UrlAnswer]:
+        """Return what is under URLs now."""
+        return self._view.url_contents(requests)
 
     def folder_contents(self, path: Path) -> tuple[str, Mapping[str, str]]:
         """Return the digest of a folder, and those of its files by path."""

@@ -102,6 +102,9 @@ class StepRecord:
         Files that the step only appended to, as traces name them.
     folders : Mapping of str to Mapping of str to str
         Files of its input folders, by input: a short digest for each path. Large folders are left out.
+    urls : Mapping of str to Mapping of str to str
+        What was under its input URLs, by input: ``url`` without what it hides, ``digest``, ``etag``, ``modified``,
+        ``size``, and ``checked``, the time at which its server confirmed it.
     signature : RecordSignature or None
         Signature of the user who computed it; stored beside the document of the record, and ignored in comparisons.
     """
@@ -121,6 +124,7 @@ class StepRecord:
     changed: tuple[str, ...] = ()
     appended: tuple[str, ...] = ()
     folders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    urls: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     signature: RecordSignature | None = field(default=None, compare=False)
 
     @property
@@ -158,6 +162,7 @@ class StepRecord:
             **({"changed": list(self.changed)} if self.changed else {}),
             **({"appended": list(self.appended)} if self.appended else {}),
             **({"folders": {name: dict(files) for name, files in self.folders.items()}} if self.folders else {}),
+            **({"urls": {name: dict(content) for name, content in self.urls.items()}} if self.urls else {}),
         }
 
     @classmethod
@@ -197,6 +202,7 @@ def _parse_record(cls: type[StepRecord], document: Mapping[str, Any]) -> StepRec
         changed=tuple(map(str, document.get("changed", ()))),
         appended=tuple(map(str, document.get("appended", ()))),
         folders={str(name): _texts(files) for name, files in document.get("folders", {}).items()},
+        urls={str(name): _texts(content) for name, content in document.get("urls", {}).items()},
     )
 
 

@@ -21,7 +21,7 @@ from jupyter_pipelines.execution.ticket import InputSpec, OutputSpec, PublishPat
 from jupyter_pipelines.execution.worker import worker
 from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.notebook.step_notebook import render
-from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, Artifact, FileSource, StepOutputRef
+from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, Artifact, FileSource, StepOutputRef, UrlSource
 from jupyter_pipelines.pipeline.foreach import FORMAT as GATHERED_FORMAT
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.identifiers import file_stem
@@ -154,6 +154,9 @@ def _why_no_case(step: Step, run: Run, store: Store) -> str:
     """Return why a step has no case; empty when it can have one."""
     if run.steps[step.name].state not in ("succeeded", "reused"):
         return f"it has not succeeded, but {run.steps[step.name].state}"
+    for step_input in step.inputs:
+        if isinstance(step_input.source, UrlSource):
+            return f"`{step_input.name}` is the content of a URL"
     for _, name, artifact in _artifacts(step, run):
         if artifact.format in PATH_FORMATS:
             return f"`{name}` is a {artifact.format}"

@@ -340,6 +340,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "JP223": lambda book: checked("%%step load -o rows\nimport pandsa\nrows = [1]")(book).replace(
         sys.executable, "/home/ada/.venv/bin/python"
     ),
+    "JP224": ran("%%step load -i raw=http://127.0.0.1:1/churn.csv -o rows\nrows = raw.read_text()"),
     "JP300": ran("%%step load -o rows\nprices = {'tea': 2}\nrows = [prices['tee']]"),
     "JP301": ran("import os, signal", "%%step load -o rows\nos.kill(os.getpid(), signal.SIGKILL)\nrows = [1]"),
     "JP302": ran("import os", "%%step load -o rows\nos._exit(0)\nrows = [1]"),

@@ -44,6 +44,7 @@ OTHER: dict[str, Any] = {
     "changed": ("model",),
     "appended": ("rows.txt",),
     "folders": {"raw": {"a.csv": "0"}},
+    "urls": {"raw": {"url": "https://example.org/a.csv", "digest": "sha256:" + "2" * 64}},
 }
 
 

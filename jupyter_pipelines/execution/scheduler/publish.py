@@ -79,6 +79,7 @@ def publish(
         changed=outcome.changed,
         appended=outcome.appended,
         folders=folder_files(store, pipeline, step, planned.parts),
+        urls=planned.urls,
     )
     try:
         record = replace(record, asked=_keep_displaced(store, planned, trace))

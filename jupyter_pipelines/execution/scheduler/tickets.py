@@ -19,11 +19,12 @@ from jupyter_pipelines.execution.ticket import (
     StepTicket,
 )
 from jupyter_pipelines.execution.timestamps import now
-from jupyter_pipelines.pipeline.artifacts import Artifact, Input, StepOutputRef
+from jupyter_pipelines.pipeline.artifacts import Artifact, Input, StepOutputRef, UrlSource
 from jupyter_pipelines.pipeline.foreach import GatherSpec
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.identifiers import file_stem
 from jupyter_pipelines.pipeline.step import Step
+from jupyter_pipelines.pipeline.url_inputs import file_name_of
 from jupyter_pipelines.planning.shared_outputs import taken_later
 from jupyter_pipelines.planning.undeclared_files import files_at
 from jupyter_pipelines.storage.gathered_items import put
@@ -218,6 +219,12 @@ def _input_spec(pipeline: Pipeline, step: Step, step_input: Input, planned: Plan
         spec = InputSpec(kind="artifact", digest=artifact.digest, format=artifact.format)
         later = taken_later(pipeline, step, step_input, outputs)
         return InputSpec(**spec, later=later) if later else spec
+    if isinstance(source, UrlSource):
+        digest = planned.urls.get(step_input.name, {}).get("digest")
+        if digest is None:
+            return InputSpec(kind="missing")
+        # An artifact, so that workers on other machines get it: it was put into the store when the plan was made.
+        return InputSpec(kind="artifact", digest=digest, format="file", filename=file_name_of(source.url))
     if step_input.optional and not (pipeline.folder / source.path).exists():
         return InputSpec(kind="missing")
     return InputSpec(kind="file", path=source.path, digest=planned.parts.get(f"file:{step_input.name}", ""))

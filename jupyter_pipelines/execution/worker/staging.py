@@ -76,6 +76,8 @@ def _stage_input(name: str, spec: InputSpec, ticket: StepTicket, store: Store, f
     if artifact.format == "folder":
         path = folder / "inputs" / name
         store.blobs.materialise(artifact.digest, path)
+    elif "filename" in spec:
+        path = store.blobs.under_name(artifact.digest, folder / "inputs" / name / spec["filename"])
     else:
         # No copy: blobs are read-only, and large values are mapped straight from the store.
         path = store.blobs.path(artifact.digest)

@@ -248,7 +248,7 @@ def _planned(project: Any, pipeline: Pipeline) -> StepStates:
     if not project.has_store(pipeline):
         return StepStates({}, {})
     try:
-        planned = project.plan(pipeline)
+        planned = project.plan(pipeline, look=True)
     except PipelinesError:  # a parameter has no value yet: there is no plan, but there is a graph
         return StepStates({}, {})
     document = planned.to_dict()

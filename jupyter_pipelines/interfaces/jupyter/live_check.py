@@ -18,6 +18,7 @@ from jupyter_pipelines.notebook.code.cell_code import parse_code
 from jupyter_pipelines.notebook.headers.split import split_cell
 from jupyter_pipelines.notebook.source.document import read_document
 from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, StepOutputRef
+from jupyter_pipelines.pipeline.url_inputs import hide_credentials
 from jupyter_pipelines.reporting.format import listed
 from jupyter_pipelines.reporting.sanitize import clean
 from jupyter_pipelines.verification.live_values import (
@@ -241,7 +242,7 @@ class LiveCauses:
         """Yield the cells that were executed to their end, in this order, with what they are called."""
         for key, cell in sorted(self._session.executed.items(), key=lambda entry: entry[1].when):
             if cell.outcome != "running":
-                first_line = clean(cell.text.strip().partition("\n")[0], _MAX_TEXT)
+                first_line = clean(hide_credentials(cell.text.strip().partition("\n")[0]), _MAX_TEXT)
                 yield f"cell {self._numbers[key]}" if key in self._numbers else f"the unsaved cell `{first_line}`", cell
 
 

@@ -289,7 +289,7 @@ def _read(session: KernelSession) -> Pipeline:
 
 def _draw(session: KernelSession, board: GraphDisplay) -> None:
     board.pipeline = session.read()
-    board.show(statuses(session, board.pipeline, session.project.plan(board.pipeline)))
+    board.show(statuses(session, board.pipeline, session.project.plan(board.pipeline, look=True)))
 
 
 def _plan_arguments(*, parameters: tuple[str, ...], force: tuple[str, ...]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from jupyter_pipelines.notebook.headers.split import split_cell
 from jupyter_pipelines.notebook.parameters.params_cell import parameters_of_text
 from jupyter_pipelines.notebook.source.document import NotebookDocument, read_document
 from jupyter_pipelines.notebook.source.read_result import NotebookPaths, project_root
-from jupyter_pipelines.pipeline.artifacts import FileSource, Input, StepOutputRef
+from jupyter_pipelines.pipeline.artifacts import Input, StepOutputRef
 from jupyter_pipelines.pipeline.foreach import GatheredResults
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.identifiers import file_stem
@@ -190,7 +190,7 @@ class KernelSession:
             return
         step = pipeline[name]
         for step_input in step.inputs:
-            self._bind_input(pipeline, step_input)
+            self._bind_input(pipeline, step, step_input)
         if step.foreach:
             bind_first_item(pipeline, step, self.shell.user_ns)
         for output in step.outputs:
@@ -211,10 +211,15 @@ class KernelSession:
                 except SecretNotFound as error:
                     print(f"the secret `{parameter.name}` cannot be had: {error.why}; {error.instead}")
 
-    def _bind_input(self, pipeline: Pipeline, step_input: Input) -> None:
+    def _bind_input(self, pipeline: Pipeline, step: Step, step_input: Input) -> None:
         names = self.shell.user_ns
-        if isinstance(step_input.source, FileSource):
-            names[step_input.name] = pipeline.folder / step_input.source.path
+        if not isinstance(step_input.source, StepOutputRef):
+            try:
+                names[step_input.name] = self.project.input_path(pipeline, step, step_input)
+            except PipelinesError as error:
+                # Not the path of before either: the cell would read what is no longer there.
+                names.pop(step_input.name, None)
+                print(f"`{step_input.name}` is not there: {error.faults[0].message}")
         elif pipeline[step_input.source.step].foreach and not isinstance(names.get(step_input.name), GatheredResults):
             self._bind_list(pipeline, step_input, step_input.source)
         elif self._renamed_here(pipeline, step_input, step_input.source):

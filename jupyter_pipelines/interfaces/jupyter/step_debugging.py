@@ -48,7 +48,7 @@ def load_for_debugging(context: DebuggableNotebook, step: str, names: MutableMap
         if isinstance(step_input.source, StepOutputRef):
             names[step_input.name] = context.project.load(pipeline, str(step_input.source))
         else:
-            names[step_input.name] = pipeline.folder / step_input.source.path
+            names[step_input.name] = context.project.input_path(pipeline, pipeline[step], step_input)
     loaded = [step_input.name for step_input in pipeline[step].inputs]
     return {"loaded": loaded, "notebook": failed["notebook"], "error": failed["error"]}
 

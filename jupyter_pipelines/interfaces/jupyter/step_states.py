@@ -23,7 +23,7 @@ _UNDONE = frozenset({"never run", "stale", "run", "maybe"})
 
 def live_states(session: KernelSession, pipeline: Pipeline) -> StepStates:
     """Return state and details of every step for a live notebook."""
-    planned = session.project.plan(pipeline)
+    planned = session.project.plan(pipeline, look=True)
     states = StepStates(statuses(session, pipeline, planned), status_details.of_plan(planned.to_dict()))
     return with_failures(session.project, session.home(), planned, states)
 

@@ -188,7 +188,7 @@ def graph(visit: PageRequest) -> PageResponse:
     statuses: Mapping[str, StepStatus] = {}
     if visit.project.has_store(pipeline):
         try:
-            statuses = of_plan(visit.project.plan(pipeline).to_dict())
+            statuses = of_plan(visit.project.plan(pipeline, look=True).to_dict())
         except PlanError:  # a parameter has no value yet: there is no plan, but there is a graph
             statuses = {}
     return _drawn(pipeline, statuses)

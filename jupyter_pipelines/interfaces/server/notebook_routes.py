@@ -101,7 +101,7 @@ def _graph_and_statuses(
     if not project.has_store(pipeline):
         return drawn, faults_of(pipeline, texts=texts)
     try:
-        planned = project.plan(pipeline, texts=texts)
+        planned = project.plan(pipeline, texts=texts, look=True)
     except PipelinesError as error:
         return drawn, error.faults
     document = planned.to_dict()

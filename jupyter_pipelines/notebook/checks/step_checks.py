@@ -25,11 +25,12 @@ from jupyter_pipelines.notebook.linking.shared_code import ExploratoryName, Shar
 from jupyter_pipelines.notebook.linking.step_drafts import StepDraft, step_diagnostic
 from jupyter_pipelines.notebook.linking.step_interfaces import StepInterface, rebinding_step
 from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
-from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource, StepOutputRef
+from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource, StepOutputRef, UrlSource
 from jupyter_pipelines.pipeline.identifiers import normal_name
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.secrets import looks_like_secret
 from jupyter_pipelines.pipeline.step import Section
+from jupyter_pipelines.pipeline.url_inputs import unusable_url
 from jupyter_pipelines.storage.serializers.unstorable_kinds import advice_for
 
 _SHOWN = 8
@@ -194,6 +195,14 @@ class StepChecker:
                 notes = (f"looked for: {self._folder / source.path}",)
                 yield step_diagnostic(draft, "JP210", message, suggestion, step_input.place, notes=notes)
 
+    def _urls(self, interface: StepInterface) -> Iterator[Diagnostic]:
+        """Yield URLs that no server can be asked for; whether there is something is asked when a plan is made."""
+        for step_input in interface.inputs.values():
+            if isinstance(step_input.source, UrlSource) and (why := unusable_url(step_input.source.url)):
+                message = f"the input `{step_input.name}` of step `{interface.draft.name}` is no usable URL: {why}"
+                suggestion = "write it like `raw=https://example.org/data.csv`"
+                yield step_diagnostic(interface.draft, "JP224", message, suggestion, step_input.place)
+
     def _is_there(self, source: FileSource) -> bool:
         return self._witness.exists(self._folder / source.path)
 
@@ -204,7 +213,7 @@ class StepChecker:
         if producer:
             return f"write `{name}={producer}.{path}` for the output of step `{producer}`"
         if "://" in path:
-            return "inputs are files or folders on this machine: download it in a step"
+            return "write an address that begins with `https://` or `http://`, or download it in a step"
         folder = (self._folder / path).parent
         # Not recorded as a query: a reading with errors is never saved.
         closest = (
@@ -575,6 +584,7 @@ _CHECKS: Sequence[Callable[[StepChecker, StepInterface], Iterator[Diagnostic]]] 
     StepChecker._outputs,  # noqa: SLF001
     StepChecker._unstorable,  # noqa: SLF001
     StepChecker._targets,  # noqa: SLF001
+    StepChecker._urls,  # noqa: SLF001
     StepChecker._formats,  # noqa: SLF001
     StepChecker._changes,  # noqa: SLF001
     StepChecker._rebound,  # noqa: SLF001
@@ -586,4 +596,4 @@ _CHECKS: Sequence[Callable[[StepChecker, StepInterface], Iterator[Diagnostic]]] 
 
 def _is_value(interface: StepInterface, name: str) -> bool:
     """Return whether a step takes a value under a name, not a file."""
-    return name in interface.inputs and not isinstance(interface.inputs[name].source, FileSource)
+    return name in interface.inputs and isinstance(interface.inputs[name].source, StepOutputRef)

@@ -17,7 +17,7 @@ from jupyter_pipelines.notebook.headers.options import BY_KEY, BY_SPELLING, KIND
 from jupyter_pipelines.notebook.parameters.params_cell import parameters_of_text
 from jupyter_pipelines.notebook.reader import read
 from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument
-from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource
+from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource, StepOutputRef
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.identifiers import normal_name
 from jupyter_pipelines.pipeline.parameters import Parameter
@@ -358,11 +358,9 @@ def _input_help(own_step: Step | None, name: str) -> str | None:
     for step_input in own_step.inputs if own_step else ():
         if step_input.name == name:
             source = step_input.source
-            return (
-                f"input `{name}`: the file {source.path}"
-                if isinstance(source, FileSource)
-                else f"input `{name}`, made by step `{source.step}`"
-            )
+            if isinstance(source, StepOutputRef):
+                return f"input `{name}`, made by step `{source.step}`"
+            return f"input `{name}`: the {'file' if isinstance(source, FileSource) else 'content of'} {source}"
     return None
 
 

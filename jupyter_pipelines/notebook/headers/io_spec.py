@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from jupyter_pipelines.errors import SourceLocation
+from jupyter_pipelines.pipeline.url_inputs import is_url
 
 _FORMAT = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -41,13 +42,15 @@ def is_format(text: str) -> bool:
 def split_item(text: str) -> tuple[str, str | None, str | None]:
     r"""Return name, locator and format of an item; None for a part that is absent, empty for one that is unfinished.
 
-    A colon starts a format only at the end and before one word: those in ``C:\data``, ``C:data``,
-    ``https://host:8080/x`` and ``12:30.csv`` belong to the locator.
+    A colon starts a format only at the end and before one word: those in ``C:\data``, ``C:data`` and ``12:30.csv``
+    belong to the locator. All of a URL is the locator: its path may end in a colon and a word.
     """
     name, equals, locator = text.partition("=")
     if not equals:
         name, colon, format_ = text.partition(":")
         return name, None, format_ if colon else None
+    if is_url(locator):
+        return name, locator, None
     before, _, last = locator.rpartition(":")
     if len(before) > 1 and (_FORMAT.fullmatch(last) or not last):
         return name, before, last

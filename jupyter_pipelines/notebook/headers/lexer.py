@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from jupyter_pipelines.errors import Diagnostic, SourceLocation
+from jupyter_pipelines.pipeline.url_inputs import hide_credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class SourceLine:
     def place(self, column: int, length: int) -> SourceLocation:
         """Return the place of `length` characters from `column` on."""
         # One space for a tab keeps carets where they belong.
-        text = self.text.replace("\t", " ")
+        text = hide_credentials(self.text.replace("\t", " "), same_length=True)
         return SourceLocation(cell=self.cell, line=self.number, column=column, length=length, text=text)
 
 

@@ -18,6 +18,7 @@ from jupyter_pipelines.notebook.headers.options import BY_SPELLING, USAGE, Heade
 from jupyter_pipelines.pipeline.foreach import ForeachAxis
 from jupyter_pipelines.pipeline.identifiers import normal_name
 from jupyter_pipelines.pipeline.ignored_paths import empty_range, ignored_path
+from jupyter_pipelines.pipeline.url_inputs import hide_credentials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +150,7 @@ class _HeaderParser:
         self, message: str, suggestion: str, word: HeaderToken | None = None, *, code: str = "JP101", **fields: Any
     ) -> None:
         place = word.place if word else self.raw_header.place
+        message, suggestion = hide_credentials(message), hide_credentials(suggestion)
         self.faults.append(Diagnostic(code=code, message=message, suggestion=suggestion, place=place, **fields))
 
     # The name

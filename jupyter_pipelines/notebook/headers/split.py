@@ -24,6 +24,7 @@ from jupyter_pipelines.notebook.headers.lexer import SourceLine
 from jupyter_pipelines.notebook.headers.options import OPTIONS, HeaderOption
 from jupyter_pipelines.notebook.headers.parser import CellHeader, parse_header
 from jupyter_pipelines.notebook.headers.tags import header_of_tags
+from jupyter_pipelines.pipeline.url_inputs import hide_credentials
 
 __all__ = ["OPTIONS", "CellHeader", "HeaderOption", "IOSpec", "SplitCell", "split_cell"]
 # Every reading splits all cells again, and hardly any has changed since the last.
@@ -107,9 +108,11 @@ def _body(layout: CellLayout, first: RawHeader) -> tuple[str, int]:
 
 def _commented_out(line: SourceLine, role: Role, first: RawHeader) -> str:
     """Return a line of the top as a comment; ``#|`` lines that make a header of their own are comments already."""
+    # What runs is kept with its result, and sent to workers: credentials in the URLs of inputs stay in the notebook.
+    text = hide_credentials(line.text)
     if role == "header" or (role == "option" and first.form == "magic"):
-        return f"{_indent(line.text)}# {line.text.lstrip()}".rstrip()
-    return line.text
+        return f"{_indent(text)}# {text.lstrip()}".rstrip()
+    return text
 
 
 def _indent(text: str) -> str:

@@ -16,8 +16,17 @@ from jupyter_pipelines.notebook.linking.registrations import registrations
 from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex
 from jupyter_pipelines.notebook.linking.step_drafts import StepDraft
 from jupyter_pipelines.notebook.source.recorded_queries import RecordedQueries
-from jupyter_pipelines.pipeline.artifacts import PATH_FORMATS, FileSource, Input, Output, OutputKind, StepOutputRef
+from jupyter_pipelines.pipeline.artifacts import (
+    PATH_FORMATS,
+    FileSource,
+    Input,
+    Output,
+    OutputKind,
+    StepOutputRef,
+    UrlSource,
+)
 from jupyter_pipelines.pipeline.identifiers import normal_name
+from jupyter_pipelines.pipeline.url_inputs import is_url
 
 _FILE_EXTENSIONS = frozenset(
     "7z arrow avro bin bmp bz2 cfg csv dat db db3 dta duckdb feather fits geojson gif gpkg gz h5 hdf hdf5 html ini "
@@ -162,9 +171,11 @@ class _InterfaceInference:
             source = self._produced_by(producer.draft, name)
             interface.inputs[name] = Input(name=name, source=source, optional=name in optional)
 
-    def _source(self, item: IOSpec, interface: StepInterface) -> StepOutputRef | FileSource | None:
+    def _source(self, item: IOSpec, interface: StepInterface) -> StepOutputRef | FileSource | UrlSource | None:
         if item.locator is None:
             return self._by_name(item, interface)
+        if is_url(item.locator):
+            return UrlSource(url=item.locator)
         step, _, output = normal_name(item.locator).rpartition(".")
         if not is_step_name(step) or not output.isidentifier():
             return FileSource(path=item.locator)

@@ -15,7 +15,7 @@ part                          value
 ``file:NAME``                 digest of the content of a file or folder, or ``missing``; NAME is the path of a file, or
                               a pattern of files, that the code reads without declaring it
 ``file-name:NAME``            the file's own name: its ending decides how it is read; its path where the step's code may
-                              ask the path for more, and of an item its path as found
+                              ask the path for more, and of an item its path as found; of a URL the last part of it
 ``package:NAME``              version of the package
 ``gathers``                   of a step over many items, which items there are, in order
 ``python``, ``kernel``        minor version of Python; the kernel if the step names one
@@ -39,8 +39,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from jupyter_pipelines.pipeline.artifacts import FileSource, Input, Output
+from jupyter_pipelines.pipeline.artifacts import Input, Output, StepOutputRef, UrlSource
 from jupyter_pipelines.pipeline.step import SharedCode, SharedKind, Step, StepCell
+from jupyter_pipelines.pipeline.url_inputs import file_name_of
 from jupyter_pipelines.planning.keys.code_digests import cached_order, cell_digest, module_digest
 from jupyter_pipelines.planning.keys.docstring_use import SourceReads, source_reads
 from jupyter_pipelines.planning.keys.documented_code import definitions, handed_to_packages
@@ -182,8 +183,11 @@ def value_repr(value: Any) -> str:
 
 
 def _input_parts(step: Step, step_input: Input, part: str) -> dict[str, str]:
-    if not isinstance(step_input.source, FileSource):
+    if isinstance(step_input.source, StepOutputRef):
         return {f"input:{step_input.name}": part}
+    if isinstance(step_input.source, UrlSource):
+        # The step gets a file under this name in a folder of its own: it does not see the rest of the URL.
+        return {f"file:{step_input.name}": part, f"file-name:{step_input.name}": file_name_of(step_input.source.url)}
     path = step_input.source.path
     # Items may differ in nothing but their folder (`data/*/sales.csv`), which their code can ask the path for.
     is_item = step.item is not None and step_input.name in step.item.files

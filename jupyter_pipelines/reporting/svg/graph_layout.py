@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from jupyter_pipelines.pipeline.artifacts import FileSource
+from jupyter_pipelines.pipeline.artifacts import StepOutputRef
 from jupyter_pipelines.reporting.format import listed
 from jupyter_pipelines.reporting.layout.layered_layout import (
     EdgeRoute,
@@ -46,11 +46,11 @@ def place(pipeline: Pipeline, *, breadth: float, height: float, detailed: bool) 
 
 
 def files_of(step: Step) -> dict[str, list[str]]:
-    """Return the files that `step` takes, with the names it gives them."""
+    """Return the files and URLs that `step` takes, with the names it gives them."""
     taken: dict[str, list[str]] = {}
     for step_input in step.inputs:
-        if isinstance(step_input.source, FileSource):
-            taken.setdefault(step_input.source.path, []).append(step_input.name)
+        if not isinstance(step_input.source, StepOutputRef):
+            taken.setdefault(str(step_input.source), []).append(step_input.name)
     return taken
 
 

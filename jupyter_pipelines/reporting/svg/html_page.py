@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from jupyter_pipelines.pipeline.artifacts import FileSource, Input, Output
+from jupyter_pipelines.pipeline.artifacts import FileSource, Input, Output, UrlSource
 from jupyter_pipelines.reporting.format import in_words
 from jupyter_pipelines.reporting.sanitize import clean
 from jupyter_pipelines.reporting.step_status import StepStatus, style_of
@@ -109,7 +109,8 @@ def _input(step_input: Input) -> str:
         if str(step_input.source).rpartition(".")[2] == step_input.name
         else f" <span>from {escape(clean(step_input.source))}</span>"
     )
-    kind = " <span>(file)</span>" if isinstance(step_input.source, FileSource) else ""
+    is_file, is_url = (isinstance(step_input.source, kind) for kind in (FileSource, UrlSource))
+    kind = " <span>(file)</span>" if is_file else " <span>(URL)</span>" if is_url else ""
     return _code(step_input.name) + source + kind + (" <span>(optional)</span>" if step_input.optional else "")
 
 

@@ -361,6 +361,23 @@ class BlobStore:
             for entry in entries:
                 manifests.write_entry(entry, target, self.open)
 
+    def under_name(self, digest: str, target: Path) -> Path:
+        """Make the blob of `digest` available as the file `target`, whose ending says how it is read; return its path.
+
+        Raises
+        ------
+        StoreError
+            There is no such blob, or it cannot be copied.
+        """
+        with writing(target.parent, f"`{target.name}`"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+        try:
+            target.symlink_to(self.path(digest))
+        except OSError:  # a file system, or a user of Windows, without links
+            self.copy(digest, target)
+        return target
+
     def copy(self, digest: str, target: Path) -> None:
         """Write the file of `digest` to `target` as a copy that may be changed.
 

@@ -175,6 +175,8 @@ def _newest(contents: _StoreContents) -> set[str]:
 def _unneeded_blobs(store: Store, contents: _StoreContents, removed_keys: set[str], grace: float) -> Iterator[str]:
     kept_records = [record for key, record in contents.records.items() if key not in removed_keys]
     needed = {artifact.digest for record in kept_records for artifact in record.outputs.values()}
+    # Contents of URLs are kept as long as a result that was made from them: they are downloaded once.
+    needed |= {content["digest"] for record in kept_records for content in record.urls.values() if "digest" in content}
     needed |= {digest for document in contents.documents for digest in _digests_in(document)}
     needed |= {member for digest in tuple(needed) for member in _members(store, digest)}
     for digest in store.blobs.digests():

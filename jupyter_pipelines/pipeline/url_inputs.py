@@ -1,0 +1,154 @@
+"""URLs that are declared as inputs: how they are recognised and shown, and the answers of their servers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_URL = re.compile(r"https?://", re.I)
+# User and password stand before `@`; a password that holds a slash is hidden, too, though no server accepts it.
+_USER = re.compile(r"(?<=://)(?:[^/?#\s\"'@]+|[^/?#\s\"'@:]+:(?!\d)[^\s\"']*)@")
+_ADDRESS = re.compile(
+    r"https?://(?:[^/?#]*@)?(?P<host>\[[0-9a-f:.]+\]|[^/?#:@\[\]]+)(?::(?P<port>[^/?#@]*))?(?:[/?#].*)?", re.I | re.S
+)
+_QUERY = re.compile(r"(?<=[?&;])([^=&;\s\"'#]*)=([^&;\s\"'#]*)")
+_SECRET_NAME = re.compile(r"sig|token|key|secret|passw|pwd|cred|auth|session|policy|user|login|code", re.I)
+_PLAIN_VALUE = re.compile(r"[A-Za-z_.-]{1,20}|[\d.:_-]{1,12}")
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f<>:\"/\\|*]")
+_MAX_NAME = 100
+HIDDEN = "***"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlContent:
+    """The content of a URL, as its server has confirmed it.
+
+    Parameters
+    ----------
+    digest : str
+        Digest of the content, which is in the store; empty while that is not known.
+    etag, modified, size : str
+        The headers ``ETag``, ``Last-Modified`` and ``Content-Length`` that came with this content; empty if absent, or
+        if they do not tell it from another one.
+    location : str
+        A digest of the address to which its server redirects, without the query; empty without a redirect. What a
+        server says tells the contents of one address apart, not of two.
+    checked : str
+        When its server confirmed it last, ISO 8601 in UTC.
+    """
+
+    digest: str
+    etag: str = ""
+    modified: str = ""
+    size: str = ""
+    location: str = ""
+    checked: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """Return what records and caches hold of it."""
+        texts = {name: getattr(self, name) for name in ("digest", "etag", "modified", "size", "location", "checked")}
+        return {name: text for name, text in texts.items() if text}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, str]) -> UrlContent:
+        """Return the content that :meth:`to_dict` described."""
+        names = ("etag", "modified", "size", "location", "checked")
+        return cls(digest=str(document["digest"]), **{name: str(document.get(name, "")) for name in names})
+
+    @property
+    def version(self) -> str:
+        """What tells this content from another one, in a few words: its ETag or its time."""
+        return f"ETag {self.etag}" if self.etag else self.modified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlProblem:
+    """Why the content of a URL is not known.
+
+    Parameters
+    ----------
+    text : str
+        In a few words, as a part of a sentence.
+    absent : bool
+        The server says that there is nothing under this URL.
+    refused : bool
+        The server wants to know who asks, or does not give it to this user.
+    """
+
+    text: str
+    absent: bool = False
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlRequest:
+    """A URL whose content is asked for.
+
+    Parameters
+    ----------
+    url : str
+        The URL.
+    accepted : float
+        Seconds for which an earlier answer of its server is accepted: it is not asked again.
+    failed : float
+        Seconds for which it is accepted that its server could not be asked.
+    known : tuple of UrlContent
+        Contents that records of this store hold for it.
+    """
+
+    url: str
+    accepted: float = 0.0
+    failed: float = 0.0
+    known: tuple[UrlContent, ...] = ()
+
+
+UrlAnswer = UrlContent | UrlProblem
+
+
+def is_url(text: str) -> bool:
+    """Tell whether a locator is a URL that can be an input: of ``http`` or ``https``."""
+    return _URL.match(text) is not None
+
+
+def unusable_url(url: str) -> str:
+    """Return why no server can be asked for a URL; empty if one can."""
+    match = _ADDRESS.fullmatch(url)
+    if match is None:
+        return "it names no host"
+    if any(character <= " " or character == "\x7f" for character in url):
+        return "it contains a space or a control character"
+    port = match["port"]
+    return f"`{port}` is no port" if port and not (port.isdecimal() and 0 < int(port) < 1 << 16) else ""
+
+
+def hide_credentials(text: str, *, same_length: bool = False) -> str:
+    """Return a text in which URLs show no user, no password, and no value of a query that may be a credential.
+
+    Parameters
+    ----------
+    text : str
+        A URL, or a line with URLs.
+    same_length : bool
+        Keep the length of what is hidden, so that carets under the line stay right.
+    """
+    if "://" not in text:
+        return text
+
+    def stars(hidden: str) -> str:
+        return "*" * len(hidden) if same_length else HIDDEN
+
+    def shown_value(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        is_plain = not value or (_PLAIN_VALUE.fullmatch(value) and not _SECRET_NAME.search(name))
+        return match.group() if is_plain else f"{name}={stars(value)}"
+
+    return _QUERY.sub(shown_value, _USER.sub(lambda match: f"{stars(match.group()[:-1])}@", text))
+
+
+def file_name_of(url: str) -> str:
+    """Return the name of the file that holds the content of a URL: its ending decides how it is read."""
+    path = re.split(r"[?#]", _URL.sub("", url, count=1), maxsplit=1)[0]
+    _, slash, name = path.rpartition("/")
+    name = _NOT_IN_NAMES.sub("_", name)[-_MAX_NAME:] if slash else ""
+    return name if name.strip(". ") else "content"

@@ -1,0 +1,247 @@
+"""Contents of URLs: when a server is believed, when content is downloaded again, and what can go wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+
+from jupyter_pipelines import user_cache
+from jupyter_pipelines.pipeline.url_inputs import UrlAnswer, UrlContent, UrlProblem, UrlRequest
+from jupyter_pipelines.storage import url_downloads
+from jupyter_pipelines.storage.maintenance.garbage_collection import collect
+from jupyter_pipelines.storage.opening import open_store
+from jupyter_pipelines.storage.store import Store
+from jupyter_pipelines.storage.url_downloads import UrlDownloads
+from tests.storage.users import record
+from tests.url_server import OLD, UrlServer, url_server
+
+PATH = "/data.csv"
+
+
+@pytest.fixture
+def server() -> Iterator[UrlServer]:
+    with url_server() as served:
+        yield served
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv(user_cache.VARIABLE, str(tmp_path / "cache"))
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    return open_store(tmp_path / "store")
+
+
+def ask(store: Store, url: str, **fields: float) -> UrlAnswer:
+    return UrlDownloads(store).fetch([UrlRequest(url=url, **fields)])[url]
+
+
+def content(store: Store, url: str, **fields: float) -> bytes:
+    answer = ask(store, url, **fields)
+    assert isinstance(answer, UrlContent), answer
+    return store.blobs.path(answer.digest).read_bytes()
+
+
+def problem(store: Store, url: str) -> UrlProblem:
+    answer = ask(store, url)
+    assert isinstance(answer, UrlProblem), answer
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "requests"),
+    [
+        ({"ETag": '"1"'}, {"ETag": '"1"'}, "HEAD"),
+        ({"ETag": '"1"', "Last_Modified": OLD}, {"ETag": '"1"', "Last_Modified": "Tue" + OLD[3:]}, "HEAD"),
+        ({"ETag": '"1"'}, {"ETag": '"2"'}, "HEAD GET"),
+        ({"ETag": '"1"'}, {}, "HEAD GET"),
+        ({"ETag": 'W/"1"'}, {"ETag": 'W/"1"'}, "HEAD GET"),
+        ({"ETag": 'W/"1"', "Last_Modified": OLD}, {"ETag": 'W/"1"', "Last_Modified": OLD}, "HEAD"),
+        ({"Last_Modified": OLD}, {"Last_Modified": OLD}, "HEAD"),
+        ({"Last_Modified": OLD}, {"Last_Modified": OLD.replace("2024", "2023")}, "HEAD GET"),
+        ({"Last_Modified": OLD, "Content_Length": ""}, {"Last_Modified": OLD, "Content_Length": ""}, "HEAD GET"),
+        # Written in this second: it may be written once more without another time.
+        ({"Last_Modified": OLD, "Date": OLD}, {"Last_Modified": OLD, "Date": OLD}, "GET"),
+        ({}, {}, "GET"),
+    ],
+)
+def test_what_a_server_says_is_believed_where_it_is_certain(
+    store: Store, server: UrlServer, before: dict[str, str], now: dict[str, str], requests: str
+) -> None:
+    if "Date" in before:
+        before = now = {"Last_Modified": formatdate(usegmt=True)}
+    server.serve(PATH, b"old", **before)
+    assert content(store, server.url(PATH)) == b"old"
+    assert server.asked() == [f"GET {PATH}"]
+    server.serve(PATH, b"new", **now)  # of equal size: where the server is believed, it is not seen
+    assert content(store, server.url(PATH)) == (b"new" if "GET" in requests else b"old")
+    assert server.asked() == [f"{method} {PATH}" for method in requests.split()]
+
+
+def test_equal_content_under_a_new_etag_is_downloaded_once(store: Store, server: UrlServer) -> None:
+    server.serve(PATH, ETag='"1"')
+    first = ask(store, server.url(PATH))
+    server.serve(PATH, ETag='"2"')
+    second, _ = ask(store, server.url(PATH)), server.asked()
+    assert isinstance(first, UrlContent)
+    assert isinstance(second, UrlContent)
+    assert first.digest == second.digest
+    ask(store, server.url(PATH))
+    assert server.asked() == [f"HEAD {PATH}"]
+
+
+def test_all_servers_are_asked_at_once(store: Store, server: UrlServer) -> None:
+    gate = threading.Event()
+    urls = [server.url(f"/{number}") for number in range(8)]
+    for number in range(8):
+        server.serve(f"/{number}").silent = gate
+    answers: list[dict[str, UrlAnswer]] = []
+    requests = [UrlRequest(url=url) for url in urls]
+    thread = threading.Thread(target=lambda: answers.append(UrlDownloads(store).fetch(requests)), daemon=True)
+    thread.start()
+    while len(server.requests) < 8:  # none of them is answered before all have been asked
+        thread.join(0.01)
+    gate.set()
+    thread.join()
+    assert all(isinstance(answer, UrlContent) for answer in answers[0].values())
+
+
+def test_redirects_keep_the_method_and_give_no_password_away(store: Store, server: UrlServer) -> None:
+    with url_server() as other:
+        other.serve("/moved.csv", b"there", ETag='"1"')
+        moved = server.serve(PATH, Location=other.url("/moved.csv"))
+        moved.status, moved.account = 302, "ada:pass"
+        url = server.url(PATH, "ada:pass")
+        assert content(store, url) == content(store, url) == b"there"
+        assert other.asked() == ["GET /moved.csv", "HEAD /moved.csv"]
+        other.files["/moved.csv"].account = "ada:pass"
+        assert problem(store, url).refused
+        moved.headers["Location"] = "file:///etc/passwd"
+        assert "another kind" in problem(store, url).text or "302" in problem(store, url).text
+
+
+def test_an_etag_tells_nothing_about_another_address(store: Store, server: UrlServer) -> None:
+    server.serve("/1.csv", b"one", ETag='"1"')
+    server.serve("/2.csv", b"two", ETag='"1"')
+    latest = server.serve("/latest.csv", Location=server.url("/1.csv?signed=now"))
+    latest.status = 302
+    assert content(store, server.url("/latest.csv")) == b"one"
+    server.asked()
+    latest.headers["Location"] = server.url("/1.csv?signed=later")
+    assert content(store, server.url("/latest.csv")) == b"one"
+    assert not any(request.startswith("GET") for request in server.asked())
+    latest.headers["Location"] = server.url("/2.csv?signed=now")
+    assert content(store, server.url("/latest.csv")) == b"two"
+
+
+def test_head_may_be_refused(store: Store, server: UrlServer) -> None:
+    server.serve(PATH, b"old", ETag='"1"').refuses_head = True
+    assert content(store, server.url(PATH)) == b"old"
+    assert content(store, server.url(PATH)) == b"old"
+    server.serve(PATH, b"new", ETag='"2"').refuses_head = True
+    assert content(store, server.url(PATH)) == b"new"
+
+
+def test_what_goes_wrong_is_said(store: Store, server: UrlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert problem(store, server.url("/none")) == UrlProblem(text="its server answers 404 Not Found", absent=True)
+    server.serve("/gone").status = 410
+    assert problem(store, server.url("/gone")).absent
+    server.serve("/down").status = 503
+    assert problem(store, server.url("/down")) == UrlProblem(text="its server answers 503 Service Unavailable")
+    server.serve("/mine").account = "ada:pass"
+    assert problem(store, server.url("/mine", "ada:wrong")).refused
+    server.serve("/cut", Content_Length="100")
+    assert "incomplete" in problem(store, server.url("/cut")).text
+    with url_server() as closed:
+        pass
+    assert "Connection refused" in problem(store, closed.url(PATH)).text
+    assert "TLS" in problem(store, server.url(PATH).replace("http:", "https:")).text
+    monkeypatch.setenv(url_downloads.TIMEOUT_VARIABLE, "0.2")
+    gate = threading.Event()
+    server.serve("/slow").silent = gate
+    assert "too long" in problem(store, server.url("/slow")).text
+    gate.set()
+    assert content(store, server.url("/slow")) == b"a\n1\n"
+    assert not list((store.root / "tmp").iterdir())
+
+
+def test_a_search_for_a_host_that_never_ends(store: Store, server: UrlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+
+    def search(*_: object) -> None:
+        gate.wait()
+        raise TimeoutError
+
+    monkeypatch.setenv(url_downloads.TIMEOUT_VARIABLE, "0.1")
+    monkeypatch.setattr(url_downloads, "_opened", search)
+    assert "too long" in problem(store, server.url(PATH)).text
+    gate.set()
+
+
+def test_an_answer_is_accepted_for_a_time(store: Store, server: UrlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.serve(PATH, b"old")
+    assert content(store, server.url(PATH)) == b"old"
+    server.serve(PATH, b"new")
+    assert content(store, server.url(PATH), accepted=3600.0) == b"old"
+    monkeypatch.setattr(url_downloads, "datetime", _LaterClock)
+    assert content(store, server.url(PATH), accepted=3600.0) == b"new"
+
+
+class _LaterClock(url_downloads.datetime):
+    @classmethod
+    def now(cls, tz: object = None) -> url_downloads.datetime:
+        return super().now(tz) + url_downloads.timedelta(hours=1, seconds=1)
+
+
+def test_a_content_that_was_lost_is_downloaded_again(store: Store, server: UrlServer) -> None:
+    server.serve(PATH, ETag='"1"')
+    answer = ask(store, server.url(PATH))
+    assert isinstance(answer, UrlContent)
+    path = store.blobs.path(answer.digest)
+    path.chmod(0o600)
+    path.write_bytes(b"damaged")
+    assert content(store, server.url(PATH), accepted=3600.0) == b"a\n1\n"
+
+
+def test_another_query_is_another_content(store: Store, server: UrlServer) -> None:
+    server.serve(PATH, b"one", ETag='"1"')
+    assert content(store, server.url(f"{PATH}?id={'a' * 30}")) == b"one"
+    server.serve(PATH, b"two", ETag='"1"')
+    assert content(store, server.url(f"{PATH}?id={'b' * 30}")) == b"two"
+
+
+def test_no_password_is_written(store: Store, server: UrlServer, tmp_path: Path) -> None:
+    server.serve(PATH, ETag='"1"').account = "ada:s3cr3t-word"
+    content(store, server.url(f"{PATH}?token=t0k3n-word", "ada:s3cr3t-word"))
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"1" in written
+    assert b"s3cr3t" not in written
+    assert b"t0k3n" not in written
+
+
+def test_netrc_has_accounts(store: Store, server: UrlServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.serve(PATH).account = "ada:pass"
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login ada password pass\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert content(store, server.url(PATH)) == b"a\n1\n"
+
+
+def test_a_proxy_of_the_environment_is_asked(store: Store, server: UrlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.serve("http://example.invalid/data.csv", b"by proxy")
+    monkeypatch.setenv("http_proxy", server.url(""))
+    assert content(store, "http://example.invalid/data.csv") == b"by proxy"
+
+
+def test_contents_are_kept_with_the_results_made_of_them(store: Store, server: UrlServer) -> None:
+    server.serve(PATH, ETag='"1"')
+    answer = ask(store, server.url(PATH))
+    assert isinstance(answer, UrlContent)
+    store.records.put(replace(record(store), urls={"raw": {"url": "x", **answer.to_dict()}}))
+    collect(store, older_than=0, grace=0)
+    assert store.blobs.verify(answer.digest) == "ok"
