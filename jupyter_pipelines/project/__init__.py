@@ -167,8 +167,16 @@ class Project(RunnableProject):
         return convert_on_request(order, try_out)
 
 
-def try_out(path: Path, store: Path) -> TrialRun:
-    """Run a pipeline notebook with a store of its own; return the run, or the faults for which it cannot run."""
+def try_out(path: Path, store: Path, force: Sequence[str]) -> TrialRun:
+    """Run a pipeline notebook with a store of its own; return the run, or the faults for which it cannot run.
+
+    Parameters
+    ----------
+    path, store : Path
+        The notebook and the folder of the store.
+    force : sequence of str
+        Steps to compute again.
+    """
     from jupyter_pipelines.verification.verify import TrialRun
 
     project = Project(store)
@@ -176,7 +184,8 @@ def try_out(path: Path, store: Path) -> TrialRun:
     if reading.pipeline is None:
         return TrialRun(faults=tuple(fault for fault in reading.faults if fault.severity == "error"))
     # Conversions compare all outputs: a step that fails must not keep steps that do not depend on it from running.
-    return TrialRun(run=project.run(project.plan(reading.pipeline), keep_going=True))
+    planned = project.plan(reading.pipeline, force=force)
+    return TrialRun(run=project.run(planned, keep_going=True), pipeline=reading.pipeline)
 
 
 def read(source: NotebookSource) -> Pipeline:

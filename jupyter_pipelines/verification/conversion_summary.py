@@ -52,6 +52,8 @@ def _step(step: ConvertedStep) -> Iterator[str]:
     flow += [f"out: {' '.join(step.outputs)}"] if step.outputs else []
     yield f"  {step.name} (cells {_ranges(step.cells)})  {'; '.join(flow)}".rstrip()
     yield from (f"    joined: {why}" for why in step.why)
+    if step.uncached:
+        yield f"    --no-cache: {step.uncached}"
 
 
 def _ranges(cells: tuple[int, ...]) -> str:

@@ -144,4 +144,5 @@ def _step(step: Any) -> dict[str, Any]:
         "inputs": list(step.inputs),
         "outputs": list(step.outputs),
         "why": list(step.why),
+        "no_cache": step.uncached or None,
     }

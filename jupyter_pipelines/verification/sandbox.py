@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LINK_THRESHOLD = 50_000_000
@@ -20,14 +20,20 @@ _LEFT_OUT = frozenset(
 
 
 @contextmanager
-def sandbox(folder: Path) -> Iterator[Path]:
+def sandbox(folder: Path, place: Path | None = None) -> Iterator[Path]:
     """Yield a copy of `folder`, beside it, so that relative paths out of it stay valid.
 
     Where no copy can be made, yield the folder itself.
+
+    Parameters
+    ----------
+    folder : Path
+        What is copied.
+    place : Path or None
+        Where an earlier copy was: the next one is made there, unless something is there.
     """
     try:
-        # Beside the folder and not in /tmp: `../data` must lead to the same files.
-        copy = Path(tempfile.mkdtemp(prefix=f".{folder.name}.convert-", dir=folder.parent))
+        copy = _empty_folder(folder, place)
     except OSError:
         yield folder
         return
@@ -36,6 +42,15 @@ def sandbox(folder: Path) -> Iterator[Path]:
         yield copy
     finally:
         shutil.rmtree(copy, ignore_errors=True)
+
+
+def _empty_folder(folder: Path, place: Path | None) -> Path:
+    if place is not None:
+        with suppress(FileExistsError):
+            place.mkdir(mode=0o700)
+            return place
+    # Beside the folder and not in /tmp: `../data` must lead to the same files.
+    return Path(tempfile.mkdtemp(prefix=f".{folder.name}.convert-", dir=folder.parent))
 
 
 def _copy(folder: Path, copy: Path) -> None:

@@ -47,6 +47,7 @@ def side_by_side(result: VerificationResult, notebook: Path) -> str:
 def _why(result: VerificationResult) -> str:
     steps = result.conversion.steps if result.conversion else ()
     reasons = [f"{step.name}: {why}" for step in steps for why in step.why] + list(result.joined)
+    reasons += [f"{step.name}: --no-cache: {step.uncached}" for step in steps if step.uncached]
     reasons += [fault.message for fault in result.faults]
     return (
         "<ul>" + "".join(f"<li>{escape(reason)}</li>" for reason in dict.fromkeys(reasons)) + "</ul>" if reasons else ""

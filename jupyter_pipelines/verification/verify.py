@@ -28,6 +28,7 @@ from jupyter_pipelines.notebook.converting.conversion_types import (
 from jupyter_pipelines.notebook.converting.convert import convert
 from jupyter_pipelines.notebook.converting.observation import CellTrace
 from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument
+from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.verification.normalize_outputs import Shown, is_cut, shown
 from jupyter_pipelines.verification.repair import (
     repair_for_difference,
@@ -38,6 +39,7 @@ from jupyter_pipelines.verification.repair import (
 from jupyter_pipelines.verification.results import CellResult, VerificationResult
 from jupyter_pipelines.verification.sandbox import nearby_files, sandbox
 from jupyter_pipelines.verification.stability import MAX_ORIGINALS, MAX_TRIALS, Doubt, judge, uses_unstable_values
+from jupyter_pipelines.verification.wavering_outputs import OutputHistory, suspicion
 
 MAX_ROUNDS = 10
 Outputs = Mapping[int, Sequence[Mapping[str, Any]]]
@@ -53,14 +55,17 @@ class TrialRun:
         Why it could not be run at all.
     run : Run or None
         The run.
+    pipeline : Pipeline or None
+        What ran.
     """
 
     faults: tuple[Diagnostic, ...] = ()
     run: Run | None = None
+    pipeline: Pipeline | None = None
 
 
-Runner = Callable[[Path, Path], TrialRun]
-"""Runs the pipeline notebook at a path with the store at another."""
+Runner = Callable[[Path, Path, Sequence[str]], TrialRun]
+"""Runs the pipeline notebook at a path with the store at another, and computes the named steps in any case."""
 
 
 def verify(
@@ -117,6 +122,9 @@ class _VerificationLoop:
     rounds: int = 0
     started: float = field(default_factory=time.monotonic)
     seconds: dict[str, float] = field(default_factory=dict)
+    history: OutputHistory = field(default_factory=OutputHistory)
+    trial: TrialRun = field(default_factory=TrialRun)
+    place: Path | None = None
 
     def prove(self, stack: ExitStack) -> VerificationResult:
         self.tell("running the original, plain and observed")
@@ -160,9 +168,11 @@ class _VerificationLoop:
             conversion = convert(self.document, seen=self.seen, raises=self.raises, options=self.wishes, hints=hints)
             result, repair = self._try(conversion, store, hints)
             # The last of equally good results: its repairs are those that are reported.
-            best = result if best is None or _rank(result) <= _rank(best) else best
+            if best is None or _rank(result) <= _rank(best):
+                best, trial, used = result, self.trial, hints
             # The number of rounds is limited, as each of them may take as long as the original.
             if repair is None or self.rounds >= MAX_ROUNDS:
+                best = self._marked(best, trial, used, store)
                 faults = (*best.faults, *self._not_compared())
                 joined, seconds = tuple(self.joined), self._seconds()
                 return replace(best, joined=joined, faults=faults, rounds=self.rounds, seconds=seconds)
@@ -175,7 +185,7 @@ class _VerificationLoop:
     ) -> tuple[VerificationResult, tuple[RepairHints, str] | None]:
         self.rounds += 1
         self.tell(f"running the pipeline of {len(conversion.steps)} steps")
-        trial = self._run_with_original(conversion, store)
+        trial = self.trial = self._run_with_original(conversion, store)
         if trial.run is None:
             return self._unreadable(conversion, trial.faults), repair_for_fault(conversion, trial.faults, hints)
         outputs = _outputs(conversion, trial, self.kept)
@@ -204,18 +214,66 @@ class _VerificationLoop:
         run_concurrently(actions) if len(actions) > 1 else actions[0]()
         return trials[0]
 
-    def _run(self, conversion: ConvertedNotebook, store: Path) -> TrialRun:
+    def _run(self, conversion: ConvertedNotebook, store: Path, force: Sequence[str] = ()) -> TrialRun:
         """Run a pipeline in a copy of the folder; its notebook lies elsewhere, since code may list the folder."""
-        with sandbox(self.folder) as copy, tempfile.TemporaryDirectory(prefix="jp-proof-") as private:
+        # Always in the same place: outputs that hold the path of the folder would differ from run to run.
+        with sandbox(self.folder, self.place) as copy, tempfile.TemporaryDirectory(prefix="jp-proof-") as private:
+            self.place = copy
             self.folders[str(copy)] = str(self.folder)
             path = Path(private, "pipeline-on-trial.ipynb")
             path.write_text(json.dumps(with_folder(conversion.notebook, copy)), "utf-8")
-            return self.run(path, store)
+            trial = self.run(path, store, force)
+            self.history.add(trial.run)
+            return trial
 
     def _run_afresh(self, conversion: ConvertedNotebook) -> Outputs:
         """Run a pipeline with nothing to reuse, and return what its cells show."""
         with tempfile.TemporaryDirectory(prefix="jp-proof-") as store:
             return _outputs(conversion, self._run(conversion, Path(store)), {})
+
+    # Steps that are not to be reused
+
+    def _marked(
+        self, result: VerificationResult, trial: TrialRun, hints: RepairHints, store: Path
+    ) -> VerificationResult:
+        """Return a result whose conversion has ``--no-cache`` where outputs of a step waver by themselves."""
+        wavering = self._wavering(result.conversion, trial, store) if result.conversion else {}
+        if not wavering:
+            return result
+        hints = replace(hints, wavering=wavering)
+        conversion = convert(self.document, seen=self.seen, raises=self.raises, options=self.wishes, hints=hints)
+        return replace(result, conversion=conversion)
+
+    def _wavering(self, conversion: ConvertedNotebook, trial: TrialRun, store: Path) -> dict[int, str]:
+        """Return the steps whose outputs differ between runs with equal inputs, by their first cell, and why."""
+        suspected = self._suspected(conversion, trial)
+        first_cells = {step.name: step.cells[0] for step in conversion.steps}
+        reasons: dict[int, str] = {}
+        # A step behind one that wavers has other inputs after it ran: it can be judged one round later.
+        for _ in range(len(suspected) + 1):
+            steps = trial.run.steps if trial.run else {}
+            judged = {name: steps[name] for name in suspected if name in steps and self.history.is_known(steps[name])}
+            for name, step in judged.items():
+                names = ", ".join(f"`{output}`" for output in self.history.wavering(step))
+                if names:
+                    why = f"it {suspected[name]}, and {names} differed in two runs with equal inputs"
+                    reasons[first_cells[name]] = why
+            suspected = {name: cause for name, cause in suspected.items() if name not in judged}
+            if not suspected:
+                break
+            self.tell(f"running once more what clock or chance may decide: {', '.join(suspected)}")
+            trial = self._run(conversion, store, list(suspected))
+        return reasons
+
+    def _suspected(self, conversion: ConvertedNotebook, trial: TrialRun) -> dict[str, str]:
+        if trial.run is None or trial.pipeline is None:
+            return {}
+        causes = {
+            step.name: suspicion(trial.pipeline[step.name], step, self.seen)
+            for step in conversion.steps
+            if step.outputs and not step.uncached and trial.run.steps[step.name].state in ("reused", "succeeded")
+        }
+        return {name: cause for name, cause in causes.items() if cause}
 
     # Comparing
 

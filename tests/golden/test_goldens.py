@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ class OutputRecorder:
 
     shown: dict[int, list[str]] = field(default_factory=dict)
 
-    def __call__(self, path: Path, store: Path) -> TrialRun:
-        tried = try_out(path, store)
+    def __call__(self, path: Path, store: Path, force: Sequence[str]) -> TrialRun:
+        tried = try_out(path, store, force)
         cells = json.loads(path.read_text("utf-8"))["cells"]
         if tried.run is not None:
             for step in tried.run.steps.values():

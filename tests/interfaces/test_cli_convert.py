@@ -50,6 +50,41 @@ def test_it_converts_proves_and_the_pipeline_is_reused(book: NotebookProject) ->
 
 
 @pytest.mark.kernel
+def test_a_step_whose_outputs_waver_by_themselves_is_never_reused(book: NotebookProject) -> None:
+    """Only where the wavering begins: not where it comes in as an input, and not what is only shown."""
+    source = explore(
+        book.folder,
+        *("# Rows", "import time, random\nrows = sorted([3, 1, 2])"),
+        *(
+            "# Sum",
+            "import os\nbegun = time.time()\ntotal = sum(rows)\nhere = os.getcwd()\nprint(time.time() - begun, 's')",
+        ),
+        *("# Stamp", "def moment():\n    return time.time_ns()\nstamp = (moment(), total)"),
+        *("# Label", "label = f'{stamp[0]}/{total}'"),
+        *("# Name", "name = f'{label} {random.random()}'"),
+        *("# Day", "day = time.localtime(0).tm_year + total"),
+        *("# Show", "print(len(name) > 0, day, os.path.isdir(here))"),
+    )
+    answer = NotebookProject(book.folder, source.name).call("convert", "-o", str(book.folder / "out.ipynb"), "--json")
+    assert answer.code == 0, answer.out + answer.err
+    reasons = {step["name"]: step["no_cache"] for step in answer.document["steps"]}
+    assert {name: why for name, why in reasons.items() if why} == {
+        "stamp": "it reads the clock, and `stamp` differed in two runs with equal inputs",
+        "name": "it draws random numbers without a seed, and `name` differed in two runs with equal inputs",
+    }
+    made = NotebookProject(book.folder, "out.ipynb")
+    headers = [line for cell in made.read()["cells"] for line in "".join(cell["source"]).split("\n")]
+    assert [line for line in headers if "--no-cache" in line] == [
+        "%%step stamp -i total -o stamp --no-cache",
+        "%%step name -i label -o name --no-cache",
+    ]
+    assert made.run().code == 0
+    again = made.run()
+    assert {name for name, decision in again.steps("decision").items() if decision == "reuse"} == {"rows", "sum", "day"}
+    assert {name: again.reasons[name] for name in ("stamp", "name")} == dict.fromkeys(("stamp", "name"), "no-cache")
+
+
+@pytest.mark.kernel
 def test_a_file_whose_name_became_a_parameter_counts(book: NotebookProject) -> None:
     explore(book.folder, "# Load", "DATA = 'data.txt'", "text = open(DATA).read()", "# Count", "print(len(text))")
     data = book.folder / "data.txt"

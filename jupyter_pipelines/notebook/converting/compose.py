@@ -44,6 +44,8 @@ class PipelineNotebookComposer:
         Options that the user gave.
     imports_everywhere : bool
         Turn all imports into setup.
+    wavering : Mapping of int to str
+        By number of the first cell: steps whose outputs differ between equal runs, with the reason.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class PipelineNotebookComposer:
         raises: frozenset[int],
         options: ConvertOptions,
         imports_everywhere: bool = False,
+        wavering: Mapping[int, str] | None = None,
     ) -> None:
         self.survey = survey
         self.parts = parts
@@ -68,8 +71,9 @@ class PipelineNotebookComposer:
         self.versions = _versions(parts)
         self.settings: list[int] = []
         self.dropped: list[int] = []
-        self.uncached: set[int] = self._uncached()
+        self.moved: set[int] = self._moved()
         self.files = StepFileReads(survey)
+        self.uncached = self._uncached(wavering or {})
         self.order = order_by_effects(parts)
 
     def compose(self) -> list[dict[str, Any]]:
@@ -165,14 +169,14 @@ class PipelineNotebookComposer:
     def _full_header(self, part: StepCandidate) -> str:
         words = [f"%%step {self.names[part.at]}"]
         inputs = [self._input(part, name) for name in part.inputs]
-        files = {} if part.at in self.uncached else self.files.read_by(part)
+        files = {} if part.at in self.moved else self.files.read_by(part)
         inputs += [file_input(name, path) for name, path in (files or {}).items()]
         outputs = [self.versions[part.at].get(name, name) for name in part.outputs]
         words += [f"-i {' '.join(inputs)}"] if inputs else []
         words += [f"-o {' '.join(outputs)}"] if outputs else []
         after = [self.names[position] for position in self.order.get(part.at, ())]
         words += [f"--after {' '.join(after)}"] if after else []
-        words += ["--no-cache"] if part.at in self.uncached or files is None else []
+        words += ["--no-cache"] if part.at in self.uncached else []
         return _folded(" ".join(words))
 
     def _input(self, part: StepCandidate, name: str) -> str:
@@ -216,18 +220,30 @@ class PipelineNotebookComposer:
             note = f"# settings of the step {self.names[part.at]}, for the steps that follow"
             self._add("\n".join(["%%setup", note, *settings]), role="setup")
 
-    def _uncached(self) -> set[int]:
+    def _uncached(self, wavering: Mapping[int, str]) -> dict[int, str]:
+        """Return the steps that are never reused, with the reason."""
+        reasons: dict[int, str] = {}
+        for part in self.parts:
+            if part.at in self.moved:
+                reasons[part.at] = "it runs in another folder than that of the notebook"
+            elif self.files.read_by(part) is None:
+                reasons[part.at] = "it reads more files than a header can name"
+            elif part.units[0].cell.number in wavering:
+                reasons[part.at] = wavering[part.units[0].cell.number]
+        return reasons
+
+    def _moved(self) -> set[int]:
         """Return the steps that run in another folder than the notebook's: their files cannot be followed."""
         # The folder stays changed for all cells that follow.
         moved = False
-        uncached: set[int] = set()
+        moved_parts: set[int] = set()
         for unit in self.survey.units:
             chunks = [*unit.moved, *unit.rest]
             moved = moved or any(changes_folder(chunk.text, chunk.body, self.survey.imported) for chunk in chunks)
             moved = moved or "folder" in unit.observed.settings
             if moved and unit.at in self.part_of:
-                uncached.add(self.part_of[unit.at].at)
-        return uncached
+                moved_parts.add(self.part_of[unit.at].at)
+        return moved_parts
 
 
 def _versions(parts: Sequence[StepCandidate]) -> dict[int, dict[str, str]]:

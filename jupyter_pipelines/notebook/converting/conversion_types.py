@@ -42,6 +42,8 @@ class RepairHints:
         Cells whose outputs show what their imports and settings print: these stay in the step, too.
     imports_everywhere : bool
         Every step begins with all imports.
+    wavering : Mapping of int to str
+        By number of the first cell: steps whose outputs differ between runs with equal inputs, with the reason.
     """
 
     joins: tuple[tuple[int, int, str], ...] = ()
@@ -49,6 +51,7 @@ class RepairHints:
     whole: frozenset[int] = frozenset()
     spoken: frozenset[int] = frozenset()
     imports_everywhere: bool = False
+    wavering: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,8 @@ class ConvertedStep:
         By input: the step that makes it.
     why : tuple of str
         Why cells were joined that headings separate.
+    uncached : str
+        Why its header has ``--no-cache``; empty if it does not.
     """
 
     name: str
@@ -75,6 +80,7 @@ class ConvertedStep:
     outputs: tuple[str, ...]
     sources: Mapping[str, str]
     why: tuple[str, ...] = ()
+    uncached: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,13 @@ def convert(
     parts = _steps_without_obstacles(cell_survey, split_points, hints)
     names = _names(cell_survey, parts, options)
     writer = PipelineNotebookComposer(
-        cell_survey, parts, names, raises=raises, options=options, imports_everywhere=hints.imports_everywhere
+        cell_survey,
+        parts,
+        names,
+        raises=raises,
+        options=options,
+        imports_everywhere=hints.imports_everywhere,
+        wavering=hints.wavering,
     )
     notebook = {"cells": writer.compose(), "metadata": _metadata(document), "nbformat": 4, "nbformat_minor": 5}
     return _conversion(cell_survey, parts, names, split_points, writer, notebook)
@@ -133,7 +139,7 @@ def _conversion(
 ) -> ConvertedNotebook:
     return ConvertedNotebook(
         notebook=notebook,
-        steps=tuple(_converted_step(part, names, split_points) for part in parts),
+        steps=tuple(_converted_step(part, names, split_points, writer.uncached.get(part.at, "")) for part in parts),
         parameters=tuple(
             (name, ast_value(chunk), unit.cell.number)
             for unit in cell_survey.units
@@ -151,7 +157,9 @@ def _conversion(
     )
 
 
-def _converted_step(part: StepCandidate, names: Sequence[str], split_points: SplitPoints) -> ConvertedStep:
+def _converted_step(
+    part: StepCandidate, names: Sequence[str], split_points: SplitPoints, uncached: str
+) -> ConvertedStep:
     why = [join.why for join in split_points.joins if part.first <= join.last and join.first <= part.last]
     return ConvertedStep(
         name=names[part.at],
@@ -160,6 +168,7 @@ def _converted_step(part: StepCandidate, names: Sequence[str], split_points: Spl
         outputs=tuple(part.outputs),
         sources={name: names[source] for name, source in part.sources.items()},
         why=tuple(dict.fromkeys(why)),
+        uncached=uncached,
     )
 
 
