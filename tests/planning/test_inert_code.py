@@ -55,6 +55,14 @@ SAME: dict[str, tuple[Code, Code]] = {
         CALLED,
         ("from typing import Optional", "def f(x: Optional[int]) -> int:\n    z = x + 1\n    return z", "y = f(1)"),
     ),
+    "hint of a package": (
+        ("import numpy as np", "def f(x):\n    return 1", "y = int(np.sqrt(f(4)))"),
+        ("import numpy as np", "def f(x: np.ndarray) -> int | None:\n    return 1", "y = int(np.sqrt(f(4)))"),
+    ),
+    "hint of a package in the body": (
+        ("import numpy as np", "def f(x):\n    return 1", "F = f(1)", "y = int(np.sqrt(F))"),
+        ("import numpy as np", "def f(x: np.ndarray):\n    return 1", "F = f(1)", "y = int(np.sqrt(F))"),
+    ),
     "hint in the cell": (
         ("def f(x, *more, **named):\n    return x\ny = f(1)",),
         ("from typing import Any\ndef f(x: Any, *more: 'int', **named: int | None) -> Any:\n    return x\ny = f(1)",),

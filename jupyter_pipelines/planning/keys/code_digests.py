@@ -29,7 +29,7 @@ class _CodeDigestCache:
 
     def __init__(self) -> None:
         self.codes: dict[tuple[str, str, int, tuple[str, ...]], str] = {}
-        self.orders: dict[tuple[Piece, ...], tuple[str, ...]] = {}
+        self.orders: dict[tuple[tuple[Piece, ...], tuple[str, ...]], tuple[str, ...]] = {}
         self.inert: dict[StepTexts, tuple[str, ...]] = {}
         self.kept: dict[str, str] = {}
         self.kept_orders: dict[str, list[str]] = {}
@@ -66,15 +66,15 @@ def module_digest(text: str, level: SourceReads = SourceReads.NOTHING, inert: tu
     return _digest("module", text, level, inert)
 
 
-def cached_order(pieces: Sequence[Piece]) -> tuple[str, ...]:
+def cached_order(pieces: Sequence[Piece], inert: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return which of a step's pieces of shared code must not change places; see :mod:`.code_order`."""
     if len(pieces) < 2:
         return ()
-    memo_key = tuple(pieces)
+    memo_key = (tuple(pieces), inert)
     order = _CACHE.orders.get(memo_key)
     if order is None:
-        kept = _CACHE.kept_orders.get(_order_cache_key(memo_key))
-        order = _CACHE.orders[memo_key] = _compute_order(memo_key) if kept is None else tuple(kept)
+        kept = _CACHE.kept_orders.get(_order_cache_key(*memo_key))
+        order = _CACHE.orders[memo_key] = _compute_order(*memo_key) if kept is None else tuple(kept)
     return order
 
 
@@ -106,8 +106,8 @@ def save_digests(pipeline: Pipeline) -> None:
     texts = set(_texts(pipeline))
     codes = {_cache_key(*memo_key): digest for memo_key, digest in _CACHE.codes.items() if memo_key[1] in texts}
     orders = {
-        _order_cache_key(pieces): order
-        for pieces, order in _CACHE.orders.items()
+        _order_cache_key(pieces, names): order
+        for (pieces, names), order in _CACHE.orders.items()
         if all(source in texts for _, _, source in pieces)
     }
     inert = {
@@ -152,11 +152,11 @@ def _compute_digest(kind: str, text: str, level: SourceReads, inert: tuple[str, 
     return canonical(code.tree, code.magics, docstrings=docstrings, replaced=replaced)
 
 
-def _compute_order(pieces: tuple[Piece, ...]) -> tuple[str, ...]:
+def _compute_order(pieces: tuple[Piece, ...], inert: tuple[str, ...]) -> tuple[str, ...]:
     from jupyter_pipelines.planning.keys.code_order import order_constraints
 
     _CACHE.learnt = True
-    return tuple(order_constraints(pieces))
+    return tuple(order_constraints(pieces, inert))
 
 
 def _compute_inert_names(texts: StepTexts) -> tuple[str, ...]:
@@ -183,8 +183,8 @@ def _cache_key(kind: str, text: str, level: int, inert: Sequence[str]) -> str:
     return " ".join([kind, str(level), _sha256(text), *inert])
 
 
-def _order_cache_key(pieces: Iterable[Piece]) -> str:
-    return _sha256(json.dumps(list(pieces)))
+def _order_cache_key(pieces: Iterable[Piece], inert: Sequence[str]) -> str:
+    return _sha256(json.dumps([list(pieces), list(inert)]))
 
 
 def _inert_cache_key(texts: StepTexts) -> str:

@@ -130,7 +130,7 @@ def code_parts(step: Step) -> dict[str, str]:
         fingerprint[f"shared:{name}"] = digest(piece.source)
     fingerprint.update(setups)
     # Computed only for several pieces: it parses all of them.
-    order = cached_order(_in_running_order(step)) if len(step.shared) > 1 else ()
+    order = cached_order(_in_running_order(step), inert) if len(step.shared) > 1 else ()
     if order:
         fingerprint["shared-order"] = _cut(", ".join(order))
     for module in step.modules:
