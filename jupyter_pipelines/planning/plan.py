@@ -361,7 +361,10 @@ def _is_edited(module: StepModule | None, part: str) -> bool:
         with tokenize.open(module.path) as file:
             text = file.read()
         # The part does not say at which level it was computed, which depends on all code of the step.
-        return part not in {code_digests.module_digest(text, level) for level in SourceReads}
+        if part in {code_digests.module_digest(module.source, level) for level in SourceReads}:
+            return part not in {code_digests.module_digest(text, level) for level in SourceReads}
+        # Some of the module does not count.
+        return code_digests.module_digest(text) != code_digests.module_digest(module.source)
     except (OSError, SyntaxError, UnicodeDecodeError):
         return True
 

@@ -20,6 +20,8 @@ from tests.waiting import PATIENCE
 MODULES = {
     "table.py": "entries = {}\ndef register(f):\n    entries[f.__name__] = f\n    return f\n",
     "extras.py": "import table\n\ntable.entries['zero'] = lambda x: 0\n",
+    "plugins.py": "from table import entries\nnames = []\ndef task(f):\n    entries['task'] = f\n    return f\n"
+    "class Plugin:\n    def __init_subclass__(cls): names.append(cls.__name__)\n",
 }
 SHARED = {
     "a model and its optimizer": (
@@ -109,6 +111,11 @@ REGISTRATIONS = {
         "import extras\nfrom table import entries, register",
         "@register\ndef triple(x): return 3 * x",
         "%%step use_entries -o r_entries\nr_entries = {name: f(2) for name, f in entries.items()}",
+    ),
+    "through what a module defines": (
+        "import plugins",
+        "@plugins.task\ndef square(x): return x * x\nclass Third(plugins.Plugin): pass",
+        "%%step use_plugins -o r_plugins\nr_plugins = [plugins.names, plugins.entries['task'](3)]",
     ),
 }
 

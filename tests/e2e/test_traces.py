@@ -344,6 +344,21 @@ def test_a_file_that_is_opened_to_append_and_read(book: NotebookProject) -> None
     assert rerun_reason(book)[0] == "file"
 
 
+def test_a_file_that_is_read_through_a_new_link(book: NotebookProject, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    code = "folder = os.path.dirname(os.getcwd()) + '/elsewhere/'\n"
+    for name, source in (("plain", "folder + 'plain'"), ("near", "os.path.relpath(folder + 'near')")):
+        (tmp_path / "elsewhere" / name).write_text("1")
+        code += f"os.symlink({source}, '{name}.link'); {name} = open('{name}.link').read(); os.remove('{name}.link')\n"
+    book.write("import os", f"%%step a -o plain near\n{code}")
+    run_twice(book)
+    for number, name in enumerate(("plain", "near"), start=2):
+        (tmp_path / "elsewhere" / name).write_text(str(number))
+        assert rerun_reason(book)[0] == "file"
+        assert book.run().code == 0
+        assert book.value(f"a.{name}") == str(number)
+
+
 def test_a_file_that_is_read_by_a_second_name(book: NotebookProject) -> None:
     """A new link changes the status of the file, so the step runs every time."""
     (book.folder / "data.txt").write_text("1")

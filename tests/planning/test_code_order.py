@@ -8,6 +8,7 @@ from itertools import permutations
 import pytest
 
 from jupyter_pipelines.pipeline.step import SharedCode
+from jupyter_pipelines.planning.keys.code_order import order_constraints
 from jupyter_pipelines.planning.keys.fingerprint import key, parts
 from jupyter_pipelines.planning.reasons import explain_difference
 from tests.planning.planning_fakes import PYTHON, shared, step
@@ -91,3 +92,8 @@ def test_the_reason_is_the_order_when_nothing_else_changed() -> None:
 def test_the_order_of_much_shared_code_costs_little() -> None:
     many = step("a", shared=tuple(piece(f"def f{n}(x, y=L{n}):\n    return f{n + 1}(x)") for n in range(500)))
     assert parts(many, values={}, inputs={}, environment=PYTHON)["python"]
+
+
+def test_a_default_needs_what_stands_in_the_bodies_that_it_calls() -> None:
+    sources = {"LIMIT": "LIMIT = 1", "g": "def g():\n    return LIMIT", "f": "def f(x=g()):\n    return x"}
+    assert order_constraints([(name, "function", source) for name, source in sources.items()]) == ["LIMIT < f", "g < f"]

@@ -670,6 +670,19 @@ def test_every_kernel_is_asked_once_for_all_its_packages() -> None:
     assert plan["b"].parts["kernel"] == "other"
 
 
+@pytest.mark.parametrize(("edited", "changed"), [
+    ("import re\nx: int = 1  # comment\n", ()), ("import re\nx: int = 2\n", ("module `helpers`",)),
+])  # fmt: skip
+def test_drift_of_a_module_of_which_not_all_counts(edited: str, changed: tuple[str, ...], tmp_path: Path) -> None:
+    path = tmp_path / "helpers.py"
+    source = "import re\nx: int = 1\n"
+    watched = pipeline(step("load", "", "y", "y = 1", modules=(module("helpers", source, str(path)),)))
+    planner = PlanSimulation().planner(watched)
+    decided = planner.decide("load", {})
+    path.write_text(edited)
+    assert planner.drift(decided) == changed
+
+
 def test_drift_names_what_changed_while_a_step_ran(tmp_path: Path) -> None:
     simulation = PlanSimulation()
     path = tmp_path / "helpers.py"

@@ -1,20 +1,24 @@
 """Registrations: shared code that no code refers to by name, but that changes what a step uses.
 
 A function under ``@show.register`` or under a decorator that adds it to a list, a subclass of a class with
-``__init_subclass__``, and a module that is imported for its effect on another module.
+``__init_subclass__``, and a module that is imported for its effect on another module. Decorators and base classes may
+be defined in the notebook or in modules of the project.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from jupyter_pipelines.notebook.code.analyze import analyse_bodies
 from jupyter_pipelines.notebook.code.cell_code import parse_code
 from jupyter_pipelines.notebook.code.mutations import base_name
+from jupyter_pipelines.notebook.code.name_usage import NameUsage
 from jupyter_pipelines.notebook.code.project_modules import ProjectModules
 from jupyter_pipelines.notebook.linking.shared_code import SharedCodeIndex, SharedDefinition
+from jupyter_pipelines.pipeline.step import StepModule
 
 _REMEMBERED = 1 << 12
 _REGISTERING = "register"
@@ -66,18 +70,23 @@ def _registration(
         return CodeRegistration(definition, modules=changed) if changed else None
     if definition.kind not in ("function", "class"):
         return None
-    names, imported = _changed_by_decorators(definition, index)
+    names, imported = _changed_by_decorators(definition, index, modules)
+    outside = _bases_outside(definition, index, modules)
+    imported |= {name for base in outside.values() for name in base}
     above = _bases_above(definition, index)
     for base in above.values():
         if _has_subclass_hook(base.code.source):
             names |= {*above, *_changed_by_hook(base)}
     names -= set(definition.binds)
-    if not (names or imported or above):
+    bases = frozenset({*above, *outside})
+    if not (names or imported or bases):
         return None
-    return CodeRegistration(definition, frozenset(names), frozenset(imported), frozenset(above))
+    return CodeRegistration(definition, frozenset(names), frozenset(imported), bases)
 
 
-def _changed_by_decorators(definition: SharedDefinition, index: SharedCodeIndex) -> tuple[set[str], set[str]]:
+def _changed_by_decorators(
+    definition: SharedDefinition, index: SharedCodeIndex, modules: ProjectModules
+) -> tuple[set[str], set[str]]:
     """Return the names and the modules that the decorators of a definition change."""
     names: set[str] = set()
     imported: set[str] = set()
@@ -87,10 +96,88 @@ def _changed_by_decorators(definition: SharedDefinition, index: SharedCodeIndex)
             continue
         if entry.kind != "import":
             names |= {root} if "." in whole else _changed_by(entry, root, index)
-        # An imported decorator is not analysed: only its name tells that it registers something.
+        # The decorator of a package is not analysed: only its name tells that it registers something.
         elif _REGISTERING in whole:
             imported |= {import_.module for import_ in entry.names.imports}
+        else:
+            imported |= _changed_by_own_decorator(_path_in_module(entry, whole), _own_modules(entry, modules))
     return names, imported
+
+
+def _own_modules(entry: SharedDefinition, modules: ProjectModules) -> tuple[StepModule, ...]:
+    return modules.reach(entry.names.imports).modules
+
+
+def _path_in_module(entry: SharedDefinition, whole: str) -> list[str]:
+    """Return the names that lead to an object from the module that an import statement names."""
+    imported = [name for import_ in entry.names.imports for name in import_.names]
+    return [*imported, *whole.partition("[")[0].split(".")[1:]]
+
+
+def _changed_by_own_decorator(path: Sequence[str], own: Sequence[StepModule]) -> set[str]:
+    """Return the modules of which the decorator at `path` changes objects, also by what it calls."""
+    kinds = {binding.kind for module in own if (binding := _usage(module.source).binds.get(path[0] if path else ""))}
+    if kinds & {"class", "value"}:
+        # A class, an object or its method: any of them may keep what it gets.
+        return {module.name for module in own}
+    changed: set[str] = set()
+    pending, seen = list(path[-1:]), set(path[-1:])
+    while pending:
+        name = pending.pop()
+        for module in own:
+            usage = _usage(module.source).functions.get(name)
+            if usage is not None:
+                changed |= _homes(module, {*usage.mutates, *usage.binds})
+                pending += usage.reads.keys() - seen
+                seen |= usage.reads.keys()
+    return changed
+
+
+def _homes(module: StepModule, names: Collection[str]) -> set[str]:
+    """Return the modules that objects with these names in a module may come from, the module itself included."""
+    origins: dict[str, tuple[str, ...]] = {}
+    for statement in _statements(module.source):
+        origins |= _origins(statement, _package(module.name, module.path))
+    return {home for name in names for home in (module.name, *origins.get(name, ()))}
+
+
+def _bases_outside(
+    definition: SharedDefinition, index: SharedCodeIndex, modules: ProjectModules
+) -> dict[str, frozenset[str]]:
+    """Return the imported base classes of a class, each with the modules that a subclass of it changes."""
+    outside: dict[str, frozenset[str]] = {}
+    classes = [definition, *_bases_above(definition, index).values()] if definition.kind == "class" else []
+    for derived in classes:
+        for root, whole in _bases(derived.code.source):
+            entry = index.find(root, derived.position)
+            if isinstance(entry, SharedDefinition) and entry.kind == "import":
+                path = _path_in_module(entry, whole)
+                outside[root] = frozenset(_changed_by_own_base(path, _own_modules(entry, modules)))
+    return outside
+
+
+def _changed_by_own_base(path: Sequence[str], own: Sequence[StepModule]) -> set[str]:
+    """Return the modules that a subclass of the class at `path` changes: through a hook, or by being a subclass."""
+    changed: set[str] = set()
+    is_listed = any("__subclasses__" in module.source for module in own)
+    pending, seen = list(path[-1:]), set(path[-1:])
+    while pending:
+        name = pending.pop()
+        for module in own:
+            for node in _statements(module.source):
+                if isinstance(node, ast.ClassDef) and node.name == name:
+                    hook = _usage(module.source).methods.get(_SUBCLASS_HOOK)
+                    if is_listed or _hooks(node):
+                        changed |= {module.name, *_homes(module, hook.mutates if hook else ())}
+                    above = {base.rpartition(".")[2] for base in map(ast.unparse, node.bases)} - seen
+                    pending += above
+                    seen |= above
+    return changed
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _usage(source: str) -> NameUsage:
+    return analyse_bodies([_statements(source)])
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -101,9 +188,10 @@ def _decorators(source: str) -> tuple[tuple[str, str], ...]:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _bases(source: str) -> tuple[str, ...]:
+def _bases(source: str) -> tuple[tuple[str, str], ...]:
+    """Return the base classes of a class, each as the name that it begins with and the whole dotted name."""
     bases = [base for node in _statements(source) for base in getattr(node, "bases", ())]
-    return tuple(root.id for _, root in _named(bases))
+    return tuple((root.id, ast.unparse(named)) for named, root in _named(bases))
 
 
 def _statements(source: str) -> list[ast.stmt]:
@@ -143,7 +231,7 @@ def _bases_above(definition: SharedDefinition, index: SharedCodeIndex) -> dict[s
     pending = [definition] if definition.kind == "class" else []
     while pending:
         current = pending.pop()
-        for base in _bases(current.code.source):
+        for base, _ in _bases(current.code.source):
             entry = index.find(base, current.position)
             if isinstance(entry, SharedDefinition) and entry.kind == "class" and base not in above:
                 above[base] = entry
@@ -154,9 +242,12 @@ def _bases_above(definition: SharedDefinition, index: SharedCodeIndex) -> dict[s
 @lru_cache(maxsize=_REMEMBERED)
 def _has_subclass_hook(source: str) -> bool:
     """Tell whether subclasses of a class have effects: through `__init_subclass__`, or through a metaclass."""
-    classes = [node for node in _statements(source) if isinstance(node, ast.ClassDef)]
-    methods = [member for node in classes for member in node.body if isinstance(member, ast.FunctionDef)]
-    metaclasses = [keyword.value for node in classes for keyword in node.keywords if keyword.arg == "metaclass"]
+    return any(_hooks(node) for node in _statements(source) if isinstance(node, ast.ClassDef))
+
+
+def _hooks(node: ast.ClassDef) -> bool:
+    methods = [member for member in node.body if isinstance(member, ast.FunctionDef)]
+    metaclasses = [keyword.value for keyword in node.keywords if keyword.arg == "metaclass"]
     return any(method.name == _SUBCLASS_HOOK for method in methods) or any(
         ast.unparse(metaclass).rpartition(".")[2] not in _SILENT_METACLASSES for metaclass in metaclasses
     )
@@ -177,7 +268,7 @@ def _changed_by_import(definition: SharedDefinition, modules: ProjectModules) ->
 @lru_cache(maxsize=_REMEMBERED)
 def _changed_modules(source: str, name: str, path: str) -> tuple[str, ...]:
     """Return the modules that a module changes when it is imported: it assigns to their attributes, or calls them."""
-    package = name if path.endswith("__init__.py") else name.rpartition(".")[0]
+    package = _package(name, path)
     origins: dict[str, tuple[str, ...]] = {}
     changed: dict[str, None] = {}
     for statement in _statements(source):
@@ -186,6 +277,11 @@ def _changed_modules(source: str, name: str, path: str) -> tuple[str, ...]:
             root = base_name(expression)
             changed |= dict.fromkeys(origins.get(root.id, ()) if root else ())
     return tuple(changed)
+
+
+def _package(name: str, path: str) -> str:
+    """Return the package that relative imports in a module start from."""
+    return name if path.endswith("__init__.py") else name.rpartition(".")[0]
 
 
 def _origins(statement: ast.stmt, package: str) -> dict[str, tuple[str, ...]]:

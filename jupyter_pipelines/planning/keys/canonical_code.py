@@ -29,9 +29,13 @@ _IGNORED = frozenset({"ctx", "type_comment", "type_ignores"})
 _WITH_DOCSTRING = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _LINE_END = re.compile(r"\r\n?")
 _FIELDS: dict[type[ast.AST], tuple[str, ...]] = {}
+Replaced = Mapping[int, Sequence[ast.AST]]
+"""By identity of a node: the nodes that count in its place."""
 
 
-def canonical(code: str | ast.AST, magics: Sequence[str] = (), *, docstrings: bool = False) -> str:
+def canonical(
+    code: str | ast.AST, magics: Sequence[str] = (), *, docstrings: bool = False, replaced: Replaced | None = None
+) -> str:
     """Return the digest of the canonical form of `code`.
 
     Parameters
@@ -42,6 +46,8 @@ def canonical(code: str | ast.AST, magics: Sequence[str] = (), *, docstrings: bo
         Lines of IPython's own that are not in the tree; they count as they stand.
     docstrings : bool
         Whether docstrings count: something reads them.
+    replaced : Mapping of int to sequence of ast.AST, optional
+        Nodes of a tree, by identity, that count as other nodes, or not at all.
 
     Returns
     -------
@@ -50,11 +56,15 @@ def canonical(code: str | ast.AST, magics: Sequence[str] = (), *, docstrings: bo
     """
     if isinstance(code, str) and not magics:
         return _of_text(code, docstrings)
-    form = _form_of_text(code, docstrings) if isinstance(code, str) else form_of(code, docstrings=docstrings)
+    form = (
+        _form_of_text(code, docstrings)
+        if isinstance(code, str)
+        else form_of(code, docstrings=docstrings, replaced=replaced)
+    )
     return _digest(form + "".join(f"\n{magic!a}" for magic in magics))
 
 
-def form_of(tree: ast.AST, *, docstrings: bool = False) -> str:
+def form_of(tree: ast.AST, *, docstrings: bool = False, replaced: Replaced | None = None) -> str:
     """Return the canonical form itself, with docstrings or without; any depth, no recursion."""
     parts: list[str] = []
     # A stack, not recursion: generated code may nest deeper than the limit of the interpreter.
@@ -64,7 +74,7 @@ def form_of(tree: ast.AST, *, docstrings: bool = False) -> str:
         if isinstance(part, str):
             parts.append(part)
         else:
-            stack.extend(reversed(_pieces(part, docstrings)))
+            stack.extend(reversed(_pieces(part, docstrings, replaced or {})))
     return "".join(parts)
 
 
@@ -89,16 +99,17 @@ def _digest(form: str) -> str:
     return hashlib.sha256(form.encode("ascii")).hexdigest()
 
 
-def _pieces(part: Any, docstrings: bool) -> list[Any]:
+def _pieces(part: Any, docstrings: bool, replaced: Replaced) -> list[Any]:
     """Return the texts, nodes and lists that `part` consists of, a level down."""
     if isinstance(part, list):
+        part = [child for node in part for child in replaced.get(id(node), (node,))] if replaced else part
         return ["[", *(piece for child in part for piece in (_ABSENT if child is None else _piece(child), ",")), "]"]
     if isinstance(part, ast.Constant):
         return [_constant(part.value)]
     pieces: list[Any] = [type(part).__name__, "("]
     for name in _fields(type(part)):
         value = getattr(part, name, None) if docstrings and name == "body" else _field(part, name)
-        if value is not None and value != []:
+        if value is not None and value != [] and not (replaced and id(value) in replaced):
             pieces += [name, "=", _piece(value), ","]
     return [*pieces, ")"]
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from types import MappingProxyType
 
 from jupyter_pipelines.pipeline.step import SharedKind
 
@@ -54,33 +55,37 @@ class CodeEffects:
     imports: bool = True
 
 
-def order_constraints(pieces: Sequence[tuple[str, SharedKind, str]]) -> list[str]:
+def order_constraints(pieces: Sequence[tuple[str, SharedKind, str]], inert: tuple[str, ...] = ()) -> list[str]:
     """Return ``a < b`` for pairs of pieces, in running order, that must not change places.
 
     Parameters
     ----------
     pieces : sequence of (str, str, str)
         Label, kind and source of each piece, in the order in which they run.
+    inert : tuple of str
+        Names with parts that do not count; see :func:`.inert_names`.
     """
-    effects_of_pieces = [effects_of(source) for _, _, source in pieces]
+    effects_of_pieces = [effects_of(source, inert) for _, _, source in pieces]
     setups = [index for index, (_, kind, _) in enumerate(pieces) if kind == "setup"]
     pairs = {*_by_name(effects_of_pieces), *_by_effect(effects_of_pieces), *_by_setup(effects_of_pieces, setups)}
     return sorted(f"{pieces[min(pair)][0]} < {pieces[max(pair)][0]}" for pair in pairs if min(pair) != max(pair))
 
 
 @lru_cache(maxsize=_CACHE_SIZE)
-def effects_of(source: str) -> CodeEffects:
+def effects_of(source: str, inert: tuple[str, ...] = ()) -> CodeEffects:
     """Return the effects of a piece of shared code."""
     from jupyter_pipelines.notebook.code.cell_code import parse_code  # a slow import that plain reasons do not need
+    from jupyter_pipelines.planning.keys.inert_code import replacements
 
     code = parse_code(source, 0)
     if code.tree is None:
         return CodeEffects()  # a step that runs it is never reused
-    now = list(_at_once(code.tree.body))
+    replaced = replacements(code.tree, inert) if inert else {}
+    now = list(_at_once(code.tree.body, replaced))
     acts = bool(code.magics) or not all(_is_effect_free(node) for node in now)
     return CodeEffects(
         binds=frozenset(_bound(code.tree.body)),
-        uses=frozenset(_names(ast.walk(code.tree))),
+        uses=frozenset(_names(_at_once(code.tree.body, replaced, functions=False))),
         at_once=frozenset(_names(now)),
         acts=acts,
         imports=any(isinstance(node, ast.Import | ast.ImportFrom) for node in now),
@@ -128,15 +133,22 @@ def _reached(names: frozenset[str], uses: Mapping[str, set[str]]) -> frozenset[s
     return frozenset(reached)
 
 
-def _at_once(statements: Iterable[ast.stmt], *, classes: bool = True) -> Iterator[ast.AST]:
+def _at_once(
+    statements: Iterable[ast.stmt],
+    replaced: Mapping[int, Sequence[ast.AST]] = MappingProxyType({}),
+    *,
+    functions: bool = True,
+    classes: bool = True,
+) -> Iterator[ast.AST]:
     """Yield the nodes that are evaluated when the statements run: of a function all but its body."""
-    inner = (*_FUNCTIONS,) if classes else (*_FUNCTIONS, ast.ClassDef)
-    stack: list[ast.AST] = list(statements)
+    inner = (*(_FUNCTIONS if functions else ()), *(() if classes else (ast.ClassDef,)))
+    stack = [node for statement in statements for node in replaced.get(id(statement), (statement,))]
     while stack:
         node = stack.pop()
         yield node
         body = node.body if isinstance(node, inner) else []
-        stack += [child for child in ast.iter_child_nodes(node) if child not in body]
+        below = [child for child in ast.iter_child_nodes(node) if child not in body]
+        stack += [new for child in below for new in replaced.get(id(child), (child,))]
 
 
 def _is_effect_free(node: ast.AST) -> bool:

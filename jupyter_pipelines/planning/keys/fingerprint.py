@@ -27,7 +27,8 @@ shows at its end is part of what the step does.
 
 Not in it, and knowingly a hole: what a package imports itself, the patch version of Python, the machine, environment
 variables, files that a step reads under a name that it computes. Docstrings count where a piece of the
-step's code reads docstrings, and every character where a piece reads source.
+step's code reads docstrings, and every character where a piece reads source. Imports that nothing uses and hints of
+functions that are only called do not count; see :mod:`.inert_code`.
 """
 
 from __future__ import annotations
@@ -35,14 +36,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
 from jupyter_pipelines.pipeline.artifacts import Input, Output, StepOutputRef, UrlSource
 from jupyter_pipelines.pipeline.step import SharedCode, SharedKind, Step, StepCell
 from jupyter_pipelines.pipeline.url_inputs import file_name_of
-from jupyter_pipelines.planning.keys.code_digests import cached_order, cell_digest, module_digest
+from jupyter_pipelines.planning.keys.code_digests import cached_inert_names, cached_order, cell_digest, module_digest
 from jupyter_pipelines.planning.keys.docstring_use import SourceReads, source_reads
 from jupyter_pipelines.planning.keys.documented_code import definitions, handed_to_packages
 from jupyter_pipelines.planning.keys.environment import PythonEnvironment
@@ -113,21 +116,32 @@ def key(fingerprint: Mapping[str, str]) -> str:
 def code_parts(step: Step) -> dict[str, str]:
     """Return the parts that are made of code: own cells, interface, shared code and modules."""
     level = _PieceLevels(step)
-    codes = _numbered("code", [cell_digest(cell.body, level.of(cell.body)) for cell in code_cells(step)])
-    setups = _numbered("setup", [cell_digest(setup.source, level.of(setup.source)) for setup in setups_of(step)])
+    inert = level.inert_names
+
+    def digest(source: str) -> str:
+        return cell_digest(source, level.of(source), inert)
+
+    codes = _numbered("code", [digest(cell.body) for cell in code_cells(step)])
+    setups = _numbered("setup", [digest(setup.source) for setup in setups_of(step)])
+    step = replace(step, shared=_with_effect(step.shared, inert)) if inert else step
     fingerprint = {**codes, "outputs": " ".join(sorted(_output(output) for output in step.outputs))}
     if step.unknown:
         fingerprint["unknown"] = _digest("\n".join(step.unknown))
     for name, piece in shared_by_name(step):
-        fingerprint[f"shared:{name}"] = cell_digest(piece.source, level.of(piece.source))
+        fingerprint[f"shared:{name}"] = digest(piece.source)
     fingerprint.update(setups)
     # Computed only for several pieces: it parses all of them.
-    order = cached_order(_in_running_order(step)) if len(step.shared) > 1 else ()
+    order = cached_order(_in_running_order(step), inert) if len(step.shared) > 1 else ()
     if order:
         fingerprint["shared-order"] = _cut(", ".join(order))
     for module in step.modules:
-        fingerprint[f"module:{module.name}"] = module_digest(module.source, level.of(module.source))
+        fingerprint[f"module:{module.name}"] = module_digest(module.source, level.of(module.source), inert)
     return fingerprint
+
+
+def _with_effect(shared: Iterable[SharedCode], inert: tuple[str, ...]) -> tuple[SharedCode, ...]:
+    """Return shared code without imports that only hints without effect need."""
+    return tuple(piece for piece in shared if piece.kind != "import" or f"import {piece.name}" not in inert)
 
 
 class _PieceLevels:
@@ -135,6 +149,7 @@ class _PieceLevels:
 
     def __init__(self, step: Step) -> None:
         shared, modules = (piece.source for piece in step.shared), (module.source for module in step.modules)
+        self._step = step
         texts = (*(cell.body for cell in step.cells), *shared, *modules)
         self._level = max(map(source_reads, texts), default=SourceReads.NOTHING)
         self._handed = handed_to_packages(texts, step.packages) if self._level == SourceReads.NOTHING else frozenset()
@@ -143,6 +158,19 @@ class _PieceLevels:
         """Return how much of a piece of code counts."""
         is_handed = bool(self._handed) and not self._handed.isdisjoint(definitions(source))
         return SourceReads.DOCSTRINGS if is_handed else self._level
+
+    @cached_property
+    def inert_names(self) -> tuple[str, ...]:
+        """Names of which parts do not count, such as imports that nothing uses; see :mod:`.inert_code`."""
+        step = self._step
+        # Another kernel may have loaded other modules; what reads docstrings or source may read hints, too.
+        if self._level != SourceReads.NOTHING or step.kernel or step.unknown:
+            return ()
+        notebook = (*(piece.source for piece in step.shared), *(cell.body for cell in step.cells))
+        modules = tuple((module.name, module.source) for module in step.modules)
+        names = {name for name, _ in step.item.values} if step.item else set()
+        names |= {*step.parameters, *(taken.name for taken in step.inputs), *(made.name for made in step.outputs)}
+        return cached_inert_names((notebook, modules, tuple(sorted(step.packages)), tuple(sorted(names))))
 
 
 def code_cells(step: Step) -> list[StepCell]:

@@ -112,7 +112,7 @@ class AccessLog:
             "os.rmdir": lambda arguments: self._on_write(arguments[0], *arguments[1:2]),
             "os.truncate": lambda arguments: self._on_write(arguments[0]),
             "os.mkdir": self._on_mkdir,
-            "os.symlink": lambda arguments: self._on_write(arguments[1], *arguments[2:3]),
+            "os.symlink": self._on_symlink,
             "os.link": self._on_link,
             "glob.glob/2": self._on_glob,
             "pathlib.Path.glob": lambda arguments: self._on_path_glob("Path.glob", arguments),
@@ -405,6 +405,15 @@ class AccessLog:
         if name is not None:
             self._note_read(name)  # what is read by the new name later is its content
         self._on_write(target, *folders[1:2])
+
+    def _on_symlink(self, arguments: tuple[Any, ...]) -> None:
+        source, target, *folders = arguments
+        name = self._absolute(target, *folders[:1])
+        # A file that the link leads to is read by the name of the link, which counts as the step's own.
+        leads_to = self._absolute(os.path.join(os.path.dirname(name), os.fsdecode(source))) if name else None
+        if leads_to is not None and self._status(leads_to) is not None:
+            self._note_read(leads_to)
+        self._on_write(target, *folders[:1])
 
     def _on_rename(self, arguments: tuple[Any, ...]) -> None:
         source, target, *folders = arguments
