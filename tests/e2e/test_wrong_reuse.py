@@ -202,3 +202,33 @@ def test_the_same_cells_in_another_folder_ask_for_other_files(book: NotebookProj
     for name in ASKED:
         assert books[1].value(name, *shared) == books[1].value(name, "--store", str(tmp_path / "fresh"))
     assert set(ran(books[0], *shared).values()) == set(ran(books[1], *shared).values()) == {"reused"}
+
+
+def test_files_of_others_in_a_folder_that_the_step_made_count(book: NotebookProject, tmp_path: Path) -> None:
+    book.write(
+        "%%step bare -o names\nimport os\nos.makedirs('inbox', exist_ok=True)\nnames = sorted(os.listdir('inbox'))",
+        "%%step own -o kept\nfrom pathlib import Path\nbox = Path('outbox')\nbox.mkdir(exist_ok=True)\n"
+        "(box / 'mine').write_text('1')\nkept = sorted(path.name for path in box.iterdir())",
+        "%%step passing -o left\nimport os, tempfile\nwith tempfile.TemporaryDirectory(dir='.') as folder:\n"
+        "    left = os.listdir(folder)",
+    )
+    ran(book)
+    assert set(ran(book).values()) == {"reused"}
+    for folder in ("inbox", "outbox"):
+        (book.folder / folder / "theirs").touch()
+    assert ran(book) == {"bare": "succeeded", "own": "succeeded", "passing": "reused"}
+    assert same_as_fresh(book, tmp_path / "fresh", "bare.names", "own.kept") == [["theirs"], ["mine", "theirs"]]
+
+
+def test_settings_of_matplotlib_in_the_users_home_count(book: NotebookProject, tmp_path: Path) -> None:
+    settings = tmp_path / "home/.config/matplotlib/matplotlibrc"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("lines.linewidth: 1\n")
+    book.environment |= {"HOME": str(tmp_path / "home")}
+    book.write(*(f"%%step {name} -o {name}_w\nimport matplotlib\n{name}_w = matplotlib.rcParams['lines.linewidth']"
+                 for name in "ab"))  # fmt: skip
+    ran(book)
+    assert set(ran(book).values()) == {"reused"}
+    settings.write_text("lines.linewidth: 5\n")
+    ran(book)
+    assert same_as_fresh(book, tmp_path / "fresh", "a.a_w", "b.b_w") == [5, 5]

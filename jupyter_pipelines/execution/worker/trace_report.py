@@ -237,7 +237,7 @@ class _TraceWriter:
     def _add_names_and_looks(self, trace: dict[str, str]) -> None:
         log = self._log
         for path, names in log["listed"].items():
-            if path not in self._written:
+            if path not in self._written or os.path.isdir(path):
                 self._list(trace, path, names)
         for pattern in log["globbed"]:
             self._ask(trace, *self._glob(*pattern))
@@ -332,7 +332,8 @@ class _TraceWriter:
         # With files of its own in it, or with ignored ones, the digest taken during the step cannot be compared.
         made = self._made_in(path)
         self._ask(trace, "listing", self._named(path), made, *self._patterns)
-        if not made and not self._patterns and names != names_digest(path):
+        compared = not made and not self._patterns and path not in self._written
+        if compared and names != names_digest(path):
             self._problems.append(f"the names in folder `{self._named(path)}` changed while the step ran")
 
     def _made_in(self, folder: str) -> list[str]:
