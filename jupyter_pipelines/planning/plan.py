@@ -331,7 +331,7 @@ class PipelinePlanner:
         records: Iterable[StepRecord] = (),
         writer_of: Callable[[str], str | None] = lambda _: None,
     ) -> StepPlanner:
-        traces = TraceReader(self._pipeline.root, view.digest_files, os.environ)
+        traces = TraceReader(self._pipeline.root, view.digest_files, os.environ, self._pipeline.folder)
         traces.prepare(text for record in records for text in record.trace or ())
         return StepPlanner(
             self._pipeline,

@@ -20,6 +20,7 @@ from jupyter_pipelines.planning.keys.traces import (
     UNSET,
     Trace,
     TraceReader,
+    depends_on_folder,
     details_of,
     path_on_disk,
     question,
@@ -316,6 +317,10 @@ def _place(details: list[Any], _: str, __: str) -> tuple[Code, str, str]:
     return "file", f"the project is in another folder now, and {names} {verb} the path of the old one", ""
 
 
+def _notebook_folder(_: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    return "file", f"the notebook is in `{new}` now, and it used files while it was in `{old}`", ""
+
+
 def _elsewhere(_: list[Any], old: str, __: str) -> tuple[Code, str, str]:
     return "unwatched", f"it cannot be checked on this machine: {old}", ""
 
@@ -347,6 +352,7 @@ _WORDS: dict[str, Callable[[list[Any], str, str], tuple[Code, str, str]]] = {
     "unwatched": _unwatched,
     "elsewhere": _elsewhere,
     "place": _place,
+    "notebook-folder": _notebook_folder,
 }
 
 
@@ -370,8 +376,11 @@ def beyond_key(trace: Trace, step: Step, pipeline: Pipeline, parts: Parts) -> It
     """
     covered = _CoveredPaths(step, pipeline, parts)
     of_key = frozenset(parts.values())
+    folder_counts = False
     for text, answer in trace.items():
         kind, *details = details_of(text)
+        if kind == "notebook-folder":
+            continue
         if kind == "module" and covered.module(details[0]):
             continue
         if kind == "package" and f"package:{details[0]}" in parts:
@@ -380,7 +389,10 @@ def beyond_key(trace: Trace, step: Step, pipeline: Pipeline, parts: Parts) -> It
         changed = kind == "file" and covered.single_file(details[0]) and answer not in of_key
         if kind in ("file", "listing", "kind", "left") and covered.file(details[0]) and not changed:
             continue
+        folder_counts = folder_counts or depends_on_folder(text)
         yield text, answer
+    if folder_counts and (text := question("notebook-folder")) in trace:
+        yield text, trace[text]
 
 
 class _CoveredPaths:

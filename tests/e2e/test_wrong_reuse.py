@@ -172,3 +172,63 @@ def test_edit_run_undo_run_is_the_same_as_a_fresh_store(book: NotebookProject, t
     write_module(book, "models", MODEL.format(10))
     assert set(ran(book).values()) == {"reused"}
     assert [book.value(name) for name in names] == first
+
+
+ASKING = (
+    "%%step listed -o names\nimport os\nnames = sorted(os.listdir('.'))",
+    "%%step looked -o there\nimport os\nthere = os.path.exists('flag')",
+    "%%step measured -o size\nimport os\nsize = os.path.getsize('data.txt')",
+    "%%step shown -o lines\nshown = !cat data.txt\nlines = list(shown)",
+    "%%step loaded -o loaded_value\nimport importlib\nloaded_value = importlib.import_module('hel' + 'per').X",
+    "%%step named -o absolute\nimport os\nabsolute = os.path.abspath('data.txt')",
+    "%%step plain -o total\nimport math\ntotal = math.prod([2, 3])",
+)
+ASKED = ["listed.names", "looked.there", "measured.size", "shown.lines", "loaded.loaded_value", "named.absolute"]
+
+
+def test_the_same_cells_in_another_folder_ask_for_other_files(book: NotebookProject, tmp_path: Path) -> None:
+    (book.folder / "pyproject.toml").touch()
+    books = [NotebookProject(book.folder / name, environment=book.environment).write(*ASKING) for name in ("a", "b")]
+    for number, other in enumerate(books, 1):
+        (other.folder / "data.txt").write_text("x" * number)
+        write_module(other, "helper", f"X = {number}\n")
+    (books[1].folder / "flag").touch()
+    shared = ("--store", str(tmp_path / "shared"))
+    ran(books[0], *shared)
+    answer = books[1].run(*shared)
+    assert answer.steps("state") == {name.split(".")[0]: "succeeded" for name in ASKED} | {"plain": "reused"}
+    assert "the notebook is in `b` now" in str(answer.steps("reason"))
+    ran(books[1], "--store", str(tmp_path / "fresh"))
+    for name in ASKED:
+        assert books[1].value(name, *shared) == books[1].value(name, "--store", str(tmp_path / "fresh"))
+    assert set(ran(books[0], *shared).values()) == set(ran(books[1], *shared).values()) == {"reused"}
+
+
+def test_files_of_others_in_a_folder_that_the_step_made_count(book: NotebookProject, tmp_path: Path) -> None:
+    book.write(
+        "%%step bare -o names\nimport os\nos.makedirs('inbox', exist_ok=True)\nnames = sorted(os.listdir('inbox'))",
+        "%%step own -o kept\nfrom pathlib import Path\nbox = Path('outbox')\nbox.mkdir(exist_ok=True)\n"
+        "(box / 'mine').write_text('1')\nkept = sorted(path.name for path in box.iterdir())",
+        "%%step passing -o left\nimport os, tempfile\nwith tempfile.TemporaryDirectory(dir='.') as folder:\n"
+        "    left = os.listdir(folder)",
+    )
+    ran(book)
+    assert set(ran(book).values()) == {"reused"}
+    for folder in ("inbox", "outbox"):
+        (book.folder / folder / "theirs").touch()
+    assert ran(book) == {"bare": "succeeded", "own": "succeeded", "passing": "reused"}
+    assert same_as_fresh(book, tmp_path / "fresh", "bare.names", "own.kept") == [["theirs"], ["mine", "theirs"]]
+
+
+def test_settings_of_matplotlib_in_the_users_home_count(book: NotebookProject, tmp_path: Path) -> None:
+    settings = tmp_path / "home/.config/matplotlib/matplotlibrc"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("lines.linewidth: 1\n")
+    book.environment |= {"HOME": str(tmp_path / "home")}
+    book.write(*(f"%%step {name} -o {name}_w\nimport matplotlib\n{name}_w = matplotlib.rcParams['lines.linewidth']"
+                 for name in "ab"))  # fmt: skip
+    ran(book)
+    assert set(ran(book).values()) == {"reused"}
+    settings.write_text("lines.linewidth: 5\n")
+    ran(book)
+    assert same_as_fresh(book, tmp_path / "fresh", "a.a_w", "b.b_w") == [5, 5]

@@ -23,6 +23,8 @@ def parts_with(code: str, function: str, **more: Any) -> dict[str, str]:
 @pytest.mark.parametrize("code", [
     "y = f.__doc__", "import inspect\ny = inspect.getdoc(f)", "from inspect import getdoc\ny = getdoc(f)",
     "y = getattr(f, '__doc__')", "import docopt\ny = docopt.docopt(f())", "import doctest\ny = doctest.testmod()",
+    "y = f.__code__.co_consts", "y = vars(f)", "y = f.__dict__", "import inspect\ny = inspect.getmembers(f)",
+    "import cmd\ny = type('S', (cmd.Cmd,), {'do_f': f})", "import unittest\nclass T(unittest.TestCase): pass",
 ])  # fmt: skip
 def test_docstrings_count_where_they_are_read(code: str) -> None:
     assert source_reads(code) == SourceReads.DOCSTRINGS
@@ -30,8 +32,14 @@ def test_docstrings_count_where_they_are_read(code: str) -> None:
     assert parts_with(code, ONE) == parts_with(code, COMMENT)
 
 
-def test_all_counts_where_source_is_read() -> None:
-    code = "import inspect\ny = inspect.getsource(f)"
+@pytest.mark.parametrize("code", [
+    "import inspect\ny = inspect.getsource(f)", "import m\ny = m.__loader__.get_source('m')",
+    "y = f.__code__.co_firstlineno",
+    "import traceback\ny = traceback.format_exc()", "from traceback import format_exc as text\ny = text()",
+    "import sys\ny = sys._getframe().f_lineno", "y = error.__traceback__.tb_lineno", "y = caught[0].lineno",
+    "import logging\ny = logging.Formatter('%(lineno)d %(message)s')", "y = _ih[-1]",
+])  # fmt: skip
+def test_all_counts_where_source_or_numbers_of_lines_are_read(code: str) -> None:
     assert source_reads(code) == SourceReads.SOURCE
     assert len({str(parts_with(code, function)) for function in (ONE, OTHER, COMMENT)}) == 3
     assert parts_with(code, ONE) == parts_with(code, ONE.replace("\n", "\r\n"))

@@ -31,9 +31,9 @@ from jupyter_pipelines.planning.keys.traces import (
     UNKNOWN,
     UNREADABLE,
     TraceReader,
+    depends_on_folder,
     environment_answer,
     path_in_trace,
-    place_answer,
     question,
     stat_answer,
     variable_answer,
@@ -143,8 +143,7 @@ def trace_report(ticket: StepTicket, store: Store, folder: Path, placed: Sequenc
     except (OSError, ValueError):
         return TraceReport({question("unwatched", _NO_LOG): _NO_LOG})
     writer = _TraceWriter(ticket, store, log)
-    place = {question("place", *placed): place_answer(ticket.root or ticket.cwd)} if placed else {}
-    return TraceReport(writer.trace() | place, writer.appended())
+    return TraceReport(writer.trace(placed), writer.appended())
 
 
 def trace_of_failure(ticket: StepTicket, store: Store, folder: Path) -> dict[str, str] | None:
@@ -167,11 +166,11 @@ class _TraceWriter:
         self._results = [path for path in log["written"] if path not in log["appended"]]
         self._outside = tuple(_outside(ticket))
         self._patterns = [sorted(ticket.ignored)] if ticket.ignored else []
-        self._reader = TraceReader(Path(self._root), store.digest_files, os.environ)
+        self._reader = TraceReader(Path(self._root), store.digest_files, os.environ, Path(ticket.cwd))
         self._problems = [_problem(problem, self._root) for problem in log["problems"]]
 
-    def trace(self) -> dict[str, str]:
-        """Return the trace."""
+    def trace(self, placed: Sequence[str] = ()) -> dict[str, str]:
+        """Return the trace; `placed` are the outputs that contain the path of the project's folder."""
         log = self._log
         self._reader.prepare(question("file", self._named(path)) for path in (*log["read"], *log["imported"]))
         trace: dict[str, str] = {}
@@ -189,6 +188,10 @@ class _TraceWriter:
             self._ask(trace, "variables", log["variables"])
         self._add_programs(trace, log["programs"])
         self._add_notes(trace)
+        if placed:
+            self._ask(trace, "place", *placed)
+        if any(map(depends_on_folder, trace)):
+            self._ask(trace, "notebook-folder")
         for problem in dict.fromkeys(self._problems):
             trace[question("unwatched", problem)] = problem
         # Other systems cannot watch folders at all: steps are reused there by what Python reports, a documented limit.
@@ -239,7 +242,7 @@ class _TraceWriter:
     def _add_names_and_looks(self, trace: dict[str, str]) -> None:
         log = self._log
         for path, names in log["listed"].items():
-            if path not in self._written:
+            if path not in self._written or os.path.isdir(path):
                 self._list(trace, path, names)
         for pattern in log["globbed"]:
             self._ask(trace, *self._glob(*pattern))
@@ -334,7 +337,8 @@ class _TraceWriter:
         # With files of its own in it, or with ignored ones, the digest taken during the step cannot be compared.
         made = self._made_in(path)
         self._ask(trace, "listing", self._named(path), made, *self._patterns)
-        if not made and not self._patterns and names != names_digest(path):
+        compared = not made and not self._patterns and path not in self._written
+        if compared and names != names_digest(path):
             self._problems.append(f"the names in folder `{self._named(path)}` changed while the step ran")
 
     def _made_in(self, folder: str) -> list[str]:

@@ -7,10 +7,23 @@ from enum import IntEnum
 from functools import lru_cache
 
 _CACHE_SIZE = 1 << 15
-_DOCSTRINGS = ("__doc__", "getdoc", "docopt", "doctest", "pydoc", "render_doc", "help")
-_SOURCE = ("getsource", "getsourcelines", "getsourcefile", "getcomments", "findsource", "getblock")
+_DOCSTRINGS = (
+    *("__doc__", "getdoc", "docopt", "doctest", "pydoc", "render_doc"),
+    *("__dict__", "vars", "getmembers", "co_consts", "Cmd", "TestCase", "shortDescription"),
+    "help",
+)
+"""Names in code that reads docstrings; ``vars`` and the like show them among other attributes."""
+_SOURCE = (
+    *("getsource", "getsourcelines", "getsourcefile", "getcomments", "findsource", "getblock", "get_source"),
+    *("f_lineno", "tb_lineno", "co_firstlineno", "co_lines", "co_linetable", "lineno", "findCaller", "_ih"),
+    *("format_exc", "format_exception", "format_tb", "format_stack", "extract_tb", "extract_stack"),
+    *("TracebackException", "StackSummary"),
+)
+"""Names in code that reads source, or numbers of lines: a comment changes these, too."""
+_LINE_FORMAT = r"(%\(lineno\)|\{lineno)"
+"""Asks :mod:`logging` for the number of the line."""
 # In the canonical form every name, attribute and text stands in quotes; comments and docstrings are not in it.
-_IN_FORM = re.compile(rf"'(?:({'|'.join(_DOCSTRINGS)})|({'|'.join(_SOURCE)}))(?:\.[\w.]+)?'")
+_IN_FORM = re.compile(rf"'(?:({'|'.join(_DOCSTRINGS)})|({'|'.join(_SOURCE)}))(?:\.[\w.]+)?'|{_LINE_FORMAT}")
 # A superset of what the form can show: the search in the text spares most code from being parsed.
 _IN_TEXT = re.compile("|".join(_DOCSTRINGS[:-1] + _SOURCE) + r"|\bhelp\b")
 
@@ -35,6 +48,6 @@ def source_reads(text: str) -> SourceReads:
 
     tree = parse_code(text, 0).tree
     matches = list(_IN_FORM.finditer(form_of(tree if tree is not None else ast.Constant(text))))
-    if any(match[2] for match in matches):
+    if any(match[2] or match[3] for match in matches):
         return SourceReads.SOURCE
     return SourceReads.DOCSTRINGS if matches else SourceReads.NOTHING

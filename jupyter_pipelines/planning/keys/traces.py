@@ -37,6 +37,7 @@ question                                              answer
 ``["executable", PATH]``                              size and time of a program whose doings are all in the trace
 ``["place", OUTPUT, …]``                              digest of the path of the project's folder, which these outputs
                                                       contain
+``["notebook-folder"]``                               the folder of the notebook, from which relative paths start
 ``["ignored", PATH]``                                 ``ignored``: the step used it, and it does not count
 ``["unwatched", WHY]``                                why the trace is not complete: never the same twice
 ``["elsewhere", WHY]``                                what is not on this machine: the step ran on another one
@@ -88,6 +89,13 @@ PLAIN = frozenset({"TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME"})
 
 PERHAPS = "perhaps"
 """Added to a question about a host that code names, where it is not known whether the step connected to it."""
+_ABOUT_PATHS = frozenset(
+    """
+    file module written left origin listing glob path-glob kind size times status rights searched link place
+    """.split()
+)
+_PATH = {"origin": 1, "glob": 1, "path-glob": 1}
+"""Where the path stands in questions in which it is not the first detail."""
 CONSTANT_ANSWERS = {"network": "connected", "program": "started", "ignored": "ignored"}
 """Answers of questions that are only recorded; see :mod:`jupyter_pipelines.planning.result_lifetime`."""
 
@@ -192,6 +200,12 @@ def for_shared_store(trace: Trace, environment: Mapping[str, str]) -> dict[str, 
     return shared
 
 
+def depends_on_folder(text: str) -> bool:
+    """Tell whether a step that runs in another folder may have another path in mind, and so ask another question."""
+    kind, *details = _parsed(text)
+    return kind in _ABOUT_PATHS and not (kind != "place" and str(details[_PATH.get(kind, 0)]).startswith("/"))
+
+
 def stat_answer(kind: str, status: Sequence[int] | None) -> str:
     """Return the answer to a look at a file.
 
@@ -227,9 +241,13 @@ class TraceReader:
         Returns the digests of the files with these names; what is no file, or cannot be read, is left out.
     environment : Mapping of str to str
         The variables that steps get.
+    folder : Path or None
+        The notebook's folder, in which steps run; None is the project's folder.
     """
 
-    def __init__(self, root: Path, digest_files: DigestFiles, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, root: Path, digest_files: DigestFiles, environment: Mapping[str, str], folder: Path | None = None
+    ) -> None:
         self._version: Callable[[str], str] = lambda _: UNKNOWN
         self._root = str(root).rstrip("/")
         self._digest_files = digest_files
@@ -262,6 +280,7 @@ class TraceReader:
             "elsewhere": lambda why: f"{why}; asked again",
             "partly": str,
             "place": lambda *_: place_answer(self._root),
+            "notebook-folder": lambda: path_in_trace(str(folder or root), self._root),
         }
 
     def with_versions(self, version: Callable[[str], str]) -> TraceReader:

@@ -72,7 +72,7 @@ def compared_trace(
 
 class _TraceComparison:
     def __init__(self, ticket: StepTicket, files: AskedFiles, digest_files: DigestFiles) -> None:
-        self.reader = TraceReader(Path(ticket.root or ticket.cwd), digest_files, os.environ)
+        self.reader = TraceReader(Path(ticket.root or ticket.cwd), digest_files, os.environ, Path(ticket.cwd))
         self.lacking: dict[str, list[str]] = {}
         self._key = bytes.fromhex(ticket.trace_key)
         self._files = files

@@ -674,7 +674,9 @@ class AccessLog:
 
     def _note_listing(self, name: str) -> None:
         path = self._path(name)
-        if path is not None and path not in self._listed and path not in self._written:
+        # A folder that the step itself has made may hold files of others in the next run.
+        counts = path not in self._written or path in self._own_folders
+        if path is not None and path not in self._listed and counts:
             with self._unnoted():
                 self._listed[path] = names_digest(path)
                 # Digesting lists the folder: the event of that is the log's own, not the step's.

@@ -23,7 +23,7 @@ _SYSTEM = (
 """Folders of the system; disks that are plugged in are below ``/run/media``, and count."""
 _CACHES = """
     .cache/matplotlib .cache/fontconfig .cache/pip .cache/uv .cache/jupyter-pipelines .cache/black .cache/Python
-    .config/matplotlib .config/jupyter-pipelines .matplotlib .fontconfig .fonts .ipython .jupyter .nv
+    .config/jupyter-pipelines .matplotlib .fontconfig .fonts .ipython .jupyter .nv
     .local/share/jupyter .local/share/jupyter-pipelines .local/share/fonts .local/state .config/pip
 """.split()
 """Folders below the user's home that only programs write to; a folder in which users keep data must not stand here."""
