@@ -337,6 +337,24 @@ def test_a_file_that_arrow_writes(book: NotebookProject) -> None:
     assert first_fault(book, "--jobs", "1")[0] == "JP221"
 
 
+def test_a_file_opened_by_an_unknown_process_is_no_conflict(book: NotebookProject, tmp_path: Path) -> None:
+    # inotify does not tell which process opens a file: here it is the other step, which runs at the same time.
+    book.environment["JUPYTER_PIPELINES_WATCH"] = "inotify"
+    book.folder.mkdir(parents=True, exist_ok=True)
+    (book.folder / "kept.txt").write_text("before")
+    begun, ended = (f"''.join({list(str(tmp_path / name))!r})" for name in ("begun", "ended"))
+    book.write(
+        f"%%step other -o x\nimport os\nopen({begun}, 'w').close()\n"
+        f"while not os.path.exists({ended}):\n    pass\nx = 1",
+        f"%%step writer\nimport os\nwhile not os.path.exists({begun}):\n    pass\n"
+        f"open('kept.txt', 'w').write('after')\nopen({ended}, 'w').close()",
+    )
+    ran = book.run("--jobs", "2")
+    assert ran.code == 0, ran.err
+    shown = book.call("why", "other", "--dependencies").out
+    assert "kept.txt" in shown
+
+
 def test_files_outside_that_the_code_names(book: NotebookProject, tmp_path: Path) -> None:
     shared = tmp_path / "elsewhere"
     shared.mkdir()

@@ -180,8 +180,15 @@ class FileHandovers:
         return ((path, digest) for path, digest in _written(trace) if not is_ignored(path, ignored))
 
     def _read_by(self, step: Step, trace: Trace) -> Iterable[str]:
-        """Return the files that a step opened or imported, by their names in traces; existence checks do not count."""
-        read = (details[0] for kind, *details in map(details_of, trace) if kind in _READING)
+        """Return the files that a step opened or imported, by their names in traces; existence checks do not count.
+
+        Nor do files of which the system does not tell whether this step or another process opened them.
+        """
+        read = (
+            details[0]
+            for kind, *details in map(details_of, trace)
+            if kind in _READING and question("unattributed", details[0]) not in trace
+        )
         paths = [path for path in read if not is_ignored(path, step.ignore)]
         sources = (step_input.source for step_input in step.inputs)
         files = (path for path in step.files if not is_left_out(self._pipeline, path, step.ignore))

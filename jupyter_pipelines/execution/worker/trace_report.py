@@ -277,7 +277,9 @@ class _TraceWriter:
         programs = [*self._log["programs"]["unknown"]]
         programs += ["a worker process"] if self._workers_may(_STARTS_PROGRAMS) else []
         ignored = map(self._named, self._log["ignored"])
-        for kind, names in (("network", hosts), ("program", programs), ("ignored", ignored)):
+        unattributed = map(self._named, self._log["unattributed"])
+        notes = (("network", hosts), ("program", programs), ("ignored", ignored), ("unattributed", unattributed))
+        for kind, names in notes:
             for name in names:
                 self._ask(trace, kind, name)
         for host in [] if hosts else self._hosts_in_urls():

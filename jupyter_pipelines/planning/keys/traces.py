@@ -39,6 +39,8 @@ question                                              answer
                                                       contain
 ``["notebook-folder"]``                               the folder of the notebook, from which relative paths start
 ``["ignored", PATH]``                                 ``ignored``: the step used it, and it does not count
+``["unattributed", PATH]``                            it was opened while the step ran, and the system does not tell by
+                                                      which process
 ``["unwatched", WHY]``                                why the trace is not complete: never the same twice
 ``["elsewhere", WHY]``                                what is not on this machine: the step ran on another one
 ``["partly", WHY]``                                   what could not be watched, though nothing says that it mattered
@@ -96,7 +98,12 @@ _ABOUT_PATHS = frozenset(
 )
 _PATH = {"origin": 1, "glob": 1, "path-glob": 1}
 """Where the path stands in questions in which it is not the first detail."""
-CONSTANT_ANSWERS = {"network": "connected", "program": "started", "ignored": "ignored"}
+CONSTANT_ANSWERS = {
+    "network": "connected",
+    "program": "started",
+    "ignored": "ignored",
+    "unattributed": "by this step or another process",
+}
 """Answers of questions that are only recorded; see :mod:`jupyter_pipelines.planning.result_lifetime`."""
 
 Trace = Mapping[str, str]

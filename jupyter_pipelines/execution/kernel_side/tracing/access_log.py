@@ -73,6 +73,7 @@ class AccessLog:
         self._process = os.getpid()
         self._local = threading.local()
         self._read: dict[str, tuple[int, Mark | None]] = {}
+        self._unattributed: set[str] = set()
         self._imported: dict[str, tuple[int, Mark | None]] = {}
         self._listed: dict[str, str] = {}
         self._listed_here: set[str] = set()
@@ -221,6 +222,7 @@ class AccessLog:
             "imported": {
                 path: about for path, about in self._counted(self._imported).items() if path not in self._read
             },
+            "unattributed": sorted(path for path in self._unattributed if self._counts(path)),
             "globbed": [list(pattern) for pattern in self._globbed],
             "asked": self._counted(self._asked),
             "rights": [list(about) for about in self._rights if self._counts(about[0])],
@@ -665,6 +667,7 @@ class AccessLog:
     def _note_read(self, name: str) -> None:
         path = self._path(name)
         if path is None or path in self._read or path in self._written:
+            self._unattributed.discard(name)
             return
         now, status = time.time_ns(), self._status(path)
         if status is not None and stat.S_ISDIR(status.st_mode):
@@ -751,9 +754,14 @@ class AccessLog:
             if event.opened:
                 self._on_listing(event, path)
         elif self._is_read(event, path):
-            self._read[path] = (self._begun, mark_of(self._status(path)))
-            if path.endswith(DATABASES):
-                self._note_database_logs(path)
+            self._on_read(event, path)
+
+    def _on_read(self, event: FolderEvent, path: str) -> None:
+        self._read[path] = (self._begun, mark_of(self._status(path)))
+        if not event.own and not event.process:
+            self._unattributed.add(path)
+        if path.endswith(DATABASES):
+            self._note_database_logs(path)
 
     def _note_database_logs(self, database: str) -> None:
         """Note the logs that a database has or may get."""
