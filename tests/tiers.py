@@ -33,6 +33,7 @@ RARE = {
         "the same test at the point where a record is about to be written"
     ),
     r"e2e/test_faults.py::test_a_killed_runner_loses_nothing\[20\]": "the same test with three moments",
+    r"e2e/test_reuse_cases.py::test_what_is_missed": "test_traces.py, which tries each reader under each watch",
     # Other packages and notebooks.
     r"golden/test_goldens.py::test_the_pipeline_shows_the_same\[(?![acmu])": (
         "the same test of the notebooks that begin with a, c, m or u"
