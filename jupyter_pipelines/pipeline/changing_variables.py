@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+DEFAULTS = {"PYTHONHASHSEED": "0"}
+"""Variables that steps get unless they are set. A fixed hash seed gives sets of strings the same order in every run."""
+FIXED = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+"""Variables that steps get in any case."""
+SET_BY_KERNELS = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+"""Variables that ipykernel sets in its own process, and so for its children, unless they are set."""
+READ_BY_PYTHON = tuple(
+    """
+    PYTHONDEVMODE PYTHONHASHSEED PYTHONINTMAXSTRDIGITS PYTHONNOUSERSITE PYTHONOPTIMIZE PYTHONSAFEPATH PYTHONSTARTUP
+    PYTHONTZPATH PYTHONUTF8 PYTHONWARNINGS PYTHON_CPU_COUNT
+    """.split()
+)
+"""Variables that Python and IPython read when they start, before any code of the step: they count for every step."""
 _PREFIXES = (
     "JPY_",
     "JUPYTER",
@@ -32,6 +47,15 @@ _CHANGING = frozenset(
 """Variables that change by themselves, or that say how something is shown."""
 PERSONAL = frozenset("HOME USER LOGNAME USERNAME PATH SHELL TMPDIR TEMP TMP MAIL NETRC".split())
 """Variables that libraries read to find their own files: they count where the user's own code reads them."""
+
+
+def set_by_user(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables without those that have the value which steps or kernels get anyway.
+
+    A kernel of Jupyter, in which a run may be planned, has some of them, and a terminal does not.
+    """
+    given = {**DEFAULTS, **FIXED, **SET_BY_KERNELS}
+    return {name: value for name, value in environment.items() if given.get(name) != value}
 
 
 def changes_by_itself(name: str) -> bool:

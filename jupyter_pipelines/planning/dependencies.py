@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from jupyter_pipelines.pipeline.changing_variables import READ_BY_PYTHON
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.traces import details_of
 
@@ -46,7 +47,9 @@ def dependencies_document(record: StepRecord) -> dict[str, Any]:
     asked = [(details_of(text), answer) for text, answer in (record.trace or {}).items()]
     questions = [(*details, answer) for details, answer in asked if len(details) > 1]  # not that for all variables
     variables = [names[0] for kind, *names, _ in questions if kind == "variable"]
-    variables += [name for kind, *names, _ in questions if kind == "unset" for name in names]
+    unset = [name for kind, *names, _ in questions if kind == "unset" for name in names]
+    # Every step depends on these: they are worth a word only where they are set.
+    variables += [name for name in unset if name not in READ_BY_PYTHON]
     return {
         "files": [*_files_of_key(record), *(_file(*question) for question in questions if question[0] in _HOW)],
         "written": [

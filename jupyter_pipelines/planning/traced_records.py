@@ -252,8 +252,10 @@ def _kind(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
 def _times(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
     if MISSING in (old, new) or FOLDER in (old, new):
         return _kind(details, old.partition(" ")[0], new.partition(" ")[0])
-    if old.rpartition(" ")[0] == new.rpartition(" ")[0] and old.count(" ") == 3:
-        return "file", f"the permissions of `{details[0]}`, which it asked for, changed", _from_to(details[0], old, new)
+    before, after = old.split(), new.split()
+    if before[:3] == after[:3] and len(before) > 3:
+        what = "owner" if before[3:4] == after[3:4] else "permissions"
+        return "file", f"the {what} of `{details[0]}`, which it asked for, changed", _from_to(details[0], old, new)
     return "file", f"size or time of file `{details[0]}`, which it asked for, changed", _from_to(details[0], old, new)
 
 

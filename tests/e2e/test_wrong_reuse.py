@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from jupyter_pipelines.pipeline.changing_variables import READ_BY_PYTHON
 from tests.e2e.notebook_project import NotebookProject
 
 
@@ -232,3 +235,28 @@ def test_settings_of_matplotlib_in_the_users_home_count(book: NotebookProject, t
     settings.write_text("lines.linewidth: 5\n")
     ran(book)
     assert same_as_fresh(book, tmp_path / "fresh", "a.a_w", "b.b_w") == [5, 5]
+
+
+def test_variables_that_python_and_kernels_read_themselves_count(
+    book: NotebookProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The defaults of steps and kernels do not count as set by the user."""
+    for name in ("MPLBACKEND", *READ_BY_PYTHON):
+        monkeypatch.delenv(name, raising=False)
+    book.write(
+        "%%step started -o order digits\nimport sys\norder = ''.join({'a', 'b', 'c', 'd', 'e', 'f'})\n"
+        "digits = sys.get_int_max_str_digits()",
+        "%%step drawn -o kind\nimport matplotlib\nkind = matplotlib.get_backend()",
+    )
+    ran(book)
+    assert book.plan().steps("decision") == {"started": "reuse", "drawn": "reuse"}
+    for name in ("PYTHONOPTIMIZE", "PYTHONHASHSEED"):
+        monkeypatch.setenv(name, "1")
+        assert book.plan().steps("decision") == {"started": "run", "drawn": "run"}, name
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MPLBACKEND", "svg")
+    assert ran(book) == {"started": "reused", "drawn": "succeeded"}
+    book.environment |= {"PYTHONHASHSEED": "2", "PYTHONINTMAXSTRDIGITS": "700"}
+    ran(book)
+    assert book.plan().steps("decision") == {"started": "reuse", "drawn": "reuse"}
+    assert same_as_fresh(book, tmp_path / "fresh", "started.order", "started.digits", "drawn.kind")[1:] == [700, "svg"]

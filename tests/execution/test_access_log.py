@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from jupyter_pipelines.pipeline.changing_variables import READ_BY_PYTHON
+
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
@@ -111,6 +113,10 @@ def test_what_is_logged(folder: Path, code: str, field: str, expected: Any) -> N
         ("next(os.scandir('data')).stat()", "status"),
         ("next(os.scandir('data')).is_file()", "kind"),
         ("[entry.is_dir() for entry in os.scandir('data')]", "kind"),
+        ("file = open('data/a.csv'); os.fstat(file.fileno())", "status"),
+        ("file = open('data/a.csv'); os.stat(file.fileno())", "status"),
+        ("os.path.getmtime(os.open('data/a.csv', os.O_RDONLY))", "times"),
+        ("os.path.samefile('data/a.csv', 'data')", "kind"),
     ],
 )
 def test_what_is_asked_of_a_file(folder: Path, code: str, kind: str) -> None:
@@ -122,6 +128,19 @@ def test_a_link_that_is_followed(folder: Path) -> None:
     (folder / "latest").symlink_to("data")
     assert logged(folder, "Path('latest').resolve()")["links"] == ["latest"]
     assert logged(folder, "open('latest/a.csv').read()")["links"] == ["latest"]
+
+
+@pytest.mark.parametrize("code", ["os.path.samefile('latest/b.csv', 'data')", "Path('latest/b.csv').samefile('data')"])
+def test_links_of_a_file_that_is_compared_with_another_count(folder: Path, code: str) -> None:
+    (folder / "latest").symlink_to("data")
+    (folder / "data" / "b.csv").symlink_to("a.csv")
+    assert set(logged(folder, code)["links"]) == {"latest", "latest/b.csv"}
+
+
+def test_an_open_file_of_the_step_s_own_and_one_that_a_library_asks_about(folder: Path) -> None:
+    files = "open('new', 'w'), open('log', 'a'), open('store/blob')"
+    assert logged(folder, f"for f in ({files}): os.fstat(f.fileno())", script=folder / "program.py")["asked"] == {}
+    assert logged(folder, "file = open('data/a.csv'); os.fstat(file.fileno())")["asked"] == {}
 
 
 def test_a_folder_that_a_link_leads_to_is_watched(folder: Path) -> None:
@@ -188,7 +207,14 @@ def test_variables_count_with_the_value_that_was_there_first(folder: Path) -> No
     os.environ["NONE"] = "1"
     """
     variables = logged(folder, code)["environment"]
-    assert variables == dict.fromkeys(["LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME", "TZ", "NONE", "ASKED", "LIST"])
+    always = ["LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME", "TZ", *READ_BY_PYTHON]
+    assert variables == dict.fromkeys([*always, "NONE", "ASKED", "LIST"])
+
+
+def test_the_backend_counts_where_matplotlib_is_loaded(folder: Path) -> None:
+    """It is read as matplotlib is imported, which may have been before the step."""
+    assert "MPLBACKEND" not in logged(folder, "")["environment"]
+    assert logged(folder, "sys.modules['matplotlib'] = sys")["environment"]["MPLBACKEND"] is None
 
 
 def test_the_functions_of_os_are_what_they_were(folder: Path) -> None:

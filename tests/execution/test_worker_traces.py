@@ -179,6 +179,8 @@ def test_what_engines_set_for_their_workers_does_not_count(ticket: StepTicket, m
     there = variable_answer("OMP_NUM_THREADS", "1", bytes.fromhex(KEY))
     assert compared(ticket, {question("variable", "OMP_NUM_THREADS"): there}).trace == {}
     assert compared(ticket, {question("unset", "OMP_NUM_THREADS"): ""}).trace == {}
+    seed = variable_answer("PYTHONHASHSEED", "6640", bytes.fromhex(KEY))  # by Dask
+    assert compared(ticket, {question("variable", "PYTHONHASHSEED"): seed}).trace == {}
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,16 @@ def _write(name: str, text: str = "1") -> Callable[[Path], object]:
     return lambda root: (root / name).write_text(text)
 
 
+def _other_owner() -> tuple[int, int]:
+    """Return owner and group that this user may give to a file."""
+    groups = [group for group in os.getgroups() if group != os.getgid()]
+    if os.getuid() == 0:
+        return 1, 1
+    if not groups:
+        pytest.skip("only root, or a member of several groups, can give a file away")
+    return -1, groups[0]
+
+
 @pytest.mark.parametrize(
     ("asked", "change"),
     [
@@ -86,6 +96,7 @@ def _write(name: str, text: str = "1") -> Callable[[Path], object]:
         (question("size", "data/a.csv"), _write("data/a.csv", "22")),
         (question("times", "data/a.csv"), lambda root: os.utime(root / "data" / "a.csv", (1, 1))),
         (question("status", "data/a.csv"), lambda root: (root / "data" / "a.csv").chmod(0o755)),
+        (question("status", "data/a.csv"), lambda root: os.chown(root / "data" / "a.csv", *_other_owner())),
         (question("rights", "data/a.csv", os.X_OK), lambda root: (root / "data" / "a.csv").chmod(0o755)),
         (question("searched", ".", ["ut", "none"]), _write("ut.py")),
         (question("searched", ".", ["*"]), _write("json.py")),
@@ -139,6 +150,16 @@ def test_values_of_variables_are_not_in_answers(tmp_path: Path) -> None:
     assert answers[0] != answers[2]
     assert "hunter2" not in answers[0]
     assert reader(tmp_path).answer(asked) == "unset"
+
+
+def test_what_every_kernel_gets_is_a_variable_that_is_not_set(tmp_path: Path) -> None:
+    """A plan in a kernel of Jupyter and one in a terminal say the same."""
+    given = {"PYTHONHASHSEED": "0", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    asked = question("unset", *given)
+    answers = [TraceReader(tmp_path, dict.fromkeys, environment).answer(asked) for environment in ({}, given)]
+    assert answers == ["", ""]
+    own = {"PYTHONHASHSEED": "2", "MPLBACKEND": "svg"}
+    assert TraceReader(tmp_path, dict.fromkeys, own).answer(asked) == "PYTHONHASHSEED MPLBACKEND"
 
 
 def test_names_of_variables(tmp_path: Path) -> None:
@@ -367,7 +388,7 @@ def test_dependencies_are_a_document_and_a_text() -> None:
         question("file", "late.csv"): "missing",
         question("module", "lib/ut.py"): "sha256:2",
         question("variable", "DATA"): "hmac 1",
-        question("unset", "TZ"): "",
+        question("unset", "TZ", "PYTHONUTF8"): "",
     }
     document = dependencies_document(stored(simulation, trace))
     assert document["files"] == [

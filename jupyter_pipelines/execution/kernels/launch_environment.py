@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from jupyter_pipelines.pipeline.changing_variables import DEFAULTS, FIXED
+
 KERNELS = "jupyter_pipelines.execution.kernels.forked_kernel"
 """The kind of process that a zygote is asked for: the module of forked kernels."""
 ARGUMENTS = ("--HistoryManager.hist_file=:memory:", "--ProfileDir.location={folder}/profile")
 """Arguments that keep IPython's history and the start-up files of the user's profile out of a step: they are part of no
 key. ``{folder}`` is private to the kernel."""
 
-DEFAULTS = {"PYTHONHASHSEED": "0"}
-"""Variables that steps get unless they are set. A fixed hash seed gives sets of strings the same order in every run."""
-FIXED = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-"""Variables that steps get in any case."""
-SET_BY_KERNELS = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-"""Variables that ipykernel sets in its own process, and so for its children."""
 _UNWANTED = ("PYTEST_CURRENT_TEST",)
 
 

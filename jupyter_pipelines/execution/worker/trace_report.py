@@ -21,8 +21,8 @@ from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import (
     is_below,
     names_digest,
 )
-from jupyter_pipelines.execution.kernels.launch_environment import DEFAULTS, FIXED, SET_BY_KERNELS
 from jupyter_pipelines.execution.ticket import StepTicket
+from jupyter_pipelines.pipeline.changing_variables import FIXED, set_by_user
 from jupyter_pipelines.pipeline.ignored_paths import is_ignored
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.traces import (
@@ -54,7 +54,7 @@ _STARTS_PROGRAMS = re.compile(
     r"|create_subprocess_\w+|pexpect|ctypes|import\s+(?:system|popen)|sh\.)"
 )
 """Code that may start a program."""
-_OF_PROGRAMS = ("BASH_ENV", "LANG", "LANGUAGE", "LC_CTYPE", "LC_MESSAGES", "POSIXLY_CORRECT")
+_OF_PROGRAMS = ("BASH_ENV", "LANG", "LANGUAGE", "LC_CTYPE", "LC_MESSAGES", "POSIXLY_CORRECT", "PYTHONIOENCODING")
 """Variables that affect the input and output of all programs; `LC_ALL` and the like count for every step anyway."""
 _TOO_WIDE = ("/", "/tmp", "/home", "/root", "/mnt", "/data", "/var", "/srv", "/opt")  # noqa: S108
 
@@ -267,9 +267,10 @@ class _TraceWriter:
             trace[question("environment")] = environment_answer(os.environ, self._key)
         if programs["executables"] or programs["unknown"] or programs["workers"]:
             names = sorted({*_OF_PROGRAMS, *programs["variables"]})
-            for name in set(names).intersection(os.environ):
-                trace[question("variable", name)] = variable_answer(name, os.environ[name], self._key)
-            self._ask(trace, "unset", *(name for name in names if name not in os.environ))
+            own = set_by_user(os.environ)
+            for name in set(names).intersection(own):
+                trace[question("variable", name)] = variable_answer(name, own[name], self._key)
+            self._ask(trace, "unset", *(name for name in names if name not in own))
 
     def _add_notes(self, trace: dict[str, str]) -> None:
         """Add facts that cannot be verified later: hosts, programs with unknown dependencies, ignored paths."""
@@ -361,13 +362,11 @@ class _TraceWriter:
 
 def _variables(environment: Mapping[str, str | None], key: bytes | None) -> dict[str, str]:
     """Return questions about variables whose value in the kernel equals that in the user's environment."""
-    # Others were set by the worker, by ipykernel or by the step: at the next plan they could not be compared.
-    added = {**DEFAULTS, **FIXED, **SET_BY_KERNELS}
-    asked = {
-        name: value
-        for name, value in environment.items()
-        if value == os.environ.get(name) and (value is None or value != added.get(name))
-    }
+    # Others were set by the worker or by the step: at the next plan they could not be compared. A default counts as a
+    # variable that is not set: it changes once the user sets it.
+    own = set_by_user(os.environ)
+    got = set_by_user({name: value for name, value in environment.items() if value is not None})
+    asked = {name: got.get(name) for name in environment if name not in FIXED and got.get(name) == own.get(name)}
     trace = {
         question("variable", name): variable_answer(name, value, key)
         for name, value in asked.items()

@@ -66,7 +66,7 @@ from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
-from jupyter_pipelines.pipeline.changing_variables import PERSONAL, changes_by_itself
+from jupyter_pipelines.pipeline.changing_variables import PERSONAL, changes_by_itself, set_by_user
 from jupyter_pipelines.pipeline.ignored_paths import is_clutter, is_ignored
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.secret_marks import environment_keys, user_key
@@ -221,18 +221,18 @@ def stat_answer(kind: str, status: Sequence[int] | None) -> str:
     kind : {"kind", "size", "times", "status"}
         What is asked.
     status : sequence of int or None
-        Whether it is a folder, its size in bytes, the time of its last change in nanoseconds, and its mode; None if it
-        is missing.
+        Whether it is a folder, its size in bytes, the time of its last change in nanoseconds, its mode, its owner and
+        its group; None if it is missing.
     """
     if status is None:
         return MISSING
-    is_folder, size, time_ns, mode = status
+    is_folder, size, time_ns, mode, *owner = status
     if is_folder or kind == "kind":
         return FOLDER if is_folder else "file"
     answers = {
         "size": f"file {size}",
         "times": f"file {size} {time_ns}",
-        "status": f"file {size} {time_ns} {mode:o}",
+        "status": f"file {size} {time_ns} {mode:o} {':'.join(map(str, owner))}",
     }
     return answers[kind]
 
@@ -259,7 +259,8 @@ class TraceReader:
         self._root = str(root).rstrip("/")
         self._digest_files = digest_files
         self._digests: dict[str, str | None] = {}
-        self._environment = environment
+        # What kernels get anyway may be set where the plan is made in a kernel, and not in a terminal.
+        self._environment = environment = set_by_user(environment)
         self._answers: dict[str, str] = {}
         self._folders: dict[str, list[str]] = {}
         self._keys = functools.cache(environment_keys)
@@ -383,8 +384,10 @@ class TraceReader:
 
     def _look(self, kind: str, path: str) -> str:
         status = _status(self._path(path))
-        is_folder = int(status is not None and stat.S_ISDIR(status.st_mode))
-        return stat_answer(kind, [is_folder, status.st_size, status.st_mtime_ns, status.st_mode] if status else None)
+        if status is None:
+            return stat_answer(kind, None)
+        about = [int(stat.S_ISDIR(status.st_mode)), status.st_size, status.st_mtime_ns, status.st_mode]
+        return stat_answer(kind, [*about, status.st_uid, status.st_gid])
 
     def _rights(self, path: str, mode: int) -> str:
         return "yes" if os.access(self._path(path), mode) else "no"

@@ -23,7 +23,7 @@ from jupyter_pipelines.planning.keys.traces import (
     variable_answer,
 )
 
-_ENGINES = ("RAY_", "DASK_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "VECLIB_", "BLIS_", "KMP_")
+_ENGINES = tuple("RAY_ DASK_ CUDA_ NVIDIA_ OMP_ MKL_ OPENBLAS_ NUMEXPR_ VECLIB_ BLIS_ KMP_ PYTHONHASHSEED".split())
 _NEVER_EQUAL = ("package", "unwatched", "partly")
 _MAX_SHOWN = 3
 _OF_NAMES = ("listing", "glob", "path-glob", "searched", "origin")

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import PurePath
 from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing import asking_frames
@@ -37,7 +38,7 @@ from jupyter_pipelines.execution.kernel_side.tracing.loaded_packages import load
 from jupyter_pipelines.execution.kernel_side.tracing.lookup_watch import LookupWatch
 from jupyter_pipelines.execution.kernel_side.tracing.other_kernels import OtherKernels
 from jupyter_pipelines.execution.kernel_side.tracing.program_log import ProgramLog, start_of
-from jupyter_pipelines.execution.kernel_side.tracing.traced_entries import TracedEntries
+from jupyter_pipelines.execution.kernel_side.tracing.traced_entries import TracedEntries, traced_fstat
 from jupyter_pipelines.execution.kernel_side.tracing.worker_reports import WorkerReports
 
 TRACE = "trace.json"
@@ -534,6 +535,7 @@ class AccessLog:
             setattr(os, name, wrapped)
             self._supports(original, wrapped)
         setattr(os, "scandir", self._scanner(os.scandir))  # noqa: B010 - type checkers know another signature
+        os.fstat = traced_fstat(self._looked_at_open_file)
 
     @staticmethod
     def _supports(original: Any, wrapped: Any) -> None:
@@ -555,8 +557,10 @@ class AccessLog:
 
         def look(path: Any, *arguments: Any, **options: Any) -> Any:
             __tracebackhide__ = True
-            if not self._noting or isinstance(path, int) or getattr(self._local, "busy", False):
+            if not self._noting or getattr(self._local, "busy", False):
                 return original(path, *arguments, **options)
+            if isinstance(path, int):
+                return self._looked_at_open_file(path, original(path, *arguments, **options))
             try:
                 answer = original(path, *arguments, **options)
             except OSError:
@@ -566,6 +570,18 @@ class AccessLog:
             return answer
 
         return look
+
+    def _looked_at_open_file(self, number: int, answer: Any) -> Any:
+        """Note what the user's own code asks of an open file; libraries ask for the size, part of its content."""
+        __tracebackhide__ = True
+        if not self._noting or not asking_frames.asks_for_itself(caller(2), self._is_own_code):
+            return answer
+        with contextlib.suppress(Exception):
+            name = self._readlink(f"/proc/self/fd/{number}")
+            counts = self._path(name) is not None and name not in self._appended and not self._is_own(name)
+            if counts and not getattr(self._local, "busy", False):
+                self._note_counted_look(name, asking_frames.what_is_asked(caller(2), self._is_own_code), answer)
+        return answer
 
     def _opener(self, original: Callable[..., int]) -> Any:
         """Wrap `os.open`: its audit event lacks `dir_fd`, the folder of a relative path."""
@@ -631,6 +647,11 @@ class AccessLog:
                 self._note_link(name)
             answer = self._status(name)
         self._note_counted_look(name, asking_frames.what_is_asked(caller(3), self._is_own_code), answer)
+        if asking_frames.is_comparison(caller(3)):
+            # Where the links in the path lead is part of the answer.
+            for part in filter(self._path, (name, *map(str, PurePath(name).parents))):
+                if self._is_link(part):
+                    self._note_link(part)
 
     def _note_link(self, name: str) -> None:
         if name not in self._links and os.getpid() != self._process:

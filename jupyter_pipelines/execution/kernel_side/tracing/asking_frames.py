@@ -111,6 +111,14 @@ def what_is_asked(frame: Any, is_own_code: IsOwnCode) -> str:
     return "times" if name in _TIMES_ONLY else "status"
 
 
+def is_comparison(frame: Any) -> bool:
+    """Tell whether a file is examined to find out whether two names lead to the same file."""
+    code = frame.f_code
+    if code.co_name == "stat" and code.co_filename.startswith(_PATHLIB):
+        code = frame.f_back.f_code
+    return bool(code.co_name == "samefile")
+
+
 def is_logging(frame: Any) -> bool:
     """Tell whether the standard library's `logging` makes the call."""
     return bool(frame.f_code.co_filename.startswith(_LOGGING))

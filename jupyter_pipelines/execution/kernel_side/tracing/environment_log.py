@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing import asking_frames
-from jupyter_pipelines.pipeline.changing_variables import PERSONAL, changes_by_itself
+from jupyter_pipelines.pipeline.changing_variables import PERSONAL, READ_BY_PYTHON, changes_by_itself
 
-_ALWAYS = ("TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME")
-"""Variables that the C library reads without Python; they always count."""
+_ALWAYS = ("TZ", "LC_ALL", "LC_COLLATE", "LC_NUMERIC", "LC_TIME", *READ_BY_PYTHON)
+"""Variables that the C library and Python itself read; they always count."""
+_READ_BY_PACKAGES = {"matplotlib": ("MPLBACKEND",)}
+"""Variables that packages read when they are imported, perhaps before the step, and whose names may change by
+themselves; they count for all steps that have loaded the package."""
 
 
 class EnvironmentLog:
@@ -80,7 +83,8 @@ class EnvironmentLog:
     def variables(self) -> dict[str, str | None]:
         """Return the variables that were read, with their first values; None for a variable that was not set."""
         noting, self.noting = self.noting, False
-        always = {name: os.environ.get(name) for name in _ALWAYS if name not in self._set}
+        loaded = [name for package, names in _READ_BY_PACKAGES.items() if package in sys.modules for name in names]
+        always = {name: os.environ.get(name) for name in (*_ALWAYS, *loaded) if name not in self._set}
         self.noting = noting
         return always | self._first
 

@@ -18,7 +18,8 @@ def mark_of(status: os.stat_result | None) -> Mark | None:
 
 
 def look_of(status: os.stat_result | None) -> list[int] | None:
-    """Return kind, size, time and mode of a file; None for a file that is missing."""
+    """Return kind, size, time, mode, owner and group of a file; None for a file that is missing."""
     if status is None:
         return None
-    return [int(stat.S_ISDIR(status.st_mode)), status.st_size, status.st_mtime_ns, status.st_mode]
+    about = [int(stat.S_ISDIR(status.st_mode)), status.st_size, status.st_mtime_ns, status.st_mode]
+    return [*about, status.st_uid, status.st_gid]

@@ -1,4 +1,4 @@
-"""Entries of `os.scandir` that report what code asks of them; the originals answer without an event or a system call.
+"""Entries of `os.scandir`, and `os.fstat`, that report what code asks of them; the originals answer without an event.
 
 Runs inside the kernel, so it imports the standard library only.
 """
@@ -6,6 +6,7 @@ Runs inside the kernel, so it imports the standard library only.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -86,3 +87,18 @@ class TracedEntries:
     def close(self) -> None:
         """Close the listing."""
         self._entries.close()
+
+
+def traced_fstat(report: Callable[[int, os.stat_result], os.stat_result]) -> Any:
+    """Return `os.fstat` as it has to be to report each file and answer; `report` returns the answer."""
+    original = os.fstat
+
+    def fstat(fd: int) -> os.stat_result:
+        __tracebackhide__ = True
+        # Packages ask for the size of each file that they open: this has to cost nothing.
+        if "/site-packages/" in sys._getframe(1).f_code.co_filename:  # noqa: SLF001
+            return original(fd)
+        return report(fd, original(fd))
+
+    fstat.__qualname__, fstat.__module__, fstat.__doc__ = "fstat", "os", original.__doc__
+    return fstat
