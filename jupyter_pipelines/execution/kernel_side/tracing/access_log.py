@@ -33,7 +33,7 @@ from jupyter_pipelines.execution.kernel_side.tracing.environment_log import Envi
 from jupyter_pipelines.execution.kernel_side.tracing.expected_listings import ExpectedListings
 from jupyter_pipelines.execution.kernel_side.tracing.file_marks import Mark, look_of, mark_of
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import EventsLost, FolderEvent, FolderWatch
-from jupyter_pipelines.execution.kernel_side.tracing.loaded_packages import loaded_packages, module_origins
+from jupyter_pipelines.execution.kernel_side.tracing.loaded_packages import RequestFinder, module_origins
 from jupyter_pipelines.execution.kernel_side.tracing.lookup_watch import LookupWatch
 from jupyter_pipelines.execution.kernel_side.tracing.other_kernels import OtherKernels
 from jupyter_pipelines.execution.kernel_side.tracing.program_log import ProgramLog, start_of
@@ -52,6 +52,8 @@ _SENDING = ("socket.sendto", "socket.sendmsg")
 _LISTS = frozenset({"os.listdir", "os.scandir"})
 _READ_EVERY = 512
 """Number of opened files after which folder events are read, before the system's queue (usually 16,384) is full."""
+_SITES = "-packages"
+"""Ends the paths of folders with installed packages: ``site-packages``, ``dist-packages``."""
 _KINDS = ("kind", "size", "times", "status")
 """Questions about a file that need no opening, from the least specific to the most specific."""
 
@@ -84,8 +86,7 @@ class AccessLog:
         self._links: dict[str, None] = {}
         self._written: dict[str, None] = {}
         self._appended: set[str] = set()
-        self._overwritten: set[str] = set()
-        self._disputed: set[str] = set()
+        self._overwritten, self._disputed = set[str](), set[str]()
         self._logs: set[str] = set()
         self._child_writes: dict[str, None] = {}
         self._created: set[str] = set()
@@ -98,6 +99,7 @@ class AccessLog:
         self._children = self._programs = False
         self._watch: FolderWatch | None = None
         self._environment = EnvironmentLog(self._is_own_code, self._report_variable)
+        self._requests = RequestFinder(self._is_noting, self._report_of_worker)
         self._connections = ConnectionLog()
         self._started = ProgramLog(self._note_read)
         self._lookups: LookupWatch | None = None
@@ -138,6 +140,7 @@ class AccessLog:
 
         self._environment.attach()
         self._wrap_looks()
+        sys.meta_path.insert(0, self._requests)
         sys.addaudithook(hook)
 
     def note(self, *, on: bool) -> None:
@@ -230,7 +233,7 @@ class AccessLog:
             "appended": sorted((self._appended - self._overwritten) | self._logs),
             "child_writes": [path for path in self._child_writes if path not in self._written],
             "environment": self._environment.variables(),
-            "packages": loaded_packages(),
+            "packages": self._requests.packages(),
             "origins": module_origins(self._imported),
             "variables": self._environment.changed_names() if self._environment.names_asked else None,
             "problems": list(dict.fromkeys(self.problems)),
@@ -382,6 +385,8 @@ class AccessLog:
         if name is None:
             return
         frame = caller(2)
+        if name.endswith(_SITES) and not asking_frames.is_import(frame):
+            self._note_installed(name, frame)
         if asking_frames.is_search_for_modules(frame, self._is_own_code) or asking_frames.is_pattern(frame):
             # The event of the folder comes right after this: whatever else lists it has an event of its own.
             with self._reading:
@@ -472,12 +477,18 @@ class AccessLog:
         self._report_host(self._connections.on_resolve(arguments))
 
     def _report_host(self, host: str | None) -> None:
-        if host and os.getpid() != self._process:
-            self._report("host", host)
+        if host:
+            self._report_of_worker("host", host)
 
     def _report_variable(self, name: str, value: str | None) -> None:
+        self._report_of_worker("variable", [name, value])
+
+    def _report_of_worker(self, kind: str, about: Any) -> None:
         if os.getpid() != self._process:
-            self._report("variable", [name, value])
+            self._report(kind, about)
+
+    def _is_noting(self) -> bool:
+        return self._noting and not getattr(self._local, "busy", False)
 
     def _report(self, kind: str, about: Any) -> None:
         """Report something from a forked process."""
@@ -493,6 +504,8 @@ class AccessLog:
             "look": self._add_look,
             "right": lambda name, mode: self._rights.setdefault((name, mode)),
             "link": self._links.setdefault,
+            "request": self._requests.names.setdefault,
+            "glob": lambda *pattern: self._globbed.setdefault(pattern),
             "host": self._connections.hosts.setdefault,
             "variable": self._environment.note_of_child,
         }
@@ -594,7 +607,7 @@ class AccessLog:
         return scandir
 
     def _on_entry(self, method: str, path: Any, follows: bool) -> None:
-        if not self._noting or getattr(self._local, "busy", False):
+        if not self._is_noting():
             return
         with contextlib.suppress(Exception):
             name = self._absolute(path, of_child=True)
@@ -616,23 +629,29 @@ class AccessLog:
         else:
             known = (name, mode) in self._rights
             self._rights.setdefault((name, mode))
-            if not known and os.getpid() != self._process:
-                self._report("right", [name, mode])
+            if not known:
+                self._report_of_worker("right", [name, mode])
 
     def _on_look(self, path: Any, options: dict[str, Any], answer: Any, *, follows: bool) -> None:
         folder = options.get("dir_fd")
         name = self._absolute(path, -1 if folder is None else folder, of_child=True)
-        if name is None or self._path(name) is None or name in self._written:
+        if name is None:
+            return
+        frame = caller(3)
+        if asking_frames.is_search_for_packages(frame):
+            # `importlib.metadata` lists a folder once, and then only looks whether its time has changed.
+            self._note_installed(name, frame)
+        if self._path(name) is None or name in self._written:
             return
         if not follows or options.get("follow_symlinks") is False:
             if self._is_link(name):
                 self._note_link(name)
             answer = self._status(name)
-        self._note_counted_look(name, asking_frames.what_is_asked(caller(3), self._is_own_code), answer)
+        self._note_counted_look(name, asking_frames.what_is_asked(frame, self._is_own_code), answer)
 
     def _note_link(self, name: str) -> None:
-        if name not in self._links and os.getpid() != self._process:
-            self._report("link", name)
+        if name not in self._links:
+            self._report_of_worker("link", name)
         self._links.setdefault(name)
 
     def _is_link(self, name: str) -> bool:
@@ -681,6 +700,18 @@ class AccessLog:
                 self._listed[path] = names_digest(path)
                 # Digesting lists the folder: the event of that is the log's own, not the step's.
                 self._digested.add(path)
+
+    def _note_installed(self, folder: str, frame: Any) -> None:
+        """Record that the user's own code, and not a library, asks what is installed in a folder."""
+        if not asking_frames.asks_what_is_installed(frame, self._is_own_code):
+            return
+        if self._path(folder) is not None:
+            self._note_listing(folder)
+        elif folder.endswith(_SITES):
+            pattern = ("glob", "*", folder, "")
+            if pattern not in self._globbed:
+                self._report_of_worker("glob", pattern)
+            self._globbed[pattern] = None
 
     def _note_write(self, name: str) -> None:
         path = self._path(name)
