@@ -34,10 +34,10 @@ from jupyter_pipelines.execution.kernel_side.tracing.expected_listings import Ex
 from jupyter_pipelines.execution.kernel_side.tracing.file_marks import Mark, look_of, mark_of
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import EventsLost, FolderEvent, FolderWatch
 from jupyter_pipelines.execution.kernel_side.tracing.loaded_packages import RequestFinder, module_origins
+from jupyter_pipelines.execution.kernel_side.tracing.look_wrappers import LookHooks, LookWrappers
 from jupyter_pipelines.execution.kernel_side.tracing.lookup_watch import LookupWatch
 from jupyter_pipelines.execution.kernel_side.tracing.other_kernels import OtherKernels
 from jupyter_pipelines.execution.kernel_side.tracing.program_log import ProgramLog, start_of
-from jupyter_pipelines.execution.kernel_side.tracing.traced_entries import TracedEntries
 from jupyter_pipelines.execution.kernel_side.tracing.worker_reports import WorkerReports
 
 TRACE = "trace.json"
@@ -139,7 +139,16 @@ class AccessLog:
                     handler(arguments)
 
         self._environment.attach()
-        self._wrap_looks()
+        hooks = LookHooks(
+            self._is_noting,
+            self._unnoted,
+            self._absolute,
+            self._on_open,
+            self._on_access,
+            self._on_look,
+            self._on_entry,
+        )
+        LookWrappers(hooks).attach()
         sys.meta_path.insert(0, self._requests)
         sys.addaudithook(hook)
 
@@ -535,76 +544,6 @@ class AccessLog:
         self._local.busy = True
 
     # Looks at files without opening them
-
-    def _wrap_looks(self) -> None:
-        for name in ("stat", "lstat", "access", "readlink", "open"):
-            original = getattr(os, name)
-            wrapped = self._opener(original) if name == "open" else self._wrapped(original)
-            wrapped.__name__ = wrapped.__qualname__ = name
-            wrapped.__module__, wrapped.__doc__ = "os", original.__doc__
-            setattr(os, name, wrapped)
-            self._supports(original, wrapped)
-        setattr(os, "scandir", self._scanner(os.scandir))  # noqa: B010 - type checkers know another signature
-
-    @staticmethod
-    def _supports(original: Any, wrapped: Any) -> None:
-        # shutil and os.fwalk look the functions up in these sets, and without the wrapper would take less safe ways.
-        for support in (os.supports_dir_fd, os.supports_follow_symlinks, os.supports_effective_ids, os.supports_fd):
-            if original in support:
-                support.add(wrapped)
-
-    def _wrapped(self, original: Callable[..., Any]) -> Any:
-        follows = original.__name__ == "stat"
-        is_access = original.__name__ == "access"
-
-        def note(path: Any, arguments: tuple[Any, ...], options: dict[str, Any], answer: Any) -> None:
-            with contextlib.suppress(Exception):
-                if is_access:
-                    self._on_access(path, arguments, options)
-                else:
-                    self._on_look(path, options, answer, follows=follows)
-
-        def look(path: Any, *arguments: Any, **options: Any) -> Any:
-            __tracebackhide__ = True
-            if not self._noting or isinstance(path, int) or getattr(self._local, "busy", False):
-                return original(path, *arguments, **options)
-            try:
-                answer = original(path, *arguments, **options)
-            except OSError:
-                note(path, arguments, options, None)
-                raise
-            note(path, arguments, options, answer)
-            return answer
-
-        return look
-
-    def _opener(self, original: Callable[..., int]) -> Any:
-        """Wrap `os.open`: its audit event lacks `dir_fd`, the folder of a relative path."""
-
-        def open_file(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
-            __tracebackhide__ = True
-            if not self._noting or dir_fd is None:
-                return original(path, flags, mode, dir_fd=dir_fd)
-            with contextlib.suppress(Exception):
-                self._on_open((self._absolute(path, dir_fd), None, flags))
-            with self._unnoted():
-                return original(path, flags, mode, dir_fd=dir_fd)
-
-        return open_file
-
-    def _scanner(self, original: Callable[..., Any]) -> Any:
-        """Wrap `os.scandir`: its entries answer questions about kind, size and times without any event."""
-
-        def scandir(path: Any = None) -> Any:
-            __tracebackhide__ = True
-            entries = original(path)
-            if not self._noting or isinstance(path, int) or asking_frames.is_by_library(caller(1)):
-                return entries
-            return TracedEntries(entries, self._on_entry)
-
-        scandir.__module__, scandir.__doc__ = "os", original.__doc__
-        self._supports(original, scandir)
-        return scandir
 
     def _on_entry(self, method: str, path: Any, follows: bool) -> None:
         if not self._is_noting():
