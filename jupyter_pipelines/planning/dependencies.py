@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_pipelines.pipeline.changing_variables import READ_BY_PYTHON
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
+from jupyter_pipelines.planning.keys.packages import MISSING as NOT_INSTALLED
 from jupyter_pipelines.planning.keys.traces import details_of
 
 if TYPE_CHECKING:
@@ -96,11 +97,19 @@ def dependencies_summary(document: Mapping[str, Any], limit: int = 10) -> list[s
 
 def _lines(document: Mapping[str, Any]) -> dict[str, list[str]]:
     names = ", ".join(document["environment"])
+    absent = [name for name, version in document["packages"].items() if version == NOT_INSTALLED]
     return {
         "files": [f"{_LABELS[entry['how']]} {entry['path']}" for entry in document["files"]],
         "written": [f"it wrote {entry['path']}" for entry in document["written"]],
         "modules": [f"it imported {module.get('path') or module['name']}" for module in document["modules"]],
-        "packages": [f"it uses {name} {version.partition(' (')[0]}" for name, version in document["packages"].items()],
+        "packages": [
+            *(
+                f"it uses {name} {version.partition(' (')[0]}"
+                for name, version in document["packages"].items()
+                if name not in absent
+            ),
+            *([f"it looked for packages that are not installed: {', '.join(_cut(absent))}"] if absent else []),
+        ],
         "environment": [f"it asked for the environment variables {names}"] if names else [],
         "programs": [f"it started {name}" for name in document["programs"]],
         "hosts": [f"it connected to {host}" for host in document["hosts"]],

@@ -140,6 +140,8 @@ _ABOUT_FILES = frozenset("file module listing glob path-glob kind size times sta
 _NAMES = ('["listing"', '["glob"', '["path-glob"')
 _DETAILS = {"listing": 2, "glob": 4, "path-glob": 4}
 """How many details questions about names have; patterns of files that are ignored may follow."""
+_SITES = "-packages"
+"""Ends the paths of folders with installed packages: their names say what is installed."""
 _ORDER: tuple[Code, ...] = (
     "file",
     "module",
@@ -237,6 +239,8 @@ def _listing(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
 
 
 def _glob(details: list[Any], old: str, new: str) -> tuple[Code, str, str]:
+    if str(details[1]).endswith(_SITES):
+        return "package", f"other packages are installed in `{details[1]}`", ""
     folder = "" if details[1] == "." else f"{details[1]}/"
     pattern = details[0] if details[0].startswith("/") else f"{folder}{details[0]}"
     return "file", f"the files that fit `{pattern}` changed", _from_to(pattern, old, new)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,3 +143,63 @@ def test_a_docstring_that_a_package_reads(book: NotebookProject, site: Path, def
     assert book.plan().steps("decision") == {"a": "run"}
     run_twice(book)
     assert book.value("a.x") == ["two", 1]
+
+
+WHAT_IS_INSTALLED = {
+    "version": "from importlib.metadata import version\nx = version('in' + 'ner')",
+    "entries": "from importlib.metadata import entry_points\nx = len(entry_points(group='some.group'))",
+    "all": "from importlib.metadata import distributions\nx = sum(d.name.startswith('extra') for d in distributions())",
+    "modules": "import pkgutil\nx = sum(found.name == 'extra' for found in pkgutil.iter_modules())",
+    "listed": "import os, sys\nx = sum('extra' in os.listdir(p) for p in sys.path if p.endswith('/site-packages'))",
+}
+"""Code that asks what is installed, in ways that name no package."""
+SOUGHT = {
+    "spec": "import importlib.util as util\nx = util.find_spec('ex' + 'tra') is not None",
+    "computed": "import importlib\n"
+    "try:\n    x = importlib.import_module('ex' + 'tra').VALUE\nexcept ImportError:\n    x = 0",
+    "optional": "import outer\nx = outer.EXTRA",
+    "worker": "import importlib.util as util, multiprocessing\n"
+    "def is_there(name):\n    return util.find_spec('ex' + name) is not None\n"
+    "with multiprocessing.get_context('fork').Pool(1) as pool:\n    (x,) = pool.map(is_there, ['tra'])",
+}
+"""Code that looks for a package, itself or in another package."""
+UNTOUCHED = {
+    "other": "import other\nx = other.VALUE",
+    "lacking": "import importlib.util as util\nx = util.find_spec('lac' + 'king') is None",
+}
+OPTIONAL = (
+    "from importlib.metadata import version\nVERSION = version('outer')\n"
+    "try:\n    import extra\n    EXTRA = 1\nexcept ImportError:\n    EXTRA = 0\n"
+)
+REMOVED = "import importlib.util as util\nx = util.find_spec('in' + 'ner') is not None"
+
+
+def test_a_package_that_was_not_installed_when_it_was_looked_for(book: NotebookProject, tmp_path: Path) -> None:
+    # The folder of the user's packages is one of Python's own, whose files do not count.
+    environment = {**os.environ, "PYTHONUSERBASE": str(tmp_path / "base")}
+    command = [sys.executable, "-c", "import site; print(site.getusersitepackages())"]
+    folder = Path(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip())
+    book.environment |= {"PYTHONUSERBASE": environment["PYTHONUSERBASE"], "PYTHONPATH": str(folder)}
+    install(folder, "inner", "1.0", "")
+    install(folder, "outer", "1.0", OPTIONAL)
+    install(folder, "other", "1.0", "VALUE = 5\n")
+    steps = {**WHAT_IS_INSTALLED, **SOUGHT, **UNTOUCHED, "removed": REMOVED}
+    book.write(*(f"%%step {name} -o {name}_says\n{code}\n{name}_says = x" for name, code in steps.items()))
+    run_twice(book)
+    before = {name: book.value(f"{name}.{name}_says") for name in steps}
+    install(folder, "extra", "1.0", "VALUE = 1\n")
+    plan = book.plan().steps("reason")
+    for name in WHAT_IS_INSTALLED:
+        assert plan[name]["code"] == "package", name
+        assert plan[name]["text"].startswith("other packages are installed in `"), name
+    for name in SOUGHT:
+        assert (plan[name]["code"], plan[name]["text"]) == ("package", "extra not installed -> 1.0"), name
+    assert {name for name, decision in book.plan().steps("decision").items() if decision == "reuse"} == {
+        *UNTOUCHED,
+        "removed",
+    }
+    run_twice(book)
+    changed = {name for name in steps if book.value(f"{name}.{name}_says") != before[name]}
+    assert changed == {"all", "modules", "listed", *SOUGHT}
+    (folder / "inner").rename(folder / "gone")
+    assert reason(book, "removed") == ("package", "inner 1.0 -> not installed")

@@ -333,3 +333,12 @@ def test_a_fixed_environment_is_what_it_is_said_to_be() -> None:
     environment = PythonEnvironment.fixed("3.12", {"pandas": "2.2.0"})
     assert (environment.python, environment.version("pandas")) == ("3.12", "2.2.0")
     assert environment.version("numpy") == "not installed"
+
+
+def test_a_package_of_kernels_counts_where_it_is_looked_for_in_vain() -> None:
+    environment = PythonEnvironment.fixed("3.12", {"tqdm": "4.1", "IPython": "9.0"})
+    assert environment.used_beside_kernel(["tqdm", "IPython", "ipywidgets", "absent"]) == {
+        "absent": "not installed",
+        "ipywidgets": "not installed",
+        "tqdm": "4.1",
+    }

@@ -412,6 +412,17 @@ def test_dependencies_are_a_document_and_a_text() -> None:
     ]
 
 
+def test_packages_that_are_not_installed_stand_in_one_line() -> None:
+    versions = {"pandas": "3.0", "numexpr": "not installed", "bottleneck": "not installed"}
+    trace = {question("package", name): version for name, version in versions.items()}
+    document = dependencies_document(stored(PlanSimulation(), trace))
+    assert document["packages"] == versions
+    assert dependencies_text(document).splitlines() == [
+        "  it uses pandas 3.0",
+        "  it looked for packages that are not installed: numexpr, bottleneck",
+    ]
+
+
 def test_a_summary_of_many_dependencies_has_some_of_each_kind() -> None:
     simulation = PlanSimulation()
     files = {question("file", f"{number:02}.csv"): "sha256:1" for number in range(30)}

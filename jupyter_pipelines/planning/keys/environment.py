@@ -95,7 +95,7 @@ class PythonEnvironment:
     def used_beside_kernel(self, names: Iterable[str]) -> dict[str, str]:
         """Return the versions of loaded packages, without those that only the kernel itself needs.
 
-        What every kernel loads counts where another package that is loaded requires it.
+        What every kernel loads counts where another package that is loaded requires it, and where it is not installed.
 
         Parameters
         ----------
@@ -112,6 +112,8 @@ class PythonEnvironment:
         if not used:
             return {}
         self.prepare(loaded)
+        # Looked for in vain, for instance as an optional dependency: what needs it finds it once it is installed.
+        used |= {name for name in loaded if self._versions[name] == packages.MISSING}
         pending = list(used)
         while pending:
             needed = loaded.intersection(self._required.get(pending.pop(), ())) - used

@@ -9,7 +9,8 @@ question                                              answer
 ``["module", PATH]``                                  the same of source code that was imported
 ``["written", PATH]``                                 digest of a file that the step wrote
 ``["left", PATH]``                                    the same of a log, or of a file that a child may have written
-``["package", NAME]``                                 version of an installed package that was loaded
+``["package", NAME]``                                 version of a package that was loaded or looked for, or
+                                                      ``not installed``
 ``["origin", NAME, PATH, …]``                         first of the files that a module may come from, by `sys.path`
 ``["listing", PATH, NAMES]``                          digest of the names of files and folders in it, without
                                                       NAMES, which the step made; patterns of names that are left

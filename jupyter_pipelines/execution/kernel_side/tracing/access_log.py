@@ -34,11 +34,11 @@ from jupyter_pipelines.execution.kernel_side.tracing.environment_log import Envi
 from jupyter_pipelines.execution.kernel_side.tracing.expected_listings import ExpectedListings
 from jupyter_pipelines.execution.kernel_side.tracing.file_marks import Mark, look_of, mark_of
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import EventsLost, FolderEvent, FolderWatch
-from jupyter_pipelines.execution.kernel_side.tracing.loaded_packages import loaded_packages, module_origins
+from jupyter_pipelines.execution.kernel_side.tracing.loaded_packages import RequestFinder, module_origins
+from jupyter_pipelines.execution.kernel_side.tracing.look_wrappers import LookHooks, LookWrappers
 from jupyter_pipelines.execution.kernel_side.tracing.lookup_watch import LookupWatch
 from jupyter_pipelines.execution.kernel_side.tracing.other_kernels import OtherKernels
 from jupyter_pipelines.execution.kernel_side.tracing.program_log import ProgramLog, start_of
-from jupyter_pipelines.execution.kernel_side.tracing.traced_entries import TracedEntries, traced_fstat
 from jupyter_pipelines.execution.kernel_side.tracing.worker_reports import WorkerReports
 
 TRACE = "trace.json"
@@ -53,6 +53,8 @@ _SENDING = ("socket.sendto", "socket.sendmsg")
 _LISTS = frozenset({"os.listdir", "os.scandir"})
 _READ_EVERY = 512
 """Number of opened files after which folder events are read, before the system's queue (usually 16,384) is full."""
+_SITES = "-packages"
+"""Ends the paths of folders with installed packages: ``site-packages``, ``dist-packages``."""
 _KINDS = ("kind", "size", "times", "status")
 """Questions about a file that need no opening, from the least specific to the most specific."""
 
@@ -86,8 +88,7 @@ class AccessLog:
         self._links: dict[str, None] = {}
         self._written: dict[str, None] = {}
         self._appended: set[str] = set()
-        self._overwritten: set[str] = set()
-        self._disputed: set[str] = set()
+        self._overwritten, self._disputed = set[str](), set[str]()
         self._logs: set[str] = set()
         self._child_writes: dict[str, None] = {}
         self._created: set[str] = set()
@@ -100,6 +101,7 @@ class AccessLog:
         self._children = self._programs = False
         self._watch: FolderWatch | None = None
         self._environment = EnvironmentLog(self._is_own_code, self._report_variable)
+        self._requests = RequestFinder(self._is_noting, self._report_of_worker)
         self._connections = ConnectionLog()
         self._started = ProgramLog(self._note_read)
         self._lookups: LookupWatch | None = None
@@ -139,7 +141,18 @@ class AccessLog:
                     handler(arguments)
 
         self._environment.attach()
-        self._wrap_looks()
+        hooks = LookHooks(
+            self._is_noting,
+            self._unnoted,
+            self._absolute,
+            self._on_open,
+            self._on_access,
+            self._on_look,
+            self._on_entry,
+            self._on_look_at_open_file,
+        )
+        LookWrappers(hooks).attach()
+        sys.meta_path.insert(0, self._requests)
         sys.addaudithook(hook)
 
     def note(self, *, on: bool) -> None:
@@ -233,7 +246,7 @@ class AccessLog:
             "appended": sorted((self._appended - self._overwritten) | self._logs),
             "child_writes": [path for path in self._child_writes if path not in self._written],
             "environment": self._environment.variables(),
-            "packages": loaded_packages(),
+            "packages": self._requests.packages(),
             "origins": module_origins(self._imported),
             "variables": self._environment.changed_names() if self._environment.names_asked else None,
             "problems": list(dict.fromkeys(self.problems)),
@@ -385,6 +398,8 @@ class AccessLog:
         if name is None:
             return
         frame = caller(2)
+        if name.endswith(_SITES) and not asking_frames.is_import(frame):
+            self._note_installed(name, frame)
         if asking_frames.is_search_for_modules(frame, self._is_own_code) or asking_frames.is_pattern(frame):
             # The event of the folder comes right after this: whatever else lists it has an event of its own.
             with self._reading:
@@ -475,12 +490,18 @@ class AccessLog:
         self._report_host(self._connections.on_resolve(arguments))
 
     def _report_host(self, host: str | None) -> None:
-        if host and os.getpid() != self._process:
-            self._report("host", host)
+        if host:
+            self._report_of_worker("host", host)
 
     def _report_variable(self, name: str, value: str | None) -> None:
+        self._report_of_worker("variable", [name, value])
+
+    def _report_of_worker(self, kind: str, about: Any) -> None:
         if os.getpid() != self._process:
-            self._report("variable", [name, value])
+            self._report(kind, about)
+
+    def _is_noting(self) -> bool:
+        return self._noting and not getattr(self._local, "busy", False)
 
     def _report(self, kind: str, about: Any) -> None:
         """Report something from a forked process."""
@@ -496,6 +517,8 @@ class AccessLog:
             "look": self._add_look,
             "right": lambda name, mode: self._rights.setdefault((name, mode)),
             "link": self._links.setdefault,
+            "request": self._requests.names.setdefault,
+            "glob": lambda *pattern: self._globbed.setdefault(pattern),
             "host": self._connections.hosts.setdefault,
             "variable": self._environment.note_of_child,
         }
@@ -526,93 +549,20 @@ class AccessLog:
 
     # Looks at files without opening them
 
-    def _wrap_looks(self) -> None:
-        for name in ("stat", "lstat", "access", "readlink", "open"):
-            original = getattr(os, name)
-            wrapped = self._opener(original) if name == "open" else self._wrapped(original)
-            wrapped.__name__ = wrapped.__qualname__ = name
-            wrapped.__module__, wrapped.__doc__ = "os", original.__doc__
-            setattr(os, name, wrapped)
-            self._supports(original, wrapped)
-        setattr(os, "scandir", self._scanner(os.scandir))  # noqa: B010 - type checkers know another signature
-        os.fstat = traced_fstat(self._looked_at_open_file)
-
-    @staticmethod
-    def _supports(original: Any, wrapped: Any) -> None:
-        # shutil and os.fwalk look the functions up in these sets, and without the wrapper would take less safe ways.
-        for support in (os.supports_dir_fd, os.supports_follow_symlinks, os.supports_effective_ids, os.supports_fd):
-            if original in support:
-                support.add(wrapped)
-
-    def _wrapped(self, original: Callable[..., Any]) -> Any:
-        follows = original.__name__ == "stat"
-        is_access = original.__name__ == "access"
-
-        def note(path: Any, arguments: tuple[Any, ...], options: dict[str, Any], answer: Any) -> None:
-            with contextlib.suppress(Exception):
-                if is_access:
-                    self._on_access(path, arguments, options)
-                else:
-                    self._on_look(path, options, answer, follows=follows)
-
-        def look(path: Any, *arguments: Any, **options: Any) -> Any:
-            __tracebackhide__ = True
-            if not self._noting or getattr(self._local, "busy", False):
-                return original(path, *arguments, **options)
-            if isinstance(path, int):
-                return self._looked_at_open_file(path, original(path, *arguments, **options))
-            try:
-                answer = original(path, *arguments, **options)
-            except OSError:
-                note(path, arguments, options, None)
-                raise
-            note(path, arguments, options, answer)
-            return answer
-
-        return look
-
-    def _looked_at_open_file(self, number: int, answer: Any) -> Any:
+    def _on_look_at_open_file(self, number: int, answer: Any) -> Any:
         """Note what the user's own code asks of an open file; libraries ask for the size, part of its content."""
         __tracebackhide__ = True
-        if not self._noting or not asking_frames.asks_for_itself(caller(2), self._is_own_code):
+        if not self._is_noting() or not asking_frames.asks_for_itself(caller(2), self._is_own_code):
             return answer
         with contextlib.suppress(Exception):
             name = self._readlink(f"/proc/self/fd/{number}")
             counts = self._path(name) is not None and name not in self._appended and not self._is_own(name)
-            if counts and not getattr(self._local, "busy", False):
+            if counts:
                 self._note_counted_look(name, asking_frames.what_is_asked(caller(2), self._is_own_code), answer)
         return answer
 
-    def _opener(self, original: Callable[..., int]) -> Any:
-        """Wrap `os.open`: its audit event lacks `dir_fd`, the folder of a relative path."""
-
-        def open_file(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
-            __tracebackhide__ = True
-            if not self._noting or dir_fd is None:
-                return original(path, flags, mode, dir_fd=dir_fd)
-            with contextlib.suppress(Exception):
-                self._on_open((self._absolute(path, dir_fd), None, flags))
-            with self._unnoted():
-                return original(path, flags, mode, dir_fd=dir_fd)
-
-        return open_file
-
-    def _scanner(self, original: Callable[..., Any]) -> Any:
-        """Wrap `os.scandir`: its entries answer questions about kind, size and times without any event."""
-
-        def scandir(path: Any = None) -> Any:
-            __tracebackhide__ = True
-            entries = original(path)
-            if not self._noting or isinstance(path, int) or asking_frames.is_by_library(caller(1)):
-                return entries
-            return TracedEntries(entries, self._on_entry)
-
-        scandir.__module__, scandir.__doc__ = "os", original.__doc__
-        self._supports(original, scandir)
-        return scandir
-
     def _on_entry(self, method: str, path: Any, follows: bool) -> None:
-        if not self._noting or getattr(self._local, "busy", False):
+        if not self._is_noting():
             return
         with contextlib.suppress(Exception):
             name = self._absolute(path, of_child=True)
@@ -634,28 +584,34 @@ class AccessLog:
         else:
             known = (name, mode) in self._rights
             self._rights.setdefault((name, mode))
-            if not known and os.getpid() != self._process:
-                self._report("right", [name, mode])
+            if not known:
+                self._report_of_worker("right", [name, mode])
 
     def _on_look(self, path: Any, options: dict[str, Any], answer: Any, *, follows: bool) -> None:
         folder = options.get("dir_fd")
         name = self._absolute(path, -1 if folder is None else folder, of_child=True)
-        if name is None or self._path(name) is None or name in self._written:
+        if name is None:
+            return
+        frame = caller(3)
+        if asking_frames.is_search_for_packages(frame):
+            # `importlib.metadata` lists a folder once, and then only looks whether its time has changed.
+            self._note_installed(name, frame)
+        if self._path(name) is None or name in self._written:
             return
         if not follows or options.get("follow_symlinks") is False:
             if self._is_link(name):
                 self._note_link(name)
             answer = self._status(name)
-        self._note_counted_look(name, asking_frames.what_is_asked(caller(3), self._is_own_code), answer)
-        if asking_frames.is_comparison(caller(3)):
+        self._note_counted_look(name, asking_frames.what_is_asked(frame, self._is_own_code), answer)
+        if asking_frames.is_comparison(frame):
             # Where the links in the path lead is part of the answer.
             for part in filter(self._path, (name, *map(str, PurePath(name).parents))):
                 if self._is_link(part):
                     self._note_link(part)
 
     def _note_link(self, name: str) -> None:
-        if name not in self._links and os.getpid() != self._process:
-            self._report("link", name)
+        if name not in self._links:
+            self._report_of_worker("link", name)
         self._links.setdefault(name)
 
     def _is_link(self, name: str) -> bool:
@@ -705,6 +661,18 @@ class AccessLog:
                 self._listed[path] = names_digest(path)
                 # Digesting lists the folder: the event of that is the log's own, not the step's.
                 self._digested.add(path)
+
+    def _note_installed(self, folder: str, frame: Any) -> None:
+        """Record that the user's own code, and not a library, asks what is installed in a folder."""
+        if not asking_frames.asks_what_is_installed(frame, self._is_own_code):
+            return
+        if self._path(folder) is not None:
+            self._note_listing(folder)
+        elif folder.endswith(_SITES):
+            pattern = ("glob", "*", folder, "")
+            if pattern not in self._globbed:
+                self._report_of_worker("glob", pattern)
+            self._globbed[pattern] = None
 
     def _note_write(self, name: str) -> None:
         path = self._path(name)

@@ -96,6 +96,18 @@ def asks_for_itself(frame: Any, is_own_code: IsOwnCode) -> bool:
     return frame is not None and is_own_code(frame.f_code.co_filename)
 
 
+def is_search_for_packages(frame: Any) -> bool:
+    """Tell whether a module that finds packages asks something itself."""
+    return bool(frame.f_code.co_filename.endswith(_FINDERS))
+
+
+def asks_what_is_installed(frame: Any, is_own_code: IsOwnCode) -> bool:
+    """Tell whether the user's own code asks, directly, through the standard library or a module that finds packages."""
+    while frame is not None and (_is_library(frame.f_code.co_filename) or is_search_for_packages(frame)):
+        frame = frame.f_back
+    return frame is not None and is_own_code(frame.f_code.co_filename)
+
+
 def what_is_asked(frame: Any, is_own_code: IsOwnCode) -> str:
     """Return which part of a file's status the code uses: ``kind``, ``size``, ``times`` or ``status`` (all of it).
 

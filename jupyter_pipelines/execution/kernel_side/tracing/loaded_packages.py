@@ -7,14 +7,55 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any
 
 _INSTALLED = "-packages/"
 """Part of the paths of installed packages (``site-packages``, ``dist-packages``) only."""
 
 
-def loaded_packages() -> list[str]:
+class RequestFinder:
+    """Finds no module; notes which top-level modules the import system is asked for, also those that are not there.
+
+    No event shows `importlib.util.find_spec`, and imports of modules that are not installed, such as optional
+    dependencies of packages; the finder, which is asked first, sees them all.
+
+    Parameters
+    ----------
+    is_noting : callable
+        Tells whether requests count at the moment.
+    report : callable
+        Takes ``request`` and the name of a module that is asked for, the first time that it is.
+
+    Attributes
+    ----------
+    names : dict of str to None
+        The modules that were asked for.
+    """
+
+    def __init__(self, is_noting: Callable[[], bool], report: Callable[[str, str], None]) -> None:
+        self.names: dict[str, None] = {}
+        self._is_noting = is_noting
+        self._report = report
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:  # noqa: ARG002 - as it is called
+        """Note a module that is in no package, and leave it to the next finder."""
+        if path is None and fullname not in self.names and self._is_noting():
+            self.names[fullname] = None
+            self._report("request", fullname)
+
+    def packages(self) -> list[str]:
+        """Return the packages that are loaded or were asked for, by top-level name."""
+        return sorted({*_loaded_packages(), *filter(_is_sought, self.names)})
+
+
+def _is_sought(name: str) -> bool:
+    """Tell whether a module that was asked for may be a package, and is not loaded: most are not installed."""
+    may_be_package = bool(name) and name.isprintable() and "." not in name and name not in sys.stdlib_module_names
+    return may_be_package and not _place(sys.modules.get(name))
+
+
+def _loaded_packages() -> list[str]:
     """Return the top-level names of the installed packages that are loaded, directly or by other packages."""
     names = sys.stdlib_module_names
     modules = [(name, module) for name, module in list(sys.modules.items()) if "." not in name and name not in names]
