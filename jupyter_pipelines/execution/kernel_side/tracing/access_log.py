@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from jupyter_pipelines.execution.kernel_side.tracing import asking_frames
+from jupyter_pipelines.execution.kernel_side.tracing import asking_frames, compiled_copies
 from jupyter_pipelines.execution.kernel_side.tracing.asking_frames import caller
 from jupyter_pipelines.execution.kernel_side.tracing.child_processes import had_children, has_children
 from jupyter_pipelines.execution.kernel_side.tracing.connection_log import ConnectionLog
@@ -192,6 +192,8 @@ class AccessLog:
         self._watch = FolderWatch(frozenset(map(os.path.realpath, [*left_out, *self._paths.python_inside()])))
         for folder in (root, *outside):
             self._watch.add(folder)
+        for folder in filter(self._paths.holds_own_code, self._watch.copies):
+            compiled_copies.drop_outdated(folder)
         self._begun = time.time_ns()
         return self._paths
 
@@ -206,6 +208,7 @@ class AccessLog:
         self._read_events()
         self.note(on=False)
         self._read_reports()
+        self.problems += compiled_copies.outdated(filter(self._counts, {**self._read, **self._imported}))
         if self._lookups is not None:
             self._lookups.read(self._others.is_foreign)
             self._lookups.end()
@@ -418,6 +421,8 @@ class AccessLog:
     def _on_rename(self, arguments: tuple[Any, ...]) -> None:
         source, target, *folders = arguments
         name, new_name = self._absolute(source, *folders[:1]), self._absolute(target, *folders[1:2])
+        if new_name is not None and compiled_copies.is_copy(new_name):
+            return  # the last act of writing a copy
         if name is not None:
             self._note_read(name)
         self._on_write(source, *folders[:1])
@@ -443,6 +448,8 @@ class AccessLog:
 
     def _on_write(self, path: Any, folder: int = -1) -> None:
         name = self._absolute(path, folder, of_child=True)
+        if name is not None and compiled_copies.is_copy(name):
+            return  # its source is not written to
         if name is not None and os.getpid() != self._process:
             if self._path(name) is not None and name not in self._written and self._status(name) is None:
                 self._written.setdefault(name)
@@ -736,6 +743,11 @@ class AccessLog:
         is_foreign_event = event.own is False and not (
             self._had_children() and not self._others.is_foreign(event.process)
         )
+        if compiled_copies.is_copy(event.path):
+            # To make a copy is no change of its source, and to open it is to read the source.
+            if path is not None and event.opened and not is_foreign_event:
+                self._note_event_read(event, path)
+            return
         # The file is no longer surely as the step left it, so its digest would prove nothing.
         if path in self._written and event.changed and is_foreign_event:
             self._disputed.add(str(path))
@@ -750,7 +762,11 @@ class AccessLog:
         if event.is_folder:
             if event.opened:
                 self._on_listing(event, path)
-        elif self._is_read(event, path):
+        else:
+            self._note_event_read(event, path)
+
+    def _note_event_read(self, event: FolderEvent, path: str) -> None:
+        if self._is_read(event, path):
             self._read[path] = (self._begun, mark_of(self._status(path)))
             if path.endswith(DATABASES):
                 self._note_database_logs(path)
