@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import py_compile
 from pathlib import Path
 
 import pytest
@@ -274,6 +275,97 @@ def test_a_module_that_was_edited_within_a_second_and_keeps_its_size(book: Noteb
         assert book.run().code == 0
         assert book.value("a.x") == value
     assert not (book.folder / "__pycache__").exists()
+
+
+LOADED_ELSEWHERE = {
+    "script": "import subprocess, sys\nX = int(subprocess.check_output([sys.executable, 'script.py']))",
+    "module": "import subprocess, sys\nX = int(subprocess.check_output([sys.executable, '-m', 'main']))",
+    "spawned": "import multiprocessing as mp, worker\nwith mp.get_context('spawn').Pool(1) as p:\n"
+    "    X, = p.map(worker.work, [0])",
+    "spec": "from importlib.util import module_from_spec, spec_from_file_location\n"
+    "s = spec_from_file_location('of_spec', 'of_spec.py')\nm = module_from_spec(s)\ns.loader.exec_module(m)\n"
+    "X = m.VALUE",
+    "loader": "from importlib.machinery import SourceFileLoader\n"
+    "X = SourceFileLoader('of_loader', 'of_loader.py').load_module().VALUE",
+}
+"""Ways to load a module past the kernel's own import."""
+
+
+def loading_step(step: str) -> str:
+    return f"%%step {step} -o of_{step}\n{LOADED_ELSEWHERE[step].replace('X', f'of_{step}')}"
+
+
+def write_modules(book: NotebookProject, value: int) -> None:
+    """Write a module for each step; neither the size nor the time of modification depends on the value."""
+    for step in LOADED_ELSEWHERE:
+        path = book.folder / f"of_{step}.py"
+        path.write_text(f"VALUE = {value}\n")
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+def values_elsewhere(book: NotebookProject) -> set[int]:
+    return {book.value(f"{step}.of_{step}") for step in LOADED_ELSEWHERE}
+
+
+def write_loading_steps(book: NotebookProject) -> None:
+    """Write the notebook, a module for each step, and compile the modules."""
+    book.environment["PYTHONDONTWRITEBYTECODE"] = ""
+    book.write(*(loading_step(step) for step in LOADED_ELSEWHERE))
+    (book.folder / "script.py").write_text("import of_script\nprint(of_script.VALUE)")
+    (book.folder / "main.py").write_text("import of_module\nprint(of_module.VALUE)")
+    (book.folder / "worker.py").write_text(
+        "from importlib import import_module\ndef work(_):\n    return import_module('denwaps_fo'[::-1]).VALUE"
+    )
+    write_modules(book, 1)
+    for step in LOADED_ELSEWHERE:
+        py_compile.compile(str(book.folder / f"of_{step}.py"), doraise=True)
+
+
+@pytest.mark.parametrize("watch", ["fanotify", "none"])
+def test_a_compiled_copy_never_stands_for_an_edited_module(book: NotebookProject, watch: str) -> None:
+    """Neither in child processes nor for loaders that are called by name."""
+    book.environment["JUPYTER_PIPELINES_WATCH"] = watch
+    write_loading_steps(book)
+    assert book.run().code == 0
+    assert values_elsewhere(book) == {1}
+    copies = {f"of_{step}" for step in LOADED_ELSEWHERE}
+    assert {path.name.partition(".")[0] for path in book.folder.glob("__pycache__/*.pyc")} >= copies
+    write_modules(book, 2)
+    planned = book.plan()
+    assert set(planned.steps("decision").values()) == {"run"}
+    if watch == "fanotify":
+        reasons = dict.fromkeys(LOADED_ELSEWHERE, "file") | {"spec": "module", "loader": "module"}
+        assert planned.reasons == reasons
+    assert book.run().code == 0
+    assert values_elsewhere(book) == {2}
+    again = book.run()
+    assert again.code == 0
+    if watch == "fanotify":
+        assert again.steps("decision") == dict.fromkeys(LOADED_ELSEWHERE, "reuse") | {"module": "run"}
+    assert values_elsewhere(book) == {2}
+
+
+def test_a_module_that_is_compiled_and_edited_while_the_step_runs(book: NotebookProject) -> None:
+    """The step may have run the old code: its result is not reused, and the next run has the new value."""
+    book.environment["PYTHONDONTWRITEBYTECODE"] = ""
+    waiting = "import time\nfrom pathlib import Path\nPath('begun').touch()\nwhile not Path('go').exists():\n"
+    step, _, code = loading_step("spec").partition("\n")
+    book.write(f"{step}\n{waiting}    time.sleep(0.01)\n{code}")
+    write_modules(book, 1)
+    running = book.start("run", "--json")
+    while not (book.folder / "begun").exists():
+        assert running.poll() is None
+    py_compile.compile(str(book.folder / "of_spec.py"), doraise=True)
+    write_modules(book, 2)
+    (book.folder / "go").touch()
+    _, err = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 0, err
+    assert book.value("spec.of_spec") == 1
+    code, text = rerun_reason(book, "spec")
+    assert code == "unwatched"
+    assert text.endswith("Python has compiled `of_spec.py`, and does not notice that it was edited since")
+    assert book.run().code == 0
+    assert book.value("spec.of_spec") == 2
 
 
 def test_a_link_counts_with_what_it_leads_to(book: NotebookProject, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jupyter_pipelines.execution.kernel_side.tracing.access_log import REWRITTEN, TRACE
+from jupyter_pipelines.execution.kernel_side.tracing.compiled_copies import OUTDATED
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import (
     DATABASE_LOGS,
     counts_as_written,
@@ -390,6 +391,8 @@ def _constants(text: str) -> str:
 
 def _problem(text: str, root: str) -> str:
     kind, _, path = text.partition("\0")
+    if kind == OUTDATED:
+        return f"Python has compiled `{path_in_trace(path, root)}`, and does not notice that it was edited since"
     return f"it wrote to `{path_in_trace(path, root)}`, which it had read" if kind == REWRITTEN else text
 
 

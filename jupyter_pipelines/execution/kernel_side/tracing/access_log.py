@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePath
 from typing import Any
 
-from jupyter_pipelines.execution.kernel_side.tracing import asking_frames
+from jupyter_pipelines.execution.kernel_side.tracing import asking_frames, compiled_copies
 from jupyter_pipelines.execution.kernel_side.tracing.asking_frames import caller
 from jupyter_pipelines.execution.kernel_side.tracing.child_processes import had_children, has_children
 from jupyter_pipelines.execution.kernel_side.tracing.connection_log import ConnectionLog
@@ -28,6 +28,7 @@ from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import (
     DATABASES,
     CountedPaths,
     database_logs,
+    is_below,
     names_digest,
 )
 from jupyter_pipelines.execution.kernel_side.tracing.environment_log import EnvironmentLog
@@ -37,6 +38,7 @@ from jupyter_pipelines.execution.kernel_side.tracing.folder_events import Events
 from jupyter_pipelines.execution.kernel_side.tracing.loaded_packages import RequestFinder, module_origins
 from jupyter_pipelines.execution.kernel_side.tracing.look_wrappers import LookHooks, LookWrappers
 from jupyter_pipelines.execution.kernel_side.tracing.lookup_watch import LookupWatch
+from jupyter_pipelines.execution.kernel_side.tracing.module_searches import ModuleSearches
 from jupyter_pipelines.execution.kernel_side.tracing.other_kernels import OtherKernels
 from jupyter_pipelines.execution.kernel_side.tracing.program_log import ProgramLog, start_of
 from jupyter_pipelines.execution.kernel_side.tracing.worker_reports import WorkerReports
@@ -84,7 +86,7 @@ class AccessLog:
         self._globbed: dict[tuple[str, ...], None] = {}
         self._asked: dict[str, tuple[str, list[int] | None]] = {}
         self._rights: dict[tuple[str, int], None] = {}
-        self._searched: dict[str, dict[str, str]] = {}
+        self._searches = ModuleSearches(self._is_own_code)
         self._links: dict[str, None] = {}
         self._written: dict[str, None] = {}
         self._appended: set[str] = set()
@@ -101,7 +103,7 @@ class AccessLog:
         self._children = self._programs = False
         self._watch: FolderWatch | None = None
         self._environment = EnvironmentLog(self._is_own_code, self._report_variable)
-        self._requests = RequestFinder(self._is_noting, self._report_of_worker)
+        self._requests = RequestFinder(self._is_noting, self._report)
         self._connections = ConnectionLog()
         self._started = ProgramLog(self._note_read)
         self._lookups: LookupWatch | None = None
@@ -127,7 +129,7 @@ class AccessLog:
             **{event: functools.partial(self._on_start, event) for event in _STARTS},
             "socket.connect": self._on_connection,
             **dict.fromkeys(_SENDING, self._on_message),
-            **dict.fromkeys(_RESOLVING, self._on_resolve),
+            **dict.fromkeys(_RESOLVING, lambda arguments: self._report_host(self._connections.on_resolve(arguments))),
         }
 
     def attach(self) -> None:
@@ -141,17 +143,8 @@ class AccessLog:
                     handler(arguments)
 
         self._environment.attach()
-        hooks = LookHooks(
-            self._is_noting,
-            self._unnoted,
-            self._absolute,
-            self._on_open,
-            self._on_access,
-            self._on_look,
-            self._on_entry,
-            self._on_look_at_open_file,
-        )
-        LookWrappers(hooks).attach()
+        looks = (self._on_access, self._on_look, self._on_entry, self._on_look_at_open_file)
+        LookWrappers(LookHooks(self._is_noting, self._unnoted, self._absolute, self._on_open, *looks)).attach()
         sys.meta_path.insert(0, self._requests)
         sys.addaudithook(hook)
 
@@ -207,6 +200,8 @@ class AccessLog:
         self._watch = FolderWatch(frozenset(map(os.path.realpath, [*left_out, *self._paths.python_inside()])))
         for folder in (root, *outside):
             self._watch.add(folder)
+        for folder in filter(self._paths.holds_own_code, self._watch.copies):
+            compiled_copies.drop_outdated(folder)
         self._begun = time.time_ns()
         return self._paths
 
@@ -221,12 +216,13 @@ class AccessLog:
         self._read_events()
         self.note(on=False)
         self._read_reports()
+        self.problems += compiled_copies.outdated(filter(self._counts, {**self._read, **self._imported}))
         if self._lookups is not None:
             self._lookups.read(self._others.is_foreign)
             self._lookups.end()
         return {
-            **self._network(),
-            **self._program_document(),
+            **self._connections.document(looked_up=self._lookups is not None and self._lookups.own),
+            "programs": self._program_document(),
             "ignored": list(self._paths.ignored),
             "read": {
                 path: about
@@ -240,7 +236,7 @@ class AccessLog:
             "globbed": [list(pattern) for pattern in self._globbed],
             "asked": self._counted(self._asked),
             "rights": [list(about) for about in self._rights if self._counts(about[0])],
-            **self._folders_of_scripts(),
+            **self._folder_document(),
             "links": list(dict.fromkeys([*self._counted(self._links), *self._links_used()])),
             "written": {path: self._mark_of_written(path) for path in self._written if self._counts(path)},
             "appended": sorted((self._appended - self._overwritten) | self._logs),
@@ -253,24 +249,19 @@ class AccessLog:
             "unwatched": self._watch.unwatched if self._watch is not None else "",
         }
 
-    def _network(self) -> dict[str, Any]:
-        """Return the part of the document about network connections."""
-        looked_up = self._lookups is not None and self._lookups.own
-        native = self._connections.native(looked_up=looked_up)
-        return {"hosts": [*self._connections.hosts, *native], "url_readers": self._connections.url_readers()}
-
     def _program_document(self) -> dict[str, Any]:
         """Return the part of the document about started programs."""
-        document = self._started.document()
         lookups, watch = self._lookups, self._watch
         unseen = watch is None or bool(watch.unwatched) or lookups is None or not lookups.complete
         connected = lookups is not None and (lookups.children or (self._started.python and lookups.modules))
-        if document["executables"] and (unseen or connected):
-            names = [os.path.basename(path) for path in document["executables"]]
-            # A program is known only as far as its files are seen: without the watch, or with a possible connection,
-            # it may have used more.
-            document |= {"executables": [], "unknown": [*document["unknown"], *names]}
-        return {"programs": document}
+        return self._started.document(known=not unseen and not connected)
+
+    def _folder_document(self) -> dict[str, Any]:
+        """Return the part of the document about folders; one that only scripts listed, to find modules, is searched."""
+        scripts = self._started.folders_of_scripts()
+        searched = {path: scripts[path] for path in self._listed if path in scripts and path not in self._listed_here}
+        listed = {path: names for path, names in self._counted(self._listed).items() if path not in searched}
+        return {"listed": listed, "searched": self._searches.names(searched)}
 
     def _counted(self, noted: dict[str, Any]) -> dict[str, Any]:
         return {path: about for path, about in noted.items() if self._counts(path)}
@@ -286,34 +277,13 @@ class AccessLog:
         """Yield the symbolic links of the project whose targets were used, by the link's path or the target's."""
         used = [*self._read, *self._listed, *self._imported]
         for link, target in self._watch.links if self._watch is not None else ():
-            ways = (link, target)
-            if any(path == way or path.startswith(f"{way}/") for path in used for way in ways):
+            if any(is_below(path, (link, target)) for path in used):
                 yield link
-
-    def _names_searched(self, folder: str) -> list[str]:
-        """Return the names of modules searched for in a folder, without modules that were loaded from packages."""
-        return sorted({name for full, name in self._searched.get(folder, {}).items() if not self._is_installed(full)})
-
-    def _folders_of_scripts(self) -> dict[str, Any]:
-        """Return `listed` and `searched`; a folder that only Python scripts listed, to find modules, is searched."""
-        scripts = self._started.folders_of_scripts()
-        folders = {path: scripts[path] for path in self._listed if path in scripts and path not in self._listed_here}
-        listed = {path: names for path, names in self._counted(self._listed).items() if path not in folders}
-        searched = {
-            folder: sorted({*self._names_searched(folder), *folders.get(folder, ())})
-            for folder in {**self._searched, **folders}
-        }
-        return {"listed": listed, "searched": {folder: names for folder, names in searched.items() if names}}
-
-    def _is_installed(self, module: str) -> bool:
-        loaded = sys.modules.get(module)
-        origin = getattr(getattr(loaded, "__spec__", None), "origin", None)
-        return loaded is not None and not (isinstance(origin, str) and self._is_own_code(origin))
 
     def note_search(self, folder: str, module: str) -> None:
         """Record that the import system searched a folder of the project for a module."""
         if self._noting and self._path(folder) is not None:
-            self._searched.setdefault(folder, {})[module] = module.rpartition(".")[2]
+            self._searches.note(folder, module)
 
     def note_path_entry(self, folder: str) -> None:
         """Record that the import system checked whether an entry of `sys.path` exists."""
@@ -436,6 +406,8 @@ class AccessLog:
     def _on_rename(self, arguments: tuple[Any, ...]) -> None:
         source, target, *folders = arguments
         name, new_name = self._absolute(source, *folders[:1]), self._absolute(target, *folders[1:2])
+        if new_name is not None and compiled_copies.is_copy(new_name):
+            return  # the last act of writing a copy
         if name is not None:
             self._note_read(name)
         self._on_write(source, *folders[:1])
@@ -461,6 +433,8 @@ class AccessLog:
 
     def _on_write(self, path: Any, folder: int = -1) -> None:
         name = self._absolute(path, folder, of_child=True)
+        if name is not None and compiled_copies.is_copy(name):
+            return  # its source is not written to
         if name is not None and os.getpid() != self._process:
             if self._path(name) is not None and name not in self._written and self._status(name) is None:
                 self._written.setdefault(name)
@@ -486,27 +460,21 @@ class AccessLog:
     def _on_message(self, arguments: tuple[Any, ...]) -> None:
         self._report_host(self._connections.on_message(arguments, caller(2)))
 
-    def _on_resolve(self, arguments: tuple[Any, ...]) -> None:
-        self._report_host(self._connections.on_resolve(arguments))
-
     def _report_host(self, host: str | None) -> None:
         if host:
-            self._report_of_worker("host", host)
+            self._report("host", host)
 
     def _report_variable(self, name: str, value: str | None) -> None:
-        self._report_of_worker("variable", [name, value])
-
-    def _report_of_worker(self, kind: str, about: Any) -> None:
-        if os.getpid() != self._process:
-            self._report(kind, about)
+        self._report("variable", [name, value])
 
     def _is_noting(self) -> bool:
         return self._noting and not getattr(self._local, "busy", False)
 
     def _report(self, kind: str, about: Any) -> None:
-        """Report something from a forked process."""
-        with self._unnoted():
-            self._reports.add(kind, about)
+        """Report something to the kernel if this is a forked process."""
+        if os.getpid() != self._process:
+            with self._unnoted():
+                self._reports.add(kind, about)
 
     def _read_reports(self) -> None:
         reports, complete = self._reports.read(self._own_folders, self._is_own)
@@ -585,7 +553,7 @@ class AccessLog:
             known = (name, mode) in self._rights
             self._rights.setdefault((name, mode))
             if not known:
-                self._report_of_worker("right", [name, mode])
+                self._report("right", [name, mode])
 
     def _on_look(self, path: Any, options: dict[str, Any], answer: Any, *, follows: bool) -> None:
         folder = options.get("dir_fd")
@@ -611,7 +579,7 @@ class AccessLog:
 
     def _note_link(self, name: str) -> None:
         if name not in self._links:
-            self._report_of_worker("link", name)
+            self._report("link", name)
         self._links.setdefault(name)
 
     def _is_link(self, name: str) -> bool:
@@ -671,7 +639,7 @@ class AccessLog:
         elif folder.endswith(_SITES):
             pattern = ("glob", "*", folder, "")
             if pattern not in self._globbed:
-                self._report_of_worker("glob", pattern)
+                self._report("glob", pattern)
             self._globbed[pattern] = None
 
     def _note_write(self, name: str) -> None:
@@ -728,6 +696,11 @@ class AccessLog:
         is_foreign_event = event.own is False and not (
             self._had_children() and not self._others.is_foreign(event.process)
         )
+        if compiled_copies.is_copy(event.path):
+            # To make a copy is no change of its source, and to open it is to read the source.
+            if path is not None and event.opened and not is_foreign_event:
+                self._on_event_read(event, path)
+            return
         # The file is no longer surely as the step left it, so its digest would prove nothing.
         if path in self._written and event.changed and is_foreign_event:
             self._disputed.add(str(path))
@@ -742,10 +715,12 @@ class AccessLog:
         if event.is_folder:
             if event.opened:
                 self._on_listing(event, path)
-        elif self._is_read(event, path):
-            self._on_read(event, path)
+        else:
+            self._on_event_read(event, path)
 
-    def _on_read(self, event: FolderEvent, path: str) -> None:
+    def _on_event_read(self, event: FolderEvent, path: str) -> None:
+        if not self._is_read(event, path):
+            return
         self._read[path] = (self._begun, mark_of(self._status(path)))
         if not event.own and not event.process:
             self._unattributed.add(path)

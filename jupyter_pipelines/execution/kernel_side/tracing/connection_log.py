@@ -144,14 +144,18 @@ class ConnectionLog:
         known = name == self._names.get(port) and not _is_loopback(host)
         return (same or known) and port in (tracking_port, None)
 
-    def native(self, *, looked_up: bool) -> list[str]:
-        """Return hosts that native code connected to, and libraries that may have connected where no host is known.
+    def document(self, *, looked_up: bool) -> dict[str, Any]:
+        """Return the log as a JSON-serializable document.
 
         Parameters
         ----------
         looked_up : bool
             This process was seen to look up a host.
         """
+        return {"hosts": [*self.hosts, *self._native(looked_up=looked_up)], "url_readers": self._url_readers()}
+
+    def _native(self, *, looked_up: bool) -> list[str]:
+        """Return hosts that native code connected to, and libraries that may have connected where no host is known."""
         clients = [name for module, name in NATIVE_CLIENTS.items() if module in sys.modules]
         clients += process_sockets.mapped_libraries(_EXTENSIONS)
         if looked_up and not self.resolved and not clients:
@@ -177,7 +181,7 @@ class ConnectionLog:
                 hosts.append(f"{entry.host}:{entry.remote_port}")
         return list(dict.fromkeys(host for host in hosts if host not in self.hosts))
 
-    def url_readers(self) -> list[str]:
+    def _url_readers(self) -> list[str]:
         """Return the loaded libraries that may have read a URL; none if this machine opened no connection meanwhile."""
         # Linux counts for the whole network namespace: other programs can add a doubt, but hide no connection.
         opened = process_sockets.opened_connections()

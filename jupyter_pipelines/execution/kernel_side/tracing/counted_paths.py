@@ -13,6 +13,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable
 
+from jupyter_pipelines.execution.kernel_side.tracing.compiled_copies import is_copy, source_of
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import is_skipped
 from jupyter_pipelines.pipeline.ignored_paths import is_ignored
 
@@ -28,7 +29,6 @@ _CACHES = """
 """.split()
 """Folders below the user's home that only programs write to; a folder in which users keep data must not stand here."""
 _CODE = (".py", ".pyc", ".pyo", ".so", ".pyd", ".pth")
-_BYTE_CODE = "/__pycache__"
 _INSTALLED = "-packages/"
 _THIS_PACKAGE = os.path.abspath(__file__).partition("/execution/kernel_side/")[0]
 _UNSAVED = (".~", ".#")
@@ -88,6 +88,10 @@ class CountedPaths:
         """Tell whether `path` is the project's folder or below it."""
         return path.startswith(self._root) or path == self._root[:-1]
 
+    def holds_own_code(self, folder: str) -> bool:
+        """Tell whether a folder is in the project, and holds no installed packages."""
+        return self.inside(folder) and _INSTALLED not in folder and not is_below(folder, self._inside)
+
     def path_of(self, path: str, *, imported: bool = False) -> str | None:
         """Return the path under which an absolute, normalized path is recorded; None if it is no dependency.
 
@@ -109,16 +113,16 @@ class CountedPaths:
     def _code_elsewhere(self, path: str) -> str | None:
         """Return the source file of code outside of the project, which counts by content; None if it is installed."""
         folder, _, name = path.rpartition("/")
-        if folder.endswith(_BYTE_CODE):
-            folder, name = folder.removesuffix(_BYTE_CODE), f"{name.partition('.')[0]}.py"
-        path = f"{folder}/{name}"
+        if is_copy(path):
+            path = source_of(folder, name)
+            folder, _, name = path.rpartition("/")
         skipped = _INSTALLED in path or _CELLS in path or is_below(path, (*self._elsewhere, _THIS_PACKAGE))
         return None if skipped or not name.endswith(".py") else path
 
     def _inside_path(self, path: str) -> str | None:
         folder, _, name = path.rpartition("/")
-        if folder.endswith(_BYTE_CODE):
-            folder, name = folder.removesuffix(_BYTE_CODE), f"{name.partition('.')[0]}.py"
+        if is_copy(path):
+            folder, _, name = source_of(folder, name).rpartition("/")
         counts = self._folders.get(folder)
         if counts is None:
             skipped = f"{folder}/" != self._root and is_skipped_below(folder, self._root)

@@ -18,6 +18,8 @@ import sys
 from collections.abc import Container, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from jupyter_pipelines.execution.kernel_side.tracing import compiled_copies
+
 MAX_FOLDERS = 50_000
 """Largest number of folders that are watched; in a larger project the step is not traced."""
 
@@ -96,6 +98,8 @@ class FolderWatch:
         Why the watch is incomplete; empty if it is complete.
     links : list of (str, str)
         The symbolic links in the folders, each with its target.
+    copies : list of str
+        The folders of compiled copies. They are watched: Python does not open the source of what it has compiled.
     """
 
     def __init__(self, skipped: frozenset[str]) -> None:
@@ -106,14 +110,13 @@ class FolderWatch:
         self._number = os.getpid()
         self.unwatched = "" if self._system else "this system does not tell which files are opened"
         self.links: list[tuple[str, str]] = []
+        self.copies: list[str] = []
 
     def add(self, root: str) -> None:
-        """Watch a folder with its subfolders, or a file.
+        """Watch a folder with its subfolders, or a file; where nothing can be watched, only find `copies`.
 
         The watch lists the folder itself and expects the event: some file systems accept a watch and report nothing.
         """
-        if self._system is None:
-            return
         if not os.path.isdir(root):
             folder, name = os.path.split(root)
             self._mark(folder, {name: root})
@@ -161,7 +164,7 @@ class FolderWatch:
         return events
 
     def _walk(self, pending: list[str]) -> None:
-        while pending and self._system is not None:
+        while pending:
             following = []
             for folder in pending:
                 real = os.path.realpath(folder)
@@ -176,17 +179,20 @@ class FolderWatch:
             pending = following
 
     def _mark(self, folder: str, names: dict[str, str] | None = None) -> bool:
+        """Watch a folder, if anything can be watched; tell whether the folder can be entered."""
+        if self._system is None:
+            return True
         try:
-            self._system.watch(folder, names)  # type: ignore[union-attr]
+            self._system.watch(folder, names)
         except OSError as error:
             # Gone, or closed to this user: the step cannot read anything there either.
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
                 return False
-            return self._fall_back(folder, names, error)
+            self._fall_back(folder, names, error)
         return True
 
-    def _fall_back(self, folder: str, names: dict[str, str] | None, error: OSError) -> bool:
-        """Switch to inotify for all folders if fanotify is refused for one; tell whether anything watches them."""
+    def _fall_back(self, folder: str, names: dict[str, str] | None, error: OSError) -> None:
+        """Switch to inotify for all folders if fanotify is refused for one; if that is refused, too, watch nothing."""
         known = self._system.folders() if self._system else ()
         fanotify = isinstance(self._system, _FanotifyQueue)
         if self._system is not None:
@@ -201,14 +207,15 @@ class FolderWatch:
         except OSError as refusal:
             self._system = None
             self.unwatched = f"`{folder}` cannot be watched: {refusal.strerror or refusal}"
-        return self._system is not None
 
     def _below(self, folder: str) -> list[str]:
         """Return the subfolders of a folder; the target of a link to a file is watched in its own folder."""
         folders = []
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name in _SKIPPED:
+                if entry.name == compiled_copies.FOLDER:
+                    self.copies.append(entry.path)
+                elif entry.name in _SKIPPED:
                     continue
                 if entry.is_symlink():
                     self.links.append((entry.path, os.path.realpath(entry.path)))

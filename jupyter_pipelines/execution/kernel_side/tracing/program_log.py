@@ -146,11 +146,19 @@ class ProgramLog:
     def _is_inside(self, path: str) -> bool:
         return is_below(path, (self._root,))
 
-    def document(self) -> dict[str, Any]:
-        """Return the log as a JSON-serializable document."""
+    def document(self, *, known: bool) -> dict[str, Any]:
+        """Return the log as a JSON-serializable document.
+
+        Parameters
+        ----------
+        known : bool
+            All files that programs opened were seen, and they connected to nothing; otherwise programs may have used
+            more.
+        """
+        names = [] if known else [os.path.basename(path) for path in self.executables]
         return {
-            "executables": list(self.executables),
-            "unknown": list(self.unknown),
+            "executables": list(self.executables) if known else [],
+            "unknown": [*self.unknown, *names],
             "packages": package_folders() if self.python else [],
             "environment": self.python or self._asks_variables,
             "variables": list(self.variables),
