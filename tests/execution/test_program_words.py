@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jupyter_pipelines.execution.kernel_side.tracing.program_words import programs_of, programs_of_text
+from jupyter_pipelines.execution.kernel_side.tracing.programs.program_words import programs_of, programs_of_text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_pipelines.execution.kernel_side.tracing.python_scripts import ScriptUse, script_use
+from jupyter_pipelines.execution.kernel_side.tracing.programs.python_scripts import ScriptUse, script_use
 
 
 @pytest.fixture

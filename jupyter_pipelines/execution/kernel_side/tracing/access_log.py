@@ -22,7 +22,6 @@ from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing import asking_frames, compiled_copies
 from jupyter_pipelines.execution.kernel_side.tracing.asking_frames import caller
-from jupyter_pipelines.execution.kernel_side.tracing.child_processes import had_children, has_children
 from jupyter_pipelines.execution.kernel_side.tracing.connection_log import ConnectionLog
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import (
     DATABASES,
@@ -40,7 +39,8 @@ from jupyter_pipelines.execution.kernel_side.tracing.look_wrappers import LookHo
 from jupyter_pipelines.execution.kernel_side.tracing.lookup_watch import LookupWatch
 from jupyter_pipelines.execution.kernel_side.tracing.module_searches import ModuleSearches
 from jupyter_pipelines.execution.kernel_side.tracing.other_kernels import OtherKernels
-from jupyter_pipelines.execution.kernel_side.tracing.program_log import ProgramLog, start_of
+from jupyter_pipelines.execution.kernel_side.tracing.programs.child_processes import had_children, has_children
+from jupyter_pipelines.execution.kernel_side.tracing.programs.program_log import ProgramLog, start_of
 from jupyter_pipelines.execution.kernel_side.tracing.worker_reports import WorkerReports
 
 TRACE = "trace.json"
@@ -52,6 +52,7 @@ REWRITTEN = "rewritten"
 _STARTS = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.spawn")
 _RESOLVING = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 _SENDING = ("socket.sendto", "socket.sendmsg")
+_REMOVING = ("os.remove", "os.rmdir")
 _LISTS = frozenset({"os.listdir", "os.scandir"})
 _READ_EVERY = 512
 """Number of opened files after which folder events are read, before the system's queue (usually 16,384) is full."""
@@ -114,8 +115,7 @@ class AccessLog:
             "open": self._on_open,
             "sqlite3.connect": self._on_connect,
             "os.rename": self._on_rename,
-            "os.remove": lambda arguments: self._on_write(arguments[0], *arguments[1:2]),
-            "os.rmdir": lambda arguments: self._on_write(arguments[0], *arguments[1:2]),
+            **dict.fromkeys(_REMOVING, lambda arguments: self._on_write(arguments[0], *arguments[1:2])),
             "os.truncate": lambda arguments: self._on_write(arguments[0]),
             "os.mkdir": self._on_mkdir,
             "os.symlink": self._on_symlink,
@@ -598,7 +598,7 @@ class AccessLog:
     def _note_counted_look(self, name: str, kind: str, status: os.stat_result | None) -> None:
         known, look = self._asked.get(name), look_of(status)
         self._add_look(name, kind, look)
-        if os.getpid() != self._process and self._asked[name] != known:
+        if self._asked[name] != known:
             self._report("look", [name, kind, look])
 
     def _add_look(self, name: str, kind: str, look: list[int] | None) -> None:

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import is_below, is_skipped_below
-from jupyter_pipelines.execution.kernel_side.tracing.program_words import (
+from jupyter_pipelines.execution.kernel_side.tracing.programs.program_words import (
     FILES_ONLY,
     ProgramUse,
     programs_of,
     programs_of_text,
 )
-from jupyter_pipelines.execution.kernel_side.tracing.python_scripts import ScriptUse, script_use
+from jupyter_pipelines.execution.kernel_side.tracing.programs.python_scripts import ScriptUse, script_use
 
 _OWN_COMMANDS = frozenset("echo true false printf cd : pwd exit".split())
 """Commands that are built into shells, for systems that have no programs of these names."""

@@ -1,0 +1,1 @@
+"""The programs that a step starts, and what is known of what they do."""
