@@ -59,6 +59,7 @@ def test_the_panel_works_from_the_keyboard(lab: FrontEndServer, context: Browser
     panel.opened.set_source(5, "%%step right -i rows -o b\nb = rows[-1]")
     panel.await_state("right", "stale")
     assert focused(panel) == "join"
+    expect(panel.row("join")).to_have_attribute("aria-selected", "true")
     keyboard.press("Enter")
     panel.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.content.activeCellIndex === 5")
 

@@ -96,7 +96,7 @@ export class RailView implements PipelineView {
   }
 
   private rowOf(rail: GraphRail, node: GraphNode): RailRow {
-    const element = html("div", { class: "jpg-row", role: "option", "data-id": rail.id, "aria-selected": "false", tabindex: -1, ...FOCUSABLE });
+    const element = html("div", { class: "jpg-row", role: "option", "data-id": rail.id, "aria-selected": String(rail.id === this.selected), tabindex: -1, ...FOCUSABLE });
     return { rail, node, element, shownStatus: "" };
   }
 

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 _ANSWER = 10.0
 _SELECTORS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 _PACE = 0.05
+_MAX_SILENCE = 6
+"""How often in a row the mailbox may not answer in time before ends are announced without their messages."""
 
 
 class RayExecutor(RemoteExecutor):
@@ -85,22 +87,28 @@ class RayExecutor(RemoteExecutor):
         """Read the messages of nodes until the run ends; announce the end of a parcel after all its messages."""
         import ray
 
-        # Ends are collected before the mailbox is read: the messages of these parcels have arrived there by then.
-        taking = None
+        # Ends are collected before the mailbox is asked: the messages of these parcels have arrived there by then.
+        taking, silent = None, 0
+        ended: list[tuple[str, Any]] = []
         while not self._over.wait(_PACE):
-            ended = [self._ended.get_nowait() for _ in range(self._ended.qsize())]
+            if taking is None or silent >= _MAX_SILENCE:
+                ended += [self._ended.get_nowait() for _ in range(self._ended.qsize())]
             try:
                 taking = self._board.take.remote() if taking is None else taking
                 for message in ray.get(taking, timeout=PATIENCE):
                     self._news.put(("told", message))
-                taking = None
+                taking, silent = None, 0
             except TimeoutError:
-                pass  # the pending call still returns these messages: another call would lose them
+                # The pending call still returns these messages: another call would lose them.
+                silent += 1
+                if silent < _MAX_SILENCE:
+                    continue
             except Exception as error:  # noqa: BLE001 - whether the cluster is gone is found out elsewhere
                 logger.info("no messages of nodes: %s", error)
                 taking = None
             for ticket, future in ended:
                 super()._announce(ticket, future)
+            ended.clear()
 
     def _announce(self, ticket: str, future: Any) -> None:
         self._ended.put((ticket, future))
