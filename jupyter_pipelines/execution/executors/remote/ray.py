@@ -295,7 +295,9 @@ def perform(parcel: Mapping[str, Any], board: Any) -> dict[str, Any]:
     except PipelinesError as error:
         return agent.failed_outcome(ticket, error)
     finally:
-        wanted()  # an actor answers calls of one caller in order: its answer shows that all messages have arrived
+        # An actor answers the calls of one caller in order: its answer shows that all messages have arrived.
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.get(board.requested_stop.remote(ticket["id"]), timeout=_MAX_SILENCE * _ANSWER)
 
 
 def _visible_gpus() -> dict[str, str]:
