@@ -12,11 +12,11 @@ SET_BY_KERNELS = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
 """Variables that ipykernel sets in its own process, and so for its children, unless they are set."""
 READ_BY_PYTHON = tuple(
     """
-    PYTHONDEVMODE PYTHONHASHSEED PYTHONINTMAXSTRDIGITS PYTHONNOUSERSITE PYTHONOPTIMIZE PYTHONSAFEPATH PYTHONSTARTUP
+    PYTHONDEVMODE PYTHONHASHSEED PYTHONINTMAXSTRDIGITS PYTHONNOUSERSITE PYTHONOPTIMIZE PYTHONSAFEPATH
     PYTHONTZPATH PYTHONUTF8 PYTHONWARNINGS PYTHON_CPU_COUNT
     """.split()
 )
-"""Variables that Python and IPython read when they start, before any code of the step: they count for every step."""
+"""Variables that Python reads when it starts, before any code of the step: they count for every step."""
 _PREFIXES = (
     "JPY_",
     "JUPYTER",

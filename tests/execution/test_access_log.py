@@ -55,6 +55,7 @@ def folder(tmp_path: Path) -> Path:
         ("os.close(os.open('data/a.csv', os.O_RDONLY))", "read", ["data/a.csv"]),
         ("os.chdir('data'); open('a.csv').read()", "read", ["data/a.csv"]),
         ("open(b'data/a.csv').read()", "read", ["data/a.csv"]),
+        ("import enum\nclass F(str, enum.Enum): A = 'data/a.csv'\nopen(F.A).read()", "read", ["data/a.csv"]),
         ("d = os.open('data', os.O_RDONLY); os.close(os.open('a.csv', os.O_RDONLY, dir_fd=d))", "read", ["data/a.csv"]),
         ("import sqlite3; sqlite3.connect('file:data/a.csv?mode=ro', uri=True)", "read", ["data/a.csv"]),
         ("import contextlib\nwith contextlib.suppress(OSError): open('none')", "read", ["none"]),
@@ -141,6 +142,25 @@ def test_an_open_file_of_the_step_s_own_and_one_that_a_library_asks_about(folder
     files = "open('new', 'w'), open('log', 'a'), open('store/blob')"
     assert logged(folder, f"for f in ({files}): os.fstat(f.fileno())", script=folder / "program.py")["asked"] == {}
     assert logged(folder, "file = open('data/a.csv'); os.fstat(file.fileno())")["asked"] == {}
+
+
+@pytest.mark.parametrize("number", ["os.pipe()[0]", "(file := tempfile.TemporaryFile()).fileno()", "os.memfd_create('m')"])
+def test_an_open_file_without_a_path_is_no_dependency(folder: Path, number: str) -> None:
+    code = f"import tempfile\nos.fstat({number}); os.stat({number})"
+    assert logged(folder, code, script=folder / "program.py")["asked"] == {}
+
+
+def test_the_log_leaves_sockets_as_they_are(folder: Path) -> None:
+    code = """
+        import socket
+        left, right = socket.socketpair()
+        socket.setdefaulttimeout(5)
+        step_trace.finish(Path(root))
+        Path("blocks").write_text(str([os.get_blocking(end.fileno()) for end in (left, right)]))
+        step_trace.note(on=True)
+    """
+    logged(folder, code)
+    assert (folder / "blocks").read_text() == "[True, True]"
 
 
 def test_a_folder_that_a_link_leads_to_is_watched(folder: Path) -> None:

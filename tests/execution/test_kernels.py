@@ -201,7 +201,9 @@ def test_what_starts_the_users_own_sessions_does_not_start_steps(
     startup = tmp_path / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "mine.py").write_text(f"open({str(tmp_path / 'started')!r}, 'w').close()")
-    environment = {**os.environ, "IPYTHONDIR": str(tmp_path / "ipython")}
+    (tmp_path / "rc.py").write_text(f"open({str(tmp_path / 'started')!r}, 'w').close()")
+    variables = {"IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONSTARTUP": str(tmp_path / "rc.py")}
+    environment = {**os.environ, **variables}
     kernel = StepKernel(name=None, cwd=str(tmp_path), environment=environment, log=tmp_path / "log")
     try:
         started(kernel)

@@ -35,6 +35,7 @@ def test_docstrings_count_where_they_are_read(code: str) -> None:
 @pytest.mark.parametrize("code", [
     "import inspect\ny = inspect.getsource(f)", "import m\ny = m.__loader__.get_source('m')",
     "y = f.__code__.co_firstlineno",
+    "import traceback\ntraceback.print_exc(file=y)", "import inspect\ny = inspect.getframeinfo(x)[1]",
     "import traceback\ny = traceback.format_exc()", "from traceback import format_exc as text\ny = text()",
     "import sys\ny = sys._getframe().f_lineno", "y = error.__traceback__.tb_lineno", "y = caught[0].lineno",
     "import logging\ny = logging.Formatter('%(lineno)d %(message)s')", "y = _ih[-1]",

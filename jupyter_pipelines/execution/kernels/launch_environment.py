@@ -8,9 +8,13 @@ from jupyter_pipelines.pipeline.changing_variables import DEFAULTS, FIXED
 
 KERNELS = "jupyter_pipelines.execution.kernels.forked_kernel"
 """The kind of process that a zygote is asked for: the module of forked kernels."""
-ARGUMENTS = ("--HistoryManager.hist_file=:memory:", "--ProfileDir.location={folder}/profile")
-"""Arguments that keep IPython's history and the start-up files of the user's profile out of a step: they are part of no
-key. ``{folder}`` is private to the kernel."""
+ARGUMENTS = (
+    "--HistoryManager.hist_file=:memory:",
+    "--ProfileDir.location={folder}/profile",
+    "--InteractiveShellApp.exec_PYTHONSTARTUP=False",
+)
+"""Arguments that keep IPython's history and the start-up files of the user out of a step: they are part of no key.
+``{folder}`` is private to the kernel."""
 
 _UNWANTED = ("PYTEST_CURRENT_TEST",)
 

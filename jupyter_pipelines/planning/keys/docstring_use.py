@@ -17,7 +17,8 @@ _SOURCE = (
     *("getsource", "getsourcelines", "getsourcefile", "getcomments", "findsource", "getblock", "get_source"),
     *("f_lineno", "tb_lineno", "co_firstlineno", "co_lines", "co_linetable", "lineno", "findCaller", "_ih"),
     *("format_exc", "format_exception", "format_tb", "format_stack", "extract_tb", "extract_stack"),
-    *("TracebackException", "StackSummary"),
+    *("TracebackException", "StackSummary", "print_exc", "print_exception", "print_tb", "print_stack", "co_positions"),
+    *("getframeinfo", "getouterframes", "getinnerframes", "__firstlineno__"),
 )
 """Names in code that reads source, or numbers of lines: a comment changes these, too."""
 _LINE_FORMAT = r"(%\(lineno\)|\{lineno)"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from jupyter_pipelines.errors import Diagnostic
 from jupyter_pipelines.execution.executors.remote.asked_files import AskedFiles
 from jupyter_pipelines.execution.ticket import StepTicket
+from jupyter_pipelines.pipeline.changing_variables import READ_BY_PYTHON
 from jupyter_pipelines.planning.keys.fingerprint import MISSING
 from jupyter_pipelines.planning.keys.traces import (
     PLAIN,
@@ -23,7 +24,10 @@ from jupyter_pipelines.planning.keys.traces import (
     variable_answer,
 )
 
-_ENGINES = tuple("RAY_ DASK_ CUDA_ NVIDIA_ OMP_ MKL_ OPENBLAS_ NUMEXPR_ VECLIB_ BLIS_ KMP_ PYTHONHASHSEED".split())
+_ENGINES = (
+    *"RAY_ DASK_ CUDA_ NVIDIA_ OMP_ MKL_ OPENBLAS_ NUMEXPR_ VECLIB_ BLIS_ KMP_".split(),
+    *READ_BY_PYTHON,  # the Python of a worker is started by the engine
+)
 _NEVER_EQUAL = ("package", "unwatched", "partly")
 _MAX_SHOWN = 3
 _OF_NAMES = ("listing", "glob", "path-glob", "searched", "origin")
@@ -85,6 +89,7 @@ class _TraceComparison:
             "executable": self._executable,
             "link": self._link,
             "place": self._place,
+            "notebook-folder": self._folder,
         }
 
     def answers(self, text: str, there: str) -> Iterator[tuple[str, str]]:
@@ -153,6 +158,9 @@ class _TraceComparison:
     def _place(self, text: str, _: str) -> Iterator[tuple[str, str]]:
         names = ", ".join(f"`{name}`" for name in details_of(text)[1:])
         yield _elsewhere(f"the path of its folder on the worker is in {names}, and that folder is gone")
+
+    def _folder(self, text: str, _: str) -> Iterator[tuple[str, str]]:
+        yield text, self.reader.answer(text)
 
     def _link(self, text: str, there: str) -> Iterator[tuple[str, str]]:
         """Yield where a link of the project leads on this machine: what it leads to was sent in its place."""

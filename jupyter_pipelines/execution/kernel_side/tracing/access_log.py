@@ -32,7 +32,14 @@ from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import (
 )
 from jupyter_pipelines.execution.kernel_side.tracing.environment_log import EnvironmentLog
 from jupyter_pipelines.execution.kernel_side.tracing.expected_listings import ExpectedListings
-from jupyter_pipelines.execution.kernel_side.tracing.file_marks import Mark, look_of, mark_of
+from jupyter_pipelines.execution.kernel_side.tracing.file_marks import (
+    Mark,
+    is_link,
+    link_target,
+    look_of,
+    mark_of,
+    status_of,
+)
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import EventsLost, FolderEvent, FolderWatch
 from jupyter_pipelines.execution.kernel_side.tracing.loaded_packages import RequestFinder, module_origins
 from jupyter_pipelines.execution.kernel_side.tracing.look_wrappers import LookHooks, LookWrappers
@@ -110,7 +117,6 @@ class AccessLog:
         self._lookups: LookupWatch | None = None
         self._reports = WorkerReports()
         self._others = OtherKernels("")
-        self._stat, self._readlink = os.stat, os.readlink  # before they are wrapped: for the log's own calls
         self._handlers: dict[str, Callable[[tuple[Any, ...]], None]] = {
             "open": self._on_open,
             "sqlite3.connect": self._on_connect,
@@ -200,8 +206,7 @@ class AccessLog:
         self._watch = FolderWatch(frozenset(map(os.path.realpath, [*left_out, *self._paths.python_inside()])))
         for folder in (root, *outside):
             self._watch.add(folder)
-        for folder in filter(self._paths.holds_own_code, self._watch.copies):
-            compiled_copies.drop_outdated(folder)
+        compiled_copies.drop_outdated(filter(self._paths.holds_own_code, self._watch.copies), root)
         self._begun = time.time_ns()
         return self._paths
 
@@ -268,7 +273,7 @@ class AccessLog:
 
     def _mark_of_written(self, path: str) -> Mark | None:
         """Return inode, size and times of a written file; None if it is gone or another process changed it."""
-        return None if path in self._disputed else mark_of(self._status(path))
+        return None if path in self._disputed else mark_of(status_of(path))
 
     def _counts(self, path: str) -> bool:
         return self._paths.path_of(path) is not None
@@ -287,7 +292,7 @@ class AccessLog:
 
     def note_path_entry(self, folder: str) -> None:
         """Record that the import system checked whether an entry of `sys.path` exists."""
-        if self._noting:
+        if self._noting and folder != os.getcwd():  # the step starts there: it exists
             self._note_look(folder, "kind")
 
     # Audit events
@@ -312,11 +317,11 @@ class AccessLog:
             if "+" in letters or (flags & os.O_ACCMODE) == os.O_RDWR:
                 self._note_read(name)
             self._appended.add(name)
-        elif (flags & os.O_EXCL or "x" in letters) and self._status(name) is not None:
+        elif (flags & os.O_EXCL or "x" in letters) and status_of(name) is not None:
             self._note_look(name, "kind")  # it is refused
         else:
             # Opened for both without being emptied: what it holds may be read.
-            if not flags & os.O_TRUNC and (flags & os.O_ACCMODE) == os.O_RDWR and self._status(name) is not None:
+            if not flags & os.O_TRUNC and (flags & os.O_ACCMODE) == os.O_RDWR and status_of(name) is not None:
                 self._note_read(name)
             if asking_frames.is_logging(caller(2)):
                 self._logs.add(name)
@@ -328,7 +333,7 @@ class AccessLog:
         writes = access != os.O_RDONLY or bool(letters & set("wax+"))
         if not writes or access == os.O_RDWR or "+" in letters:
             known = name in self._read
-            if self._status(name) is None:
+            if status_of(name) is None:
                 self._note_look(name, "kind")
             elif not asking_frames.is_import(frame):  # imports are seen in the watched folders
                 self._note_read(name)
@@ -349,7 +354,7 @@ class AccessLog:
         if path is not None and not path.endswith(".py"):
             self._note_read(name)
         elif path is not None and path not in self._imported:
-            self._imported[path] = (time.time_ns(), mark_of(self._status(path)))
+            self._imported[path] = (time.time_ns(), mark_of(status_of(path)))
 
     def _on_connect(self, arguments: tuple[Any, ...]) -> None:
         # SQLite opens the database in C, without an `open` event; the name may be a URI.
@@ -357,7 +362,7 @@ class AccessLog:
         name = self._absolute(text) if text != ":memory:" else None
         if name is None:
             return
-        if self._status(name) is None:
+        if status_of(name) is None:
             self._on_write(name)
             return
         self._note_read(name)
@@ -399,7 +404,7 @@ class AccessLog:
         name = self._absolute(target, *folders[:1])
         # A file that the link leads to is read by the name of the link, which counts as the step's own.
         leads_to = self._absolute(os.path.join(os.path.dirname(name), os.fsdecode(source))) if name else None
-        if leads_to is not None and self._status(leads_to) is not None:
+        if leads_to is not None and status_of(leads_to) is not None:
             self._note_read(leads_to)
         self._on_write(target, *folders[:1])
 
@@ -425,7 +430,7 @@ class AccessLog:
         name = self._absolute(arguments[0], *arguments[2:3], of_child=True)
         if name is None:
             return
-        if self._status(name) is None:
+        if status_of(name) is None:
             self._own_folders.add(name)
             self._on_write(name)
         else:
@@ -436,7 +441,7 @@ class AccessLog:
         if name is not None and compiled_copies.is_copy(name):
             return  # its source is not written to
         if name is not None and os.getpid() != self._process:
-            if self._path(name) is not None and name not in self._written and self._status(name) is None:
+            if self._path(name) is not None and name not in self._written and status_of(name) is None:
                 self._written.setdefault(name)
                 self._report("made", name)
         elif name is not None:
@@ -481,7 +486,7 @@ class AccessLog:
         if not complete:
             self.problems.append("a worker process was ended while it reported what it did")
         note: dict[str, Callable[..., Any]] = {
-            "read": lambda path, *about: self._read.setdefault(path, tuple(about)),
+            "read": self._note_read_by_worker,
             "look": self._add_look,
             "right": lambda name, mode: self._rights.setdefault((name, mode)),
             "link": self._links.setdefault,
@@ -495,6 +500,10 @@ class AccessLog:
                 note[kind](about)
             else:
                 note.get(kind, self._started.on_start)(*about)
+
+    def _note_read_by_worker(self, path: str, since: int, mark: Mark | None) -> None:
+        self._unattributed.discard(path)
+        self._read.setdefault(path, (since, mark))
 
     def _is_own(self, path: str) -> bool:
         return path in self._written or path in self._child_writes or path in self._created
@@ -523,8 +532,11 @@ class AccessLog:
         if not self._is_noting() or not asking_frames.asks_for_itself(caller(2), self._is_own_code):
             return answer
         with contextlib.suppress(Exception):
-            name = self._readlink(f"/proc/self/fd/{number}")
-            counts = self._path(name) is not None and name not in self._appended and not self._is_own(name)
+            name = link_target(f"/proc/self/fd/{number}")
+            status = status_of(name)
+            # Pipes, and temporary files without a name, are at no path.
+            is_there = status is not None and os.path.samestat(status, answer)
+            counts = is_there and self._path(name) is not None and name not in self._appended and not self._is_own(name)
             if counts:
                 self._note_counted_look(name, asking_frames.what_is_asked(caller(2), self._is_own_code), answer)
         return answer
@@ -536,7 +548,7 @@ class AccessLog:
             name = self._absolute(path, of_child=True)
             if name is None or self._path(name) is None or name in self._written:
                 return
-            if not follows and self._is_link(name):
+            if not follows and is_link(name):
                 self._note_link(name)
             kind = asking_frames.what_is_asked(caller(2), self._is_own_code) if method == "stat" else "kind"
             self._note_look(name, kind)
@@ -567,14 +579,14 @@ class AccessLog:
         if self._path(name) is None or name in self._written:
             return
         if not follows or options.get("follow_symlinks") is False:
-            if self._is_link(name):
+            if is_link(name):
                 self._note_link(name)
-            answer = self._status(name)
+            answer = status_of(name)
         self._note_counted_look(name, asking_frames.what_is_asked(frame, self._is_own_code), answer)
         if asking_frames.is_comparison(frame):
             # Where the links in the path lead is part of the answer.
             for part in filter(self._path, (name, *map(str, PurePath(name).parents))):
-                if self._is_link(part):
+                if is_link(part):
                     self._note_link(part)
 
     def _note_link(self, name: str) -> None:
@@ -582,18 +594,11 @@ class AccessLog:
             self._report("link", name)
         self._links.setdefault(name)
 
-    def _is_link(self, name: str) -> bool:
-        try:
-            self._readlink(name)
-        except OSError:
-            return False
-        return True
-
     # What is noted
 
     def _note_look(self, name: str, kind: str) -> None:
         if self._path(name) is not None and name not in self._written:
-            self._note_counted_look(name, kind, self._status(name))
+            self._note_counted_look(name, kind, status_of(name))
 
     def _note_counted_look(self, name: str, kind: str, status: os.stat_result | None) -> None:
         known, look = self._asked.get(name), look_of(status)
@@ -614,7 +619,7 @@ class AccessLog:
         if path is None or path in self._read or path in self._written:
             self._unattributed.discard(name)
             return
-        now, status = time.time_ns(), self._status(path)
+        now, status = time.time_ns(), status_of(path)
         if status is not None and stat.S_ISDIR(status.st_mode):
             self._note_look(path, "kind")  # its content counts only if it is listed
         else:
@@ -650,12 +655,6 @@ class AccessLog:
         if known is not None and known[1] is not None and path not in self._written and path not in self._created:
             self.problems.append(f"{REWRITTEN}\0{path}")
         self._written.setdefault(path)
-
-    def _status(self, path: str) -> os.stat_result | None:
-        try:
-            return self._stat(path)
-        except OSError:
-            return None
 
     # Events of the folders
 
@@ -721,7 +720,7 @@ class AccessLog:
     def _on_event_read(self, event: FolderEvent, path: str) -> None:
         if not self._is_read(event, path):
             return
-        self._read[path] = (self._begun, mark_of(self._status(path)))
+        self._read[path] = (self._begun, mark_of(status_of(path)))
         if not event.own and not event.process:
             self._unattributed.add(path)
         if path.endswith(DATABASES):
@@ -732,7 +731,7 @@ class AccessLog:
         with self._unnoted():
             logs = database_logs(database)
         for log in logs:
-            if self._status(log) is None:
+            if status_of(log) is None:
                 self._note_look(log, "kind")
             else:
                 self._note_read(log)
@@ -757,7 +756,7 @@ class AccessLog:
             return
         if event.closed and event.opened and not event.created and path not in self._written and path not in self._read:
             # Read and written by native code. Events carry no order and no time: the step's start is the safe guess.
-            self._read[path] = (self._begun, mark_of(self._status(path)))
+            self._read[path] = (self._begun, mark_of(status_of(path)))
         self._note_write(path)
 
     def _on_child_change(self, event: FolderEvent, path: str) -> None:
@@ -776,15 +775,16 @@ class AccessLog:
     def _absolute(self, path: Any, folder: int = -1, *, of_child: bool = False) -> str | None:
         if isinstance(path, int) or (os.getpid() != self._process and not of_child):
             return None
-        text = path if isinstance(path, str) else os.fsdecode(path)
+        # Members of an enumeration are texts that show another one where they are formatted.
+        text = path if type(path) is str else "".join(os.fsdecode(path))
         # Normalized already: this runs for every file that Python opens, and `abspath` is slow.
         if "/." not in text and "//" not in text and not text.endswith("/"):
             if text.startswith("/"):
                 return text
             if folder < 0 and text and not text.startswith("."):
-                return f"{os.getcwd().rstrip('/')}/{text}"
+                return os.getcwd().rstrip("/") + "/" + text
         if folder >= 0 and not text.startswith("/"):
-            text = os.path.join(self._readlink(f"/proc/self/fd/{folder}"), text)
+            text = os.path.join(link_target(f"/proc/self/fd/{folder}"), text)
         return os.path.abspath(text) if text else None
 
     def _path(self, name: str) -> str | None:

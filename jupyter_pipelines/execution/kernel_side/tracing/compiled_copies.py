@@ -23,6 +23,7 @@ OUTDATED = "outdated"
 """Prefix of a problem: a compiled copy of other code than a module's own may have run; the module's path follows."""
 _HEADER = struct.Struct("<4s3I")
 _TAG = f".{sys.implementation.cache_tag}"
+_MOMENT_NS = 2_000_000_000
 _LEVELS = {"": 0, "1": 1, "2": 2}
 """Optimization levels by their names in paths of compiled copies."""
 
@@ -38,11 +39,25 @@ def is_copy(path: str) -> bool:
     return path.rpartition("/")[0].endswith(f"/{FOLDER}")
 
 
-def drop_outdated(folder: str) -> None:
-    """Remove the copies in a folder that Python takes for current, unless they are younger than their source.
+def drop_outdated(folders: Iterable[str], root: str) -> None:
+    """Remove copies that Python takes for current, unless they are surely younger than their source.
 
     Python compiles the source again then, as it does after any other edit.
+
+    Parameters
+    ----------
+    folders : iterable of str
+        Folders of copies.
+    root : str
+        The project's folder; what links lead to elsewhere stays.
     """
+    real_root = os.path.realpath(root)
+    for folder in folders:
+        if os.path.realpath(folder).startswith(f"{real_root.rstrip('/')}/"):
+            _drop_outdated_in(folder)
+
+
+def _drop_outdated_in(folder: str) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             if _TAG in name and name.endswith(".pyc"):
@@ -71,11 +86,12 @@ def _copies(source: str) -> Iterator[tuple[str, str]]:
 
 
 def _may_be_outdated(source: str, copy: str) -> bool:
-    """Tell whether Python takes a copy for current that is not younger than the last change of its source."""
+    """Tell whether Python takes a copy for current that is not surely younger than the last change of its source."""
     try:
         of_copy, of_source = os.stat(copy), os.stat(source)
-        # The time of the last change cannot be set back, as that of the last modification can.
-        if of_copy.st_mtime_ns > of_source.st_ctime_ns:
+        # The time of the last change cannot be set back, as that of the last modification can. Within a moment, Python
+        # may have read the source before it was edited, and written the copy afterwards.
+        if of_copy.st_mtime_ns > of_source.st_ctime_ns + _MOMENT_NS:
             return False
         with open(copy, "rb") as file:
             magic, flags, seconds, size = _HEADER.unpack(file.read(_HEADER.size))
@@ -92,6 +108,6 @@ def _differs(source: str, copy: str, level: int) -> bool:
             now = compile(file.read(), source, "exec", dont_inherit=True, optimize=level)
         with open(copy, "rb") as file:
             before = marshal.loads(file.read()[_HEADER.size :])  # noqa: S302 - what Python itself would run
-    except (OSError, ValueError, SyntaxError, EOFError, TypeError):
+    except (OSError, ValueError, SyntaxError, EOFError, TypeError, RecursionError):
         return True
     return bool(now != before)

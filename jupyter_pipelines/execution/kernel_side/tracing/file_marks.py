@@ -9,6 +9,29 @@ import os
 import stat
 
 Mark = list[int]
+_STAT, _READLINK = os.stat, os.readlink  # as they are before the log wraps them
+
+
+def status_of(path: str) -> os.stat_result | None:
+    """Return the status of a file; None if it is missing or out of reach."""
+    try:
+        return _STAT(path)
+    except OSError:
+        return None
+
+
+def link_target(path: str) -> str:
+    """Return where a symbolic link leads, as stored in it."""
+    return _READLINK(path)
+
+
+def is_link(path: str) -> bool:
+    """Tell whether a path is that of a symbolic link."""
+    try:
+        _READLINK(path)
+    except OSError:
+        return False
+    return True
 
 
 def mark_of(status: os.stat_result | None) -> Mark | None:

@@ -347,7 +347,7 @@ class _FanotifyQueue(_EventQueue):
         # the name. Without privileges the kernel reports only this process's own id, and 0 for all others.
         size, kind = _HANDLE.unpack_from(data, start + 12)
         at = start + 20 + size
-        name = data[at : data.find(b"\0", at, end)]
+        name = data[at:end].partition(b"\0")[0]
         return self._event((kind, data[start + 20 : at]), mask, name, process, known)
 
 

@@ -64,12 +64,22 @@ def has_tcp_sockets() -> bool:
 
     for _, descriptor in _socket_descriptors("self"):
         with contextlib.suppress(OSError):
-            own = socket.socket(fileno=int(descriptor))
-            family = own.family
-            own.detach()
-            if family in (socket.AF_INET, socket.AF_INET6):
+            if _family_of(int(descriptor)) in (socket.AF_INET, socket.AF_INET6):
                 return True
     return False
+
+
+def _family_of(descriptor: int) -> int:
+    import socket
+
+    blocks = os.get_blocking(descriptor)
+    own = socket.socket(fileno=descriptor)
+    try:
+        return own.family
+    finally:
+        own.detach()
+        # With a default timeout, the object has made the socket non-blocking, also for processes that share it.
+        os.set_blocking(descriptor, blocks)
 
 
 def sockets_of(process: int | str = "self") -> set[str]:
