@@ -80,11 +80,14 @@ class UrlProblem:
         The server says that there is nothing under this URL.
     refused : bool
         The server wants to know who asks, or does not give it to this user.
+    unasked : bool
+        The plan is only looked at: no server was asked.
     """
 
     text: str
     absent: bool = False
     refused: bool = False
+    unasked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +104,15 @@ class UrlRequest:
         Seconds for which it is accepted that its server could not be asked.
     known : tuple of UrlContent
         Contents that records of this store hold for it.
+    look : bool
+        The server is not asked at all: the last content that is known counts.
     """
 
     url: str
     accepted: float = 0.0
     failed: float = 0.0
     known: tuple[UrlContent, ...] = ()
+    look: bool = False
 
 
 UrlAnswer = UrlContent | UrlProblem

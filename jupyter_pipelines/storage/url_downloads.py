@@ -114,21 +114,11 @@ class UrlDownloads:
         answers: dict[str, UrlAnswer] = {}
         to_ask = []
         for request in requests:
-            failed = _FAILED.get(request.url)
-            if failed is not None and time.monotonic() - failed[0] < request.failed:
-                answers[request.url] = failed[1]
-                continue
             memory = kept.get(_name(request.url))
-            known = tuple(
-                content
-                for content in sorted(
-                    (*((memory,) if memory else ()), *request.known), key=lambda content: content.checked, reverse=True
-                )
-                if self._store.blobs.verify(content.digest) == "ok"
-            )
-            accepted = next((content for content in known if _is_accepted(content, request.accepted)), None)
-            if accepted is not None:
-                answers[request.url] = accepted
+            known = self._stored_contents((*((memory,) if memory else ()), *request.known))
+            answer = _remembered(replace(request, known=known))
+            if answer is not None:
+                answers[request.url] = answer
             else:
                 to_ask.append(_AskedUrl(replace(request, known=known), self._store.folder.temporary(".url")))
         try:
@@ -147,6 +137,11 @@ class UrlDownloads:
         if to_ask and contents:
             _keep(self._store, {**kept, **contents})
         return answers
+
+    def _stored_contents(self, contents: Iterable[UrlContent]) -> tuple[UrlContent, ...]:
+        """Return the contents whose bytes are in the store, those first that were confirmed last."""
+        newest = sorted(contents, key=lambda content: content.checked, reverse=True)
+        return tuple(content for content in newest if self._store.blobs.verify(content.digest) == "ok")
 
     def _asked(self, to_ask: list[_AskedUrl]) -> dict[str, UrlAnswer]:
         """Ask all servers; a download becomes a blob here, as only this thread may use the store."""
@@ -479,6 +474,17 @@ def _in_words(error: Exception) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _remembered(request: UrlRequest) -> UrlAnswer | None:
+    """Return the answer that need not be asked for; None if the server has to be asked."""
+    failed = _FAILED.get(request.url)
+    if failed is not None and time.monotonic() - failed[0] < request.failed:
+        return failed[1]
+    if not request.look:
+        return next((content for content in request.known if _is_accepted(content, request.accepted)), None)
+    unasked = UrlProblem(text="its server is asked by `plan` and `run`", unasked=True)
+    return next(iter(request.known), failed[1] if failed else unasked)
 
 
 def _is_accepted(content: UrlContent, seconds: float) -> bool:
