@@ -38,8 +38,8 @@ class UrlContent:
         The headers ``ETag``, ``Last-Modified`` and ``Content-Length`` that came with this content; empty if absent, or
         if they do not tell it from another one.
     location : str
-        A digest of the address to which its server redirects, without the query; empty without a redirect. What a
-        server says tells the contents of one address apart, not of two.
+        A digest of the address to which its server redirects, without the signature in its query; empty without a
+        redirect. What a server says tells the contents of one address apart, not of two.
     checked : str
         When its server confirmed it last, ISO 8601 in UTC.
     """
@@ -133,12 +133,22 @@ def unusable_url(url: str) -> str:
     raw = next((character for character in "@'\"" if character in (match["user"] or "")), None)
     if raw is not None:
         return f"`{raw}` stands in its user or password: write `%{ord(raw):02X}`"
+    if not match["host"].startswith("[") and not _is_host_name(match["host"]):
+        return "no host can have such a name"
     port = match["port"]
     if not port or (port.isdecimal() and 0 < int(port) < 1 << 16):
         return ""
     # With an `@` behind it, what looks like a port is the beginning of a password.
     is_password = "@" in (match["rest"] or "")
     return "no port follows its `:`; a password needs `%2F` for `/`" if is_password else f"`{port}` is no port"
+
+
+def _is_host_name(host: str) -> bool:
+    try:
+        host.encode("idna")
+    except UnicodeError:  # a part of it is empty or longer than 63 characters
+        return False
+    return True
 
 
 def hide_credentials(text: str, *, same_length: bool = False) -> str:

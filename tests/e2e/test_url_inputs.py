@@ -153,6 +153,18 @@ def test_a_url_that_no_server_has(book: NotebookProject, item: str, why: str) ->
     assert "pa/ss" not in result.out + result.err
 
 
+@pytest.mark.parametrize(
+    "option", ["-i raw=ftp://ada:s3cr3t-word@host/x", "--foreach raw=https://ada:s3cr3t-word@host/x"]
+)
+def test_a_url_that_is_taken_for_a_path_shows_no_password(book: NotebookProject, option: str) -> None:
+    book.write(f"%%step load {option} -o rows\nrows = raw")
+    for command in ("check", "plan"):
+        result = book.call(command)
+        assert result.code == 2
+        assert "error[JP210]" in result.out + result.err
+        assert "s3cr3t" not in result.out + result.err
+
+
 def test_looking_sends_nothing(book: NotebookProject, server: UrlServer) -> None:
     server.serve("/other.csv")
     book.write(
