@@ -165,6 +165,17 @@ def test_a_url_that_is_taken_for_a_path_shows_no_password(book: NotebookProject,
         assert "s3cr3t" not in result.out + result.err
 
 
+@pytest.mark.parametrize(
+    ("limit", "help_text"), [("forever", "it has to be asked once"), ("1d", "a longer `--cache-for`")]
+)
+def test_the_help_fits_the_lifetime(book: NotebookProject, server: UrlServer, limit: str, help_text: str) -> None:
+    server.files[PATH].status = 503
+    book.write(f"%%step load -i raw={server.url(PATH)} --cache-for {limit} -o rows\nrows = raw.read_text()")
+    project = Project()
+    [fault] = project.plan(project.read(book.path)).faults
+    assert help_text in fault.suggestion
+
+
 def test_looking_sends_nothing(book: NotebookProject, server: UrlServer) -> None:
     server.serve("/other.csv")
     book.write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -367,6 +368,35 @@ def test_a_proxy_of_the_environment_is_asked(store: Store, server: UrlServer, mo
     server.serve("http://example.invalid/data.csv", b"by proxy")
     monkeypatch.setenv("http_proxy", server.url(""))
     assert content(store, "http://example.invalid/data.csv") == b"by proxy"
+
+
+def test_a_proxy_that_refuses_is_named(store: Store, server: UrlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", server.url(""))
+    assert problem(store, "https://example.invalid/x").text == "the proxy answers 501 Not Implemented"
+
+
+def test_what_was_confirmed_last_counts(store: Store, server: UrlServer) -> None:
+    server.serve(PATH, b"old")
+    old = ask(store, server.url(PATH))
+    server.serve(PATH, b"new")
+    new = ask(store, server.url(PATH))
+    assert isinstance(old, UrlContent)
+    assert isinstance(new, UrlContent)
+    older, newer = replace(old, checked="2024-01-01T00:00:00+00:00"), replace(new, checked="2024-01-02T00:00:00+00:00")
+    request = UrlRequest(url=server.url("/another"), known=(older, newer), accepted=math.inf)
+    assert UrlDownloads(store).fetch([request]) == {request.url: newer}
+
+
+def test_looking_asks_no_server(store: Store, server: UrlServer) -> None:
+    server.serve(PATH, ETag='"1"')
+    url = server.url(PATH)
+    unasked = UrlDownloads(store).fetch([UrlRequest(url=url, look=True)])[url]
+    assert isinstance(unasked, UrlProblem)
+    assert unasked.unasked
+    answer = ask(store, url)
+    server.asked()
+    assert UrlDownloads(store).fetch([UrlRequest(url=url, look=True)]) == {url: answer}
+    assert server.asked() == []
 
 
 def test_contents_are_kept_with_the_results_made_of_them(store: Store, server: UrlServer) -> None:
