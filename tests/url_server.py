@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 OLD = "Mon, 01 Jan 2024 10:00:00 GMT"
@@ -31,6 +32,7 @@ class UrlServer:
     port: int
     files: dict[str, ServedFile] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    headers: list[Message] = field(default_factory=list)
 
     def url(self, path: str, account: str = "") -> str:
         return f"http://{account}{'@' if account else ''}127.0.0.1:{self.port}{path}"
@@ -59,6 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = self.path.partition("?")[0]
         self.served.requests.append(f"{self.command} {self.path}")
+        self.served.headers.append(self.headers)
         file = self.served.files.get(path, ServedFile(b"", status=404))
         if file.silent is not None:
             file.silent.wait()

@@ -7,16 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _URL = re.compile(r"https?://", re.I)
-# User and password stand before `@`; a password that holds a slash is hidden, too, though no server accepts it.
-_USER = re.compile(r"(?<=://)(?:[^/?#\s\"'@]+|[^/?#\s\"'@:]+:(?!\d)[^\s\"']*)@")
+# User and password end at the last `@` before the path. A password that holds a slash or a space is hidden, too, though
+# no server accepts it: then what follows the colon is no port.
+_USER = re.compile(r"(?<=://)(?:[^/?#\s]+|[^/?#\s@:]+:(?!\d*(?:[/?#\s]|$))(?:(?!://).)*)@", re.M)
 _ADDRESS = re.compile(
-    r"https?://(?:[^/?#]*@)?(?P<host>\[[0-9a-f:.]+\]|[^/?#:@\[\]]+)(?::(?P<port>[^/?#@]*))?(?:[/?#].*)?", re.I | re.S
+    r"https?://(?:(?P<user>[^/?#]*)@)?(?P<host>\[[0-9a-f:.]+\]|[^/?#:@\[\]]+)(?::(?P<port>[^/?#@]*))?"
+    r"(?P<rest>[/?#].*)?",
+    re.I | re.S,
 )
-_QUERY = re.compile(r"(?<=[?&;])([^=&;\s\"'#]*)=([^&;\s\"'#]*)")
-_SECRET_NAME = re.compile(r"sig|token|key|secret|passw|pwd|cred|auth|session|policy|user|login|code", re.I)
+_QUERY = re.compile(r"(?<=[?&;#])([^=&;\s\"'#]*)=((?:[^&;\s#]*[^&;\s#\"'])?)")
+_SECRET_NAME = re.compile(
+    r"sig|token|key|secret|pass|pwd|cred|auth|session|policy|user|login|code|(?<![a-z])(?:pw|pin)(?![a-z])", re.I
+)
 _PLAIN_VALUE = re.compile(r"[A-Za-z_.-]{1,20}|[\d.:_-]{1,12}")
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f<>:\"/\\|*]")
 _MAX_NAME = 100
+_MAX_NAME_BYTES = 200
 HIDDEN = "***"
 
 
@@ -32,8 +38,8 @@ class UrlContent:
         The headers ``ETag``, ``Last-Modified`` and ``Content-Length`` that came with this content; empty if absent, or
         if they do not tell it from another one.
     location : str
-        A digest of the address to which its server redirects, without the query; empty without a redirect. What a
-        server says tells the contents of one address apart, not of two.
+        A digest of the address to which its server redirects, without the signature in its query; empty without a
+        redirect. What a server says tells the contents of one address apart, not of two.
     checked : str
         When its server confirmed it last, ISO 8601 in UTC.
     """
@@ -74,11 +80,14 @@ class UrlProblem:
         The server says that there is nothing under this URL.
     refused : bool
         The server wants to know who asks, or does not give it to this user.
+    unasked : bool
+        The plan is only looked at: no server was asked.
     """
 
     text: str
     absent: bool = False
     refused: bool = False
+    unasked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +104,15 @@ class UrlRequest:
         Seconds for which it is accepted that its server could not be asked.
     known : tuple of UrlContent
         Contents that records of this store hold for it.
+    look : bool
+        The server is not asked at all: the last content that is known counts.
     """
 
     url: str
     accepted: float = 0.0
     failed: float = 0.0
     known: tuple[UrlContent, ...] = ()
+    look: bool = False
 
 
 UrlAnswer = UrlContent | UrlProblem
@@ -118,8 +130,25 @@ def unusable_url(url: str) -> str:
         return "it names no host"
     if any(character <= " " or character == "\x7f" for character in url):
         return "it contains a space or a control character"
+    raw = next((character for character in "@'\"" if character in (match["user"] or "")), None)
+    if raw is not None:
+        return f"`{raw}` stands in its user or password: write `%{ord(raw):02X}`"
+    if not match["host"].startswith("[") and not _is_host_name(match["host"]):
+        return "no host can have such a name"
     port = match["port"]
-    return f"`{port}` is no port" if port and not (port.isdecimal() and 0 < int(port) < 1 << 16) else ""
+    if not port or (port.isdecimal() and 0 < int(port) < 1 << 16):
+        return ""
+    # With an `@` behind it, what looks like a port is the beginning of a password.
+    is_password = "@" in (match["rest"] or "")
+    return "no port follows its `:`; a password needs `%2F` for `/`" if is_password else f"`{port}` is no port"
+
+
+def _is_host_name(host: str) -> bool:
+    try:
+        host.encode("idna")
+    except UnicodeError:  # a part of it is empty or longer than 63 characters
+        return False
+    return True
 
 
 def hide_credentials(text: str, *, same_length: bool = False) -> str:
@@ -151,4 +180,6 @@ def file_name_of(url: str) -> str:
     path = re.split(r"[?#]", _URL.sub("", url, count=1), maxsplit=1)[0]
     _, slash, name = path.rpartition("/")
     name = _NOT_IN_NAMES.sub("_", name)[-_MAX_NAME:] if slash else ""
+    # File systems count bytes, of which a character has up to four.
+    name = name.encode("utf-8", "ignore")[-_MAX_NAME_BYTES:].decode("utf-8", "ignore")
     return name if name.strip(". ") else "content"

@@ -258,7 +258,8 @@ class StepPlanner:
         )
         if own_change is not None:
             return replace(draft, reason=own_change, previous=latest)
-        return replace(draft, decision="maybe", reason=_upstream_reason(inputs.causes), previous=latest)
+        reason = inputs.unasked or _upstream_reason(inputs.causes)
+        return replace(draft, decision="maybe", reason=reason, previous=latest)
 
     def _by_key(self, step: Step, draft: PlannedStep, statuses: Mapping[str, UpstreamStatus]) -> PlannedStep:
         newest = self._view.record(str(draft.key))
@@ -411,7 +412,9 @@ def _why_never_reused(step: Step) -> DecisionReason | None:
 def _first_cause(planned: PlannedStep, inputs: StepInputs) -> RerunOrigin | None:
     if planned.decision == "run":
         return RerunOrigin(step=planned.name, reason=planned.reason)
-    return next(iter(inputs.causes.values()), None) if planned.decision == "maybe" else None
+    if planned.decision != "maybe":
+        return None
+    return next(iter(inputs.causes.values()), RerunOrigin(step=planned.name, reason=planned.reason))
 
 
 def _upstream_reason(causes: Mapping[str, RerunOrigin]) -> DecisionReason:

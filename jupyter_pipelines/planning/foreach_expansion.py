@@ -28,6 +28,7 @@ from jupyter_pipelines.pipeline.foreach import (
 )
 from jupyter_pipelines.pipeline.graph import Pipeline
 from jupyter_pipelines.pipeline.step import ComputeResources, Step
+from jupyter_pipelines.pipeline.url_inputs import hide_credentials
 from jupyter_pipelines.planning.undeclared_files import files_matching, with_files_read
 
 MAX_ITEMS = 10_000
@@ -132,7 +133,7 @@ class _AxisValues:
 
     def faults(self) -> Iterator[Diagnostic]:
         """Yield what is wrong with the values."""
-        subject = f"step `{self._step.name}` runs over `{self._axis}`"
+        subject = f"step `{self._step.name}` runs over `{hide_credentials(str(self._axis))}`"
         if not isinstance(self.found, list | tuple):
             yield self._fault(f"{subject}, which is no list", f"give `{self._axis.source}` a list: `[2, 4, 8]`")
         elif self.is_files and not self.found:

@@ -149,8 +149,8 @@ class PipelinePlanner:
         The Python that steps run in, or a callable that returns it for a kernel; None is the notebook's own.
     forced : iterable of str
         Steps to compute again, whatever is stored.
-    url_age : float
-        Seconds for which the answers of servers about URLs are accepted, of a plan that is only looked at.
+    look : bool
+        The plan is only looked at: no server of a URL is asked.
 
     Raises
     ------
@@ -166,7 +166,7 @@ class PipelinePlanner:
         view: PlannerStore,
         environment: PythonEnvironment | Callable[[str | None], PythonEnvironment],
         forced: Iterable[str] = (),
-        url_age: float = 0.0,
+        look: bool = False,
     ) -> None:
         self._pipeline = pipeline
         self._values = values
@@ -178,7 +178,7 @@ class PipelinePlanner:
         forced = tuple(dict.fromkeys(forced))
         _raise_faults(unknown_steps(pipeline, forced, "--force"))
         self._forced = tuple(dict.fromkeys(step_name for name in forced for step_name in pipeline.named(name)))
-        self._urls = UrlAnswers(pipeline, view, self._forced, url_age)
+        self._urls = UrlAnswers(pipeline, view, self._forced, look=look)
 
     def plan(self, *, to: Sequence[str] = (), start: Sequence[str] = (), only: Sequence[str] = ()) -> Plan:
         """Decide on every step.
@@ -200,7 +200,7 @@ class PipelinePlanner:
         code_digests.load_digests(self._pipeline)
         # One reading of the records for all steps, and the files that their traces ask for are hashed together.
         snapshot = self._view.at_once(step.name for step in self._pipeline)
-        self._urls.ask(snapshot)
+        self._urls.ask(snapshot, chosen)
         step_planner = self._judge(
             snapshot,
             PickleDependencies(self._pipeline, lambda name: statuses[name].outputs),

@@ -59,6 +59,11 @@ def acceptance(record: StepRecord, step: Step) -> tuple[str, ...]:
     return (f"accepted {limit}{reason}",)
 
 
+def asked_elsewhere(record: StepRecord) -> bool:
+    """Tell whether a result depends on a network or a program: without a declared lifetime it is never reused."""
+    return bool(_named(record, "network") or _named(record, "program"))
+
+
 def _only_urls(step: Step, hosts: list[str], programs: list[str]) -> bool:
     """Tell whether a limit concerns nothing but URLs that are inputs: once it is over, their servers are asked."""
     return not hosts and not programs and any(isinstance(step_input.source, UrlSource) for step_input in step.inputs)

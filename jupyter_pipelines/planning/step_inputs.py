@@ -143,6 +143,8 @@ class StepInputs:
         Why the step cannot run.
     outdated : dict of str to RerunOrigin
         The steps whose stored outputs are taken though they would run, or might, and why.
+    unasked : DecisionReason or None
+        Why an open input is not known, if no step has to run for it: its server was not asked.
     """
 
     known: dict[str, str] = field(default_factory=dict)
@@ -150,6 +152,7 @@ class StepInputs:
     causes: dict[str, RerunOrigin] = field(default_factory=dict)
     lacking: list[DecisionReason] = field(default_factory=list)
     outdated: dict[str, RerunOrigin] = field(default_factory=dict)
+    unasked: DecisionReason | None = None
 
     @property
     def complete(self) -> bool:
@@ -289,6 +292,9 @@ class InputResolver:
         # Only where the server says so: one that cannot be reached may have the content.
         elif answer.absent and (step_input.optional or step.always):
             inputs.known[step_input.name] = MISSING
+        elif answer.unasked:
+            inputs.open.add(step_input.name)
+            inputs.unasked = DecisionReason(code="input", text=problem_text(step_input, answer))
         else:
             inputs.lacking.append(DecisionReason(code="input", text=problem_text(step_input, answer)))
 

@@ -142,7 +142,8 @@ class ProjectReader:
         from jupyter_pipelines.storage.planner_view import StoreView
 
         store = self.store_for(pipeline)
-        answers = UrlAnswers(pipeline, StoreView(store, notebook_name(pipeline)), age=_RECENT_SECONDS)
+        view = StoreView(store, notebook_name(pipeline))
+        answers = UrlAnswers((replace(step, inputs=(step_input,)),), view, age=_RECENT_SECONDS)
         answer = answers.of(source)
         if isinstance(answer, UrlContent):
             name = answer.digest.partition(":")[2][:_FOLDER_DIGITS]
@@ -184,8 +185,7 @@ class ProjectReader:
         view = StoreView(self.store_for(pipeline), notebook_name(pipeline))
         forced = [step.name for step in pipeline] if force is True else list(force or ())
         environment = partial(_environment, pipeline.folder)
-        age = _RECENT_SECONDS if look else 0.0
-        return PipelinePlanner(pipeline, values, view=view, environment=environment, forced=forced, url_age=age)
+        return PipelinePlanner(pipeline, values, view=view, environment=environment, forced=forced, look=look)
 
     def plan(
         self,
@@ -214,7 +214,7 @@ class ProjectReader:
         force : bool or sequence of str
             Steps to compute again, or True for all.
         look : bool
-            The plan is only looked at, as in a picture that is drawn often: servers of URLs are asked once a minute.
+            The plan is only looked at, as in a picture that is drawn often: servers of URLs are not asked.
 
         Raises
         ------

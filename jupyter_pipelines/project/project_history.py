@@ -158,7 +158,7 @@ class ProjectHistory(ProjectReader):
         if "[" not in step:
             return
         try:
-            names = [planned.name for planned in self.plan(pipeline)]
+            names = [planned.name for planned in self.plan(pipeline, look=True)]
         except PlanError:  # it takes parameters that are not given here
             return
         require_name(step, names)

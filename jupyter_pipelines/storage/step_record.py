@@ -104,7 +104,8 @@ class StepRecord:
         Files of its input folders, by input: a short digest for each path. Large folders are left out.
     urls : Mapping of str to Mapping of str to str
         What was under its input URLs, by input: ``url`` without what it hides, ``digest``, ``etag``, ``modified``,
-        ``size``, and ``checked``, the time at which its server confirmed it.
+        ``size``, ``location``, a digest of the address to which its server redirects, and ``checked``, the time at
+        which its server confirmed it.
     signature : RecordSignature or None
         Signature of the user who computed it; stored beside the document of the record, and ignored in comparisons.
     """

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.errors import Diagnostic
-from jupyter_pipelines.execution.runs.result import Run
+from jupyter_pipelines.execution.runs.result import Run, StepRun
 from jupyter_pipelines.execution.worker.whole_notebook_run import (
     NotebookRunResult,
     run_concurrently,
@@ -29,6 +29,7 @@ from jupyter_pipelines.notebook.converting.convert import convert
 from jupyter_pipelines.notebook.converting.observation import CellTrace
 from jupyter_pipelines.notebook.source.document import NotebookCell, NotebookDocument
 from jupyter_pipelines.pipeline.graph import Pipeline
+from jupyter_pipelines.planning.result_lifetime import asked_elsewhere
 from jupyter_pipelines.verification.normalize_outputs import Shown, is_cut, shown
 from jupyter_pipelines.verification.repair import (
     repair_for_difference,
@@ -271,7 +272,7 @@ class _VerificationLoop:
         causes = {
             step.name: suspicion(trial.pipeline[step.name], step, self.seen)
             for step in conversion.steps
-            if step.outputs and not step.uncached and trial.run.steps[step.name].state in ("reused", "succeeded")
+            if step.outputs and not step.uncached and _may_be_reused(trial.run.steps[step.name])
         }
         return {name: cause for name, cause in causes.items() if cause}
 
@@ -433,6 +434,14 @@ def _with_original_paths(document: Mapping[str, Any], copy: str, folder: str) ->
 
 def _rank(result: VerificationResult) -> int:
     return sum(cell.state == "differs" for cell in result.cells)
+
+
+def _may_be_reused(step: StepRun) -> bool:
+    """Return whether a later run may reuse the result of a step: not if the step asked a network or a program."""
+    if step.state not in ("reused", "succeeded"):
+        return False
+    record = step.store.records.get(step.key) if step.store and step.key else None
+    return record is None or not asked_elsewhere(record)
 
 
 def _faults(step: Any) -> tuple[Diagnostic, ...]:

@@ -28,7 +28,7 @@ _CHANCE = re.compile(
     r"\b(uuid1|uuid4|urandom|getrandbits|SystemRandom|token_(hex|bytes|urlsafe)|randbelow)\b"
     r"|\b(default_rng|RandomState|Random|PCG64|SeedSequence)\((None)?\)|\.(sample|shuffle)\("
 )
-_SEED = re.compile(r"\b(\w*_)?(seed|set_state|setstate|seed_everything|set_seed)\(")
+_SEED = re.compile(r"\b(\w*_)?(seed|set_state|setstate|seed_everything|set_seed)\((?!(\w+=)?None\)|\))")
 _OWN_GENERATORS = frozenset({"torch", "tensorflow", "keras", "cupy"})
 
 

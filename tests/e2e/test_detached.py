@@ -94,6 +94,7 @@ def test_a_run_goes_on_when_its_command_has_ended(waiting: NotebookProject) -> N
     assert document["state"] == "succeeded"
     assert document["parameters"] == {"count": 4}
     assert waiting.value("after.after") == 40
+    assert not (waiting.folder / ".pipelines" / "runs" / run / "order.json").exists()
     process.wait(PATIENCE)
 
 

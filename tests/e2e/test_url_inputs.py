@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
+from jupyter_pipelines.project import Project
 from tests.e2e.notebook_project import NotebookProject
 from tests.url_server import UrlServer, url_server
 
@@ -149,6 +151,80 @@ def test_a_url_that_no_server_has(book: NotebookProject, item: str, why: str) ->
     assert "error[JP224]" in result.out + result.err
     assert why in result.out + result.err
     assert "pa/ss" not in result.out + result.err
+
+
+@pytest.mark.parametrize(
+    "option", ["-i raw=ftp://ada:s3cr3t-word@host/x", "--foreach raw=https://ada:s3cr3t-word@host/x"]
+)
+def test_a_url_that_is_taken_for_a_path_shows_no_password(book: NotebookProject, option: str) -> None:
+    book.write(f"%%step load {option} -o rows\nrows = raw")
+    for command in ("check", "plan"):
+        result = book.call(command)
+        assert result.code == 2
+        assert "error[JP210]" in result.out + result.err
+        assert "s3cr3t" not in result.out + result.err
+
+
+@pytest.mark.parametrize(
+    ("limit", "help_text"), [("forever", "it has to be asked once"), ("1d", "a longer `--cache-for`")]
+)
+def test_the_help_fits_the_lifetime(book: NotebookProject, server: UrlServer, limit: str, help_text: str) -> None:
+    server.files[PATH].status = 503
+    book.write(f"%%step load -i raw={server.url(PATH)} --cache-for {limit} -o rows\nrows = raw.read_text()")
+    project = Project()
+    [fault] = project.plan(project.read(book.path)).faults
+    assert help_text in fault.suggestion
+
+
+def test_looking_sends_nothing(book: NotebookProject, server: UrlServer) -> None:
+    server.serve("/other.csv")
+    book.write(
+        f"%%step load -i raw={server.url(PATH)} -o rows\nrows = raw.read_text()",
+        f"%%step other -i raw={server.url('/other.csv')} -o size\nsize = len(raw.read_text())",
+        "%%step last -i rows -o n\nn = len(rows)",
+    )
+    (book.folder / ".pipelines").mkdir()
+    project = Project()
+    pipeline = project.read(book.path)
+
+    look = project.plan(pipeline, look=True)
+    assert {planned.name: planned.decision for planned in look} == dict.fromkeys(("load", "other", "last"), "run")
+    assert look.faults == ()
+    assert book.call("show").code == 0
+    assert server.asked() == []
+
+    project.plan(pipeline, only=["other"])
+    assert server.asked() == ["GET /other.csv"]
+    source = pipeline["other"].inputs[0]
+    assert project.input_path(pipeline, pipeline["other"], source) is not None
+    assert server.asked() == []
+    project.plan(pipeline)
+    server.asked()
+    server.serve(PATH, b"new", ETag='"2"')
+    assert project.plan(pipeline, look=True)["load"].urls["raw"]["etag"] == '"1"'
+    assert server.asked() == []
+    raw = project.input_path(pipeline, pipeline["load"], pipeline["load"].inputs[0])
+    assert raw is not None
+    assert raw.read_bytes() == b"a\n1\n"
+    assert server.asked() == []  # an answer of this minute is accepted
+
+
+def test_a_url_that_was_not_asked_leaves_open_what_runs(
+    book: NotebookProject, server: UrlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_PIPELINES_CACHE", str(book.folder / "cache"))
+    book.write(
+        f"%%step load -i raw={server.url(f'{PATH}?token=abc')} -o rows\nrows = raw.read_text()",
+        "%%step last -i rows -o n\nn = len(rows)",
+    )
+    assert book.run().code == 0
+    server.asked()
+    shutil.rmtree(book.folder / "cache")
+    project = Project()
+    look = project.plan(project.read(book.path), look=True)
+    assert [planned.decision for planned in look] == ["maybe", "maybe"]
+    assert "has not been checked: its server is asked by `plan` and `run`" in look["load"].reason.text
+    assert server.asked() == []
 
 
 def test_a_plan_without_urls_imports_no_http(book: NotebookProject) -> None:

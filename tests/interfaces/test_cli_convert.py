@@ -175,6 +175,15 @@ def test_what_is_no_notebook_and_no_file_of_steps_is_told(book: NotebookProject)
     assert (answer.code, "JP508" in answer.err) == (2, True)
 
 
+def test_names_in_a_file_of_steps_may_be_spelt_in_two_ways(book: NotebookProject) -> None:
+    source = explore(book.folder, *CELLS)
+    (book.folder / "steps.json").write_text('{"\ufb01t": [1, 2]}', "utf-8")
+    answer = NotebookProject(book.folder, source.name).call(
+        "convert", "--static", "--json", "--steps", str(book.folder / "steps.json")
+    )
+    assert answer.document["steps"][0]["name"] == "fit"
+
+
 def test_in_another_folder_steps_run_where_the_original_is(book: NotebookProject) -> None:
     source = explore(book.folder, "# A", "text = open('data.txt').read()", "# B", "print(text)")
     (book.folder / "data.txt").write_text("hello")

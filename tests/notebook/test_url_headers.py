@@ -40,10 +40,20 @@ def test_all_of_a_url_is_the_locator(item: str, url: str) -> None:
         ("https://ada@example.org/x", "https://***@example.org/x"),
         ("https://ada:pw@example.org:80/x@y", "https://***@example.org:80/x@y"),
         ("https://ada:p/w?@example.org/x", "https://***@example.org/x"),
+        ("https://ada:p@ss@example.org/x", "https://***@example.org/x"),
+        ("https://ada:pa'ss@example.org/x", "https://***@example.org/x"),
+        ('https://ada:pa"ss@example.org/x', "https://***@example.org/x"),
+        ("https://ada:pa ss@example.org/x", "https://***@example.org/x"),
+        ("https://ada:9p/ss@example.org/x", "https://***@example.org/x"),
         ("https://example.org:80/x@y", "https://example.org:80/x@y"),
+        ("https://example.org:80 ada@y", "https://example.org:80 ada@y"),
         ("https://e.org/x?X-Amz-Signature=abc&sig=1&page=2", "https://e.org/x?X-Amz-Signature=***&sig=***&page=2"),
         ("https://e.org/x?id=0123456789abcdef", "https://e.org/x?id=***"),
         ("https://e.org/x?a=b;api_key=k", "https://e.org/x?a=b;api_key=***"),
+        ("https://e.org/x?pass=a&pw=b&pin=1&mapping=c", "https://e.org/x?pass=***&pw=***&pin=***&mapping=c"),
+        ("https://e.org/x?token=a'b", "https://e.org/x?token=***"),
+        ("https://e.org/x#token=abc", "https://e.org/x#token=***"),
+        ("'raw=https://e.org/x?year=2024&token=abc' -o y", "'raw=https://e.org/x?year=2024&token=***' -o y"),
         ("raw=https://u:p@e.org/x more=http://v:q@e.org/y", "raw=https://***@e.org/x more=http://***@e.org/y"),
         ("a=1, b = c@d", "a=1, b = c@d"),
     ],
@@ -52,6 +62,7 @@ def test_credentials_are_hidden(url: str, shown: str) -> None:
     assert hide_credentials(url) == shown
     assert len(hide_credentials(url, same_length=True)) == len(url)
     assert str(UrlSource(url=url)) == shown
+    assert "ada" not in repr(UrlSource(url=url))
     assert "pw" not in repr(UrlSource(url=url))
 
 
@@ -83,6 +94,7 @@ def test_what_runs_and_what_is_said_of_a_header_have_no_password(header: str) ->
         ("https://example.org/a%20b.csv#c/d", "a%20b.csv"),
         ("https://example.org/a\\b:c", "a_b_c"),
         (f"https://example.org/{'x' * 300}.csv", f"{'x' * 96}.csv"),
+        (f"https://example.org/{'数' * 300}.csv", f"{'数' * 65}.csv"),
     ],
 )
 def test_the_file_has_the_name_at_the_end(url: str, name: str) -> None:
@@ -97,7 +109,14 @@ def test_the_file_has_the_name_at_the_end(url: str, name: str) -> None:
         ("https://größe.example/x?y", ""),
         ("https://", "it names no host"),
         ("https:///x", "it names no host"),
+        ("https://example.org./x", ""),
+        ("https://a..b/x", "no host can have such a name"),
+        (f"https://{'a' * 64}.org/x", "no host can have such a name"),
         ("https://example.org:70000/", "`70000` is no port"),
+        ("https://ada:sekrit/2@host", "no port follows its `:`; a password needs `%2F` for `/`"),
+        ("https://ada:p@ss@host/x", "`@` stands in its user or password: write `%40`"),
+        ("https://ada:pa'ss@host/x", "`'` stands in its user or password: write `%27`"),
+        ('https://ada:pa"ss@host/x', '`"` stands in its user or password: write `%22`'),
         ("https://example.org/a b", "it contains a space or a control character"),
     ],
 )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jupyter_pipelines import user_cache
+from jupyter_pipelines.errors import StoreError
 from jupyter_pipelines.pipeline.url_inputs import UrlAnswer, UrlContent, UrlProblem, UrlRequest
 from jupyter_pipelines.storage import url_downloads
 from jupyter_pipelines.storage.maintenance.garbage_collection import collect
@@ -121,22 +126,140 @@ def test_redirects_keep_the_method_and_give_no_password_away(store: Store, serve
         assert other.asked() == ["GET /moved.csv", "HEAD /moved.csv"]
         other.files["/moved.csv"].account = "ada:pass"
         assert problem(store, url).refused
-        moved.headers["Location"] = "file:///etc/passwd"
-        assert "another kind" in problem(store, url).text or "302" in problem(store, url).text
+        for nowhere in ("file:///etc/passwd", "ftp://127.0.0.1/x", server.url(PATH), ""):
+            moved.headers["Location"] = nowhere
+            assert problem(store, url).text == "its server redirects in a circle, or to no web address"
 
 
 def test_an_etag_tells_nothing_about_another_address(store: Store, server: UrlServer) -> None:
     server.serve("/1.csv", b"one", ETag='"1"')
     server.serve("/2.csv", b"two", ETag='"1"')
-    latest = server.serve("/latest.csv", Location=server.url("/1.csv?signed=now"))
+    latest = server.serve("/latest.csv", Location=server.url("/1.csv?Signature=now"))
     latest.status = 302
     assert content(store, server.url("/latest.csv")) == b"one"
     server.asked()
-    latest.headers["Location"] = server.url("/1.csv?signed=later")
+    latest.headers["Location"] = server.url("/1.csv?Signature=later")
     assert content(store, server.url("/latest.csv")) == b"one"
     assert not any(request.startswith("GET") for request in server.asked())
-    latest.headers["Location"] = server.url("/2.csv?signed=now")
+    latest.headers["Location"] = server.url("/2.csv?Signature=now")
     assert content(store, server.url("/latest.csv")) == b"two"
+
+
+def test_the_query_of_another_address_counts(store: Store, server: UrlServer) -> None:
+    server.serve("/get", b"one", ETag='"1"')
+    latest = server.serve("/latest.csv", Location=server.url("/get?id=1"))
+    latest.status = 302
+    assert content(store, server.url("/latest.csv")) == b"one"
+    server.serve("/get", b"two", ETag='"1"')
+    latest.headers["Location"] = server.url("/get?id=2")
+    assert content(store, server.url("/latest.csv")) == b"two"
+
+
+def test_a_redirect_on_one_server_keeps_the_account(store: Store, server: UrlServer) -> None:
+    server.serve("/there.csv", b"there").account = "ada:pass"
+    moved = server.serve(PATH, Location="/there.csv")
+    moved.status, moved.account = 302, "ada:pass"
+    assert content(store, server.url(PATH, "ada:pass")) == b"there"
+
+
+def test_the_password_of_a_proxy_is_given_to_no_server(
+    store: Store, server: UrlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with url_server() as proxy:
+        server.serve(PATH)
+        moved = proxy.serve("http://example.invalid/data.csv", Location=server.url(PATH))
+        moved.status = 302
+        monkeypatch.setenv("http_proxy", proxy.url("", "ada:pass"))
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert content(store, "http://example.invalid/data.csv") == b"a\n1\n"
+    assert [headers.get("Proxy-Authorization") for headers in proxy.headers] == ["Basic YWRhOnBhc3M="]
+    assert [headers.get("Proxy-Authorization") for headers in server.headers] == [None]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "identity, GZIP"])
+def test_what_was_packed_unasked_is_unpacked(store: Store, server: UrlServer, encoding: str) -> None:
+    text = b"a\n1\n" * 100_000
+    packed = gzip.compress(text[:9]) + gzip.compress(text[9:])
+    server.serve(PATH, packed, Content_Encoding=encoding, ETag='"1"')
+    assert content(store, server.url(PATH)) == content(store, server.url(PATH)) == text
+    server.serve("/data.csv.gz", packed, Content_Encoding=encoding)
+    assert content(store, server.url("/data.csv.gz?x=1")) == packed
+    server.serve("/cut", packed[:-9], Content_Encoding=encoding)
+    assert "incomplete" in problem(store, server.url("/cut")).text
+    server.serve("/plain", text, Content_Encoding=encoding)
+    assert "cannot be unpacked" in problem(store, server.url("/plain")).text
+    server.serve("/br", text, Content_Encoding="br")
+    assert "an encoding that was not asked for" in problem(store, server.url("/br")).text
+
+
+@pytest.mark.parametrize("status", [202, 204, 206])
+def test_a_part_of_a_content_is_none(store: Store, server: UrlServer, status: int) -> None:
+    server.serve(PATH, ETag='"1"').status = status
+    assert problem(store, server.url(PATH)).text.startswith(f"its server answers {status} ")
+
+
+def test_a_time_that_no_calendar_has_says_nothing(store: Store, server: UrlServer) -> None:
+    server.serve(PATH, Last_Modified="Mon, 01 Jan 99999999999 10:00:00 GMT")
+    assert content(store, server.url(PATH)) == b"a\n1\n"
+
+
+def test_whatever_goes_wrong_is_a_problem(store: Store, server: UrlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ArithmeticError
+
+    monkeypatch.setattr(url_downloads, "_download", fail)
+    server.serve(PATH)
+    assert "cannot be read" in problem(store, server.url(PATH)).text
+
+
+def test_a_store_that_cannot_be_written(store: Store, server: UrlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "no space", str(path))
+
+    server.serve(PATH)
+    with monkeypatch.context() as patched:
+        patched.setattr(url_downloads, "create", full)
+        with pytest.raises(StoreError) as raised:
+            ask(store, server.url(PATH))
+    assert raised.value.faults[0].code == "JP403"
+
+
+def test_a_download_that_was_given_up_leaves_no_file(
+    store: Store, server: UrlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, ended = threading.Event(), threading.Event()
+    download = url_downloads._download
+
+    def late(*arguments: Any) -> None:
+        gate.wait()
+        try:
+            download(*arguments)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(url_downloads, "_download", late)
+    monkeypatch.setattr(url_downloads, "_DOWNLOAD_SECONDS", 0.1)
+    server.serve(PATH)
+    before = set(threading.enumerate())
+    assert "too long" in problem(store, server.url(PATH)).text
+    gate.set()
+    for thread in set(threading.enumerate()) - before:
+        if thread._target is url_downloads._ask_in_thread:  # type: ignore[attr-defined]
+            thread.join()
+    assert ended.wait(10)
+    assert not list((store.root / "tmp").iterdir())
+
+
+def test_more_urls_than_are_asked_at_once(store: Store, server: UrlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    monkeypatch.setenv(url_downloads.TIMEOUT_VARIABLE, "0.2")
+    monkeypatch.setattr(url_downloads, "_AT_ONCE", 2)
+    monkeypatch.setattr(url_downloads, "_opened", lambda *_: gate.wait())  # as a search for a host that never ends
+    urls = [server.url(f"/{number}") for number in range(5)]
+    answers = UrlDownloads(store).fetch([UrlRequest(url=url) for url in urls])
+    gate.set()
+    assert {answer.text for answer in answers.values() if isinstance(answer, UrlProblem)} == {url_downloads._TOO_LONG}
+    assert len(answers) == 5
 
 
 def test_head_may_be_refused(store: Store, server: UrlServer) -> None:
@@ -230,12 +353,50 @@ def test_netrc_has_accounts(store: Store, server: UrlServer, tmp_path: Path, mon
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert content(store, server.url(PATH)) == b"a\n1\n"
+    (tmp_path / ".netrc").write_text("default login ada password pass\n")
+    assert content(store, server.url(PATH)) == b"a\n1\n"
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login ada password pass s3cr3t\n")
+    assert problem(store, server.url(PATH)) == UrlProblem(
+        text="its server answers 401 Unauthorized, and `~/.netrc` is not used: it is wrong near line 2", refused=True
+    )
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login ada password pass\n")
+    (tmp_path / ".netrc").chmod(0o644)
+    assert "`~/.netrc` is not used: access too permissive" in problem(store, server.url(PATH)).text
 
 
 def test_a_proxy_of_the_environment_is_asked(store: Store, server: UrlServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.serve("http://example.invalid/data.csv", b"by proxy")
     monkeypatch.setenv("http_proxy", server.url(""))
     assert content(store, "http://example.invalid/data.csv") == b"by proxy"
+
+
+def test_a_proxy_that_refuses_is_named(store: Store, server: UrlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", server.url(""))
+    assert problem(store, "https://example.invalid/x").text == "the proxy answers 501 Not Implemented"
+
+
+def test_what_was_confirmed_last_counts(store: Store, server: UrlServer) -> None:
+    server.serve(PATH, b"old")
+    old = ask(store, server.url(PATH))
+    server.serve(PATH, b"new")
+    new = ask(store, server.url(PATH))
+    assert isinstance(old, UrlContent)
+    assert isinstance(new, UrlContent)
+    older, newer = replace(old, checked="2024-01-01T00:00:00+00:00"), replace(new, checked="2024-01-02T00:00:00+00:00")
+    request = UrlRequest(url=server.url("/another"), known=(older, newer), accepted=math.inf)
+    assert UrlDownloads(store).fetch([request]) == {request.url: newer}
+
+
+def test_looking_asks_no_server(store: Store, server: UrlServer) -> None:
+    server.serve(PATH, ETag='"1"')
+    url = server.url(PATH)
+    unasked = UrlDownloads(store).fetch([UrlRequest(url=url, look=True)])[url]
+    assert isinstance(unasked, UrlProblem)
+    assert unasked.unasked
+    answer = ask(store, url)
+    server.asked()
+    assert UrlDownloads(store).fetch([UrlRequest(url=url, look=True)]) == {url: answer}
+    assert server.asked() == []
 
 
 def test_contents_are_kept_with_the_results_made_of_them(store: Store, server: UrlServer) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from jupyter_pipelines import errors
-from jupyter_pipelines.errors import Diagnostic, ExecutorLost, PipelinesError
+from jupyter_pipelines.errors import Diagnostic, ExecutorLost, PipelinesError, StoreError
 from jupyter_pipelines.execution.runs import stop_requests
 from jupyter_pipelines.execution.runs.events import Event
 from jupyter_pipelines.execution.runs.result import error_from_dict, error_to_dict
@@ -147,17 +147,21 @@ def start(module: str, order: DetachedOrder, store: Store, *, run: str | None = 
 
 
 def read_order(store: Store, run: str) -> DetachedOrder:
-    """Read the order of a run from its folder.
+    """Read the order of a run from its folder, and remove it: the notebook in it may contain passwords.
 
     Raises
     ------
     StoreError
         The order is missing or cannot be read (JP405).
     """
+    path = f"{FOLDER}/{run}/{ORDER}"
     try:
-        return DetachedOrder.from_dict(json.loads(store.folder.read(f"{FOLDER}/{run}/{ORDER}")))
+        order = DetachedOrder.from_dict(json.loads(store.folder.read(path)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise missing_error(f"a readable order for the run `{run}`", store.root) from error
+    with contextlib.suppress(StoreError):
+        store.folder.rm(path)
+    return order
 
 
 class StartReporter:

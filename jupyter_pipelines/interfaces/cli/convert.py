@@ -12,6 +12,7 @@ from jupyter_pipelines.execution.blocked_imports import FORMATS, block_imports
 from jupyter_pipelines.interfaces.cli.command import CommandContext, command, report_faults, write, write_file
 from jupyter_pipelines.interfaces.common_options import FILE_HELP, read_values
 from jupyter_pipelines.notebook.headers.units import is_step_name
+from jupyter_pipelines.pipeline.identifiers import normal_name
 
 
 @command(
@@ -66,10 +67,11 @@ def _starts(path: Path) -> dict[str, int]:
     """Return the cell that each step begins with; a list of cells gives its first cell."""
     cells_by_step = read_values(path, "steps")
     starts = {
-        str(name): min(cells) if isinstance(cells, list) and cells else cells for name, cells in cells_by_step.items()
+        normal_name(str(name)): min(cells) if isinstance(cells, list) and cells else cells
+        for name, cells in cells_by_step.items()
     }
     wrong = next((name for name, cell in starts.items() if type(cell) is not int or not is_step_name(name)), None)
     if wrong is not None:
-        message = f"the file of steps `{path}` cannot be used: `{wrong}: {cells_by_step[wrong]}`"
+        message = f"the file of steps `{path}` cannot be used: `{wrong}: {starts[wrong]}`"
         raise PlanError(Diagnostic(code="JP508", message=message, suggestion=FILE_HELP["steps"]))
     return starts

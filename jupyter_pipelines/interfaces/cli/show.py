@@ -147,7 +147,7 @@ def _statuses(desk: CommandContext, pipeline: Pipeline) -> Mapping[str, StepStat
     if not Path(url.removeprefix("file://")).is_dir():
         return {}
     try:
-        return of_plan(desk.project.plan(pipeline).to_dict())
+        return of_plan(desk.project.plan(pipeline, look=True).to_dict())
     except PlanError:
         return {}  # a parameter has no value yet: there is no plan, but there is a graph
 

@@ -30,7 +30,7 @@ from jupyter_pipelines.pipeline.identifiers import normal_name
 from jupyter_pipelines.pipeline.parameters import Parameter
 from jupyter_pipelines.pipeline.secrets import looks_like_secret
 from jupyter_pipelines.pipeline.step import Section
-from jupyter_pipelines.pipeline.url_inputs import unusable_url
+from jupyter_pipelines.pipeline.url_inputs import hide_credentials, unusable_url
 from jupyter_pipelines.storage.serializers.unstorable_kinds import advice_for
 
 _SHOWN = 8
@@ -190,9 +190,11 @@ class StepChecker:
         for step_input in interface.inputs.values():
             source = step_input.source
             if isinstance(source, FileSource) and not step_input.optional and not self._is_there(source):
-                message = f"the input file `{source.path}` of step `{draft.name}` is missing"
+                # An address such as `ftp://ada:…@host/x` is taken for a path.
+                shown = hide_credentials(source.path)
+                message = f"the input file `{shown}` of step `{draft.name}` is missing"
                 suggestion = self._near_file(step_input.name, source.path)
-                notes = (f"looked for: {self._folder / source.path}",)
+                notes = (f"looked for: {self._folder / shown}",)
                 yield step_diagnostic(draft, "JP210", message, suggestion, step_input.place, notes=notes)
 
     def _urls(self, interface: StepInterface) -> Iterator[Diagnostic]:
