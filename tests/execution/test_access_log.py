@@ -144,7 +144,9 @@ def test_an_open_file_of_the_step_s_own_and_one_that_a_library_asks_about(folder
     assert logged(folder, "file = open('data/a.csv'); os.fstat(file.fileno())")["asked"] == {}
 
 
-@pytest.mark.parametrize("number", ["os.pipe()[0]", "(file := tempfile.TemporaryFile()).fileno()", "os.memfd_create('m')"])
+@pytest.mark.parametrize(
+    "number", ["os.pipe()[0]", "(file := tempfile.TemporaryFile()).fileno()", "os.memfd_create('m')"]
+)
 def test_an_open_file_without_a_path_is_no_dependency(folder: Path, number: str) -> None:
     code = f"import tempfile\nos.fstat({number}); os.stat({number})"
     assert logged(folder, code, script=folder / "program.py")["asked"] == {}
