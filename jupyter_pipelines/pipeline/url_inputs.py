@@ -36,7 +36,7 @@ class UrlContent:
         Digest of the content, which is in the store; empty while that is not known.
     etag, modified, size : str
         The headers ``ETag``, ``Last-Modified`` and ``Content-Length`` that came with this content; empty if absent, or
-        if they do not tell it from another one.
+        if they do not tell this content from others.
     location : str
         A digest of the address to which its server redirects, without the signature in its query; empty without a
         redirect. What a server says tells the contents of one address apart, not of two.
@@ -64,7 +64,7 @@ class UrlContent:
 
     @property
     def version(self) -> str:
-        """What tells this content from another one, in a few words: its ETag or its time."""
+        """The version of the content for messages: its ETag or its time."""
         return f"ETag {self.etag}" if self.etag else self.modified
 
 

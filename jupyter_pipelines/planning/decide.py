@@ -156,7 +156,7 @@ class StepPlanner:
     writer_of : callable
         Returns which other step of this run, known so far, wrote a file; None if none did.
     urls : UrlAnswers or None
-        What is under URLs; None asks their servers when a step takes one.
+        The contents of URLs; None asks their servers when a step takes one.
     """
 
     def __init__(

@@ -56,7 +56,7 @@ class StoreReader(Protocol):
         """
 
     def url_contents(self, requests: Iterable[UrlRequest]) -> Mapping[str, UrlAnswer]:
-        """Return what is under URLs now; the contents are in the store.
+        """Return the present contents of URLs; the contents are in the store.
 
         Raises
         ------
@@ -172,7 +172,7 @@ class InputResolver:
     left_out_by : str
         The options that leave steps out, if any do.
     urls : UrlAnswers or None
-        What is under URLs; None asks their servers when a step takes one.
+        The contents of URLs; None asks their servers when a step takes one.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What is under the URLs that steps take: each server is asked once in a plan, and all of them at once."""
+"""The contents of the URLs that steps take: each server is asked once in a plan, and all of them at once."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class UrlReader(Protocol):
         """Return the newest record of the step called `step`."""
 
     def url_contents(self, requests: Iterable[UrlRequest]) -> Mapping[str, UrlAnswer]:
-        """Return what is under URLs now; the contents are in the store."""
+        """Return the present contents of URLs; the contents are in the store."""
 
 
 class UrlAnswers:
-    """What is under the URLs that the steps of a pipeline take.
+    """The contents of the URLs that the steps of a pipeline take.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class UrlAnswers:
         self._answers = self._reader.url_contents(requests.values()) if requests else {}
 
     def of(self, source: UrlSource) -> UrlAnswer:
-        """Return what is under a URL; asks all servers if that has not been done."""
+        """Return the content of a URL; asks all servers if that has not been done."""
         if self._answers is None:
             self.ask()
         return (self._answers or {}).get(source.url) or UrlProblem(text="its server was not asked")

@@ -81,7 +81,7 @@ class StoreView:
         return self.store.digest_files(names)
 
     def url_contents(self, requests: Iterable[UrlRequest]) -> Mapping[str, UrlAnswer]:
-        """Return what is under URLs now."""
+        """Return the present contents of URLs."""
         # Imported only where a header declares a URL: HTTP and TLS take long to import.
         from jupyter_pipelines.storage.url_downloads import UrlDownloads
 
@@ -177,7 +177,7 @@ class PreloadedStoreView:
         return self._view.digest(path)
 
     def url_contents(self, requests: Iterable[UrlRequest]) -> Mapping[str, UrlAnswer]:
-        """Return what is under URLs now."""
+        """Return the present contents of URLs."""
         return self._view.url_contents(requests)
 
     def folder_contents(self, path: Path) -> tuple[str, Mapping[str, str]]:

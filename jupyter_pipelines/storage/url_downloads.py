@@ -103,7 +103,7 @@ class UrlDownloads:
         self._store = store
 
     def fetch(self, requests: Iterable[UrlRequest]) -> dict[str, UrlAnswer]:
-        """Return what is under each URL now; all servers are asked at once.
+        """Return the present content of each URL; all servers are asked at once.
 
         Raises
         ------
@@ -338,7 +338,7 @@ def _origin(url: str) -> tuple[str, str | None, int]:
 
 @contextlib.contextmanager
 def _opened(url: str, method: str) -> Iterator[tuple[Any, str]]:
-    """Open a URL; yield the answer, and a digest of the address that gave it if that is another one.
+    """Open a URL; yield the answer, and, after a redirect, a digest of the address that gave it.
 
     Proxies are those of the environment. Credentials are never sent to another host.
 

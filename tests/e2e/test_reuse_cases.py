@@ -27,7 +27,7 @@ RUN_EVERY_TIME = {"inotify": set[str](), "none": {"s77", "s266", "s269"}}
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_nothing_is_reused_that_would_be_computed_differently(group: str, tmp_path: Path) -> None:
-    compare(group, tmp_path, {}, missed=set(), run_every_time=set())
+    assert surprises(group, tmp_path, {}, missed=set(), run_every_time=set()) == {}
 
 
 @pytest.mark.parametrize("watch", ["inotify", "none"])
@@ -35,13 +35,20 @@ def test_nothing_is_reused_that_would_be_computed_differently(group: str, tmp_pa
 def test_what_is_missed_under_a_weaker_watch(group: str, watch: str, tmp_path: Path) -> None:
     """As in some containers, and as on macOS and Windows; docs/reuse.md has the numbers."""
     environment = {"JUPYTER_PIPELINES_WATCH": watch}
-    compare(group, tmp_path, environment, missed=MISSED[watch], run_every_time=RUN_EVERY_TIME[watch])
+    expected = {"missed": MISSED[watch], "run_every_time": RUN_EVERY_TIME[watch]}
+    assert surprises(group, tmp_path, environment, **expected) == {}
 
 
-def compare(
+def surprises(
     group: str, folder: Path, environment: dict[str, str], *, missed: Collection[str], run_every_time: Collection[str]
-) -> None:
-    """Edit the cases of a group, and compare with a fresh store; of these steps, some are wrong or run every time."""
+) -> dict[str, Any]:
+    """Edit the cases of a group, and compare with a fresh store; return what is not as expected, by what it is.
+
+    Parameters
+    ----------
+    missed, run_every_time : collection of str
+        Steps that are expected to be reused wrongly, or never.
+    """
     cases = [case for case in CASES if case["group"] == group]
     steps = {f"s{case['id']}" for case in cases}
     (folder / "home").mkdir()
@@ -49,24 +56,27 @@ def compare(
     write(book, cases, "before")
     run(book, "store")
     again = run(book, "store")
-    # Under inotify, a file may count for every step that ran while another process opened it.
-    watch = environment.get("JUPYTER_PIPELINES_WATCH", "")
-    rerun = {name for name, decision in again.steps("decision").items() if decision != "reuse"}
-    if watch != "inotify":
-        assert rerun == steps & set(run_every_time), {name: again.reasons[name] for name in rerun}
     for case in cases:
         book.environment |= case["environment"]
     write(book, cases, "after")
     edited = run(book, "store")
     fresh = outputs(run(book, "fresh"))
-    assert {name for name, made in outputs(edited).items() if made != fresh[name]} == steps & set(missed)
+    rerun = {name for name, decision in again.steps("decision").items() if decision != "reuse"}
+    stale = {name for name, made in outputs(edited).items() if made != fresh[name]}
     decisions, reasons = edited.steps("decision"), edited.reasons
-    for case in cases:
-        step = f"s{case['id']}"
-        if case["expect"] == "rerun":
-            assert decisions[step] == ("reuse" if step in missed else "run"), case["way"]
-        elif case["expect"] == "reuse" and step not in {*ANOTHER_KEY, *run_every_time} and watch != "inotify":
-            assert decisions[step] == "reuse", (case["way"], reasons[step])
+    wanted = {f"s{case['id']}": case["expect"] for case in cases}
+    reused = {name for name in steps if wanted[name] == "rerun" and decisions[name] != "run"}
+    needless = {
+        name: reasons[name]
+        for name in steps - {*ANOTHER_KEY, *run_every_time}
+        if wanted[name] == "reuse" and decisions[name] != "reuse"
+    }
+    differing = {"stale": stale ^ (steps & set(missed)), "reused": reused ^ (steps & set(missed))}
+    # Under inotify, a file may count for every step that ran while another process opened it.
+    if environment.get("JUPYTER_PIPELINES_WATCH") != "inotify":
+        differing["rerun"] = rerun ^ (steps & set(run_every_time))
+        differing["needless"] = set(needless.items())
+    return {kind: names for kind, names in differing.items() if names}
 
 
 def write(book: NotebookProject, cases: Sequence[dict[str, Any]], moment: str) -> None:

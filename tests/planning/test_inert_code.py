@@ -370,7 +370,9 @@ def test_a_hint_that_does_not_count_never_fails(hint: str) -> None:
     imports = "import typing as t\nfrom typing import Any, Callable, Dict, List, Literal, Optional, Tuple, Union\n"
     code = f"{imports}def f(x: {hint}):\n    return x\ny = f(1)"
     if "def f" in inert_names([code], {}, [], ["y"]):
-        exec(compile(code, "cell", "exec", dont_inherit=True), {})
+        names: dict[str, object] = {}
+        exec(compile(code, "cell", "exec", dont_inherit=True), names)
+        assert names["y"] == 1
 
 
 def test_hints_of_any_depth_are_looked_at() -> None:

@@ -35,7 +35,7 @@ def source_of(folder: str, name: str) -> str:
 
 
 def is_copy(path: str) -> bool:
-    """Tell whether a path is that of a compiled copy, or of a file that becomes one."""
+    """Tell whether a path is that of a compiled copy, or of the temporary file from which Python makes it."""
     return path.rpartition("/")[0].endswith(f"/{FOLDER}")
 
 
