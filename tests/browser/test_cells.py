@@ -151,11 +151,11 @@ def test_completion_and_help_inside_of_a_header(lab: FrontEndServer, context: Br
 
 def test_an_output_is_dropped_onto_a_step(lab: FrontEndServer, context: BrowserContext) -> None:
     page = opened(context, lab, "drop.ipynb", *CELLS, "%%step more -o n\nn = 1")
-    page.page.evaluate(
-        """() => {
+    badge(page, "more").wait_for()  # JupyterLab draws cells one after another
+    page.page.locator(".jp-Notebook-cell").nth(6).evaluate(
+        """cell => {
           const data = new DataTransfer();
           data.setData('application/x-jupyter-pipelines-output', 'fit.model');
-          const cell = document.querySelectorAll('.jp-Notebook-cell')[6];
           for (const name of ['dragover', 'drop']) {
             cell.dispatchEvent(new DragEvent(name, { dataTransfer: data, bubbles: true, cancelable: true }));
           }
