@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
+from jupyter_pipelines.execution.kernel_side.tracing import step_trace
+
 _MOST = 20_000
 _DEEPEST = 50
 _SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType)
@@ -41,8 +43,10 @@ class KernelBaseline:
     @classmethod
     def now(cls) -> KernelBaseline:
         """Return the pending work at this moment."""
+        with step_trace.unnoted():
+            files = frozenset(_files())
         return cls(
-            files=frozenset(_files()),
+            files=files,
             threads=frozenset(thread.ident or 0 for thread in threading.enumerate()),
             callbacks=_callbacks(),
             finalizers=_finalizers(),
@@ -59,12 +63,14 @@ class KernelBaseline:
             The names of the user's code.
         """
         now = KernelBaseline.now()
+        with step_trace.unnoted():
+            has_children = _children()
         leftovers = {
             "open files": now.files - self.files,
             "threads": now.threads - self.threads,
             "callbacks at exit": now.callbacks > self.callbacks or bool(now.finalizers - self.finalizers),
             "logs": now.logs > self.logs,
-            "processes": _children(),
+            "processes": has_children,
             "objects that end by themselves": _holds_finalizers(namespace),
         }
         return [what for what, present in leftovers.items() if present]

@@ -150,7 +150,7 @@ class AccessLog:
 
         self._environment.attach()
         looks = (self._on_access, self._on_look, self._on_entry, self._on_look_at_open_file)
-        LookWrappers(LookHooks(self._is_noting, self._unnoted, self._absolute, self._on_open, *looks)).attach()
+        LookWrappers(LookHooks(self._is_noting, self.unnoted, self._absolute, self._on_open, *looks)).attach()
         sys.meta_path.insert(0, self._requests)
         sys.addaudithook(hook)
 
@@ -213,7 +213,7 @@ class AccessLog:
     def forget_events(self) -> None:
         """Discard folder events of what the kernel itself did before the step."""
         if self._watch is not None:
-            with self._reading, self._unnoted():
+            with self._reading, self.unnoted():
                 self._watch.drain()
 
     def document(self) -> dict[str, Any]:
@@ -423,7 +423,7 @@ class AccessLog:
                 self._on_write(f"{new_name}{path.removeprefix(name)}")
 
     def _files_below(self, folder: str) -> list[str]:
-        with self._unnoted():
+        with self.unnoted():
             return [f"{path}/{name}" for path, _, names in os.walk(folder) for name in names]
 
     def _on_mkdir(self, arguments: tuple[Any, ...]) -> None:
@@ -447,16 +447,17 @@ class AccessLog:
         elif name is not None:
             # Reads before this write are noted first: later, the file counts as the step's own.
             self._overwritten.add(name)
-            self._read_events()
-            self._note_write(name)
+            if self._path(name) is not None:
+                self._read_events()
+                self._note_write(name)
 
     def _on_start(self, event: str, arguments: tuple[Any, ...]) -> None:
         if os.getpid() != self._process:
-            with self._unnoted():
+            with self.unnoted():
                 self._report(event, start_of(event, arguments))
             return
         self._on_fork(arguments)
-        with self._unnoted():
+        with self.unnoted():
             self._started.on_event(event, arguments)
 
     def _on_connection(self, arguments: tuple[Any, ...]) -> None:
@@ -478,7 +479,7 @@ class AccessLog:
     def _report(self, kind: str, about: Any) -> None:
         """Report something to the kernel if this is a forked process."""
         if os.getpid() != self._process:
-            with self._unnoted():
+            with self.unnoted():
                 self._reports.add(kind, about)
 
     def _read_reports(self) -> None:
@@ -516,7 +517,7 @@ class AccessLog:
         if not self._programs:
             self._read_events()  # events so far cannot come from a child
             if self._lookups is not None:
-                with self._unnoted():
+                with self.unnoted():
                     self._lookups.follow(self._others.is_foreign, self._ignore_thread)
         self._children = self._programs = True
 
@@ -630,7 +631,7 @@ class AccessLog:
         # A folder that the step itself has made may hold files of others in the next run.
         counts = path not in self._written or path in self._own_folders
         if path is not None and path not in self._listed and counts:
-            with self._unnoted():
+            with self.unnoted():
                 self._listed[path] = names_digest(path)
                 # Digesting lists the folder: the event of that is the log's own, not the step's.
                 self._digested.add(path)
@@ -659,7 +660,7 @@ class AccessLog:
     # Events of the folders
 
     @contextlib.contextmanager
-    def _unnoted(self) -> Iterator[None]:
+    def unnoted(self) -> Iterator[None]:
         """Suspend logging in this thread."""
         before, self._local.busy = getattr(self._local, "busy", False), True
         try:
@@ -670,7 +671,7 @@ class AccessLog:
     def _read_events(self) -> None:
         if self._watch is None or os.getpid() != self._process:
             return
-        with self._reading, self._unnoted():
+        with self._reading, self.unnoted():
             self._others.forget()
             self._expected.begin_reading()
             try:
@@ -728,7 +729,7 @@ class AccessLog:
 
     def _note_database_logs(self, database: str) -> None:
         """Note the logs that a database has or may get."""
-        with self._unnoted():
+        with self.unnoted():
             logs = database_logs(database)
         for log in logs:
             if status_of(log) is None:

@@ -83,10 +83,12 @@ class ConnectionLog:
         self._own_names = {"", "localhost", "localhost.localdomain", "ip6-localhost"}
         self._opened = process_sockets.opened_connections()
         self._tracking: tuple[str, int | None] | None = None
+        self._kernel_sockets: set[str] = set()
 
     def begin(self) -> None:
-        """Start logging for a step: take the counter of opened connections and the names of this host."""
+        """Start logging for a step: take the counter of opened connections, the names and sockets of this kernel."""
         self._opened = process_sockets.opened_connections()
+        self._kernel_sockets = set(process_sockets.sockets_of())
         with contextlib.suppress(OSError):
             self._own_names |= {socket.gethostname().lower()}
         self._tracking = _tracking_server()
@@ -157,16 +159,22 @@ class ConnectionLog:
     def _native(self, *, looked_up: bool) -> list[str]:
         """Return hosts that native code connected to, and libraries that may have connected where no host is known."""
         clients = [name for module, name in NATIVE_CLIENTS.items() if module in sys.modules]
-        clients += process_sockets.mapped_libraries(_EXTENSIONS)
+        if "duckdb" in sys.modules:
+            clients += process_sockets.mapped_libraries(_EXTENSIONS)
         if looked_up and not self.resolved and not clients:
             clients.append("a library that is not written in Python")
         return [*self._native_hosts(), *(f"unknown host ({client})" for client in clients)]
 
     def _native_hosts(self) -> list[str]:
         """Return the hosts of connections that are open at the moment and that Python's audit events did not show."""
-        if not process_sockets.has_tcp_sockets():
+        own = {
+            inode: descriptor
+            for inode, descriptor in process_sockets.sockets_of().items()
+            if inode not in self._kernel_sockets
+        }
+        if not process_sockets.has_tcp_socket(own.values()):
             return []
-        own, entries = process_sockets.sockets_of(), list(process_sockets.tcp_sockets())
+        entries = list(process_sockets.tcp_sockets())
         listening = {entry.port for entry in entries if not entry.host}
         hosts = []
         for entry in entries:
@@ -191,10 +199,13 @@ class ConnectionLog:
 
 
 def _tracking_server() -> tuple[str, int | None] | None:
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not address:
+        return None
     from urllib.parse import urlsplit
 
     with contextlib.suppress(ValueError):
-        url = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+        url = urlsplit(address)
         if url.scheme in ("http", "https") and url.hostname:
             return url.hostname.lower(), url.port or (443 if url.scheme == "https" else 80)
     return None

@@ -12,6 +12,13 @@ Mark = list[int]
 _STAT, _READLINK = os.stat, os.readlink  # as they are before the log wraps them
 
 
+def absolute(path: str) -> str:
+    """Return an absolute, normalized path; faster than `os.path.abspath` for a path that is both already."""
+    if path.startswith("/") and "/." not in path and "//" not in path and not path.endswith("/"):
+        return path
+    return os.path.abspath(path)
+
+
 def status_of(path: str) -> os.stat_result | None:
     """Return the status of a file; None if it is missing or out of reach."""
     try:

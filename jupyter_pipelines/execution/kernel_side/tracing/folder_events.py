@@ -19,6 +19,7 @@ from collections.abc import Container, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from jupyter_pipelines.execution.kernel_side.tracing import compiled_copies
+from jupyter_pipelines.execution.kernel_side.tracing.file_marks import status_of
 
 MAX_FOLDERS = 50_000
 """Largest number of folders that are watched; in a larger project the step is not traced."""
@@ -163,11 +164,11 @@ class FolderWatch:
                 self._listed_here |= self._real - before
         return events
 
-    def _walk(self, pending: list[str]) -> None:
+    def _walk(self, folders: list[str]) -> None:
+        pending = [(folder, os.path.realpath(folder)) for folder in folders]
         while pending:
             following = []
-            for folder in pending:
-                real = os.path.realpath(folder)
+            for folder, real in pending:
                 if real in self._real or real in self._skipped:
                     continue
                 if len(self._real) >= MAX_FOLDERS:
@@ -175,7 +176,7 @@ class FolderWatch:
                     return
                 self._real.add(real)
                 if self._mark(folder):
-                    following += self._below(folder)
+                    following += self._below(folder, real)
             pending = following
 
     def _mark(self, folder: str, names: dict[str, str] | None = None) -> bool:
@@ -208,8 +209,11 @@ class FolderWatch:
             self._system = None
             self.unwatched = f"`{folder}` cannot be watched: {refusal.strerror or refusal}"
 
-    def _below(self, folder: str) -> list[str]:
-        """Return the subfolders of a folder; the target of a link to a file is watched in its own folder."""
+    def _below(self, folder: str, real: str) -> list[tuple[str, str]]:
+        """Return the subfolders of a folder, each with its path without symbolic links.
+
+        The target of a link to a file is watched in its own folder.
+        """
         folders = []
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
@@ -217,25 +221,28 @@ class FolderWatch:
                     self.copies.append(entry.path)
                 elif entry.name in _SKIPPED:
                     continue
+                # To resolve each path with its parents takes most of the time of a walk.
+                resolved = f"{real}/{entry.name}"
                 if entry.is_symlink():
-                    self.links.append((entry.path, os.path.realpath(entry.path)))
+                    resolved = os.path.realpath(entry.path)
+                    self.links.append((entry.path, resolved))
                 # Virtual environments are left out: installed packages count by their versions.
-                if entry.is_dir() and not os.path.exists(f"{entry.path}/pyvenv.cfg"):
-                    folders.append(entry.path)
+                if entry.is_dir() and status_of(f"{entry.path}/pyvenv.cfg") is None:
+                    folders.append((entry.path, resolved))
                 elif entry.is_symlink():
-                    self._watch_target(entry.path)
+                    self._watch_target(entry.path, resolved)
         return folders
 
-    def _watch_target(self, link: str) -> None:
-        target = os.path.realpath(link)
+    def _watch_target(self, link: str, target: str) -> None:
         parent, name = os.path.split(target)
         if os.path.isfile(target) and parent not in self._real:
             self._mark(parent, {name: link})
 
 
-def _is_listing(event: FolderEvent, folders: Container[str]) -> bool:
+def _is_listing(event: FolderEvent, folders: set[str]) -> bool:
     """Tell whether an event is the listing of one of `folders`, without a change in it."""
-    return event.is_folder and event.opened and not event.changed and os.path.realpath(event.path) in folders
+    is_listing = event.is_folder and event.opened and not event.changed
+    return bool(folders) and is_listing and os.path.realpath(event.path) in folders
 
 
 class _WatchedFolder:
@@ -316,13 +323,13 @@ class _FanotifyQueue(_EventQueue):
     """Events with the process that caused them."""
 
     def __init__(self) -> None:
+        self._add, self._mask = ctypes.c_uint(1), ctypes.c_uint64(_MASK | _ONDIR | _ON_CHILD)
         flags = ctypes.c_uint(_CLOEXEC | _NONBLOCK | _WITH_NAMES)
         super().__init__(_checked(_libc().fanotify_init(flags, ctypes.c_uint(os.O_RDONLY))), os.getpid())
 
     def watch(self, path: str, aliases: dict[str, str] | None) -> None:
         encoded = os.fsencode(path)
-        mask = ctypes.c_uint64(_MASK | _ONDIR | _ON_CHILD)
-        _checked(_libc().fanotify_mark(self.descriptor, ctypes.c_uint(1), mask, _AT_FDCWD, encoded))
+        _checked(_libc().fanotify_mark(self.descriptor, self._add, self._mask, _AT_FDCWD, encoded))
         self._note(_handle(encoded), path, aliases)
 
     def events(self, known: Container[str]) -> Iterator[FolderEvent]:
@@ -382,7 +389,7 @@ class OpenedFiles:
     Parameters
     ----------
     paths : iterable of str
-        The files.
+        The files, without symbolic links in their paths.
 
     Attributes
     ----------
@@ -412,7 +419,7 @@ class OpenedFiles:
             return _checked(_libc().inotify_add_watch(descriptor, name, _OPEN))
         mask = ctypes.c_uint64(_OPEN)
         _checked(_libc().fanotify_mark(descriptor, ctypes.c_uint(1), mask, _AT_FDCWD, name))
-        return os.path.basename(os.path.realpath(path))
+        return os.path.basename(path)
 
     def read(self) -> Iterator[tuple[str, int | None]]:
         """Yield each file opened since the last call with the id of the process; None where that is not reported.

@@ -5,10 +5,11 @@ Runs inside the kernel, so it imports the standard library only.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from typing import Any
+
+from jupyter_pipelines.execution.kernel_side.tracing.file_marks import absolute
 
 _INSTALLED = "-packages/"
 """Part of the paths of installed packages (``site-packages``, ``dist-packages``) only."""
@@ -62,18 +63,20 @@ def _loaded_packages() -> list[str]:
     return sorted(name for name, module in modules if _is_installed(name, _place(module)))
 
 
-def module_origins(imported: Container[str]) -> dict[str, list[str]]:
+def module_origins(imported: Collection[str]) -> dict[str, list[str]]:
     """Return, for modules loaded from given files, the paths that Python tries in order, up to the module's own.
 
     Parameters
     ----------
-    imported : container of str
+    imported : collection of str
         Absolute paths of the files that count.
     """
-    folders = [os.path.abspath(entry) for entry in sys.path]
     origins: dict[str, list[str]] = {}
+    if not imported:
+        return origins
+    folders = [absolute(entry) for entry in sys.path]
     for name, module in list(sys.modules.items()):
-        file = os.path.abspath(place) if "." not in name and (place := _place(module)) else ""
+        file = absolute(place) if "." not in name and (place := _place(module)) else ""
         if file not in imported:
             continue
         places = [f"{folder}/{name}{ending}" for folder in folders for ending in ("/__init__.py", ".py")]

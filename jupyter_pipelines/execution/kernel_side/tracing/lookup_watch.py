@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import functools
 import os
 import select
 import socket
@@ -24,15 +25,28 @@ _CHECK_MS = 500
 _HOSTS = ("/etc/hosts", "/etc/resolv.conf")
 
 
+@functools.cache
+def host_tables() -> frozenset[str]:
+    """Return the files that the C library's resolver opens."""
+    return frozenset(map(os.path.realpath, _HOSTS))
+
+
+@functools.cache
+def module_files() -> frozenset[str]:
+    """Return the files of the modules that Python loads to connect or to start programs."""
+    modules = [os.path.realpath(str(module.__file__)) for module in (socket, subprocess)]
+    with contextlib.suppress(NotImplementedError):
+        modules += map(cache_from_source, list(modules))
+    return frozenset(path for path in modules if os.path.exists(path))
+
+
 class LookupWatch:
     """Tells whether this process or children looked up hosts, and whether Python children loaded such modules."""
 
     def __init__(self) -> None:
-        modules = [os.path.realpath(str(module.__file__)) for module in (socket, subprocess)]
-        with contextlib.suppress(NotImplementedError):
-            modules += map(cache_from_source, list(modules))
-        self._modules = frozenset(path for path in modules if os.path.exists(path))
-        self._files = OpenedFiles((*_HOSTS, *self._modules))
+        self._modules = module_files()
+        self._hosts = host_tables()
+        self._files = OpenedFiles((*self._hosts, *self._modules))
         self._process = os.getpid()
         self._reading = _thread.allocate_lock()
         self._ended = False
@@ -61,11 +75,11 @@ class LookupWatch:
         with self._reading:
             for path, process in self._files.read():
                 if process == self._process:
-                    self.own = self.own or path in _HOSTS
+                    self.own = self.own or path in self._hosts
                 elif process is None:
                     self.modules = self.modules or path in self._modules
                 elif not is_foreign(process):
-                    self.children = self.children or path in _HOSTS
+                    self.children = self.children or path in self._hosts
                     self.modules = self.modules or path in self._modules
 
     def follow(self, is_foreign: Callable[[int], bool], begin: Callable[[], None]) -> None:

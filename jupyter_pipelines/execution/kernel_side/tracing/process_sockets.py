@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+from jupyter_pipelines.execution.kernel_side.tracing.file_marks import status_of
 
 _LISTENING = "0A"
 _GENERATIONS = 64
@@ -58,13 +61,13 @@ def _address(text: str) -> tuple[str, int]:
     return host.removeprefix("::ffff:"), int(port, 16)
 
 
-def has_tcp_sockets() -> bool:
-    """Tell whether this process has a TCP socket open; the table of all sockets takes Linux milliseconds to read."""
+def has_tcp_socket(descriptors: Iterable[int]) -> bool:
+    """Tell whether a TCP socket is among descriptors; the table of all sockets takes Linux milliseconds to read."""
     import socket
 
-    for _, descriptor in _socket_descriptors("self"):
+    for descriptor in descriptors:
         with contextlib.suppress(OSError):
-            if _family_of(int(descriptor)) in (socket.AF_INET, socket.AF_INET6):
+            if _family_of(descriptor) in (socket.AF_INET, socket.AF_INET6):
                 return True
     return False
 
@@ -82,19 +85,15 @@ def _family_of(descriptor: int) -> int:
         os.set_blocking(descriptor, blocks)
 
 
-def sockets_of(process: int | str = "self") -> set[str]:
-    """Return the inodes of the sockets that a process has open."""
-    return {inode for inode, _ in _socket_descriptors(process)}
-
-
-def _socket_descriptors(process: int | str) -> Iterator[tuple[str, str]]:
-    """Yield the inode and the descriptor of each socket that a process has open."""
+def sockets_of(process: int | str = "self") -> dict[str, int]:
+    """Return the sockets that a process has open: by inode, a descriptor."""
+    sockets = {}
     with contextlib.suppress(OSError):
         for descriptor in os.listdir(f"/proc/{process}/fd"):
-            with contextlib.suppress(OSError):
-                target = os.readlink(f"/proc/{process}/fd/{descriptor}")
-                if target.startswith("socket:["):
-                    yield target[8:-1], descriptor
+            status = status_of(f"/proc/{process}/fd/{descriptor}")
+            if status is not None and stat.S_ISSOCK(status.st_mode):
+                sockets[str(status.st_ino)] = int(descriptor)
+    return sockets
 
 
 def listens_here(port: int) -> bool:

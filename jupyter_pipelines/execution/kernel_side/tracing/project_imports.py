@@ -25,6 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import CountedPaths
+from jupyter_pipelines.execution.kernel_side.tracing.file_marks import absolute
 
 
 class ProjectFinder(FileFinder):
@@ -81,5 +82,5 @@ def install(
     sys.path_hooks.insert(0, hook)
     # Hooks are asked only for entries without a cached finder.
     for entry in list(sys.path_importer_cache):
-        if paths.inside(os.path.abspath(entry or ".")):
+        if paths.inside(absolute(entry or ".")):
             del sys.path_importer_cache[entry]

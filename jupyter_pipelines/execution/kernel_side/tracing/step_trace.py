@@ -5,16 +5,18 @@ Runs inside the kernel, so it imports the standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from jupyter_pipelines.execution.kernel_side.tracing import project_imports
 from jupyter_pipelines.execution.kernel_side.tracing.access_log import TRACE, AccessLog
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import python_folders
+from jupyter_pipelines.execution.kernel_side.tracing.lookup_watch import host_tables, module_files
 
 _LOGS: list[AccessLog] = []
 
@@ -24,7 +26,8 @@ def note(*, on: bool) -> None:
     if not _LOGS:
         _LOGS.append(AccessLog())
         _LOGS[0].attach()
-        python_folders()
+        for known in (python_folders, host_tables, module_files):  # forked kernels need not ask again
+            known()
     _LOGS[0].note(on=on)
 
 
@@ -53,6 +56,13 @@ def begin(watch: Mapping[str, Any]) -> None:
     note(on=True)
     # The watch is placed before noting begins, so it has also seen what the set-up itself opened and listed.
     log.forget_events()
+
+
+@contextlib.contextmanager
+def unnoted() -> Iterator[None]:
+    """Suspend logging in this thread: what our own code examines is no dependency of the step."""
+    with _LOGS[0].unnoted() if _LOGS else contextlib.nullcontext():
+        yield
 
 
 def finish(folder: Path) -> None:
