@@ -1,4 +1,4 @@
-"""The parts of a file's status that are logged.
+"""Paths, and the parts of a file's status, as they are logged.
 
 Runs inside the kernel, so it imports the standard library only.
 """
