@@ -99,6 +99,21 @@ def test_a_forked_process_connects_for_the_step(book: NotebookProject, server: t
     assert reason(book) == ("network", f"it connected to `127.0.0.1:{port}`")
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells which sockets a process has")
+def test_a_connection_that_native_code_leaves_open_counts(book: NotebookProject, server: tuple[int, Path]) -> None:
+    port, _ = server
+    book.write(
+        "import ctypes, socket, struct",
+        "%%step a -o x\nc = ctypes.CDLL(None)\n"
+        "s = c.socket(socket.AF_INET, socket.SOCK_STREAM, 0)\n"
+        f"address = struct.pack('=H', socket.AF_INET) + struct.pack('!H', {port}) + bytes([127, 0, 0, 1]) + bytes(8)\n"
+        "x = c.connect(s, address, len(address))",
+    )
+    assert book.run().code == 0
+    assert book.value("a.x") == 0
+    assert reason(book) == ("network", f"it connected to `127.0.0.1:{port}`")
+
+
 @pytest.mark.parametrize(
     "code",
     [
