@@ -18,6 +18,7 @@ import subprocess
 from collections.abc import Callable
 from importlib.util import cache_from_source
 
+from jupyter_pipelines.execution.kernel_side.tracing.file_marks import status_of
 from jupyter_pipelines.execution.kernel_side.tracing.folder_events import OpenedFiles
 
 _CHECK_MS = 500
@@ -26,26 +27,21 @@ _HOSTS = ("/etc/hosts", "/etc/resolv.conf")
 
 
 @functools.cache
-def host_tables() -> frozenset[str]:
-    """Return the files that the C library's resolver opens."""
-    return frozenset(map(os.path.realpath, _HOSTS))
-
-
-@functools.cache
-def module_files() -> frozenset[str]:
-    """Return the files of the modules that Python loads to connect or to start programs."""
+def module_files() -> tuple[str, ...]:
+    """Return the files of the modules that Python loads to connect or to start programs; not all need exist."""
     modules = [os.path.realpath(str(module.__file__)) for module in (socket, subprocess)]
     with contextlib.suppress(NotImplementedError):
         modules += map(cache_from_source, list(modules))
-    return frozenset(path for path in modules if os.path.exists(path))
+    return tuple(modules)
 
 
 class LookupWatch:
     """Tells whether this process or children looked up hosts, and whether Python children loaded such modules."""
 
     def __init__(self) -> None:
-        self._modules = module_files()
-        self._hosts = host_tables()
+        # A child of an earlier step may have made compiled copies since: they are read instead of the sources then.
+        self._modules = frozenset(path for path in module_files() if status_of(path) is not None)
+        self._hosts = frozenset(map(os.path.realpath, _HOSTS))
         self._files = OpenedFiles((*self._hosts, *self._modules))
         self._process = os.getpid()
         self._reading = _thread.allocate_lock()

@@ -16,7 +16,7 @@ from typing import Any
 from jupyter_pipelines.execution.kernel_side.tracing import project_imports
 from jupyter_pipelines.execution.kernel_side.tracing.access_log import TRACE, AccessLog
 from jupyter_pipelines.execution.kernel_side.tracing.counted_paths import python_folders
-from jupyter_pipelines.execution.kernel_side.tracing.lookup_watch import host_tables, module_files
+from jupyter_pipelines.execution.kernel_side.tracing.lookup_watch import module_files
 
 _LOGS: list[AccessLog] = []
 
@@ -26,7 +26,7 @@ def note(*, on: bool) -> None:
     if not _LOGS:
         _LOGS.append(AccessLog())
         _LOGS[0].attach()
-        for known in (python_folders, host_tables, module_files):  # forked kernels need not ask again
+        for known in (python_folders, module_files):  # forked kernels need not ask again
             known()
     _LOGS[0].note(on=on)
 
