@@ -93,7 +93,12 @@ class Parameter:
             if self.nullable or self.kind == "any" or None in self.choices:
                 return None
             raise ParameterError("type", f"expected {self.expected()}, got None")
-        value = _of_kind(_plain(value, self.expected()), self.kind, self.expected())
+        try:
+            plain = _plain(value, self.expected())
+        except RecursionError:
+            message = f"expected {self.expected()}, got a value that is nested too deeply, or contains itself"
+            raise ParameterError("type", message) from None
+        value = _of_kind(plain, self.kind, self.expected())
         value = _with_items(value, self.items, self.expected())
         self._check_choice(value)
         for name, bound in self.limits.items():

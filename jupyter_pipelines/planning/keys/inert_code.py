@@ -31,7 +31,7 @@ _KEPT = "kept"
 
 LOADED = frozenset(
     """
-    abc argparse ast base64 bisect collections contextlib copy csv dataclasses datetime decimal enum fnmatch functools
+    abc argparse ast base64 bisect collections contextlib copy dataclasses datetime decimal enum fnmatch functools
     glob hashlib heapq io itertools json logging math numbers operator os pathlib pickle random re shutil string struct
     sys tempfile textwrap threading time traceback types typing uuid warnings weakref zipfile
     """.split()
