@@ -150,7 +150,8 @@ def test_a_step_does_not_take_an_instance_of_another_class(tmp_path: Path, befor
 
 
 def test_an_enum_may_have_values_of_any_kind(tmp_path: Path) -> None:
-    code = "import enum, functools\nclass Act(enum.Enum):\n    RELU = enum.member(functools.partial(max, 0))\nmodel = Act.RELU"
+    imports = "from enum import Enum, member\nfrom functools import partial\n"
+    code = imports + "class Act(Enum):\n    RELU = member(partial(max, 0))\nmodel = Act.RELU"
     python(code, SAVE, path=tmp_path / "1")
     check = "print(model is Act.RELU)"
     assert python(code.replace("model =", "other ="), LOAD_IN_STEP, check, path=tmp_path / "1") == "True\n"
