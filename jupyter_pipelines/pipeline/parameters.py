@@ -96,8 +96,8 @@ class Parameter:
         try:
             plain = _plain(value, self.expected())
         except RecursionError:
-            message = f"expected {self.expected()}, got a value that is nested too deeply, or contains itself"
-            raise ParameterError("type", message) from None
+            reason = "got a value that is nested too deeply, or contains itself"
+            raise ParameterError("type", f"expected {self.expected()}, as JSON or Python writes it, {reason}") from None
         value = _of_kind(plain, self.kind, self.expected())
         value = _with_items(value, self.items, self.expected())
         self._check_choice(value)

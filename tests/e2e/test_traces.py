@@ -333,6 +333,8 @@ def test_a_compiled_copy_never_stands_for_an_edited_module(book: NotebookProject
     assert book.run().code == 0
     assert values_elsewhere(book) == {1}
     compile_modules(book)  # a kernel that starts right after the edit of a module drops what children compiled
+    copies = {f"of_{step}" for step in LOADED_ELSEWHERE}
+    assert {path.name.partition(".")[0] for path in book.folder.glob("__pycache__/*.pyc")} >= copies
     write_modules(book, 2)
     planned = book.plan()
     assert set(planned.steps("decision").values()) == {"run"}
